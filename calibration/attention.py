@@ -1,0 +1,177 @@
+"""Attention over a key-value cache: the kernels that torch offers for it, their check, and the choice of one.
+
+Every kernel has one signature, `kernel(q, k, v, start, tokens, context) -> out`. q is [1, heads, rows, head_dim];
+k and v are the cache of a layer, [1, kv_heads, cache rows, head_dim], where the sequence's rows begin at `start`.
+The last `tokens` of its `context + tokens` positions attend causally to all before them. `PADDING` rows past
+those are readable in q, k and v, and a kernel may use them; out is [1, heads, at least `tokens`, head_dim].
+"""
+
+from __future__ import annotations
+
+import bisect
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Tensor = Any
+Kernel = Callable[[Tensor, Tensor, Tensor, int, int, int], Tensor]
+
+PADDING = 128
+"""cuDNN builds a plan, slowly, for every new shape: its chunks are padded to multiples of these tokens."""
+
+
+def math(q: Tensor, k: Tensor, v: Tensor, start: int, tokens: int, context: int) -> Tensor:
+    """Plain attention with an explicit mask: the reference, and what a CPU runs."""
+    import torch
+
+    keys = context + tokens
+    mask = torch.ones(tokens, keys, dtype=torch.bool, device=q.device).tril(context)
+    return torch.nn.functional.scaled_dot_product_attention(
+        q.narrow(2, 0, tokens),
+        k.narrow(2, start, keys),
+        v.narrow(2, start, keys),
+        attn_mask=mask,
+        enable_gqa=True,
+    )
+
+
+def sdpa(q: Tensor, k: Tensor, v: Tensor, start: int, tokens: int, context: int) -> Tensor:
+    """Whatever torch picks by itself; it has no causal mask for a chunk behind a context."""
+    import torch
+
+    if context:
+        raise ValueError("sdpa aligns its causal mask to the first key")
+    q, k, v = q.narrow(2, 0, tokens), k.narrow(2, start, tokens), v.narrow(2, start, tokens)
+    return torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+
+
+def cudnn(q: Tensor, k: Tensor, v: Tensor, start: int, tokens: int, context: int) -> Tensor:
+    """cuDNN's fused kernel. Padding lies behind every real token, where the causal mask hides it."""
+    if context:
+        raise ValueError("cudnn aligns its causal mask to the first key")
+    rows = _padded(tokens)
+    return _cudnn(q.narrow(2, 0, rows), k.narrow(2, start, rows), v.narrow(2, start, rows), causal=True)[0]
+
+
+def flash(q: Tensor, k: Tensor, v: Tensor, start: int, tokens: int, context: int) -> Tensor:
+    """FlashAttention-2 on one sequence; its causal mask is aligned to the last key."""
+    import torch
+
+    keys = context + tokens
+    forward = torch.ops.aten._scaled_dot_product_flash_attention.default
+    return forward(q.narrow(2, 0, tokens), k.narrow(2, start, keys), v.narrow(2, start, keys), 0.0, True)[0]
+
+
+def varlen(q: Tensor, k: Tensor, v: Tensor, start: int, tokens: int, context: int) -> Tensor:
+    """FlashAttention-2 through its variable-length entry, which never splits the keys over thread blocks."""
+    import torch
+
+    keys = context + tokens
+    ragged = [
+        x[0].transpose(0, 1).narrow(0, at, n)
+        for x, at, n in ((q, 0, tokens), (k, start, keys), (v, start, keys))
+    ]
+    bounds = [_bounds(n, q.device) for n in (tokens, keys)]
+    forward = torch.ops.aten._flash_attention_forward.default
+    out = forward(*ragged, *bounds, tokens, keys, 0.0, True, False, window_size_left=-1, window_size_right=0)
+    return out[0].transpose(0, 1).unsqueeze(0)
+
+
+def split(q: Tensor, k: Tensor, v: Tensor, start: int, tokens: int, context: int) -> Tensor:
+    """cuDNN twice, causal inside the chunk and full over the context, joined by their log-sum-exps."""
+    if not context:
+        raise ValueError("split needs a context")
+    rows = _padded(tokens)
+    q = q.narrow(2, 0, rows)
+    at = start + context
+    chunk, chunk_lse = _cudnn(q, k.narrow(2, at, rows), v.narrow(2, at, rows), causal=True, lse=True)
+    past, past_lse = _cudnn(
+        q, k.narrow(2, start, context), v.narrow(2, start, context), causal=False, lse=True
+    )
+    share = (chunk_lse - past_lse).sigmoid_().view(1, q.shape[1], rows, 1).to(q.dtype)
+    return past.lerp_(chunk, share)
+
+
+KERNELS: Mapping[str, Kernel] = {
+    "cudnn": cudnn, "flash": flash, "split": split, "sdpa": sdpa, "varlen": varlen, "math": math,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which kernel to use: that of the nearest cell of a grid, by ratio; `default` where there is no grid.
+
+    `cells` maps (tokens, context) to a kernel's name, for each pair of `tokens` and `contexts`, both ascending.
+    """
+
+    default: str
+    tokens: tuple[int, ...] = ()
+    contexts: tuple[int, ...] = ()
+    cells: Mapping[tuple[int, int], str] | None = None
+
+    def __call__(self, tokens: int, context: int) -> str:
+        """The kernel's name for a chunk of `tokens` behind `context`."""
+        if not self.cells:
+            return self.default
+        return self.cells[_nearest(self.tokens, tokens), _nearest(self.contexts, context)]
+
+
+def working_kernels(heads: int, kv_heads: int, head_dim: int, device: Any, dtype: Any) -> dict[str, str]:
+    """Try every kernel on small inputs: its name -> "" if it agrees with `math` in float32, or the reason."""
+    return {
+        name: _trial(kernel, heads, kv_heads, head_dim, device, dtype) for name, kernel in KERNELS.items()
+    }
+
+
+def _trial(kernel: Kernel, heads: int, kv_heads: int, head_dim: int, device: Any, dtype: Any) -> str:
+    import torch
+
+    generator = torch.Generator(device).manual_seed(0)
+    tried = 0
+    for tokens, context in ((1, 0), (100, 0), (300, 0), (1, 100), (100, 128), (200, 777)):
+        rows = 64 + context + tokens + PADDING
+        q, k, v = (
+            torch.randn(1, n, rows, head_dim, generator=generator, device=device).to(dtype)
+            for n in (heads, kv_heads, kv_heads)
+        )
+        try:
+            found = kernel(q, k, v, 64, tokens, context)[:, :, :tokens].float()
+        except ValueError:
+            continue  # this kernel is not for this shape
+        except (RuntimeError, NotImplementedError, TypeError, AttributeError) as error:
+            return " ".join(str(error).split())[:120] or type(error).__name__
+        truth = math(q.float(), k.float(), v.float(), 64, tokens, context)
+        worst = ((found - truth).abs().max() / truth.abs().max()).item()
+        if not worst < (0.03 if dtype.itemsize < 4 else 1e-4):
+            return f"differs from plain attention by {worst:.0%} at {tokens}@{context}"
+        tried += 1
+    return "" if tried else "fits no shape"
+
+
+def _cudnn(q: Tensor, k: Tensor, v: Tensor, *, causal: bool, lse: bool = False) -> tuple[Tensor, Tensor]:
+    import torch
+
+    forward = torch.ops.aten._scaled_dot_product_cudnn_attention.default
+    result = forward(q, k, v, None, lse, 0.0, causal)
+    return result[0], result[1]
+
+
+def _padded(tokens: int) -> int:
+    return -(-tokens // PADDING) * PADDING
+
+
+@functools.lru_cache(maxsize=4096)
+def _bounds(length: int, device: Any) -> Tensor:
+    import torch
+
+    return torch.tensor([0, length], dtype=torch.int32, device=device)
+
+
+def _nearest(grid: tuple[int, ...], value: int) -> int:
+    """The entry of an ascending grid nearest to `value` by ratio; 0 is nearest to itself alone."""
+    i = bisect.bisect_left(grid, value)
+    if i == 0 or i == len(grid):
+        return grid[min(i, len(grid) - 1)]
+    below, above = grid[i - 1], grid[i]
+    return above if below == 0 or value * value > below * above else below

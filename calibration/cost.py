@@ -1,0 +1,297 @@
+"""The cost model: what any pass costs, from an operator table or from functions written by hand."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowsim.calibration.models import ModelSpec
+from flowsim.calibration.table import OperatorTable, load_table
+from flowsim.forward import (
+    ATTENTION,
+    LAYER_OPERATORS,
+    Forward,
+    Launch,
+    Slice,
+    Timeline,
+    device_end,
+    segments,
+    split,
+)
+
+Cost = Callable[[int], float]
+
+
+def free(size: int) -> float:
+    """A cost of nothing."""
+    return 0.0
+
+
+class CostModel:
+    """Device and host time of every operator, and from them the timeline of any pass.
+
+    Linear operators cost a function of the pass's tokens; attention the sum over slices of a function of (tokens,
+    context); the head a function of the number of slices (each samples one token). Every forward begins with
+    `prepare` on the host and ends with a check, because its last token has to be read back.
+
+    Args:
+        name: what it was fitted to, as in "h200/llama3-8b/tp1".
+        layers: number of layers.
+        device: device seconds by operator of LAYER_OPERATORS (but attention), "embed" and "head"; absent = nothing.
+        attention: device seconds of (tokens, context), one slice, one layer.
+        host: launch seconds by operator, and "prepare"; attention is launched once a slice.
+        check_s: what one check adds on the host: the synchronise returns, the flag is read.
+        acknowledge_s: from the check that sees the signal until the scheduler knows.
+        resume_s: from the scheduler's word to the first launch of a paused pass.
+        decision: seconds of one scheduling decision, of the number of requests it looks at.
+        tp: tensor-parallel degree; above 1 a signalled pass runs one more whole segment (flowprefill.md).
+        kv_capacity_tokens: tokens that fit in the KV cache of one instance.
+        provenance: where the costs come from: hashes, error, machine.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        layers: int,
+        device: Mapping[str, Cost],
+        attention: Callable[[int, int], float],
+        host: Mapping[str, Cost] | None = None,
+        *,
+        check_s: float = 0.0,
+        acknowledge_s: float = 0.0,
+        resume_s: float = 0.0,
+        decision: Cost = free,
+        tp: int = 1,
+        kv_capacity_tokens: int = 1 << 40,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.name = name
+        self.layers = layers
+        self.device = device
+        self.attention = attention
+        self.host = host or {}
+        self.check_s = check_s
+        self.acknowledge_s = acknowledge_s
+        self.resume_s = resume_s
+        self.decision = decision
+        self.tp = tp
+        self.kv_capacity_tokens = kv_capacity_tokens
+        self.provenance = dict(provenance or {})
+        self._shapes: dict[tuple[int, int, str], _Shape] = {}
+        self._forwards: dict[tuple[Slice, str], Forward] = {}
+        self._timelines: dict[tuple[Slice, str, int], Timeline] = {}
+
+    def timeline(self, slices: Sequence[Slice], cut: str, chunk_tokens: int) -> Timeline:
+        """The timeline of a pass over these slices, in forwards of at most `chunk_tokens`, checked at `cut`."""
+        if len(slices) > 1:
+            return self._build(slices, cut, chunk_tokens)
+        key = (slices[0], cut, chunk_tokens)
+        known = self._timelines.get(key)
+        if known is None:
+            known = self._timelines[key] = self._build(slices, cut, chunk_tokens)
+        return known
+
+    def solo_s(self, tokens: int, context: int = 0, cut: str = "none", chunk_tokens: int = 8192) -> float:
+        """Seconds that one prompt of `tokens` takes alone, on top of `context`."""
+        return self.timeline((Slice(tokens, context),), cut, chunk_tokens).duration_s
+
+    def forward(self, slices: Sequence[Slice], cut: str) -> Forward:
+        """The timeline of one forward over these slices, checked at `cut`."""
+        if len(slices) == 1:
+            known = self._forwards.get((slices[0], cut))
+            if known is not None:
+                return known
+        tokens = sum([slice_.tokens for slice_ in slices])
+        attention_s = sum([self.attention(tokens_, context) for tokens_, context in slices])
+        forward = self._shape(tokens, len(slices), cut).forward(attention_s)
+        if len(slices) == 1:
+            self._forwards[slices[0], cut] = forward
+        return forward
+
+    def launches(self, slices: Sequence[Slice]) -> tuple[list[Launch], list[Launch], list[Launch]]:
+        """One forward's operators on the two clocks: before the layers, of one layer, after the layers."""
+        tokens = sum([slice_.tokens for slice_ in slices])
+        count = len(slices)
+        lead = [Launch(self._host("prepare", tokens), 0.0), self._launch("embed", tokens)]
+        layer = [self._launch(name, tokens) for name in LAYER_OPERATORS]
+        layer[ATTENTION] = Launch(
+            count * self._host("attention", tokens), sum([self.attention(*slice_) for slice_ in slices])
+        )
+        return lead, layer, [self._launch("head", count)]
+
+    def __repr__(self) -> str:
+        """Name and one figure."""
+        return f"CostModel({self.name}: 2048 tokens alone {self.solo_s(2048) * 1e3:.1f} ms)"
+
+    def _build(self, slices: Sequence[Slice], cut: str, chunk_tokens: int) -> Timeline:
+        if sum([slice_.tokens for slice_ in slices]) <= chunk_tokens:
+            return Timeline((self.forward(slices, cut),), cut)
+        return Timeline([self.forward(part, cut) for part in split(slices, chunk_tokens)], cut)
+
+    def _shape(self, tokens: int, count: int, cut: str) -> _Shape:
+        key = (tokens, count, cut)
+        shape = self._shapes.get(key)
+        if shape is None:
+            blank = [Slice(tokens, 0)] + [Slice(0, 0)] * (count - 1)
+            lead, layer, head = self.launches(blank)
+            layer[ATTENTION] = Launch(layer[ATTENTION].host_s, 0.0)
+            shape = self._shapes[key] = _Shape(tokens, lead, layer, head, self.layers, self.check_s, cut)
+        return shape
+
+    def _launch(self, operator: str, size: int) -> Launch:
+        return Launch(self._host(operator, size), self.device.get(operator, free)(size))
+
+    def _host(self, operator: str, size: int) -> float:
+        return self.host.get(operator, free)(size)
+
+
+class _Shape:
+    """All of a forward's timeline that does not depend on its attention time, which comes last, as a number.
+
+    With attention time a, the device ends a run of operators at max(A + a, B): A over the bubbles before
+    attention, B over those behind it. Over L equal layers a bubble counts most in the first or in the last one, so
+    the whole unchecked forward ends at the maximum of a few terms c + k * a.
+    """
+
+    def __init__(
+        self,
+        tokens: int,
+        lead: list[Launch],
+        layer: list[Launch],
+        head: list[Launch],
+        layers: int,
+        check_s: float,
+        cut: str,
+    ) -> None:
+        self._tokens, self._layers, self._check_s = tokens, layers, check_s
+        self._terms = _whole(lead, layer, head, layers)
+        parts = [[layer[i] for i in part] for part in segments(cut)] if cut not in ("none", "chunk") else []
+        self._at = next((i for i, part in enumerate(segments(cut)) if ATTENTION in part), 0)
+        self._fixed = [device_end(part) + check_s for part in parts]
+        self._head_s = device_end(head) + check_s
+        if parts:
+            place = ATTENTION - segments(cut)[self._at].start
+            self._first_s = device_end(lead + parts[0]) + check_s
+            self._around = _around(parts[self._at], place)
+            self._first_around = _around(lead + parts[0], len(lead) + place) if self._at == 0 else None
+
+    def forward(self, attention_s: float) -> Forward:
+        """The forward in which attention takes so long in each layer."""
+        unchecked_s = max([const + times * attention_s for const, times in self._terms]) + self._check_s
+        if not self._fixed:
+            return Forward(self._tokens, (), 0.0, self._layers, unchecked_s, unchecked_s)
+        parts = self._fixed.copy()
+        before, behind = self._around
+        parts[self._at] = max(before + attention_s, behind) + self._check_s
+        first_s = self._first_s
+        if self._first_around is not None:
+            before, behind = self._first_around
+            first_s = max(before + attention_s, behind) + self._check_s
+        cuts_s = tuple(accumulate(parts))
+        lead_s = first_s - parts[0]
+        duration_s = lead_s + self._layers * cuts_s[-1] + self._head_s
+        return Forward(self._tokens, cuts_s, lead_s, self._layers, duration_s, unchecked_s)
+
+
+def _around(launches: Sequence[Launch], attention: int) -> tuple[float, float]:
+    """(A, B) such that `launches`, with attention time a at this place, end at max(A + a, B)."""
+    before = behind = float("-inf")
+    for place, (host_s, rest_s) in enumerate(_bubbles(launches)):
+        if place <= attention:
+            before = max(before, host_s + rest_s)
+        else:
+            behind = max(behind, host_s + rest_s)
+    return before, behind
+
+
+def _bubbles(launches: Sequence[Launch]) -> list[tuple[float, float]]:
+    """For each operator: when it has been launched, and the device time from it to the end."""
+    hosts = accumulate(launch.host_s for launch in launches)
+    rests = list(accumulate(launch.device_s for launch in reversed(launches)))
+    return list(zip(hosts, reversed(rests), strict=True))
+
+
+def _whole(
+    lead: list[Launch], layer: list[Launch], head: list[Launch], layers: int
+) -> list[tuple[float, int]]:
+    """Terms (c, k): an unchecked forward with attention time a in each layer ends at the largest c + k * a."""
+    host_s = sum(launch.host_s for launch in layer)
+    device_s = sum(launch.device_s for launch in layer)
+    head_s = sum(launch.device_s for launch in head)
+    lead_s = sum(launch.host_s for launch in lead)
+    terms = [(host + rest + layers * device_s + head_s, layers) for host, rest in _bubbles(lead)]
+    for which in {0, layers - 1}:
+        for place, (host, rest) in enumerate(_bubbles(layer)):
+            left = layers - which - 1
+            const = lead_s + which * host_s + host + rest + left * device_s + head_s
+            terms.append((const, left + (place <= ATTENTION)))
+    terms += [(lead_s + layers * host_s + host + rest, 0) for host, rest in _bubbles(head)]
+    best: dict[int, float] = {}
+    for const, times in terms:
+        best[times] = max(best.get(times, const), const)
+    return [(const, times) for times, const in best.items()]
+
+
+class Curve:
+    """A cost of one size, between measured points by straight lines; outside them the nearest line goes on.
+
+    Args:
+        sizes: measured sizes, increasing, shape [n].
+        seconds: cost at each; made non-decreasing by isotonic regression.
+    """
+
+    def __init__(self, sizes: NDArray[Any], seconds: NDArray[Any]) -> None:
+        self._sizes = [float(size) for size in sizes]
+        self._seconds = isotonic(seconds)
+
+    def __call__(self, size: float) -> float:
+        """Cost at this size, seconds."""
+        sizes, seconds = self._sizes, self._seconds
+        if len(sizes) == 1:
+            return seconds[0]
+        right = min(max(bisect_right(sizes, size), 1), len(sizes) - 1)
+        slope = (seconds[right] - seconds[right - 1]) / (sizes[right] - sizes[right - 1])
+        return max(seconds[right - 1] + slope * (size - sizes[right - 1]), 0.0)
+
+
+class AttentionCurve:
+    """The cost of attention, of (tokens, context).
+
+    Between two measured sizes it grows linearly with the work, tokens * (context + (tokens + 1) / 2) query-key
+    pairs, which is right both where a fixed cost and where the work dominates; between two measured contexts,
+    linearly with the context.
+    """
+
+    def __init__(self, tokens: NDArray[Any], context: NDArray[Any], seconds: NDArray[Any]) -> None:
+        self._contexts = sorted({int(c) for c in context})
+        self._rows = [Curve(work(tokens[context == c], c), seconds[context == c]) for c in self._contexts]
+
+    def __call__(self, tokens: int, context: int) -> float:
+        """Device seconds of one layer's attention for `tokens` new ones on top of `context`."""
+        if not tokens:
+            return 0.0
+        contexts = self._contexts
+        right = min(max(bisect_right(contexts, context), 1), len(contexts) - 1)
+        if not right:
+            return self._rows[0](work(tokens, context))
+        low, high = contexts[right - 1], contexts[right]
+        at_low = self._rows[right - 1](work(tokens, low))
+        at_high = max(self._rows[right](work(tokens, high)), at_low)
+        return at_low + (at_high - at_low) * (context - low) / (high - low)
+
+
+def work(tokens: Any, context: Any) -> Any:
+    """Query-key pairs of causal attention: tokens * context + tokens * (tokens + 1) / 2."""
+    return tokens * context + tokens * (tokens + 1) / 2
+
+
+def isotonic(values: NDArray[Any]) -> list[float]:
+    """The non-decreasing sequence nearest to `values` in relative terms (pool adjacent violators, on 1/value weights)."""
+    from scipy.optimize import isotonic_regression
+
+    return [float(value) for value in isotonic_regression(values, weights=1 / np.maximum(values, 1e-9)).x]

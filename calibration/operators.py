@@ -1,0 +1,333 @@
+"""The decoder that is measured: a transformer of random weights, written operator by operator.
+
+`Decoder.program` is the list of its steps, in order; `Decoder.prepare` makes a `Pass`, which carries all that a
+forward of one batch needs; `step.run(pass)` launches one operator of it. Whoever drives a pass (a timer, a
+server) may stop between any two steps: a pass owns its activations, so others can run meanwhile.
+
+The layer: RMSNorm, fused q-k-v projection, rotary embedding and cache write, attention, output projection;
+RMSNorm, fused gate-up projection, SiLU times up, down projection. Both residual additions are in the epilogue of
+the projection before them (o_proj, down_proj), which saves a launch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from flowsim.calibration.attention import KERNELS, PADDING, Choice, Kernel
+from flowsim.calibration.models import ModelSpec
+from flowsim.calibration.table import CUT_AFTER
+from flowsim.errors import InputError, unknown
+
+Tensor = Any
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """`tokens` new tokens of a sequence that has `context` in the cache, whose first row there is `start`."""
+
+    tokens: int
+    context: int = 0
+    start: int = 0
+
+
+class Rope(NamedTuple):
+    """What the rotary embedding of a pass reads and writes, as views made once; pairs are (first, second) half.
+
+    [tokens, heads + kv_heads, (2,) head_dim / 2], of which keys and values are [tokens, kv_heads, head_dim].
+    """
+
+    cos: Tensor
+    sin: Tensor
+    both: Tensor
+    first: Tensor
+    second: Tensor
+    rotated: Tensor
+    rotated_first: Tensor
+    rotated_second: Tensor
+    keys: Tensor
+    values: Tensor
+
+
+class Pass:
+    """A batch on its way through the decoder: index tensors, and the activations that are alive."""
+
+    slices: tuple[Slice, ...]
+    tokens: int  # of all slices
+    kernels: tuple[Kernel, ...]  # the attention kernel of each slice
+    ids: Tensor  # [tokens]
+    rows: Tensor  # [tokens]: the cache rows of their keys and values
+    last: Tensor  # [slices]: the last token of each
+    rope: Rope
+    queries: list[Tensor]  # [1, heads, tokens + padding, head_dim] of each slice, rotated
+    hidden: Tensor  # [tokens, hidden]: the residual stream
+    normed: Tensor  # [tokens, hidden]
+    qkv: Tensor  # [tokens, qkv_width]
+    attended: Tensor  # [tokens, heads * head_dim]
+    gate_up: Tensor  # [tokens, 2 * intermediate]
+    activation: Tensor  # [tokens, intermediate]
+    logits: Tensor  # [slices, vocab]
+    next_ids: Tensor  # [slices]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One operator at its place: `layer` is -1 for embed and the number of layers for head."""
+
+    operator: str
+    layer: int
+    run: Callable[[Pass], None]
+
+
+class Decoder:
+    """Random weights in the shapes of `spec` and a cache of `rows` tokens, on one device.
+
+    `layers` (all of them unless told) are distinct, so that no cache of the GPU holds the next one's weights, and
+    what lies in the rows unwritten is noise. All randomness comes from `seed`. `attention` names the kernel for a
+    chunk. Launch under `torch.inference_mode()`.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        device: str,
+        *,
+        rows: int,
+        layers: int | None = None,
+        dtype: str = "bfloat16",
+        seed: int = 0,
+        attention: Choice | None = None,
+    ) -> None:
+        import torch
+
+        self.spec = spec
+        self.device = torch.device(device)
+        self.dtype = getattr(torch, dtype)
+        self.layers = layers or spec.layers
+        self.rows = rows
+        self.attention = attention or Choice("flash" if self.device.type == "cuda" else "math")
+        self._draw = torch.Generator(self.device).manual_seed(seed)
+        shape = (2, rows + PADDING, spec.kv_heads, spec.head_dim)
+        self.cache = [self._normal(*shape, scale=1.0) for _ in range(self.layers)]
+        self.angles = _rotary_table(spec, rows, self.device, self.dtype)
+        self.embedding = self._normal(spec.vocab, spec.hidden, scale=1.0)
+        self.weights = [self._layer_weights() for _ in range(self.layers)]
+        self.head = self._normal(spec.vocab, spec.hidden)
+        self._ids = np.random.default_rng(seed).integers(0, spec.vocab, rows)
+        self.program = self._program()
+
+    def prepare(self, slices: Sequence[Slice], ids: Sequence[int] | None = None) -> Pass:
+        """A new pass over these slices; `ids` are their tokens, concatenated (random ones unless told).
+
+        InputError: a slice that the cache or the positions do not hold, or a wrong number of ids.
+        """
+        import torch
+
+        p = Pass()
+        p.slices = tuple(slices)
+        p.tokens = total = sum(s.tokens for s in slices)
+        self._check(p.slices, total if ids is None else len(ids), total)
+        host = torch.from_numpy(self._indices(p.slices, ids))
+        if self.device.type == "cuda":
+            host = host.pin_memory()
+        index = host.to(self.device, non_blocking=True)
+        p.ids, positions, p.rows = index[: 3 * total].view(3, total)
+        p.last = index[3 * total :]
+        self._allocate(p, self.angles.index_select(0, positions))
+        p.kernels = tuple(KERNELS[self.attention(s.tokens, s.context)] for s in slices)
+        return p
+
+    def run(self, p: Pass) -> Tensor:
+        """Launch the whole pass; returns the next token of each slice, [slices], not yet synchronised."""
+        for step in self.program:
+            step.run(p)
+        return p.next_ids
+
+    def segments(self, cut: str) -> list[list[Callable[[Pass], None]]]:
+        """The program in the runs of steps that a check follows at this cut; the last ends with the head."""
+        if cut not in CUT_AFTER:
+            raise unknown("cut", cut, CUT_AFTER)
+        parts: list[list[Callable[[Pass], None]]] = [[]]
+        for step in self.program:
+            parts[-1].append(step.run)
+            if step.operator in CUT_AFTER[cut]:
+                parts.append([])
+        return parts
+
+    def _check(self, slices: tuple[Slice, ...], given: int, total: int) -> None:
+        if not slices or given != total:
+            raise InputError(
+                f"ids: found {given} for {total} tokens; allowed: one for each, and at least one slice"
+            )
+        for s in slices:
+            end = s.context + s.tokens
+            if s.tokens < 1 or min(s.context, s.start) < 0 or s.start + end > self.rows:
+                raise InputError(f"slice: found {s}; allowed: 1 token or more, within {self.rows} cache rows")
+
+    def _indices(self, slices: tuple[Slice, ...], ids: Sequence[int] | None) -> np.ndarray[Any, Any]:
+        """Ids, positions and cache rows of all tokens, then the last token of each slice, in one array."""
+        total = sum(s.tokens for s in slices)
+        out = np.empty(3 * total + len(slices), np.int64)
+        out[:total] = self._ids[:total] if ids is None else ids
+        at = 0
+        for i, s in enumerate(slices):
+            end = at + s.tokens
+            out[total + at : total + end] = np.arange(s.context, s.context + s.tokens)
+            out[2 * total + at : 2 * total + end] = np.arange(s.tokens) + (s.start + s.context)
+            out[3 * total + i] = end - 1
+            at = end
+        return out
+
+    def _allocate(self, p: Pass, angles: Tensor) -> None:
+        """Buffers for q, k and v before and after rotation, and every view of them that the layers need."""
+        import torch
+
+        spec = self.spec
+        qk, half = spec.heads + spec.kv_heads, spec.head_dim // 2
+        p.qkv = torch.empty(p.tokens, spec.qkv_width, device=self.device, dtype=self.dtype)
+        padded = torch.empty(p.tokens + PADDING, qk, spec.head_dim, device=self.device, dtype=self.dtype)
+        rotated = padded[: p.tokens]
+        cos, sin = angles.unsqueeze(2).unbind(1)
+        both, out = p.qkv[:, : qk * 2 * half].view(p.tokens, qk, 2, half), rotated.view(p.tokens, qk, 2, half)
+        values = p.qkv.view(p.tokens, qk + spec.kv_heads, spec.head_dim)[:, qk:]
+        p.rope = Rope(
+            cos.unsqueeze(2),
+            sin,
+            both,
+            *both.unbind(2),
+            out,
+            *out.unbind(2),
+            rotated[:, spec.heads :],
+            values,
+        )
+        heads, at, p.queries = padded[:, : spec.heads].transpose(0, 1).unsqueeze(0), 0, []
+        for s in p.slices:
+            p.queries.append(heads.narrow(2, at, s.tokens + PADDING))
+            at += s.tokens
+
+    def _normal(self, *shape: int, scale: float | None = None) -> Tensor:
+        """Gaussian weights; by default of the scale that keeps the size of what they multiply."""
+        import torch
+
+        out = torch.empty(shape, device=self.device, dtype=self.dtype)
+        return out.normal_(0.0, shape[-1] ** -0.5 if scale is None else scale, generator=self._draw)
+
+    def _layer_weights(self) -> dict[str, Tensor]:
+        import torch
+
+        s = self.spec
+        ones = torch.ones(s.hidden, device=self.device, dtype=self.dtype)
+        return {
+            "norm_attn": ones,
+            "qkv": self._normal(s.qkv_width, s.hidden),
+            "qkv_bias": self._normal(s.qkv_width) if s.qkv_bias else None,
+            "o": self._normal(s.hidden, s.heads * s.head_dim),
+            "norm_mlp": ones.clone(),
+            "gate_up": self._normal(2 * s.intermediate, s.hidden),
+            "down": self._normal(s.hidden, s.intermediate),
+        }
+
+    def _program(self) -> list[Step]:
+        steps = [Step("embed", -1, self._embed())]
+        for layer in range(self.layers):
+            w = self.weights[layer]
+            for name, run in (*self._attention_half(layer, w), *self._mlp_half(w)):
+                steps.append(Step(name, layer, run))
+        return [*steps, Step("head", self.layers, self._head())]
+
+    # Each method below binds an operator's weights once: a call costs the host little but the launches.
+
+    def _embed(self) -> Callable[[Pass], None]:
+        table = self.embedding
+
+        def embed(p: Pass) -> None:
+            p.hidden = table.index_select(0, p.ids)
+
+        return embed
+
+    def _attention_half(self, layer: int, w: dict[str, Tensor]) -> list[tuple[str, Callable[[Pass], None]]]:
+        import torch
+
+        spec, eps = self.spec, self.spec.norm_eps
+        shape, bias, norm = (spec.hidden,), w["qkv_bias"], w["norm_attn"]
+        qkv_t, o_t = w["qkv"].t(), w["o"].t()
+        rms_norm, mm, addmm, mul, cat = torch.rms_norm, torch.mm, torch.addmm, torch.mul, torch.cat
+        width = spec.heads * spec.head_dim
+        k_cache, v_cache = self.cache[layer]
+        keys, values = (c.unsqueeze(0).transpose(1, 2) for c in (k_cache, v_cache))
+
+        def norm_attn(p: Pass) -> None:
+            p.normed = rms_norm(p.hidden, shape, norm, eps)
+
+        def qkv_proj(p: Pass) -> None:
+            if bias is None:
+                mm(p.normed, qkv_t, out=p.qkv)
+            else:
+                addmm(bias, p.normed, qkv_t, out=p.qkv)
+
+        def rope_kv(p: Pass) -> None:
+            r = p.rope
+            mul(r.both, r.cos, out=r.rotated)
+            r.rotated_first.addcmul_(r.second, r.sin, value=-1.0)
+            r.rotated_second.addcmul_(r.first, r.sin)
+            k_cache.index_copy_(0, p.rows, r.keys)
+            v_cache.index_copy_(0, p.rows, r.values)
+
+        def attention(p: Pass) -> None:
+            parts = []
+            for q, s, kernel in zip(p.queries, p.slices, p.kernels, strict=True):
+                out = kernel(q, keys, values, s.start, s.tokens, s.context)
+                parts.append(out.transpose(1, 2).reshape(-1, width).narrow(0, 0, s.tokens))
+            p.attended = parts[0] if len(parts) == 1 else cat(parts)
+
+        def o_proj(p: Pass) -> None:
+            p.hidden.addmm_(p.attended, o_t)
+
+        steps = (norm_attn, qkv_proj, rope_kv, attention, o_proj)
+        return [(f.__name__, f) for f in steps]
+
+    def _mlp_half(self, w: dict[str, Tensor]) -> list[tuple[str, Callable[[Pass], None]]]:
+        import torch
+
+        shape, eps, norm = (self.spec.hidden,), self.spec.norm_eps, w["norm_mlp"]
+        gate_up_t, down_t = w["gate_up"].t(), w["down"].t()
+        rms_norm, mm, silu = torch.rms_norm, torch.mm, torch.nn.functional.silu
+
+        def norm_mlp(p: Pass) -> None:
+            p.normed = rms_norm(p.hidden, shape, norm, eps)
+
+        def gate_up_proj(p: Pass) -> None:
+            p.gate_up = mm(p.normed, gate_up_t)
+
+        def activation(p: Pass) -> None:
+            gate, up = p.gate_up.chunk(2, 1)
+            p.activation = silu(gate).mul_(up)
+
+        def down_proj(p: Pass) -> None:
+            p.hidden.addmm_(p.activation, down_t)
+
+        return [(f.__name__, f) for f in (norm_mlp, gate_up_proj, activation, down_proj)]
+
+    def _head(self) -> Callable[[Pass], None]:
+        import torch
+
+        spec, norm = self.spec, torch.ones(self.spec.hidden, device=self.device, dtype=self.dtype)
+        head_t = self.head.t()
+
+        def head(p: Pass) -> None:
+            normed = torch.rms_norm(p.hidden.index_select(0, p.last), (spec.hidden,), norm, spec.norm_eps)
+            p.logits = torch.mm(normed, head_t)
+            p.next_ids = p.logits.argmax(1)
+
+        return head
+
+
+def _rotary_table(spec: ModelSpec, rows: int, device: Any, dtype: Any) -> Tensor:
+    """Cosines and sines of the first `rows` positions, [rows, 2, head_dim / 2] (Su et al., RoFormer, 2021)."""
+    import torch
+
+    exponents = torch.arange(0, spec.head_dim, 2, device=device, dtype=torch.float64) / spec.head_dim
+    angles = torch.arange(rows, device=device, dtype=torch.float64)[:, None] / spec.rope_theta**exponents
+    return torch.stack([angles.cos(), angles.sin()], 1).to(dtype)

@@ -1,0 +1,254 @@
+"""The operator table: what each operator of a model costs on a GPU, as measured, and how it was measured.
+
+On disk a table is a folder: `provenance.yaml`, `operators.csv` (what a cost model is fitted to) and
+`passes.csv` (whole forwards, for stating the error of that fit, never fitted).
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import math
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from importlib import resources
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import yaml
+from flowsim.errors import InputError, unknown
+
+SCHEMA_VERSION = 1
+LAYER_OPERATORS = (
+    *("norm_attn", "qkv_proj", "rope_kv", "attention", "o_proj"),
+    *("norm_mlp", "gate_up_proj", "activation", "down_proj"),
+)
+"""The operators of one layer, in the order in which they run."""
+MODEL_OPERATORS = ("embed", "head")
+"""Before the first layer (by tokens), and after the last (`tokens` = number of sequences sampled)."""
+HOST_OPERATORS = ("prepare", "check", "resume", "acknowledge", "decision")
+"""Work of the host alone; `flowsim.calibration.measure` says what each one is."""
+OPERATORS = LAYER_OPERATORS + MODEL_OPERATORS + HOST_OPERATORS
+CUT_AFTER: Mapping[str, tuple[str, ...]] = {
+    "none": (),
+    "layer": ("down_proj",),
+    "block": ("o_proj", "down_proj"),
+    "operator": ("qkv_proj", "attention", "o_proj", "gate_up_proj", "down_proj"),
+}
+"""For each cut, the layer operators that a check follows."""
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorRow:
+    """One operator at one size.
+
+    `device_us`: median time on the GPU, in place; `host_us`: median time that the host takes to launch it.
+    """
+
+    operator: str
+    tokens: int
+    context: int
+    device_us: float
+    device_us_p10: float
+    device_us_p90: float
+    host_us: float
+    repeats: int
+    backend: str
+
+
+@dataclass(frozen=True, slots=True)
+class PassRow:
+    """One whole forward, checked at every `cut`; `slices` is "tokens@context" joined by "+".
+
+    `wall_us`: median time from the start of preparing its inputs to the return of the last synchronise.
+    """
+
+    cut: str
+    slices: str
+    wall_us: float
+    wall_us_p10: float
+    wall_us_p90: float
+    repeats: int
+
+    @property
+    def shape(self) -> tuple[tuple[int, int], ...]:
+        """The slices as (tokens, context) pairs."""
+        return parse_slices(self.slices)
+
+
+class Curve(NamedTuple):
+    """The measured sizes of one operator, sorted by (context, tokens); times in seconds."""
+
+    tokens: npt.NDArray[np.int64]
+    context: npt.NDArray[np.int64]
+    device_s: Floats
+    host_s: Floats
+
+
+@dataclass(frozen=True)
+class OperatorTable:
+    """Measured costs of one model on one GPU: operators, whole passes, and their provenance."""
+
+    provenance: Mapping[str, Any]
+    operators: tuple[OperatorRow, ...]
+    passes: tuple[PassRow, ...] = field(default=())
+
+    def curve(self, operator: str) -> Curve:
+        """The rows of this operator, sorted by context, then tokens. InputError: it was not measured."""
+        rows = sorted(
+            (r for r in self.operators if r.operator == operator), key=lambda r: (r.context, r.tokens)
+        )
+        if not rows:
+            raise unknown("operator", operator, {r.operator for r in self.operators})
+        return Curve(
+            np.array([r.tokens for r in rows], np.int64),
+            np.array([r.context for r in rows], np.int64),
+            np.array([r.device_us for r in rows]) * 1e-6,
+            np.array([r.host_us for r in rows]) * 1e-6,
+        )
+
+    def digest(self) -> str:
+        """SHA-256 over the content, in hexadecimal: the same for equal tables, on any machine."""
+        content = [self.provenance, [asdict(r) for r in self.operators], [asdict(r) for r in self.passes]]
+        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+    def save(self, folder: str | Path) -> None:
+        """Write the table as this folder, whole or not at all; a table already there is replaced."""
+        target = Path(folder)
+        if target.exists() and not (target / "provenance.yaml").exists():
+            raise InputError(
+                f"{target}: exists and is not an operator table; allowed: a new folder or a table"
+            )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".table-", dir=target.parent) as staging:
+            new = Path(staging) / "new"
+            new.mkdir()
+            text = yaml.safe_dump(dict(self.provenance), sort_keys=False, allow_unicode=True)
+            (new / "provenance.yaml").write_text(text, encoding="utf-8")
+            (new / "operators.csv").write_text(_to_csv(OperatorRow, self.operators), encoding="utf-8")
+            (new / "passes.csv").write_text(_to_csv(PassRow, self.passes), encoding="utf-8")
+            if target.exists():
+                target.rename(Path(staging) / "old")
+            new.rename(target)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> OperatorTable:
+        """Read a table from its folder. InputError names the file, the row and the field that is wrong."""
+        root = Path(folder)
+        operators = tuple(_from_csv(OperatorRow, root / "operators.csv"))
+        return cls(_load_provenance(root), operators, tuple(_from_csv(PassRow, root / "passes.csv")))
+
+
+def format_slices(slices: Iterable[tuple[int, int]]) -> str:
+    """(tokens, context) pairs as text: "300@0+700@0"."""
+    return "+".join(f"{tokens}@{context}" for tokens, context in slices)
+
+
+def parse_slices(text: str) -> tuple[tuple[int, int], ...]:
+    """The (tokens, context) pairs in a text such as "300@0+700@0". InputError if it is none."""
+    try:
+        pairs = tuple(
+            (int(tokens), int(context)) for tokens, context in (s.split("@") for s in text.split("+"))
+        )
+    except ValueError:
+        pairs = ()
+    if not pairs or any(tokens < 1 or context < 0 for tokens, context in pairs):
+        raise InputError(f"slices: found {text!r}; allowed: tokens@context joined by +, as in 512@0+300@1024")
+    return pairs
+
+
+def table_names() -> list[tuple[str, str, int]]:
+    """The shipped tables, as (gpu, model, tensor-parallel degree)."""
+    root = _data()
+    found = [p.relative_to(root).parts for p in root.glob("*/*/tp*/provenance.yaml")]
+    return sorted((gpu, model, int(tp.removeprefix("tp"))) for gpu, model, tp, _ in found)
+
+
+def load_table(gpu: str, model: str, tp: int = 1) -> OperatorTable:
+    """The shipped table of this GPU, model and tensor-parallel degree; InputError names those shipped."""
+    names = table_names()
+    if gpu not in {n[0] for n in names}:
+        raise unknown("gpu", gpu, {n[0] for n in names})
+    if model not in {n[1] for n in names if n[0] == gpu}:
+        raise unknown(f"model on {gpu}", model, {n[1] for n in names if n[0] == gpu})
+    if (gpu, model, tp) not in names:
+        raise unknown(f"tp of {model} on {gpu}", str(tp), {str(n[2]) for n in names if n[:2] == (gpu, model)})
+    return OperatorTable.load(_data() / gpu / model / f"tp{tp}")
+
+
+def _data() -> Path:
+    return Path(str(resources.files("flowsim.calibration"))) / "data"
+
+
+Row = TypeVar("Row", OperatorRow, PassRow)
+
+
+def _to_csv(kind: type[Row], rows: Iterable[Row]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    names = [f.name for f in fields(kind)]
+    writer.writerow(names)
+    writer.writerows([getattr(row, name) for name in names] for row in rows)
+    return out.getvalue()
+
+
+def _from_csv(kind: type[Row], path: Path) -> Iterator[Row]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    reader = csv.DictReader(io.StringIO(text))
+    missing = [f.name for f in fields(kind) if f.name not in (reader.fieldnames or ())]
+    if missing:
+        raise InputError(f"{path}, row 1: missing columns: {', '.join(missing)}")
+    for row in reader:
+        where = f"{path}, row {reader.line_num}"
+        yield kind(**{f.name: _value(where, f.name, str(f.type), row[f.name]) for f in fields(kind)})
+
+
+def _value(where: str, name: str, kind: str, text: str | None) -> Any:
+    """The value of one field, checked; `where` is the file and row for the error."""
+    allowed = "a number from 0" if kind == "float" else "a whole number from 0"
+    try:
+        if kind == "str":
+            return _text(name, text or "")
+        value = float(text or "") if kind == "float" else int(text or "")
+        if 0 <= value < math.inf:
+            return value
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+    except ValueError:
+        pass
+    raise InputError(f"{where}, {name}: found {text!r}; allowed: {allowed}")
+
+
+def _text(name: str, text: str) -> str:
+    if name == "operator" and text not in OPERATORS:
+        raise unknown("operator", text, OPERATORS)
+    if name == "cut" and text not in CUT_AFTER:
+        raise unknown("cut", text, CUT_AFTER)
+    if name == "slices":
+        parse_slices(text)
+    return text
+
+
+def _load_provenance(root: Path) -> Mapping[str, Any]:
+    path = root / "provenance.yaml"
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise InputError(f"{path}: cannot be read: {reason}") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: found {type(values).__name__}; allowed: a mapping")
+    if values.get("schema_version") != SCHEMA_VERSION:
+        found = values.get("schema_version")
+        raise InputError(f"{path}, schema_version: found {found!r}; allowed: {SCHEMA_VERSION}")
+    return values

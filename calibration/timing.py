@@ -1,0 +1,311 @@
+"""Stopwatches: how long operators, passes, checks and thread hand-offs take; all results in seconds.
+
+Device time is taken in place: whole layers run back to back behind a short stall of the stream, so that the host
+is ahead and the device never waits. A CPU has no stream; there, device time is the host's own.
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from flowsim.calibration.operators import Decoder, Pass, Slice, Step
+from flowsim.calibration.table import LAYER_OPERATORS
+
+Samples = dict[str, list[float]]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How often to repeat: at least `least` times, then until the median is sure to 1 %, or `most`, or `seconds`."""
+
+    least: int = 8
+    most: int = 60
+    seconds: float = 0.8
+
+    def rounds(self, samples: Sequence[float]) -> Iterator[int]:
+        """Count rounds until enough; `samples` is the list that each round appends to."""
+        end = time.perf_counter() + self.seconds
+        for i in range(self.most):
+            if i >= self.least and (time.perf_counter() > end or _settled(samples)):
+                return
+            yield i
+
+
+class Stopwatch:
+    """Marks in the work of one device, and the time between them."""
+
+    def __init__(self, device: Any) -> None:
+        import torch
+
+        self.cuda = device.type == "cuda"
+        self.synchronise: Callable[[], None] = (
+            torch.cuda.current_stream(device).synchronize if self.cuda else lambda: None
+        )
+
+    def mark(self) -> Any:
+        """The point in the stream that everything launched so far precedes."""
+        import torch
+
+        if not self.cuda:
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+    def between(self, begin: Any, end: Any) -> float:
+        """Device seconds between two marks, once synchronised."""
+        return begin.elapsed_time(end) * 1e-3 if self.cuda else end - begin
+
+    def stall(self, seconds: float) -> None:
+        """Keep the device busy for about as long, so that the host gets ahead of it."""
+        import torch
+
+        if self.cuda:
+            torch.cuda._sleep(int(seconds * 1.8e9))  # cycles, at about the clock of a data-centre GPU
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """No autograd, and no garbage collection in the middle of a measurement."""
+    import torch
+
+    was_enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def time_layers(decoder: Decoder, slices: Sequence[Slice], limits: Limits) -> tuple[Samples, Samples]:
+    """Device and host seconds of embed and of each layer operator: one sample a layer and repeat.
+
+    The first layer is dropped. A layer is also timed with marks at its borders alone; what the marks inside add to
+    it is taken from all operators alike. Host seconds are those of launching, while the device is stalled.
+    """
+    watch, p = Stopwatch(decoder.device), decoder.prepare(slices)
+    steps, first = decoder.program[:-1], 1 + len(LAYER_OPERATORS)
+    stall = _warm_up(watch, steps, p)
+    device, host, whole = _empty(), _empty(), list[float]()
+    for _ in limits.rounds(whole):
+        whole.append(_time_borders(watch, steps, first, p, stall) / (decoder.layers - 1))
+        times = _time_steps(watch, steps, p, stall)
+        launches = _time_launches(watch, steps, p, stall)
+        for i, step in enumerate(steps):
+            if step.layer:
+                device[step.operator].append(times[i])
+                host[step.operator].append(launches[i])
+    added = sum(statistics.median(device[name]) for name in LAYER_OPERATORS) - statistics.median(whole)
+    return _without(device, added / len(LAYER_OPERATORS)), host
+
+
+def time_ends(decoder: Decoder, sequences: int, limits: Limits) -> tuple[list[float], list[float]]:
+    """Device and host seconds of the head over as many sequences."""
+    watch, p = Stopwatch(decoder.device), decoder.prepare([Slice(1, 0, i) for i in range(sequences)])
+    steps = [decoder.program[0], *[decoder.program[-1]] * 3]
+    stall = _warm_up(watch, steps, p)
+    device, host = list[float](), list[float]()
+    for _ in limits.rounds(device):
+        device += _time_steps(watch, steps, p, stall)[2:]
+        host += _time_launches(watch, steps, p, stall)[2:]
+    return device, host
+
+
+def time_attention(decoder: Decoder, p: Pass, limits: Limits) -> tuple[float, float]:
+    """Device seconds of attention with the pass's kernels (median), and seconds its first call took longer."""
+    watch = Stopwatch(decoder.device)
+    steps = [s for s in decoder.program if s.operator == "attention"]
+    begin = time.perf_counter()
+    steps[0].run(p)
+    watch.synchronise()
+    first_s = time.perf_counter() - begin
+    stall = _warm_up(watch, steps, p)
+    samples = list[float]()
+    for _ in limits.rounds(samples):
+        samples += _time_steps(watch, steps, p, stall)[1:]
+    median = statistics.median(samples)
+    return median, max(0.0, first_s - median)
+
+
+def time_prepare(decoder: Decoder, tokens: int, limits: Limits) -> list[float]:
+    """Host seconds of making a pass of this many tokens: its indices, their copy to the device, its buffers."""
+    watch, samples = Stopwatch(decoder.device), list[float]()
+    for i in limits.rounds(samples):
+        watch.synchronise()
+        begin = time.perf_counter()
+        decoder.prepare([Slice(tokens)])
+        samples += [time.perf_counter() - begin] if i else []
+    return samples
+
+
+def time_pass(decoder: Decoder, cut: str, slices: Sequence[Slice], limits: Limits) -> list[float]:
+    """Wall seconds of a whole forward, from preparing to the last synchronise, checked as a runner checks it.
+
+    After each segment of the cut the runner synchronises its stream and tests the preemption flag.
+    """
+    watch, flag = Stopwatch(decoder.device), threading.Event()
+    segments, synchronise, samples = decoder.segments(cut), watch.synchronise, list[float]()
+    for i in limits.rounds(samples):
+        synchronise()
+        begin = time.perf_counter()
+        p = decoder.prepare(slices)
+        for segment in segments:
+            for run in segment:
+                run(p)
+            synchronise()
+            flag.is_set()
+        samples += [time.perf_counter() - begin] if i > 1 else []
+    return samples
+
+
+def time_check(device: Any, limits: Limits) -> list[float]:
+    """Host seconds that a check adds to a segment: what a launch-synchronise-test loop takes beyond its parts.
+
+    Each round launches one kernel of about 30 us, synchronises, and tests a `threading.Event`. From the round is
+    taken the kernel's device time and the host's time to launch it; left is the start of a kernel on an idle
+    device, the return of the synchronise, and the test, after which the next launch is possible.
+    """
+    watch, flag, kernel_s = Stopwatch(device), threading.Event(), 30e-6
+    launches, rounds, trains = list[float](), list[float](), list[float]()
+    for _ in range(20):
+        watch.stall(1e-3)
+        begin = watch.mark()
+        for _ in range(20):
+            t = time.perf_counter()
+            watch.stall(kernel_s)
+            launches.append(time.perf_counter() - t)
+        end = watch.mark()
+        watch.synchronise()
+        trains.append(watch.between(begin, end) / 20 if watch.cuda else 0.0)
+    parts = statistics.median(launches) + statistics.median(trains)
+    for _ in range(limits.most * 10):
+        t = time.perf_counter()
+        watch.stall(kernel_s)
+        watch.synchronise()
+        flag.is_set()
+        rounds.append(time.perf_counter() - t)
+    return [max(0.0, r - parts) for r in rounds]
+
+
+def time_hand_offs(rounds: int) -> tuple[list[float], list[float]]:
+    """Seconds from signalling a sleeping runner thread until it could launch, and from its acknowledgement until
+
+    the waiting scheduler thread runs: two real threads, each asleep on a `threading.Event` when signalled.
+    """
+    resume, acknowledge = threading.Event(), threading.Event()
+    woke, acknowledged = list[float](), list[float]()
+
+    def runner() -> None:
+        for _ in range(rounds):
+            resume.wait()
+            woke.append(time.perf_counter())
+            resume.clear()
+            time.sleep(3e-4)
+            acknowledged.append(time.perf_counter())
+            acknowledge.set()
+
+    thread = threading.Thread(target=runner, daemon=True)
+    thread.start()
+    signalled, returned = list[float](), list[float]()
+    for _ in range(rounds):
+        time.sleep(3e-4)
+        signalled.append(time.perf_counter())
+        resume.set()
+        acknowledge.wait()
+        returned.append(time.perf_counter())
+        acknowledge.clear()
+    thread.join()
+    resumes = [b - a for a, b in zip(signalled, woke, strict=True)]
+    return resumes, [b - a for a, b in zip(acknowledged, returned, strict=True)]
+
+
+def time_decision(queue: int, limits: Limits) -> list[float]:
+    """Host seconds of one S-EDF decision over a queue of this length, in plain Python: a priority each, and a sort."""
+    requests = [(i, 0.25 + 0.01 * (i * 7919 % 997), 64 + i * 104729 % 4000) for i in range(queue)]
+
+    def priority(request: tuple[int, float, int]) -> float:
+        _, deadline, tokens = request
+        slack = deadline - 1.0 - (((1e-13 * tokens + 1e-9) * tokens + 2e-5) * tokens + 0.01)
+        return (-1.0 if slack > 0 else 1.0) / deadline
+
+    samples = list[float]()
+    for _ in limits.rounds(samples):
+        begin = time.perf_counter()
+        sorted(requests, key=priority)
+        samples.append(time.perf_counter() - begin)
+    return samples
+
+
+def _warm_up(watch: Stopwatch, steps: Sequence[Step], p: Pass) -> float:
+    """Run the steps twice; returns the stall, in seconds, that puts the host ahead of the device."""
+    for step in steps:
+        step.run(p)
+    watch.synchronise()
+    begin = time.perf_counter()
+    for step in steps:
+        step.run(p)
+        watch.mark()
+    host_s = time.perf_counter() - begin
+    watch.synchronise()
+    return min(1.2 * host_s + 2e-4, 20e-3)
+
+
+def _time_steps(watch: Stopwatch, steps: Sequence[Step], p: Pass, stall: float) -> list[float]:
+    watch.stall(stall)
+    marks = [watch.mark()]
+    for step in steps:
+        step.run(p)
+        marks.append(watch.mark())
+    watch.synchronise()
+    return [watch.between(a, b) for a, b in zip(marks, marks[1:], strict=False)]
+
+
+def _time_borders(watch: Stopwatch, steps: Sequence[Step], first: int, p: Pass, stall: float) -> float:
+    watch.stall(stall)
+    for step in steps[:first]:
+        step.run(p)
+    begin = watch.mark()
+    for step in steps[first:]:
+        step.run(p)
+    end = watch.mark()
+    watch.synchronise()
+    return watch.between(begin, end)
+
+
+def _time_launches(watch: Stopwatch, steps: Sequence[Step], p: Pass, stall: float) -> list[float]:
+    watch.stall(stall)
+    times = [time.perf_counter()]
+    for step in steps:
+        step.run(p)
+        times.append(time.perf_counter())
+    watch.synchronise()
+    return [b - a for a, b in zip(times, times[1:], strict=False)]
+
+
+def _empty() -> Samples:
+    return {name: [] for name in ("embed", *LAYER_OPERATORS)}
+
+
+def _without(samples: Samples, added: float) -> Samples:
+    """The samples less what each mark added; never less than a tenth of what was read."""
+    return {name: [max(x - added, 0.1 * x) for x in values] for name, values in samples.items()}
+
+
+def _settled(samples: Sequence[float]) -> bool:
+    """Whether the median's 95 % interval, by order statistics, is within 1 % of it."""
+    n = len(samples)
+    if n < 8:
+        return False
+    ordered, reach = sorted(samples), 0.98 * n**0.5
+    low, high = ordered[max(0, int(n / 2 - reach))], ordered[min(n - 1, int(n / 2 + reach) + 1)]
+    return high - low < 0.02 * statistics.median(ordered)

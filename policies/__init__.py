@@ -1,0 +1,1 @@
+"""Prefill-scheduling policies, one policy or one family a file."""

@@ -1,0 +1,47 @@
+"""Chunked prefill: every step computes at most a budget of tokens, of prompts already begun before new ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import chain
+
+from flowsim.execution import Pass
+from flowsim.forward import Cut
+from flowsim.policies.batching import check_positive
+from flowsim.policy import View, Wake
+from flowsim.request import Request
+
+
+@dataclass(frozen=True)
+class Chunked:
+    """Sarathi-Serve's and vLLM v1's scheduler, prefill only: each step is a pass of its own.
+
+    Begun prompts come first, then waiting ones in order of arrival, until the token budget is spent. The last
+    one taken may be cut short: the rest of it goes into later steps.
+
+    Attributes:
+        budget: tokens of one step.
+    """
+
+    budget: int = 2048
+    cut: Cut = "none"
+    wake: Wake = "events"
+
+    def __post_init__(self) -> None:
+        check_positive(self, "budget")
+
+    def choose(self, view: View) -> Pass | None:
+        """The next step."""
+        parts: list[tuple[Request, int]] = []
+        room, free = self.budget, view.free_tokens if view.free_slots else 0
+        for request in chain(view.started, view.waiting):
+            if not room:
+                break
+            if not request.context:
+                if request.kv_tokens > free:
+                    break
+                free -= request.kv_tokens
+            tokens = min(request.tokens, room)
+            parts.append((request, tokens))
+            room -= tokens
+        return Pass(tuple(parts)) if parts else None

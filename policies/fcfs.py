@@ -1,0 +1,38 @@
+"""First come, first served: whole prompts, several short ones in a pass (DistServe's prefill scheduler)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flowsim.execution import Pass
+from flowsim.forward import Cut
+from flowsim.policies.batching import check_positive
+from flowsim.policy import View, Wake
+from flowsim.request import Request
+
+
+@dataclass(frozen=True)
+class FCFS:
+    """Requests in order of arrival, batched up to a token cap; the first that does not fit ends the batch.
+
+    Attributes:
+        batch_tokens: most tokens of a batch; a longer prompt runs alone.
+    """
+
+    batch_tokens: int = 8192
+    cut: Cut = "none"
+    wake: Wake = "events"
+
+    def __post_init__(self) -> None:
+        check_positive(self, "batch_tokens")
+
+    def choose(self, view: View) -> Pass | None:
+        """The longest prefix of the queue under the cap."""
+        batch: list[Request] = []
+        room, free = self.batch_tokens, view.free_tokens if view.free_slots else 0
+        for request in view.waiting:
+            if (batch and request.tokens > room) or request.kv_tokens > free:
+                break
+            batch.append(request)
+            room, free = room - request.tokens, free - request.kv_tokens
+        return Pass.whole(*batch) if batch else None

@@ -1,0 +1,1 @@
+"""flowsim: which prefill scheduler serves more requests within their TTFT SLO?"""

@@ -1,0 +1,166 @@
+"""The engine: replays a trace on one or more prefill instances, in a SimPy environment."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+
+import simpy
+
+from flowsim.calibration.cost import CostModel
+from flowsim.calibration.predictor import Predictor
+from flowsim.errors import InputError
+from flowsim.instance import Instance, Ledger, Log
+from flowsim.policy import Policy
+from flowsim.request import Request
+from flowsim.router import make_router
+
+PROGRESS_EVERY = 1000
+
+
+@dataclass(frozen=True)
+class Server:
+    """What serves the requests.
+
+    Attributes:
+        instances: prefill instances, all alike.
+        router: which instance an arrival goes to: "round-robin" or "least-work".
+        slots: passes an instance may have begun and not completed (FlowPrefill's runner slots).
+        max_batched_tokens: most tokens of one forward; longer passes run as several (vLLM's max_num_batched_tokens).
+        kv_tokens: tokens of an instance's KV cache; None = what the cost model says fits on the GPU.
+        block_tokens: tokens of a KV block; a prompt takes whole blocks.
+    """
+
+    instances: int = 1
+    router: str = "round-robin"
+    slots: int = 128
+    max_batched_tokens: int = 8192
+    kv_tokens: int | None = None
+    block_tokens: int = 16
+
+    def __post_init__(self) -> None:
+        make_router(self.router)
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name != "router" and value is not None and value < 1:
+                raise InputError(f"server: {field.name} is {value}, allowed is 1 or more")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a replay: a row a request, and a log an instance."""
+
+    ledger: Ledger
+    logs: Sequence[Log]
+
+
+class Arrivals:
+    """Hands each request to its instance when it arrives; requests of one instant together, in order of id."""
+
+    def __init__(
+        self,
+        env: simpy.Environment,
+        requests: Sequence[Request],
+        route: Callable[[Request], None],
+        progress: Callable[[int], None] | None,
+    ) -> None:
+        self._env = env
+        self._requests = requests
+        self._route = route
+        self._progress = progress
+        self._next = 0
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if self._next < len(self._requests):
+            delay_s = self._requests[self._next].arrival_s - self._env.now
+            self._env.timeout(max(delay_s, 0.0)).callbacks.append(self._arrive)
+
+    def _arrive(self, _: simpy.Event) -> None:
+        requests, index = self._requests, self._next
+        arrival_s = requests[index].arrival_s
+        while index < len(requests) and requests[index].arrival_s == arrival_s:
+            self._route(requests[index])
+            index += 1
+            if self._progress is not None and index % PROGRESS_EVERY == 0:
+                self._progress(index)
+        self._next = index
+        self._schedule()
+
+
+def simulate(
+    requests: list[Request],
+    policy: Policy,
+    cost: CostModel,
+    predictor: Predictor,
+    server: Server | None = None,
+    *,
+    until_s: float | None = None,
+    stretches: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> Outcome:
+    """Replay requests until the last has finished, or until `until_s`.
+
+    Args:
+        requests: in order of arrival, `id` = position; they are used up.
+        policy: the scheduler of every instance.
+        cost: what passes cost on every instance.
+        predictor: what the policy believes they cost.
+        server: instances and their limits; default `Server()`.
+        until_s: when to stop, seconds; what has not finished then stays unfinished.
+        stretches: whether to log every uninterrupted stretch of execution.
+        progress: called now and then with the number of arrivals so far.
+
+    Raises:
+        InputError: the policy chose something that cannot be done.
+    """
+    server = server or Server()
+    env = simpy.Environment()
+    ledger = Ledger(len(requests))
+    instances = [
+        Instance(
+            env,
+            policy,
+            cost,
+            predictor,
+            requests,
+            ledger,
+            kv_tokens=_whole_blocks(server, cost),
+            slots=server.slots,
+            chunk_tokens=server.max_batched_tokens,
+            stretches=stretches,
+        )
+        for _ in range(server.instances)
+    ]
+    router = make_router(server.router)
+
+    def route(request: Request) -> None:
+        index = router.route(request, instances)
+        ledger.instance[request.id] = index
+        instances[index].arrive(request)
+
+    Arrivals(env, requests, route, progress)
+    with _no_garbage_collector():
+        env.run(until_s)
+    for instance in instances:
+        instance.close()
+    return Outcome(ledger, [instance.log for instance in instances])
+
+
+def _whole_blocks(server: Server, cost: CostModel) -> int:
+    tokens = server.kv_tokens or cost.kv_capacity_tokens
+    return tokens // server.block_tokens * server.block_tokens
+
+
+@contextmanager
+def _no_garbage_collector() -> Iterator[None]:
+    """Without it: the engine makes no cycles, and a million requests would be walked again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -1,0 +1,404 @@
+"""One prefill instance: its queues, its KV blocks and runner slots, the device, and its scheduler's own time.
+
+The life of a pass: the policy names it, it is launched, it completes. Or, before that, the policy names another:
+the scheduler signals, the device runs on to its next cut and acknowledges (the blocking time), the pass is paused
+where it stopped, keeping its slot and its KV blocks, and the other is launched. While the scheduler decides or waits
+for an acknowledgement, new events wait for it; then it decides once for all of them.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+import simpy
+
+from flowsim.calibration.cost import CostModel
+from flowsim.calibration.predictor import Predictor
+from flowsim.errors import InputError
+from flowsim.execution import Execution, Pass
+from flowsim.forward import Slice
+from flowsim.order import UNBOUNDED, Order, Queue
+from flowsim.policy import Policy
+from flowsim.request import Request
+
+NEVER = float("nan")
+
+
+class Ledger:
+    """What happened to each request, a row each: lists of the trace's length, times in seconds, NaN for never.
+
+    Attributes:
+        instance: index of the instance it went to; -1 before its arrival.
+        started_s: when the first pass with it was launched.
+        finished_s: when its first token was there.
+        service_s: duration of the passes that computed it and have completed.
+        preemptions: how often a pass with it was paused.
+        rejected: whether it was turned away on arrival, because the KV cache could never hold it.
+    """
+
+    def __init__(self, rows: int) -> None:
+        self.instance = [-1] * rows
+        self.started_s = [NEVER] * rows
+        self.finished_s = [NEVER] * rows
+        self.service_s = [0.0] * rows
+        self.preemptions = [0] * rows
+        self.rejected = [False] * rows
+
+
+@dataclass
+class Log:
+    """What an instance did with its time, seconds.
+
+    Attributes:
+        busy_s: device time of its passes, checks included.
+        check_s: the part of `busy_s` that these passes would not have taken without checks.
+        control_s: time its scheduler spent deciding.
+        decisions: how often it decided.
+        blocking_s: an entry each time a pass was told to stop: until it acknowledged or completed. If the policy wakes
+            at cuts, there is no signal: then from the first arrival that it had not seen.
+        stretches: (start, end, ids of the members, completed?) of every uninterrupted stretch of execution; None
+            unless asked for.
+    """
+
+    busy_s: float = 0.0
+    check_s: float = 0.0
+    control_s: float = 0.0
+    decisions: int = 0
+    blocking_s: list[float] = field(default_factory=list)
+    stretches: list[tuple[float, float, tuple[int, ...], bool]] | None = None
+
+
+class Instance:
+    """One prefill instance, living in a SimPy environment.
+
+    Args:
+        env: the environment.
+        policy: decides what runs.
+        cost: says what passes, checks and decisions take.
+        predictor: what the policy believes of the cost.
+        requests: all rows of the trace (the policy's orders rank them once).
+        ledger: where the requests' rows are written.
+        kv_tokens: tokens of its KV cache.
+        slots: passes that may be launched and not completed.
+        chunk_tokens: most tokens of one forward.
+        stretches: whether to log every stretch of execution.
+    """
+
+    def __init__(
+        self,
+        env: simpy.Environment,
+        policy: Policy,
+        cost: CostModel,
+        predictor: Predictor,
+        requests: list[Request],
+        ledger: Ledger,
+        *,
+        kv_tokens: int,
+        slots: int,
+        chunk_tokens: int,
+        stretches: bool = False,
+    ) -> None:
+        self.env = env
+        self.predictor = predictor
+        self.ledger = ledger
+        self.log = Log(stretches=[] if stretches else None)
+        self.waiting: OrderedDict[int, Request] = OrderedDict()
+        self.started: OrderedDict[int, Request] = OrderedDict()
+        self.paused: dict[int, Execution] = {}
+        self.running: Execution | None = None
+        self.kv_tokens = self.free_tokens = kv_tokens
+        self.free_slots = slots
+        self.work_s = 0.0
+        """Predicted seconds of the requests that came here and have not finished."""
+        self._policy = policy
+        self._cost = cost
+        self._cut = policy.cut
+        self._at_cuts = policy.wake == "cuts" and policy.cut != "none"
+        self._chunk_tokens = chunk_tokens
+        self._further = 1 if cost.tp > 1 else 0
+        self._requests = requests
+        self._queues: dict[Order, Queue] = {}
+        self._view = InstanceView(self)
+        self._deciding = False
+        self._due = False
+        """Whether something happened that the scheduler, busy, has not looked at."""
+        self._unseen_s: float | None = None
+        """Since when something has happened that the scheduler has not looked at."""
+        self._chosen: Pass | Execution | None = None
+        """What is launched as soon as the running pass has stopped."""
+        self._signal_s = 0.0
+        self._began_s = 0.0
+        """When the running stretch began."""
+        self._end: simpy.Event | None = None
+        """The event that is to end the running stretch; an event that has been overtaken is not it."""
+
+    def arrive(self, request: Request) -> None:
+        """Take a request in, or turn it away if the KV cache could never hold it."""
+        if request.kv_tokens > self.kv_tokens:
+            self.ledger.rejected[request.id] = True
+            return
+        request.predicted_s = self.predictor.predict(request.tokens)
+        self.work_s += request.predicted_s
+        self.waiting[request.id] = request
+        for queue in self._queues.values():
+            queue.add(request)
+        self.wake()
+
+    def wake(self) -> None:
+        """Have the scheduler decide, as soon as it can and if a decision can change anything."""
+        if self._unseen_s is None:
+            self._unseen_s = self.env.now
+        if self._deciding or self._chosen is not None:
+            self._due = True
+        elif not (self.waiting or self.started or self.paused):
+            self._unseen_s = None
+        elif self.running is None or (self._cut != "none" and not self._at_cuts):
+            self._think()
+
+    def queue(self, order: Order) -> Queue:
+        """The waiting requests in this order; the queue is made when a policy first asks for the order."""
+        queue = self._queues.get(order)
+        if queue is None:
+            queue = self._queues[order] = order.queue(self._requests)
+            for request in self.waiting.values():
+                queue.add(request)
+        return queue
+
+    def close(self) -> None:
+        """Count the work on passes that will not complete, when the simulation ends before they do."""
+        if self.running is not None and self._end is not None:
+            self._log_stretch(self.running, self.env.now, completed=False)
+            self.running.elapsed_s = max(self.env.now - self.running.begun_s, 0.0)
+        for execution in [*self.paused.values(), *([self.running] if self.running else [])]:
+            self.log.busy_s += execution.elapsed_s
+
+    def _after(self, delay_s: float, callback: Any) -> simpy.Event:
+        event: simpy.Event = self.env.timeout(delay_s if delay_s > 0.0 else 0.0)
+        event.callbacks.append(callback)
+        return event
+
+    def _think(self) -> None:
+        seen = len(self.waiting) + len(self.started) + len(self.paused) + (self.running is not None)
+        delay_s = self._cost.decision(seen)
+        self._deciding = True
+        self.log.control_s += delay_s
+        self.log.decisions += 1
+        self._after(delay_s, self._decide)
+
+    def _decide(self, _: Any) -> None:
+        running = self.running
+        stopped = running is not None and self._end is None
+        if running is not None and not stopped:
+            self._measure(running, self.env.now - running.begun_s)
+        choice = self._policy.choose(self._view)
+        unseen_s, self._unseen_s = self._unseen_s, None
+        self._deciding = self._due = False
+        if choice is None or choice is running:
+            if running is not None and stopped:
+                self._continue(running)
+        elif running is None:
+            self._launch(choice)
+        elif stopped:
+            self.log.blocking_s.append(self.env.now - (self.env.now if unseen_s is None else unseen_s))
+            self._pause(running)
+            self._launch(choice)
+        else:
+            self._signal(running, choice)
+
+    def _signal(self, running: Execution, choice: Pass | Execution) -> None:
+        """Tell the running pass to stop at its next cut; past its last one it completes instead."""
+        self._chosen, self._signal_s = choice, self.env.now
+        elapsed_s = self.env.now - running.begun_s
+        place = running.timeline.next_cut(elapsed_s, running.passed, self._further)
+        if place is not None:
+            cut_s, running.passed = place
+            running.elapsed_s = cut_s
+            self._end = self._after(cut_s - elapsed_s + self._cost.acknowledge_s, self._acknowledge)
+
+    def _acknowledge(self, event: simpy.Event) -> None:
+        running, chosen = self.running, self._chosen
+        if event is not self._end or running is None or chosen is None:
+            return
+        self.log.blocking_s.append(self.env.now - self._signal_s)
+        self._chosen = None
+        self._log_stretch(running, running.begun_s + running.elapsed_s, completed=False)
+        self._pause(running)
+        self._launch(chosen)
+        if self._due:
+            self.wake()
+
+    def _pause(self, running: Execution) -> None:
+        self._measure(running, running.elapsed_s)
+        self.paused[running.id] = running
+        self.running = None
+        for request, _ in running.parts:
+            self.ledger.preemptions[request.id] += 1
+
+    def _measure(self, execution: Execution, elapsed_s: float) -> None:
+        """Bring up to date what policies see of an execution that has run so long."""
+        done, since_s = execution.timeline.progress(elapsed_s)
+        execution.tokens = execution.batch_tokens - done
+        execution.predicted_s = self.predictor.left(execution, elapsed_s, execution.tokens, since_s)
+
+    def _launch(self, choice: Pass | Execution) -> None:
+        if isinstance(choice, Execution):
+            if self.paused.pop(choice.id, None) is not choice:
+                raise self._refuse(f"{choice} is neither running nor paused")
+            self.running = choice
+            self._continue(choice, self._cost.resume_s)
+            return
+        for request, tokens in choice.parts:
+            self._take(request, tokens)
+        self.free_slots -= 1
+        if self.free_slots < 0 or self.free_tokens < 0 or not choice.parts:
+            lacks = "no request" if not choice.parts else "no free runner slot, or no KV blocks for all of it"
+            raise self._refuse(f"a pass with {lacks}")
+        slices = [Slice(tokens, request.context) for request, tokens in choice.parts]
+        timeline = self._cost.timeline(slices, self._cut, self._chunk_tokens)
+        self.running = Execution(choice.parts, timeline)
+        self._continue(self.running)
+
+    def _take(self, request: Request, tokens: int) -> None:
+        if not 0 < tokens <= request.tokens:
+            raise self._refuse(f"{tokens} tokens of {request}")
+        if self.waiting.pop(request.id, None) is not None:
+            self.free_tokens -= request.kv_tokens
+            self.ledger.started_s[request.id] = self.env.now
+            for queue in self._queues.values():
+                queue.remove(request)
+        elif self.started.pop(request.id, None) is None:
+            raise self._refuse(f"{request}, which is neither waiting nor started")
+
+    def _continue(self, execution: Execution, delay_s: float = 0.0) -> None:
+        """Set the device going on an execution, from where it is, after `delay_s`."""
+        now = self.env.now
+        self._began_s = now + delay_s
+        execution.begun_s = self._began_s - execution.elapsed_s
+        if self._at_cuts:
+            place = execution.timeline.next_cut(execution.elapsed_s, execution.passed)
+            if place is not None:
+                cut_s, execution.passed = place
+                delay_s += cut_s - execution.elapsed_s
+                execution.elapsed_s = cut_s
+                self._end = self._after(delay_s, self._reach_cut)
+                return
+        self._end = self._after(execution.begun_s + execution.timeline.duration_s - now, self._complete)
+
+    def _reach_cut(self, event: simpy.Event) -> None:
+        """Stand at a cut and ask the policy, which wakes at every cut."""
+        assert self.running is not None
+        self._end = None
+        self._log_stretch(self.running, self.env.now, completed=False)
+        self._measure(self.running, self.running.elapsed_s)
+        self._think()
+
+    def _complete(self, event: simpy.Event) -> None:
+        execution = self.running
+        if event is not self._end or execution is None:
+            return
+        self.running = self._end = None
+        self.free_slots += 1
+        self.log.busy_s += execution.timeline.duration_s
+        self.log.check_s += execution.timeline.overhead_s
+        self._log_stretch(execution, self.env.now, completed=True)
+        for request, tokens in execution.parts:
+            self._advance(request, tokens, execution.timeline.duration_s)
+        chosen = self._chosen
+        if chosen is not None:
+            self._chosen = None
+            self.log.blocking_s.append(self.env.now - self._signal_s)
+            self._launch(chosen)
+        self.wake()
+
+    def _advance(self, request: Request, tokens: int, duration_s: float) -> None:
+        """Book computed tokens; a prompt computed to its end has its first token."""
+        self.ledger.service_s[request.id] += duration_s
+        request.context += tokens
+        request.tokens -= tokens
+        if request.tokens:
+            request.predicted_s = self.predictor.predict(request.tokens, request.context)
+            self.started[request.id] = request
+            return
+        self.ledger.finished_s[request.id] = self.env.now
+        self.free_tokens += request.kv_tokens
+        self.work_s -= self.predictor.predict(request.input_length)
+
+    def _log_stretch(self, execution: Execution, end_s: float, *, completed: bool) -> None:
+        if self.log.stretches is not None:
+            ids = tuple(request.id for request in execution.requests)
+            self.log.stretches.append((self._began_s, end_s, ids, completed))
+
+    def _refuse(self, what: str) -> InputError:
+        return InputError(f"policy {type(self._policy).__name__} at {self.env.now:.6f} s chose {what}")
+
+
+class InstanceView:
+    """What a policy sees of an instance: see `flowsim.policy.View`."""
+
+    __slots__ = ("_instance",)
+
+    def __init__(self, instance: Instance) -> None:
+        self._instance = instance
+
+    @property
+    def now(self) -> float:
+        """The time, seconds."""
+        return float(self._instance.env.now)
+
+    @property
+    def waiting(self) -> Collection[Request]:
+        """Requests of which nothing is computed yet, in order of arrival."""
+        return self._instance.waiting.values()
+
+    @property
+    def started(self) -> Collection[Request]:
+        """Requests partly computed by completed passes."""
+        return self._instance.started.values()
+
+    @property
+    def paused(self) -> Collection[Execution]:
+        """Passes stopped at a cut."""
+        return self._instance.paused.values()
+
+    @property
+    def running(self) -> Execution | None:
+        """The pass that is being executed."""
+        return self._instance.running
+
+    @property
+    def free_tokens(self) -> int:
+        """Tokens for which KV blocks are free."""
+        return self._instance.free_tokens
+
+    @property
+    def free_slots(self) -> int:
+        """Passes that may still be launched before one completes."""
+        return self._instance.free_slots
+
+    def first(self, order: Order) -> Request | Execution | None:
+        """The best of all in this order; a waiting one only if it fits."""
+        instance, now = self._instance, self._instance.env.now
+        best: Request | Execution | None = instance.running
+        rank = None if best is None else order.rank(best, now)
+        for candidates in (instance.paused, instance.started):
+            for candidate in candidates.values():
+                other = order.rank(candidate, now)
+                if rank is None or other < rank:
+                    best, rank = candidate, other
+        head = instance.queue(order).after(now, None, UNBOUNDED)
+        if head is None or (rank is not None and rank < order.rank(head, now)):
+            return best
+        return head if instance.free_slots and head.kv_tokens <= instance.free_tokens else best
+
+    def next_waiting(
+        self, order: Order, last: Request | None = None, max_tokens: int = UNBOUNDED
+    ) -> Request | None:
+        """The first waiting request behind `last` in this order that has at most `max_tokens` tokens."""
+        return self._instance.queue(order).after(self._instance.env.now, last, max_tokens)
+
+    def predict(self, tokens: int, context: int = 0) -> float:
+        """Predicted seconds of so many tokens alone."""
+        return self._instance.predictor.predict(tokens, context)

@@ -1,0 +1,61 @@
+"""A request as the scheduler meets it: what it asks for, by when, and how far it has got."""
+
+from __future__ import annotations
+
+
+class Request:
+    """One prompt waiting to be prefilled, between two passes, or inside one. Only the engine changes it.
+
+    Attributes:
+        id: row of the request in the trace; with `arrival_s` it settles every tie.
+        arrival_s: when it arrived, seconds.
+        slo_s: its TTFT SLO, seconds after arrival; infinite for a request without an SLO.
+        deadline_s: `arrival_s + slo_s`.
+        class_name: its class in the SLO mix ("text", "search", ...); "" if it has none.
+        input_length: tokens of the whole prompt.
+        kv_tokens: tokens of the KV blocks that the whole prompt takes (whole blocks).
+        context: tokens computed so far (they are in the KV cache).
+        tokens: tokens left to compute, `input_length - context`.
+        predicted_s: what the policy's predictor says the tokens left take, alone, seconds.
+    """
+
+    __slots__ = (
+        "arrival_s",
+        "class_name",
+        "context",
+        "deadline_s",
+        "id",
+        "input_length",
+        "kv_tokens",
+        "predicted_s",
+        "slo_s",
+        "tokens",
+    )
+
+    def __init__(
+        self,
+        id: int,
+        arrival_s: float,
+        input_length: int,
+        slo_s: float,
+        class_name: str = "",
+        predicted_s: float = 0.0,
+        block_tokens: int = 1,
+    ) -> None:
+        self.id = id
+        self.arrival_s = arrival_s
+        self.slo_s = slo_s
+        self.deadline_s = arrival_s + slo_s
+        self.class_name = class_name
+        self.input_length = input_length
+        self.kv_tokens = -(-input_length // block_tokens) * block_tokens
+        self.context = 0
+        self.tokens = input_length
+        self.predicted_s = predicted_s
+
+    def __repr__(self) -> str:
+        """The request in one line, as a debugging policy author wants to read it."""
+        return (
+            f"Request({self.id}, arrived {self.arrival_s:.3f} s, due {self.deadline_s:.3f} s, "
+            f"{self.context} of {self.input_length} tokens computed)"
+        )

@@ -1,0 +1,257 @@
+"""SLO mixes: which TTFT each request is promised, by its class or, without classes, by its length."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import yaml
+from flowsim.errors import InputError, unknown
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from flowsim.traces.trace import Trace
+
+REST = "*"
+"""Stands for every class, or every length, that is not named."""
+
+CLASSES = ("text", "image", "search", "file")
+BAND_TOKENS = (1024, 4096, 16384)
+PRESETS: Mapping[str, tuple[float, float, float, float]] = {
+    "llama3-8b": (0.25, 0.5, 4.0, 6.0),
+    "qwen2.5-14b": (0.4, 0.8, 6.5, 9.0),
+    "llama3-70b": (1.0, 2.0, 15.0, 18.0),
+}
+"""TTFT SLOs in seconds of `CLASSES`, by model. Source: FlowPrefill (arXiv 2602.16603)."""
+
+ALLOWED_SLO = "a positive number of seconds"
+ALLOWED_MIX = "a model, seconds for every request, class=seconds pairs such as text=0.25,*=4, or a YAML file"
+
+
+@dataclass(frozen=True, eq=False)
+class Assignment:
+    """What `SLOMix.assign` gives each request of a trace; arrays of shape [n], in the trace's order."""
+
+    ttft_slo_s: NDArray[np.float64]
+    """TTFT SLO in seconds; NaN = the request has none and is excluded from attainment."""
+    class_code: NDArray[np.int64]
+    """Index into `class_names`, never negative."""
+    class_names: tuple[str, ...]
+    """The trace's classes or, when it has none, the length bands."""
+    rule: str
+    """One line: the rule that was used."""
+
+    @property
+    def excluded(self) -> int:
+        """How many requests have no SLO."""
+        return int(np.isnan(self.ttft_slo_s).sum())
+
+
+@dataclass(frozen=True)
+class SLOMix:
+    """TTFT SLOs in seconds, by class; and by input length for traces without classes.
+
+    A class that has no SLO here gets that of the entry "*"; without one, its requests have no SLO.
+    Raises InputError for an SLO that is not a positive number and for a mix that is empty.
+    """
+
+    name: str
+    ttft_s: Mapping[str, float]
+    """The SLO of each class, `scale` included."""
+    length_bands: Mapping[int | str, float] = field(default_factory=dict)
+    """The SLO up to and including so many input tokens ("*": beyond the last band), `scale` included."""
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (self.ttft_s or self.length_bands):
+            raise InputError(f"SLO mix {self.name!r} is empty; allowed: at least one class or length band")
+        slos = {str(key): self._seconds(f"class {key!r}", value) for key, value in self.ttft_s.items()}
+        bands = {self._tokens(key): self._seconds(f"band {key}", v) for key, v in self.length_bands.items()}
+        object.__setattr__(self, "ttft_s", slos)
+        object.__setattr__(self, "length_bands", dict(sorted(bands.items(), key=lambda band: _edge(band[0]))))
+        self._seconds("scale", self.scale)
+
+    def _seconds(self, what: str, value: object) -> float:
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf:
+            return float(value)
+        raise InputError(f"SLO mix {self.name!r}: {what} is {value!r}; allowed: {ALLOWED_SLO}")
+
+    def _tokens(self, key: object) -> int | str:
+        if key == REST:
+            return REST
+        if isinstance(key, str) and key.isdecimal():  # as JSON writes it
+            key = int(key)
+        if isinstance(key, int) and not isinstance(key, bool) and key > 0:
+            return key
+        allowed = f"a positive number of tokens, or {REST!r} for the rest"
+        raise InputError(f"SLO mix {self.name!r}: length band {key!r}; allowed: {allowed}")
+
+    @classmethod
+    def preset(cls, model: str) -> SLOMix:
+        """The SLOs of FlowPrefill's evaluation for this model, as length bands too."""
+        if model not in PRESETS:
+            raise unknown("SLO mix", model, PRESETS)
+        return _with_default_bands(model, dict(zip(CLASSES, PRESETS[model], strict=True)))
+
+    @classmethod
+    def uniform(cls, ttft_s: float) -> SLOMix:
+        """The same SLO for every request, whatever its class or length."""
+        return _with_default_bands(f"{ttft_s:g} s", {REST: ttft_s})
+
+    @classmethod
+    def parse(cls, text: str) -> SLOMix:
+        """A mix from what a user typed.
+
+        A model's name (`preset`); one number of seconds (`uniform`); pairs such as
+        "text=0.25,image=0.5,*=4"; or the path of a YAML file with ttft_s: {class: seconds} and, if wanted,
+        length_bands: {tokens: seconds}. Without bands of its own, a mix that names all of `CLASSES` takes
+        them as bands up to 1024, 4096, 16384 and more tokens; one with "*" gives every length that SLO.
+        """
+        text = text.strip()
+        if text in PRESETS:
+            return cls.preset(text)
+        if text.endswith((".yaml", ".yml")):
+            return _from_yaml(Path(text))
+        if "=" in text:
+            return _with_default_bands(text, _pairs(text))
+        try:
+            return cls.uniform(float(text))
+        except InputError:
+            raise
+        except ValueError:
+            near = unknown("SLO mix", text, PRESETS)
+        raise InputError(f"{near}; allowed: {ALLOWED_MIX}")
+
+    def scaled(self, k: float) -> SLOMix:
+        """This mix with every SLO multiplied by `k`."""
+        self._seconds("the scale to multiply by", k)
+        slos = {key: value * k for key, value in self.ttft_s.items()}
+        bands = {key: value * k for key, value in self.length_bands.items()}
+        return replace(self, ttft_s=slos, length_bands=bands, scale=self.scale * k)
+
+    def assign(self, trace: Trace) -> Assignment:
+        """The class and TTFT SLO of each request: by the trace's classes or, when it has none, by length.
+
+        Raises InputError when not a single request gets an SLO.
+        """
+        names, slos, codes = self._by_class(trace) if trace.class_names else self._by_length(trace)
+        ttft_slo_s = slos[codes]
+        if np.isnan(ttft_slo_s).all():
+            found = f"no request of {trace.name} gets an SLO from the mix {self.name!r}"
+            classes = ", ".join(names) or "none"
+            allowed = ", ".join(map(str, self.ttft_s)) or "none"
+            raise InputError(
+                f"{found}: its classes are {classes}; the mix has {allowed} (add '*' for the rest)"
+            )
+        return Assignment(ttft_slo_s, codes, names, self.describe(by_class=bool(trace.class_names)))
+
+    def _by_class(self, trace: Trace) -> tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.int64]]:
+        names, codes = trace.class_names, trace.class_code
+        if (codes < 0).any():
+            codes = np.where(codes < 0, len(names), codes)
+            names = (*names, "(none)")
+        rest = self.ttft_s.get(REST, math.nan)
+        return names, np.array([self.ttft_s.get(name, rest) for name in names]), codes
+
+    def _by_length(self, trace: Trace) -> tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.int64]]:
+        if not self.length_bands:
+            found = f"{trace.name} has no classes and the mix {self.name!r} has no length bands"
+            raise InputError(
+                f"{found}; allowed: a mix with '*', with all of {', '.join(CLASSES)}, or with bands"
+            )
+        edges = [edge for edge in self.length_bands if isinstance(edge, int)]
+        slos = [*(self.length_bands[edge] for edge in edges), self.length_bands.get(REST, math.nan)]
+        codes = np.searchsorted(np.array(edges, dtype=np.int64), trace.input_length, side="left")
+        return _band_names(edges), np.array(slos), codes.astype(np.int64)
+
+    def describe(self, *, by_class: bool = True) -> str:
+        """One line: the rule for traces with classes or, with by_class=False, for those without."""
+        head = self.name if self.scale == 1 else f"{self.name} x {self.scale:g}"
+        if by_class:
+            rest = "the rest" if len(self.ttft_s) > 1 else "every class"
+            slos = {rest if key == REST else key: value for key, value in self.ttft_s.items()}
+            rule = "by class: "
+        else:
+            edges = [edge for edge in self.length_bands if isinstance(edge, int)]
+            slos = dict(zip(_band_names(edges), self.length_bands.values(), strict=False))
+            rule = "the trace has no classes, so by input length: "
+        return f"{head}: {rule}{', '.join(f'{key} {value:g} s' for key, value in slos.items())}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON or YAML; `from_dict` reads them back."""
+        bands = {str(key): value for key, value in self.length_bands.items()}
+        return {"name": self.name, "scale": self.scale, "ttft_s": dict(self.ttft_s), "length_bands": bands}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> SLOMix:
+        """The mix of `to_dict`; InputError for an unknown key. Only ttft_s or length_bands must be there."""
+        known = ("name", "scale", "ttft_s", "length_bands")
+        for key in values:
+            if key not in known:
+                raise unknown("key of an SLO mix", str(key), known)
+        for key in ("ttft_s", "length_bands"):
+            if not isinstance(values.get(key, {}), Mapping):
+                raise InputError(f"{key} is {values[key]!r}; allowed: a mapping to seconds")
+        name, slos, scale = (
+            str(values.get("name", "custom")),
+            values.get("ttft_s", {}),
+            values.get("scale", 1.0),
+        )
+        if "length_bands" not in values:
+            return replace(_with_default_bands(name, slos), scale=scale)
+        return cls(name, slos, values["length_bands"], scale)
+
+
+def _with_default_bands(name: str, ttft_s: Mapping[str, float]) -> SLOMix:
+    """A mix whose length bands follow from its classes, if they can (see `SLOMix.parse`)."""
+    bands: dict[int | str, float] = {}
+    if all(key in ttft_s for key in CLASSES):
+        bands = dict(zip((*BAND_TOKENS, REST), (ttft_s[key] for key in CLASSES), strict=True))
+    elif REST in ttft_s:
+        bands = {REST: ttft_s[REST]}
+    return SLOMix(name, ttft_s, bands)
+
+
+def _pairs(text: str) -> dict[str, float]:
+    slos: dict[str, float] = {}
+    for pair in text.split(","):
+        key, _, value = (part.strip() for part in pair.partition("="))
+        try:
+            seconds = float(value)
+        except ValueError:
+            raise InputError(f"SLO mix {text!r}: {pair.strip()!r}; allowed: class=seconds") from None
+        if not key or key in slos:
+            raise InputError(f"SLO mix {text!r}: class {key!r} is {'empty' if not key else 'given twice'}")
+        slos[key] = seconds
+    return slos
+
+
+def _from_yaml(path: Path) -> SLOMix:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; allowed: a YAML file with an SLO mix") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, Mapping):
+        raise InputError(
+            f"{path}: found {type(values).__name__}; allowed: a mapping with ttft_s: {{class: s}}"
+        )
+    try:
+        return SLOMix.from_dict({"name": path.stem, **values})
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _edge(band: int | str) -> float:
+    return math.inf if isinstance(band, str) else band
+
+
+def _band_names(edges: list[int]) -> tuple[str, ...]:
+    """The names of the bands up to each of the edges, and of the one beyond the last."""
+    labels = [f"{edge // 1024}k" if edge % 1024 == 0 else str(edge) for edge in edges]
+    return (*(f"<={label}" for label in labels), f">{labels[-1]}" if labels else "all")

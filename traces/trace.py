@@ -1,0 +1,268 @@
+"""The trace: an immutable, columnar sequence of requests, from a file or built in memory."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import html
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+from flowsim.errors import InputError
+from flowsim.traces.columns import (
+    LENGTH,
+    LENGTH_OR_0,
+    SECONDS,
+    Bools,
+    Floats,
+    Ints,
+    bad_lengths,
+    bad_lengths_or_0,
+    bad_seconds,
+    encode,
+)
+from numpy.typing import ArrayLike, NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Trace:
+    """Requests in the order of their arrival, one column an attribute, each column an array of shape [n].
+
+    Build one with `Trace.of`, `read_trace` or `synthesize`: they check and sort what they are given. The
+    columns are read-only, and every method that changes something returns another trace.
+    """
+
+    arrival_s: Floats
+    """Arrival times in seconds, non-decreasing; the first is 0."""
+    input_length: Ints
+    """Prompt lengths in tokens, all positive."""
+    output_length: Ints
+    """Answer lengths in tokens; 0 = unknown."""
+    class_code: Ints
+    """Index into `class_names`; -1 = the request has no class."""
+    class_names: tuple[str, ...]
+    """The classes, in the order of their first appearance; empty when the trace has none."""
+    name: str
+    """A short name for tables and plots."""
+    source: str
+    """Where the requests come from: a path, or a description."""
+    sha256: str
+    """SHA-256 of the file's bytes on disk, or of the columns when the trace was built in memory."""
+    notices: tuple[str, ...] = ()
+    """What was done to the requests on the way in (sorted, shifted, spread, scaled), one line each."""
+
+    def __post_init__(self) -> None:
+        for column in (self.arrival_s, self.input_length, self.output_length, self.class_code):
+            column.flags.writeable = False
+
+    @classmethod
+    def of(
+        cls,
+        arrival_s: ArrayLike,
+        input_length: ArrayLike,
+        output_length: ArrayLike | None = None,
+        classes: Sequence[str | None] | None = None,
+        *,
+        name: str = "trace",
+        source: str = "built in memory",
+    ) -> Trace:
+        """A trace of these columns, all of the same length: seconds, tokens, tokens, class names.
+
+        Without `output_length` all are unknown (0); a class may be None. Requests out of order are sorted
+        (stably), and times are shifted to start at 0; both leave a notice. InputError says which value of
+        which column is wrong.
+        """
+        arrival = _column("arrival_s", arrival_s, bad_seconds, SECONDS)
+        inputs = _column("input_length", input_length, bad_lengths, LENGTH).astype(np.int64)
+        outputs = np.zeros_like(inputs)
+        if output_length is not None:
+            outputs = _column("output_length", output_length, bad_lengths_or_0, LENGTH_OR_0).astype(np.int64)
+        codes: dict[str, int] = {}
+        coded = np.full(inputs.size, -1) if classes is None else encode(classes, codes)
+        for column, array in {"input_length": inputs, "output_length": outputs, "classes": coded}.items():
+            if array.size != arrival.size:
+                raise InputError(
+                    f"{column} has {array.size} values; allowed: {arrival.size}, as arrival_s has"
+                )
+        return cls.from_columns(arrival, inputs, outputs, coded, tuple(codes), name=name, source=source)
+
+    @classmethod
+    def from_columns(
+        cls,
+        arrival_s: Floats,
+        input_length: Ints,
+        output_length: Ints,
+        class_code: Ints,
+        class_names: tuple[str, ...],
+        *,
+        name: str,
+        source: str,
+        sha256: str = "",
+        notices: tuple[str, ...] = (),
+    ) -> Trace:
+        """A trace of columns that hold valid values already: sorts, shifts, hashes and copies, no more."""
+        if arrival_s.size == 0:
+            raise InputError(f"{source}: no requests; allowed: at least one")
+        order = np.argsort(arrival_s, kind="stable")
+        late = int(np.count_nonzero(arrival_s[1:] < arrival_s[:-1]))
+        if late:
+            rows = f"{late} request{'s' * (late > 1)}"
+            notices += (f"sorted by arrival: {rows} had an earlier time than the one before",)
+        first = float(arrival_s[order[0]])
+        if first:
+            notices += (f"shifted by {first:g} s, so that the first arrival is at 0 s",)
+        columns = (arrival_s[order] - first, input_length[order], output_length[order], class_code[order])
+        digest = sha256 or _digest(columns, class_names)
+        return cls(*columns, class_names, name, source, digest, notices)
+
+    def __len__(self) -> int:
+        return int(self.arrival_s.size)
+
+    def __repr__(self) -> str:
+        return f"Trace({self.name!r}, {len(self)} requests, {self.span_s:g} s, {self.rate_rps:.3g} req/s)"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Through the constructor, because a pickled array forgets that it is read-only.
+        return Trace, tuple(getattr(self, field.name) for field in fields(self))
+
+    @property
+    def span_s(self) -> float:
+        """Seconds from the first arrival to the last."""
+        return float(self.arrival_s[-1])
+
+    @property
+    def rate_rps(self) -> float:
+        """Mean request rate: gaps / span. NaN when every request arrives at once."""
+        return (len(self) - 1) / self.span_s if self.span_s else float("nan")
+
+    def scaled(self, rate_rps: float) -> Trace:
+        """The same requests at this mean rate, every gap compressed (or stretched) by the same factor."""
+        if not (np.isfinite(rate_rps) and rate_rps > 0):
+            raise InputError(f"rate_rps is {rate_rps!r}; allowed: a positive number of requests per second")
+        if not self.span_s:
+            raise InputError(f"{self.name}: every request arrives at 0 s, so there is no rate to scale")
+        arrival = self.arrival_s * (self.rate_rps / rate_rps)
+        return self._derived(f"scaled to {rate_rps:g} req/s", slice(None), arrival)
+
+    def head(self, n: int) -> Trace:
+        """The first `n` requests, or all when there are fewer."""
+        if n < 1:
+            raise InputError(f"the number of requests to keep is {n}; allowed: 1 or more")
+        return self._derived(f"first {min(n, len(self))} requests", slice(n), self.arrival_s[:n])
+
+    def window(self, start_s: float, end_s: float) -> Trace:
+        """The requests that arrive in [start_s, end_s), shifted so that the first is at 0."""
+        first, last = (int(np.searchsorted(self.arrival_s, t)) for t in (start_s, end_s))
+        if not first < last:
+            found = f"no request arrives from {start_s:g} s to {end_s:g} s"
+            raise InputError(f"{self.name}: {found}; allowed: within 0 to {self.span_s:g} s")
+        arrival = self.arrival_s[first:last] - self.arrival_s[first]
+        return self._derived(f"window from {start_s:g} s to {end_s:g} s", slice(first, last), arrival)
+
+    def _derived(self, what: str, rows: slice, arrival_s: Floats) -> Trace:
+        columns = (arrival_s, self.input_length[rows], self.output_length[rows], self.class_code[rows])
+        digest = _digest(columns, self.class_names)
+        notices = (*self.notices, f"{what} (of the trace with SHA-256 {self.sha256[:12]})")
+        return Trace(*columns, self.class_names, self.name, self.source, digest, notices)
+
+    def describe(self) -> dict[str, Any]:
+        """What the trace holds, as plain values: seconds, requests per second, tokens, requests a class."""
+        p50, p99 = np.percentile(self.input_length, (50, 99))
+        counts = np.bincount(self.class_code + 1, minlength=len(self.class_names) + 1).tolist()
+        return {
+            "name": self.name,
+            "source": self.source,
+            "sha256": self.sha256,
+            "requests": len(self),
+            "span_s": self.span_s,
+            "rate_rps": self.rate_rps,
+            "input_mean": float(self.input_length.mean()),
+            "input_p50": float(p50),
+            "input_p99": float(p99),
+            "input_max": int(self.input_length.max()),
+            "classes": dict(zip(self.class_names, counts[1:], strict=True)),
+            "without_class": counts[0],
+            "notices": list(self.notices),
+        }
+
+    def _repr_html_(self) -> str:
+        facts = {key: value for key, value in self.describe().items() if key != "sha256"}
+        facts["classes"] = ", ".join(f"{name} {n}" for name, n in facts["classes"].items()) or "none"
+        facts["notices"] = "; ".join(facts["notices"]) or "none"
+        cells = ((key, f"{v:,.6g}" if isinstance(v, float) else str(v)) for key, v in facts.items())
+        rows = (f"<tr><th>{key}</th><td>{html.escape(value)}</td></tr>" for key, value in cells)
+        return f"<table>{''.join(rows)}</table>"
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a request: arrival_s, input_length, output_length and class (categorical)."""
+        import pandas as pd
+
+        classes = pd.Categorical.from_codes(self.class_code, categories=pd.Index(self.class_names))
+        lengths = {"input_length": self.input_length, "output_length": self.output_length}
+        return pd.DataFrame({"arrival_s": self.arrival_s, **lengths, "class": classes})
+
+    def write_jsonl(self, path: str | Path) -> Path:
+        """Write flowsim's own JSONL, gzipped when the name ends in .gz; whole, or (on any error) not at all.
+
+        One object a line: arrival_s, input_length, then output_length and class where they are known.
+        """
+        target = Path(path)
+        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+        try:
+            with _opened(partial, compressed=target.suffix == ".gz") as file:
+                file.writelines(self._lines())
+            partial.replace(target)
+        except OSError as error:
+            raise InputError(f"{target}: cannot be written: {error.strerror}") from None
+        finally:
+            partial.unlink(missing_ok=True)
+        return target
+
+    def _lines(self) -> Iterator[bytes]:
+        tails = [f', "class": {json.dumps(name)}}}\n' for name in self.class_names] + ["}\n"]
+        columns = (self.arrival_s, self.input_length, self.output_length, self.class_code)
+        for start in range(0, len(self), 65536):  # as Python numbers, a part of the columns at a time
+            rows = zip(*(column[start : start + 65536].tolist() for column in columns), strict=True)
+            for arrival, inputs, outputs, code in rows:
+                answer = f', "output_length": {outputs}' if outputs else ""
+                yield f'{{"arrival_s": {arrival!r}, "input_length": {inputs}{answer}{tails[code]}'.encode()
+
+
+def _column(name: str, values: ArrayLike, bad: Callable[[Floats], Bools], allowed: str) -> Floats:
+    array = np.asarray(values)
+    if array.ndim != 1 or array.dtype.kind not in "iuf":
+        found = f"an array of {array.dtype} of shape {list(array.shape)}"
+        raise InputError(f"{name} is {found}; allowed: a sequence of numbers, one a request")
+    numbers = array.astype(np.float64)
+    wrong = bad(numbers)
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise InputError(f"{name}[{row}] is {numbers[row]:g}; allowed: {allowed}")
+    return numbers
+
+
+def _digest(columns: Iterable[NDArray[Any]], class_names: tuple[str, ...]) -> str:
+    digest = hashlib.sha256(json.dumps(class_names).encode())
+    for column in columns:
+        digest.update(np.ascontiguousarray(column, dtype=column.dtype.newbyteorder("<")).data)
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def _opened(path: Path, *, compressed: bool) -> Iterator[IO[bytes]]:
+    with path.open("wb") as raw:
+        if not compressed:
+            yield raw
+            return
+        # No name and no time in the header: the same trace gives the same bytes.
+        with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=raw, mtime=0) as file:
+            yield file  # type: ignore[misc]
