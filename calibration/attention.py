@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import bisect
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,8 +69,7 @@ def varlen(q: Tensor, k: Tensor, v: Tensor, start: int, tokens: int, context: in
 
     keys = context + tokens
     ragged = [
-        x[0].transpose(0, 1).narrow(0, at, n)
-        for x, at, n in ((q, 0, tokens), (k, start, keys), (v, start, keys))
+        x[0].transpose(0, 1).narrow(0, at, n) for x, at, n in ((q, 0, tokens), (k, start, keys), (v, start, keys))
     ]
     bounds = [_bounds(n, q.device) for n in (tokens, keys)]
     forward = torch.ops.aten._flash_attention_forward.default
@@ -86,10 +85,8 @@ def split(q: Tensor, k: Tensor, v: Tensor, start: int, tokens: int, context: int
     q = q.narrow(2, 0, rows)
     at = start + context
     chunk, chunk_lse = _cudnn(q, k.narrow(2, at, rows), v.narrow(2, at, rows), causal=True, lse=True)
-    past, past_lse = _cudnn(
-        q, k.narrow(2, start, context), v.narrow(2, start, context), causal=False, lse=True
-    )
-    share = (chunk_lse - past_lse).sigmoid_().view(1, q.shape[1], rows, 1).to(q.dtype)
+    past, past_lse = _cudnn(q, k.narrow(2, start, context), v.narrow(2, start, context), causal=False, lse=True)
+    share = (chunk_lse - past_lse).sigmoid_().reshape(1, q.shape[1], rows, 1).to(q.dtype)
     return past.lerp_(chunk, share)
 
 
@@ -100,28 +97,35 @@ KERNELS: Mapping[str, Kernel] = {
 
 @dataclass(frozen=True)
 class Choice:
-    """Which kernel to use: that of the nearest cell of a grid, by ratio; `default` where there is no grid.
+    """Which kernel to use: that of the nearest measured context, and there of the nearest tokens, both by ratio.
 
-    `cells` maps (tokens, context) to a kernel's name, for each pair of `tokens` and `contexts`, both ascending.
+    A chunk behind a context looks only at rows that have one; with none to look at, the kernel is `default`.
     """
 
     default: str
-    tokens: tuple[int, ...] = ()
-    contexts: tuple[int, ...] = ()
-    cells: Mapping[tuple[int, int], str] | None = None
+    rows: tuple[tuple[int, tuple[int, ...], tuple[str, ...]], ...] = ()  # context, tokens ascending, their kernels
+
+    @classmethod
+    def of(cls, default: str, cells: Mapping[tuple[int, int], str]) -> Choice:
+        """The choice by these cells, (tokens, context) -> kernel."""
+        rows = []
+        for context in sorted({c for _, c in cells}):
+            tokens, kernels = zip(*sorted((t, k) for (t, c), k in cells.items() if c == context), strict=True)
+            rows.append((context, tokens, kernels))
+        return cls(default, tuple(rows))
 
     def __call__(self, tokens: int, context: int) -> str:
         """The kernel's name for a chunk of `tokens` behind `context`."""
-        if not self.cells:
+        rows = [row for row in self.rows if bool(row[0]) == bool(context)]
+        if not rows:
             return self.default
-        return self.cells[_nearest(self.tokens, tokens), _nearest(self.contexts, context)]
+        _, sizes, kernels = rows[_nearest([row[0] for row in rows], context)]
+        return kernels[_nearest(sizes, tokens)]
 
 
 def working_kernels(heads: int, kv_heads: int, head_dim: int, device: Any, dtype: Any) -> dict[str, str]:
     """Try every kernel on small inputs: its name -> "" if it agrees with `math` in float32, or the reason."""
-    return {
-        name: _trial(kernel, heads, kv_heads, head_dim, device, dtype) for name, kernel in KERNELS.items()
-    }
+    return {name: _trial(kernel, heads, kv_heads, head_dim, device, dtype) for name, kernel in KERNELS.items()}
 
 
 def _trial(kernel: Kernel, heads: int, kv_heads: int, head_dim: int, device: Any, dtype: Any) -> str:
@@ -168,10 +172,9 @@ def _bounds(length: int, device: Any) -> Tensor:
     return torch.tensor([0, length], dtype=torch.int32, device=device)
 
 
-def _nearest(grid: tuple[int, ...], value: int) -> int:
-    """The entry of an ascending grid nearest to `value` by ratio; 0 is nearest to itself alone."""
+def _nearest(grid: Sequence[int], value: int) -> int:
+    """The index of the entry of an ascending grid of positive numbers that is nearest to `value` by ratio."""
     i = bisect.bisect_left(grid, value)
     if i == 0 or i == len(grid):
-        return grid[min(i, len(grid) - 1)]
-    below, above = grid[i - 1], grid[i]
-    return above if below == 0 or value * value > below * above else below
+        return min(i, len(grid) - 1)
+    return i if value * value > grid[i - 1] * grid[i] else i - 1

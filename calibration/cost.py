@@ -8,10 +8,8 @@ from itertools import accumulate
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-
 from flowsim.calibration.models import ModelSpec
-from flowsim.calibration.table import OperatorTable, load_table
+from flowsim.calibration.table import OperatorTable
 from flowsim.forward import (
     ATTENTION,
     LAYER_OPERATORS,
@@ -23,8 +21,12 @@ from flowsim.forward import (
     segments,
     split,
 )
+from numpy.typing import NDArray
 
 Cost = Callable[[int], float]
+
+
+KV_MEMORY_SHARE = 0.9
 
 
 def free(size: int) -> float:
@@ -85,6 +87,36 @@ class CostModel:
         self._shapes: dict[tuple[int, int, str], _Shape] = {}
         self._forwards: dict[tuple[Slice, str], Forward] = {}
         self._timelines: dict[tuple[Slice, str, int], Timeline] = {}
+
+    @classmethod
+    def fit(cls, table: OperatorTable) -> CostModel:
+        """The cost model of an operator table: monotone curves through its rows, and its error on its passes."""
+        about = table.provenance
+        spec = ModelSpec(**about["model_spec"])
+        tp = int(about["tp"])
+        device: dict[str, Cost] = {}
+        host: dict[str, Cost] = {"prepare": _host_curve(table, "prepare")}
+        for name in (*LAYER_OPERATORS, "embed", "head"):
+            rows = table.curve(name)
+            host[name] = _host_curve(table, name)
+            if name != "attention":
+                device[name] = Curve(rows.tokens, rows.device_s)
+        rows = table.curve("attention")
+        model = cls(
+            name=f"{about['gpu']}/{about['model']}/tp{tp}",
+            layers=spec.layers,
+            device=device,
+            attention=AttentionCurve(rows.tokens, rows.context, rows.device_s),
+            host=host,
+            check_s=_host_curve(table, "check")(0),
+            acknowledge_s=_host_curve(table, "acknowledge")(0),
+            resume_s=_host_curve(table, "resume")(0),
+            decision=_host_curve(table, "decision"),
+            tp=tp,
+            kv_capacity_tokens=kv_capacity(spec, int(about["memory_bytes"]), tp),
+        )
+        model.provenance = {"sha256": table.digest(), "error": pass_errors(model, table), **about}
+        return model
 
     def timeline(self, slices: Sequence[Slice], cut: str, chunk_tokens: int) -> Timeline:
         """The timeline of a pass over these slices, in forwards of at most `chunk_tokens`, checked at `cut`."""
@@ -237,6 +269,45 @@ def _whole(
     return [(const, times) for times, const in best.items()]
 
 
+def kv_capacity(spec: ModelSpec, memory_bytes: int, tp: int) -> int:
+    """Tokens of KV cache beside the weights in nine tenths of the memory of `tp` GPUs (vLLM's default share)."""
+    room = KV_MEMORY_SHARE * memory_bytes * tp - spec.weight_bytes
+    return max(int(room // spec.kv_bytes_per_token), 0)
+
+
+def pass_errors(model: CostModel, table: OperatorTable) -> dict[str, dict[str, float]]:
+    """How far the model is off the whole forwards that the table holds and the fit never saw.
+
+    Returns:
+        For each kind of pass that was measured, the number of passes, and the median and largest relative error.
+        Kinds: one prompt from 1024 tokens and below, chunks on context, packed prompts, passes checked at each cut.
+    """
+    errors: dict[str, list[float]] = {}
+    for row in table.passes:
+        slices = [Slice(*pair) for pair in row.shape]
+        error = model.forward(slices, row.cut).duration_s / (row.wall_us * 1e-6) - 1
+        errors.setdefault(_kind(row.cut, slices), []).append(abs(error))
+    return {
+        kind: {"passes": len(of), "median": float(np.median(of)), "max": max(of)} for kind, of in sorted(errors.items())
+    }
+
+
+def _kind(cut: str, slices: Sequence[Slice]) -> str:
+    tokens = sum(slice_.tokens for slice_ in slices)
+    size = "from 1024 tokens" if tokens >= 1024 else "below 1024 tokens"
+    if cut != "none":
+        return f"checked at every {cut}, {size}"
+    if len(slices) > 1:
+        return "packed prompts"
+    return "chunk on context" if slices[0].context else f"whole prompt, {size}"
+
+
+def _host_curve(table: OperatorTable, operator: str) -> Curve:
+    rows = table.curve(operator)
+    plain = rows.context == 0
+    return Curve(rows.tokens[plain], rows.host_s[plain])
+
+
 class Curve:
     """A cost of one size, between measured points by straight lines; outside them the nearest line goes on.
 
@@ -291,7 +362,7 @@ def work(tokens: Any, context: Any) -> Any:
 
 
 def isotonic(values: NDArray[Any]) -> list[float]:
-    """The non-decreasing sequence nearest to `values` in relative terms (pool adjacent violators, on 1/value weights)."""
+    """The non-decreasing sequence nearest to `values`, with weights 1 / value (pool adjacent violators)."""
     from scipy.optimize import isotonic_regression
 
     return [float(value) for value in isotonic_regression(values, weights=1 / np.maximum(values, 1e-9)).x]

@@ -6,19 +6,23 @@ place; whole passes of the full model, at sizes off the grid, are kept apart to 
 
 from __future__ import annotations
 
-import json
+import gc
+import os
 import platform
 import random
 import statistics
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from flowsim.calibration import timing
-from flowsim.calibration.attention import PADDING, Choice, working_kernels
-from flowsim.calibration.models import ModelSpec
+from flowsim.calibration.attention import KERNELS, PADDING, Choice, working_kernels
+from flowsim.calibration.grid import QUICK, Grid
+from flowsim.calibration.journal import Journal, Progress, Rows
+from flowsim.calibration.models import BYTES_PER_VALUE, ModelSpec
 from flowsim.calibration.monitor import driver_version, gpu_state
 from flowsim.calibration.operators import Decoder, Slice
 from flowsim.calibration.table import (
@@ -31,74 +35,12 @@ from flowsim.calibration.table import (
     parse_slices,
 )
 from flowsim.calibration.timing import Limits
-from flowsim.errors import InputError
+from flowsim.errors import InputError, unknown
 
-Progress = Callable[[int, int, str], None]
-Rows = list[dict[str, Any]]
-
-_UNCHECKED = tuple(
-    "5@0 23@0 75@0 150@0 200@0 300@0 437@0 600@0 777@0 1000@0 1100@0 1500@0 1900@0 2500@0 3000@0 3500@0 5000@0 "
-    "6000@0 7000@0 7900@0 10000@0 14000@0 300@1000 512@15872 700@3000 1000@6000 1500@20000 2048@14336 3000@50000 "
-    "300@0+700@0 190@0+190@0+190@0+190@0+190@0 1000@0+500@2000 60@0+90@0+40@0 512@8192+300@0".split()
-)
-_CHECKED = tuple(
-    "5@0 75@0 150@0 300@0 437@0 777@0 1000@0 1500@0 2500@0 5000@0 7900@0 300@1000 1000@6000 300@0+700@0".split()
-)
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Which sizes to measure, in tokens, and how often."""
-
-    tokens: tuple[int, ...] = (
-        *(1, 2, 4, 8, 16, 32, 48, 64, 96, 128),
-        *range(192, 513, 64),
-        *range(640, 2049, 128),
-        *range(2304, 4097, 256),
-        *range(4608, 8193, 512),
-        *(12288, 16384, 24576, 32768),
-    )
-    chunk_tokens: tuple[int, ...] = (16, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
-    chunk_contexts: tuple[int, ...] = (16, 256, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072)
-    sequences: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128)
-    prepared: tuple[int, ...] = (1, 16, 64, 256, 1024, 4096, 16384)
-    queues: tuple[int, ...] = (1, 4, 16, 64, 256, 1024)
-    kernel_tokens: tuple[int, ...] = (16, 64, 256, 1024, 4096, 8192)
-    kernel_contexts: tuple[int, ...] = (0, 256, 1024, 4096, 16384, 65536)
-    passes: tuple[str, ...] = _UNCHECKED
-    checked_passes: tuple[str, ...] = _CHECKED
-    cuts: tuple[str, ...] = ("layer", "block", "operator")
-    extra: int = 24  # sizes added where the line between neighbours misses by more than 2 %
-    layers: int = 6  # of the stack in which operators are timed
-    limits: Limits = field(default_factory=Limits)
-
-    def within(self, longest: int) -> Grid:
-        """This grid without the sizes that a model of this longest context does not reach."""
-        sizes = {
-            name: tuple(n for n in getattr(self, name) if n <= longest)
-            for name in ("tokens", "chunk_tokens", "chunk_contexts", "prepared", "kernel_tokens", "kernel_contexts")
-        }
-        passes = {
-            name: tuple(s for s in getattr(self, name) if all(t + c <= longest for t, c in parse_slices(s)))
-            for name in ("passes", "checked_passes")
-        }
-        return Grid(**{**self.__dict__, **sizes, **passes})
-
-
-QUICK = Grid(
-    tokens=(1, 16, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384),
-    chunk_tokens=(64, 512, 2048),
-    chunk_contexts=(1024, 8192, 32768),
-    sequences=(1, 4, 16, 64),
-    prepared=(1, 256, 4096),
-    kernel_tokens=(64, 512, 4096),
-    kernel_contexts=(0, 1024, 16384),
-    passes=("75@0", "300@0", "1100@0", "3000@0", "7900@0", "512@15872", "300@0+700@0"),
-    checked_passes=("300@0", "1100@0", "5000@0"),
-    extra=4,
-    limits=Limits(4, 20, 0.2),
-)
-"""Fewer sizes and repeats, for a look within a minute."""
+CPU_MEMORY_BYTES = 16 << 30
+"""What a table measured on a CPU says of the memory: enough for the small models that one measures there."""
+RACE = Limits(3, 10, 0.15)
+"""How long the choice between attention kernels may take, each."""
 
 
 def calibrate(
@@ -119,17 +61,262 @@ def calibrate(
     again when the same calibration is started anew. A size that does not fit the memory is skipped and noted.
     InputError: no torch, no such device, or the journal of another calibration.
     """
-    torch = _torch(device)
+    _check_device(device)
     grid = (grid or (QUICK if quick else Grid())).within(spec.max_context)
-    where = _whereabouts(torch.device(device), gpu)
-    identity = {"spec": asdict(spec), "grid": asdict(grid), "seed": seed, **where}
+    machine = _machine(device, gpu)
+    identity = {"spec": asdict(spec), "grid": asdict(grid), "seed": seed, "machine": machine}
     log = Journal(journal, identity, progress or (lambda done, total, what: None))
-    with timing.undisturbed(), gpu_state(_gpu_id(torch.device(device))) as state:
-        _Calibration(spec, grid, device, seed, log).run()
+    with timing.undisturbed(), gpu_state(device == "cuda") as state:
+        job = _Calibration(spec, grid, device, seed, log)
+        job.run()
     notes = [f"{key}: {row['note']}" for key, rows in log.rows.items() for row in rows if "note" in row]
     provenance = {
-        "schema_version": SCHEMA_VERSION, "gpu": where["gpu"], "gpu_name": where["gpu_name"],
-        "model": spec.name, "layers": spec.layers, "tp": 1, "dtype": _dtype(device), **where["software"],
+        "schema_version": SCHEMA_VERSION, **machine, "model": spec.name,
+        "model_spec": asdict(spec),
+        "pass_layers": job.pass_layers, "tp": 1, "dtype": _dtype(device),
+        "first_call_us": job.first_call_us,
         "date": datetime.now(UTC).date().isoformat(), **state, "seed": seed, "notes": notes,
     }  # fmt: skip
     return OperatorTable(provenance, log.collect(OperatorRow, "operator"), log.collect(PassRow, "cut"))
+
+
+def kernel_choice(table: OperatorTable) -> Choice:
+    """The attention kernels with which this table was measured."""
+    rows = [r for r in table.operators if r.operator == "attention"]
+    behind = [r.backend for r in rows if r.context] or [r.backend for r in rows]
+    return Choice.of(statistics.mode(behind), {(r.tokens, r.context): r.backend for r in rows})
+
+
+class _Calibration:
+    """The jobs of one calibration: operators in a stack of a few layers, then passes through the whole model."""
+
+    def __init__(self, spec: ModelSpec, grid: Grid, device: str, seed: int, log: Journal) -> None:
+        self.spec, self.grid, self.device, self.seed, self.log = spec, grid, device, seed, log
+        self.limits = grid.limits
+        self.random = random.Random(seed)
+        self.pass_layers = spec.layers
+        self.first_call_us: dict[str, float] = {}
+        self.chunks = [(t, c) for t in grid.chunk_tokens for c in grid.chunk_contexts]
+        self.cells = [(t, c) for t in grid.kernel_tokens for c in grid.kernel_contexts]
+        self.passes = [("none", s) for s in grid.passes]
+        self.passes += [(cut, s) for cut in grid.cuts for s in grid.checked_passes]
+        counted = (grid.tokens, self.chunks, self.cells, grid.sequences, grid.prepared, grid.queues, self.passes)
+        log.total = sum(map(len, counted)) + grid.extra + 3
+
+    def run(self) -> None:
+        """Measure everything; the journal holds the results."""
+        choice = self._run_stack()
+        gc.collect()  # of the stack, before the model asks how much memory is free
+        self._run_passes(choice)
+
+    def _decoder(self, rows: int, layers: int) -> Decoder:
+        return Decoder(self.spec, self.device, rows=rows, layers=layers, dtype=_dtype(self.device), seed=self.seed)
+
+    def _run_stack(self) -> Choice:
+        grid, do = self.grid, self.log.do
+        sizes = (*grid.tokens, *grid.prepared, *grid.sequences, *(t + c for t, c in self.chunks + self.cells))
+        stack = self._decoder(max(sizes), grid.layers)
+        stack.attention = self._choose_kernels(stack)
+        jobs = [(t, 0) for t in grid.tokens] + self.chunks
+        self.random.shuffle(jobs)
+        for job in jobs:
+            do(f"layer {format_slices([job])}", self._layers, stack, *job)
+        self._refine(stack)
+        for n in grid.sequences:
+            do(f"head {n}", self._head, stack, n)
+        for n in grid.prepared:
+            do(f"prepare {n}", self._prepare, stack, n)
+        for n in grid.queues:
+            do(f"decision {n}", self._decision, n)
+        do("check", self._check, stack)
+        do("hand-offs", self._hand_offs)
+        return stack.attention
+
+    def _choose_kernels(self, stack: Decoder) -> Choice:
+        working = self.log.do("kernels", self._try_kernels, stack)[0]["working"]
+        default = next(name for name in ("flash", "varlen", "math") if name in working)
+        cells, firsts = {}, dict[str, list[float]]()
+        for cell in self.cells:
+            row = self.log.do(f"kernel {format_slices([cell])}", self._race, stack, cell, working)[0]
+            cells[cell] = row.get("winner", default)
+            for name, us in row.get("first_call_us", {}).items():
+                firsts.setdefault(name, []).append(us)
+        self.first_call_us = {name: _round(statistics.median(us)) for name, us in firsts.items()}
+        return Choice.of(default, cells)
+
+    def _try_kernels(self, stack: Decoder) -> Rows:
+        spec = self.spec
+        found = working_kernels(spec.heads, spec.kv_heads, spec.head_dim, stack.device, stack.dtype)
+        broken = [{"note": f"{name} not used: {reason}"} for name, reason in found.items() if reason]
+        return [{"working": [name for name, reason in found.items() if not reason]}, *broken]
+
+    def _race(self, stack: Decoder, cell: tuple[int, int], candidates: list[str]) -> Rows:
+        """Time each kernel at one size. One that raises is out; a tie within 2 % goes to the earlier."""
+        times, firsts = dict[str, float](), dict[str, float]()
+        p = stack.prepare([Slice(*cell)])
+        p.queries[0].normal_()
+        for name in candidates:
+            if name == "math" and times:
+                break  # slow, and its mask is large: only where nothing else works
+            p.kernels = (KERNELS[name],)
+            try:
+                times[name], firsts[name] = timing.time_attention(stack, p, RACE)
+            except (ValueError, RuntimeError, NotImplementedError):
+                continue
+        if not times:
+            return [{"note": "no attention kernel fits"}]
+        best = min(times.values())
+        winner = next(name for name in times if times[name] <= 1.02 * best)
+        return [{"winner": winner, "device_us": _us(times), "first_call_us": _us(firsts)}]
+
+    def _layers(self, stack: Decoder, tokens: int, context: int) -> Rows:
+        device, host = timing.time_layers(stack, [Slice(tokens, context)], self.limits)
+        backends = {"attention": stack.attention(tokens, context)}
+        names = ["attention"] if context else list(device)
+        return [_row(n, tokens, context, device[n], host[n], backends.get(n, "torch")) for n in names]
+
+    def _refine(self, stack: Decoder) -> None:
+        """Add sizes where a line between neighbours misses the operators, attention apart, by more than 2 %."""
+        for done in range(self.grid.extra):
+            tokens = _midpoint(self._layer_curve())
+            if tokens is None:
+                self.log.total -= self.grid.extra - done
+                return
+            self.log.do(f"layer {tokens}@0", self._layers, stack, tokens, 0)
+
+    def _layer_curve(self) -> list[tuple[int, float]]:
+        """(tokens, microseconds of a layer but for its attention), ascending."""
+        sums: dict[int, float] = {}
+        for row in (row for rows in self.log.rows.values() for row in rows):
+            if row.get("operator") in LAYER_OPERATORS and row["operator"] != "attention":
+                sums[row["tokens"]] = sums.get(row["tokens"], 0.0) + row["device_us"]
+        return sorted(sums.items())
+
+    def _head(self, stack: Decoder, sequences: int) -> Rows:
+        return [_row("head", sequences, 0, *timing.time_head(stack, sequences, self.limits), "torch")]
+
+    def _prepare(self, stack: Decoder, tokens: int) -> Rows:
+        return [_host_row("prepare", tokens, timing.time_prepare(stack, tokens, self.limits))]
+
+    def _decision(self, queue: int) -> Rows:
+        return [_host_row("decision", queue, timing.time_decision(queue, self.limits))]
+
+    def _check(self, stack: Decoder) -> Rows:
+        return [_host_row("check", 0, timing.time_check(stack.device, self.limits))]
+
+    def _hand_offs(self) -> Rows:
+        resumes, acknowledges = timing.time_hand_offs(10 * self.limits.most)
+        return [_host_row("resume", 0, resumes), _host_row("acknowledge", 0, acknowledges)]
+
+    def _run_passes(self, choice: Choice) -> None:
+        shapes = {text: _packed(text) for _, text in self.passes}
+        rows = max((s.start + s.context + s.tokens for slices in shapes.values() for s in slices), default=1)
+        self.pass_layers = _layers_that_fit(self.spec, rows, self.device)
+        model = self._decoder(rows, self.pass_layers)
+        model.attention = choice
+        self.random.shuffle(self.passes)
+        for cut, text in self.passes:
+            self.log.do(f"pass {cut} {text}", self._pass, model, cut, text, shapes[text])
+
+    def _pass(self, model: Decoder, cut: str, text: str, slices: list[Slice]) -> Rows:
+        wall = timing.time_pass(model, cut, slices, self.limits)
+        low, median, high = (_round(1e6 * x) for x in np.percentile(wall, (10, 50, 90)))
+        return [asdict(PassRow(cut, text, median, low, high, len(wall)))]
+
+
+def _midpoint(curve: list[tuple[int, float]]) -> int | None:
+    """The middle of the widest interval beside the point that its neighbours' line misses worst, beyond 2 %."""
+    worst, at = 0.02, None
+    for (t0, y0), (t1, y1), (t2, y2) in zip(curve, curve[1:], curve[2:], strict=False):
+        width, middle = max((t1 - t0, (t0 + t1) // 2), (t2 - t1, (t1 + t2) // 2))
+        miss = abs(y0 + (y2 - y0) * (t1 - t0) / (t2 - t0) - y1) / y1 if y1 else 0.0
+        if width >= 16 and miss > worst:
+            worst, at = miss, middle
+    return at
+
+
+def _packed(text: str) -> list[Slice]:
+    """The slices in a text, each with cache rows of its own."""
+    slices, start = [], 0
+    for tokens, context in parse_slices(text):
+        slices.append(Slice(tokens, context, start))
+        start += tokens + context
+    return slices
+
+
+def _layers_that_fit(spec: ModelSpec, rows: int, device: str) -> int:
+    """As many layers of the model, with a cache of `rows` tokens, as leave a quarter of the free memory."""
+    import torch
+
+    if device != "cuda":
+        return spec.layers
+    torch.cuda.empty_cache()
+    free, _ = torch.cuda.mem_get_info()
+    ends = 2 * spec.vocab * spec.hidden * BYTES_PER_VALUE
+    layer = (spec.weight_bytes - ends + spec.kv_bytes_per_token * (rows + PADDING)) // spec.layers
+    return max(1, min(spec.layers, int(0.75 * free - ends) // layer))
+
+
+def _row(
+    operator: str, tokens: int, context: int, device: list[float], host: list[float], backend: str
+) -> dict[str, Any]:
+    low, median, high = (1e6 * x for x in np.percentile(device, (10, 50, 90)))
+    launch = 1e6 * statistics.median(host)
+    return asdict(OperatorRow(
+        operator, tokens, context, _round(median), _round(low), _round(high), _round(launch), len(device), backend
+    ))  # fmt: skip
+
+
+def _host_row(operator: str, tokens: int, host: list[float]) -> dict[str, Any]:
+    return _row(operator, tokens, 0, [0.0], host, "host") | {"repeats": len(host)}
+
+
+def _us(times: Mapping[str, float]) -> dict[str, float]:
+    return {name: _round(1e6 * t) for name, t in times.items()}
+
+
+def _round(us: float) -> float:
+    return round(float(us), 3)
+
+
+def _dtype(device: str) -> str:
+    return "bfloat16" if device == "cuda" else "float32"
+
+
+def _check_device(device: str) -> None:
+    """InputError unless torch is installed and has this device."""
+    try:
+        import torch
+    except ImportError as error:
+        raise InputError("flowsim calibrate needs torch: pip install 'flowsim[calibrate]'") from error
+    if device not in ("cuda", "cpu"):
+        raise unknown("device", device, ("cuda", "cpu"))
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("device: found no CUDA GPU; allowed: a machine with one, or the device 'cpu'")
+
+
+def _machine(device: str, gpu: str | None) -> dict[str, Any]:
+    """The names and versions of what is measured and with what."""
+    import torch
+
+    name = torch.cuda.get_device_name() if device == "cuda" else "CPU"
+    slug = "-".join(word for word in name.lower().split() if word != "nvidia")
+    return {
+        "gpu": gpu or slug,
+        "gpu_name": name,
+        "memory_bytes": torch.cuda.get_device_properties().total_memory if device == "cuda" else CPU_MEMORY_BYTES,
+        "torch": str(torch.__version__),
+        "cuda": torch.version.cuda,
+        "driver": driver_version() if device == "cuda" else None,
+        "python": platform.python_version(),
+        "cpu": _cpu_name(),
+    }
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores"

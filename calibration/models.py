@@ -40,9 +40,7 @@ class ModelSpec:
         if self.heads % self.kv_heads:
             raise InputError(f"heads: found {self.heads}; allowed: a multiple of kv_heads, {self.kv_heads}")
         if self.head_dim % 2:
-            raise InputError(
-                f"head_dim: found {self.head_dim}; allowed: an even number, for rotary positions"
-            )
+            raise InputError(f"head_dim: found {self.head_dim}; allowed: an even number, for rotary positions")
 
     @property
     def qkv_width(self) -> int:
@@ -80,9 +78,7 @@ def load_model(name_or_path: str | Path) -> ModelSpec:
         try:
             return _parse(where, Path(where).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
-            raise InputError(
-                f"{where}: cannot be read: {getattr(error, 'strerror', None) or error}"
-            ) from error
+            raise InputError(f"{where}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if where not in model_names():
         raise unknown("model", where, model_names())
     file = resources.files("flowsim.calibration") / "data" / "models" / f"{where}.yaml"

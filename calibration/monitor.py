@@ -13,17 +13,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-QUERY = ("clocks.sm", "power.draw", "clocks_throttle_reasons.active")
+REASONS = ("clocks_event_reasons.active", "clocks_throttle_reasons.active")
+"""What drivers call the bits that say why a clock is low: newer ones, older ones."""
 THROTTLED = 0x4 | 0x8 | 0x20 | 0x40 | 0x80
 """Bits of NVML's reasons that slow a busy GPU: power cap, hardware slowdown, software and hardware heat, brake."""
 
 
 @contextmanager
-def gpu_state(gpu_id: str | None) -> Iterator[dict[str, Any]]:
-    """Fill the yielded mapping, at the end, with `summarise` of what was read; it stays empty without nvidia-smi."""
+def gpu_state(wanted: bool = True) -> Iterator[dict[str, Any]]:
+    """Fill the yielded mapping, at its end, with `summarise` of what was read meanwhile.
+
+    It stays empty if not `wanted`, or where nvidia-smi is not to be had.
+    """
     state: dict[str, Any] = {}
     with tempfile.TemporaryFile("w+") as log:
-        process = _start(gpu_id, log)
+        process = _start(log) if wanted else None
         try:
             yield state
         finally:
@@ -35,7 +39,7 @@ def gpu_state(gpu_id: str | None) -> Iterator[dict[str, Any]]:
 
 
 def summarise(log: str) -> dict[str, Any]:
-    """Clocks (MHz), power (W) and the number of throttled samples in nvidia-smi's lines of `QUERY`."""
+    """Clocks (MHz), power (W) and the number of throttled samples in lines of "clock, power, reasons"."""
     rows = []
     for line in log.splitlines():
         cells = [cell.strip() for cell in line.split(",")]
@@ -56,19 +60,25 @@ def summarise(log: str) -> dict[str, Any]:
 
 def driver_version() -> str | None:
     """The NVIDIA driver's version; None without nvidia-smi."""
-    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    return _ask("--query-gpu=driver_version", "--format=csv,noheader")
+
+
+def _start(log: Any) -> subprocess.Popen[bytes] | None:
+    import torch
+
+    uuid = getattr(torch.cuda.get_device_properties(0), "uuid", None)
+    options = [f"--id=GPU-{uuid}" if uuid else "--id=0", "--format=csv,noheader,nounits"]
+    for reasons in REASONS:
+        query = [*options, f"--query-gpu=clocks.sm,power.draw,{reasons}"]
+        if _ask(*query):
+            return subprocess.Popen(["nvidia-smi", *query, "-lms", "200"], stdout=log, stderr=subprocess.DEVNULL)
+    return None
+
+
+def _ask(*options: str) -> str | None:
+    """The first line that nvidia-smi answers; None if it fails or is not there."""
     try:
-        out = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout
+        done = subprocess.run(["nvidia-smi", *options], capture_output=True, text=True, timeout=30, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
-    return out.split("\n")[0].strip() or None
-
-
-def _start(gpu_id: str | None, log: Any) -> subprocess.Popen[bytes] | None:
-    if gpu_id is None:
-        return None
-    command = ["nvidia-smi", f"--id={gpu_id}", f"--query-gpu={','.join(QUERY)}", "--format=csv,noheader,nounits"]
-    try:
-        return subprocess.Popen([*command, "-lms", "200"], stdout=log, stderr=subprocess.DEVNULL)
-    except OSError:
-        return None
+    return done.stdout.split("\n")[0].strip() or None

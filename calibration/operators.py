@@ -158,9 +158,7 @@ class Decoder:
 
     def _check(self, slices: tuple[Slice, ...], given: int, total: int) -> None:
         if not slices or given != total:
-            raise InputError(
-                f"ids: found {given} for {total} tokens; allowed: one for each, and at least one slice"
-            )
+            raise InputError(f"ids: found {given} for {total} tokens; allowed: one for each, and at least one slice")
         for s in slices:
             end = s.context + s.tokens
             if s.tokens < 1 or min(s.context, s.start) < 0 or s.start + end > self.rows:
@@ -191,17 +189,11 @@ class Decoder:
         rotated = padded[: p.tokens]
         cos, sin = angles.unsqueeze(2).unbind(1)
         both, out = p.qkv[:, : qk * 2 * half].view(p.tokens, qk, 2, half), rotated.view(p.tokens, qk, 2, half)
-        values = p.qkv.view(p.tokens, qk + spec.kv_heads, spec.head_dim)[:, qk:]
         p.rope = Rope(
-            cos.unsqueeze(2),
-            sin,
-            both,
-            *both.unbind(2),
-            out,
-            *out.unbind(2),
-            rotated[:, spec.heads :],
-            values,
-        )
+            both=both, cos=cos.unsqueeze(2), sin=sin, first=both[:, :, 0], second=both[:, :, 1],
+            rotated=out, rotated_first=out[:, :, 0], rotated_second=out[:, :, 1],
+            keys=rotated[:, spec.heads :], values=p.qkv.view(p.tokens, -1, spec.head_dim)[:, qk:],
+        )  # fmt: skip
         heads, at, p.queries = padded[:, : spec.heads].transpose(0, 1).unsqueeze(0), 0, []
         for s in p.slices:
             p.queries.append(heads.narrow(2, at, s.tokens + PADDING))

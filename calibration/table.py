@@ -102,9 +102,7 @@ class OperatorTable:
 
     def curve(self, operator: str) -> Curve:
         """The rows of this operator, sorted by context, then tokens. InputError: it was not measured."""
-        rows = sorted(
-            (r for r in self.operators if r.operator == operator), key=lambda r: (r.context, r.tokens)
-        )
+        rows = sorted((r for r in self.operators if r.operator == operator), key=lambda r: (r.context, r.tokens))
         if not rows:
             raise unknown("operator", operator, {r.operator for r in self.operators})
         return Curve(
@@ -123,9 +121,7 @@ class OperatorTable:
         """Write the table as this folder, whole or not at all; a table already there is replaced."""
         target = Path(folder)
         if target.exists() and not (target / "provenance.yaml").exists():
-            raise InputError(
-                f"{target}: exists and is not an operator table; allowed: a new folder or a table"
-            )
+            raise InputError(f"{target}: exists and is not an operator table; allowed: a new folder or a table")
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".table-", dir=target.parent) as staging:
             new = Path(staging) / "new"
@@ -154,9 +150,7 @@ def format_slices(slices: Iterable[tuple[int, int]]) -> str:
 def parse_slices(text: str) -> tuple[tuple[int, int], ...]:
     """The (tokens, context) pairs in a text such as "300@0+700@0". InputError if it is none."""
     try:
-        pairs = tuple(
-            (int(tokens), int(context)) for tokens, context in (s.split("@") for s in text.split("+"))
-        )
+        pairs = tuple((int(tokens), int(context)) for tokens, context in (s.split("@") for s in text.split("+")))
     except ValueError:
         pairs = ()
     if not pairs or any(tokens < 1 or context < 0 for tokens, context in pairs):

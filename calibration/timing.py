@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from flowsim.calibration.operators import Decoder, Pass, Slice, Step
@@ -25,7 +26,7 @@ Samples = dict[str, list[float]]
 class Limits:
     """How often to repeat: at least `least` times, then until the median is sure to 1 %, or `most`, or `seconds`."""
 
-    least: int = 8
+    least: int = 6
     most: int = 60
     seconds: float = 0.8
 
@@ -61,7 +62,7 @@ class Stopwatch:
 
     def between(self, begin: Any, end: Any) -> float:
         """Device seconds between two marks, once synchronised."""
-        return begin.elapsed_time(end) * 1e-3 if self.cuda else end - begin
+        return float(begin.elapsed_time(end) * 1e-3 if self.cuda else end - begin)
 
     def stall(self, seconds: float) -> None:
         """Keep the device busy for about as long, so that the host gets ahead of it."""
@@ -97,19 +98,20 @@ def time_layers(decoder: Decoder, slices: Sequence[Slice], limits: Limits) -> tu
     steps, first = decoder.program[:-1], 1 + len(LAYER_OPERATORS)
     stall = _warm_up(watch, steps, p)
     device, host, whole = _empty(), _empty(), list[float]()
-    for _ in limits.rounds(whole):
+    kept = [(i, step.operator) for i, step in enumerate(steps) if step.layer]
+    for count in limits.rounds(whole):
         whole.append(_time_borders(watch, steps, first, p, stall) / (decoder.layers - 1))
         times = _time_steps(watch, steps, p, stall)
-        launches = _time_launches(watch, steps, p, stall)
-        for i, step in enumerate(steps):
-            if step.layer:
-                device[step.operator].append(times[i])
-                host[step.operator].append(launches[i])
+        launches = _time_launches(watch, steps, p, stall) if count < 10 else None
+        for i, operator in kept:
+            device[operator].append(times[i])
+            if launches:
+                host[operator].append(launches[i])
     added = sum(statistics.median(device[name]) for name in LAYER_OPERATORS) - statistics.median(whole)
     return _without(device, added / len(LAYER_OPERATORS)), host
 
 
-def time_ends(decoder: Decoder, sequences: int, limits: Limits) -> tuple[list[float], list[float]]:
+def time_head(decoder: Decoder, sequences: int, limits: Limits) -> tuple[list[float], list[float]]:
     """Device and host seconds of the head over as many sequences."""
     watch, p = Stopwatch(decoder.device), decoder.prepare([Slice(1, 0, i) for i in range(sequences)])
     steps = [decoder.program[0], *[decoder.program[-1]] * 3]
@@ -198,9 +200,10 @@ def time_check(device: Any, limits: Limits) -> list[float]:
 
 
 def time_hand_offs(rounds: int) -> tuple[list[float], list[float]]:
-    """Seconds from signalling a sleeping runner thread until it could launch, and from its acknowledgement until
+    """Seconds of resuming and of acknowledging, between two real threads asleep on a `threading.Event`.
 
-    the waiting scheduler thread runs: two real threads, each asleep on a `threading.Event` when signalled.
+    Resuming: from the scheduler's signal until the sleeping runner could launch. Acknowledging: from the runner's
+    having seen the flag until the waiting scheduler runs.
     """
     resume, acknowledge = threading.Event(), threading.Event()
     woke, acknowledged = list[float](), list[float]()
@@ -267,7 +270,7 @@ def _time_steps(watch: Stopwatch, steps: Sequence[Step], p: Pass, stall: float) 
         step.run(p)
         marks.append(watch.mark())
     watch.synchronise()
-    return [watch.between(a, b) for a, b in zip(marks, marks[1:], strict=False)]
+    return [watch.between(a, b) for a, b in pairwise(marks)]
 
 
 def _time_borders(watch: Stopwatch, steps: Sequence[Step], first: int, p: Pass, stall: float) -> float:
@@ -289,7 +292,7 @@ def _time_launches(watch: Stopwatch, steps: Sequence[Step], p: Pass, stall: floa
         step.run(p)
         times.append(time.perf_counter())
     watch.synchronise()
-    return [b - a for a, b in zip(times, times[1:], strict=False)]
+    return [b - a for a, b in pairwise(times)]
 
 
 def _empty() -> Samples:

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import simpy
-
 from flowsim.calibration.cost import CostModel
 from flowsim.calibration.predictor import Predictor
 from flowsim.errors import InputError
@@ -57,6 +56,7 @@ class Log:
         check_s: the part of `busy_s` that these passes would not have taken without checks.
         control_s: time its scheduler spent deciding.
         decisions: how often it decided.
+        preemptions: how often a pass was paused.
         blocking_s: an entry each time a pass was told to stop: until it acknowledged or completed. If the policy wakes
             at cuts, there is no signal: then from the first arrival that it had not seen.
         stretches: (start, end, ids of the members, completed?) of every uninterrupted stretch of execution; None
@@ -67,6 +67,7 @@ class Log:
     check_s: float = 0.0
     control_s: float = 0.0
     decisions: int = 0
+    preemptions: int = 0
     blocking_s: list[float] = field(default_factory=list)
     stretches: list[tuple[float, float, tuple[int, ...], bool]] | None = None
 
@@ -234,6 +235,7 @@ class Instance:
         self._measure(running, running.elapsed_s)
         self.paused[running.id] = running
         self.running = None
+        self.log.preemptions += 1
         for request, _ in running.parts:
             self.ledger.preemptions[request.id] += 1
 
@@ -393,9 +395,7 @@ class InstanceView:
             return best
         return head if instance.free_slots and head.kv_tokens <= instance.free_tokens else best
 
-    def next_waiting(
-        self, order: Order, last: Request | None = None, max_tokens: int = UNBOUNDED
-    ) -> Request | None:
+    def next_waiting(self, order: Order, last: Request | None = None, max_tokens: int = UNBOUNDED) -> Request | None:
         """The first waiting request behind `last` in this order that has at most `max_tokens` tokens."""
         return self._instance.queue(order).after(self._instance.env.now, last, max_tokens)
 

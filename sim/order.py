@@ -17,7 +17,6 @@ from heapq import heappop, heappush
 from typing import Any, Protocol
 
 import numpy as np
-
 from flowsim.execution import Execution
 from flowsim.request import Request
 
@@ -182,9 +181,7 @@ class FixedQueue:
 class FlippingQueue:
     """Requests that have not flipped, those that have, and when the former will."""
 
-    def __init__(
-        self, ranked: Sequence[Request], flipped: Sequence[Request], flips_at: Callable[[Any], float]
-    ) -> None:
+    def __init__(self, ranked: Sequence[Request], flipped: Sequence[Request], flips_at: Callable[[Any], float]) -> None:
         self._rank, self._flipped_rank = _positions(ranked), _positions(flipped)
         self._tree, self._flipped_tree = RankTree(ranked), RankTree(flipped)
         self._flips_at = flips_at

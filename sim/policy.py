@@ -56,9 +56,7 @@ class View(Protocol):
         considered: it is not overtaken by a smaller one (`step` in the released FlowPrefill code).
         """
 
-    def next_waiting(
-        self, order: Order, last: Request | None = None, max_tokens: int = 1 << 62
-    ) -> Request | None:
+    def next_waiting(self, order: Order, last: Request | None = None, max_tokens: int = 1 << 62) -> Request | None:
         """The first waiting request behind `last` in this order that has at most `max_tokens` tokens."""
 
     def predict(self, tokens: int, context: int = 0) -> float:
@@ -146,6 +144,16 @@ def policy_spec(policy: Policy) -> str:
     return ":".join([name, ",".join(options)]) if options else name
 
 
+def describe_policies() -> list[tuple[str, str, str]]:
+    """For each policy with a short name: the name, its first line of documentation, its options with their defaults."""
+    rows = []
+    for name, target in NAMES.items():
+        kind = _find(target, name)
+        options = [f"{key}={parameter.default}" for key, parameter in inspect.signature(kind).parameters.items()]
+        rows.append((name, (inspect.getdoc(kind) or "").split("\n\n")[0].replace("\n", " "), ", ".join(options)))
+    return rows
+
+
 def _find(target: str, spec: str) -> Callable[..., object]:
     module_name, _, class_name = target.partition(":")
     if str(Path.cwd()) not in sys.path:
@@ -186,7 +194,5 @@ def _convert(what: str, text: str, default: Any) -> Any:
         try:
             return kind(text)
         except ValueError:
-            raise InputError(
-                f"{what} is {text!r}, allowed is {'a whole' if kind is int else 'a'} number"
-            ) from None
+            raise InputError(f"{what} is {text!r}, allowed is {'a whole' if kind is int else 'a'} number") from None
     return text

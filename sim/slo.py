@@ -28,7 +28,6 @@ PRESETS: Mapping[str, tuple[float, float, float, float]] = {
 }
 """TTFT SLOs in seconds of `CLASSES`, by model. Source: FlowPrefill (arXiv 2602.16603)."""
 
-ALLOWED_SLO = "a positive number of seconds"
 ALLOWED_MIX = "a model, seconds for every request, class=seconds pairs such as text=0.25,*=4, or a YAML file"
 
 
@@ -69,16 +68,16 @@ class SLOMix:
     def __post_init__(self) -> None:
         if not (self.ttft_s or self.length_bands):
             raise InputError(f"SLO mix {self.name!r} is empty; allowed: at least one class or length band")
-        slos = {str(key): self._seconds(f"class {key!r}", value) for key, value in self.ttft_s.items()}
-        bands = {self._tokens(key): self._seconds(f"band {key}", v) for key, v in self.length_bands.items()}
+        slos = {str(key): self._positive(f"class {key!r}", slo_s) for key, slo_s in self.ttft_s.items()}
+        bands = {self._tokens(key): self._positive(f"band {key}", s) for key, s in self.length_bands.items()}
         object.__setattr__(self, "ttft_s", slos)
         object.__setattr__(self, "length_bands", dict(sorted(bands.items(), key=lambda band: _edge(band[0]))))
-        self._seconds("scale", self.scale)
+        self._positive("the scale", self.scale, "a positive number")
 
-    def _seconds(self, what: str, value: object) -> float:
+    def _positive(self, what: str, value: object, allowed: str = "a positive number of seconds") -> float:
         if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf:
             return float(value)
-        raise InputError(f"SLO mix {self.name!r}: {what} is {value!r}; allowed: {ALLOWED_SLO}")
+        raise InputError(f"SLO mix {self.name!r}: {what} is {value!r}; allowed: {allowed}")
 
     def _tokens(self, key: object) -> int | str:
         if key == REST:
@@ -128,7 +127,7 @@ class SLOMix:
 
     def scaled(self, k: float) -> SLOMix:
         """This mix with every SLO multiplied by `k`."""
-        self._seconds("the scale to multiply by", k)
+        self._positive("the scale", k, "a positive number")
         slos = {key: value * k for key, value in self.ttft_s.items()}
         bands = {key: value * k for key, value in self.length_bands.items()}
         return replace(self, ttft_s=slos, length_bands=bands, scale=self.scale * k)
@@ -144,9 +143,7 @@ class SLOMix:
             found = f"no request of {trace.name} gets an SLO from the mix {self.name!r}"
             classes = ", ".join(names) or "none"
             allowed = ", ".join(map(str, self.ttft_s)) or "none"
-            raise InputError(
-                f"{found}: its classes are {classes}; the mix has {allowed} (add '*' for the rest)"
-            )
+            raise InputError(f"{found}: its classes are {classes}; the mix has {allowed} (add '*' for the rest)")
         return Assignment(ttft_slo_s, codes, names, self.describe(by_class=bool(trace.class_names)))
 
     def _by_class(self, trace: Trace) -> tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.int64]]:
@@ -160,9 +157,7 @@ class SLOMix:
     def _by_length(self, trace: Trace) -> tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.int64]]:
         if not self.length_bands:
             found = f"{trace.name} has no classes and the mix {self.name!r} has no length bands"
-            raise InputError(
-                f"{found}; allowed: a mix with '*', with all of {', '.join(CLASSES)}, or with bands"
-            )
+            raise InputError(f"{found}; allowed: a mix with '*', with all of {', '.join(CLASSES)}, or with bands")
         edges = [edge for edge in self.length_bands if isinstance(edge, int)]
         slos = [*(self.length_bands[edge] for edge in edges), self.length_bands.get(REST, math.nan)]
         codes = np.searchsorted(np.array(edges, dtype=np.int64), trace.input_length, side="left")
@@ -238,9 +233,7 @@ def _from_yaml(path: Path) -> SLOMix:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, Mapping):
-        raise InputError(
-            f"{path}: found {type(values).__name__}; allowed: a mapping with ttft_s: {{class: s}}"
-        )
+        raise InputError(f"{path}: found {type(values).__name__}; allowed: a mapping with ttft_s: {{class: s}}")
     try:
         return SLOMix.from_dict({"name": path.stem, **values})
     except InputError as error:

@@ -30,12 +30,14 @@ def bad_seconds(values: Floats) -> Bools:
 def bad_lengths_or_0(values: Floats) -> Bools:
     """Which of these are not `LENGTH_OR_0`."""
     whole: Bools = np.floor(values) == values
-    return bad_seconds(values) | ~whole
+    bad: Bools = bad_seconds(values) | ~whole
+    return bad
 
 
 def bad_lengths(values: Floats) -> Bools:
     """Which of these are not `LENGTH`."""
-    return bad_lengths_or_0(values) | (values == 0)
+    bad: Bools = bad_lengths_or_0(values) | (values == 0)
+    return bad
 
 
 def encode(classes: Iterable[object], codes: dict[str, int]) -> Ints:

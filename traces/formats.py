@@ -19,8 +19,7 @@ CLOCKS = {
 class Format:
     """A file format: which fields hold what, and which fields give it away.
 
-    A new format is one more entry of `FORMATS`. Fields named "" do not exist in it; output length and class
-    may be missing from a row of any format.
+    A new format is one more entry of `FORMATS`. Output length and class may be missing from any row.
     """
 
     name: str
@@ -28,7 +27,7 @@ class Format:
     arrival: str
     input_length: str
     output_length: str
-    class_name: str = ""
+    class_name: str | None = None
     clock: Literal["s", "ms", "date"] = "s"
     """The arrival field is in seconds, in milliseconds, or a date with a time of day (UTC)."""
     marks: tuple[str, ...] = ()

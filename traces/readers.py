@@ -93,16 +93,14 @@ def _lines(path: Path) -> Lines:
 
 def _detected(path: Path, line: int, text: str) -> Format:
     layout = "jsonl" if text.lstrip()[0] in "{[" else "csv"
-    fields = list(_object(path, line, text)) if layout == "jsonl" else next(csv.reader([text]))
+    header = _object(path, line, text) if layout == "jsonl" else text.strip().split(",")
+    fields = {name.strip('"') for name in header}
     for kind in FORMATS.values():
-        if kind.layout == layout and set(kind.signature) <= set(fields):
+        if kind.layout == layout and fields.issuperset(kind.signature):
             return kind
-    known = "; ".join(
-        f"{kind.name} ({kind.layout}: {', '.join(kind.signature)})" for kind in FORMATS.values()
-    )
-    raise InputError(
-        f"{path}, line {line}: fields {_shown(', '.join(fields))} fit no format; allowed: {known}"
-    )
+    known = (f"{kind.name} ({kind.layout}: {', '.join(kind.signature)})" for kind in FORMATS.values())
+    found = f"the {layout} fields {_shown(', '.join(header))} fit no known format"
+    raise InputError(f"{path}, line {line}: {found}; allowed: {'; '.join(known)}")
 
 
 def _jsonl_rows(path: Path, lines: Lines, kind: Format) -> Rows:
@@ -133,9 +131,8 @@ def _csv_rows(path: Path, lines: Lines, kind: Format) -> Rows:
         for row in reader:
             line = start - 1 + reader.line_num
             if row and len(row) != len(header):
-                raise InputError(
-                    f"{path}, line {line}: {len(row)} fields; allowed: {len(header)}, as the header has"
-                )
+                allowed = f"{len(header)}, as the header has"
+                raise InputError(f"{path}, line {line}: {len(row)} fields; allowed: {allowed}")
             if row:
                 yield line, dict(zip(header, row, strict=True))
     except csv.Error as error:
@@ -155,16 +152,11 @@ def _shown(value: object) -> str:
 
 def _values(path: Path, rows: Rows, kind: Format) -> Iterator[tuple[int, Any, Any, Any, Any]]:
     """Line number, arrival, input length, output length and class of each row, not converted yet."""
-    arrival, inputs, outputs, class_name = (
-        kind.arrival,
-        kind.input_length,
-        kind.output_length,
-        kind.class_name,
-    )
     for line, row in rows:
         try:
-            output = row.get(outputs)
-            yield line, row[arrival], row[inputs], 0 if output is None else output, row.get(class_name)
+            output = row.get(kind.output_length)
+            lengths = row[kind.input_length], 0 if output is None else output
+            yield line, row[kind.arrival], *lengths, row.get(cast(str, kind.class_name))
         except KeyError as error:
             raise _missing(path, line, error.args[0], row, kind) from None
 
@@ -199,9 +191,8 @@ class _Converter:
     def column(self, path: Path, lines: Sequence[int], values: Sequence[Any]) -> NDArray[Any]:
         if (array := self._tried(values)) is not None:
             return array
-        line, value = next(
-            (line, v) for line, v in zip(lines, values, strict=True) if self._tried([v]) is None
-        )
+        pairs = zip(lines, values, strict=True)
+        line, value = next(pair for pair in pairs if self._tried(pair[1:]) is None)
         raise InputError(f"{path}, line {line}: {self.field} is {_shown(value)}; allowed: {self.allowed}")
 
     def _tried(self, values: Sequence[Any]) -> NDArray[Any] | None:
@@ -225,7 +216,7 @@ def _converters(kind: Format, codes: dict[str, int]) -> tuple[_Converter, ...]:
         _Converter(kind.arrival, times, CLOCKS[kind.clock]),
         _Converter(kind.input_length, lambda values: lengths(values, bad_lengths), LENGTH),
         _Converter(kind.output_length, lambda values: lengths(values, bad_lengths_or_0), LENGTH_OR_0),
-        _Converter(kind.class_name, lambda values: encode(values, codes), CLASS),
+        _Converter(str(kind.class_name), lambda values: encode(values, codes), CLASS),
     )
 
 
@@ -267,15 +258,14 @@ def _seconds(arrival: NDArray[Any], kind: Format) -> tuple[Floats, tuple[str, ..
 def _spread(trace: Trace, seed: int) -> Trace:
     """The trace with each tick's requests spread over the tick, when its time stamps sit on ticks."""
     starts, tick_of = np.unique(trace.arrival_s, return_inverse=True)
-    tick = float(np.median(np.diff(starts))) if starts.size > 2 else 0.0
-    gaps = np.diff(starts) / tick if tick else starts[:0]
-    regular = np.abs(gaps - np.round(gaps)) < 0.02
-    if 2 * starts.size > len(trace) or regular.mean() < 0.9:
+    if not 3 <= starts.size <= len(trace) / 2:
+        return trace
+    tick = float(np.median(np.diff(starts)))
+    gaps = np.diff(starts) / tick
+    if np.mean(np.abs(gaps - np.round(gaps)) < 0.02) < 0.9:
         return trace
     width = np.minimum(np.append(np.diff(starts), tick), tick)[tick_of]
     # Ticks do not overlap, so sorting keeps each request on its tick and in its place.
     arrival = np.sort(trace.arrival_s + width * np.random.default_rng(seed).random(len(trace)))
-    notice = (
-        f"time stamps on ticks of {tick:g} s: each tick's requests spread over it at random (seed {seed})"
-    )
+    notice = f"ticks of {tick:g} s: the requests of each were spread over it at random (seed {seed})"
     return replace(trace, arrival_s=arrival - arrival[0], notices=(*trace.notices, notice))

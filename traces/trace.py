@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import html
 import json
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -90,9 +91,7 @@ class Trace:
         coded = np.full(inputs.size, -1) if classes is None else encode(classes, codes)
         for column, array in {"input_length": inputs, "output_length": outputs, "classes": coded}.items():
             if array.size != arrival.size:
-                raise InputError(
-                    f"{column} has {array.size} values; allowed: {arrival.size}, as arrival_s has"
-                )
+                raise InputError(f"{column} has {array.size} values; allowed: {arrival.size}, as arrival_s has")
         return cls.from_columns(arrival, inputs, outputs, coded, tuple(codes), name=name, source=source)
 
     @classmethod
@@ -142,16 +141,13 @@ class Trace:
     @property
     def rate_rps(self) -> float:
         """Mean request rate: gaps / span. NaN when every request arrives at once."""
-        return (len(self) - 1) / self.span_s if self.span_s else float("nan")
+        return (len(self) - 1) / self.span_s if self.span_s else math.nan
 
-    def scaled(self, rate_rps: float) -> Trace:
-        """The same requests at this mean rate, every gap compressed (or stretched) by the same factor."""
-        if not (np.isfinite(rate_rps) and rate_rps > 0):
-            raise InputError(f"rate_rps is {rate_rps!r}; allowed: a positive number of requests per second")
-        if not self.span_s:
-            raise InputError(f"{self.name}: every request arrives at 0 s, so there is no rate to scale")
-        arrival = self.arrival_s * (self.rate_rps / rate_rps)
-        return self._derived(f"scaled to {rate_rps:g} req/s", slice(None), arrival)
+    def scaled(self, factor: float) -> Trace:
+        """The same requests at `factor` times the rate: every gap is divided by it."""
+        if not 0 < factor < math.inf:
+            raise InputError(f"the factor to scale the rate by is {factor!r}; allowed: a positive number")
+        return self._derived(f"rate scaled by {factor:g}", slice(None), self.arrival_s / factor)
 
     def head(self, n: int) -> Trace:
         """The first `n` requests, or all when there are fewer."""
@@ -224,7 +220,8 @@ class Trace:
         except OSError as error:
             raise InputError(f"{target}: cannot be written: {error.strerror}") from None
         finally:
-            partial.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                partial.unlink()
         return target
 
     def _lines(self) -> Iterator[bytes]:

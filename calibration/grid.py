@@ -1,0 +1,83 @@
+"""The sizes that a calibration measures: operators on a grid, whole passes off it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from flowsim.calibration.table import parse_slices
+from flowsim.calibration.timing import Limits
+
+OFF_GRID = (
+    *("5@0", "23@0", "75@0", "150@0", "200@0", "300@0", "437@0", "600@0", "777@0", "1000@0", "1100@0", "1500@0"),
+    *("1900@0", "2500@0", "3000@0", "3500@0", "5000@0", "6000@0", "7000@0", "7900@0", "10000@0", "14000@0"),
+    *("300@1000", "512@15872", "700@3000", "1000@6000", "1500@20000", "2048@14336", "3000@50000"),
+    *("300@0+700@0", "190@0+190@0+190@0+190@0+190@0", "1000@0+500@2000", "60@0+90@0+40@0", "512@8192+300@0"),
+)
+CHECKED = (
+    *("5@0", "75@0", "150@0", "300@0", "437@0", "777@0", "1000@0", "1500@0", "2500@0", "5000@0", "7900@0"),
+    *("300@1000", "1000@6000", "300@0+700@0"),
+)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Which sizes to measure, in tokens, and how often."""
+
+    tokens: tuple[int, ...] = (
+        *(1, 2, 4, 8, 16, 32, 48, 64, 96, 128),
+        *range(192, 513, 64),
+        *range(640, 2049, 128),
+        *range(2304, 4097, 256),
+        *range(4608, 8193, 512),
+        *(12288, 16384, 24576, 32768),
+    )
+    chunk_tokens: tuple[int, ...] = (16, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
+    chunk_contexts: tuple[int, ...] = (16, 256, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072)
+    sequences: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128)
+    prepared: tuple[int, ...] = (1, 16, 64, 256, 1024, 4096, 16384)
+    queues: tuple[int, ...] = (1, 4, 16, 64, 256, 1024)
+    kernel_tokens: tuple[int, ...] = (16, 64, 256, 1024, 4096, 8192)
+    kernel_contexts: tuple[int, ...] = (0, 256, 1024, 4096, 16384, 65536)
+    passes: tuple[str, ...] = OFF_GRID
+    checked_passes: tuple[str, ...] = CHECKED
+    cuts: tuple[str, ...] = ("layer", "block", "operator")
+    extra: int = 24  # sizes added where the line between neighbours misses by more than 2 %
+    layers: int = 6  # of the stack in which operators are timed
+    limits: Limits = field(default_factory=Limits)
+
+    def within(self, longest: int) -> Grid:
+        """This grid without the sizes that a model of this longest context does not reach."""
+
+        def sizes(values: tuple[int, ...]) -> tuple[int, ...]:
+            return tuple(n for n in values if n <= longest)
+
+        def slices(texts: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(s for s in texts if all(t + c <= longest for t, c in parse_slices(s)))
+
+        return replace(
+            self,
+            tokens=sizes(self.tokens),
+            chunk_tokens=sizes(self.chunk_tokens),
+            chunk_contexts=sizes(self.chunk_contexts),
+            prepared=sizes(self.prepared),
+            kernel_tokens=sizes(self.kernel_tokens),
+            kernel_contexts=sizes(self.kernel_contexts),
+            passes=slices(self.passes),
+            checked_passes=slices(self.checked_passes),
+        )
+
+
+QUICK = Grid(
+    tokens=(1, 16, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384),
+    chunk_tokens=(64, 512, 2048),
+    chunk_contexts=(1024, 8192, 32768),
+    sequences=(1, 4, 16, 64),
+    prepared=(1, 256, 4096),
+    kernel_tokens=(64, 512, 4096),
+    kernel_contexts=(0, 1024, 16384),
+    passes=("75@0", "300@0", "1100@0", "3000@0", "7900@0", "512@15872", "300@0+700@0"),
+    checked_passes=("300@0", "1100@0", "5000@0"),
+    extra=4,
+    limits=Limits(4, 20, 0.2),
+)
+"""Fewer sizes and repeats, for a look within a minute."""

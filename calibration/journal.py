@@ -1,0 +1,75 @@
+"""The journal of a calibration: what has been measured so far, kept in a file so that a restart goes on from there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from flowsim.calibration.table import CUT_AFTER, OPERATORS, OperatorRow
+from flowsim.errors import InputError
+
+Progress = Callable[[int, int, str], None]
+"""Called with (done, total, what) after every size."""
+Rows = list[dict[str, Any]]
+
+
+class Journal:
+    """Finished sizes, by key: kept in memory and, one JSON line each, in a file from which they are read back."""
+
+    def __init__(self, path: str | Path | None, identity: Mapping[str, Any], progress: Progress) -> None:
+        self.rows: dict[str, Rows] = {}
+        self.total = 0
+        self._done = 0
+        self._progress = progress
+        self._path = Path(path) if path else None
+        if self._path:
+            self._open(self._path, json.loads(json.dumps(identity)))
+
+    def do(self, key: str, measure: Callable[..., Rows], *args: Any) -> Rows:
+        """The rows of this key, from `measure(*args)` unless they are at hand; out of memory becomes a note."""
+        import torch
+
+        if key not in self.rows:
+            try:
+                rows = measure(*args)
+            except torch.OutOfMemoryError:
+                rows = [{"note": "skipped: out of memory"}]
+                torch.cuda.empty_cache()
+            self.rows[key] = rows
+            self._write({"key": key, "rows": rows})
+        self._done += 1
+        self._progress(self._done, self.total, key)
+        return self.rows[key]
+
+    def collect(self, kind: type[Any], mark: str) -> tuple[Any, ...]:
+        """All rows that have the field `mark`, as `kind`, in a fixed order."""
+        found = [kind(**row) for rows in self.rows.values() for row in rows if mark in row]
+        return tuple(sorted(found, key=_order))
+
+    def _open(self, path: Path, identity: Any) -> None:
+        if not path.exists():
+            self._write({"calibration": identity})
+            return
+        lines = path.read_text(encoding="utf-8").splitlines()
+        try:
+            first, *rest = [json.loads(line) for line in lines if line.endswith("}")]
+            found, self.rows = first["calibration"], {line["key"]: line["rows"] for line in rest}
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path}: not the journal of a calibration; allowed: such a file, or a new one") from error
+        if found != identity:
+            other = ", ".join(sorted(k for k in identity if found.get(k) != identity[k]))
+            raise InputError(f"{path}: the journal of another calibration ({other} differ); allowed: a new file")
+
+    def _write(self, line: Mapping[str, Any]) -> None:
+        if self._path:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+
+
+def _order(row: Any) -> tuple[Any, ...]:
+    """Operators in the order in which they run, by context and tokens; passes by cut, in order of length."""
+    if isinstance(row, OperatorRow):
+        return OPERATORS.index(row.operator), row.context, row.tokens
+    return list(CUT_AFTER).index(row.cut), sum(t for t, _ in row.shape), row.slices

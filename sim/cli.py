@@ -1,0 +1,274 @@
+"""The command line: `flowsim run`, `compare`, `calibrate`, `policies`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+from flowsim.errors import InputError
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+TRACE_HELP = (
+    "TRACE is a file (flowsim JSONL, Qwen-Bailian JSONL, Mooncake JSONL, Azure CSV; plain or gzip) or 'example'."
+)
+
+
+class OneLine(click.Group):
+    """A group whose every error is one line on stderr and exit status 2."""
+
+    def main(self, *args: Any, **options: Any) -> NoReturn:
+        """Run the command line and exit."""
+        options["standalone_mode"] = False
+        try:
+            status = super().main(*args, **options)
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.ctx.get_help() if error.ctx else "")
+            sys.exit(2)
+        except click.ClickException as error:
+            _fail(error.format_message())
+        except InputError as error:
+            _fail(str(error))
+        except (click.Abort, KeyboardInterrupt):
+            click.echo("flowsim: interrupted", err=True)
+            sys.exit(130)
+        except BrokenPipeError:
+            sys.stderr.close()
+            sys.exit(1)
+        sys.exit(status if isinstance(status, int) else 0)
+
+
+def _fail(message: str) -> NoReturn:
+    click.echo(f"flowsim: error: {' '.join(message.split())}", err=True)
+    sys.exit(2)
+
+
+@click.group(cls=OneLine, context_settings=CONTEXT)
+@click.version_option(package_name="flowsim", message="flowsim %(version)s")
+def main() -> None:
+    """Which prefill scheduler serves more requests within their TTFT SLO?
+
+    flowsim replays a trace of LLM requests on a simulated prefill instance, with the costs of a model measured on
+    a real GPU, under a scheduling policy. Start with:
+
+    \b
+      flowsim run example
+      flowsim compare example --policy fcfs --policy chunked:2048 --policy flowprefill
+    """
+
+
+def replay_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that `run` and `compare` share."""
+    options = [
+        click.option("--model", default="llama3-8b", show_default=True, help="Model whose costs and SLOs are used."),
+        click.option("--gpu", default="h200", show_default=True, help="GPU on which the costs were measured."),
+        click.option("--tp", type=int, default=1, show_default=True, help="Tensor-parallel degree."),
+        click.option("--cost", metavar="DIR", help="Operator table of your own (from flowsim calibrate)."),
+        click.option(
+            "--slo",
+            metavar="MIX",
+            help="TTFT SLOs: seconds for all (0.5), by class (text=0.25,search=4,*=1), a model's preset "
+            "(qwen2.5-14b), or a YAML file.  [default: the paper's for the model]",
+        ),
+        click.option("--slo-scale", type=float, default=1.0, show_default=True, help="Multiply every SLO."),
+        click.option("--rate-scale", type=float, default=1.0, show_default=True, help="Multiply the request rate."),
+        click.option("--limit", type=int, metavar="N", help="Only the first N requests."),
+        click.option("--window", metavar="FROM:TO", help="Only requests that arrive from FROM to TO, seconds."),
+        click.option("--format", metavar="NAME", help="Format of the trace.  [default: found by content]"),
+        click.option(
+            "--predictor",
+            default="cubic",
+            show_default=True,
+            metavar="NAME",
+            help="What the policy believes of the cost: exact, cubic (the paper's), biased:FACTOR, noisy:SIGMA.",
+        ),
+        click.option("--instances", type=int, default=1, show_default=True, help="Prefill instances, all alike."),
+        click.option("--router", default="round-robin", show_default=True, help="round-robin or least-work."),
+        click.option("--slots", type=int, default=128, show_default=True, help="Passes begun and not completed."),
+        click.option(
+            "--max-batched-tokens", type=int, default=8192, show_default=True, help="Most tokens of one forward."
+        ),
+        click.option("--kv-tokens", type=int, metavar="N", help="Tokens of KV cache.  [default: what the GPU holds]"),
+        click.option("--until", "until_s", type=float, metavar="S", help="Stop S seconds after the first arrival."),
+        click.option("--seed", type=int, default=0, show_default=True, help="Seed of all randomness."),
+        click.option("--out", metavar="DIR", help="Save the results there."),
+        click.option("--quiet", "-q", is_flag=True, help="Print no report and no progress."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@main.command(
+    help=f"Replay TRACE under one policy and print what came of it.\n\n{TRACE_HELP} The config.yaml that --out "
+    "leaves may stand in its place: it runs the same again.\n\n\\b\nExamples:\n  flowsim run example\n"
+    "  flowsim run trace.jsonl --policy chunked:2048 --rate-scale 2\n"
+    "  flowsim run trace.csv.gz --slo 0.5 --policy flowprefill:cut=layer,batch_tokens=4096 --out results\n"
+    "  flowsim run trace.jsonl --policy my_module:MyPolicy"
+)
+@click.argument("trace")
+@click.option("--policy", default="flowprefill", show_default=True, metavar="SPEC", help="See flowsim policies.")
+@replay_options
+@click.pass_context
+def run(context: click.Context, trace: str, policy: str, out: str | None, quiet: bool, **options: Any) -> None:
+    """Replay a trace under one policy."""
+    from flowsim import replay
+    from flowsim.files import check_writable
+
+    if out:
+        check_writable(out)
+    if trace.endswith((".yaml", ".yml")):
+        given = [key for key in context.params if key not in ("trace", "out", "quiet")]
+        changed = [key for key in given if context.get_parameter_source(key) is click.core.ParameterSource.COMMANDLINE]
+        if changed:
+            raise InputError(f"{trace} says all of the run; leave out {', '.join('--' + key for key in changed)}")
+        arguments = replay.read_config(trace)
+    else:
+        arguments = {"trace": trace, "policy": policy, **_arguments(options)}
+    with _progress(quiet) as progress:
+        result = replay.run(**arguments, progress=progress)
+    if not quiet:
+        from flowsim.report import run_report
+
+        _print(run_report(result.summary))
+    if out:
+        result.save(out)
+        _say(quiet, f"saved summary.json, requests.parquet and config.yaml in {out}")
+
+
+@main.command(
+    help=f"Replay TRACE under several policies and print them side by side.\n\n{TRACE_HELP} With --out also a "
+    "figure (attainment by class, TTFT distribution), a table, and each policy's own results.\n\n\\b\nExample:\n"
+    "  flowsim compare example --policy fcfs --policy chunked:2048 --policy flowprefill --out results"
+)
+@click.argument("trace")
+@click.option(
+    "--policy",
+    "policies",
+    multiple=True,
+    metavar="SPEC",
+    help="Once for each policy.  [default: fcfs, chunked:2048, flowprefill]",
+)
+@replay_options
+def compare(trace: str, policies: tuple[str, ...], out: str | None, quiet: bool, **options: Any) -> None:
+    """Replay a trace under several policies."""
+    from flowsim import replay
+    from flowsim.files import check_writable
+
+    if out:
+        check_writable(out)
+    with _progress(quiet) as progress:
+        chosen = policies or ("fcfs", "chunked:2048", "flowprefill")
+        comparison = replay.compare(trace, chosen, **_arguments(options), progress=progress)
+    if not quiet:
+        from flowsim.report import compare_report
+
+        _print(compare_report({name: result.summary for name, result in comparison.results.items()}))
+    if out:
+        comparison.save(out)
+        _say(quiet, f"saved comparison.png, comparison.csv and a folder for each policy in {out}")
+
+
+@main.command()
+@click.option("--model", default="llama3-8b", show_default=True, help="A shipped model, or a YAML file of its shape.")
+@click.option("--gpu", metavar="NAME", help="The table's name for this GPU.  [default: from the GPU's own name]")
+@click.option("--quick", is_flag=True, help="A coarser table, in under a minute.")
+@click.option("--device", default="cuda", show_default=True, help="cuda, or cpu (for trying the command out).")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the weights and of the order of sizes.")
+@click.option("--out", metavar="DIR", required=True, help="Folder for the table; a table there is replaced.")
+@click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
+def calibrate(model: str, gpu: str | None, quick: bool, device: str, seed: int, out: str, quiet: bool) -> None:
+    """Measure a model's operators on the GPU of this machine, and write the table that runs are costed with.
+
+    Needs torch (pip install 'flowsim[calibrate]') but no weights: timing does not depend on them. Takes some minutes;
+    what is finished is kept in DIR.journal, so an interrupted calibration goes on where it was.
+
+    \b
+    Example:
+      flowsim calibrate --model llama3-8b --out my-table
+      flowsim run example --cost my-table
+    """
+    from flowsim.calibration.cost import CostModel
+    from flowsim.calibration.measure import calibrate as measure
+    from flowsim.calibration.models import load_model
+    from flowsim.files import check_writable
+    from flowsim.progress import bar
+
+    check_writable(out)
+    journal = Path(f"{out}.journal")
+    with bar("measuring", quiet=quiet) as progress:
+        advance = progress and (lambda done, total, what: progress(done, total))
+        table = measure(
+            load_model(model), gpu, quick=quick, device=device, seed=seed, progress=advance, journal=journal
+        )
+    table.save(out)
+    journal.unlink(missing_ok=True)
+    if not quiet:
+        from flowsim.report import errors_report
+
+        _print(errors_report(CostModel.fit(table).provenance["error"]))
+        click.echo(f"saved the table in {out}; use it with --cost {out}")
+
+
+@main.command()
+def policies() -> None:
+    """List the policies, what each does, and its options."""
+    from flowsim.policy import describe_policies
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in ("policy", "what it does", "options and their defaults"):
+        table.add_column(column, overflow="fold")
+    for name, what, options in describe_policies():
+        table.add_row(name, what, options)
+    _print(table)
+    click.echo("\nWrite NAME:OPTION=VALUE,... or, for one of your own, MODULE:CLASS:OPTION=VALUE,...")
+
+
+def _arguments(options: dict[str, Any]) -> dict[str, Any]:
+    """The keyword arguments of `flowsim.run` that the shared options stand for."""
+    from flowsim.engine import Server
+
+    names = {"instances", "router", "slots", "max_batched_tokens", "kv_tokens"}
+    server = Server(**{name: options[name] for name in names})
+    rest = {name: value for name, value in options.items() if name not in names}
+    return {**rest, "window": _window(options["window"]), "server": server}
+
+
+def _window(text: str | None) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    start, colon, end = text.partition(":")
+    try:
+        window = float(start or 0), float(end or "inf")
+    except ValueError:
+        colon = ""
+    if not colon or not 0 <= window[0] < window[1]:
+        raise InputError(f"--window {text!r}: allowed is FROM:TO in seconds, with FROM before TO")
+    return window
+
+
+def _progress(quiet: bool) -> Any:
+    from flowsim.progress import bar
+
+    return bar("replaying", quiet=quiet)
+
+
+def _print(what: Any) -> None:
+    from rich.console import Console
+
+    console = Console(soft_wrap=False)
+    if not console.is_terminal:
+        console = Console(width=120)
+    console.print(what)
+
+
+def _say(quiet: bool, text: str) -> None:
+    if not quiet:
+        click.echo(text)
+
+
+if __name__ == "__main__":
+    main()

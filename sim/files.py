@@ -1,0 +1,55 @@
+"""Writing outputs whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from flowsim.errors import InputError
+
+
+def check_writable(folder: str | Path) -> None:
+    """Raise `InputError` now if `writing` this folder would fail later."""
+    path = Path(folder)
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{path}: is a file, allowed is a folder, new or existing")
+    parent = path if path.exists() else _nearest(path)
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise InputError(f"{path}: cannot be written ({parent} is not a writable folder)")
+
+
+@contextmanager
+def writing(folder: str | Path) -> Iterator[Path]:
+    """A temporary folder whose files replace those of the same names in `folder` once the block has succeeded.
+
+    If the block fails, `folder` is as it was.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    check_writable(folder)
+    path = Path(folder)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stage = Path(tempfile.mkdtemp(prefix=".flowsim-", dir=path if path.exists() else path.parent))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from error
+    try:
+        stage.chmod(0o755)
+        yield stage
+        if path.exists():
+            for file in sorted(stage.rglob("*")):
+                place = path / file.relative_to(stage)
+                place.mkdir(exist_ok=True) if file.is_dir() else file.replace(place)
+        else:
+            stage.rename(path)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
+def _nearest(path: Path) -> Path:
+    return next(parent for parent in path.absolute().parents if parent.exists())

@@ -1,0 +1,220 @@
+"""The result of a run: a row a request, a summary with all that is needed to run it again, and the files it leaves."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import yaml
+from flowsim.engine import Outcome
+from flowsim.files import writing
+from flowsim.slo import Assignment
+from flowsim.traces.trace import Trace
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class RunResult:
+    """What came of one run. Made by `flowsim.run`.
+
+    Attributes:
+        trace: the requests, as replayed.
+        slo: the class and the TTFT SLO of each.
+        outcome: what the engine wrote down.
+        policy: the policy's specification.
+        config: the arguments of `flowsim.run` that give this result again.
+        inputs: hashes, cost model and its error, SLOs, seed and version.
+    """
+
+    trace: Trace
+    slo: Assignment
+    outcome: Outcome
+    policy: str
+    config: Mapping[str, Any]
+    inputs: Mapping[str, Any]
+
+    @cached_property
+    def ttft_s(self) -> Floats:
+        """Time to first token of each request, seconds, shape [n]; NaN if it never came."""
+        return np.array(self.outcome.ledger.finished_s) - self.trace.arrival_s
+
+    @cached_property
+    def attained(self) -> NDArray[np.bool_]:
+        """Whether each request met its SLO, shape [n]; False also for those without an SLO."""
+        return self.ttft_s <= self.slo.ttft_slo_s
+
+    @cached_property
+    def requests(self) -> pd.DataFrame:
+        """A row a request.
+
+        Columns: id, class, instance, state (finished, rejected, unfinished), input_tokens, output_tokens, arrival_s,
+        started_s, finished_s, ttft_s, ttft_slo_s, attained, queueing_s (arrival to first launch), service_s (in
+        passes), paused_s (the rest until the first token: preempted, or between two passes), preemptions.
+        """
+        import pandas as pd
+
+        ledger = self.outcome.ledger
+        started_s, finished_s = np.array(ledger.started_s), np.array(ledger.finished_s)
+        service_s, queueing_s = np.array(ledger.service_s), started_s - self.trace.arrival_s
+        paused_s = np.maximum(self.ttft_s - queueing_s - service_s, 0.0)
+        return pd.DataFrame(
+            {
+                "id": np.arange(len(self.trace)),
+                "class": pd.Categorical.from_codes(self.slo.class_code, list(self.slo.class_names)),
+                "instance": ledger.instance,
+                "state": pd.Categorical.from_codes(self._state, ["finished", "rejected", "unfinished"]),
+                "input_tokens": self.trace.input_length,
+                "output_tokens": self.trace.output_length,
+                "arrival_s": self.trace.arrival_s,
+                "started_s": started_s,
+                "finished_s": finished_s,
+                "ttft_s": self.ttft_s,
+                "ttft_slo_s": self.slo.ttft_slo_s,
+                "attained": self.attained,
+                "queueing_s": queueing_s,
+                "service_s": service_s,
+                "paused_s": paused_s,
+                "preemptions": ledger.preemptions,
+            }
+        )
+
+    @cached_property
+    def blocking_s(self) -> Floats:
+        """Blocking times, seconds, of all instances: preemption signal to acknowledgement."""
+        return np.concatenate([np.array(log.blocking_s, float) for log in self.outcome.logs])
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """The figures of the run, as `summary.json` holds them."""
+        logs = self.outcome.logs
+        busy_s, span_s = sum(log.busy_s for log in logs), self.span_s
+        capacity_s = span_s * len(logs)
+        return {
+            "policy": self.policy,
+            "attainment": _ratio(int(self.attained.sum()), int(self._has_slo.sum())),
+            "goodput_rps": _ratio(int(self.attained.sum()), span_s),
+            "offered_rps": _ratio(len(self.trace), self.trace.span_s),
+            "requests": len(self.trace),
+            "without_slo": int((~self._has_slo).sum()),
+            "finished": int((self._state == 0).sum()),
+            "unfinished": int((self._state == 2).sum()),
+            "rejected": int((self._state == 1).sum()),
+            "ttft_s": quantiles(self.ttft_s, (50, 90, 99)),
+            "blocking_s": quantiles(self.blocking_s, (50, 99)),
+            "preemptions": sum(log.preemptions for log in logs),
+            "utilization": _ratio(busy_s, capacity_s),
+            "check_share": _ratio(sum(log.check_s for log in logs), busy_s),
+            "control_share": _ratio(sum(log.control_s for log in logs), capacity_s),
+            "decisions": sum(log.decisions for log in logs),
+            "queueing_s": quantiles(self._queueing_s, (50, 90, 99)),
+            "longest_wait_s": _finite(float(np.nanmax(self._queueing_s, initial=0.0))),
+            "span_s": span_s,
+            "classes": {name: self._class_summary(code) for code, name in enumerate(self.slo.class_names)},
+            "inputs": dict(self.inputs),
+        }
+
+    @property
+    def span_s(self) -> float:
+        """Seconds from the first arrival to the last completion; 0 if nothing completed."""
+        finished_s = np.array(self.outcome.ledger.finished_s)
+        return float(np.nanmax(finished_s, initial=0.0)) - float(self.trace.arrival_s[0])
+
+    def attainment(self, by: str | None = None) -> Any:
+        """The share of requests with an SLO that met it: one number, or a Series by="class"."""
+        if by is None:
+            return self.summary["attainment"]
+        frame = self.requests[self._has_slo]
+        return frame.groupby(by, observed=True)["attained"].mean()
+
+    def ttft(self, q: float) -> float:
+        """The TTFT that a share `q` (0 to 1) of the finished requests stayed under, seconds."""
+        return float(np.nanquantile(self.ttft_s, q))
+
+    def save(self, folder: str | Path) -> Path:
+        """Write summary.json, requests.parquet and config.yaml into `folder`: all of them, or none.
+
+        Raises:
+            InputError: the folder cannot be written.
+        """
+        with writing(folder) as stage:
+            self.write(stage)
+        return Path(folder)
+
+    def write(self, folder: Path) -> None:
+        """Write the three files into an existing folder."""
+        summary = json.dumps(self.summary, indent=2, ensure_ascii=False, allow_nan=False)
+        (folder / "summary.json").write_text(summary + "\n", encoding="utf-8")
+        self.requests.to_parquet(folder / "requests.parquet", index=False, compression="zstd")
+        (folder / "config.yaml").write_text(yaml.safe_dump(dict(self.config), sort_keys=False), encoding="utf-8")
+
+    def __repr__(self) -> str:
+        """One line."""
+        share = percent(self.summary["attainment"])
+        return f"RunResult({self.policy}: {self.summary['requests']} requests, {share} attained)"
+
+    def _repr_html_(self) -> str:
+        from flowsim.report import summary_html
+
+        return summary_html(self.summary)
+
+    @cached_property
+    def _has_slo(self) -> NDArray[np.bool_]:
+        return ~np.isnan(self.slo.ttft_slo_s)
+
+    @cached_property
+    def _state(self) -> NDArray[np.int64]:
+        rejected = np.array(self.outcome.ledger.rejected)
+        return np.where(rejected, 1, np.where(np.isnan(self.ttft_s), 2, 0))
+
+    @cached_property
+    def _queueing_s(self) -> Floats:
+        """Arrival to first launch; to the end of the run for what was never launched; NaN if rejected."""
+        started_s = np.array(self.outcome.ledger.started_s)
+        end_s = np.where(np.isnan(started_s), self.span_s + self.trace.arrival_s[0], started_s)
+        waited_s = np.maximum(end_s - self.trace.arrival_s, 0.0)
+        return np.where(self._state == 1, np.nan, waited_s)
+
+    def _class_summary(self, code: int) -> dict[str, Any]:
+        members = self.slo.class_code == code
+        attained, slo_s = int((self.attained & members).sum()), self.slo.ttft_slo_s[members]
+        return {
+            "requests": int(members.sum()),
+            "ttft_slo_s": _finite(float(slo_s[0])) if slo_s.size else None,
+            "attainment": _ratio(attained, int((self._has_slo & members).sum())),
+            "goodput_rps": _ratio(attained, self.span_s),
+            "ttft_s": quantiles(self.ttft_s[members], (50, 90, 99)),
+        }
+
+
+def quantiles(values: Floats, percents: Sequence[int]) -> dict[str, float | None]:
+    """Mean, these percentiles (linear interpolation) and maximum of what is not NaN; None for all if nothing is."""
+    known = values[~np.isnan(values)]
+    names = ["mean", *(f"p{percent}" for percent in percents), "max"]
+    if not known.size:
+        return dict.fromkeys(names)
+    figures = [known.mean(), *np.percentile(known, percents), known.max()]
+    return {name: float(figure) for name, figure in zip(names, figures, strict=True)}
+
+
+def percent(share: float | None) -> str:
+    """A share as text: "93.4 %"."""
+    return "-" if share is None else f"{100 * share:.1f} %"
+
+
+def _ratio(part: float, whole: float) -> float | None:
+    return part / whole if whole else None
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

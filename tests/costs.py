@@ -1,0 +1,52 @@
+"""Cost models written by hand, for tests: small enough to compute with a pencil, or drawn at random."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from flowsim.calibration.cost import Cost, CostModel
+from flowsim.forward import LAYER_OPERATORS
+
+CHECKED = ("qkv_proj", "attention", "o_proj", "gate_up_proj", "down_proj")
+
+
+def pencil(layers: int = 1, **options: Any) -> CostModel:
+    """One token takes one second in each layer: a fifth in each of the five operators that the paper checks after.
+
+    Attention ignores the context, launches take no time, and nothing else costs anything unless `options` say so.
+    """
+    device: dict[str, Cost] = {name: lambda tokens: tokens / 5 for name in CHECKED if name != "attention"}
+    return CostModel("pencil", layers, device, lambda tokens, context: tokens / 5, **options)
+
+
+def service(layers: int = 1, **options: Any) -> CostModel:
+    """A prompt of n tokens takes n seconds in all, spread evenly over the layers and all of it in down_proj."""
+    return CostModel("service", layers, {"down_proj": lambda n: n / layers}, lambda n, context: 0.0, **options)
+
+
+def random_cost(rng: np.random.Generator) -> CostModel:
+    """Any mixture: bound by the host or by the device, with or without costs of check, acknowledgement and so on."""
+    host_scale = rng.choice([0.0, 1e-4, 3e-3])
+    device = {name: _affine(rng, 1e-4, 2e-5) for name in (*LAYER_OPERATORS, "embed", "head")}
+    host = {name: _affine(rng, host_scale, 0.0) for name in (*LAYER_OPERATORS, "prepare", "embed", "head")}
+    fixed, pairs = rng.uniform(0, 1e-4), rng.uniform(0, 1e-6)
+    seen_s = rng.choice([0.0, 2e-5])
+    base_s = rng.choice([0.0, 5e-4])
+    return CostModel(
+        "random",
+        int(rng.integers(1, 5)),
+        device,
+        lambda tokens, context: fixed + pairs * tokens * (context + (tokens + 1) / 2),
+        host,
+        check_s=float(rng.choice([0.0, 2e-4])),
+        acknowledge_s=float(rng.choice([0.0, 3e-4])),
+        resume_s=float(rng.choice([0.0, 7e-4])),
+        decision=lambda seen: base_s + seen_s * seen,
+        tp=int(rng.choice([1, 2])),
+    )
+
+
+def _affine(rng: np.random.Generator, fixed: float, per_token: float) -> Cost:
+    a, b = rng.uniform(0, 1, 2) * [fixed, per_token]
+    return lambda size: float(a + b * size)

@@ -1,0 +1,77 @@
+"""Synthetic traces: the same arguments give the same requests, and the published statistics come back."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flowsim.errors import InputError
+from flowsim.traces import example_trace, synthesize
+from flowsim.traces.synthetic import PRESETS, PROBABILITIES
+from hypothesis import given
+from hypothesis import strategies as st
+
+STATISTICS = Path(__file__).resolve().parents[2] / "shared/traces/qwen_trace_a/class_statistics.json"
+KNOTS = ("min", "p10", "p25", "p50", "p75", "p90", "p99", "max")
+
+
+def test_the_same_seed_gives_the_same_trace_and_another_seed_another():
+    assert synthesize(50, 3.0, seed=1).sha256 == synthesize(50, 3.0, seed=1).sha256
+    assert synthesize(50, 3.0, seed=1).sha256 != synthesize(50, 3.0, seed=2).sha256
+
+
+def test_the_example():
+    trace = example_trace()
+    assert repr(trace) == "Trace('example', 400 requests, 95.4553 s, 4.18 req/s)"
+    assert trace.describe()["classes"] == {"text": 286, "image": 24, "search": 77, "file": 13}
+    assert (trace.input_length[:4].tolist(), int(trace.input_length.max())) == ([2602, 1089, 394, 3858], 16478)
+    assert "QwenTrace A (Alibaba, Apache-2.0)" in trace.source
+
+
+def test_statistics_come_back():
+    trace = synthesize(200_000, 5.0, seed=0)
+    gaps = np.diff(trace.arrival_s)
+    assert gaps.mean() == pytest.approx(0.2, rel=0.02)
+    assert gaps.std() == pytest.approx(0.2, rel=0.02)  # exponential
+    shares = np.bincount(trace.class_code) / len(trace)
+    assert shares == pytest.approx(np.array([226, 24, 66, 11]) / 327, abs=0.005)
+    for code, entry in enumerate(PRESETS["qwen"].classes.values()):
+        mine = trace.input_length[trace.class_code == code]
+        below = [np.mean(mine <= quantile) for quantile in entry.input_length]
+        assert below[1:] == pytest.approx(PROBABILITIES[1:], abs=0.02)
+
+
+@given(st.integers(1, 200), st.floats(0.01, 1e4), st.integers(0, 2**32))
+def test_lengths_stay_within_the_published_extremes(n, rate_rps, seed):
+    trace = synthesize(n, rate_rps, seed)
+    classes = list(PRESETS["qwen"].classes.values())
+    assert len(trace) == n
+    assert trace.arrival_s[0] == 0
+    for column in ("input_length", "output_length"):
+        low, high = (np.array([getattr(entry, column)[end] for entry in classes]) for end in (0, -1))
+        lengths = getattr(trace, column)
+        assert (low[trace.class_code] <= lengths).all()
+        assert (lengths <= high[trace.class_code]).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((0, 1.0, 0), "the number of requests is 0; allowed: 1 or more"),
+        ((5, 0.0, 0), "rate_rps is 0.0; allowed: a positive number of requests per second"),
+        ((5, float("nan"), 0), "rate_rps is nan; allowed"),
+        ((5, 1.0, 0, "qwn"), "unknown preset of synthetic traces 'qwn'; did you mean 'qwen'?"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(InputError) as error:
+        synthesize(*arguments)
+    assert message in str(error.value)
+
+
+@pytest.mark.skipif(not STATISTICS.exists(), reason="the production traces are not here")
+def test_the_table_is_the_published_one():
+    published = json.loads(STATISTICS.read_text())
+    for name, entry in PRESETS["qwen"].classes.items():
+        for column, key in (("input_length", "input"), ("output_length", "output")):
+            assert getattr(entry, column) == tuple(published[name][key][knot] for knot in KNOTS)

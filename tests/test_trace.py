@@ -1,0 +1,209 @@
+"""The trace: what it checks, keeps and gives back."""
+
+import gzip
+import json
+import pickle
+from dataclasses import FrozenInstanceError
+
+import numpy as np
+import pytest
+from flowsim.errors import InputError
+from flowsim.traces import Trace, read_trace
+from hypothesis import given
+from hypothesis import strategies as st
+
+COLUMNS = ("arrival_s", "input_length", "output_length", "class_code")
+
+
+def small():
+    return Trace.of(
+        [0.0, 1.0, 2.0, 4.0], [100, 200, 300, 400], [1, 0, 3, 4], ["text", "file", None, "text"], name="small"
+    )
+
+
+def rows(trace):
+    return list(zip(*(getattr(trace, column).tolist() for column in COLUMNS), strict=True))
+
+
+def test_columns_are_kept_and_classes_numbered():
+    trace = small()
+    assert rows(trace) == [(0.0, 100, 1, 0), (1.0, 200, 0, 1), (2.0, 300, 3, -1), (4.0, 400, 4, 0)]
+    assert trace.class_names == ("text", "file")
+    assert [getattr(trace, column).dtype.str[1:] for column in COLUMNS] == ["f8", "i8", "i8", "i8"]
+    assert (len(trace), trace.span_s, trace.rate_rps, trace.notices) == (4, 4.0, 0.75, ())
+
+
+def test_unsorted_and_late_starts_are_put_right_and_noticed():
+    trace = Trace.of([7, 5, 5, 6], [1, 2, 3, 4], classes=["a", "b", "c", "a"])
+    assert rows(trace) == [(0.0, 2, 0, 1), (0.0, 3, 0, 2), (1.0, 4, 0, 0), (2.0, 1, 0, 0)]
+    assert trace.notices == (
+        "sorted by arrival: 1 request had an earlier time than the one before",
+        "shifted by 5 s, so that the first arrival is at 0 s",
+    )
+
+
+def test_a_trace_cannot_be_changed_even_after_pickling():
+    for trace in (small(), pickle.loads(pickle.dumps(small())), small().head(2), small().scaled(2)):
+        with pytest.raises(ValueError, match="read-only"):
+            trace.arrival_s[0] = 1
+        with pytest.raises(FrozenInstanceError):
+            trace.name = "other"
+
+
+def test_the_caller_keeps_arrays_of_his_own():
+    arrival = np.array([0.0, 1.0])
+    trace = Trace.of(arrival, [1, 2])
+    arrival[0] = 0.5
+    assert trace.arrival_s[0] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([0, float("nan")], [1, 1]), "arrival_s[1] is nan; allowed: a finite number of seconds from 0 to 2**40"),
+        (([-1, 0], [1, 1]), "arrival_s[0] is -1; allowed"),
+        (([0, float("inf")], [1, 1]), "arrival_s[1] is inf; allowed"),
+        (([0, 1], [1, 0]), "input_length[1] is 0; allowed: a whole number of tokens from 1 to 2**40"),
+        (([0, 1], [1, 1.5]), "input_length[1] is 1.5; allowed"),
+        (([0, 1], [1, 2**41]), "input_length[1] is 2.19902e+12; allowed"),
+        (([0, 1], [1, 1], [1, -1]), "output_length[1] is -1; allowed: a whole number of tokens from 0 (unknown)"),
+        (([0, 1], [1]), "input_length has 1 values; allowed: 2, as arrival_s has"),
+        (([0, 1], [1, 1], None, ["a"]), "classes has 1 values; allowed: 2"),
+        (([0, 1], [1, 1], None, ["a", 3]), "classes[1] is 3; allowed: a non-empty string, or none at all"),
+        (([0, 1], ["1", "2"]), "input_length is an array of <U1 of shape [2]; allowed: a sequence of numbers"),
+        (([True, False], [1, 2]), "arrival_s is an array of bool"),
+        (([[0.0]], [1]), "arrival_s is an array of float64 of shape [1, 1]"),
+        (([0, None], [1, 1]), "arrival_s is an array of object"),
+        ((np.zeros(0), np.zeros(0)), "built in memory: no requests; allowed: at least one"),
+    ],
+)
+def test_bad_columns_are_named(arguments, message):
+    with pytest.raises(InputError) as error:
+        Trace.of(*arguments)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_scaled_compresses_every_gap_by_the_same_factor():
+    trace = small().scaled(2)
+    assert trace.arrival_s.tolist() == [0.0, 0.5, 1.0, 2.0]
+    assert trace.rate_rps == 1.5
+    assert trace.input_length.tolist() == [100, 200, 300, 400]
+    assert trace.notices == (f"rate scaled by 2 (of the trace with SHA-256 {small().sha256[:12]})",)
+
+
+@pytest.mark.parametrize("factor", [0, -1, float("nan"), float("inf")])
+def test_scaled_refuses_what_is_no_factor(factor):
+    with pytest.raises(InputError, match=r"the factor to scale the rate by is .*; allowed: a positive number"):
+        small().scaled(factor)
+
+
+def test_one_instant_has_no_rate():
+    assert np.isnan(Trace.of([3, 3], [1, 1]).rate_rps)
+
+
+def test_head_and_window_start_at_zero():
+    assert rows(small().head(2)) == rows(small())[:2]
+    assert len(small().head(9)) == 4
+    window = small().window(1, 4)
+    assert (window.arrival_s.tolist(), window.input_length.tolist()) == ([0.0, 1.0], [200, 300])
+    with pytest.raises(InputError, match="the number of requests to keep is 0; allowed: 1 or more"):
+        small().head(0)
+    for start, end in ((2.5, 4), (5, 6), (2, 1), (float("nan"), 1)):
+        with pytest.raises(InputError, match=r"no request arrives .*; allowed: within 0 to 4 s"):
+            small().window(start, end)
+
+
+def test_the_hash_follows_the_columns():
+    assert small().sha256 == small().sha256
+    others = [small().head(3), small().scaled(2), small().window(0, 3), Trace.of([0, 1, 2, 4], [100, 200, 300, 400])]
+    assert len({trace.sha256 for trace in (small(), *others)}) == 4  # head(3) and window(0, 3) hold the same
+    assert small().head(3).sha256 == small().window(0, 3).sha256
+
+
+def test_describe_counts():
+    facts = small().describe()
+    assert facts["classes"] == {"text": 2, "file": 1}
+    assert [facts[key] for key in ("requests", "span_s", "rate_rps", "without_class")] == [4, 4.0, 0.75, 1]
+    assert [facts[f"input_{key}"] for key in ("mean", "p50", "p99", "max")] == [250.0, 250.0, 397.0, 400]
+    assert json.dumps(facts)
+
+
+def test_it_shows_itself():
+    assert repr(small()) == "Trace('small', 4 requests, 4 s, 0.75 req/s)"
+    page = Trace.of([0, 1], [1, 2], classes=["<b>", "x"])._repr_html_()
+    assert "<th>requests</th><td>2</td>" in page
+    assert "&lt;b&gt; 1, x 1" in page
+
+
+def test_to_frame():
+    frame = small().to_frame()
+    assert list(frame.columns) == ["arrival_s", "input_length", "output_length", "class"]
+    assert frame["class"].tolist()[:2] == ["text", "file"]
+    assert frame["class"].isna().tolist() == [False, False, True, False]
+    assert Trace.of([0], [1]).to_frame()["class"].isna().all()
+
+
+def test_write_jsonl_says_only_what_is_known(tmp_path):
+    path = small().head(3).write_jsonl(tmp_path / "t.jsonl")
+    assert path.read_text().splitlines() == [
+        '{"arrival_s": 0.0, "input_length": 100, "output_length": 1, "class": "text"}',
+        '{"arrival_s": 1.0, "input_length": 200, "class": "file"}',
+        '{"arrival_s": 2.0, "input_length": 300, "output_length": 3}',
+    ]
+
+
+def test_write_jsonl_gz_gives_the_same_bytes_each_time(tmp_path):
+    first = small().write_jsonl(tmp_path / "a.jsonl.gz").read_bytes()
+    second = small().write_jsonl(tmp_path / "b.jsonl.gz").read_bytes()
+    assert first == second
+    assert len(gzip.decompress(first).splitlines()) == 4
+
+
+def test_write_jsonl_leaves_all_or_nothing(tmp_path, monkeypatch):
+    target = tmp_path / "t.jsonl"
+    target.write_text("before")
+
+    def broken(self):
+        yield b"half\n"
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Trace, "_lines", broken)
+    with pytest.raises(InputError, match=r"t\.jsonl: cannot be written: No space left on device"):
+        small().write_jsonl(target)
+    assert [path.name for path in tmp_path.iterdir()] == ["t.jsonl"]
+    assert target.read_text() == "before"
+    for place in (tmp_path / "no" / "t.jsonl", target / "t.jsonl"):
+        with pytest.raises(InputError, match="cannot be written"):
+            small().write_jsonl(place)
+
+
+TIMES = st.floats(0, 1e6, allow_nan=False)
+ROWS = st.tuples(TIMES, st.integers(1, 2**40), st.integers(0, 2**40), st.sampled_from([None, "text", 'ï "q"\n']))
+
+
+@given(st.lists(ROWS, min_size=1, max_size=40))
+def test_a_trace_survives_its_file(tmp_path_factory, table):
+    trace = Trace.of(*zip(*table, strict=True))
+    path = trace.write_jsonl(tmp_path_factory.mktemp("trace") / "t.jsonl.gz")
+    again = read_trace(path)
+    for column in COLUMNS[:3]:
+        assert np.array_equal(getattr(trace, column), getattr(again, column))
+    names = [(*trace.class_names, None)[code] for code in trace.class_code]
+    assert names == [(*again.class_names, None)[code] for code in again.class_code]
+    assert again.notices == ()
+
+
+@given(st.lists(ROWS, min_size=1, max_size=40))
+def test_invariants_hold_whatever_the_order(table):
+    trace = Trace.of(*zip(*table, strict=True))
+    assert len(trace) == len(table)
+    assert trace.arrival_s[0] == 0
+    assert (np.diff(trace.arrival_s) >= 0).all()
+    assert sorted(trace.input_length) == sorted(row[1] for row in table)
+
+
+def test_a_million_rows_stay_small():
+    trace = Trace.of(np.arange(1_000_000) / 7, np.full(1_000_000, 512))
+    assert sum(getattr(trace, column).nbytes for column in COLUMNS) == 32_000_000
+    assert trace.scaled(9).rate_rps == pytest.approx(63)

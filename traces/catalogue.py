@@ -1,0 +1,34 @@
+"""The traces that flowsim knows by name, and the one way to get a trace from what a user typed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from flowsim.errors import InputError
+from flowsim.traces.readers import read_trace
+from flowsim.traces.synthetic import synthesize
+from flowsim.traces.trace import Trace
+
+
+def example_trace() -> Trace:
+    """The built-in example: 400 requests of four classes at about 4 requests a second, always the same."""
+    return replace(synthesize(400, rate_rps=4.0, seed=5), name="example")
+
+
+BUILT_IN: Mapping[str, Callable[[], Trace]] = {"example": example_trace}
+"""The built-in traces by name."""
+
+
+def load_trace(spec: str | Path, format: str | None = None, *, spread: bool = True, seed: int = 0) -> Trace:
+    """The trace in the file `spec` or, when no file is called so, the built-in trace of that name.
+
+    The other arguments are those of `read_trace`; a built-in trace does not depend on them.
+    """
+    if Path(spec).exists():
+        return read_trace(spec, format, spread=spread, seed=seed)
+    if str(spec) in BUILT_IN:
+        return BUILT_IN[str(spec)]()
+    names = ", ".join(BUILT_IN)
+    raise InputError(f"{spec}: no such file; allowed: a trace file, or the name of a built-in trace ({names})")
