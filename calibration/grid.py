@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from flowsim.calibration.table import parse_slices
 from flowsim.calibration.timing import Limits
+from flowsim.errors import InputError
 
 OFF_GRID = (
     *("5@0", "23@0", "75@0", "150@0", "200@0", "300@0", "437@0", "600@0", "777@0", "1000@0", "1100@0", "1500@0"),
@@ -44,6 +45,10 @@ class Grid:
     extra: int = 24  # sizes added where the line between neighbours misses by more than 2 %
     layers: int = 6  # of the stack in which operators are timed
     limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        if self.layers < 2:
+            raise InputError(f"layers: found {self.layers}; allowed: from 2, since the first is not timed")
 
     def within(self, longest: int) -> Grid:
         """This grid without the sizes that a model of this longest context does not reach."""

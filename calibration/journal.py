@@ -52,15 +52,18 @@ class Journal:
         if not path.exists():
             self._write({"calibration": identity})
             return
-        lines = path.read_text(encoding="utf-8").splitlines()
+        text = path.read_text(encoding="utf-8")
+        whole = text[: text.rfind("\n") + 1]  # less a line torn by an interruption
         try:
-            first, *rest = [json.loads(line) for line in lines if line.endswith("}")]
+            first, *rest = [json.loads(line) for line in whole.splitlines()]
             found, self.rows = first["calibration"], {line["key"]: line["rows"] for line in rest}
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path}: not the journal of a calibration; allowed: such a file, or a new one") from error
         if found != identity:
             other = ", ".join(sorted(k for k in identity if found.get(k) != identity[k]))
-            raise InputError(f"{path}: the journal of another calibration ({other} differ); allowed: a new file")
+            raise InputError(f"{path}: the journal of another calibration (other {other}); allowed: a new file")
+        if whole != text:
+            path.write_text(whole, encoding="utf-8")
 
     def _write(self, line: Mapping[str, Any]) -> None:
         if self._path:

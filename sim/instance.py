@@ -112,8 +112,8 @@ class Instance:
         self.running: Execution | None = None
         self.kv_tokens = self.free_tokens = kv_tokens
         self.free_slots = slots
-        self.work_s = 0.0
-        """Predicted seconds of the requests that came here and have not finished."""
+        self._work_ns = 0
+        """`work_s` in whole nanoseconds, whose sums are exact: routers compare them, and ties must be ties."""
         self._policy = policy
         self._cost = cost
         self._cut = policy.cut
@@ -136,13 +136,18 @@ class Instance:
         self._end: simpy.Event | None = None
         """The event that is to end the running stretch; an event that has been overtaken is not it."""
 
+    @property
+    def work_s(self) -> float:
+        """Predicted seconds, to the nanosecond, of the requests that came here and have not finished."""
+        return self._work_ns * 1e-9
+
     def arrive(self, request: Request) -> None:
         """Take a request in, or turn it away if the KV cache could never hold it."""
         if request.kv_tokens > self.kv_tokens:
             self.ledger.rejected[request.id] = True
             return
         request.predicted_s = self.predictor.predict(request.tokens)
-        self.work_s += request.predicted_s
+        self._work_ns += round(request.predicted_s * 1e9)
         self.waiting[request.id] = request
         for queue in self._queues.values():
             queue.add(request)
@@ -326,7 +331,7 @@ class Instance:
             return
         self.ledger.finished_s[request.id] = self.env.now
         self.free_tokens += request.kv_tokens
-        self.work_s -= self.predictor.predict(request.input_length)
+        self._work_ns -= round(self.predictor.predict(request.input_length) * 1e9)
 
     def _log_stretch(self, execution: Execution, end_s: float, *, completed: bool) -> None:
         if self.log.stretches is not None:

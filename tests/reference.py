@@ -173,7 +173,8 @@ class Site:
 
     @property
     def work_s(self) -> float:
-        return math.fsum(self.predictor.predict(request.input_length) for request in self.outstanding)
+        """In whole nanoseconds a request, so that equal work is equal in whatever order it came and went."""
+        return sum(round(self.predictor.predict(r.input_length) * 1e9) for r in self.outstanding) * 1e-9
 
     def arrive(self, request: Request, now: float) -> None:
         self.rows[request.id] = row = SimpleNamespace(

@@ -14,14 +14,14 @@ from flowsim.calibration.cost import CostModel
 from flowsim.calibration.predictor import Predictor, make_predictor
 from flowsim.engine import Server, simulate
 from flowsim.execution import Pass
-from flowsim.forward import CHECKED_AFTER, Slice
+from flowsim.forward import CHECKED_AFTER
 from flowsim.policies.chunked import Chunked
 from flowsim.policies.edf import EDF
 from flowsim.policies.fcfs import FCFS
 from flowsim.policies.flowprefill import FlowPrefill
 from flowsim.policies.sjf import SJF
 from flowsim.request import Request
-from reference import step_through, walk
+from reference import step_through
 
 TOLERANCE = 1e-9
 CUTS = tuple(CHECKED_AFTER)

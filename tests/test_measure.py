@@ -1,0 +1,181 @@
+import json
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+from flowsim.calibration.grid import QUICK, Grid
+from flowsim.calibration.measure import _midpoint, calibrate, kernel_choice
+from flowsim.calibration.models import ModelSpec, load_model
+from flowsim.calibration.monitor import summarise
+from flowsim.calibration.table import CUT_AFTER, OPERATORS, OperatorTable, parse_slices
+from flowsim.calibration.timing import Limits, _settled
+from flowsim.errors import InputError
+
+torch = pytest.importorskip("torch")
+
+SPEC = ModelSpec("tiny", 2, 64, 4, 2, 16, 128, 97, 512, 10000.0, 1e-5)
+GRID = Grid(
+    tokens=(1, 64, 1024),
+    chunk_tokens=(16, 64),
+    chunk_contexts=(16, 128),
+    sequences=(1, 4),
+    prepared=(1, 64),
+    queues=(1, 16),
+    kernel_tokens=(16,),
+    kernel_contexts=(0, 64),
+    passes=("5@0", "30@40+20@0", "600@0"),
+    checked_passes=("75@0",),
+    extra=2,
+    layers=2,
+    limits=Limits(3, 5, 0.02),
+)
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[OperatorTable, Path, list[tuple[int, int, str]]]:
+    journal = tmp_path_factory.mktemp("calibration") / "journal.jsonl"
+    calls: list[tuple[int, int, str]] = []
+    table = calibrate(SPEC, device="cpu", grid=GRID, journal=journal, progress=lambda *call: calls.append(call))
+    return table, journal, calls
+
+
+def test_every_operator_is_measured_at_every_size_of_the_grid(measured: tuple[OperatorTable, Path, object]) -> None:
+    table = measured[0]
+    assert {r.operator for r in table.operators} == set(OPERATORS)
+    sizes = {(r.tokens, r.context) for r in table.operators if r.operator == "attention"}
+    assert {(1, 0), (64, 0), (16, 16), (16, 128), (64, 16), (64, 128)} <= sizes
+    assert (1024, 0) not in sizes  # beyond the model's longest context
+    assert {r.tokens for r in table.operators if r.operator == "decision"} == {1, 16}
+    assert all(r.device_us_p10 <= r.device_us <= r.device_us_p90 for r in table.operators)
+    assert all(r.host_us > 0 and r.repeats > 0 for r in table.operators if r.operator != "check")
+
+
+def test_whole_passes_are_measured_at_every_cut(measured: tuple[OperatorTable, Path, object]) -> None:
+    found = [(r.cut, r.slices) for r in measured[0].passes]
+    assert found == [("none", "5@0"), ("none", "30@40+20@0"), *((cut, "75@0") for cut in CUT_AFTER if cut != "none")]
+    assert all(0 < r.wall_us_p10 <= r.wall_us <= r.wall_us_p90 for r in measured[0].passes)
+
+
+def test_the_provenance_says_what_was_measured(measured: tuple[OperatorTable, Path, object]) -> None:
+    about = measured[0].provenance
+    assert about["model_spec"] == asdict(SPEC)
+    assert {k: about[k] for k in ("gpu", "model", "pass_layers", "tp", "dtype", "seed")} == {
+        "gpu": "cpu", "model": "tiny", "pass_layers": 2, "tp": 1, "dtype": "float32", "seed": 0,
+    }  # fmt: skip
+    assert any(note.startswith("kernels: cudnn not used: ") for note in about["notes"])
+
+
+def test_the_table_can_be_saved_and_names_its_kernels(
+    measured: tuple[OperatorTable, Path, object], tmp_path: Path
+) -> None:
+    measured[0].save(tmp_path / "table")
+    loaded = OperatorTable.load(tmp_path / "table")
+    assert loaded.digest() == measured[0].digest()
+    assert kernel_choice(loaded)(64, 100) == "math"
+
+
+def test_progress_counts_up_to_its_total(measured: tuple[OperatorTable, Path, list[tuple[int, int, str]]]) -> None:
+    calls = measured[2]
+    assert [done for done, _, _ in calls] == list(range(1, len(calls) + 1))
+    assert calls[-1][0] == calls[-1][1]
+
+
+def test_a_restart_measures_only_what_the_journal_lacks(
+    measured: tuple[OperatorTable, Path, object], tmp_path: Path
+) -> None:
+    table, journal, _ = measured
+    lines = journal.read_text().splitlines()
+    copy = tmp_path / "journal.jsonl"
+    copy.write_text("\n".join([*lines[:-2], lines[-1][:20]]))  # two sizes short, and torn while writing
+    again = calibrate(SPEC, device="cpu", grid=GRID, journal=copy)
+    kept = {json.dumps(json.loads(line)["rows"]) for line in lines[1:-2]}
+    assert kept < {json.dumps(json.loads(line)["rows"]) for line in copy.read_text().splitlines()[1:]}
+    assert again.operators == table.operators
+    assert [(r.cut, r.slices) for r in again.passes] == [(r.cut, r.slices) for r in table.passes]
+    assert calibrate(SPEC, device="cpu", grid=GRID, journal=copy).passes == again.passes
+
+
+def test_the_journal_of_another_calibration_is_refused(
+    measured: tuple[OperatorTable, Path, object], tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=r"the journal of another calibration \(other seed\)"):
+        calibrate(SPEC, device="cpu", grid=GRID, seed=1, journal=measured[1])
+    other = tmp_path / "notes.txt"
+    other.write_text("a line\n")
+    with pytest.raises(InputError, match="not the journal of a calibration"):
+        calibrate(SPEC, device="cpu", grid=GRID, journal=other)
+    assert other.read_text() == "a line\n"
+
+
+def test_a_size_beyond_the_memory_is_noted_and_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    from flowsim.calibration import timing
+
+    def scarce(decoder: object, slices: list[timing.Slice], limits: Limits) -> object:
+        if slices[0].tokens == 64:
+            raise torch.OutOfMemoryError("no")
+        return time_layers(decoder, slices, limits)  # type: ignore[arg-type]
+
+    time_layers = timing.time_layers
+    monkeypatch.setattr(timing, "time_layers", scarce)
+    table = calibrate(SPEC, device="cpu", grid=replace(GRID, extra=0))
+    assert "layer 64@0: skipped: out of memory" in table.provenance["notes"]
+    assert {r.tokens for r in table.operators if r.operator == "o_proj"} == {1}
+
+
+def test_without_torch_or_gpu_it_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="unknown device 'gpu'"):
+        calibrate(SPEC, device="gpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(InputError, match="device: found no CUDA GPU; allowed: a machine with one, or the device 'cpu'"):
+        calibrate(SPEC)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(InputError, match=r"flowsim calibrate needs torch: pip install 'flowsim\[calibrate\]'"):
+        calibrate(SPEC)
+
+
+def test_the_shipped_grids_suit_the_shipped_model() -> None:
+    longest = load_model("llama3-8b").max_context
+    for grid in (Grid(), QUICK):
+        assert grid.within(longest) == grid
+        assert list(grid.tokens) == sorted(set(grid.tokens))
+        solo = {parse_slices(s)[0] for s in (*grid.passes, *grid.checked_passes) if "+" not in s}
+        on_grid = {(t, 0) for t in grid.tokens} | {(t, c) for t in grid.chunk_tokens for c in grid.chunk_contexts}
+        assert not solo & on_grid
+    with pytest.raises(InputError, match="layers: found 1; allowed: from 2"):
+        Grid(layers=1)
+
+
+def test_a_step_in_a_curve_is_bisected_and_a_line_is_not() -> None:
+    assert _midpoint([(64, 1.0), (128, 2.0), (192, 3.0), (256, 4.0)]) is None
+    assert _midpoint([(64, 1.0), (128, 2.0), (192, 2.0), (512, 2.0)]) == 160
+    assert _midpoint([(1, 1.0), (2, 5.0), (4, 1.0)]) is None  # too narrow to matter
+
+
+def test_repeating_stops_when_the_median_is_sure() -> None:
+    assert _settled([1.0] * 8)
+    assert not _settled([1.0] * 7)
+    assert not _settled([1.0, 2.0] * 10)
+    steady, noisy = list[float](), list[float]()
+    for _ in Limits(3, 50, 60.0).rounds(steady):
+        steady.append(1.0)
+    for i in Limits(3, 50, 60.0).rounds(noisy):
+        noisy.append(float(i))
+    assert (len(steady), len(noisy)) == (8, 50)
+
+
+def test_the_log_of_the_gpu_is_summarised() -> None:
+    log = "1980, 690.5, 0x0000000000000004\n1500, 700.1, 0x0000000000000001\n[N/A], 1, 0x0\n1965, 650.0, 0x0\n"
+    assert summarise(log) == {
+        "clocks_mhz": {"min": 1500.0, "max": 1980.0, "median": 1965.0},
+        "power_w": {"median": 690.5, "max": 700.1},
+        "throttled_samples": 1,
+        "samples": 3,
+    }
+    assert summarise("") == {}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_on_a_gpu_a_small_calibration_is_whole() -> None:
+    table = calibrate(replace(SPEC, head_dim=64), grid=GRID)
+    assert {r.operator for r in table.operators} == set(OPERATORS)

@@ -1,0 +1,152 @@
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from flowsim.calibration.models import ModelSpec
+from flowsim.calibration.operators import Decoder, Slice
+from flowsim.calibration.table import CUT_AFTER, LAYER_OPERATORS
+from flowsim.errors import InputError
+
+torch = pytest.importorskip("torch")
+
+SPEC = ModelSpec("tiny", 2, 64, 4, 2, 16, 128, 97, 512, 10000.0, 1e-5)
+IDS = np.random.default_rng(1).integers(0, SPEC.vocab, 60).tolist()
+
+
+@pytest.fixture(autouse=True)
+def inference() -> Iterator[None]:
+    with torch.inference_mode():
+        yield
+
+
+@pytest.fixture
+def decoder() -> Decoder:
+    return Decoder(SPEC, "cpu", rows=256, dtype="float32", seed=3)
+
+
+def reference(decoder: Decoder, ids: list[int]) -> "torch.Tensor":
+    """The logits after the last of these tokens, by a transformer written the long way, in float64."""
+    spec, d = decoder.spec, decoder.spec.head_dim
+    norm = lambda x: x / (x.pow(2).mean(-1, keepdim=True) + spec.norm_eps).sqrt()  # noqa: E731
+    x = decoder.embedding[torch.tensor(ids)].double()
+    n = len(ids)
+    theta = torch.arange(n).double()[:, None] * spec.rope_theta ** (-torch.arange(0, d, 2).double() / d)
+    turn = torch.polar(torch.ones_like(theta), theta)
+
+    def rotate(v: "torch.Tensor") -> "torch.Tensor":
+        pair = torch.complex(v[:, : d // 2], v[:, d // 2 :]) * turn
+        return torch.cat([pair.real, pair.imag], 1)
+
+    for weights in decoder.weights:
+        w = {k: v.double() for k, v in weights.items() if v is not None}
+        qkv = norm(x) @ w["qkv"].T + w.get("qkv_bias", torch.zeros(1))
+        q, k, v = (part.split(d, 1) for part in qkv.split([spec.heads * d, spec.kv_heads * d, spec.kv_heads * d], 1))
+        outs = []
+        for h in range(spec.heads):
+            g = h * spec.kv_heads // spec.heads
+            scores = rotate(q[h]) @ rotate(k[g]).T / d**0.5
+            scores = scores.masked_fill(torch.ones(n, n).triu(1).bool(), -torch.inf)
+            outs.append(scores.softmax(1) @ v[g])
+        x = x + torch.cat(outs, 1) @ w["o"].T
+        gate, up = (norm(x) @ w["gate_up"].T).chunk(2, 1)
+        x = x + (gate * gate.sigmoid() * up) @ w["down"].T
+    return norm(x[-1]) @ decoder.head.double().T
+
+
+def close(found: "torch.Tensor", expected: "torch.Tensor") -> bool:
+    return bool(torch.allclose(found.double(), expected.double(), rtol=1e-3, atol=1e-4))
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_pass_computes_a_transformer(bias: bool) -> None:
+    decoder = Decoder(replace(SPEC, qkv_bias=bias), "cpu", rows=64, dtype="float32", seed=2)
+    p = decoder.prepare([Slice(40)], IDS[:40])
+    next_ids = decoder.run(p)
+    expected = reference(decoder, IDS[:40])
+    assert close(p.logits[0], expected)
+    assert next_ids.tolist() == [expected.argmax().item()]
+
+
+@pytest.mark.parametrize("chunks", [(40,), (1, 39), (16, 16, 8), (39, 1)])
+def test_chunks_give_what_the_whole_gives(decoder: Decoder, chunks: tuple[int, ...]) -> None:
+    done = 0
+    for tokens in chunks:
+        p = decoder.prepare([Slice(tokens, done, start=7)], IDS[done : done + tokens])
+        decoder.run(p)
+        done += tokens
+    assert close(p.logits[0], reference(decoder, IDS[:40]))
+
+
+def test_packed_prompts_do_not_see_each_other(decoder: Decoder) -> None:
+    decoder.run(decoder.prepare([Slice(13, 0, 100)], IDS[:13]))
+    p = decoder.prepare([Slice(20, 0, 0), Slice(27, 13, 100), Slice(1, 0, 200)], IDS[20:40] + IDS[13:40] + IDS[:1])
+    decoder.run(p)
+    for row, ids in enumerate((IDS[20:40], IDS[:40], IDS[:1])):
+        assert close(p.logits[row], reference(decoder, ids))
+
+
+def test_a_pass_that_others_interrupt_gives_the_same(decoder: Decoder) -> None:
+    first = decoder.prepare([Slice(30)], IDS[:30])
+    for step in decoder.program:
+        step.run(first)
+        decoder.run(decoder.prepare([Slice(9, 0, 50)], IDS[30:39]))
+    assert close(first.logits[0], reference(decoder, IDS[:30]))
+
+
+def test_the_program_is_every_operator_of_every_layer_in_order(decoder: Decoder) -> None:
+    layers = [(name, layer) for layer in range(2) for name in LAYER_OPERATORS]
+    assert [(s.operator, s.layer) for s in decoder.program] == [("embed", -1), *layers, ("head", 2)]
+
+
+@pytest.mark.parametrize("cut", CUT_AFTER)
+def test_segments_end_at_the_cuts_and_are_the_program(decoder: Decoder, cut: str) -> None:
+    segments = decoder.segments(cut)
+    assert [run for segment in segments for run in segment] == [step.run for step in decoder.program]
+    ends = [run.__name__ for run in (segment[-1] for segment in segments)]
+    assert ends == [*CUT_AFTER[cut] * 2, "head"]
+
+
+def test_the_same_seed_gives_the_same_weights_and_tokens() -> None:
+    logits = []
+    for seed in (5, 5, 6):
+        decoder = Decoder(SPEC, "cpu", rows=64, dtype="float32", seed=seed)
+        p = decoder.prepare([Slice(10)])
+        decoder.run(p)
+        logits.append(p.logits)
+    assert torch.equal(logits[0], logits[1])
+    assert not torch.equal(logits[0], logits[2])
+
+
+@pytest.mark.parametrize(
+    ("slices", "ids", "message"),
+    [
+        ([], None, "at least one slice"),
+        ([Slice(3)], [1, 2], "ids: found 2 for 3 tokens"),
+        ([Slice(0, 5)], None, "allowed: 1 token or more, within 256 cache rows"),
+        ([Slice(5, 0, 252)], None, "within 256 cache rows"),
+        ([Slice(5, -1)], None, "context=-1"),
+    ],
+)
+def test_slices_that_do_not_fit(decoder: Decoder, slices: list[Slice], ids: list[int] | None, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        decoder.prepare(slices, ids)
+
+
+def test_an_unknown_cut(decoder: Decoder) -> None:
+    with pytest.raises(InputError, match="unknown cut 'layers'; did you mean 'layer'"):
+        decoder.segments("layers")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_on_a_gpu_chunks_and_packing_agree_with_the_whole() -> None:
+    spec = ModelSpec("small", 2, 1024, 8, 2, 128, 2048, 1000, 4096, 500000.0, 1e-5)
+    decoder = Decoder(spec, "cuda", rows=4096, seed=1)
+    ids = np.random.default_rng(0).integers(0, spec.vocab, 700).tolist()
+    whole = decoder.prepare([Slice(700)], ids)
+    decoder.run(whole)
+    decoder.run(decoder.prepare([Slice(300, 0, 2000)], ids[:300]))
+    packed = decoder.prepare([Slice(50, 0, 1000), Slice(400, 300, 2000)], ids[:50] + ids[300:])
+    decoder.run(packed)
+    similar = torch.nn.functional.cosine_similarity(packed.logits[1].float(), whole.logits[0].float(), dim=0)
+    assert similar > 0.999

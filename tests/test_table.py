@@ -1,0 +1,156 @@
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flowsim.calibration.table import (
+    CUT_AFTER,
+    LAYER_OPERATORS,
+    OPERATORS,
+    OperatorRow,
+    OperatorTable,
+    PassRow,
+    format_slices,
+    load_table,
+    parse_slices,
+    table_names,
+)
+from flowsim.errors import InputError
+from hypothesis import given
+from hypothesis import strategies as st
+
+ROWS = (
+    OperatorRow("attention", 64, 1024, 20.0, 19.0, 21.5, 6.0, 40, "flash"),
+    OperatorRow("attention", 128, 0, 12.0, 11.0, 12.5, 5.0, 40, "cudnn"),
+    OperatorRow("attention", 64, 0, 10.0, 9.0, 10.5, 5.5, 40, "cudnn"),
+    OperatorRow("check", 0, 0, 0.0, 0.0, 0.0, 8.25, 600, "host"),
+)
+PASSES = (PassRow("operator", "300@0+700@16", 30000.125, 29000.0, 31000.0, 12),)
+TABLE = OperatorTable({"schema_version": 1, "gpu": "h200", "date": "2026-01-31", "notes": ["ü"]}, ROWS, PASSES)
+
+
+def test_a_table_comes_back_as_it_was_saved(tmp_path: Path) -> None:
+    TABLE.save(tmp_path / "deep" / "table")
+    loaded = OperatorTable.load(tmp_path / "deep" / "table")
+    assert loaded == TABLE
+    assert loaded.digest() == TABLE.digest()
+    assert [p.name for p in (tmp_path / "deep").iterdir()] == ["table"]
+
+
+def test_the_files_are_plain(tmp_path: Path) -> None:
+    TABLE.save(tmp_path / "table")
+    assert (tmp_path / "table" / "passes.csv").read_text() == (
+        "cut,slices,wall_us,wall_us_p10,wall_us_p90,repeats\noperator,300@0+700@16,30000.125,29000.0,31000.0,12\n"
+    )
+    assert (tmp_path / "table" / "operators.csv").read_text().splitlines()[:2] == [
+        "operator,tokens,context,device_us,device_us_p10,device_us_p90,host_us,repeats,backend",
+        "attention,64,1024,20.0,19.0,21.5,6.0,40,flash",
+    ]
+
+
+def test_saving_replaces_a_table_but_no_other_folder(tmp_path: Path) -> None:
+    TABLE.save(tmp_path / "table")
+    newer = replace(TABLE, passes=())
+    newer.save(tmp_path / "table")
+    assert OperatorTable.load(tmp_path / "table") == newer
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(InputError, match="exists and is not an operator table"):
+        TABLE.save(tmp_path / "mine")
+
+
+def test_a_failed_save_leaves_the_old_table(tmp_path: Path) -> None:
+    TABLE.save(tmp_path / "table")
+    with pytest.raises(Exception, match="cannot represent"):
+        replace(TABLE, provenance={"schema_version": 1, "bad": object()}).save(tmp_path / "table")
+    assert OperatorTable.load(tmp_path / "table") == TABLE
+    assert [p.name for p in tmp_path.iterdir()] == ["table"]
+
+
+def test_a_curve_is_sorted_and_in_seconds() -> None:
+    curve = TABLE.curve("attention")
+    assert curve.tokens.tolist() == [64, 128, 64]
+    assert curve.context.tolist() == [0, 0, 1024]
+    np.testing.assert_allclose(curve.device_s, [10e-6, 12e-6, 20e-6])
+    np.testing.assert_allclose(curve.host_s, [5.5e-6, 5e-6, 6e-6])
+    with pytest.raises(InputError, match=r"unknown operator 'o_proj' \(known: attention, check\)"):
+        TABLE.curve("o_proj")
+
+
+def test_the_digest_tells_contents_apart() -> None:
+    assert TABLE.digest() != replace(TABLE, passes=()).digest()
+    assert TABLE.digest() != replace(TABLE, operators=ROWS[1:]).digest()
+    assert TABLE.digest() == replace(TABLE, provenance=dict(reversed(TABLE.provenance.items()))).digest()
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        ("operators.csv", "context,", "contexts,", "operators.csv, row 1: missing columns: context"),
+        ("operators.csv", "64,1024", "64,many", "row 2, context: found 'many'; allowed: a whole number from 0"),
+        ("operators.csv", "20.0", "-20.0", "row 2, device_us: found '-20.0'; allowed: a number from 0"),
+        ("operators.csv", "20.0", "nan", "row 2, device_us: found 'nan'; allowed: a number from 0"),
+        ("operators.csv", "20.0", "", "row 2, device_us: found ''; allowed: a number from 0"),
+        ("operators.csv", "check,0,0,0.0", "check,0", "row 5, host_us: found '600'"),
+        ("operators.csv", "check", "chek", "row 5: unknown operator 'chek'; did you mean 'check'?"),
+        ("passes.csv", "operator,300", "op,300", "row 2: unknown cut 'op'"),
+        ("passes.csv", "700@16", "700", "row 2: slices: found '300@0+700'; allowed: tokens@context joined by +"),
+        ("provenance.yaml", "schema_version: 1", "schema_version: 9", "schema_version: found 9; allowed: 1"),
+        ("provenance.yaml", "gpu:", "gpu", "provenance.yaml: cannot be read"),
+    ],
+)
+def test_a_wrong_file_is_one_clear_line(tmp_path: Path, file: str, old: str, new: str, message: str) -> None:
+    TABLE.save(tmp_path / "table")
+    path = tmp_path / "table" / file
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(InputError) as error:
+        OperatorTable.load(tmp_path / "table").digest()
+    if "host_us" not in message:  # a short row: the first field that is missing or shifted
+        assert message in str(error.value)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_table(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read: No such file"):
+        OperatorTable.load(tmp_path / "absent")
+
+
+def test_every_shipped_table_loads_and_holds_every_operator() -> None:
+    for name in table_names():
+        table = load_table(*name)
+        assert {r.operator for r in table.operators} == set(OPERATORS)
+        assert {r.cut for r in table.passes} == set(CUT_AFTER)
+
+
+def test_an_unknown_table_names_those_that_are_shipped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    TABLE.save(tmp_path / "h200" / "llama3-8b" / "tp1")
+    monkeypatch.setattr("flowsim.calibration.table._data", lambda: tmp_path)
+    assert table_names() == [("h200", "llama3-8b", 1)]
+    assert load_table("h200", "llama3-8b") == TABLE
+    with pytest.raises(InputError, match=r"unknown gpu 'h20'; did you mean 'h200'\? \(known: h200\)"):
+        load_table("h20", "llama3-8b")
+    with pytest.raises(InputError, match=r"unknown model on h200 'qwen' \(known: llama3-8b\)"):
+        load_table("h200", "qwen")
+    with pytest.raises(InputError, match=r"unknown tp of llama3-8b on h200 '2' \(known: 1\)"):
+        load_table("h200", "llama3-8b", 2)
+
+
+@given(st.lists(st.tuples(st.integers(1, 10**6), st.integers(0, 10**6)), min_size=1))
+def test_slices_come_back_from_their_text(slices: list[tuple[int, int]]) -> None:
+    assert list(parse_slices(format_slices(slices))) == slices
+
+
+@pytest.mark.parametrize("text", ["", "512", "0@0", "5@-1", "5@0+", "a@b", "5@0@1"])
+def test_what_is_no_text_of_slices(text: str) -> None:
+    with pytest.raises(InputError, match="slices: found"):
+        parse_slices(text)
+
+
+def test_a_finer_cut_checks_wherever_a_coarser_one_does() -> None:
+    cuts = [set(CUT_AFTER[cut]) for cut in ("none", "layer", "block", "operator")]
+    assert all(a < b for a, b in pairwise(cuts))
+    assert cuts[-1] < set(LAYER_OPERATORS)
+    assert PASSES[0].shape == ((300, 0), (700, 16))
