@@ -139,6 +139,8 @@ class Forward:
         steady = elapsed_s - self.lead_s
         layer_s = self.layer_cuts_s[-1]
         layer = min(max(int(steady // layer_s), 0), self.layers)
+        if layer and steady == layer * layer_s:
+            return layer * len(self.layer_cuts_s) - 1  # exactly the end of a layer
         if layer == self.layers:
             return self.cuts
         return layer * len(self.layer_cuts_s) + bisect_left(self.layer_cuts_s, steady - layer * layer_s)

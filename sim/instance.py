@@ -131,8 +131,10 @@ class Instance:
         self._chosen: Pass | Execution | None = None
         """What is launched as soon as the running pass has stopped."""
         self._signal_s = 0.0
+        self._stop: tuple[float, int] | None = None
+        """The cut at which the running pass is going to stop: (its time, its number)."""
         self._began_s = 0.0
-        """When the running stretch began."""
+        """When the running stretch began; later than now while a pass is being resumed."""
         self._end: simpy.Event | None = None
         """The event that is to end the running stretch; an event that has been overtaken is not it."""
 
@@ -175,9 +177,12 @@ class Instance:
 
     def close(self) -> None:
         """Count the work on passes that will not complete, when the simulation ends before they do."""
-        if self.running is not None and self._end is not None:
-            self._log_stretch(self.running, self.env.now, completed=False)
-            self.running.elapsed_s = max(self.env.now - self.running.begun_s, 0.0)
+        running = self.running
+        if running is not None and self._end is not None:
+            ran_s = self._ran_s(running)
+            running.elapsed_s = min(ran_s, self._stop[0]) if self._stop else ran_s
+            if self.env.now > self._began_s:
+                self._log_stretch(running, running.begun_s + running.elapsed_s, completed=False)
         for execution in [*self.paused.values(), *([self.running] if self.running else [])]:
             self.log.busy_s += execution.elapsed_s
 
@@ -198,7 +203,7 @@ class Instance:
         running = self.running
         stopped = running is not None and self._end is None
         if running is not None and not stopped:
-            self._measure(running, self.env.now - running.begun_s)
+            self._measure(running, self._ran_s(running))
         choice = self._policy.choose(self._view)
         unseen_s, self._unseen_s = self._unseen_s, None
         self._deciding = self._due = False
@@ -217,12 +222,10 @@ class Instance:
     def _signal(self, running: Execution, choice: Pass | Execution) -> None:
         """Tell the running pass to stop at its next cut; past its last one it completes instead."""
         self._chosen, self._signal_s = choice, self.env.now
-        elapsed_s = self.env.now - running.begun_s
-        place = running.timeline.next_cut(elapsed_s, running.passed, self._further)
-        if place is not None:
-            cut_s, running.passed = place
-            running.elapsed_s = cut_s
-            self._end = self._after(cut_s - elapsed_s + self._cost.acknowledge_s, self._acknowledge)
+        self._stop = running.timeline.next_cut(self._ran_s(running), running.passed, self._further)
+        if self._stop is not None:
+            stop_s = running.begun_s + self._stop[0]
+            self._end = self._after(stop_s - self.env.now + self._cost.acknowledge_s, self._acknowledge)
 
     def _acknowledge(self, event: simpy.Event) -> None:
         running, chosen = self.running, self._chosen
@@ -230,11 +233,21 @@ class Instance:
             return
         self.log.blocking_s.append(self.env.now - self._signal_s)
         self._chosen = None
-        self._log_stretch(running, running.begun_s + running.elapsed_s, completed=False)
+        self._stand(running)
         self._pause(running)
         self._launch(chosen)
         if self._due:
             self.wake()
+
+    def _stand(self, running: Execution) -> None:
+        """Have the running pass stand at the cut where it was going to stop."""
+        assert self._stop is not None
+        (running.elapsed_s, running.passed), self._stop = self._stop, None
+        self._log_stretch(running, running.begun_s + running.elapsed_s, completed=False)
+
+    def _ran_s(self, running: Execution) -> float:
+        """How far the running pass has got by now, seconds of its timeline."""
+        return max(float(self.env.now) - running.begun_s, running.elapsed_s)
 
     def _pause(self, running: Execution) -> None:
         self._measure(running, running.elapsed_s)
@@ -284,21 +297,17 @@ class Instance:
         now = self.env.now
         self._began_s = now + delay_s
         execution.begun_s = self._began_s - execution.elapsed_s
-        if self._at_cuts:
-            place = execution.timeline.next_cut(execution.elapsed_s, execution.passed)
-            if place is not None:
-                cut_s, execution.passed = place
-                delay_s += cut_s - execution.elapsed_s
-                execution.elapsed_s = cut_s
-                self._end = self._after(delay_s, self._reach_cut)
-                return
-        self._end = self._after(execution.begun_s + execution.timeline.duration_s - now, self._complete)
+        timeline = execution.timeline
+        self._stop = timeline.next_cut(execution.elapsed_s, execution.passed) if self._at_cuts else None
+        end_s = timeline.duration_s if self._stop is None else self._stop[0]
+        then = self._complete if self._stop is None else self._reach_cut
+        self._end = self._after(execution.begun_s + end_s - now, then)
 
     def _reach_cut(self, event: simpy.Event) -> None:
         """Stand at a cut and ask the policy, which wakes at every cut."""
         assert self.running is not None
         self._end = None
-        self._log_stretch(self.running, self.env.now, completed=False)
+        self._stand(self.running)
         self._measure(self.running, self.running.elapsed_s)
         self._think()
 
