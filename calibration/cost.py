@@ -248,9 +248,7 @@ def _bubbles(launches: Sequence[Launch]) -> list[tuple[float, float]]:
     return list(zip(hosts, reversed(rests), strict=True))
 
 
-def _whole(
-    lead: list[Launch], layer: list[Launch], head: list[Launch], layers: int
-) -> list[tuple[float, int]]:
+def _whole(lead: list[Launch], layer: list[Launch], head: list[Launch], layers: int) -> list[tuple[float, int]]:
     """Terms (c, k): an unchecked forward with attention time a in each layer ends at the largest c + k * a."""
     host_s = sum(launch.host_s for launch in layer)
     device_s = sum(launch.device_s for launch in layer)

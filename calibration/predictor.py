@@ -27,9 +27,7 @@ class Predictor:
             before and takes a batch for one sequence.
     """
 
-    def __init__(
-        self, name: str, solo: Solo, left: Callable[[Execution, float], float] | None = None
-    ) -> None:
+    def __init__(self, name: str, solo: Solo, left: Callable[[Execution, float], float] | None = None) -> None:
         self.name = name
         self._solo = solo
         self._left = left

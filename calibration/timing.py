@@ -1,12 +1,13 @@
 """Stopwatches: how long operators, passes, checks and thread hand-offs take; all results in seconds.
 
-Device time is taken in place: whole layers run back to back behind a short stall of the stream, so that the host
-is ahead and the device never waits. A CPU has no stream; there, device time is the host's own.
+Device time is taken in place: whole layers run back to back on a busy device, with the host ahead, so that the device
+never waits. A CPU has no stream; there, device time is the host's own.
 """
 
 from __future__ import annotations
 
 import gc
+import math
 import statistics
 import threading
 import time
@@ -20,6 +21,10 @@ from flowsim.calibration.operators import Decoder, Pass, Slice, Step
 from flowsim.calibration.table import LAYER_OPERATORS
 
 Samples = dict[str, list[float]]
+HEAT_S = 0.3
+"""How long to run a size before timing it: the power limit settles within about this time."""
+LEAD_S = 5e-3
+"""How long to keep the device busy before each timing, so that the pause since the last one does not show."""
 
 
 @dataclass(frozen=True)
@@ -92,17 +97,17 @@ def time_layers(decoder: Decoder, slices: Sequence[Slice], limits: Limits) -> tu
     """Device and host seconds of embed and of each layer operator: one sample a layer and repeat.
 
     The first layer is dropped. A layer is also timed with marks at its borders alone; what the marks inside add to
-    it is taken from all operators alike. Host seconds are those of launching, while the device is stalled.
+    it is taken from all operators alike. Host seconds are those of launching while the device is busy.
     """
     watch, p = Stopwatch(decoder.device), decoder.prepare(slices)
     steps, first = decoder.program[:-1], 1 + len(LAYER_OPERATORS)
-    stall = _warm_up(watch, steps, p)
+    lead = _warm_up(watch, steps, p)
     device, host, whole = _empty(), _empty(), list[float]()
     kept = [(i, step.operator) for i, step in enumerate(steps) if step.layer]
     for count in limits.rounds(whole):
-        whole.append(_time_borders(watch, steps, first, p, stall) / (decoder.layers - 1))
-        times = _time_steps(watch, steps, p, stall)
-        launches = _time_launches(watch, steps, p, stall) if count < 10 else None
+        whole.append(_time_borders(watch, steps, first, p, lead) / (decoder.layers - 1))
+        times = _time_steps(watch, steps, p, lead)
+        launches = _time_launches(watch, steps, p, lead) if count < 10 else None
         for i, operator in kept:
             device[operator].append(times[i])
             if launches:
@@ -115,11 +120,11 @@ def time_head(decoder: Decoder, sequences: int, limits: Limits) -> tuple[list[fl
     """Device and host seconds of the head over as many sequences."""
     watch, p = Stopwatch(decoder.device), decoder.prepare([Slice(1, 0, i) for i in range(sequences)])
     steps = [decoder.program[0], *[decoder.program[-1]] * 3]
-    stall = _warm_up(watch, steps, p)
+    lead = _warm_up(watch, steps, p)
     device, host = list[float](), list[float]()
     for _ in limits.rounds(device):
-        device += _time_steps(watch, steps, p, stall)[2:]
-        host += _time_launches(watch, steps, p, stall)[2:]
+        device += _time_steps(watch, steps, p, lead)[2:]
+        host += _time_launches(watch, steps, p, lead)[2:]
     return device, host
 
 
@@ -131,10 +136,10 @@ def time_attention(decoder: Decoder, p: Pass, limits: Limits) -> tuple[float, fl
     steps[0].run(p)
     watch.synchronise()
     first_s = time.perf_counter() - begin
-    stall = _warm_up(watch, steps, p)
+    lead = _warm_up(watch, steps, p)
     samples = list[float]()
     for _ in limits.rounds(samples):
-        samples += _time_steps(watch, steps, p, stall)[1:]
+        samples += _time_steps(watch, steps, p, lead)[1:]
     median = statistics.median(samples)
     return median, max(0.0, first_s - median)
 
@@ -156,9 +161,9 @@ def time_pass(decoder: Decoder, cut: str, slices: Sequence[Slice], limits: Limit
     After each segment of the cut the runner synchronises its stream and tests the preemption flag.
     """
     watch, flag = Stopwatch(decoder.device), threading.Event()
-    segments, synchronise, samples = decoder.segments(cut), watch.synchronise, list[float]()
-    for i in limits.rounds(samples):
-        synchronise()
+    segments, synchronise = decoder.segments(cut), watch.synchronise
+
+    def once() -> float:
         begin = time.perf_counter()
         p = decoder.prepare(slices)
         for segment in segments:
@@ -166,7 +171,15 @@ def time_pass(decoder: Decoder, cut: str, slices: Sequence[Slice], limits: Limit
                 run(p)
             synchronise()
             flag.is_set()
-        samples += [time.perf_counter() - begin] if i > 1 else []
+        return time.perf_counter() - begin
+
+    end = time.perf_counter() + (HEAT_S if watch.cuda else 0.0)
+    once()
+    while time.perf_counter() < end:
+        once()
+    samples = list[float]()
+    for _ in limits.rounds(samples):
+        samples.append(once())
     return samples
 
 
@@ -249,22 +262,44 @@ def time_decision(queue: int, limits: Limits) -> list[float]:
     return samples
 
 
-def _warm_up(watch: Stopwatch, steps: Sequence[Step], p: Pass) -> float:
-    """Run the steps twice; returns the stall, in seconds, that puts the host ahead of the device."""
-    for step in steps:
-        step.run(p)
-    watch.synchronise()
-    begin = time.perf_counter()
-    for step in steps:
-        step.run(p)
-        watch.mark()
-    host_s = time.perf_counter() - begin
-    watch.synchronise()
-    return min(1.2 * host_s + 2e-4, 20e-3)
+@dataclass(frozen=True)
+class Lead:
+    """What keeps the device busy while the host gets ahead of it: some of the same steps or, failing that, a stall.
+
+    A stall draws little power: clocks recover, and what follows runs faster than on a busy GPU. So it is only for
+    sizes at which the host is the slower of the two; those draw little power themselves.
+    """
+
+    steps: Sequence[Step]
+    stall_s: float
+
+    def launch(self, watch: Stopwatch, p: Pass) -> None:
+        """Launch it."""
+        watch.stall(self.stall_s)
+        for step in self.steps:
+            step.run(p)
 
 
-def _time_steps(watch: Stopwatch, steps: Sequence[Step], p: Pass, stall: float) -> list[float]:
-    watch.stall(stall)
+def _warm_up(watch: Stopwatch, steps: Sequence[Step], p: Pass) -> Lead:
+    """Run the steps until clocks and power are those of a busy GPU; returns what to launch before each timing."""
+    end = time.perf_counter() + (HEAT_S if watch.cuda else 0.0)
+    while True:
+        begin, first = time.perf_counter(), watch.mark()
+        for step in steps:
+            step.run(p)
+            watch.mark()
+        host_s, last = time.perf_counter() - begin, watch.mark()
+        watch.synchronise()
+        if time.perf_counter() > end:
+            break
+    device_s = watch.between(first, last)
+    if device_s > 1.5 * host_s and watch.cuda:
+        return Lead(steps[: math.ceil(len(steps) * LEAD_S / device_s)], 0.0)
+    return Lead((), min(1.2 * host_s + 2e-4, 20e-3))
+
+
+def _time_steps(watch: Stopwatch, steps: Sequence[Step], p: Pass, lead: Lead) -> list[float]:
+    lead.launch(watch, p)
     marks = [watch.mark()]
     for step in steps:
         step.run(p)
@@ -273,8 +308,8 @@ def _time_steps(watch: Stopwatch, steps: Sequence[Step], p: Pass, stall: float) 
     return [watch.between(a, b) for a, b in pairwise(marks)]
 
 
-def _time_borders(watch: Stopwatch, steps: Sequence[Step], first: int, p: Pass, stall: float) -> float:
-    watch.stall(stall)
+def _time_borders(watch: Stopwatch, steps: Sequence[Step], first: int, p: Pass, lead: Lead) -> float:
+    lead.launch(watch, p)
     for step in steps[:first]:
         step.run(p)
     begin = watch.mark()
@@ -285,8 +320,8 @@ def _time_borders(watch: Stopwatch, steps: Sequence[Step], first: int, p: Pass, 
     return watch.between(begin, end)
 
 
-def _time_launches(watch: Stopwatch, steps: Sequence[Step], p: Pass, stall: float) -> list[float]:
-    watch.stall(stall)
+def _time_launches(watch: Stopwatch, steps: Sequence[Step], p: Pass, lead: Lead) -> list[float]:
+    lead.launch(watch, p)
     times = [time.perf_counter()]
     for step in steps:
         step.run(p)

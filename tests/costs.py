@@ -47,6 +47,25 @@ def random_cost(rng: np.random.Generator) -> CostModel:
     )
 
 
+def coincident_cost(rng: np.random.Generator) -> CostModel:
+    """Every cost a multiple of 1/4 s; decisions take no time, for those at the time of an arrival have no rule."""
+    fixed = {name: int(rng.integers(0, 2)) / 4 for name in (*LAYER_OPERATORS, "check", "launch")}
+    device: dict[str, Cost] = {name: lambda n, k=fixed[name]: k * n for name in LAYER_OPERATORS}
+    device |= {"down_proj": lambda n: n / 4, "head": lambda n: n / 4}
+    host: dict[str, Cost] = {name: lambda n: fixed["launch"] for name in ("attention", "gate_up_proj")}
+    return CostModel(
+        "coincident",
+        int(rng.integers(1, 3)),
+        device,
+        lambda tokens, context: fixed["attention"] * tokens,
+        host,
+        check_s=fixed["check"],
+        acknowledge_s=int(rng.integers(0, 3)) / 4,
+        resume_s=int(rng.integers(0, 3)) / 4,
+        tp=int(rng.choice([1, 2])),
+    )
+
+
 def _affine(rng: np.random.Generator, fixed: float, per_token: float) -> Cost:
     a, b = rng.uniform(0, 1, 2) * [fixed, per_token]
     return lambda size: float(a + b * size)

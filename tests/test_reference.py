@@ -9,12 +9,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from costs import random_cost
+from costs import coincident_cost, random_cost
 from flowsim.calibration.cost import CostModel
 from flowsim.calibration.predictor import Predictor, make_predictor
 from flowsim.engine import Server, simulate
 from flowsim.execution import Pass
 from flowsim.forward import CHECKED_AFTER
+from flowsim.order import Moving
+from flowsim.policies.batching import fill
 from flowsim.policies.chunked import Chunked
 from flowsim.policies.edf import EDF
 from flowsim.policies.fcfs import FCFS
@@ -67,7 +69,27 @@ def priority(view: Any, candidate: Any) -> float:
     return (1 if slack > 0 else -1) / candidate.deadline_s
 
 
+LEAST_LAXITY = Moving(lambda candidate, now: candidate.deadline_s - now - candidate.predicted_s)
+
+
+@dataclass(frozen=True)
+class LeastLaxity:
+    """An order that moves all the time, with batches."""
+
+    cut: Any
+    wake: Any
+    batch_tokens: int
+
+    def choose(self, view: Any) -> Any:
+        head = view.first(LEAST_LAXITY)
+        if not isinstance(head, Request):
+            return head
+        return Pass.whole(*fill(view, LEAST_LAXITY, head, self.batch_tokens))
+
+
 class Workload(NamedTuple):
+    """What both engines are given."""
+
     policy: Any
     reference_policy: Any
     cost: CostModel
@@ -105,7 +127,7 @@ def random_workload(seed: int) -> Workload:
     slo = np.array(solo) * rng.uniform(0.5, 12.0, n)
     slo[rng.random(n) < rng.choice([0.0, 0.2])] = math.inf
     arrivals = np.cumsum(gaps)
-    until_s = float(arrivals[-1] * rng.uniform(0.3, 1.0)) if rng.random() < 0.2 else None
+    until_s = float(arrivals[-1] * rng.uniform(0.3, 1.0)) if rng.random() < 0.3 else None
     rows = [(float(a), int(t), float(s)) for a, t, s in zip(arrivals, lengths, slo, strict=True)]
     predictor = str(rng.choice(["exact", "cubic", "biased:0.6", "biased:1.7", "noisy:0.5"]))
     return Workload(policy, reference_policy, cost, predictor, server, rows, until_s or None)
@@ -115,23 +137,55 @@ def random_policy(rng: np.random.Generator) -> tuple[Any, Any]:
     """A policy, and what drives the reference engine: the same, but for FlowPrefill its transcription."""
     cut, wake = str(rng.choice(CUTS)), str(rng.choice(["events", "cuts"]))
     cap = int(rng.choice([1, 64, 256, 2048]))
-    kind = rng.choice(["fcfs", "chunked", "sjf", "edf", "flowprefill", "flowprefill"])
+    kind = rng.choice(["fcfs", "chunked", "sjf", "edf", "laxity", "flowprefill", "flowprefill"])
     if kind == "flowprefill":
         reserve = float(rng.choice([0.1, 0.3]))
         options = {"cut": cut, "wake": wake, "batch_tokens": cap, "reserve": reserve}
         return FlowPrefill(**options), AsReleased(**options)
-    if kind == "edf":
-        policy: Any = EDF(cut=cut, wake=wake)
-    elif kind == "sjf":
-        policy = SJF(cap, cut=cut, wake=wake)
-    else:
-        policy = FCFS(cap) if kind == "fcfs" else Chunked(cap)
+    policy = {
+        "fcfs": FCFS(cap),
+        "chunked": Chunked(cap),
+        "sjf": SJF(cap, cut=cut, wake=wake),
+        "edf": EDF(cut=cut, wake=wake),
+        "laxity": LeastLaxity(cut, wake, cap),
+    }[str(kind)]
     return policy, policy
 
 
-@pytest.mark.parametrize("seed", range(300))
+def coincident_workload(seed: int) -> Workload:
+    """A workload whose every time is a multiple of 1/4 s, so that much happens at the same moment, exactly."""
+    rng = np.random.default_rng([1, seed])
+    cost = coincident_cost(rng)
+    policy, reference_policy = random_policy(rng)
+    n = int(rng.integers(5, 25))
+    lengths = rng.integers(1, 9, n)
+    server = Server(
+        instances=int(rng.choice([1, 2])),
+        slots=int(rng.choice([1, 2, 128])),
+        max_batched_tokens=int(rng.choice([3, 8192])),
+        kv_tokens=int(rng.choice([12, 1 << 20])),
+        block_tokens=int(rng.choice([1, 4])),
+    )
+    solo = np.array([cost.solo_s(int(n), 0, policy.cut, server.max_batched_tokens) for n in lengths])
+    gaps = rng.exponential(float(solo.mean()) / server.instances / rng.uniform(0.5, 2.0), n)
+    arrivals, slos = np.cumsum(quarters(gaps)), quarters(solo * rng.uniform(0.5, 12.0, n))
+    until_s = float(quarters(arrivals[-1] * 0.7)) if rng.random() < 0.3 else None
+    rows = [(float(a), int(t), float(s)) for a, t, s in zip(arrivals, lengths, slos, strict=True)]
+    return Workload(policy, reference_policy, cost, "exact", server, rows, until_s or None)
+
+
+def quarters(seconds: Any) -> Any:
+    return np.round(seconds * 4) / 4
+
+
+@pytest.mark.parametrize("seed", range(250))
 def test_engine_agrees_with_reference(seed: int) -> None:
     check_agreement(random_workload(seed))
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_engine_agrees_with_reference_when_much_happens_at_once(seed: int) -> None:
+    check_agreement(coincident_workload(seed))
 
 
 def check_agreement(w: Workload) -> None:
