@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from flowsim.calibration.table import OperatorTable
+
 Tensor = Any
 Kernel = Callable[[Tensor, Tensor, Tensor, int, int, int], Tensor]
 
@@ -121,6 +123,12 @@ class Choice:
             return self.default
         _, sizes, kernels = rows[_nearest([row[0] for row in rows], context)]
         return kernels[_nearest(sizes, tokens)]
+
+
+def kernel_choice(table: OperatorTable) -> Choice:
+    """The attention kernels with which this table was measured."""
+    rows = [r for r in table.operators if r.operator == "attention"]
+    return Choice.of("math", {(r.tokens, r.context): r.backend for r in rows})
 
 
 def working_kernels(heads: int, kv_heads: int, head_dim: int, device: Any, dtype: Any) -> dict[str, str]:

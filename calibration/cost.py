@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from itertools import accumulate
 from typing import Any
 
 import numpy as np
+from flowsim.calibration.attention import kernel_choice
 from flowsim.calibration.models import ModelSpec
 from flowsim.calibration.table import OperatorTable
 from flowsim.forward import (
@@ -27,6 +29,8 @@ Cost = Callable[[int], float]
 
 
 KV_MEMORY_SHARE = 0.9
+KNOWN = 1 << 16
+"""How many of each kind of answer a cost model remembers."""
 
 
 def free(size: int) -> float:
@@ -46,7 +50,9 @@ class CostModel:
         layers: number of layers.
         device: device seconds by operator of LAYER_OPERATORS (but attention), "embed" and "head"; absent = nothing.
         attention: device seconds of (tokens, context), one slice, one layer.
-        host: launch seconds by operator, and "prepare"; attention is launched once a slice.
+        host: launch seconds by operator (but attention), and "prepare". From a table: the median over all sizes, on
+            which it does not depend; what differs between rows is the host's own unrest.
+        attention_launch: launch seconds of (tokens, context), one slice.
         check_s: what one check adds on the host: the synchronise returns, the flag is read.
         acknowledge_s: from the check that sees the signal until the scheduler knows.
         resume_s: from the scheduler's word to the first launch of a paused pass.
@@ -64,6 +70,7 @@ class CostModel:
         attention: Callable[[int, int], float],
         host: Mapping[str, Cost] | None = None,
         *,
+        attention_launch: Callable[[int, int], float] = lambda tokens, context: 0.0,
         check_s: float = 0.0,
         acknowledge_s: float = 0.0,
         resume_s: float = 0.0,
@@ -77,6 +84,7 @@ class CostModel:
         self.device = device
         self.attention = attention
         self.host = host or {}
+        self.attention_launch = attention_launch
         self.check_s = check_s
         self.acknowledge_s = acknowledge_s
         self.resume_s = resume_s
@@ -84,9 +92,10 @@ class CostModel:
         self.tp = tp
         self.kv_capacity_tokens = kv_capacity_tokens
         self.provenance = dict(provenance or {})
-        self._shapes: dict[tuple[int, int, str], _Shape] = {}
-        self._forwards: dict[tuple[Slice, str], Forward] = {}
-        self._timelines: dict[tuple[Slice, str, int], Timeline] = {}
+        self._attend = lru_cache(KNOWN)(lambda slice_: Launch(attention_launch(*slice_), attention(*slice_)))
+        self._shape = lru_cache(KNOWN)(self._new_shape)
+        self._forward_of_one = lru_cache(KNOWN)(self._new_forward)
+        self._timeline_of_one = lru_cache(KNOWN)(self._new_timeline)
 
     @classmethod
     def fit(cls, table: OperatorTable) -> CostModel:
@@ -94,20 +103,17 @@ class CostModel:
         about = table.provenance
         spec = ModelSpec(**about["model_spec"])
         tp = int(about["tp"])
-        device: dict[str, Cost] = {}
-        host: dict[str, Cost] = {"prepare": _host_curve(table, "prepare")}
-        for name in (*LAYER_OPERATORS, "embed", "head"):
-            rows = table.curve(name)
-            host[name] = _host_curve(table, name)
-            if name != "attention":
-                device[name] = Curve(rows.tokens, rows.device_s)
-        rows = table.curve("attention")
+        linear = [name for name in (*LAYER_OPERATORS, "embed", "head") if name != "attention"]
+        rows = {name: table.curve(name) for name in (*linear, "attention")}
+        host: dict[str, Cost] = {name: _constant(float(np.median(rows[name].host_s))) for name in linear}
+        host["prepare"] = _host_curve(table, "prepare")
         model = cls(
             name=f"{about['gpu']}/{about['model']}/tp{tp}",
             layers=spec.layers,
-            device=device,
-            attention=AttentionCurve(rows.tokens, rows.context, rows.device_s),
+            device={name: Curve(rows[name].tokens, rows[name].device_s) for name in linear},
+            attention=AttentionCurve(rows["attention"].tokens, rows["attention"].context, rows["attention"].device_s),
             host=host,
+            attention_launch=_attention_launch(table),
             check_s=_host_curve(table, "check")(0),
             acknowledge_s=_host_curve(table, "acknowledge")(0),
             resume_s=_host_curve(table, "resume")(0),
@@ -120,13 +126,9 @@ class CostModel:
 
     def timeline(self, slices: Sequence[Slice], cut: str, chunk_tokens: int) -> Timeline:
         """The timeline of a pass over these slices, in forwards of at most `chunk_tokens`, checked at `cut`."""
-        if len(slices) > 1:
-            return self._build(slices, cut, chunk_tokens)
-        key = (slices[0], cut, chunk_tokens)
-        known = self._timelines.get(key)
-        if known is None:
-            known = self._timelines[key] = self._build(slices, cut, chunk_tokens)
-        return known
+        if len(slices) == 1:
+            return self._timeline_of_one(tuple(slices), cut, chunk_tokens)
+        return self._new_timeline(slices, cut, chunk_tokens)
 
     def solo_s(self, tokens: int, context: int = 0, cut: str = "none", chunk_tokens: int = 8192) -> float:
         """Seconds that one prompt of `tokens` takes alone, on top of `context`."""
@@ -134,46 +136,40 @@ class CostModel:
 
     def forward(self, slices: Sequence[Slice], cut: str) -> Forward:
         """The timeline of one forward over these slices, checked at `cut`."""
-        if len(slices) == 1:
-            known = self._forwards.get((slices[0], cut))
-            if known is not None:
-                return known
-        tokens = sum([slice_.tokens for slice_ in slices])
-        attention_s = sum([self.attention(tokens_, context) for tokens_, context in slices])
-        forward = self._shape(tokens, len(slices), cut).forward(attention_s)
-        if len(slices) == 1:
-            self._forwards[slices[0], cut] = forward
-        return forward
+        return self._forward_of_one(tuple(slices), cut) if len(slices) == 1 else self._new_forward(slices, cut)
 
     def launches(self, slices: Sequence[Slice]) -> tuple[list[Launch], list[Launch], list[Launch]]:
         """One forward's operators on the two clocks: before the layers, of one layer, after the layers."""
         tokens = sum([slice_.tokens for slice_ in slices])
-        count = len(slices)
-        lead = [Launch(self._host("prepare", tokens), 0.0), self._launch("embed", tokens)]
         layer = [self._launch(name, tokens) for name in LAYER_OPERATORS]
-        layer[ATTENTION] = Launch(
-            count * self._host("attention", tokens), sum([self.attention(*slice_) for slice_ in slices])
-        )
-        return lead, layer, [self._launch("head", count)]
+        layer[ATTENTION] = self._attend_all(slices)
+        return self._lead(tokens), layer, [self._launch("head", len(slices))]
 
     def __repr__(self) -> str:
         """Name and one figure."""
         return f"CostModel({self.name}: 2048 tokens alone {self.solo_s(2048) * 1e3:.1f} ms)"
 
-    def _build(self, slices: Sequence[Slice], cut: str, chunk_tokens: int) -> Timeline:
+    def _new_timeline(self, slices: Sequence[Slice], cut: str, chunk_tokens: int) -> Timeline:
         if sum([slice_.tokens for slice_ in slices]) <= chunk_tokens:
             return Timeline((self.forward(slices, cut),), cut)
         return Timeline([self.forward(part, cut) for part in split(slices, chunk_tokens)], cut)
 
-    def _shape(self, tokens: int, count: int, cut: str) -> _Shape:
-        key = (tokens, count, cut)
-        shape = self._shapes.get(key)
-        if shape is None:
-            blank = [Slice(tokens, 0)] + [Slice(0, 0)] * (count - 1)
-            lead, layer, head = self.launches(blank)
-            layer[ATTENTION] = Launch(layer[ATTENTION].host_s, 0.0)
-            shape = self._shapes[key] = _Shape(tokens, lead, layer, head, self.layers, self.check_s, cut)
-        return shape
+    def _new_forward(self, slices: Sequence[Slice], cut: str) -> Forward:
+        attention = self._attend_all(slices)
+        tokens = sum([slice_.tokens for slice_ in slices])
+        return self._shape(tokens, len(slices), attention.host_s, cut).forward(attention.device_s)
+
+    def _new_shape(self, tokens: int, count: int, attention_host_s: float, cut: str) -> _Shape:
+        layer = [self._launch(name, tokens) for name in LAYER_OPERATORS]
+        layer[ATTENTION] = Launch(attention_host_s, 0.0)
+        return _Shape(tokens, self._lead(tokens), layer, [self._launch("head", count)], self.layers, self.check_s, cut)
+
+    def _lead(self, tokens: int) -> list[Launch]:
+        return [Launch(self._host("prepare", tokens), 0.0), self._launch("embed", tokens)]
+
+    def _attend_all(self, slices: Sequence[Slice]) -> Launch:
+        parts = [self._attend(slice_) for slice_ in slices]
+        return Launch(sum([part.host_s for part in parts]), sum([part.device_s for part in parts]))
 
     def _launch(self, operator: str, size: int) -> Launch:
         return Launch(self._host(operator, size), self.device.get(operator, free)(size))
@@ -298,6 +294,21 @@ def _kind(cut: str, slices: Sequence[Slice]) -> str:
     if len(slices) > 1:
         return "packed prompts"
     return "chunk on context" if slices[0].context else f"whole prompt, {size}"
+
+
+def _constant(seconds: float) -> Cost:
+    return lambda size: seconds
+
+
+def _attention_launch(table: OperatorTable) -> Callable[[int, int], float]:
+    """Launch time of attention, of (tokens, context): the median of the kernel that is used there."""
+    of: dict[str, list[float]] = {}
+    for row in table.operators:
+        if row.operator == "attention":
+            of.setdefault(row.backend, []).append(row.host_us * 1e-6)
+    medians = {backend: float(np.median(seconds)) for backend, seconds in of.items()}
+    kernel = kernel_choice(table)
+    return lambda tokens, context: medians[kernel(tokens, context)]
 
 
 def _host_curve(table: OperatorTable, operator: str) -> Curve:

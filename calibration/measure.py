@@ -80,12 +80,6 @@ def calibrate(
     return OperatorTable(provenance, log.collect(OperatorRow, "operator"), log.collect(PassRow, "cut"))
 
 
-def kernel_choice(table: OperatorTable) -> Choice:
-    """The attention kernels with which this table was measured."""
-    rows = [r for r in table.operators if r.operator == "attention"]
-    return Choice.of("math", {(r.tokens, r.context): r.backend for r in rows})
-
-
 class _Calibration:
     """The jobs of one calibration: operators in a stack of a few layers, then passes through the whole model."""
 

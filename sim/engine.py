@@ -118,6 +118,8 @@ def simulate(
     server = server or Server()
     env = simpy.Environment()
     ledger = Ledger(len(requests))
+    for request in requests:  # before any order ranks them
+        request.predicted_s = predictor.predict(request.tokens)
     instances = [
         Instance(
             env,

@@ -148,7 +148,6 @@ class Instance:
         if request.kv_tokens > self.kv_tokens:
             self.ledger.rejected[request.id] = True
             return
-        request.predicted_s = self.predictor.predict(request.tokens)
         self._work_ns += round(request.predicted_s * 1e9)
         self.waiting[request.id] = request
         for queue in self._queues.values():

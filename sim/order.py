@@ -261,16 +261,21 @@ class MovingQueue:
     def after(self, now: float, last: Request | None, max_tokens: int) -> Request | None:
         """The first request behind `last` with at most `max_tokens` tokens."""
         waiting = self._columns.rows(np.fromiter(self._ids, np.int64, len(self._ids)))
-        key = np.broadcast_to(np.asarray(self._key(waiting, now), float), waiting.id.shape)
+        key = self._keys(waiting, now)
         eligible = np.flatnonzero(waiting.tokens <= max_tokens)
         if last is not None:
-            bound = (float(self._key(last, now)), last.arrival_s, last.id)
+            # By way of columns, as its own key was: on numbers, powers and the like may differ in the last bit.
+            alone = self._columns.rows(np.array([last.id]))
+            bound = (self._keys(alone, now)[0], last.arrival_s, last.id)
             behind = [(key[i], waiting.arrival_s[i], waiting.id[i]) > bound for i in eligible]
             eligible = eligible[np.array(behind, bool)]
         if not eligible.size:
             return None
         ties = eligible[key[eligible] == key[eligible].min()]
         return self._requests[int(waiting.id[ties].min())]
+
+    def _keys(self, columns: Columns, now: float) -> np.ndarray:
+        return np.broadcast_to(np.asarray(self._key(columns, now), float), columns.id.shape)
 
 
 def _positions(ranked: Sequence[Request]) -> list[int]:

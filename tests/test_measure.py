@@ -4,8 +4,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+from flowsim.calibration.attention import kernel_choice
 from flowsim.calibration.grid import QUICK, Grid
-from flowsim.calibration.measure import _midpoint, calibrate, kernel_choice
+from flowsim.calibration.measure import _midpoint, calibrate
 from flowsim.calibration.models import ModelSpec, load_model
 from flowsim.calibration.monitor import summarise
 from flowsim.calibration.table import CUT_AFTER, OPERATORS, OperatorTable, parse_slices

@@ -15,7 +15,7 @@ from flowsim.calibration.predictor import Predictor, make_predictor
 from flowsim.engine import Server, simulate
 from flowsim.execution import Pass
 from flowsim.forward import CHECKED_AFTER
-from flowsim.order import Moving
+from flowsim.order import Fixed, Moving, Order
 from flowsim.policies.batching import fill
 from flowsim.policies.chunked import Chunked
 from flowsim.policies.edf import EDF
@@ -69,22 +69,24 @@ def priority(view: Any, candidate: Any) -> float:
     return (1 if slack > 0 else -1) / candidate.deadline_s
 
 
+SHORTEST_TIME = Fixed(lambda candidate: candidate.predicted_s)
 LEAST_LAXITY = Moving(lambda candidate, now: candidate.deadline_s - now - candidate.predicted_s)
 
 
 @dataclass(frozen=True)
-class LeastLaxity:
-    """An order that moves all the time, with batches."""
+class InOrder:
+    """Preemption in a given order, with batches."""
 
+    order: Order
     cut: Any
     wake: Any
     batch_tokens: int
 
     def choose(self, view: Any) -> Any:
-        head = view.first(LEAST_LAXITY)
+        head = view.first(self.order)
         if not isinstance(head, Request):
             return head
-        return Pass.whole(*fill(view, LEAST_LAXITY, head, self.batch_tokens))
+        return Pass.whole(*fill(view, self.order, head, self.batch_tokens))
 
 
 class Workload(NamedTuple):
@@ -137,7 +139,7 @@ def random_policy(rng: np.random.Generator) -> tuple[Any, Any]:
     """A policy, and what drives the reference engine: the same, but for FlowPrefill its transcription."""
     cut, wake = str(rng.choice(CUTS)), str(rng.choice(["events", "cuts"]))
     cap = int(rng.choice([1, 64, 256, 2048]))
-    kind = rng.choice(["fcfs", "chunked", "sjf", "edf", "laxity", "flowprefill", "flowprefill"])
+    kind = rng.choice(["fcfs", "chunked", "sjf", "edf", "srpt", "laxity", "flowprefill", "flowprefill"])
     if kind == "flowprefill":
         reserve = float(rng.choice([0.1, 0.3]))
         options = {"cut": cut, "wake": wake, "batch_tokens": cap, "reserve": reserve}
@@ -147,7 +149,8 @@ def random_policy(rng: np.random.Generator) -> tuple[Any, Any]:
         "chunked": Chunked(cap),
         "sjf": SJF(cap, cut=cut, wake=wake),
         "edf": EDF(cut=cut, wake=wake),
-        "laxity": LeastLaxity(cut, wake, cap),
+        "srpt": InOrder(SHORTEST_TIME, cut, wake, cap),
+        "laxity": InOrder(LEAST_LAXITY, cut, wake, cap),
     }[str(kind)]
     return policy, policy
 
