@@ -9,6 +9,8 @@ from itertools import accumulate
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
 from flowsim.calibration.attention import kernel_choice
 from flowsim.calibration.models import ModelSpec
 from flowsim.calibration.table import OperatorTable
@@ -23,7 +25,6 @@ from flowsim.forward import (
     segments,
     split,
 )
-from numpy.typing import NDArray
 
 Cost = Callable[[int], float]
 
@@ -157,12 +158,13 @@ class CostModel:
     def _new_forward(self, slices: Sequence[Slice], cut: str) -> Forward:
         attention = self._attend_all(slices)
         tokens = sum([slice_.tokens for slice_ in slices])
-        return self._shape(tokens, len(slices), attention.host_s, cut).forward(attention.device_s)
+        shape = self._shape(tokens, attention.host_s, cut)
+        return shape.forward(attention.device_s, self._launch("head", len(slices)))
 
-    def _new_shape(self, tokens: int, count: int, attention_host_s: float, cut: str) -> _Shape:
+    def _new_shape(self, tokens: int, attention_host_s: float, cut: str) -> _Shape:
         layer = [self._launch(name, tokens) for name in LAYER_OPERATORS]
         layer[ATTENTION] = Launch(attention_host_s, 0.0)
-        return _Shape(tokens, self._lead(tokens), layer, [self._launch("head", count)], self.layers, self.check_s, cut)
+        return _Shape(tokens, self._lead(tokens), layer, self.layers, self.check_s, cut)
 
     def _lead(self, tokens: int) -> list[Launch]:
         return [Launch(self._host("prepare", tokens), 0.0), self._launch("embed", tokens)]
@@ -179,38 +181,34 @@ class CostModel:
 
 
 class _Shape:
-    """All of a forward's timeline that does not depend on its attention time, which comes last, as a number.
+    """All of a forward's timeline that does not depend on its attention time nor on its head: those come last.
 
     With attention time a, the device ends a run of operators at max(A + a, B): A over the bubbles before
     attention, B over those behind it. Over L equal layers a bubble counts most in the first or in the last one, so
-    the whole unchecked forward ends at the maximum of a few terms c + k * a.
+    the layers of an unchecked forward end at the maximum of a few terms c + k * a.
     """
 
     def __init__(
-        self,
-        tokens: int,
-        lead: list[Launch],
-        layer: list[Launch],
-        head: list[Launch],
-        layers: int,
-        check_s: float,
-        cut: str,
+        self, tokens: int, lead: list[Launch], layer: list[Launch], layers: int, check_s: float, cut: str
     ) -> None:
         self._tokens, self._layers, self._check_s = tokens, layers, check_s
-        self._terms = _whole(lead, layer, head, layers)
-        parts = [[layer[i] for i in part] for part in segments(cut)] if cut not in ("none", "chunk") else []
-        self._at = next((i for i, part in enumerate(segments(cut)) if ATTENTION in part), 0)
-        self._fixed = [device_end(part) + check_s for part in parts]
-        self._head_s = device_end(head) + check_s
-        if parts:
-            place = ATTENTION - segments(cut)[self._at].start
-            self._first_s = device_end(lead + parts[0]) + check_s
-            self._around = _around(parts[self._at], place)
-            self._first_around = _around(lead + parts[0], len(lead) + place) if self._at == 0 else None
+        self._terms, self._launched_s = _layers_end(lead, layer, layers)
+        self._fixed: list[float] = []
+        if cut in ("none", "chunk"):
+            return
+        for index, part in enumerate(segments(cut)):
+            launches = layer[part.start : part.stop]
+            self._fixed.append(device_end(launches) + check_s)
+            if ATTENTION in part:
+                self._at, self._around = index, _around(launches, ATTENTION - part.start)
+        first = lead + layer[: segments(cut)[0].stop]
+        self._first_s = device_end(first) + check_s
+        self._first_around = _around(first, len(lead) + ATTENTION) if self._at == 0 else None
 
-    def forward(self, attention_s: float) -> Forward:
+    def forward(self, attention_s: float, head: Launch) -> Forward:
         """The forward in which attention takes so long in each layer."""
-        unchecked_s = max([const + times * attention_s for const, times in self._terms]) + self._check_s
+        layers_s = max([const + times * attention_s for const, times in self._terms])
+        unchecked_s = max(layers_s, self._launched_s + head.host_s) + head.device_s + self._check_s
         if not self._fixed:
             return Forward(self._tokens, (), 0.0, self._layers, unchecked_s, unchecked_s)
         parts = self._fixed.copy()
@@ -222,45 +220,43 @@ class _Shape:
             first_s = max(before + attention_s, behind) + self._check_s
         cuts_s = tuple(accumulate(parts))
         lead_s = first_s - parts[0]
-        duration_s = lead_s + self._layers * cuts_s[-1] + self._head_s
+        duration_s = lead_s + self._layers * cuts_s[-1] + head.host_s + head.device_s + self._check_s
         return Forward(self._tokens, cuts_s, lead_s, self._layers, duration_s, unchecked_s)
 
 
 def _around(launches: Sequence[Launch], attention: int) -> tuple[float, float]:
     """(A, B) such that `launches`, with attention time a at this place, end at max(A + a, B)."""
-    before = behind = float("-inf")
-    for place, (host_s, rest_s) in enumerate(_bubbles(launches)):
+    rest_s = sum([launch.device_s for launch in launches])
+    launched_s, before, behind = 0.0, float("-inf"), float("-inf")
+    for place, (host_s, device_s) in enumerate(launches):
+        launched_s += host_s
         if place <= attention:
-            before = max(before, host_s + rest_s)
+            before = max(before, launched_s + rest_s)
         else:
-            behind = max(behind, host_s + rest_s)
+            behind = max(behind, launched_s + rest_s)
+        rest_s -= device_s
     return before, behind
 
 
-def _bubbles(launches: Sequence[Launch]) -> list[tuple[float, float]]:
-    """For each operator: when it has been launched, and the device time from it to the end."""
-    hosts = accumulate(launch.host_s for launch in launches)
-    rests = list(accumulate(launch.device_s for launch in reversed(launches)))
-    return list(zip(hosts, reversed(rests), strict=True))
+def _layers_end(lead: list[Launch], layer: list[Launch], layers: int) -> tuple[list[tuple[float, int]], float]:
+    """When the device ends the layers of an unchecked forward, and when the host has launched them.
 
-
-def _whole(lead: list[Launch], layer: list[Launch], head: list[Launch], layers: int) -> list[tuple[float, int]]:
-    """Terms (c, k): an unchecked forward with attention time a in each layer ends at the largest c + k * a."""
-    host_s = sum(launch.host_s for launch in layer)
-    device_s = sum(launch.device_s for launch in layer)
-    head_s = sum(launch.device_s for launch in head)
-    lead_s = sum(launch.host_s for launch in lead)
-    terms = [(host + rest + layers * device_s + head_s, layers) for host, rest in _bubbles(lead)]
-    for which in {0, layers - 1}:
-        for place, (host, rest) in enumerate(_bubbles(layer)):
-            left = layers - which - 1
-            const = lead_s + which * host_s + host + rest + left * device_s + head_s
-            terms.append((const, left + (place <= ATTENTION)))
-    terms += [(lead_s + layers * host_s + host + rest, 0) for host, rest in _bubbles(head)]
-    best: dict[int, float] = {}
-    for const, times in terms:
-        best[times] = max(best.get(times, const), const)
-    return [(const, times) for times, const in best.items()]
+    Returns:
+        Terms (c, k), such that with attention time a in each layer the device ends at the largest c + k * a; seconds.
+    """
+    device_s = sum([launch.device_s for launch in layer])
+    lead_host_s = sum([launch.host_s for launch in lead])
+    host_s = sum([launch.host_s for launch in layer])
+    before, behind = _around(layer, ATTENTION)
+    more_device_s, more_host_s = (layers - 1) * device_s, (layers - 1) * host_s
+    terms = [
+        (device_end(lead) + layers * device_s, layers),
+        (lead_host_s + before + more_device_s, layers),
+        (lead_host_s + behind + more_device_s, layers - 1),
+        (lead_host_s + before + more_host_s, 1),
+        (lead_host_s + behind + more_host_s, 0),
+    ]
+    return terms, lead_host_s + layers * host_s
 
 
 def kv_capacity(spec: ModelSpec, memory_bytes: int, tp: int) -> int:
@@ -371,7 +367,17 @@ def work(tokens: Any, context: Any) -> Any:
 
 
 def isotonic(values: NDArray[Any]) -> list[float]:
-    """The non-decreasing sequence nearest to `values`, with weights 1 / value (pool adjacent violators)."""
-    from scipy.optimize import isotonic_regression
+    """The non-decreasing sequence nearest to `values`, with weights 1 / value: pool adjacent violators.
 
-    return [float(value) for value in isotonic_regression(values, weights=1 / np.maximum(values, 1e-9)).x]
+    Source: Barlow et al., Statistical Inference under Order Restrictions, 1972. Ours because scipy's takes longer to
+    import than a whole run takes.
+    """
+    pools: list[tuple[float, float, int]] = []  # sum of weight * value, sum of weights, members
+    for value in values.tolist():
+        weight = 1 / max(value, 1e-9)
+        total, members = weight * value, 1
+        while pools and pools[-1][0] * weight >= total * pools[-1][1]:
+            before = pools.pop()
+            total, weight, members = total + before[0], weight + before[1], members + before[2]
+        pools.append((total, weight, members))
+    return [total / weight for total, weight, members in pools for _ in range(members)]

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from flowsim.calibration.table import CUT_AFTER, OPERATORS, OperatorRow
+from flowsim.calibration.table import OPERATORS, OperatorRow
 from flowsim.errors import InputError
+from flowsim.forward import CHECKED_AFTER
 
 Progress = Callable[[int, int, str], None]
 """Called with (done, total, what) after every size."""
@@ -75,4 +76,4 @@ def _order(row: Any) -> tuple[Any, ...]:
     """Operators in the order in which they run, by context and tokens; passes by cut, in order of length."""
     if isinstance(row, OperatorRow):
         return OPERATORS.index(row.operator), row.context, row.tokens
-    return list(CUT_AFTER).index(row.cut), sum(t for t, _ in row.shape), row.slices
+    return list(CHECKED_AFTER).index(row.cut), sum(t for t, _ in row.shape), row.slices

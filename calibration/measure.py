@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from flowsim.calibration import timing
 from flowsim.calibration.attention import KERNELS, PADDING, Choice, working_kernels
 from flowsim.calibration.grid import QUICK, Grid
@@ -26,7 +27,6 @@ from flowsim.calibration.models import BYTES_PER_VALUE, ModelSpec
 from flowsim.calibration.monitor import driver_version, gpu_state
 from flowsim.calibration.operators import Decoder, Slice
 from flowsim.calibration.table import (
-    LAYER_OPERATORS,
     SCHEMA_VERSION,
     OperatorRow,
     OperatorTable,
@@ -36,6 +36,7 @@ from flowsim.calibration.table import (
 )
 from flowsim.calibration.timing import Limits
 from flowsim.errors import InputError, unknown
+from flowsim.forward import LAYER_OPERATORS
 
 CPU_MEMORY_BYTES = 16 << 30
 """What a table measured on a CPU says of the memory: enough for the small models that one measures there."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
 from flowsim.errors import InputError, unknown
 
 BYTES_PER_VALUE = 2  # bf16

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+
 from flowsim.calibration.attention import KERNELS, PADDING, Choice, Kernel
 from flowsim.calibration.models import ModelSpec
-from flowsim.calibration.table import CUT_AFTER
 from flowsim.errors import InputError, unknown
+from flowsim.forward import CHECKED_AFTER
 
 Tensor = Any
 
@@ -147,12 +148,12 @@ class Decoder:
 
     def segments(self, cut: str) -> list[list[Callable[[Pass], None]]]:
         """The program in the runs of steps that a check follows at this cut; the last ends with the head."""
-        if cut not in CUT_AFTER:
-            raise unknown("cut", cut, CUT_AFTER)
+        if cut not in CHECKED_AFTER:
+            raise unknown("cut", cut, CHECKED_AFTER)
         parts: list[list[Callable[[Pass], None]]] = [[]]
         for step in self.program:
             parts[-1].append(step.run)
-            if step.operator in CUT_AFTER[cut]:
+            if step.operator in CHECKED_AFTER[cut]:
                 parts.append([])
         return parts
 

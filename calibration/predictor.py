@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+
 from flowsim.calibration.cost import CostModel
 from flowsim.errors import InputError, unknown
 from flowsim.execution import Execution

@@ -13,7 +13,7 @@ import json
 import math
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -21,27 +21,16 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 import yaml
+
 from flowsim.errors import InputError, unknown
+from flowsim.forward import CHECKED_AFTER, LAYER_OPERATORS
 
 SCHEMA_VERSION = 1
-LAYER_OPERATORS = (
-    *("norm_attn", "qkv_proj", "rope_kv", "attention", "o_proj"),
-    *("norm_mlp", "gate_up_proj", "activation", "down_proj"),
-)
-"""The operators of one layer, in the order in which they run."""
 MODEL_OPERATORS = ("embed", "head")
 """Before the first layer (by tokens), and after the last (`tokens` = number of sequences sampled)."""
 HOST_OPERATORS = ("prepare", "check", "resume", "acknowledge", "decision")
 """Work of the host alone; `flowsim.calibration.measure` says what each one is."""
 OPERATORS = LAYER_OPERATORS + MODEL_OPERATORS + HOST_OPERATORS
-CUT_AFTER: Mapping[str, tuple[str, ...]] = {
-    "none": (),
-    "layer": ("down_proj",),
-    "block": ("o_proj", "down_proj"),
-    "operator": ("qkv_proj", "attention", "o_proj", "gate_up_proj", "down_proj"),
-}
-"""For each cut, the layer operators that a check follows."""
-
 Floats = npt.NDArray[np.float64]
 
 
@@ -114,8 +103,9 @@ class OperatorTable:
 
     def digest(self) -> str:
         """SHA-256 over the content, in hexadecimal: the same for equal tables, on any machine."""
-        content = [self.provenance, [asdict(r) for r in self.operators], [asdict(r) for r in self.passes]]
-        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+        about = json.dumps(dict(self.provenance), sort_keys=True, default=str)
+        rows = _to_csv(OperatorRow, self.operators) + _to_csv(PassRow, self.passes)
+        return hashlib.sha256((about + rows).encode()).hexdigest()
 
     def save(self, folder: str | Path) -> None:
         """Write the table as this folder, whole or not at all; a table already there is replaced."""
@@ -226,8 +216,8 @@ def _value(where: str, name: str, kind: str, text: str | None) -> Any:
 def _text(name: str, text: str) -> str:
     if name == "operator" and text not in OPERATORS:
         raise unknown("operator", text, OPERATORS)
-    if name == "cut" and text not in CUT_AFTER:
-        raise unknown("cut", text, CUT_AFTER)
+    if name == "cut" and text not in CHECKED_AFTER:
+        raise unknown("cut", text, CHECKED_AFTER)
     if name == "slices":
         parse_slices(text)
     return text

@@ -18,7 +18,7 @@ from itertools import pairwise
 from typing import Any
 
 from flowsim.calibration.operators import Decoder, Pass, Slice, Step
-from flowsim.calibration.table import LAYER_OPERATORS
+from flowsim.forward import LAYER_OPERATORS
 
 Samples = dict[str, list[float]]
 HEAT_S = 0.3

@@ -14,9 +14,7 @@ def check_positive(policy: object, *names: str) -> None:
     """Raise `InputError` unless each named option of the policy is at least 1."""
     for name in names:
         if (value := getattr(policy, name)) < 1:
-            raise InputError(
-                f"policy {type(policy).__name__.lower()}: option {name} is {value}, allowed is 1 or more"
-            )
+            raise InputError(f"policy {type(policy).__name__.lower()}: option {name} is {value}, allowed is 1 or more")
 
 
 def fill(

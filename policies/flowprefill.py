@@ -58,6 +58,4 @@ class FlowPrefill:
         time_left, reserve = head.deadline_s - view.now, self.reserve * head.slo_s
         if head.tokens > self.batch_tokens or time_left < reserve:
             return [head]
-        return fill(
-            view, S_EDF, head, self.batch_tokens, lambda tokens: time_left - view.predict(tokens) >= reserve
-        )
+        return fill(view, S_EDF, head, self.batch_tokens, lambda tokens: time_left - view.predict(tokens) >= reserve)

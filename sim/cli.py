@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
+
 from flowsim.errors import InputError
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -112,7 +113,7 @@ def replay_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--policy", default="flowprefill", show_default=True, metavar="SPEC", help="See flowsim policies.")
 @replay_options
 @click.pass_context
-def run(context: click.Context, trace: str, policy: str, out: str | None, quiet: bool, **options: Any) -> None:
+def run(context: click.Context, /, trace: str, policy: str, out: str | None, quiet: bool, **options: Any) -> None:
     """Replay a trace under one policy."""
     from flowsim import replay
     from flowsim.files import check_writable
@@ -199,9 +200,8 @@ def calibrate(model: str, gpu: str | None, quick: bool, device: str, seed: int, 
     check_writable(out)
     journal = Path(f"{out}.journal")
     with bar("measuring", quiet=quiet) as progress:
-        advance = progress and (lambda done, total, what: progress(done, total))
         table = measure(
-            load_model(model), gpu, quick=quick, device=device, seed=seed, progress=advance, journal=journal
+            load_model(model), gpu, quick=quick, device=device, seed=seed, progress=progress, journal=journal
         )
     table.save(out)
     journal.unlink(missing_ok=True)
@@ -215,8 +215,9 @@ def calibrate(model: str, gpu: str | None, quick: bool, device: str, seed: int, 
 @main.command()
 def policies() -> None:
     """List the policies, what each does, and its options."""
-    from flowsim.policy import describe_policies
     from rich.table import Table
+
+    from flowsim.policy import describe_policies
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in ("policy", "what it does", "options and their defaults"):

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 
 import simpy
+
 from flowsim.calibration.cost import CostModel
 from flowsim.calibration.predictor import Predictor
 from flowsim.errors import InputError

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import simpy
+
 from flowsim.calibration.cost import CostModel
 from flowsim.calibration.predictor import Predictor
 from flowsim.errors import InputError
@@ -269,6 +270,8 @@ class Instance:
             self.running = choice
             self._continue(choice, self._cost.resume_s)
             return
+        if not isinstance(choice, Pass):
+            raise self._refuse(f"{choice!r}, allowed is a Pass, a paused or the running Execution, or None")
         for request, tokens in choice.parts:
             self._take(request, tokens)
         self.free_slots -= 1

@@ -17,6 +17,7 @@ from heapq import heappop, heappush
 from typing import Any, Protocol
 
 import numpy as np
+
 from flowsim.execution import Execution
 from flowsim.request import Request
 

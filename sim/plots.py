@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
+
 from flowsim.result import RunResult
 
 if TYPE_CHECKING:

@@ -6,12 +6,13 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-Progress = Callable[[int, int], None]
+Progress = Callable[..., None]
+"""Called with (done, all) or (done, all, what is being done)."""
 
 
 @contextmanager
 def bar(what: str, *, quiet: bool = False) -> Iterator[Progress | None]:
-    """A function to be called with (done, all), which moves a bar; None if nobody would see it."""
+    """A function to be called as `Progress` says, which moves a bar; None if nobody would see it."""
     if quiet or not sys.stderr.isatty():
         yield None
         return
@@ -23,7 +24,7 @@ def bar(what: str, *, quiet: bool = False) -> Iterator[Progress | None]:
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
         task = bars.add_task(what, total=None)
 
-        def advance(done: int, total: int) -> None:
-            bars.update(task, completed=done, total=total)
+        def advance(done: int, total: int, doing: str = what) -> None:
+            bars.update(task, completed=done, total=total, description=doing)
 
         yield advance

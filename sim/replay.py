@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
+
 from flowsim.calibration.cost import CostModel
 from flowsim.calibration.predictor import make_predictor
 from flowsim.calibration.table import OperatorTable, load_table
@@ -78,10 +79,10 @@ def run(
     """
     scheduler = load_policy(policy) if isinstance(policy, str) else check_policy(policy)
     costs = cost if isinstance(cost, CostModel) else load_cost(cost, model, gpu, tp)
-    mix = _mix(slo, model).scaled(slo_scale)
+    mix = _mix(slo, model)
     loaded = trace if isinstance(trace, Trace) else load_trace(trace, format, seed=seed)
     replayed = replayed_part(loaded, rate_scale, limit, window)
-    assignment = mix.assign(replayed)
+    assignment = mix.scaled(slo_scale).assign(replayed)
     server = server or Server()
     beliefs = make_predictor(predictor, costs, scheduler.cut, server.max_batched_tokens, seed)
     if until_s is not None and not 0 < until_s < math.inf:
@@ -104,7 +105,7 @@ def run(
         "model": model,
         "gpu": gpu,
         "tp": tp,
-        "slo": mix.scaled(1 / slo_scale).to_dict(),
+        "slo": mix.to_dict(),
         "slo_scale": slo_scale,
         "rate_scale": rate_scale,
         "limit": limit,

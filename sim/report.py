@@ -6,10 +6,11 @@ import html
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from flowsim.result import percent
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
+
+from flowsim.result import percent
 
 Summary = Mapping[str, Any]
 

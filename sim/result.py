@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
+from numpy.typing import NDArray
+
 from flowsim.engine import Outcome
 from flowsim.files import writing
 from flowsim.slo import Assignment
 from flowsim.traces.trace import Trace
-from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,9 +72,9 @@ class RunResult:
         return pd.DataFrame(
             {
                 "id": np.arange(len(self.trace)),
-                "class": pd.Categorical.from_codes(self.slo.class_code, list(self.slo.class_names)),
+                "class": pd.Categorical.from_codes(self.slo.class_code, pd.Index(self.slo.class_names)),
                 "instance": ledger.instance,
-                "state": pd.Categorical.from_codes(self._state, ["finished", "rejected", "unfinished"]),
+                "state": pd.Categorical.from_codes(self._state, pd.Index(["finished", "rejected", "unfinished"])),
                 "input_tokens": self.trace.input_length,
                 "output_tokens": self.trace.output_length,
                 "arrival_s": self.trace.arrival_s,

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
-from flowsim.errors import InputError, unknown
 from numpy.typing import NDArray
+
+from flowsim.errors import InputError, unknown
 
 if TYPE_CHECKING:
     from flowsim.traces.trace import Trace

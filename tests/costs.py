@@ -5,18 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
 from flowsim.calibration.cost import Cost, CostModel
 from flowsim.forward import LAYER_OPERATORS
 
 CHECKED = ("qkv_proj", "attention", "o_proj", "gate_up_proj", "down_proj")
 
 
-def pencil(layers: int = 1, **options: Any) -> CostModel:
+def pencil(layers: int = 1, head_s: float = 0.0, **options: Any) -> CostModel:
     """One token takes one second in each layer: a fifth in each of the five operators that the paper checks after.
 
     Attention ignores the context, launches take no time, and nothing else costs anything unless `options` say so.
     """
     device: dict[str, Cost] = {name: lambda tokens: tokens / 5 for name in CHECKED if name != "attention"}
+    device["head"] = lambda prompts: head_s
     return CostModel("pencil", layers, device, lambda tokens, context: tokens / 5, **options)
 
 
@@ -27,18 +29,19 @@ def service(layers: int = 1, **options: Any) -> CostModel:
 
 def random_cost(rng: np.random.Generator) -> CostModel:
     """Any mixture: bound by the host or by the device, with or without costs of check, acknowledgement and so on."""
-    host_scale = rng.choice([0.0, 1e-4, 3e-3])
+    host_s = rng.choice([0.0, 1e-4, 3e-3])
     device = {name: _affine(rng, 1e-4, 2e-5) for name in (*LAYER_OPERATORS, "embed", "head")}
-    host = {name: _affine(rng, host_scale, 0.0) for name in (*LAYER_OPERATORS, "prepare", "embed", "head")}
-    fixed, pairs = rng.uniform(0, 1e-4), rng.uniform(0, 1e-6)
-    seen_s = rng.choice([0.0, 2e-5])
-    base_s = rng.choice([0.0, 5e-4])
+    host = {name: _affine(rng, host_s, host_s / 1e4) for name in (*LAYER_OPERATORS, "prepare", "embed", "head")}
+    fixed, pairs = float(rng.uniform(0, 1e-4)), float(rng.uniform(0, 1e-6))
+    launch_s = float(rng.uniform(0, host_s))
+    seen_s, base_s = float(rng.choice([0.0, 2e-5])), float(rng.choice([0.0, 5e-4]))
     return CostModel(
         "random",
         int(rng.integers(1, 5)),
         device,
         lambda tokens, context: fixed + pairs * tokens * (context + (tokens + 1) / 2),
         host,
+        attention_launch=lambda tokens, context: launch_s * (2 if context else 1),
         check_s=float(rng.choice([0.0, 2e-4])),
         acknowledge_s=float(rng.choice([0.0, 3e-4])),
         resume_s=float(rng.choice([0.0, 7e-4])),
@@ -52,13 +55,14 @@ def coincident_cost(rng: np.random.Generator) -> CostModel:
     fixed = {name: int(rng.integers(0, 2)) / 4 for name in (*LAYER_OPERATORS, "check", "launch")}
     device: dict[str, Cost] = {name: lambda n, k=fixed[name]: k * n for name in LAYER_OPERATORS}
     device |= {"down_proj": lambda n: n / 4, "head": lambda n: n / 4}
-    host: dict[str, Cost] = {name: lambda n: fixed["launch"] for name in ("attention", "gate_up_proj")}
+    host: dict[str, Cost] = {name: lambda n: fixed["launch"] for name in ("qkv_proj", "gate_up_proj")}
     return CostModel(
         "coincident",
         int(rng.integers(1, 3)),
         device,
         lambda tokens, context: fixed["attention"] * tokens,
         host,
+        attention_launch=lambda tokens, context: fixed["launch"],
         check_s=fixed["check"],
         acknowledge_s=int(rng.integers(0, 3)) / 4,
         resume_s=int(rng.integers(0, 3)) / 4,
@@ -67,5 +71,5 @@ def coincident_cost(rng: np.random.Generator) -> CostModel:
 
 
 def _affine(rng: np.random.Generator, fixed: float, per_token: float) -> Cost:
-    a, b = rng.uniform(0, 1, 2) * [fixed, per_token]
-    return lambda size: float(a + b * size)
+    a, b = (rng.uniform(0, 1, 2) * [fixed, per_token]).tolist()
+    return lambda size: a + b * size

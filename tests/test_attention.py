@@ -1,4 +1,5 @@
 import pytest
+
 from flowsim.calibration.attention import KERNELS, PADDING, Choice, math, working_kernels
 
 torch = pytest.importorskip("torch")

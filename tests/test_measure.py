@@ -4,12 +4,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+
 from flowsim.calibration.attention import kernel_choice
 from flowsim.calibration.grid import QUICK, Grid
 from flowsim.calibration.measure import _midpoint, calibrate
 from flowsim.calibration.models import ModelSpec, load_model
 from flowsim.calibration.monitor import summarise
-from flowsim.calibration.table import CUT_AFTER, OPERATORS, OperatorTable, parse_slices
+from flowsim.calibration.table import OPERATORS, OperatorTable, parse_slices
 from flowsim.calibration.timing import Limits, _settled
 from flowsim.errors import InputError
 
@@ -54,7 +55,8 @@ def test_every_operator_is_measured_at_every_size_of_the_grid(measured: tuple[Op
 
 def test_whole_passes_are_measured_at_every_cut(measured: tuple[OperatorTable, Path, object]) -> None:
     found = [(r.cut, r.slices) for r in measured[0].passes]
-    assert found == [("none", "5@0"), ("none", "30@40+20@0"), *((cut, "75@0") for cut in CUT_AFTER if cut != "none")]
+    checked = [(cut, "75@0") for cut in ("layer", "block", "operator")]
+    assert found == [("none", "5@0"), ("none", "30@40+20@0"), *checked]
     assert all(0 < r.wall_us_p10 <= r.wall_us <= r.wall_us_p90 for r in measured[0].passes)
 
 

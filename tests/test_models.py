@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+
 from flowsim.calibration.models import ModelSpec, load_model, model_names
 from flowsim.errors import InputError
 

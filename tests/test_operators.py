@@ -3,10 +3,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from flowsim.calibration.models import ModelSpec
 from flowsim.calibration.operators import Decoder, Slice
-from flowsim.calibration.table import CUT_AFTER, LAYER_OPERATORS
 from flowsim.errors import InputError
+from flowsim.forward import CHECKED_AFTER, LAYER_OPERATORS
 
 torch = pytest.importorskip("torch")
 
@@ -99,12 +100,12 @@ def test_the_program_is_every_operator_of_every_layer_in_order(decoder: Decoder)
     assert [(s.operator, s.layer) for s in decoder.program] == [("embed", -1), *layers, ("head", 2)]
 
 
-@pytest.mark.parametrize("cut", CUT_AFTER)
+@pytest.mark.parametrize("cut", CHECKED_AFTER)
 def test_segments_end_at_the_cuts_and_are_the_program(decoder: Decoder, cut: str) -> None:
     segments = decoder.segments(cut)
     assert [run for segment in segments for run in segment] == [step.run for step in decoder.program]
     ends = [run.__name__ for run in (segment[-1] for segment in segments)]
-    assert ends == [*CUT_AFTER[cut] * 2, "head"]
+    assert ends == [*CHECKED_AFTER[cut] * 2, "head"]
 
 
 def test_the_same_seed_gives_the_same_weights_and_tokens() -> None:

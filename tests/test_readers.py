@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from flowsim.errors import InputError
-from flowsim.traces import FORMATS, detect_format, load_trace, read_trace
 from hypothesis import given
 from hypothesis import strategies as st
+
+from flowsim.errors import InputError
+from flowsim.traces import FORMATS, detect_format, load_trace, read_trace
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "traces"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the production traces are not here")

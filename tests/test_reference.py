@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from costs import coincident_cost, random_cost
+from reference import step_through
+
 from flowsim.calibration.cost import CostModel
 from flowsim.calibration.predictor import Predictor, make_predictor
 from flowsim.engine import Server, simulate
@@ -23,7 +25,6 @@ from flowsim.policies.fcfs import FCFS
 from flowsim.policies.flowprefill import FlowPrefill
 from flowsim.policies.sjf import SJF
 from flowsim.request import Request
-from reference import step_through
 
 TOLERANCE = 1e-9
 CUTS = tuple(CHECKED_AFTER)
@@ -69,7 +70,7 @@ def priority(view: Any, candidate: Any) -> float:
     return (1 if slack > 0 else -1) / candidate.deadline_s
 
 
-SHORTEST_TIME = Fixed(lambda candidate: candidate.predicted_s)
+SHORTEST_TIME = Fixed(lambda candidate: round(candidate.predicted_s, 9))  # equal lengths tie, whatever the rounding
 LEAST_LAXITY = Moving(lambda candidate, now: candidate.deadline_s - now - candidate.predicted_s)
 
 

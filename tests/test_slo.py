@@ -6,11 +6,12 @@ import pickle
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from flowsim.errors import InputError
 from flowsim.slo import PRESETS, SLOMix
 from flowsim.traces import Trace
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 def classed(*names):

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from flowsim.errors import InputError
 from flowsim.traces import example_trace, synthesize
 from flowsim.traces.synthetic import PRESETS, PROBABILITIES
-from hypothesis import given
-from hypothesis import strategies as st
 
 STATISTICS = Path(__file__).resolve().parents[2] / "shared/traces/qwen_trace_a/class_statistics.json"
 KNOTS = ("min", "p10", "p25", "p50", "p75", "p90", "p99", "max")

@@ -7,10 +7,11 @@ from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
-from flowsim.errors import InputError
-from flowsim.traces import Trace, read_trace
 from hypothesis import given
 from hypothesis import strategies as st
+
+from flowsim.errors import InputError
+from flowsim.traces import Trace, read_trace
 
 COLUMNS = ("arrival_s", "input_length", "output_length", "class_code")
 

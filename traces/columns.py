@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from typing import TypeAlias
 
 import numpy as np
-from flowsim.errors import InputError
 from numpy.typing import NDArray
+
+from flowsim.errors import InputError
 
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 import numpy as np
+from numpy.typing import NDArray
+
 from flowsim.errors import InputError, unknown
 from flowsim.traces.columns import (
     CLASS,
@@ -31,7 +33,6 @@ from flowsim.traces.columns import (
 )
 from flowsim.traces.formats import CLOCKS, FORMATS, Format
 from flowsim.traces.trace import Trace
-from numpy.typing import NDArray
 
 Lines: TypeAlias = Iterator[tuple[int, str]]
 """The lines of a file, each with its number from 1."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+
 from flowsim.errors import InputError, unknown
 from flowsim.traces.columns import Floats, Ints
 from flowsim.traces.trace import Trace

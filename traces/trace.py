@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from flowsim.errors import InputError
 from flowsim.traces.columns import (
     LENGTH,
@@ -28,7 +30,6 @@ from flowsim.traces.columns import (
     bad_seconds,
     encode,
 )
-from numpy.typing import ArrayLike, NDArray
 
 if TYPE_CHECKING:
     import pandas as pd

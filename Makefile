@@ -1,0 +1,36 @@
+# make demo   a first answer: three schedulers on the built-in trace, in a fresh .venv
+# make test   all checks, as CI runs them
+# make bench  the speed figures of the README
+PYTHON ?= python3
+BIN = .venv/bin
+
+.PHONY: demo test bench notebook clean
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+# pip installs flowsim itself anew each time (seconds), its dependencies only where one is missing.
+.PHONY: install install-dev
+install: .venv/bin/python
+	$(BIN)/python -m pip install --quiet .
+install-dev: .venv/bin/python
+	$(BIN)/python -m pip install --quiet '.[dev]'
+
+demo: install
+	$(BIN)/flowsim compare example --rate-scale 4 --policy fcfs --policy chunked:2048 --policy flowprefill --out out/demo
+
+test: install-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy -p flowsim
+	$(BIN)/python -m pytest -n auto --cov=flowsim --cov-report=term
+
+bench: install
+	$(BIN)/python -m benchmarks
+
+notebook: install-dev
+	$(BIN)/jupyter execute --inplace notebooks/*.ipynb
+
+clean:
+	rm -rf .venv build out *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""How fast flowsim is: `python -m benchmarks`. Ratios measured in one run; no test depends on them."""
