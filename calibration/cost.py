@@ -356,8 +356,9 @@ class AttentionCurve:
         if not right:
             return self._rows[0](work(tokens, context))
         low, high = contexts[right - 1], contexts[right]
-        at_low = self._rows[right - 1](work(tokens, low))
-        at_high = max(self._rows[right](work(tokens, high)), at_low)
+        # The largest so far: noise must not let it fall from one context to the next.
+        at = [row(work(tokens, c)) for row, c in zip(self._rows[: right + 1], contexts, strict=False)]
+        at_low, at_high = max(at[:-1]), max(at)
         return at_low + (at_high - at_low) * (context - low) / (high - low)
 
 

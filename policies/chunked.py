@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import chain
+from typing import ClassVar
 
 from flowsim.execution import Pass
 from flowsim.forward import Cut
@@ -23,9 +24,9 @@ class Chunked:
         budget: tokens of one step.
     """
 
+    cut: ClassVar[Cut] = "none"
+    wake: ClassVar[Wake] = "events"
     budget: int = 2048
-    cut: Cut = "none"
-    wake: Wake = "events"
 
     def __post_init__(self) -> None:
         check_positive(self, "budget")

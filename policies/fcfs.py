@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from flowsim.execution import Pass
 from flowsim.forward import Cut
@@ -19,9 +20,9 @@ class FCFS:
         batch_tokens: most tokens of a batch; a longer prompt runs alone.
     """
 
+    cut: ClassVar[Cut] = "none"
+    wake: ClassVar[Wake] = "events"
     batch_tokens: int = 8192
-    cut: Cut = "none"
-    wake: Wake = "events"
 
     def __post_init__(self) -> None:
         check_positive(self, "batch_tokens")

@@ -55,7 +55,8 @@ class FlowPrefill:
 
     def form(self, view: View, head: Request) -> list[Request]:
         """The batch that `head` leads."""
-        time_left, reserve = head.deadline_s - view.now, self.reserve * head.slo_s
+        time_left = head.deadline_s - view.now
+        reserve = self.reserve * head.slo_s if self.reserve else 0.0
         if head.tokens > self.batch_tokens or time_left < reserve:
             return [head]
         return fill(view, S_EDF, head, self.batch_tokens, lambda tokens: time_left - view.predict(tokens) >= reserve)

@@ -173,6 +173,28 @@ def compare(trace: str, policies: tuple[str, ...], out: str | None, quiet: bool,
 
 
 @main.command()
+@click.option("--tokens", type=int, default=16384, show_default=True, help="Length of the long prompt.")
+@click.option("--model", default="llama3-8b", show_default=True, help="Model whose costs are used.")
+@click.option("--gpu", default="h200", show_default=True, help="GPU on which the costs were measured.")
+@click.option("--tp", type=int, default=1, show_default=True, help="Tensor-parallel degree.")
+@click.option("--cost", metavar="DIR", help="Operator table of your own (from flowsim calibrate).")
+def tradeoff(tokens: int, model: str, gpu: str, tp: int, cost: str | None) -> None:
+    """Show what chunks and cuts cost a long prompt, and how long they block a short one.
+
+    \b
+    Example:
+      flowsim tradeoff --tokens 32768
+    """
+    from flowsim.replay import load_cost
+    from flowsim.report import tradeoff_report
+    from flowsim.tradeoff import tradeoff as rows
+
+    if tokens < 1:
+        raise InputError(f"--tokens is {tokens}, allowed is 1 or more")
+    _print(tradeoff_report(rows(load_cost(cost, model, gpu, tp), tokens)))
+
+
+@main.command()
 @click.option("--model", default="llama3-8b", show_default=True, help="A shipped model, or a YAML file of its shape.")
 @click.option("--gpu", metavar="NAME", help="The table's name for this GPU.  [default: from the GPU's own name]")
 @click.option("--quick", is_flag=True, help="A coarser table, in under a minute.")

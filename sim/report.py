@@ -90,6 +90,15 @@ def errors_report(error: Mapping[str, Mapping[str, float]]) -> RenderableType:
     return table
 
 
+def tradeoff_report(rows: Iterable[Mapping[str, Any]]) -> RenderableType:
+    """What each way of preempting costs the long prompt, and how long it blocks the short one."""
+    table = _table("preemption", "long prompt alone", "more than whole", "blocking mean", "p99", "max")
+    for row in rows:
+        blocking = (seconds(row[key]) for key in ("mean_s", "p99_s", "max_s"))
+        table.add_row(row["preemption"], seconds(row["solo_s"]), f"{row['solo_more']:+.1%}", *blocking)
+    return table
+
+
 def summary_html(summary: Summary) -> str:
     """The same figures as an HTML table, for notebooks."""
     columns = ("", "requests", "SLO", "attained", "goodput", "TTFT p50", "p90", "p99", "max")

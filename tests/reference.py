@@ -130,7 +130,7 @@ class Site:
         self.outstanding: list[Request] = []
         self.rows: dict[int, SimpleNamespace] = {}
         self.busy_s = self.check_s = self.control_s = 0.0
-        self.decisions = 0
+        self.decisions = self.preemptions = 0
         self.blocking_s: list[float] = []
         self.stretches: list[tuple[float, float, tuple[int, ...], bool]] = []
 
@@ -266,6 +266,7 @@ class Site:
         running.measure(self.predictor, running.elapsed_s)
         self.paused.append(running)
         self.running = None
+        self.preemptions += 1
         for request in running.requests:
             self.rows[request.id].preemptions += 1
 

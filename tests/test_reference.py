@@ -205,7 +205,7 @@ def check_agreement(w: Workload) -> None:
     for log, site in zip(outcome.logs, expected.sites, strict=True):
         assert [s[2:] for s in log.stretches] == [s[2:] for s in site.stretches]
         close([s[:2] for s in log.stretches], [s[:2] for s in site.stretches])
-        assert log.decisions == site.decisions
+        assert (log.decisions, log.preemptions) == (site.decisions, site.preemptions)
         close(log.blocking_s, site.blocking_s)
         close(
             [log.busy_s, log.check_s, log.control_s],

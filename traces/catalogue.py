@@ -14,7 +14,8 @@ from flowsim.traces.trace import Trace
 
 def example_trace() -> Trace:
     """The built-in example: 400 requests of four classes at about 4 requests a second, always the same."""
-    return replace(synthesize(400, rate_rps=4.0, seed=5), name="example")
+    made = synthesize(400, rate_rps=4.0, seed=5)
+    return replace(made, name="example", source="example", notices=(*made.notices, made.source))
 
 
 BUILT_IN: Mapping[str, Callable[[], Trace]] = {"example": example_trace}
