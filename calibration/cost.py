@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from html import escape
 from itertools import accumulate
 from typing import Any
 
@@ -149,6 +150,17 @@ class CostModel:
     def __repr__(self) -> str:
         """Name and one figure."""
         return f"CostModel({self.name}: 2048 tokens alone {self.solo_s(2048) * 1e3:.1f} ms)"
+
+    def _repr_html_(self) -> str:
+        sizes = (128, 512, 2048, 8192, 32768)
+        rows = [("tokens of a prompt alone", *(f"{size:,}" for size in sizes))]
+        for cut in ("none", "layer", "operator"):
+            name = "unchecked" if cut == "none" else f"checked at every {cut}"
+            rows.append((name, *(f"{self.solo_s(size, cut=cut) * 1e3:,.1f} ms" for size in sizes)))
+        cells = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+        error = self.provenance.get("error", {}).get("whole prompt, from 1024 tokens")
+        note = f"off measured prefills from 1024 tokens by {error['median']:.1%} (median)" if error else "error not known"
+        return f"<div><b>{escape(self.name)}</b>, {note}<table>{cells}</table></div>"
 
     def _new_timeline(self, slices: Sequence[Slice], cut: str, chunk_tokens: int) -> Timeline:
         if sum([slice_.tokens for slice_ in slices]) <= chunk_tokens:

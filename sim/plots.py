@@ -18,10 +18,10 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 
 def comparison(results: Mapping[str, RunResult]) -> Figure:
     """Two panels: attainment by class, and the distribution of TTFT, of several policies on the same requests."""
-    from matplotlib.figure import Figure
+    import matplotlib.pyplot as plt
 
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained", width_ratios=(3, 2))
+    plt.close(figure)  # a notebook shows what a cell returns; pyplot is to show nothing besides
     attainment_by_class(results, left)
     ttft_distribution(results, right)
     names = list(results)

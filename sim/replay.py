@@ -247,8 +247,9 @@ def compare(trace: Trace | str | Path, policies: Sequence[Policy | str], **optio
     if not isinstance(options.get("cost"), CostModel):
         place = {key: options[key] for key in ("model", "gpu", "tp") if key in options}
         options["cost"] = load_cost(options.get("cost"), **place)
-    schedulers = [load_policy(policy) if isinstance(policy, str) else check_policy(policy) for policy in policies]
-    return Comparison({name: run(trace, policy, **options) for name, policy in zip(names, schedulers, strict=True)})
+    for policy in policies:  # all of them, before the first run
+        _ = load_policy(policy) if isinstance(policy, str) else check_policy(policy)
+    return Comparison({name: run(trace, policy, **options) for name, policy in zip(names, policies, strict=True)})
 
 
 def _row(summary: Mapping[str, Any]) -> dict[str, Any]:
