@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from costs import pencil
 
+from flowsim.calibration.cost import CostModel
 from flowsim.calibration.predictor import make_predictor
 from flowsim.engine import Server, simulate
 from flowsim.errors import InputError
@@ -16,11 +17,13 @@ from flowsim.request import Request
 from flowsim.router import make_router
 
 
-def routed(router: str, *rows: tuple[float, int], instances: int = 2, kv_tokens: int = 1 << 20) -> list[int]:
-    cost = pencil()
+def routed(
+    router: str, *rows: tuple[float, int], instances: int = 2, kv_tokens: int = 1 << 20, cost: CostModel | None = None
+) -> list[int]:
+    cost = cost or pencil()
     requests = [Request(i, at, tokens, 99.0) for i, (at, tokens) in enumerate(rows)]
     server = Server(instances=instances, router=router, kv_tokens=kv_tokens, block_tokens=1)
-    return simulate(requests, FCFS(), cost, make_predictor("exact", cost, "none", 8192), server).ledger.instance
+    return simulate(requests, FCFS(1), cost, make_predictor("exact", cost, "none", 8192), server).ledger.instance
 
 
 def test_round_robin_takes_turns_whatever_the_load() -> None:
@@ -39,9 +42,10 @@ def test_rejected_requests_are_no_work() -> None:
 
 
 def test_ties_go_to_the_lower_index_whatever_came_before() -> None:
-    """Sums of seconds that floating point would leave a rest of: 0.1 + 0.2 - 0.1 - 0.2."""
-    rows: list[tuple[float, int]] = [(0.0, 1), (0.0, 2), (0.1, 2), (0.1, 1), *[(100.0 * i, 3) for i in range(1, 9)]]
-    assert routed("least-work", *rows, instances=2)[4:] == [0] * 8
+    """0.1 + 0.2 - 0.1 - 0.2 is not nothing in floating point; an instance that is idle again has no work."""
+    cost = CostModel("tenths", 1, {"down_proj": lambda tokens: tokens / 10}, lambda tokens, context: 0.0)
+    rows = [(0.0, 1), (0.0, 2), (0.05, 2), (100.0, 1), (200.0, 1)]
+    assert routed("least-work", *rows, cost=cost) == [0, 1, 0, 0, 0]
 
 
 @pytest.mark.parametrize(("work_s", "index"), [([3.0, 1.0, 2.0], 1), ([2.0, 2.0, 2.0], 0), ([5.0, 4.0, 4.0], 1)])
