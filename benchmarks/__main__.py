@@ -70,7 +70,7 @@ def main() -> None:
             add(table, f"{policy}, 80 % of capacity", ours, bare["cpu_s"], "under 90 s, 1500 MB")
     console = Console(width=140)
     console.print(table)
-    console.print(f"start Python, import flowsim, load the cost table: {start_s(options.runs):.2f} s of CPU (asked: under 1)")
+    console.print(f"start, import flowsim, load the cost table: {start_s(options.runs):.2f} s of CPU (asked: under 1)")
 
 
 def add(table: Table, name: str, ours: dict[str, Any], bare_s: float, asked: str) -> None:

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from html import escape
 from itertools import accumulate
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from flowsim.calibration.attention import kernel_choice
-from flowsim.calibration.models import ModelSpec
-from flowsim.calibration.table import OperatorTable
 from flowsim.forward import (
     ATTENTION,
     LAYER_OPERATORS,
@@ -30,7 +23,6 @@ from flowsim.forward import (
 Cost = Callable[[int], float]
 
 
-KV_MEMORY_SHARE = 0.9
 KNOWN = 1 << 16
 """How many of each kind of answer a cost model remembers."""
 
@@ -99,33 +91,6 @@ class CostModel:
         self._forward_of_one = lru_cache(KNOWN)(self._new_forward)
         self._timeline_of_one = lru_cache(KNOWN)(self._new_timeline)
 
-    @classmethod
-    def fit(cls, table: OperatorTable) -> CostModel:
-        """The cost model of an operator table: monotone curves through its rows, and its error on its passes."""
-        about = table.provenance
-        spec = ModelSpec(**about["model_spec"])
-        tp = int(about["tp"])
-        linear = [name for name in (*LAYER_OPERATORS, "embed", "head") if name != "attention"]
-        rows = {name: table.curve(name) for name in (*linear, "attention")}
-        host: dict[str, Cost] = {name: _constant(float(np.median(rows[name].host_s))) for name in linear}
-        host["prepare"] = _host_curve(table, "prepare")
-        model = cls(
-            name=f"{about['gpu']}/{about['model']}/tp{tp}",
-            layers=spec.layers,
-            device={name: Curve(rows[name].tokens, rows[name].device_s) for name in linear},
-            attention=AttentionCurve(rows["attention"].tokens, rows["attention"].context, rows["attention"].device_s),
-            host=host,
-            attention_launch=_attention_launch(table),
-            check_s=_host_curve(table, "check")(0),
-            acknowledge_s=_host_curve(table, "acknowledge")(0),
-            resume_s=_host_curve(table, "resume")(0),
-            decision=_host_curve(table, "decision"),
-            tp=tp,
-            kv_capacity_tokens=kv_capacity(spec, int(about["memory_bytes"]), tp),
-        )
-        model.provenance = {"sha256": table.digest(), "error": pass_errors(model, table), **about}
-        return model
-
     def timeline(self, slices: Sequence[Slice], cut: str, chunk_tokens: int) -> Timeline:
         """The timeline of a pass over these slices, in forwards of at most `chunk_tokens`, checked at `cut`."""
         if len(slices) == 1:
@@ -159,8 +124,8 @@ class CostModel:
             rows.append((name, *(f"{self.solo_s(size, cut=cut) * 1e3:,.1f} ms" for size in sizes)))
         cells = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
         error = self.provenance.get("error", {}).get("whole prompt, from 1024 tokens")
-        note = f"off measured prefills from 1024 tokens by {error['median']:.1%} (median)" if error else "error not known"
-        return f"<div><b>{escape(self.name)}</b>, {note}<table>{cells}</table></div>"
+        off = f"off measured prefills from 1024 tokens by {error['median']:.1%} (median)" if error else "error unknown"
+        return f"<div><b>{escape(self.name)}</b>, {off}<table>{cells}</table></div>"
 
     def _new_timeline(self, slices: Sequence[Slice], cut: str, chunk_tokens: int) -> Timeline:
         if sum([slice_.tokens for slice_ in slices]) <= chunk_tokens:
@@ -269,128 +234,3 @@ def _layers_end(lead: list[Launch], layer: list[Launch], layers: int) -> tuple[l
         (lead_host_s + behind + more_host_s, 0),
     ]
     return terms, lead_host_s + layers * host_s
-
-
-def kv_capacity(spec: ModelSpec, memory_bytes: int, tp: int) -> int:
-    """Tokens of KV cache beside the weights in nine tenths of the memory of `tp` GPUs (vLLM's default share)."""
-    room = KV_MEMORY_SHARE * memory_bytes * tp - spec.weight_bytes
-    return max(int(room // spec.kv_bytes_per_token), 0)
-
-
-def pass_errors(model: CostModel, table: OperatorTable) -> dict[str, dict[str, float]]:
-    """How far the model is off the whole forwards that the table holds and the fit never saw.
-
-    Returns:
-        For each kind of pass that was measured, the number of passes, and the median and largest relative error.
-        Kinds: one prompt from 1024 tokens and below, chunks on context, packed prompts, passes checked at each cut.
-    """
-    errors: dict[str, list[float]] = {}
-    for row in table.passes:
-        slices = [Slice(*pair) for pair in row.shape]
-        error = model.forward(slices, row.cut).duration_s / (row.wall_us * 1e-6) - 1
-        errors.setdefault(_kind(row.cut, slices), []).append(abs(error))
-    return {
-        kind: {"passes": len(of), "median": float(np.median(of)), "max": max(of)} for kind, of in sorted(errors.items())
-    }
-
-
-def _kind(cut: str, slices: Sequence[Slice]) -> str:
-    tokens = sum(slice_.tokens for slice_ in slices)
-    size = "from 1024 tokens" if tokens >= 1024 else "below 1024 tokens"
-    if cut != "none":
-        return f"checked at every {cut}, {size}"
-    if len(slices) > 1:
-        return "packed prompts"
-    return "chunk on context" if slices[0].context else f"whole prompt, {size}"
-
-
-def _constant(seconds: float) -> Cost:
-    return lambda size: seconds
-
-
-def _attention_launch(table: OperatorTable) -> Callable[[int, int], float]:
-    """Launch time of attention, of (tokens, context): the median of the kernel that is used there."""
-    of: dict[str, list[float]] = {}
-    for row in table.operators:
-        if row.operator == "attention":
-            of.setdefault(row.backend, []).append(row.host_us * 1e-6)
-    medians = {backend: float(np.median(seconds)) for backend, seconds in of.items()}
-    kernel = kernel_choice(table)
-    return lambda tokens, context: medians[kernel(tokens, context)]
-
-
-def _host_curve(table: OperatorTable, operator: str) -> Curve:
-    rows = table.curve(operator)
-    plain = rows.context == 0
-    return Curve(rows.tokens[plain], rows.host_s[plain])
-
-
-class Curve:
-    """A cost of one size, between measured points by straight lines; outside them the nearest line goes on.
-
-    Args:
-        sizes: measured sizes, increasing, shape [n].
-        seconds: cost at each; made non-decreasing by isotonic regression.
-    """
-
-    def __init__(self, sizes: NDArray[Any], seconds: NDArray[Any]) -> None:
-        self._sizes = [float(size) for size in sizes]
-        self._seconds = isotonic(seconds)
-
-    def __call__(self, size: float) -> float:
-        """Cost at this size, seconds."""
-        sizes, seconds = self._sizes, self._seconds
-        if len(sizes) == 1:
-            return seconds[0]
-        right = min(max(bisect_right(sizes, size), 1), len(sizes) - 1)
-        slope = (seconds[right] - seconds[right - 1]) / (sizes[right] - sizes[right - 1])
-        return max(seconds[right - 1] + slope * (size - sizes[right - 1]), 0.0)
-
-
-class AttentionCurve:
-    """The cost of attention, of (tokens, context).
-
-    Between two measured sizes it grows linearly with the work, tokens * (context + (tokens + 1) / 2) query-key
-    pairs, which is right both where a fixed cost and where the work dominates; between two measured contexts,
-    linearly with the context.
-    """
-
-    def __init__(self, tokens: NDArray[Any], context: NDArray[Any], seconds: NDArray[Any]) -> None:
-        self._contexts = sorted({int(c) for c in context})
-        self._rows = [Curve(work(tokens[context == c], c), seconds[context == c]) for c in self._contexts]
-
-    def __call__(self, tokens: int, context: int) -> float:
-        """Device seconds of one layer's attention for `tokens` new ones on top of `context`."""
-        if not tokens:
-            return 0.0
-        contexts = self._contexts
-        right = min(max(bisect_right(contexts, context), 1), len(contexts) - 1)
-        if not right:
-            return self._rows[0](work(tokens, context))
-        low, high = contexts[right - 1], contexts[right]
-        # The largest so far: noise must not let it fall from one context to the next.
-        at = [row(work(tokens, c)) for row, c in zip(self._rows[: right + 1], contexts, strict=False)]
-        at_low, at_high = max(at[:-1]), max(at)
-        return at_low + (at_high - at_low) * (context - low) / (high - low)
-
-
-def work(tokens: Any, context: Any) -> Any:
-    """Query-key pairs of causal attention: tokens * context + tokens * (tokens + 1) / 2."""
-    return tokens * context + tokens * (tokens + 1) / 2
-
-
-def isotonic(values: NDArray[Any]) -> list[float]:
-    """The non-decreasing sequence nearest to `values`, with weights 1 / value: pool adjacent violators.
-
-    Source: Barlow et al., Statistical Inference under Order Restrictions, 1972. Ours because scipy's takes longer to
-    import than a whole run takes.
-    """
-    pools: list[tuple[float, float, int]] = []  # sum of weight * value, sum of weights, members
-    for value in values.tolist():
-        weight = 1 / max(value, 1e-9)
-        total, members = weight * value, 1
-        while pools and pools[-1][0] * weight >= total * pools[-1][1]:
-            before = pools.pop()
-            total, weight, members = total + before[0], weight + before[1], members + before[2]
-        pools.append((total, weight, members))
-    return [total / weight for total, weight, members in pools for _ in range(members)]

@@ -213,7 +213,7 @@ def calibrate(model: str, gpu: str | None, quick: bool, device: str, seed: int, 
       flowsim calibrate --model llama3-8b --out my-table
       flowsim run example --cost my-table
     """
-    from flowsim.calibration.cost import CostModel
+    from flowsim.calibration.fit import fit
     from flowsim.calibration.measure import calibrate as measure
     from flowsim.calibration.models import load_model
     from flowsim.files import check_writable
@@ -230,7 +230,7 @@ def calibrate(model: str, gpu: str | None, quick: bool, device: str, seed: int, 
     if not quiet:
         from flowsim.report import errors_report
 
-        _print(errors_report(CostModel.fit(table).provenance["error"]))
+        _print(errors_report(fit(table).provenance["error"]))
         click.echo(f"saved the table in {out}; use it with --cost {out}")
 
 

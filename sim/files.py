@@ -41,14 +41,23 @@ def writing(folder: str | Path) -> Iterator[Path]:
     try:
         stage.chmod(0o755)
         yield stage
-        if path.exists():
-            for file in sorted(stage.rglob("*")):
-                place = path / file.relative_to(stage)
-                place.mkdir(exist_ok=True) if file.is_dir() else file.replace(place)
-        else:
-            stage.rename(path)
+        _move(stage, path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from error
     finally:
         shutil.rmtree(stage, ignore_errors=True)
+
+
+def _move(stage: Path, path: Path) -> None:
+    if not path.exists():
+        stage.rename(path)
+        return
+    files = [(file, path / file.relative_to(stage)) for file in sorted(stage.rglob("*"))]
+    for file, place in files:
+        if place.exists() and place.is_dir() != file.is_dir():
+            raise InputError(f"{place}: is in the way of a {'folder' if file.is_dir() else 'file'} of that name")
+    for file, place in files:
+        place.mkdir(exist_ok=True) if file.is_dir() else file.replace(place)
 
 
 def _nearest(path: Path) -> Path:

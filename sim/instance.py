@@ -17,7 +17,7 @@ import simpy
 
 from flowsim.calibration.cost import CostModel
 from flowsim.calibration.predictor import Predictor
-from flowsim.errors import InputError
+from flowsim.errors import InputError, said
 from flowsim.execution import Execution, Pass
 from flowsim.forward import Slice
 from flowsim.order import UNBOUNDED, Order, Queue
@@ -204,7 +204,7 @@ class Instance:
         stopped = running is not None and self._end is None
         if running is not None and not stopped:
             self._measure(running, self._ran_s(running))
-        choice = self._policy.choose(self._view)
+        choice = self._choose()
         unseen_s, self._unseen_s = self._unseen_s, None
         self._deciding = self._due = False
         if choice is None or choice is running:
@@ -218,6 +218,12 @@ class Instance:
             self._launch(choice)
         else:
             self._signal(running, choice)
+
+    def _choose(self) -> Pass | Execution | None:
+        try:
+            return self._policy.choose(self._view)
+        except Exception as error:  # whatever the user's policy does
+            raise InputError(f"{self._who()} raised {said(error)}") from error
 
     def _signal(self, running: Execution, choice: Pass | Execution) -> None:
         """Tell the running pass to stop at its next cut; past its last one it completes instead."""
@@ -270,10 +276,10 @@ class Instance:
             self.running = choice
             self._continue(choice, self._cost.resume_s)
             return
-        if not isinstance(choice, Pass):
+        if not isinstance(choice, Pass) or not isinstance(choice.parts, tuple | list):
             raise self._refuse(f"{choice!r}, allowed is a Pass, a paused or the running Execution, or None")
-        for request, tokens in choice.parts:
-            self._take(request, tokens)
+        for part in choice.parts:
+            self._take(part)
         self.free_slots -= 1
         if self.free_slots < 0 or self.free_tokens < 0 or not choice.parts:
             lacks = "no request" if not choice.parts else "no free runner slot, or no KV blocks for all of it"
@@ -283,8 +289,11 @@ class Instance:
         self.running = Execution(choice.parts, timeline)
         self._continue(self.running)
 
-    def _take(self, request: Request, tokens: int) -> None:
-        if not 0 < tokens <= request.tokens:
+    def _take(self, part: tuple[Request, int]) -> None:
+        if not (isinstance(part, tuple) and len(part) == 2 and isinstance(part[0], Request)):
+            raise self._refuse(f"a pass with {part!r}, allowed are pairs of a request and its tokens")
+        request, tokens = part
+        if not 0 < tokens <= request.tokens or tokens % 1:
             raise self._refuse(f"{tokens} tokens of {request}")
         if self.waiting.pop(request.id, None) is not None:
             self.free_tokens -= request.kv_tokens
@@ -350,7 +359,10 @@ class Instance:
             self.log.stretches.append((self._began_s, end_s, ids, completed))
 
     def _refuse(self, what: str) -> InputError:
-        return InputError(f"policy {type(self._policy).__name__} at {self.env.now:.6f} s chose {what}")
+        return InputError(f"{self._who()} chose {what}")
+
+    def _who(self) -> str:
+        return f"policy {type(self._policy).__name__} at {self.env.now:.6f} s"
 
 
 class InstanceView:

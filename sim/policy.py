@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast, get_args
 
-from flowsim.errors import InputError, unknown
+from flowsim.errors import InputError, said, unknown
 from flowsim.execution import Execution, Pass
 from flowsim.forward import Cut, check_cut
 from flowsim.order import Order
@@ -113,6 +113,8 @@ def load_policy(spec: str) -> Policy:
         policy = make(**_options(name, make, ":".join(rest)))
     except (TypeError, ValueError) as error:
         raise InputError(f"policy {spec!r}: {error}") from error
+    except Exception as error:  # whatever the user's class does
+        raise InputError(f"policy {spec!r}: {said(error)}") from error
     return check_policy(policy)
 
 
@@ -160,8 +162,10 @@ def _find(target: str, spec: str) -> Callable[..., object]:
         sys.path.insert(0, str(Path.cwd()))  # a policy in the user's own folder
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
+    except (ImportError, SyntaxError) as error:
         raise InputError(f"policy {spec!r}: cannot import {module_name!r}: {error}") from error
+    except Exception as error:  # whatever the user's module does
+        raise InputError(f"policy {spec!r}: cannot import {module_name!r}: {said(error)}") from error
     found = getattr(module, class_name, None)
     if not callable(found):
         names = [name for name, value in vars(module).items() if hasattr(value, "choose")]

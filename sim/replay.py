@@ -15,6 +15,7 @@ import numpy as np
 import yaml
 
 from flowsim.calibration.cost import CostModel
+from flowsim.calibration.fit import fit
 from flowsim.calibration.predictor import make_predictor
 from flowsim.calibration.table import OperatorTable, load_table
 from flowsim.engine import Server, simulate
@@ -154,7 +155,7 @@ def make_requests(trace: Trace, slo: Assignment, server: Server) -> list[Request
 def load_cost(folder: str | Path | None, model: str = MODEL, gpu: str = GPU, tp: int = 1) -> CostModel:
     """The cost model fitted to the operator table in `folder`, or to the shipped one of this model and GPU."""
     table = OperatorTable.load(folder) if folder is not None else load_table(gpu, model, tp)
-    return CostModel.fit(table)
+    return fit(table)
 
 
 def read_config(path: str | Path) -> dict[str, Any]:

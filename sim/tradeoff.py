@@ -7,11 +7,13 @@ prompt takes longer. Cuts inside a forward let it in sooner and cost the long pr
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from flowsim.calibration.cost import CostModel
 from flowsim.engine import Server
+from flowsim.forward import Cut
 from flowsim.policies.flowprefill import FlowPrefill
 from flowsim.replay import run
 from flowsim.result import quantiles
@@ -19,7 +21,7 @@ from flowsim.slo import SLOMix
 from flowsim.traces.trace import Trace
 
 CHUNKS = (256, 512, 1024, 2048, 4096, 8192)
-CUTS = ("layer", "block", "operator")
+CUTS: tuple[Cut, ...] = ("layer", "block", "operator")
 SHORT_TOKENS = 128
 SLO = SLOMix("a short prompt in a hurry", {"long": 3600.0, "short": 60.0})
 
@@ -28,10 +30,10 @@ def tradeoff(
     cost: CostModel,
     tokens: int = 16384,
     chunks: Sequence[int] = CHUNKS,
-    cuts: Sequence[str] = CUTS,
+    cuts: Sequence[Cut] = CUTS,
     *,
     samples: int = 200,
-) -> list[dict[str, float | str | None]]:
+) -> list[dict[str, Any]]:
     """A row for each chunk size (preemption between chunks), and for each finer cut in a pass not chunked.
 
     Args:
@@ -48,7 +50,7 @@ def tradeoff(
     whole_s = cost.solo_s(tokens, chunk_tokens=tokens)
     ways = [(f"every {chunk} tokens", FlowPrefill(cut="chunk"), chunk) for chunk in chunks]
     ways += [(f"every {cut}", FlowPrefill(cut=cut), tokens) for cut in cuts]
-    rows: list[dict[str, float | str | None]] = []
+    rows = []
     for name, policy, chunk_tokens in ways:
         solo_s = cost.solo_s(tokens, cut=policy.cut, chunk_tokens=chunk_tokens)
         blocking = quantiles(_blocking_s(cost, policy, tokens, chunk_tokens, solo_s, samples), (99,))

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reference import forwards, walk
 
-from flowsim.calibration.cost import AttentionCurve, CostModel, Curve, isotonic, work
+from flowsim.calibration.cost import CostModel
+from flowsim.calibration.curves import AttentionCurve, Curve, isotonic, work
 from flowsim.forward import ATTENTION, CHECKED_AFTER, LAYER_OPERATORS, Launch, Slice
 
 seconds = st.one_of(st.just(0.0), st.floats(0.0, 4.0))

@@ -1,0 +1,79 @@
+"""Curves through measured costs: monotone, and straight between measured points, never in logarithms."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import Any
+
+from numpy.typing import NDArray
+
+
+class Curve:
+    """A cost of one size, between measured points by straight lines; outside them the nearest line goes on.
+
+    Args:
+        sizes: measured sizes, increasing, shape [n].
+        seconds: cost at each; made non-decreasing by isotonic regression.
+    """
+
+    def __init__(self, sizes: NDArray[Any], seconds: NDArray[Any]) -> None:
+        self._sizes = [float(size) for size in sizes]
+        self._seconds = isotonic(seconds)
+
+    def __call__(self, size: float) -> float:
+        """Cost at this size, seconds."""
+        sizes, seconds = self._sizes, self._seconds
+        if len(sizes) == 1:
+            return seconds[0]
+        right = min(max(bisect_right(sizes, size), 1), len(sizes) - 1)
+        slope = (seconds[right] - seconds[right - 1]) / (sizes[right] - sizes[right - 1])
+        return max(seconds[right - 1] + slope * (size - sizes[right - 1]), 0.0)
+
+
+class AttentionCurve:
+    """The cost of attention, of (tokens, context).
+
+    Between two measured sizes it grows linearly with the work, tokens * (context + (tokens + 1) / 2) query-key
+    pairs, which is right both where a fixed cost and where the work dominates; between two measured contexts,
+    linearly with the context.
+    """
+
+    def __init__(self, tokens: NDArray[Any], context: NDArray[Any], seconds: NDArray[Any]) -> None:
+        self._contexts = sorted({int(c) for c in context})
+        self._rows = [Curve(work(tokens[context == c], c), seconds[context == c]) for c in self._contexts]
+
+    def __call__(self, tokens: int, context: int) -> float:
+        """Device seconds of one layer's attention for `tokens` new ones on top of `context`."""
+        if not tokens:
+            return 0.0
+        contexts = self._contexts
+        right = min(max(bisect_right(contexts, context), 1), len(contexts) - 1)
+        if not right:
+            return self._rows[0](work(tokens, context))
+        low, high = contexts[right - 1], contexts[right]
+        # The largest so far: noise must not let it fall from one context to the next.
+        at = [row(work(tokens, c)) for row, c in zip(self._rows[: right + 1], contexts, strict=False)]
+        at_low, at_high = max(at[:-1]), max(at)
+        return at_low + (at_high - at_low) * (context - low) / (high - low)
+
+
+def work(tokens: Any, context: Any) -> Any:
+    """Query-key pairs of causal attention: tokens * context + tokens * (tokens + 1) / 2."""
+    return tokens * context + tokens * (tokens + 1) / 2
+
+
+def isotonic(values: NDArray[Any]) -> list[float]:
+    """The non-decreasing sequence nearest to `values`, with weights 1 / value: pool adjacent violators.
+
+    Source: Barlow et al., Statistical Inference under Order Restrictions, 1972. Ours because scipy's takes longer to
+    import than a whole run takes.
+    """
+    pools: list[tuple[float, float, int]] = []  # sum of weight * value, sum of weights, members
+    for value in values.tolist():
+        weight = 1 / max(value, 1e-9)
+        total, members = weight * value, 1
+        while pools and pools[-1][0] * weight >= total * pools[-1][1]:
+            before = pools.pop()
+            total, weight, members = total + before[0], weight + before[1], members + before[2]
+        pools.append((total, weight, members))
+    return [total / weight for total, weight, members in pools for _ in range(members)]
