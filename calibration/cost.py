@@ -86,6 +86,8 @@ class CostModel:
         self.tp = tp
         self.kv_capacity_tokens = kv_capacity_tokens
         self.provenance = dict(provenance or {})
+        names = (*LAYER_OPERATORS, "embed", "head")
+        self._costs = {name: (self.host.get(name, free), device.get(name, free)) for name in names}
         self._attend = lru_cache(KNOWN)(lambda slice_: Launch(attention_launch(*slice_), attention(*slice_)))
         self._shape = lru_cache(KNOWN)(self._new_shape)
         self._forward_of_one = lru_cache(KNOWN)(self._new_forward)
@@ -151,7 +153,8 @@ class CostModel:
         return Launch(sum([part.host_s for part in parts]), sum([part.device_s for part in parts]))
 
     def _launch(self, operator: str, size: int) -> Launch:
-        return Launch(self._host(operator, size), self.device.get(operator, free)(size))
+        host, device = self._costs[operator]
+        return Launch(host(size), device(size))
 
     def _host(self, operator: str, size: int) -> float:
         return self.host.get(operator, free)(size)

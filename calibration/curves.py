@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from itertools import pairwise
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 
@@ -14,20 +16,28 @@ class Curve:
     Args:
         sizes: measured sizes, increasing, shape [n].
         seconds: cost at each; made non-decreasing by isotonic regression.
+        tabulate: whole sizes below this are worked out beforehand.
     """
 
-    def __init__(self, sizes: NDArray[Any], seconds: NDArray[Any]) -> None:
-        self._sizes = [float(size) for size in sizes]
+    def __init__(self, sizes: NDArray[Any], seconds: NDArray[Any], tabulate: int = 0) -> None:
+        self._sizes = np.asarray(sizes, float).tolist()
         self._seconds = isotonic(seconds)
+        steps = zip(pairwise(self._sizes), pairwise(self._seconds), strict=True)
+        self._slopes = [(after - before) / (high - low) for (low, high), (before, after) in steps] or [0.0]
+        self._table: list[float] = self._at(np.arange(tabulate)).tolist() if tabulate else []
 
     def __call__(self, size: float) -> float:
         """Cost at this size, seconds."""
-        sizes, seconds = self._sizes, self._seconds
-        if len(sizes) == 1:
-            return seconds[0]
-        right = min(max(bisect_right(sizes, size), 1), len(sizes) - 1)
-        slope = (seconds[right] - seconds[right - 1]) / (sizes[right] - sizes[right - 1])
-        return max(seconds[right - 1] + slope * (size - sizes[right - 1]), 0.0)
+        if isinstance(size, int) and 0 <= size < len(self._table):
+            return self._table[size]
+        left = min(max(bisect_right(self._sizes, size) - 1, 0), len(self._slopes) - 1)
+        return max(self._seconds[left] + self._slopes[left] * (size - self._sizes[left]), 0.0)
+
+    def _at(self, sizes: NDArray[Any]) -> NDArray[Any]:
+        """What `__call__` says of each of many sizes."""
+        left = np.clip(np.searchsorted(self._sizes, sizes, "right") - 1, 0, len(self._slopes) - 1)
+        low, seconds, slopes = (np.array(column)[left] for column in (self._sizes, self._seconds, self._slopes))
+        return np.maximum(seconds + slopes * (sizes - low), 0.0)
 
 
 class AttentionCurve:
@@ -48,7 +58,7 @@ class AttentionCurve:
             return 0.0
         contexts = self._contexts
         right = min(max(bisect_right(contexts, context), 1), len(contexts) - 1)
-        if not right:
+        if not right or context == contexts[0]:
             return self._rows[0](work(tokens, context))
         low, high = contexts[right - 1], contexts[right]
         # The largest so far: noise must not let it fall from one context to the next.

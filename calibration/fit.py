@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from flowsim.calibration.attention import kernel_choice
 from flowsim.calibration.cost import Cost, CostModel
 from flowsim.calibration.curves import AttentionCurve, Curve
-from flowsim.calibration.models import ModelSpec
+from flowsim.calibration.models import ModelSpec, spec_of
 from flowsim.calibration.table import OperatorTable
+from flowsim.errors import InputError
 from flowsim.forward import LAYER_OPERATORS, Slice
 
+TABULATED = 8193
+"""Tokens up to which the costs of linear operators are worked out beforehand: those of one forward."""
 KV_MEMORY_SHARE = 0.9
 """Part of the GPU's memory that weights and KV cache may take (vLLM's default)."""
 
 
 def fit(table: OperatorTable) -> CostModel:
-    """The cost model of an operator table: monotone curves through its rows, and its error on its passes."""
+    """The cost model of an operator table: monotone curves through its rows, and its error on its passes.
+
+    Raises:
+        InputError: the table lacks an operator or a fact about what was measured.
+    """
     about = table.provenance
-    spec = ModelSpec(**about["model_spec"])
-    tp = int(about["tp"])
+    _check_facts(about)
+    spec, tp = spec_of(about.get("model_spec"), "provenance, model_spec"), about["tp"]
     linear = [name for name in (*LAYER_OPERATORS, "embed", "head") if name != "attention"]
     rows = {name: table.curve(name) for name in (*linear, "attention")}
     host: dict[str, Cost] = {name: _constant(float(np.median(rows[name].host_s))) for name in linear}
@@ -29,7 +37,7 @@ def fit(table: OperatorTable) -> CostModel:
     model = CostModel(
         name=f"{about['gpu']}/{about['model']}/tp{tp}",
         layers=spec.layers,
-        device={name: Curve(rows[name].tokens, rows[name].device_s) for name in linear},
+        device={name: Curve(rows[name].tokens, rows[name].device_s, TABULATED) for name in linear},
         attention=AttentionCurve(rows["attention"].tokens, rows["attention"].context, rows["attention"].device_s),
         host=host,
         attention_launch=_attention_launch(table),
@@ -38,10 +46,19 @@ def fit(table: OperatorTable) -> CostModel:
         resume_s=_host_curve(table, "resume")(0),
         decision=_host_curve(table, "decision"),
         tp=tp,
-        kv_capacity_tokens=kv_capacity(spec, int(about["memory_bytes"]), tp),
+        kv_capacity_tokens=kv_capacity(spec, about["memory_bytes"], tp),
     )
     model.provenance = {"sha256": table.digest(), "error": pass_errors(model, table), **about}
     return model
+
+
+def _check_facts(about: Mapping[str, Any]) -> None:
+    for key in ("tp", "memory_bytes"):
+        if type(about.get(key)) is not int or about[key] < 1:
+            raise InputError(f"provenance, {key}: found {about.get(key)!r}; allowed: a whole number from 1")
+    for key in ("gpu", "model"):
+        if not isinstance(about.get(key), str):
+            raise InputError(f"provenance, {key}: found {about.get(key)!r}; allowed: a name")
 
 
 def kv_capacity(spec: ModelSpec, memory_bytes: int, tp: int) -> int:
@@ -88,11 +105,11 @@ def _attention_launch(table: OperatorTable) -> Callable[[int, int], float]:
         if row.operator == "attention":
             of.setdefault(row.backend, []).append(row.host_us * 1e-6)
     medians = {backend: float(np.median(seconds)) for backend, seconds in of.items()}
+    typical_s = float(np.median(list(medians.values())))
     kernel = kernel_choice(table)
-    return lambda tokens, context: medians[kernel(tokens, context)]
+    return lambda tokens, context: medians.get(kernel(tokens, context), typical_s)
 
 
 def _host_curve(table: OperatorTable, operator: str) -> Curve:
     rows = table.curve(operator)
-    plain = rows.context == 0
-    return Curve(rows.tokens[plain], rows.host_s[plain])
+    return Curve(rows.tokens, rows.host_s)

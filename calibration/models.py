@@ -91,6 +91,11 @@ def _parse(where: str, text: str) -> ModelSpec:
         values = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise InputError(f"{where}: not YAML: {' '.join(str(error).split())}") from error
+    return spec_of(values, where)
+
+
+def spec_of(values: Any, where: str) -> ModelSpec:
+    """The model that a mapping of `ModelSpec`'s fields describes; InputError, which begins with `where`, if none."""
     if not isinstance(values, Mapping):
         raise InputError(f"{where}: found {type(values).__name__}; allowed: a mapping of model fields")
     known = {field.name for field in fields(ModelSpec)}

@@ -26,6 +26,8 @@ from flowsim.errors import InputError, unknown
 from flowsim.forward import CHECKED_AFTER, LAYER_OPERATORS
 
 SCHEMA_VERSION = 1
+LARGEST = 2**40
+"""Of sizes and repeats."""
 MODEL_OPERATORS = ("embed", "head")
 """Before the first layer (by tokens), and after the last (`tokens` = number of sequences sampled)."""
 HOST_OPERATORS = ("prepare", "check", "resume", "acknowledge", "decision")
@@ -94,6 +96,10 @@ class OperatorTable:
         rows = sorted((r for r in self.operators if r.operator == operator), key=lambda r: (r.context, r.tokens))
         if not rows:
             raise unknown("operator", operator, {r.operator for r in self.operators})
+        if len({(r.tokens, r.context) for r in rows}) < len(rows):
+            raise InputError(f"operator {operator!r}: two rows of the same size; allowed: one")
+        if operator != "attention" and any(r.context for r in rows):
+            raise InputError(f"operator {operator!r}: found a context; allowed: 0, for only attention depends on it")
         return Curve(
             np.array([r.tokens for r in rows], np.int64),
             np.array([r.context for r in rows], np.int64),
@@ -109,9 +115,8 @@ class OperatorTable:
 
     def save(self, folder: str | Path) -> None:
         """Write the table as this folder, whole or not at all; a table already there is replaced."""
+        check_replaceable(folder)
         target = Path(folder)
-        if target.exists() and not (target / "provenance.yaml").exists():
-            raise InputError(f"{target}: exists and is not an operator table; allowed: a new folder or a table")
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".table-", dir=target.parent) as staging:
             new = Path(staging) / "new"
@@ -130,6 +135,13 @@ class OperatorTable:
         root = Path(folder)
         operators = tuple(_from_csv(OperatorRow, root / "operators.csv"))
         return cls(_load_provenance(root), operators, tuple(_from_csv(PassRow, root / "passes.csv")))
+
+
+def check_replaceable(folder: str | Path) -> None:
+    """Raise `InputError` unless a table may be saved as this folder: it is new, or an operator table already."""
+    target = Path(folder)
+    if target.exists() and not (target / "provenance.yaml").exists():
+        raise InputError(f"{target}: exists and is not an operator table; allowed: a new folder or a table")
 
 
 def format_slices(slices: Iterable[tuple[int, int]]) -> str:
@@ -199,12 +211,13 @@ def _from_csv(kind: type[Row], path: Path) -> Iterator[Row]:
 
 def _value(where: str, name: str, kind: str, text: str | None) -> Any:
     """The value of one field, checked; `where` is the file and row for the error."""
-    allowed = "a number from 0" if kind == "float" else "a whole number from 0"
+    lowest = "above 0" if name == "wall_us" else "from 0"
+    allowed = f"a number {lowest}" if kind == "float" else f"a whole number {lowest} to 2**40"
     try:
         if kind == "str":
             return _text(name, text or "")
         value = float(text or "") if kind == "float" else int(text or "")
-        if 0 <= value < math.inf:
+        if 0 <= value < math.inf and (value or name != "wall_us") and (kind == "float" or value <= LARGEST):
             return value
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
