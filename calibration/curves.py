@@ -45,7 +45,7 @@ class AttentionCurve:
 
     Between two measured sizes it grows linearly with the work, tokens * (context + (tokens + 1) / 2) query-key
     pairs, which is right both where a fixed cost and where the work dominates; between two measured contexts,
-    linearly with the context.
+    linearly with the context. Beyond the last context it goes on with the work.
     """
 
     def __init__(self, tokens: NDArray[Any], context: NDArray[Any], seconds: NDArray[Any]) -> None:
@@ -56,14 +56,16 @@ class AttentionCurve:
         """Device seconds of one layer's attention for `tokens` new ones on top of `context`."""
         if not tokens:
             return 0.0
-        contexts = self._contexts
-        right = min(max(bisect_right(contexts, context), 1), len(contexts) - 1)
-        if not right or context == contexts[0]:
-            return self._rows[0](work(tokens, context))
-        low, high = contexts[right - 1], contexts[right]
+        contexts, rows = self._contexts, self._rows
+        below = bisect_right(contexts, context)
+        if below <= 1 and context <= contexts[0]:
+            return rows[0](work(tokens, context))
         # The largest so far: noise must not let it fall from one context to the next.
-        at = [row(work(tokens, c)) for row, c in zip(self._rows[: right + 1], contexts, strict=False)]
-        at_low, at_high = max(at[:-1]), max(at)
+        at_low = max([row(work(tokens, c)) for row, c in zip(rows[:below], contexts, strict=False)])
+        if below == len(contexts):
+            return max(at_low, rows[-1](work(tokens, context)))
+        low, high = contexts[below - 1], contexts[below]
+        at_high = max(at_low, rows[below](work(tokens, high)))
         return at_low + (at_high - at_low) * (context - low) / (high - low)
 
 
