@@ -18,7 +18,7 @@ install-dev: .venv/bin/python
 	$(BIN)/python -m pip install --quiet '.[dev]'
 
 demo: install
-	$(BIN)/flowsim compare example --rate-scale 4 --policy fcfs --policy chunked:2048 --policy flowprefill --out out/demo
+	$(BIN)/flowsim compare example --rate-scale 5 --policy fcfs --policy chunked:2048 --policy flowprefill --out out/demo
 
 test: install-dev
 	$(BIN)/ruff check .

@@ -20,10 +20,10 @@ class Curve:
     """
 
     def __init__(self, sizes: NDArray[Any], seconds: NDArray[Any], tabulate: int = 0) -> None:
-        self._sizes = np.asarray(sizes, float).tolist()
+        self._sizes: list[float] = np.asarray(sizes, float).tolist()
         self._seconds = isotonic(seconds)
         steps = zip(pairwise(self._sizes), pairwise(self._seconds), strict=True)
-        self._slopes = [(after - before) / (high - low) for (low, high), (before, after) in steps] or [0.0]
+        self._slopes: list[float] = [(after - before) / (high - low) for (low, high), (before, after) in steps] or [0.0]
         self._table: list[float] = self._at(np.arange(tabulate)).tolist() if tabulate else []
 
     def __call__(self, size: float) -> float:
@@ -37,7 +37,8 @@ class Curve:
         """What `__call__` says of each of many sizes."""
         left = np.clip(np.searchsorted(self._sizes, sizes, "right") - 1, 0, len(self._slopes) - 1)
         low, seconds, slopes = (np.array(column)[left] for column in (self._sizes, self._seconds, self._slopes))
-        return np.maximum(seconds + slopes * (sizes - low), 0.0)
+        costs: NDArray[Any] = np.maximum(seconds + slopes * (sizes - low), 0.0)
+        return costs
 
 
 class AttentionCurve:
