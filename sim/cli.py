@@ -1,4 +1,4 @@
-"""The command line: `flowsim run`, `compare`, `calibrate`, `policies`."""
+"""The command line: `flowsim run`, `compare`, `tradeoff`, `calibrate`, `policies`."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def replay_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @main.command(
     help=f"Replay TRACE under one policy and print what came of it.\n\n{TRACE_HELP} The config.yaml that --out "
-    "leaves may stand in its place: it runs the same again.\n\n\\b\nExamples:\n  flowsim run example\n"
+    "leaves may stand in its place: it runs the same again.\n\n\b\nExamples:\n  flowsim run example\n"
     "  flowsim run trace.jsonl --policy chunked:2048 --rate-scale 2\n"
     "  flowsim run trace.csv.gz --slo 0.5 --policy flowprefill:cut=layer,batch_tokens=4096 --out results\n"
     "  flowsim run trace.jsonl --policy my_module:MyPolicy"
@@ -121,10 +121,8 @@ def run(context: click.Context, /, trace: str, policy: str, out: str | None, qui
     if out:
         check_writable(out)
     if trace.endswith((".yaml", ".yml")):
-        given = [key for key in context.params if key not in ("trace", "out", "quiet")]
-        changed = [key for key in given if context.get_parameter_source(key) is click.core.ParameterSource.COMMANDLINE]
-        if changed:
-            raise InputError(f"{trace} says all of the run; leave out {', '.join('--' + key for key in changed)}")
+        if changed := _given(context, besides=("trace", "out", "quiet")):
+            raise InputError(f"{trace} says all of the run; leave out {', '.join(changed)}")
         arguments = replay.read_config(trace)
     else:
         arguments = {"trace": trace, "policy": policy, **_arguments(options)}
@@ -141,7 +139,7 @@ def run(context: click.Context, /, trace: str, policy: str, out: str | None, qui
 
 @main.command(
     help=f"Replay TRACE under several policies and print them side by side.\n\n{TRACE_HELP} With --out also a "
-    "figure (attainment by class, TTFT distribution), a table, and each policy's own results.\n\n\\b\nExample:\n"
+    "figure (attainment by class, TTFT distribution), a table, and each policy's own results.\n\n\b\nExample:\n"
     "  flowsim compare example --policy fcfs --policy chunked:2048 --policy flowprefill --out results"
 )
 @click.argument("trace")
@@ -216,11 +214,13 @@ def calibrate(model: str, gpu: str | None, quick: bool, device: str, seed: int, 
     from flowsim.calibration.fit import fit
     from flowsim.calibration.measure import calibrate as measure
     from flowsim.calibration.models import load_model
+    from flowsim.calibration.table import check_replaceable
     from flowsim.files import check_writable
     from flowsim.progress import bar
 
     check_writable(out)
-    journal = Path(f"{out}.journal")
+    check_replaceable(out)
+    journal = Path(f"{Path(out)}.journal")
     with bar("measuring", quiet=quiet) as progress:
         table = measure(
             load_model(model), gpu, quick=quick, device=device, seed=seed, progress=progress, journal=journal
@@ -236,7 +236,12 @@ def calibrate(model: str, gpu: str | None, quick: bool, device: str, seed: int, 
 
 @main.command()
 def policies() -> None:
-    """List the policies, what each does, and its options."""
+    """List the policies, what each does, and its options.
+
+    \b
+    Example:
+      flowsim policies
+    """
     from rich.table import Table
 
     from flowsim.policy import describe_policies
@@ -248,6 +253,13 @@ def policies() -> None:
         table.add_row(name, what, options)
     _print(table)
     click.echo("\nWrite NAME:OPTION=VALUE,... or, for one of your own, MODULE:CLASS:OPTION=VALUE,...")
+
+
+def _given(context: click.Context, besides: tuple[str, ...]) -> list[str]:
+    """The options, but for those `besides`, that were given on the command line."""
+    named = [(parameter.name or "", parameter.opts[0]) for parameter in context.command.params]
+    typed = click.core.ParameterSource.COMMANDLINE
+    return [opt for name, opt in named if name not in besides and context.get_parameter_source(name) is typed]
 
 
 def _arguments(options: dict[str, Any]) -> dict[str, Any]:
@@ -282,9 +294,11 @@ def _progress(quiet: bool) -> Any:
 def _print(what: Any) -> None:
     from rich.console import Console
 
-    console = Console(soft_wrap=False)
+    # Names of traces, classes and policies are no markup.
+    plain: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}
+    console = Console(**plain)
     if not console.is_terminal:
-        console = Console(width=120)
+        console = Console(width=120, **plain)
     console.print(what)
 
 

@@ -50,10 +50,11 @@ class Server:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a replay: a row a request, and a log an instance."""
+    """What came of a replay: a row a request, a log an instance, and the time when the simulation stopped."""
 
     ledger: Ledger
     logs: Sequence[Log]
+    stopped_s: float
 
 
 class Arrivals:
@@ -148,7 +149,7 @@ def simulate(
         env.run(until_s)
     for instance in instances:
         instance.close()
-    return Outcome(ledger, [instance.log for instance in instances])
+    return Outcome(ledger, [instance.log for instance in instances], float(env.now))
 
 
 def _whole_blocks(server: Server, cost: CostModel) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any
 
 import simpy
@@ -289,11 +290,11 @@ class Instance:
         self.running = Execution(choice.parts, timeline)
         self._continue(self.running)
 
-    def _take(self, part: tuple[Request, int]) -> None:
+    def _take(self, part: Any) -> None:
         if not (isinstance(part, tuple) and len(part) == 2 and isinstance(part[0], Request)):
             raise self._refuse(f"a pass with {part!r}, allowed are pairs of a request and its tokens")
         request, tokens = part
-        if not 0 < tokens <= request.tokens or tokens % 1:
+        if not (isinstance(tokens, Integral) and 0 < int(tokens) <= request.tokens):
             raise self._refuse(f"{tokens} tokens of {request}")
         if self.waiting.pop(request.id, None) is not None:
             self.free_tokens -= request.kv_tokens

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,38 +15,48 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+ROUNDS = (("", "-"), ("///", "--"), ("...", ":"))
+"""Hatching of bars and dashes of lines, each time all colours have been used."""
+LEGEND_CHARACTERS, LABEL_CHARACTERS = 130, 70
+"""What a line of the legend, and the labels of the classes side by side, have room for."""
 
 
 def comparison(results: Mapping[str, RunResult]) -> Figure:
     """Two panels: attainment by class, and the distribution of TTFT, of several policies on the same requests."""
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained", width_ratios=(3, 2))
-    plt.close(figure)  # a notebook shows what a cell returns; pyplot is to show nothing besides
+    columns = max(1, min(len(results), LEGEND_CHARACTERS // (max(map(len, results)) + 8)))
+    legend_rows = -(-len(results) // columns)
+    figure = Figure(figsize=(11, 4.2 + 0.22 * (legend_rows - 1)), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     attainment_by_class(results, left)
     ttft_distribution(results, right)
-    names = list(results)
-    handles, _ = left.get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=min(len(names), 4), frameon=False)
+    legend = figure.legend(left.containers, list(results), loc="outside lower center", ncols=columns, frameon=False)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
     return figure
 
 
 def attainment_by_class(results: Mapping[str, RunResult], axes: Axes) -> Axes:
-    """Bars: the share of requests within their TTFT SLO, overall and for each class, a colour a policy."""
+    """Bars: the share of requests within their TTFT SLO, overall and for each class, a colour a policy.
+
+    Classes without an SLO have no bar.
+    """
     first = next(iter(results.values())).summary
-    classes = ["all", *first["classes"]]
+    classes = {"all": None} | {name: of["ttft_slo_s"] for name, of in first["classes"].items()}
     width = 0.8 / len(results)
     for place, (name, result) in enumerate(results.items()):
         shares = [result.summary["attainment"]] + [of["attainment"] for of in result.summary["classes"].values()]
-        heights = [100 * share if share is not None else 0.0 for share in shares]
+        heights = [math.nan if share is None else 100 * share for share in shares]
         left = np.arange(len(classes)) + (place - (len(results) - 1) / 2) * width
-        bars = axes.bar(left, heights, width, label=name, color=COLOURS[place % len(COLOURS)])
-        if len(results) <= 4:
-            axes.bar_label(bars, fmt="%.0f", fontsize=7, padding=1)
-    labels = ["all"] + [_class_label(name, of["ttft_slo_s"]) for name, of in first["classes"].items()]
-    axes.set_xticks(range(len(classes)), labels)
+        colour, hatch, _ = _style(place)
+        bars = axes.bar(left, heights, width, label=name, color=colour, hatch=hatch, edgecolor="white", linewidth=0)
+        if len(results) * len(classes) <= 20:
+            axes.bar_label(bars, fmt="%.3g", fontsize=7, padding=1)
+    axes.set_xticks(range(len(classes)), **_class_labels(classes))
+    axes.set_xlim(-0.6, len(classes) - 0.4)
     axes.set_ylim(0, 106)
-    axes.set_ylabel("requests within their TTFT SLO, %")
+    axes.set_ylabel("within their TTFT SLO, %")
     axes.set_title("Attainment by class", loc="left")
     _plain(axes)
     return axes
@@ -56,8 +67,11 @@ def ttft_distribution(results: Mapping[str, RunResult], axes: Axes) -> Axes:
     for place, (name, result) in enumerate(results.items()):
         ttft_s = np.sort(result.ttft_s[~np.isnan(result.ttft_s)])
         share = 100 * np.arange(1, ttft_s.size + 1) / len(result.trace)
-        axes.step(ttft_s, share, where="post", label=name, color=COLOURS[place % len(COLOURS)], linewidth=1.6)
+        shown = ttft_s > 0  # a logarithmic axis has no zero
+        colour, _, dashes = _style(place)
+        axes.step(ttft_s[shown], share[shown], where="post", label=name, color=colour, ls=dashes, lw=1.6)
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.set_ylim(0, 102)
     axes.set_xlabel("TTFT, s")
     axes.set_ylabel("requests, %")
@@ -67,8 +81,19 @@ def ttft_distribution(results: Mapping[str, RunResult], axes: Axes) -> Axes:
     return axes
 
 
-def _class_label(name: str, slo_s: float | None) -> str:
-    return name if slo_s is None else f"{name}\n{slo_s:g} s"
+def _style(place: int) -> tuple[str, str, str]:
+    """Colour, hatching and dashes of the policy at this place."""
+    times, place = divmod(place, len(COLOURS))
+    return COLOURS[place], *ROUNDS[times % len(ROUNDS)]
+
+
+def _class_labels(classes: Mapping[str, float | None]) -> dict[str, Any]:
+    """Each class with its SLO below, or slanted when they would not fit side by side. Names are no formulas."""
+    if sum(len(name) + 2 for name in classes) <= LABEL_CHARACTERS:
+        labels = [name if slo_s is None else f"{name}\n{slo_s:g} s" for name, slo_s in classes.items()]
+        return {"labels": labels, "parse_math": False}
+    labels = [name if slo_s is None else f"{name}, {slo_s:g} s" for name, slo_s in classes.items()]
+    return {"labels": labels, "parse_math": False, "rotation": 30, "ha": "right", "rotation_mode": "anchor"}
 
 
 def _plain(axes: Axes) -> None:

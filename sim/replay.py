@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 import yaml
@@ -33,6 +33,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MODEL, GPU = "llama3-8b", "h200"
+
+YAML_TYPES = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    dict: "a mapping",
+    list: "a list",
+    NoneType: "null",
+}
+"""What YAML calls the types that the values of a config.yaml may have."""
 
 
 def run(
@@ -86,6 +96,8 @@ def run(
     assignment = mix.scaled(slo_scale).assign(replayed)
     server = server or Server()
     beliefs = make_predictor(predictor, costs, scheduler.cut, server.max_batched_tokens, seed)
+    if seed < 0:
+        raise InputError(f"seed is {seed}, allowed is a whole number from 0")
     if until_s is not None and not 0 < until_s < math.inf:
         raise InputError(f"until_s is {until_s}, allowed is a number of seconds above 0")
     outcome = simulate(
@@ -154,8 +166,13 @@ def make_requests(trace: Trace, slo: Assignment, server: Server) -> list[Request
 
 def load_cost(folder: str | Path | None, model: str = MODEL, gpu: str = GPU, tp: int = 1) -> CostModel:
     """The cost model fitted to the operator table in `folder`, or to the shipped one of this model and GPU."""
-    table = OperatorTable.load(folder) if folder is not None else load_table(gpu, model, tp)
-    return fit(table)
+    if folder is None:
+        return fit(load_table(gpu, model, tp))
+    table = OperatorTable.load(folder)
+    try:
+        return fit(table)
+    except InputError as error:
+        raise InputError(f"{folder}: {error}") from error
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
@@ -172,17 +189,43 @@ def read_config(path: str | Path) -> dict[str, Any]:
         raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
     if not isinstance(values, dict) or "trace" not in values:
         raise InputError(f"{path}: allowed is a mapping with at least the key trace, as --out writes it")
-    known = [name for name in inspect.signature(run).parameters if name not in ("progress", "stretches")]
-    for key in values:
-        if key not in known:
-            raise InputError(f"{path}: {unknown('key', str(key), known)}")
-    if isinstance(values.get("slo"), dict):
-        values["slo"] = SLOMix.from_dict(values["slo"])
     server = values.get("server") or {}
-    for key in server:
-        if key not in (names := [field.name for field in fields(Server)]):
-            raise InputError(f"{path}: {unknown('server key', str(key), names)}")
-    return {**values, "server": Server(**server), "window": tuple(values["window"]) if values.get("window") else None}
+    try:
+        _check_types("key", values, run, leave_out=("progress", "stretches"))
+        _check_types("key of server", server, Server)
+        if isinstance(values.get("slo"), dict):
+            values["slo"] = SLOMix.from_dict(values["slo"])
+        return {**values, "server": Server(**server), "window": _window(values.get("window"))}
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _check_types(what: str, values: Mapping[str, Any], of: Callable[..., Any], leave_out: Sequence[str] = ()) -> None:
+    """Raise `InputError` unless YAML could mean these values as arguments of this function."""
+    known = {name: hint for name, hint in get_type_hints(of).items() if name not in (*leave_out, "return")}
+    for key, value in values.items():
+        if key not in known:
+            raise unknown(what, str(key), known)
+        kinds = _yaml_types(known[key])
+        if type(value) not in kinds:
+            names = [YAML_TYPES[kind] for kind in YAML_TYPES if kind in kinds - ({int} if float in kinds else set())]
+            raise InputError(f"{key} is {value!r}, allowed is {' or '.join(names)}")
+
+
+def _yaml_types(hint: Any) -> set[type]:
+    """What stands in YAML for a value of this type: a mapping for an SLO mix or a server, a list for a window."""
+    hints = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    stands_for = {SLOMix: dict, Server: dict, float: int}
+    kinds = {get_origin(one) or one for one in hints}
+    return kinds | {stands_for[kind] for kind in kinds & stands_for.keys()} | ({list} if tuple in kinds else set())
+
+
+def _window(values: list[Any] | None) -> tuple[float, float] | None:
+    if values is None:
+        return None
+    if len(values) != 2 or not all(type(value) in (int, float) for value in values):
+        raise InputError(f"window is {values}, allowed is [from, to] in seconds")
+    return values[0], values[1]
 
 
 def _mix(slo: SLOMix | str | float | None, model: str) -> SLOMix:
@@ -244,10 +287,7 @@ def compare(trace: Trace | str | Path, policies: Sequence[Policy | str], **optio
     if not names:
         raise InputError("no policy to compare, allowed is one or more")
     if not isinstance(trace, Trace):
-        trace = load_trace(trace, options.pop("format", None), seed=options.get("seed", 0))
-    if not isinstance(options.get("cost"), CostModel):
-        place = {key: options[key] for key in ("model", "gpu", "tp") if key in options}
-        options["cost"] = load_cost(options.get("cost"), **place)
+        trace = load_trace(trace, options.get("format"), seed=options.get("seed", 0))
     for policy in policies:  # all of them, before the first run
         _ = load_policy(policy) if isinstance(policy, str) else check_policy(policy)
     return Comparison({name: run(trace, policy, **options) for name, policy in zip(names, policies, strict=True)})

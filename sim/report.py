@@ -78,8 +78,9 @@ def cost_line(name: str, error: Mapping[str, Mapping[str, float]] | None) -> str
     """The cost model and how far it is off passes really measured."""
     if not error:
         return f"{name} (error not known)"
-    whole = error.get("whole prompt, from 1024 tokens") or next(iter(error.values()))
-    return f"{name}, off measured whole prefills by {whole['median']:.1%} (median), {whole['max']:.1%} (most)"
+    whole = "whole prompt, from 1024 tokens"
+    kind, what = (whole, "whole prefills") if whole in error else (next(iter(error)),) * 2
+    return f"{name}, off measured {what} by {error[kind]['median']:.1%} (median), {error[kind]['max']:.1%} (most)"
 
 
 def errors_report(error: Mapping[str, Mapping[str, float]]) -> RenderableType:
@@ -159,7 +160,7 @@ def _table(first: str, *columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column(first, overflow="fold")
     for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
+        table.add_column(column, justify="right", overflow="fold")
     return table
 
 

@@ -100,7 +100,7 @@ class RunResult:
         """The figures of the run, as `summary.json` holds them."""
         logs = self.outcome.logs
         busy_s, span_s = sum(log.busy_s for log in logs), self.span_s
-        capacity_s = span_s * len(logs)
+        capacity_s = (self._end_s - float(self.trace.arrival_s[0])) * len(logs)
         return {
             "policy": self.policy,
             "attainment": _ratio(int(self.attained.sum()), int(self._has_slo.sum())),
@@ -139,8 +139,9 @@ class RunResult:
         return frame.groupby(by, observed=True)["attained"].mean()
 
     def ttft(self, q: float) -> float:
-        """The TTFT that a share `q` (0 to 1) of the finished requests stayed under, seconds."""
-        return float(np.nanquantile(self.ttft_s, q))
+        """The TTFT that a share `q` (0 to 1) of the finished requests stayed under, seconds; NaN if none finished."""
+        known = self.ttft_s[~np.isnan(self.ttft_s)]
+        return float(np.quantile(known, q)) if known.size else math.nan
 
     def save(self, folder: str | Path) -> Path:
         """Write summary.json, requests.parquet and config.yaml into `folder`: all of them, or none.
@@ -154,10 +155,11 @@ class RunResult:
 
     def write(self, folder: Path) -> None:
         """Write the three files into an existing folder."""
-        summary = json.dumps(self.summary, indent=2, ensure_ascii=False, allow_nan=False)
+        summary = json.dumps(self.summary, indent=2, ensure_ascii=False, allow_nan=False, default=_plain)
         (folder / "summary.json").write_text(summary + "\n", encoding="utf-8")
         self.requests.to_parquet(folder / "requests.parquet", index=False, compression="zstd")
-        (folder / "config.yaml").write_text(yaml.safe_dump(dict(self.config), sort_keys=False), encoding="utf-8")
+        config = json.loads(json.dumps(dict(self.config), default=_plain))
+        (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
 
     def __repr__(self) -> str:
         """One line."""
@@ -178,12 +180,19 @@ class RunResult:
         rejected = np.array(self.outcome.ledger.rejected)
         return np.where(rejected, 1, np.where(np.isnan(self.ttft_s), 2, 0))
 
+    @property
+    def _end_s(self) -> float:
+        """The last completion or, if a request is unfinished, when the simulation stopped."""
+        if (self._state == 2).any():
+            return self.outcome.stopped_s
+        return self.span_s + float(self.trace.arrival_s[0])
+
     @cached_property
     def _queueing_s(self) -> Floats:
         """Arrival to first launch; to the end of the run for what was never launched; NaN if rejected."""
         started_s = np.array(self.outcome.ledger.started_s)
-        end_s = np.where(np.isnan(started_s), self.span_s + self.trace.arrival_s[0], started_s)
-        waited_s = np.maximum(end_s - self.trace.arrival_s, 0.0)
+        until_s = np.where(np.isnan(started_s), self._end_s, started_s)
+        waited_s = np.maximum(until_s - self.trace.arrival_s, 0.0)
         return np.where(self._state == 1, np.nan, waited_s)
 
     def _class_summary(self, code: int) -> dict[str, Any]:
@@ -211,6 +220,11 @@ def quantiles(values: Floats, percents: Sequence[int]) -> dict[str, float | None
 def percent(share: float | None) -> str:
     """A share as text: "93.4 %"."""
     return "-" if share is None else f"{100 * share:.1f} %"
+
+
+def _plain(number: np.generic) -> Any:
+    """A NumPy number as Python's, for JSON."""
+    return number.item()
 
 
 def _ratio(part: float, whole: float) -> float | None:

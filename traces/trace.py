@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from flowsim.errors import InputError
 from flowsim.traces.columns import (
+    LARGEST,
     LENGTH,
     LENGTH_OR_0,
     SECONDS,
@@ -146,8 +147,10 @@ class Trace:
 
     def scaled(self, factor: float) -> Trace:
         """The same requests at `factor` times the rate: every gap is divided by it."""
-        if not 0 < factor < math.inf:
-            raise InputError(f"the factor to scale the rate by is {factor!r}; allowed: a positive number")
+        if not 0 < factor < math.inf or self.span_s / factor > LARGEST:
+            raise InputError(
+                f"the factor to scale the rate by is {factor!r}; allowed: a positive number (not too near 0)"
+            )
         return self._derived(f"rate scaled by {factor:g}", slice(None), self.arrival_s / factor)
 
     def head(self, n: int) -> Trace:
@@ -159,7 +162,7 @@ class Trace:
     def window(self, start_s: float, end_s: float) -> Trace:
         """The requests that arrive in [start_s, end_s), shifted so that the first is at 0."""
         first, last = (int(np.searchsorted(self.arrival_s, t)) for t in (start_s, end_s))
-        if not first < last:
+        if not (start_s < end_s and first < last):
             found = f"no request arrives from {start_s:g} s to {end_s:g} s"
             raise InputError(f"{self.name}: {found}; allowed: within 0 to {self.span_s:g} s")
         arrival = self.arrival_s[first:last] - self.arrival_s[first]

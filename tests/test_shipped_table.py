@@ -1,0 +1,110 @@
+"""The shipped tables: how far the fit is off what was measured and not fitted, and that no curve ever falls."""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from flowsim.calibration.cost import CostModel
+from flowsim.calibration.fit import fit
+from flowsim.calibration.models import load_model
+from flowsim.calibration.table import load_table, table_names
+from flowsim.forward import CHECKED_AFTER, LAYER_OPERATORS
+from flowsim.replay import load_cost
+
+pytestmark = pytest.mark.parametrize("name", table_names(), ids=str)
+
+MOST = {
+    "whole prompt, from 1024 tokens": (0.025, 0.05),
+    "whole prompt, below 1024 tokens": (0.04, 0.10),
+    "chunk on context": (0.04, 0.10),
+    "packed prompts": (0.02, 0.05),
+    "checked at every operator, from 1024 tokens": (0.06, 0.10),
+    "checked at every operator, below 1024 tokens": (0.06, 0.10),
+}
+"""Kind of pass -> the largest median and the largest single error that a shipped table may have."""
+
+TOKENS = np.unique(np.geomspace(1, 40000, 1500).astype(int)).tolist()
+CONTEXT = [0, 1, *np.unique(np.geomspace(2, 100000, 150).astype(int)).tolist()]
+
+
+@cache
+def model(name: tuple[str, str, int]) -> CostModel:
+    return fit(load_table(*name))
+
+
+def rises(values: list[float]) -> bool:
+    return all(a <= b * (1 + 1e-12) for a, b in pairwise(values))
+
+
+def test_it_says_what_was_measured_where_and_when(name: tuple[str, str, int]) -> None:
+    about, (gpu, model_name, tp) = load_table(*name).provenance, name
+    assert (about["gpu"], about["model"], about["tp"]) == (gpu, model_name, tp)
+    assert load_model(model_name).layers == about["model_spec"]["layers"] == about["pass_layers"]
+    assert {"gpu_name", "torch", "cuda", "driver", "dtype", "date", "clocks_mhz", "power_w", "seed"} <= about.keys()
+
+
+def test_it_is_found_by_its_names(name: tuple[str, str, int]) -> None:
+    gpu, model_name, tp = name
+    cost = load_cost(None, model_name, gpu, tp)
+    assert cost.name == f"{gpu}/{model_name}/tp{tp}"
+    assert cost.provenance["sha256"] == load_table(*name).digest()
+
+
+@pytest.mark.parametrize("kind", MOST)
+def test_the_stated_error_is_small(name: tuple[str, str, int], kind: str) -> None:
+    error, (median, most) = model(name).provenance["error"][kind], MOST[kind]
+    assert error["passes"] >= 4
+    assert error["median"] < median
+    assert error["max"] < most
+
+
+@pytest.mark.parametrize("tokens", [1100, 5000, 14000])
+def test_a_prompt_alone_takes_what_was_measured(name: tuple[str, str, int], tokens: int) -> None:
+    (row,) = (row for row in load_table(*name).passes if row.cut == "none" and row.shape == ((tokens, 0),))
+    alone_s = model(name).solo_s(tokens, chunk_tokens=tokens)
+    assert alone_s == pytest.approx(row.wall_us * 1e-6, rel=0.1)
+
+
+@pytest.mark.parametrize("operator", [*LAYER_OPERATORS, "embed", "head"])
+def test_no_operator_gets_cheaper_with_more_tokens(name: tuple[str, str, int], operator: str) -> None:
+    cost = model(name)
+    if operator == "attention":
+        assert all(rises([cost.attention(tokens, context) for tokens in TOKENS]) for context in (0, 100, 3000, 50000))
+    else:
+        assert rises([cost.device[operator](tokens) for tokens in TOKENS])
+
+
+@pytest.mark.parametrize("tokens", [1, 100, 1000, 8192])
+def test_attention_never_gets_cheaper_with_more_context(name: tuple[str, str, int], tokens: int) -> None:
+    assert rises([model(name).attention(tokens, context) for context in CONTEXT])
+
+
+@pytest.mark.parametrize("cut", CHECKED_AFTER)
+def test_no_pass_gets_faster_with_more_tokens_or_context(name: tuple[str, str, int], cut: str) -> None:
+    cost = model(name)
+    assert rises([cost.solo_s(tokens, 0, cut, chunk_tokens=1 << 20) for tokens in TOKENS])
+    assert rises([cost.solo_s(512, context, cut) for context in CONTEXT])
+
+
+def test_checks_cost_no_less_than_none_and_finer_ones_no_less_than_coarser(name: tuple[str, str, int]) -> None:
+    cost = model(name)
+    for tokens in (1, 64, 512, 2048, 16384):
+        assert rises([cost.solo_s(tokens, 0, cut, tokens) for cut in ("none", "layer", "block", "operator")])
+
+
+def test_the_cache_holds_what_memory_leaves_beside_the_weights(name: tuple[str, str, int]) -> None:
+    cost, about = model(name), load_table(*name).provenance
+    spec = load_model(name[1])
+    used = spec.weight_bytes + cost.kv_capacity_tokens * spec.kv_bytes_per_token
+    room = 0.9 * about["memory_bytes"] * about["tp"]
+    assert room - spec.kv_bytes_per_token < used <= room
+
+
+def test_the_host_takes_a_moment_for_everything_it_does(name: tuple[str, str, int]) -> None:
+    cost = model(name)
+    for once_s in (cost.check_s, cost.acknowledge_s, cost.resume_s, cost.decision(1), cost.decision(1000)):
+        assert 0 < once_s < 5e-3
