@@ -12,7 +12,8 @@ import simpy
 from flowsim.calibration.cost import CostModel
 from flowsim.calibration.predictor import Predictor
 from flowsim.errors import InputError
-from flowsim.instance import Instance, Ledger, Log
+from flowsim.instance import Instance
+from flowsim.ledger import Ledger, Log
 from flowsim.policy import Policy
 from flowsim.request import Request
 from flowsim.router import make_router

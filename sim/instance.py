@@ -9,8 +9,6 @@ for an acknowledgement, new events wait for it; then it decides once for all of 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection
-from dataclasses import dataclass, field
 from numbers import Integral
 from typing import Any
 
@@ -21,57 +19,11 @@ from flowsim.calibration.predictor import Predictor
 from flowsim.errors import InputError, said
 from flowsim.execution import Execution, Pass
 from flowsim.forward import Slice
-from flowsim.order import UNBOUNDED, Order, Queue
+from flowsim.ledger import Ledger, Log
+from flowsim.order import Order, Queue
 from flowsim.policy import Policy
 from flowsim.request import Request
-
-NEVER = float("nan")
-
-
-class Ledger:
-    """What happened to each request, a row each: lists of the trace's length, times in seconds, NaN for never.
-
-    Attributes:
-        instance: index of the instance it went to; -1 before its arrival.
-        started_s: when the first pass with it was launched.
-        finished_s: when its first token was there.
-        service_s: duration of the passes that computed it and have completed.
-        preemptions: how often a pass with it was paused.
-        rejected: whether it was turned away on arrival, because the KV cache could never hold it.
-    """
-
-    def __init__(self, rows: int) -> None:
-        self.instance = [-1] * rows
-        self.started_s = [NEVER] * rows
-        self.finished_s = [NEVER] * rows
-        self.service_s = [0.0] * rows
-        self.preemptions = [0] * rows
-        self.rejected = [False] * rows
-
-
-@dataclass
-class Log:
-    """What an instance did with its time, seconds.
-
-    Attributes:
-        busy_s: device time of its passes, checks included.
-        check_s: the part of `busy_s` that these passes would not have taken without checks.
-        control_s: time its scheduler spent deciding.
-        decisions: how often it decided.
-        preemptions: how often a pass was paused.
-        blocking_s: an entry each time a pass was told to stop: until it acknowledged or completed. If the policy wakes
-            at cuts, there is no signal: then from the first arrival that it had not seen.
-        stretches: (start, end, ids of the members, completed?) of every uninterrupted stretch of execution; None
-            unless asked for.
-    """
-
-    busy_s: float = 0.0
-    check_s: float = 0.0
-    control_s: float = 0.0
-    decisions: int = 0
-    preemptions: int = 0
-    blocking_s: list[float] = field(default_factory=list)
-    stretches: list[tuple[float, float, tuple[int, ...], bool]] | None = None
+from flowsim.view import InstanceView
 
 
 class Instance:
@@ -364,70 +316,3 @@ class Instance:
 
     def _who(self) -> str:
         return f"policy {type(self._policy).__name__} at {self.env.now:.6f} s"
-
-
-class InstanceView:
-    """What a policy sees of an instance: see `flowsim.policy.View`."""
-
-    __slots__ = ("_instance",)
-
-    def __init__(self, instance: Instance) -> None:
-        self._instance = instance
-
-    @property
-    def now(self) -> float:
-        """The time, seconds."""
-        return float(self._instance.env.now)
-
-    @property
-    def waiting(self) -> Collection[Request]:
-        """Requests of which nothing is computed yet, in order of arrival."""
-        return self._instance.waiting.values()
-
-    @property
-    def started(self) -> Collection[Request]:
-        """Requests partly computed by completed passes."""
-        return self._instance.started.values()
-
-    @property
-    def paused(self) -> Collection[Execution]:
-        """Passes stopped at a cut."""
-        return self._instance.paused.values()
-
-    @property
-    def running(self) -> Execution | None:
-        """The pass that is being executed."""
-        return self._instance.running
-
-    @property
-    def free_tokens(self) -> int:
-        """Tokens for which KV blocks are free."""
-        return self._instance.free_tokens
-
-    @property
-    def free_slots(self) -> int:
-        """Passes that may still be launched before one completes."""
-        return self._instance.free_slots
-
-    def first(self, order: Order) -> Request | Execution | None:
-        """The best of all in this order; a waiting one only if it fits."""
-        instance, now = self._instance, self._instance.env.now
-        best: Request | Execution | None = instance.running
-        rank = None if best is None else order.rank(best, now)
-        for candidates in (instance.paused, instance.started):
-            for candidate in candidates.values():
-                other = order.rank(candidate, now)
-                if rank is None or other < rank:
-                    best, rank = candidate, other
-        head = instance.queue(order).after(now, None, UNBOUNDED)
-        if head is None or (rank is not None and rank < order.rank(head, now)):
-            return best
-        return head if instance.free_slots and head.kv_tokens <= instance.free_tokens else best
-
-    def next_waiting(self, order: Order, last: Request | None = None, max_tokens: int = UNBOUNDED) -> Request | None:
-        """The first waiting request behind `last` in this order that has at most `max_tokens` tokens."""
-        return self._instance.queue(order).after(self._instance.env.now, last, max_tokens)
-
-    def predict(self, tokens: int, context: int = 0) -> float:
-        """Predicted seconds of so many tokens alone."""
-        return self._instance.predictor.predict(tokens, context)

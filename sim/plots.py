@@ -23,12 +23,13 @@ LEGEND_CHARACTERS, LABEL_CHARACTERS = 130, 70
 
 def comparison(results: Mapping[str, RunResult]) -> Figure:
     """Two panels: attainment by class, and the distribution of TTFT, of several policies on the same requests."""
-    from matplotlib.figure import Figure
+    import matplotlib.pyplot as plt
 
     columns = max(1, min(len(results), LEGEND_CHARACTERS // (max(map(len, results)) + 8)))
     legend_rows = -(-len(results) // columns)
-    figure = Figure(figsize=(11, 4.2 + 0.22 * (legend_rows - 1)), layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+    size = (11, 4.2 + 0.22 * (legend_rows - 1))
+    figure, (left, right) = plt.subplots(1, 2, figsize=size, layout="constrained", width_ratios=(3, 2))
+    plt.close(figure)  # pyplot lets a notebook show the figure that a cell returns, and is to show it once
     attainment_by_class(results, left)
     ttft_distribution(results, right)
     legend = figure.legend(left.containers, list(results), loc="outside lower center", ncols=columns, frameon=False)

@@ -104,8 +104,8 @@ class RunResult:
         return {
             "policy": self.policy,
             "attainment": _ratio(int(self.attained.sum()), int(self._has_slo.sum())),
-            "goodput_rps": _ratio(int(self.attained.sum()), span_s),
-            "offered_rps": _ratio(len(self.trace), self.trace.span_s),
+            "goodput_rps": _ratio(int(self.attained.sum()), span_s) or 0.0,
+            "offered_rps": _finite(self.trace.rate_rps),
             "requests": len(self.trace),
             "without_slo": int((~self._has_slo).sum()),
             "finished": int((self._state == 0).sum()),
@@ -202,7 +202,7 @@ class RunResult:
             "requests": int(members.sum()),
             "ttft_slo_s": _finite(float(slo_s[0])) if slo_s.size else None,
             "attainment": _ratio(attained, int((self._has_slo & members).sum())),
-            "goodput_rps": _ratio(attained, self.span_s),
+            "goodput_rps": _ratio(attained, self.span_s) or 0.0,
             "ttft_s": quantiles(self.ttft_s[members], (50, 90, 99)),
         }
 

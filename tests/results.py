@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from flowsim.engine import Outcome
-from flowsim.instance import Ledger, Log
+from flowsim.ledger import Ledger, Log
 from flowsim.result import RunResult
 from flowsim.slo import Assignment
 from flowsim.traces import Trace

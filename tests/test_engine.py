@@ -274,6 +274,19 @@ def test_an_idle_end_and_an_empty_trace() -> None:
     assert run(FCFS(), pencil()).logs[0].decisions == 0
 
 
+def test_a_begun_prompt_is_predicted_anew_on_its_context() -> None:
+    seen: list[tuple[int, int, float]] = []
+
+    def step(view: Any) -> Pass | None:
+        seen.extend((request.context, request.tokens, request.predicted_s) for request in view.started)
+        return Chunked(4).choose(view)
+
+    cost = CostModel("context", 1, {}, lambda tokens, context: tokens + context)
+    outcome = run(Chooses(step, cut="none"), cost, (0.0, 10, 99.0))
+    assert seen == [(4, 6, 10.0), (8, 2, 10.0)]
+    assert outcome.ledger.finished_s == [4.0 + 8.0 + 10.0]
+
+
 def test_stretches_are_logged_only_on_demand_and_progress_is_told() -> None:
     cost, told = pencil(), []
     requests = [Request(i, float(i), 1, 9.0) for i in range(2500)]
@@ -321,6 +334,8 @@ def remember(view: Any) -> Any:
         (lambda view: Pass.whole(Request(7, 0.0, 1, 1.0)), "Request(7,"),
         (lambda view: Pass(((first(view), 11),)), "11 tokens of Request(0,"),
         (lambda view: Pass(((first(view), 0),)), "0 tokens of Request(0,"),
+        (lambda view: Pass(((first(view), 1.5),)), "1.5 tokens of Request(0,"),
+        (lambda view: Pass((first(view),)), "allowed are pairs of a request and its tokens"),
         (lambda view: Pass.whole(first(view), first(view)), "neither waiting nor started"),
         (lambda view: Pass(()), "a pass with no request"),
         (lambda view: Pass.whole(*view.waiting), "no KV blocks"),

@@ -14,9 +14,15 @@ NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 def test_a_notebook_runs_and_shows_what_is_committed(path: Path) -> None:
     committed = nbformat.read(path, as_version=4)
     shown = [texts(cell) for cell in committed.cells]
-    assert any(output.data.get("image/png") for cell in committed.cells for output in cell.get("outputs", []))
+    assert any(pictures(cell) for cell in committed.cells)
     run = NotebookClient(nbformat.read(path, as_version=4), timeout=120, kernel_name="python3").execute()
     assert [texts(cell) for cell in run.cells] == shown
+    assert [pictures(cell) for cell in run.cells] == [pictures(cell) for cell in committed.cells]
+
+
+def pictures(cell: nbformat.NotebookNode) -> int:
+    """How many figures a cell shows."""
+    return sum("image/png" in output.get("data", {}) for output in cell.get("outputs", []))
 
 
 def texts(cell: nbformat.NotebookNode) -> list[str]:

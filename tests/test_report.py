@@ -24,7 +24,7 @@ def test_a_run_on_one_screen() -> None:
     result = six()
     summary = result.summary | {"inputs": INPUTS | {"trace_notices": ["first 6 requests"]}}
     assert shown(run_report(summary)) == (
-        "trace   by hand: 6 requests, 1.20 req/s offered\n"
+        "trace   by hand: 6 requests, 1.00 req/s offered\n"
         "        first 6 requests\n"
         "policy  fcfs\n"
         "costs   pencil (error not known)\n"
@@ -47,7 +47,7 @@ def test_policies_side_by_side_on_one_screen() -> None:
     never, slo_s = [NEVER] * 6, [1, 1, 4, 4, 1, NEVER]
     idle = by_hand(range(6), never, slo_s, classes, started_s=never, stopped_s=16.0)
     assert shown(compare_report({"fcfs": six().summary, "idle": idle.summary})) == (
-        "trace  by hand: 6 requests, 1.20 req/s offered\n"
+        "trace  by hand: 6 requests, 1.00 req/s offered\n"
         "costs  pencil (error not known)\n"
         "SLOs   as written\n"
         "\n"
