@@ -53,7 +53,7 @@ def test_policies_side_by_side_on_one_screen() -> None:
         "\n"
         "policy  attained     goodput  TTFT p50    p90     p99  blocking mean     max  preempted     use\n"
         "fcfs      40.0 %  0.20 req/s       3 s  4.7 s  4.97 s         500 ms  750 ms          4  25.0 %\n"
-        "idle       0.0 %           -         -      -       -              -       -          0   0.0 %\n"
+        "idle       0.0 %  0.00 req/s         -      -       -              -       -          0   0.0 %\n"
         "\n"
         "attained    text    file  other  unfinished  rejected\n"
         "fcfs      33.3 %  50.0 %      -           1         1\n"
