@@ -12,10 +12,12 @@ from typing import Any
 import yaml
 
 from flowsim.calibration.huggingface import spec_fields
-
 from flowsim.errors import InputError, unknown
 
 BYTES_PER_VALUE = 2  # bf16
+ATTENTION_OPERATORS = ("norm_attn", "qkv_proj", "rope_kv", "attention", "o_proj")
+MLP_OPERATORS = ("norm_mlp", "gate_up_proj", "activation", "down_proj")
+EXPERT_OPERATORS = ("norm_mlp", "router", "experts")
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,12 @@ class ModelSpec:
         norms = 2 * self.hidden + (2 * self.head_dim if self.qk_norm else 0)
         mlp = 3 * self.hidden * self.intermediate * max(1, self.experts) + self.hidden * self.experts
         return (attention + bias + norms + mlp) * BYTES_PER_VALUE
+
+    @property
+    def operators(self) -> tuple[str, ...]:
+        """The operators of a pass on one rank, in the order in which they run."""
+        mlp = EXPERT_OPERATORS if self.experts else MLP_OPERATORS
+        return ("embed", *ATTENTION_OPERATORS, *mlp, "head")
 
     def shard(self, tp: int) -> ModelSpec:
         """What one of `tp` tensor-parallel ranks computes, as a model of its own (Shoeybi et al., Megatron-LM, 2019).

@@ -146,6 +146,11 @@ class Decoder:
         p.kernels = tuple(KERNELS[self.attention(s.tokens, s.context)] for s in slices)
         return p
 
+    @property
+    def operators(self) -> tuple[str, ...]:
+        """The operators of one layer, in order."""
+        return tuple(step.operator for step in self.program if step.layer == 0)
+
     def expert_load(self, p: Pass) -> float:
         """Tokens of the busiest expert over the mean of all, in the last layer that a pass has run."""
         import torch

@@ -30,7 +30,14 @@ MODEL_OPERATORS = ("embed", "head")
 """Before the first layer (by tokens), and after the last (`tokens` = number of sequences sampled)."""
 HOST_OPERATORS = ("prepare", "check", "resume", "acknowledge", "decision")
 """Work of the host alone; `flowsim.calibration.measure` says what each one is."""
-OPERATORS = LAYER_OPERATORS + MODEL_OPERATORS + HOST_OPERATORS
+ALL_REDUCE = "all_reduce"
+"""Of the activations of so many tokens; a layer under tensor parallelism runs two, alike."""
+OPERATORS = (
+    *(name for name in LAYER_OPERATORS if not name.startswith(ALL_REDUCE)),
+    ALL_REDUCE,
+    *MODEL_OPERATORS,
+    *HOST_OPERATORS,
+)
 Floats = npt.NDArray[np.float64]
 
 
@@ -101,6 +108,10 @@ class OperatorTable:
             np.array([r.host_us for r in rows]) * 1e-6,
         )
 
+    def has(self, operator: str) -> bool:
+        """Whether this operator was measured."""
+        return any(row.operator == operator for row in self.operators)
+
     def digest(self) -> str:
         """SHA-256 over the content, in hexadecimal: the same for equal tables, on any machine."""
         about = json.dumps(dict(self.provenance), sort_keys=True, default=str)
@@ -130,6 +141,32 @@ class OperatorTable:
         root = Path(folder)
         operators = tuple(_from_csv(OperatorRow, root / "operators.csv"))
         return cls(_load_provenance(root), operators, tuple(_from_csv(PassRow, root / "passes.csv")))
+
+
+@dataclass(frozen=True)
+class Range:
+    """What a table's rows span, in tokens; costs beyond are extrapolated."""
+
+    tokens: int  # of one forward
+    chunk_tokens: int  # of a chunk on context
+    context: int
+
+    @classmethod
+    def of(cls, table: OperatorTable) -> Range:
+        """The range of this table."""
+        layer = [row for row in table.operators if row.operator in LAYER_OPERATORS]
+        chunks = [(row.tokens, row.context) for row in layer if row.context]
+        largest, deepest = (max(column) for column in zip(*chunks, strict=True)) if chunks else (0, 0)
+        return cls(min(_largest(layer).values(), default=0), largest, deepest)
+
+
+def _largest(rows: Iterable[OperatorRow]) -> dict[str, int]:
+    """The largest size without context of each operator."""
+    largest: dict[str, int] = {}
+    for row in rows:
+        if not row.context:
+            largest[row.operator] = max(row.tokens, largest.get(row.operator, 0))
+    return largest
 
 
 def format_slices(slices: Iterable[tuple[int, int]]) -> str:
@@ -234,5 +271,6 @@ def _load_provenance(root: Path) -> Mapping[str, Any]:
         raise InputError(f"{path}: found {type(values).__name__}; allowed: a mapping")
     if values.get("schema_version") != SCHEMA_VERSION:
         found = values.get("schema_version")
-        raise InputError(f"{path}, schema_version: found {found!r}; allowed: {SCHEMA_VERSION}")
+        cure = "update flowsim" if type(found) is int and found > SCHEMA_VERSION else "measure it again"
+        raise InputError(f"{path}, schema_version: found {found!r}; allowed: {SCHEMA_VERSION} ({cure})")
     return values

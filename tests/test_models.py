@@ -49,7 +49,7 @@ def test_a_shard_is_one_rank_s_part() -> None:
     assert load_model("llama3-8b").shard(1) == load_model("llama3-8b")
     with pytest.raises(InputError, match="tp: found 3; allowed: a divisor of llama3-8b's heads, 32"):
         load_model("llama3-8b").shard(3)
-    with pytest.raises(InputError, match="a divisor of qwen2.5-14b's heads, 40"):
+    with pytest.raises(InputError, match=r"a divisor of qwen2\.5-14b's heads, 40"):
         load_model("qwen2.5-14b").shard(16)
 
 
