@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -126,13 +127,13 @@ def _measure(device: Any, tokens: int, limits: Limits) -> Mapping[str, Any]:
 
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     buffers = [torch.zeros(tokens, WIDTH, device=device, dtype=dtype) for _ in range(BUFFERS)]
-    weights = torch.zeros(WIDTH, WIDTH if device.type == "cuda" else 1, device=device, dtype=dtype)
+    product = [torch.randn(n, WIDTH, device=device, dtype=dtype) for n in (tokens, WIDTH if dtype.itemsize < 4 else 1)]
     watch, on_device, on_host = Stopwatch(device), list[float](), list[float]()
     going = torch.ones(1, device=device)
     rounds = limits.rounds(on_device)
-    _train(watch, buffers, weights)
+    _train(watch, buffers, product)
     while going.item():
-        found = _train(watch, buffers, weights)
+        found = _train(watch, buffers, product)
         for samples, times in zip((on_device, on_host), found, strict=True):
             samples += times
         going.fill_(float(next(rounds, None) is not None))
@@ -141,17 +142,15 @@ def _measure(device: Any, tokens: int, limits: Limits) -> Mapping[str, Any]:
     return {**row, "repeats": len(on_device)}
 
 
-def _train(watch: Stopwatch, buffers: list[Any], weights: Any) -> tuple[list[float], list[float]]:
+def _train(watch: Stopwatch, buffers: list[Any], product: list[Any]) -> tuple[list[float], list[float]]:
     """Device and host seconds of each all-reduce but the first two, each behind a matrix product."""
-    import time
-
     from torch import distributed
 
     marks, host = [], []
     watch.stall(2e-3)
     for i in range(TRAIN):
         buffer = buffers[i % len(buffers)]
-        buffer @ weights
+        product[0] @ product[1].t()
         begin, launched = watch.mark(), time.perf_counter()
         distributed.all_reduce(buffer)
         host.append(time.perf_counter() - launched)

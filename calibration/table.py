@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import math
+import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
@@ -186,14 +187,12 @@ def parse_slices(text: str) -> tuple[tuple[int, int], ...]:
 
 
 def table_names() -> list[tuple[str, str, int]]:
-    """The shipped tables, as (gpu, model, tensor-parallel degree)."""
-    root = _data()
-    found = [p.relative_to(root).parts for p in root.glob("*/*/tp*/provenance.yaml")]
-    return sorted((gpu, model, int(tp.removeprefix("tp"))) for gpu, model, tp, _ in found)
+    """The tables shipped and those in `user_tables`, as (gpu, model, tensor-parallel degree)."""
+    return sorted(_found())
 
 
 def load_table(gpu: str, model: str, tp: int = 1) -> OperatorTable:
-    """The shipped table of this GPU, model and tensor-parallel degree; InputError names those shipped."""
+    """The table of this GPU, model and tensor-parallel degree, shipped or imported; InputError names those there."""
     names = table_names()
     if gpu not in {n[0] for n in names}:
         raise unknown("gpu", gpu, {n[0] for n in names})
@@ -201,7 +200,23 @@ def load_table(gpu: str, model: str, tp: int = 1) -> OperatorTable:
         raise unknown(f"model on {gpu}", model, {n[1] for n in names if n[0] == gpu})
     if (gpu, model, tp) not in names:
         raise unknown(f"tp of {model} on {gpu}", str(tp), {str(n[2]) for n in names if n[:2] == (gpu, model)})
-    return OperatorTable.load(_data() / gpu / model / f"tp{tp}")
+    return OperatorTable.load(_found()[gpu, model, tp])
+
+
+def user_tables() -> Path:
+    """Where the user's tables lie, as GPU/MODEL/tpN: in FLOWSIM_TABLES, or in ~/.local/share/flowsim/tables."""
+    return Path(os.environ.get("FLOWSIM_TABLES") or Path.home() / ".local" / "share" / "flowsim" / "tables")
+
+
+def _found() -> dict[tuple[str, str, int], Path]:
+    """The folders of all tables of models by name; a shipped one comes before the user's of the same name."""
+    found = {}
+    for root in (user_tables(), _data()):
+        for path in sorted(root.glob("*/*/tp*/provenance.yaml")):
+            gpu, model, tp = path.parent.relative_to(root).parts
+            if model != ALL_REDUCE and tp.removeprefix("tp").isdecimal():
+                found[gpu, model, int(tp.removeprefix("tp"))] = path.parent
+    return found
 
 
 def _data() -> Path:

@@ -155,6 +155,21 @@ def _scheduler(summary: Summary) -> list[tuple[str, str]]:
     ]
 
 
+def show(what: RenderableType) -> None:
+    """Print it: as wide as the terminal, or 120 columns where there is none."""
+    from rich.console import Console
+
+    console = Console(soft_wrap=False)
+    if not console.is_terminal:
+        console = Console(width=120)
+    console.print(what)
+
+
+def plain_table(first: str, *columns: str) -> Table:
+    """A table without lines; all columns but the first are numbers."""
+    return _table(first, *columns)
+
+
 def _table(first: str, *columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column(first, overflow="fold")
