@@ -97,7 +97,10 @@ class ModelSpec:
         for name, size in parts.items():
             if tp < 1 or size % tp or (name == "kv_heads" and size % self.kv_heads):
                 raise InputError(f"tp: found {tp}; allowed: a divisor of {self.name}'s {name}, {getattr(self, name)}")
-        return replace(self, vocab=-(-self.vocab // tp), **{name: size // tp for name, size in parts.items()})
+        heads, intermediate, kv_heads = (size // tp for size in parts.values())
+        return replace(
+            self, heads=heads, intermediate=intermediate, kv_heads=kv_heads, vocab=-(-self.vocab // tp)
+        )  # fmt: skip
 
 
 def model_names() -> list[str]:

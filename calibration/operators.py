@@ -7,8 +7,8 @@ server) may stop between any two steps: a pass owns its activations, so others c
 The layer: RMSNorm, fused q-k-v projection, rotary embedding and cache write, attention, output projection;
 RMSNorm, fused gate-up projection, SiLU times up, down projection. Both residual additions are in the epilogue of
 the projection before them (o_proj, down_proj), which saves a launch. In place of those three, a mixture of experts
-has a router (the best of a softmax) and the experts: tokens sorted by expert, two grouped projections, and each
-token's outputs added up by its router's weights.
+has a router (the best of a softmax) and the experts: tokens sorted by expert, two grouped projections with
+the router's weights on the activations between them, and each token's outputs added up.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Pass:
     attended: Tensor  # [tokens, heads * head_dim]
     gate_up: Tensor  # [tokens, 2 * intermediate]
     activation: Tensor  # [tokens, intermediate]
-    shares: Tensor  # [tokens, 1, experts_per_token]: the router's weights
+    shares: Tensor  # [tokens * experts_per_token, 1]: the router's weights
     chosen: Tensor  # [tokens, experts_per_token]: the experts of each token
     logits: Tensor  # [slices, vocab]
     next_ids: Tensor  # [slices]
@@ -352,15 +352,16 @@ class Decoder:
 
         def router(p: Pass) -> None:
             shares, p.chosen = mm(p.normed, router_t).softmax(1).topk(best, dim=1)
-            p.shares = shares.div_(shares.sum(1, keepdim=True)).unsqueeze(1)
+            p.shares = shares.div_(shares.sum(1, keepdim=True)).view(-1, 1)
 
         def experts(p: Pass) -> None:
             ordered, order = p.chosen.flatten().sort()
             ends = torch.searchsorted(ordered, bounds, right=True, out_int32=True)
             gate, up = grouped_mm(p.normed.index_select(0, order // best), gate_up_t, offs=ends).chunk(2, 1)
-            found = grouped_mm(silu(gate).mul_(up), down_t, offs=ends)
+            weighted = silu(gate).mul_(up).mul_(p.shares.index_select(0, order))
+            found = grouped_mm(weighted, down_t, offs=ends)
             spread = torch.empty_like(found).index_copy_(0, order, found).view(p.tokens, best, shape[0])
-            p.hidden.unsqueeze(1).baddbmm_(p.shares, spread)
+            p.hidden.add_(spread.sum(1))
 
         return [(f.__name__, f) for f in (norm_mlp, router, experts)]
 

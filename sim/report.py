@@ -35,6 +35,7 @@ def run_report(summary: Summary) -> RenderableType:
             *[("", notice) for notice in inputs["trace_notices"]],
             ("policy", summary["policy"]),
             ("costs", cost_line(inputs["cost_model"], inputs["cost_model_error"])),
+            *_extrapolated(inputs.get("extrapolated")),
             ("SLOs", inputs["slo"]),
         ]
     )
@@ -50,6 +51,7 @@ def compare_report(summaries: Mapping[str, Summary]) -> RenderableType:
             ("trace", f"{inputs['trace']}: {first['requests']:,} requests, {_rate(first['offered_rps'])} offered"),
             *[("", notice) for notice in inputs["trace_notices"]],
             ("costs", cost_line(inputs["cost_model"], inputs["cost_model_error"])),
+            *_extrapolated(inputs.get("extrapolated")),
             ("SLOs", inputs["slo"]),
         ]
     )
@@ -80,6 +82,10 @@ def cost_line(name: str, error: Mapping[str, Mapping[str, float]] | None) -> str
         return f"{name} (error not known)"
     whole = error.get("whole prompt, from 1024 tokens") or next(iter(error.values()))
     return f"{name}, off measured whole prefills by {whole['median']:.1%} (median), {whole['max']:.1%} (most)"
+
+
+def _extrapolated(prompts: int | None) -> list[tuple[str, str]]:
+    return [("", f"{prompts:,} prompts reach beyond the measured sizes: extrapolated")] if prompts else []
 
 
 def errors_report(error: Mapping[str, Mapping[str, float]]) -> RenderableType:

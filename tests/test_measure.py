@@ -72,7 +72,8 @@ def test_the_provenance_says_what_was_measured(measured: tuple[OperatorTable, Pa
 
 def test_the_shard_of_a_mixture_of_experts_is_measured_with_its_expert_load() -> None:
     spec = replace(SPEC, experts=6, experts_per_token=2, qk_norm=True)
-    grid = replace(GRID, tokens=(1, 64), extra=0, chunk_tokens=(16,), chunk_contexts=(16,), kernel_contexts=(0,))
+    sizes = {"tokens": (1, 64), "chunk_tokens": (16,), "chunk_contexts": (16,), "kernel_contexts": (0,)}
+    grid = replace(GRID, extra=0, sequences=(1,), queues=(1,), passes=("5@0",), checked_passes=(), **sizes)
     table = calibrate(spec, device="cpu", grid=grid, tp=2)
     assert {r.operator for r in table.operators} == {*spec.operators, *HOST_OPERATORS}
     assert table.provenance["model_spec"] == asdict(spec)
