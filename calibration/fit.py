@@ -1,8 +1,9 @@
-"""From an operator table to a cost model, and how far that model is off what was measured and not fitted."""
+"""From an operator table to a cost model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,10 @@ import numpy as np
 from flowsim.calibration.attention import kernel_choice
 from flowsim.calibration.cost import Cost, CostModel
 from flowsim.calibration.curves import AttentionCurve, Curve
+from flowsim.calibration.errors import leave_one_out, pass_errors
 from flowsim.calibration.models import ModelSpec, spec_of
-from flowsim.calibration.table import OperatorTable
+from flowsim.calibration.table import ALL_REDUCE, OperatorTable, Range
 from flowsim.errors import InputError
-from flowsim.forward import LAYER_OPERATORS, Slice
 
 TABULATED = 8193
 """Tokens up to which the costs of linear operators are worked out beforehand: those of one forward."""
@@ -22,22 +23,51 @@ KV_MEMORY_SHARE = 0.9
 
 
 def fit(table: OperatorTable) -> CostModel:
-    """The cost model of an operator table: monotone curves through its rows, and its error on its passes.
+    """The cost model of an operator table: monotone curves through its rows, with the errors of these curves.
 
     Raises:
-        InputError: the table lacks an operator or a fact about what was measured.
+        InputError: the table lacks an operator or a fact about what was measured, or is of a tensor-parallel rank
+            and has not been joined with all-reduces.
     """
+    spec, tp = _facts(table.provenance)
+    if tp > 1 and not table.has(ALL_REDUCE):
+        raise InputError(
+            f"tp: found {tp} without all_reduce rows; allowed: a table completed by flowsim calibrate join"
+        )
+    return _model(table, spec.layers, _errors(table))
+
+
+def fit_rank(table: OperatorTable) -> CostModel:
+    """The cost model of what passes were measured on: one rank without its all-reduces, of `pass_layers` layers."""
+    rows = tuple(row for row in table.operators if row.operator != ALL_REDUCE)
+    return _model(replace(table, operators=rows), int(table.provenance["pass_layers"]), {})
+
+
+def _errors(table: OperatorTable) -> dict[str, Any]:
+    return {
+        "error": pass_errors(fit_rank(table), table) if table.passes else {},
+        "leave_one_out": leave_one_out(table),
+        "measured": asdict(Range.of(table)),
+    }
+
+
+def _model(table: OperatorTable, layers: int, errors: dict[str, Any]) -> CostModel:
     about = table.provenance
-    _check_facts(about)
-    spec, tp = spec_of(about.get("model_spec"), "provenance, model_spec"), about["tp"]
-    linear = [name for name in (*LAYER_OPERATORS, "embed", "head") if name != "attention"]
+    spec, tp = _facts(about)
+    linear = [name for name in spec.operators if name != "attention"]
     rows = {name: table.curve(name) for name in (*linear, "attention")}
     host: dict[str, Cost] = {name: _constant(float(np.median(rows[name].host_s))) for name in linear}
     host["prepare"] = _host_curve(table, "prepare")
-    model = CostModel(
+    device: dict[str, Cost] = {name: Curve(rows[name].tokens, rows[name].device_s, TABULATED) for name in linear}
+    if table.has(ALL_REDUCE):
+        reduced = table.curve(ALL_REDUCE)
+        for name in ("all_reduce_attn", "all_reduce_mlp"):
+            device[name] = Curve(reduced.tokens, reduced.device_s, TABULATED)
+            host[name] = _constant(float(np.median(reduced.host_s)))
+    return CostModel(
         name=f"{about['gpu']}/{about['model']}/tp{tp}",
-        layers=spec.layers,
-        device={name: Curve(rows[name].tokens, rows[name].device_s, TABULATED) for name in linear},
+        layers=layers,
+        device=device,
         attention=AttentionCurve(rows["attention"].tokens, rows["attention"].context, rows["attention"].device_s),
         host=host,
         attention_launch=_attention_launch(table),
@@ -47,51 +77,26 @@ def fit(table: OperatorTable) -> CostModel:
         decision=_host_curve(table, "decision"),
         tp=tp,
         kv_capacity_tokens=kv_capacity(spec, about["memory_bytes"], tp),
+        provenance={"sha256": table.digest(), **errors, **about},
     )
-    model.provenance = {"sha256": table.digest(), "error": pass_errors(model, table), **about}
-    return model
 
 
-def _check_facts(about: Mapping[str, Any]) -> None:
+def _facts(about: Mapping[str, Any]) -> tuple[ModelSpec, int]:
+    """The model and the tensor-parallel degree that a provenance states, once all that a fit needs is there."""
     for key in ("tp", "memory_bytes"):
         if type(about.get(key)) is not int or about[key] < 1:
             raise InputError(f"provenance, {key}: found {about.get(key)!r}; allowed: a whole number from 1")
     for key in ("gpu", "model"):
         if not isinstance(about.get(key), str):
             raise InputError(f"provenance, {key}: found {about.get(key)!r}; allowed: a name")
+    return spec_of(about.get("model_spec"), "provenance, model_spec"), about["tp"]
 
 
 def kv_capacity(spec: ModelSpec, memory_bytes: int, tp: int) -> int:
-    """Tokens of KV cache beside the weights in nine tenths of the memory of `tp` GPUs (vLLM's default share)."""
-    room = KV_MEMORY_SHARE * memory_bytes * tp - spec.weight_bytes
-    return max(int(room // spec.kv_bytes_per_token), 0)
-
-
-def pass_errors(model: CostModel, table: OperatorTable) -> dict[str, dict[str, float]]:
-    """How far the model is off the whole forwards that the table holds and the fit never saw.
-
-    Returns:
-        For each kind of pass that was measured, the number of passes, and the median and largest relative error.
-        Kinds: one prompt from 1024 tokens and below, chunks on context, packed prompts, passes checked at each cut.
-    """
-    errors: dict[str, list[float]] = {}
-    for row in table.passes:
-        slices = [Slice(*pair) for pair in row.shape]
-        error = model.forward(slices, row.cut).duration_s / (row.wall_us * 1e-6) - 1
-        errors.setdefault(_kind(row.cut, slices), []).append(abs(error))
-    return {
-        kind: {"passes": len(of), "median": float(np.median(of)), "max": max(of)} for kind, of in sorted(errors.items())
-    }
-
-
-def _kind(cut: str, slices: Sequence[Slice]) -> str:
-    tokens = sum(slice_.tokens for slice_ in slices)
-    size = "from 1024 tokens" if tokens >= 1024 else "below 1024 tokens"
-    if cut != "none":
-        return f"checked at every {cut}, {size}"
-    if len(slices) > 1:
-        return "packed prompts"
-    return "chunk on context" if slices[0].context else f"whole prompt, {size}"
+    """Tokens of KV cache beside the weights in nine tenths of each rank's memory (vLLM's default share)."""
+    shard = spec.shard(tp)
+    room = KV_MEMORY_SHARE * memory_bytes - shard.weight_bytes
+    return max(int(room // shard.kv_bytes_per_token), 0)
 
 
 def _constant(seconds: float) -> Cost:

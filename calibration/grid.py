@@ -33,7 +33,7 @@ class Grid:
         *(1, 2, 4, 8, 16, 32, 48),
         *_pairs(64, 512, 64),
         *_pairs(640, 4096, 128),
-        *_pairs(4352, 8192, 256),
+        *_pairs(4608, 8192, 512),
         *(10240, 12288, 16384, 24576, 32768),
     )
     chunk_tokens: tuple[int, ...] = (16, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
@@ -47,7 +47,7 @@ class Grid:
     checked_passes: tuple[str, ...] = CHECKED
     cuts: tuple[str, ...] = ("layer", "block", "operator")
     extra: int = 12  # sizes added where the line between neighbours misses by more than 2 %
-    layers: int = 6  # of the stack in which operators are timed
+    layers: int = 6  # of the stack in which operators are timed, and 4 where they are heavy
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -77,16 +77,20 @@ class Grid:
 
 
 QUICK = Grid(
-    tokens=(1, 16, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384),
-    chunk_tokens=(64, 512, 2048),
-    chunk_contexts=(1024, 8192, 32768),
+    tokens=(
+        *(1, 16, 48, 64, 65, 128, 129, 192, 193, 256, 257, 384, 385, 512, 513, 768, 769, 1024, 1025),
+        *(1536, 1537, 2048, 2049, 3072, 4096, 6144, 8192, 16384, 32768),
+    ),
+    chunk_tokens=(64, 512, 2048, 8192),
+    chunk_contexts=(1024, 8192, 32768, 131072),
     sequences=(1, 4, 16, 64),
     prepared=(1, 256, 4096),
+    queues=(1, 16, 256),
     kernel_tokens=(64, 512, 4096),
     kernel_contexts=(0, 1024, 16384),
     passes=("75@0", "300@0", "1100@0", "3000@0", "7900@0", "512@15872", "300@0+700@0"),
     checked_passes=("300@0", "1100@0", "5000@0"),
     extra=4,
-    limits=Limits(4, 20, 0.2),
+    limits=Limits(4, 20, 0.2, heat_s=0.1),
 )
-"""Fewer sizes and repeats, for a look within a minute."""
+"""Fewer sizes and repeats, within a minute."""

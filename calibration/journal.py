@@ -49,6 +49,10 @@ class Journal:
         found = [kind(**row) for rows in self.rows.values() for row in rows if mark in row]
         return tuple(sorted(found, key=_order))
 
+    def mapping(self, mark: str) -> dict[Any, Any]:
+        """All (key, value) pairs that rows hold under `mark`, by ascending key."""
+        return dict(sorted(row[mark] for rows in self.rows.values() for row in rows if mark in row))
+
     def _open(self, path: Path, identity: Any) -> None:
         if not path.exists():
             self._write({"calibration": identity})

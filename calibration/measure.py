@@ -40,14 +40,19 @@ from flowsim.forward import LAYER_OPERATORS
 
 CPU_MEMORY_BYTES = 16 << 30
 """What a table measured on a CPU says of the memory: enough for the small models that one measures there."""
-RACE = Limits(3, 10, 0.15)
+RACE = Limits(3, 10, 0.15, heat_s=0.1)
 """How long the choice between attention kernels may take, each."""
+HEAVY_LAYER_BYTES = 1 << 30
+"""From such weights on, a stack of four layers does for timing operators."""
+PASS_BYTES = 20 << 30
+"""Weights of the layers in whole passes, at most: about what an 8B model has, since time grows with them."""
 
 
 def calibrate(
     spec: ModelSpec,
     gpu: str | None = None,
     *,
+    tp: int = 1,
     quick: bool = False,
     grid: Grid | None = None,
     device: str = "cuda",
@@ -55,27 +60,31 @@ def calibrate(
     progress: Progress | None = None,
     journal: str | Path | None = None,
 ) -> OperatorTable:
-    """Measure this model's operators and passes here, with random weights, on one GPU (tensor parallelism 1).
+    """Measure this model's operators and passes here, with random weights, on one GPU.
+
+    With `tp` above 1 it is what one of so many tensor-parallel ranks computes, its all-reduces apart: those are
+    measured by `flowsim.calibration.collective` and joined to the table.
 
     `gpu` is the table's name for the GPU (from its own name unless told); `grid` overrides the sizes; `progress` is
     called with (done, total, what) after every size. Finished sizes are appended to `journal` and not measured
     again when the same calibration is started anew. A size that does not fit the memory is skipped and noted.
     InputError: no torch, no such device, or the journal of another calibration.
     """
-    _check_device(device)
+    check_device(device)
+    shard = spec.shard(tp)
     grid = (grid or (QUICK if quick else Grid())).within(spec.max_context)
-    machine = _machine(device, gpu)
-    identity = {"spec": asdict(spec), "grid": asdict(grid), "seed": seed, "machine": machine}
+    here = machine(device, gpu)
+    identity = {"spec": asdict(spec), "tp": tp, "grid": asdict(grid), "seed": seed, "machine": here}
     log = Journal(journal, identity, progress or (lambda done, total, what: None))
     with timing.undisturbed(), gpu_state(device == "cuda") as state:
-        job = _Calibration(spec, grid, device, seed, log)
+        job = _Calibration(shard, grid, device, seed, log)
         job.run()
     notes = [f"{key}: {row['note']}" for key, rows in log.rows.items() for row in rows if "note" in row]
     provenance = {
-        "schema_version": SCHEMA_VERSION, **machine, "model": spec.name,
+        "schema_version": SCHEMA_VERSION, **here, "model": spec.name,
         "model_spec": asdict(spec),
-        "pass_layers": job.pass_layers, "tp": 1, "dtype": _dtype(device),
-        "first_call_us": job.first_call_us,
+        "pass_layers": job.pass_layers, "tp": tp, "dtype": _dtype(device),
+        "first_call_us": job.first_call_us, **({"expert_load": log.mapping("expert_load")} if spec.experts else {}),
         "date": datetime.now(UTC).date().isoformat(), **state, "seed": seed, "notes": notes,
     }  # fmt: skip
     return OperatorTable(provenance, log.collect(OperatorRow, "operator"), log.collect(PassRow, "cut"))
@@ -95,7 +104,7 @@ class _Calibration:
         self.passes = [("none", s) for s in grid.passes]
         self.passes += [(cut, s) for cut in grid.cuts for s in grid.checked_passes]
         counted = (grid.tokens, self.chunks, self.cells, grid.sequences, grid.prepared, grid.queues, self.passes)
-        log.total = sum(map(len, counted)) + grid.extra + 3
+        log.total = sum(map(len, counted)) + grid.extra + 3 + (len(grid.prepared) if spec.experts else 0)
 
     def run(self) -> None:
         """Measure everything; the journal holds the results."""
@@ -109,7 +118,8 @@ class _Calibration:
     def _run_stack(self) -> Choice:
         grid, do = self.grid, self.log.do
         sizes = (*grid.tokens, *grid.prepared, *grid.sequences, *(t + c for t, c in self.chunks + self.cells))
-        stack = self._decoder(max(sizes), grid.layers)
+        heavy = self.spec.layer_bytes > HEAVY_LAYER_BYTES
+        stack = self._decoder(max(sizes), min(grid.layers, 4) if heavy else grid.layers)
         stack.attention = self._choose_kernels(stack)
         jobs = [(t, 0) for t in grid.tokens] + self.chunks
         self.random.shuffle(jobs)
@@ -120,6 +130,8 @@ class _Calibration:
             do(f"head {n}", self._head, stack, n)
         for n in grid.prepared:
             do(f"prepare {n}", self._prepare, stack, n)
+            if self.spec.experts:
+                do(f"expert load {n}", self._expert_load, stack, n)
         for n in grid.queues:
             do(f"decision {n}", self._decision, n)
         do("check", self._check, stack)
@@ -167,7 +179,7 @@ class _Calibration:
         device, host = timing.time_layers(stack, [Slice(tokens, context)], self.limits)
         backends = {"attention": stack.attention(tokens, context)}
         names = ["attention"] if context else list(device)
-        return [_row(n, tokens, context, device[n], host[n], backends.get(n, "torch")) for n in names]
+        return [operator_row(n, tokens, context, device[n], host[n], backends.get(n, "torch")) for n in names]
 
     def _refine(self, stack: Decoder) -> None:
         """Add sizes where a line between neighbours misses the operators, attention apart, by more than 2 %."""
@@ -187,10 +199,15 @@ class _Calibration:
         return sorted(sums.items())
 
     def _head(self, stack: Decoder, sequences: int) -> Rows:
-        return [_row("head", sequences, 0, *timing.time_head(stack, sequences, self.limits), "torch")]
+        return [operator_row("head", sequences, 0, *timing.time_head(stack, sequences, self.limits), "torch")]
 
     def _prepare(self, stack: Decoder, tokens: int) -> Rows:
         return [_host_row("prepare", tokens, timing.time_prepare(stack, tokens, self.limits))]
+
+    def _expert_load(self, stack: Decoder, tokens: int) -> Rows:
+        p = stack.prepare([Slice(tokens)])
+        stack.run(p)
+        return [{"expert_load": [tokens, _round(stack.expert_load(p))]}]
 
     def _decision(self, queue: int) -> Rows:
         return [_host_row("decision", queue, timing.time_decision(queue, self.limits))]
@@ -239,21 +256,23 @@ def _packed(text: str) -> list[Slice]:
 
 
 def _layers_that_fit(spec: ModelSpec, rows: int, device: str) -> int:
-    """As many layers of the model, with a cache of `rows` tokens, as leave a quarter of the free memory."""
+    """As many layers as have weights of PASS_BYTES and, with a cache of `rows` tokens, leave memory free."""
     import torch
 
+    layers = min(spec.layers, max(2, PASS_BYTES // spec.layer_bytes))
     if device != "cuda":
-        return spec.layers
+        return layers
     torch.cuda.empty_cache()
     free, _ = torch.cuda.mem_get_info()
     ends = 2 * spec.vocab * spec.hidden * BYTES_PER_VALUE
-    layer = (spec.weight_bytes - ends + spec.kv_bytes_per_token * (rows + PADDING)) // spec.layers
-    return max(1, min(spec.layers, int(0.75 * free - ends) // layer))
+    layer = spec.layer_bytes + spec.kv_bytes_per_token * (rows + PADDING) // spec.layers
+    return max(1, min(layers, int(0.75 * free - ends) // layer))
 
 
-def _row(
+def operator_row(
     operator: str, tokens: int, context: int, device: list[float], host: list[float], backend: str
 ) -> dict[str, Any]:
+    """The fields of an `OperatorRow` from samples in seconds."""
     low, median, high = (1e6 * x for x in np.percentile(device, (10, 50, 90)))
     launch = 1e6 * statistics.median(host)
     return asdict(OperatorRow(
@@ -262,7 +281,7 @@ def _row(
 
 
 def _host_row(operator: str, tokens: int, host: list[float]) -> dict[str, Any]:
-    return _row(operator, tokens, 0, [0.0], host, "host") | {"repeats": len(host)}
+    return operator_row(operator, tokens, 0, [0.0], host, "host") | {"repeats": len(host)}
 
 
 def _us(times: Mapping[str, float]) -> dict[str, float]:
@@ -277,7 +296,7 @@ def _dtype(device: str) -> str:
     return "bfloat16" if device == "cuda" else "float32"
 
 
-def _check_device(device: str) -> None:
+def check_device(device: str) -> None:
     """InputError unless torch is installed and has this device."""
     try:
         import torch
@@ -289,7 +308,7 @@ def _check_device(device: str) -> None:
         raise InputError("device: found no CUDA GPU; allowed: a machine with one, or the device 'cpu'")
 
 
-def _machine(device: str, gpu: str | None) -> dict[str, Any]:
+def machine(device: str, gpu: str | None) -> dict[str, Any]:
     """The names and versions of what is measured and with what."""
     import torch
 

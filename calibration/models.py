@@ -1,25 +1,31 @@
-"""Models: the shapes of dense decoder-only transformers, read from YAML; no weights."""
+"""Models: the shapes of decoder-only transformers, from YAML or a Hugging Face config.json; no weights."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, fields, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from flowsim.calibration.huggingface import spec_fields
 from flowsim.errors import InputError, unknown
 
 BYTES_PER_VALUE = 2  # bf16
+ATTENTION_OPERATORS = ("norm_attn", "qkv_proj", "rope_kv", "attention", "o_proj")
+MLP_OPERATORS = ("norm_mlp", "gate_up_proj", "activation", "down_proj")
+EXPERT_OPERATORS = ("norm_mlp", "router", "experts")
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """The shape of a dense decoder: pre-norm, rotary positions, grouped-query attention, SwiGLU.
+    """The shape of a decoder: pre-norm, rotary positions, grouped-query attention, SwiGLU, dense or of experts.
 
-    Sizes count elements; `max_context` counts tokens; the embedding and the output head are not tied.
+    Sizes count elements; `max_context` counts tokens. With `experts` above 0 every MLP is a mixture of so many, each
+    `intermediate` wide, of which a router picks `experts_per_token` for each token.
     """
 
     name: str
@@ -34,6 +40,10 @@ class ModelSpec:
     rope_theta: float
     norm_eps: float
     qkv_bias: bool = False
+    qk_norm: bool = False  # RMSNorm of every query and key head, before the rotary embedding
+    experts: int = 0
+    experts_per_token: int = 0
+    tied: bool = False  # the output head is the embedding
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -42,6 +52,9 @@ class ModelSpec:
             raise InputError(f"heads: found {self.heads}; allowed: a multiple of kv_heads, {self.kv_heads}")
         if self.head_dim % 2:
             raise InputError(f"head_dim: found {self.head_dim}; allowed: an even number, for rotary positions")
+        if bool(self.experts) != bool(self.experts_per_token) or self.experts_per_token > self.experts:
+            allowed = f"0 without experts, else 1 to {self.experts}"
+            raise InputError(f"experts_per_token: found {self.experts_per_token}; allowed: {allowed}")
 
     @property
     def qkv_width(self) -> int:
@@ -56,10 +69,38 @@ class ModelSpec:
     @property
     def weight_bytes(self) -> int:
         """Bytes of all weights in bf16."""
+        ends = (1 if self.tied else 2) * self.vocab * self.hidden + self.hidden
+        return self.layers * self.layer_bytes + ends * BYTES_PER_VALUE
+
+    @property
+    def layer_bytes(self) -> int:
+        """Bytes of one layer's weights in bf16."""
         attention = self.hidden * (self.qkv_width + self.heads * self.head_dim)
         bias = self.qkv_width if self.qkv_bias else 0
-        layer = attention + bias + 3 * self.hidden * self.intermediate + 2 * self.hidden
-        return (self.layers * layer + 2 * self.vocab * self.hidden + self.hidden) * BYTES_PER_VALUE
+        norms = 2 * self.hidden + (2 * self.head_dim if self.qk_norm else 0)
+        mlp = 3 * self.hidden * self.intermediate * max(1, self.experts) + self.hidden * self.experts
+        return (attention + bias + norms + mlp) * BYTES_PER_VALUE
+
+    @property
+    def operators(self) -> tuple[str, ...]:
+        """The operators of a pass on one rank, in the order in which they run."""
+        mlp = EXPERT_OPERATORS if self.experts else MLP_OPERATORS
+        return ("embed", *ATTENTION_OPERATORS, *mlp, "head")
+
+    def shard(self, tp: int) -> ModelSpec:
+        """What one of `tp` tensor-parallel ranks computes, as a model of its own (Shoeybi et al., Megatron-LM, 2019).
+
+        Heads, the width of the MLP or of every expert, and the vocabulary are divided; with fewer key-value heads than
+        ranks, each rank keeps a copy of one. InputError: they cannot be divided by `tp`.
+        """
+        parts = {"heads": self.heads, "intermediate": self.intermediate, "kv_heads": max(self.kv_heads, tp)}
+        for name, size in parts.items():
+            if tp < 1 or size % tp or (name == "kv_heads" and size % self.kv_heads):
+                raise InputError(f"tp: found {tp}; allowed: a divisor of {self.name}'s {name}, {getattr(self, name)}")
+        heads, intermediate, kv_heads = (size // tp for size in parts.values())
+        return replace(
+            self, heads=heads, intermediate=intermediate, kv_heads=kv_heads, vocab=-(-self.vocab // tp)
+        )  # fmt: skip
 
 
 def model_names() -> list[str]:
@@ -69,13 +110,14 @@ def model_names() -> list[str]:
 
 
 def load_model(name_or_path: str | Path) -> ModelSpec:
-    """The model of this shipped name, or the one that a YAML file of `ModelSpec`'s fields describes.
+    """The model of this shipped name, or the one that a file describes.
 
-    Anything that ends in .yaml or .yml is a path. InputError: an unknown name, an unreadable file, or a field
-    that is missing, unknown or out of range.
+    A path ends in .yaml or .yml (`ModelSpec`'s fields) or in .json (a Hugging Face config.json, whose model is named
+    after its folder). InputError: an unknown name, an unreadable file, a field that is missing, unknown or out of
+    range, or an architecture that is not of this kind.
     """
     where = str(name_or_path)
-    if where.endswith((".yaml", ".yml")):
+    if where.endswith((".yaml", ".yml", ".json")):
         try:
             return _parse(where, Path(where).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
@@ -87,10 +129,12 @@ def load_model(name_or_path: str | Path) -> ModelSpec:
 
 
 def _parse(where: str, text: str) -> ModelSpec:
+    read: Callable[[str], Any] = json.loads if where.endswith(".json") else yaml.safe_load
     try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"{where}: not YAML: {' '.join(str(error).split())}") from error
+        values = read(text)
+    except (yaml.YAMLError, json.JSONDecodeError) as error:
+        kind = "JSON" if where.endswith(".json") else "YAML"
+        raise InputError(f"{where}: not {kind}: {' '.join(str(error).split())}") from error
     return spec_of(values, where)
 
 
@@ -98,11 +142,13 @@ def spec_of(values: Any, where: str) -> ModelSpec:
     """The model that a mapping of `ModelSpec`'s fields describes; InputError, which begins with `where`, if none."""
     if not isinstance(values, Mapping):
         raise InputError(f"{where}: found {type(values).__name__}; allowed: a mapping of model fields")
+    if where.endswith(".json"):
+        values = spec_fields(where, values)
     known = {field.name for field in fields(ModelSpec)}
     for key in values:
         if key not in known:
             raise InputError(f"{where}: {unknown('model field', str(key), known)}")
-    missing = sorted(known - {"qkv_bias"} - set(values))
+    missing = sorted({field.name for field in fields(ModelSpec) if field.default is MISSING} - set(values))
     if missing:
         raise InputError(f"{where}: missing: {', '.join(missing)}")
     try:
@@ -113,8 +159,9 @@ def spec_of(values: Any, where: str) -> ModelSpec:
 
 def _check(name: str, value: Any, kind: str) -> None:
     """Raise InputError unless `value` is of this `kind` and, if a number, positive."""
-    if kind == "int" and (type(value) is not int or value < 1):
-        raise InputError(f"{name}: found {value!r}; allowed: a whole number from 1")
+    least = 0 if name.startswith("experts") else 1
+    if kind == "int" and (type(value) is not int or value < least):
+        raise InputError(f"{name}: found {value!r}; allowed: a whole number from {least}")
     if kind == "float" and (type(value) not in (int, float) or not 0 < value < float("inf")):
         raise InputError(f"{name}: found {value!r}; allowed: a number above 0")
     if kind == "bool" and type(value) is not bool:

@@ -6,7 +6,9 @@ server) may stop between any two steps: a pass owns its activations, so others c
 
 The layer: RMSNorm, fused q-k-v projection, rotary embedding and cache write, attention, output projection;
 RMSNorm, fused gate-up projection, SiLU times up, down projection. Both residual additions are in the epilogue of
-the projection before them (o_proj, down_proj), which saves a launch.
+the projection before them (o_proj, down_proj), which saves a launch. In place of those three, a mixture of experts
+has a router (the best of a softmax) and the experts: tokens sorted by expert, two grouped projections with
+the router's weights on the activations between them, and each token's outputs added up.
 """
 
 from __future__ import annotations
@@ -19,8 +21,8 @@ import numpy as np
 
 from flowsim.calibration.attention import KERNELS, PADDING, Choice, Kernel
 from flowsim.calibration.models import ModelSpec
-from flowsim.errors import InputError, unknown
-from flowsim.forward import CHECKED_AFTER
+from flowsim.errors import InputError
+from flowsim.forward import LAYER_OPERATORS, check_cut, segments
 
 Tensor = Any
 
@@ -37,7 +39,8 @@ class Slice:
 class Rope(NamedTuple):
     """What the rotary embedding of a pass reads and writes, as views made once; pairs are (first, second) half.
 
-    [tokens, heads + kv_heads, (2,) head_dim / 2], of which keys and values are [tokens, kv_heads, head_dim].
+    [tokens, heads + kv_heads, (2,) head_dim / 2], of which keys and values are [tokens, kv_heads, head_dim]; `heads`
+    are the queries and keys before the rotation, [tokens, heads + kv_heads, head_dim].
     """
 
     cos: Tensor
@@ -50,6 +53,7 @@ class Rope(NamedTuple):
     rotated_second: Tensor
     keys: Tensor
     values: Tensor
+    heads: Tensor
 
 
 class Pass:
@@ -69,6 +73,8 @@ class Pass:
     attended: Tensor  # [tokens, heads * head_dim]
     gate_up: Tensor  # [tokens, 2 * intermediate]
     activation: Tensor  # [tokens, intermediate]
+    shares: Tensor  # [tokens * experts_per_token, 1]: the router's weights
+    chosen: Tensor  # [tokens, experts_per_token]: the experts of each token
     logits: Tensor  # [slices, vocab]
     next_ids: Tensor  # [slices]
 
@@ -140,6 +146,18 @@ class Decoder:
         p.kernels = tuple(KERNELS[self.attention(s.tokens, s.context)] for s in slices)
         return p
 
+    @property
+    def operators(self) -> tuple[str, ...]:
+        """The operators of one layer, in order."""
+        return tuple(step.operator for step in self.program if step.layer == 0)
+
+    def expert_load(self, p: Pass) -> float:
+        """Tokens of the busiest expert over the mean of all, in the last layer that a pass has run."""
+        import torch
+
+        counts = torch.bincount(p.chosen.flatten(), minlength=self.spec.experts)
+        return float(counts.max() / counts.float().mean())
+
     def run(self, p: Pass) -> Tensor:
         """Launch the whole pass; returns the next token of each slice, [slices], not yet synchronised."""
         for step in self.program:
@@ -148,12 +166,12 @@ class Decoder:
 
     def segments(self, cut: str) -> list[list[Callable[[Pass], None]]]:
         """The program in the runs of steps that a check follows at this cut; the last ends with the head."""
-        if cut not in CHECKED_AFTER:
-            raise unknown("cut", cut, CHECKED_AFTER)
+        check_cut(cut)
+        ends = {part[-1] for part in segments(cut)} if cut not in ("none", "chunk") else set[int]()
         parts: list[list[Callable[[Pass], None]]] = [[]]
-        for step in self.program:
+        for step, following in zip(self.program, [*self.program[1:], None], strict=True):
             parts[-1].append(step.run)
-            if step.operator in CHECKED_AFTER[cut]:
+            if step.layer in range(self.layers) and ends.intersection(_up_to(step, following)):
                 parts.append([])
         return parts
 
@@ -194,6 +212,7 @@ class Decoder:
             both=both, cos=cos.unsqueeze(2), sin=sin, first=both[:, :, 0], second=both[:, :, 1],
             rotated=out, rotated_first=out[:, :, 0], rotated_second=out[:, :, 1],
             keys=rotated[:, spec.heads :], values=p.qkv.view(p.tokens, -1, spec.head_dim)[:, qk:],
+            heads=p.qkv.view(p.tokens, -1, spec.head_dim)[:, :qk],
         )  # fmt: skip
         heads, at, p.queries = padded[:, : spec.heads].transpose(0, 1).unsqueeze(0), 0, []
         for s in p.slices:
@@ -218,15 +237,29 @@ class Decoder:
             "qkv_bias": self._normal(s.qkv_width) if s.qkv_bias else None,
             "o": self._normal(s.hidden, s.heads * s.head_dim),
             "norm_mlp": ones.clone(),
+        } | (self._expert_weights() if s.experts else self._mlp_weights())
+
+    def _mlp_weights(self) -> dict[str, Tensor]:
+        s = self.spec
+        return {
             "gate_up": self._normal(2 * s.intermediate, s.hidden),
             "down": self._normal(s.hidden, s.intermediate),
+        }
+
+    def _expert_weights(self) -> dict[str, Tensor]:
+        s = self.spec
+        return {
+            "router": self._normal(s.experts, s.hidden),
+            "gate_up": self._normal(s.experts, 2 * s.intermediate, s.hidden),
+            "down": self._normal(s.experts, s.hidden, s.intermediate),
         }
 
     def _program(self) -> list[Step]:
         steps = [Step("embed", -1, self._embed())]
         for layer in range(self.layers):
             w = self.weights[layer]
-            for name, run in (*self._attention_half(layer, w), *self._mlp_half(w)):
+            mlp_half = self._expert_half(w) if self.spec.experts else self._mlp_half(w)
+            for name, run in (*self._attention_half(layer, w), *mlp_half):
                 steps.append(Step(name, layer, run))
         return [*steps, Step("head", self.layers, self._head())]
 
@@ -247,7 +280,8 @@ class Decoder:
         shape, bias, norm = (spec.hidden,), w["qkv_bias"], w["norm_attn"]
         qkv_t, o_t = w["qkv"].t(), w["o"].t()
         rms_norm, mm, addmm, mul, cat = torch.rms_norm, torch.mm, torch.addmm, torch.mul, torch.cat
-        width = spec.heads * spec.head_dim
+        width, per_head = spec.heads * spec.head_dim, (spec.head_dim,) if spec.qk_norm else None
+        qk_weights = torch.ones(spec.heads + spec.kv_heads, spec.head_dim, device=self.device, dtype=self.dtype)
         k_cache, v_cache = self.cache[layer]
         keys, values = (c.unsqueeze(0).transpose(1, 2) for c in (k_cache, v_cache))
 
@@ -262,6 +296,8 @@ class Decoder:
 
         def rope_kv(p: Pass) -> None:
             r = p.rope
+            if per_head is not None:
+                r.heads.copy_(rms_norm(r.heads, per_head, None, eps).mul_(qk_weights))
             mul(r.both, r.cos, out=r.rotated)
             r.rotated_first.addcmul_(r.second, r.sin, value=-1.0)
             r.rotated_second.addcmul_(r.first, r.sin)
@@ -303,6 +339,32 @@ class Decoder:
 
         return [(f.__name__, f) for f in (norm_mlp, gate_up_proj, activation, down_proj)]
 
+    def _expert_half(self, w: dict[str, Tensor]) -> list[tuple[str, Callable[[Pass], None]]]:
+        import torch
+
+        shape, eps, norm = (self.spec.hidden,), self.spec.norm_eps, w["norm_mlp"]
+        router_t, gate_up_t, down_t = w["router"].t(), w["gate_up"].mT, w["down"].mT
+        rms_norm, mm, silu, grouped_mm = torch.rms_norm, torch.mm, torch.nn.functional.silu, torch._grouped_mm
+        best, bounds = self.spec.experts_per_token, torch.arange(self.spec.experts, device=self.device)
+
+        def norm_mlp(p: Pass) -> None:
+            p.normed = rms_norm(p.hidden, shape, norm, eps)
+
+        def router(p: Pass) -> None:
+            shares, p.chosen = mm(p.normed, router_t).softmax(1).topk(best, dim=1)
+            p.shares = shares.div_(shares.sum(1, keepdim=True)).view(-1, 1)
+
+        def experts(p: Pass) -> None:
+            ordered, order = p.chosen.flatten().sort()
+            ends = torch.searchsorted(ordered, bounds, right=True, out_int32=True)
+            gate, up = grouped_mm(p.normed.index_select(0, order // best), gate_up_t, offs=ends).chunk(2, 1)
+            weighted = silu(gate).mul_(up).mul_(p.shares.index_select(0, order))
+            found = grouped_mm(weighted, down_t, offs=ends)
+            spread = torch.empty_like(found).index_copy_(0, order, found).view(p.tokens, best, shape[0])
+            p.hidden.add_(spread.sum(1))
+
+        return [(f.__name__, f) for f in (norm_mlp, router, experts)]
+
     def _head(self) -> Callable[[Pass], None]:
         import torch
 
@@ -315,6 +377,13 @@ class Decoder:
             p.next_ids = p.logits.argmax(1)
 
         return head
+
+
+def _up_to(step: Step, following: Step | None) -> range:
+    """Places in LAYER_OPERATORS of this step and of those behind it that the model lacks."""
+    at = LAYER_OPERATORS.index(step.operator)
+    inside = following is not None and following.layer == step.layer
+    return range(at, LAYER_OPERATORS.index(following.operator) if inside and following else len(LAYER_OPERATORS))
 
 
 def _rotary_table(spec: ModelSpec, rows: int, device: Any, dtype: Any) -> Tensor:

@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import math
+import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
@@ -32,7 +33,14 @@ MODEL_OPERATORS = ("embed", "head")
 """Before the first layer (by tokens), and after the last (`tokens` = number of sequences sampled)."""
 HOST_OPERATORS = ("prepare", "check", "resume", "acknowledge", "decision")
 """Work of the host alone; `flowsim.calibration.measure` says what each one is."""
-OPERATORS = LAYER_OPERATORS + MODEL_OPERATORS + HOST_OPERATORS
+ALL_REDUCE = "all_reduce"
+"""Of the activations of so many tokens; a layer under tensor parallelism runs two, alike."""
+OPERATORS = (
+    *(name for name in LAYER_OPERATORS if not name.startswith(ALL_REDUCE)),
+    ALL_REDUCE,
+    *MODEL_OPERATORS,
+    *HOST_OPERATORS,
+)
 Floats = npt.NDArray[np.float64]
 
 
@@ -107,6 +115,10 @@ class OperatorTable:
             np.array([r.host_us for r in rows]) * 1e-6,
         )
 
+    def has(self, operator: str) -> bool:
+        """Whether this operator was measured."""
+        return any(row.operator == operator for row in self.operators)
+
     def digest(self) -> str:
         """SHA-256 over the content, in hexadecimal: the same for equal tables, on any machine."""
         about = json.dumps(dict(self.provenance), sort_keys=True, default=str)
@@ -144,6 +156,38 @@ def check_replaceable(folder: str | Path) -> None:
         raise InputError(f"{target}: exists and is not an operator table; allowed: a new folder or a table")
 
 
+@dataclass(frozen=True)
+class Range:
+    """What a table's rows span, in tokens; costs beyond are extrapolated."""
+
+    tokens: int  # of one forward
+    chunk_tokens: int  # of a chunk on context
+    context: int
+
+    @classmethod
+    def of(cls, table: OperatorTable) -> Range:
+        """The range of this table."""
+        layer = [row for row in table.operators if row.operator in LAYER_OPERATORS]
+        chunks = [(row.tokens, row.context) for row in layer if row.context]
+        largest, deepest = (max(column) for column in zip(*chunks, strict=True)) if chunks else (0, 0)
+        return cls(min(_largest(layer).values(), default=0), largest, deepest)
+
+    def beyond(self, tokens: npt.NDArray[np.int64], forward_tokens: int) -> npt.NDArray[np.bool_]:
+        """Whether each prompt of so many tokens, in forwards of at most `forward_tokens`, leaves the range."""
+        too_large = np.minimum(tokens, forward_tokens) > self.tokens
+        too_deep = (tokens > self.context) | (forward_tokens > self.chunk_tokens)
+        return too_large | (tokens > forward_tokens) & too_deep
+
+
+def _largest(rows: Iterable[OperatorRow]) -> dict[str, int]:
+    """The largest size without context of each operator."""
+    largest: dict[str, int] = {}
+    for row in rows:
+        if not row.context:
+            largest[row.operator] = max(row.tokens, largest.get(row.operator, 0))
+    return largest
+
+
 def format_slices(slices: Iterable[tuple[int, int]]) -> str:
     """(tokens, context) pairs as text: "300@0+700@0"."""
     return "+".join(f"{tokens}@{context}" for tokens, context in slices)
@@ -161,14 +205,12 @@ def parse_slices(text: str) -> tuple[tuple[int, int], ...]:
 
 
 def table_names() -> list[tuple[str, str, int]]:
-    """The shipped tables, as (gpu, model, tensor-parallel degree)."""
-    root = _data()
-    found = [p.relative_to(root).parts for p in root.glob("*/*/tp*/provenance.yaml")]
-    return sorted((gpu, model, int(tp.removeprefix("tp"))) for gpu, model, tp, _ in found)
+    """The tables shipped and those in `user_tables`, as (gpu, model, tensor-parallel degree)."""
+    return sorted(_found())
 
 
 def load_table(gpu: str, model: str, tp: int = 1) -> OperatorTable:
-    """The shipped table of this GPU, model and tensor-parallel degree; InputError names those shipped."""
+    """The table of this GPU, model and tensor-parallel degree, shipped or imported; InputError names those there."""
     names = table_names()
     if gpu not in {n[0] for n in names}:
         raise unknown("gpu", gpu, {n[0] for n in names})
@@ -176,7 +218,23 @@ def load_table(gpu: str, model: str, tp: int = 1) -> OperatorTable:
         raise unknown(f"model on {gpu}", model, {n[1] for n in names if n[0] == gpu})
     if (gpu, model, tp) not in names:
         raise unknown(f"tp of {model} on {gpu}", str(tp), {str(n[2]) for n in names if n[:2] == (gpu, model)})
-    return OperatorTable.load(_data() / gpu / model / f"tp{tp}")
+    return OperatorTable.load(_found()[gpu, model, tp])
+
+
+def user_tables() -> Path:
+    """Where the user's tables lie, as GPU/MODEL/tpN: in FLOWSIM_TABLES, or in ~/.local/share/flowsim/tables."""
+    return Path(os.environ.get("FLOWSIM_TABLES") or Path.home() / ".local" / "share" / "flowsim" / "tables")
+
+
+def _found() -> dict[tuple[str, str, int], Path]:
+    """The folders of all tables of models by name; a shipped one comes before the user's of the same name."""
+    found = {}
+    for root in (user_tables(), _data()):
+        for path in sorted(root.glob("*/*/tp*/provenance.yaml")):
+            gpu, model, tp = path.parent.relative_to(root).parts
+            if model != ALL_REDUCE and tp.removeprefix("tp").isdecimal():
+                found[gpu, model, int(tp.removeprefix("tp"))] = path.parent
+    return found
 
 
 def _data() -> Path:
@@ -247,5 +305,6 @@ def _load_provenance(root: Path) -> Mapping[str, Any]:
         raise InputError(f"{path}: found {type(values).__name__}; allowed: a mapping")
     if values.get("schema_version") != SCHEMA_VERSION:
         found = values.get("schema_version")
-        raise InputError(f"{path}, schema_version: found {found!r}; allowed: {SCHEMA_VERSION}")
+        cure = "update flowsim" if type(found) is int and found > SCHEMA_VERSION else "measure it again"
+        raise InputError(f"{path}, schema_version: found {found!r}; allowed: {SCHEMA_VERSION} ({cure})")
     return values

@@ -18,22 +18,23 @@ from itertools import pairwise
 from typing import Any
 
 from flowsim.calibration.operators import Decoder, Pass, Slice, Step
-from flowsim.forward import LAYER_OPERATORS
 
 Samples = dict[str, list[float]]
-HEAT_S = 0.3
-"""How long to run a size before timing it: the power limit settles within about this time."""
 LEAD_S = 5e-3
 """How long to keep the device busy before each timing, so that the pause since the last one does not show."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How often to repeat: at least `least` times, then until the median is sure to 1 %, or `most`, or `seconds`."""
+    """How often to repeat: at least `least` times, then until the median is sure to 1 %, or `most`, or `seconds`.
+
+    `heat_s`: how long to run a size on a GPU before timing it; the power limit settles within about 0.3 s.
+    """
 
     least: int = 6
     most: int = 60
-    seconds: float = 0.8
+    seconds: float = 0.7
+    heat_s: float = 0.3
 
     def rounds(self, samples: Sequence[float]) -> Iterator[int]:
         """Count rounds until enough; `samples` is the list that each round appends to."""
@@ -100,9 +101,10 @@ def time_layers(decoder: Decoder, slices: Sequence[Slice], limits: Limits) -> tu
     it is taken from all operators alike. Host seconds are those of launching while the device is busy.
     """
     watch, p = Stopwatch(decoder.device), decoder.prepare(slices)
-    steps, first = decoder.program[:-1], 1 + len(LAYER_OPERATORS)
-    lead = _warm_up(watch, steps, p)
-    device, host, whole = _empty(), _empty(), list[float]()
+    steps, first = decoder.program[:-1], 1 + len(decoder.operators)
+    lead = _warm_up(watch, steps, p, limits.heat_s)
+    device, host = ({name: list[float]() for name in ("embed", *decoder.operators)} for _ in range(2))
+    whole = list[float]()
     kept = [(i, step.operator) for i, step in enumerate(steps) if step.layer]
     for count in limits.rounds(whole):
         whole.append(_time_borders(watch, steps, first, p, lead) / (decoder.layers - 1))
@@ -112,15 +114,15 @@ def time_layers(decoder: Decoder, slices: Sequence[Slice], limits: Limits) -> tu
             device[operator].append(times[i])
             if launches:
                 host[operator].append(launches[i])
-    added = sum(statistics.median(device[name]) for name in LAYER_OPERATORS) - statistics.median(whole)
-    return _without(device, added / len(LAYER_OPERATORS)), host
+    added = sum(statistics.median(device[name]) for name in decoder.operators) - statistics.median(whole)
+    return _without(device, added / len(decoder.operators)), host
 
 
 def time_head(decoder: Decoder, sequences: int, limits: Limits) -> tuple[list[float], list[float]]:
     """Device and host seconds of the head over as many sequences."""
     watch, p = Stopwatch(decoder.device), decoder.prepare([Slice(1, 0, i) for i in range(sequences)])
     steps = [decoder.program[0], *[decoder.program[-1]] * 3]
-    lead = _warm_up(watch, steps, p)
+    lead = _warm_up(watch, steps, p, limits.heat_s)
     device, host = list[float](), list[float]()
     for _ in limits.rounds(device):
         device += _time_steps(watch, steps, p, lead)[2:]
@@ -136,7 +138,7 @@ def time_attention(decoder: Decoder, p: Pass, limits: Limits) -> tuple[float, fl
     steps[0].run(p)
     watch.synchronise()
     first_s = time.perf_counter() - begin
-    lead = _warm_up(watch, steps, p)
+    lead = _warm_up(watch, steps, p, limits.heat_s)
     samples = list[float]()
     for _ in limits.rounds(samples):
         samples += _time_steps(watch, steps, p, lead)[1:]
@@ -173,7 +175,7 @@ def time_pass(decoder: Decoder, cut: str, slices: Sequence[Slice], limits: Limit
             flag.is_set()
         return time.perf_counter() - begin
 
-    end = time.perf_counter() + (HEAT_S if watch.cuda else 0.0)
+    end = time.perf_counter() + (limits.heat_s if watch.cuda else 0.0)
     once()
     while time.perf_counter() < end:
         once()
@@ -280,9 +282,9 @@ class Lead:
             step.run(p)
 
 
-def _warm_up(watch: Stopwatch, steps: Sequence[Step], p: Pass) -> Lead:
+def _warm_up(watch: Stopwatch, steps: Sequence[Step], p: Pass, heat_s: float) -> Lead:
     """Run the steps until clocks and power are those of a busy GPU; returns what to launch before each timing."""
-    end = time.perf_counter() + (HEAT_S if watch.cuda else 0.0)
+    end = time.perf_counter() + (heat_s if watch.cuda else 0.0)
     while True:
         begin, first = time.perf_counter(), watch.mark()
         for step in steps:
@@ -328,10 +330,6 @@ def _time_launches(watch: Stopwatch, steps: Sequence[Step], p: Pass, lead: Lead)
         times.append(time.perf_counter())
     watch.synchronise()
     return [b - a for a, b in pairwise(times)]
-
-
-def _empty() -> Samples:
-    return {name: [] for name in ("embed", *LAYER_OPERATORS)}
 
 
 def _without(samples: Samples, added: float) -> Samples:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
+from flowsim.cli_calibrate import calibrate
 from flowsim.errors import InputError
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -192,46 +192,7 @@ def tradeoff(tokens: int, model: str, gpu: str, tp: int, cost: str | None) -> No
     _print(tradeoff_report(rows(load_cost(cost, model, gpu, tp), tokens)))
 
 
-@main.command()
-@click.option("--model", default="llama3-8b", show_default=True, help="A shipped model, or a YAML file of its shape.")
-@click.option("--gpu", metavar="NAME", help="The table's name for this GPU.  [default: from the GPU's own name]")
-@click.option("--quick", is_flag=True, help="A coarser table, in under a minute.")
-@click.option("--device", default="cuda", show_default=True, help="cuda, or cpu (for trying the command out).")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the weights and of the order of sizes.")
-@click.option("--out", metavar="DIR", required=True, help="Folder for the table; a table there is replaced.")
-@click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
-def calibrate(model: str, gpu: str | None, quick: bool, device: str, seed: int, out: str, quiet: bool) -> None:
-    """Measure a model's operators on the GPU of this machine, and write the table that runs are costed with.
-
-    Needs torch (pip install 'flowsim[calibrate]') but no weights: timing does not depend on them. Takes some minutes;
-    what is finished is kept in DIR.journal, so an interrupted calibration goes on where it was.
-
-    \b
-    Example:
-      flowsim calibrate --model llama3-8b --out my-table
-      flowsim run example --cost my-table
-    """
-    from flowsim.calibration.fit import fit
-    from flowsim.calibration.measure import calibrate as measure
-    from flowsim.calibration.models import load_model
-    from flowsim.calibration.table import check_replaceable
-    from flowsim.files import check_writable
-    from flowsim.progress import bar
-
-    check_writable(out)
-    check_replaceable(out)
-    journal = Path(f"{Path(out)}.journal")
-    with bar("measuring", quiet=quiet) as progress:
-        table = measure(
-            load_model(model), gpu, quick=quick, device=device, seed=seed, progress=progress, journal=journal
-        )
-    table.save(out)
-    journal.unlink(missing_ok=True)
-    if not quiet:
-        from flowsim.report import errors_report
-
-        _print(errors_report(fit(table).provenance["error"]))
-        click.echo(f"saved the table in {out}; use it with --cost {out}")
+main.add_command(calibrate)
 
 
 @main.command()
@@ -292,14 +253,9 @@ def _progress(quiet: bool) -> Any:
 
 
 def _print(what: Any) -> None:
-    from rich.console import Console
+    from flowsim.report import show
 
-    # Names of traces, classes and policies are no markup.
-    plain: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}
-    console = Console(**plain)
-    if not console.is_terminal:
-        console = Console(width=120, **plain)
-    console.print(what)
+    show(what)
 
 
 def _say(quiet: bool, text: str) -> None:

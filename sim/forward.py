@@ -25,21 +25,33 @@ LAYER_OPERATORS = (
     "rope_kv",
     "attention",
     "o_proj",
+    "all_reduce_attn",
     "norm_mlp",
     "gate_up_proj",
+    "router",
     "activation",
     "down_proj",
+    "experts",
+    "all_reduce_mlp",
 )
-"""The operators of one decoder layer, in the order in which they are launched."""
+"""The operators of any decoder layer, in the order in which they are launched; those that a model lacks cost nothing.
+
+A mixture of experts has router and experts, a dense layer gate_up_proj, activation and down_proj, so what stands
+behind the first or the last of the MLP stands at the same place in both. All-reduces run under tensor parallelism.
+"""
 
 CHECKED_AFTER: dict[str, tuple[str, ...]] = {
     "none": (),
     "chunk": (),
-    "layer": ("down_proj",),
-    "block": ("o_proj", "down_proj"),
-    "operator": ("qkv_proj", "attention", "o_proj", "gate_up_proj", "down_proj"),
+    "layer": ("all_reduce_mlp",),
+    "block": ("all_reduce_attn", "all_reduce_mlp"),
+    "operator": ("qkv_proj", "attention", "all_reduce_attn", "router", "all_reduce_mlp"),
 }
-"""Where each cut level checks inside a layer: the paper's five operators, the released code's two blocks."""
+"""Where each cut level checks inside a layer: the released code's two blocks; the paper's five operators.
+
+Those are qkv_proj, attention, o_proj, gate_up_proj and down_proj, or for experts qkv_proj, attention, o_proj, router
+and experts; the check behind an operator that ends in an all-reduce comes after it.
+"""
 
 ATTENTION = LAYER_OPERATORS.index("attention")
 

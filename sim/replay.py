@@ -17,7 +17,7 @@ import yaml
 from flowsim.calibration.cost import CostModel
 from flowsim.calibration.fit import fit
 from flowsim.calibration.predictor import make_predictor
-from flowsim.calibration.table import OperatorTable, load_table
+from flowsim.calibration.table import OperatorTable, Range, load_table
 from flowsim.engine import Server, simulate
 from flowsim.errors import InputError, unknown
 from flowsim.files import writing
@@ -136,6 +136,8 @@ def run(
         "cost_model": costs.name,
         "cost_model_sha256": costs.provenance.get("sha256"),
         "cost_model_error": costs.provenance.get("error"),
+        "cost_model_leave_one_out": costs.provenance.get("leave_one_out"),
+        "extrapolated": _extrapolated(costs, replayed, server),
         "slo": assignment.rule,
         "predictor": predictor,
         "seed": seed,
@@ -226,6 +228,14 @@ def _window(values: list[Any] | None) -> tuple[float, float] | None:
     if len(values) != 2 or not all(type(value) in (int, float) for value in values):
         raise InputError(f"window is {values}, allowed is [from, to] in seconds")
     return values[0], values[1]
+
+
+def _extrapolated(cost: CostModel, trace: Trace, server: Server) -> int | None:
+    """How many prompts reach beyond the sizes to which the cost model was fitted; None if those are not known."""
+    measured = cost.provenance.get("measured")
+    if measured is None:
+        return None
+    return int(Range(**measured).beyond(trace.input_length, server.max_batched_tokens).sum())
 
 
 def _mix(slo: SLOMix | str | float | None, model: str) -> SLOMix:

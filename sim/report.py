@@ -35,6 +35,7 @@ def run_report(summary: Summary) -> RenderableType:
             *[("", notice) for notice in inputs["trace_notices"]],
             ("policy", summary["policy"]),
             ("costs", cost_line(inputs["cost_model"], inputs["cost_model_error"])),
+            *_extrapolated(inputs.get("extrapolated")),
             ("SLOs", inputs["slo"]),
         ]
     )
@@ -50,6 +51,7 @@ def compare_report(summaries: Mapping[str, Summary]) -> RenderableType:
             ("trace", f"{inputs['trace']}: {first['requests']:,} requests, {_rate(first['offered_rps'])} offered"),
             *[("", notice) for notice in inputs["trace_notices"]],
             ("costs", cost_line(inputs["cost_model"], inputs["cost_model_error"])),
+            *_extrapolated(inputs.get("extrapolated")),
             ("SLOs", inputs["slo"]),
         ]
     )
@@ -81,6 +83,10 @@ def cost_line(name: str, error: Mapping[str, Mapping[str, float]] | None) -> str
     whole = "whole prompt, from 1024 tokens"
     kind, what = (whole, "whole prefills") if whole in error else (next(iter(error)),) * 2
     return f"{name}, off measured {what} by {error[kind]['median']:.1%} (median), {error[kind]['max']:.1%} (most)"
+
+
+def _extrapolated(prompts: int | None) -> list[tuple[str, str]]:
+    return [("", f"{prompts:,} prompts reach beyond the measured sizes: extrapolated")] if prompts else []
 
 
 def errors_report(error: Mapping[str, Mapping[str, float]]) -> RenderableType:
@@ -154,6 +160,23 @@ def _scheduler(summary: Summary) -> list[tuple[str, str]]:
             f"{summary['without_slo']:,}; longest wait {seconds(summary['longest_wait_s'])}",
         ),
     ]
+
+
+def show(what: RenderableType) -> None:
+    """Print it: as wide as the terminal, or 120 columns where there is none."""
+    from rich.console import Console
+
+    # Names of traces, classes and policies are no markup.
+    plain: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}
+    console = Console(**plain)
+    if not console.is_terminal:
+        console = Console(width=120, **plain)
+    console.print(what)
+
+
+def plain_table(first: str, *columns: str) -> Table:
+    """A table without lines; all columns but the first are numbers."""
+    return _table(first, *columns)
 
 
 def _table(first: str, *columns: str) -> Table:

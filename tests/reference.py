@@ -28,9 +28,9 @@ from flowsim.request import Request
 CHECKED_AFTER = {
     "none": [],
     "chunk": [],
-    "layer": ["down_proj"],
-    "block": ["o_proj", "down_proj"],
-    "operator": ["qkv_proj", "attention", "o_proj", "gate_up_proj", "down_proj"],
+    "layer": ["all_reduce_mlp"],
+    "block": ["all_reduce_attn", "all_reduce_mlp"],
+    "operator": ["qkv_proj", "attention", "all_reduce_attn", "router", "all_reduce_mlp"],
 }
 
 

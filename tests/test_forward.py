@@ -34,11 +34,11 @@ def test_segments_end_where_the_level_checks() -> None:
     assert named["operator"] == [
         ["norm_attn", "qkv_proj"],
         ["rope_kv", "attention"],
-        ["o_proj"],
-        ["norm_mlp", "gate_up_proj"],
-        ["activation", "down_proj"],
+        ["o_proj", "all_reduce_attn"],
+        ["norm_mlp", "gate_up_proj", "router"],
+        ["activation", "down_proj", "experts", "all_reduce_mlp"],
     ]
-    assert named["block"] == [list(LAYER_OPERATORS[:5]), list(LAYER_OPERATORS[5:])]
+    assert named["block"] == [list(LAYER_OPERATORS[:6]), list(LAYER_OPERATORS[6:])]
     assert named["layer"] == named["chunk"] == named["none"] == [list(LAYER_OPERATORS)]
 
 

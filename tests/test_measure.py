@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from flowsim.calibration.attention import kernel_choice
+from flowsim.calibration.fit import fit, fit_rank
 from flowsim.calibration.grid import QUICK, Grid
 from flowsim.calibration.measure import _midpoint, calibrate
 from flowsim.calibration.models import ModelSpec, load_model
 from flowsim.calibration.monitor import summarise
-from flowsim.calibration.table import OPERATORS, OperatorTable, parse_slices
+from flowsim.calibration.table import HOST_OPERATORS, OperatorTable, parse_slices
 from flowsim.calibration.timing import Limits, _settled
 from flowsim.errors import InputError
 
@@ -44,7 +45,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[OperatorTable, P
 
 def test_every_operator_is_measured_at_every_size_of_the_grid(measured: tuple[OperatorTable, Path, object]) -> None:
     table = measured[0]
-    assert {r.operator for r in table.operators} == set(OPERATORS)
+    assert {r.operator for r in table.operators} == {*SPEC.operators, *HOST_OPERATORS}
     sizes = {(r.tokens, r.context) for r in table.operators if r.operator == "attention"}
     assert {(1, 0), (64, 0), (16, 16), (16, 128), (64, 16), (64, 128)} <= sizes
     assert (1024, 0) not in sizes  # beyond the model's longest context
@@ -67,6 +68,28 @@ def test_the_provenance_says_what_was_measured(measured: tuple[OperatorTable, Pa
         "gpu": "cpu", "model": "tiny", "pass_layers": 2, "tp": 1, "dtype": "float32", "seed": 0,
     }  # fmt: skip
     assert any(note.startswith("kernels: cudnn not used: ") for note in about["notes"])
+
+
+def test_the_shard_of_a_mixture_of_experts_is_measured_with_its_expert_load() -> None:
+    spec = replace(SPEC, experts=6, experts_per_token=2, qk_norm=True)
+    sizes = {"tokens": (1, 64), "chunk_tokens": (16,), "chunk_contexts": (16,), "kernel_contexts": (0,)}
+    grid = replace(GRID, extra=0, sequences=(1,), queues=(1,), passes=("5@0",), checked_passes=(), **sizes)
+    table = calibrate(spec, device="cpu", grid=grid, tp=2)
+    assert {r.operator for r in table.operators} == {*spec.operators, *HOST_OPERATORS}
+    assert table.provenance["model_spec"] == asdict(spec)
+    assert table.provenance["tp"] == 2
+    load = table.provenance["expert_load"]
+    assert set(load) == {1, 64}
+    assert load[1] == 3.0  # one token has two experts of six: each has three times the mean
+    assert 1.0 <= load[64] < 3.0
+    with pytest.raises(InputError, match="tp: found 2 without all_reduce rows; allowed: a table completed by"):
+        fit(table)
+    assert fit_rank(table).layers == 2
+    assert fit_rank(table).kv_capacity_tokens > fit_rank(measured_whole(table)).kv_capacity_tokens
+
+
+def measured_whole(table: OperatorTable) -> OperatorTable:
+    return replace(table, provenance={**table.provenance, "tp": 1})
 
 
 def test_the_table_can_be_saved_and_names_its_kernels(
@@ -181,4 +204,4 @@ def test_the_log_of_the_gpu_is_summarised() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 def test_on_a_gpu_a_small_calibration_is_whole() -> None:
     table = calibrate(replace(SPEC, head_dim=64), grid=GRID)
-    assert {r.operator for r in table.operators} == set(OPERATORS)
+    assert {r.operator for r in table.operators} == {*SPEC.operators, *HOST_OPERATORS}

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,82 @@ def test_llama3_8b_has_the_published_sizes() -> None:
     assert model.weight_bytes == 2 * 8_030_261_248
     assert model.kv_bytes_per_token == 131_072
     assert model.qkv_width == 6144
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("llama3-70b", 70_553_706_496),
+        ("qwen2.5-14b", 14_770_033_664),
+        ("qwen3-8b", 8_190_735_360),
+        ("qwen3-32b", 32_762_123_264),
+        ("qwen3-30b-a3b", 30_532_122_624),
+        ("qwen3-235b-a22b", 235_093_634_560),
+    ],
+)
+def test_a_shipped_model_has_its_published_number_of_parameters(name: str, parameters: int) -> None:
+    assert load_model(name).weight_bytes == 2 * parameters
+
+
+def test_a_shard_is_one_rank_s_part() -> None:
+    shard = load_model("qwen3-30b-a3b").shard(8)
+    assert (shard.heads, shard.kv_heads, shard.intermediate, shard.vocab) == (4, 1, 96, 18992)
+    assert load_model("llama3-8b").shard(1) == load_model("llama3-8b")
+    with pytest.raises(InputError, match="tp: found 3; allowed: a divisor of llama3-8b's heads, 32"):
+        load_model("llama3-8b").shard(3)
+    with pytest.raises(InputError, match=r"a divisor of qwen2\.5-14b's heads, 40"):
+        load_model("qwen2.5-14b").shard(16)
+
+
+LLAMA = {
+    "model_type": "llama", "num_hidden_layers": 32, "hidden_size": 4096, "num_attention_heads": 32,
+    "num_key_value_heads": 8, "intermediate_size": 14336, "vocab_size": 128256, "max_position_embeddings": 131072,
+    "rope_theta": 500000.0, "rms_norm_eps": 1e-05, "attention_bias": False, "tie_word_embeddings": False,
+}  # fmt: skip
+QWEN3_MOE = {
+    "model_type": "qwen3_moe", "num_hidden_layers": 48, "hidden_size": 2048, "num_attention_heads": 32, "head_dim": 128,
+    "num_key_value_heads": 4, "intermediate_size": 6144, "moe_intermediate_size": 768, "num_experts": 128,
+    "num_experts_per_tok": 8, "decoder_sparse_step": 1, "mlp_only_layers": [], "vocab_size": 151936,
+    "max_position_embeddings": 40960, "rope_parameters": {"rope_theta": 1e6}, "rms_norm_eps": 1e-06,
+    "sliding_window": None, "use_sliding_window": False,
+}  # fmt: skip
+QWEN25 = {
+    "model_type": "qwen2", "num_hidden_layers": 48, "hidden_size": 5120, "num_attention_heads": 40,
+    "num_key_value_heads": 8, "intermediate_size": 13824, "vocab_size": 152064, "max_position_embeddings": 131072,
+    "rope_theta": 1e6, "rms_norm_eps": 1e-05, "sliding_window": 131072, "use_sliding_window": False,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("config", "name"), [(LLAMA, "llama3-8b"), (QWEN3_MOE, "qwen3-30b-a3b"), (QWEN25, "qwen2.5-14b")]
+)
+def test_a_config_of_hugging_face_gives_the_shipped_model(config: dict[str, object], name: str, tmp_path: Path) -> None:
+    (tmp_path / name).mkdir()
+    file = tmp_path / name / "config.json"
+    file.write_text(json.dumps(config))
+    assert load_model(file) == load_model(name)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model_type": "qwen3moe"}, "unknown model_type 'qwen3moe'; did you mean 'qwen3_moe'"),
+        ({"sliding_window": 4096}, "allowed: layers alike, full attention"),
+        ({"mlp_only_layers": [0]}, "allowed: layers alike, full attention"),
+        ({"vocab_size": None}, "missing: vocab"),
+        ({"num_experts": 8}, "experts_per_token: found 0; allowed: 0 without experts, else 1 to 8"),
+    ],
+)
+def test_a_config_of_another_kind_is_refused(change: dict[str, object], message: str, tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(LLAMA | change))
+    with pytest.raises(InputError) as error:
+        load_model(file)
+    assert str(error.value).startswith(f"{file}: ")
+    assert message in str(error.value)
+    file.write_text("{")
+    with pytest.raises(InputError, match="not JSON: Expecting property name"):
+        load_model(file)
 
 
 def test_every_shipped_model_loads_under_its_name() -> None:

@@ -46,22 +46,40 @@ def reference(decoder: Decoder, ids: list[int]) -> "torch.Tensor":
         outs = []
         for h in range(spec.heads):
             g = h * spec.kv_heads // spec.heads
+            if spec.qk_norm and not h:
+                q, k = [norm(x) for x in q], [norm(x) for x in k]
             scores = rotate(q[h]) @ rotate(k[g]).T / d**0.5
             scores = scores.masked_fill(torch.ones(n, n).triu(1).bool(), -torch.inf)
             outs.append(scores.softmax(1) @ v[g])
         x = x + torch.cat(outs, 1) @ w["o"].T
-        gate, up = (norm(x) @ w["gate_up"].T).chunk(2, 1)
-        x = x + (gate * gate.sigmoid() * up) @ w["down"].T
+        if not spec.experts:
+            x = x + mlp(norm(x), w["gate_up"], w["down"])
+            continue
+        shares, chosen = (norm(x) @ w["router"].T).softmax(1).topk(spec.experts_per_token)
+        shares = shares / shares.sum(1, keepdim=True)
+        outs = [
+            sum(s * mlp(row, w["gate_up"][e], w["down"][e]) for s, e in zip(shares[i], chosen[i], strict=True))
+            for i, row in enumerate(norm(x))
+        ]
+        x = x + torch.stack(outs)
     return norm(x[-1]) @ decoder.head.double().T
+
+
+def mlp(x: "torch.Tensor", gate_up: "torch.Tensor", down: "torch.Tensor") -> "torch.Tensor":
+    gate, up = (x @ gate_up.T).chunk(2, -1)
+    return (gate * gate.sigmoid() * up) @ down.T
 
 
 def close(found: "torch.Tensor", expected: "torch.Tensor") -> bool:
     return bool(torch.allclose(found.double(), expected.double(), rtol=1e-3, atol=1e-4))
 
 
-@pytest.mark.parametrize("bias", [False, True])
-def test_a_pass_computes_a_transformer(bias: bool) -> None:
-    decoder = Decoder(replace(SPEC, qkv_bias=bias), "cpu", rows=64, dtype="float32", seed=2)
+EXPERTS = replace(SPEC, experts=6, experts_per_token=2, qk_norm=True)
+
+
+@pytest.mark.parametrize("spec", [SPEC, replace(SPEC, qkv_bias=True), replace(SPEC, qk_norm=True), EXPERTS])
+def test_a_pass_computes_a_transformer(spec: ModelSpec) -> None:
+    decoder = Decoder(spec, "cpu", rows=64, dtype="float32", seed=2)
     p = decoder.prepare([Slice(40)], IDS[:40])
     next_ids = decoder.run(p)
     expected = reference(decoder, IDS[:40])
@@ -95,17 +113,43 @@ def test_a_pass_that_others_interrupt_gives_the_same(decoder: Decoder) -> None:
     assert close(first.logits[0], reference(decoder, IDS[:30]))
 
 
-def test_the_program_is_every_operator_of_every_layer_in_order(decoder: Decoder) -> None:
-    layers = [(name, layer) for layer in range(2) for name in LAYER_OPERATORS]
+def operators(spec: ModelSpec) -> list[str]:
+    lacking = {"router", "experts"} if not spec.experts else {"gate_up_proj", "activation", "down_proj"}
+    return [name for name in LAYER_OPERATORS if name not in lacking | {"all_reduce_attn", "all_reduce_mlp"}]
+
+
+@pytest.mark.parametrize("spec", [SPEC, EXPERTS])
+def test_the_program_is_every_operator_of_every_layer_in_order(spec: ModelSpec) -> None:
+    decoder = Decoder(spec, "cpu", rows=16, dtype="float32")
+    layers = [(name, layer) for layer in range(2) for name in operators(spec)]
     assert [(s.operator, s.layer) for s in decoder.program] == [("embed", -1), *layers, ("head", 2)]
 
 
+ENDS = {
+    "none": [],
+    "chunk": [],
+    "layer": ["down_proj"],
+    "block": ["o_proj", "down_proj"],
+    "operator": ["qkv_proj", "attention", "o_proj", "gate_up_proj", "down_proj"],
+}
+
+
 @pytest.mark.parametrize("cut", CHECKED_AFTER)
-def test_segments_end_at_the_cuts_and_are_the_program(decoder: Decoder, cut: str) -> None:
+@pytest.mark.parametrize("spec", [SPEC, EXPERTS])
+def test_segments_end_at_the_cuts_and_are_the_program(cut: str, spec: ModelSpec) -> None:
+    decoder = Decoder(spec, "cpu", rows=16, dtype="float32")
     segments = decoder.segments(cut)
     assert [run for segment in segments for run in segment] == [step.run for step in decoder.program]
     ends = [run.__name__ for run in (segment[-1] for segment in segments)]
-    assert ends == [*CHECKED_AFTER[cut] * 2, "head"]
+    named = {"gate_up_proj": "router", "down_proj": "experts"} if spec.experts else {}
+    assert ends == [*[named.get(name, name) for name in ENDS[cut]] * 2, "head"]
+
+
+def test_the_busiest_expert_is_known() -> None:
+    decoder = Decoder(EXPERTS, "cpu", rows=64, dtype="float32")
+    p = decoder.prepare([Slice(3)])
+    p.chosen = torch.tensor([[0, 1], [0, 2], [0, 3]])
+    assert decoder.expert_load(p) == 3.0  # of six chosen, one each is the mean
 
 
 def test_the_same_seed_gives_the_same_weights_and_tokens() -> None:

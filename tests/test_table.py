@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flowsim.calibration.models import ModelSpec
 from flowsim.calibration.table import (
-    OPERATORS,
+    ALL_REDUCE,
+    HOST_OPERATORS,
     OperatorRow,
     OperatorTable,
     PassRow,
@@ -95,7 +97,8 @@ def test_the_digest_tells_contents_apart() -> None:
         ("operators.csv", "check", "chek", "row 5: unknown operator 'chek'; did you mean 'check'?"),
         ("passes.csv", "operator,300", "op,300", "row 2: unknown cut 'op'"),
         ("passes.csv", "700@16", "700", "row 2: slices: found '300@0+700'; allowed: tokens@context joined by +"),
-        ("provenance.yaml", "schema_version: 1", "schema_version: 9", "schema_version: found 9; allowed: 1"),
+        ("provenance.yaml", "schema_version: 1", "schema_version: 9", "found 9; allowed: 1 (update flowsim)"),
+        ("provenance.yaml", "schema_version: 1", "schema_version: 0", "found 0; allowed: 1 (measure it again)"),
         ("provenance.yaml", "gpu:", "gpu", "provenance.yaml: cannot be read"),
     ],
 )
@@ -121,7 +124,9 @@ def test_a_missing_table(tmp_path: Path) -> None:
 def test_every_shipped_table_loads_and_holds_every_operator() -> None:
     for name in table_names():
         table = load_table(*name)
-        assert {r.operator for r in table.operators} == set(OPERATORS)
+        spec = ModelSpec(**table.provenance["model_spec"])
+        reduced = {ALL_REDUCE} if name[2] > 1 else set()
+        assert {r.operator for r in table.operators} == {*spec.operators, *HOST_OPERATORS} | reduced
         assert {r.cut for r in table.passes} == {"none", "layer", "block", "operator"}
 
 

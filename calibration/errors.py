@@ -1,0 +1,95 @@
+"""How far a cost model is off what was measured: operators left out of the fit, and whole passes never in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from flowsim.calibration.cost import CostModel
+from flowsim.calibration.curves import Curve, work
+from flowsim.calibration.table import HOST_OPERATORS, OPERATORS, OperatorTable, PassRow
+from flowsim.forward import Slice
+
+NEIGHBOURS = 8
+"""Sizes on either side from which a size left out is predicted; no curve reaches further."""
+
+Errors = dict[str, dict[str, float]]
+
+
+class Residual(NamedTuple):
+    """One measured size and what the model says of it: seconds both."""
+
+    operator: str
+    tokens: int
+    context: int
+    measured_s: float
+    predicted_s: float
+
+    @property
+    def error(self) -> float:
+        """Relative error of the prediction."""
+        return self.predicted_s / self.measured_s - 1
+
+
+def left_out(table: OperatorTable) -> Iterator[Residual]:
+    """Every size but the first and last of each operator (and context), predicted from the others."""
+    for operator in OPERATORS:
+        if operator in HOST_OPERATORS or not table.has(operator):
+            continue
+        rows = table.curve(operator)
+        for context in np.unique(rows.context):
+            at = rows.context == context
+            tokens, seconds = rows.tokens[at], rows.device_s[at]
+            sizes = work(tokens, context) if operator == "attention" else tokens
+            for i in range(1, len(tokens) - 1):
+                near = [j for j in range(max(0, i - NEIGHBOURS), min(len(tokens), i + NEIGHBOURS + 1)) if j != i]
+                predicted = Curve(sizes[near], seconds[near])(float(sizes[i]))
+                yield Residual(operator, int(tokens[i]), int(context), float(seconds[i]), predicted)
+
+
+def leave_one_out(table: OperatorTable) -> Errors:
+    """For each operator, the number of sizes left out one by one, and the median and largest relative error there."""
+    errors: dict[str, list[float]] = {}
+    for residual in left_out(table):
+        if residual.measured_s:
+            errors.setdefault(residual.operator, []).append(abs(residual.error))
+    return _summary(errors, "sizes")
+
+
+def pass_residuals(model: CostModel, table: OperatorTable) -> Iterator[tuple[PassRow, str, float]]:
+    """Every whole forward that the table holds: its row, its kind, and the model's relative error."""
+    for row in table.passes:
+        slices = [Slice(*pair) for pair in row.shape]
+        yield row, kind(row.cut, slices), model.forward(slices, row.cut).duration_s / (row.wall_us * 1e-6) - 1
+
+
+def pass_errors(model: CostModel, table: OperatorTable) -> Errors:
+    """How far the model is off the whole forwards that the table holds and the fit never saw.
+
+    `model` must be of what was measured (`fit_rank`).
+
+    Returns:
+        For each kind of pass that was measured, the number of passes, and the median and largest relative error.
+        Kinds: one prompt from 1024 tokens and below, chunks on context, packed prompts, passes checked at each cut.
+    """
+    errors: dict[str, list[float]] = {}
+    for _, what, error in pass_residuals(model, table):
+        errors.setdefault(what, []).append(abs(error))
+    return _summary(dict(sorted(errors.items())), "passes")
+
+
+def kind(cut: str, slices: Sequence[Slice]) -> str:
+    """The kind of a pass, by which errors are stated apart."""
+    tokens = sum(slice_.tokens for slice_ in slices)
+    size = "from 1024 tokens" if tokens >= 1024 else "below 1024 tokens"
+    if cut != "none":
+        return f"checked at every {cut}, {size}"
+    if len(slices) > 1:
+        return "packed prompts"
+    return "chunk on context" if slices[0].context else f"whole prompt, {size}"
+
+
+def _summary(errors: Mapping[str, list[float]], counted: str) -> Errors:
+    return {what: {counted: len(of), "median": float(np.median(of)), "max": max(of)} for what, of in errors.items()}

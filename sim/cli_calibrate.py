@@ -1,0 +1,199 @@
+"""The command line of calibration: `flowsim calibrate`, and what can be done with operator tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from flowsim.errors import InputError
+
+if TYPE_CHECKING:
+    from flowsim.calibration.table import OperatorTable
+
+TABLE_HELP = "TABLE is a folder, or the name of a table there is, as in h200/llama3-8b/tp1."
+
+
+@click.group(invoke_without_command=True)
+@click.option(
+    "--model",
+    default="llama3-8b",
+    show_default=True,
+    help="A shipped model, a YAML file of its shape, or a Hugging Face config.json.",
+)
+@click.option("--gpu", metavar="NAME", help="The table's name for this GPU.  [default: from the GPU's own name]")
+@click.option("--tp", type=int, default=1, show_default=True, help="Measure one rank of so many, without all-reduces.")
+@click.option("--all-reduce", is_flag=True, help="Measure the all-reduce among --tp GPUs of this machine instead.")
+@click.option("--quick", is_flag=True, help="A coarser table, in under a minute.")
+@click.option("--device", default="cuda", show_default=True, help="cuda, or cpu (for trying the command out).")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the weights and of the order of sizes.")
+@click.option("--out", metavar="DIR", help="Folder for the table; a table there is replaced.")
+@click.option("--report", is_flag=True, help="Write DIR.html too: curves, residuals, errors.")
+@click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
+@click.pass_context
+def calibrate(
+    context: click.Context, /, model: str, gpu: str | None, tp: int, all_reduce: bool, quick: bool, device: str,
+    seed: int, out: str | None, report: bool, quiet: bool,
+) -> None:  # fmt: skip
+    """Measure a model's operators on the GPU of this machine, and write the table that runs are costed with.
+
+    Needs torch (pip install 'flowsim[calibrate]') but no weights: timing does not depend on them. Takes some minutes;
+    what is finished is kept in DIR.journal, so an interrupted calibration goes on where it was.
+
+    Under tensor parallelism measure a rank (--tp 2), the all-reduce (--tp 2 --all-reduce), and join the two.
+
+    \b
+    Examples:
+      flowsim calibrate --model llama3-8b --out my-table
+      flowsim run example --cost my-table
+      flowsim calibrate --tp 2 --out my-tp2
+      flowsim calibrate --tp 2 --all-reduce --out reduce-tp2
+      flowsim calibrate join my-tp2 reduce-tp2
+    """
+    if context.invoked_subcommand:
+        return
+    from flowsim.calibration.table import check_replaceable
+    from flowsim.files import check_writable
+    from flowsim.progress import bar
+
+    if out is None:
+        raise InputError("--out is missing, allowed is a folder for the table")
+    check_writable(out)
+    check_replaceable(out)
+    if all_reduce:
+        from flowsim.calibration.collective import measure_all_reduce
+
+        measure_all_reduce(tp, gpu, device=device, seed=seed).save(out)
+        _say(quiet, f"saved the all-reduce in {out}; join it with flowsim calibrate join TABLE {out}")
+        return
+    from flowsim.calibration.measure import calibrate as measure
+    from flowsim.calibration.models import load_model
+
+    journal = Path(f"{Path(out)}.journal")
+    spec = load_model(model)
+    with bar("measuring", quiet=quiet) as progress:
+        table = measure(spec, gpu, tp=tp, quick=quick, device=device, seed=seed, progress=progress, journal=journal)
+    table.save(out)
+    journal.unlink(missing_ok=True)
+    if report:
+        _write_page(table, None, f"{out}.html")
+    if not quiet:
+        _errors(table)
+        click.echo(
+            f"saved the table in {out}; " + ("use it with --cost " if tp == 1 else "join the all-reduce to ") + out
+        )
+
+
+@calibrate.command(help=f"Add the all-reduces measured in COLLECTIVE to a rank's TABLE.\n\n{TABLE_HELP}")
+@click.argument("table")
+@click.argument("collective")
+@click.option("--out", metavar="DIR", help="Folder for the whole table.  [default: TABLE, which must be a folder]")
+def join(table: str, collective: str, out: str | None) -> None:
+    """Complete the table of a tensor-parallel rank."""
+    from flowsim.calibration.collective import join as joined
+
+    whole = joined(_open(table), _open(collective))
+    whole.save(out or table)
+    click.echo(f"saved the table in {out or table}; use it with --cost {out or table}")
+
+
+@calibrate.command(help=f"Write one HTML page about TABLE: curves, residuals, errors, provenance.\n\n{TABLE_HELP}")
+@click.argument("table")
+@click.option("--beside", metavar="TABLE", help="Another table to hold it against, such as an imported one.")
+@click.option("--out", metavar="FILE", default="calibration.html", show_default=True, help="The page.")
+def report(table: str, beside: str | None, out: str) -> None:
+    """Write a page about a table."""
+    _write_page(_open(table), (beside and _open(beside)) or None, out)
+    click.echo(f"saved the page in {out}")
+
+
+@calibrate.command(
+    help=f"Print the ratio of FIRST's device times to SECOND's, by operator and size.\n\n{TABLE_HELP} Sizes that only "
+    "one has are left out, and what an imported table did not measure."
+)
+@click.argument("first")
+@click.argument("second")
+def compare(first: str, second: str) -> None:
+    """Hold two tables against each other."""
+    from flowsim.calibration.beside import beside, titles
+    from flowsim.report import plain_table, show
+
+    table = plain_table("operator", "sizes", *titles(), "second measured by")
+    for ratios in beside(_open(first), _open(second)):
+        medians = ("" if ratio is None else f"{ratio:.3f}" for ratio in ratios.medians())
+        table.add_row(ratios.operator, str(len(ratios.points)), *medians, ratios.backend)
+    show(table)
+
+
+@calibrate.command("import")
+@click.argument("source")
+@click.option("--system", metavar="NAME", help="System in the package, as in a100_sxm, h100_sxm, b200_sxm.")
+@click.option("--model", default="llama3-8b", show_default=True, help="A shipped model, or a file of its shape.")
+@click.option("--tp", type=int, default=1, show_default=True, help="Tensor-parallel degree.")
+@click.option("--framework", default="vllm", show_default=True, help="Whose kernels: vllm, sglang or trtllm.")
+@click.option("--out", metavar="DIR", help="Folder for the table.  [default: where --gpu SYSTEM finds it]")
+def import_(source: str, system: str | None, model: str, tp: int, framework: str, out: str | None) -> None:
+    """Build a table from public measurements: SOURCE is aiconfigurator, or a folder of CSV files like its own.
+
+    Needs the package aiconfigurator-core (pip install 'flowsim[import]'). What it lacks is filled in, and the table
+    says how of every row: shapes by the arithmetic rate around them, norms and the like by bandwidth, chunks on
+    context by the shape of our own nearest table, times of the host by copying that one's.
+
+    \b
+    Example:
+      flowsim calibrate import aiconfigurator --system a100_sxm --model llama3-8b
+      flowsim run example --gpu a100_sxm
+    """
+    from flowsim.calibration.importer import import_table, nearest_own
+    from flowsim.calibration.models import load_model
+    from flowsim.calibration.public import folder_source, package_source
+    from flowsim.calibration.table import user_tables
+
+    if source == "aiconfigurator":
+        if system is None:
+            raise InputError("--system is missing, allowed is a system of the package, as in a100_sxm")
+        found = package_source(system, framework)
+    else:
+        found = folder_source(source)
+    spec = load_model(model)
+    table = import_table(found, spec, nearest_own(spec), tp)
+    folder = Path(out) if out else user_tables() / found.system / spec.name / f"tp{tp}"
+    table.save(folder)
+    for operator, kinds in table.provenance["cells"].items():
+        click.echo(f"{operator:12} {', '.join(f'{count} {kind}' for kind, count in kinds.items())}")
+    use = f"--cost {folder}" if out else f"--gpu {found.system} --model {spec.name}" + (f" --tp {tp}" if tp > 1 else "")
+    click.echo(f"saved the table in {folder}; use it with {use}")
+
+
+def _open(where: str) -> OperatorTable:
+    """The table in this folder, or of this name."""
+    from flowsim.calibration.table import OperatorTable, load_table
+
+    gpu, _, rest = where.partition("/")
+    model, _, tp = rest.partition("/tp")
+    if not Path(where).is_dir() and tp.isdecimal():
+        return load_table(gpu, model, int(tp))
+    return OperatorTable.load(where)
+
+
+def _write_page(table: OperatorTable, beside: OperatorTable | None, file: str) -> None:
+    from flowsim.calibration.page import calibration_page
+    from flowsim.files import writing
+
+    path = Path(file)
+    with writing(path.parent) as stage:
+        (stage / path.name).write_text(calibration_page(table, beside), encoding="utf-8")
+
+
+def _errors(table: OperatorTable) -> None:
+    from flowsim.calibration.errors import pass_errors
+    from flowsim.calibration.fit import fit_rank
+    from flowsim.report import errors_report, show
+
+    show(errors_report(pass_errors(fit_rank(table), table)))
+
+
+def _say(quiet: bool, text: str) -> None:
+    if not quiet:
+        click.echo(text)

@@ -1,0 +1,196 @@
+"""Public tables: what is measured there, what is filled in, and the commands about tables."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import flowsim
+from flowsim.calibration.beside import beside
+from flowsim.calibration.curves import work
+from flowsim.calibration.errors import leave_one_out, left_out
+from flowsim.calibration.fit import fit
+from flowsim.calibration.importer import import_table, nearest_own
+from flowsim.calibration.models import load_model
+from flowsim.calibration.page import calibration_page
+from flowsim.calibration.public import Source, folder_source, package_source
+from flowsim.calibration.table import OperatorRow, OperatorTable, Range, load_table
+from flowsim.cli import main
+from flowsim.errors import InputError
+
+MODEL = load_model("llama3-8b")
+SYSTEM = """gpu:
+  mem_bw: 2000000000000
+  mem_bw_empirical_scaling_factor: 0.5
+  mem_empirical_constant_latency: 0.000003
+  mem_capacity: 85899345920
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Products at 1 ps for each multiplication (2 ps where k is 16384), attention at 1 ns for each pair."""
+    place = tmp_path / "public"
+    place.mkdir()
+    shapes = [(n, k) for n in (4096, 6144, 16384, 65536) for k in (4096, 16384)]
+    products = [f"{m},{n},{k},linear,{m * n * k * (1 + (k == 16384)) * 1e-9}" for m in (1, 64, 4096) for n, k in shapes]
+    (place / "gemm.csv").write_text("m,n,k,kernel_source,latency_ms\n" + "\n".join(products))
+    rows = [f"1,{n},0,32,8,128,fa,{work(n, 0) * 1e-6}" for n in (1, 128, 1024, 8192)]
+    header = "batch_size,isl,step,num_heads,num_key_value_heads,head_dim,kernel_source,latency_ms\n"
+    (place / "context_attention.csv").write_text(header + "\n".join([*rows, "2,128,0,32,8,128,fa,9"]))
+    (place / "toy_gpu.yaml").write_text(SYSTEM)
+    return place
+
+
+@pytest.fixture
+def source(folder: Path) -> Source:
+    return folder_source(folder)
+
+
+def rows_of(table: OperatorTable, operator: str) -> dict[tuple[int, int], OperatorRow]:
+    return {(row.tokens, row.context): row for row in table.operators if row.operator == operator}
+
+
+def test_every_row_says_where_it_comes_from(source: Source) -> None:
+    table = import_table(source, MODEL, nearest_own(MODEL))
+    qkv, down, norm = (rows_of(table, name)[64, 0] for name in ("qkv_proj", "down_proj", "norm_attn"))
+    assert (qkv.device_us, qkv.backend) == (pytest.approx(64 * 6144 * 4096 * 1e-6), "linear: measured")
+    # k = 14336 lies 5/6 of the way from 4096 (rate 1) to 16384 (rate 1/2): rate 7/12.
+    assert (down.device_us, down.backend) == (
+        pytest.approx(64 * 4096 * 14336 * 1e-6 * 12 / 7),
+        "linear: utilisation",
+    )
+    # 64 tokens of 4 x 4096 values of 2 bytes at 1 TB/s, and 3 us.
+    assert (norm.device_us, norm.backend) == (
+        pytest.approx(3 + 64 * 4 * 4096 * 2e-6, abs=1e-3),
+        "elementwise: bandwidth",
+    )
+    head = rows_of(table, "head")
+    assert set(head) == {(1, 0), (64, 0)}
+    assert head[1, 0].backend == "linear: utilisation"
+    assert table.provenance["cells"]["attention"] == {"measured": 4, "shape of h200/llama3-8b/tp1": 90}
+    cost = fit(table)
+    assert cost.name == "toy_gpu/llama3-8b/tp1"
+    assert cost.kv_capacity_tokens == int((0.9 * 85899345920 - MODEL.weight_bytes) // MODEL.kv_bytes_per_token)
+    assert cost.provenance["error"] == {}
+
+
+def test_a_chunk_takes_as_much_more_than_its_work_as_ours_does(source: Source) -> None:
+    own = load_table("h200", "llama3-8b")
+    theirs, ours = rows_of(import_table(source, MODEL, own), "attention"), fit(own)
+    tokens, context = 1024, 8192
+    alike = round((2 * work(tokens, context)) ** 0.5)
+    ratio = rows_of(own, "attention")[tokens, context].device_us * 1e-6 / ours.attention(alike, 0)
+    assert theirs[tokens, context].device_us == pytest.approx(work(alike, 0) * 1e-3 * ratio, rel=1e-4)
+
+
+def test_the_wrong_public_table_is_one_line(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = nearest_own(MODEL)
+    with pytest.raises(InputError, match="found no all-reduce among 2 GPUs; allowed: tp 1"):
+        import_table(source, MODEL, own, tp=2)
+    with pytest.raises(InputError, match="found no attention of head_dim 64"):
+        import_table(source, replace(MODEL, head_dim=64), own)
+    with pytest.raises(InputError, match=r"allowed is a folder with gemm\*.csv, context_attention\*.csv and SYSTEM"):
+        folder_source(tmp_path)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"aiconfigurator-core is not installed: pip install 'flowsim\[import\]'"):
+        package_source("a100_sxm")
+
+
+def test_an_import_runs_under_its_gpu_s_name(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLOWSIM_TABLES", str(tmp_path / "tables"))
+    done = CliRunner().invoke(main, ["calibrate", "import", str(folder)], catch_exceptions=False)
+    assert "qkv_proj     3 measured" in done.output
+    assert "use it with --gpu toy_gpu --model llama3-8b" in done.output
+    result = flowsim.run("example", gpu="toy_gpu", limit=20)
+    assert result.summary["inputs"]["cost_model"] == "toy_gpu/llama3-8b/tp1"
+    assert load_table("toy_gpu", "llama3-8b").provenance["source"] == "gemm.csv and context_attention.csv"
+    assert nearest_own(MODEL).provenance["gpu"] == "h200"
+
+
+def test_tables_beside_each_other(source: Source) -> None:
+    own = load_table("h200", "llama3-8b")
+    slower = replace(own, operators=tuple(replace(row, device_us=2 * row.device_us) for row in own.operators))
+    ratios = beside(slower, own)
+    assert {of.operator for of in ratios} == {*MODEL.operators, "attention on context"}
+    assert all(m is None or m == pytest.approx(2.0) for of in ratios for m in of.medians())
+    imported = beside(own, import_table(source, MODEL, own))
+    assert {of.operator for of in imported} == {"qkv_proj", "o_proj", "gate_up_proj", "down_proj", "head", "attention"}
+
+
+def test_leaving_out_a_point_of_a_line_loses_nothing() -> None:
+    rows = tuple(OperatorRow("o_proj", n, 0, 2.0 + n, 0, 0, 1.0, 5, "torch") for n in (1, 2, 5, 9))
+    line = OperatorTable({}, rows)
+    assert [r.tokens for r in left_out(line)] == [2, 5]
+    assert leave_one_out(line)["o_proj"]["max"] == pytest.approx(0.0, abs=1e-12)
+    bent = OperatorTable({}, (*rows[:2], replace(rows[2], device_us=10.0), rows[3]))
+    assert [r.error for r in left_out(bent)] == pytest.approx([(3 + 7 / 4) / 4 - 1, (4 + 7 * 3 / 7) / 10 - 1])
+
+
+def test_what_is_extrapolated_is_counted() -> None:
+    span = Range(tokens=4096, chunk_tokens=1024, context=9000)
+    tokens = np.array([100, 4096, 4097, 9000, 9001])
+    assert span.beyond(tokens, 8192).tolist() == [False, False, True, True, True]
+    assert span.beyond(tokens, 1024).tolist() == [False, False, False, False, True]
+    assert span.beyond(tokens, 2048).tolist() == [False, True, True, True, True]
+    table = load_table("h200", "llama3-8b")
+    assert Range.of(table) == Range(tokens=32768, chunk_tokens=8192, context=131072)
+    trace = flowsim.Trace.of([0.0, 1.0], [100, 200_000])
+    result = flowsim.run(trace, "fcfs", slo=1e3)
+    assert result.summary["inputs"]["extrapolated"] == 1
+    assert set(result.summary["inputs"]["cost_model_leave_one_out"]) == set(MODEL.operators)
+
+
+def test_the_page_shows_errors_curves_and_provenance(source: Source) -> None:
+    table = load_table("h200", "llama3-8b")
+    page = calibration_page(table, import_table(source, MODEL, table))
+    for text in ("<h2>Passes measured and not fitted</h2>", "packed prompts", "chunk on context", "one size left out"):
+        assert text in page
+    assert "Beside gemm.csv and context_attention.csv" in page
+    assert page.count("<img alt='' src='data:image/png;base64,") == 4
+    assert "None were measured" in calibration_page(replace(table, passes=()))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--out is missing"),
+        (["--out", "x"], "device: found no CUDA GPU"),
+        (["--tp", "3", "--device", "cpu", "--out", "x"], "tp: found 3; allowed: a divisor of llama3-8b's heads, 32"),
+        (["--all-reduce", "--device", "cpu", "--out", "x"], "tp: found 1; allowed: 2 or more"),
+        (["report", "nothing"], "nothing/operators.csv: cannot be read"),
+        (["report", "h200/llama3-8b/tp3"], "unknown tp of llama3-8b on h200 '3'"),
+        (["import", "aiconfigurator"], "--system is missing"),
+    ],
+)
+def test_a_wrong_command_is_one_line(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["flowsim", "calibrate", *arguments])
+    with pytest.raises(SystemExit) as done:
+        main()
+    assert done.value.code == 2
+    assert f"flowsim: error: {message}" in (said := capsys.readouterr().err)
+    assert said.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_page_from_the_command_line(tmp_path: Path) -> None:
+    out = tmp_path / "page.html"
+    arguments = ["calibrate", "report", "h200/llama3-8b/tp1", "--out", str(out)]
+    assert CliRunner().invoke(main, arguments, catch_exceptions=False).output == f"saved the page in {out}\n"
+    assert out.read_text().startswith("<!doctype html>")
+    table = CliRunner().invoke(main, ["calibrate", "compare", *["h200/llama3-8b/tp1"] * 2], catch_exceptions=False)
+    assert "1.000" in table.output
