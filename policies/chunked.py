@@ -34,7 +34,7 @@ class Chunked:
     def choose(self, view: View) -> Pass | None:
         """The next step."""
         parts: list[tuple[Request, int]] = []
-        room, free = self.budget, view.free_tokens if view.free_slots else 0
+        room, free = self.budget, view.free_tokens
         for request in chain(view.started, view.waiting):
             if not room:
                 break

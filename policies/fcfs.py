@@ -30,7 +30,7 @@ class FCFS:
     def choose(self, view: View) -> Pass | None:
         """The longest prefix of the queue under the cap."""
         batch: list[Request] = []
-        room, free = self.batch_tokens, view.free_tokens if view.free_slots else 0
+        room, free = self.batch_tokens, view.free_tokens
         for request in view.waiting:
             if (batch and request.tokens > room) or request.kv_tokens > free:
                 break

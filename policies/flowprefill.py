@@ -1,6 +1,8 @@
 """FlowPrefill (arXiv 2602.16603): S-EDF with SLO-aware batching, preempting at operator boundaries.
 
-Semantics follow the released code (repository HSIEHCHIACHI/FlowPrefill, commit 1ca0fec), `step` and `form`.
+Semantics follow the released code (repository HSIEHCHIACHI/FlowPrefill, commit 1ca0fec), `step` and `form`, but for
+one thing that the engine does for every policy: events of one instant, or that come while the scheduler is busy, are
+decided on together, not one after another.
 """
 
 from __future__ import annotations

@@ -150,6 +150,8 @@ class Forward:
             return 0
         steady = elapsed_s - self.lead_s
         layer_s = self.layer_cuts_s[-1]
+        if not layer_s:
+            return 0 if steady <= 0 else self.cuts
         layer = min(max(int(steady // layer_s), 0), self.layers)
         if layer and steady == layer * layer_s:
             return layer * len(self.layer_cuts_s) - 1  # exactly the end of a layer

@@ -25,6 +25,8 @@ from flowsim.policy import Policy
 from flowsim.request import Request
 from flowsim.view import InstanceView
 
+MOST_ORDERS = 16
+
 
 class Instance:
     """One prefill instance, living in a SimPy environment.
@@ -123,6 +125,8 @@ class Instance:
         """The waiting requests in this order; the queue is made when a policy first asks for the order."""
         queue = self._queues.get(order)
         if queue is None:
+            if len(self._queues) == MOST_ORDERS:
+                raise self._refuse(f"by its {MOST_ORDERS + 1}th order, allowed are orders made once, outside of choose")
             queue = self._queues[order] = order.queue(self._requests)
             for request in self.waiting.values():
                 queue.add(request)

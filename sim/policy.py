@@ -53,7 +53,8 @@ class View(Protocol):
         """The best in this order of all that wait, have started, are paused, or run.
 
         If the best is a waiting request for which no KV blocks or no runner slot is free, no waiting request is
-        considered: it is not overtaken by a smaller one (`step` in the released FlowPrefill code).
+        considered: it is not overtaken by a smaller one (`step` in the released FlowPrefill code). Nor is a started
+        one while no runner slot is free.
         """
 
     def next_waiting(self, order: Order, last: Request | None = None, max_tokens: int = 1 << 62) -> Request | None:
@@ -66,9 +67,9 @@ class View(Protocol):
 class Policy(Protocol):
     """A prefill scheduler: where a pass may be cut, when it is asked, and what it then chooses.
 
-    The engine asks `choose` when something has happened (`wake = "events"`: an arrival or a completion) or also
-    at every cut of the running pass (`wake = "cuts"`). The same policy object serves every instance: it keeps no
-    state of its own.
+    The engine asks `choose` when something has happened (`wake = "events"`: an arrival or a completion), or when a
+    pass has completed and at every cut of the running one (`wake = "cuts"`: an arrival meanwhile waits for the next
+    cut). The same policy object serves every instance: it keeps no state of its own.
     """
 
     @property

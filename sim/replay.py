@@ -81,7 +81,7 @@ def run(
         predictor: what the policy believes of the cost: "exact", "cubic", "biased:FACTOR" or "noisy:SIGMA".
         server: instances, router, slots, KV cache.
         seed: of all randomness (spreading of coarse time stamps, noise of the predictor).
-        until_s: stop then, seconds from the first arrival.
+        until_s: stop then, seconds from the first arrival; what arrives later is not replayed.
         stretches: log every uninterrupted stretch of execution in `outcome.logs`.
         progress: called now and then with (requests arrived, requests in all).
 
@@ -92,14 +92,14 @@ def run(
     costs = cost if isinstance(cost, CostModel) else load_cost(cost, model, gpu, tp)
     mix = _mix(slo, model)
     loaded = trace if isinstance(trace, Trace) else load_trace(trace, format, seed=seed)
-    replayed = replayed_part(loaded, rate_scale, limit, window)
+    if until_s is not None and not 0 < until_s < math.inf:
+        raise InputError(f"until_s is {until_s}, allowed is a number of seconds above 0")
+    replayed = replayed_part(loaded, rate_scale, limit, window, until_s)
     assignment = mix.scaled(slo_scale).assign(replayed)
     server = server or Server()
     beliefs = make_predictor(predictor, costs, scheduler.cut, server.max_batched_tokens, seed)
     if seed < 0:
         raise InputError(f"seed is {seed}, allowed is a whole number from 0")
-    if until_s is not None and not 0 < until_s < math.inf:
-        raise InputError(f"until_s is {until_s}, allowed is a number of seconds above 0")
     outcome = simulate(
         make_requests(replayed, assignment, server),
         scheduler,
@@ -111,26 +111,27 @@ def run(
         progress=progress and (lambda arrived: progress(arrived, len(replayed))),
     )
     spec = policy if isinstance(policy, str) else policy_spec(scheduler)
-    config = {
-        "trace": loaded.source,
-        "policy": spec,
-        "cost": None if cost is None else costs.name if isinstance(cost, CostModel) else str(cost),
-        "model": model,
-        "gpu": gpu,
-        "tp": tp,
-        "slo": mix.to_dict(),
+    options = {
         "slo_scale": slo_scale,
         "rate_scale": rate_scale,
         "limit": limit,
-        "window": list(window) if window else None,
-        "format": format,
+        "window": [window[0], window[1] if math.isfinite(window[1]) else None] if window else None,
         "predictor": predictor,
         "server": asdict(server),
         "seed": seed,
         "until_s": until_s,
     }
+    place = {"cost": None, "model": model, "gpu": gpu, "tp": tp} | _place(costs)
+    config = {
+        "trace": _anywhere(loaded.source),
+        "format": format,
+        "policy": spec,
+        **place,
+        "slo": mix.to_dict(),
+        **options,
+    }
     inputs = {
-        "trace": loaded.source,
+        "trace": Path(loaded.source).name,
         "trace_sha256": loaded.sha256,
         "trace_notices": list(replayed.notices),
         "cost_model": costs.name,
@@ -139,20 +140,39 @@ def run(
         "cost_model_leave_one_out": costs.provenance.get("leave_one_out"),
         "extrapolated": _extrapolated(costs, replayed, server),
         "slo": assignment.rule,
-        "predictor": predictor,
-        "seed": seed,
+        **options,
         "version": version("flowsim"),
     }
     return RunResult(replayed, assignment, outcome, spec, config, inputs)
 
 
-def replayed_part(trace: Trace, rate_scale: float, limit: int | None, window: tuple[float, float] | None) -> Trace:
-    """The part of a trace that is replayed: first the window, then the limit, then the rate."""
+def _place(costs: CostModel) -> dict[str, Any]:
+    """Where the costs can be found again: a folder, or the model, GPU and degree of a shipped table."""
+    about = costs.provenance
+    if "folder" not in about:
+        return {"cost": f"{costs.name} (given in Python, in no table)"}
+    return {"cost": about["folder"], "model": about["model"], "gpu": about["gpu"], "tp": about["tp"]}
+
+
+def _anywhere(source: str) -> str:
+    """The name of a trace as it can be found from any folder."""
+    return str(Path(source).resolve()) if Path(source).exists() else source
+
+
+def replayed_part(
+    trace: Trace,
+    rate_scale: float,
+    limit: int | None = None,
+    window: tuple[float, float] | None = None,
+    until_s: float | None = None,
+) -> Trace:
+    """The part of a trace that is replayed: first the window, then the limit, then the rate, then up to `until_s`."""
     if window is not None:
         trace = trace.window(*window)
     if limit is not None:
         trace = trace.head(limit)
-    return trace if rate_scale == 1 else trace.scaled(rate_scale)
+    trace = trace if rate_scale == 1 else trace.scaled(rate_scale)
+    return trace if until_s is None or trace.span_s < until_s else trace.window(0.0, until_s)
 
 
 def make_requests(trace: Trace, slo: Assignment, server: Server) -> list[Request]:
@@ -168,13 +188,13 @@ def make_requests(trace: Trace, slo: Assignment, server: Server) -> list[Request
 
 def load_cost(folder: str | Path | None, model: str = MODEL, gpu: str = GPU, tp: int = 1) -> CostModel:
     """The cost model fitted to the operator table in `folder`, or to the shipped one of this model and GPU."""
-    if folder is None:
-        return fit(load_table(gpu, model, tp))
-    table = OperatorTable.load(folder)
+    table = OperatorTable.load(folder) if folder is not None else load_table(gpu, model, tp)
     try:
-        return fit(table)
+        cost = fit(table)
     except InputError as error:
         raise InputError(f"{folder}: {error}") from error
+    cost.provenance["folder"] = None if folder is None else _anywhere(str(folder))
+    return cost
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
@@ -225,9 +245,9 @@ def _yaml_types(hint: Any) -> set[type]:
 def _window(values: list[Any] | None) -> tuple[float, float] | None:
     if values is None:
         return None
-    if len(values) != 2 or not all(type(value) in (int, float) for value in values):
-        raise InputError(f"window is {values}, allowed is [from, to] in seconds")
-    return values[0], values[1]
+    if len(values) != 2 or type(values[0]) not in (int, float) or type(values[1]) not in (int, float, NoneType):
+        raise InputError(f"window is {values}, allowed is [from, to] in seconds, to may be null")
+    return values[0], math.inf if values[1] is None else values[1]
 
 
 def _extrapolated(cost: CostModel, trace: Trace, server: Server) -> int | None:

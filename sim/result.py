@@ -67,8 +67,6 @@ class RunResult:
 
         ledger = self.outcome.ledger
         started_s, finished_s = np.array(ledger.started_s), np.array(ledger.finished_s)
-        service_s, queueing_s = np.array(ledger.service_s), started_s - self.trace.arrival_s
-        paused_s = np.maximum(self.ttft_s - queueing_s - service_s, 0.0)
         return pd.DataFrame(
             {
                 "id": np.arange(len(self.trace)),
@@ -83,9 +81,9 @@ class RunResult:
                 "ttft_s": self.ttft_s,
                 "ttft_slo_s": self.slo.ttft_slo_s,
                 "attained": self.attained,
-                "queueing_s": queueing_s,
-                "service_s": service_s,
-                "paused_s": paused_s,
+                "queueing_s": started_s - self.trace.arrival_s,
+                "service_s": ledger.service_s,
+                "paused_s": self._paused_s,
                 "preemptions": ledger.preemptions,
             }
         )
@@ -119,6 +117,8 @@ class RunResult:
             "control_share": _ratio(sum(log.control_s for log in logs), capacity_s),
             "decisions": sum(log.decisions for log in logs),
             "queueing_s": quantiles(self._queueing_s, (50, 90, 99)),
+            "service_s": quantiles(self._service_s, (50, 90, 99)),
+            "paused_s": quantiles(self._paused_s, (50, 90, 99)),
             "longest_wait_s": _finite(float(np.nanmax(self._queueing_s, initial=0.0))),
             "span_s": span_s,
             "classes": {name: self._class_summary(code) for code, name in enumerate(self.slo.class_names)},
@@ -179,6 +179,17 @@ class RunResult:
     def _state(self) -> NDArray[np.int64]:
         rejected = np.array(self.outcome.ledger.rejected)
         return np.where(rejected, 1, np.where(np.isnan(self.ttft_s), 2, 0))
+
+    @cached_property
+    def _service_s(self) -> Floats:
+        """In passes, of finished requests; NaN for others."""
+        return np.where(self._state == 0, np.array(self.outcome.ledger.service_s), np.nan)
+
+    @cached_property
+    def _paused_s(self) -> Floats:
+        """Neither queueing nor in a pass, of finished requests: preempted, or between two passes; NaN for others."""
+        started_s = np.array(self.outcome.ledger.started_s) - self.trace.arrival_s
+        return np.maximum(self.ttft_s - started_s - self._service_s, 0.0)
 
     @property
     def _end_s(self) -> float:

@@ -236,7 +236,8 @@ def _from_yaml(path: Path) -> SLOMix:
     if not isinstance(values, Mapping):
         raise InputError(f"{path}: found {type(values).__name__}; allowed: a mapping with ttft_s: {{class: s}}")
     try:
-        return SLOMix.from_dict({"name": path.stem, **values})
+        scale = values.get("scale", 1.0)
+        return SLOMix.from_dict({"name": path.stem, **{k: v for k, v in values.items() if k != "scale"}}).scaled(scale)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 

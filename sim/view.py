@@ -61,7 +61,7 @@ class InstanceView:
         instance, now = self._instance, self._instance.env.now
         best: Request | Execution | None = instance.running
         rank = None if best is None else order.rank(best, now)
-        for candidates in (instance.paused, instance.started):
+        for candidates in (instance.paused, instance.started if instance.free_slots else {}):
             for candidate in candidates.values():
                 other = order.rank(candidate, now)
                 if rank is None or other < rank:

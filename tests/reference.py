@@ -151,7 +151,8 @@ class Site:
         def best(candidates: list[Any]) -> Any:
             return min(candidates, key=lambda candidate: order.rank(candidate, self.now), default=None)
 
-        others = [*self.started, *self.paused, *([self.running] if self.running else [])]
+        started = self.started if self.free_slots > 0 else []
+        others = [*started, *self.paused, *([self.running] if self.running else [])]
         found = best(others + self.waiting)
         if found in self.waiting and not (self.free_slots > 0 and self.fits(found)):
             return best(others)

@@ -152,6 +152,13 @@ def test_a_curve_is_straight_between_points_and_outside_them() -> None:
     assert Curve(np.array([10]), np.array([2.0]))(99) == 2.0
 
 
+@given(measured, st.integers(0, 150))
+def test_a_tabulated_curve_is_the_same_curve(values: list[float], size: int) -> None:
+    sizes = np.arange(1, len(values) + 1) * 8
+    plain, tabulated = Curve(sizes, np.array(values)), Curve(sizes, np.array(values), tabulate=100)
+    assert tabulated(size) == pytest.approx(plain(size), rel=1e-12, abs=1e-15)
+
+
 @given(st.lists(st.floats(1e-6, 10.0), min_size=1, max_size=20))
 def test_isotonic_keeps_what_is_in_order_and_pools_the_rest(values: list[float]) -> None:
     found = isotonic(np.array(values))

@@ -281,10 +281,10 @@ def test_a_begun_prompt_is_predicted_anew_on_its_context() -> None:
         seen.extend((request.context, request.tokens, request.predicted_s) for request in view.started)
         return Chunked(4).choose(view)
 
-    cost = CostModel("context", 1, {}, lambda tokens, context: tokens + context)
+    cost = CostModel("context", 1, {}, lambda tokens, context: tokens + 10.0 * context)
     outcome = run(Chooses(step, cut="none"), cost, (0.0, 10, 99.0))
-    assert seen == [(4, 6, 10.0), (8, 2, 10.0)]
-    assert outcome.ledger.finished_s == [4.0 + 8.0 + 10.0]
+    assert seen == [(4, 6, 46.0), (8, 2, 82.0)]
+    assert outcome.ledger.finished_s == [4.0 + 44.0 + 82.0]
 
 
 def test_stretches_are_logged_only_on_demand_and_progress_is_told() -> None:

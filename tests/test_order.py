@@ -98,7 +98,7 @@ def test_walking_a_queue_visits_each_request_once_in_order(name: str, requests: 
 
 
 @pytest.mark.parametrize("name", ORDERS)
-def test_a_power_of_many_requests_is_walked_like_one_of_few(name: str) -> None:
+def test_walking_many_requests_ends_after_the_last(name: str) -> None:
     """Sizes at which NumPy computes an array and a number by different code."""
     rng = np.random.default_rng(0)
     requests = [Request(i, float(a), 1, 1e3, predicted_s=1.0) for i, a in enumerate(np.sort(rng.uniform(0, 50, 200)))]

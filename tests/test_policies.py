@@ -250,6 +250,8 @@ def test_edf_takes_whatever_is_due_first() -> None:
     assert EDF().choose(situation(running=running, paused=[paused])) is paused
     assert EDF().choose(situation(running=running, waiting=[request(2, 1, slo_s=30.0)])) is running
     assert EDF().choose(situation()) is None
+    hasty = request(3, 5, slo_s=15.0, arrival_s=6.0)
+    assert ids(EDF().choose(situation(now=6.0, waiting=[late, hasty]))) == [1]  # due at 20, not at 21
 
 
 def test_flowprefill_puts_what_can_make_it_first_by_deadline() -> None:

@@ -90,6 +90,15 @@ class InOrder:
         return Pass.whole(*fill(view, self.order, head, self.batch_tokens))
 
 
+@dataclass(frozen=True)
+class Stepwise(InOrder):
+    """Passes over a part of one prompt, of those begun and those not, in a given order."""
+
+    def choose(self, view: Any) -> Any:
+        head = view.first(self.order)
+        return Pass(((head, min(head.tokens, self.batch_tokens)),)) if isinstance(head, Request) else head
+
+
 class Workload(NamedTuple):
     """What both engines are given."""
 
@@ -140,7 +149,7 @@ def random_policy(rng: np.random.Generator) -> tuple[Any, Any]:
     """A policy, and what drives the reference engine: the same, but for FlowPrefill its transcription."""
     cut, wake = str(rng.choice(CUTS)), str(rng.choice(["events", "cuts"]))
     cap = int(rng.choice([1, 64, 256, 2048]))
-    kind = rng.choice(["fcfs", "chunked", "sjf", "edf", "srpt", "laxity", "flowprefill", "flowprefill"])
+    kind = rng.choice(["fcfs", "chunked", "sjf", "edf", "srpt", "laxity", "stepwise", "flowprefill", "flowprefill"])
     if kind == "flowprefill":
         reserve = float(rng.choice([0.1, 0.3]))
         options = {"cut": cut, "wake": wake, "batch_tokens": cap, "reserve": reserve}
@@ -152,6 +161,7 @@ def random_policy(rng: np.random.Generator) -> tuple[Any, Any]:
         "edf": EDF(cut=cut, wake=wake),
         "srpt": InOrder(SHORTEST_TIME, cut, wake, cap),
         "laxity": InOrder(LEAST_LAXITY, cut, wake, cap),
+        "stepwise": Stepwise(LEAST_LAXITY, cut, wake, max(cap, 32)),
     }[str(kind)]
     return policy, policy
 

@@ -182,7 +182,7 @@ def test_a_built_in_trace_is_recorded_by_name(folder: Path) -> None:
 def test_what_was_built_in_memory_is_not_taken_for_something_else(folder: Path) -> None:
     replayed().save("out")
     arguments = read_config("out/config.yaml")
-    assert (arguments["trace"], arguments["cost"]) == ("built in memory", "pencil")
+    assert (arguments["trace"], arguments["cost"]) == ("built in memory", "pencil (given in Python, in no table)")
     with pytest.raises(InputError, match="pencil"):
         run(**arguments)
 

@@ -35,6 +35,8 @@ SUMMARY = {
     "control_share": 0.01,
     "decisions": 11,
     "queueing_s": {"mean": 3.0, "p50": 1.0, "p90": 8.0, "p99": 11.6, "max": 12.0},
+    "service_s": {"mean": 1.625, "p50": 1.5, "p90": 2.7, "p99": 2.97, "max": 3.0},
+    "paused_s": {"mean": 0.5, "p50": 0.5, "p90": 1.0, "p99": 1.0, "max": 1.0},
     "longest_wait_s": 12.0,  # of the one that was never launched
     "span_s": 10.0,
     "classes": {

@@ -22,6 +22,10 @@ MOST = {
     "whole prompt, below 1024 tokens": (0.04, 0.10),
     "chunk on context": (0.04, 0.10),
     "packed prompts": (0.02, 0.05),
+    "checked at every layer, from 1024 tokens": (0.03, 0.05),
+    "checked at every layer, below 1024 tokens": (0.03, 0.25),
+    "checked at every block, from 1024 tokens": (0.03, 0.05),
+    "checked at every block, below 1024 tokens": (0.03, 0.20),
     "checked at every operator, from 1024 tokens": (0.06, 0.10),
     "checked at every operator, below 1024 tokens": (0.06, 0.10),
 }
