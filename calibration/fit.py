@@ -12,10 +12,12 @@ from flowsim.calibration.attention import kernel_choice
 from flowsim.calibration.cost import Cost, CostModel
 from flowsim.calibration.curves import AttentionCurve, Curve
 from flowsim.calibration.errors import leave_one_out, pass_errors
-from flowsim.calibration.models import ModelSpec
+from flowsim.calibration.models import ModelSpec, make_spec
 from flowsim.calibration.table import ALL_REDUCE, OperatorTable, Range
 from flowsim.errors import InputError
 
+NEEDED = ("gpu", "model", "model_spec", "tp", "memory_bytes")
+"""What a table's provenance must say for its costs to be used."""
 KV_MEMORY_SHARE = 0.9
 """Part of the GPU's memory that weights and KV cache may take (vLLM's default)."""
 
@@ -25,18 +27,26 @@ def fit(table: OperatorTable) -> CostModel:
 
     InputError: a table of a tensor-parallel rank that has not been joined with all-reduces.
     """
+    missing = [key for key in NEEDED if key not in table.provenance]
+    if missing:
+        raise InputError(f"provenance.yaml: missing: {', '.join(missing)}")
     tp = int(table.provenance["tp"])
     if tp > 1 and not table.has(ALL_REDUCE):
         raise InputError(
             f"tp: found {tp} without all_reduce rows; allowed: a table completed by flowsim calibrate join"
         )
-    return _model(table, ModelSpec(**table.provenance["model_spec"]).layers, _errors(table))
+    return _model(table, _spec(table).layers, _errors(table))
 
 
 def fit_rank(table: OperatorTable) -> CostModel:
     """The cost model of what passes were measured on: one rank without its all-reduces, of `pass_layers` layers."""
     rows = tuple(row for row in table.operators if row.operator != ALL_REDUCE)
-    return _model(replace(table, operators=rows), int(table.provenance["pass_layers"]), {})
+    layers = int(table.provenance.get("pass_layers", _spec(table).layers))
+    return _model(replace(table, operators=rows), layers, {})
+
+
+def _spec(table: OperatorTable) -> ModelSpec:
+    return make_spec("provenance.yaml, model_spec", table.provenance["model_spec"])
 
 
 def _errors(table: OperatorTable) -> dict[str, Any]:
@@ -49,7 +59,7 @@ def _errors(table: OperatorTable) -> dict[str, Any]:
 
 def _model(table: OperatorTable, layers: int, errors: dict[str, Any]) -> CostModel:
     about = table.provenance
-    spec, tp = ModelSpec(**about["model_spec"]), int(about["tp"])
+    spec, tp = _spec(table), int(about["tp"])
     linear = [name for name in spec.operators if name != "attention"]
     rows = {name: table.curve(name) for name in (*linear, "attention")}
     host: dict[str, Cost] = {name: _constant(float(np.median(rows[name].host_s))) for name in linear}
@@ -95,8 +105,8 @@ def _attention_launch(table: OperatorTable) -> Callable[[int, int], float]:
         if row.operator == "attention":
             of.setdefault(row.backend, []).append(row.host_us * 1e-6)
     medians = {backend: float(np.median(seconds)) for backend, seconds in of.items()}
-    kernel = kernel_choice(table)
-    return lambda tokens, context: medians[kernel(tokens, context)]
+    kernel, typical = kernel_choice(table), float(np.median([seconds for some in of.values() for seconds in some]))
+    return lambda tokens, context: medians.get(kernel(tokens, context), typical)
 
 
 def _host_curve(table: OperatorTable, operator: str) -> Curve:

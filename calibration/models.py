@@ -135,10 +135,15 @@ def _parse(where: str, text: str) -> ModelSpec:
     except (yaml.YAMLError, json.JSONDecodeError) as error:
         kind = "JSON" if where.endswith(".json") else "YAML"
         raise InputError(f"{where}: not {kind}: {' '.join(str(error).split())}") from error
+    if isinstance(values, Mapping) and where.endswith(".json"):
+        values = spec_fields(where, values)
+    return make_spec(where, values)
+
+
+def make_spec(where: str, values: Any) -> ModelSpec:
+    """The model of these fields, which come from `where`; InputError if they are not a model's."""
     if not isinstance(values, Mapping):
         raise InputError(f"{where}: found {type(values).__name__}; allowed: a mapping of model fields")
-    if where.endswith(".json"):
-        values = spec_fields(where, values)
     known = {field.name for field in fields(ModelSpec)}
     for key in values:
         if key not in known:
