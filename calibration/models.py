@@ -135,6 +135,8 @@ def _parse(where: str, text: str) -> ModelSpec:
     except (yaml.YAMLError, json.JSONDecodeError) as error:
         kind = "JSON" if where.endswith(".json") else "YAML"
         raise InputError(f"{where}: not {kind}: {' '.join(str(error).split())}") from error
+    if isinstance(values, Mapping) and where.endswith(".json"):
+        values = spec_fields(where, values)
     return spec_of(values, where)
 
 
@@ -142,8 +144,6 @@ def spec_of(values: Any, where: str) -> ModelSpec:
     """The model that a mapping of `ModelSpec`'s fields describes; InputError, which begins with `where`, if none."""
     if not isinstance(values, Mapping):
         raise InputError(f"{where}: found {type(values).__name__}; allowed: a mapping of model fields")
-    if where.endswith(".json"):
-        values = spec_fields(where, values)
     known = {field.name for field in fields(ModelSpec)}
     for key in values:
         if key not in known:

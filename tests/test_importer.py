@@ -113,6 +113,40 @@ def test_an_import_runs_under_its_gpu_s_name(folder: Path, tmp_path: Path, monke
     assert nearest_own(MODEL).provenance["gpu"] == "h200"
 
 
+PLAIN = """schema_version: 1
+gpu: mine
+model: tiny
+tp: 1
+memory_bytes: 1000000000
+model_spec: {name: tiny, layers: 2, hidden: 8, heads: 2, kv_heads: 1, head_dim: 4, intermediate: 16, vocab: 10,
+  max_context: 100, rope_theta: 10000.0, norm_eps: 0.00001}
+"""
+
+
+def test_a_table_filled_by_hand_is_enough(tmp_path: Path) -> None:
+    layer = ["embed", "norm_attn", "qkv_proj", "rope_kv", "attention", "o_proj", "norm_mlp", "gate_up_proj"]
+    names = [*layer, "activation", "down_proj", "head", "prepare", "check", "acknowledge", "resume", "decision"]
+    rows = [f"{name},{n},0,{0 if name in names[11:] else n},0,0,1,0,profiler" for name in names for n in (1, 100)]
+    rows = [row.replace("check,1,", "check,0,") for row in rows]
+    header = "operator,tokens,context,device_us,device_us_p10,device_us_p90,host_us,repeats,backend\n"
+    (tmp_path / "operators.csv").write_text(header + "\n".join(rows))
+    (tmp_path / "passes.csv").write_text("cut,slices,wall_us,wall_us_p10,wall_us_p90,repeats\n")
+    (tmp_path / "provenance.yaml").write_text(PLAIN)
+    cost = flowsim.load_cost(tmp_path)
+    # 2 us until embed is launched; it and 8 operators a layer take 50 us, attention goes by its work; head, check 1 us.
+    attention_us = 1 + 99 * (work(50, 0) - 1) / (work(100, 0) - 1)
+    assert cost.solo_s(50) == pytest.approx((2 + 50 + 2 * (8 * 50 + attention_us) + 1 + 1) * 1e-6)
+    assert cost.provenance["error"] == {}
+    assert cost.attention_launch(50, 7) == pytest.approx(1e-6)  # no chunk was measured
+    assert "None were measured" in calibration_page(OperatorTable.load(tmp_path))
+    (tmp_path / "provenance.yaml").write_text(PLAIN.replace("memory_bytes", "memory"))
+    with pytest.raises(InputError, match=r"provenance.yaml: missing: memory_bytes"):
+        flowsim.load_cost(tmp_path)
+    (tmp_path / "provenance.yaml").write_text(PLAIN.replace("hidden:", "hiden:"))
+    with pytest.raises(InputError, match=r"model_spec: unknown model field 'hiden'; did you mean 'hidden'"):
+        flowsim.load_cost(tmp_path)
+
+
 def test_tables_beside_each_other(source: Source) -> None:
     own = load_table("h200", "llama3-8b")
     slower = replace(own, operators=tuple(replace(row, device_us=2 * row.device_us) for row in own.operators))
