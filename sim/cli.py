@@ -93,6 +93,9 @@ def replay_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option("--kv-tokens", type=int, metavar="N", help="Tokens of KV cache.  [default: what the GPU holds]"),
         click.option("--until", "until_s", type=float, metavar="S", help="Stop S seconds after the first arrival."),
+        click.option(
+            "--warmup", "warmup_s", type=float, default=0.0, help="Leave the first S seconds out of the figures."
+        ),
         click.option("--seed", type=int, default=0, show_default=True, help="Seed of all randomness."),
         click.option("--out", metavar="DIR", help="Save the results there."),
         click.option("--quiet", "-q", is_flag=True, help="Print no report and no progress."),
@@ -253,24 +256,12 @@ def policies() -> None:
 def _arguments(options: dict[str, Any]) -> dict[str, Any]:
     """The keyword arguments of `flowsim.run` that the shared options stand for."""
     from flowsim.engine import Server
+    from flowsim.replay import parse_window
 
     names = {"instances", "router", "slots", "max_batched_tokens", "kv_tokens"}
     server = Server(**{name: options[name] for name in names})
     rest = {name: value for name, value in options.items() if name not in names}
-    return {**rest, "window": _window(options["window"]), "server": server}
-
-
-def _window(text: str | None) -> tuple[float, float] | None:
-    if text is None:
-        return None
-    start, colon, end = text.partition(":")
-    try:
-        window = float(start or 0), float(end or "inf")
-    except ValueError:
-        colon = ""
-    if not colon or not 0 <= window[0] < window[1]:
-        raise InputError(f"--window {text!r}: allowed is FROM:TO in seconds, with FROM before TO")
-    return window
+    return {**rest, "window": parse_window("--window", options["window"]), "server": server}
 
 
 def _progress(quiet: bool) -> Any:

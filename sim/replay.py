@@ -53,6 +53,7 @@ def run(
     server: Server | None = None,
     seed: int = 0,
     until_s: float | None = None,
+    warmup_s: float = 0.0,
     stretches: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> RunResult:
@@ -72,6 +73,7 @@ def run(
         server: instances, router, slots, KV cache.
         seed: of all randomness (spreading of coarse time stamps, noise of the predictor).
         until_s: stop then, seconds from the first arrival.
+        warmup_s: requests that arrive earlier are served but not counted: no attainment, no goodput, no TTFT.
         stretches: log every uninterrupted stretch of execution in `outcome.logs`.
         progress: called now and then with (requests arrived, requests in all).
 
@@ -86,8 +88,7 @@ def run(
     assignment = mix.scaled(slo_scale).assign(replayed)
     server = server or Server()
     beliefs = make_predictor(predictor, costs, scheduler.cut, server.max_batched_tokens, seed)
-    if until_s is not None and not 0 < until_s < math.inf:
-        raise InputError(f"until_s is {until_s}, allowed is a number of seconds above 0")
+    check_times(replayed, until_s, warmup_s)
     outcome = simulate(
         make_requests(replayed, assignment, server),
         scheduler,
@@ -116,6 +117,7 @@ def run(
         "server": asdict(server),
         "seed": seed,
         "until_s": until_s,
+        "warmup_s": warmup_s,
     }
     inputs = {
         "trace": loaded.source,
@@ -129,7 +131,7 @@ def run(
         "seed": seed,
         "version": version("flowsim"),
     }
-    return RunResult(replayed, assignment, outcome, spec, config, inputs)
+    return RunResult(replayed, assignment, outcome, spec, config, inputs, warmup_s)
 
 
 def replayed_part(trace: Trace, rate_scale: float, limit: int | None, window: tuple[float, float] | None) -> Trace:
@@ -139,6 +141,28 @@ def replayed_part(trace: Trace, rate_scale: float, limit: int | None, window: tu
     if limit is not None:
         trace = trace.head(limit)
     return trace if rate_scale == 1 else trace.scaled(rate_scale)
+
+
+def check_times(trace: Trace, until_s: float | None, warmup_s: float) -> None:
+    """Raise InputError unless the run ends after its beginning, and requests arrive after the warm-up."""
+    if until_s is not None and not 0 < until_s < math.inf:
+        raise InputError(f"until_s is {until_s}, allowed is a number of seconds above 0")
+    if warmup_s and not 0 < warmup_s <= trace.span_s:
+        raise InputError(f"warmup_s is {warmup_s}, allowed is from 0 to the last arrival, {trace.span_s:g} s")
+
+
+def parse_window(what: str, text: str | None) -> tuple[float, float] | None:
+    """The window that "FROM:TO" names, seconds; a bound left out is the trace's own. `what` is for the error."""
+    if text is None:
+        return None
+    start, colon, end = text.partition(":")
+    try:
+        window = float(start or 0), float(end or "inf")
+    except ValueError:
+        window = (0.0, 0.0)
+    if not colon or not 0 <= window[0] < window[1]:
+        raise InputError(f"{what} {text!r}: allowed is FROM:TO in seconds, with FROM before TO")
+    return window
 
 
 def make_requests(trace: Trace, slo: Assignment, server: Server) -> list[Request]:
