@@ -111,14 +111,14 @@ class Point:
         """What serves the requests."""
         return Server(**{name: getattr(self, name) for name in SERVER})
 
-    def key(self, root: str) -> str:
-        """SHA-256 of all inputs of the run: these options, and the content of the files that they name."""
+    def key(self, root: str, kind: str = "") -> str:
+        """SHA-256 of all inputs: these options, the content of the files that they name, and the `kind` of run."""
         options = {name: getattr(self, name) for name in OPTIONS} | {"mix": dict(self.mix), "policy": self._canonical}
         files = (path for name in (self.trace, self.slo or "") if (path := Path(root, name)).is_file())
         content = [_digest(str(path)) for path in files]
         folder = self.cost and _place(root, self.cost)
         content += [_cost_digest(folder, self.model, self.gpu, self.tp), _policy_digest(self.policy)]
-        text = json.dumps([version("flowsim"), options, content], sort_keys=True)
+        text = json.dumps([_version(), kind, options, content], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property
@@ -205,6 +205,11 @@ def _place(root: str, name: str) -> str:
     """The file or folder of this name in `root`, or the name itself when there is none."""
     place = Path(root, name)
     return str(place) if place.exists() else name
+
+
+@lru_cache(maxsize=1)
+def _version() -> str:
+    return version("flowsim")
 
 
 @lru_cache(maxsize=64)

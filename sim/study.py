@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -110,17 +111,17 @@ class Study:
             raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
         return cls.of(values, root=Path(path).parent, source=str(path), lines=dict(_lines(node)))
 
-    def points(self) -> Iterator[dict[str, Any]]:
-        """The options of every point, in order: listed points, each with the whole grid, last axis fastest."""
-        for listed in self.listed or ({},):
-            for values in itertools.product(*self.axes.values()):
-                yield {**self.base, **listed, **dict(zip(self.axes, values, strict=True))}
-
     def __len__(self) -> int:
-        size = max(len(self.listed), 1)
-        for values in self.axes.values():
-            size *= len(values)
-        return size
+        return max(len(self.listed), 1) * math.prod(map(len, self.axes.values()))
+
+    def point(self, place: int) -> dict[str, Any]:
+        """The options of a point by its place: listed points in order, each with the grid, last axis fastest."""
+        chosen: dict[str, Any] = {}
+        for name in reversed(self.axes):
+            place, index = divmod(place, len(self.axes[name]))
+            chosen[name] = self.axes[name][index]
+        listed = self.listed[place] if self.listed else {}
+        return {**self.base, **listed, **chosen}
 
     def check(self) -> None:
         """Check every value of every axis and every listed point, without running one.
