@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import click
 
 from flowsim.errors import InputError
+from flowsim.study_cli import capacity, sweep
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 TRACE_HELP = (
@@ -94,7 +95,7 @@ def replay_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--kv-tokens", type=int, metavar="N", help="Tokens of KV cache.  [default: what the GPU holds]"),
         click.option("--until", "until_s", type=float, metavar="S", help="Stop S seconds after the first arrival."),
         click.option(
-            "--warmup", "warmup_s", type=float, default=0.0, help="Leave the first S seconds out of the figures."
+            "--warmup", type=float, default=0.0, help="Leave this share of the requests, the first, out of the figures."
         ),
         click.option("--seed", type=int, default=0, show_default=True, help="Seed of all randomness."),
         click.option("--out", metavar="DIR", help="Save the results there."),
@@ -253,6 +254,10 @@ def policies() -> None:
     click.echo("\nWrite NAME:OPTION=VALUE,... or, for one of your own, MODULE:CLASS:OPTION=VALUE,...")
 
 
+for command in (sweep, capacity):
+    main.add_command(command)
+
+
 def _arguments(options: dict[str, Any]) -> dict[str, Any]:
     """The keyword arguments of `flowsim.run` that the shared options stand for."""
     from flowsim.engine import Server
@@ -271,12 +276,9 @@ def _progress(quiet: bool) -> Any:
 
 
 def _print(what: Any) -> None:
-    from rich.console import Console
+    from flowsim.report import show
 
-    console = Console(soft_wrap=False)
-    if not console.is_terminal:
-        console = Console(width=120)
-    console.print(what)
+    show(what)
 
 
 def _say(quiet: bool, text: str) -> None:

@@ -70,7 +70,7 @@ class Point:
     block_tokens: int = 16
     seed: int = 0
     until_s: float | None = None
-    warmup_s: float = 0.0
+    warmup: float = 0.0
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Point:
@@ -139,10 +139,10 @@ OPTIONS = tuple(name for name in KINDS if name not in ("policy_options", "mix"))
 
 def check(point: Point, root: str) -> None:
     """Do all that a run does before it simulates. InputError: what a run of this point would reject."""
-    policy, costs, trace = load_policy(point.spec), _cost(point, root), replayed(point, root)
+    policy, costs, trace = load_policy(point.spec), fitted_cost(point, root), replayed(point, root)
     _mix(point, root).assign(trace)
     make_predictor(point.predictor, costs, policy.cut, point.server.max_batched_tokens, point.seed)
-    check_times(trace, point.until_s, point.warmup_s)
+    check_times(point.until_s, point.warmup)
 
 
 def run_point(point: Point, root: str) -> RunResult:
@@ -150,7 +150,7 @@ def run_point(point: Point, root: str) -> RunResult:
     return run(
         replayed(point, root),
         point.spec,
-        cost=_cost(point, root),
+        cost=fitted_cost(point, root),
         model=point.model,
         gpu=point.gpu,
         tp=point.tp,
@@ -159,7 +159,7 @@ def run_point(point: Point, root: str) -> RunResult:
         server=point.server,
         seed=point.seed,
         until_s=point.until_s,
-        warmup_s=point.warmup_s,
+        warmup=point.warmup,
     )
 
 
@@ -187,7 +187,8 @@ def _trace(spec: str, format: str | None, seed: int) -> Trace:
     return synthesize(int(n), 1.0, seed, preset)
 
 
-def _cost(point: Point, root: str) -> CostModel:
+def fitted_cost(point: Point, root: str) -> CostModel:
+    """The cost model of a point."""
     return _fitted(point.cost and _place(root, point.cost), point.model, point.gpu, point.tp)
 
 

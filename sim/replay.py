@@ -53,7 +53,7 @@ def run(
     server: Server | None = None,
     seed: int = 0,
     until_s: float | None = None,
-    warmup_s: float = 0.0,
+    warmup: float = 0.0,
     stretches: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> RunResult:
@@ -73,7 +73,7 @@ def run(
         server: instances, router, slots, KV cache.
         seed: of all randomness (spreading of coarse time stamps, noise of the predictor).
         until_s: stop then, seconds from the first arrival.
-        warmup_s: requests that arrive earlier are served but not counted: no attainment, no goodput, no TTFT.
+        warmup: share of the requests, the first ones, that are served but do not count in attainment, goodput and TTFT.
         stretches: log every uninterrupted stretch of execution in `outcome.logs`.
         progress: called now and then with (requests arrived, requests in all).
 
@@ -88,7 +88,7 @@ def run(
     assignment = mix.scaled(slo_scale).assign(replayed)
     server = server or Server()
     beliefs = make_predictor(predictor, costs, scheduler.cut, server.max_batched_tokens, seed)
-    check_times(replayed, until_s, warmup_s)
+    check_times(until_s, warmup)
     outcome = simulate(
         make_requests(replayed, assignment, server),
         scheduler,
@@ -117,7 +117,7 @@ def run(
         "server": asdict(server),
         "seed": seed,
         "until_s": until_s,
-        "warmup_s": warmup_s,
+        "warmup": warmup,
     }
     inputs = {
         "trace": loaded.source,
@@ -131,7 +131,7 @@ def run(
         "seed": seed,
         "version": version("flowsim"),
     }
-    return RunResult(replayed, assignment, outcome, spec, config, inputs, warmup_s)
+    return RunResult(replayed, assignment, outcome, spec, config, inputs, warmup)
 
 
 def replayed_part(trace: Trace, rate_scale: float, limit: int | None, window: tuple[float, float] | None) -> Trace:
@@ -143,12 +143,12 @@ def replayed_part(trace: Trace, rate_scale: float, limit: int | None, window: tu
     return trace if rate_scale == 1 else trace.scaled(rate_scale)
 
 
-def check_times(trace: Trace, until_s: float | None, warmup_s: float) -> None:
-    """Raise InputError unless the run ends after its beginning, and requests arrive after the warm-up."""
+def check_times(until_s: float | None, warmup: float) -> None:
+    """Raise InputError unless the run ends after its beginning, and some requests are left to count."""
     if until_s is not None and not 0 < until_s < math.inf:
         raise InputError(f"until_s is {until_s}, allowed is a number of seconds above 0")
-    if warmup_s and not 0 < warmup_s <= trace.span_s:
-        raise InputError(f"warmup_s is {warmup_s}, allowed is from 0 to the last arrival, {trace.span_s:g} s")
+    if not 0 <= warmup < 1:
+        raise InputError(f"warmup is {warmup}, allowed is a share of the requests, from 0 to below 1")
 
 
 def parse_window(what: str, text: str | None) -> tuple[float, float] | None:

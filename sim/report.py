@@ -6,13 +6,21 @@ import html
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from flowsim.result import percent
 
 Summary = Mapping[str, Any]
+
+
+def show(what: RenderableType) -> None:
+    """Print a report on stdout; where that is no terminal, 120 columns wide."""
+    console = Console(soft_wrap=False)
+    if not console.is_terminal:
+        console = Console(width=120)
+    console.print(what)
 
 
 def seconds(value: float | None) -> str:

@@ -36,7 +36,7 @@ class RunResult:
         policy: the policy's specification.
         config: the arguments of `flowsim.run` that give this result again.
         inputs: hashes, cost model and its error, SLOs, seed and version.
-        warmup_s: requests that arrive earlier do not count in attainment, goodput and TTFT.
+        warmup: share of the requests, the first ones, that do not count in attainment, goodput and TTFT.
     """
 
     trace: Trace
@@ -45,7 +45,7 @@ class RunResult:
     policy: str
     config: Mapping[str, Any]
     inputs: Mapping[str, Any]
-    warmup_s: float = 0.0
+    warmup: float = 0.0
 
     @cached_property
     def ttft_s(self) -> Floats:
@@ -107,7 +107,7 @@ class RunResult:
         return {
             "policy": self.policy,
             "attainment": _ratio(attained, int(self.counted.sum())),
-            "goodput_rps": _ratio(attained, span_s - self.warmup_s),
+            "goodput_rps": _ratio(attained, self._counted_span_s),
             "offered_rps": _ratio(len(self.trace), self.trace.span_s),
             "requests": len(self.trace),
             "without_slo": int(np.isnan(self.slo.ttft_slo_s).sum()),
@@ -180,7 +180,16 @@ class RunResult:
 
     @cached_property
     def _warm(self) -> NDArray[np.bool_]:
-        return self.trace.arrival_s >= self.warmup_s
+        return np.arange(len(self.trace)) >= self._first_counted
+
+    @property
+    def _first_counted(self) -> int:
+        return int(self.warmup * len(self.trace))
+
+    @property
+    def _counted_span_s(self) -> float:
+        """Seconds from the first arrival that counts to the last completion."""
+        return self.span_s + float(self.trace.arrival_s[0] - self.trace.arrival_s[self._first_counted])
 
     @cached_property
     def _state(self) -> NDArray[np.int64]:
@@ -202,7 +211,7 @@ class RunResult:
             "requests": int(members.sum()),
             "ttft_slo_s": _finite(float(slo_s[0])) if slo_s.size else None,
             "attainment": _ratio(attained, int((self.counted & members).sum())),
-            "goodput_rps": _ratio(attained, self.span_s - self.warmup_s),
+            "goodput_rps": _ratio(attained, self._counted_span_s),
             "ttft_s": quantiles(self.ttft_s[members], (50, 90, 99)),
         }
 

@@ -6,7 +6,7 @@ import fcntl
 import io
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -29,36 +29,35 @@ class Store:
 
     Opened as a context manager by one process at a time. `append` survives a kill at any moment: at the next opening
     a row that is not whole is forgotten, and so are failed runs, which are to be tried again.
+
+    Raises InputError when it is opened on the runs of another study: any whose key is not one of `keys`.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, keys: Collection[str]) -> None:
         check_writable(folder)
         self.folder = Path(folder)
+        self._keys = keys
         self._at: dict[str, int] = {}
+        self._sealed = False
 
     def __enter__(self) -> Store:
+        self._refuse_strangers(row["key"] for row in sealed_rows(self.folder, ["key"]))
         self.folder.mkdir(parents=True, exist_ok=True)
         self._file = (self.folder / JOURNAL).open("a+b")
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._file.close()
-            raise InputError(f"{self.folder}: another sweep is at work here") from None
-        self._read_journal()
-        self._unseal()
+            self._lock()
+            self._read_journal()
+            self._unseal()
+        except BaseException:
+            self._close()
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._file.close()
-        if not self._at:
-            (self.folder / JOURNAL).unlink(missing_ok=True)
+        self._close()
 
     def __contains__(self, key: str) -> bool:
         return key in self._at
-
-    def keys(self) -> Iterable[str]:
-        """The keys of all rows."""
-        return self._at.keys()
 
     def append(self, row: Row, requests: bytes | None = None) -> None:
         """Keep a row, and the Parquet bytes of its requests if there are any."""
@@ -76,13 +75,14 @@ class Store:
         """The file with a row a request of the run of this key."""
         return self.folder / REQUESTS / f"{key[:16]}.parquet"
 
-    def seal(self, keys: Sequence[str], study: Mapping[str, Any]) -> None:
-        """Write runs.parquet, with the rows of these keys in this order, and study.yaml; then drop the journal."""
+    def seal(self, study: Mapping[str, Any]) -> None:
+        """Write runs.parquet, with the rows of all keys in their order, and study.yaml; then drop the journal."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         text = yaml.safe_dump(dict(study), sort_keys=False, allow_unicode=True)
         (self.folder / "study.yaml").write_text(text, encoding="utf-8")
+        keys = list(self._keys)
         kinds = _kinds(self._rows(keys))
         schema = pa.schema([(name, getattr(pa, kind)()) for name, kind in kinds.items()])
         partial = self.folder / f".{SEALED}.partial"
@@ -91,12 +91,29 @@ class Store:
                 rows = list(self._rows(keys[start : start + ROWS_AT_ONCE]))
                 writer.write_table(pa.Table.from_pylist(rows, schema))
         partial.replace(self.folder / SEALED)
-        self._at.clear()
+        self._sealed = True
 
     def _rows(self, keys: Iterable[str]) -> Iterator[dict[str, Any]]:
         for key in keys:
             self._file.seek(self._at[key])
             yield json.loads(self._file.readline())
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(f"{self.folder}: another sweep is at work here") from None
+
+    def _close(self) -> None:
+        if os.fstat(self._file.fileno()).st_size == 0 or self._sealed:
+            (self.folder / JOURNAL).unlink(missing_ok=True)
+        self._file.close()
+
+    def _refuse_strangers(self, keys: Iterable[str]) -> None:
+        strange = sum(key not in self._keys for key in keys)
+        if strange:
+            found = f"{self.folder}: holds {strange} runs that are not part of this study"
+            raise InputError(f"{found}; allowed is a new folder, the same study, or the study with more values")
 
     def _read_journal(self) -> None:
         self._file.seek(0)
@@ -108,6 +125,7 @@ class Store:
             if row["error"] is None:
                 self._at[row["key"]] = whole
             whole += len(line)
+        self._refuse_strangers(self._at)
         self._file.truncate(whole)
 
     def _unseal(self) -> None:
@@ -128,14 +146,14 @@ def sealed_keys(folder: str | Path) -> list[str] | None:
     return None if table["error"].null_count < len(table) else table["key"].to_pylist()
 
 
-def sealed_rows(folder: Path) -> Iterator[dict[str, Any]]:
+def sealed_rows(folder: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
     """The rows of runs.parquet, a row group at a time; none when there is no such file."""
     import pyarrow.parquet as pq
 
     if (folder / SEALED).exists():
         with pq.ParquetFile(folder / SEALED) as file:
             for group in range(file.num_row_groups):
-                yield from file.read_row_group(group).to_pylist()
+                yield from file.read_row_group(group, columns).to_pylist()
 
 
 def read_runs(folder: str | Path) -> pd.DataFrame:

@@ -14,32 +14,11 @@ import yaml
 
 from flowsim.errors import InputError, unknown
 from flowsim.point import Point, check
+from flowsim.search import Search
 
 SECTIONS = ("title", "run", "axes", "points", "capacity", "requests")
 RANGE = ("from", "to", "step")
 Path_ = tuple[str | int, ...]
-
-
-@dataclass(frozen=True)
-class Search:
-    """The search for the highest rate that a study may do at each point, in place of one run (see `find_capacity`).
-
-    Attributes:
-        target: share of requests within their SLO that must be reached.
-        by: "all" = of all requests together, "class" = of every class.
-        tolerance: the search ends when the bracket is this narrow, as a share of the rate.
-    """
-
-    target: float = 0.9
-    by: str = "all"
-    tolerance: float = 0.01
-
-    def __post_init__(self) -> None:
-        if self.by not in ("all", "class"):
-            raise unknown("value of by", str(self.by), ("all", "class"))
-        for name, value in (("target", self.target), ("tolerance", self.tolerance)):
-            if not isinstance(value, int | float) or not 0 < value < 1 + (name == "target") * 1e-9:
-                raise InputError(f"{name} is {value!r}, allowed is a share above 0 and up to 1")
 
 
 @dataclass(frozen=True)
@@ -134,8 +113,9 @@ class Study:
         for path, extra in [*self._listed_paths(), *self._axis_paths()]:
             values = {**self.base, **(self.listed[0] if self.listed else {}), **first, **extra}
             with at(path, self._culprit(values)):
-                if self.search and (values.get("rate_rps") is not None or "rate_scale" in values):
-                    raise InputError("rate_rps or rate_scale is given, but a study with capacity finds the rate itself")
+                given = [name for name in ("rate_rps", "rate_scale") if self.search and name in values]
+                if given:
+                    raise InputError(f"{given[0]} is given, but a study with capacity finds the rate itself")
                 check(Point.of(values), self.root)
 
     def _listed_paths(self) -> list[tuple[Path_, Mapping[str, Any]]]:

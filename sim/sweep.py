@@ -15,7 +15,8 @@ from flowsim.point import Point, run_point
 from flowsim.result import RunResult
 from flowsim.statistics import block_bootstrap, differences, intervals
 from flowsim.store import Store, read_runs, sealed_keys
-from flowsim.study import Search, Study
+from flowsim.search import Search, highest_rate, late, starved
+from flowsim.study import Study
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +35,7 @@ class Runs:
         table: a row a run: its options, key (SHA-256 of its inputs), error (None unless it failed), then its figures as
             in a summary, ttft_s p50 as ttft_p50_s, those of class text as attainment_text. `attainment_low` and
             `attainment_high` come from a moving-block bootstrap of the one run. Of a search, the figures of
-            `find_capacity`.
+            `highest_rate`.
         title: of the study.
         folder: where they are, if anywhere.
         new: runs done by this call; the others were there already.
@@ -97,11 +98,10 @@ def sweep(
     places = _keys(study)
     if sealed_keys(out) == list(places) and not study.requests:
         return Runs(read_runs(out), study.title, Path(out))
-    with Store(out) as store:
-        _refuse_strangers(store, places)
+    with Store(out, places) as store:
         tasks = _tasks(study, _pending(study, store, places), workers or _cores())
         new, cpu_s = _collect(store, _execute(tasks, workers or _cores(), dask), sum(map(len, tasks)), progress)
-        store.seal(list(places), _plain(study))
+        store.seal(_plain(study))
     return Runs(read_runs(out), study.title, Path(out), new, cpu_s)
 
 
@@ -111,9 +111,8 @@ def measure(point: Point, key: str, root: str, search: Search | None, requests: 
     row, kept = {**point.columns, "key": key, "error": None}, None
     try:
         if search is not None:
-            from flowsim.capacity import find_capacity
-
-            row |= find_capacity(point, root, search).row
+            found = highest_rate(point, root, search)
+            row |= found.row | (figures(found.result) if found.result is not None else {})
         else:
             result = run_point(point, root)
             row |= figures(result)
@@ -134,6 +133,7 @@ def figures(result: RunResult) -> dict[str, Any]:
     row |= {"slo_rule": inputs["slo"], "rate_rps_replayed": result.trace.rate_rps}
     row |= _flat({name: value for name, value in summary.items() if name not in ("policy", "inputs", "classes")})
     row |= {"attainment_low": interval.low, "attainment_high": interval.high}
+    row |= {"late": int(late(result).sum()), "starved": int(starved(result).sum())}
     for name, of in summary["classes"].items():
         row |= {f"{column}_{name}": value for column, value in _flat(of).items()}
     return row
@@ -170,13 +170,6 @@ def _keys(study: Study) -> dict[str, int]:
     for place in range(len(study)):
         places.setdefault(Point.of(study.point(place)).key(study.root, kind), place)
     return places
-
-
-def _refuse_strangers(store: Store, places: Mapping[str, int]) -> None:
-    strange = sum(key not in places for key in store.keys())
-    if strange:
-        found = f"{store.folder}: holds {strange} runs that are not part of this study"
-        raise InputError(f"{found}; allowed is a new folder, the same study, or the study with more values")
 
 
 def _pending(study: Study, store: Store, places: Mapping[str, int]) -> list[tuple[str, int]]:
