@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import click
 
 from flowsim.errors import InputError
-from flowsim.study_cli import capacity, sweep
+from flowsim.study_cli import capacity, plot, sweep
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 TRACE_HELP = (
@@ -254,7 +254,7 @@ def policies() -> None:
     click.echo("\nWrite NAME:OPTION=VALUE,... or, for one of your own, MODULE:CLASS:OPTION=VALUE,...")
 
 
-for command in (sweep, capacity):
+for command in (sweep, capacity, plot):
     main.add_command(command)
 
 

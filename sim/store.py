@@ -172,6 +172,12 @@ def read_runs(folder: str | Path) -> pd.DataFrame:
     return pd.read_parquet(place / SEALED)
 
 
+def title_of(folder: str | Path) -> str:
+    """The title of the study whose results the folder holds; "" if it has none, or is still going."""
+    path = Path(folder, "study.yaml")
+    return str(yaml.safe_load(path.read_text(encoding="utf-8")).get("title", "")) if path.exists() else ""
+
+
 def _kinds(rows: Iterable[Row]) -> dict[str, str]:
     """The kind of each column of any of these rows, in order of first appearance."""
     ranks = {"null": 0, "bool_": 1, "int64": 2, "float64": 3, "string": 4}

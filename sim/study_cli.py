@@ -138,3 +138,30 @@ def _show(runs: Any, out: str | None, quiet: bool) -> int:
         if out:
             click.echo(f"saved runs.parquet and study.yaml in {out}; draw with flowsim plot {out}")
     return 1 if len(runs.failed) else 0
+
+
+@click.command()
+@click.argument("results")
+@click.option("--out", metavar="DIR", help="Folder of the figures.  [default: RESULTS]")
+@click.option(
+    "--select", "settings", multiple=True, metavar="NAME=VALUE", help="Only runs with this value of an option."
+)
+@click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
+def plot(results: str, out: str | None, settings: tuple[str, ...], quiet: bool) -> None:
+    """Draw the figures of a folder that sweep or capacity left, as PNG and SVG.
+
+    One varied option gives lines with intervals against it (and, of attainment, a figure a policy with a line a
+    class), two a heat map for each policy; a capacity study over policies alone gives bars with ratios; a study that
+    kept its requests also the distribution of TTFT.
+
+    \b
+    Example:
+      flowsim plot results/rate --select slo_scale=1
+    """
+    from flowsim.figures import draw, save, select
+    from flowsim.sweep import load_runs
+
+    figures = draw(select(load_runs(results), settings))
+    for name in save(figures, out or results):
+        if not quiet:
+            click.echo(f"{out or results}/{name}")

@@ -119,7 +119,8 @@ def _by(done: pd.DataFrame) -> list[str]:
 
 
 def _share(interval: Interval) -> str:
-    scaled = Interval(100 * interval.mean, 100 * interval.low, 100 * interval.high, interval.n)
+    low, high = (min(max(100 * bound, 0.0), 100.0) if bound == bound else bound for bound in (interval.low, interval.high))
+    scaled = Interval(100 * interval.mean, low, high, interval.n)
     return scaled.format("{:.1f}") + " %"
 
 

@@ -14,7 +14,7 @@ from flowsim.errors import InputError, said
 from flowsim.point import Point, run_point
 from flowsim.result import RunResult
 from flowsim.statistics import block_bootstrap, differences, intervals
-from flowsim.store import Store, read_runs, sealed_keys
+from flowsim.store import Store, read_runs, sealed_keys, title_of
 from flowsim.search import Search, highest_rate, late, starved
 from flowsim.study import Study
 
@@ -29,7 +29,7 @@ Done = tuple[dict[str, Any], bytes | None, float]
 
 @dataclass(frozen=True, eq=False)
 class Runs:
-    """The runs of a study. Made by `flowsim.sweep` and `flowsim.read_runs`.
+    """The runs of a study. Made by `flowsim.sweep`, `flowsim.capacity` and `flowsim.load_runs`.
 
     Attributes:
         table: a row a run: its options, key (SHA-256 of its inputs), error (None unless it failed), then its figures as
@@ -103,6 +103,15 @@ def sweep(
         new, cpu_s = _collect(store, _execute(tasks, workers or _cores(), dask), sum(map(len, tasks)), progress)
         store.seal(_plain(study))
     return Runs(read_runs(out), study.title, Path(out), new, cpu_s)
+
+
+def load_runs(folder: str | Path) -> Runs:
+    """The runs in a folder that `sweep` or `capacity` wrote; while the study is still going, those done so far.
+
+    Raises:
+        InputError: the folder holds no runs.
+    """
+    return Runs(read_runs(folder), title_of(folder), Path(folder))
 
 
 def measure(point: Point, key: str, root: str, search: Search | None, requests: bool) -> Done:
