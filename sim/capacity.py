@@ -51,7 +51,9 @@ def capacity(
     base = {"trace": str(trace), "warmup": WARMUP, **options}
     name, values = _replications(base, replications)
     axes = {"policy": tuple(policies), name: values}
-    study = Study(base, axes, search=Search(target, by, tolerance), title=f"Max goodput on {trace}", root=str(Path.cwd()))
+    study = Study(
+        base, axes, search=Search(target, by, tolerance), title=f"Max goodput on {trace}", root=str(Path.cwd())
+    )
     return sweep(study, out, workers=workers, dask=dask, progress=progress)
 
 
@@ -62,4 +64,6 @@ def _replications(base: dict[str, Any], n: int) -> tuple[str, tuple[Any, ...]]:
         return "seed", tuple(range(n))
     span_s = replayed(Point.of(base), str(Path.cwd())).span_s
     edges = [span_s * k / n for k in range(n)]
-    return "window", tuple(f"{edge:g}:{end}" for edge, end in zip(edges, [*(f"{e:g}" for e in edges[1:]), ""], strict=True))
+    return "window", tuple(
+        f"{edge:g}:{end}" for edge, end in zip(edges, [*(f"{e:g}" for e in edges[1:]), ""], strict=True)
+    )

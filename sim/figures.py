@@ -55,7 +55,7 @@ def lines(runs: Runs, x: str, value: str = "attainment", axes: Axes | None = Non
     for place, (policy, of) in enumerate(stats.groupby(name, sort=False)):
         at = of[x] if ticks is None else of[x].map(ticks.index)
         style = {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
-        axes.plot(at, factor * of["mean"], label=str(policy), markersize=4, linewidth=1.6, **style)  # type: ignore[arg-type]
+        axes.plot(at, factor * of["mean"], label=str(policy), markersize=4, linewidth=1.6, **style)
         axes.fill_between(at, *_clipped(of, factor), color=style["color"], alpha=0.15, linewidth=0)
     if ticks is not None:
         axes.set_xticks(range(len(ticks)), ticks)
@@ -123,7 +123,7 @@ def class_tradeoff(runs: Runs, x: str, policy: str, axes: Axes | None = None) ->
     for place, name in enumerate(classes_of(done)):
         stats = intervals(done, f"attainment_{name}", [x])
         style = {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
-        axes.plot(stats[x], 100 * stats["mean"], label=name, markersize=4, linewidth=1.6, **style)  # type: ignore[arg-type]
+        axes.plot(stats[x], 100 * stats["mean"], label=name, markersize=4, linewidth=1.6, **style)
         axes.fill_between(stats[x], *_clipped(stats, 100), color=style["color"], alpha=0.15, linewidth=0)
     _finish(axes, x, "attainment")
     _title(axes, policy)

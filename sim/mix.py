@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flowsim.errors import InputError, unknown
 from flowsim.traces.trace import Trace
@@ -46,7 +47,7 @@ def remixed(trace: Trace, shares: Mapping[str, float], seed: int) -> Trace:
     )
 
 
-def _weights(trace: Trace, shares: Mapping[str, float]) -> np.ndarray:
+def _weights(trace: Trace, shares: Mapping[str, float]) -> NDArray[np.float64]:
     """The share of each class of the trace; they sum to 1."""
     if not trace.class_names:
         raise InputError(f"{trace.name} has no classes, so no mix of them can be drawn")
@@ -66,4 +67,5 @@ def _weights(trace: Trace, shares: Mapping[str, float]) -> np.ndarray:
     weights = np.where(np.isnan(given), rest * max(left, 0.0) / max(rest.sum(), 1.0), given)
     if (weights[own == 0] > 0).any():
         raise InputError(f"{trace.name}: a class of the mix has no request here to draw from")
-    return weights / weights.sum()
+    total: float = weights.sum()
+    return weights / total

@@ -96,11 +96,11 @@ class Study:
     def point(self, place: int) -> dict[str, Any]:
         """The options of a point by its place: listed points in order, each with the grid, last axis fastest."""
         chosen: dict[str, Any] = {}
-        for name in reversed(self.axes):
+        for name in reversed(list(self.axes)):
             place, index = divmod(place, len(self.axes[name]))
             chosen[name] = self.axes[name][index]
         listed = self.listed[place] if self.listed else {}
-        return {**self.base, **listed, **chosen}
+        return {**self.base, **listed, **{name: chosen[name] for name in self.axes}}
 
     def check(self) -> None:
         """Check every value of every axis and every listed point, without running one.
@@ -159,9 +159,9 @@ class _Place:
 
 
 def _named(blame: Mapping[str, Path_], text: str) -> Path_:
-    """Where the option stands whose name comes first in what an error says; the whole study if there is none."""
-    found = [(text.find(name.partition(".")[0]), path) for name, path in blame.items()]
-    return min(((at, path) for at, path in found if at >= 0), default=(0, ()))[1]
+    """Where the option stands that an error names: one with a dot, else the first; the whole study if there is none."""
+    found = [("." not in name, text.find(name.rpartition(".")[2]), path) for name, path in blame.items()]
+    return min((place for place in found if place[1] >= 0), default=(True, 0, ()))[2]
 
 
 def _mapping(at: _Place, values: Mapping[str, Any], name: str) -> Mapping[str, Any]:

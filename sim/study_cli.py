@@ -10,7 +10,7 @@ import click
 from flowsim.errors import InputError
 
 
-def cluster_options(command: Callable[..., None]) -> Callable[..., None]:
+def cluster_options(command: Callable[..., int]) -> Callable[..., int]:
     """Where the runs are done, and how much is said."""
     options = [
         click.option("--workers", type=int, metavar="N", help="Processes on this machine.  [default: one a core]"),

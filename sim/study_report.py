@@ -119,7 +119,9 @@ def _by(done: pd.DataFrame) -> list[str]:
 
 
 def _share(interval: Interval) -> str:
-    low, high = (min(max(100 * bound, 0.0), 100.0) if bound == bound else bound for bound in (interval.low, interval.high))
+    low, high = (
+        min(max(100 * bound, 0.0), 100.0) if bound == bound else bound for bound in (interval.low, interval.high)
+    )
     scaled = Interval(100 * interval.mean, low, high, interval.n)
     return scaled.format("{:.1f}") + " %"
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from flowsim.errors import InputError, said
 from flowsim.point import Point, run_point
 from flowsim.result import RunResult
+from flowsim.search import Search, highest_rate, late, starved
 from flowsim.statistics import block_bootstrap, differences, intervals
 from flowsim.store import Store, read_runs, sealed_keys, title_of
-from flowsim.search import Search, highest_rate, late, starved
 from flowsim.study import Study
 
 if TYPE_CHECKING:
@@ -182,8 +182,10 @@ def _keys(study: Study) -> dict[str, int]:
 
 
 def _pending(study: Study, store: Store, places: Mapping[str, int]) -> list[tuple[str, int]]:
-    missing = (lambda key: not store.requests(key).exists()) if study.requests else (lambda key: False)
-    return [(key, place) for key, place in places.items() if key not in store or missing(key)]
+    def there(key: str) -> bool:
+        return key in store and (not study.requests or store.requests(key).exists())
+
+    return [(key, place) for key, place in places.items() if not there(key)]
 
 
 def _tasks(study: Study, pending: Sequence[tuple[str, int]], workers: int) -> list[Task]:
@@ -236,7 +238,7 @@ def _on_dask(tasks: Sequence[Task], address: str) -> Iterator[list[Done]]:
     except ImportError:
         raise InputError("--dask needs Dask: pip install 'flowsim[dask]'") from None
     try:
-        client = Client(address, timeout=10, set_as_default=False)
+        client = Client(address, timeout=5)
     except (OSError, ValueError, TimeoutError) as error:
         raise InputError(f"dask {address!r}: no scheduler answers ({' '.join(str(error).split())})") from None
     with client:
