@@ -58,7 +58,10 @@ def lines(runs: Runs, x: str, value: str = "attainment", axes: Axes | None = Non
         axes.plot(at, factor * of["mean"], label=str(policy), markersize=4, linewidth=1.6, **style)
         axes.fill_between(at, *_clipped(of, factor), color=style["color"], alpha=0.15, linewidth=0)
     if ticks is not None:
-        axes.set_xticks(range(len(ticks)), ticks)
+        axes.set_xticks(range(len(ticks)), ticks, rotation=30, ha="right")
+    elif (at := np.unique(stats[x]))[0] > 0 and at[-1] >= 8 * at[0]:
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(at, [f"{value:g}" for value in at], minor=False)
     _finish(axes, x, value)
     return axes
 

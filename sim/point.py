@@ -87,6 +87,8 @@ class Point:
             raise InputError("no trace, allowed is a file, 'example' or 'synthetic:PRESET:N'")
         if plain.get("rate_rps") is not None and "rate_scale" in plain:
             raise InputError("rate_rps and rate_scale both given, allowed is one of them")
+        if plain.get("seed", 0) < 0:
+            raise InputError(f"seed is {plain['seed']}, allowed is a whole number from 0")
         return cls(**plain)
 
     @property

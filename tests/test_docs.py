@@ -79,7 +79,9 @@ def test_a_command_of_the_readme_runs(command: str, folder: Path) -> None:
     assert flowsim_command(arguments, folder)
 
 
-@pytest.mark.parametrize("start", ["$ flowsim compare example", "preemption         long prompt alone", "$ flowsim capacity"])
+@pytest.mark.parametrize(
+    "start", ["$ flowsim compare example", "preemption         long prompt alone", "$ flowsim capacity"]
+)
 def test_output_shown_is_what_comes_out(start: str, folder: Path) -> None:
     shown = block_with(start).rstrip("\n")
     if shown.startswith("$"):

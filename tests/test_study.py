@@ -139,6 +139,7 @@ def test_values_take_the_kind_of_their_option() -> None:
     [
         ({}, "no trace, allowed is a file"),
         ({"trace": "example", "seed": 1.5}, "seed is 1.5, allowed is a whole number"),
+        ({"trace": "example", "seed": -1}, "seed is -1, allowed is a whole number from 0"),
         ({"trace": "example", "seed": True}, "seed is True, allowed is a whole number"),
         ({"trace": "example", "slo_scale": "x"}, "slo_scale is 'x', allowed is a number"),
         ({"trace": "example", "slo_scale": float("nan")}, "slo_scale is nan, allowed is a number"),
