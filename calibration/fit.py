@@ -40,12 +40,8 @@ def fit(table: OperatorTable) -> CostModel:
 def fit_rank(table: OperatorTable) -> CostModel:
     """The cost model of what passes were measured on: one rank without its all-reduces, of `pass_layers` layers."""
     rows = tuple(row for row in table.operators if row.operator != ALL_REDUCE)
-    layers = int(table.provenance.get("pass_layers", _spec(table).layers))
+    layers = int(table.provenance.get("pass_layers", _facts(table.provenance)[0].layers))
     return _model(replace(table, operators=rows), layers, {})
-
-
-def _spec(table: OperatorTable) -> ModelSpec:
-    return make_spec("provenance.yaml, model_spec", table.provenance["model_spec"])
 
 
 def _errors(table: OperatorTable) -> dict[str, Any]:

@@ -7,6 +7,7 @@ A discrete-event simulator of LLM prefill serving, with costs measured operator 
 """
 
 from flowsim.calibration.cost import CostModel
+from flowsim.capacity import capacity
 from flowsim.engine import Server
 from flowsim.errors import InputError
 from flowsim.execution import Execution, Pass
@@ -16,6 +17,8 @@ from flowsim.replay import Comparison, compare, load_cost, run
 from flowsim.request import Request
 from flowsim.result import RunResult
 from flowsim.slo import SLOMix
+from flowsim.study import Study
+from flowsim.sweep import Runs, load_runs, sweep
 from flowsim.traces.catalogue import example_trace, load_trace
 from flowsim.traces.trace import Trace
 
@@ -31,13 +34,18 @@ __all__ = [
     "Policy",
     "Request",
     "RunResult",
+    "Runs",
     "SLOMix",
     "Server",
+    "Study",
     "Trace",
     "View",
+    "capacity",
     "compare",
     "example_trace",
     "load_cost",
+    "load_runs",
     "load_trace",
     "run",
+    "sweep",
 ]

@@ -10,6 +10,7 @@ import click
 
 from flowsim.cli_calibrate import calibrate
 from flowsim.errors import InputError
+from flowsim.study_cli import capacity, plot, sweep
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 TRACE_HELP = (
@@ -93,6 +94,9 @@ def replay_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option("--kv-tokens", type=int, metavar="N", help="Tokens of KV cache.  [default: what the GPU holds]"),
         click.option("--until", "until_s", type=float, metavar="S", help="Stop S seconds after the first arrival."),
+        click.option(
+            "--warmup", type=float, default=0.0, help="Leave this share of the requests, the first, out of the figures."
+        ),
         click.option("--seed", type=int, default=0, show_default=True, help="Seed of all randomness."),
         click.option("--out", metavar="DIR", help="Save the results there."),
         click.option("--quiet", "-q", is_flag=True, help="Print no report and no progress."),
@@ -223,27 +227,19 @@ def _given(context: click.Context, besides: tuple[str, ...]) -> list[str]:
     return [opt for name, opt in named if name not in besides and context.get_parameter_source(name) is typed]
 
 
+for command in (sweep, capacity, plot):
+    main.add_command(command)
+
+
 def _arguments(options: dict[str, Any]) -> dict[str, Any]:
     """The keyword arguments of `flowsim.run` that the shared options stand for."""
     from flowsim.engine import Server
+    from flowsim.replay import parse_window
 
     names = {"instances", "router", "slots", "max_batched_tokens", "kv_tokens"}
     server = Server(**{name: options[name] for name in names})
     rest = {name: value for name, value in options.items() if name not in names}
-    return {**rest, "window": _window(options["window"]), "server": server}
-
-
-def _window(text: str | None) -> tuple[float, float] | None:
-    if text is None:
-        return None
-    start, colon, end = text.partition(":")
-    try:
-        window = float(start or 0), float(end or "inf")
-    except ValueError:
-        colon = ""
-    if not colon or not 0 <= window[0] < window[1]:
-        raise InputError(f"--window {text!r}: allowed is FROM:TO in seconds, with FROM before TO")
-    return window
+    return {**rest, "window": parse_window("--window", options["window"]), "server": server}
 
 
 def _progress(quiet: bool) -> Any:

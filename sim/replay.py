@@ -63,6 +63,7 @@ def run(
     server: Server | None = None,
     seed: int = 0,
     until_s: float | None = None,
+    warmup: float = 0.0,
     stretches: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> RunResult:
@@ -82,6 +83,7 @@ def run(
         server: instances, router, slots, KV cache.
         seed: of all randomness (spreading of coarse time stamps, noise of the predictor).
         until_s: stop then, seconds from the first arrival; what arrives later is not replayed.
+        warmup: share of the requests, the first ones, that are served but do not count in attainment, goodput and TTFT.
         stretches: log every uninterrupted stretch of execution in `outcome.logs`.
         progress: called now and then with (requests arrived, requests in all).
 
@@ -92,8 +94,7 @@ def run(
     costs = cost if isinstance(cost, CostModel) else load_cost(cost, model, gpu, tp)
     mix = _mix(slo, model)
     loaded = trace if isinstance(trace, Trace) else load_trace(trace, format, seed=seed)
-    if until_s is not None and not 0 < until_s < math.inf:
-        raise InputError(f"until_s is {until_s}, allowed is a number of seconds above 0")
+    check_times(until_s, warmup)
     replayed = replayed_part(loaded, rate_scale, limit, window, until_s)
     assignment = mix.scaled(slo_scale).assign(replayed)
     server = server or Server()
@@ -120,6 +121,7 @@ def run(
         "server": asdict(server),
         "seed": seed,
         "until_s": until_s,
+        "warmup": warmup,
     }
     place = {"cost": None, "model": model, "gpu": gpu, "tp": tp} | _place(costs)
     config = {
@@ -143,7 +145,7 @@ def run(
         **options,
         "version": version("flowsim"),
     }
-    return RunResult(replayed, assignment, outcome, spec, config, inputs)
+    return RunResult(replayed, assignment, outcome, spec, config, inputs, warmup)
 
 
 def _place(costs: CostModel) -> dict[str, Any]:
@@ -173,6 +175,28 @@ def replayed_part(
         trace = trace.head(limit)
     trace = trace if rate_scale == 1 else trace.scaled(rate_scale)
     return trace if until_s is None or trace.span_s < until_s else trace.window(0.0, until_s)
+
+
+def check_times(until_s: float | None, warmup: float) -> None:
+    """Raise InputError unless the run ends after its beginning, and some requests are left to count."""
+    if until_s is not None and not 0 < until_s < math.inf:
+        raise InputError(f"until_s is {until_s}, allowed is a number of seconds above 0")
+    if not 0 <= warmup < 1:
+        raise InputError(f"warmup is {warmup}, allowed is a share of the requests, from 0 to below 1")
+
+
+def parse_window(what: str, text: str | None) -> tuple[float, float] | None:
+    """The window that "FROM:TO" names, seconds; a bound left out is the trace's own. `what` is for the error."""
+    if text is None:
+        return None
+    start, colon, end = text.partition(":")
+    try:
+        window = float(start or 0), float(end or "inf")
+    except ValueError:
+        window = (0.0, 0.0)
+    if not colon or not 0 <= window[0] < window[1]:
+        raise InputError(f"{what} {text!r}: allowed is FROM:TO in seconds, with FROM before TO")
+    return window
 
 
 def make_requests(trace: Trace, slo: Assignment, server: Server) -> list[Request]:

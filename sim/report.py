@@ -6,7 +6,7 @@ import html
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -164,7 +164,6 @@ def _scheduler(summary: Summary) -> list[tuple[str, str]]:
 
 def show(what: RenderableType) -> None:
     """Print it: as wide as the terminal, or 120 columns where there is none."""
-    from rich.console import Console
 
     # Names of traces, classes and policies are no markup.
     plain: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}

@@ -36,6 +36,7 @@ class RunResult:
         policy: the policy's specification.
         config: the arguments of `flowsim.run` that give this result again.
         inputs: hashes, cost model and its error, SLOs, seed and version.
+        warmup: share of the requests, the first ones, that do not count in attainment, goodput and TTFT.
     """
 
     trace: Trace
@@ -44,6 +45,7 @@ class RunResult:
     policy: str
     config: Mapping[str, Any]
     inputs: Mapping[str, Any]
+    warmup: float = 0.0
 
     @cached_property
     def ttft_s(self) -> Floats:
@@ -98,18 +100,20 @@ class RunResult:
         """The figures of the run, as `summary.json` holds them."""
         logs = self.outcome.logs
         busy_s, span_s = sum(log.busy_s for log in logs), self.span_s
+        attained = int((self.attained & self.counted).sum())
         capacity_s = (self._end_s - float(self.trace.arrival_s[0])) * len(logs)
         return {
             "policy": self.policy,
-            "attainment": _ratio(int(self.attained.sum()), int(self._has_slo.sum())),
-            "goodput_rps": _ratio(int(self.attained.sum()), span_s) or 0.0,
+            "attainment": _ratio(attained, int(self.counted.sum())),
+            "goodput_rps": _ratio(attained, self._counted_span_s) or 0.0,
             "offered_rps": _finite(self.trace.rate_rps),
             "requests": len(self.trace),
-            "without_slo": int((~self._has_slo).sum()),
+            "without_slo": int(np.isnan(self.slo.ttft_slo_s).sum()),
+            "counted": int(self.counted.sum()),
             "finished": int((self._state == 0).sum()),
             "unfinished": int((self._state == 2).sum()),
             "rejected": int((self._state == 1).sum()),
-            "ttft_s": quantiles(self.ttft_s, (50, 90, 99)),
+            "ttft_s": quantiles(self.ttft_s[self._warm], (50, 90, 99)),
             "blocking_s": quantiles(self.blocking_s, (50, 99)),
             "preemptions": sum(log.preemptions for log in logs),
             "utilization": _ratio(busy_s, capacity_s),
@@ -135,7 +139,7 @@ class RunResult:
         """The share of requests with an SLO that met it: one number, or a Series by="class"."""
         if by is None:
             return self.summary["attainment"]
-        frame = self.requests[self._has_slo]
+        frame = self.requests[self.counted]
         return frame.groupby(by, observed=True)["attained"].mean()
 
     def ttft(self, q: float) -> float:
@@ -172,8 +176,22 @@ class RunResult:
         return summary_html(self.summary)
 
     @cached_property
-    def _has_slo(self) -> NDArray[np.bool_]:
-        return ~np.isnan(self.slo.ttft_slo_s)
+    def counted(self) -> NDArray[np.bool_]:
+        """Whether a request counts in attainment, shape [n]: it has an SLO and did not arrive in the warm-up."""
+        return ~np.isnan(self.slo.ttft_slo_s) & self._warm
+
+    @cached_property
+    def _warm(self) -> NDArray[np.bool_]:
+        return np.arange(len(self.trace)) >= self._first_counted
+
+    @property
+    def _first_counted(self) -> int:
+        return int(self.warmup * len(self.trace))
+
+    @property
+    def _counted_span_s(self) -> float:
+        """Seconds from the first arrival that counts to the last completion."""
+        return self.span_s + float(self.trace.arrival_s[0] - self.trace.arrival_s[self._first_counted])
 
     @cached_property
     def _state(self) -> NDArray[np.int64]:
@@ -207,13 +225,13 @@ class RunResult:
         return np.where(self._state == 1, np.nan, waited_s)
 
     def _class_summary(self, code: int) -> dict[str, Any]:
-        members = self.slo.class_code == code
+        members = (self.slo.class_code == code) & self._warm
         attained, slo_s = int((self.attained & members).sum()), self.slo.ttft_slo_s[members]
         return {
             "requests": int(members.sum()),
             "ttft_slo_s": _finite(float(slo_s[0])) if slo_s.size else None,
-            "attainment": _ratio(attained, int((self._has_slo & members).sum())),
-            "goodput_rps": _ratio(attained, self.span_s) or 0.0,
+            "attainment": _ratio(attained, int((self.counted & members).sum())),
+            "goodput_rps": _ratio(attained, self._counted_span_s) or 0.0,
             "ttft_s": quantiles(self.ttft_s[members], (50, 90, 99)),
         }
 

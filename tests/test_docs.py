@@ -12,7 +12,8 @@ import pytest
 
 import flowsim
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 COMMANDS = [
     line.partition("#")[0].strip()
@@ -20,6 +21,7 @@ COMMANDS = [
     for line in block.splitlines()
     if re.match(r"flowsim \w", line)
 ]
+TIMED = re.compile(r", in [\d.]+ s of CPU")
 TINY = """
 name: tiny
 layers: 2
@@ -44,6 +46,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     trace.write_jsonl(folder / "trace.csv.gz")
     (folder / "my_policies.py").write_text(block_with("class MostOverdue"))
     (folder / "tiny.yaml").write_text(TINY)
+    (folder / "studies").mkdir()
+    study = (ROOT / "studies" / "slo_scale.yaml").read_text(encoding="utf-8")
+    (folder / "studies" / "slo_scale.yaml").write_text(study.replace("qwen:2000", "qwen:40"))
     return folder
 
 
@@ -72,6 +77,8 @@ def test_a_command_of_the_readme_runs(command: str, folder: Path) -> None:
     arguments = shlex.split(command)[1:]
     if "results/config.yaml" in arguments:
         flowsim_command(["run", "trace.jsonl", "--policy", "chunked:2048", "--out", "results", "-q"], folder)
+    if "plot" in arguments:
+        flowsim_command(["sweep", "studies/slo_scale.yaml", "--out", "scale", "--workers", "1", "-q"], folder)
     if "import" in arguments and importlib.util.find_spec("aiconfigurator_core") is None:
         pytest.skip("needs the extra 'import'")
     if "join" in arguments:
@@ -83,7 +90,9 @@ def test_a_command_of_the_readme_runs(command: str, folder: Path) -> None:
     assert flowsim_command(arguments, folder)
 
 
-@pytest.mark.parametrize("start", ["$ flowsim compare example", "preemption         long prompt alone"])
+@pytest.mark.parametrize(
+    "start", ["$ flowsim compare example", "preemption         long prompt alone", "$ flowsim capacity"]
+)
 def test_output_shown_is_what_comes_out(start: str, folder: Path) -> None:
     shown = block_with(start).rstrip("\n")
     if shown.startswith("$"):
@@ -91,7 +100,7 @@ def test_output_shown_is_what_comes_out(start: str, folder: Path) -> None:
         arguments = shlex.split(command)[2:]
     else:
         arguments = ["tradeoff"]
-    assert flowsim_command(arguments, folder) == shown
+    assert TIMED.sub("", flowsim_command(arguments, folder)) == TIMED.sub("", shown)
 
 
 def test_the_python_of_the_readme_runs() -> None:

@@ -1,0 +1,268 @@
+"""A point of a study: all that one run is told, as plain values; its hash, and the run itself."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from flowsim.calibration.cost import CostModel
+from flowsim.calibration.predictor import make_predictor
+from flowsim.calibration.table import OperatorTable, load_table
+from flowsim.engine import Server
+from flowsim.errors import InputError, unknown
+from flowsim.mix import remixed
+from flowsim.policy import NAMES, load_policy, policy_spec
+from flowsim.replay import check_times, load_cost, parse_window, replayed_part, run
+from flowsim.result import RunResult
+from flowsim.slo import SLOMix
+from flowsim.traces.catalogue import load_trace
+from flowsim.traces.synthetic import synthesize
+from flowsim.traces.trace import Trace
+
+SERVER = ("instances", "router", "slots", "max_batched_tokens", "kv_tokens", "block_tokens")
+DOTTED = ("policy", "mix")
+
+
+@dataclass(frozen=True)
+class Point:
+    """The options of a run that an axis of a study can hold; those of `flowsim.run` mean what they mean there.
+
+    Attributes:
+        trace: a file, a built-in trace, or "synthetic:PRESET:N": N requests drawn anew for each seed.
+        policy: as `load_policy` takes it.
+        policy_options: written "policy.OPTION" in a study; they join the specification.
+        mix: written "mix.CLASS" in a study; the shares of `remixed`.
+        rate_rps: the rate of the replayed part, requests a second, in place of `rate_scale`.
+        window: "FROM:TO", seconds of the trace.
+        instances, router, slots, max_batched_tokens, kv_tokens, block_tokens: fields of `Server`.
+    """
+
+    trace: str
+    policy: str = "flowprefill"
+    policy_options: Mapping[str, Any] = field(default_factory=dict)
+    mix: Mapping[str, float] = field(default_factory=dict)
+    cost: str | None = None
+    model: str = "llama3-8b"
+    gpu: str = "h200"
+    tp: int = 1
+    slo: str | None = None
+    slo_scale: float = 1.0
+    rate_scale: float = 1.0
+    rate_rps: float | None = None
+    limit: int | None = None
+    window: str | None = None
+    format: str | None = None
+    predictor: str = "cubic"
+    instances: int = 1
+    router: str = "round-robin"
+    slots: int = 128
+    max_batched_tokens: int = 8192
+    kv_tokens: int | None = None
+    block_tokens: int = 16
+    seed: int = 0
+    until_s: float | None = None
+    warmup: float = 0.0
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Point:
+        """The point of plain values by option. InputError for an unknown option or a value of the wrong kind."""
+        plain: dict[str, Any] = {}
+        for name, value in values.items():
+            head, dot, tail = name.partition(".")
+            if dot and head in DOTTED and tail:
+                group = "policy_options" if head == "policy" else "mix"
+                plain.setdefault(group, {})[tail] = _number(name, value) if head == "mix" else value
+            else:
+                plain[name] = _plain(name, value)
+        if "trace" not in plain:
+            raise InputError("no trace, allowed is a file, 'example' or 'synthetic:PRESET:N'")
+        if plain.get("rate_rps") is not None and "rate_scale" in plain:
+            raise InputError("rate_rps and rate_scale both given, allowed is one of them")
+        if plain.get("seed", 0) < 0:
+            raise InputError(f"seed is {plain['seed']}, allowed is a whole number from 0")
+        return cls(**plain)
+
+    @property
+    def spec(self) -> str:
+        """The policy's specification, with the options of axes."""
+        options = ",".join(f"{name}={value}" for name, value in self.policy_options.items())
+        if not options:
+            return self.policy
+        own = not _shipped(self.policy)
+        return f"{self.policy}{',' if self.policy.count(':') > own else ':'}{options}"
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """All options as the plain columns of a row; `policy` is the whole specification."""
+        values = {name: getattr(self, name) for name in OPTIONS}
+        dotted = [("policy", self.policy_options), ("mix", self.mix)]
+        more = {f"{head}.{name}": value for head, group in dotted for name, value in group.items()}
+        return values | {"policy": self.spec} | more
+
+    @property
+    def server(self) -> Server:
+        """What serves the requests."""
+        return Server(**{name: getattr(self, name) for name in SERVER})
+
+    def key(self, root: str, kind: str = "") -> str:
+        """SHA-256 of all inputs: these options, the content of the files that they name, and the `kind` of run."""
+        options = {name: getattr(self, name) for name in OPTIONS} | {"mix": dict(self.mix), "policy": self._canonical}
+        files = (path for name in (self.trace, self.slo or "") if (path := Path(root, name)).is_file())
+        content = [_digest(str(path)) for path in files]
+        folder = self.cost and _place(root, self.cost)
+        content += [_cost_digest(folder, self.model, self.gpu, self.tp), _policy_digest(self.policy)]
+        text = json.dumps([_version(), kind, options, content], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def _canonical(self) -> str:
+        """The same text for the same shipped policy with the same options, however they were written."""
+        if not _shipped(self.policy):
+            return self.spec
+        try:
+            return policy_spec(load_policy(self.spec))
+        except InputError:  # the run will say so
+            return self.spec
+
+
+KINDS = {f.name: str(f.type) for f in fields(Point)}
+OPTIONS = tuple(name for name in KINDS if name not in ("policy_options", "mix"))
+"""The options of a point, without the dotted ones."""
+
+
+def check(point: Point, root: str) -> None:
+    """Do all that a run does before it simulates. InputError: what a run of this point would reject."""
+    policy, costs, trace = load_policy(point.spec), fitted_cost(point, root), replayed(point, root)
+    _mix(point, root).assign(trace)
+    make_predictor(point.predictor, costs, policy.cut, point.server.max_batched_tokens, point.seed)
+    check_times(point.until_s, point.warmup)
+
+
+def run_point(point: Point, root: str) -> RunResult:
+    """The run of a point; its files are looked up in the folder `root`. Raises what `flowsim.run` raises."""
+    return run(
+        replayed(point, root),
+        point.spec,
+        cost=fitted_cost(point, root),
+        model=point.model,
+        gpu=point.gpu,
+        tp=point.tp,
+        slo=_mix(point, root),
+        predictor=point.predictor,
+        server=point.server,
+        seed=point.seed,
+        until_s=point.until_s,
+        warmup=point.warmup,
+    )
+
+
+def replayed(point: Point, root: str) -> Trace:
+    """The requests of a point: of its trace the window, then the limit, then the mix, then the rate."""
+    trace = _trace(_place(root, point.trace), point.format, point.seed)
+    part = replayed_part(trace, 1.0, point.limit, parse_window("window", point.window))
+    if point.mix:
+        part = remixed(part, point.mix, point.seed)
+    factor = point.rate_scale if point.rate_rps is None else point.rate_rps / part.rate_rps
+    if not 0 < factor < math.inf:
+        given = f"rate_scale is {factor:g}" if point.rate_rps is None else f"rate_rps is {point.rate_rps:g}"
+        raise InputError(f"{given}, allowed is a positive number (and a trace that spans some time)")
+    return part if factor == 1 else part.scaled(factor)
+
+
+@lru_cache(maxsize=4)
+def _trace(spec: str, format: str | None, seed: int) -> Trace:
+    if not spec.startswith("synthetic:"):
+        return load_trace(spec, format, seed=seed)
+    _, _, rest = spec.partition(":")
+    preset, _, n = rest.partition(":")
+    if not n.isdecimal():
+        raise InputError(f"trace {spec!r}, allowed is synthetic:PRESET:N with N requests")
+    return synthesize(int(n), 1.0, seed, preset)
+
+
+def fitted_cost(point: Point, root: str) -> CostModel:
+    """The cost model of a point."""
+    return _fitted(point.cost and _place(root, point.cost), point.model, point.gpu, point.tp)
+
+
+@lru_cache(maxsize=8)
+def _fitted(folder: str | None, model: str, gpu: str, tp: int) -> CostModel:
+    return load_cost(folder, model, gpu, tp)
+
+
+def _mix(point: Point, root: str) -> SLOMix:
+    mix = SLOMix.preset(point.model) if point.slo is None else SLOMix.parse(_place(root, point.slo))
+    return mix.scaled(point.slo_scale)
+
+
+def _place(root: str, name: str) -> str:
+    """The file or folder of this name in `root`, or the name itself when there is none."""
+    place = Path(root, name)
+    return str(place) if place.exists() else name
+
+
+@lru_cache(maxsize=1)
+def _version() -> str:
+    return version("flowsim")
+
+
+@lru_cache(maxsize=64)
+def _digest(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+@lru_cache(maxsize=64)
+def _cost_digest(folder: str | None, model: str, gpu: str, tp: int) -> str:
+    try:
+        return (load_table(gpu, model, tp) if folder is None else OperatorTable.load(folder)).digest()
+    except InputError as error:  # the run will say so
+        return str(error)
+
+
+def _shipped(policy: str) -> bool:
+    return policy.partition(":")[0] in NAMES
+
+
+def _policy_digest(policy: str) -> str:
+    """Of the source file of a policy that flowsim does not ship."""
+    if _shipped(policy):
+        return ""
+    source = inspect.getsourcefile(importlib.import_module(policy.partition(":")[0]))
+    return _digest(source) if source else ""
+
+
+def _plain(name: str, value: Any) -> Any:
+    """A value of the kind that the option of this name has."""
+    if name not in OPTIONS:
+        raise unknown("option", name, [*OPTIONS, *(f"{head}.NAME" for head in DOTTED)])
+    kind = KINDS[name]
+    if value is None and "None" in kind:
+        return None
+    if kind.startswith("float"):
+        return _number(name, value)
+    if kind.startswith("int"):
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+        raise InputError(f"{name} is {value!r}, allowed is a whole number")
+    if name == "window" and isinstance(value, list) and len(value) == 2:
+        return f"{value[0]:g}:{value[1]:g}"
+    if name == "slo" and isinstance(value, int | float) and not isinstance(value, bool):
+        return f"{value:g}"
+    if isinstance(value, str) and value:
+        return value
+    raise InputError(f"{name} is {value!r}, allowed is a text")
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    raise InputError(f"{name} is {value!r}, allowed is a number")

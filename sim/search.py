@@ -1,0 +1,149 @@
+"""The highest request rate that a policy sustains: bracketing, then bisection, over rate-scaled replays."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowsim.errors import InputError, unknown
+from flowsim.point import Point, fitted_cost, replayed, run_point
+from flowsim.result import RunResult
+
+FEWEST_REQUESTS = 30
+STARVED_SLOS = 10
+"""A request is starved that gets its first token later than so many times its SLO, or never."""
+LOWEST = 2.0**-12
+"""The search gives up below this share of the rate at which one would guess the server to be full."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a search asks of a rate, and how close it goes.
+
+    Attributes:
+        target: share of requests within their SLO that must be reached.
+        by: "all" = of all requests together, "class" = in every class.
+        tolerance: the search ends when the bracket is narrower than this share of the rate.
+    """
+
+    target: float = 0.9
+    by: str = "all"
+    tolerance: float = 0.01
+
+    def __post_init__(self) -> None:
+        if self.by not in ("all", "class"):
+            raise unknown("value of by", str(self.by), ("all", "class"))
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name != "by" and not (isinstance(value, int | float) and 0 < value <= 1):
+                raise InputError(f"{field.name} is {value!r}, allowed is a share above 0 and up to 1")
+
+
+@dataclass(frozen=True)
+class Found:
+    """The bracket of a highest rate, requests a second: sustained at `low`, not at `high`.
+
+    Attributes:
+        low: 0 if no rate was sustained.
+        high: the lowest rate tried that was not sustained.
+        weak: what gave way at `high`: "attainment", "attainment of CLASS" or "queue" (it only grew).
+        probes: runs that the search took.
+        result: the run at `low`.
+    """
+
+    low: float
+    high: float
+    weak: str
+    probes: int
+    result: RunResult | None
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """As plain columns; the figures of the run at `low` stand beside them."""
+        return {
+            "max_rate_rps": self.low,
+            "max_rate_high_rps": self.high,
+            "gives_way": self.weak,
+            "probes": self.probes,
+        }
+
+
+def highest_rate(point: Point, root: str, search: Search) -> Found:
+    """The highest rate at which the policy of a point reaches the target on its trace and its queue does not only grow.
+
+    Rates are tried on the powers of two of a request a second, from where the server should be full, and then halved
+    in the logarithm. So every policy is asked about the same rates on the same requests (common random numbers).
+
+    Raises:
+        InputError: fewer than 30 requests, or what a run rejects.
+    """
+    trace = replayed(point, root)
+    if len(trace) < FEWEST_REQUESTS:
+        raise InputError(f"{trace.name}: {len(trace)} requests, allowed for a search is {FEWEST_REQUESTS} or more")
+    probes = 0
+
+    def probe(rate_rps: float) -> tuple[RunResult, str]:
+        nonlocal probes
+        probes += 1
+        result = run_point(replace(point, rate_rps=rate_rps), root)
+        return result, gives_way(result, search)
+
+    full_rps = point.instances / fitted_cost(point, root).solo_s(round(float(trace.input_length.mean())))
+    guess = 2.0 ** round(math.log2(full_rps))
+    low, high, best, weak = guess, guess, None, ""
+    result, why = probe(guess)
+    while not why:
+        low, best, high = high, result, 2 * high
+        result, why = probe(high)
+    weak = why
+    while best is None:
+        high, low = low, low / 2
+        if low < LOWEST * guess:
+            return Found(0.0, high, weak, probes, None)
+        result, why = probe(low)
+        best, weak = (None, why) if why else (result, weak)
+    while high > low * (1 + search.tolerance):
+        middle = math.sqrt(low * high)
+        result, why = probe(middle)
+        low, high, best, weak = (low, middle, best, why) if why else (middle, high, result, weak)
+    return Found(low, high, weak, probes, best)
+
+
+def gives_way(result: RunResult, search: Search) -> str:
+    """What a run does not sustain: "" if it meets the target and its queue empties."""
+    summary = result.summary
+    shares = {"attainment": summary["attainment"]}
+    if search.by == "class":
+        shares = {f"attainment of {name}": of["attainment"] for name, of in summary["classes"].items()}
+    for what, share in shares.items():
+        if share is not None and share < search.target:
+            return what
+    return "" if empties(result) else "queue"
+
+
+def empties(result: RunResult) -> bool:
+    """Whether some request in the last third of all finds an instance with nothing to do.
+
+    A queue that only grows, or that leaves some requests behind for good, never gets there, however well the others
+    fare; a stable one does again and again, and for longer the longer the trace.
+    """
+    arrival_s, finished_s = result.trace.arrival_s, np.array(result.outcome.ledger.finished_s)
+    left_s = np.where(result.outcome.ledger.rejected, arrival_s, finished_s)
+    gone = np.searchsorted(np.sort(left_s), arrival_s, side="right")  # NaN, never gone, sorts last
+    backlog = np.arange(arrival_s.size) - gone
+    return bool((backlog[-(-2 * arrival_s.size // 3) :] < len(result.outcome.logs)).any())
+
+
+def late(result: RunResult) -> NDArray[np.bool_]:
+    """Whether each request counts and got its first token after its SLO, shape [n]."""
+    return result.counted & (result.ttft_s > result.slo.ttft_slo_s)
+
+
+def starved(result: RunResult) -> NDArray[np.bool_]:
+    """Whether each request counts and got its first token later than 10 times its SLO, or never, shape [n]."""
+    waited = np.where(np.isnan(result.ttft_s), np.inf, result.ttft_s)
+    return result.counted & (waited > STARVED_SLOS * result.slo.ttft_slo_s)

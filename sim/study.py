@@ -1,0 +1,231 @@
+"""A study: the points of a grid or a list, read from YAML and checked before the first run."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from flowsim.errors import InputError, unknown
+from flowsim.point import Point, check
+from flowsim.search import Search
+
+SECTIONS = ("title", "run", "axes", "points", "capacity", "requests")
+RANGE = ("from", "to", "step")
+Path_ = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Study:
+    """What `flowsim.sweep` runs: `points` (if any) crossed with the grid of `axes`, on top of `base`.
+
+    Attributes:
+        base: options that all points share (section "run" of the YAML form).
+        axes: values by option; the last axis moves fastest.
+        listed: points listed one by one (section "points").
+        search: when set, each point is a search for its highest rate.
+        requests: keep a row a request of every run, besides the row a run.
+        title: one line for reports and figures.
+        root: the folder in which files are looked up.
+        lines: where in the YAML file a value stands, by its path in the document, for errors.
+        source: that file.
+    """
+
+    base: Mapping[str, Any]
+    axes: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    listed: tuple[Mapping[str, Any], ...] = ()
+    search: Search | None = None
+    requests: bool = False
+    title: str = ""
+    root: str = "."
+    lines: Mapping[Path_, int] = field(default_factory=dict)
+    source: str = "study"
+
+    @classmethod
+    def of(cls, values: Any, *, root: str | Path = ".", source: str = "study", lines: Any = None) -> Study:
+        """The study of plain values: a mapping of sections. InputError says which part is wrong."""
+        at = _Place(source, lines or {})
+        with at(()):
+            if not isinstance(values, Mapping):
+                raise InputError(f"found {type(values).__name__}, allowed is a mapping of {', '.join(SECTIONS)}")
+        for key in values:
+            with at((key,)):
+                if key not in SECTIONS:
+                    raise unknown("section", str(key), SECTIONS)
+        base, axes = (_mapping(at, values, name) for name in ("run", "axes"))
+        search = None
+        with at(("capacity",)):
+            if values.get("capacity") is not None:
+                search = _search(values["capacity"])
+        with at(("requests",)):
+            if not isinstance(values.get("requests", False), bool):
+                raise InputError(f"found {values['requests']!r}, allowed is true or false")
+        return cls(
+            base,
+            {name: _axis(at, name, given) for name, given in axes.items()},
+            _listed(at, values.get("points")),
+            search,
+            values.get("requests", False),
+            str(values.get("title", "")),
+            str(Path(root).resolve()),
+            lines or {},
+            source,
+        )
+
+    @classmethod
+    def read(cls, path: str | Path) -> Study:
+        """The study in a YAML file; the files that it names are looked up in its folder."""
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+            values, node = yaml.safe_load(text), yaml.compose(text, Loader=yaml.SafeLoader)
+        except OSError as error:
+            raise InputError(f"{path}: {error.strerror}, allowed is a YAML file with a study") from None
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+        return cls.of(values, root=Path(path).parent, source=str(path), lines=dict(_lines(node)))
+
+    def __len__(self) -> int:
+        return max(len(self.listed), 1) * math.prod(map(len, self.axes.values()))
+
+    def point(self, place: int) -> dict[str, Any]:
+        """The options of a point by its place: listed points in order, each with the grid, last axis fastest."""
+        chosen: dict[str, Any] = {}
+        for name in reversed(list(self.axes)):
+            place, index = divmod(place, len(self.axes[name]))
+            chosen[name] = self.axes[name][index]
+        listed = self.listed[place] if self.listed else {}
+        return {**self.base, **listed, **{name: chosen[name] for name in self.axes}}
+
+    def check(self) -> None:
+        """Check every value of every axis and every listed point, without running one.
+
+        Raises:
+            InputError: source, line, axis, and what a run would reject.
+        """
+        at = _Place(self.source, self.lines)
+        first = {name: values[0] for name, values in self.axes.items()}
+        for path, extra in [*self._listed_paths(), *self._axis_paths()]:
+            values = {**self.base, **(self.listed[0] if self.listed else {}), **first, **extra}
+            with at(path, self._culprit(values)):
+                given = [name for name in ("rate_rps", "rate_scale") if self.search and name in values]
+                if given:
+                    raise InputError(f"{given[0]} is given, but a study with capacity finds the rate itself")
+                point = Point.of(values)
+                if path[:2] != ("axes", "seed"):  # any seed will do, and there may be thousands
+                    check(point, self.root)
+
+    def _listed_paths(self) -> list[tuple[Path_, Mapping[str, Any]]]:
+        """The first point of all, then each listed one."""
+        return [((), {}), *((("points", index), point) for index, point in enumerate(self.listed))]
+
+    def _axis_paths(self) -> list[tuple[Path_, Mapping[str, Any]]]:
+        return [
+            (("axes", name, index), {name: value})
+            for name, values in self.axes.items()
+            for index, value in enumerate(values)
+        ]
+
+    def _culprit(self, values: Mapping[str, Any]) -> Mapping[str, Path_]:
+        """Where the value of each option of the first point stands: to blame the one that an error names."""
+        places: dict[str, Path_] = {name: ("run", name) for name in self.base}
+        places |= {name: ("axes", name, 0) for name in self.axes}
+        return {name: path for name, path in places.items() if name in values}
+
+
+class _Place:
+    """Puts the source and the line of a part of a study before the errors about it."""
+
+    def __init__(self, source: str, lines: Mapping[Path_, int]) -> None:
+        self._source = source
+        self._lines = lines
+
+    @contextmanager
+    def __call__(self, path: Path_, blame: Mapping[str, Path_] | None = None) -> Iterator[None]:
+        try:
+            yield
+        except InputError as error:
+            raise InputError(f"{self.say(path or _named(blame or {}, str(error)))}: {error}") from error
+
+    def say(self, path: Path_) -> str:
+        """Source, line and name of a part."""
+        known = next((path[:n] for n in range(len(path), -1, -1) if path[:n] in self._lines), None)
+        line = f", line {self._lines[known]}" if known is not None else ""
+        name = " ".join(str(part) if isinstance(part, str) else f"#{part + 1}" for part in path)
+        return f"{self._source}{line}{f', {name}' if name else ''}"
+
+
+def _named(blame: Mapping[str, Path_], text: str) -> Path_:
+    """Where the option stands that an error names: one with a dot, else the first; the whole study if there is none."""
+    found = [("." not in name, text.find(name.rpartition(".")[2]), path) for name, path in blame.items()]
+    return min((place for place in found if place[1] >= 0), default=(True, 0, ()))[2]
+
+
+def _mapping(at: _Place, values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    given = values.get(name) or {}
+    with at((name,)):
+        if not isinstance(given, Mapping) or not all(isinstance(key, str) for key in given):
+            raise InputError(f"found {type(given).__name__}, allowed is a mapping of options")
+    return given
+
+
+def _axis(at: _Place, name: str, given: Any) -> tuple[Any, ...]:
+    """The values of an axis: a list, or {from, to, step} with the end included (for windows: their edges)."""
+    with at(("axes", name)):
+        values = _range(name, given) if isinstance(given, Mapping) else given
+        if not isinstance(values, list) or not values:
+            raise InputError("allowed is a list of values, or {from: FIRST, to: LAST, step: STEP}")
+        return tuple(values)
+
+
+def _range(name: str, given: Mapping[str, Any]) -> list[Any]:
+    for key in given:
+        if key not in RANGE:
+            raise unknown("key of a range", str(key), RANGE)
+    first, last, step = (given.get(key, 1 if key == "step" else None) for key in RANGE)
+    numbers = [x for x in (first, last, step) if isinstance(x, int | float) and not isinstance(x, bool)]
+    if len(numbers) < 3 or not (step > 0 and first < last):
+        raise InputError("allowed is {from: FIRST, to: LAST, step: STEP} with numbers that rise")
+    values = [first + step * k for k in range(int((last - first) / step + 1e-9) + 1)]
+    if not all(isinstance(x, int) for x in numbers):
+        values = [round(value, 12) for value in values]
+    return [list(pair) for pair in itertools.pairwise(values)] if name == "window" else values
+
+
+def _listed(at: _Place, given: Any) -> tuple[Mapping[str, Any], ...]:
+    with at(("points",)):
+        if not (given is None or isinstance(given, list)):
+            raise InputError(f"found {type(given).__name__}, allowed is a list of points")
+    for index, point in enumerate(given or ()):
+        with at(("points", index)):
+            if not isinstance(point, Mapping):
+                raise InputError(f"found {point!r}, allowed is a mapping of options")
+    return tuple(given or ())
+
+
+def _search(given: Any) -> Search:
+    if not isinstance(given, Mapping):
+        raise InputError(f"found {given!r}, allowed is a mapping such as {{target: 0.9, by: all}}")
+    for key in given:
+        if key not in (names := tuple(Search.__dataclass_fields__)):
+            raise unknown("key", str(key), names)
+    return Search(**given)
+
+
+def _lines(node: yaml.Node | None, path: Path_ = ()) -> Iterator[tuple[Path_, int]]:
+    """The line, from 1, of every part of a YAML document, by its path."""
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield (*path, key.value), key.start_mark.line + 1
+            for part, line in _lines(value, (*path, key.value)):
+                if part != (*path, key.value):
+                    yield part, line
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            yield (*path, index), value.start_mark.line + 1
+            yield from _lines(value, (*path, index))

@@ -1,0 +1,130 @@
+"""Figures of studies: what they show, and what they refuse."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+
+import flowsim
+from flowsim import cli
+from flowsim.errors import InputError
+from flowsim.figures import class_tradeoff, draw, heat_map, lines, max_goodput, save, select, ttft_distribution
+
+mpl.use("Agg")
+RUN = {"trace": "synthetic:qwen:100"}
+
+
+@pytest.fixture(scope="module")
+def rates(tmp_path_factory: pytest.TempPathFactory) -> flowsim.Runs:
+    axes: dict[str, Any] = {"policy": ["fcfs", "flowprefill"], "rate_rps": [8, 24], "seed": [0, 1]}
+    folder = tmp_path_factory.mktemp("rates")
+    return flowsim.sweep({"run": RUN, "axes": axes, "requests": True}, folder, workers=1)
+
+
+@pytest.fixture(scope="module")
+def searched() -> flowsim.Runs:
+    return flowsim.capacity("synthetic:qwen:60", ["fcfs", "flowprefill"], replications=2, tolerance=0.1, workers=1)
+
+
+def test_lines_are_the_means_of_the_replications(rates: flowsim.Runs) -> None:
+    axes = lines(rates, "rate_rps")
+    assert axes.get_legend_handles_labels()[1] == ["fcfs", "flowprefill"]
+    means = rates.intervals("attainment", ["policy", "rate_rps"])["mean"].to_numpy()
+    assert np.concatenate([line.get_ydata() for line in axes.lines]).tolist() == (100 * means).tolist()
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("request rate, req/s", "requests within their TTFT SLO, %")
+
+
+def test_bands_of_one_replication_are_those_of_the_bootstrap(rates: flowsim.Runs) -> None:
+    one = select(rates, ["seed=0", "policy=fcfs"])
+    band = lines(one, "rate_rps").collections[0].get_paths()[0].vertices
+    assert band[:, 1].min() == pytest.approx(100 * one.table["attainment_low"].min())
+
+
+def test_bars_are_highest_rates_with_their_ratio(searched: flowsim.Runs) -> None:
+    axes = max_goodput(searched)
+    means = searched.intervals("max_rate_rps")["mean"]
+    assert [bar.get_width() for bar in axes.patches] == means.tolist()
+    assert axes.texts[1].get_text() == f"{means[1]:.1f}  ({means[1] / means[0]:.2f} x)"
+
+
+def test_a_heat_map_has_a_cell_for_each_pair() -> None:
+    axes: dict[str, Any] = {"mix.text": [0.2, 0.6], "mix.search": [0.1, 0.2, 0.3]}
+    runs = flowsim.sweep({"run": {**RUN, "rate_rps": 20, "policy": "fcfs"}, "axes": axes}, workers=1)
+    drawn = heat_map(runs, "mix.search", "mix.text")
+    cells = np.array(drawn.images[0].get_array())
+    assert cells.shape == (2, 3)
+    at = runs.table[(runs.table["mix.text"] == 0.2) & (runs.table["mix.search"] == 0.3)]
+    assert cells[1, 2] == pytest.approx(100 * at["attainment"].iloc[0])
+    assert (drawn.get_xlabel(), drawn.get_ylabel()) == ("share of search", "share of text")
+    assert list(draw(runs)) == ["attainment-mix.text-mix.search-fcfs"]
+
+
+def test_classes_are_lines_of_their_own(rates: flowsim.Runs) -> None:
+    axes = class_tradeoff(rates, "rate_rps", "fcfs")
+    assert axes.get_legend_handles_labels()[1] == ["text", "image", "search", "file"]
+    with pytest.raises(InputError, match="unknown policy of the study 'fcf'; did you mean 'fcfs'"):
+        class_tradeoff(rates, "rate_rps", "fcf")
+
+
+def test_all_figures_of_a_study_are_written_twice_with_the_same_bytes(rates: flowsim.Runs, tmp_path: Path) -> None:
+    figures = draw(rates)
+    assert list(figures) == ["attainment-rate_rps", "classes-fcfs", "classes-flowprefill", "ttft"]
+    names = save(figures, tmp_path / "a")
+    save(draw(rates), tmp_path / "b")
+    assert len(names) == 8
+    assert all((tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes() for name in names)
+
+
+def test_options_that_are_not_words_are_places_on_the_axis() -> None:
+    axes: dict[str, Any] = {"predictor": ["exact", "biased:2"]}
+    drawn = lines(flowsim.sweep({"run": {**RUN, "rate_rps": 20}, "axes": axes}, workers=1), "predictor")
+    assert [label.get_text() for label in drawn.get_xticklabels()] == ["exact", "biased:2"]
+
+
+def test_an_option_of_the_policy_is_one_line() -> None:
+    axes: dict[str, Any] = {"policy.budget": [512, 2048]}
+    runs = flowsim.sweep({"run": {**RUN, "rate_rps": 20, "policy": "chunked"}, "axes": axes}, workers=1)
+    assert list(draw(runs)) == ["attainment-policy.budget"]
+    assert lines(runs, "policy.budget").lines[0].get_xdata().tolist() == [512, 2048]
+
+
+def test_what_cannot_be_drawn_is_said(rates: flowsim.Runs, searched: flowsim.Runs, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="unknown option 'rate'"):
+        lines(rates, "rate")
+    with pytest.raises(InputError, match="no highest rates here"):
+        max_goodput(rates)
+    with pytest.raises(InputError, match="no requests kept"):
+        ttft_distribution(searched)
+    with pytest.raises(InputError, match="no run has rate_rps=9, allowed for rate_rps is 8, 24"):
+        select(rates, ["rate_rps=9"])
+    with pytest.raises(InputError, match="no run of this study succeeded"):
+        draw(replace(rates, table=rates.table.assign(error="broken")))
+    with pytest.raises(InputError, match=r"no runs.parquet there"):
+        flowsim.load_runs(tmp_path)
+
+
+def test_the_commands_go_from_a_study_to_its_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "study.yaml").write_text(
+        "run: {trace: 'synthetic:qwen:60'}\naxes: {policy: [fcfs, flowprefill], slo_scale: [0.5, 1]}\n"
+    )
+    out = str(tmp_path / "out")
+    for arguments in (["sweep", str(tmp_path / "study.yaml"), "--out", out, "--workers", "1"], ["plot", out]):
+        with pytest.raises(SystemExit) as exit_:
+            cli.main(arguments)
+        assert exit_.value.code == 0
+    said = capsys.readouterr().out
+    assert "study: 4 runs (4 run now" in said and "attainment-slo_scale.svg" in said
+    assert (tmp_path / "out" / "attainment-slo_scale.png").exists()
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["capacity", "synthetic:qwen:60", "--replications", "2", "--set", "slo_scale=2", "--workers", "1"])
+    assert exit_.value.code == 0
+    assert "flowprefill - fcfs: +" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["capacity", "example", "--set", "seeds=2"])
+    assert exit_.value.code == 2
+    assert "unknown option 'seeds'; did you mean 'seed'?" in capsys.readouterr().err

@@ -1,0 +1,102 @@
+"""The search for the highest sustained rate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from costs import pencil
+
+import flowsim
+from flowsim.errors import InputError
+from flowsim.point import Point, run_point
+from flowsim.search import Search, empties, gives_way, highest_rate, late, starved
+from flowsim.statistics import Interval, t_interval
+
+POINT = Point.of({"trace": "synthetic:qwen:600", "warmup": 0.1})
+
+
+def steady(gap_s: float, tokens: Sequence[int]) -> flowsim.RunResult:
+    """The result of requests at equal gaps, at one second a token."""
+    trace = flowsim.Trace.of(np.arange(len(tokens)) * gap_s, tokens)
+    return flowsim.run(trace, "fcfs", cost=pencil(), slo="10", predictor="exact")
+
+
+def test_a_queue_that_only_grows_never_empties() -> None:
+    assert empties(steady(1.01, [1] * 60))
+    assert not empties(steady(0.99, [1] * 60))
+
+
+def test_a_request_left_behind_for_good_is_a_growing_queue_however_well_the_others_fare() -> None:
+    arrival_s = [0.0, 0.5, *(np.arange(1, 120) * 0.999)]  # a short one always waits when another is done
+    trace = flowsim.Trace.of(arrival_s, [2, 30] + [1] * 119)
+    crowded = flowsim.run(trace, "sjf:2", cost=pencil(), slo="10", predictor="exact")
+    assert crowded.summary["attainment"] == pytest.approx(120 / 121)
+    assert np.flatnonzero(starved(crowded)).tolist() == np.flatnonzero(late(crowded)).tolist() == [1]
+    assert gives_way(crowded, Search(0.9)) == "queue"
+    assert gives_way(crowded, Search(1.0)) == "attainment"
+
+
+def test_a_class_may_give_way_alone() -> None:
+    trace = flowsim.Trace.of(np.arange(90) * 3.0, [1] * 89 + [4], classes=["short"] * 89 + ["long"])
+    result = flowsim.run(trace, "fcfs", cost=pencil(), slo="short=5,long=2", predictor="exact")
+    assert gives_way(result, Search(0.9)) == ""
+    assert gives_way(result, Search(0.9, by="class")) == "attainment of long"
+
+
+def test_the_bracket_is_what_it_says() -> None:
+    found = highest_rate(POINT, ".", Search(0.9, tolerance=0.02))
+    assert 0 < found.low < found.high <= 1.02 * found.low
+    assert found.result is not None and found.result.trace.rate_rps == pytest.approx(found.low)
+    assert gives_way(run_point(replace(POINT, rate_rps=found.low), "."), Search()) == ""
+    assert gives_way(run_point(replace(POINT, rate_rps=found.high), "."), Search()) == found.weak
+    assert found.row["max_rate_rps"] == found.low
+
+
+def test_all_policies_are_asked_about_the_same_rates() -> None:
+    fcfs, flowprefill = (highest_rate(replace(POINT, policy=name), ".", Search()) for name in ("fcfs", "flowprefill"))
+    assert fcfs.low < 0.8 * flowprefill.low
+    steps = 128 * np.log2([fcfs.low, fcfs.high, flowprefill.low, flowprefill.high])
+    assert steps == pytest.approx(np.round(steps), abs=1e-6)
+
+
+def test_a_longer_horizon_moves_the_answer_by_no_more_than_its_interval() -> None:
+    def interval(n: int) -> Interval:
+        points = (replace(POINT, trace=f"synthetic:qwen:{n}", seed=seed) for seed in range(4))
+        return t_interval([highest_rate(point, ".", Search(tolerance=0.02)).low for point in points])
+
+    short, long = interval(400), interval(1600)
+    assert short.low <= long.mean <= short.high
+
+
+def test_an_slo_that_no_rate_meets_ends_at_nothing() -> None:
+    found = highest_rate(replace(POINT, slo="0.0001"), ".", Search())
+    assert (found.low, found.weak, found.result) == (0.0, "attainment", None)
+
+
+def test_a_loose_slo_is_bound_by_the_queue_alone() -> None:
+    assert highest_rate(replace(POINT, slo="100000"), ".", Search(tolerance=0.1)).weak == "queue"
+
+
+def test_a_trace_too_short_to_judge_is_refused() -> None:
+    with pytest.raises(InputError, match="29 requests, allowed for a search is 30 or more"):
+        highest_rate(replace(POINT, limit=29), ".", Search())
+
+
+def test_capacity_gives_a_row_for_each_policy_and_replication() -> None:
+    runs = flowsim.capacity("synthetic:qwen:100", ["fcfs", "flowprefill"], replications=2, workers=1, tolerance=0.05)
+    assert runs.table[["policy", "seed"]].values.tolist() == [
+        ["fcfs", 0],
+        ["fcfs", 1],
+        ["flowprefill", 0],
+        ["flowprefill", 1],
+    ]
+    assert (runs.table["max_rate_rps"] < runs.table["max_rate_high_rps"]).all()
+    assert (runs.table["warmup"] == 0.1).all()
+    windows = flowsim.capacity("example", ["fcfs"], replications=4, workers=1, tolerance=0.1)
+    assert windows.table["window"].str.startswith(("0:", "23.8", "47.7", "71.5")).all()
+    assert windows.table["requests"].sum() == 400
+    with pytest.raises(InputError, match="rate_scale is given, but a study with capacity finds the rate itself"):
+        flowsim.capacity("example", rate_scale=2)

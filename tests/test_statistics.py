@@ -1,0 +1,102 @@
+"""Intervals: literals, coverage on series whose mean is known, and what may be averaged at all."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from flowsim.errors import InputError
+from flowsim.statistics import block_bootstrap, differences, intervals, paired, t_interval
+
+
+def test_t_interval_of_three() -> None:
+    interval = t_interval([1.0, 2.0, 3.0])
+    assert interval.mean == 2
+    assert interval.high - 2 == pytest.approx(4.302653 / math.sqrt(3), abs=1e-6)
+    assert (interval.high + interval.low, interval.n) == (pytest.approx(4), 3)
+    assert str(interval) == "2 [-0.484, 4.48]"
+    assert t_interval([1.0, math.nan, 3.0]).n == 2
+
+
+def test_one_value_has_no_interval_and_none_no_mean() -> None:
+    one = t_interval([5.0])
+    assert (one.mean, one.n, math.isnan(one.low), str(one)) == (5, 1, True, "5")
+    assert math.isnan(t_interval([]).mean)
+    assert math.isnan(block_bootstrap([]).mean)
+
+
+def test_t_intervals_cover_nineteen_times_in_twenty() -> None:
+    rng = np.random.default_rng(0)
+    covered = [(i := t_interval(rng.normal(7, 2, 6))).low <= 7 <= i.high for _ in range(2000)]
+    assert np.mean(covered) == pytest.approx(0.95, abs=0.015)
+
+
+def test_the_block_bootstrap_covers_where_the_naive_interval_does_not() -> None:
+    rng = np.random.default_rng(1)
+    blocks, naive = [], []
+    for seed in range(200):
+        series = np.zeros(3000)
+        for k, shock in enumerate(rng.normal(size=3000)[1:], 1):
+            series[k] = 0.8 * series[k - 1] + shock
+        interval, plain = block_bootstrap(series, seed=seed), t_interval(series)
+        blocks.append(interval.low <= 0 <= interval.high)
+        naive.append(plain.low <= 0 <= plain.high)
+    assert np.mean(blocks) > 0.88
+    assert np.mean(naive) < 0.6
+
+
+def test_the_block_bootstrap_is_seeded_and_one_block_long_has_no_spread() -> None:
+    series = np.random.default_rng(2).random(100)
+    assert block_bootstrap(series, seed=3) == block_bootstrap(series, seed=3) != block_bootstrap(series, seed=4)
+    whole = block_bootstrap(series, block=100)
+    assert whole.low == pytest.approx(whole.mean) == pytest.approx(whole.high)
+
+
+def test_pairing_removes_what_replications_share() -> None:
+    shared = np.random.default_rng(5).normal(0, 10, 8)
+    interval = paired(shared + 1, shared)
+    assert (interval.mean, interval.low, interval.high) == pytest.approx((1, 1, 1))
+
+
+def runs(**columns: list[object]) -> pd.DataFrame:
+    return pd.DataFrame({"window": None, **columns})
+
+
+TABLE = runs(
+    policy=["a", "a", "b", "b", "c", "c"],
+    seed=[0, 1, 0, 1, 1, 0],
+    goodput_rps=[1.0, 2.0, 4.0, 5.5, 2.0, 1.0],
+)
+
+
+def test_differences_are_taken_seed_by_seed() -> None:
+    table = differences(TABLE, "goodput_rps", against="a")
+    assert table["policy"].tolist() == ["b", "c"]
+    assert table["mean"].tolist() == [3.25, 0.0]
+    assert table["high"].tolist() == pytest.approx([3.25 + 12.7062 * 0.25, 0.0], abs=1e-4)
+    with pytest.raises(InputError, match="unknown policy of the study 'd'"):
+        differences(TABLE, "goodput_rps", against="d")
+
+
+def test_differences_are_taken_apart_by_other_options() -> None:
+    table = pd.concat([TABLE.assign(slo_scale=1.0), TABLE.assign(slo_scale=2.0, goodput_rps=3.0)])
+    apart = differences(table, "goodput_rps", "a", ["slo_scale"])
+    assert apart[["policy", "slo_scale", "mean"]].values.tolist() == [
+        ["b", 1.0, 3.25],
+        ["c", 1.0, 0.0],
+        ["b", 2.0, 0.0],
+        ["c", 2.0, 0.0],
+    ]
+
+
+def test_means_are_over_replications_only() -> None:
+    means = intervals(TABLE, "goodput_rps", ["policy"])
+    assert means[["policy", "mean", "n"]].values.tolist() == [["a", 1.5, 2], ["b", 4.75, 2], ["c", 1.5, 2]]
+    mixed = TABLE.assign(slo_scale=[1.0, 2.0] * 3)
+    with pytest.raises(InputError, match="runs that share policy differ in slo_scale"):
+        intervals(mixed, "goodput_rps", ["policy"])
+    with pytest.raises(InputError, match="unknown column 'goodput'; did you mean 'goodput_rps'"):
+        intervals(TABLE, "goodput", ["policy"])
