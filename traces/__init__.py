@@ -1,19 +1,27 @@
 """Traces: the columnar trace, readers of public formats, and synthetic traces."""
 
 from flowsim.traces.catalogue import BUILT_IN, example_trace, load_trace
-from flowsim.traces.formats import FORMATS, Format
+from flowsim.traces.formats import FORMATS, Format, find_format
+from flowsim.traces.prefix import Blocks, Chats, cached_tokens, new_tokens
 from flowsim.traces.readers import detect_format, read_trace
 from flowsim.traces.synthetic import synthesize
 from flowsim.traces.trace import Trace
+from flowsim.traces.writers import write_trace
 
 __all__ = [
     "BUILT_IN",
     "FORMATS",
+    "Blocks",
+    "Chats",
     "Format",
     "Trace",
+    "cached_tokens",
     "detect_format",
     "example_trace",
+    "find_format",
     "load_trace",
+    "new_tokens",
     "read_trace",
     "synthesize",
+    "write_trace",
 ]
