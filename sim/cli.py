@@ -1,4 +1,4 @@
-"""The command line: `flowsim run`, `compare`, `calibrate`, `policies`."""
+"""The command line: `flowsim run`, `compare`, `traces`, `calibrate`, `policies`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import Any, NoReturn
 import click
 
 from flowsim.errors import InputError
+from flowsim.traces_cli import traces
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 TRACE_HELP = (
-    "TRACE is a file (flowsim JSONL, Qwen-Bailian JSONL, Mooncake JSONL, Azure CSV; plain or gzip) or 'example'."
+    "TRACE is a file (flowsim, Qwen-Bailian, Mooncake, Azure, BurstGPT, vidur; see flowsim traces) or 'example'."
 )
 
 
@@ -60,6 +61,9 @@ def main() -> None:
     """
 
 
+main.add_command(traces)
+
+
 def replay_options(command: Callable[..., None]) -> Callable[..., None]:
     """The options that `run` and `compare` share."""
     options = [
@@ -78,6 +82,15 @@ def replay_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--limit", type=int, metavar="N", help="Only the first N requests."),
         click.option("--window", metavar="FROM:TO", help="Only requests that arrive from FROM to TO, seconds."),
         click.option("--format", metavar="NAME", help="Format of the trace.  [default: found by content]"),
+        click.option("--mix", metavar="SHARES", help="Change the shares of the classes: text=.5,search=.5."),
+        click.option(
+            "--prefix-cache",
+            default="none",
+            show_default=True,
+            metavar="CACHE",
+            help="Prefix blocks served from a cache: none, ideal (forgets nothing) or lru:BLOCKS.",
+        ),
+        click.option("--new-tokens", is_flag=True, help="Later turns of text keep only their new tokens (the paper)."),
         click.option(
             "--predictor",
             default="cubic",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from flowsim.calibration.cost import CostModel
 from flowsim.calibration.fit import fit
@@ -26,6 +27,9 @@ from flowsim.request import Request
 from flowsim.result import RunResult
 from flowsim.slo import Assignment, SLOMix
 from flowsim.traces.catalogue import load_trace
+from flowsim.traces.combine import parse_mix, reweighted
+from flowsim.traces.prefix import cached_tokens
+from flowsim.traces.prefix import new_tokens as only_new_tokens
 from flowsim.traces.trace import Trace
 
 if TYPE_CHECKING:
@@ -49,6 +53,9 @@ def run(
     limit: int | None = None,
     window: tuple[float, float] | None = None,
     format: str | None = None,
+    mix: str | None = None,
+    prefix_cache: str = "none",
+    new_tokens: bool = False,
     predictor: str = "cubic",
     server: Server | None = None,
     seed: int = 0,
@@ -68,6 +75,10 @@ def run(
         limit: only the first so many requests.
         window: only the requests that arrive in [start, end), seconds of the trace before `rate_scale`.
         format: format of the trace file; default: found by its content.
+        mix: shares of the classes, such as "text=.5,search=.5", to which the requests are `reweighted` with `seed`.
+        prefix_cache: "none", "ideal" or "lru:BLOCKS": what of the requests' prefix blocks is cached when they arrive
+            (`cached_tokens`). Cached tokens are not computed; attention still covers them.
+        new_tokens: later turns of text keep only their new tokens, as the paper's authors replayed QwenTrace.
         predictor: what the policy believes of the cost: "exact", "cubic", "biased:FACTOR" or "noisy:SIGMA".
         server: instances, router, slots, KV cache.
         seed: of all randomness (spreading of coarse time stamps, noise of the predictor).
@@ -80,16 +91,18 @@ def run(
     """
     scheduler = load_policy(policy) if isinstance(policy, str) else check_policy(policy)
     costs = cost if isinstance(cost, CostModel) else load_cost(cost, model, gpu, tp)
-    mix = _mix(slo, model)
+    slos = _mix(slo, model)
     loaded = trace if isinstance(trace, Trace) else load_trace(trace, format, seed=seed)
-    replayed = replayed_part(loaded, rate_scale, limit, window)
-    assignment = mix.scaled(slo_scale).assign(replayed)
+    loaded = only_new_tokens(loaded) if new_tokens else loaded
+    replayed = replayed_part(loaded, rate_scale, limit, window, mix, seed)
+    cached = cached_tokens(replayed, prefix_cache)
+    assignment = slos.scaled(slo_scale).assign(replayed)
     server = server or Server()
     beliefs = make_predictor(predictor, costs, scheduler.cut, server.max_batched_tokens, seed)
     if until_s is not None and not 0 < until_s < math.inf:
         raise InputError(f"until_s is {until_s}, allowed is a number of seconds above 0")
     outcome = simulate(
-        make_requests(replayed, assignment, server),
+        make_requests(replayed, assignment, server, cached),
         scheduler,
         costs,
         beliefs,
@@ -106,12 +119,15 @@ def run(
         "model": model,
         "gpu": gpu,
         "tp": tp,
-        "slo": mix.to_dict(),
+        "slo": slos.to_dict(),
         "slo_scale": slo_scale,
         "rate_scale": rate_scale,
         "limit": limit,
         "window": list(window) if window else None,
         "format": format,
+        "mix": mix,
+        "prefix_cache": prefix_cache,
+        "new_tokens": new_tokens,
         "predictor": predictor,
         "server": asdict(server),
         "seed": seed,
@@ -125,30 +141,44 @@ def run(
         "cost_model_sha256": costs.provenance.get("sha256"),
         "cost_model_error": costs.provenance.get("error"),
         "slo": assignment.rule,
+        "prefix_cache": prefix_cache,
+        "cached_share": float(cached.sum() / replayed.input_length.sum()),
         "predictor": predictor,
         "seed": seed,
         "version": version("flowsim"),
     }
-    return RunResult(replayed, assignment, outcome, spec, config, inputs)
+    return RunResult(replayed, assignment, outcome, spec, config, inputs, cached)
 
 
-def replayed_part(trace: Trace, rate_scale: float, limit: int | None, window: tuple[float, float] | None) -> Trace:
-    """The part of a trace that is replayed: first the window, then the limit, then the rate."""
+def replayed_part(
+    trace: Trace,
+    rate_scale: float,
+    limit: int | None,
+    window: tuple[float, float] | None,
+    mix: str | None = None,
+    seed: int = 0,
+) -> Trace:
+    """The part of a trace that is replayed: first the window, then the limit, then the mix, then the rate."""
     if window is not None:
         trace = trace.window(*window)
     if limit is not None:
         trace = trace.head(limit)
+    if mix is not None:
+        trace = reweighted(trace, parse_mix(mix), seed)
     return trace if rate_scale == 1 else trace.scaled(rate_scale)
 
 
-def make_requests(trace: Trace, slo: Assignment, server: Server) -> list[Request]:
-    """The engine's requests: those of the trace, with their SLOs (infinite where there is none)."""
+def make_requests(
+    trace: Trace, slo: Assignment, server: Server, cached: NDArray[np.int64] | None = None
+) -> list[Request]:
+    """The engine's requests: those of the trace, with their SLOs (infinite where there is none) and cached tokens."""
     slo_s = np.where(np.isnan(slo.ttft_slo_s), math.inf, slo.ttft_slo_s)
     names = [slo.class_names[code] for code in slo.class_code.tolist()]
-    columns = (trace.arrival_s.tolist(), trace.input_length.tolist(), slo_s.tolist(), names)
+    held = [0] * len(trace) if cached is None else cached.tolist()
+    columns = (trace.arrival_s.tolist(), trace.input_length.tolist(), slo_s.tolist(), names, held)
     return [
-        Request(id, arrival_s, tokens, slo_s, name, block_tokens=server.block_tokens)
-        for id, (arrival_s, tokens, slo_s, name) in enumerate(zip(*columns, strict=True))
+        Request(id, arrival_s, tokens, slo_s, name, block_tokens=server.block_tokens, cached=held)
+        for id, (arrival_s, tokens, slo_s, name, held) in enumerate(zip(*columns, strict=True))
     ]
 
 

@@ -1,6 +1,8 @@
 """Traces: the columnar trace, readers of public formats, and synthetic traces."""
 
 from flowsim.traces.catalogue import BUILT_IN, example_trace, load_trace
+from flowsim.traces.combine import merge, reweighted, with_rates
+from flowsim.traces.commands import convert, info, list, sample, scale, slice, synth
 from flowsim.traces.formats import FORMATS, Format, find_format
 from flowsim.traces.prefix import Blocks, Chats, cached_tokens, new_tokens
 from flowsim.traces.readers import detect_format, read_trace
@@ -16,12 +18,22 @@ __all__ = [
     "Format",
     "Trace",
     "cached_tokens",
+    "convert",
     "detect_format",
     "example_trace",
     "find_format",
+    "info",
+    "list",
     "load_trace",
+    "merge",
     "new_tokens",
     "read_trace",
+    "reweighted",
+    "sample",
+    "scale",
+    "slice",
+    "synth",
     "synthesize",
+    "with_rates",
     "write_trace",
 ]

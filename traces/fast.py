@@ -48,10 +48,8 @@ def part_of_table(table: Any, kind: Format, codes: dict[str, int]) -> Part:
 
     arrival = columns[kind.arrival]
     inputs = _floats(columns[kind.input_length])
-    if kind.output_length in columns:
-        outputs = _floats(columns[kind.output_length].fill_null(0))
-    else:
-        outputs = np.zeros(n)
+    answers = columns.get(kind.output_length)
+    outputs = np.zeros(n) if answers is None else _floats(answers.fill_null(0))
     ids, counts = _blocks(columns.get(kind.hash_ids), n)
     size = kind.block_tokens
     part = Part(

@@ -65,7 +65,7 @@ def losses(trace: Trace, kind: Format) -> tuple[str, ...]:
     if trace.chats is not None and not kind.chats:
         found.append("the conversations (chat_id, parent_chat_id, turn)")
     if kind.clock == "date":
-        found.append("that no date is known: the first arrival is written as 1970-01-01 00:00:00")
+        found.append("times without a date (the first arrival is written as 1970-01-01 00:00:00)")
         if (np.abs(trace.arrival_s * 1e7 - np.rint(trace.arrival_s * 1e7)) > 1e-3).any():
             found.append("arrival times finer than 100 ns")
     if kind.clock == "ms" and (np.abs(trace.arrival_s * 1e9 - np.rint(trace.arrival_s * 1e9)) > 1e-2).any():
