@@ -27,7 +27,7 @@ from flowsim.request import Request
 from flowsim.result import RunResult
 from flowsim.slo import Assignment, SLOMix
 from flowsim.traces.catalogue import load_trace
-from flowsim.traces.combine import parse_mix, reweighted
+from flowsim.traces.combine import parse_mix, reweighted, with_rates
 from flowsim.traces.prefix import cached_tokens
 from flowsim.traces.prefix import new_tokens as only_new_tokens
 from flowsim.traces.trace import Trace
@@ -94,9 +94,9 @@ def run(
     slos = _mix(slo, model)
     loaded = trace if isinstance(trace, Trace) else load_trace(trace, format, seed=seed)
     loaded = only_new_tokens(loaded) if new_tokens else loaded
-    replayed = replayed_part(loaded, rate_scale, limit, window, mix, seed)
+    replayed = replayed_part(loaded, rate_scale, limit, window, mix, slos, seed)
     cached = cached_tokens(replayed, prefix_cache)
-    assignment = slos.scaled(slo_scale).assign(replayed)
+    assignment = slos.scaled(slo_scale).assign(replayed, seed)
     server = server or Server()
     beliefs = make_predictor(predictor, costs, scheduler.cut, server.max_batched_tokens, seed)
     if until_s is not None and not 0 < until_s < math.inf:
@@ -156,15 +156,18 @@ def replayed_part(
     limit: int | None,
     window: tuple[float, float] | None,
     mix: str | None = None,
+    slos: SLOMix | None = None,
     seed: int = 0,
 ) -> Trace:
-    """The part of a trace that is replayed: first the window, then the limit, then the mix, then the rate."""
+    """The part of a trace that is replayed: the window, the limit of it, its mix, the SLO mix's rates, the scale."""
     if window is not None:
         trace = trace.window(*window)
     if limit is not None:
         trace = trace.head(limit)
     if mix is not None:
         trace = reweighted(trace, parse_mix(mix), seed)
+    if slos is not None and slos.rates:
+        trace = with_rates(trace, slos.rates, seed, reweigh=slos.way(trace) == "class")
     return trace if rate_scale == 1 else trace.scaled(rate_scale)
 
 

@@ -61,10 +61,10 @@ class RunResult:
     def requests(self) -> pd.DataFrame:
         """A row a request.
 
-        Columns: id, class, instance, state (finished, rejected, unfinished), input_tokens, cached_tokens,
-        output_tokens, arrival_s, started_s, finished_s, ttft_s, ttft_slo_s, attained, queueing_s (arrival to first
-        launch), service_s (in passes), paused_s (the rest until the first token: preempted, or between two passes),
-        preemptions.
+        Columns: id, class, instance, state (finished, rejected, unfinished), input_tokens, cached_tokens (only with a
+        prefix cache), output_tokens, arrival_s, started_s, finished_s, ttft_s, ttft_slo_s, attained, queueing_s
+        (arrival to first launch), service_s (in passes), paused_s (the rest until the first token: preempted, or
+        between two passes), preemptions.
         """
         import pandas as pd
 
@@ -79,7 +79,7 @@ class RunResult:
                 "instance": ledger.instance,
                 "state": pd.Categorical.from_codes(self._state, pd.Index(["finished", "rejected", "unfinished"])),
                 "input_tokens": self.trace.input_length,
-                "cached_tokens": self.cached,
+                **({"cached_tokens": self.cached} if self.inputs["prefix_cache"] != "none" else {}),
                 "output_tokens": self.trace.output_length,
                 "arrival_s": self.trace.arrival_s,
                 "started_s": started_s,

@@ -149,13 +149,15 @@ def _apportioned(weights: Sequence[float], n: int) -> Ints:
     return counts
 
 
-def with_rates(trace: Trace, rates: Mapping[str, float], seed: int = 0) -> Trace:
+def with_rates(trace: Trace, rates: Mapping[str, float], seed: int = 0, *, reweigh: bool = True) -> Trace:
     """The trace with so many requests per second of each class: `reweighted` by their rates, and scaled to their sum.
+
+    Without `reweigh` it is only scaled, for classes that are drawn later.
 
     Raises:
         InputError: as `reweighted` does; also when all requests arrive at once.
     """
     if not trace.span_s:
         raise InputError(f"{trace.name} has no rate: all its requests arrive at once")
-    mixed = reweighted(trace, rates, seed)
+    mixed = reweighted(trace, rates, seed) if reweigh else trace
     return mixed.scaled(sum(rates.values()) / trace.rate_rps)
