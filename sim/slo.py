@@ -165,8 +165,11 @@ class SLOMix:
         Without `by`, the trace's classes go first, then shares. With a seed, a request keeps its draw while shares
         move. Raises InputError when not a single request gets an SLO.
         """
-        ways = {"class": self._by_class, "length": self._by_length, "shares": lambda some: self._by_shares(some, seed)}
-        names, slos, codes = ways[self.way(trace)](trace)
+        way = self.way(trace)
+        if way == "shares":
+            names, slos, codes = self._by_shares(trace, seed)
+        else:
+            names, slos, codes = self._by_class(trace) if way == "class" else self._by_length(trace)
         ttft_slo_s = slos[codes]
         if np.isnan(ttft_slo_s).all():
             found = f"no request of {trace.name} gets an SLO from the mix {self.name!r}"

@@ -83,8 +83,10 @@ def info(trace: str, against: str | None, figure: str | None, **options: Any) ->
       flowsim traces info synthetic.jsonl --against trace.csv.gz
     """
     from flowsim.traces import statistics
-    from flowsim.traces_report import distances_report, info_report, save_figure
+    from flowsim.traces_report import check_figure, distances_report, info_report, save_figure
 
+    if figure is not None:
+        check_figure(figure)
     loaded = _load(trace, options)
     _print(info_report(statistics.info(loaded)))
     if against is not None:
@@ -216,6 +218,29 @@ def synth(source: str, out: str, to: str, **options: Any) -> None:
     trace = made(source, **options)
     _write(trace, {"out": out, "to": to})
     click.echo(f"  {trace.source}")
+
+
+@traces.command()
+@click.argument("name")
+@click.option("--out", metavar="FILE", help="Where the trace goes.  [default: NAME.jsonl.zst]")
+@click.option("--url", metavar="URL", help="Another address of it; with --sha256, of any trace.")
+@click.option("--sha256", metavar="HASH", help="SHA-256 of the file at another address.")
+def pull(name: str, out: str | None, url: str | None, sha256: str | None) -> None:
+    """Fetch a published trace by NAME (see flowsim traces list), check it and convert it.
+
+    An interrupted download goes on where it was. Nothing is fetched when the file is there already.
+
+    \b
+    Example:
+      flowsim traces pull azure-conversation-2023 --out azure.jsonl.zst
+    """
+    from flowsim.traces.pull import PUBLISHED
+    from flowsim.traces.pull import pull as fetched
+
+    trace = fetched(name, out, url=url, sha256=sha256)
+    click.echo(f"{trace.source}: {len(trace):,} requests, {trace.span_s:,.6g} s")
+    if (known := PUBLISHED.get(name)) is not None:
+        click.echo(f"  licence: {known.licence}\n  please cite: {known.citation}")
 
 
 @traces.command("list")

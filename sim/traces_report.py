@@ -107,11 +107,16 @@ def figure(trace: Trace) -> Figure:
     return drawn
 
 
+def check_figure(path: str | Path) -> None:
+    """Raise `InputError` when a path's ending is no image's."""
+    if Path(path).suffix not in (".png", ".pdf", ".svg"):
+        raise InputError(f"{path}: allowed is a file that ends in .png, .pdf or .svg")
+
+
 def save_figure(trace: Trace, path: str | Path) -> None:
     """Draw `figure` into a file; InputError when its ending is no image's, or it cannot be written."""
+    check_figure(path)
     target = Path(path)
-    if target.suffix not in (".png", ".pdf", ".svg"):
-        raise InputError(f"{target}: allowed is a file that ends in .png, .pdf or .svg")
     partial = target.with_name(f".{target.name}.partial{target.suffix}")
     try:
         figure(trace).savefig(partial)

@@ -82,6 +82,12 @@ def test_bad_text_of_mixes(text):
         parse_mix(text)
 
 
+def test_nothing_is_drawn_from_an_empty_class():
+    trace = classed().head(1)
+    with pytest.raises(InputError, match="has no request of class '.*' to draw from"):
+        reweighted(trace, dict.fromkeys(trace.class_names, 1) | {trace.class_names[trace.class_code[0] - 1]: 9})
+
+
 def test_rates_by_class():
     made = with_rates(classed(2000), {"text": 2.0, "file": 0.5})
     shares = counts(made)

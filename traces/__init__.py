@@ -2,7 +2,7 @@
 
 from flowsim.traces.catalogue import BUILT_IN, example_trace, load_trace
 from flowsim.traces.combine import merge, reweighted, with_rates
-from flowsim.traces.commands import convert, info, list, sample, scale, slice, synth
+from flowsim.traces.commands import convert, info, list, pull, sample, scale, slice, synth
 from flowsim.traces.formats import FORMATS, Format, find_format
 from flowsim.traces.prefix import Blocks, Chats, cached_tokens, new_tokens
 from flowsim.traces.readers import detect_format, read_trace
@@ -27,6 +27,7 @@ __all__ = [
     "load_trace",
     "merge",
     "new_tokens",
+    "pull",
     "read_trace",
     "reweighted",
     "sample",

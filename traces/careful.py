@@ -112,8 +112,8 @@ def part_of(rows: Sequence[Row], kind: Format, layout: Layout, codes: dict[str, 
                 raise missing(where, field, row, kind)
     csv_numbers, numbers = layout == "csv", _csv_numbers if layout == "csv" else _json_numbers
 
-    def column(field: object, convert: Callable[[list[Any]], Any], allowed: str, optional: bool = True) -> Any:
-        values = [row.get(field) for _, row in rows]
+    def column(field: str | None, convert: Callable[[list[Any]], Any], allowed: str, optional: bool = True) -> Any:
+        values = [row.get(str(field)) for _, row in rows]
         if csv_numbers and optional:
             values = [None if value == "" else value for value in values]
         return _converted(wheres, str(field), values, convert, allowed)

@@ -127,6 +127,9 @@ def _replacements(trace: Trace, shares: Sequence[float], seed: int) -> tuple[Int
     n, code = len(trace), np.where(trace.class_code < 0, len(shares), trace.class_code)
     have = np.bincount(code, minlength=len(shares) + 1)
     want = np.append(_apportioned(shares, n), 0)
+    for name, wanted, there in zip(trace.class_names, want, have, strict=False):
+        if wanted and not there:
+            raise InputError(f"{trace.name} has no request of class {name!r} to draw from")
     rng = np.random.default_rng(seed)
     turn, pick = rng.permutation(n), rng.random(n)
     start = np.cumsum(have) - have  # of each class among the rows sorted by class

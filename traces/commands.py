@@ -10,10 +10,11 @@ from flowsim.traces import statistics, synthetic
 from flowsim.traces.catalogue import BUILT_IN, load_trace
 from flowsim.traces.combine import merge, reweighted
 from flowsim.traces.formats import FORMATS
+from flowsim.traces.pull import PUBLISHED, pull
 from flowsim.traces.servegen import synthesize_clients
 from flowsim.traces.trace import Trace
 
-__all__ = ["convert", "info", "list", "merge", "sample", "scale", "slice", "synth"]
+__all__ = ["convert", "info", "list", "merge", "pull", "sample", "scale", "slice", "synth"]
 
 
 def info(trace: Trace | str | Path, against: Trace | str | Path | None = None) -> Mapping[str, Any]:
@@ -70,6 +71,7 @@ def list() -> Sequence[tuple[str, str, str]]:
     """What there is by name: (kind, name, what it is)."""
     rows = [("built in", name, "400 requests, always the same") for name in BUILT_IN]
     rows += [("preset", name, preset.source) for name, preset in synthetic.presets().items()]
+    rows += [("to pull", name, f"{of.licence}; {of.citation}") for name, of in PUBLISHED.items()]
     fields = {name: f"{kind.layout}: {', '.join(kind.signature)}" for name, kind in FORMATS.items()}
     return [*rows, *(("format", name, text) for name, text in fields.items())]
 

@@ -116,7 +116,8 @@ def _ideal_hits(blocks: Blocks) -> Ints:
     _, first, inverse = np.unique(blocks.ids, return_index=True, return_inverse=True)
     missing = np.flatnonzero(request[first[inverse]] == request)
     ahead = np.append(missing, blocks.ids.size)[np.searchsorted(missing, blocks.offsets[:-1])]
-    return np.minimum(ahead, blocks.offsets[1:]) - blocks.offsets[:-1]
+    hits: Ints = np.minimum(ahead, blocks.offsets[1:]) - blocks.offsets[:-1]
+    return hits
 
 
 def _lru_hits(blocks: Blocks, limit: int) -> Ints:

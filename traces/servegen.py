@@ -76,7 +76,8 @@ def _arrivals(where: str, client: Mapping[str, Any], duration_s: float, rng: np.
         raise InputError(f"{where}: {found}; allowed: Gamma or Weibull, with shape and scale above 0")
     draw = rng.gamma if family == "Gamma" else lambda k, theta, n: theta * rng.weibull(k, n)
     many = 100 + int(1.2 * duration_s * _field(where, client, "rate"))
-    end_s, gaps = 0.0, []
+    end_s = 0.0
+    gaps: list[Floats] = []
     while end_s < duration_s:
         some = draw(shape, scale, many)
         if not gaps:

@@ -79,7 +79,7 @@ def _read(path: Path, stream: IO[bytes], lines: int) -> bytes:
     except (EOFError, zlib.error, gzip.BadGzipFile, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        kind = "gzip" if isinstance(stream, gzip.GzipFile) else "zstd"
+        kind = "gzip" if isinstance(cast(Any, stream), gzip.GzipFile) else "zstd"
         found = f"{kind} data damaged or cut off after line {lines}"
         raise InputError(f"{path}: {found} ({error}); allowed: a whole {kind} file") from None
 
