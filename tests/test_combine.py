@@ -84,7 +84,7 @@ def test_bad_text_of_mixes(text):
 
 def test_nothing_is_drawn_from_an_empty_class():
     trace = classed().head(1)
-    with pytest.raises(InputError, match="has no request of class '.*' to draw from"):
+    with pytest.raises(InputError, match=r"has no request of class '.*' to draw from"):
         reweighted(trace, dict.fromkeys(trace.class_names, 1) | {trace.class_names[trace.class_code[0] - 1]: 9})
 
 

@@ -155,6 +155,29 @@ def test_a_bad_row_of_parquet_is_named(tmp_path):
         read_trace(path)
 
 
+def test_a_quote_that_is_never_closed_swallows_no_rows(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text('Timestamp,Request tokens,Response tokens,Model\n5,7,0,"GPT\n6,8,0,GPT\n')
+    with pytest.raises(InputError, match="line 3: not CSV"):
+        read_trace(path)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(["t.parquet", "t.jsonl.zst", "t.csv.gz", "t.csv"]), st.data())
+def test_damaged_files_are_told_or_read(tmp_path_factory, name, data):
+    path = tmp_path_factory.mktemp("damaged") / name
+    Trace.of([0, 0.5, 1.25], [7, 8, 9], [0, 3, 0], ["a", None, "b"]).write(path)
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 3))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content)
+    try:
+        assert len(read_trace(path)) > 0
+    except InputError as error:
+        assert str(error).startswith(str(path))
+        assert "\n" not in str(error)
+
+
 def test_blocks_must_be_of_one_size(tmp_path):
     row = {"arrival_s": 0, "input_length": 5, "hash_ids": [1]}
     path = tmp_path / "t.jsonl"

@@ -118,7 +118,7 @@ def _parquet_names(path: Path) -> list[str]:
 
     try:
         return list(pq.read_schema(path).names)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise _damaged(path, error) from None
 
 
@@ -146,7 +146,7 @@ def _parquet_parts(path: Path, kind: Format, names: Sequence[str], codes: dict[s
                     rows = enumerate(table.to_pylist(), first)
                     yield part_of([(f"{path}, row {row}", values) for row, values in rows], kind, "parquet", codes)
                 first += table.num_rows
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise _damaged(path, error) from None
 
 
