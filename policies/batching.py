@@ -29,7 +29,7 @@ def fill(
     batch, tokens, free = [head], head.tokens, view.free_tokens - head.kv_tokens
     last: Request | None = None
     while (last := view.next_waiting(order, last, min(cap - tokens, free))) is not None:
-        if last is head:
+        if last is head or last.kv_tokens > free:  # cached tokens take blocks too
             continue
         if not accept(tokens + last.tokens):
             break

@@ -38,7 +38,7 @@ class Chunked:
         for request in chain(view.started, view.waiting):
             if not room:
                 break
-            if not request.context:
+            if not request.begun:
                 if request.kv_tokens > free:
                     break
                 free -= request.kv_tokens

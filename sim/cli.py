@@ -1,4 +1,4 @@
-"""The command line: `flowsim run`, `compare`, `tradeoff`, `calibrate`, `policies`."""
+"""The command line: `flowsim run`, `compare` and the rest."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import click
 from flowsim.cli_calibrate import calibrate
 from flowsim.errors import InputError
 from flowsim.study_cli import capacity, plot, sweep
+from flowsim.traces_cli import traces
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 TRACE_HELP = (
-    "TRACE is a file (flowsim JSONL, Qwen-Bailian JSONL, Mooncake JSONL, Azure CSV; plain or gzip) or 'example'."
+    "TRACE is a file (flowsim, Qwen-Bailian, Mooncake, Azure, BurstGPT, vidur; see flowsim traces) or 'example'."
 )
 
 
@@ -61,6 +62,9 @@ def main() -> None:
     """
 
 
+main.add_command(traces)
+
+
 def replay_options(command: Callable[..., None]) -> Callable[..., None]:
     """The options that `run` and `compare` share."""
     options = [
@@ -79,6 +83,15 @@ def replay_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--limit", type=int, metavar="N", help="Only the first N requests."),
         click.option("--window", metavar="FROM:TO", help="Only requests that arrive from FROM to TO, seconds."),
         click.option("--format", metavar="NAME", help="Format of the trace.  [default: found by content]"),
+        click.option("--mix", metavar="SHARES", help="Change the shares of the classes: text=.5,search=.5."),
+        click.option(
+            "--prefix-cache",
+            default="none",
+            show_default=True,
+            metavar="CACHE",
+            help="Prefix blocks served from a cache: none, ideal (forgets nothing) or lru:BLOCKS.",
+        ),
+        click.option("--new-tokens", is_flag=True, help="Later turns of text keep only their new tokens (the paper)."),
         click.option(
             "--predictor",
             default="cubic",

@@ -122,7 +122,7 @@ def simulate(
     env = simpy.Environment()
     ledger = Ledger(len(requests))
     for request in requests:  # before any order ranks them
-        request.predicted_s = predictor.predict(request.tokens)
+        request.predicted_s = predictor.predict(request.tokens, request.context)
     instances = [
         Instance(
             env,

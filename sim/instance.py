@@ -308,7 +308,8 @@ class Instance:
             return
         self.ledger.finished_s[request.id] = self.env.now
         self.free_tokens += request.kv_tokens
-        self._work_ns -= round(self.predictor.predict(request.input_length) * 1e9)
+        alone_s = self.predictor.predict(request.input_length - request.cached, request.cached)
+        self._work_ns -= round(alone_s * 1e9)
 
     def _log_stretch(self, execution: Execution, end_s: float, *, completed: bool) -> None:
         if self.log.stretches is not None:

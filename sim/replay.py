@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from flowsim.calibration.cost import CostModel
 from flowsim.calibration.fit import fit
@@ -26,6 +27,9 @@ from flowsim.request import Request
 from flowsim.result import RunResult
 from flowsim.slo import Assignment, SLOMix
 from flowsim.traces.catalogue import load_trace
+from flowsim.traces.combine import parse_mix, reweighted, with_rates
+from flowsim.traces.prefix import cached_tokens
+from flowsim.traces.prefix import new_tokens as only_new_tokens
 from flowsim.traces.trace import Trace
 
 if TYPE_CHECKING:
@@ -59,6 +63,9 @@ def run(
     limit: int | None = None,
     window: tuple[float, float] | None = None,
     format: str | None = None,
+    mix: str | None = None,
+    prefix_cache: str = "none",
+    new_tokens: bool = False,
     predictor: str = "cubic",
     server: Server | None = None,
     seed: int = 0,
@@ -79,6 +86,10 @@ def run(
         limit: only the first so many requests.
         window: only the requests that arrive in [start, end), seconds of the trace before `rate_scale`.
         format: format of the trace file; default: found by its content.
+        mix: shares of the classes, such as "text=.5,search=.5", to which the requests are `reweighted` with `seed`.
+        prefix_cache: "none", "ideal" or "lru:BLOCKS": what of the requests' prefix blocks is cached when they arrive
+            (`cached_tokens`). Cached tokens are not computed; attention still covers them.
+        new_tokens: later turns of text keep only their new tokens, as the paper's authors replayed QwenTrace.
         predictor: what the policy believes of the cost: "exact", "cubic", "biased:FACTOR" or "noisy:SIGMA".
         server: instances, router, slots, KV cache.
         seed: of all randomness (spreading of coarse time stamps, noise of the predictor).
@@ -92,17 +103,19 @@ def run(
     """
     scheduler = load_policy(policy) if isinstance(policy, str) else check_policy(policy)
     costs = cost if isinstance(cost, CostModel) else load_cost(cost, model, gpu, tp)
-    mix = _mix(slo, model)
+    slos = _mix(slo, model)
     loaded = trace if isinstance(trace, Trace) else load_trace(trace, format, seed=seed)
     check_times(until_s, warmup)
-    replayed = replayed_part(loaded, rate_scale, limit, window, until_s)
-    assignment = mix.scaled(slo_scale).assign(replayed)
+    loaded = only_new_tokens(loaded) if new_tokens else loaded
+    replayed = replayed_part(loaded, rate_scale, limit, window, until_s, mix, slos, seed)
+    cached = cached_tokens(replayed, prefix_cache)
+    assignment = slos.scaled(slo_scale).assign(replayed, seed)
     server = server or Server()
     beliefs = make_predictor(predictor, costs, scheduler.cut, server.max_batched_tokens, seed)
     if seed < 0:
         raise InputError(f"seed is {seed}, allowed is a whole number from 0")
     outcome = simulate(
-        make_requests(replayed, assignment, server),
+        make_requests(replayed, assignment, server, cached),
         scheduler,
         costs,
         beliefs,
@@ -117,6 +130,9 @@ def run(
         "rate_scale": rate_scale,
         "limit": limit,
         "window": [window[0], window[1] if math.isfinite(window[1]) else None] if window else None,
+        "mix": mix,
+        "prefix_cache": prefix_cache,
+        "new_tokens": new_tokens,
         "predictor": predictor,
         "server": asdict(server),
         "seed": seed,
@@ -129,7 +145,7 @@ def run(
         "format": format,
         "policy": spec,
         **place,
-        "slo": mix.to_dict(),
+        "slo": slos.to_dict(),
         **options,
     }
     inputs = {
@@ -143,9 +159,10 @@ def run(
         "extrapolated": _extrapolated(costs, replayed, server),
         "slo": assignment.rule,
         **options,
+        "cached_share": float(cached.sum() / replayed.input_length.sum()),
         "version": version("flowsim"),
     }
-    return RunResult(replayed, assignment, outcome, spec, config, inputs, warmup)
+    return RunResult(replayed, assignment, outcome, spec, config, inputs, cached, warmup)
 
 
 def _place(costs: CostModel) -> dict[str, Any]:
@@ -167,12 +184,19 @@ def replayed_part(
     limit: int | None = None,
     window: tuple[float, float] | None = None,
     until_s: float | None = None,
+    mix: str | None = None,
+    slos: SLOMix | None = None,
+    seed: int = 0,
 ) -> Trace:
-    """The part of a trace that is replayed: first the window, then the limit, then the rate, then up to `until_s`."""
+    """What is replayed of a trace: the window, the limit of it, its mix, the SLO mix's rates, the scale, the end."""
     if window is not None:
         trace = trace.window(*window)
     if limit is not None:
         trace = trace.head(limit)
+    if mix is not None:
+        trace = reweighted(trace, parse_mix(mix), seed)
+    if slos is not None and slos.rates:
+        trace = with_rates(trace, slos.rates, seed, reweigh=slos.way(trace) == "class")
     trace = trace if rate_scale == 1 else trace.scaled(rate_scale)
     return trace if until_s is None or trace.span_s < until_s else trace.window(0.0, until_s)
 
@@ -199,14 +223,17 @@ def parse_window(what: str, text: str | None) -> tuple[float, float] | None:
     return window
 
 
-def make_requests(trace: Trace, slo: Assignment, server: Server) -> list[Request]:
-    """The engine's requests: those of the trace, with their SLOs (infinite where there is none)."""
+def make_requests(
+    trace: Trace, slo: Assignment, server: Server, cached: NDArray[np.int64] | None = None
+) -> list[Request]:
+    """The engine's requests: those of the trace, with their SLOs (infinite where there is none) and cached tokens."""
     slo_s = np.where(np.isnan(slo.ttft_slo_s), math.inf, slo.ttft_slo_s)
     names = [slo.class_names[code] for code in slo.class_code.tolist()]
-    columns = (trace.arrival_s.tolist(), trace.input_length.tolist(), slo_s.tolist(), names)
+    held = [0] * len(trace) if cached is None else cached.tolist()
+    columns = (trace.arrival_s.tolist(), trace.input_length.tolist(), slo_s.tolist(), names, held)
     return [
-        Request(id, arrival_s, tokens, slo_s, name, block_tokens=server.block_tokens)
-        for id, (arrival_s, tokens, slo_s, name) in enumerate(zip(*columns, strict=True))
+        Request(id, arrival_s, tokens, slo_s, name, block_tokens=server.block_tokens, cached=held)
+        for id, (arrival_s, tokens, slo_s, name, held) in enumerate(zip(*columns, strict=True))
     ]
 
 

@@ -34,6 +34,7 @@ def run_report(summary: Summary) -> RenderableType:
             ("trace", f"{inputs['trace']}: {summary['requests']:,} requests, {_rate(summary['offered_rps'])} offered"),
             *[("", notice) for notice in inputs["trace_notices"]],
             ("policy", summary["policy"]),
+            *_cache(inputs),
             ("costs", cost_line(inputs["cost_model"], inputs["cost_model_error"])),
             *_extrapolated(inputs.get("extrapolated")),
             ("SLOs", inputs["slo"]),
@@ -50,6 +51,7 @@ def compare_report(summaries: Mapping[str, Summary]) -> RenderableType:
         [
             ("trace", f"{inputs['trace']}: {first['requests']:,} requests, {_rate(first['offered_rps'])} offered"),
             *[("", notice) for notice in inputs["trace_notices"]],
+            *_cache(inputs),
             ("costs", cost_line(inputs["cost_model"], inputs["cost_model_error"])),
             *_extrapolated(inputs.get("extrapolated")),
             ("SLOs", inputs["slo"]),
@@ -74,6 +76,12 @@ def compare_report(summaries: Mapping[str, Summary]) -> RenderableType:
         shares = (percent(figures["attainment"]) for figures in summary["classes"].values())
         classes.add_row(name, *shares, f"{summary['unfinished']:,}", f"{summary['rejected']:,}")
     return Group(head, Text(), table, Text(), classes)
+
+
+def _cache(inputs: Mapping[str, Any]) -> list[tuple[str, str]]:
+    if inputs["prefix_cache"] == "none":
+        return []
+    return [("prefixes", f"{inputs['prefix_cache']} cache: {percent(inputs['cached_share'])} of input tokens cached")]
 
 
 def cost_line(name: str, error: Mapping[str, Mapping[str, float]] | None) -> str:

@@ -14,13 +14,15 @@ class Request:
         class_name: its class in the SLO mix ("text", "search", ...); "" if it has none.
         input_length: tokens of the whole prompt.
         kv_tokens: tokens of the KV blocks that the whole prompt takes (whole blocks).
-        context: tokens computed so far (they are in the KV cache).
+        cached: tokens that a prefix cache held when it arrived; the last of the prompt is always computed.
+        context: tokens in the KV cache so far: cached, or computed.
         tokens: tokens left to compute, `input_length - context`.
         predicted_s: what the policy's predictor says the tokens left take, alone, seconds.
     """
 
     __slots__ = (
         "arrival_s",
+        "cached",
         "class_name",
         "context",
         "deadline_s",
@@ -41,6 +43,7 @@ class Request:
         class_name: str = "",
         predicted_s: float = 0.0,
         block_tokens: int = 1,
+        cached: int = 0,
     ) -> None:
         self.id = id
         self.arrival_s = arrival_s
@@ -49,13 +52,19 @@ class Request:
         self.class_name = class_name
         self.input_length = input_length
         self.kv_tokens = -(-input_length // block_tokens) * block_tokens
-        self.context = 0
-        self.tokens = input_length
+        self.cached = self.context = cached
+        self.tokens = input_length - cached
         self.predicted_s = predicted_s
+
+    @property
+    def begun(self) -> bool:
+        """Whether a pass has computed some of it."""
+        return self.context > self.cached
 
     def __repr__(self) -> str:
         """The request in one line, as a debugging policy author wants to read it."""
         return (
             f"Request({self.id}, arrived {self.arrival_s:.3f} s, due {self.deadline_s:.3f} s, "
-            f"{self.context} of {self.input_length} tokens computed)"
+            f"{self.context} of {self.input_length} tokens computed"
+            f"{f', {self.cached} of them cached' if self.cached else ''})"
         )

@@ -36,6 +36,7 @@ class RunResult:
         policy: the policy's specification.
         config: the arguments of `flowsim.run` that give this result again.
         inputs: hashes, cost model and its error, SLOs, seed and version.
+        cached: tokens of each request that the prefix cache held, shape [n].
         warmup: share of the requests, the first ones, that do not count in attainment, goodput and TTFT.
     """
 
@@ -45,6 +46,7 @@ class RunResult:
     policy: str
     config: Mapping[str, Any]
     inputs: Mapping[str, Any]
+    cached: NDArray[np.int64]
     warmup: float = 0.0
 
     @cached_property
@@ -61,9 +63,10 @@ class RunResult:
     def requests(self) -> pd.DataFrame:
         """A row a request.
 
-        Columns: id, class, instance, state (finished, rejected, unfinished), input_tokens, output_tokens, arrival_s,
-        started_s, finished_s, ttft_s, ttft_slo_s, attained, queueing_s (arrival to first launch), service_s (in
-        passes), paused_s (the rest until the first token: preempted, or between two passes), preemptions.
+        Columns: id, class, instance, state (finished, rejected, unfinished), input_tokens, cached_tokens (only with a
+        prefix cache), output_tokens, arrival_s, started_s, finished_s, ttft_s, ttft_slo_s, attained, queueing_s
+        (arrival to first launch), service_s (in passes), paused_s (the rest until the first token: preempted, or
+        between two passes), preemptions.
         """
         import pandas as pd
 
@@ -76,6 +79,7 @@ class RunResult:
                 "instance": ledger.instance,
                 "state": pd.Categorical.from_codes(self._state, pd.Index(["finished", "rejected", "unfinished"])),
                 "input_tokens": self.trace.input_length,
+                **({"cached_tokens": self.cached} if self.inputs["prefix_cache"] != "none" else {}),
                 "output_tokens": self.trace.output_length,
                 "arrival_s": self.trace.arrival_s,
                 "started_s": started_s,

@@ -29,6 +29,7 @@ PRESETS: Mapping[str, tuple[float, float, float, float]] = {
 }
 """TTFT SLOs in seconds of `CLASSES`, by model. Source: FlowPrefill (arXiv 2602.16603)."""
 
+BY = ("", "class", "length", "shares")
 ALLOWED_MIX = "a model, seconds for every request, class=seconds pairs such as text=0.25,*=4, or a YAML file"
 
 
@@ -65,6 +66,12 @@ class SLOMix:
     length_bands: Mapping[int | str, float] = field(default_factory=dict)
     """The SLO up to and including so many input tokens ("*": beyond the last band), `scale` included."""
     scale: float = 1.0
+    shares: Mapping[str, float] = field(default_factory=dict)
+    """Classes that requests draw, each with a probability in proportion to its share; used as `by` says."""
+    rates: Mapping[str, float] = field(default_factory=dict)
+    """Requests per second of each class, to which `flowsim.run` brings the trace before it is replayed."""
+    by: str = ""
+    """What gives a request its class: "class" (the trace's), "length" or "shares"; "" = the first that there is."""
 
     def __post_init__(self) -> None:
         if not (self.ttft_s or self.length_bands):
@@ -74,6 +81,19 @@ class SLOMix:
         object.__setattr__(self, "ttft_s", slos)
         object.__setattr__(self, "length_bands", dict(sorted(bands.items(), key=lambda band: _edge(band[0]))))
         self._positive("the scale", self.scale, "a positive number")
+        if self.by not in BY:
+            raise unknown("way to give requests a class", self.by, BY)
+        for key in ("shares", "rates"):
+            values = getattr(self, key)
+            weights = {
+                str(name): self._positive(f"{key}: {name!r}", v, "a positive number") for name, v in values.items()
+            }
+            object.__setattr__(self, key, weights)
+            for name in weights:
+                if name not in self.ttft_s and REST not in self.ttft_s:
+                    raise unknown(f"class in the {key} of the SLO mix {self.name!r}", name, self.ttft_s)
+        if self.by == "shares" and not (self.shares or self.rates):
+            raise InputError(f"SLO mix {self.name!r}: by is 'shares', and there are none")
 
     def _positive(self, what: str, value: object, allowed: str = "a positive number of seconds") -> float:
         if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf:
@@ -108,8 +128,10 @@ class SLOMix:
 
         A model's name (`preset`); one number of seconds (`uniform`); pairs such as
         "text=0.25,image=0.5,*=4"; or the path of a YAML file with ttft_s: {class: seconds} and, if wanted,
-        length_bands: {tokens: seconds}. Without bands of its own, a mix that names all of `CLASSES` takes
-        them as bands up to 1024, 4096, 16384 and more tokens; one with "*" gives every length that SLO.
+        length_bands: {tokens: seconds}, shares: {class: weight}, rates: {class: requests per second},
+        by: class, length or shares, and slo_scale: a factor of all SLOs. Without bands of its own, a mix that
+        names all of `CLASSES` takes them as bands up to 1024, 4096, 16384 and more tokens; one with "*" gives
+        every length that SLO.
         """
         text = text.strip()
         if text in PRESETS:
@@ -133,19 +155,43 @@ class SLOMix:
         bands = {key: value * k for key, value in self.length_bands.items()}
         return replace(self, ttft_s=slos, length_bands=bands, scale=self.scale * k)
 
-    def assign(self, trace: Trace) -> Assignment:
-        """The class and TTFT SLO of each request: by the trace's classes or, when it has none, by length.
+    def way(self, trace: Trace) -> str:
+        """What gives the requests of this trace their classes: "class", "length" or "shares"."""
+        return self.by or ("class" if trace.class_names else "shares" if self.shares or self.rates else "length")
 
-        Raises InputError when not a single request gets an SLO.
+    def assign(self, trace: Trace, seed: int = 0) -> Assignment:
+        """The class and TTFT SLO of each request: by the trace's classes, by shares drawn from `seed`, or by length.
+
+        Without `by`, the trace's classes go first, then shares. With a seed, a request keeps its draw while shares
+        move. Raises InputError when not a single request gets an SLO.
         """
-        names, slos, codes = self._by_class(trace) if trace.class_names else self._by_length(trace)
+        way = self.way(trace)
+        if way == "shares":
+            names, slos, codes = self._by_shares(trace, seed)
+        else:
+            names, slos, codes = self._by_class(trace) if way == "class" else self._by_length(trace)
         ttft_slo_s = slos[codes]
         if np.isnan(ttft_slo_s).all():
             found = f"no request of {trace.name} gets an SLO from the mix {self.name!r}"
             classes = ", ".join(names) or "none"
             allowed = ", ".join(map(str, self.ttft_s)) or "none"
             raise InputError(f"{found}: its classes are {classes}; the mix has {allowed} (add '*' for the rest)")
-        return Assignment(ttft_slo_s, codes, names, self.describe(by_class=bool(trace.class_names)))
+        return Assignment(ttft_slo_s, codes, names, self._rule(trace, seed))
+
+    def _rule(self, trace: Trace, seed: int) -> str:
+        way = self.way(trace)
+        if way != "shares":
+            return self.describe(by_class=way == "class")
+        drawn = ", ".join(f"{name} {weight:g}" for name, weight in (self.shares or self.rates).items())
+        return f"{self.describe()}; classes drawn in shares {drawn} (seed {seed})"
+
+    def _by_shares(self, trace: Trace, seed: int) -> tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.int64]]:
+        shares = self.shares or self.rates
+        edges = np.cumsum(list(shares.values()))
+        drawn = np.random.default_rng(seed).random(len(trace)) * edges[-1]
+        codes = np.minimum(np.searchsorted(edges, drawn, side="right"), edges.size - 1).astype(np.int64)
+        rest = self.ttft_s.get(REST, math.nan)
+        return tuple(shares), np.array([self.ttft_s.get(name, rest) for name in shares]), codes
 
     def _by_class(self, trace: Trace) -> tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.int64]]:
         names, codes = trace.class_names, trace.class_code
@@ -180,26 +226,39 @@ class SLOMix:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON or YAML; `from_dict` reads them back."""
         bands = {str(key): value for key, value in self.length_bands.items()}
-        return {"name": self.name, "scale": self.scale, "ttft_s": dict(self.ttft_s), "length_bands": bands}
+        known: dict[str, Any] = {
+            "name": self.name,
+            "scale": self.scale,
+            "ttft_s": dict(self.ttft_s),
+            "length_bands": bands,
+        }
+        extras = {"shares": dict(self.shares), "rates": dict(self.rates), "by": self.by}
+        return known | {key: value for key, value in extras.items() if value}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SLOMix:
         """The mix of `to_dict`; InputError for an unknown key. Only ttft_s or length_bands must be there."""
-        known = ("name", "scale", "ttft_s", "length_bands")
+        known = ("name", "scale", "ttft_s", "length_bands", "shares", "rates", "by")
         for key in values:
             if key not in known:
                 raise unknown("key of an SLO mix", str(key), known)
-        for key in ("ttft_s", "length_bands"):
+        for key, unit in (
+            ("ttft_s", "seconds"),
+            ("length_bands", "seconds"),
+            ("shares", "weights"),
+            ("rates", "req/s"),
+        ):
             if not isinstance(values.get(key, {}), Mapping):
-                raise InputError(f"{key} is {values[key]!r}; allowed: a mapping to seconds")
+                raise InputError(f"{key} is {values[key]!r}; allowed: a mapping to {unit}")
         name, slos, scale = (
             str(values.get("name", "custom")),
             values.get("ttft_s", {}),
             values.get("scale", 1.0),
         )
+        extras = {"shares": values.get("shares", {}), "rates": values.get("rates", {}), "by": str(values.get("by", ""))}
         if "length_bands" not in values:
-            return replace(_with_default_bands(name, slos), scale=scale)
-        return cls(name, slos, values["length_bands"], scale)
+            return replace(_with_default_bands(name, slos), scale=scale, **extras)
+        return cls(name, slos, values["length_bands"], scale, **extras)
 
 
 def _with_default_bands(name: str, ttft_s: Mapping[str, float]) -> SLOMix:
@@ -236,8 +295,10 @@ def _from_yaml(path: Path) -> SLOMix:
     if not isinstance(values, Mapping):
         raise InputError(f"{path}: found {type(values).__name__}; allowed: a mapping with ttft_s: {{class: s}}")
     try:
-        scale = values.get("scale", 1.0)
-        return SLOMix.from_dict({"name": path.stem, **{k: v for k, v in values.items() if k != "scale"}}).scaled(scale)
+        factor = {key: value for key, value in values.items() if key == "slo_scale"}
+        rest = {key: value for key, value in values.items() if key not in factor}
+        mix = SLOMix.from_dict({"name": path.stem, **rest})
+        return mix.scaled(factor["slo_scale"]) if factor else mix
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 

@@ -175,7 +175,10 @@ class Site:
     @property
     def work_s(self) -> float:
         """In whole nanoseconds a request, so that equal work is equal in whatever order it came and went."""
-        return sum(round(self.predictor.predict(r.input_length) * 1e9) for r in self.outstanding) * 1e-9
+        return (
+            sum(round(self.predictor.predict(r.input_length - r.cached, r.cached) * 1e9) for r in self.outstanding)
+            * 1e-9
+        )
 
     def arrive(self, request: Request, now: float) -> None:
         self.rows[request.id] = row = SimpleNamespace(
@@ -184,7 +187,7 @@ class Site:
         if self.blocks_of(request) > self.blocks:
             row.rejected = True
             return
-        request.predicted_s = self.predictor.predict(request.input_length)
+        request.predicted_s = self.predictor.predict(request.input_length - request.cached, request.cached)
         self.outstanding.append(request)
         self.waiting.append(request)
         self.notice(now)

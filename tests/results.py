@@ -54,7 +54,15 @@ def by_hand(
     for id in rejected:
         ledger.rejected[id] = True
     slo = Assignment(np.array(slo_s, float), trace.class_code, trace.class_names, "as written")
-    return RunResult(trace, slo, Outcome(ledger, logs, stopped_s), policy, {"trace": "by hand"}, inputs)
+    return RunResult(
+        trace,
+        slo,
+        Outcome(ledger, logs, stopped_s),
+        policy,
+        {"trace": "by hand"},
+        inputs,
+        np.zeros(len(trace), np.int64),
+    )
 
 
 def six() -> RunResult:

@@ -130,7 +130,7 @@ AZURE = "TIMESTAMP,ContextTokens,GeneratedTokens\r\n2023-11-16 18:15:46.68,7,0\r
         (bad_own(**{"class": 3}), "line 2: class is 3; allowed: a non-empty string"),
         (bad_own(**{"class": {}}), "line 2: class is {}; allowed: a non-empty string"),
         (bad_own(**{"class": ""}), "line 2: class is ''; allowed: a non-empty string"),
-        (OWN.encode() + b"\xff\n", "line 2: byte 0xff is not UTF-8; allowed: UTF-8 text, plain or gzipped"),
+        (OWN.encode() + b"\xff\n", "line 2: byte 0xff is not UTF-8; allowed: UTF-8 text, plain or compressed by gzip"),
         ("x".encode("utf-16"), "line 1: byte 0xff is not UTF-8"),
         (b"PK\x03\x04\x9c", "line 1: byte 0x9c is not UTF-8"),
         (b"\x1f\x8b", "gzip data damaged or cut off after line 0"),
@@ -167,7 +167,7 @@ def test_bad_files_are_told_in_one_line(tmp_path, content, message):
         ('{"timestamp": 1, "input_length": 2}', "the jsonl fields 'timestamp, input_length' fit no known format"),
         ("TIMESTAMP,ContextTokenz\n1,2", "the csv fields 'TIMESTAMP, ContextTokenz' fit no known format"),
         ("hello", "the csv fields 'hello' fit no known format"),
-        ("1" * 200_000, "the csv fields '1111"),
+        ("1" * 100_000, "the csv fields '1111"),
     ],
 )
 def test_an_unknown_format_lists_the_known_ones(tmp_path, content, found):

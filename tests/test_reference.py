@@ -109,10 +109,12 @@ class Workload(NamedTuple):
     server: Server
     rows: list[tuple[float, int, float]]
     until_s: float | None
+    cached: bool = False
 
     def requests(self) -> list[Request]:
-        tokens = self.server.block_tokens
-        return [Request(i, *row, block_tokens=tokens) for i, row in enumerate(self.rows)]
+        tokens, rng = self.server.block_tokens, np.random.default_rng(len(self.rows))
+        held = [int(rng.integers(0, length)) if self.cached else 0 for _, length, _ in self.rows]
+        return [Request(i, *row, block_tokens=tokens, cached=held[i]) for i, row in enumerate(self.rows)]
 
     def make_predictor(self) -> Predictor:
         return make_predictor(self.predictor, self.cost, self.policy.cut, self.server.max_batched_tokens, seed=1)
@@ -200,6 +202,11 @@ def test_engine_agrees_with_reference(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(100))
 def test_engine_agrees_with_reference_when_much_happens_at_once(seed: int) -> None:
     check_agreement(coincident_workload(seed))
+
+
+@pytest.mark.parametrize("seed", range(80))
+def test_engine_agrees_with_reference_when_prefixes_are_cached(seed: int) -> None:
+    check_agreement(random_workload(seed)._replace(cached=True))
 
 
 def check_agreement(w: Workload) -> None:

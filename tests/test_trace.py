@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowsim.errors import InputError
-from flowsim.traces import Trace, read_trace
+from flowsim.traces import Trace, read_trace, writers
 
 COLUMNS = ("arrival_s", "input_length", "output_length", "class_code")
 
@@ -165,11 +165,11 @@ def test_write_jsonl_leaves_all_or_nothing(tmp_path, monkeypatch):
     target = tmp_path / "t.jsonl"
     target.write_text("before")
 
-    def broken(self):
-        yield b"half\n"
+    def broken(trace, path, kind, suffix):
+        path.write_text("half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Trace, "_lines", broken)
+    monkeypatch.setitem(writers._WRITE, "jsonl", broken)
     with pytest.raises(InputError, match=r"t\.jsonl: cannot be written: No space left on device"):
         small().write_jsonl(target)
     assert [path.name for path in tmp_path.iterdir()] == ["t.jsonl"]

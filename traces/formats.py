@@ -1,12 +1,14 @@
-"""The trace formats that flowsim reads, as a table: which fields hold what."""
+"""The trace formats that flowsim reads and writes, as a table: which fields hold what."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
+from flowsim.errors import InputError, unknown
 from flowsim.traces.columns import SECONDS
 
+Layout = Literal["jsonl", "csv", "parquet"]
 CLOCKS = {
     "s": SECONDS,
     "ms": "a finite number of milliseconds, not negative",
@@ -19,14 +21,15 @@ CLOCKS = {
 class Format:
     """A file format: which fields hold what, and which fields give it away.
 
-    A new format is one more entry of `FORMATS`. Output length and class may be missing from any row.
+    A new format is one more entry of `FORMATS`. All but arrival and input length may be missing from any row. The
+    layout is the one it is published in; it is read from JSON lines, CSV and Parquet alike.
     """
 
     name: str
-    layout: Literal["jsonl", "csv"]
+    layout: Layout
     arrival: str
     input_length: str
-    output_length: str
+    output_length: str | None = None
     class_name: str | None = None
     clock: Literal["s", "ms", "date"] = "s"
     """The arrival field is in seconds, in milliseconds, or a date with a time of day (UTC)."""
@@ -34,6 +37,12 @@ class Format:
     """Further fields that the first row must have for the format to be recognised."""
     ticks: bool = False
     """Its time stamps may sit on ticks, many requests on one, see `read_trace`."""
+    hash_ids: str | None = None
+    """Field with the ids of a request's prefix blocks."""
+    block_tokens: int | str | None = None
+    """Tokens of such a block, or the field that holds them."""
+    chats: tuple[str, str, str] | None = None
+    """Fields with the ids of a request's conversation and of the one it continues, and with its turn."""
 
     @property
     def signature(self) -> tuple[str, ...]:
@@ -43,6 +52,7 @@ class Format:
 
 _OWN = ("arrival_s", "input_length", "output_length", "class")
 _STAMPED = ("timestamp", "input_length", "output_length")
+_CHATS = ("chat_id", "parent_chat_id", "turn")
 _AZURE = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
 _BURSTGPT = ("Timestamp", "Request tokens", "Response tokens")
 _VIDUR = ("arrived_at", "num_prefill_tokens", "num_decode_tokens")
@@ -50,12 +60,61 @@ _VIDUR = ("arrived_at", "num_prefill_tokens", "num_decode_tokens")
 FORMATS: dict[str, Format] = {
     entry.name: entry
     for entry in (
-        Format("flowsim", "jsonl", *_OWN),
-        Format("qwen", "jsonl", *_STAMPED, "type", marks=("type",)),
-        Format("mooncake", "jsonl", *_STAMPED, clock="ms", marks=("hash_ids",), ticks=True),
+        Format("flowsim", "jsonl", *_OWN, hash_ids="hash_ids", block_tokens="block_tokens", chats=_CHATS),
+        Format("qwen", "jsonl", *_STAMPED, "type", marks=("type",), hash_ids="hash_ids", block_tokens=16, chats=_CHATS),
+        Format(
+            "mooncake",
+            "jsonl",
+            *_STAMPED,
+            clock="ms",
+            marks=("hash_ids",),
+            ticks=True,
+            hash_ids="hash_ids",
+            block_tokens=512,
+        ),
         Format("azure", "csv", *_AZURE, clock="date"),
         Format("burstgpt", "csv", *_BURSTGPT),
         Format("vidur", "csv", *_VIDUR),
     )
 }
-"""The formats by name; the first one that fits a file's first row is taken."""
+"""The formats by name; the first one that fits a file's first row is taken. Azure's of 2023 and of 2024 are one."""
+
+NAMED = ("arrival_s", "arrival_ms", "arrival_date", "input_length", "output_length", "class")
+"""What a field can be named as, see `find_format`."""
+
+
+def find_format(spec: str) -> Format:
+    """The format of this name, or one with fields of the user's naming.
+
+    The latter are pairs such as "arrival_s=ts,input_length=prompt,class=kind"; the arrival is given as arrival_s,
+    arrival_ms or arrival_date, according to its unit.
+
+    Raises:
+        InputError: no such format; or a pair that is none, is given twice, or lacks.
+    """
+    if "=" not in spec:
+        if spec not in FORMATS:
+            raise unknown("trace format", spec, FORMATS)
+        return FORMATS[spec]
+    fields: dict[str, str] = {}
+    for pair in spec.split(","):
+        key, _, field = (part.strip() for part in pair.partition("="))
+        if key not in NAMED:
+            raise unknown(f"field in the trace format {spec!r}:", key, NAMED)
+        if not field or key in fields:
+            raise InputError(f"trace format {spec!r}: {key} is {'given twice' if field else 'no field'}")
+        fields[key] = field
+    arrivals = [key for key in fields if key.startswith("arrival_")]
+    if len(arrivals) != 1 or "input_length" not in fields:
+        allowed = "allowed: one of arrival_s, arrival_ms and arrival_date, and input_length"
+        raise InputError(f"trace format {spec!r}: has {', '.join(fields)}; {allowed}")
+    clock = arrivals[0].removeprefix("arrival_")
+    return Format(
+        spec,
+        "csv",
+        fields[arrivals[0]],
+        fields["input_length"],
+        fields.get("output_length"),
+        fields.get("class"),
+        clock="s" if clock == "s" else "ms" if clock == "ms" else "date",
+    )

@@ -1,14 +1,18 @@
-"""Synthetic traces: Poisson arrivals, and lengths drawn from the published quantiles of a real trace."""
+"""Synthetic traces: arrivals of a process, and lengths drawn from tables of quantiles of a real trace."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 
 import numpy as np
 
 from flowsim.errors import InputError, unknown
+from flowsim.traces.arrivals import arrivals as arrival_times
 from flowsim.traces.columns import Floats, Ints
 from flowsim.traces.trace import Trace
 
@@ -18,11 +22,17 @@ PROBABILITIES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
 
 @dataclass(frozen=True)
 class RequestClass:
-    """A class of requests: its weight in the mix, and the quantiles of its lengths in tokens."""
+    """A class of requests: its weight in the mix, and the quantiles of its lengths in tokens.
+
+    The quantiles are at `PROBABILITIES` or, when there are more of them, at equal steps from the minimum to the
+    maximum.
+    """
 
     weight: float
     input_length: tuple[float, ...]
     output_length: tuple[float, ...]
+    rank_correlation: float = 0.0
+    """Spearman's, of input and output lengths."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +41,11 @@ class Preset:
 
     source: str
     classes: Mapping[str, RequestClass]
+    """By name; "" = the trace has no classes."""
+    rate_rps: float = 4.0
+    """The mean rate of the trace that is imitated, requests per second."""
+    arrivals: str = "poisson"
+    """The arrival process that imitates its gaps."""
 
 
 PRESETS: Mapping[str, Preset] = {
@@ -62,28 +77,82 @@ PRESETS: Mapping[str, Preset] = {
 }
 
 
-def synthesize(n: int, rate_rps: float, seed: int, preset: str = "qwen") -> Trace:
-    """`n` requests with Poisson arrivals at a mean of `rate_rps` requests per second, the first at 0 s.
+@cache
+def presets() -> Mapping[str, Preset]:
+    """The presets by name: those in `PRESETS`, and those in data/presets.json with their finer tables."""
+    text = files("flowsim.traces").joinpath("data/presets.json").read_text(encoding="utf-8")
+    fine = {}
+    for name, values in json.loads(text).items():
+        classes = values.pop("classes")
+        fine[name] = Preset(**values, classes={key: _request_class(**of) for key, of in classes.items()})
+    return {**PRESETS, **fine}
 
-    Classes are drawn by their weights, and lengths by inverse CDF on the quantiles of the class, linear
-    between them; input and output lengths are independent. The same arguments give the same trace.
+
+def _request_class(
+    weight: float, rank_correlation: float, input_length: list[float], output_length: list[float]
+) -> RequestClass:
+    return RequestClass(weight, tuple(input_length), tuple(output_length), rank_correlation)
+
+
+def synthesize(
+    n: int,
+    rate_rps: float | None = None,
+    seed: int = 0,
+    preset: str = "qwen",
+    *,
+    arrivals: str | None = None,
+    profile: str = "constant",
+) -> Trace:
+    """`n` requests at a mean of `rate_rps` requests per second, the first at 0 s.
+
+    Classes are drawn by their weights, and lengths by inverse CDF on the quantiles of the class, linear between
+    them, with the class's rank correlation of input and output (by a Gaussian copula: rho = 2 sin(pi r / 6) for
+    Spearman's r). The same arguments give the same trace.
+
+    Args:
+        n: requests.
+        rate_rps: default: the rate of the trace that is imitated.
+        seed: of all randomness.
+        preset: a name in `presets()`.
+        arrivals: "poisson", "gamma:CV" or "weibull:CV"; default: as the preset says.
+        profile: how the rate moves, see `flowsim.traces.arrivals.arrivals`.
+
+    Raises:
+        InputError: an argument is none of these.
     """
-    if preset not in PRESETS:
-        raise unknown("preset of synthetic traces", preset, PRESETS)
+    if preset not in presets():
+        raise unknown("preset of synthetic traces", preset, presets())
+    chosen = presets()[preset]
+    rate_rps = chosen.rate_rps if rate_rps is None else rate_rps
     if n < 1:
         raise InputError(f"the number of requests is {n}; allowed: 1 or more")
     if not 0 < rate_rps < math.inf:
         raise InputError(f"rate_rps is {rate_rps}; allowed: a positive number of requests per second")
     rng = np.random.default_rng(seed)
-    classes = PRESETS[preset].classes
-    weights = np.array([entry.weight for entry in classes.values()])
-    arrival = np.append(0.0, np.cumsum(rng.exponential(1 / rate_rps, n - 1)))
+    process = arrivals or chosen.arrivals
+    arrival = arrival_times(n, rate_rps, process, profile, rng)
+    classes = list(chosen.classes.values())
+    weights = np.array([entry.weight for entry in classes])
     codes = rng.choice(len(weights), size=n, p=weights / weights.sum())
-    inputs = _drawn([entry.input_length for entry in classes.values()], codes, rng.random(n))
-    outputs = _drawn([entry.output_length for entry in classes.values()], codes, rng.random(n))
-    source = f"{n} requests at {rate_rps:g} req/s, seed {seed}, from the lengths of {PRESETS[preset].source}"
+    first, second = rng.random(n), rng.random(n)
+    inputs = _drawn([entry.input_length for entry in classes], codes, first)
+    second = _correlated(first, second, np.array([entry.rank_correlation for entry in classes])[codes])
+    outputs = _drawn([entry.output_length for entry in classes], codes, second)
+    names = tuple(chosen.classes) if "" not in chosen.classes else ()
+    how = "" if (process, profile) == ("poisson", "constant") else f" ({process}, {profile})"
+    source = f"{n} requests at {rate_rps:g} req/s{how}, seed {seed}, from the lengths of {chosen.source}"
     name = f"synthetic-{preset}"
-    return Trace.from_columns(arrival, inputs, outputs, codes, tuple(classes), name=name, source=source)
+    return Trace.from_columns(arrival, inputs, outputs, codes if names else codes - 1, names, name=name, source=source)
+
+
+def _correlated(first: Floats, second: Floats, rank_correlation: Floats) -> Floats:
+    """Uniform numbers with these rank correlations to `first`, made of the independent `second`."""
+    if not rank_correlation.any():
+        return second
+    from scipy.special import ndtr, ndtri
+
+    rho = 2 * np.sin(np.pi * rank_correlation / 6)
+    return np.asarray(ndtr(rho * ndtri(first) + np.sqrt(1 - rho**2) * ndtri(second)))
 
 
 def _drawn(quantiles: list[tuple[float, ...]], codes: Ints, uniform: Floats) -> Ints:
@@ -91,5 +160,6 @@ def _drawn(quantiles: list[tuple[float, ...]], codes: Ints, uniform: Floats) -> 
     lengths = np.empty(codes.size, dtype=np.int64)
     for code, table in enumerate(quantiles):
         mine = codes == code
-        lengths[mine] = np.rint(np.interp(uniform[mine], PROBABILITIES, table))
+        steps = PROBABILITIES if len(table) == len(PROBABILITIES) else np.linspace(0, 1, len(table))
+        lengths[mine] = np.rint(np.interp(uniform[mine], steps, table))
     return lengths

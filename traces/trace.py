@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import gzip
 import hashlib
 import html
 import json
 import math
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -31,6 +28,7 @@ from flowsim.traces.columns import (
     bad_seconds,
     encode,
 )
+from flowsim.traces.prefix import Blocks, Chats
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,10 +60,21 @@ class Trace:
     """SHA-256 of the file's bytes on disk, or of the columns when the trace was built in memory."""
     notices: tuple[str, ...] = ()
     """What was done to the requests on the way in (sorted, shifted, spread, scaled), one line each."""
+    blocks: Blocks | None = None
+    """The prefix blocks that requests share, if the trace knows them."""
+    chats: Chats | None = None
+    """The conversations that requests belong to, if the trace knows them."""
 
     def __post_init__(self) -> None:
-        for column in (self.arrival_s, self.input_length, self.output_length, self.class_code):
+        for column in self._arrays():
             column.flags.writeable = False
+
+    def _arrays(self) -> Iterator[NDArray[Any]]:
+        yield from (self.arrival_s, self.input_length, self.output_length, self.class_code)
+        if self.blocks is not None:
+            yield from (self.blocks.ids, self.blocks.offsets)
+        if self.chats is not None:
+            yield from (self.chats.chat_id, self.chats.parent_chat_id, self.chats.turn)
 
     @classmethod
     def of(
@@ -109,6 +118,8 @@ class Trace:
         source: str,
         sha256: str = "",
         notices: tuple[str, ...] = (),
+        blocks: Blocks | None = None,
+        chats: Chats | None = None,
     ) -> Trace:
         """A trace of columns that hold valid values already: sorts, shifts, hashes and copies, no more."""
         if arrival_s.size == 0:
@@ -122,8 +133,10 @@ class Trace:
         if first:
             notices += (f"shifted by {first:g} s, so that the first arrival is at 0 s",)
         columns = (arrival_s[order] - first, input_length[order], output_length[order], class_code[order])
-        digest = sha256 or _digest(columns, class_names)
-        return cls(*columns, class_names, name, source, digest, notices)
+        if late:
+            blocks, chats = blocks and blocks.take(order), chats and chats.take(order)
+        made = cls(*columns, class_names, name, source, sha256, notices, blocks, chats)
+        return made if sha256 else replace(made, sha256=made._digest())
 
     def __len__(self) -> int:
         return int(self.arrival_s.size)
@@ -151,13 +164,13 @@ class Trace:
             raise InputError(
                 f"the factor to scale the rate by is {factor!r}; allowed: a positive number (not too near 0)"
             )
-        return self._derived(f"rate scaled by {factor:g}", slice(None), self.arrival_s / factor)
+        return self.derived(f"rate scaled by {factor:g}", arrival_s=self.arrival_s / factor)
 
     def head(self, n: int) -> Trace:
         """The first `n` requests, or all when there are fewer."""
         if n < 1:
             raise InputError(f"the number of requests to keep is {n}; allowed: 1 or more")
-        return self._derived(f"first {min(n, len(self))} requests", slice(n), self.arrival_s[:n])
+        return self.derived(f"first {min(n, len(self))} requests", np.arange(min(n, len(self))))
 
     def window(self, start_s: float, end_s: float) -> Trace:
         """The requests that arrive in [start_s, end_s), shifted so that the first is at 0."""
@@ -165,14 +178,35 @@ class Trace:
         if not (start_s < end_s and first < last):
             found = f"no request arrives from {start_s:g} s to {end_s:g} s"
             raise InputError(f"{self.name}: {found}; allowed: within 0 to {self.span_s:g} s")
-        arrival = self.arrival_s[first:last] - self.arrival_s[first]
-        return self._derived(f"window from {start_s:g} s to {end_s:g} s", slice(first, last), arrival)
+        return self.derived(f"window from {start_s:g} s to {end_s:g} s", np.arange(first, last))
 
-    def _derived(self, what: str, rows: slice, arrival_s: Floats) -> Trace:
-        columns = (arrival_s, self.input_length[rows], self.output_length[rows], self.class_code[rows])
-        digest = _digest(columns, self.class_names)
+    def sample(self, n: int, seed: int = 0) -> Trace:
+        """`n` of the requests, drawn without replacement, each at its own time (shifted so that the first is at 0)."""
+        if not 1 <= n <= len(self):
+            raise InputError(f"the number of requests to draw is {n}; allowed: 1 to {len(self)}, as {self.name} has")
+        rows = np.sort(np.random.default_rng(seed).permutation(len(self))[:n])
+        return self.derived(f"{n} of {len(self)} requests drawn at random (seed {seed})", rows)
+
+    def derived(self, what: str, rows: Ints | None = None, **changed: Any) -> Trace:
+        """This trace with some columns changed, or these rows of it shifted to start at 0; a notice says `what`.
+
+        For methods and functions that make a trace from another: they see to it that the columns are valid.
+        """
+        if rows is not None:
+            kept = {name: getattr(self, name)[rows] for name in ("input_length", "output_length", "class_code")}
+            arrival_s = self.arrival_s[rows]
+            changed = {**kept, "arrival_s": arrival_s - arrival_s[0], **changed}
+            changed.setdefault("blocks", self.blocks and self.blocks.take(rows))
+            changed.setdefault("chats", self.chats and self.chats.take(rows))
         notices = (*self.notices, f"{what} (of the trace with SHA-256 {self.sha256[:12]})")
-        return Trace(*columns, self.class_names, self.name, self.source, digest, notices)
+        made = replace(self, notices=notices, **changed)
+        return replace(made, sha256=made._digest())
+
+    def _digest(self) -> str:
+        digest = hashlib.sha256(json.dumps(self.class_names).encode())
+        for column in self._arrays():
+            digest.update(np.ascontiguousarray(column, dtype=column.dtype.newbyteorder("<")).data)
+        return digest.hexdigest()
 
     def describe(self) -> dict[str, Any]:
         """What the trace holds, as plain values: seconds, requests per second, tokens, requests a class."""
@@ -211,31 +245,17 @@ class Trace:
         return pd.DataFrame({"arrival_s": self.arrival_s, **lengths, "class": classes})
 
     def write_jsonl(self, path: str | Path) -> Path:
-        """Write flowsim's own JSONL, gzipped when the name ends in .gz; whole, or (on any error) not at all.
+        """Write flowsim's own JSON lines, whatever the path says but for .gz and .zst; see `write_trace`."""
+        from flowsim.traces.writers import write_trace
 
-        One object a line: arrival_s, input_length, then output_length and class where they are known.
-        """
-        target = Path(path)
-        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-        try:
-            with _opened(partial, compressed=target.suffix == ".gz") as file:
-                file.writelines(self._lines())
-            partial.replace(target)
-        except OSError as error:
-            raise InputError(f"{target}: cannot be written: {error.strerror}") from None
-        finally:
-            with contextlib.suppress(OSError):
-                partial.unlink()
-        return target
+        write_trace(self, path, layout="jsonl")
+        return Path(path)
 
-    def _lines(self) -> Iterator[bytes]:
-        tails = [f', "class": {json.dumps(name)}}}\n' for name in self.class_names] + ["}\n"]
-        columns = (self.arrival_s, self.input_length, self.output_length, self.class_code)
-        for start in range(0, len(self), 65536):  # as Python numbers, a part of the columns at a time
-            rows = zip(*(column[start : start + 65536].tolist() for column in columns), strict=True)
-            for arrival, inputs, outputs, code in rows:
-                answer = f', "output_length": {outputs}' if outputs else ""
-                yield f'{{"arrival_s": {arrival!r}, "input_length": {inputs}{answer}{tails[code]}'.encode()
+    def write(self, path: str | Path, format: str = "flowsim") -> tuple[str, ...]:
+        """Write a file, see `write_trace`; returns what the format cannot hold, a line each."""
+        from flowsim.traces.writers import write_trace
+
+        return write_trace(self, path, format)
 
 
 def _column(name: str, values: ArrayLike, bad: Callable[[Floats], Bools], allowed: str) -> Floats:
@@ -249,21 +269,3 @@ def _column(name: str, values: ArrayLike, bad: Callable[[Floats], Bools], allowe
         row = int(wrong.argmax())
         raise InputError(f"{name}[{row}] is {numbers[row]:g}; allowed: {allowed}")
     return numbers
-
-
-def _digest(columns: Iterable[NDArray[Any]], class_names: tuple[str, ...]) -> str:
-    digest = hashlib.sha256(json.dumps(class_names).encode())
-    for column in columns:
-        digest.update(np.ascontiguousarray(column, dtype=column.dtype.newbyteorder("<")).data)
-    return digest.hexdigest()
-
-
-@contextlib.contextmanager
-def _opened(path: Path, *, compressed: bool) -> Iterator[IO[bytes]]:
-    with path.open("wb") as raw:
-        if not compressed:
-            yield raw
-            return
-        # No name and no time in the header: the same trace gives the same bytes.
-        with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=raw, mtime=0) as file:
-            yield file  # type: ignore[misc]

@@ -1,0 +1,165 @@
+"""Merged traces, other mixes of classes, rates by class, and classes drawn in shares."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import flowsim
+from flowsim.errors import InputError
+from flowsim.traces import Blocks, Chats, Trace, merge, reweighted, with_rates
+from flowsim.traces.combine import parse_mix
+
+
+def classed(n=400, seed=0):
+    rng = np.random.default_rng(seed)
+    names = [("text", "search", "file", None)[i] for i in rng.integers(0, 4, n)]
+    trace = Trace.of(np.cumsum(rng.exponential(0.5, n)), rng.integers(1, 5000, n), rng.integers(1, 99, n), names)
+    blocks = Blocks.of(16, np.arange(2 * n), np.full(n, 2))
+    return trace.derived("made", blocks=blocks, chats=Chats(np.arange(n), np.arange(n) - 1, np.full(n, 1)))
+
+
+def counts(trace):
+    return dict(zip((*trace.class_names, None), np.bincount(trace.class_code % 4, minlength=4).tolist(), strict=True))
+
+
+def test_a_mix_has_exactly_its_shares_and_keeps_arrivals():
+    trace = classed()
+    mixed = reweighted(trace, {"text": 3, "search": 1})
+    assert counts(mixed) == {**dict.fromkeys(trace.class_names, 0), "text": 300, "search": 100, None: 0}
+    assert np.array_equal(mixed.arrival_s, trace.arrival_s)
+    rows = set(zip(trace.class_code.tolist(), trace.input_length.tolist(), trace.output_length.tolist(), strict=True))
+    assert set(zip(mixed.class_code.tolist(), mixed.input_length.tolist(), mixed.output_length.tolist())) <= rows  # noqa: B905
+
+
+def test_the_fewest_requests_are_replaced_and_lose_their_prefixes():
+    trace = classed()
+    mixed = reweighted(trace, {"text": 3, "search": 1})
+    changed = mixed.blocks.counts == 0
+    before, after = counts(trace), counts(mixed)
+    assert changed.sum() == sum(max(before[name] - after[name], 0) for name in before)
+    assert np.array_equal(mixed.input_length[~changed], trace.input_length[~changed])
+    assert (mixed.chats.chat_id[changed] == -1).all() and (mixed.chats.chat_id[~changed] >= 0).all()
+    assert f"{changed.sum()} of 400 requests replaced" in mixed.notices[-1]
+
+
+def test_its_own_shares_leave_a_trace_as_it_is():
+    trace = flowsim.example_trace()
+    same = reweighted(trace, trace.describe()["classes"], seed=3)
+    assert np.array_equal(same.input_length, trace.input_length)
+    assert np.array_equal(same.class_code, trace.class_code)
+
+
+def test_a_sweep_moves_few_requests_at_a_time():
+    trace = flowsim.example_trace()
+    mixes = [reweighted(trace, {"text": s, "search": 1 - s}) for s in (0.5, 0.51)]
+    assert (mixes[0].input_length != mixes[1].input_length).sum() <= 3 * 0.01 * len(trace)
+
+
+@given(st.dictionaries(st.sampled_from(["text", "search", "file"]), st.floats(0, 9), min_size=1), st.integers(1, 50))
+def test_any_mix_comes_out(mix, n):
+    trace = classed(n + 40)
+    if sum(mix.values()) <= 0:
+        return
+    mixed = counts(reweighted(trace, mix))
+    for name, share in mix.items():
+        assert abs(mixed[name] - share / sum(mix.values()) * len(trace)) < 1 + 1e-6
+    assert mixed[None] == 0
+
+
+@pytest.mark.parametrize(
+    ("mix", "message"),
+    [({"txt": 1}, "did you mean 'text'"), ({"text": 0}, "one above 0"), ({"text": -1, "file": 2}, "not negative")],
+)
+def test_bad_mixes(mix, message):
+    with pytest.raises(InputError, match=message):
+        reweighted(classed(), mix)
+
+
+@pytest.mark.parametrize("text", ["text", "text=a", "=1", "text=1,text=2", "text=-1", "text=inf"])
+def test_bad_text_of_mixes(text):
+    with pytest.raises(InputError, match="allowed: each class once, as class=share"):
+        parse_mix(text)
+
+
+def test_nothing_is_drawn_from_an_empty_class():
+    trace = classed().head(1)
+    with pytest.raises(InputError, match=r"has no request of class '.*' to draw from"):
+        reweighted(trace, dict.fromkeys(trace.class_names, 1) | {trace.class_names[trace.class_code[0] - 1]: 9})
+
+
+def test_rates_by_class():
+    made = with_rates(classed(2000), {"text": 2.0, "file": 0.5})
+    shares = counts(made)
+    assert shares["text"] / made.span_s == pytest.approx(2.0, rel=0.01)
+    assert shares["file"] / made.span_s == pytest.approx(0.5, rel=0.01)
+
+
+def test_merged_traces_keep_apart_what_is_different():
+    one, other = classed(5), classed(7, seed=1)
+    both = merge([one, other, Trace.of([0.0], [9])])
+    assert len(both) == 13
+    assert (np.diff(both.arrival_s) >= 0).all()
+    assert both.blocks.tokens == 16 and np.unique(both.blocks.ids).size == 24
+    known = both.chats.chat_id[both.chats.chat_id >= 0]
+    assert np.unique(known).size == known.size == 12
+    assert sum(both.describe()["classes"].values()) + both.describe()["without_class"] == 13
+    parents = both.chats.parents()
+    assert (parents >= 0).sum() == 4 + 6
+    with pytest.raises(InputError, match="1 traces to merge"):
+        merge([one])
+
+
+def test_blocks_of_different_sizes_are_dropped_with_a_notice():
+    one = classed(5)
+    other = one.derived("made", blocks=Blocks.of(512, np.arange(5), np.ones(5, int)))
+    assert merge([one, other]).blocks is None
+    assert "prefix blocks of 16 tokens and of 512 do not go together: dropped" in merge([one, other]).notices
+
+
+def test_shares_give_classes_to_a_trace_without(tmp_path):
+    path = tmp_path / "mix.yaml"
+    path.write_text("ttft_s: {chat: 0.5, batch: 20}\nshares: {chat: 3, batch: 1}\nslo_scale: 2\n")
+    trace = Trace.of(np.arange(4000), np.full(4000, 100))
+    mix = flowsim.SLOMix.parse(str(path))
+    given_to = mix.assign(trace, seed=1)
+    assert given_to.class_names == ("chat", "batch")
+    assert np.mean(given_to.class_code == 0) == pytest.approx(0.75, abs=0.03)
+    assert set(given_to.ttft_slo_s.tolist()) == {1.0, 40.0}
+    assert "classes drawn in shares chat 3, batch 1 (seed 1)" in given_to.rule
+    assert (mix.assign(trace, seed=1).class_code == given_to.class_code).all()
+    assert (mix.assign(trace, seed=2).class_code != given_to.class_code).any()
+    assert flowsim.SLOMix.from_dict(mix.to_dict()) == mix
+
+
+def test_by_overrules_the_traces_classes():
+    trace = flowsim.example_trace()
+    slos = {"text": 0.25, "image": 0.5, "search": 4, "file": 6}
+    assert flowsim.SLOMix.from_dict({"ttft_s": slos, "by": "length"}).assign(trace).class_names[0] == "<=1k"
+    drawn = flowsim.SLOMix.from_dict({"ttft_s": slos, "by": "shares", "shares": {"text": 1}}).assign(trace)
+    assert drawn.class_names == ("text",)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"by": "shares"}, "by is 'shares', and there are none"),
+        ({"by": "clas"}, "did you mean 'class'"),
+        ({"shares": {"txt": 1}}, "did you mean 'text'"),
+        ({"shares": {"text": 0}}, "shares: 'text' is 0; allowed: a positive number"),
+        ({"rates": [1]}, r"rates is \[1\]; allowed: a mapping to req/s"),
+    ],
+)
+def test_bad_slo_mixes(values, message):
+    with pytest.raises(InputError, match=message):
+        flowsim.SLOMix.from_dict({"ttft_s": {"text": 1}, **values})
+
+
+def test_rates_of_an_slo_mix_and_a_mix_reach_the_run():
+    mix = flowsim.SLOMix.from_dict({"ttft_s": {"text": 1, "search": 4}, "rates": {"text": 3, "search": 1}})
+    result = flowsim.run("example", "fcfs", slo=mix)
+    assert result.trace.rate_rps == pytest.approx(4, rel=0.01)
+    assert result.summary["classes"]["search"]["requests"] == 100
+    mixed = flowsim.run("example", "fcfs", mix="text=.5,search=.5")
+    assert mixed.summary["classes"]["search"]["requests"] == 200
+    assert mixed.config["mix"] == "text=.5,search=.5"

@@ -1,0 +1,90 @@
+"""`flowsim traces` as it is typed."""
+
+import re
+
+import pytest
+from click.testing import CliRunner
+
+import flowsim
+from flowsim.cli import main
+from flowsim.traces import read_trace
+from flowsim.traces_cli import traces
+
+
+@pytest.fixture
+def shell(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    flowsim.example_trace().head(200).write_jsonl("t.jsonl")
+
+    def run(line, status=0):
+        done = CliRunner().invoke(main, ["traces", *line.split()])
+        assert done.exit_code == status, done.output
+        return done.output
+
+    return run
+
+
+def test_info_tells_and_draws(shell, tmp_path):
+    text = shell("info t.jsonl --against example --figure t.png")
+    assert re.search(r"requests +200 in 48", text)
+    assert "against example" in text and "KS input" in text
+    assert (tmp_path / "t.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("line", "requests"),
+    [
+        ("convert t.jsonl --out o.parquet", 200),
+        ("slice t.jsonl 10: --out o.csv", 151),
+        ("scale t.jsonl 2 --out o.jsonl.zst", 200),
+        ("merge t.jsonl example --out o.jsonl.gz", 600),
+        ("sample t.jsonl --requests 50 --mix text=1,search=1 --out o.jsonl", 50),
+        ("synth azure-conversation --requests 30 --arrivals gamma:2 --profile ramp:1:2 --out o.jsonl", 30),
+    ],
+)
+def test_what_is_written_is_read_again(shell, line, requests):
+    text = shell(line)
+    out = line.split()[-1]
+    assert f"wrote {out}: {requests} requests" in text
+    assert len(read_trace(out)) == requests
+
+
+def test_what_a_format_cannot_hold_is_said(shell):
+    assert "the format vidur cannot hold the classes (text, image, search, file)" in " ".join(
+        shell("convert t.jsonl --to vidur --out o.csv").split()
+    )
+
+
+def test_list_names_everything(shell):
+    text = shell("list")
+    for name in ("example", "qwen-a", "mooncake-conversation", "azure-conversation-2023", "burstgpt"):
+        assert name in text
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("info nothing.jsonl", "no such file"),
+        ("info t.jsonl --figure t.doc", "ends in .png, .pdf or .svg"),
+        ("slice t.jsonl 5 --out o.jsonl", "allowed is FROM:TO"),
+        ("slice t.jsonl 900:950 --out o.jsonl", "no request arrives from 900 s to 950 s"),
+        ("convert t.jsonl --out o.txt", "its ending says no layout"),
+        ("convert t.jsonl --out no/o.jsonl", "cannot be written"),
+        ("synth qwen-b --out o.jsonl", "did you mean 'qwen-a'"),
+        ("pull nothing", "unknown published trace"),
+        ("sample t.jsonl --mix txt=1 --out o.jsonl", "did you mean 'text'"),
+        ("scale t.jsonl -- -1 --out o.jsonl", ""),
+    ],
+)
+def test_what_is_wrong_is_told_in_one_line(shell, line, message):
+    text = shell(line, status=2)
+    assert message in text
+    assert text.startswith("flowsim: error: ") and text.count("\n") == 1
+
+
+def test_every_command_has_an_example_and_a_twin_in_python():
+    import flowsim.traces as module
+
+    for name, command in traces.commands.items():
+        assert "Example" in (command.help or "") or name == "list"
+        assert callable(getattr(module, name))

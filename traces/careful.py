@@ -1,0 +1,214 @@
+"""Rows of a trace read one by one: slow, but it knows the row and the field of whatever is wrong."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowsim.errors import InputError
+from flowsim.traces.columns import (
+    CLASS,
+    LENGTH,
+    LENGTH_OR_0,
+    Bools,
+    Floats,
+    Ints,
+    bad_lengths,
+    bad_lengths_or_0,
+    bad_seconds,
+    encode,
+)
+from flowsim.traces.formats import CLOCKS, Format, Layout
+from flowsim.traces.sources import Block
+
+Row: TypeAlias = tuple[str, dict[str, Any]]
+"""Where a row is ("file, line 3"), and its fields."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some rows of a trace, converted and checked; an array a column, shape [n]."""
+
+    arrival: NDArray[Any]
+    """Seconds, milliseconds, or (int64) nanoseconds since 1970, as the format's clock says."""
+    input_length: Ints
+    output_length: Ints
+    class_code: Ints
+    block_ids: Ints
+    """The prefix blocks of all rows, one after another."""
+    block_counts: Ints
+    """How many of them each row has."""
+    block_tokens: Ints
+    """0 = not known."""
+    chats: Ints
+    """chat_id, parent_chat_id and turn, shape [n, 3]; -1 = not known."""
+
+
+def rows_of(path: object, block: Block, layout: Layout, header: Sequence[str]) -> Iterator[Row]:
+    """The rows in a block of lines; `header` names the fields of CSV."""
+    return _jsonl_rows(path, block) if layout == "jsonl" else _csv_rows(path, block, header)
+
+
+def json_object(where: str, text: str) -> dict[str, Any]:
+    """The JSON object in one line."""
+    try:
+        row = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        found = f"{shown(text.strip())} is not JSON ({getattr(error, 'msg', 'too large')})"
+        raise InputError(f"{where}: {found}; allowed: one JSON object a line") from None
+    if not isinstance(row, dict):
+        raise InputError(f"{where}: found {shown(row)}; allowed: one JSON object a line")
+    return row
+
+
+def _jsonl_rows(path: object, block: Block) -> Iterator[Row]:
+    for number, line in enumerate(block.text.split(b"\n"), block.line):
+        text = line.decode()
+        if text and not text.isspace():
+            where = f"{path}, line {number}"
+            yield where, json_object(where, text)
+
+
+def _csv_rows(path: object, block: Block, header: Sequence[str]) -> Iterator[Row]:
+    reader = csv.reader(io.StringIO(block.text.decode(), newline=""), strict=True)
+    where = ""
+    try:
+        for row in reader:
+            where = f"{path}, line {block.line - 1 + reader.line_num}"
+            if row and len(row) != len(header):
+                raise InputError(f"{where}: {len(row)} fields; allowed: {len(header)}, as the header has")
+            if row:
+                yield where, dict(zip(header, row, strict=True))
+    except csv.Error as error:
+        where = f"{path}, line {block.line - 1 + reader.line_num}"
+        raise InputError(f"{where}: not CSV ({error}); allowed: fields between commas") from None
+
+
+def missing(where: str, field: str, found: Iterable[str], kind: Format) -> InputError:
+    """The error for a row without a field that it must have."""
+    return InputError(f"{where}: no field {field!r} among {shown(', '.join(found))}; the format {kind.name} needs it")
+
+
+def shown(value: object) -> str:
+    """A value as it is shown in an error, cut short if need be."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def part_of(rows: Sequence[Row], kind: Format, layout: Layout, codes: dict[str, int]) -> Part:
+    """These rows, converted; class names not yet in `codes` enter it. InputError names the row and field at fault."""
+    wheres = [where for where, _ in rows]
+    for where, row in rows:
+        for field in (kind.arrival, kind.input_length):
+            if field not in row:
+                raise missing(where, field, row, kind)
+    csv_numbers, numbers = layout == "csv", _csv_numbers if layout == "csv" else _json_numbers
+
+    def column(field: str | None, convert: Callable[[list[Any]], Any], allowed: str, optional: bool = True) -> Any:
+        values = [row.get(str(field)) for _, row in rows]
+        if csv_numbers and optional:
+            values = [None if value == "" else value for value in values]
+        return _converted(wheres, str(field), values, convert, allowed)
+
+    def lengths(values: Sequence[Any], bad: Callable[[Floats], Bools]) -> Ints:
+        return _good(numbers(values), bad).astype(np.int64)
+
+    def times(values: Sequence[Any]) -> NDArray[Any]:
+        return _dates(values) if kind.clock == "date" else _good(numbers(values), bad_seconds)
+
+    def whole(values: Sequence[Any], absent: int) -> Ints:
+        known = [absent if value is None else value for value in values]
+        return _whole([int(value) if isinstance(value, str) else value for value in known], least=absent)
+
+    size = kind.block_tokens
+    ids, counts = column(kind.hash_ids, lambda values: _ragged(values, text=csv_numbers), ID_LIST)
+    return Part(
+        column(kind.arrival, times, CLOCKS[kind.clock], optional=False),
+        column(kind.input_length, lambda values: lengths(values, bad_lengths), LENGTH, optional=False),
+        column(kind.output_length, lambda values: lengths(_or_0(values), bad_lengths_or_0), LENGTH_OR_0),
+        column(kind.class_name, lambda values: encode(values, codes), CLASS),
+        ids,
+        counts,
+        np.full(len(rows), size) if isinstance(size, int) else column(size, lambda values: whole(values, 0), SIZE),
+        np.stack([column(name, lambda values: whole(values, -1), CHAT) for name in kind.chats or [None] * 3], axis=1),
+    )
+
+
+ID_LIST = "a list of whole numbers from 0 to 2**63 - 1"
+SIZE = "a whole number of tokens above 0"
+CHAT = "a whole number from -1 (none) to 2**63 - 1"
+
+
+def _converted(
+    wheres: Sequence[str], field: str, values: Sequence[Any], convert: Callable[[list[Any]], Any], allowed: str
+) -> Any:
+    """The column of these values; who does not convert alone is the one at fault."""
+
+    def tried(some: Sequence[Any]) -> Any:
+        try:
+            return convert(list(some))
+        except (ValueError, TypeError, OverflowError, RecursionError):
+            return None
+
+    if (array := tried(values)) is not None:
+        return array
+    where, value = next(pair for pair in zip(wheres, values, strict=True) if tried(pair[1:]) is None)
+    raise InputError(f"{where}: {field} is {shown(value)}; allowed: {allowed}")
+
+
+def _or_0(values: Sequence[Any]) -> list[Any]:
+    return [0 if value is None else value for value in values]
+
+
+def _json_numbers(values: Sequence[Any]) -> Floats:
+    if not set(map(type, values)) <= {int, float}:  # true is an int to NumPy, and "1" converts
+        raise TypeError
+    return np.array(values, dtype=np.float64)
+
+
+def _csv_numbers(values: Sequence[Any]) -> Floats:
+    return np.array(values, dtype=np.float64)
+
+
+def _good(array: Floats, bad: Callable[[Floats], Bools]) -> Floats:
+    if bad(array).any():
+        raise ValueError
+    return array
+
+
+def _whole(values: Sequence[Any], least: int) -> Ints:
+    if not set(map(type, values)) <= {int}:
+        raise TypeError
+    array = np.array(values, dtype=np.int64)
+    if (array < least).any():
+        raise ValueError
+    return array
+
+
+def _ragged(values: Sequence[Any], *, text: bool) -> tuple[Ints, Ints]:
+    """All ids one after another, and how many each row has."""
+    lists = [[] if value is None else json.loads(value) if text else value for value in values]
+    if not set(map(type, lists)) <= {list}:
+        raise TypeError
+    ids = _whole([id for row in lists for id in row], least=0)
+    return ids, np.array([len(row) for row in lists], dtype=np.int64)
+
+
+_DATE = re.compile(r"((?:19|20)\d\d-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d{1,9})?)(?:Z|\+00:00)?", re.ASCII)
+
+
+def _dates(values: Sequence[str]) -> Ints:
+    """Nanoseconds since 1970: float seconds would not hold a date to 100 ns."""
+    matches = [_DATE.fullmatch(value) for value in values]
+    if None in matches:
+        raise ValueError
+    dates = np.array([match[1] for match in matches if match], dtype="datetime64[ns]")
+    return dates.astype(np.int64)

@@ -1,0 +1,80 @@
+"""What `flowsim traces` does, as functions of the same names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from flowsim.traces import statistics, synthetic
+from flowsim.traces.catalogue import BUILT_IN, load_trace
+from flowsim.traces.combine import merge, reweighted
+from flowsim.traces.formats import FORMATS
+from flowsim.traces.pull import PUBLISHED, pull
+from flowsim.traces.servegen import synthesize_clients
+from flowsim.traces.trace import Trace
+
+__all__ = ["convert", "info", "list", "merge", "pull", "sample", "scale", "slice", "synth"]
+
+
+def info(trace: Trace | str | Path, against: Trace | str | Path | None = None) -> Mapping[str, Any]:
+    """What a trace looks like, see `statistics.info`; with `against`, also its `distances` from another."""
+    mine = _loaded(trace)
+    facts = statistics.info(mine)
+    return facts if against is None else facts | {"distances": statistics.distances(mine, _loaded(against))}
+
+
+def convert(trace: Trace | str | Path, path: str | Path, format: str = "flowsim") -> tuple[str, ...]:
+    """Write a trace in another format (see `write_trace`); coarse time stamps stay. Returns what is lost."""
+    return (trace if isinstance(trace, Trace) else load_trace(trace, spread=False)).write(path, format)
+
+
+def slice(trace: Trace | str | Path, start_s: float = 0.0, end_s: float = float("inf")) -> Trace:
+    """The requests that arrive in [start_s, end_s), see `Trace.window`."""
+    return _loaded(trace).window(start_s, end_s)
+
+
+def scale(trace: Trace | str | Path, factor: float) -> Trace:
+    """The same requests at `factor` times the rate, see `Trace.scaled`."""
+    return _loaded(trace).scaled(factor)
+
+
+def sample(
+    trace: Trace | str | Path, n: int | None = None, mix: Mapping[str, float] | None = None, seed: int = 0
+) -> Trace:
+    """`n` requests drawn at random (`Trace.sample`), then with another mix of classes (`reweighted`)."""
+    drawn = _loaded(trace) if n is None else _loaded(trace).sample(n, seed)
+    return drawn if mix is None else reweighted(drawn, mix, seed)
+
+
+def synth(
+    source: str | Path,
+    requests: int = 1000,
+    *,
+    rate_rps: float | None = None,
+    arrivals: str | None = None,
+    profile: str = "constant",
+    duration_s: float = 600.0,
+    seed: int = 0,
+) -> Trace:
+    """A synthetic trace: of a preset (see `synthesize`), or of the ServeGen clients in a file for `duration_s`.
+
+    Clients bring their own rates and arrivals; a `rate_rps` scales them.
+    """
+    if not Path(source).is_file():
+        return synthetic.synthesize(requests, rate_rps, seed, str(source), arrivals=arrivals, profile=profile)
+    made = synthesize_clients(source, duration_s, seed)
+    return made if rate_rps is None else made.scaled(rate_rps / made.rate_rps)
+
+
+def list() -> Sequence[tuple[str, str, str]]:
+    """What there is by name: (kind, name, what it is)."""
+    rows = [("built in", name, "400 requests, always the same") for name in BUILT_IN]
+    rows += [("preset", name, preset.source) for name, preset in synthetic.presets().items()]
+    rows += [("to pull", name, f"{of.licence}; {of.citation}") for name, of in PUBLISHED.items()]
+    fields = {name: f"{kind.layout}: {', '.join(kind.signature)}" for name, kind in FORMATS.items()}
+    return [*rows, *(("format", name, text) for name, text in fields.items())]
+
+
+def _loaded(trace: Trace | str | Path) -> Trace:
+    return trace if isinstance(trace, Trace) else load_trace(trace)

@@ -1,0 +1,165 @@
+"""Rows of a trace read many at a time, by pyarrow: where it is not sure of every one, `careful` reads them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowsim.traces.careful import Part
+from flowsim.traces.columns import Floats, Ints, bad_lengths, bad_lengths_or_0, bad_seconds
+from flowsim.traces.formats import Format, Layout
+from flowsim.traces.sources import Block
+
+BLANK = (b"\n\n", b"\n\r", b"\n ", b"\n\t")
+"""Of these one is in every text with a blank line that is not its first."""
+
+
+class Unsure(Exception):
+    """A row that is not plainly right."""
+
+
+def part_of(block: Block, kind: Format, layout: Layout, header: Sequence[str], codes: dict[str, int]) -> Part | None:
+    """The rows of a block, as `careful.part_of` gives them; None = not sure."""
+    import pyarrow as pa
+
+    try:
+        table = _json(block.text, kind) if layout == "jsonl" else _csv(block.text, kind, header)
+        return part_of_table(table, kind, codes)
+    except (Unsure, pa.ArrowException, ValueError, TypeError):
+        return None
+
+
+def part_of_table(table: Any, kind: Format, codes: dict[str, int]) -> Part:
+    """The rows of a pyarrow table; raises `Unsure`, or an error of pyarrow, when any is not plainly right."""
+    import pyarrow as pa
+
+    n = table.num_rows
+    columns = {name: table[name].combine_chunks() for name in table.column_names}
+
+    def ints(field: str | None, absent: int) -> Ints:
+        if field not in columns:
+            return np.full(n, absent)
+        array = columns[field].cast(pa.int64()).fill_null(absent).to_numpy(zero_copy_only=False)
+        return np.asarray(_sure(array, array < absent), dtype=np.int64)
+
+    arrival = columns[kind.arrival]
+    inputs = _floats(columns[kind.input_length])
+    answers = columns.get(kind.output_length)
+    outputs = np.zeros(n) if answers is None else _floats(answers.fill_null(0))
+    ids, counts = _blocks(columns.get(kind.hash_ids), n)
+    size = kind.block_tokens
+    part = Part(
+        _nanoseconds(arrival) if kind.clock == "date" else _sure(_floats(arrival), bad_seconds(_floats(arrival))),
+        _sure(inputs, bad_lengths(inputs)).astype(np.int64),
+        _sure(outputs, bad_lengths_or_0(outputs)).astype(np.int64),
+        np.full(n, -1),
+        ids,
+        counts,
+        np.full(n, size) if isinstance(size, int) else ints(size, 0),
+        np.stack([ints(field, -1) for field in kind.chats or (None,) * 3], axis=1),
+    )
+    if kind.class_name in columns:  # last, for it changes `codes`
+        part.class_code[:] = _codes(columns[kind.class_name], codes)
+    return part
+
+
+def _json(text: bytes, kind: Format) -> Any:
+    import pyarrow as pa
+    import pyarrow.json as pj
+
+    if text[:1].isspace() or any(blank in text for blank in BLANK):
+        raise Unsure  # a blank line, which could make up for two objects on one
+    number, whole = pa.float64(), pa.int64()
+    fields = {kind.arrival: pa.string() if kind.clock == "date" else number, kind.input_length: number}
+    fields |= {name: number for name in (kind.output_length,) if name}
+    fields |= {name: pa.string() for name in (kind.class_name,) if name}
+    fields |= {name: pa.list_(whole) for name in (kind.hash_ids,) if name}
+    fields |= {name: whole for name in (kind.block_tokens, *(kind.chats or ())) if isinstance(name, str)}
+    options = pj.ParseOptions(explicit_schema=pa.schema(fields), unexpected_field_behavior="ignore")
+    table = pj.read_json(io.BytesIO(text), parse_options=options)
+    if table.num_rows != text.count(b"\n") + (not text.endswith(b"\n")):
+        raise Unsure
+    return table
+
+
+def _csv(text: bytes, kind: Format, header: Sequence[str]) -> Any:
+    import pyarrow as pa
+    import pyarrow.csv as pc
+
+    if b'"' in text or kind.hash_ids in header or len(set(header)) < len(header):
+        raise Unsure  # pyarrow takes a quote that is never closed for a field with the rest of the file
+    number, whole = pa.float64(), pa.int64()
+    types = {kind.arrival: pa.string() if kind.clock == "date" else number, kind.input_length: number}
+    types |= {name: number for name in (kind.output_length,) if name}
+    types |= {name: pa.string() for name in (kind.class_name,) if name}
+    types |= {name: whole for name in (kind.block_tokens, *(kind.chats or ())) if isinstance(name, str)}
+    types = {name: kind for name, kind in types.items() if name in header}
+    converting = pc.ConvertOptions(
+        column_types=types, include_columns=list(types), null_values=[""], strings_can_be_null=True
+    )
+    return pc.read_csv(
+        io.BytesIO(text),
+        read_options=pc.ReadOptions(column_names=list(header)),
+        convert_options=converting,
+    )
+
+
+def _floats(column: Any) -> Floats:
+    import pyarrow as pa
+
+    if column.null_count or not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+        raise Unsure
+    return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False))
+
+
+def _sure(array: NDArray[Any], bad: NDArray[np.bool_]) -> NDArray[Any]:
+    if bad.any():
+        raise Unsure
+    return array
+
+
+def _nanoseconds(column: Any) -> Ints:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        column = pc.replace_substring_regex(column, r"(?:Z|\+00:00)$", "")
+        if not pc.all(pc.match_substring_regex(column, DATE)).as_py():
+            raise Unsure
+    elif not pa.types.is_timestamp(column.type):
+        raise Unsure
+    column = column.cast(pa.timestamp("ns", getattr(column.type, "tz", None)))
+    if column.null_count:
+        raise Unsure
+    return np.asarray(column.cast(pa.int64()).to_numpy(zero_copy_only=False))
+
+
+DATE = r"^(?:19|20)\d\d-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d{1,9})?$"
+
+
+def _blocks(column: Any, n: int) -> tuple[Ints, Ints]:
+    import pyarrow as pa
+
+    if column is None:
+        return np.zeros(0, dtype=np.int64), np.zeros(n, dtype=np.int64)
+    flat = column.flatten().cast(pa.int64())
+    if flat.null_count:
+        raise Unsure
+    ids = flat.to_numpy(zero_copy_only=False)
+    counts = column.value_lengths().cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+    return _sure(ids, ids < 0), counts
+
+
+def _codes(column: Any, codes: dict[str, int]) -> Ints:
+    encoded = column if hasattr(column, "dictionary") else column.dictionary_encode()
+    names = encoded.dictionary.to_pylist()
+    if not all(isinstance(name, str) and name for name in names):
+        raise Unsure
+    index = np.asarray(encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False), dtype=np.int64)
+    order = [names[i] for i in dict.fromkeys(index[index >= 0].tolist())] if len(names) > 1 else names
+    table = {name: codes.setdefault(name, len(codes)) for name in order}
+    return np.array([*(table.get(name, -1) for name in names), -1], dtype=np.int64)[index]

@@ -1,0 +1,133 @@
+"""Public traces by name: fetched from their publisher, checked, converted, with licence and citation."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flowsim.errors import InputError, unknown
+from flowsim.traces.readers import read_trace
+from flowsim.traces.trace import Trace
+from flowsim.traces.writers import write_trace
+
+TIMEOUT_S = 30
+CHUNK_BYTES = 1 << 12  # what is lost of a broken connection at most
+TRIES = 3
+
+
+@dataclass(frozen=True)
+class Published:
+    """A trace that somebody publishes."""
+
+    url: str
+    """The publisher's own address."""
+    sha256: str
+    """SHA-256 of the file there."""
+    licence: str
+    citation: str
+
+
+PUBLISHED: Mapping[str, Published] = {
+    "azure-conversation-2023": Published(
+        "https://raw.githubusercontent.com/Azure/AzurePublicDataset/master/data/AzureLLMInferenceTrace_conv.csv",
+        "2f1e5b666d4e3055fdbba98598ce2ec307767b9064e03e2fa46676dbcc7d0bf8",
+        "CC-BY 4.0",
+        "Patel et al., Splitwise: Efficient generative LLM inference using phase splitting, ISCA 2024",
+    ),
+    "mooncake-conversation": Published(
+        "https://raw.githubusercontent.com/kvcache-ai/Mooncake/main/FAST25-release/traces/conversation_trace.jsonl",
+        "b8cbb061a85206d729d91cdc2981f43c9e0d99209dce588d3af5f7934408b9df",
+        "Apache-2.0",
+        "Qin et al., Mooncake: Trading more storage for less computation, FAST 2025",
+    ),
+}
+"""What `pull` knows by name."""
+
+
+def pull(name: str, path: str | Path | None = None, *, url: str | None = None, sha256: str | None = None) -> Trace:
+    """Fetch a published trace, check its SHA-256, and write it as flowsim's own format.
+
+    What arrived before a connection broke is kept beside the target, and the next call goes on from there. Nothing
+    is fetched when the converted file is there already.
+
+    Args:
+        name: a name in `PUBLISHED`; any other name with both `url` and `sha256`.
+        path: where the converted trace goes (see `write_trace`); default: NAME.jsonl.zst here.
+        url: another address of it, such as a mirror.
+        sha256: the SHA-256 of the file at another address.
+
+    Raises:
+        InputError: an unknown name, no connection, a wrong hash, or a file that is no trace.
+    """
+    if name not in PUBLISHED and not (url and sha256):
+        raise unknown("published trace", name, PUBLISHED)
+    known = PUBLISHED.get(name)
+    address, digest = url or (known.url if known else ""), sha256 or (known.sha256 if known else "")
+    target = Path(path) if path is not None else Path(f"{name}.jsonl.zst")
+    if not target.exists():
+        with tempfile.TemporaryDirectory() as folder:
+            write_trace(read_trace(_fetched(name, address, digest, target, Path(folder)), spread=False), target)
+        _part(target).unlink(missing_ok=True)
+    return read_trace(target)
+
+
+def _fetched(name: str, url: str, sha256: str, target: Path, folder: Path) -> Path:
+    """The file at `url`, in `folder`, once its hash is right."""
+    import pooch
+
+    pooch.get_logger().setLevel("ERROR")
+    try:
+        return Path(pooch.retrieve(url, f"sha256:{sha256}", f"{name}.trace", folder, downloader=_resuming(target)))
+    except ValueError as error:
+        _part(target).unlink(missing_ok=True)  # what is wrong is not gone on with
+        found = f"SHA-256 of {url} is not {sha256[:12]}...: it has changed, or was damaged on the way"
+        raise InputError(f"{name}: {found}") from error
+    except OSError as error:
+        kept = _part(target)
+        size = f"; {kept.stat().st_size:,} bytes are kept in {kept}, to go on from" if kept.exists() else ""
+        why = " ".join(str(error).split())[:200]
+        raise InputError(f"{name}: cannot be fetched from {url} ({why}){size}") from error
+
+
+def _part(target: Path) -> Path:
+    return target.with_name(f"{target.name}.part")
+
+
+def _resuming(target: Path) -> Callable[[str, Any, Any], None]:
+    """A downloader for pooch that goes on where an earlier one was cut off."""
+
+    def download(url: str, output_file: Any, _: Any) -> None:
+        import requests
+
+        part = _part(target)
+        for attempt in range(TRIES):
+            try:
+                _append(url, part)
+                break
+            except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError):
+                if attempt == TRIES - 1:
+                    raise
+        shutil.copyfile(part, output_file)
+
+    return download
+
+
+def _append(url: str, part: Path) -> None:
+    """Fetch what is missing of a file that is partly there."""
+    import requests
+
+    held = part.stat().st_size if part.exists() else 0
+    # Bytes as they are: a range of a compressed transfer is no range of the file.
+    headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={held}-"} if held else {})}
+    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_S) as answer:
+        if answer.status_code == requests.codes.requested_range_not_satisfiable:
+            return  # it was all there
+        answer.raise_for_status()
+        resumed = answer.status_code == requests.codes.partial_content
+        with part.open("ab" if resumed else "wb") as file:
+            for chunk in answer.iter_content(CHUNK_BYTES):
+                file.write(chunk)

@@ -1,0 +1,137 @@
+"""What a trace looks like: rate, burstiness, lengths, prefix reuse; and how far it is from another."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowsim.errors import InputError
+from flowsim.traces.columns import Bools, Floats
+from flowsim.traces.prefix import cached_tokens
+from flowsim.traces.trace import Trace
+
+PERCENTS = (10, 25, 50, 75, 90, 99)
+WINDOWS_S = (1.0, 10.0, 60.0)
+FEWEST_WINDOWS = 10
+RATE_BINS = 60
+
+
+def info(trace: Trace) -> dict[str, Any]:
+    """What the trace holds, as plain values; what cannot be known of it is None.
+
+    Keys: those of `Trace.describe`; `gap_cv`, the coefficient of variation of the gaps between arrivals (1 for a
+    Poisson process); `dispersion`, by window length in seconds the variance of the number of arrivals in a window
+    over its mean (1 for a Poisson process); `rate`, the bin in seconds and the requests per second in each of up to
+    60 bins; `lengths`, by class ("all" first) the requests and mean, quantiles and maximum of input and output, and
+    Spearman's rank correlation of the two; `prefix`, see `prefix_reuse`; `turns`, how many requests continue another.
+    """
+    gaps = np.diff(trace.arrival_s)
+    return trace.describe() | {
+        "gap_cv": _over(float(gaps.std()), float(gaps.mean())) if gaps.size else None,
+        "dispersion": {f"{window_s:g}": dispersion(trace, window_s) for window_s in WINDOWS_S},
+        "rate": dict(zip(("bin_s", "rps"), _rate_over_time(trace), strict=True)),
+        "lengths": {name: _lengths(trace, rows) for name, rows in groups(trace).items()},
+        "prefix": None if trace.blocks is None else prefix_reuse(trace),
+        "turns": None if trace.chats is None else int((trace.chats.parent_chat_id >= 0).sum()),
+    }
+
+
+def dispersion(trace: Trace, window_s: float) -> float | None:
+    """Variance over mean of the number of arrivals in windows of so many seconds; None for fewer than 10 windows."""
+    windows = int(trace.span_s // window_s)
+    if windows < FEWEST_WINDOWS:
+        return None
+    counts, _ = np.histogram(trace.arrival_s, windows, (0, windows * window_s))
+    return _over(float(counts.var()), float(counts.mean()))
+
+
+def prefix_reuse(trace: Trace) -> dict[str, Any]:
+    """Of a trace with prefix blocks: tokens of a block, blocks in all and different ones, and the share of the
+    requests and of the input tokens that a prefix cache that forgets nothing would serve."""
+    if trace.blocks is None:
+        raise InputError(f"{trace.name} has no prefix blocks (hash_ids)")
+    cached = cached_tokens(trace, "ideal")
+    return {
+        "block_tokens": trace.blocks.tokens,
+        "blocks": int(trace.blocks.ids.size),
+        "different_blocks": int(np.unique(trace.blocks.ids).size),
+        "requests_share": float((cached > 0).mean()),
+        "tokens_share": float(cached.sum() / trace.input_length.sum()),
+    }
+
+
+def distances(trace: Trace, real: Trace) -> dict[str, Any]:
+    """How far a trace is from a real one: `ks`, by class ("all" first) the requests of each and the
+    Kolmogorov-Smirnov distance of the input and output lengths; `rate_rps`, `gap_cv` and the shares of the classes,
+    a pair each. Only classes of both are compared."""
+    mine, theirs = groups(trace), groups(real)
+    facts = [info(one) for one in (trace, real)]
+    compared = {
+        name: {
+            "requests": [int(mine[name].sum()), int(theirs[name].sum())],
+            "share": [float(rows.mean()) for rows in (mine[name], theirs[name])],
+            **{
+                column.removesuffix("_length"): ks_distance(
+                    getattr(trace, column)[mine[name]], getattr(real, column)[theirs[name]]
+                )
+                for column in ("input_length", "output_length")
+            },
+        }
+        for name in mine
+        if name in theirs
+    }
+    return {"ks": compared, **{key: [fact[key] for fact in facts] for key in ("rate_rps", "gap_cv")}}
+
+
+def ks_distance(one: NDArray[Any], other: NDArray[Any]) -> float:
+    """The largest difference of the two empirical distribution functions."""
+    values = np.union1d(one, other)
+    shares = [np.searchsorted(np.sort(some), values, side="right") / some.size for some in (one, other)]
+    return float(np.abs(shares[0] - shares[1]).max())
+
+
+def groups(trace: Trace) -> dict[str, Bools]:
+    """The rows of "all" requests, of each class, and of those without one if others have one."""
+    found: dict[str, Bools] = {"all": np.ones(len(trace), dtype=bool)}
+    found |= {name: trace.class_code == code for code, name in enumerate(trace.class_names)}
+    if trace.class_names and (trace.class_code < 0).any():
+        found["(none)"] = trace.class_code < 0
+    return {name: rows for name, rows in found.items() if rows.any()}
+
+
+def _lengths(trace: Trace, rows: Bools) -> dict[str, Any]:
+    inputs, outputs = trace.input_length[rows], trace.output_length[rows]
+    return {
+        "requests": int(rows.sum()),
+        "input": _quantiles(inputs),
+        "output": _quantiles(outputs) if outputs.any() else None,
+        "rank_correlation": _spearman(inputs, outputs),
+    }
+
+
+def _quantiles(values: NDArray[Any]) -> dict[str, float]:
+    figures = {f"p{q}": float(v) for q, v in zip(PERCENTS, np.percentile(values, PERCENTS), strict=True)}
+    return {"mean": float(values.mean()), **figures, "max": float(values.max())}
+
+
+def _spearman(one: NDArray[Any], other: NDArray[Any]) -> float | None:
+    if np.ptp(one) == 0 or np.ptp(other) == 0:
+        return None
+    from scipy.stats import rankdata
+
+    return float(np.corrcoef(rankdata(one), rankdata(other))[0, 1])
+
+
+def _rate_over_time(trace: Trace) -> tuple[float | None, list[float]]:
+    if not trace.span_s:
+        return None, []
+    bins = max(min(RATE_BINS, len(trace) // 10), 1)
+    counts: Floats = np.histogram(trace.arrival_s, bins, (0, trace.span_s))[0] * bins / trace.span_s
+    return trace.span_s / bins, [float(rate) for rate in counts]
+
+
+def _over(part: float, whole: float) -> float | None:
+    return part / whole if whole and math.isfinite(whole) else None

@@ -1,0 +1,200 @@
+"""Writers of trace files, whole or not at all; each says what its format cannot hold."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+import os
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from flowsim.errors import InputError
+from flowsim.traces.formats import Format, Layout, find_format
+
+if TYPE_CHECKING:
+    from flowsim.traces.trace import Trace
+
+LAYOUTS: dict[str, Layout] = {".jsonl": "jsonl", ".csv": "csv", ".parquet": "parquet"}
+ROWS = 65536  # turned into Python objects at a time
+
+
+def write_trace(
+    trace: Trace, path: str | Path, format: str = "flowsim", layout: Layout | None = None
+) -> tuple[str, ...]:
+    """Write a trace to a file, whole or (on any error) not at all; returns what the format could not hold.
+
+    Args:
+        trace: what is written.
+        path: .jsonl, .csv or .parquet for flowsim's own format; .gz or .zst behind it compresses the first two.
+        format: a name in `FORMATS`; all but flowsim's own are written in the layout that they are published in.
+        layout: in which layout, whatever the path says.
+
+    Raises:
+        InputError: an unknown format, a path whose ending says no layout, or a file that cannot be written.
+    """
+    kind, target = find_format(format), Path(path)
+    layout = layout or (_layout(target) if kind.name == "flowsim" else kind.layout)
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        _WRITE[layout](trace, partial, kind, target.suffix)
+        partial.replace(target)
+    except OSError as error:
+        raise InputError(f"{target}: cannot be written: {error.strerror}") from None
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+    return losses(trace, kind)
+
+
+def losses(trace: Trace, kind: Format) -> tuple[str, ...]:
+    """What a format cannot hold of this trace, a line each."""
+    found = []
+    if trace.class_names and not kind.class_name:
+        found.append(f"the classes ({', '.join(trace.class_names)})")
+    if trace.output_length.any() and not kind.output_length:
+        found.append("the output lengths")
+    if trace.blocks is not None and not kind.hash_ids:
+        found.append(f"the prefix blocks ({trace.blocks.ids.size} hash_ids)")
+    elif trace.blocks is not None and kind.block_tokens not in (trace.blocks.tokens, "block_tokens"):
+        found.append(f"the size of a prefix block ({trace.blocks.tokens} tokens; the format's is {kind.block_tokens})")
+    if trace.chats is not None and not kind.chats:
+        found.append("the conversations (chat_id, parent_chat_id, turn)")
+    if kind.clock == "date":
+        found.append("times without a date (the first arrival is written as 1970-01-01 00:00:00)")
+        if (np.abs(trace.arrival_s * 1e7 - np.rint(trace.arrival_s * 1e7)) > 1e-3).any():
+            found.append("arrival times finer than 100 ns")
+    if kind.clock == "ms" and (np.abs(trace.arrival_s * 1e9 - np.rint(trace.arrival_s * 1e9)) > 1e-2).any():
+        found.append("arrival times finer than 1 ns")
+    return tuple(found)
+
+
+def _layout(path: Path) -> Layout:
+    suffixes = [suffix for suffix in path.suffixes if suffix not in (".gz", ".zst")]
+    if not suffixes or suffixes[-1] not in LAYOUTS or (suffixes[-1] == ".parquet" and path.suffix != ".parquet"):
+        allowed = ".jsonl or .csv (.gz or .zst behind it compresses), or .parquet"
+        raise InputError(f"{path}: its ending says no layout; allowed: {allowed}")
+    return LAYOUTS[suffixes[-1]]
+
+
+def _write_jsonl(trace: Trace, path: Path, kind: Format, suffix: str) -> None:
+    with _opened(path, suffix) as file:
+        for columns in _columns(trace, kind, _json_text):
+            keys = list(columns)
+            for row in zip(*columns.values(), strict=True):
+                fields = [f'"{key}": {value}' for key, value in zip(keys, row, strict=True) if value is not None]
+                file.write(f"{{{', '.join(fields)}}}\n".encode())
+
+
+def _write_csv(trace: Trace, path: Path, kind: Format, suffix: str) -> None:
+    header = None
+    with _opened(path, suffix) as file:
+        for columns in _columns(trace, kind, _csv_text):
+            header = header or file.write(f"{','.join(columns)}\n".encode())
+            for row in zip(*columns.values(), strict=True):
+                file.write(f"{','.join(['' if value is None else value for value in row])}\n".encode())
+
+
+def _json_text(value: object) -> str:
+    return json.dumps(value)
+
+
+def _csv_text(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return '"{}"'.format(text.replace('"', '""')) if any(mark in text for mark in ',"\r\n') else text
+
+
+def _write_parquet(trace: Trace, path: Path, kind: Format, suffix: str) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns: dict[str, Any] = {str(kind.arrival): trace.arrival_s, str(kind.input_length): trace.input_length}
+    columns[str(kind.output_length)] = pa.array(trace.output_length, mask=trace.output_length == 0)
+    if trace.class_names:
+        index = pa.array(trace.class_code, mask=trace.class_code < 0)
+        columns[str(kind.class_name)] = pa.DictionaryArray.from_arrays(index, pa.array(trace.class_names))
+    if trace.blocks is not None:
+        columns[str(kind.hash_ids)] = pa.LargeListArray.from_arrays(trace.blocks.offsets, trace.blocks.ids)
+        columns[str(kind.block_tokens)] = np.full(len(trace), trace.blocks.tokens)
+    if trace.chats is not None and kind.chats is not None:
+        values = (trace.chats.chat_id, trace.chats.parent_chat_id, trace.chats.turn)
+        columns |= dict(zip(kind.chats, values, strict=True))
+    pq.write_table(pa.table(columns), path, compression="zstd")
+
+
+_WRITE: dict[Layout, Callable[[Trace, Path, Format, str], None]] = {
+    "jsonl": _write_jsonl,
+    "csv": _write_csv,
+    "parquet": _write_parquet,
+}
+
+
+def _columns(trace: Trace, kind: Format, text: Callable[[object], str]) -> Iterator[dict[str, list[str | None]]]:
+    """Field by field the values as they are written, None = not known; a part of the rows at a time."""
+    names = [text(name) for name in trace.class_names]
+    own = kind.name == "flowsim"  # says only what is known; the published formats have all their fields in each row
+    classes = [*names, None if own or text is _csv_text else "null"]
+    for start in range(0, len(trace), ROWS):
+        rows = slice(start, start + ROWS)
+        columns = {kind.arrival: _times(trace.arrival_s[rows], kind, text)}
+        columns[kind.input_length] = _numbers(trace.input_length[rows])
+        if kind.output_length:
+            outputs = trace.output_length[rows].tolist()
+            columns[kind.output_length] = [None if own and not value else repr(value) for value in outputs]
+        if kind.class_name and (trace.class_names or kind.class_name in kind.marks):
+            columns[kind.class_name] = [classes[code] for code in trace.class_code[rows].tolist()]
+        if kind.chats and trace.chats is not None:
+            chats = (trace.chats.chat_id, trace.chats.parent_chat_id, trace.chats.turn)
+            columns |= {field: _numbers(column[rows]) for field, column in zip(kind.chats, chats, strict=True)}
+        yield columns | _block_columns(trace, kind, rows, text)
+
+
+def _block_columns(
+    trace: Trace, kind: Format, rows: slice, text: Callable[[object], str]
+) -> dict[str, list[str | None]]:
+    if kind.hash_ids is None or (trace.blocks is None and kind.hash_ids not in kind.marks):
+        return {}
+    n = len(range(*rows.indices(len(trace))))
+    if trace.blocks is None:
+        return {kind.hash_ids: [text([])] * n}
+    offsets, ids = trace.blocks.offsets[rows.start : rows.start + n + 1].tolist(), trace.blocks.ids
+    lists = [text(ids[start:end].tolist()) for start, end in pairwise(offsets)]
+    columns: dict[str, list[str | None]] = {kind.hash_ids: [*lists]}
+    if isinstance(kind.block_tokens, str):
+        columns[kind.block_tokens] = [repr(trace.blocks.tokens)] * n
+    return columns
+
+
+def _numbers(column: np.ndarray) -> list[str | None]:
+    return [repr(value) for value in column.tolist()]
+
+
+def _times(arrival_s: np.ndarray, kind: Format, text: Callable[[object], str]) -> list[str | None]:
+    if kind.clock == "s":
+        return _numbers(arrival_s)
+    if kind.clock == "ms":
+        ms = (round(s * 1e3, 6) for s in arrival_s.tolist())  # to the nanosecond: what was read as ms is so again
+        return [repr(int(value) if value.is_integer() else value) for value in ms]
+    ticks = np.rint(arrival_s * 1e7).astype(np.int64)
+    dates = np.datetime_as_string((ticks * 100).astype("datetime64[ns]"), unit="ns")
+    return [text(str(date).replace("T", " ")[:-2]) for date in dates]
+
+
+@contextlib.contextmanager
+def _opened(path: Path, suffix: str) -> Iterator[IO[bytes]]:
+    with path.open("wb") as raw:
+        if suffix == ".gz":
+            # No name and no time in the header: the same trace gives the same bytes.
+            with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=raw, mtime=0) as file:
+                yield cast("IO[bytes]", file)
+        elif suffix == ".zst":
+            import pyarrow as pa
+
+            with pa.CompressedOutputStream(raw, "zstd") as file:
+                yield file
+        else:
+            yield raw
