@@ -120,7 +120,8 @@ def make_predictor(spec: str, cost: CostModel, cut: str, chunk_tokens: int, seed
         number = float(text)
     except ValueError:
         number = math.nan
-    if not 0 < number < math.inf:
-        raise InputError(f"predictor {spec!r}: allowed is {name}:NUMBER with a number above 0")
+    least, most = (0.0, 10.0) if name == "noisy" else (1e-3, 1e3)
+    if not least <= number <= most:
+        raise InputError(f"predictor {spec!r}: allowed is {name}:NUMBER with a number from {least:g} to {most:g}")
     factor = noise(number, seed) if name == "noisy" else lambda tokens: number
     return mistaken(spec, exact(cost, cut, chunk_tokens), factor)

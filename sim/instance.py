@@ -106,8 +106,11 @@ class Instance:
             return
         self._work_ns += round(request.predicted_s * 1e9)
         self.waiting[request.id] = request
-        for queue in self._queues.values():
-            queue.add(request)
+        try:
+            for queue in self._queues.values():
+                queue.add(request)
+        except Exception as error:  # whatever the user's order does
+            raise InputError(f"{self._who()} raised {said(error)}") from error
         self.wake()
 
     def wake(self) -> None:
@@ -179,7 +182,7 @@ class Instance:
     def _choose(self) -> Pass | Execution | None:
         try:
             return self._policy.choose(self._view)
-        except Exception as error:  # whatever the user's policy does
+        except (Exception, SystemExit) as error:  # whatever the user's policy does
             raise InputError(f"{self._who()} raised {said(error)}") from error
 
     def _signal(self, running: Execution, choice: Pass | Execution) -> None:

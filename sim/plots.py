@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,7 +44,7 @@ def attainment_by_class(results: Mapping[str, RunResult], axes: Axes) -> Axes:
     Classes without an SLO have no bar.
     """
     first = next(iter(results.values())).summary
-    classes = {"all": None} | {name: of["ttft_slo_s"] for name, of in first["classes"].items()}
+    classes = [("all", None), *((name, of["ttft_slo_s"]) for name, of in first["classes"].items())]
     width = 0.8 / len(results)
     for place, (name, result) in enumerate(results.items()):
         shares = [result.summary["attainment"]] + [of["attainment"] for of in result.summary["classes"].values()]
@@ -88,12 +88,12 @@ def _style(place: int) -> tuple[str, str, str]:
     return COLOURS[place], *ROUNDS[times % len(ROUNDS)]
 
 
-def _class_labels(classes: Mapping[str, float | None]) -> dict[str, Any]:
+def _class_labels(classes: Sequence[tuple[str, float | None]]) -> dict[str, Any]:
     """Each class with its SLO below, or slanted when they would not fit side by side. Names are no formulas."""
-    if sum(len(name) + 2 for name in classes) <= LABEL_CHARACTERS:
-        labels = [name if slo_s is None else f"{name}\n{slo_s:g} s" for name, slo_s in classes.items()]
+    if sum(len(name) + 2 for name, _ in classes) <= LABEL_CHARACTERS:
+        labels = [name if slo_s is None else f"{name}\n{slo_s:g} s" for name, slo_s in classes]
         return {"labels": labels, "parse_math": False}
-    labels = [name if slo_s is None else f"{name}, {slo_s:g} s" for name, slo_s in classes.items()]
+    labels = [name if slo_s is None else f"{name}, {slo_s:g} s" for name, slo_s in classes]
     return {"labels": labels, "parse_math": False, "rotation": 30, "ha": "right", "rotation_mode": "anchor"}
 
 

@@ -165,7 +165,7 @@ def _find(target: str, spec: str) -> Callable[..., object]:
         module = importlib.import_module(module_name)
     except (ImportError, SyntaxError) as error:
         raise InputError(f"policy {spec!r}: cannot import {module_name!r}: {error}") from error
-    except Exception as error:  # whatever the user's module does
+    except (Exception, SystemExit) as error:  # whatever the user's module does
         raise InputError(f"policy {spec!r}: cannot import {module_name!r}: {said(error)}") from error
     found = getattr(module, class_name, None)
     if not callable(found):

@@ -197,7 +197,7 @@ class SLOMix:
         names, codes = trace.class_names, trace.class_code
         if (codes < 0).any():
             codes = np.where(codes < 0, len(names), codes)
-            names = (*names, "(none)")
+            names = (*names, "(none)" if "(none)" not in names else "(no class)")
         rest = self.ttft_s.get(REST, math.nan)
         return names, np.array([self.ttft_s.get(name, rest) for name in names]), codes
 

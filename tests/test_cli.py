@@ -381,7 +381,7 @@ def test_what_is_no_trace_is_refused() -> None:
         ("--policy chunked:0", "option budget is 0, allowed is 1 or more"),
         ("--policy chunked:many", "option budget is 'many', allowed is a whole number"),
         ("--predictor cubik", "unknown predictor 'cubik'; did you mean 'cubic'?"),
-        ("--predictor biased:0", "predictor 'biased:0': allowed is biased:NUMBER with a number above 0"),
+        ("--predictor biased:0", "predictor 'biased:0': allowed is biased:NUMBER with a number from 0.001 to 1000"),
         ("--predictor noisy", "predictor 'noisy': allowed is noisy:NUMBER"),
         ("--router lest-work", "unknown router 'lest-work'; did you mean 'least-work'?"),
         ("--format qwenn", "unknown trace format 'qwenn'; did you mean 'qwen'?"),

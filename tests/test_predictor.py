@@ -110,12 +110,12 @@ def test_a_question_is_answered_once(tokens: int, context: int) -> None:
     [
         ("exakt", "unknown predictor 'exakt'; did you mean 'exact'? (known: biased:FACTOR, cubic, exact, noisy:SIGMA)"),
         ("cubic:3", "predictor 'cubic:3': cubic takes no number"),
-        ("biased", "predictor 'biased': allowed is biased:NUMBER with a number above 0"),
-        ("biased:much", "predictor 'biased:much': allowed is biased:NUMBER with a number above 0"),
-        ("biased:0", "predictor 'biased:0': allowed is biased:NUMBER with a number above 0"),
-        ("noisy:-1", "predictor 'noisy:-1': allowed is noisy:NUMBER with a number above 0"),
-        ("noisy:nan", "predictor 'noisy:nan': allowed is noisy:NUMBER with a number above 0"),
-        ("noisy:inf", "predictor 'noisy:inf': allowed is noisy:NUMBER with a number above 0"),
+        ("biased", "predictor 'biased': allowed is biased:NUMBER with a number from 0.001 to 1000"),
+        ("biased:much", "predictor 'biased:much': allowed is biased:NUMBER with a number from 0.001 to 1000"),
+        ("biased:0", "predictor 'biased:0': allowed is biased:NUMBER with a number from 0.001 to 1000"),
+        ("noisy:-1", "predictor 'noisy:-1': allowed is noisy:NUMBER with a number from 0 to 10"),
+        ("noisy:nan", "predictor 'noisy:nan': allowed is noisy:NUMBER with a number from 0 to 10"),
+        ("noisy:inf", "predictor 'noisy:inf': allowed is noisy:NUMBER with a number from 0 to 10"),
     ],
 )
 def test_a_wrong_specification_is_refused_in_one_line(spec: str, message: str) -> None:

@@ -70,7 +70,10 @@ def test_the_caller_keeps_arrays_of_his_own():
         (([0, 1], [1, 1], [1, -1]), "output_length[1] is -1; allowed: a whole number of tokens from 0 (unknown)"),
         (([0, 1], [1]), "input_length has 1 values; allowed: 2, as arrival_s has"),
         (([0, 1], [1, 1], None, ["a"]), "classes has 1 values; allowed: 2"),
-        (([0, 1], [1, 1], None, ["a", 3]), "classes[1] is 3; allowed: a non-empty string, or none at all"),
+        (
+            ([0, 1], [1, 1], None, ["a", 3]),
+            "classes[1] is 3; allowed: a non-empty string of printable characters, or none at all",
+        ),
         (([0, 1], ["1", "2"]), "input_length is an array of <U1 of shape [2]; allowed: a sequence of numbers"),
         (([True, False], [1, 2]), "arrival_s is an array of bool"),
         (([[0.0]], [1]), "arrival_s is an array of float64 of shape [1, 1]"),
