@@ -19,6 +19,7 @@ from flowsim.calibration.predictor import make_predictor
 from flowsim.engine import Outcome, Server, simulate
 from flowsim.errors import InputError
 from flowsim.execution import Pass
+from flowsim.order import Fixed
 from flowsim.policies.chunked import Chunked
 from flowsim.policies.edf import EDF
 from flowsim.policies.fcfs import FCFS
@@ -350,6 +351,18 @@ def test_a_policy_that_chooses_what_cannot_be_is_told_so(choice: Any, complaint:
     assert message.startswith("policy Chooses at ")
     assert complaint in message
     assert "\n" not in message
+
+
+def test_what_a_policy_raises_is_told_in_one_line() -> None:
+    with pytest.raises(InputError, match=r"^policy Chooses at 1\.0+ s raised ZeroDivisionError: .*\Z"):
+        run(Chooses(lambda view: 1 / 0), pencil(), (1.0, 10, 9.0))
+
+
+def test_orders_made_at_every_decision_are_refused() -> None:
+    """Each would keep a queue of its own for ever."""
+    careless = Chooses(lambda view: view.first(Fixed(lambda candidate: candidate.deadline_s)) and None)
+    with pytest.raises(InputError, match="allowed are orders made once, outside of choose"):
+        run(careless, pencil(), *[(float(i), 1, 9.0) for i in range(100)])
 
 
 def test_a_policy_without_a_free_slot_is_told_so() -> None:

@@ -136,6 +136,13 @@ def test_a_pass_whose_cut_is_none_has_none() -> None:
     assert Timeline(parts, "chunk").next_cut(8.5) is None
 
 
+def test_layers_that_take_no_time_have_all_their_cuts_at_once() -> None:
+    timeline = Timeline([Forward(4, (0.0, 0.0), 2.0, 3, 5.0, 5.0)], "block")
+    assert timeline.next_cut(1.0) == (2.0, 0)
+    assert timeline.next_cut(2.0, passed=4) == (2.0, 5)
+    assert timeline.next_cut(2.5) is None
+
+
 def test_checks_are_counted_as_overhead() -> None:
     parts = [Forward(4, (1.0,), 0.0, 2, 3.0, 2.5), Forward(4, (1.0,), 0.0, 2, 4.0, 2.0)]
     assert Timeline(parts, "layer").overhead_s == 2.5

@@ -98,6 +98,15 @@ class NoCut:
     def choose(self, view):
         return None
 
+class Broken:
+    cut, wake = "none", "events"
+
+    def __init__(self):
+        raise KeyError("two\\nlines")
+
+    def choose(self, view):
+        return None
+
 class Demanding:
     cut, wake = "none", "events"
 
@@ -134,6 +143,7 @@ def test_a_policy_of_ones_own_is_found_in_the_current_folder(own_module: str) ->
         ("Mine:eager=yes", "option eager is 'yes', allowed is true or false"),
         ("NoChoice", "policy NoChoice has no method choose(view)"),
         ("NoCut", "unknown cut 'missing'"),
+        ("Broken", "KeyError"),
         ("Demanding", "missing 1 required positional argument: 'needed'"),
     ],
 )
@@ -141,6 +151,14 @@ def test_what_is_wrong_with_a_policy_of_ones_own_is_said(own_module: str, rest: 
     with pytest.raises(InputError) as error:
         load_policy(f"{own_module}:{rest}")
     assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["1 / 0", "def", "import no_such_module_at_all"])
+def test_a_module_that_cannot_be_imported_is_said_in_one_line(own_module: str, text: str) -> None:
+    Path(f"{own_module}.py").write_text(text)
+    with pytest.raises(InputError, match=r"^policy 'my_own_policies:Mine': cannot import 'my_own_policies': .*\Z"):
+        load_policy(f"{own_module}:Mine")
 
 
 cuts, wakes, counts = st.sampled_from(sorted(CHECKED_AFTER)), st.sampled_from(["events", "cuts"]), st.integers(1, 10**6)
