@@ -85,7 +85,10 @@ def calibrate(
         )
 
 
-@calibrate.command(help=f"Add the all-reduces measured in COLLECTIVE to a rank's TABLE.\n\n{TABLE_HELP}")
+@calibrate.command(
+    help=f"Add the all-reduces measured in COLLECTIVE to a rank's TABLE.\n\n{TABLE_HELP}\n\n\b\nExample:\n"
+    "  flowsim calibrate join my-tp2 reduce-tp2"
+)
 @click.argument("table")
 @click.argument("collective")
 @click.option("--out", metavar="DIR", help="Folder for the whole table.  [default: TABLE, which must be a folder]")
@@ -98,7 +101,10 @@ def join(table: str, collective: str, out: str | None) -> None:
     click.echo(f"saved the table in {out or table}; use it with --cost {out or table}")
 
 
-@calibrate.command(help=f"Write one HTML page about TABLE: curves, residuals, errors, provenance.\n\n{TABLE_HELP}")
+@calibrate.command(
+    help=f"Write one HTML page about TABLE: curves, residuals, errors, provenance.\n\n{TABLE_HELP}\n\n\b\nExample:\n"
+    "  flowsim calibrate report h200/llama3-8b/tp1"
+)
 @click.argument("table")
 @click.option("--beside", metavar="TABLE", help="Another table to hold it against, such as an imported one.")
 @click.option("--out", metavar="FILE", default="calibration.html", show_default=True, help="The page.")
@@ -110,7 +116,8 @@ def report(table: str, beside: str | None, out: str) -> None:
 
 @calibrate.command(
     help=f"Print the ratio of FIRST's device times to SECOND's, by operator and size.\n\n{TABLE_HELP} Sizes that only "
-    "one has are left out, and what an imported table did not measure."
+    "one has are left out, and what an imported table did not measure.\n\n\b\nExample:\n"
+    "  flowsim calibrate compare h200/llama3-8b/tp1 my-table"
 )
 @click.argument("first")
 @click.argument("second")

@@ -79,7 +79,7 @@ class RunResult:
                 "instance": ledger.instance,
                 "state": pd.Categorical.from_codes(self._state, pd.Index(["finished", "rejected", "unfinished"])),
                 "input_tokens": self.trace.input_length,
-                **({"cached_tokens": self.cached} if self.inputs["prefix_cache"] != "none" else {}),
+                **({"cached_tokens": self.cached} if self.cached.any() else {}),
                 "output_tokens": self.trace.output_length,
                 "arrival_s": self.trace.arrival_s,
                 "started_s": started_s,

@@ -245,7 +245,12 @@ def pull(name: str, out: str | None, url: str | None, sha256: str | None) -> Non
 
 @traces.command("list")
 def list_() -> None:
-    """List the built-in traces, the presets of synth, the formats, and what pull can fetch."""
+    """List the built-in traces, the presets of synth, the formats, and what pull can fetch.
+
+    \b
+    Example:
+      flowsim traces list
+    """
     from flowsim.report import _table
     from flowsim.traces.commands import list as rows
 

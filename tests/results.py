@@ -16,6 +16,7 @@ from flowsim.traces import Trace
 
 NEVER = math.nan
 INPUTS: dict[str, Any] = {
+    "prefix_cache": "none",
     "trace": "by hand",
     "trace_sha256": "00",
     "trace_notices": [],

@@ -13,6 +13,11 @@ ABOUT = {
     "pass_layers": 2,
 }  # fmt: skip
 
+DENSE = (
+    *("norm_attn", "qkv_proj", "rope_kv", "attention", "o_proj"),
+    *("norm_mlp", "gate_up_proj", "activation", "down_proj"),
+)
+
 
 def row(operator: str, tokens: int, device_us: float, host_us: float) -> OperatorRow:
     return OperatorRow(operator, tokens, 0, device_us, device_us, device_us, host_us, 10, "pencil")
@@ -20,7 +25,7 @@ def row(operator: str, tokens: int, device_us: float, host_us: float) -> Operato
 
 def table() -> OperatorTable:
     """Operator number k takes 100 k us at 1 token and twice that at 101; the host launches each in k us."""
-    names = (*LAYER_OPERATORS, "embed", "head")
+    names = (*DENSE, "embed", "head")
     rows = [row(n, t, 100.0 * k * f, 1.0 * k) for k, n in enumerate(names, 1) for t, f in ((1, 1), (101, 2))]
     rows += [row(name, 1, 0.0, 1000.0 * k) for k, name in enumerate(HOST_OPERATORS, 1) if name != "decision"]
     rows += [row("decision", queue, 0.0, 5.0 * queue) for queue in (1, 101)]
@@ -38,10 +43,12 @@ def test_every_fact_comes_from_its_own_rows() -> None:
 def test_operators_cost_what_the_rows_say() -> None:
     lead, layer, head = fit(table()).launches([Slice(51, 0)])
     device_us = [round(launch.device_s * 1e6, 6) for launch in layer]
+    at = [LAYER_OPERATORS.index(name) for name in DENSE]
     linear = [150.0 * k for k in range(1, 10)]
-    assert [us for k, us in enumerate(device_us) if k != 3] == [us for k, us in enumerate(linear) if k != 3]
+    assert [device_us[at[k]] for k in range(9) if k != 3] == [us for k, us in enumerate(linear) if k != 3]
     # Attention goes with the work: 51 tokens are 1326 of the 1 to 5151 pairs of the two rows.
     assert device_us[3] == round(400 + 400 * (1326 - 1) / (5151 - 1), 6)
-    assert [round(launch.host_s * 1e6, 6) for launch in layer] == [float(k) for k in range(1, 10)]
+    assert [round(layer[k].host_s * 1e6, 6) for k in at] == [float(k) for k in range(1, 10)]
+    assert {layer[k] for k in range(len(layer)) if k not in at} == {(0.0, 0.0)}  # what a dense layer lacks
     assert [round(launch.host_s * 1e6, 6) for launch in (*lead, *head)] == [1000.0, 10.0, 11.0]
     assert [round(launch.device_s * 1e6, 6) for launch in (*lead, *head)] == [0.0, 1500.0, 1100.0]

@@ -24,6 +24,7 @@ SUMMARY = {
     "offered_rps": 1.0,  # 6 requests, 5 gaps, 5 s
     "requests": 6,
     "without_slo": 1,
+    "counted": 5,
     "finished": 4,
     "unfinished": 1,
     "rejected": 1,
