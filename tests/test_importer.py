@@ -140,7 +140,7 @@ def test_a_table_filled_by_hand_is_enough(tmp_path: Path) -> None:
     assert cost.attention_launch(50, 7) == pytest.approx(1e-6)  # no chunk was measured
     assert "None were measured" in calibration_page(OperatorTable.load(tmp_path))
     (tmp_path / "provenance.yaml").write_text(PLAIN.replace("memory_bytes", "memory"))
-    with pytest.raises(InputError, match=r"provenance.yaml: missing: memory_bytes"):
+    with pytest.raises(InputError, match=r"provenance, memory_bytes: found None"):
         flowsim.load_cost(tmp_path)
     (tmp_path / "provenance.yaml").write_text(PLAIN.replace("hidden:", "hiden:"))
     with pytest.raises(InputError, match=r"model_spec: unknown model field 'hiden'; did you mean 'hidden'"):

@@ -72,7 +72,7 @@ def test_the_caller_keeps_arrays_of_his_own():
         (([0, 1], [1, 1], None, ["a"]), "classes has 1 values; allowed: 2"),
         (
             ([0, 1], [1, 1], None, ["a", 3]),
-            "classes[1] is 3; allowed: a non-empty string of printable characters, or none at all",
+            "classes[1] is 3; allowed: a non-empty string of Unicode characters, or none at all",
         ),
         (([0, 1], ["1", "2"]), "input_length is an array of <U1 of shape [2]; allowed: a sequence of numbers"),
         (([True, False], [1, 2]), "arrival_s is an array of bool"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import TypeAlias
 
@@ -19,7 +20,9 @@ LARGEST = 2**40
 SECONDS = "a finite number of seconds from 0 to 2**40"
 LENGTH = "a whole number of tokens from 1 to 2**40"
 LENGTH_OR_0 = "a whole number of tokens from 0 (unknown) to 2**40"
-CLASS = "a non-empty string of printable characters, or none at all"
+SURROGATE = re.compile("[\ud800-\udfff]")
+"""Half of a character, which JSON can write and no file can hold."""
+CLASS = "a non-empty string of Unicode characters, or none at all"
 
 
 def bad_seconds(values: Floats) -> Bools:
@@ -50,7 +53,7 @@ def encode(classes: Iterable[object], codes: dict[str, int]) -> Ints:
     for row, name in enumerate(classes):
         if name is None:
             column.append(-1)
-        elif isinstance(name, str) and name.isprintable() and name:
+        elif isinstance(name, str) and name and not SURROGATE.search(name):
             column.append(codes.setdefault(name, len(codes)))
         else:
             raise InputError(f"classes[{row}] is {name!r}; allowed: {CLASS}")

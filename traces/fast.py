@@ -157,7 +157,7 @@ def _blocks(column: Any, n: int) -> tuple[Ints, Ints]:
 def _codes(column: Any, codes: dict[str, int]) -> Ints:
     encoded = column if hasattr(column, "dictionary") else column.dictionary_encode()
     names = encoded.dictionary.to_pylist()
-    if not all(isinstance(name, str) and name.isprintable() and name for name in names):
+    if not all(isinstance(name, str) and name for name in names):
         raise Unsure
     index = np.asarray(encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False), dtype=np.int64)
     order = [names[i] for i in dict.fromkeys(index[index >= 0].tolist())] if len(names) > 1 else names
