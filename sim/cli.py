@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import click
 
-from flowsim.cli_calibrate import calibrate
+from flowsim.calibrate_cli import calibrate
 from flowsim.errors import InputError
 from flowsim.study_cli import capacity, plot, sweep
 from flowsim.traces_cli import traces
