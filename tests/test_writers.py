@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowsim.errors import InputError
-from flowsim.traces import FORMATS, Blocks, Chats, Trace, fast, find_format, read_trace, write_trace
+from flowsim.traces import FORMATS, Blocks, Chats, Trace, fast, find_format, read_trace, readers, write_trace
 
 COLUMNS = ("arrival_s", "input_length", "output_length")
 MS = st.integers(0, 10**7)
@@ -101,6 +101,7 @@ def test_the_fast_reader_agrees_with_the_careful_one(tmp_path_factory, name, cha
         outcomes = []
         for part_of in (fast.part_of, lambda *_: None):
             with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(readers, "FAST_FROM", 0)
                 patch.setattr(fast, "part_of", part_of)
                 try:
                     trace = read_trace(place, name, spread=False)

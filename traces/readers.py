@@ -21,6 +21,8 @@ from flowsim.traces.sources import Block, blocks, is_parquet
 from flowsim.traces.trace import Trace
 
 BATCH = 65536  # rows converted at a time, so that a long file never exists as Python objects
+FAST_FROM = 4 << 20
+"""Bytes on disk from which reading a text file with pyarrow saves more than importing it takes."""
 SUFFIXES = (".gz", ".zst")
 
 
@@ -88,8 +90,9 @@ def _fitting(where: str, layout: Layout, header: Sequence[str]) -> Format:
 
 
 def _parts(path: Path, layout: Layout, kind: Format, header: Sequence[str], codes: dict[str, int]) -> Iterator[Part]:
+    large = path.stat().st_size >= FAST_FROM
     for block in _bodies(path, layout, kind, header):
-        part = fast.part_of(block, kind, layout, header, codes) if block.text else None
+        part = fast.part_of(block, kind, layout, header, codes) if block.text and large else None
         if part is not None:
             yield part
             continue
