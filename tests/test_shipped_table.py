@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from flowsim.calibration.cost import CostModel
+from flowsim.calibration.errors import leave_one_out
 from flowsim.calibration.fit import fit
 from flowsim.calibration.models import load_model
 from flowsim.calibration.table import load_table, table_names
@@ -112,3 +113,9 @@ def test_the_host_takes_a_moment_for_everything_it_does(name: tuple[str, str, in
     cost = model(name)
     for once_s in (cost.check_s, cost.acknowledge_s, cost.resume_s, cost.decision(1), cost.decision(1000)):
         assert 0 < once_s < 5e-3
+
+
+def test_the_stored_leave_one_out_errors_are_those_of_the_rows(name: tuple[str, str, int]) -> None:
+    table = load_table(*name)
+    for operator, stored in table.provenance["leave_one_out"].items():
+        assert stored == pytest.approx(leave_one_out(table)[operator], abs=1e-6)
