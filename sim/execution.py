@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from flowsim.forward import Timeline
 from flowsim.request import Request
+
+Part = tuple[Request, int]
+"""A member of a pass, and how many of its tokens the pass computes."""
 
 
 class Pass(NamedTuple):
@@ -17,7 +19,7 @@ class Pass(NamedTuple):
             order. Tokens are at most `request.tokens`.
     """
 
-    parts: tuple[tuple[Request, int], ...]
+    parts: tuple[Part, ...]
 
     @classmethod
     def whole(cls, *requests: Request) -> Pass:
@@ -49,7 +51,7 @@ class Execution:
         "tokens",
     )
 
-    def __init__(self, parts: tuple[tuple[Request, int], ...], timeline: Timeline) -> None:
+    def __init__(self, parts: tuple[Part, ...], timeline: Any) -> None:
         head = parts[0][0]
         self.id = head.id
         self.arrival_s = head.arrival_s
