@@ -32,7 +32,7 @@ class Execution:
 
     It is ranked like a request: `id`, `arrival_s`, `slo_s`, `deadline_s` and `class_name` are its head's; `tokens` and
     `predicted_s` are what is left of the whole batch when it was last stopped (for the running one: now).
-    Only the engine changes it.
+    Only the engine changes it. `timeline` is what its device knows of its course: `duration_s`, `progress(elapsed_s)`.
     """
 
     __slots__ = (
