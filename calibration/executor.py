@@ -307,7 +307,7 @@ def execute(
         request.predicted_s = predictor.predict(request.tokens, request.context)
     ledger, clock, events = Ledger(len(requests)), WallClock(), SimpleQueue[Told]()
     ledger.instance = [0] * len(requests)
-    with steady(decoder) as (own, other), Runner(decoder, policy.cut, events.put, other) as runner:
+    with steady(decoder) as core, Runner(decoder, policy.cut, events.put, core) as runner:
         instance = RealInstance(
             clock,
             policy,
@@ -366,11 +366,11 @@ def _heard(events: SimpleQueue[Told], due_s: float | None) -> Iterator[Told]:
 
 
 @contextmanager
-def steady(decoder: Decoder) -> Iterator[tuple[int | None, int | None]]:
-    """No garbage collection, quick hand-overs between threads, and a core each for this thread and another.
+def steady(decoder: Decoder) -> Iterator[int | None]:
+    """No garbage collection, quick hand-overs between threads, and on a GPU a core of its own for each of two.
 
     Yields:
-        The core to which this thread is bound, and the one for the other; None without binding.
+        The core that is kept for the runner; None where threads are not bound.
     """
     bind = decoder.device.type == "cuda" and hasattr(os, "sched_setaffinity")
     before = os.sched_getaffinity(0) if bind else set[int]()
@@ -378,15 +378,17 @@ def steady(decoder: Decoder) -> Iterator[tuple[int | None, int | None]]:
     own, other = (cores[len(cores) // 2], cores[-1]) if len(cores) >= CORES else (None, None)
     interval_s, enabled = sys.getswitchinterval(), gc.isenabled()
     gc.collect()
+    gc.freeze()
     gc.disable()
     sys.setswitchinterval(SWITCH_S)
     if own is not None:
         os.sched_setaffinity(0, {own})
     try:
-        yield own, other
+        yield other
     finally:
         if own is not None:
             os.sched_setaffinity(0, before)
         sys.setswitchinterval(interval_s)
+        gc.unfreeze()
         if enabled:
             gc.enable()
