@@ -193,6 +193,7 @@ def _cases(plan: Plan, policy: str, table: Path, costs: CostModel) -> list[Case]
     point = plan.point(policy, str(table.resolve()))
     whole = replayed(replace(point, limit=None), str(Path.cwd()))
     slos = (SLOMix.preset(plan.model) if plan.slo is None else SLOMix.parse(plan.slo)).scaled(plan.slo_scale)
+    rated: list[tuple[float | None, Trace]]
     if plan.rate_scale is not None:
         rated = [(None, whole.window(0.0, plan.window_s * plan.rate_scale).scaled(plan.rate_scale))]
     else:
@@ -262,10 +263,8 @@ def _execute(
         for slug, of in recorded.items():
             if len(of.runs) > number:
                 continue
-            last_s = of.case.arrival_s[-1]
-            say(
-                f"run {number + 1} of {plan.repeats}: {of.case.name}: {len(of.case.arrival_s)} requests in {last_s:.0f} s"
-            )
+            requests, span_s = len(of.case.arrival_s), of.case.arrival_s[-1]
+            say(f"run {number + 1} of {plan.repeats}: {of.case.name}: {requests} requests in {span_s:.1f} s")
             of = with_run(of, _run(of.case, costs, decoder))
             if len(of.runs) == plan.repeats:
                 of = replace(of, distances=_distances(of, costs))

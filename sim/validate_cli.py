@@ -107,7 +107,7 @@ def _plan(
     limits = {name: options.pop(name) for name in ("slots", "max_batched_tokens", "kv_tokens")}
     plan = Plan(trace, server=Server(**limits), **options)
     plan = shortened(plan) if quick else plan
-    given = {"policies": policies, "loads": loads, "window_s": window_s}
+    given: dict[str, Any] = {"policies": policies, "loads": loads, "window_s": window_s}
     return replace(plan, **{name: value for name, value in given.items() if value})
 
 
