@@ -92,7 +92,7 @@ class Job:
             if self._at == len(segments):
                 self._end_forward(self._pass)
             complete = self._number == len(self._forwards)
-            stopped = signalled()
+            stopped = self._at < len(segments) or signalled()
         return complete
 
     def _end_forward(self, p: Pass) -> None:
