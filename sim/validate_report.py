@@ -16,6 +16,7 @@ from flowsim.distance import PER_REQUEST, Distance, distances
 from flowsim.evidence import Evidence, Recorded
 from flowsim.files import writing
 from flowsim.plots import COLOURS, attainment_by_class, ttft_distribution
+from flowsim.report import cost_line
 from flowsim.result import RunResult, percent
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def validation_report(evidence: Evidence, cases: Sequence[Compared]) -> Renderab
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for place, name in enumerate(_header()):
-        table.add_column(name, justify="left" if place == 0 else "right", overflow="fold")
+        table.add_column(name, justify="left" if place == 0 else "right", no_wrap=place == 0)
     for of in cases:
         table.add_row(*(Text(cell, style="bold red" if cell.endswith("!") else "") for cell in _cells(of)))
     facts = Text("\n".join(f"{key:<8} {value}" for key, value in _facts(evidence).items()))
@@ -134,7 +135,13 @@ def page(evidence: Evidence, cases: Sequence[Compared], images: Mapping[str, byt
 
 
 def _header() -> list[str]:
-    return ["policy", "load", "attained", "real", *(name.replace("attainment", "attainment off") for name in SHOWN)]
+    return [
+        "policy",
+        "load",
+        "simulated",
+        "really attained",
+        *("off" if name == "attainment" else name for name in SHOWN),
+    ]
 
 
 def _cells(of: Compared) -> list[str]:
@@ -166,13 +173,11 @@ def _hundred(share: float) -> str:
 def _facts(evidence: Evidence) -> dict[str, str]:
     about = evidence.about
     machine, table = about["machine"], about["table"]
-    error = evidence.cost.provenance.get("error", {})
-    off = ", ".join(f"{kind} {of['median']:.1%}" for kind, of in error.items())
+    costs = cost_line(evidence.cost.name, evidence.cost.provenance.get("error"))
     return {
         "trace": f"{about['trace']['name']} (SHA-256 {about['trace']['sha256'][:12]})",
         "machine": f"{machine['gpu_name']}, torch {machine['torch']}, {machine['cpu']}, {about['date']}",
-        "costs": f"{table['gpu']}/{table['model']}/tp{table['tp']} (SHA-256 {table['sha256'][:12]})"
-        + (f"; off measured passes by {off} (medians)" if off else ""),
+        "costs": f"{costs} (SHA-256 {table['sha256'][:12]})",
     }
 
 

@@ -114,7 +114,7 @@ def test_a_policy_that_asks_for_what_there_is_not_ends_the_replay(decoder: Decod
         def choose(self, view: View) -> Pass:
             return Pass(())
 
-    with pytest.raises(InputError, match="policy Wrong at .* chose a pass with no request"):
+    with pytest.raises(InputError, match=r"policy Wrong at .* chose a pass with no request"):
         really(Wrong(), decoder)  # type: ignore[arg-type]
 
 
