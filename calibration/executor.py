@@ -7,12 +7,8 @@ the same code as in a simulation. Times are read from `time.perf_counter`, secon
 
 from __future__ import annotations
 
-import gc
-import os
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from queue import Empty, SimpleQueue
@@ -21,9 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from flowsim.calibration.cost import CostModel
-from flowsim.calibration.operators import Decoder, Slice
+from flowsim.calibration.operators import Slice
 from flowsim.calibration.predictor import Predictor
 from flowsim.calibration.runner import Job, Member, Runner, Told
+from flowsim.calibration.steady import SCHEDULER, steady
 from flowsim.engine import Outcome, Server, whole_blocks
 from flowsim.errors import InputError
 from flowsim.execution import Execution, Part
@@ -32,11 +29,6 @@ from flowsim.instance import Instance
 from flowsim.ledger import Ledger
 from flowsim.policy import Policy
 from flowsim.request import Request
-
-SWITCH_S = 1e-4
-"""How long a thread may keep the interpreter from another that wants it; Python's default is 5 ms."""
-CORES = 4
-"""With fewer, the threads are left to the operating system."""
 
 
 class Preemption(NamedTuple):
@@ -142,8 +134,7 @@ class RealInstance(Instance):
 
     Args:
         clock: real time.
-        runner: executes passes.
-        decoder: whose cache the prompts' keys and values fill.
+        runner: executes passes; the cache of its decoder fills with the prompts' keys and values.
         cost: what predictors may ask how long a pass takes.
         chunk_tokens: most tokens of one forward.
         policy, predictor, requests, ledger, limits: as `Instance` takes them.
@@ -158,7 +149,6 @@ class RealInstance(Instance):
         ledger: Ledger,
         *,
         runner: Runner,
-        decoder: Decoder,
         cost: CostModel,
         chunk_tokens: int,
         **limits: Any,
@@ -170,10 +160,10 @@ class RealInstance(Instance):
         self._runner = runner
         self._cost = cost
         self._chunk_tokens = chunk_tokens
-        self._rows = CacheRows(decoder.rows)
+        self._rows = CacheRows(runner.decoder.rows)
         self._starts: dict[int, int] = {}
         """The first cache row of every request that has been launched and has not finished."""
-        self._ids = decoder.random_ids
+        self._ids = runner.decoder.random_ids
 
     @property
     def wants_to_decide(self) -> bool:
@@ -281,23 +271,21 @@ def execute(
     policy: Policy,
     cost: CostModel,
     predictor: Predictor,
-    decoder: Decoder,
+    runner: Runner,
     server: Server | None = None,
     *,
     stretches: bool = False,
-    progress: Callable[[int], None] | None = None,
 ) -> Replay:
-    """Replay requests on the decoder's device, in real time, until the last has finished.
+    """Replay requests on the runner's device, in real time, until the last has finished.
 
     Args:
         requests: in order of arrival, `id` = position; they are used up.
         policy: the scheduler.
         cost: what the policy's predictor may ask.
         predictor: what the policy believes that passes take.
-        decoder: the model; its cache must have rows for `server.kv_tokens`.
+        runner: executes the passes. If the replay is broken off, the runner may still be at work on one.
         server: limits; one instance.
         stretches: whether to log every uninterrupted stretch of execution.
-        progress: called after each completion with the number of requests that have arrived.
 
     Raises:
         InputError: the policy chose something that cannot be done, or the device ran out of memory.
@@ -307,7 +295,8 @@ def execute(
         request.predicted_s = predictor.predict(request.tokens, request.context)
     ledger, clock, events = Ledger(len(requests)), WallClock(), SimpleQueue[Told]()
     ledger.instance = [0] * len(requests)
-    with steady(decoder) as core, Runner(decoder, policy.cut, events.put, core) as runner:
+    runner.serve(policy.cut, events.put)
+    with steady(runner.decoder.device.type, SCHEDULER):
         instance = RealInstance(
             clock,
             policy,
@@ -315,14 +304,13 @@ def execute(
             requests,
             ledger,
             runner=runner,
-            decoder=decoder,
             cost=cost,
             chunk_tokens=server.max_batched_tokens,
-            kv_tokens=min(whole_blocks(server, cost), decoder.rows),
+            kv_tokens=min(whole_blocks(server, cost), runner.decoder.rows),
             slots=server.slots,
             stretches=stretches,
         )
-        lateness_s = _serve(instance, clock, requests, events, progress)
+        lateness_s = _serve(instance, clock, requests, events)
     tokens = [-1] * len(requests)
     for id, (ids, place) in instance.next_ids.items():
         tokens[id] = int(ids[place])
@@ -334,7 +322,6 @@ def _serve(
     clock: WallClock,
     requests: list[Request],
     events: SimpleQueue[Told],
-    progress: Callable[[int], None] | None,
 ) -> list[float]:
     """The scheduler's loop: wait for the runner or the next arrival, take in all there is, decide once; lateness."""
     lateness_s = list[float]()
@@ -343,8 +330,6 @@ def _serve(
         due_s = requests[len(lateness_s)].arrival_s - clock.tick() if len(lateness_s) < len(requests) else None
         for told in _heard(events, due_s):
             instance.hear(told)
-            if progress is not None:
-                progress(len(lateness_s))
         clock.tick()
         while len(lateness_s) < len(requests) and requests[len(lateness_s)].arrival_s <= clock.now:
             request = requests[len(lateness_s)]
@@ -363,32 +348,3 @@ def _heard(events: SimpleQueue[Told], due_s: float | None) -> Iterator[Told]:
             yield events.get_nowait()
     except Empty:
         return
-
-
-@contextmanager
-def steady(decoder: Decoder) -> Iterator[int | None]:
-    """No garbage collection, quick hand-overs between threads, and on a GPU a core of its own for each of two.
-
-    Yields:
-        The core that is kept for the runner; None where threads are not bound.
-    """
-    bind = decoder.device.type == "cuda" and hasattr(os, "sched_setaffinity")
-    before = os.sched_getaffinity(0) if bind else set[int]()
-    cores = sorted(before)
-    own, other = (cores[len(cores) // 2], cores[-1]) if len(cores) >= CORES else (None, None)
-    interval_s, enabled = sys.getswitchinterval(), gc.isenabled()
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-    sys.setswitchinterval(SWITCH_S)
-    if own is not None:
-        os.sched_setaffinity(0, {own})
-    try:
-        yield other
-    finally:
-        if own is not None:
-            os.sched_setaffinity(0, before)
-        sys.setswitchinterval(interval_s)
-        gc.unfreeze()
-        if enabled:
-            gc.enable()

@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -144,21 +145,27 @@ class Told(NamedTuple):
 class Runner:
     """A thread that executes one job at a time; a context in which it lives.
 
+    It is to outlive the replays that it serves: handles of cuBLAS and plans of cuDNN are a thread's own, so that a new
+    thread would have to make them anew.
+
     Args:
-        decoder: what it runs on; `cut`: where it checks.
-        tell: called, in its thread, whenever a job has completed, stopped or failed.
+        decoder: what it runs on.
         core: the processor core to which the thread is bound; None = any.
     """
 
-    def __init__(self, decoder: Decoder, cut: str, tell: Callable[[Told], None], core: int | None = None) -> None:
-        self._decoder = decoder
-        self._segments = decoder.segments(cut)
-        self._synchronise = synchroniser(decoder.device)
-        self._tell = tell
+    def __init__(self, decoder: Decoder, core: int | None = None) -> None:
+        self.decoder = decoder
         self._core = core
-        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._synchronise = synchroniser(decoder.device)
+        self._segments: Segments = []
+        self._tell: Callable[[Told], None] = lambda told: None
+        self._orders: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._signal = threading.Event()
         self._thread = threading.Thread(target=self._run, name="runner", daemon=True)
+
+    def serve(self, cut: str, tell: Callable[[Told], None]) -> None:
+        """From now on check at `cut`, and `tell`, in its thread, when a job has completed, stopped or failed."""
+        self._segments, self._tell = self.decoder.segments(cut), tell
 
     def start(self, job: Job, *, to_next_cut: bool = False) -> None:
         """Run a job, new or stopped: to its end or a signal, or just `to_next_cut`. No other may be running."""
@@ -166,11 +173,26 @@ class Runner:
             self._signal.set()
         else:
             self._signal.clear()
-        self._jobs.put(job)
+        self._orders.put(partial(self._execute, job))
 
     def signal(self) -> None:
         """Have the running job stop at its next check."""
         self._signal.set()
+
+    def call(self, work: Callable[[Decoder], None]) -> None:
+        """Do something else in its thread, and wait for it. Whatever it raises is raised here."""
+        answers: SimpleQueue[BaseException | None] = SimpleQueue()
+
+        def order() -> None:
+            try:
+                work(self.decoder)
+                answers.put(None)
+            except BaseException as error:
+                answers.put(error)
+
+        self._orders.put(order)
+        if (error := answers.get()) is not None:
+            raise error
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -178,7 +200,7 @@ class Runner:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._signal.set()
-        self._jobs.put(None)
+        self._orders.put(None)
         self._thread.join()
 
     def _run(self) -> None:
@@ -187,9 +209,13 @@ class Runner:
         if self._core is not None:
             os.sched_setaffinity(0, {self._core})
         with torch.inference_mode():
-            while (job := self._jobs.get()) is not None:
-                try:
-                    told = Told(job, job.run(self._decoder, self._segments, self._synchronise, self._signal.is_set))
-                except BaseException as error:  # whatever the device does; the scheduler's thread raises it
-                    told = Told(job, False, error)
-                self._tell(told)
+            while (order := self._orders.get()) is not None:
+                order()
+
+    def _execute(self, job: Job) -> None:
+        try:
+            completed = job.run(self.decoder, self._segments, self._synchronise, self._signal.is_set)
+            told = Told(job, completed)
+        except BaseException as error:  # whatever the device does; the scheduler's thread raises it
+            told = Told(job, False, error)
+        self._tell(told)

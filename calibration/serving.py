@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,14 +38,14 @@ def out_of_memory(what: str) -> Iterator[None]:
 
 
 def serving_decoder(
-    spec: ModelSpec, table: OperatorTable, device: str, *, rows: int, chunk_tokens: int, longest: int, seed: int = 0
+    spec: ModelSpec, table: OperatorTable, device: str, *, rows: int, chunk_tokens: int, seed: int = 0
 ) -> Decoder:
-    """The whole model with a cache of so many rows, warm.
+    """The whole model with a cache of so many rows.
 
     Args:
         table: whose attention kernels it uses, but for those that cannot serve.
         rows: tokens of the KV cache.
-        chunk_tokens: most tokens of one forward; `longest`: of one prompt.
+        chunk_tokens: most tokens of one forward.
 
     Raises:
         InputError: it does not fit.
@@ -52,9 +53,7 @@ def serving_decoder(
     check_memory(spec, device, rows, chunk_tokens)
     with out_of_memory(spec.name):
         dtype = "bfloat16" if device == "cuda" else "float32"
-        decoder = Decoder(spec, device, rows=rows, dtype=dtype, seed=seed, attention=servable(kernel_choice(table)))
-        warm_up(decoder, min(chunk_tokens, longest), longest)
-    return decoder
+        return Decoder(spec, device, rows=rows, dtype=dtype, seed=seed, attention=servable(kernel_choice(table)))
 
 
 def servable(choice: Choice) -> Choice:
@@ -73,6 +72,7 @@ def check_memory(spec: ModelSpec, device: str, rows: int, chunk_tokens: int) -> 
 
     if device != "cuda":
         return
+    gc.collect()
     torch.cuda.empty_cache()
     free, _ = torch.cuda.mem_get_info()
     activations = FORWARDS * chunk_tokens * (4 * spec.hidden + 2 * spec.qkv_width + 3 * spec.intermediate)
@@ -91,6 +91,8 @@ def check_memory(spec: ModelSpec, device: str, rows: int, chunk_tokens: int) -> 
 
 def warm_up(decoder: Decoder, largest: int, longest: int) -> None:
     """Run everything once that is slow the first time: kernels' plans, memory pools; then until clocks are up.
+
+    To be called in the thread that will serve: handles and plans are a thread's own.
 
     Args:
         largest: tokens of the largest forward; `longest`: of the longest prompt.

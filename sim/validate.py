@@ -18,7 +18,9 @@ from flowsim.calibration.measure import calibrate, check_device, machine
 from flowsim.calibration.models import ModelSpec, load_model, spec_of
 from flowsim.calibration.monitor import gpu_state
 from flowsim.calibration.predictor import make_predictor
-from flowsim.calibration.serving import UNSERVABLE, out_of_memory, serving_decoder
+from flowsim.calibration.runner import Runner
+from flowsim.calibration.serving import UNSERVABLE, out_of_memory, serving_decoder, warm_up
+from flowsim.calibration.steady import RUNNER, core_of, steady
 from flowsim.calibration.table import OperatorTable, load_table
 from flowsim.distance import distances
 from flowsim.engine import Server, whole_blocks
@@ -34,11 +36,12 @@ from flowsim.traces.trace import Trace
 
 if TYPE_CHECKING:
     from flowsim.calibration.executor import Replay
-    from flowsim.calibration.operators import Decoder
 
 POLICIES = ("fcfs", "chunked:2048", "edf:cut=layer", "flowprefill:cut=block", "flowprefill")
 LOADS, WINDOW_S = (0.5, 0.75, 0.9), 60.0
 QUICK_POLICIES, QUICK_LOADS, QUICK_WINDOW_S = ("fcfs", "chunked:2048", "flowprefill"), (0.75,), 20.0
+KV_TOKENS = 1 << 18
+"""Tokens of the KV cache, unless told: those that are begun and not finished need no more, and it is quick to make."""
 SEARCHED = 1500
 """Requests on which the capacity of a policy is searched."""
 FEWEST = 2
@@ -178,9 +181,9 @@ def _table(
         journal = Path(f"{root}.journal")
         check_writable(journal.parent)
         spec = load_model(plan.model)
-        table = calibrate(
-            spec, quick=coarse, device=device, seed=plan.seed, progress=progress, journal=journal, without=UNSERVABLE
-        )
+        options: dict[str, Any] = {"seed": plan.seed, "progress": progress, "journal": journal, "without": UNSERVABLE}
+        with steady(device, RUNNER):  # timed as it will run
+            table = calibrate(spec, quick=coarse, device=device, **options)
         table.save(place)
         journal.unlink(missing_ok=True)
         return table
@@ -223,7 +226,8 @@ def _at_rate(trace: Trace, rate_rps: float, window_s: float) -> Trace:
 def _server(server: Server, trace: Trace, costs: CostModel) -> Server:
     """The server with a KV cache no larger than what all the requests take together."""
     blocks = -(-trace.input_length // server.block_tokens)
-    return replace(server, kv_tokens=min(whole_blocks(server, costs), int(blocks.sum()) * server.block_tokens))
+    most = whole_blocks(server, costs) if server.kv_tokens else min(whole_blocks(server, costs), KV_TOKENS)
+    return replace(server, kv_tokens=min(most, int(blocks.sum()) * server.block_tokens))
 
 
 def _recorded(root: Path, case: Case) -> Recorded:
@@ -247,39 +251,53 @@ def _execute(
     device: str,
     say: Callable[[str], None],
 ) -> None:
-    """Really run what is missing, one decoder for all; each run is saved as soon as it has ended."""
+    """Really run what is missing, one decoder and one warm runner for all; a run is saved as soon as it has ended."""
     cases = [of.case for of in recorded.values()]
     say(f"building {spec.name} and warming up")
-    decoder = serving_decoder(
-        spec,
-        table,
-        device,
-        rows=max(case.server["kv_tokens"] for case in cases),
-        chunk_tokens=plan.server.max_batched_tokens,
-        longest=max(max(case.input_length) for case in cases),
-        seed=plan.seed,
-    )
+    rows, chunk_tokens = max(_rows(case) for case in cases), plan.server.max_batched_tokens
+    longest = max(max(case.input_length) for case in cases)
+    decoder = serving_decoder(spec, table, device, rows=rows, chunk_tokens=chunk_tokens, seed=plan.seed)
+    with Runner(decoder, core_of(device, RUNNER)) as runner, out_of_memory(spec.name):
+        runner.call(lambda decoder: warm_up(decoder, min(chunk_tokens, longest), longest))
+        _run_all(plan, root, recorded, costs, runner, say)
+
+
+def _rows(case: Case) -> int:
+    """Rows of the cache: half as many again as tokens may be in it, for each prompt's are in one stretch."""
+    server = Server(**case.server)
+    return min(sum(request.kv_tokens for request in case.requests()), (server.kv_tokens or 0) * 3 // 2)
+
+
+def _run_all(
+    plan: Plan,
+    root: Path,
+    recorded: dict[str, Recorded],
+    costs: CostModel,
+    runner: Runner,
+    say: Callable[[str], None],
+) -> None:
+    """Really run what is missing: all cases once, then all again, so that a drift shows in the second runs."""
     for number in range(plan.repeats):
         for slug, of in recorded.items():
             if len(of.runs) > number:
                 continue
             requests, span_s = len(of.case.arrival_s), of.case.arrival_s[-1]
             say(f"run {number + 1} of {plan.repeats}: {of.case.name}: {requests} requests in {span_s:.1f} s")
-            of = with_run(of, _run(of.case, costs, decoder))
+            of = with_run(of, _run(of.case, costs, runner))
             if len(of.runs) == plan.repeats:
                 of = replace(of, distances=_distances(of, costs))
             of.save(root)
             recorded[slug] = of
 
 
-def _run(case: Case, costs: CostModel, decoder: Decoder) -> RealRun:
+def _run(case: Case, costs: CostModel, runner: Runner) -> RealRun:
     """One real execution of a case."""
     from flowsim.calibration.executor import execute
 
     policy, server = load_policy(case.policy), Server(**case.server)
     predictor = make_predictor(case.predictor, costs, policy.cut, server.max_batched_tokens, case.seed)
-    with gpu_state(decoder.device.type == "cuda") as state, out_of_memory(case.name):
-        replay = execute(case.requests(), policy, costs, predictor, decoder, server)
+    with gpu_state(runner.decoder.device.type == "cuda") as state:
+        replay = execute(case.requests(), policy, costs, predictor, runner, server)
     return _as_run(replay, state)
 
 

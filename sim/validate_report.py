@@ -73,7 +73,7 @@ def validation_report(evidence: Evidence, cases: Sequence[Compared]) -> Renderab
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for place, name in enumerate(_header()):
-        table.add_column(name, justify="left" if place == 0 else "right", no_wrap=place == 0)
+        table.add_column(name, justify="left" if place == 0 else "right", no_wrap=place < 4)
     for of in cases:
         table.add_row(*(Text(cell, style="bold red" if cell.endswith("!") else "") for cell in _cells(of)))
     facts = Text("\n".join(f"{key:<8} {value}" for key, value in _facts(evidence).items()))
@@ -145,8 +145,8 @@ def _header() -> list[str]:
 
 
 def _cells(of: Compared) -> list[str]:
-    real = [percent(run.summary["attainment"]) for run in of.real]
-    shares = [percent(of.simulated.summary["attainment"]), ", ".join(real)]
+    real = [percent(run.summary["attainment"]).removesuffix(" %") for run in of.real]
+    shares = [percent(of.simulated.summary["attainment"]), f"{', '.join(real)} %"]
     return [of.case.policy, of.case.at, *shares, *(_cell(of.distances[name]) for name in SHOWN)]
 
 
@@ -197,6 +197,9 @@ def _blocking(results: Mapping[str, RunResult], axes: Axes) -> None:
         blocking_s = np.sort(result.blocking_s)
         share = 100 * np.arange(1, blocking_s.size + 1) / max(blocking_s.size, 1)
         axes.step(1e3 * blocking_s, share, where="post", label=name, color=colour, lw=1.6)
+    if not any(result.blocking_s.size for result in results.values()):
+        axes.text(0.5, 0.5, "no pass was told to stop", transform=axes.transAxes, ha="center", color="grey")
+    axes.set_xlim(left=0)
     axes.set_ylim(0, 102)
     axes.set_xlabel("blocking time, ms")
     axes.set_ylabel("preemptions, %")

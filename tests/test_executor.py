@@ -1,5 +1,6 @@
 """Requests really executed, on the CPU, with a model small enough: every policy, to the end, with the right tokens."""
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -59,7 +60,8 @@ def really(policy: Policy | str, decoder: Decoder, requests: list[Request] | Non
     policy = load_policy(policy) if isinstance(policy, str) else policy
     server = replace(Server(kv_tokens=4000, max_batched_tokens=256), **limits)
     predictor = make_predictor("exact", COST, policy.cut, server.max_batched_tokens)
-    return execute(requests or workload(), policy, COST, predictor, decoder, server, stretches=True)
+    with Runner(decoder) as runner:
+        return execute(requests or workload(), policy, COST, predictor, runner, server, stretches=True)
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -173,10 +175,20 @@ def test_a_job_of_several_forwards_ends_its_members_where_they_end(decoder: Deco
 
 def test_leaving_a_runner_stops_it_in_the_middle_of_a_job(decoder: Decoder) -> None:
     told: list[object] = []
-    with Runner(decoder, "operator", told.append) as runner:
+    with Runner(decoder) as runner:
+        runner.serve("operator", told.append)
         runner.start(Job([Member(Slice(2000), decoder.random_ids(0, 0, 2000))], 2000))
     assert not runner._thread.is_alive()
     assert len(told) == 1
+
+
+def test_a_runner_does_other_work_in_its_thread_and_raises_what_that_raises(decoder: Decoder) -> None:
+    threads: list[str] = []
+    with Runner(decoder) as runner:
+        runner.call(lambda _: threads.append(threading.current_thread().name))
+        with pytest.raises(ZeroDivisionError):
+            runner.call(lambda _: 1 / 0)  # type: ignore[arg-type,return-value]
+    assert threads == ["runner"]
 
 
 def test_cache_rows_are_taken_first_fit_and_joined_when_given_back() -> None:
