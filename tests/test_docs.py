@@ -44,6 +44,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     trace = flowsim.example_trace().head(60)
     trace.write_jsonl(folder / "trace.jsonl")
     trace.write_jsonl(folder / "trace.csv.gz")
+    short = flowsim.Trace.of(trace.arrival_s, trace.input_length % 90 + 1)
+    short.write_jsonl(folder / "short.jsonl")
     (folder / "my_policies.py").write_text(block_with("class MostOverdue"))
     (folder / "tiny.yaml").write_text(TINY)
     (folder / "studies").mkdir()
@@ -87,6 +89,11 @@ def test_a_command_of_the_readme_runs(command: str, folder: Path) -> None:
         pytest.skip("needs the table imported by the command before it")
     if arguments[0] == "calibrate" and arguments[1].startswith("-"):  # the README's reader has a GPU
         arguments += ["--device", "cpu", "--quick", "--model", "tiny.yaml"]
+    if arguments[1:2] == ["evidence"] and not (folder / "evidence").exists():
+        pytest.skip("needs the evidence of the command before it")
+    if arguments[0] == "validate" and "--quick" in arguments:
+        arguments[1] = "short.jsonl"
+        arguments += ["--device", "cpu", "--model", "tiny.yaml", "--slo", "1", "--window", "0.05", "--repeats", "1"]
     assert flowsim_command(arguments, folder)
 
 
