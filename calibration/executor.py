@@ -14,8 +14,6 @@ from functools import cached_property
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from flowsim.calibration.cost import CostModel
 from flowsim.calibration.operators import Slice
 from flowsim.calibration.predictor import Predictor
@@ -26,7 +24,7 @@ from flowsim.errors import InputError
 from flowsim.execution import Execution, Part
 from flowsim.forward import Slice as Stretch
 from flowsim.instance import Instance
-from flowsim.ledger import Ledger
+from flowsim.ledger import NEVER, Ledger
 from flowsim.policy import Policy
 from flowsim.request import Request
 
@@ -52,12 +50,14 @@ class Replay:
         outcome: as `flowsim.engine.simulate` gives it.
         preemptions: in order of their acknowledgement.
         lateness_s: how late each request was taken in, seconds after its arrival was due, shape [n].
+        hand_overs_s: from the end of a stretch of execution until the next began, where the scheduler had one ready.
         first_tokens: the first token of each request; -1 where there is none.
     """
 
     outcome: Outcome
     preemptions: tuple[Preemption, ...]
     lateness_s: list[float]
+    hand_overs_s: list[float]
     first_tokens: list[int]
 
 
@@ -156,6 +156,13 @@ class RealInstance(Instance):
         super().__init__(clock, policy, predictor, requests, ledger, **limits)
         self.preemptions: list[Preemption] = []
         self.next_ids: dict[int, tuple[Any, int]] = {}
+        self.hand_overs_s: list[float] = []
+        self._paused_at: dict[int, int] = {}
+        """Where in `preemptions` the pause of every paused pass is, by its head."""
+        self._freed_s: float | None = None
+        """When the runner came free, until the scheduler has dealt with that."""
+        self._handing_over_s: float | None = None
+        """When the runner came free, for the job that it was then given; None if it had been idle."""
         self._wall = clock
         self._runner = runner
         self._cost = cost
@@ -165,14 +172,11 @@ class RealInstance(Instance):
         """The first cache row of every request that has been launched and has not finished."""
         self._ids = runner.decoder.random_ids
 
-    @property
-    def wants_to_decide(self) -> bool:
-        """Whether something has happened about which the scheduler may decide now."""
-        return self._deciding
-
-    def decide(self) -> None:
-        """Ask the policy, and do what it says."""
-        self._decide()
+    def settle(self) -> None:
+        """Decide, if something has happened about which the scheduler may; then all that is known is dealt with."""
+        if self._deciding:
+            self._decide()
+        self._freed_s = None
 
     def hear(self, told: Told) -> None:
         """Take in what the runner tells. Whatever made a job fail is raised."""
@@ -181,6 +185,7 @@ class RealInstance(Instance):
         if told.error is not None:
             raise told.error
         job, self._wall.now = told.job, self._wall.at(told.job.stopped_s)
+        self._freed_s = self._wall.now
         running.elapsed_s = job.elapsed_s
         self._note(running, job, told.completed)
         if told.completed:
@@ -211,7 +216,7 @@ class RealInstance(Instance):
 
     def _begin(self, parts: tuple[Part, ...]) -> Execution:
         job = Job([self._member(request, tokens) for request, tokens in parts], self._chunk_tokens)
-        self._runner.start(job, to_next_cut=self._at_cuts)
+        self._start(job)
         stretches = [Stretch(tokens, request.context) for request, tokens in parts]
         believed = self._cost.timeline
         course = Course(job, lambda: believed(stretches, self._cut, self._chunk_tokens).duration_s)
@@ -221,10 +226,14 @@ class RealInstance(Instance):
 
     def _continue(self, execution: Execution) -> None:
         execution.begun_s = self._wall.now
-        self._runner.start(execution.timeline.job, to_next_cut=self._at_cuts)
+        self._start(execution.timeline.job)
 
     def _resume(self, execution: Execution) -> None:
         self._continue(execution)
+
+    def _start(self, job: Job) -> None:
+        self._runner.start(job, to_next_cut=self._at_cuts)
+        self._handing_over_s, self._freed_s = self._freed_s, None
 
     def _stop(self, running: Execution) -> None:
         self._runner.signal()
@@ -232,7 +241,8 @@ class RealInstance(Instance):
     def _pause(self, running: Execution) -> None:
         stopped_s = self._wall.at(running.timeline.job.stopped_s)
         signal_s = stopped_s if self._at_cuts else self._signal_s
-        self.preemptions.append(Preemption(running.id, signal_s, stopped_s, self._wall.now, float("nan")))
+        self._paused_at[running.id] = len(self.preemptions)
+        self.preemptions.append(Preemption(running.id, signal_s, stopped_s, self._wall.now, NEVER))
         super()._pause(running)
 
     def _advance(self, request: Request, tokens: int, duration_s: float) -> None:
@@ -250,11 +260,10 @@ class RealInstance(Instance):
     def _note(self, running: Execution, job: Job, completed: bool) -> None:
         """Write down the stretch that has ended, and when the pass was resumed if it had been paused."""
         began_s, stopped_s = self._wall.at(job.began_s), self._wall.at(job.stopped_s)
-        for place in range(len(self.preemptions) - 1, -1, -1):
-            if self.preemptions[place].head == running.id:
-                if np.isnan(self.preemptions[place].resumed_s):
-                    self.preemptions[place] = self.preemptions[place]._replace(resumed_s=began_s)
-                break
+        if self._handing_over_s is not None:
+            self.hand_overs_s.append(began_s - self._handing_over_s)
+        if (place := self._paused_at.pop(running.id, None)) is not None:
+            self.preemptions[place] = self.preemptions[place]._replace(resumed_s=began_s)
         if self.log.stretches is not None:
             ids = tuple(request.id for request in running.requests)
             self.log.stretches.append((began_s, stopped_s, ids, completed))
@@ -314,7 +323,8 @@ def execute(
     tokens = [-1] * len(requests)
     for id, (ids, place) in instance.next_ids.items():
         tokens[id] = int(ids[place])
-    return Replay(Outcome(ledger, [instance.log], clock.now), tuple(instance.preemptions), lateness_s, tokens)
+    outcome = Outcome(ledger, [instance.log], clock.now)
+    return Replay(outcome, tuple(instance.preemptions), lateness_s, instance.hand_overs_s, tokens)
 
 
 def _serve(
@@ -335,8 +345,7 @@ def _serve(
             request = requests[len(lateness_s)]
             lateness_s.append(clock.now - request.arrival_s)
             instance.arrive(request)
-        if instance.wants_to_decide:
-            instance.decide()
+        instance.settle()
     return lateness_s
 
 

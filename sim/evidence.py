@@ -48,6 +48,7 @@ class RealRun:
         blocking_s, busy_s, control_s, decisions: as `flowsim.ledger.Log` has them.
         pauses: (head, signal, stop, acknowledgement, resumption) of each preemption, seconds; None for never.
         lateness_s: p50, p99 and max of how late arrivals were taken in.
+        hand_overs_s: the same of the time between two stretches of execution, where the second was ready.
         machine: clocks, power and throttling meanwhile; empty where they cannot be read.
     """
 
@@ -62,6 +63,7 @@ class RealRun:
     stopped_s: float
     pauses: Sequence[Sequence[float | None]]
     lateness_s: Mapping[str, float]
+    hand_overs_s: Mapping[str, float]
     machine: Mapping[str, Any] = field(default_factory=dict)
 
     def outcome(self, rejected: Sequence[bool]) -> Outcome:

@@ -303,7 +303,6 @@ def _run(case: Case, costs: CostModel, runner: Runner) -> RealRun:
 
 def _as_run(replay: Replay, state: dict[str, Any]) -> RealRun:
     ledger, (log,) = replay.outcome.ledger, replay.outcome.logs
-    p50, p99, last = np.percentile(replay.lateness_s, (50, 99, 100)).tolist()
     return RealRun(
         seconds(ledger.started_s),
         seconds(ledger.finished_s),
@@ -315,9 +314,15 @@ def _as_run(replay: Replay, state: dict[str, Any]) -> RealRun:
         log.decisions,
         round(replay.outcome.stopped_s, 6),
         [[pause.head, *seconds(pause[1:])] for pause in replay.preemptions],
-        {"p50": round(p50, 6), "p99": round(p99, 6), "max": round(last, 6)},
+        _quantiles(replay.lateness_s),
+        _quantiles(replay.hand_overs_s),
         state,
     )
+
+
+def _quantiles(values: Sequence[float]) -> dict[str, float]:
+    names = {"p50": 50, "p99": 99, "max": 100}
+    return {name: round(float(np.percentile(values, q)), 6) for name, q in names.items()} if values else {}
 
 
 def _distances(of: Recorded, costs: CostModel) -> dict[str, Any]:

@@ -185,9 +185,11 @@ def _about(of: Compared) -> str:
     """What else is known of a case, in a sentence or two."""
     runs, case = of.recorded.runs, of.case
     late = ", ".join(f"{1e3 * run.lateness_s['p99']:.2f} ms" for run in runs)
+    gaps = ", ".join(f"{1e3 * run.hand_overs_s['p50']:.2f} ms" for run in runs if run.hand_overs_s)
     clocks = [run.machine["clocks_mhz"]["median"] for run in runs if "clocks_mhz" in run.machine]
     said = f"{len(case.arrival_s)} requests in {case.arrival_s[-1]:.1f} s, {case.rate_rps:.2f} req/s."
     said += f" 99 % of the arrivals were taken in within {late} of their time."
+    said += f" From one pass to the next that was ready: {gaps} (medians)." if gaps else ""
     return said + (f" Median clocks: {', '.join(f'{mhz:g} MHz' for mhz in clocks)}." if clocks else "")
 
 

@@ -86,8 +86,8 @@ def test_every_policy_computes_every_prompt_however_it_chunks_packs_and_preempts
 
 
 def test_a_long_prompt_is_preempted_between_operators(decoder: Decoder) -> None:
-    requests = [Request(0, 0.0, 1000, 60.0), Request(1, 0.002, 8, 0.05)]
-    replay = really("edf", decoder, requests, max_batched_tokens=1000)
+    requests = [Request(0, 0.0, 2500, 60.0), Request(1, 0.002, 8, 0.05)]
+    replay = really("edf", decoder, requests, max_batched_tokens=2500)
     (pause,) = replay.preemptions
     ledger, (log,) = replay.outcome.ledger, replay.outcome.logs
     assert pause.head == 0
@@ -201,3 +201,10 @@ def test_cache_rows_are_taken_first_fit_and_joined_when_given_back() -> None:
     assert rows.take(30) == 0
     rows.give(40, 30)
     assert rows.take(70) == 30
+
+
+def test_hand_overs_are_counted_where_the_next_pass_was_ready(decoder: Decoder) -> None:
+    together = [Request(i, 0.0, 300, 9.0) for i in range(4)]
+    apart = [Request(i, 0.2 * i, 60, 9.0) for i in range(4)]
+    assert len(really("sjf:batch_tokens=300", decoder, together).hand_overs_s) == 3
+    assert really("sjf:batch_tokens=300", decoder, apart).hand_overs_s == []

@@ -183,6 +183,16 @@ def test_loads_are_shares_of_the_capacity(here: Path) -> None:
     assert set(rates) == {f"{p}, {load} %" for p in ("fcfs", "chunked:128") for load in (25, 50)}
 
 
+def test_without_a_table_the_device_is_measured_first(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flowsim.calibration.measure.QUICK", GRID)
+    arguments = [a for a in command("measured", "--quick", "--repeats", "1") if a not in ("--cost", "table")]
+    result = invoke(arguments)
+    assert result.exit_code == 0, result.output
+    notes = Evidence.load("measured").table.provenance["notes"]
+    assert "kernels: split not used: left out" in notes
+    assert not Path("measured.journal").exists()
+
+
 # When something goes wrong.
 
 
