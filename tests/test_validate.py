@@ -13,13 +13,12 @@ import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner, Result
+from costs import GRID
 
 import flowsim
 from flowsim.calibration import executor
-from flowsim.calibration.grid import Grid
 from flowsim.calibration.measure import calibrate
 from flowsim.calibration.models import ModelSpec
-from flowsim.calibration.timing import Limits
 from flowsim.cli import main
 from flowsim.distance import distances, request_error
 from flowsim.errors import InputError
@@ -30,21 +29,6 @@ from flowsim.validate_report import compared
 torch = pytest.importorskip("torch")
 
 SPEC = ModelSpec("tiny", 2, 64, 4, 2, 16, 128, 97, 2048, 10000.0, 1e-5)
-GRID = Grid(
-    tokens=(1, 64, 512),
-    chunk_tokens=(16, 128),
-    chunk_contexts=(16, 256),
-    sequences=(1, 4),
-    prepared=(1, 64),
-    queues=(1, 16),
-    kernel_tokens=(16,),
-    kernel_contexts=(0, 64),
-    passes=("40@0",),
-    checked_passes=(),
-    extra=0,
-    layers=2,
-    limits=Limits(3, 5, 0.02),
-)
 BUDGET = {"attainment": 0.005, "TTFT p50": 0.025, "TTFT p90": 0.025, "TTFT p99": 0.05, "blocking mean": 0.075}
 """How much further from recorded reality a change may move the simulation: half of each measure's bar."""
 RECORDED = sorted(Path(__file__).parent.glob("evidence/*/evidence.json"))
