@@ -12,7 +12,7 @@ import os
 import platform
 import random
 import statistics
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -65,6 +65,7 @@ def calibrate(
     seed: int = 0,
     progress: Progress | None = None,
     journal: str | Path | None = None,
+    without: Collection[str] = (),
 ) -> OperatorTable:
     """Measure this model's operators and passes here, with random weights, on one GPU.
 
@@ -74,6 +75,7 @@ def calibrate(
     `gpu` is the table's name for the GPU (from its own name unless told); `grid` overrides the sizes; `progress` is
     called with (done, total, what) after every size. Finished sizes are appended to `journal` and not measured
     again when the same calibration is started anew. A size that does not fit the memory is skipped and noted.
+    `without`: attention kernels not to use.
     InputError: no torch, no such device, or the journal of another calibration.
     """
     check_device(device)
@@ -81,9 +83,10 @@ def calibrate(
     grid = (grid or (QUICK if quick else Grid())).within(spec.max_context)
     here = machine(device, gpu)
     identity = {"spec": asdict(spec), "tp": tp, "grid": asdict(grid), "seed": seed, "machine": here}
+    identity |= {"without": sorted(without)} if without else {}
     log = Journal(journal, identity, progress or (lambda done, total, what: None))
     with timing.undisturbed(), gpu_state(device == "cuda") as state:
-        job = _Calibration(shard, grid, device, seed, log)
+        job = _Calibration(shard, grid, device, seed, log, without)
         job.run()
     notes = [f"{key}: {row['note']}" for key, rows in log.rows.items() for row in rows if "note" in row]
     provenance = {
@@ -101,7 +104,10 @@ def calibrate(
 class _Calibration:
     """The jobs of one calibration: operators in a stack of a few layers, then passes through the whole model."""
 
-    def __init__(self, spec: ModelSpec, grid: Grid, device: str, seed: int, log: Journal) -> None:
+    def __init__(
+        self, spec: ModelSpec, grid: Grid, device: str, seed: int, log: Journal, without: Collection[str]
+    ) -> None:
+        self.without = without
         self.spec, self.grid, self.device, self.seed, self.log = spec, grid, device, seed, log
         self.limits = grid.limits
         self.random = random.Random(seed)
@@ -163,6 +169,7 @@ class _Calibration:
     def _try_kernels(self, stack: Decoder) -> Rows:
         spec = self.spec
         found = working_kernels(spec.heads, spec.kv_heads, spec.head_dim, stack.device, stack.dtype)
+        found |= dict.fromkeys(self.without, "left out")
         broken = [{"note": f"{name} not used: {reason}"} for name, reason in found.items() if reason]
         return [{"working": [name for name, reason in found.items() if not reason]}, *broken]
 
@@ -344,7 +351,7 @@ def check_device(device: str) -> None:
     try:
         import torch
     except ImportError as error:
-        raise InputError("flowsim calibrate needs torch: pip install 'flowsim[calibrate]'") from error
+        raise InputError("measuring needs torch: pip install 'flowsim[calibrate]'") from error
     if device not in ("cuda", "cpu"):
         raise unknown("device", device, ("cuda", "cpu"))
     if device == "cuda" and not torch.cuda.is_available():

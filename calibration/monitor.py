@@ -6,6 +6,7 @@ launches that are timed.
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import tempfile
@@ -71,8 +72,23 @@ def _start(log: Any) -> subprocess.Popen[bytes] | None:
     for reasons in REASONS:
         query = [*options, f"--query-gpu=clocks.sm,power.draw,{reasons}"]
         if _ask(*query):
-            return subprocess.Popen(["nvidia-smi", *query, "-lms", "200"], stdout=log, stderr=subprocess.DEVNULL)
+            with _on_any_core():
+                return subprocess.Popen(["nvidia-smi", *query, "-lms", "200"], stdout=log, stderr=subprocess.DEVNULL)
     return None
+
+
+@contextmanager
+def _on_any_core() -> Iterator[None]:
+    """Let a process started meanwhile run anywhere: a child is bound to the core to which its parent is."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    own = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, range(os.cpu_count() or 1))
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, own)
 
 
 def _ask(*options: str) -> str | None:

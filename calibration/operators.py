@@ -25,6 +25,7 @@ from flowsim.errors import InputError
 from flowsim.forward import LAYER_OPERATORS, check_cut, segments
 
 Tensor = Any
+Ids = Sequence[int] | np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +124,10 @@ class Decoder:
         self.weights = [self._layer_weights() for _ in range(self.layers)]
         self.head = self._normal(spec.vocab, spec.hidden)
         self._ids = np.random.default_rng(seed).integers(0, spec.vocab, rows)
+        self._twice = np.concatenate([self._ids, self._ids])
         self.program = self._program()
 
-    def prepare(self, slices: Sequence[Slice], ids: Sequence[int] | None = None) -> Pass:
+    def prepare(self, slices: Sequence[Slice], ids: Ids | None = None) -> Pass:
         """A new pass over these slices; `ids` are their tokens, concatenated (random ones unless told).
 
         InputError: a slice that the cache or the positions do not hold, or a wrong number of ids.
@@ -145,6 +147,11 @@ class Decoder:
         self._allocate(p, self.angles.index_select(0, positions))
         p.kernels = tuple(KERNELS[self.attention(s.tokens, s.context)] for s in slices)
         return p
+
+    def random_ids(self, prompt: int, first: int, tokens: int) -> np.ndarray[Any, Any]:
+        """The ids of the tokens from position `first` of the prompt with this number; always the same, and no copy."""
+        start = (7919 * prompt + first) % self.rows
+        return self._twice[start : start + tokens]
 
     @property
     def operators(self) -> tuple[str, ...]:
@@ -183,7 +190,7 @@ class Decoder:
             if s.tokens < 1 or min(s.context, s.start) < 0 or s.start + end > self.rows:
                 raise InputError(f"slice: found {s}; allowed: 1 token or more, within {self.rows} cache rows")
 
-    def _indices(self, slices: tuple[Slice, ...], ids: Sequence[int] | None) -> np.ndarray[Any, Any]:
+    def _indices(self, slices: tuple[Slice, ...], ids: Ids | None) -> np.ndarray[Any, Any]:
         """Ids, positions and cache rows of all tokens, then the last token of each slice, in one array."""
         total = sum(s.tokens for s in slices)
         out = np.empty(3 * total + len(slices), np.int64)

@@ -11,13 +11,14 @@ import math
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 from flowsim.calibration.operators import Decoder, Pass, Slice, Step
+from flowsim.calibration.runner import launch, synchroniser
 
 Samples = dict[str, list[float]]
 LEAD_S = 5e-3
@@ -49,12 +50,8 @@ class Stopwatch:
     """Marks in the work of one device, and the time between them."""
 
     def __init__(self, device: Any) -> None:
-        import torch
-
         self.cuda = device.type == "cuda"
-        self.synchronise: Callable[[], None] = (
-            torch.cuda.current_stream(device).synchronize if self.cuda else lambda: None
-        )
+        self.synchronise = synchroniser(device)
 
     def mark(self) -> Any:
         """The point in the stream that everything launched so far precedes."""
@@ -183,19 +180,14 @@ def time_prepare(decoder: Decoder, tokens: int, limits: Limits) -> list[float]:
 def time_pass(decoder: Decoder, cut: str, slices: Sequence[Slice], limits: Limits) -> list[float]:
     """Wall seconds of a whole forward, from preparing to the last synchronise, checked as a runner checks it.
 
-    After each segment of the cut the runner synchronises its stream and tests the preemption flag.
+    It is launched by the same loop as a runner's, `flowsim.calibration.runner.launch`.
     """
     watch, flag = Stopwatch(decoder.device), threading.Event()
     segments, synchronise = decoder.segments(cut), watch.synchronise
 
     def once() -> float:
         begin = time.perf_counter()
-        p = decoder.prepare(slices)
-        for segment in segments:
-            for run in segment:
-                run(p)
-            synchronise()
-            flag.is_set()
+        launch(decoder.prepare(slices), segments, synchronise, flag.is_set)
         return time.perf_counter() - begin
 
     end = time.perf_counter() + (limits.heat_s if watch.cuda else 0.0)

@@ -12,6 +12,7 @@ from flowsim.calibrate_cli import calibrate
 from flowsim.errors import InputError
 from flowsim.study_cli import capacity, plot, sweep
 from flowsim.traces_cli import traces
+from flowsim.validate_cli import validate
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 TRACE_HELP = (
@@ -240,7 +241,7 @@ def _given(context: click.Context, besides: tuple[str, ...]) -> list[str]:
     return [opt for name, opt in named if name not in besides and context.get_parameter_source(name) is typed]
 
 
-for command in (sweep, capacity, plot):
+for command in (sweep, capacity, plot, validate):
     main.add_command(command)
 
 

@@ -12,11 +12,11 @@ import simpy
 from flowsim.calibration.cost import CostModel
 from flowsim.calibration.predictor import Predictor
 from flowsim.errors import InputError
-from flowsim.instance import Instance
 from flowsim.ledger import Ledger, Log
 from flowsim.policy import Policy
 from flowsim.request import Request
 from flowsim.router import make_router
+from flowsim.simulated import SimulatedInstance
 
 PROGRESS_EVERY = 1000
 
@@ -124,14 +124,14 @@ def simulate(
     for request in requests:  # before any order ranks them
         request.predicted_s = predictor.predict(request.tokens, request.context)
     instances = [
-        Instance(
+        SimulatedInstance(
             env,
             policy,
             cost,
             predictor,
             requests,
             ledger,
-            kv_tokens=_whole_blocks(server, cost),
+            kv_tokens=whole_blocks(server, cost),
             slots=server.slots,
             chunk_tokens=server.max_batched_tokens,
             stretches=stretches,
@@ -153,7 +153,8 @@ def simulate(
     return Outcome(ledger, [instance.log for instance in instances], float(env.now))
 
 
-def _whole_blocks(server: Server, cost: CostModel) -> int:
+def whole_blocks(server: Server, cost: CostModel) -> int:
+    """Tokens of an instance's KV cache: what the server says or else the cost model, in whole blocks."""
     tokens = server.kv_tokens or cost.kv_capacity_tokens
     if not tokens:
         raise InputError(

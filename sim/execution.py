@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from flowsim.forward import Timeline
 from flowsim.request import Request
+
+Part = tuple[Request, int]
+"""A member of a pass, and how many of its tokens the pass computes."""
 
 
 class Pass(NamedTuple):
@@ -17,7 +19,7 @@ class Pass(NamedTuple):
             order. Tokens are at most `request.tokens`.
     """
 
-    parts: tuple[tuple[Request, int], ...]
+    parts: tuple[Part, ...]
 
     @classmethod
     def whole(cls, *requests: Request) -> Pass:
@@ -30,7 +32,7 @@ class Execution:
 
     It is ranked like a request: `id`, `arrival_s`, `slo_s`, `deadline_s` and `class_name` are its head's; `tokens` and
     `predicted_s` are what is left of the whole batch when it was last stopped (for the running one: now).
-    Only the engine changes it.
+    Only the engine changes it. `timeline` is what its device knows of its course: `duration_s`, `progress(elapsed_s)`.
     """
 
     __slots__ = (
@@ -49,7 +51,7 @@ class Execution:
         "tokens",
     )
 
-    def __init__(self, parts: tuple[tuple[Request, int], ...], timeline: Timeline) -> None:
+    def __init__(self, parts: tuple[Part, ...], timeline: Any) -> None:
         head = parts[0][0]
         self.id = head.id
         self.arrival_s = head.arrival_s

@@ -24,7 +24,7 @@ class InstanceView:
     @property
     def now(self) -> float:
         """The time, seconds."""
-        return float(self._instance.env.now)
+        return float(self._instance.clock.now)
 
     @property
     def waiting(self) -> Collection[Request]:
@@ -58,7 +58,7 @@ class InstanceView:
 
     def first(self, order: Order) -> Request | Execution | None:
         """The best of all in this order; a waiting one only if it fits."""
-        instance, now = self._instance, self._instance.env.now
+        instance, now = self._instance, self._instance.clock.now
         best: Request | Execution | None = instance.running
         rank = None if best is None else order.rank(best, now)
         for candidates in (instance.paused, instance.started if instance.free_slots else {}):
@@ -73,7 +73,7 @@ class InstanceView:
 
     def next_waiting(self, order: Order, last: Request | None = None, max_tokens: int = UNBOUNDED) -> Request | None:
         """The first waiting request behind `last` in this order that has at most `max_tokens` tokens."""
-        return self._instance.queue(order).after(self._instance.env.now, last, max_tokens)
+        return self._instance.queue(order).after(self._instance.clock.now, last, max_tokens)
 
     def predict(self, tokens: int, context: int = 0) -> float:
         """Predicted seconds of so many tokens alone."""

@@ -7,8 +7,26 @@ from typing import Any
 import numpy as np
 
 from flowsim.calibration.cost import Cost, CostModel
+from flowsim.calibration.grid import Grid
+from flowsim.calibration.timing import Limits
 from flowsim.forward import LAYER_OPERATORS
 
+GRID = Grid(
+    tokens=(1, 64, 512),
+    chunk_tokens=(16, 128),
+    chunk_contexts=(16, 256),
+    sequences=(1, 4),
+    prepared=(1, 64),
+    queues=(1, 16),
+    kernel_tokens=(16,),
+    kernel_contexts=(0, 64),
+    passes=("40@0",),
+    checked_passes=(),
+    extra=0,
+    layers=2,
+    limits=Limits(3, 5, 0.02),
+)
+"""Sizes in which a tiny model is measured in a second or two."""
 CHECKED = ("qkv_proj", "attention", "o_proj", "gate_up_proj", "down_proj")
 
 

@@ -9,8 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from costs import GRID
 
 import flowsim
+from flowsim.calibration.measure import calibrate
+from flowsim.calibration.models import load_model
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -44,6 +47,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     trace = flowsim.example_trace().head(60)
     trace.write_jsonl(folder / "trace.jsonl")
     trace.write_jsonl(folder / "trace.csv.gz")
+    short = flowsim.Trace.of(trace.arrival_s, trace.input_length % 90 + 1)
+    short.write_jsonl(folder / "short.jsonl")
     (folder / "my_policies.py").write_text(block_with("class MostOverdue"))
     (folder / "tiny.yaml").write_text(TINY)
     (folder / "studies").mkdir()
@@ -54,6 +59,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def block_with(text: str) -> str:
     return next(block for _, block in BLOCKS if text in block)
+
+
+def table(folder: Path) -> str:
+    """The tiny model's operator table, measured in a moment."""
+    if not (folder / "tiny-table").exists():
+        calibrate(load_model(str(folder / "tiny.yaml")), device="cpu", grid=GRID).save(folder / "tiny-table")
+    return "tiny-table"
 
 
 def flowsim_command(arguments: list[str], folder: Path) -> str:
@@ -87,6 +99,12 @@ def test_a_command_of_the_readme_runs(command: str, folder: Path) -> None:
         pytest.skip("needs the table made by the command before it; test_importer makes the like")
     if arguments[0] == "calibrate" and arguments[1].startswith("-"):  # the README's reader has a GPU
         arguments += ["--device", "cpu", "--quick", "--model", "tiny.yaml"]
+    if arguments[1:2] == ["evidence"] and not (folder / "evidence").exists():
+        pytest.skip("needs the evidence of the command before it")
+    if arguments[0] == "validate" and "--quick" in arguments:
+        arguments[1] = "short.jsonl"
+        arguments += ["--device", "cpu", "--model", "tiny.yaml", "--slo", "1", "--window", "0.05", "--repeats", "1"]
+        arguments += ["--cost", table(folder)]
     assert flowsim_command(arguments, folder)
 
 

@@ -156,7 +156,7 @@ def test_without_torch_or_gpu_it_is_one_line(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(InputError, match="device: found no CUDA GPU; allowed: a machine with one, or the device 'cpu'"):
         calibrate(SPEC)
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(InputError, match=r"flowsim calibrate needs torch: pip install 'flowsim\[calibrate\]'"):
+    with pytest.raises(InputError, match=r"measuring needs torch: pip install 'flowsim\[calibrate\]'"):
         calibrate(SPEC)
 
 

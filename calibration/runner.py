@@ -1,0 +1,221 @@
+"""The runner: a thread that executes passes on one device, and stops between two segments when it is told to.
+
+It owns the stream: nobody else launches while it runs. After every segment it waits for the device and looks whether
+it was signalled; if so, it tells, keeps the activations of the pass where they are, and takes the next order, which
+may be to go on with a pass that it left. `launch` is also what calibration times whole passes with.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowsim.calibration.operators import Decoder, Pass, Slice
+from flowsim.forward import Slice as Stretch
+from flowsim.forward import split
+
+Segments = Sequence[Sequence[Callable[[Pass], None]]]
+
+
+def synchroniser(device: Any) -> Callable[[], None]:
+    """What waits until the device has done all that was launched; a CPU already has."""
+    import torch
+
+    return torch.cuda.current_stream(device).synchronize if device.type == "cuda" else lambda: None
+
+
+def launch(
+    p: Pass, segments: Segments, synchronise: Callable[[], None], signalled: Callable[[], bool], at: int = 0
+) -> int:
+    """Launch a forward segment by segment, from segment `at`; behind each, wait for the device and look for a signal.
+
+    Returns:
+        How many segments have run: all of them, unless `signalled()` said to stop.
+    """
+    for segment in segments[at:]:
+        for run in segment:
+            run(p)
+        synchronise()
+        at += 1
+        if signalled():
+            break
+    return at
+
+
+class Member(NamedTuple):
+    """A stretch of one prompt in a pass: its place in the cache, and the ids of its tokens, shape [slice.tokens]."""
+
+    slice: Slice
+    ids: NDArray[np.int64]
+
+
+class Job:
+    """A pass as the runner executes it: forwards of at most `chunk_tokens`, and how far it has got.
+
+    Attributes:
+        began_s: when its latest stretch began; `stopped_s`: when that ended. Seconds of `time.perf_counter`.
+        elapsed_s: how long it has run, up to the end of its latest stretch.
+        behind: tokens of the forwards that have ended, and `elapsed_s` when the last of them ended.
+        next_ids: for each member that has ended, the next tokens of a forward, on the device, and its place there.
+    """
+
+    def __init__(self, members: Sequence[Member], chunk_tokens: int) -> None:
+        self._forwards = list(_forwards(members, chunk_tokens))
+        self._number = 0
+        self._pass: Pass | None = None
+        self._at = 0
+        self.began_s = self.stopped_s = self.elapsed_s = 0.0
+        self.behind = (0, 0.0)
+        self.next_ids: dict[int, tuple[Any, int]] = {}
+
+    def run(
+        self, decoder: Decoder, segments: Segments, synchronise: Callable[[], None], signalled: Callable[[], bool]
+    ) -> bool:
+        """Go on until the end (True), or until the first check or end of a forward that finds a signal (False)."""
+        before_s, self.began_s = self.elapsed_s, time.perf_counter()
+        complete = stopped = False
+        while not (complete or stopped):
+            if self._pass is None:
+                forward = self._forwards[self._number]
+                self._pass, self._at = decoder.prepare(forward.slices, forward.ids), 0
+            self._at = launch(self._pass, segments, synchronise, signalled, self._at)
+            self.stopped_s = time.perf_counter()
+            self.elapsed_s = before_s + self.stopped_s - self.began_s
+            if self._at == len(segments):
+                self._end_forward(self._pass)
+            complete = self._number == len(self._forwards)
+            stopped = self._at < len(segments) or signalled()
+        return complete
+
+    def _end_forward(self, p: Pass) -> None:
+        self.next_ids |= {member: (p.next_ids, place) for member, place in self._forwards[self._number].ended}
+        self._pass = None
+        self.behind = self.behind[0] + p.tokens, self.elapsed_s
+        self._number += 1
+
+
+class Forward(NamedTuple):
+    """One forward of a pass.
+
+    Attributes:
+        slices: what it computes, and where in the cache.
+        ids: the ids of all its tokens, shape [tokens].
+        ended: which members of the pass it ends: (the member's place in the pass, its slice's place here).
+    """
+
+    slices: list[Slice]
+    ids: NDArray[np.int64]
+    ended: list[tuple[int, int]]
+
+
+def _forwards(members: Sequence[Member], chunk_tokens: int) -> Iterator[Forward]:
+    """The forwards of a pass, as `flowsim.forward.split` cuts it."""
+    whole = [Stretch(member.slice.tokens, member.slice.context) for member in members]
+    place = done = 0
+    for part in split(whole, chunk_tokens):
+        slices, ids, ended = list[Slice](), [], []
+        for tokens, context in part:
+            member = members[place]
+            slices.append(Slice(tokens, context, member.slice.start))
+            ids.append(member.ids[done : done + tokens])
+            done += tokens
+            if done == member.slice.tokens:
+                ended.append((place, len(slices) - 1))
+                place, done = place + 1, 0
+        yield Forward(slices, ids[0] if len(ids) == 1 else np.concatenate(ids), ended)
+
+
+class Told(NamedTuple):
+    """What the runner tells: a job has completed, has stopped at a signal, or has failed with `error`."""
+
+    job: Job
+    completed: bool
+    error: BaseException | None = None
+
+
+class Runner:
+    """A thread that executes one job at a time; a context in which it lives.
+
+    It is to outlive the replays that it serves: handles of cuBLAS and plans of cuDNN are a thread's own, so that a new
+    thread would have to make them anew.
+
+    Args:
+        decoder: what it runs on.
+        core: the processor core to which the thread is bound; None = any.
+    """
+
+    def __init__(self, decoder: Decoder, core: int | None = None) -> None:
+        self.decoder = decoder
+        self._core = core
+        self._synchronise = synchroniser(decoder.device)
+        self._segments: Segments = []
+        self._tell: Callable[[Told], None] = lambda told: None
+        self._orders: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._signal = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="runner", daemon=True)
+
+    def serve(self, cut: str, tell: Callable[[Told], None]) -> None:
+        """From now on check at `cut`, and `tell`, in its thread, when a job has completed, stopped or failed."""
+        self._segments, self._tell = self.decoder.segments(cut), tell
+
+    def start(self, job: Job, *, to_next_cut: bool = False) -> None:
+        """Run a job, new or stopped: to its end or a signal, or just `to_next_cut`. No other may be running."""
+        if to_next_cut:
+            self._signal.set()
+        else:
+            self._signal.clear()
+        self._orders.put(partial(self._execute, job))
+
+    def signal(self) -> None:
+        """Have the running job stop at its next check."""
+        self._signal.set()
+
+    def call(self, work: Callable[[Decoder], None]) -> None:
+        """Do something else in its thread, and wait for it. Whatever it raises is raised here."""
+        answers: SimpleQueue[BaseException | None] = SimpleQueue()
+
+        def order() -> None:
+            try:
+                work(self.decoder)
+                answers.put(None)
+            except BaseException as error:
+                answers.put(error)
+
+        self._orders.put(order)
+        if (error := answers.get()) is not None:
+            raise error
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._signal.set()
+        self._orders.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        import torch
+
+        if self._core is not None:
+            os.sched_setaffinity(0, {self._core})
+        with torch.inference_mode():
+            while (order := self._orders.get()) is not None:
+                order()
+
+    def _execute(self, job: Job) -> None:
+        try:
+            completed = job.run(self.decoder, self._segments, self._synchronise, self._signal.is_set)
+            told = Told(job, completed)
+        except BaseException as error:  # whatever the device does; the scheduler's thread raises it
+            told = Told(job, False, error)
+        self._tell(told)

@@ -1,0 +1,119 @@
+"""Getting a model ready to serve on the device at hand: whether it fits, its attention kernels, and everything warm."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from flowsim.calibration.attention import PADDING, Choice, kernel_choice
+from flowsim.calibration.models import BYTES_PER_VALUE, ModelSpec
+from flowsim.calibration.operators import Decoder, Slice
+from flowsim.calibration.runner import synchroniser
+from flowsim.calibration.table import OperatorTable
+from flowsim.errors import InputError
+
+UNSERVABLE = ("split",)
+"""Kernels for which cuDNN builds a plan for every length of context: some 40 ms at a first call, while serving."""
+FORWARDS = 6
+"""Forwards of full size whose activations the memory must hold: the running one, and paused ones."""
+HEAT_S = 0.5
+"""How long to keep the device busy before it counts as warm."""
+
+
+@contextmanager
+def out_of_memory(what: str) -> Iterator[None]:
+    """Make one line of it when the GPU's memory runs out."""
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        torch.cuda.empty_cache()
+        raise InputError(
+            f"{what}: the GPU ran out of memory; allowed: a smaller model, less --kv-tokens or --max-batched-tokens"
+        ) from error
+
+
+def serving_decoder(
+    spec: ModelSpec, table: OperatorTable, device: str, *, rows: int, chunk_tokens: int, seed: int = 0
+) -> Decoder:
+    """The whole model with a cache of so many rows.
+
+    Args:
+        table: whose attention kernels it uses, but for those that cannot serve.
+        rows: tokens of the KV cache.
+        chunk_tokens: most tokens of one forward.
+
+    Raises:
+        InputError: it does not fit.
+    """
+    check_memory(spec, device, rows, chunk_tokens)
+    with out_of_memory(spec.name):
+        dtype = "bfloat16" if device == "cuda" else "float32"
+        return Decoder(spec, device, rows=rows, dtype=dtype, seed=seed, attention=servable(kernel_choice(table)))
+
+
+def servable(choice: Choice) -> Choice:
+    """The same choice of kernels, with the default in place of those that cannot serve."""
+    default = "flash" if choice.rows and any("cudnn" in kernels for _, _, kernels in choice.rows) else choice.default
+    rows = tuple(
+        (context, tokens, tuple(default if name in UNSERVABLE else name for name in kernels))
+        for context, tokens, kernels in choice.rows
+    )
+    return replace(choice, default=default, rows=rows)
+
+
+def check_memory(spec: ModelSpec, device: str, rows: int, chunk_tokens: int) -> None:
+    """InputError unless weights, a cache of so many rows and some forwards fit the memory that is free."""
+    import torch
+
+    if device != "cuda":
+        return
+    gc.collect()
+    torch.cuda.empty_cache()
+    free, _ = torch.cuda.mem_get_info()
+    activations = FORWARDS * chunk_tokens * (4 * spec.hidden + 2 * spec.qkv_width + 3 * spec.intermediate)
+    parts = {
+        "weights": spec.weight_bytes,
+        "KV cache": spec.kv_bytes_per_token * (rows + PADDING),
+        "activations": activations * BYTES_PER_VALUE,
+    }
+    if sum(parts.values()) > 0.97 * free:
+        needs = ", ".join(f"{name} {size / 2**30:.1f}" for name, size in parts.items())
+        raise InputError(
+            f"{spec.name}: found {free / 2**30:.1f} GiB of free GPU memory; allowed: what it needs, in GiB: {needs} "
+            "(less with --kv-tokens or --max-batched-tokens)"
+        )
+
+
+def warm_up(decoder: Decoder, largest: int, longest: int) -> None:
+    """Run everything once that is slow the first time: kernels' plans, memory pools; then until clocks are up.
+
+    To be called in the thread that will serve: handles and plans are a thread's own.
+
+    Args:
+        largest: tokens of the largest forward; `longest`: of the longest prompt.
+    """
+    import torch
+
+    synchronise = synchroniser(decoder.device)
+    until_attention = next(i for i, step in enumerate(decoder.program) if step.operator == "attention") + 1
+    sizes = range(PADDING, largest + PADDING, PADDING) if decoder.device.type == "cuda" else ()
+    contexts = sorted({longest - largest, longest - 1, largest} & set(range(1, longest)))
+    chunks = [Slice(min(largest, longest - context), context) for context in contexts]
+    powers = [1 << n for n in range(largest.bit_length())]
+    with torch.inference_mode():
+        for tokens in sizes:
+            p = decoder.prepare([Slice(min(tokens, largest))])
+            for step in decoder.program[:until_attention]:
+                step.run(p)
+        for slices in [[Slice(n)] for n in powers] + [[chunk] for chunk in chunks] + [[Slice(largest)]]:
+            decoder.run(decoder.prepare(slices))
+        synchronise()
+        end = time.perf_counter() + (HEAT_S if decoder.device.type == "cuda" else 0.0)
+        while time.perf_counter() < end:
+            decoder.run(decoder.prepare([Slice(largest)]))
+            synchronise()

@@ -1,0 +1,58 @@
+"""A steady host: what keeps launches from jittering while passes are executed or timed.
+
+No garbage collection, quick hand-overs of the interpreter between threads and, beside a GPU, a processor core for each
+of the two threads that serve: the scheduler and the runner.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+SCHEDULER, RUNNER = 0, 1
+SWITCH_S = 1e-4
+"""How long a thread may keep the interpreter from another that wants it; Python's default is 5 ms."""
+FEWEST_CORES = 4
+"""With fewer, threads are left to the operating system."""
+
+
+@contextmanager
+def steady(device: str, role: int) -> Iterator[None]:
+    """A steady host meanwhile, with this thread on the core of its role (SCHEDULER or RUNNER)."""
+    cores = _cores() if device == "cuda" else []
+    core = core_of(device, role)
+    interval_s, enabled = sys.getswitchinterval(), gc.isenabled()
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    sys.setswitchinterval(SWITCH_S)
+    if core is not None:
+        os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        if core is not None:
+            os.sched_setaffinity(0, cores)
+        sys.setswitchinterval(interval_s)
+        gc.unfreeze()
+        if enabled:
+            gc.enable()
+
+
+def core_of(device: str, role: int) -> int | None:
+    """The core for this role; None where threads are not to be bound. Not to be asked by a bound thread.
+
+    Hyper-threads of one core are numbered either next to each other or half of all apart: these two are never that.
+    """
+    cores = _cores() if device == "cuda" else []
+    if len(cores) < FEWEST_CORES:
+        return None
+    return cores[len(cores) // 2] if role == SCHEDULER else cores[-1]
+
+
+def _cores() -> list[int]:
+    """The cores that this thread may use; none where that cannot be told."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []

@@ -1,0 +1,271 @@
+"""Evidence: what really happened when requests were replayed on a GPU, and all that it takes to simulate the same.
+
+A folder of it holds `evidence.json` (the machine, the versions, the trace, the options), the operator table of the
+simulation, and one file a case under `runs/`. A case is one policy at one rate: its requests, its settings, and the
+runs really executed; with the distances that its simulation had when it was recorded.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flowsim.calibration.cost import CostModel
+from flowsim.calibration.fit import fit
+from flowsim.calibration.predictor import make_predictor
+from flowsim.calibration.table import OperatorTable
+from flowsim.engine import Outcome, Server, simulate
+from flowsim.errors import InputError
+from flowsim.files import writing
+from flowsim.ledger import Ledger, Log
+from flowsim.policy import load_policy
+from flowsim.replay import make_requests
+from flowsim.request import Request
+from flowsim.result import RunResult
+from flowsim.slo import Assignment
+from flowsim.traces.trace import Trace
+
+SCHEMA_VERSION = 1
+ALLOWED = "allowed is what flowsim validate wrote"
+DIGITS = 6
+"""Of seconds, in files: microseconds."""
+
+
+@dataclass(frozen=True)
+class RealRun:
+    """One real execution of a case; columns have a row a request, seconds from the start of the replay.
+
+    Attributes:
+        started_s, finished_s, service_s, preemptions: as `flowsim.ledger.Ledger` has them; None for never.
+        blocking_s, busy_s, control_s, decisions: as `flowsim.ledger.Log` has them.
+        pauses: (head, signal, stop, acknowledgement, resumption) of each preemption, seconds; None for never.
+        lateness_s: p50, p99 and max of how late arrivals were taken in.
+        hand_overs_s: the same of the time between two stretches of execution, where the second was ready.
+        machine: clocks, power and throttling meanwhile; empty where they cannot be read.
+    """
+
+    started_s: Sequence[float | None]
+    finished_s: Sequence[float | None]
+    service_s: Sequence[float]
+    preemptions: Sequence[int]
+    blocking_s: Sequence[float]
+    busy_s: float
+    control_s: float
+    decisions: int
+    stopped_s: float
+    pauses: Sequence[Sequence[float | None]]
+    lateness_s: Mapping[str, float]
+    hand_overs_s: Mapping[str, float]
+    machine: Mapping[str, Any] = field(default_factory=dict)
+
+    def outcome(self, rejected: Sequence[bool]) -> Outcome:
+        """As the engine would have written it down."""
+        ledger = Ledger(len(self.started_s))
+        ledger.instance = [0] * len(self.started_s)
+        ledger.started_s, ledger.finished_s = _nan(self.started_s), _nan(self.finished_s)
+        ledger.service_s, ledger.preemptions = list(self.service_s), list(self.preemptions)
+        ledger.rejected = list(rejected)
+        log = Log(self.busy_s, 0.0, self.control_s, self.decisions, len(self.pauses), list(self.blocking_s))
+        return Outcome(ledger, [log], self.stopped_s)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One policy on one stretch of a trace at one rate: all that determines its simulation but for the cost model.
+
+    Attributes:
+        policy: its specification.
+        load: the rate as a share of the policy's simulated capacity; None if the rate was given.
+        rate_rps: requests a second, on average.
+        arrival_s, input_length, class_code: a row a request.
+        class_names, ttft_slo_s: a row a class; None for a class without an SLO.
+        server, predictor, seed: as `flowsim.run` takes them.
+    """
+
+    policy: str
+    load: float | None
+    rate_rps: float
+    arrival_s: Sequence[float]
+    input_length: Sequence[int]
+    class_code: Sequence[int]
+    class_names: Sequence[str]
+    ttft_slo_s: Sequence[float | None]
+    rule: str
+    server: Mapping[str, Any]
+    predictor: str
+    seed: int
+
+    @classmethod
+    def of(cls, policy: str, load: float | None, trace: Trace, slo: Assignment, **settings: Any) -> Case:
+        """The case of these requests; their times are rounded to microseconds."""
+        slos = [slo.ttft_slo_s[slo.class_code == code] for code in range(len(slo.class_names))]
+        return cls(
+            policy,
+            load,
+            _rounded(trace.rate_rps),
+            [_rounded(t) for t in trace.arrival_s.tolist()],
+            trace.input_length.tolist(),
+            slo.class_code.tolist(),
+            list(slo.class_names),
+            [float(of[0]) if of.size and math.isfinite(of[0]) else None for of in slos],
+            slo.rule,
+            **settings,
+        )
+
+    @property
+    def name(self) -> str:
+        """The policy and its load, as people read it."""
+        return f"{self.policy}, {self.at}"
+
+    @property
+    def at(self) -> str:
+        """The load, or the rate."""
+        return f"{self.rate_rps:.2f} req/s" if self.load is None else f"{100 * self.load:g} %"
+
+    @property
+    def slug(self) -> str:
+        """Its name as a file's."""
+        return re.sub(r"[^\w.=,-]+", "-", f"{self.policy}-{self.at}").strip("-")
+
+    @cached_property
+    def trace(self) -> Trace:
+        """The requests."""
+        n = len(self.arrival_s)
+        columns = (np.array(self.arrival_s), np.array(self.input_length), np.zeros(n, np.int64))
+        names = tuple(self.class_names)
+        return Trace.from_columns(*columns, np.array(self.class_code), names, name=self.name, source="evidence")
+
+    @cached_property
+    def slo(self) -> Assignment:
+        """Their classes and TTFT SLOs."""
+        codes = np.array(self.class_code)
+        return Assignment(np.array(_nan(self.ttft_slo_s))[codes], codes, tuple(self.class_names), self.rule)
+
+    def requests(self) -> list[Request]:
+        """Fresh requests, for one run."""
+        return make_requests(self.trace, self.slo, Server(**self.server))
+
+    def simulate(self, cost: CostModel) -> RunResult:
+        """What the simulation says of it."""
+        policy, server = load_policy(self.policy), Server(**self.server)
+        predictor = make_predictor(self.predictor, cost, policy.cut, server.max_batched_tokens, self.seed)
+        return self.result(simulate(self.requests(), policy, cost, predictor, server), cost)
+
+    def result(self, outcome: Outcome, cost: CostModel) -> RunResult:
+        """An outcome as a result."""
+        inputs = {"cost_model": cost.name}
+        return RunResult(self.trace, self.slo, outcome, self.policy, {}, inputs, np.zeros(len(self.trace), np.int64))
+
+    def really(self, run: RealRun, cost: CostModel) -> RunResult:
+        """A real run as a result."""
+        tokens = Server(**self.server).kv_tokens
+        return self.result(run.outcome([tokens is not None and r.kv_tokens > tokens for r in self.requests()]), cost)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A case, the real runs of it, and the distances that its simulation had to them when they were recorded."""
+
+    case: Case
+    runs: Sequence[RealRun] = ()
+    distances: Mapping[str, Any] = field(default_factory=dict)
+
+    def save(self, folder: Path) -> None:
+        """Write it into `folder`/runs, whole or not at all."""
+        text = json.dumps({"schema_version": SCHEMA_VERSION, **asdict(self)}, separators=(",", ":"), allow_nan=False)
+        with writing(folder / "runs") as stage:
+            (stage / f"{self.case.slug}.json").write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> Recorded:
+        """Read it back. InputError: it is no such file, or of another version."""
+        values = read(path)
+        try:
+            runs = [RealRun(**run) for run in values["runs"]]
+            return cls(Case(**values["case"]), runs, values["distances"])
+        except (KeyError, TypeError) as error:
+            raise InputError(
+                f"{path}: not the evidence of a case ({error}); allowed: what flowsim validate wrote"
+            ) from error
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A folder of evidence, open.
+
+    Attributes:
+        about: what `evidence.json` says: machine, versions, cost table, trace, options.
+        recorded: the cases, in the order in which they were asked for.
+        table: the operator table that their simulation is costed with.
+    """
+
+    about: Mapping[str, Any]
+    recorded: Sequence[Recorded]
+    table: OperatorTable
+
+    @cached_property
+    def cost(self) -> CostModel:
+        """The cost model."""
+        return fit(self.table)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Evidence:
+        """Open a folder. InputError: it is none, a file is missing or wrong, or the table is not the one it names."""
+        root = Path(folder)
+        about = read(root / "evidence.json")
+        try:
+            slugs, sha256 = list(about["cases"]), about["table"]["sha256"]
+        except (KeyError, TypeError) as error:
+            raise InputError(
+                f"{root / 'evidence.json'}: lacks {error}; allowed: what flowsim validate wrote"
+            ) from error
+        table = OperatorTable.load(root / "table")
+        if table.digest() != sha256:
+            raise InputError(f"{root / 'table'}: found another table than the one with SHA-256 {str(sha256)[:12]}")
+        files = (root / "runs" / f"{slug}.json" for slug in slugs)
+        return cls(about, [Recorded.load(path) for path in files if path.exists()], table)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A JSON file of evidence. InputError: it cannot be read, or is of another version."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if not isinstance(values, dict) or values.get("schema_version") != SCHEMA_VERSION:
+        found = values.get("schema_version") if isinstance(values, dict) else type(values).__name__
+        raise InputError(f"{path}, schema_version: found {found!r}; allowed: {SCHEMA_VERSION}")
+    return values
+
+
+def write_about(folder: Path, about: Mapping[str, Any]) -> None:
+    """Write `evidence.json`, whole or not at all."""
+    with writing(folder) as stage:
+        text = json.dumps({"schema_version": SCHEMA_VERSION, **about}, indent=1, allow_nan=False, default=str)
+        (stage / "evidence.json").write_text(text + "\n", encoding="utf-8")
+
+
+def seconds(values: Sequence[float]) -> list[float | None]:
+    """Seconds as files hold them: microseconds, None in place of NaN."""
+    return [None if math.isnan(value) else _rounded(value) for value in values]
+
+
+def with_run(recorded: Recorded, run: RealRun) -> Recorded:
+    """One more real run."""
+    return replace(recorded, runs=[*recorded.runs, run])
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), DIGITS)
+
+
+def _nan(values: Sequence[float | None]) -> list[float]:
+    return [math.nan if value is None else value for value in values]

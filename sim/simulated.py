@@ -1,0 +1,136 @@
+"""A simulated instance: passes take the time that the cost model says, and so do checks, hand-offs and decisions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import simpy
+
+from flowsim.calibration.cost import CostModel
+from flowsim.calibration.predictor import Predictor
+from flowsim.execution import Execution, Part
+from flowsim.forward import Slice, Timeline
+from flowsim.instance import Instance
+from flowsim.ledger import Ledger
+from flowsim.policy import Policy
+from flowsim.request import Request
+
+
+class SimulatedInstance(Instance):
+    """One prefill instance, living in a SimPy environment.
+
+    Args:
+        env: the environment.
+        cost: says what passes, checks and decisions take.
+        chunk_tokens: most tokens of one forward.
+        policy, predictor, requests, ledger, limits: as `Instance` takes them.
+    """
+
+    def __init__(
+        self,
+        env: simpy.Environment,
+        policy: Policy,
+        cost: CostModel,
+        predictor: Predictor,
+        requests: list[Request],
+        ledger: Ledger,
+        *,
+        chunk_tokens: int,
+        **limits: Any,
+    ) -> None:
+        super().__init__(env, policy, predictor, requests, ledger, **limits)
+        self._env = env
+        self._cost = cost
+        self._chunk_tokens = chunk_tokens
+        self._further = 1 if cost.tp > 1 else 0
+        self._stop_at: tuple[float, int] | None = None
+        """The cut at which the running pass is going to stop: (its time, its number)."""
+        self._began_s = 0.0
+        """When the running stretch began; later than now while a pass is being resumed."""
+        self._end: simpy.Event | None = None
+        """The event that is to end the running stretch; an event that has been overtaken is not it."""
+
+    def close(self) -> None:
+        """Count the work on passes that will not complete, when the simulation ends before they do."""
+        running = self.running
+        if running is not None and self._end is not None:
+            ran_s = self._ran_s(running)
+            running.elapsed_s = min(ran_s, self._stop_at[0]) if self._stop_at else ran_s
+            if self._env.now > self._began_s:
+                self._log_stretch(running, running.begun_s + running.elapsed_s, completed=False)
+        for execution in [*self.paused.values(), *([self.running] if self.running else [])]:
+            self.log.busy_s += execution.elapsed_s
+
+    def _after(self, delay_s: float, callback: Any) -> simpy.Event:
+        event: simpy.Event = self._env.timeout(delay_s if delay_s > 0.0 else 0.0)
+        event.callbacks.append(callback)
+        return event
+
+    def _think(self) -> None:
+        seen = len(self.waiting) + len(self.started) + len(self.paused) + (self.running is not None)
+        delay_s = self._cost.decision(seen)
+        self._deciding = True
+        self.log.control_s += delay_s
+        self.log.decisions += 1
+        self._after(delay_s, self._decide)
+
+    def _ran_s(self, running: Execution) -> float:
+        return max(float(self._env.now) - running.begun_s, running.elapsed_s)
+
+    def _begin(self, parts: tuple[Part, ...]) -> Execution:
+        slices = [Slice(tokens, request.context) for request, tokens in parts]
+        execution = Execution(parts, self._cost.timeline(slices, self._cut, self._chunk_tokens))
+        self._continue(execution)
+        return execution
+
+    def _continue(self, execution: Execution, delay_s: float = 0.0) -> None:
+        now = self._env.now
+        self._began_s = now + delay_s
+        execution.begun_s = self._began_s - execution.elapsed_s
+        timeline: Timeline = execution.timeline
+        self._stop_at = timeline.next_cut(execution.elapsed_s, execution.passed) if self._at_cuts else None
+        end_s = timeline.duration_s if self._stop_at is None else self._stop_at[0]
+        then = self._complete if self._stop_at is None else self._reach_cut
+        self._end = self._after(execution.begun_s + end_s - now, then)
+
+    def _resume(self, execution: Execution) -> None:
+        self._continue(execution, self._cost.resume_s)
+
+    def _stop(self, running: Execution) -> None:
+        self._stop_at = running.timeline.next_cut(self._ran_s(running), running.passed, self._further)
+        if self._stop_at is not None:
+            stop_s = running.begun_s + self._stop_at[0]
+            self._end = self._after(stop_s - self._env.now + self._cost.acknowledge_s, self._acknowledge)
+
+    def _acknowledge(self, event: simpy.Event) -> None:
+        if event is self._end:
+            self._stand()
+            self._acknowledged()
+
+    def _reach_cut(self, event: simpy.Event) -> None:
+        self._end = None
+        self._stand()
+        self._reached_cut()
+
+    def _stand(self) -> None:
+        """Have the running pass stand at the cut where it was going to stop."""
+        running = self.running
+        assert running is not None and self._stop_at is not None
+        (running.elapsed_s, running.passed), self._stop_at = self._stop_at, None
+        self._log_stretch(running, running.begun_s + running.elapsed_s, completed=False)
+
+    def _complete(self, event: simpy.Event) -> None:
+        execution = self.running
+        if event is not self._end or execution is None:
+            return
+        self._end = None
+        timeline: Timeline = execution.timeline
+        self.log.check_s += timeline.overhead_s
+        if self.log.stretches is not None:
+            self._log_stretch(execution, self._env.now, completed=True)
+        self._completed(execution, timeline.duration_s)
+
+    def _log_stretch(self, execution: Execution, end_s: float, *, completed: bool) -> None:
+        if self.log.stretches is not None:
+            ids = tuple(request.id for request in execution.requests)
+            self.log.stretches.append((self._began_s, end_s, ids, completed))

@@ -1,0 +1,123 @@
+"""The command `flowsim validate`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from flowsim.errors import InputError
+
+if TYPE_CHECKING:
+    from flowsim.evidence import Evidence
+    from flowsim.validate import Plan
+
+
+@click.command()
+@click.argument("trace")
+@click.option(
+    "--policy",
+    "policies",
+    multiple=True,
+    metavar="SPEC",
+    help="Once for each policy.  [default: fcfs, chunked:2048, edf:cut=layer, flowprefill:cut=block, flowprefill]",
+)
+@click.option(
+    "--load",
+    "loads",
+    type=float,
+    multiple=True,
+    metavar="SHARE",
+    help="Rate as a share of each policy's simulated capacity; once for each.  [default: 0.5, 0.75, 0.9]",
+)
+@click.option("--rate-scale", type=float, metavar="FACTOR", help="Instead: multiply the trace's own rate.")
+@click.option("--window", "window_s", type=float, metavar="S", help="Seconds of arrivals in each run.  [default: 60]")
+@click.option("--start", "start_s", type=float, default=0.0, show_default=True, help="Where in the trace, seconds.")
+@click.option("--repeats", type=int, default=2, show_default=True, help="Real runs of each case.")
+@click.option("--quick", is_flag=True, help="About 3 minutes: three policies, load 0.75, 20 s, a coarse calibration.")
+@click.option("--model", default="llama3-8b", show_default=True, help="A shipped model, or a file of its shape.")
+@click.option("--gpu", metavar="NAME", help="Simulate with the table of this name.  [default: measure this GPU first]")
+@click.option("--cost", metavar="DIR", help="Simulate with your own operator table.")
+@click.option("--slo", metavar="MIX", help="TTFT SLOs, as for flowsim run.  [default: the paper's for the model]")
+@click.option("--slo-scale", type=float, default=1.0, show_default=True, help="Multiply every SLO.")
+@click.option("--format", metavar="NAME", help="Format of the trace.  [default: found by content]")
+@click.option("--predictor", default="cubic", show_default=True, help="What policies believe, as for flowsim run.")
+@click.option("--slots", type=int, default=128, show_default=True, help="Passes begun and not completed.")
+@click.option("--max-batched-tokens", type=int, default=8192, show_default=True, help="Most tokens of one forward.")
+@click.option("--kv-tokens", type=int, metavar="N", help="Tokens of KV cache.  [default: what the requests take]")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights, tokens and synthetic traces.")
+@click.option("--device", default="cuda", show_default=True, help="cuda, or cpu (for trying the command out).")
+@click.option("--out", metavar="DIR", default="validation", show_default=True, help="Folder of the evidence.")
+@click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
+def validate(
+    trace: str, policies: tuple[str, ...], loads: tuple[float, ...], window_s: float | None, quick: bool,
+    gpu: str | None, cost: str | None, device: str, out: str, quiet: bool, **options: Any,
+) -> None:  # fmt: skip
+    """Really execute TRACE on this machine's GPU under several policies, and say how far the simulation is off.
+
+    The same policy objects drive both. The model has random weights in its true shapes: timing does not depend on
+    them. Needs torch (pip install 'flowsim[calibrate]') and a GPU that holds the whole model; no weights are loaded.
+    Each policy is run at each load for the length of the window, twice: what two real runs differ by is the least
+    that any simulation can be off by.
+
+    DIR gets the evidence (evidence.json, a JSON file a case, the operator table), validation.html and figures. A run
+    that has ended is kept: the same command goes on where it was interrupted, and more policies or loads can be added.
+    With the folder of such evidence in place of TRACE, what was recorded is compared with the simulation as it is
+    now; that needs no GPU.
+
+    \b
+    Examples:
+      flowsim validate example --quick
+      flowsim validate trace.jsonl --policy fcfs --policy flowprefill --load 0.5 --load 0.9 --out evidence
+      flowsim validate evidence
+    """
+    from flowsim.evidence import Evidence
+    from flowsim.progress import bar
+    from flowsim.validate import validate as run
+
+    def say(line: str) -> None:
+        if not quiet:
+            click.echo(line, err=True)
+
+    if (Path(trace) / "evidence.json").is_file():
+        _show(Evidence.load(trace), trace, quiet)
+        return
+    if loads and options["rate_scale"] is not None:
+        raise InputError("--load and --rate-scale both given, allowed is one of them")
+    plan = _plan(trace, quick, policies, loads, window_s, options)
+    with bar("measuring", quiet=quiet) as progress:
+        evidence = run(plan, out, gpu=gpu, cost=cost, coarse=quick, device=device, say=say, progress=progress)
+    _show(evidence, out, quiet)
+
+
+def _plan(
+    trace: str,
+    quick: bool,
+    policies: tuple[str, ...],
+    loads: tuple[float, ...],
+    window_s: float | None,
+    options: dict[str, Any],
+) -> Plan:
+    """The plan that the options stand for; what was not given is the default, or that of --quick."""
+    from flowsim.engine import Server
+    from flowsim.validate import Plan, shortened
+
+    limits = {name: options.pop(name) for name in ("slots", "max_batched_tokens", "kv_tokens")}
+    plan = Plan(trace, server=Server(**limits), **options)
+    plan = shortened(plan) if quick else plan
+    given: dict[str, Any] = {"policies": policies, "loads": loads, "window_s": window_s}
+    return replace(plan, **{name: value for name, value in given.items() if value})
+
+
+def _show(evidence: Evidence, folder: str, quiet: bool) -> None:
+    """Compare, write the page and the figures, and print the table."""
+    from flowsim.report import show
+    from flowsim.validate_report import compared, save_report, validation_report
+
+    cases = compared(evidence)
+    save_report(evidence, cases, folder)
+    if not quiet:
+        show(validation_report(evidence, cases))
+        click.echo(f"saved validation.html and figures in {folder}")

@@ -1,0 +1,221 @@
+"""A validation as people read it: a table in the shell, a figure a case, and one HTML page."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flowsim.calibration.cost import CostModel
+from flowsim.distance import PER_REQUEST, Distance, distances
+from flowsim.evidence import Evidence, Recorded
+from flowsim.files import writing
+from flowsim.plots import COLOURS, attainment_by_class, ttft_distribution
+from flowsim.report import cost_line
+from flowsim.result import RunResult, percent
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from rich.console import RenderableType
+
+SHOWN = ("attainment", "TTFT p50", "TTFT p90", "TTFT p99", "blocking mean", PER_REQUEST)
+STYLE = """body { font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem }
+table { border-collapse: collapse; margin: .5rem 0 1.5rem } th, td { padding: .15rem .9rem .15rem 0; text-align: right }
+th:first-child, td:first-child { text-align: left } th { border-bottom: 1px solid #999 } img { max-width: 100% }
+dt { float: left; clear: left; width: 9rem; color: #666 } dd { margin-left: 9rem; overflow-wrap: anywhere }
+.miss { color: #b00; font-weight: 600 }
+"""
+LEGEND = (
+    "Each cell: how far the simulation is off the real runs on average, and in brackets how far two real runs are off "
+    "each other. Attainment in points, the rest in per cent; 'per request' is the median over requests. ! marks a "
+    "miss: beyond the bar (attainment 1 point, p50 and p90 5 %, p99 10 %, blocking 15 %) where two real runs agree "
+    "within it, or else beyond 1.25 times their distance."
+)
+
+
+class Compared:
+    """A case, its simulation, its real runs, and the distances between them, as they are now."""
+
+    def __init__(self, recorded: Recorded, cost: CostModel) -> None:
+        self.recorded = recorded
+        self.case = recorded.case
+        self.simulated = self.case.simulate(cost)
+        self.real = [self.case.really(run, cost) for run in recorded.runs]
+        self.distances = {d.measure: d for d in distances(self.simulated, self.real)}
+
+    @property
+    def results(self) -> dict[str, RunResult]:
+        """All runs, by the name under which they are shown."""
+        return {"simulated": self.simulated} | {f"real {i}": run for i, run in enumerate(self.real, 1)}
+
+    @property
+    def misses(self) -> list[str]:
+        """The measures whose verdict is bad."""
+        return [name for name, distance in self.distances.items() if distance.good is False]
+
+
+def compared(evidence: Evidence) -> list[Compared]:
+    """Every case of which there is a real run, simulated anew."""
+    return [Compared(of, evidence.cost) for of in evidence.recorded if of.runs]
+
+
+def validation_report(evidence: Evidence, cases: Sequence[Compared]) -> RenderableType:
+    """One screen: where the evidence comes from, and a row a case."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for place, name in enumerate(_header()):
+        table.add_column(name, justify="left" if place == 0 else "right", no_wrap=place < 4)
+    for of in cases:
+        table.add_row(*(Text(cell, style="bold red" if cell.endswith("!") else "") for cell in _cells(of)))
+    facts = Text("\n".join(f"{key:<8} {value}" for key, value in _facts(evidence).items()))
+    return Group(facts, Text(), table, Text(), Text(LEGEND), Text(), Text(verdict(cases)))
+
+
+def verdict(cases: Sequence[Compared]) -> str:
+    """How many verdicts are good, in one line."""
+    judged = [d.good for of in cases for d in of.distances.values() if d.good is not None]
+    return f"{sum(judged)} of {len(judged)} measures of {len(cases)} cases are as near as asked."
+
+
+def save_report(evidence: Evidence, cases: Sequence[Compared], folder: str | Path) -> None:
+    """Write validation.html and, a file a case, figures/*.png into the folder: all of them, or none."""
+    with writing(folder) as stage:
+        (stage / "figures").mkdir()
+        images = {}
+        for of in cases:
+            out = io.BytesIO()
+            figure(of).savefig(out, format="png", dpi=110, metadata={"Software": None})
+            images[of.case.slug] = out.getvalue()
+            (stage / "figures" / f"{of.case.slug}.png").write_bytes(out.getvalue())
+        (stage / "validation.html").write_text(page(evidence, cases, images), encoding="utf-8")
+
+
+def figure(of: Compared) -> Figure:
+    """Three panels: attainment by class, and the distributions of TTFT and of blocking times."""
+    from matplotlib.figure import Figure
+
+    made = Figure(figsize=(14, 4.2), layout="constrained")
+    left, middle, right = made.subplots(1, 3, width_ratios=(3, 2, 2))
+    attainment_by_class(of.results, left)
+    ttft_distribution(of.results, middle)
+    _blocking(of.results, right)
+    made.suptitle(of.case.name, x=0.01, ha="left", parse_math=False)
+    made.legend(left.containers, list(of.results), loc="outside lower center", ncols=len(of.results), frameon=False)
+    return made
+
+
+def page(evidence: Evidence, cases: Sequence[Compared], images: Mapping[str, bytes]) -> str:
+    """The page, as HTML that needs no other file."""
+    facts = "".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>" for k, v in _facts(evidence).items())
+    parts = [
+        f"<h1>Simulated and real</h1><dl>{facts}</dl>",
+        _table(_header(), [_cells(of) for of in cases]),
+        f"<p>{html.escape(LEGEND)}</p><p>{html.escape(verdict(cases))}</p>",
+    ]
+    for of in cases:
+        image = base64.b64encode(images[of.case.slug]).decode()
+        rows = [_row(distance, len(of.real)) for distance in of.distances.values()]
+        header = ["", "simulated", *(f"real {i}" for i in range(1, len(of.real) + 1)), "off", "two real runs", "ratio"]
+        parts += [
+            f"<h2>{html.escape(of.case.name)}</h2><p>{html.escape(_about(of))}</p>",
+            f"<img alt='' src='data:image/png;base64,{image}'>",
+            _table(header, rows),
+        ]
+    head = f"<meta charset='utf-8'><title>Simulated and real</title><style>{STYLE}</style>"
+    return f"<!doctype html><html lang='en'><head>{head}</head><body>{''.join(parts)}</body></html>\n"
+
+
+def _header() -> list[str]:
+    return [
+        "policy",
+        "load",
+        "simulated",
+        "really attained",
+        *("off" if name == "attainment" else name for name in SHOWN),
+    ]
+
+
+def _cells(of: Compared) -> list[str]:
+    real = [percent(run.summary["attainment"]).removesuffix(" %") for run in of.real]
+    shares = [percent(of.simulated.summary["attainment"]), f"{', '.join(real)} %"]
+    return [of.case.policy, of.case.at, *shares, *(_cell(of.distances[name]) for name in SHOWN)]
+
+
+def _cell(distance: Distance) -> str:
+    if distance.off is None:
+        return "-"
+    floor = "" if distance.floor is None else f" ({_hundred(distance.floor)})"
+    return f"{_hundred(distance.off)}{floor}{' !' if distance.good is False else ''}"
+
+
+def _row(distance: Distance, runs: int) -> list[str]:
+    values = [distance.simulated, *(distance.real or [None] * runs)]
+    ratio = "-" if distance.ratio is None else f"{distance.ratio:.2f}"
+    floor = "-" if distance.floor is None else f"{_hundred(distance.floor)} %"
+    off = "-" if distance.off is None else f"{_hundred(distance.off)} %"
+    miss = " !" if distance.good is False else ""
+    return [distance.measure, *("-" if v is None else f"{v:.4g}" for v in values), off, floor, ratio + miss]
+
+
+def _hundred(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
+def _facts(evidence: Evidence) -> dict[str, str]:
+    about = evidence.about
+    machine, table = about["machine"], about["table"]
+    costs = cost_line(evidence.cost.name, evidence.cost.provenance.get("error"))
+    return {
+        "trace": f"{about['trace']['name']} (SHA-256 {about['trace']['sha256'][:12]})",
+        "machine": f"{machine['gpu_name']}, torch {machine['torch']}, {machine['cpu']}, {about['date']}",
+        "costs": f"{costs} (SHA-256 {table['sha256'][:12]})",
+    }
+
+
+def _about(of: Compared) -> str:
+    """What else is known of a case, in a sentence or two."""
+    runs, case = of.recorded.runs, of.case
+    late = ", ".join(f"{1e3 * run.lateness_s['p99']:.2f} ms" for run in runs)
+    gaps = ", ".join(f"{1e3 * run.hand_overs_s['p50']:.2f} ms" for run in runs if run.hand_overs_s)
+    clocks = [run.machine["clocks_mhz"]["median"] for run in runs if "clocks_mhz" in run.machine]
+    said = f"{len(case.arrival_s)} requests in {case.arrival_s[-1]:.1f} s, {case.rate_rps:.2f} req/s."
+    said += f" 99 % of the arrivals were taken in within {late} of their time."
+    said += f" From one pass to the next that was ready: {gaps} (medians)." if gaps else ""
+    return said + (f" Median clocks: {', '.join(f'{mhz:g} MHz' for mhz in clocks)}." if clocks else "")
+
+
+def _blocking(results: Mapping[str, RunResult], axes: Axes) -> None:
+    """The share of blocking times within a time."""
+    for (name, result), colour in zip(results.items(), COLOURS, strict=False):
+        blocking_s = np.sort(result.blocking_s)
+        share = 100 * np.arange(1, blocking_s.size + 1) / max(blocking_s.size, 1)
+        axes.step(1e3 * blocking_s, share, where="post", label=name, color=colour, lw=1.6)
+    if not any(result.blocking_s.size for result in results.values()):
+        axes.text(0.5, 0.5, "no pass was told to stop", transform=axes.transAxes, ha="center", color="grey")
+    axes.set_xlim(left=0)
+    axes.set_ylim(0, 102)
+    axes.set_xlabel("blocking time, ms")
+    axes.set_ylabel("preemptions, %")
+    axes.set_title("Blocking time", loc="left")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = ["".join(f"<th>{html.escape(cell)}</th>" for cell in header)]
+    lines += ["".join(_data(cell) for cell in row) for row in rows]
+    return f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
+
+
+def _data(cell: Any) -> str:
+    kind = " class='miss'" if str(cell).endswith("!") else ""
+    return f"<td{kind}>{html.escape(str(cell))}</td>"

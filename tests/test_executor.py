@@ -1,0 +1,210 @@
+"""Requests really executed, on the CPU, with a model small enough: every policy, to the end, with the right tokens."""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from costs import service
+
+from flowsim.calibration.executor import CacheRows, Replay, execute
+from flowsim.calibration.models import ModelSpec
+from flowsim.calibration.operators import Decoder, Slice
+from flowsim.calibration.predictor import make_predictor
+from flowsim.calibration.runner import Job, Member, Runner, launch
+from flowsim.engine import Server
+from flowsim.errors import InputError
+from flowsim.execution import Pass
+from flowsim.policy import Policy, View, load_policy
+from flowsim.request import Request
+
+torch = pytest.importorskip("torch")
+
+SPEC = ModelSpec("tiny", 2, 64, 4, 2, 16, 128, 97, 4096, 10000.0, 1e-5)
+COST = service(2)
+ROWS = 6000
+POLICIES = (
+    "fcfs", "chunked:128", "sjf:cut=chunk", "edf:cut=layer", "edf", "flowprefill:cut=block", "flowprefill",
+    "flowprefill:wake=cuts,cut=layer",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def decoder() -> Decoder:
+    return Decoder(SPEC, "cpu", rows=ROWS, dtype="float32", seed=3)
+
+
+@pytest.fixture(scope="module")
+def alone(decoder: Decoder) -> list[int]:
+    """The first token of each request of the workload, computed whole and alone."""
+    tokens = []
+    with torch.inference_mode():
+        for request in workload():
+            ids = decoder.random_ids(request.id, 0, request.tokens)
+            tokens.append(decoder.run(decoder.prepare([Slice(request.tokens)], ids)).item())
+    return tokens
+
+
+def workload(n: int = 40, every_s: float = 0.004) -> list[Request]:
+    rng = np.random.default_rng(5)
+    arrival_s = np.cumsum(rng.exponential(every_s, n))
+    sizes = rng.choice([8, 60, 300, 1000], n).tolist()
+    sizes[0] = 1000  # there is a long one to preempt from the start
+    slos = {8: 0.05, 60: 0.1, 300: 1.0, 1000: 2.0}
+    pairs = zip((arrival_s - arrival_s[0]).tolist(), sizes, strict=True)
+    return [Request(i, t, size, slos[size], block_tokens=16) for i, (t, size) in enumerate(pairs)]
+
+
+def really(policy: Policy | str, decoder: Decoder, requests: list[Request] | None = None, **limits: int) -> Replay:
+    policy = load_policy(policy) if isinstance(policy, str) else policy
+    server = replace(Server(kv_tokens=4000, max_batched_tokens=256), **limits)
+    predictor = make_predictor("exact", COST, policy.cut, server.max_batched_tokens)
+    with Runner(decoder) as runner:
+        return execute(requests or workload(), policy, COST, predictor, runner, server, stretches=True)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_every_policy_computes_every_prompt_however_it_chunks_packs_and_preempts(
+    policy: str, decoder: Decoder, alone: list[int]
+) -> None:
+    replay = really(policy, decoder)
+    ledger, (log,) = replay.outcome.ledger, replay.outcome.logs
+    requests = workload()
+    assert replay.first_tokens == alone
+    for request, started_s, finished_s in zip(requests, ledger.started_s, ledger.finished_s, strict=True):
+        assert request.arrival_s <= started_s < finished_s <= replay.outcome.stopped_s
+    assert len(replay.lateness_s) == len(requests)
+    assert min(replay.lateness_s) >= 0
+    assert log.stretches is not None
+    for (_, end_s, _, _), (begin_s, _, _, _) in zip(log.stretches, log.stretches[1:], strict=False):
+        assert end_s <= begin_s  # one at a time
+    spent_s = sum(end_s - begin_s for begin_s, end_s, _, _ in log.stretches)
+    assert log.busy_s == pytest.approx(spent_s)
+    assert log.preemptions == len(replay.preemptions)
+    assert log.control_s > 0
+
+
+def test_a_long_prompt_is_preempted_between_operators(decoder: Decoder) -> None:
+    requests = [Request(0, 0.0, 2500, 60.0), Request(1, 0.002, 8, 0.05)]
+    replay = really("edf", decoder, requests, max_batched_tokens=2500)
+    (pause,) = replay.preemptions
+    ledger, (log,) = replay.outcome.ledger, replay.outcome.logs
+    assert pause.head == 0
+    assert 0.002 <= pause.signal_s <= pause.stopped_s <= pause.acknowledged_s <= pause.resumed_s
+    assert log.blocking_s == [pytest.approx(pause.acknowledged_s - pause.signal_s)]
+    assert log.stretches is not None
+    assert [(ids, completed) for _, _, ids, completed in log.stretches] == [((0,), False), ((1,), True), ((0,), True)]
+    assert ledger.preemptions == [1, 0]
+    assert ledger.finished_s[1] < ledger.finished_s[0]
+
+
+def test_requests_wait_for_cache_and_those_that_never_fit_are_rejected(decoder: Decoder) -> None:
+    requests = [Request(i, 0.0, tokens, 9.0, block_tokens=16) for i, tokens in enumerate((1000, 900, 2000))]
+    replay = really("fcfs", decoder, requests, kv_tokens=1100)
+    ledger = replay.outcome.ledger
+    assert ledger.rejected == [False, False, True]
+    assert ledger.started_s[1] >= ledger.finished_s[0]
+    assert replay.first_tokens[2] == -1
+
+
+def test_a_policy_that_asks_for_what_there_is_not_ends_the_replay(decoder: Decoder) -> None:
+    class Wrong:
+        cut = "none"
+        wake = "events"
+
+        def choose(self, view: View) -> Pass:
+            return Pass(())
+
+    with pytest.raises(InputError, match=r"policy Wrong at .* chose a pass with no request"):
+        really(Wrong(), decoder)  # type: ignore[arg-type]
+
+
+def test_a_device_that_fails_ends_the_replay(decoder: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("the device fell off")
+
+    monkeypatch.setattr(Decoder, "prepare", fail)
+    with pytest.raises(RuntimeError, match="the device fell off"):
+        really("fcfs", decoder)
+
+
+# The runner.
+
+
+@pytest.fixture
+def inference() -> Iterator[None]:
+    with torch.inference_mode():
+        yield
+
+
+@pytest.mark.usefixtures("inference")
+@pytest.mark.parametrize("cut", ["none", "layer", "block", "operator"])
+def test_a_forward_stops_behind_the_segment_in_which_it_is_signalled_and_goes_on(decoder: Decoder, cut: str) -> None:
+    segments = decoder.segments(cut)
+    ids = decoder.random_ids(0, 0, 50)
+    whole = decoder.prepare([Slice(50)], ids)
+    decoder.run(whole)
+    p, at, stops = decoder.prepare([Slice(50)], ids), 0, 0
+    while at < len(segments):
+        at = launch(p, segments, lambda: None, lambda: True, at)
+        stops += 1
+        decoder.run(decoder.prepare([Slice(70, start=100)]))  # another, meanwhile
+    assert stops == len(segments)
+    assert torch.allclose(p.logits, whole.logits)
+
+
+@pytest.mark.usefixtures("inference")
+def test_a_job_of_several_forwards_ends_its_members_where_they_end(decoder: Decoder) -> None:
+    sizes, starts = (100, 30, 250), (0, 200, 300)
+    ids = [decoder.random_ids(i, 0, n) for i, n in enumerate(sizes)]
+    members = [Member(Slice(n, 0, start), of) for n, start, of in zip(sizes, starts, ids, strict=True)]
+    job, signals = Job(members, 128), iter([True, False] * 100)
+    stretches = 1
+    behind = [job.behind[0]]
+    while not job.run(decoder, decoder.segments("layer"), lambda: None, lambda: next(signals)):
+        stretches += 1
+        behind.append(job.behind[0])
+    assert stretches > 3
+    assert behind == sorted(behind)
+    assert job.behind == (380, job.elapsed_s)
+    for place, (n, of) in enumerate(zip(sizes, ids, strict=True)):
+        next_ids, row = job.next_ids[place]
+        assert next_ids[row] == decoder.run(decoder.prepare([Slice(n, start=1000)], of))[0]
+
+
+def test_leaving_a_runner_stops_it_in_the_middle_of_a_job(decoder: Decoder) -> None:
+    told: list[object] = []
+    with Runner(decoder) as runner:
+        runner.serve("operator", told.append)
+        runner.start(Job([Member(Slice(2000), decoder.random_ids(0, 0, 2000))], 2000))
+    assert not runner._thread.is_alive()
+    assert len(told) == 1
+
+
+def test_a_runner_does_other_work_in_its_thread_and_raises_what_that_raises(decoder: Decoder) -> None:
+    threads: list[str] = []
+    with Runner(decoder) as runner:
+        runner.call(lambda _: threads.append(threading.current_thread().name))
+        with pytest.raises(ZeroDivisionError):
+            runner.call(lambda _: 1 / 0)  # type: ignore[arg-type,return-value]
+    assert threads == ["runner"]
+
+
+def test_cache_rows_are_taken_first_fit_and_joined_when_given_back() -> None:
+    rows = CacheRows(100)
+    assert [rows.take(n) for n in (40, 30, 30)] == [0, 40, 70]
+    with pytest.raises(InputError, match="found no 1 free rows in one stretch"):
+        rows.take(1)
+    rows.give(0, 40)
+    rows.give(70, 30)
+    assert rows.take(30) == 0
+    rows.give(40, 30)
+    assert rows.take(70) == 30
+
+
+def test_hand_overs_are_counted_where_the_next_pass_was_ready(decoder: Decoder) -> None:
+    together = [Request(i, 0.0, 300, 9.0) for i in range(4)]
+    apart = [Request(i, 0.2 * i, 60, 9.0) for i in range(4)]
+    assert len(really("sjf:batch_tokens=300", decoder, together).hand_overs_s) == 3
+    assert really("sjf:batch_tokens=300", decoder, apart).hand_overs_s == []

@@ -1,0 +1,309 @@
+"""`flowsim validate` from end to end on the CPU, and the evidence it leaves."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+from costs import GRID
+
+import flowsim
+from flowsim.calibration import executor
+from flowsim.calibration.measure import calibrate
+from flowsim.calibration.models import ModelSpec
+from flowsim.cli import main
+from flowsim.distance import distances, request_error
+from flowsim.errors import InputError
+from flowsim.evidence import Case, Evidence
+from flowsim.slo import SLOMix
+from flowsim.validate_report import compared
+
+torch = pytest.importorskip("torch")
+
+SPEC = ModelSpec("tiny", 2, 64, 4, 2, 16, 128, 97, 2048, 10000.0, 1e-5)
+BUDGET = {"attainment": 0.005, "TTFT p50": 0.025, "TTFT p90": 0.025, "TTFT p99": 0.05, "blocking mean": 0.075}
+"""How much further from recorded reality a change may move the simulation: half of each measure's bar."""
+RECORDED = sorted(Path(__file__).parent.glob("evidence/*/evidence.json"))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trace of 60 requests in 3 s, a model's shape, and its operator table, measured on this CPU."""
+    folder = tmp_path_factory.mktemp("validate")
+    rng = np.random.default_rng(1)
+    trace = flowsim.Trace.of(np.cumsum(rng.exponential(0.05, 60)), rng.choice([20, 60, 500], 60, p=[0.6, 0.3, 0.1]))
+    trace.write_jsonl(folder / "trace.jsonl")
+    calibrate(SPEC, device="cpu", grid=GRID).save(folder / "table")
+    about = yaml.safe_load((folder / "table" / "provenance.yaml").read_text())
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(about["model_spec"]))
+    return folder
+
+
+@pytest.fixture
+def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def command(out: str, *more: str) -> list[str]:
+    given = ["--policy", "fcfs", "--policy", "flowprefill", "--rate-scale", "4", "--window", "0.6"]
+    fixed = ["--cost", "table", "--model", "tiny.yaml", "--device", "cpu", "--slo", "0.1", "--out", out]
+    return ["validate", "trace.jsonl", *given, *fixed, *more]
+
+
+def invoke(arguments: list[str]) -> Result:
+    return CliRunner().invoke(main, arguments, env={"COLUMNS": "200"})
+
+
+@pytest.fixture(scope="module")
+def evidence(folder: Path) -> Iterator[tuple[Evidence, Result]]:
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        result = invoke(command("evidence"))
+        assert result.exit_code == 0, result.output
+        yield Evidence.load(folder / "evidence"), result
+    finally:
+        os.chdir(before)
+
+
+def files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_validation_leaves_evidence_figures_and_a_page(evidence: tuple[Evidence, Result], folder: Path) -> None:
+    slugs = [of.case.slug for of in evidence[0].recorded]
+    assert [slug.partition("-")[0] for slug in slugs] == ["fcfs", "flowprefill"]
+    runs = {f"runs/{slug}.json" for slug in slugs} | {f"figures/{slug}.png" for slug in slugs}
+    table = {f"table/{name}" for name in ("operators.csv", "passes.csv", "provenance.yaml")}
+    assert files(folder / "evidence") == runs | table | {"evidence.json", "validation.html"}
+    assert "per request" in evidence[1].output
+    assert "measures of 2 cases are as near as asked" in evidence[1].output
+    page = (folder / "evidence" / "validation.html").read_text()
+    assert page.count("data:image/png") == 2
+    assert "http" not in page
+
+
+def test_the_evidence_says_where_it_comes_from(evidence: tuple[Evidence, Result], folder: Path) -> None:
+    about = evidence[0].about
+    assert about["machine"]["gpu_name"] == "CPU"
+    assert about["table"]["sha256"] == evidence[0].table.digest()
+    assert about["trace"]["sha256"] == flowsim.load_trace(folder / "trace.jsonl").sha256
+    assert about["options"]["trace"] == "trace.jsonl"
+    assert str(folder) not in (folder / "evidence" / "evidence.json").read_text()
+
+
+def test_every_request_was_executed_in_both_runs(evidence: tuple[Evidence, Result]) -> None:
+    for of in compared(evidence[0]):
+        assert len(of.real) == 2
+        for run in of.real:
+            assert run.summary["finished"] == len(of.case.arrival_s)
+            assert np.isfinite(run.ttft_s).all()
+        assert {name: d.off for name, d in of.distances.items()} == {
+            name: d["off"] for name, d in of.recorded.distances.items()
+        }
+
+
+def test_a_case_is_what_run_replays(here: Path) -> None:
+    trace = flowsim.load_trace("trace.jsonl")
+    slo = SLOMix.parse("0.1").assign(trace)
+    settings = {"server": {"kv_tokens": 9000}, "predictor": "cubic", "seed": 0}
+    case = Case.of("flowprefill", 0.5, trace, slo, **settings)
+    cost = flowsim.load_cost("table")
+    expected = flowsim.run(trace, "flowprefill", cost=cost, slo=0.1, server=flowsim.Server(kv_tokens=9000))
+    assert case.simulate(cost).ttft_s == pytest.approx(expected.ttft_s, abs=3e-6)
+    assert case.name == "flowprefill, 50 %"
+    assert case.slug == "flowprefill-50"
+
+
+def test_evidence_is_compared_anew_without_running(
+    evidence: tuple[Evidence, Result], here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executor, "execute", None)
+    again = invoke(["validate", "evidence"])
+    assert again.exit_code == 0, again.output
+    assert again.stdout == evidence[1].stdout
+    same = invoke(command("evidence"))  # all has been run
+    assert same.exit_code == 0, same.output
+
+
+def test_other_settings_need_another_folder(evidence: tuple[Evidence, Result], here: Path) -> None:
+    for more, said in ((("--seed", "1"), "is of another validation"), (("--slots", "3"), "is of another validation")):
+        result = invoke(command("evidence", *more))
+        assert result.exit_code == 2
+        assert said in result.stderr
+        assert result.stderr.count("flowsim: error") == 1
+
+
+def test_more_policies_and_loads_are_added(
+    evidence: tuple[Evidence, Result], here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = invoke(command("more", "--repeats", "1"))
+    assert result.exit_code == 0, result.output
+    arguments = command("more", "--repeats", "1")
+    arguments[arguments.index("fcfs")] = "edf:cut=layer"
+    added = invoke(arguments)
+    assert added.exit_code == 0, added.output
+    assert added.stderr.count("run 1 of 1") == 1
+    assert len(Evidence.load("more").recorded) == 3
+
+
+def test_loads_are_shares_of_the_capacity(here: Path) -> None:
+    arguments = [a for a in command("loads", "--repeats", "1", "--policy", "fcfs") if a not in ("--rate-scale", "4")]
+    arguments[arguments.index("flowprefill")] = "chunked:128"
+    del arguments[arguments.index("fcfs") - 1 : arguments.index("fcfs") + 1]
+    result = invoke([*arguments, "--load", "0.25", "--load", "0.5", "--window", "0.1"])
+    assert result.exit_code == 0, result.output
+    rates = {of.case.name: of.case.rate_rps for of in Evidence.load("loads").recorded}
+    assert rates["fcfs, 50 %"] == pytest.approx(2 * rates["fcfs, 25 %"], rel=1e-4)
+    assert set(rates) == {f"{p}, {load} %" for p in ("fcfs", "chunked:128") for load in (25, 50)}
+
+
+def test_without_a_table_the_device_is_measured_first(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flowsim.calibration.measure.QUICK", GRID)
+    arguments = [a for a in command("measured", "--quick", "--repeats", "1") if a not in ("--cost", "table")]
+    result = invoke(arguments)
+    assert result.exit_code == 0, result.output
+    notes = Evidence.load("measured").table.provenance["notes"]
+    assert "kernels: split not used: left out" in notes
+    assert not Path("measured.journal").exists()
+
+
+# When something goes wrong.
+
+
+def test_an_interrupted_validation_keeps_what_has_ended_and_goes_on(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = executor.execute, 0
+
+    def interrupted(*args: object, **options: object) -> executor.Replay:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise KeyboardInterrupt
+        return real(*args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(executor, "execute", interrupted)
+    first = invoke(command("broken"))
+    assert first.exit_code == 130
+    assert first.stderr.endswith("flowsim: interrupted\n")
+    runs = [path.name for path in Path("broken", "runs").iterdir()]
+    assert len(runs) == 1
+    assert runs[0].startswith("fcfs-")
+    assert not list(here.rglob(".flowsim-*"))
+    second = invoke(command("broken"))
+    assert second.exit_code == 0, second.output
+    assert calls == 5  # four runs, and the one that was interrupted
+
+
+def test_ctrl_c_ends_a_real_run_at_once(here: Path) -> None:
+    arguments = command("killed", "--rate-scale", "0.1", "--window", "25")
+    process = subprocess.Popen([sys.executable, "-m", "flowsim.cli", *arguments], stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    while "run 1 of 2" not in process.stderr.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=20)[1]
+    assert process.returncode == 130
+    assert said.strip() == "flowsim: interrupted"
+    assert not Path("killed", "runs").exists()
+    assert not list(here.rglob(".flowsim-*"))
+
+
+def test_a_gpu_that_runs_out_of_memory_is_one_line(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(executor, "execute", full)
+    result = invoke(command("full"))
+    assert result.exit_code == 2
+    assert "the GPU ran out of memory; allowed: a smaller model" in result.stderr
+    assert not Path("full", "runs").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_machine_without_a_gpu_says_so_in_one_line(tmp_path: Path) -> None:
+    result = invoke(["validate", "example", "--quick", "--out", str(tmp_path / "out")])
+    assert result.exit_code == 2
+    expected = "flowsim: error: device: found no CUDA GPU; allowed: a machine with one, or the device 'cpu'\n"
+    assert result.stderr == expected
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--repeats", "0"), "allowed: repeats from 1"),
+        (("--load", "0.5"), "--load and --rate-scale both given"),
+        (("--policy", "fifo"), "unknown policy 'fifo'"),
+        (("--gpu", "h100x"), "unknown gpu 'h100x'"),
+        (("--format", "nothing"), "nothing"),
+    ],
+)
+def test_wrong_input_is_one_line(here: Path, more: tuple[str, ...], said: str) -> None:
+    arguments = [a for a in command("wrong", *more) if more[0] != "--gpu" or a not in ("--cost", "table")]
+    result = invoke(arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert result.stderr.splitlines()[-1].startswith("flowsim: error")
+
+
+def test_evidence_that_is_none_is_refused(evidence: tuple[Evidence, Result], here: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read"):
+        Evidence.load(tmp_path)
+    about = json.loads((here / "evidence" / "evidence.json").read_text())
+    (tmp_path / "evidence.json").write_text(json.dumps({**about, "schema_version": 9}))
+    with pytest.raises(InputError, match="schema_version: found 9; allowed: 1"):
+        Evidence.load(tmp_path)
+    evidence[0].table.save(tmp_path / "table")
+    (tmp_path / "evidence.json").write_text(json.dumps({**about, "table": {"sha256": "0" * 64}}))
+    with pytest.raises(InputError, match="found another table than the one with SHA-256 000000000000"):
+        Evidence.load(tmp_path)
+
+
+# Distances.
+
+
+def test_distances_by_hand(evidence: tuple[Evidence, Result]) -> None:
+    of = evidence[0].recorded[0]
+    run = of.runs[0]
+    n = len(of.case.arrival_s)
+    arrival_s = np.array(of.case.arrival_s)
+
+    def really(ttft_s: float) -> flowsim.RunResult:
+        finished_s = (arrival_s + ttft_s).tolist()
+        return of.case.really(replace(run, finished_s=finished_s, blocking_s=[ttft_s / 10]), evidence[0].cost)
+
+    assert n > 10
+    found = {d.measure: d for d in distances(really(0.104), [really(0.099), really(0.102)])}
+    p50 = found["TTFT p50"]
+    assert (p50.simulated, *p50.real) == pytest.approx((0.104, 0.099, 0.102))
+    assert p50.off == pytest.approx((5 / 99 + 2 / 102) / 2)
+    assert p50.floor == pytest.approx(3 / 102)
+    assert p50.good is True
+    assert found["attainment"].off == pytest.approx(0.5)  # an SLO of 0.1 s: late, in time, late
+    assert found["attainment"].floor == pytest.approx(1.0)
+    assert found["attainment"].good is True  # not within a point, but real runs are further apart
+    assert found["blocking mean"].off == pytest.approx(p50.off)
+    assert found["per request"].ratio == pytest.approx(p50.off / p50.floor)
+    far = {d.measure: d for d in distances(really(0.110), [really(0.099), really(0.102)])}
+    assert far["TTFT p50"].good is False
+    assert request_error(really(0.11), really(0.10)) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("path", RECORDED, ids=[path.parent.name for path in RECORDED])
+def test_the_simulation_stays_as_near_to_recorded_reality(path: Path) -> None:
+    for of in compared(Evidence.load(path.parent)):
+        for measure, more in BUDGET.items():
+            recorded, now = of.recorded.distances[measure]["off"], of.distances[measure].off
+            assert (now is None) == (recorded is None), (of.case.name, measure)
+            assert now is None or now <= recorded + more, (of.case.name, measure, recorded, now)
