@@ -14,13 +14,13 @@ from functools import cached_property
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
+from flowsim.calibration.cache import CacheRows
 from flowsim.calibration.cost import CostModel
 from flowsim.calibration.operators import Slice
 from flowsim.calibration.predictor import Predictor
 from flowsim.calibration.runner import Job, Member, Runner, Told
 from flowsim.calibration.steady import SCHEDULER, steady
 from flowsim.engine import Outcome, Server, whole_blocks
-from flowsim.errors import InputError
 from flowsim.execution import Execution, Part
 from flowsim.forward import Slice as Stretch
 from flowsim.instance import Instance
@@ -84,31 +84,6 @@ class WallClock:
     def at(self, counter_s: float) -> float:
         """The time at a reading of `time.perf_counter`."""
         return counter_s - self._zero_s
-
-
-class CacheRows:
-    """Which rows of the cache are free: a prompt gets its own in one stretch, the first that is long enough."""
-
-    def __init__(self, rows: int) -> None:
-        self._free = [(0, rows)]
-
-    def take(self, rows: int) -> int:
-        """The first of so many rows. InputError: they are not free in one stretch."""
-        for place, (start, end) in enumerate(self._free):
-            if end - start >= rows:
-                self._free[place : place + 1] = [(start + rows, end)] if end - start > rows else []
-                return start
-        raise InputError(f"KV cache: found no {rows} free rows in one stretch; allowed: a larger cache (--kv-tokens)")
-
-    def give(self, start: int, rows: int) -> None:
-        """Free rows that were taken."""
-        stretches = sorted([*self._free, (start, start + rows)])
-        self._free = stretches[:1]
-        for start, end in stretches[1:]:
-            if start == self._free[-1][1]:
-                self._free[-1] = self._free[-1][0], end
-            else:
-                self._free.append((start, end))
 
 
 class Course:

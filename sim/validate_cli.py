@@ -12,7 +12,7 @@ from flowsim.errors import InputError
 
 if TYPE_CHECKING:
     from flowsim.evidence import Evidence
-    from flowsim.validate import Plan
+    from flowsim.plan import Plan
 
 
 @click.command()
@@ -102,13 +102,13 @@ def _plan(
 ) -> Plan:
     """The plan that the options stand for; what was not given is the default, or that of --quick."""
     from flowsim.engine import Server
-    from flowsim.validate import Plan, shortened
+    from flowsim.plan import Plan, shortened
 
     limits = {name: options.pop(name) for name in ("slots", "max_batched_tokens", "kv_tokens")}
     plan = Plan(trace, server=Server(**limits), **options)
     plan = shortened(plan) if quick else plan
     given: dict[str, Any] = {"policies": policies, "loads": loads, "window_s": window_s}
-    return replace(plan, **{name: value for name, value in given.items() if value})
+    return replace(plan, **{name: value for name, value in given.items() if value not in ((), None)})
 
 
 def _show(evidence: Evidence, folder: str, quiet: bool) -> None:

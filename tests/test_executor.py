@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from costs import service
 
-from flowsim.calibration.executor import CacheRows, Replay, execute
+from flowsim.calibration.cache import CacheRows
+from flowsim.calibration.executor import Replay, execute
 from flowsim.calibration.models import ModelSpec
 from flowsim.calibration.operators import Decoder, Slice
 from flowsim.calibration.predictor import make_predictor

@@ -160,7 +160,7 @@ def test_loads_are_shares_of_the_capacity(here: Path) -> None:
     arguments = [a for a in command("loads", "--repeats", "1", "--policy", "fcfs") if a not in ("--rate-scale", "4")]
     arguments[arguments.index("flowprefill")] = "chunked:128"
     del arguments[arguments.index("fcfs") - 1 : arguments.index("fcfs") + 1]
-    result = invoke([*arguments, "--load", "0.25", "--load", "0.5", "--window", "0.1"])
+    result = invoke([*arguments, "--load", "0.25", "--load", "0.5", "--window", "0.1", "--slo", "60"])
     assert result.exit_code == 0, result.output
     rates = {of.case.name: of.case.rate_rps for of in Evidence.load("loads").recorded}
     assert rates["fcfs, 50 %"] == pytest.approx(2 * rates["fcfs, 25 %"], rel=1e-4)
@@ -247,6 +247,8 @@ def test_a_machine_without_a_gpu_says_so_in_one_line(tmp_path: Path) -> None:
         (("--policy", "fifo"), "unknown policy 'fifo'"),
         (("--gpu", "h100x"), "unknown gpu 'h100x'"),
         (("--format", "nothing"), "nothing"),
+        (("--window", "0"), "a window above 0"),
+        (("--slo", "-1"), "-1"),
     ],
 )
 def test_wrong_input_is_one_line(here: Path, more: tuple[str, ...], said: str) -> None:

@@ -1,0 +1,152 @@
+"""What `flowsim validate` replays: policies, rates and windows; and the cases that follow from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from flowsim.calibration.cost import CostModel
+from flowsim.engine import Server, whole_blocks
+from flowsim.errors import InputError
+from flowsim.evidence import Case
+from flowsim.point import Point, replayed
+from flowsim.policy import load_policy
+from flowsim.search import Search, highest_rate
+from flowsim.slo import SLOMix
+from flowsim.traces.trace import Trace
+
+POLICIES = ("fcfs", "chunked:2048", "edf:cut=layer", "flowprefill:cut=block", "flowprefill")
+LOADS, WINDOW_S = (0.5, 0.75, 0.9), 60.0
+QUICK_POLICIES, QUICK_LOADS, QUICK_WINDOW_S = ("fcfs", "chunked:2048", "flowprefill"), (0.75,), 20.0
+KV_TOKENS = 1 << 18
+"""Tokens of the KV cache, unless told: those that are begun and not finished need no more, and it is quick to make."""
+SEARCHED = 1500
+"""Requests on which the capacity of a policy is searched."""
+FEWEST = 2
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to replay, and how.
+
+    Attributes:
+        trace: a file, a built-in trace, or "synthetic:PRESET:N".
+        policies: specifications.
+        loads: rates, as shares of the capacity that the simulation finds for each policy.
+        rate_scale: in place of `loads`, a factor of the trace's own rate.
+        window_s: how long requests arrive in each run, seconds; `start_s`: where in the trace.
+        repeats: how often each case is really executed.
+        model, slo, slo_scale, format, predictor, server, seed: as `flowsim.run` takes them.
+    """
+
+    trace: str
+    policies: Sequence[str] = POLICIES
+    loads: Sequence[float] = LOADS
+    rate_scale: float | None = None
+    window_s: float = WINDOW_S
+    start_s: float = 0.0
+    repeats: int = 2
+    model: str = "llama3-8b"
+    slo: str | None = None
+    slo_scale: float = 1.0
+    format: str | None = None
+    predictor: str = "cubic"
+    server: Server = field(default_factory=Server)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for policy in self.policies:
+            load_policy(policy)
+        if self.repeats < 1 or self.window_s <= 0 or self.start_s < 0 or self.seed < 0:
+            raise InputError(
+                f"repeats is {self.repeats}, window {self.window_s:g} s, start {self.start_s:g} s, seed {self.seed}; "
+                "allowed: repeats from 1, a window above 0, start and seed from 0"
+            )
+        if self.rate_scale is None and not (self.loads and all(0 < load <= 10 for load in self.loads)):
+            raise InputError(f"loads are {list(self.loads)}, allowed is one or more shares of the capacity, above 0")
+        if self.server.instances != 1:
+            raise InputError(f"instances is {self.server.instances}, allowed is 1: a real run has one GPU")
+
+    def point(self, policy: str, cost: str) -> Point:
+        """The part of the trace on which the policy's capacity is searched."""
+        names = ("slots", "max_batched_tokens", "kv_tokens", "block_tokens")
+        return Point(
+            self.trace,
+            policy,
+            cost=cost,
+            model=self.model,
+            slo=self.slo,
+            slo_scale=self.slo_scale,
+            window=f"{self.start_s}:",
+            limit=SEARCHED,
+            format=self.format,
+            predictor=self.predictor,
+            seed=self.seed,
+            **{name: getattr(self.server, name) for name in names},
+        )
+
+
+def shortened(plan: Plan) -> Plan:
+    """The same plan with few policies, one load and short windows."""
+    return replace(plan, policies=QUICK_POLICIES, loads=QUICK_LOADS, window_s=QUICK_WINDOW_S)
+
+
+def whole_trace(plan: Plan, window: str | None = None) -> Trace:
+    """The trace of a plan, or the part of it in a window ("FROM:TO", seconds), at its own rate."""
+    point = Point(plan.trace, window=window, format=plan.format, seed=plan.seed)
+    return replayed(point, str(Path.cwd()))
+
+
+def check(plan: Plan) -> None:
+    """Raise `InputError` for a trace or SLOs that cannot be used, before anything is measured."""
+    _slos(plan).assign(whole_trace(plan, f"{plan.start_s}:"), plan.seed)
+
+
+def cases_of(plan: Plan, policy: str, table: Path, costs: CostModel) -> list[Case]:
+    """The cases of one policy, one a load."""
+    point = plan.point(policy, str(table.resolve()))
+    whole, slos = whole_trace(plan, f"{plan.start_s}:"), _slos(plan)
+    rated: list[tuple[float | None, Trace]]
+    if plan.rate_scale is not None:
+        rated = [(None, whole.window(0.0, plan.window_s * plan.rate_scale).scaled(plan.rate_scale))]
+    else:
+        found = highest_rate(point, str(Path.cwd()), Search())
+        if not found.low:
+            raise InputError(
+                f"policy {policy}: sustains no rate on this trace; allowed: --rate-scale in place of --load"
+            )
+        rated = [(load, _at_rate(whole, load * found.low, plan.window_s)) for load in plan.loads]
+    made = []
+    for load, trace in rated:
+        server = _server(plan.server, trace, costs)
+        slo = slos.assign(trace, plan.seed)
+        settings = {"server": asdict(server), "predictor": plan.predictor, "seed": plan.seed}
+        made.append(Case.of(policy, load, trace, slo, **settings))
+    return made
+
+
+def _at_rate(trace: Trace, rate_rps: float, window_s: float) -> Trace:
+    """The first requests of a trace, at this rate for so long."""
+    part = trace.head(max(FEWEST, round(rate_rps * window_s)))
+    if not part.span_s:
+        raise InputError(f"{trace.name}: its first {len(part)} requests arrive at once; allowed: a longer window")
+    return part.scaled(rate_rps / part.rate_rps)
+
+
+def _server(server: Server, trace: Trace, costs: CostModel) -> Server:
+    """The server with a KV cache no larger than what all the requests take together."""
+    blocks = -(-trace.input_length // server.block_tokens)
+    most = whole_blocks(server, costs) if server.kv_tokens else min(whole_blocks(server, costs), KV_TOKENS)
+    return replace(server, kv_tokens=min(most, int(blocks.sum()) * server.block_tokens))
+
+
+def cache_rows(case: Case) -> int:
+    """Rows of the cache: half as many again as tokens may be in it, for each prompt's are in one stretch."""
+    server = Server(**case.server)
+    return min(sum(request.kv_tokens for request in case.requests()), (server.kv_tokens or 0) * 3 // 2)
+
+
+def _slos(plan: Plan) -> SLOMix:
+    mix = SLOMix.preset(plan.model) if plan.slo is None else SLOMix.parse(plan.slo)
+    return mix.scaled(plan.slo_scale)
