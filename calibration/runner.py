@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -209,8 +209,17 @@ class Runner:
         if self._core is not None:
             os.sched_setaffinity(0, {self._core})
         with torch.inference_mode():
-            while (order := self._orders.get()) is not None:
+            while (order := self._next_order()) is not None:
                 order()
+
+    def _next_order(self) -> Callable[[], None] | None:
+        """Wait for it; awake if a core is this thread's own, for one that slept is slow for some milliseconds."""
+        while self._core is not None:
+            try:
+                return self._orders.get_nowait()
+            except Empty:
+                time.sleep(0)  # lets the scheduler have the interpreter
+        return self._orders.get()
 
     def _execute(self, job: Job) -> None:
         try:
