@@ -104,6 +104,15 @@ def test_imitations_are_good(preset, most):
     assert far["gap_cv"][0] == pytest.approx(far["gap_cv"][1], rel=0.15)
 
 
+def test_azure_code_has_the_published_medians():
+    """Of the whole trace, 1,500 and 13 tokens (Splitwise, ISCA 2024, figure 3); the table is of an eighth of it."""
+    facts = info(synthesize(50_000, preset="azure-code"))
+    lengths = facts["lengths"]["all"]
+    assert lengths["input"]["p50"] == pytest.approx(1500, rel=0.05)
+    assert lengths["output"]["p50"] == 13
+    assert facts["gap_cv"] == pytest.approx(12, rel=0.2)
+
+
 @needs_shared
 def test_mooncakes_prefixes():
     facts = info(read_trace(SHARED / REAL["mooncake-conversation"]))["prefix"]

@@ -38,7 +38,7 @@ def test_info_tells_and_draws(shell, tmp_path):
         ("slice t.jsonl 10: --out o.csv", 151),
         ("scale t.jsonl 2 --out o.jsonl.zst", 200),
         ("merge t.jsonl example --out o.jsonl.gz", 600),
-        ("sample t.jsonl --requests 50 --mix text=1,search=1 --out o.jsonl", 50),
+        ("sample t.jsonl --requests 50 --mix text=.5,search=.5 --out o.jsonl", 50),
         ("synth azure-conversation --requests 30 --arrivals gamma:2 --profile ramp:1:2 --out o.jsonl", 30),
     ],
 )
@@ -57,7 +57,7 @@ def test_what_a_format_cannot_hold_is_said(shell):
 
 def test_list_names_everything(shell):
     text = shell("list")
-    for name in ("example", "qwen-a", "mooncake-conversation", "azure-conversation-2023", "burstgpt"):
+    for name in ("example", "qwen-a", "azure-code", "mooncake-conversation", "azure-conversation-2023", "burstgpt"):
         assert name in text
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -61,7 +62,7 @@ def detect_format(path: str | Path) -> Format:
 def _head(path: Path) -> tuple[Layout, str, Sequence[str]]:
     """Layout of a text file, where its first row is, and the names of that row's fields."""
     for block in blocks(path):
-        for number, line in enumerate(block.text.splitlines(), block.line):
+        for number, line in enumerate(io.BytesIO(block.text), block.line):  # ends at \n alone, as `_bodies` has it
             text = line.decode()
             if text and not text.isspace():
                 where = f"{path}, line {number}"

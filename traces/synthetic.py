@@ -47,6 +47,11 @@ class Preset:
     arrivals: str = "poisson"
     """The arrival process that imitates its gaps."""
 
+    @property
+    def detail(self) -> int:
+        """In how many quantiles its finest table says a distribution of lengths."""
+        return max(len(entry.input_length) for entry in self.classes.values())
+
 
 PRESETS: Mapping[str, Preset] = {
     "qwen": Preset(
