@@ -143,7 +143,8 @@ def _parquet_parts(path: Path, kind: Format, names: Sequence[str], codes: dict[s
     try:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(1 << 18, columns=wanted):
-                table = pa.table(batch)
+                batch.validate(full=True)  # what is damaged may say places that there are not
+                table = pa.Table.from_batches([batch])
                 try:
                     yield fast.part_of_table(table, kind, codes)
                 except (fast.Unsure, pa.ArrowException, ValueError, TypeError):

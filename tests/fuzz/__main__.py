@@ -1,7 +1,7 @@
 """Fuzz the readers of trace files with atheris: `python -m tests.fuzz --seconds 1800`.
 
-New inputs that reach new code gather in --corpus; an input that breaks something is left in crash-* (or timeout-*,
-oom-*) in the current folder. What is worth keeping goes into tests/fuzz/corpus, which the tests replay.
+New inputs that reach new code gather in --corpus; an input that breaks something is left beside that folder, in
+crash-* (or timeout-*, oom-*). What is worth keeping goes into tests/fuzz/corpus, which the tests replay.
 """
 
 from __future__ import annotations
@@ -39,9 +39,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "words").write_text("".join(f'"{word}"\n' for word in words()))
-        flags = [f"-dict={folder / 'words'}", f"-max_total_time={options.seconds}", "-max_len=4096", "-timeout=30"]
+        flags = [
+            f"-dict={folder / 'words'}",
+            f"-max_total_time={options.seconds}",
+            f"-artifact_prefix={options.corpus.parent}/",
+            "-max_len=4096",
+            "-timeout=30",
+            "-rss_limit_mb=3000",
+        ]
         places = [str(options.corpus), str(HERE / "corpus")]
-        atheris.Setup([sys.argv[0], *flags, "-rss_limit_mb=3000", *places], lambda content: check(content, folder))
+        atheris.Setup([sys.argv[0], *flags, *places], lambda content: check(content, folder))
         atheris.Fuzz()
 
 
