@@ -155,9 +155,12 @@ def test_bad_yaml_names_the_file(tmp_path, content, message):
     assert "\n" not in str(error.value)
 
 
-def test_an_unknown_model_is_told_the_nearest():
+def test_no_slos_are_invented_for_a_model_without():
+    """The paper evaluates this one too, but its SLOs are not known to us."""
+    with pytest.raises(InputError, match=r"no TTFT SLOs are known for the model 'qwen3-30b-a3b' \(known, from FlowPref"):
+        SLOMix.preset("qwen3-30b-a3b")
     with pytest.raises(InputError, match=r"unknown SLO mix 'llama3-7b'; did you mean 'llama3-"):
-        SLOMix.preset("llama3-7b")
+        SLOMix.parse("llama3-7b")
 
 
 def test_a_mix_that_fits_no_request_is_an_error():
