@@ -13,6 +13,7 @@ import yaml
 from numpy.typing import NDArray
 
 from flowsim.errors import InputError, unknown
+from flowsim.traces.columns import generator
 
 if TYPE_CHECKING:
     from flowsim.traces.trace import Trace
@@ -192,7 +193,7 @@ class SLOMix:
     def _by_shares(self, trace: Trace, seed: int) -> tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.int64]]:
         shares = self.shares or self.rates
         edges = np.cumsum(list(shares.values()))
-        drawn = np.random.default_rng(seed).random(len(trace)) * edges[-1]
+        drawn = generator(seed).random(len(trace)) * edges[-1]
         codes = np.minimum(np.searchsorted(edges, drawn, side="right"), edges.size - 1).astype(np.int64)
         rest = self.ttft_s.get(REST, math.nan)
         return tuple(shares), np.array([self.ttft_s.get(name, rest) for name in shares]), codes

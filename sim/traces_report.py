@@ -44,7 +44,7 @@ def _lines(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     lines = [
         ("trace", f"{facts['source']}, SHA-256 {facts['sha256'][:12]}"),
         *[("", notice) for notice in facts["notices"]],
-        ("requests", f"{facts['requests']:,} in {facts['span_s']:,.6g} s, {facts['rate_rps']:.4g} req/s"),
+        ("requests", f"{facts['requests']:,} in {facts['span_s']:,.6g} s, {_number(facts['rate_rps'], 4)} req/s"),
     ]
     if rate:
         bins = f"each {facts['rate']['bin_s']:.4g} s; from {min(rate):.3g} to {max(rate):.3g} req/s"
@@ -80,8 +80,8 @@ def distances_report(distances: Mapping[str, Any], name: str) -> RenderableType:
     return Group(Text(), table, Text(), facts)
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3g}"
+def _number(value: float | None, digits: int = 3) -> str:
+    return "-" if value is None or math.isnan(value) else f"{value:.{digits}g}"
 
 
 def figure(trace: Trace) -> Figure:

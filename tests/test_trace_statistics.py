@@ -84,6 +84,13 @@ def test_ks_by_hand():
     assert ks_distance(np.array([1, 2, 3, 4]), np.array([2, 2, 3, 9])) == 0.25
 
 
+def test_pauses_of_centuries_take_no_memory():
+    bunch = np.arange(100.0) % 10
+    trace = Trace.of(np.append(bunch, 1e12 + bunch), np.ones(200))
+    assert dispersion(trace, 1.0) == pytest.approx(10, rel=1e-3)  # windows of 10 arrivals, and countless of none
+    assert info(trace)["span_s"] == 1e12 + 9
+
+
 def test_one_request_can_be_described():
     facts = info(Trace.of([0], [5]))
     assert facts["gap_cv"] is None and facts["rate"]["rps"] == []
@@ -141,6 +148,14 @@ def test_servegen_clients():
             "client 1: input_pdf is no table",
         ),
         ('{"clients": [{"rate": 0}]}', "no client has a request"),
+        (
+            '{"clients": [{"rate": 1, "shape": 1e-9, "scale": 1, "family": "Gamma"}]}',
+            "allowed: Gamma or Weibull, shape",
+        ),
+        (
+            '{"clients": [{"rate": 1, "shape": 1, "scale": 1e-9, "family": "Gamma"}]}',
+            r"6e\+11 requests in 600 s; allowed",
+        ),
     ],
 )
 def test_bad_specifications_of_clients(tmp_path, text, message):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import reduce
 
 import numpy as np
 
 from flowsim.errors import InputError, unknown
-from flowsim.traces.columns import Bools, Floats, Ints
+from flowsim.traces.columns import Bools, Floats, Ints, generator
 from flowsim.traces.prefix import Blocks, Chats
 from flowsim.traces.trace import Trace
 
@@ -25,7 +26,8 @@ def merge(traces: Sequence[Trace]) -> Trace:
     """
     if len(traces) < 2:
         raise InputError(f"{len(traces)} traces to merge; allowed: two or more")
-    return reduce(_merged, traces)
+    named = (replace(trace, notices=tuple(f"{trace.name}: {what}" for what in trace.notices)) for trace in traces)
+    return reduce(_merged, named)
 
 
 def _merged(one: Trace, other: Trace) -> Trace:
@@ -157,7 +159,7 @@ def _replacements(trace: Trace, shares: Floats, seed: int) -> tuple[Ints, Bools]
     for name, wanted, there in zip(trace.class_names, want, have, strict=False):
         if wanted and not there:
             raise InputError(f"{trace.name} has no request of class {name!r} to draw from")
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     turn, pick = rng.permutation(n), rng.random(n)
     start = np.cumsum(have) - have  # of each class among the rows sorted by class
     place = np.empty(n, dtype=np.int64)

@@ -14,8 +14,8 @@ import numpy as np
 
 from flowsim.errors import InputError
 from flowsim.traces import careful, fast
-from flowsim.traces.careful import Part, json_object, missing, part_of, shown
-from flowsim.traces.columns import Floats
+from flowsim.traces.careful import Part, check_fields, json_object, part_of, shown
+from flowsim.traces.columns import Floats, generator
 from flowsim.traces.formats import FORMATS, Format, Layout, find_format
 from flowsim.traces.prefix import Blocks, Chats
 from flowsim.traces.sources import Block, blocks, is_parquet
@@ -110,9 +110,7 @@ def _bodies(path: Path, layout: Layout, kind: Format, header: Sequence[str]) -> 
             first, _, text = text.partition(b"\n")
             line, ahead = line + 1, not first.strip()
             if not ahead:
-                for field in (kind.arrival, kind.input_length):
-                    if field not in header:
-                        raise missing(f"{path}, line {line - 1}", field, header, kind)
+                check_fields(f"{path}, line {line - 1}", header, kind)
         yield Block(line, text)
 
 
@@ -134,11 +132,8 @@ def _parquet_parts(path: Path, kind: Format, names: Sequence[str], codes: dict[s
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    for field in (kind.arrival, kind.input_length):
-        if field not in names:
-            raise missing(str(path), field, names, kind)
-    fields = {kind.output_length, kind.class_name, kind.hash_ids, kind.block_tokens, *(kind.chats or ())}
-    wanted = [kind.arrival, kind.input_length, *(name for name in names if name in fields)]
+    check_fields(str(path), names, kind)
+    wanted = [name for name in kind.fields if name in names]
     first = 1
     try:
         with pq.ParquetFile(path) as file:
@@ -216,6 +211,6 @@ def _spread(trace: Trace, seed: int) -> Trace:
         return trace
     width = np.minimum(np.append(np.diff(starts), tick), tick)[tick_of]
     # Ticks do not overlap, so sorting keeps each request on its tick and in its place.
-    arrival = np.sort(trace.arrival_s + width * np.random.default_rng(seed).random(len(trace)))
+    arrival = np.sort(trace.arrival_s + width * generator(seed).random(len(trace)))
     notice = f"ticks of {tick:g} s: the requests of each were spread over it at random (seed {seed})"
     return replace(trace, arrival_s=arrival - arrival[0], notices=(*trace.notices, notice))

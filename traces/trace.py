@@ -27,6 +27,7 @@ from flowsim.traces.columns import (
     bad_lengths_or_0,
     bad_seconds,
     encode,
+    generator,
 )
 from flowsim.traces.prefix import Blocks, Chats
 
@@ -184,7 +185,7 @@ class Trace:
         """`n` of the requests, drawn without replacement, each at its own time (shifted so that the first is at 0)."""
         if not 1 <= n <= len(self):
             raise InputError(f"the number of requests to draw is {n}; allowed: 1 to {len(self)}, as {self.name} has")
-        rows = np.sort(np.random.default_rng(seed).permutation(len(self))[:n])
+        rows = np.sort(generator(seed).permutation(len(self))[:n])
         return self.derived(f"{n} of {len(self)} requests drawn at random (seed {seed})", rows)
 
     def derived(self, what: str, rows: Ints | None = None, **changed: Any) -> Trace:

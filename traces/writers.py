@@ -38,7 +38,7 @@ def write_trace(
         InputError: an unknown format, a path whose ending says no layout, or a file that cannot be written.
     """
     kind, target = find_format(format), Path(path)
-    layout = layout or (_layout(target) if kind.name == "flowsim" else kind.layout)
+    layout = layout or (layout_of(target) if kind.name == "flowsim" else kind.layout)
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
         _WRITE[layout](trace, partial, kind, target.suffix)
@@ -73,7 +73,8 @@ def losses(trace: Trace, kind: Format) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _layout(path: Path) -> Layout:
+def layout_of(path: Path) -> Layout:
+    """The layout in which flowsim's own format is written to this path; InputError when its ending says none."""
     suffixes = [suffix for suffix in path.suffixes if suffix not in (".gz", ".zst")]
     if not suffixes or suffixes[-1] not in LAYOUTS or (suffixes[-1] == ".parquet" and path.suffix != ".parquet"):
         allowed = ".jsonl or .csv (.gz or .zst behind it compresses), or .parquet"
