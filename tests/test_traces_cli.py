@@ -88,3 +88,22 @@ def test_every_command_has_an_example_and_a_twin_in_python():
     for name, command in traces.commands.items():
         assert "Example" in (command.help or "") or name == "list"
         assert callable(getattr(module, name))
+
+
+@pytest.mark.parametrize(
+    "trace",
+    [
+        flowsim.Trace.of([0], [5]),
+        flowsim.Trace.of([0, 1, 2], [5, 6, 7], [1, 0, 3], ["$\\x$", "_hidden", "a" * 99], name="$\\x$"),
+    ],
+)
+def test_any_trace_can_be_drawn(trace, tmp_path):
+    from flowsim.traces_report import save_figure
+
+    save_figure(trace, tmp_path / "t.png")
+    assert (tmp_path / "t.png").stat().st_size > 10_000
+
+
+def test_a_trace_of_one_instant_has_no_rate(shell):
+    flowsim.Trace.of([0, 0], [5, 6]).write_jsonl("one.jsonl")
+    assert "2 in 0 s, - req/s" in shell("info one.jsonl --against one.jsonl")
