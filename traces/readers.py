@@ -43,10 +43,12 @@ def read_trace(path: str | Path, format: str | None = None, *, spread: bool = Tr
         kind = kind or _fitting(str(path), "parquet", names)
         parts = list(_parquet_parts(path, kind, names, codes))
     else:
-        layout, where, header = _head(path)
-        kind = kind or _fitting(where, layout, header)
-        parts = list(_parts(path, layout, kind, header, codes))
+        layout, where, names = _head(path)
+        kind = kind or _fitting(where, layout, names)
+        parts = list(_parts(path, layout, kind, names, codes))
     trace = _assembled(path, kind, parts, codes)
+    if unread := [name for name in names if name and name not in kind.fields]:
+        trace = replace(trace, notices=(*trace.notices, f"fields that are not read: {shown(', '.join(unread))[1:-1]}"))
     return _spread(trace, seed) if spread and kind.ticks else trace
 
 
@@ -157,7 +159,8 @@ def _assembled(path: Path, kind: Format, parts: Sequence[Part], codes: dict[str,
     def joined(name: str) -> np.ndarray:
         return np.concatenate([getattr(part, name) for part in parts])
 
-    arrival_s, notices = _seconds(joined("arrival"), kind)
+    arrival_s, start_ns = _seconds(joined("arrival"), kind)
+    notices = () if start_ns is None else (f"second 0 is {np.datetime64(start_ns, 'ns')} UTC",)
     counts, chats = joined("block_counts"), joined("chats")
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -175,6 +178,7 @@ def _assembled(path: Path, kind: Format, parts: Sequence[Part], codes: dict[str,
         if counts.any()
         else None,
         chats=Chats(*chats.T.copy()) if (chats >= 0).any() else None,
+        start_ns=start_ns,
     )
 
 
@@ -193,11 +197,12 @@ def _block_tokens(path: Path, tokens: np.ndarray, counts: np.ndarray) -> int:
     return int(sizes[0])
 
 
-def _seconds(arrival: np.ndarray, kind: Format) -> tuple[Floats, tuple[str, ...]]:
+def _seconds(arrival: np.ndarray, kind: Format) -> tuple[Floats, int | None]:
+    """Seconds, and `Trace.start_ns`."""
     if kind.clock != "date":
-        return arrival / {"s": 1.0, "ms": 1000.0}[kind.clock], ()
-    first = arrival.min()
-    return (arrival - first) / 1e9, (f"second 0 is {np.datetime64(int(first), 'ns')} UTC",)
+        return arrival / {"s": 1.0, "ms": 1000.0}[kind.clock], None
+    first = int(arrival.min())
+    return (arrival - first) / 1e9, first
 
 
 def _spread(trace: Trace, seed: int) -> Trace:
