@@ -34,6 +34,7 @@ It evaluates Qwen3-30B-A3B too, for which no SLOs are known to us: there is no p
 """
 
 BY = ("", "class", "length", "shares")
+YAML_KEYS = ("name", "ttft_s", "length_bands", "shares", "rates", "by", "slo_scale")
 ALLOWED_MIX = "a model, seconds for every request, class=seconds pairs such as text=0.25,*=4, or a YAML file"
 
 
@@ -86,7 +87,7 @@ class SLOMix:
         object.__setattr__(self, "length_bands", dict(sorted(bands.items(), key=lambda band: _edge(band[0]))))
         self._positive("the scale", self.scale, "a positive number")
         if self.by not in BY:
-            raise unknown("way to give requests a class", self.by, BY)
+            raise unknown("way to give requests a class", self.by, BY[1:])
         for key in ("shares", "rates"):
             values = getattr(self, key)
             weights = {
@@ -162,7 +163,8 @@ class SLOMix:
 
     def way(self, trace: Trace) -> str:
         """What gives the requests of this trace their classes: "class", "length" or "shares"."""
-        return self.by or ("class" if trace.class_names else "shares" if self.shares or self.rates else "length")
+        classed = trace.class_names and self.ttft_s
+        return self.by or ("class" if classed else "shares" if self.shares or self.rates else "length")
 
     def assign(self, trace: Trace, seed: int = 0) -> Assignment:
         """The class and TTFT SLO of each request: by the trace's classes, by shares drawn from `seed`, or by length.
@@ -208,7 +210,8 @@ class SLOMix:
 
     def _by_length(self, trace: Trace) -> tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.int64]]:
         if not self.length_bands:
-            found = f"{trace.name} has no classes and the mix {self.name!r} has no length bands"
+            without = "" if trace.class_names else f"{trace.name} has no classes and "
+            found = f"{without}the mix {self.name!r} has no length bands"
             raise InputError(f"{found}; allowed: a mix with '*', with all of {', '.join(CLASSES)}, or with bands")
         edges = [edge for edge in self.length_bands if isinstance(edge, int)]
         slos = [*(self.length_bands[edge] for edge in edges), self.length_bands.get(REST, math.nan)]
@@ -225,7 +228,7 @@ class SLOMix:
         else:
             edges = [edge for edge in self.length_bands if isinstance(edge, int)]
             slos = dict(zip(_band_names(edges), self.length_bands.values(), strict=False))
-            rule = "the trace has no classes, so by input length: "
+            rule = "by input length: "
         return f"{head}: {rule}{', '.join(f'{key} {value:g} s' for key, value in slos.items())}"
 
     def to_dict(self) -> dict[str, Any]:
@@ -300,6 +303,9 @@ def _from_yaml(path: Path) -> SLOMix:
     if not isinstance(values, Mapping):
         raise InputError(f"{path}: found {type(values).__name__}; allowed: a mapping with ttft_s: {{class: s}}")
     try:
+        for key in values:
+            if key not in YAML_KEYS:
+                raise unknown("key of an SLO mix", str(key), YAML_KEYS)
         factor = {key: value for key, value in values.items() if key == "slo_scale"}
         rest = {key: value for key, value in values.items() if key not in factor}
         mix = SLOMix.from_dict({"name": path.stem, **rest})
