@@ -88,7 +88,8 @@ def _fitting(where: str, layout: Layout, header: Sequence[str]) -> Format:
         if set(header).issuperset(kind.signature):
             return kind
     known = (f"{kind.name} ({kind.layout}: {', '.join(kind.signature)})" for kind in FORMATS.values())
-    found = f"the {layout} fields {shown(', '.join(header))} fit no known format"
+    servegen = " (of ServeGen's clients flowsim traces synth makes a trace)" if "clients" in header else ""
+    found = f"the {layout} fields {shown(', '.join(header))} fit no known format{servegen}"
     raise InputError(f"{where}: {found}; allowed: {'; '.join(known)}; or fields that you name (arrival_s=FIELD,...)")
 
 
