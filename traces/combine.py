@@ -176,7 +176,7 @@ def _replacements(trace: Trace, shares: Floats, seed: int) -> tuple[Ints, Bools]
 def _apportioned(weights: Floats, n: int) -> Ints:
     """`n` shared out by weight: whole parts, then one each to the largest remainders (ties: the first)."""
     exact = weights / weights.sum() * n
-    counts = np.floor(exact).astype(np.int64)
+    counts: Ints = np.floor(exact).astype(np.int64)
     counts[np.argsort(counts - exact, kind="stable")[: n - counts.sum()]] += 1
     return counts
 

@@ -175,4 +175,5 @@ def _codes(column: Any, codes: dict[str, int]) -> Ints:
     index = _values(_filled(encoded.indices, -1).cast(pa.int64()), np.int64)
     order = [names[i] for i in dict.fromkeys(index[index >= 0].tolist())] if len(names) > 1 else names
     table = {name: codes.setdefault(name, len(codes)) for name in order}
-    return np.array([*(table.get(name, -1) for name in names), -1], dtype=np.int64)[index]
+    coded: Ints = np.array([*(table.get(name, -1) for name in names), -1], dtype=np.int64)[index]
+    return coded

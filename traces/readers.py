@@ -117,7 +117,7 @@ def _bodies(path: Path, layout: Layout, kind: Format, header: Sequence[str]) -> 
         yield Block(line, text)
 
 
-def _parquet_names(path: Path) -> list[str]:
+def _parquet_names(path: Path) -> Sequence[str]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
