@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,7 +34,7 @@ It evaluates Qwen3-30B-A3B too, for which no SLOs are known to us: there is no p
 """
 
 BY = ("", "class", "length", "shares")
-YAML_KEYS = ("name", "ttft_s", "length_bands", "shares", "rates", "by", "slo_scale")
+UNITS = {"ttft_s": "seconds", "length_bands": "seconds", "shares": "weights", "rates": "req/s"}
 ALLOWED_MIX = "a model, seconds for every request, class=seconds pairs such as text=0.25,*=4, or a YAML file"
 
 
@@ -147,12 +147,10 @@ class SLOMix:
         if "=" in text:
             return _with_default_bands(text, _pairs(text))
         try:
-            return cls.uniform(float(text))
-        except InputError:
-            raise
+            seconds = float(text)
         except ValueError:
-            near = unknown("SLO mix", text, PRESETS)
-        raise InputError(f"{near}; allowed: {ALLOWED_MIX}")
+            raise InputError(f"{unknown('SLO mix', text, PRESETS)}; allowed: {ALLOWED_MIX}") from None
+        return cls.uniform(seconds)
 
     def scaled(self, k: float) -> SLOMix:
         """This mix with every SLO multiplied by `k`."""
@@ -197,16 +195,18 @@ class SLOMix:
         edges = np.cumsum(list(shares.values()))
         drawn = generator(seed).random(len(trace)) * edges[-1]
         codes = np.minimum(np.searchsorted(edges, drawn, side="right"), edges.size - 1).astype(np.int64)
-        rest = self.ttft_s.get(REST, math.nan)
-        return tuple(shares), np.array([self.ttft_s.get(name, rest) for name in shares]), codes
+        return tuple(shares), self._slos(shares), codes
 
     def _by_class(self, trace: Trace) -> tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.int64]]:
         names, codes = trace.class_names, trace.class_code
         if (codes < 0).any():
             codes = np.where(codes < 0, len(names), codes)
             names = (*names, "(none)" if "(none)" not in names else "(no class)")
+        return names, self._slos(names), codes
+
+    def _slos(self, names: Iterable[str]) -> NDArray[np.float64]:
         rest = self.ttft_s.get(REST, math.nan)
-        return names, np.array([self.ttft_s.get(name, rest) for name in names]), codes
+        return np.array([self.ttft_s.get(name, rest) for name in names])
 
     def _by_length(self, trace: Trace) -> tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.int64]]:
         if not self.length_bands:
@@ -224,49 +224,37 @@ class SLOMix:
         if by_class:
             rest = "the rest" if len(self.ttft_s) > 1 else "every class"
             slos = {rest if key == REST else key: value for key, value in self.ttft_s.items()}
-            rule = "by class: "
         else:
             edges = [edge for edge in self.length_bands if isinstance(edge, int)]
             slos = dict(zip(_band_names(edges), self.length_bands.values(), strict=False))
-            rule = "by input length: "
-        return f"{head}: {rule}{', '.join(f'{key} {value:g} s' for key, value in slos.items())}"
+        listed = ", ".join(f"{key} {value:g} s" for key, value in slos.items())
+        return f"{head}: by {'class' if by_class else 'input length'}: {listed}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON or YAML; `from_dict` reads them back."""
         bands = {str(key): value for key, value in self.length_bands.items()}
-        known: dict[str, Any] = {
-            "name": self.name,
-            "scale": self.scale,
-            "ttft_s": dict(self.ttft_s),
-            "length_bands": bands,
-        }
-        extras = {"shares": dict(self.shares), "rates": dict(self.rates), "by": self.by}
+        known = {"name": self.name, "scale": self.scale, "ttft_s": dict(self.ttft_s), "length_bands": bands}
+        extras: dict[str, Any] = {"shares": dict(self.shares), "rates": dict(self.rates), "by": self.by}
         return known | {key: value for key, value in extras.items() if value}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SLOMix:
         """The mix of `to_dict`; InputError for an unknown key. Only ttft_s or length_bands must be there."""
-        known = ("name", "scale", "ttft_s", "length_bands", "shares", "rates", "by")
-        for key in values:
-            if key not in known:
-                raise unknown("key of an SLO mix", str(key), known)
-        for key, unit in (
-            ("ttft_s", "seconds"),
-            ("length_bands", "seconds"),
-            ("shares", "weights"),
-            ("rates", "req/s"),
-        ):
+        _check_keys(values, ("name", "scale", "by", *UNITS))
+        for key, unit in UNITS.items():
             if not isinstance(values.get(key, {}), Mapping):
                 raise InputError(f"{key} is {values[key]!r}; allowed: a mapping to {unit}")
-        name, slos, scale = (
-            str(values.get("name", "custom")),
-            values.get("ttft_s", {}),
-            values.get("scale", 1.0),
-        )
+        name, slos, scale = str(values.get("name", "custom")), values.get("ttft_s", {}), values.get("scale", 1.0)
         extras = {"shares": values.get("shares", {}), "rates": values.get("rates", {}), "by": str(values.get("by", ""))}
         if "length_bands" not in values:
             return replace(_with_default_bands(name, slos), scale=scale, **extras)
         return cls(name, slos, values["length_bands"], scale, **extras)
+
+
+def _check_keys(values: Mapping[str, Any], known: Sequence[str]) -> None:
+    for key in values:
+        if key not in known:
+            raise unknown("key of an SLO mix", str(key), known)
 
 
 def _with_default_bands(name: str, ttft_s: Mapping[str, float]) -> SLOMix:
@@ -303,9 +291,7 @@ def _from_yaml(path: Path) -> SLOMix:
     if not isinstance(values, Mapping):
         raise InputError(f"{path}: found {type(values).__name__}; allowed: a mapping with ttft_s: {{class: s}}")
     try:
-        for key in values:
-            if key not in YAML_KEYS:
-                raise unknown("key of an SLO mix", str(key), YAML_KEYS)
+        _check_keys(values, ("name", "slo_scale", "by", *UNITS))
         factor = {key: value for key, value in values.items() if key == "slo_scale"}
         rest = {key: value for key, value in values.items() if key not in factor}
         mix = SLOMix.from_dict({"name": path.stem, **rest})
