@@ -1,10 +1,12 @@
 # make demo   a first answer: three schedulers on the built-in trace, in a fresh .venv
 # make test   all checks, as CI runs them
 # make bench  the speed figures of the README
+# make fuzz   half an hour (FUZZ_SECONDS) of fuzzing the readers of traces; what breaks one is left in out/
 PYTHON ?= python3
+FUZZ_SECONDS ?= 1800
 BIN = .venv/bin
 
-.PHONY: demo test bench notebook clean
+.PHONY: demo test bench fuzz notebook clean
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -28,6 +30,10 @@ test: install-dev
 
 bench: install
 	$(BIN)/python -m benchmarks
+
+fuzz: install
+	$(BIN)/python -m pip install --quiet '.[fuzz]'
+	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
 notebook: install-dev
 	$(BIN)/jupyter execute --inplace notebooks/*.ipynb

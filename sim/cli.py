@@ -84,7 +84,9 @@ def replay_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--limit", type=int, metavar="N", help="Only the first N requests."),
         click.option("--window", metavar="FROM:TO", help="Only requests that arrive from FROM to TO, seconds."),
         click.option("--format", metavar="NAME", help="Format of the trace.  [default: found by content]"),
-        click.option("--mix", metavar="SHARES", help="Change the shares of the classes: text=.5,search=.5."),
+        click.option(
+            "--mix", metavar="SHARES", help="Other shares of the classes: text=.5,search=.5 (the rest as in the trace)."
+        ),
         click.option(
             "--prefix-cache",
             default="none",

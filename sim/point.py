@@ -19,12 +19,12 @@ from flowsim.calibration.predictor import make_predictor
 from flowsim.calibration.table import OperatorTable, load_table
 from flowsim.engine import Server
 from flowsim.errors import InputError, unknown
-from flowsim.mix import remixed
 from flowsim.policy import NAMES, load_policy, policy_spec
 from flowsim.replay import check_times, load_cost, parse_window, replayed_part, run
 from flowsim.result import RunResult
 from flowsim.slo import SLOMix
 from flowsim.traces.catalogue import load_trace
+from flowsim.traces.combine import reweighted
 from flowsim.traces.synthetic import synthesize
 from flowsim.traces.trace import Trace
 
@@ -40,7 +40,7 @@ class Point:
         trace: a file, a built-in trace, or "synthetic:PRESET:N": N requests drawn anew for each seed.
         policy: as `load_policy` takes it.
         policy_options: written "policy.OPTION" in a study; they join the specification.
-        mix: written "mix.CLASS" in a study; the shares of `remixed`.
+        mix: written "mix.CLASS" in a study; the shares of `reweighted`.
         rate_rps: the rate of the replayed part, requests a second, in place of `rate_scale`.
         window: "FROM:TO", seconds of the trace.
         instances, router, slots, max_batched_tokens, kv_tokens, block_tokens: fields of `Server`.
@@ -170,7 +170,7 @@ def replayed(point: Point, root: str) -> Trace:
     trace = _trace(_place(root, point.trace), point.format, point.seed)
     part = replayed_part(trace, 1.0, point.limit, parse_window("window", point.window))
     if point.mix:
-        part = remixed(part, point.mix, point.seed)
+        part = reweighted(part, point.mix, point.seed)
     factor = point.rate_scale if point.rate_rps is None else point.rate_rps / part.rate_rps
     if not 0 < factor < math.inf:
         given = f"rate_scale is {factor:g}" if point.rate_rps is None else f"rate_rps is {point.rate_rps:g}"

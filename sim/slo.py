@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ import yaml
 from numpy.typing import NDArray
 
 from flowsim.errors import InputError, unknown
+from flowsim.traces.columns import generator
 
 if TYPE_CHECKING:
     from flowsim.traces.trace import Trace
@@ -27,9 +28,13 @@ PRESETS: Mapping[str, tuple[float, float, float, float]] = {
     "qwen2.5-14b": (0.4, 0.8, 6.5, 9.0),
     "llama3-70b": (1.0, 2.0, 15.0, 18.0),
 }
-"""TTFT SLOs in seconds of `CLASSES`, by model. Source: FlowPrefill (arXiv 2602.16603)."""
+"""TTFT SLOs in seconds of `CLASSES`, by model. Source: FlowPrefill (arXiv 2602.16603).
+
+It evaluates Qwen3-30B-A3B too, for which no SLOs are known to us: there is no preset for it, nor for other models.
+"""
 
 BY = ("", "class", "length", "shares")
+UNITS = {"ttft_s": "seconds", "length_bands": "seconds", "shares": "weights", "rates": "req/s"}
 ALLOWED_MIX = "a model, seconds for every request, class=seconds pairs such as text=0.25,*=4, or a YAML file"
 
 
@@ -82,7 +87,7 @@ class SLOMix:
         object.__setattr__(self, "length_bands", dict(sorted(bands.items(), key=lambda band: _edge(band[0]))))
         self._positive("the scale", self.scale, "a positive number")
         if self.by not in BY:
-            raise unknown("way to give requests a class", self.by, BY)
+            raise unknown("way to give requests a class", self.by, BY[1:])
         for key in ("shares", "rates"):
             values = getattr(self, key)
             weights = {
@@ -112,9 +117,10 @@ class SLOMix:
 
     @classmethod
     def preset(cls, model: str) -> SLOMix:
-        """The SLOs of FlowPrefill's evaluation for this model, as length bands too."""
+        """The SLOs of FlowPrefill's evaluation for this model, as length bands too; InputError when it has none."""
         if model not in PRESETS:
-            raise unknown("SLO mix", model, PRESETS)
+            known = f"no TTFT SLOs are known for the model {model!r} (known, from FlowPrefill: {', '.join(PRESETS)})"
+            raise InputError(f"{known}; allowed: an SLO mix of your own: {ALLOWED_MIX}")
         return _with_default_bands(model, dict(zip(CLASSES, PRESETS[model], strict=True)))
 
     @classmethod
@@ -141,12 +147,10 @@ class SLOMix:
         if "=" in text:
             return _with_default_bands(text, _pairs(text))
         try:
-            return cls.uniform(float(text))
-        except InputError:
-            raise
+            seconds = float(text)
         except ValueError:
-            near = unknown("SLO mix", text, PRESETS)
-        raise InputError(f"{near}; allowed: {ALLOWED_MIX}")
+            raise InputError(f"{unknown('SLO mix', text, PRESETS)}; allowed: {ALLOWED_MIX}") from None
+        return cls.uniform(seconds)
 
     def scaled(self, k: float) -> SLOMix:
         """This mix with every SLO multiplied by `k`."""
@@ -157,7 +161,8 @@ class SLOMix:
 
     def way(self, trace: Trace) -> str:
         """What gives the requests of this trace their classes: "class", "length" or "shares"."""
-        return self.by or ("class" if trace.class_names else "shares" if self.shares or self.rates else "length")
+        classed = trace.class_names and self.ttft_s
+        return self.by or ("class" if classed else "shares" if self.shares or self.rates else "length")
 
     def assign(self, trace: Trace, seed: int = 0) -> Assignment:
         """The class and TTFT SLO of each request: by the trace's classes, by shares drawn from `seed`, or by length.
@@ -188,22 +193,25 @@ class SLOMix:
     def _by_shares(self, trace: Trace, seed: int) -> tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.int64]]:
         shares = self.shares or self.rates
         edges = np.cumsum(list(shares.values()))
-        drawn = np.random.default_rng(seed).random(len(trace)) * edges[-1]
+        drawn = generator(seed).random(len(trace)) * edges[-1]
         codes = np.minimum(np.searchsorted(edges, drawn, side="right"), edges.size - 1).astype(np.int64)
-        rest = self.ttft_s.get(REST, math.nan)
-        return tuple(shares), np.array([self.ttft_s.get(name, rest) for name in shares]), codes
+        return tuple(shares), self._slos(shares), codes
 
     def _by_class(self, trace: Trace) -> tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.int64]]:
         names, codes = trace.class_names, trace.class_code
         if (codes < 0).any():
             codes = np.where(codes < 0, len(names), codes)
             names = (*names, "(none)" if "(none)" not in names else "(no class)")
+        return names, self._slos(names), codes
+
+    def _slos(self, names: Iterable[str]) -> NDArray[np.float64]:
         rest = self.ttft_s.get(REST, math.nan)
-        return names, np.array([self.ttft_s.get(name, rest) for name in names]), codes
+        return np.array([self.ttft_s.get(name, rest) for name in names])
 
     def _by_length(self, trace: Trace) -> tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.int64]]:
         if not self.length_bands:
-            found = f"{trace.name} has no classes and the mix {self.name!r} has no length bands"
+            without = "" if trace.class_names else f"{trace.name} has no classes and "
+            found = f"{without}the mix {self.name!r} has no length bands"
             raise InputError(f"{found}; allowed: a mix with '*', with all of {', '.join(CLASSES)}, or with bands")
         edges = [edge for edge in self.length_bands if isinstance(edge, int)]
         slos = [*(self.length_bands[edge] for edge in edges), self.length_bands.get(REST, math.nan)]
@@ -216,49 +224,37 @@ class SLOMix:
         if by_class:
             rest = "the rest" if len(self.ttft_s) > 1 else "every class"
             slos = {rest if key == REST else key: value for key, value in self.ttft_s.items()}
-            rule = "by class: "
         else:
             edges = [edge for edge in self.length_bands if isinstance(edge, int)]
             slos = dict(zip(_band_names(edges), self.length_bands.values(), strict=False))
-            rule = "the trace has no classes, so by input length: "
-        return f"{head}: {rule}{', '.join(f'{key} {value:g} s' for key, value in slos.items())}"
+        listed = ", ".join(f"{key} {value:g} s" for key, value in slos.items())
+        return f"{head}: by {'class' if by_class else 'input length'}: {listed}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON or YAML; `from_dict` reads them back."""
         bands = {str(key): value for key, value in self.length_bands.items()}
-        known: dict[str, Any] = {
-            "name": self.name,
-            "scale": self.scale,
-            "ttft_s": dict(self.ttft_s),
-            "length_bands": bands,
-        }
-        extras = {"shares": dict(self.shares), "rates": dict(self.rates), "by": self.by}
+        known = {"name": self.name, "scale": self.scale, "ttft_s": dict(self.ttft_s), "length_bands": bands}
+        extras: dict[str, Any] = {"shares": dict(self.shares), "rates": dict(self.rates), "by": self.by}
         return known | {key: value for key, value in extras.items() if value}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SLOMix:
         """The mix of `to_dict`; InputError for an unknown key. Only ttft_s or length_bands must be there."""
-        known = ("name", "scale", "ttft_s", "length_bands", "shares", "rates", "by")
-        for key in values:
-            if key not in known:
-                raise unknown("key of an SLO mix", str(key), known)
-        for key, unit in (
-            ("ttft_s", "seconds"),
-            ("length_bands", "seconds"),
-            ("shares", "weights"),
-            ("rates", "req/s"),
-        ):
+        _check_keys(values, ("name", "scale", "by", *UNITS))
+        for key, unit in UNITS.items():
             if not isinstance(values.get(key, {}), Mapping):
                 raise InputError(f"{key} is {values[key]!r}; allowed: a mapping to {unit}")
-        name, slos, scale = (
-            str(values.get("name", "custom")),
-            values.get("ttft_s", {}),
-            values.get("scale", 1.0),
-        )
+        name, slos, scale = str(values.get("name", "custom")), values.get("ttft_s", {}), values.get("scale", 1.0)
         extras = {"shares": values.get("shares", {}), "rates": values.get("rates", {}), "by": str(values.get("by", ""))}
         if "length_bands" not in values:
             return replace(_with_default_bands(name, slos), scale=scale, **extras)
         return cls(name, slos, values["length_bands"], scale, **extras)
+
+
+def _check_keys(values: Mapping[str, Any], known: Sequence[str]) -> None:
+    for key in values:
+        if key not in known:
+            raise unknown("key of an SLO mix", str(key), known)
 
 
 def _with_default_bands(name: str, ttft_s: Mapping[str, float]) -> SLOMix:
@@ -295,6 +291,7 @@ def _from_yaml(path: Path) -> SLOMix:
     if not isinstance(values, Mapping):
         raise InputError(f"{path}: found {type(values).__name__}; allowed: a mapping with ttft_s: {{class: s}}")
     try:
+        _check_keys(values, ("name", "slo_scale", "by", *UNITS))
         factor = {key: value for key, value in values.items() if key == "slo_scale"}
         rest = {key: value for key, value in values.items() if key not in factor}
         mix = SLOMix.from_dict({"name": path.stem, **rest})

@@ -170,7 +170,9 @@ def merge(trace: tuple[str, ...], **options: Any) -> None:
 @traces.command()
 @click.argument("trace")
 @click.option("--requests", type=int, metavar="N", help="Draw N requests without replacement.  [default: all]")
-@click.option("--mix", metavar="SHARES", help="Change the shares of the classes: text=.5,search=.5.")
+@click.option(
+    "--mix", metavar="SHARES", help="Other shares of the classes: text=.5,search=.5 (the rest as in the trace)."
+)
 @writing
 @reading
 def sample(trace: str, requests: int | None, mix: str | None, **options: Any) -> None:

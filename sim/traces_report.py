@@ -14,6 +14,7 @@ from flowsim.traces.statistics import groups
 from flowsim.traces.trace import Trace
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from rich.console import RenderableType
 
@@ -44,7 +45,7 @@ def _lines(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     lines = [
         ("trace", f"{facts['source']}, SHA-256 {facts['sha256'][:12]}"),
         *[("", notice) for notice in facts["notices"]],
-        ("requests", f"{facts['requests']:,} in {facts['span_s']:,.6g} s, {facts['rate_rps']:.4g} req/s"),
+        ("requests", f"{facts['requests']:,} in {facts['span_s']:,.6g} s, {_number(facts['rate_rps'], 4)} req/s"),
     ]
     if rate:
         bins = f"each {facts['rate']['bin_s']:.4g} s; from {min(rate):.3g} to {max(rate):.3g} req/s"
@@ -80,8 +81,8 @@ def distances_report(distances: Mapping[str, Any], name: str) -> RenderableType:
     return Group(Text(), table, Text(), facts)
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3g}"
+def _number(value: float | None, digits: int = 3) -> str:
+    return "-" if value is None or math.isnan(value) else f"{value:.{digits}g}"
 
 
 def figure(trace: Trace) -> Figure:
@@ -92,19 +93,47 @@ def figure(trace: Trace) -> Figure:
 
     drawn, axes = plt.subplots(1, 3, figsize=(13, 3.8), layout="constrained")
     plt.close(drawn)
-    counts, edges = np.histogram(trace.arrival_s, max(min(120, len(trace) // 10), 1), (0, trace.span_s or 1.0))
-    axes[0].stairs(counts / np.diff(edges), edges, fill=True, color=COLOURS[0], alpha=0.8)
-    axes[0].set(xlabel="time, s", ylabel="requests per second", title=f"{trace.name}: {len(trace):,} requests")
+    if trace.span_s:
+        counts, edges = np.histogram(trace.arrival_s, max(min(120, len(trace) // 10), 1), (0, trace.span_s))
+        axes[0].stairs(counts / np.diff(edges), edges, fill=True, color=COLOURS[0], alpha=0.8)
+    else:
+        _note(axes[0], "all at once")
+    requests = f"{len(trace):,} request{'s' * (len(trace) > 1)}"
+    axes[0].set(xlabel="time, s", ylabel="requests per second")
+    axes[0].set_title(f"{_short(trace.name)}: {requests}", parse_math=False)
     for panel, column in zip(axes[1:], ("input_length", "output_length"), strict=True):
-        for place, (name, rows) in enumerate(groups(trace).items()):
-            lengths = np.sort(getattr(trace, column)[rows])
-            share = 100 * np.arange(1, lengths.size + 1) / lengths.size
-            panel.step(np.maximum(lengths, 1), share, where="post", label=name, color=COLOURS[(place - 1) % 8])
-        panel.set(xscale="log", xlabel=f"{column.replace('_', ' ')}, tokens", ylabel="requests, %", ylim=(0, 102))
-        panel.legend(frameon=False)
+        _distributions(panel, trace, column)
     for panel in axes:
         _plain(panel)
     return drawn
+
+
+def _distributions(panel: Axes, trace: Trace, column: str) -> None:
+    """The share of the requests up to each length, by class."""
+    from flowsim.plots import COLOURS
+
+    some, drawn = groups(trace), list[str]()
+    colours = [COLOURS[0]] if len(some) == 1 else ["#444444", *(COLOURS[k % 7] for k in range(len(some)))]
+    for (name, rows), colour in zip(some.items(), colours, strict=False):
+        lengths = np.sort(getattr(trace, column)[rows])
+        if lengths.any():
+            share = 100 * np.arange(lengths.size + 1) / lengths.size
+            panel.step(np.maximum(np.append(lengths[0], lengths), 1), share, where="post", color=colour)
+            drawn.append(name)
+    if not panel.lines:
+        _note(panel, "not known")
+    elif len(some) > 1:
+        for text in panel.legend(panel.lines, map(_short, drawn), frameon=False).get_texts():
+            text.set_parse_math(False)
+    panel.set(xscale="log", xlabel=f"{column.replace('_', ' ')}, tokens", ylabel="requests, %", ylim=(0, 102))
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 30 else f"{name[:27]}..."
+
+
+def _note(panel: Axes, text: str) -> None:
+    panel.text(0.5, 0.5, text, transform=panel.transAxes, ha="center")
 
 
 def check_figure(path: str | Path) -> None:

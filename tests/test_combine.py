@@ -25,7 +25,7 @@ def counts(trace):
 
 def test_a_mix_has_exactly_its_shares_and_keeps_arrivals():
     trace = classed()
-    mixed = reweighted(trace, {"text": 3, "search": 1})
+    mixed = reweighted(trace, {"text": 0.75, "search": 0.25})
     assert counts(mixed) == {**dict.fromkeys(trace.class_names, 0), "text": 300, "search": 100, None: 0}
     assert np.array_equal(mixed.arrival_s, trace.arrival_s)
     rows = set(zip(trace.class_code.tolist(), trace.input_length.tolist(), trace.output_length.tolist(), strict=True))
@@ -34,7 +34,7 @@ def test_a_mix_has_exactly_its_shares_and_keeps_arrivals():
 
 def test_the_fewest_requests_are_replaced_and_lose_their_prefixes():
     trace = classed()
-    mixed = reweighted(trace, {"text": 3, "search": 1})
+    mixed = reweighted(trace, {"text": 0.75, "search": 0.25})
     changed = mixed.blocks.counts == 0
     before, after = counts(trace), counts(mixed)
     assert changed.sum() == sum(max(before[name] - after[name], 0) for name in before)
@@ -45,7 +45,7 @@ def test_the_fewest_requests_are_replaced_and_lose_their_prefixes():
 
 def test_its_own_shares_leave_a_trace_as_it_is():
     trace = flowsim.example_trace()
-    same = reweighted(trace, trace.describe()["classes"], seed=3)
+    same = reweighted(trace, {name: n / len(trace) for name, n in trace.describe()["classes"].items()}, seed=3)
     assert np.array_equal(same.input_length, trace.input_length)
     assert np.array_equal(same.class_code, trace.class_code)
 
@@ -56,27 +56,58 @@ def test_a_sweep_moves_few_requests_at_a_time():
     assert (mixes[0].input_length != mixes[1].input_length).sum() <= 3 * 0.01 * len(trace)
 
 
-@given(st.dictionaries(st.sampled_from(["text", "search", "file"]), st.floats(0, 9), min_size=1), st.integers(1, 50))
-def test_any_mix_comes_out(mix, n):
+def test_one_number_moves_one_class_and_the_others_keep_their_proportions():
+    trace = flowsim.example_trace().derived("made")  # 286 text, 24 image, 77 search, 13 file
+    assert reweighted(trace, {"text": 0.5}).describe()["classes"] == {
+        "text": 200,
+        "image": 42,
+        "search": 135,
+        "file": 23,
+    }
+    assert reweighted(trace, {"text": 0.5, "file": 0}).describe()["classes"]["file"] == 0
+    mixed = counts(reweighted(classed(4000), {"text": 0.5}))  # those without a class are others too
+    assert mixed[None] == pytest.approx(2000 / 3, abs=60)
+
+
+def test_draws_are_seeded():
+    first, again, other = (reweighted(classed(), {"text": 0.9}, seed) for seed in (1, 1, 2))
+    assert first.sha256 == again.sha256 != other.sha256
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=3), st.integers(1, 50))
+def test_any_mix_comes_out(shares, n):
     trace = classed(n + 40)
-    if sum(mix.values()) <= 0:
-        return
-    mixed = counts(reweighted(trace, mix))
-    for name, share in mix.items():
-        assert abs(mixed[name] - share / sum(mix.values()) * len(trace)) < 1 + 1e-6
-    assert mixed[None] == 0
+    total = max(sum(shares), 1)
+    mix = dict(zip(("text", "search", "file"), (share / total for share in shares), strict=False))
+    mixed, before = counts(reweighted(trace, mix)), counts(trace)
+    others = sum(n for name, n in before.items() if name not in mix)
+    for name in before:
+        share = mix.get(name, (1 - sum(mix.values())) * before[name] / others if name not in mix else 0)
+        assert abs(mixed[name] - share * len(trace)) < 1 + 1e-6
 
 
 @pytest.mark.parametrize(
     ("mix", "message"),
-    [({"txt": 1}, "did you mean 'text'"), ({"text": 0}, "one above 0"), ({"text": -1, "file": 2}, "not negative")],
+    [
+        ({"txt": 1}, "unknown class of trace in mix 'txt'; did you mean 'text'"),
+        ({"text": -0.1}, r"the share of 'text' in the mix is -0.1; allowed: from 0 to 1"),
+        ({"text": float("nan")}, "allowed: from 0 to 1"),
+        ({"text": 0.8, "search": 0.5}, "the shares of the mix sum to 1.3; allowed: 1 at most"),
+    ],
 )
 def test_bad_mixes(mix, message):
     with pytest.raises(InputError, match=message):
         reweighted(classed(), mix)
 
 
-@pytest.mark.parametrize("text", ["text", "text=a", "=1", "text=1,text=2", "text=-1", "text=inf"])
+def test_mixes_that_a_trace_cannot_have():
+    with pytest.raises(InputError, match=r"sum to 0\.4 and no other class is left; allowed: 1"):
+        reweighted(Trace.of([0, 1], [5, 5], classes=["a", "b"]), {"a": 0.3, "b": 0.1})
+    with pytest.raises(InputError, match="has no classes, so no mix of them can be made"):
+        reweighted(Trace.of([0, 1], [5, 5]), {"text": 0.5})
+
+
+@pytest.mark.parametrize("text", ["text", "text=a", "=1", "text=1,text=0", "text=nan", ""])
 def test_bad_text_of_mixes(text):
     with pytest.raises(InputError, match="allowed: each class once, as class=share"):
         parse_mix(text)
@@ -85,7 +116,7 @@ def test_bad_text_of_mixes(text):
 def test_nothing_is_drawn_from_an_empty_class():
     trace = classed().head(1)
     with pytest.raises(InputError, match=r"has no request of class '.*' to draw from"):
-        reweighted(trace, dict.fromkeys(trace.class_names, 1) | {trace.class_names[trace.class_code[0] - 1]: 9})
+        reweighted(trace, {trace.class_names[trace.class_code[0] - 1]: 0.9})
 
 
 def test_rates_by_class():

@@ -123,3 +123,18 @@ def test_lru_and_ideal_agree_when_nothing_is_forgotten():
     rng = np.random.default_rng(0)
     trace = with_blocks([rng.permutation(50)[: rng.integers(0, 9)].tolist() for _ in range(400)])
     assert np.array_equal(cached_tokens(trace), cached_tokens(trace, "lru:50"))
+
+
+@given(st.lists(st.tuples(st.integers(-1, 6), st.integers(1, 90), st.sampled_from(["text", "file"])), min_size=1))
+def test_new_tokens_agree_with_plain_ones(rows):
+    """Each row: the chat that it continues, its length, its class; chats are numbered as they come."""
+    parents, lengths, classes = zip(*rows, strict=True)
+    trace = Trace.of(np.arange(len(rows)), lengths, classes=classes)
+    chats = Chats(np.arange(len(rows)), np.array(parents), np.ones(len(rows), dtype=np.int64))
+    expected = []
+    for parent, length, name in rows:
+        left = 0
+        if name == "text" and 0 <= parent < len(rows):
+            left = -(-length // 16) - -(-lengths[parent] // 16)
+        expected.append(16 * left if left > 0 else length)
+    assert new_tokens(trace.derived("made", chats=chats)).input_length.tolist() == expected

@@ -105,6 +105,11 @@ def test_a_part_that_is_whole_is_taken(tmp_path, server):
 def test_no_connection_and_no_such_file(tmp_path, server):
     with pytest.raises(InputError, match=r"mine: cannot be fetched from http://127\.0\.0\.1:1/x"):
         pull("mine", tmp_path / "t.jsonl", url="http://127.0.0.1:1/x", sha256="0" * 64)
+    with pytest.raises(InputError, match=r"mine: cannot be fetched from file:///x \(No connection adapters"):
+        pull("mine", tmp_path / "t.jsonl", url="file:///x", sha256="0" * 64)
+    with pytest.raises(InputError, match="its ending says no layout"):
+        pull("mine", tmp_path / "t.txt", url=server.url, sha256=server.sha256)
+    assert not server.asked
     with pytest.raises(InputError, match="unknown published trace 'mooncake-conv'; did you mean 'mooncake-conv"):
         pull("mooncake-conv")
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import flowsim
 from flowsim.errors import InputError
 from flowsim.traces import FORMATS, detect_format, load_trace, read_trace
 
@@ -305,3 +306,51 @@ def test_mooncake_spread_fills_its_hour():
     assert (np.diff(read_trace(path, spread=False).arrival_s) == 0).mean() > 0.9
     assert (np.diff(arrival) == 0).sum() == 0
     assert np.diff(arrival).std() / np.diff(arrival).mean() < 1.5  # bursts of 3 s are gone
+
+
+def test_a_field_that_is_there_twice_is_told_not_chosen(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = (
+        '{"arrival_s": 0, "input_length": 5}\n{"arrival_s": 1, "input_length": 5, "input_length": 9, "x": 1, "x": 2}\n'
+    )
+    with pytest.raises(InputError, match=r"line 2: input_length is there 2 times \(5, 9\); allowed: a whole number"):
+        read_trace(written(tmp_path, rows))
+    with pytest.raises(InputError, match=r"line 1: the field 'input_length' is there 2 times; allowed: once"):
+        read_trace(written(tmp_path, "arrival_s,input_length,input_length\n0,5,9\n"))
+    assert len(read_trace(written(tmp_path, "arrival_s,input_length,x,x\n0,5,9,9\n"))) == 1
+    twice = pa.Table.from_arrays([pa.array([0.0]), pa.array([5]), pa.array([9])], ["arrival_s", *["input_length"] * 2])
+    pq.write_table(twice, tmp_path / "t.parquet")
+    with pytest.raises(InputError, match=r"t\.parquet: the field 'input_length' is there 2 times"):
+        read_trace(tmp_path / "t.parquet")
+
+
+def test_parquet_may_hold_dates_and_decimals(tmp_path):
+    import datetime
+    import decimal
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    days = [datetime.datetime(2023, 11, day, tzinfo=datetime.UTC) for day in (16, 17)]
+    columns = {"TIMESTAMP": days, "ContextTokens": [decimal.Decimal(5), decimal.Decimal(6)]}
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    with pytest.raises(InputError, match=r"row 1: ContextTokens is Decimal\('5'\)"):
+        read_trace(tmp_path / "t.parquet")
+    pq.write_table(pa.table(columns | {"ContextTokens": [5, 6]}), tmp_path / "t.parquet")
+    assert read_trace(tmp_path / "t.parquet").arrival_s.tolist() == [0, 86400]
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda seed: load_trace("example").sample(5, seed),
+        lambda seed: flowsim.traces.synthesize(5, seed=seed),
+        lambda seed: flowsim.traces.sample("example", mix={"text": 0.5}, seed=seed),
+        lambda seed: flowsim.run("example", limit=5, seed=seed),
+    ],
+)
+def test_a_negative_seed_is_told(made):
+    with pytest.raises(InputError, match="seed is -1"):
+        made(-1)

@@ -43,9 +43,7 @@ def test_without_classes_the_length_decides():
     assert assigned.ttft_slo_s.tolist() == [0.25, 0.25, 0.5, 0.5, 4, 4, 6]
     assert assigned.class_code.tolist() == [0, 0, 1, 1, 2, 2, 3]
     assert assigned.class_names == ("<=1k", "<=4k", "<=16k", ">16k")
-    assert assigned.rule == (
-        "llama3-8b: the trace has no classes, so by input length: <=1k 0.25 s, <=4k 0.5 s, <=16k 4 s, >16k 6 s"
-    )
+    assert assigned.rule == ("llama3-8b: by input length: <=1k 0.25 s, <=4k 0.5 s, <=16k 4 s, >16k 6 s")
 
 
 def test_requests_without_an_slo_are_excluded_and_counted():
@@ -95,7 +93,7 @@ def test_a_yaml_file(tmp_path):
 def test_lengths_beyond_the_last_band_have_no_slo_without_a_star():
     mix = SLOMix("bands", {}, {100: 1.0})
     assert mix.assign(lengths(100, 101)).excluded == 1
-    assert mix.describe(by_class=False) == "bands: the trace has no classes, so by input length: <=100 1 s"
+    assert mix.describe(by_class=False) == "bands: by input length: <=100 1 s"
 
 
 def test_a_preset_is_not_shadowed_by_a_file_and_a_mix_survives_pickling(tmp_path, monkeypatch):
@@ -155,9 +153,12 @@ def test_bad_yaml_names_the_file(tmp_path, content, message):
     assert "\n" not in str(error.value)
 
 
-def test_an_unknown_model_is_told_the_nearest():
+def test_no_slos_are_invented_for_a_model_without():
+    """The paper evaluates this one too, but its SLOs are not known to us."""
+    with pytest.raises(InputError, match=r"no TTFT SLOs are known for the model 'qwen3-30b-a3b' \(known, from "):
+        SLOMix.preset("qwen3-30b-a3b")
     with pytest.raises(InputError, match=r"unknown SLO mix 'llama3-7b'; did you mean 'llama3-"):
-        SLOMix.preset("llama3-7b")
+        SLOMix.parse("llama3-7b")
 
 
 def test_a_mix_that_fits_no_request_is_an_error():
@@ -192,3 +193,16 @@ def test_a_longer_request_is_never_promised_less_time(tokens, k):
     assigned = SLOMix.preset("qwen2.5-14b").scaled(k).assign(lengths(*sorted(tokens)))
     assert (np.diff(assigned.ttft_slo_s) >= 0).all()
     assert (np.diff(assigned.class_code) >= 0).all()
+
+
+def test_a_mix_of_bands_alone_goes_by_length_whatever_the_classes():
+    mix = SLOMix.from_dict({"length_bands": {512: 0.1, "*": 5}})
+    trace = Trace.of([0, 1], [100, 900], classes=["text", "file"])
+    assert mix.assign(trace).ttft_slo_s.tolist() == [0.1, 5]
+    assert mix.assign(trace).rule == "custom: by input length: <=512 0.1 s, >512 5 s"
+
+
+def test_scale_in_a_file_is_not_taken_for_slo_scale(tmp_path):
+    (tmp_path / "mix.yaml").write_text("ttft_s: {text: 1}\nscale: 2\n")
+    with pytest.raises(InputError, match="unknown key of an SLO mix 'scale'; did you mean 'slo_scale'"):
+        SLOMix.parse(str(tmp_path / "mix.yaml"))

@@ -38,7 +38,7 @@ def test_info_tells_and_draws(shell, tmp_path):
         ("slice t.jsonl 10: --out o.csv", 151),
         ("scale t.jsonl 2 --out o.jsonl.zst", 200),
         ("merge t.jsonl example --out o.jsonl.gz", 600),
-        ("sample t.jsonl --requests 50 --mix text=1,search=1 --out o.jsonl", 50),
+        ("sample t.jsonl --requests 50 --mix text=.5,search=.5 --out o.jsonl", 50),
         ("synth azure-conversation --requests 30 --arrivals gamma:2 --profile ramp:1:2 --out o.jsonl", 30),
     ],
 )
@@ -57,7 +57,7 @@ def test_what_a_format_cannot_hold_is_said(shell):
 
 def test_list_names_everything(shell):
     text = shell("list")
-    for name in ("example", "qwen-a", "mooncake-conversation", "azure-conversation-2023", "burstgpt"):
+    for name in ("example", "qwen-a", "azure-code", "mooncake-conversation", "azure-conversation-2023", "burstgpt"):
         assert name in text
 
 
@@ -88,3 +88,22 @@ def test_every_command_has_an_example_and_a_twin_in_python():
     for name, command in traces.commands.items():
         assert "Example" in (command.help or "") or name == "list"
         assert callable(getattr(module, name))
+
+
+@pytest.mark.parametrize(
+    "trace",
+    [
+        flowsim.Trace.of([0], [5]),
+        flowsim.Trace.of([0, 1, 2], [5, 6, 7], [1, 0, 3], ["$\\x$", "_hidden", "a" * 99], name="$\\x$"),
+    ],
+)
+def test_any_trace_can_be_drawn(trace, tmp_path):
+    from flowsim.traces_report import save_figure
+
+    save_figure(trace, tmp_path / "t.png")
+    assert (tmp_path / "t.png").stat().st_size > 10_000
+
+
+def test_a_trace_of_one_instant_has_no_rate(shell):
+    flowsim.Trace.of([0, 0], [5, 6]).write_jsonl("one.jsonl")
+    assert "2 in 0 s, - req/s" in shell("info one.jsonl --against one.jsonl")

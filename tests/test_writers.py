@@ -215,3 +215,31 @@ def test_cut_zstd_is_told(tmp_path):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(InputError, match="zstd data damaged or cut off after line"):
         read_trace(path)
+
+
+def test_dates_come_back(tmp_path):
+    head = "TIMESTAMP,ContextTokens,GeneratedTokens\n"
+    text = head + "2023-11-16 18:15:46.6805900,374,44\n2023-11-16 18:15:50.9951690,396,9\n"
+    (tmp_path / "azure.csv").write_text(text)
+    trace = read_trace(tmp_path / "azure.csv")
+    assert trace.write(tmp_path / "again.csv", "azure") == ()
+    assert (tmp_path / "again.csv").read_text() == text
+    assert trace.window(1, 5).write(tmp_path / "part.csv", "azure") == ()
+    assert (tmp_path / "part.csv").read_text().splitlines()[1:] == text.splitlines()[2:]
+    assert trace.write(tmp_path / "t.jsonl") == ("the date of second 0 (2023-11-16T18:15:46.680590000 UTC)",)
+    year = Trace.of([0, 31e6, 31e6 + 0.001], [1, 1, 1])
+    assert len(year.write(tmp_path / "year.jsonl", "mooncake")) == 0
+    assert "arrival times finer than 100 ns" in Trace.of([0, 1e-8], [1, 1]).write(tmp_path / "fine.csv", "azure")
+    with pytest.raises(InputError, match=r"t.csv: trace spans 5e\+09 s; allowed: dates until 2099-12-31"):
+        Trace.of([0, 5e9], [1, 1]).write(tmp_path / "t.csv", "azure")
+
+
+def test_fields_that_are_not_read_are_named(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text(",Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n0,5,GPT,7,0,7,API log\n")
+    assert read_trace(path).notices == (
+        "shifted by 5 s, so that the first arrival is at 0 s",
+        "fields that are not read: Model, Total tokens, Log Type",
+    )
+    named = read_trace(path, "arrival_s=Timestamp,input_length=Request tokens,class=Log Type")
+    assert named.class_names == ("API log",)

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -60,12 +60,28 @@ def rows_of(path: object, block: Block, layout: Layout, header: Sequence[str]) -
 def json_object(where: str, text: str) -> dict[str, Any]:
     """The JSON object in one line."""
     try:
-        row = json.loads(text)
+        row = json.loads(text, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
         found = f"{shown(text.strip())} is not JSON ({getattr(error, 'msg', 'too large')})"
         raise InputError(f"{where}: {found}; allowed: one JSON object a line") from None
     if not isinstance(row, dict):
         raise InputError(f"{where}: found {shown(row)}; allowed: one JSON object a line")
+    return row
+
+
+class Repeated(tuple[Any, ...]):
+    """What a field holds that is there more than once: no column takes it."""
+
+    def __repr__(self) -> str:
+        return f"there {len(self)} times ({', '.join(map(repr, self))})"
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        for name in row:
+            values = Repeated(value for key, value in pairs if key == name)
+            row[name] = values if len(values) > 1 else values[0]
     return row
 
 
@@ -92,9 +108,15 @@ def _csv_rows(path: object, block: Block, header: Sequence[str]) -> Iterator[Row
         raise InputError(f"{where}: not CSV ({error}); allowed: fields between commas") from None
 
 
-def missing(where: str, field: str, found: Iterable[str], kind: Format) -> InputError:
-    """The error for a row without a field that it must have."""
-    return InputError(f"{where}: no field {field!r} among {shown(', '.join(found))}; the format {kind.name} needs it")
+def check_fields(where: str, names: Sequence[str], kind: Format) -> None:
+    """Raise `InputError` unless a row with fields of these names can be read: none is missing, or there twice."""
+    for field in kind.fields[:2]:
+        if field not in names:
+            found = f"no field {field!r} among {shown(', '.join(names))}"
+            raise InputError(f"{where}: {found}; the format {kind.name} needs it")
+    for field in kind.fields:
+        if names.count(field) > 1:
+            raise InputError(f"{where}: the field {field!r} is there {names.count(field)} times; allowed: once")
 
 
 def shown(value: object) -> str:
@@ -107,9 +129,8 @@ def part_of(rows: Sequence[Row], kind: Format, layout: Layout, codes: dict[str, 
     """These rows, converted; class names not yet in `codes` enter it. InputError names the row and field at fault."""
     wheres = [where for where, _ in rows]
     for where, row in rows:
-        for field in (kind.arrival, kind.input_length):
-            if field not in row:
-                raise missing(where, field, row, kind)
+        if kind.arrival not in row or kind.input_length not in row:
+            check_fields(where, list(row), kind)
     csv_numbers, numbers = layout == "csv", _csv_numbers if layout == "csv" else _json_numbers
 
     def column(field: str | None, convert: Callable[[list[Any]], Any], allowed: str, optional: bool = True) -> Any:
@@ -205,9 +226,9 @@ def _ragged(values: Sequence[Any], *, text: bool) -> tuple[Ints, Ints]:
 _DATE = re.compile(r"((?:19|20)\d\d-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d{1,9})?)(?:Z|\+00:00)?", re.ASCII)
 
 
-def _dates(values: Sequence[str]) -> Ints:
+def _dates(values: Sequence[object]) -> Ints:
     """Nanoseconds since 1970: float seconds would not hold a date to 100 ns."""
-    matches = [_DATE.fullmatch(value) for value in values]
+    matches = [_DATE.fullmatch(str(value)) for value in values]  # Parquet has dates that are no text
     if None in matches:
         raise ValueError
     dates = np.array([match[1] for match in matches if match], dtype="datetime64[ns]")

@@ -25,6 +25,20 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 CLASS = "a non-empty string of Unicode characters, or none at all"
 
 
+MOST_REQUESTS = 10**8
+"""That are made at once: the arrays of more would be larger than most memories."""
+
+
+def generator(seed: int, *place: int) -> np.random.Generator:
+    """Random numbers that follow from a seed and, where there are several sequences, from the place of this one.
+
+    Raises InputError for a negative seed.
+    """
+    if seed < 0:
+        raise InputError(f"seed is {seed}; allowed: a whole number from 0")
+    return np.random.default_rng((seed, *place) if place else seed)
+
+
 def bad_seconds(values: Floats) -> Bools:
     """Which of these are not `SECONDS`."""
     good: Bools = (values >= 0) & (values <= LARGEST)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import reduce
 
 import numpy as np
 
 from flowsim.errors import InputError, unknown
-from flowsim.traces.columns import Bools, Ints
+from flowsim.traces.columns import Bools, Floats, Ints, generator
 from flowsim.traces.prefix import Blocks, Chats
 from flowsim.traces.trace import Trace
 
@@ -25,7 +26,8 @@ def merge(traces: Sequence[Trace]) -> Trace:
     """
     if len(traces) < 2:
         raise InputError(f"{len(traces)} traces to merge; allowed: two or more")
-    return reduce(_merged, traces)
+    named = (replace(trace, notices=tuple(f"{trace.name}: {what}" for what in trace.notices)) for trace in traces)
+    return reduce(_merged, named)
 
 
 def _merged(one: Trace, other: Trace) -> Trace:
@@ -78,42 +80,45 @@ def _merged_chats(one: Trace, other: Trace) -> Chats | None:
 
 
 def parse_mix(text: str) -> dict[str, float]:
-    """The weights of classes in text such as "text=.5,search=.5"; InputError for a pair that is none."""
-    weights: dict[str, float] = {}
+    """The shares of classes in text such as "text=.5,search=.5"; InputError for a pair that is none."""
+    shares: dict[str, float] = {}
     for pair in text.split(","):
         name, _, value = (part.strip() for part in pair.partition("="))
         try:
-            weight = float(value)
+            share = float(value)
         except ValueError:
-            weight = math.nan
-        if not name or name in weights or not 0 <= weight < math.inf:
+            share = math.nan
+        if not name or name in shares or math.isnan(share):
             raise InputError(f"mix {text!r}: {pair.strip()!r}; allowed: each class once, as class=share")
-        weights[name] = weight
-    return weights
+        shares[name] = share
+    return shares
 
 
 def reweighted(trace: Trace, mix: Mapping[str, float], seed: int = 0) -> Trace:
     """The same arrivals with another mix of classes: as few requests as possible are replaced.
 
-    Arrival times stay. The number of requests of each class follows from its share (by largest remainders; shares are
-    normalised, and a class that is not named gets none). Of a class with too many, requests drawn at random are
-    replaced, each by one drawn with replacement from those of a class with too few: its lengths and class, but no
-    prefix blocks and no conversation, so that no reuse is invented. One draw serves all mixes: as a share moves, the
-    requests replaced before stay replaced, and the shares that the trace has leave it as it is.
+    Arrival times stay. The number of requests of each class follows from its share (by largest remainders); what the
+    named shares leave of 1 goes to all other requests in the proportions that they have in the trace. Of a class with
+    too many, requests drawn at random are replaced, each by one drawn with replacement from those of a class with too
+    few: its lengths and class, but no prefix blocks and no conversation, so that no reuse is invented. One draw serves
+    all mixes: as a share moves, the requests replaced before stay replaced, and the shares that the trace has leave it
+    as it is.
+
+    Args:
+        trace: has classes.
+        mix: share of the requests by class, 0 to 1.
+        seed: of the draw.
 
     Raises:
-        InputError: a class that the trace does not have, or shares that are negative or all 0.
+        InputError: a trace without classes, a class that it does not have or has no request of, or shares that are
+            not from 0 to 1 in all.
     """
-    for name in mix:
-        if name not in trace.class_names:
-            raise unknown(f"class of {trace.name}", name, trace.class_names or ("none",))
-    if not 0 < sum(mix.values()) < math.inf or min(mix.values()) < 0:
-        raise InputError(f"mix {dict(mix)}; allowed: shares that are not negative, and one above 0")
-    rows, replaced = _replacements(trace, [mix.get(name, 0.0) for name in trace.class_names], seed)
+    shares = _shares(trace, mix)
+    rows, replaced = _replacements(trace, shares, seed)
     kept = np.where(replaced, -1, rows)
-    shares = ", ".join(f"{name} {share / sum(mix.values()):g}" for name, share in mix.items())
+    named = ", ".join(f"{name} {share:.3g}" for name, share in zip((*trace.class_names, "(none)"), shares, strict=True))
     return trace.derived(
-        f"mix {shares}: {replaced.sum()} of {len(trace)} requests replaced (seed {seed})",
+        f"mix {named.removesuffix(', (none) 0')}: {replaced.sum()} of {len(trace)} requests replaced (seed {seed})",
         input_length=trace.input_length[rows],
         output_length=trace.output_length[rows],
         class_code=trace.class_code[rows],
@@ -122,15 +127,39 @@ def reweighted(trace: Trace, mix: Mapping[str, float], seed: int = 0) -> Trace:
     )
 
 
-def _replacements(trace: Trace, shares: Sequence[float], seed: int) -> tuple[Ints, Bools]:
-    """The row that stands in for each row, and whether it is another's; requests without a class are all replaced."""
-    n, code = len(trace), np.where(trace.class_code < 0, len(shares), trace.class_code)
-    have = np.bincount(code, minlength=len(shares) + 1)
-    want = np.append(_apportioned(shares, n), 0)
+def _shares(trace: Trace, mix: Mapping[str, float]) -> Floats:
+    """The share of each class, and of the requests without one; they sum to 1."""
+    if not trace.class_names:
+        raise InputError(f"{trace.name} has no classes, so no mix of them can be made")
+    for name, share in mix.items():
+        if name not in trace.class_names:
+            raise unknown(f"class of {trace.name} in mix", name, trace.class_names)
+        if not 0 <= share <= 1:
+            raise InputError(f"the share of {name!r} in the mix is {share!r}; allowed: from 0 to 1")
+    left = 1 - sum(mix.values())
+    have = _counts(trace)
+    given = np.array([*(mix.get(name, np.nan) for name in trace.class_names), np.nan])
+    others = np.where(np.isnan(given), have, 0)
+    if left < -1e-9:
+        raise InputError(f"the shares of the mix sum to {1 - left:g}; allowed: 1 at most")
+    if left > 1e-9 and not others.any():
+        raise InputError(f"the shares of the mix sum to {1 - left:g} and no other class is left; allowed: 1")
+    return np.where(np.isnan(given), others * (max(left, 0.0) / max(others.sum(), 1)), given)
+
+
+def _counts(trace: Trace) -> Ints:
+    """Requests of each class and, last, of those without one."""
+    return np.roll(np.bincount(trace.class_code + 1, minlength=len(trace.class_names) + 1), -1)
+
+
+def _replacements(trace: Trace, shares: Floats, seed: int) -> tuple[Ints, Bools]:
+    """The row that stands in for each row, and whether it is another's; `shares` as `_shares` gives them."""
+    n, code = len(trace), np.where(trace.class_code < 0, len(trace.class_names), trace.class_code)
+    have, want = _counts(trace), _apportioned(shares, n)
     for name, wanted, there in zip(trace.class_names, want, have, strict=False):
         if wanted and not there:
             raise InputError(f"{trace.name} has no request of class {name!r} to draw from")
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     turn, pick = rng.permutation(n), rng.random(n)
     start = np.cumsum(have) - have  # of each class among the rows sorted by class
     place = np.empty(n, dtype=np.int64)
@@ -144,10 +173,10 @@ def _replacements(trace: Trace, shares: Sequence[float], seed: int) -> tuple[Int
     return rows, replaced
 
 
-def _apportioned(weights: Sequence[float], n: int) -> Ints:
+def _apportioned(weights: Floats, n: int) -> Ints:
     """`n` shared out by weight: whole parts, then one each to the largest remainders (ties: the first)."""
-    exact = np.array(weights) / sum(weights) * n
-    counts = np.floor(exact).astype(np.int64)
+    exact = weights / weights.sum() * n
+    counts: Ints = np.floor(exact).astype(np.int64)
     counts[np.argsort(counts - exact, kind="stable")[: n - counts.sum()]] += 1
     return counts
 
@@ -162,5 +191,7 @@ def with_rates(trace: Trace, rates: Mapping[str, float], seed: int = 0, *, rewei
     """
     if not trace.span_s:
         raise InputError(f"{trace.name} has no rate: all its requests arrive at once")
-    mixed = reweighted(trace, rates, seed) if reweigh else trace
-    return mixed.scaled(sum(rates.values()) / trace.rate_rps)
+    total_rps = sum(rates.values())
+    shares = {name: rate / total_rps for name, rate in rates.items()}
+    mixed = reweighted(trace, shares, seed) if reweigh else trace
+    return mixed.scaled(total_rps / trace.rate_rps)

@@ -70,7 +70,9 @@ def synth(
 def list() -> Sequence[tuple[str, str, str]]:
     """What there is by name: (kind, name, what it is)."""
     rows = [("built in", name, "400 requests, always the same") for name in BUILT_IN]
-    rows += [("preset", name, preset.source) for name, preset in synthetic.presets().items()]
+    rows += [
+        ("preset", name, f"{of.source}; {of.detail} quantiles a length") for name, of in synthetic.presets().items()
+    ]
     rows += [("to pull", name, f"{of.licence}; {of.citation}") for name, of in PUBLISHED.items()]
     fields = {name: f"{kind.layout}: {', '.join(kind.signature)}" for name, kind in FORMATS.items()}
     return [*rows, *(("format", name, text) for name, text in fields.items())]

@@ -14,9 +14,6 @@ from flowsim.traces.columns import Floats, Ints, bad_lengths, bad_lengths_or_0, 
 from flowsim.traces.formats import Format, Layout
 from flowsim.traces.sources import Block
 
-BLANK = (b"\n\n", b"\n\r", b"\n ", b"\n\t")
-"""Of these one is in every text with a blank line that is not its first."""
-
 
 class Unsure(Exception):
     """A row that is not plainly right."""
@@ -39,17 +36,19 @@ def part_of_table(table: Any, kind: Format, codes: dict[str, int]) -> Part:
 
     n = table.num_rows
     columns = {name: table[name].combine_chunks() for name in table.column_names}
+    needed = (kind.arrival, kind.input_length)
+    columns = {name: column for name, column in columns.items() if column.null_count < n or name in needed}
 
     def ints(field: str | None, absent: int) -> Ints:
         if field not in columns:
             return np.full(n, absent)
-        array = columns[field].cast(pa.int64()).fill_null(absent).to_numpy(zero_copy_only=False)
-        return np.asarray(_sure(array, array < absent), dtype=np.int64)
+        array = _values(_filled(columns[field].cast(pa.int64()), absent), np.int64)
+        return _sure(array, array < absent)
 
     arrival = columns[kind.arrival]
     inputs = _floats(columns[kind.input_length])
     answers = columns.get(kind.output_length)
-    outputs = np.zeros(n) if answers is None else _floats(answers.fill_null(0))
+    outputs = np.zeros(n) if answers is None else _floats(_filled(answers, 0))
     ids, counts = _blocks(columns.get(kind.hash_ids), n)
     size = kind.block_tokens
     part = Part(
@@ -71,8 +70,9 @@ def _json(text: bytes, kind: Format) -> Any:
     import pyarrow as pa
     import pyarrow.json as pj
 
-    if text[:1].isspace() or any(blank in text for blank in BLANK):
-        raise Unsure  # a blank line, which could make up for two objects on one
+    rows = text.count(b"\n") + (not text.endswith(b"\n"))
+    if text.count(b"\n{") + text.startswith(b"{") != rows:
+        raise Unsure  # a blank line, say, which could make up for two objects on one
     number, whole = pa.float64(), pa.int64()
     fields = {kind.arrival: pa.string() if kind.clock == "date" else number, kind.input_length: number}
     fields |= {name: number for name in (kind.output_length,) if name}
@@ -81,7 +81,7 @@ def _json(text: bytes, kind: Format) -> Any:
     fields |= {name: whole for name in (kind.block_tokens, *(kind.chats or ())) if isinstance(name, str)}
     options = pj.ParseOptions(explicit_schema=pa.schema(fields), unexpected_field_behavior="ignore")
     table = pj.read_json(io.BytesIO(text), parse_options=options)
-    if table.num_rows != text.count(b"\n") + (not text.endswith(b"\n")):
+    if table.num_rows != rows:
         raise Unsure
     return table
 
@@ -113,7 +113,18 @@ def _floats(column: Any) -> Floats:
 
     if column.null_count or not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
         raise Unsure
-    return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False))
+    return _values(column.cast(pa.float64()), np.float64)
+
+
+def _filled(column: Any, absent: int) -> Any:
+    return column.fill_null(absent) if column.null_count else column  # imports pandas, as does `to_numpy`
+
+
+def _values(column: Any, kind: type[Any]) -> NDArray[Any]:
+    """The numbers of an array without nulls."""
+    buffer = column.buffers()[1]
+    whole = np.zeros(0, kind) if buffer is None else np.frombuffer(buffer, kind)
+    return whole[column.offset : column.offset + len(column)].copy()  # a view would keep more than it shows
 
 
 def _sure(array: NDArray[Any], bad: NDArray[np.bool_]) -> NDArray[Any]:
@@ -135,7 +146,7 @@ def _nanoseconds(column: Any) -> Ints:
     column = column.cast(pa.timestamp("ns", getattr(column.type, "tz", None)))
     if column.null_count:
         raise Unsure
-    return np.asarray(column.cast(pa.int64()).to_numpy(zero_copy_only=False))
+    return _values(column.cast(pa.int64()), np.int64)
 
 
 DATE = r"^(?:19|20)\d\d-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d{1,9})?$"
@@ -149,17 +160,20 @@ def _blocks(column: Any, n: int) -> tuple[Ints, Ints]:
     flat = column.flatten().cast(pa.int64())
     if flat.null_count:
         raise Unsure
-    ids = flat.to_numpy(zero_copy_only=False)
-    counts = column.value_lengths().cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+    ids = _values(flat, np.int64)
+    counts = _values(_filled(column.value_lengths().cast(pa.int64()), 0), np.int64)
     return _sure(ids, ids < 0), counts
 
 
 def _codes(column: Any, codes: dict[str, int]) -> Ints:
+    import pyarrow as pa
+
     encoded = column if hasattr(column, "dictionary") else column.dictionary_encode()
     names = encoded.dictionary.to_pylist()
     if not all(isinstance(name, str) and name for name in names):
         raise Unsure
-    index = np.asarray(encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False), dtype=np.int64)
+    index = _values(_filled(encoded.indices, -1).cast(pa.int64()), np.int64)
     order = [names[i] for i in dict.fromkeys(index[index >= 0].tolist())] if len(names) > 1 else names
     table = {name: codes.setdefault(name, len(codes)) for name in order}
-    return np.array([*(table.get(name, -1) for name in names), -1], dtype=np.int64)[index]
+    coded: Ints = np.array([*(table.get(name, -1) for name in names), -1], dtype=np.int64)[index]
+    return coded

@@ -49,6 +49,12 @@ class Format:
         """The fields by which a file is recognised."""
         return (self.arrival, self.input_length, *self.marks)
 
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """All fields that are read, arrival and input length first."""
+        others = (self.output_length, self.class_name, self.hash_ids, self.block_tokens, *(self.chats or ()))
+        return (self.arrival, self.input_length, *(name for name in others if isinstance(name, str)))
+
 
 _OWN = ("arrival_s", "input_length", "output_length", "class")
 _STAMPED = ("timestamp", "input_length", "output_length")

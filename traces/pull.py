@@ -12,7 +12,7 @@ from typing import Any
 from flowsim.errors import InputError, unknown
 from flowsim.traces.readers import read_trace
 from flowsim.traces.trace import Trace
-from flowsim.traces.writers import write_trace
+from flowsim.traces.writers import layout_of, write_trace
 
 TIMEOUT_S = 30
 CHUNK_BYTES = 1 << 12  # what is lost of a broken connection at most
@@ -68,6 +68,7 @@ def pull(name: str, path: str | Path | None = None, *, url: str | None = None, s
     known = PUBLISHED.get(name)
     address, digest = url or (known.url if known else ""), sha256 or (known.sha256 if known else "")
     target = Path(path) if path is not None else Path(f"{name}.jsonl.zst")
+    layout_of(target)
     if not target.exists():
         with tempfile.TemporaryDirectory() as folder:
             write_trace(read_trace(_fetched(name, address, digest, target, Path(folder)), spread=False), target)
@@ -82,15 +83,15 @@ def _fetched(name: str, url: str, sha256: str, target: Path, folder: Path) -> Pa
     pooch.get_logger().setLevel("ERROR")
     try:
         return Path(pooch.retrieve(url, f"sha256:{sha256}", f"{name}.trace", folder, downloader=_resuming(target)))
-    except ValueError as error:
-        _part(target).unlink(missing_ok=True)  # what is wrong is not gone on with
-        found = f"SHA-256 of {url} is not {sha256[:12]}...: it has changed, or was damaged on the way"
-        raise InputError(f"{name}: {found}") from error
-    except OSError as error:
+    except OSError as error:  # an address that is none is a ValueError too
         kept = _part(target)
         size = f"; {kept.stat().st_size:,} bytes are kept in {kept}, to go on from" if kept.exists() else ""
         why = " ".join(str(error).split())[:200]
         raise InputError(f"{name}: cannot be fetched from {url} ({why}){size}") from error
+    except ValueError as error:
+        _part(target).unlink(missing_ok=True)  # what is wrong is not gone on with
+        found = f"SHA-256 of {url} is not {sha256[:12]}...: it has changed, or was damaged on the way"
+        raise InputError(f"{name}: {found}") from error
 
 
 def _part(target: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -13,8 +14,8 @@ import numpy as np
 
 from flowsim.errors import InputError
 from flowsim.traces import careful, fast
-from flowsim.traces.careful import Part, json_object, missing, part_of, shown
-from flowsim.traces.columns import Floats
+from flowsim.traces.careful import Part, check_fields, json_object, part_of, shown
+from flowsim.traces.columns import Floats, generator
 from flowsim.traces.formats import FORMATS, Format, Layout, find_format
 from flowsim.traces.prefix import Blocks, Chats
 from flowsim.traces.sources import Block, blocks, is_parquet
@@ -42,10 +43,12 @@ def read_trace(path: str | Path, format: str | None = None, *, spread: bool = Tr
         kind = kind or _fitting(str(path), "parquet", names)
         parts = list(_parquet_parts(path, kind, names, codes))
     else:
-        layout, where, header = _head(path)
-        kind = kind or _fitting(where, layout, header)
-        parts = list(_parts(path, layout, kind, header, codes))
+        layout, where, names = _head(path)
+        kind = kind or _fitting(where, layout, names)
+        parts = list(_parts(path, layout, kind, names, codes))
     trace = _assembled(path, kind, parts, codes)
+    if unread := [name for name in names if name and name not in kind.fields]:
+        trace = replace(trace, notices=(*trace.notices, f"fields that are not read: {shown(', '.join(unread))[1:-1]}"))
     return _spread(trace, seed) if spread and kind.ticks else trace
 
 
@@ -61,7 +64,7 @@ def detect_format(path: str | Path) -> Format:
 def _head(path: Path) -> tuple[Layout, str, Sequence[str]]:
     """Layout of a text file, where its first row is, and the names of that row's fields."""
     for block in blocks(path):
-        for number, line in enumerate(block.text.splitlines(), block.line):
+        for number, line in enumerate(io.BytesIO(block.text), block.line):  # ends at \n alone, as `_bodies` has it
             text = line.decode()
             if text and not text.isspace():
                 where = f"{path}, line {number}"
@@ -85,7 +88,8 @@ def _fitting(where: str, layout: Layout, header: Sequence[str]) -> Format:
         if set(header).issuperset(kind.signature):
             return kind
     known = (f"{kind.name} ({kind.layout}: {', '.join(kind.signature)})" for kind in FORMATS.values())
-    found = f"the {layout} fields {shown(', '.join(header))} fit no known format"
+    servegen = " (of ServeGen's clients flowsim traces synth makes a trace)" if "clients" in header else ""
+    found = f"the {layout} fields {shown(', '.join(header))} fit no known format{servegen}"
     raise InputError(f"{where}: {found}; allowed: {'; '.join(known)}; or fields that you name (arrival_s=FIELD,...)")
 
 
@@ -109,13 +113,11 @@ def _bodies(path: Path, layout: Layout, kind: Format, header: Sequence[str]) -> 
             first, _, text = text.partition(b"\n")
             line, ahead = line + 1, not first.strip()
             if not ahead:
-                for field in (kind.arrival, kind.input_length):
-                    if field not in header:
-                        raise missing(f"{path}, line {line - 1}", field, header, kind)
+                check_fields(f"{path}, line {line - 1}", header, kind)
         yield Block(line, text)
 
 
-def _parquet_names(path: Path) -> list[str]:
+def _parquet_names(path: Path) -> Sequence[str]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -133,16 +135,14 @@ def _parquet_parts(path: Path, kind: Format, names: Sequence[str], codes: dict[s
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    for field in (kind.arrival, kind.input_length):
-        if field not in names:
-            raise missing(str(path), field, names, kind)
-    fields = {kind.output_length, kind.class_name, kind.hash_ids, kind.block_tokens, *(kind.chats or ())}
-    wanted = [kind.arrival, kind.input_length, *(name for name in names if name in fields)]
+    check_fields(str(path), names, kind)
+    wanted = [name for name in kind.fields if name in names]
     first = 1
     try:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(1 << 18, columns=wanted):
-                table = pa.table(batch)
+                batch.validate(full=True)  # what is damaged may say places that there are not
+                table = pa.Table.from_batches([batch])
                 try:
                     yield fast.part_of_table(table, kind, codes)
                 except (fast.Unsure, pa.ArrowException, ValueError, TypeError):
@@ -160,7 +160,8 @@ def _assembled(path: Path, kind: Format, parts: Sequence[Part], codes: dict[str,
     def joined(name: str) -> np.ndarray:
         return np.concatenate([getattr(part, name) for part in parts])
 
-    arrival_s, notices = _seconds(joined("arrival"), kind)
+    arrival_s, start_ns = _seconds(joined("arrival"), kind)
+    notices = () if start_ns is None else (f"second 0 is {np.datetime64(start_ns, 'ns')} UTC",)
     counts, chats = joined("block_counts"), joined("chats")
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -178,6 +179,7 @@ def _assembled(path: Path, kind: Format, parts: Sequence[Part], codes: dict[str,
         if counts.any()
         else None,
         chats=Chats(*chats.T.copy()) if (chats >= 0).any() else None,
+        start_ns=start_ns,
     )
 
 
@@ -196,11 +198,12 @@ def _block_tokens(path: Path, tokens: np.ndarray, counts: np.ndarray) -> int:
     return int(sizes[0])
 
 
-def _seconds(arrival: np.ndarray, kind: Format) -> tuple[Floats, tuple[str, ...]]:
+def _seconds(arrival: np.ndarray, kind: Format) -> tuple[Floats, int | None]:
+    """Seconds, and `Trace.start_ns`."""
     if kind.clock != "date":
-        return arrival / {"s": 1.0, "ms": 1000.0}[kind.clock], ()
-    first = arrival.min()
-    return (arrival - first) / 1e9, (f"second 0 is {np.datetime64(int(first), 'ns')} UTC",)
+        return arrival / {"s": 1.0, "ms": 1000.0}[kind.clock], None
+    first = int(arrival.min())
+    return (arrival - first) / 1e9, first
 
 
 def _spread(trace: Trace, seed: int) -> Trace:
@@ -214,6 +217,6 @@ def _spread(trace: Trace, seed: int) -> Trace:
         return trace
     width = np.minimum(np.append(np.diff(starts), tick), tick)[tick_of]
     # Ticks do not overlap, so sorting keeps each request on its tick and in its place.
-    arrival = np.sort(trace.arrival_s + width * np.random.default_rng(seed).random(len(trace)))
+    arrival = np.sort(trace.arrival_s + width * generator(seed).random(len(trace)))
     notice = f"ticks of {tick:g} s: the requests of each were spread over it at random (seed {seed})"
     return replace(trace, arrival_s=arrival - arrival[0], notices=(*trace.notices, notice))

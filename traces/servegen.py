@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 
 from flowsim.errors import InputError
-from flowsim.traces.columns import LARGEST, Floats, Ints
+from flowsim.traces.columns import LARGEST, MOST_REQUESTS, Floats, Ints, generator
 from flowsim.traces.sources import blocks
 from flowsim.traces.trace import Trace
 
+LEAST_SHAPE = 1e-3
+"""Of an arrival law: below it almost all gaps are 0 to a computer. ServeGen's own are from 0.019."""
 FIELDS = "rate, family (Gamma or Weibull), shape, scale, input_pdf and output_pdf"
 
 
@@ -36,7 +38,7 @@ def synthesize_clients(path: str | Path, duration_s: float = 600.0, seed: int = 
     for place, client in enumerate(clients):
         where = f"{path}, client {place + 1}"
         if _field(where, client, "rate"):
-            columns.append(_requests(where, client, duration_s, np.random.default_rng((seed, place))))
+            columns.append(_requests(where, client, duration_s, generator(seed, place)))
     if not sum(arrival.size for arrival, _, _ in columns):
         raise InputError(f"{path}: no client has a request in {duration_s:g} s")
     arrival, inputs, outputs = (np.concatenate(column) for column in zip(*columns, strict=True))
@@ -53,7 +55,8 @@ def _clients(path: Path) -> list[Mapping[str, Any]]:
     try:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not JSON ({getattr(error, 'msg', 'too deep')})") from None
+        found = f"not JSON ({getattr(error, 'msg', 'too deep')})"
+        raise InputError(f"{path}: {found}; allowed: the name of a preset, or a ServeGen specification") from None
     clients = values.get("clients") if isinstance(values, dict) else None
     if not isinstance(clients, list) or not clients or not all(isinstance(client, dict) for client in clients):
         raise InputError(f"{path}: no ServeGen specification; allowed: an object with clients, each with {FIELDS}")
@@ -71,11 +74,15 @@ def _requests(
 def _arrivals(where: str, client: Mapping[str, Any], duration_s: float, rng: np.random.Generator) -> Floats:
     shape, scale = (_field(where, client, name) for name in ("shape", "scale"))
     family = client.get("family")
-    if family not in ("Gamma", "Weibull") or not shape or not scale:
+    if family not in ("Gamma", "Weibull") or shape < LEAST_SHAPE or not scale:
         found = f"family {family!r}, shape {shape:g}, scale {scale:g}"
-        raise InputError(f"{where}: {found}; allowed: Gamma or Weibull, with shape and scale above 0")
+        raise InputError(f"{where}: {found}; allowed: Gamma or Weibull, shape from {LEAST_SHAPE:g}, scale above 0")
+    mean_s = scale * (shape if family == "Gamma" else math.gamma(1 + 1 / max(shape, 0.01)))
+    if duration_s > mean_s * MOST_REQUESTS:
+        found = f"gaps of {mean_s:g} s on average, so {duration_s / mean_s:.3g} requests in {duration_s:g} s"
+        raise InputError(f"{where}: {found}; allowed: {MOST_REQUESTS} at most")
     draw = rng.gamma if family == "Gamma" else lambda k, theta, n: theta * rng.weibull(k, n)
-    many = 100 + int(1.2 * duration_s * _field(where, client, "rate"))
+    many = 100 + int(1.2 * duration_s / mean_s)
     end_s = 0.0
     gaps: list[Floats] = []
     while end_s < duration_s:

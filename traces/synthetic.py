@@ -13,7 +13,7 @@ import numpy as np
 
 from flowsim.errors import InputError, unknown
 from flowsim.traces.arrivals import arrivals as arrival_times
-from flowsim.traces.columns import Floats, Ints
+from flowsim.traces.columns import MOST_REQUESTS, Floats, Ints, generator
 from flowsim.traces.trace import Trace
 
 PROBABILITIES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
@@ -46,6 +46,11 @@ class Preset:
     """The mean rate of the trace that is imitated, requests per second."""
     arrivals: str = "poisson"
     """The arrival process that imitates its gaps."""
+
+    @property
+    def detail(self) -> int:
+        """In how many quantiles its finest table says a distribution of lengths."""
+        return max(len(entry.input_length) for entry in self.classes.values())
 
 
 PRESETS: Mapping[str, Preset] = {
@@ -124,11 +129,11 @@ def synthesize(
         raise unknown("preset of synthetic traces", preset, presets())
     chosen = presets()[preset]
     rate_rps = chosen.rate_rps if rate_rps is None else rate_rps
-    if n < 1:
-        raise InputError(f"the number of requests is {n}; allowed: 1 or more")
+    if not 1 <= n <= MOST_REQUESTS:
+        raise InputError(f"the number of requests is {n}; allowed: 1 to {MOST_REQUESTS}")
     if not 0 < rate_rps < math.inf:
         raise InputError(f"rate_rps is {rate_rps}; allowed: a positive number of requests per second")
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     process = arrivals or chosen.arrivals
     arrival = arrival_times(n, rate_rps, process, profile, rng)
     classes = list(chosen.classes.values())

@@ -27,6 +27,7 @@ from flowsim.traces.columns import (
     bad_lengths_or_0,
     bad_seconds,
     encode,
+    generator,
 )
 from flowsim.traces.prefix import Blocks, Chats
 
@@ -64,6 +65,8 @@ class Trace:
     """The prefix blocks that requests share, if the trace knows them."""
     chats: Chats | None = None
     """The conversations that requests belong to, if the trace knows them."""
+    start_ns: int | None = None
+    """Nanoseconds since 1970 (UTC) at second 0, if the trace knows dates."""
 
     def __post_init__(self) -> None:
         for column in self._arrays():
@@ -120,6 +123,7 @@ class Trace:
         notices: tuple[str, ...] = (),
         blocks: Blocks | None = None,
         chats: Chats | None = None,
+        start_ns: int | None = None,
     ) -> Trace:
         """A trace of columns that hold valid values already: sorts, shifts, hashes and copies, no more."""
         if arrival_s.size == 0:
@@ -135,7 +139,7 @@ class Trace:
         columns = (arrival_s[order] - first, input_length[order], output_length[order], class_code[order])
         if late:
             blocks, chats = blocks and blocks.take(order), chats and chats.take(order)
-        made = cls(*columns, class_names, name, source, sha256, notices, blocks, chats)
+        made = cls(*columns, class_names, name, source, sha256, notices, blocks, chats, start_ns)
         return made if sha256 else replace(made, sha256=made._digest())
 
     def __len__(self) -> int:
@@ -184,7 +188,7 @@ class Trace:
         """`n` of the requests, drawn without replacement, each at its own time (shifted so that the first is at 0)."""
         if not 1 <= n <= len(self):
             raise InputError(f"the number of requests to draw is {n}; allowed: 1 to {len(self)}, as {self.name} has")
-        rows = np.sort(np.random.default_rng(seed).permutation(len(self))[:n])
+        rows = np.sort(generator(seed).permutation(len(self))[:n])
         return self.derived(f"{n} of {len(self)} requests drawn at random (seed {seed})", rows)
 
     def derived(self, what: str, rows: Ints | None = None, **changed: Any) -> Trace:
@@ -198,6 +202,8 @@ class Trace:
             changed = {**kept, "arrival_s": arrival_s - arrival_s[0], **changed}
             changed.setdefault("blocks", self.blocks and self.blocks.take(rows))
             changed.setdefault("chats", self.chats and self.chats.take(rows))
+            if self.start_ns is not None:
+                changed["start_ns"] = self.start_ns + round(float(arrival_s[0]) * 1e9)
         notices = (*self.notices, f"{what} (of the trace with SHA-256 {self.sha256[:12]})")
         made = replace(self, notices=notices, **changed)
         return replace(made, sha256=made._digest())

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from flowsim.traces.trace import Trace
 
 LAYOUTS: dict[str, Layout] = {".jsonl": "jsonl", ".csv": "csv", ".parquet": "parquet"}
+DATES_END_S = 4102444800.0
+"""2100-01-01, from where on no date is read."""
 ROWS = 65536  # turned into Python objects at a time
 
 
@@ -38,7 +40,9 @@ def write_trace(
         InputError: an unknown format, a path whose ending says no layout, or a file that cannot be written.
     """
     kind, target = find_format(format), Path(path)
-    layout = layout or (_layout(target) if kind.name == "flowsim" else kind.layout)
+    if kind.clock == "date" and (trace.start_ns or 0) / 1e9 + trace.span_s >= DATES_END_S:
+        raise InputError(f"{target}: {trace.name} spans {trace.span_s:g} s; allowed: dates until 2099-12-31")
+    layout = layout or (layout_of(target) if kind.name == "flowsim" else kind.layout)
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
         _WRITE[layout](trace, partial, kind, target.suffix)
@@ -64,16 +68,25 @@ def losses(trace: Trace, kind: Format) -> tuple[str, ...]:
         found.append(f"the size of a prefix block ({trace.blocks.tokens} tokens; the format's is {kind.block_tokens})")
     if trace.chats is not None and not kind.chats:
         found.append("the conversations (chat_id, parent_chat_id, turn)")
-    if kind.clock == "date":
+    if kind.clock == "date" and trace.start_ns is None:
         found.append("times without a date (the first arrival is written as 1970-01-01 00:00:00)")
-        if (np.abs(trace.arrival_s * 1e7 - np.rint(trace.arrival_s * 1e7)) > 1e-3).any():
-            found.append("arrival times finer than 100 ns")
-    if kind.clock == "ms" and (np.abs(trace.arrival_s * 1e9 - np.rint(trace.arrival_s * 1e9)) > 1e-2).any():
+    if kind.clock != "date" and trace.start_ns is not None:
+        found.append(f"the date of second 0 ({np.datetime64(trace.start_ns, 'ns')} UTC)")
+    if kind.clock == "date" and (_finer(trace, 1e7) or (trace.start_ns or 0) % 100):
+        found.append("arrival times finer than 100 ns")
+    if kind.clock == "ms" and _finer(trace, 1e9):
         found.append("arrival times finer than 1 ns")
     return tuple(found)
 
 
-def _layout(path: Path) -> Layout:
+def _finer(trace: Trace, ticks_a_second: float) -> bool:
+    """Whether arrivals lie between ticks, by more than what a float may be off."""
+    ticks = trace.arrival_s * ticks_a_second
+    return bool((np.abs(ticks - np.rint(ticks)) > 1e-2 + 4 * np.spacing(ticks)).any())
+
+
+def layout_of(path: Path) -> Layout:
+    """The layout in which flowsim's own format is written to this path; InputError when its ending says none."""
     suffixes = [suffix for suffix in path.suffixes if suffix not in (".gz", ".zst")]
     if not suffixes or suffixes[-1] not in LAYOUTS or (suffixes[-1] == ".parquet" and path.suffix != ".parquet"):
         allowed = ".jsonl or .csv (.gz or .zst behind it compresses), or .parquet"
@@ -140,7 +153,7 @@ def _columns(trace: Trace, kind: Format, text: Callable[[object], str]) -> Itera
     classes = [*names, None if own or text is _csv_text else "null"]
     for start in range(0, len(trace), ROWS):
         rows = slice(start, start + ROWS)
-        columns = {kind.arrival: _times(trace.arrival_s[rows], kind, text)}
+        columns = {kind.arrival: _times(trace, rows, kind, text)}
         columns[kind.input_length] = _numbers(trace.input_length[rows])
         if kind.output_length:
             outputs = trace.output_length[rows].tolist()
@@ -173,13 +186,14 @@ def _numbers(column: np.ndarray) -> list[str | None]:
     return [repr(value) for value in column.tolist()]
 
 
-def _times(arrival_s: np.ndarray, kind: Format, text: Callable[[object], str]) -> list[str | None]:
+def _times(trace: Trace, rows: slice, kind: Format, text: Callable[[object], str]) -> list[str | None]:
+    arrival_s = trace.arrival_s[rows]
     if kind.clock == "s":
         return _numbers(arrival_s)
     if kind.clock == "ms":
         ms = (round(s * 1e3, 6) for s in arrival_s.tolist())  # to the nanosecond: what was read as ms is so again
         return [repr(int(value) if value.is_integer() else value) for value in ms]
-    ticks = np.rint(arrival_s * 1e7).astype(np.int64)
+    ticks = np.rint(arrival_s * 1e7).astype(np.int64) + (trace.start_ns or 0) // 100
     dates = np.datetime_as_string((ticks * 100).astype("datetime64[ns]"), unit="ns")
     return [text(str(date).replace("T", " ")[:-2]) for date in dates]
 

@@ -1,0 +1,87 @@
+"""What must hold of a trace file with any content: one input of the fuzzer, and of the test that replays its corpus."""
+
+from __future__ import annotations
+
+import csv
+import io
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from flowsim.errors import InputError
+from flowsim.traces import FORMATS, Trace, read_trace, readers, statistics
+from flowsim.traces.servegen import synthesize_clients
+
+PACKED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1")
+
+
+def check(content: bytes, folder: Path) -> None:
+    """Raise AssertionError, or whatever a reader raises that is no InputError, unless all of this holds.
+
+    The file is read, or rejected in one line that names it; the fast and the careful reader say the same; each line
+    that holds something is a request; the trace can be described; and what is written of it is read again.
+    """
+    path = folder / "input"
+    path.write_bytes(content)
+    names = list(FORMATS)
+    for format in (None, names[zlib.crc32(content) % len(names)]):
+        one, other = (_outcome(path, format, fast_from) for fast_from in (0, 1 << 60))
+        assert isinstance(one, str) == isinstance(other, str), (one, other)
+        if isinstance(one, str) or isinstance(other, str):
+            assert one == other
+            assert one.startswith(str(path)) and "\n" not in one, one
+            continue
+        _same(one, other)
+        if not content.startswith(PACKED):
+            assert len(one) == _rows(content), (len(one), _rows(content))
+        statistics.info(one)
+        one.write(folder / "again.jsonl")
+        _same(one, read_trace(folder / "again.jsonl"))
+        assert len(read_trace(path, format)) == len(one)
+    if b"clients" in content:
+        _clients(path)
+
+
+def _outcome(path: Path, format: str | None, fast_from: int) -> Trace | str:
+    before, readers.FAST_FROM = readers.FAST_FROM, fast_from
+    try:
+        return read_trace(path, format, spread=False)
+    except InputError as error:
+        return str(error)
+    finally:
+        readers.FAST_FROM = before
+
+
+def _clients(path: Path) -> None:
+    try:
+        synthesize_clients(path, 1.0)
+    except InputError as error:
+        assert str(error).startswith(str(path)) and "\n" not in str(error), error
+
+
+def _columns(trace: Trace) -> Iterator[tuple[str, np.ndarray]]:
+    for name in ("arrival_s", "input_length", "output_length"):
+        yield name, getattr(trace, name)
+    for part in (trace.blocks, trace.chats):
+        if part is not None:
+            yield from ((name, np.asarray(value)) for name, value in vars(part).items())
+
+
+def _same(one: Trace, other: Trace) -> None:
+    mine, theirs = dict(_columns(one)), dict(_columns(other))
+    assert mine.keys() == theirs.keys()
+    for name in mine:
+        assert np.array_equal(mine[name], theirs[name]), name
+    names = [[(*trace.class_names, None)[code] for code in trace.class_code] for trace in (one, other)]
+    assert names[0] == names[1]
+
+
+def _rows(content: bytes) -> int:
+    """The requests in a text, counted in another way than the readers do."""
+    text = content.removeprefix(b"\xef\xbb\xbf").decode()
+    if text.lstrip()[0] in "{[":
+        return sum(not line.isspace() for line in text.split("\n") if line)
+    lines = io.StringIO(text[len(text) - len(text.lstrip()) :], newline="")
+    return sum(bool(row) for row in csv.reader(lines)) - 1
