@@ -19,6 +19,12 @@ from flowsim.search import Search
 SECTIONS = ("title", "run", "axes", "points", "capacity", "requests")
 RANGE = ("from", "to", "step")
 Path_ = tuple[str | int, ...]
+TOGETHER = (
+    ("policy",),
+    ("trace", "format", "window", "limit", "new_tokens", "mix", "slo"),
+    ("model", "gpu", "tp", "cost"),
+)
+"""Options that may be right one by one and wrong together; axes of the same kind are checked in all combinations."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +34,8 @@ class Study:
     Attributes:
         base: options that all points share (section "run" of the YAML form).
         axes: values by option; the last axis moves fastest.
-        listed: points listed one by one (section "points").
+        listed: points listed one by one (section "points"), those with ranges written out.
+        places: of each listed point its place in that section.
         search: when set, each point is a search for its highest rate.
         requests: keep a row a request of every run, besides the row a run.
         title: one line for reports and figures.
@@ -40,6 +47,7 @@ class Study:
     base: Mapping[str, Any]
     axes: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     listed: tuple[Mapping[str, Any], ...] = ()
+    places: tuple[int, ...] = ()
     search: Search | None = None
     requests: bool = False
     title: str = ""
@@ -66,10 +74,12 @@ class Study:
         with at(("requests",)):
             if not isinstance(values.get("requests", False), bool):
                 raise InputError(f"found {values['requests']!r}, allowed is true or false")
+        listed = _listed(at, values.get("points"))
         return cls(
             base,
             {name: _axis(at, name, given) for name, given in axes.items()},
-            _listed(at, values.get("points")),
+            tuple(point for _, point in listed),
+            tuple(place for place, _ in listed),
             search,
             values.get("requests", False),
             str(values.get("title", "")),
@@ -110,7 +120,7 @@ class Study:
         """
         at = _Place(self.source, self.lines)
         first = {name: values[0] for name, values in self.axes.items()}
-        for path, extra in [*self._listed_paths(), *self._axis_paths()]:
+        for path, extra in [*self._listed_paths(), *self._axis_paths(), *self._together()]:
             values = {**self.base, **(self.listed[0] if self.listed else {}), **first, **extra}
             with at(path, self._culprit(values)):
                 given = [name for name in ("rate_rps", "rate_scale") if self.search and name in values]
@@ -122,7 +132,7 @@ class Study:
 
     def _listed_paths(self) -> list[tuple[Path_, Mapping[str, Any]]]:
         """The first point of all, then each listed one."""
-        return [((), {}), *((("points", index), point) for index, point in enumerate(self.listed))]
+        return [((), {}), *((("points", place), point) for place, point in zip(self.places, self.listed, strict=True))]
 
     def _axis_paths(self) -> list[tuple[Path_, Mapping[str, Any]]]:
         return [
@@ -130,6 +140,15 @@ class Study:
             for name, values in self.axes.items()
             for index, value in enumerate(values)
         ]
+
+    def _together(self) -> Iterator[tuple[Path_, Mapping[str, Any]]]:
+        """The combinations of values of axes (and listed points) that might not go together, the last axis to blame."""
+        for group in TOGETHER:
+            names = [name for name in self.axes if name.partition(".")[0] in group]
+            listed = [point for point in self.listed if any(name.partition(".")[0] in group for name in point)]
+            if len(names) + bool(listed) > 1:
+                for point, *values in itertools.product(listed or [{}], *(self.axes[name] for name in names)):
+                    yield ("axes", names[-1]), {**point, **dict(zip(names, values, strict=True))}
 
     def _culprit(self, values: Mapping[str, Any]) -> Mapping[str, Path_]:
         """Where the value of each option of the first point stands: to blame the one that an error names."""
@@ -197,15 +216,20 @@ def _range(name: str, given: Mapping[str, Any]) -> list[Any]:
     return [list(pair) for pair in itertools.pairwise(values)] if name == "window" else values
 
 
-def _listed(at: _Place, given: Any) -> tuple[Mapping[str, Any], ...]:
+def _listed(at: _Place, given: Any) -> list[tuple[int, Mapping[str, Any]]]:
+    """Each listed point with its place in the list; one with ranges makes a point of each of their combinations."""
     with at(("points",)):
         if not (given is None or isinstance(given, list)):
             raise InputError(f"found {type(given).__name__}, allowed is a list of points")
-    for index, point in enumerate(given or ()):
-        with at(("points", index)):
+    listed = []
+    for place, point in enumerate(given or ()):
+        with at(("points", place)):
             if not isinstance(point, Mapping):
                 raise InputError(f"found {point!r}, allowed is a mapping of options")
-    return tuple(given or ())
+            ranges = {name: _range(name, value) for name, value in point.items() if isinstance(value, Mapping)}
+        for values in itertools.product(*ranges.values()):
+            listed.append((place, {**point, **dict(zip(ranges, values, strict=True))}))
+    return listed
 
 
 def _search(given: Any) -> Search:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from flowsim.errors import InputError, said
 from flowsim.point import Point, run_point
 from flowsim.result import RunResult
 from flowsim.search import Search, highest_rate, late, starved
-from flowsim.statistics import block_bootstrap, differences, intervals
+from flowsim.statistics import block_bootstrap, differences, intervals, ratios
 from flowsim.store import Store, read_runs, sealed_keys, title_of
 from flowsim.study import Study
 
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
 
 MOST_RUNS_A_TASK = 8
 """So few that a killed study loses little, so many that handing them out costs little."""
-Done = tuple[dict[str, Any], bytes | None, float]
-"""The row of a run, its requests as Parquet, and the seconds of CPU that it took."""
+Row = dict[str, Any]
+Kept = bytes | None
+Done = tuple[Row, Kept, float]
+"""The row of a run, its requests as Parquet if they are kept, and the seconds of CPU that it took."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +62,10 @@ class Runs:
     def differences(self, value: str, against: str, by: Sequence[str] = ()) -> pd.DataFrame:
         """See `flowsim.statistics.differences`."""
         return differences(self.table, value, against, by)
+
+    def ratios(self, value: str, against: str, by: Sequence[str] = ()) -> pd.DataFrame:
+        """See `flowsim.statistics.ratios`."""
+        return ratios(self.table, value, against, by)
 
     def _repr_html_(self) -> str:
         head = f"{len(self.table):,} runs, {len(self.failed):,} failed"
@@ -99,8 +106,9 @@ def sweep(
     if sealed_keys(out) == list(places) and not study.requests:
         return Runs(read_runs(out), study.title, Path(out))
     with Store(out, places) as store:
-        tasks = _tasks(study, _pending(study, store, places), workers or _cores())
-        new, cpu_s = _collect(store, _execute(tasks, workers or _cores(), dask), sum(map(len, tasks)), progress)
+        pending = _pending(study, store, places)
+        workers = min(workers or _cores(), max(len(pending), 1))
+        new, cpu_s = _collect(store, _execute(_tasks(study, pending, workers), workers, dask), len(pending), progress)
         store.seal(_plain(study))
     return Runs(read_runs(out), study.title, Path(out), new, cpu_s)
 
@@ -114,9 +122,8 @@ def load_runs(folder: str | Path) -> Runs:
     return Runs(read_runs(folder), title_of(folder), Path(folder))
 
 
-def measure(point: Point, key: str, root: str, search: Search | None, requests: bool) -> Done:
+def measure(point: Point, key: str, root: str, search: Search | None, requests: bool) -> tuple[Row, Kept]:
     """Run one point, or search its highest rate. An error becomes part of the row."""
-    begin = time.process_time()
     row, kept = {**point.columns, "key": key, "error": None}, None
     try:
         if search is not None:
@@ -130,7 +137,7 @@ def measure(point: Point, key: str, root: str, search: Search | None, requests: 
         row["error"] = str(error)
     except Exception as error:  # whatever a user's policy does
         row["error"] = said(error)
-    return row, kept, time.process_time() - begin
+    return row, kept
 
 
 def figures(result: RunResult) -> dict[str, Any]:
@@ -188,11 +195,13 @@ def _pending(study: Study, store: Store, places: Mapping[str, int]) -> list[tupl
     return [(key, place) for key, place in places.items() if not there(key)]
 
 
-def _tasks(study: Study, pending: Sequence[tuple[str, int]], workers: int) -> list[Task]:
+def _tasks(study: Study, pending: Sequence[tuple[str, int]], workers: int) -> Iterator[Task]:
     """Tasks of some runs each; those of one trace behind each other, so that a worker loads it once."""
     size = max(1, min(MOST_RUNS_A_TASK, len(pending) // (8 * workers)))
     ordered = sorted(pending, key=lambda item: (_trace_of(study, item[1]), item[1]))
-    return [Task(study, tuple(ordered[start : start + size])) for start in range(0, len(ordered), size)]
+    for start in range(0, len(ordered), size):
+        items = tuple((key, study.point(place)) for key, place in ordered[start : start + size])
+        yield Task(items, study.root, study.search, study.requests)
 
 
 def _trace_of(study: Study, place: int) -> str:
@@ -202,37 +211,39 @@ def _trace_of(study: Study, place: int) -> str:
 
 @dataclass(frozen=True)
 class Task:
-    """Some runs of a study, by key and place."""
+    """Some runs of a study: the key and the options of each, and what `measure` wants to know besides."""
 
-    study: Study
-    items: tuple[tuple[str, int], ...]
-
-    def __len__(self) -> int:
-        return len(self.items)
+    items: tuple[tuple[str, Mapping[str, Any]], ...]
+    root: str
+    search: Search | None
+    requests: bool
 
     def __call__(self) -> list[Done]:
         """Do them."""
-        study = self.study
-        return [
-            measure(Point.of(study.point(place)), key, study.root, study.search, study.requests)
-            for key, place in self.items
-        ]
+        done = []
+        for key, values in self.items:
+            begin = time.process_time()
+            row, kept = measure(Point.of(values), key, self.root, self.search, self.requests)
+            done.append((row, kept, time.process_time() - begin))
+        return done
 
 
-def _execute(tasks: Sequence[Task], workers: int, dask: str | None) -> Iterator[list[Done]]:
+def _execute(tasks: Iterator[Task], workers: int, dask: str | None) -> Iterator[list[Done]]:
     """What each task did, as they complete."""
     if dask is not None:
         yield from _on_dask(tasks, dask)
-    elif workers == 1 or len(tasks) == 1:
+    elif workers == 1:
         yield from (task() for task in tasks)
     else:
         from joblib import Parallel, delayed
 
         pool = Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch="2*n_jobs", batch_size=1)
-        yield from pool(delayed(task)() for task in tasks)
+        with warnings.catch_warnings():  # a worker whose caches have grown is replaced, which is nobody's concern
+            warnings.filterwarnings("ignore", "A worker stopped while some jobs were given")
+            yield from pool(delayed(task)() for task in tasks)
 
 
-def _on_dask(tasks: Sequence[Task], address: str) -> Iterator[list[Done]]:
+def _on_dask(tasks: Iterator[Task], address: str) -> Iterator[list[Done]]:
     try:
         from distributed import Client, as_completed
     except ImportError:
