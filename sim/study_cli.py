@@ -166,15 +166,16 @@ def _show(runs: Any, out: str | None, against: tuple[str, ...], quiet: bool) -> 
 def plot(results: str, out: str | None, settings: tuple[str, ...], quiet: bool) -> None:
     """Draw the figures of a folder that sweep or capacity left, as PNG and SVG.
 
-    One varied option gives lines with intervals against it (and, of attainment, a figure a policy with a line a
-    class), two a heat map for each policy; a capacity study over policies alone gives bars with ratios; a study that
-    kept its requests also the distribution of TTFT.
+    One varied number gives lines with intervals against it (and, of attainment, a panel a policy with a line a class),
+    two give a heat map for each policy. A capacity study over policies gives bars with ratios, a panel for each trace
+    and GPU. Other options that are no numbers give a set of figures for each value. A study that kept its requests
+    also gives the distribution of TTFT.
 
     \b
     Example:
       flowsim plot results/rate --select slo_scale=1
     """
-    from flowsim.figures import draw, save, select
+    from flowsim.drawing import draw, save, select
     from flowsim.sweep import load_runs
 
     figures = draw(select(load_runs(results), settings))

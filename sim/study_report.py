@@ -16,7 +16,7 @@ from flowsim.result import percent
 from flowsim.statistics import REPLICATION, Interval, differences, ratios, t_interval, varied
 from flowsim.sweep import Runs
 
-MOST_LINES = 40
+MOST_LINES = 60
 INTERVALS = "Intervals: 95 %, Student's t over {n} replications"
 
 
@@ -47,8 +47,13 @@ def study_report(runs: Runs, against: Sequence[str] = ()) -> RenderableType:
 
 
 def _settings(done: pd.DataFrame) -> Iterator[tuple[list[Text], pd.DataFrame]]:
-    """The runs apart by the options that vary and are no numbers (trace, GPU), each with a heading."""
+    """The runs apart by the options that vary and are no numbers (trace, GPU), each with a heading.
+
+    Unless a single line were left under each.
+    """
     names = [name for name in _by(done)[1:] if not is_numeric_dtype(done[name])]
+    if names and len(done.value_counts(names, dropna=False)) == len(done.value_counts(_by(done), dropna=False)):
+        names = []
     for values, part in done.groupby(names, sort=False, dropna=False) if names else [((), done)]:
         heading = ", ".join(f"{name} {value}" for name, value in zip(names, values, strict=True))
         yield [Text(heading, "bold")] * bool(names), part
@@ -89,16 +94,15 @@ def _figures(done: pd.DataFrame) -> Table:
 
 def _rates(done: pd.DataFrame) -> Table:
     by, number = _by(done), f"{{:.{_decimals(done['max_rate_rps'])}f}}"
-    table = _table(*by, "runs", "max rate, req/s", "bracket", "gives way", "goodput", "late", "starved", "use")
+    table = _table(*by, "runs", "max rate, req/s", "not at", "gives way", "goodput", "late", "starved", "use")
     for key, group in done.groupby(by, sort=False, dropna=False):
-        bracket = " - ".join(number.format(group[name].mean()) for name in ("max_rate_rps", "max_rate_high_rps"))
         sustained = group[group["max_rate_rps"] > 0]
         counted = sustained["counted"].sum() if len(sustained) else math.nan
         table.add_row(
             *_cells(key),
             str(len(group)),
             t_interval(group["max_rate_rps"]).format(number),
-            bracket,
+            number.format(group["max_rate_high_rps"].mean()),
             ", ".join(f"{name} {number}" for name, number in group["gives_way"].value_counts(sort=False).items()),
             number.format(sustained["goodput_rps"].mean()) if len(sustained) else "-",
             *(percent(sustained[name].sum() / counted) if len(sustained) else "-" for name in ("late", "starved")),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -237,10 +239,23 @@ def _execute(tasks: Iterator[Task], workers: int, dask: str | None) -> Iterator[
     else:
         from joblib import Parallel, delayed
 
-        pool = Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch="2*n_jobs", batch_size=1)
+        options: dict[str, Any] = {"pre_dispatch": "2*n_jobs", "batch_size": 1}
+        options |= {"initializer": _end_with, "initargs": (os.getpid(),)}
+        pool = Parallel(workers, return_as="generator_unordered", **options)
         with warnings.catch_warnings():  # a worker whose caches have grown is replaced, which is nobody's concern
             warnings.filterwarnings("ignore", "A worker stopped while some jobs were given")
             yield from pool(delayed(task)() for task in tasks)
+
+
+def _end_with(parent: int) -> None:
+    """End this worker when its parent is gone: killed, it cannot tell, and the worker would wait for it for ever."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _on_dask(tasks: Iterator[Task], address: str) -> Iterator[list[Done]]:
