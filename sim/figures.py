@@ -53,7 +53,7 @@ def lines(runs: Runs, x: str, value: str = "attainment", axes: Axes | None = Non
     ticks = list(dict.fromkeys(stats[x])) if stats[x].dtype.kind not in "iuf" else None
     for place, (policy, of) in enumerate(stats.groupby(name, sort=False)):
         at = of[x] if ticks is None else of[x].map(ticks.index)
-        _line(axes, place, stats[name].nunique(), at, of, factor, str(policy))
+        _line(axes, place, stats[name].nunique(), at, of, factor, str(policy), "-" if ticks is None else "")
     if ticks is not None:
         axes.set_xticks(range(len(ticks)), ticks, rotation=30, ha="right")
         axes.set_xlim(-0.3, len(ticks) - 0.7)
@@ -192,7 +192,9 @@ def _new(size: tuple[float, float]) -> Axes:
     return axes
 
 
-def _line(axes: Axes, place: int, of: int, at: pd.Series, stats: pd.DataFrame, factor: int, label: str) -> None:
+def _line(
+    axes: Axes, place: int, of: int, at: pd.Series, stats: pd.DataFrame, factor: int, label: str, dash: str = "-"
+) -> None:
     """One line with its error bars, a point (of the page) beside its neighbours' so that none hides another."""
     from matplotlib.transforms import ScaledTranslation
 
@@ -202,7 +204,7 @@ def _line(axes: Axes, place: int, of: int, at: pd.Series, stats: pd.DataFrame, f
     aside = ScaledTranslation((place - (of - 1) / 2) * 1.2 / 72, 0, axes.figure.dpi_scale_trans)
     style = {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)], **LINES}
     axes.update_datalim(np.column_stack([at, mean + error[1]]))
-    axes.errorbar(at, mean, error, label=label, transform=axes.transData + aside, **style)
+    axes.errorbar(at, mean, error, label=label, linestyle=dash, transform=axes.transData + aside, **style)
 
 
 def _scale(axes: Axes, at: Any) -> None:

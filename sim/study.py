@@ -14,10 +14,11 @@ import yaml
 
 from flowsim.errors import InputError, unknown
 from flowsim.point import Point, check
-from flowsim.search import Search
+from flowsim.search import Search, check_length
 
 SECTIONS = ("title", "run", "axes", "points", "capacity", "requests")
 RANGE = ("from", "to", "step")
+MOST_VALUES = 1_000_000
 Path_ = tuple[str | int, ...]
 TOGETHER = (
     ("policy",),
@@ -98,7 +99,12 @@ class Study:
             raise InputError(f"{path}: {error.strerror}, allowed is a YAML file with a study") from None
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-        return cls.of(values, root=Path(path).parent, source=str(path), lines=dict(_lines(node)))
+        lines: dict[Path_, int] = {}
+        for part, line in _lines(node):
+            if part in lines:
+                raise InputError(f"{path}, line {line}: {part[-1]} is there already, in line {lines[part]}")
+            lines[part] = line
+        return cls.of(values, root=Path(path).parent, source=str(path), lines=lines)
 
     def __len__(self) -> int:
         return max(len(self.listed), 1) * math.prod(map(len, self.axes.values()))
@@ -129,6 +135,8 @@ class Study:
                 point = Point.of(values)
                 if path[:2] != ("axes", "seed"):  # any seed will do, and there may be thousands
                     check(point, self.root)
+                    if self.search:
+                        check_length(point, self.root)
 
     def _listed_paths(self) -> list[tuple[Path_, Mapping[str, Any]]]:
         """The first point of all, then each listed one."""
@@ -150,11 +158,12 @@ class Study:
                 for point, *values in itertools.product(listed or [{}], *(self.axes[name] for name in names)):
                     yield ("axes", names[-1]), {**point, **dict(zip(names, values, strict=True))}
 
-    def _culprit(self, values: Mapping[str, Any]) -> Mapping[str, Path_]:
-        """Where the value of each option of the first point stands: to blame the one that an error names."""
+    def _culprit(self, values: Mapping[str, Any]) -> Mapping[str, tuple[Path_, Any]]:
+        """Where each option of the first point stands, and its value if text: to blame the one that an error names."""
         places: dict[str, Path_] = {name: ("run", name) for name in self.base}
         places |= {name: ("axes", name, 0) for name in self.axes}
-        return {name: path for name, path in places.items() if name in values}
+        texts = {name: value for name, value in values.items() if isinstance(value, str)}
+        return {name: (path, texts.get(name)) for name, path in places.items() if name in values}
 
 
 class _Place:
@@ -165,7 +174,7 @@ class _Place:
         self._lines = lines
 
     @contextmanager
-    def __call__(self, path: Path_, blame: Mapping[str, Path_] | None = None) -> Iterator[None]:
+    def __call__(self, path: Path_, blame: Mapping[str, tuple[Path_, Any]] | None = None) -> Iterator[None]:
         try:
             yield
         except InputError as error:
@@ -179,9 +188,13 @@ class _Place:
         return f"{self._source}{line}{f', {name}' if name else ''}"
 
 
-def _named(blame: Mapping[str, Path_], text: str) -> Path_:
-    """Where the option stands that an error names: one with a dot, else the first; the whole study if there is none."""
-    found = [("." not in name, text.find(name.rpartition(".")[2]), path) for name, path in blame.items()]
+def _named(blame: Mapping[str, tuple[Path_, Any]], text: str) -> Path_:
+    """Where the option stands that an error names: one with a dot, else the first; else one whose value it names.
+
+    The whole study if there is none.
+    """
+    found = [("." not in name, text.find(name.rpartition(".")[2]), path) for name, (path, _) in blame.items()]
+    found += [(True, len(text) + text.find(value), path) for path, value in blame.values() if value and value in text]
     return min((place for place in found if place[1] >= 0), default=(True, 0, ()))[2]
 
 
@@ -210,7 +223,10 @@ def _range(name: str, given: Mapping[str, Any]) -> list[Any]:
     numbers = [x for x in (first, last, step) if isinstance(x, int | float) and not isinstance(x, bool)]
     if len(numbers) < 3 or not (step > 0 and first < last):
         raise InputError("allowed is {from: FIRST, to: LAST, step: STEP} with numbers that rise")
-    values = [first + step * k for k in range(int((last - first) / step + 1e-9) + 1)]
+    steps = (last - first) / step + 1e-9
+    if not steps < MOST_VALUES:
+        raise InputError(f"{steps:,.0f} values, allowed is {MOST_VALUES:,} at most")
+    values = [first + step * k for k in range(int(steps) + 1)]
     if not all(isinstance(x, int) for x in numbers):
         values = [round(value, 12) for value in values]
     return [list(pair) for pair in itertools.pairwise(values)] if name == "window" else values

@@ -76,8 +76,14 @@ def sweep(study: str, out: str, workers: int | None, dask: str | None, against: 
 )
 @click.option("--gpu", "gpus", multiple=True, metavar="NAME", help="Once for each GPU.  [default: h200]")
 @click.option("--target", type=float, default=0.9, show_default=True, help="Share of requests within their SLO.")
-@click.option("--by", default="all", show_default=True, help="The share is of all requests, or in every class.")
-@click.option("--tolerance", type=float, default=0.01, show_default=True, help="Width of the bracket.")
+@click.option(
+    "--by",
+    default="all",
+    show_default=True,
+    metavar="all|class",
+    help="The share is of all requests, or of every class.",
+)
+@click.option("--tolerance", type=float, default=0.01, show_default=True, help="Width of the bracket, a share of it.")
 @click.option(
     "--replications",
     type=int,
@@ -104,12 +110,16 @@ def capacity(
     quiet: bool,
     **options: Any,
 ) -> int:
-    """Find the highest request rate that each policy sustains on each TRACE, with intervals.
+    """Find the max goodput: the highest request rate that each policy sustains on each TRACE, with intervals.
 
     TRACE is a file, 'example', or 'synthetic:PRESET:N' with N requests drawn anew for each replication. A rate is
     sustained when the target share of requests meets its SLO, and the queue empties in the last third of the run: a
     queue that only grows is refused, however many of the others are served in time. Every policy gets the same
     requests at the same rates. The first tenth of the requests is a warm-up (--set warmup=0.1).
+
+    The table says the highest rate that was sustained, the next one tried, that was not, and in how many replications
+    attainment or the queue gave way there; at the highest rate the goodput, the late and the starved requests, and the
+    use of the GPU. Below it, each policy is compared with the first, or those of --against, on the same arrivals.
 
     \b
     Examples:

@@ -67,6 +67,12 @@ points:
         listed.check()
 
 
+def test_a_search_on_too_few_requests_stops_it(tmp_path: Path) -> None:
+    text = "run: {trace: example}\naxes: {policy: [fcfs], limit: [90, 20]}\ncapacity: {target: 0.9}"
+    with pytest.raises(InputError, match=r"line 2, axes limit #2: example: 20 requests, allowed for a search is 30"):
+        study(tmp_path, text).check()
+
+
 @pytest.mark.parametrize(
     ("axes", "message"),
     [
@@ -130,6 +136,9 @@ def test_a_range_includes_its_end(axis: str, given: object, values: tuple[object
         ),
         ("  seed: {from: 0, to: 2}", "  seed: 7", "line 7, axes seed: allowed is a list of values"),
         ("Rate", "[", "study.yaml: not YAML"),
+        ("axes:", "run: {}\naxes:", "study.yaml, line 4: run is there already, in line 2"),
+        ("to: 2}", "to: 1.0e+8}", "line 7, axes seed: 100,000,000 values, allowed is 1,000,000 at most"),
+        ("  trace", "  cost: nowhere\n  trace", "line 3, run cost: nowhere/operators.csv: cannot be read"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, old: str, new: str, message: str) -> None:
