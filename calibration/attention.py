@@ -124,6 +124,14 @@ class Choice:
         _, sizes, kernels = rows[_nearest([row[0] for row in rows], context)]
         return kernels[_nearest(sizes, tokens)]
 
+    def examples(self, rows: int) -> list[tuple[int, int, str]]:
+        """For each kernel chosen somewhere, (tokens, context, its name) of the largest such cell of at most `rows`."""
+        found: dict[str, tuple[int, int, str]] = {}
+        for context, tokens, kernels in self.rows:
+            fitting = ((n, kernel) for n, kernel in zip(tokens, kernels, strict=True) if n + context <= rows)
+            found |= {kernel: (n, context, kernel) for n, kernel in fitting}
+        return sorted(found.values())
+
 
 def kernel_choice(table: OperatorTable) -> Choice:
     """The attention kernels with which this table was measured."""

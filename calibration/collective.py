@@ -25,6 +25,7 @@ from flowsim.errors import InputError
 WIDTH = 4096
 """Values of a token's activations in what is measured; other widths follow by bytes."""
 TOKENS = (1, 4, 16, 32, 64, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 16384, 32768, 65536)
+QUICK_TOKENS = (1, 64, 512, 2048, 8192)
 BUFFERS = 4
 TRAIN = 8
 """All-reduces in a row, timed one by one; the first two are dropped."""

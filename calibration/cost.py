@@ -15,6 +15,7 @@ from flowsim.forward import (
     Launch,
     Slice,
     Timeline,
+    after,
     device_end,
     segments,
     split,
@@ -47,6 +48,8 @@ class CostModel:
         host: launch seconds by operator (but attention), and "prepare". From a table: the median over all sizes, on
             which it does not depend; what differs between rows is the host's own unrest.
         attention_launch: launch seconds of (tokens, context), one slice.
+        calls: in how many calls of the framework an operator (but attention) is launched; 1 if absent.
+        attention_calls: the same of (tokens, context), one slice.
         check_s: what one check adds on the host: the synchronise returns, the flag is read.
         acknowledge_s: from the check that sees the signal until the scheduler knows.
         resume_s: from the scheduler's word to the first launch of a paused pass.
@@ -65,6 +68,8 @@ class CostModel:
         host: Mapping[str, Cost] | None = None,
         *,
         attention_launch: Callable[[int, int], float] = lambda tokens, context: 0.0,
+        calls: Mapping[str, int] | None = None,
+        attention_calls: Callable[[int, int], int] = lambda tokens, context: 1,
         check_s: float = 0.0,
         acknowledge_s: float = 0.0,
         resume_s: float = 0.0,
@@ -79,6 +84,8 @@ class CostModel:
         self.attention = attention
         self.host = host or {}
         self.attention_launch = attention_launch
+        self.calls = calls or {}
+        self.attention_calls = attention_calls
         self.check_s = check_s
         self.acknowledge_s = acknowledge_s
         self.resume_s = resume_s
@@ -87,8 +94,12 @@ class CostModel:
         self.kv_capacity_tokens = kv_capacity_tokens
         self.provenance = dict(provenance or {})
         names = (*LAYER_OPERATORS, "embed", "head")
-        self._costs = {name: (self.host.get(name, free), device.get(name, free)) for name in names}
-        self._attend = lru_cache(KNOWN)(lambda slice_: Launch(attention_launch(*slice_), attention(*slice_)))
+        self._costs = {
+            name: (self.host.get(name, free), device.get(name, free), self.calls.get(name, 1)) for name in names
+        }
+        self._attend = lru_cache(KNOWN)(
+            lambda slice_: Launch(attention_launch(*slice_), attention(*slice_), attention_calls(*slice_))
+        )
         self._shape = lru_cache(KNOWN)(self._new_shape)
         self._forward_of_one = lru_cache(KNOWN)(self._new_forward)
         self._timeline_of_one = lru_cache(KNOWN)(self._new_timeline)
@@ -137,12 +148,12 @@ class CostModel:
     def _new_forward(self, slices: Sequence[Slice], cut: str) -> Forward:
         attention = self._attend_all(slices)
         tokens = sum([slice_.tokens for slice_ in slices])
-        shape = self._shape(tokens, attention.host_s, cut)
+        shape = self._shape(tokens, attention._replace(device_s=0.0), cut)
         return shape.forward(attention.device_s, self._launch("head", len(slices)))
 
-    def _new_shape(self, tokens: int, attention_host_s: float, cut: str) -> _Shape:
+    def _new_shape(self, tokens: int, attention: Launch, cut: str) -> _Shape:
         layer = [self._launch(name, tokens) for name in LAYER_OPERATORS]
-        layer[ATTENTION] = Launch(attention_host_s, 0.0)
+        layer[ATTENTION] = attention
         return _Shape(tokens, self._lead(tokens), layer, self.layers, self.check_s, cut)
 
     def _lead(self, tokens: int) -> list[Launch]:
@@ -150,11 +161,14 @@ class CostModel:
 
     def _attend_all(self, slices: Sequence[Slice]) -> Launch:
         parts = [self._attend(slice_) for slice_ in slices]
-        return Launch(sum([part.host_s for part in parts]), sum([part.device_s for part in parts]))
+        if len(parts) == 1:
+            return parts[0]
+        host_s, device_s, calls = (sum(column) for column in zip(*parts, strict=True))
+        return Launch(host_s, device_s, int(calls))
 
     def _launch(self, operator: str, size: int) -> Launch:
-        host, device = self._costs[operator]
-        return Launch(host(size), device(size))
+        host, device, calls = self._costs[operator]
+        return Launch(host(size), device(size), calls)
 
     def _host(self, operator: str, size: int) -> float:
         return self.host.get(operator, free)(size)
@@ -163,9 +177,9 @@ class CostModel:
 class _Shape:
     """All of a forward's timeline that does not depend on its attention time nor on its head: those come last.
 
-    With attention time a, the device ends a run of operators at max(A + a, B): A over the bubbles before
-    attention, B over those behind it. Over L equal layers a bubble counts most in the first or in the last one, so
-    the layers of an unchecked forward end at the maximum of a few terms c + k * a.
+    With attention time a, the device ends a run of operators at the largest of a few terms c + k * a, one for each
+    bubble that can decide it. Over L equal layers a bubble counts most in the first or in the last one, so the layers
+    of an unchecked forward end at the maximum of such terms too.
     """
 
     def __init__(
@@ -187,53 +201,50 @@ class _Shape:
 
     def forward(self, attention_s: float, head: Launch) -> Forward:
         """The forward in which attention takes so long in each layer."""
-        layers_s = max([const + times * attention_s for const, times in self._terms])
-        unchecked_s = max(layers_s, self._launched_s + head.host_s) + head.device_s + self._check_s
+        layers_s = _largest(self._terms, attention_s)
+        unchecked_s = after(head, self._launched_s, layers_s)[1] + self._check_s
         if not self._fixed:
             return Forward(self._tokens, (), 0.0, self._layers, unchecked_s, unchecked_s)
         parts = self._fixed.copy()
-        before, behind = self._around
-        parts[self._at] = max(before + attention_s, behind) + self._check_s
+        parts[self._at] = _largest(self._around, attention_s) + self._check_s
         first_s = self._first_s
         if self._first_around is not None:
-            before, behind = self._first_around
-            first_s = max(before + attention_s, behind) + self._check_s
+            first_s = _largest(self._first_around, attention_s) + self._check_s
         cuts_s = tuple(accumulate(parts))
         lead_s = first_s - parts[0]
-        duration_s = lead_s + self._layers * cuts_s[-1] + head.host_s + head.device_s + self._check_s
+        duration_s = lead_s + self._layers * cuts_s[-1] + device_end([head]) + self._check_s
         return Forward(self._tokens, cuts_s, lead_s, self._layers, duration_s, unchecked_s)
 
 
-def _around(launches: Sequence[Launch], attention: int) -> tuple[float, float]:
-    """(A, B) such that `launches`, with attention time a at this place, end at max(A + a, B)."""
+Terms = list[tuple[float, float]]
+"""Pairs (c, k), of which the largest c + k * a counts; seconds, and a is the attention time of a layer."""
+
+
+def _largest(terms: Terms, attention_s: float) -> float:
+    return max([const + times * attention_s for const, times in terms])
+
+
+def _around(launches: Sequence[Launch], attention: int) -> Terms:
+    """When `launches` end, in terms of the time of attention, which stands at this place."""
     rest_s = sum([launch.device_s for launch in launches])
-    launched_s, before, behind = 0.0, float("-inf"), float("-inf")
-    for place, (host_s, device_s) in enumerate(launches):
-        launched_s += host_s
-        if place <= attention:
-            before = max(before, launched_s + rest_s)
-        else:
-            behind = max(behind, launched_s + rest_s)
+    launched_s, largest = 0.0, {1.0: float("-inf"), 0.0: float("-inf")}
+    for place, (host_s, device_s, calls) in enumerate(launches):
+        begun_s, launched_s = launched_s + host_s / calls, launched_s + host_s
+        whole = 1.0 if place <= attention else 0.0
+        last = 1.0 / calls if place == attention else whole
+        largest[whole] = max(largest[whole], begun_s + rest_s)
         rest_s -= device_s
-    return before, behind
+        largest[last] = max(largest.get(last, float("-inf")), launched_s + rest_s + device_s / calls)
+    return [(const, times) for times, const in largest.items()]
 
 
-def _layers_end(lead: list[Launch], layer: list[Launch], layers: int) -> tuple[list[tuple[float, int]], float]:
-    """When the device ends the layers of an unchecked forward, and when the host has launched them.
-
-    Returns:
-        Terms (c, k), such that with attention time a in each layer the device ends at the largest c + k * a; seconds.
-    """
+def _layers_end(lead: list[Launch], layer: list[Launch], layers: int) -> tuple[Terms, float]:
+    """When the device ends the layers of an unchecked forward, and when the host has launched them; seconds."""
     device_s = sum([launch.device_s for launch in layer])
     lead_host_s = sum([launch.host_s for launch in lead])
     host_s = sum([launch.host_s for launch in layer])
-    before, behind = _around(layer, ATTENTION)
-    more_device_s, more_host_s = (layers - 1) * device_s, (layers - 1) * host_s
-    terms = [
-        (device_end(lead) + layers * device_s, layers),
-        (lead_host_s + before + more_device_s, layers),
-        (lead_host_s + behind + more_device_s, layers - 1),
-        (lead_host_s + before + more_host_s, 1),
-        (lead_host_s + behind + more_host_s, 0),
-    ]
+    terms: Terms = [(device_end(lead) + layers * device_s, layers)]
+    for const, times in _around(layer, ATTENTION):
+        terms.append((lead_host_s + const + (layers - 1) * device_s, times + layers - 1))
+        terms.append((lead_host_s + const + (layers - 1) * host_s, times))
     return terms, lead_host_s + layers * host_s

@@ -31,8 +31,10 @@ def fit(table: OperatorTable) -> CostModel:
     """
     spec, tp = _facts(table.provenance)
     if tp > 1 and not table.has(ALL_REDUCE):
+        gpu, name = table.provenance["gpu"], f"{table.provenance['gpu']}/{table.provenance['model']}/tp{tp}"
         raise InputError(
-            f"tp: found {tp} without all_reduce rows; allowed: a table completed by flowsim calibrate join"
+            f"{name}: found a rank without all_reduce rows; allowed: a table completed by flowsim calibrate join, with "
+            f"measured ones or public ones: flowsim calibrate join {name} aiconfigurator --system {gpu}_sxm"
         )
     return _model(table, spec.layers, _errors(table))
 
@@ -65,6 +67,7 @@ def _model(table: OperatorTable, layers: int, errors: dict[str, Any]) -> CostMod
         for name in ("all_reduce_attn", "all_reduce_mlp"):
             device[name] = Curve(reduced.tokens, reduced.device_s, TABULATED)
             host[name] = _constant(float(np.median(reduced.host_s)))
+    calls, kernel = about.get("calls", {}), kernel_choice(table)
     return CostModel(
         name=f"{about['gpu']}/{about['model']}/tp{tp}",
         layers=layers,
@@ -72,6 +75,8 @@ def _model(table: OperatorTable, layers: int, errors: dict[str, Any]) -> CostMod
         attention=AttentionCurve(rows["attention"].tokens, rows["attention"].context, rows["attention"].device_s),
         host=host,
         attention_launch=_attention_launch(table),
+        calls=calls,
+        attention_calls=lambda tokens, context: calls.get(kernel(tokens, context), 1),
         check_s=_host_curve(table, "check")(0),
         acknowledge_s=_host_curve(table, "acknowledge")(0),
         resume_s=_host_curve(table, "resume")(0),

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from flowsim.calibration.collective import TOKENS, WIDTH
 from flowsim.calibration.curves import AttentionCurve, Curve, work
 from flowsim.calibration.models import BYTES_PER_VALUE, ModelSpec
 from flowsim.calibration.public import Source, of_shape
@@ -66,6 +67,21 @@ def import_table(source: Source, spec: ModelSpec, own: OperatorTable, tp: int = 
         "imported": datetime.now(UTC).date().isoformat(), "cells": stated,
     }  # fmt: skip
     return OperatorTable(provenance, tuple(rows))
+
+
+def public_all_reduce(source: Source, rank: OperatorTable) -> OperatorTable:
+    """The source's all-reduces among as many GPUs as this rank is of, as a table for `join`.
+
+    They are of a system that the user holds for the rank's. InputError: the source has none of so many GPUs.
+    """
+    gpu, tp = rank.provenance["gpu"], rank.provenance["tp"]
+    launch_us = _launch_us(rank, "o_proj")
+    cells = _reduces(source, WIDTH, tp, list(TOKENS))
+    provenance = {
+        "schema_version": SCHEMA_VERSION, "gpu": gpu, "model": ALL_REDUCE, "width": WIDTH, "tp": tp,
+        "source": source.name, "licence": "Apache-2.0", "imported": datetime.now(UTC).date().isoformat(),
+    }  # fmt: skip
+    return OperatorTable(provenance, tuple(_row(ALL_REDUCE, n, 0, cell, launch_us) for n, cell in cells.items()))
 
 
 def nearest_own(spec: ModelSpec) -> OperatorTable:

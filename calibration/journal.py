@@ -55,6 +55,7 @@ class Journal:
 
     def _open(self, path: Path, identity: Any) -> None:
         if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
             self._write({"calibration": identity})
             return
         text = path.read_text(encoding="utf-8")

@@ -226,10 +226,15 @@ def user_tables() -> Path:
     return Path(os.environ.get("FLOWSIM_TABLES") or Path.home() / ".local" / "share" / "flowsim" / "tables")
 
 
+def table_folder(gpu: str, model: str, tp: int) -> Path:
+    """Where the user's table of this name lies, or would."""
+    return user_tables() / gpu / model / f"tp{tp}"
+
+
 def _found() -> dict[tuple[str, str, int], Path]:
-    """The folders of all tables of models by name; a shipped one comes before the user's of the same name."""
+    """The folders of all tables of models by name; the user's comes before a shipped one of the same name."""
     found = {}
-    for root in (user_tables(), _data()):
+    for root in (_data(), user_tables()):
         for path in sorted(root.glob("*/*/tp*/provenance.yaml")):
             gpu, model, tp = path.parent.relative_to(root).parts
             if model != ALL_REDUCE and tp.removeprefix("tp").isdecimal():

@@ -31,10 +31,10 @@ class Limits:
     `heat_s`: how long to run a size on a GPU before timing it; the power limit settles within about 0.3 s.
     """
 
-    least: int = 6
+    least: int = 4
     most: int = 60
-    seconds: float = 0.7
-    heat_s: float = 0.3
+    seconds: float = 0.4
+    heat_s: float = 0.2
 
     def rounds(self, samples: Sequence[float]) -> Iterator[int]:
         """Count rounds until enough; `samples` is the list that each round appends to."""
@@ -95,8 +95,9 @@ def undisturbed() -> Iterator[None]:
 
 
 def time_layers(decoder: Decoder, slices: Sequence[Slice], limits: Limits) -> tuple[Samples, Samples]:
-    """Device and host seconds of embed and of each layer operator: one sample a layer and repeat.
+    """Device and host seconds of embed and of each layer operator: one sample a repeat, the mean of its layers.
 
+    A mean, for a pass runs all its layers: of launches, some are slow, and experts are loaded unlike in each layer.
     The first layer is dropped. A layer is also timed with marks at its borders alone; what the marks inside add to
     it is taken from all operators alike. Host seconds are those of launching while the device is busy.
     """
@@ -105,17 +106,39 @@ def time_layers(decoder: Decoder, slices: Sequence[Slice], limits: Limits) -> tu
     lead = _warm_up(watch, steps, p, limits.heat_s)
     device, host = ({name: list[float]() for name in ("embed", *decoder.operators)} for _ in range(2))
     whole = list[float]()
-    kept = [(i, step.operator) for i, step in enumerate(steps) if step.layer]
+    kept = {name: [i for i, step in enumerate(steps) if step.layer and step.operator == name] for name in device}
     for count in limits.rounds(whole):
         whole.append(_time_borders(watch, steps, first, p, lead) / (decoder.layers - 1))
         times = _time_steps(watch, steps, p, lead)
         launches = _time_launches(watch, steps, p, lead) if count < 10 else None
-        for i, operator in kept:
-            device[operator].append(times[i])
+        for operator, places in kept.items():
+            device[operator].append(statistics.fmean(times[i] for i in places))
             if launches:
-                host[operator].append(launches[i])
+                host[operator].append(statistics.fmean(launches[i] for i in places))
     added = sum(statistics.median(device[name]) for name in decoder.operators) - statistics.median(whole)
     return _without(device, added / len(decoder.operators)), host
+
+
+def count_calls(decoder: Decoder, slices: Sequence[Slice]) -> dict[str, int]:
+    """In how many calls of torch each operator is launched: those that compute, not those that view or allocate."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Counter(TorchDispatchMode):  # type: ignore[misc]
+        count = 0
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            views = any(r.alias_info and not r.alias_info.is_write for r in func._schema.returns)
+            self.count += not views and not func._schema.name.startswith("aten::empty")
+            return func(*args, **(kwargs or {}))
+
+    p = decoder.prepare(slices)
+    decoder.run(p)
+    found = dict[str, int]()
+    for step in {step.operator: step for step in decoder.program}.values():
+        with Counter() as counter:
+            step.run(p)
+        found[step.operator] = counter.count
+    return found
 
 
 def time_head(decoder: Decoder, sequences: int, limits: Limits) -> tuple[list[float], list[float]]:

@@ -62,9 +62,10 @@ def calibrate(
     check_writable(out)
     check_replaceable(out)
     if all_reduce:
-        from flowsim.calibration.collective import measure_all_reduce
+        from flowsim.calibration.collective import QUICK_TOKENS, TOKENS, measure_all_reduce
 
-        measure_all_reduce(tp, gpu, device=device, seed=seed).save(out)
+        sizes = QUICK_TOKENS if quick else TOKENS
+        measure_all_reduce(tp, gpu, device=device, tokens=sizes, seed=seed).save(out)
         _say(quiet, f"saved the all-reduce in {out}; join it with flowsim calibrate join TABLE {out}")
         return
     from flowsim.calibration.measure import calibrate as measure
@@ -79,26 +80,43 @@ def calibrate(
     if report:
         _write_page(table, None, f"{out}.html")
     if not quiet:
-        _errors(table)
+        _errors(table, table)
         click.echo(
             f"saved the table in {out}; " + ("use it with --cost " if tp == 1 else "join the all-reduce to ") + out
         )
 
 
 @calibrate.command(
-    help=f"Add the all-reduces measured in COLLECTIVE to a rank's TABLE.\n\n{TABLE_HELP}\n\n\b\nExample:\n"
-    "  flowsim calibrate join my-tp2 reduce-tp2"
+    help="Add all-reduces to a rank's TABLE: those in COLLECTIVE, made by calibrate --all-reduce, or public ones.\n\n"
+    f"{TABLE_HELP} COLLECTIVE may be aiconfigurator, NVIDIA's public measurements (pip install 'flowsim[import]').\n\n"
+    "\b\nExamples:\n"
+    "  flowsim calibrate join my-tp2 my-reduce\n"
+    "  flowsim calibrate join h200/llama3-70b/tp4 aiconfigurator --system h200_sxm"
 )
 @click.argument("table")
 @click.argument("collective")
-@click.option("--out", metavar="DIR", help="Folder for the whole table.  [default: TABLE, which must be a folder]")
-def join(table: str, collective: str, out: str | None) -> None:
+@click.option("--system", metavar="NAME", help="System in the public measurements, as in h200_sxm.")
+@click.option("--out", metavar="DIR", help="Folder for the whole table.  [default: TABLE, or where --tp finds it]")
+def join(table: str, collective: str, system: str | None, out: str | None) -> None:
     """Complete the table of a tensor-parallel rank."""
     from flowsim.calibration.collective import join as joined
+    from flowsim.calibration.importer import public_all_reduce
+    from flowsim.calibration.public import package_source
+    from flowsim.calibration.table import table_folder
 
-    whole = joined(_open(table), _open(collective))
-    whole.save(out or table)
-    click.echo(f"saved the table in {out or table}; use it with --cost {out or table}")
+    rank = _open(table)
+    if collective == "aiconfigurator":
+        if system is None:
+            raise InputError("--system is missing, allowed is a system of the package, as in h200_sxm")
+        reduces = public_all_reduce(package_source(system), rank)
+    else:
+        reduces = _open(collective)
+    whole = joined(rank, reduces)
+    about = whole.provenance
+    folder = out or (table if Path(table).is_dir() else table_folder(about["gpu"], about["model"], about["tp"]))
+    whole.save(folder)
+    use = f"--cost {folder}" if out or Path(table).is_dir() else f"--model {about['model']} --tp {about['tp']}"
+    click.echo(f"saved the table in {folder}; use it with {use}")
 
 
 @calibrate.command(
@@ -115,8 +133,9 @@ def report(table: str, beside: str | None, out: str) -> None:
 
 
 @calibrate.command(
-    help=f"Print the ratio of FIRST's device times to SECOND's, by operator and size.\n\n{TABLE_HELP} Sizes that only "
-    "one has are left out, and what an imported table did not measure.\n\n\b\nExample:\n"
+    help="Print the ratio of FIRST's device times to SECOND's, by operator and size, and how far FIRST's cost model "
+    f"is off the whole passes in SECOND.\n\n{TABLE_HELP} Sizes that only one has are left out, and what an "
+    "imported table did not measure.\n\n\b\nExample:\n"
     "  flowsim calibrate compare h200/llama3-8b/tp1 my-table"
 )
 @click.argument("first")
@@ -131,6 +150,7 @@ def compare(first: str, second: str) -> None:
         medians = ("" if ratio is None else f"{ratio:.3f}" for ratio in ratios.medians())
         table.add_row(ratios.operator, str(len(ratios.points)), *medians, ratios.backend)
     show(table)
+    _errors(_open(first), _open(second))
 
 
 @calibrate.command("import")
@@ -155,7 +175,7 @@ def import_(source: str, system: str | None, model: str, tp: int, framework: str
     from flowsim.calibration.importer import import_table, nearest_own
     from flowsim.calibration.models import load_model
     from flowsim.calibration.public import folder_source, package_source
-    from flowsim.calibration.table import user_tables
+    from flowsim.calibration.table import table_folder
 
     if source == "aiconfigurator":
         if system is None:
@@ -165,7 +185,7 @@ def import_(source: str, system: str | None, model: str, tp: int, framework: str
         found = folder_source(source)
     spec = load_model(model)
     table = import_table(found, spec, nearest_own(spec), tp)
-    folder = Path(out) if out else user_tables() / found.system / spec.name / f"tp{tp}"
+    folder = Path(out) if out else table_folder(found.system, spec.name, tp)
     table.save(folder)
     for operator, kinds in table.provenance["cells"].items():
         click.echo(f"{operator:12} {', '.join(f'{count} {kind}' for kind, count in kinds.items())}")
@@ -193,12 +213,14 @@ def _write_page(table: OperatorTable, beside: OperatorTable | None, file: str) -
         (stage / path.name).write_text(calibration_page(table, beside), encoding="utf-8")
 
 
-def _errors(table: OperatorTable) -> None:
+def _errors(fitted: OperatorTable, measured: OperatorTable) -> None:
+    """How far the cost model of the first is off the passes of the second, if it has any."""
     from flowsim.calibration.errors import pass_errors
     from flowsim.calibration.fit import fit_rank
     from flowsim.report import errors_report, show
 
-    show(errors_report(pass_errors(fit_rank(table), table)))
+    if measured.passes:
+        show(errors_report(pass_errors(fit_rank(fitted), measured)))
 
 
 def _say(quiet: bool, text: str) -> None:

@@ -148,8 +148,9 @@ def _drawn(runs: Runs, value: str, free: Sequence[str]) -> dict[str, Figure]:
     if len(free) > 2:
         raise _too_many(free)
     if len(free) == 2:
-        parts = {name: replace(runs, table=of) for name, of in done.groupby("policy", sort=False)}
-        return {f"{value}-{'-'.join(free)}-{name}": _figure(heat_map(of, *free, value)) for name, of in parts.items()}
+        parts = {str(name): replace(runs, table=of) for name, of in done.groupby("policy", sort=False)}
+        x, y = free
+        return {f"{value}-{x}-{y}-{name}": _figure(heat_map(of, x, y, value)) for name, of in parts.items()}
     if not free:
         whole = {"max_goodput": max_goodput(runs)} if value == "max_rate_rps" else {value: lines(runs, "seed", value)}
         return {name: _figure(axes) for name, axes in whole.items()}

@@ -155,6 +155,10 @@ def simulate(
 
 def _whole_blocks(server: Server, cost: CostModel) -> int:
     tokens = server.kv_tokens or cost.kv_capacity_tokens
+    if not tokens:
+        raise InputError(
+            f"{cost.name}: found no memory for a KV cache beside the weights; allowed: a higher --tp, or --kv-tokens N"
+        )
     return tokens // server.block_tokens * server.block_tokens
 
 

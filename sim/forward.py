@@ -76,19 +76,34 @@ class Slice(NamedTuple):
 
 
 class Launch(NamedTuple):
-    """One operator on the two clocks: `host_s` to launch it, `device_s` to execute it."""
+    """One operator on the two clocks: `host_s` to launch it, `device_s` to execute it.
+
+    It is launched by `calls` of the framework, one after another, that share both times evenly; so the device may begin
+    on it before the host is done.
+    """
 
     host_s: float
     device_s: float
+    calls: int = 1
 
 
 def device_end(launches: Sequence[Launch]) -> float:
     """When the device ends the last of `launches`, seconds after the host began on the first, device idle."""
     host = device = 0.0
-    for host_s, device_s in launches:
-        host += host_s
-        device = max(device, host) + device_s
+    for launch in launches:
+        host, device = after(launch, host, device)
     return device
+
+
+def after(launch: Launch, host: float, device: float) -> tuple[float, float]:
+    """When the host has launched this operator and the device ended it, both busy until then.
+
+    Call i of k is through after i shares, and k - i more follow on the device: the end is linear in i, so only
+    the first and the last call can decide it.
+    """
+    host_s, device_s, calls = launch
+    begun, host = host + host_s / calls, host + host_s
+    return host, max(device + device_s, begun + device_s, host + device_s / calls)
 
 
 def split(slices: Sequence[Slice], chunk_tokens: int) -> Iterator[list[Slice]]:

@@ -155,6 +155,7 @@ def run(
         "trace_notices": list(replayed.notices),
         "cost_model": costs.name,
         "cost_model_sha256": costs.provenance.get("sha256"),
+        "cost_model_sources": _sources(costs),
         "cost_model_error": costs.provenance.get("error"),
         "cost_model_leave_one_out": costs.provenance.get("leave_one_out"),
         "extrapolated": _extrapolated(costs, replayed, server),
@@ -178,6 +179,13 @@ def _place(costs: CostModel) -> dict[str, Any]:
     if "folder" not in about:
         return {"cost": f"{costs.name} (given in Python, in no table)"}
     return {"cost": about["folder"], "model": about["model"], "gpu": about["gpu"], "tp": about["tp"]}
+
+
+def _sources(costs: CostModel) -> list[str]:
+    """Public measurements that the costs hold, if any; all else was measured by flowsim."""
+    about = costs.provenance
+    parts = {"operators": about, "all-reduces": about.get("all_reduce", {})}
+    return [f"{part} from {of['source']}" for part, of in parts.items() if "source" in of]
 
 
 def _anywhere(source: str) -> str:
@@ -250,7 +258,7 @@ def load_cost(folder: str | Path | None, model: str = MODEL, gpu: str = GPU, tp:
     try:
         cost = fit(table)
     except InputError as error:
-        raise InputError(f"{folder}: {error}") from error
+        raise InputError(f"{folder}: {error}" if folder else str(error)) from error
     cost.provenance["folder"] = None if folder is None else _anywhere(str(folder))
     return cost
 

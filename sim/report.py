@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -35,8 +35,7 @@ def run_report(summary: Summary) -> RenderableType:
             *[("", notice) for notice in inputs["trace_notices"]],
             ("policy", summary["policy"]),
             *_cache(inputs),
-            ("costs", cost_line(inputs["cost_model"], inputs["cost_model_error"])),
-            *_extrapolated(inputs.get("extrapolated")),
+            *_costs(inputs),
             ("SLOs", inputs["slo"]),
         ]
     )
@@ -52,8 +51,7 @@ def compare_report(summaries: Mapping[str, Summary]) -> RenderableType:
             ("trace", f"{inputs['trace']}: {first['requests']:,} requests, {_rate(first['offered_rps'])} offered"),
             *[("", notice) for notice in inputs["trace_notices"]],
             *_cache(inputs),
-            ("costs", cost_line(inputs["cost_model"], inputs["cost_model_error"])),
-            *_extrapolated(inputs.get("extrapolated")),
+            *_costs(inputs),
             ("SLOs", inputs["slo"]),
         ]
     )
@@ -93,8 +91,12 @@ def cost_line(name: str, error: Mapping[str, Mapping[str, float]] | None) -> str
     return f"{name}, off measured {what} by {error[kind]['median']:.1%} (median), {error[kind]['max']:.1%} (most)"
 
 
-def _extrapolated(prompts: int | None) -> list[tuple[str, str]]:
-    return [("", f"{prompts:,} prompts reach beyond the measured sizes: extrapolated")] if prompts else []
+def _costs(inputs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "costs", cost_line(inputs["cost_model"], inputs["cost_model_error"])
+    for source in inputs["cost_model_sources"]:
+        yield "", source
+    if prompts := inputs.get("extrapolated"):
+        yield "", f"{prompts:,} prompts reach beyond the measured sizes: extrapolated"
 
 
 def errors_report(error: Mapping[str, Mapping[str, float]]) -> RenderableType:

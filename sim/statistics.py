@@ -64,10 +64,10 @@ def paired(ours: ArrayLike, theirs: ArrayLike, level: float = LEVEL) -> Interval
 def paired_ratio(ours: ArrayLike, theirs: ArrayLike, level: float = LEVEL) -> Interval:
     """The geometric mean of paired ratios, and the t interval of their logarithms; NaN when a value is not positive."""
     pair = np.array([ours, theirs], dtype=float)
-    ours, theirs = pair[:, ~np.isnan(pair).any(axis=0)]
-    if (ours <= 0).any() or (theirs <= 0).any():
-        return Interval(math.nan, math.nan, math.nan, ours.size)
-    logs = paired(np.log(ours), np.log(theirs), level)
+    pair = pair[:, ~np.isnan(pair).any(axis=0)]
+    if (pair <= 0).any():
+        return Interval(math.nan, math.nan, math.nan, pair.shape[1])
+    logs = paired(*np.log(pair), level=level)
     return Interval(math.exp(logs.mean), math.exp(logs.low), math.exp(logs.high), logs.n)
 
 

@@ -237,7 +237,7 @@ def _listed(at: _Place, given: Any) -> list[tuple[int, Mapping[str, Any]]]:
     with at(("points",)):
         if not (given is None or isinstance(given, list)):
             raise InputError(f"found {type(given).__name__}, allowed is a list of points")
-    listed = []
+    listed: list[tuple[int, Mapping[str, Any]]] = []
     for place, point in enumerate(given or ()):
         with at(("points", place)):
             if not isinstance(point, Mapping):

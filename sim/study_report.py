@@ -124,9 +124,9 @@ def _comparison(part: pd.DataFrame, value: str, against: Sequence[str]) -> Table
     for name in against:
         for compare, scale, form in ((differences, factor, number), (ratios, 1, "{:.2f}")):
             found = {}
-            for policy, _, *place, mean, low, high, n in compare(part, value, name, others).itertuples(index=False):
+            for policy, _, *at, mean, low, high, n in compare(part, value, name, others).itertuples(index=False):
                 interval = Interval(scale * mean, scale * low, scale * high, n)
-                found[(policy, *place)] = "-" if math.isnan(mean) else interval.format(form)
+                found[(policy, *at)] = "-" if math.isnan(mean) else interval.format(form)
             for place, row in cells.items():
                 row.append(found.get(place, ""))
     for place, row in cells.items():

@@ -64,14 +64,16 @@ def walk(cost: CostModel, slices: Sequence[Slice], cut: str, chunk_tokens: int) 
             device = max(device, host) + launch.device_s
         for _ in range(cost.layers):
             for name, launch in zip(LAYER_OPERATORS, layer, strict=True):
-                host += launch.host_s
-                device = max(device, host) + launch.device_s
+                for _ in range(launch.calls):
+                    host += launch.host_s / launch.calls
+                    device = max(device, host) + launch.device_s / launch.calls
                 if name in CHECKED_AFTER[cut]:
                     host = device = device + cost.check_s
                     checks.append(Check(host, done, ends=False))
         for launch in head:
-            host += launch.host_s
-            device = max(device, host) + launch.device_s
+            for _ in range(launch.calls):
+                host += launch.host_s / launch.calls
+                device = max(device, host) + launch.device_s / launch.calls
         clock = device + cost.check_s
         done += sum(tokens for tokens, _ in part)
         checks.append(Check(clock, done, ends=True))

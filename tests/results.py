@@ -22,6 +22,7 @@ INPUTS: dict[str, Any] = {
     "trace_notices": [],
     "cost_model": "pencil",
     "cost_model_sha256": None,
+    "cost_model_sources": [],
     "cost_model_error": None,
     "slo": "as written",
     "predictor": "exact",

@@ -81,7 +81,7 @@ def test_launches_name_every_operator_on_both_clocks() -> None:
     lead, layer, tail = cost.launches([Slice(2, 0), Slice(4, 10)])
     assert lead == [Launch(9.0, 0.0), Launch(0.0, 3.0)]
     assert layer[LAYER_OPERATORS.index("qkv_proj")] == Launch(0.25, 12.0)
-    assert layer[ATTENTION] == Launch(6.0, 610.0)
+    assert layer[ATTENTION] == Launch(6.0, 610.0, 2)  # a call for each slice
     assert tail == [Launch(0.125, 14.0)]
 
 
@@ -103,6 +103,25 @@ def test_times_written_out() -> None:
     # At operators, five checks a layer: 1 + 3, three of nothing, 1 + 0.5, each with its check.
     timeline = cost.timeline([Slice(5, 0)], "operator", 8192)
     assert [timeline.cut_s(i) for i in range(5)] == [4.25, 4.5, 4.75, 5.0, 6.75]
+
+
+def test_an_operator_of_several_calls_begins_before_it_is_launched_whole() -> None:
+    """One layer of rope in 4 calls (4 s to launch, 8 s to run), then attention in 2 (6 s to launch, 1 s to run)."""
+    cost = CostModel(
+        "by hand",
+        1,
+        {"rope_kv": lambda n: 8.0},
+        lambda tokens, context: 1.0,
+        {"rope_kv": lambda n: 4.0},
+        attention_launch=lambda tokens, context: 6.0,
+        calls={"rope_kv": 4},
+        attention_calls=lambda tokens, context: 2,
+    )
+    # Rope runs from 1 to 9; attention's calls are through at 7 and 10 and run 9-9.5 and 10-10.5.
+    assert cost.solo_s(1) == 10.5
+    # A check behind each operator: rope and attention are one segment at this cut.
+    timeline = cost.timeline([Slice(1, 0)], "operator", 8192)
+    assert [timeline.cut_s(i) for i in range(2)] == [0.0, 10.5]
 
 
 def test_a_long_pass_runs_as_several_forwards() -> None:

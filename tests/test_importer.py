@@ -12,10 +12,11 @@ from click.testing import CliRunner
 
 import flowsim
 from flowsim.calibration.beside import beside
+from flowsim.calibration.collective import join
 from flowsim.calibration.curves import work
 from flowsim.calibration.errors import leave_one_out, left_out
 from flowsim.calibration.fit import fit
-from flowsim.calibration.importer import import_table, nearest_own
+from flowsim.calibration.importer import import_table, nearest_own, public_all_reduce
 from flowsim.calibration.models import load_model
 from flowsim.calibration.page import calibration_page
 from flowsim.calibration.public import Source, folder_source, package_source
@@ -228,3 +229,37 @@ def test_a_page_from_the_command_line(tmp_path: Path) -> None:
     assert out.read_text().startswith("<!doctype html>")
     table = CliRunner().invoke(main, ["calibrate", "compare", *["h200/llama3-8b/tp1"] * 2], catch_exceptions=False)
     assert "1.000" in table.output
+
+
+def test_a_rank_is_completed_with_public_all_reduces(folder: Path) -> None:
+    import pandas as pd
+
+    sizes = [1 << 12, 1 << 20, 1 << 28]
+    reduce = pd.DataFrame({"num_gpus": 4, "message_size": sizes, "kernel_source": "NCCL", "latency": [0.01, 0.02, 2.0]})
+    source = replace(folder_source(folder), reduce=reduce)
+    rank = load_table("h200", "llama3-70b", 4)
+    table = join(rank, public_all_reduce(source, rank))
+    # 128 tokens of 8192 values are 2**20 of them: 20 us, twice a layer; the curve is straight between sizes.
+    assert fit(table).device["all_reduce_attn"](128) == pytest.approx(20e-6)
+    assert table.provenance["all_reduce"]["source"] == source.name
+    with pytest.raises(InputError, match="found no all-reduce among 2 GPUs"):
+        public_all_reduce(source, load_table("h200", "llama3-70b", 2))
+
+
+def test_a_run_on_public_all_reduces_says_so(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pandas as pd
+
+    reduce = pd.DataFrame(
+        {"num_gpus": 4, "message_size": [4096, 1 << 28], "kernel_source": "NCCL", "latency": [0.01, 2.0]}
+    )
+    source = replace(folder_source(folder), reduce=reduce)
+    monkeypatch.setenv("FLOWSIM_TABLES", str(tmp_path))
+    monkeypatch.setattr("flowsim.calibration.public.package_source", lambda system: source)
+    arguments = ["calibrate", "join", "h200/llama3-70b/tp4", "aiconfigurator"]
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 2
+    assert "--system is missing, allowed is a system of the package, as in h200_sxm" in done.output
+    done = CliRunner().invoke(main, [*arguments, "--system", "h200_sxm"], catch_exceptions=False)
+    assert done.output.endswith("use it with --model llama3-70b --tp 4\n")
+    run = CliRunner().invoke(main, ["run", "example", "--model", "llama3-70b", "--tp", "4"], catch_exceptions=False)
+    assert f"all-reduces from {source.name}" in run.output
