@@ -67,7 +67,7 @@ def paired_ratio(ours: ArrayLike, theirs: ArrayLike, level: float = LEVEL) -> In
     pair = pair[:, ~np.isnan(pair).any(axis=0)]
     if (pair <= 0).any():
         return Interval(math.nan, math.nan, math.nan, pair.shape[1])
-    logs = paired(*np.log(pair), level=level)
+    logs = paired(np.log(pair[0]), np.log(pair[1]), level)
     return Interval(math.exp(logs.mean), math.exp(logs.low), math.exp(logs.high), logs.n)
 
 
