@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from flowsim.errors import InputError
 from flowsim.point import Point, replayed
+from flowsim.replay import parse_window
 from flowsim.search import Search
 from flowsim.study import Study
 from flowsim.sweep import Runs, sweep
@@ -17,7 +20,7 @@ REPLICATIONS, WARMUP = 10, 0.1
 
 
 def capacity(
-    trace: str | Path,
+    trace: str | Path | Sequence[str | Path],
     policies: Sequence[str] = POLICIES,
     *,
     replications: int = REPLICATIONS,
@@ -33,37 +36,46 @@ def capacity(
     """The highest rate that each policy sustains (see `flowsim.search.highest_rate`).
 
     Args:
-        trace: a file, a built-in trace, or "synthetic:PRESET:N".
+        trace: a file, a built-in trace, or "synthetic:PRESET:N"; or several.
         policies: specifications.
-        replications: of a synthetic trace, seeds from 0; of any other, that many windows of equal length.
+        replications: of a synthetic trace, seeds from `seed`; of any other, that many windows of equal length.
         target: share of requests within their TTFT SLO that a rate must reach.
         by: "all" = of all requests, "class" = of each class.
         tolerance: width of the bracket, as a share of the rate.
         out, workers, dask, progress: as `flowsim.sweep` takes them.
-        options: of every run, as a study names them; `warmup` is 0.1 unless given.
+        options: of every run, as a study names them; a list of values is an axis. `warmup` is 0.1 unless given.
 
     Returns:
-        A row for each policy and replication: the bracket is max_rate_rps (sustained) and max_rate_high_rps (not).
+        A row for each policy, replication and value of an axis: the bracket is max_rate_rps (sustained) and
+        max_rate_high_rps (not).
 
     Raises:
         InputError: as `flowsim.sweep` does.
     """
-    base = {"trace": str(trace), "warmup": WARMUP, **options}
-    name, values = _replications(base, replications)
-    axes = {"policy": tuple(policies), name: values}
+    if replications < 1:
+        raise InputError(f"replications is {replications}, allowed is 1 or more")
+    traces = [str(trace)] if isinstance(trace, str | Path) else [str(name) for name in trace]
+    axes = {name: tuple(values) for name, values in options.items() if isinstance(values, list | tuple)}
+    base = {"warmup": WARMUP, **{name: value for name, value in options.items() if name not in axes}}
+    listed = tuple({"trace": name, **own} for name in traces for own in _replications(name, base, replications))
     study = Study(
-        base, axes, search=Search(target, by, tolerance), title=f"Max goodput on {trace}", root=str(Path.cwd())
+        base,
+        {**axes, "policy": tuple(policies)},
+        listed,
+        tuple(range(len(listed))),
+        Search(target, by, tolerance),
+        title=f"Max goodput on {', '.join(Path(name).name for name in traces)}",
+        root=str(Path.cwd()),
     )
     return sweep(study, out, workers=workers, dask=dask, progress=progress)
 
 
-def _replications(base: dict[str, Any], n: int) -> tuple[str, tuple[Any, ...]]:
-    if n < 1:
-        raise InputError(f"replications is {n}, allowed is 1 or more")
-    if base["trace"].startswith("synthetic:"):
-        return "seed", tuple(range(n))
-    span_s = replayed(Point.of(base), str(Path.cwd())).span_s
-    edges = [span_s * k / n for k in range(n)]
-    return "window", tuple(
-        f"{edge:g}:{end}" for edge, end in zip(edges, [*(f"{e:g}" for e in edges[1:]), ""], strict=True)
-    )
+def _replications(trace: str, base: Mapping[str, Any], n: int) -> list[dict[str, Any]]:
+    """What makes each replication: a seed, or a window within the one that `base` asks for, if it does."""
+    point = Point.of({"trace": trace, **base})
+    if trace.startswith("synthetic:"):
+        return [{"seed": point.seed + k} for k in range(n)]
+    start_s, end_s = parse_window("window", point.window) or (0.0, math.inf)
+    span_s = replayed(point, str(Path.cwd())).span_s
+    edges = [f"{start_s + span_s * k / n:g}" for k in range(n)] + ["" if end_s == math.inf else f"{end_s:g}"]
+    return [{"window": f"{start}:{end}"} for start, end in pairwise(edges)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -26,6 +28,7 @@ class OneLine(click.Group):
     def main(self, *args: Any, **options: Any) -> NoReturn:
         """Run the command line and exit."""
         options["standalone_mode"] = False
+        atexit.register(gc.freeze)  # else Python looks for cycles in all that it knows, for seconds, before it ends
         try:
             status = super().main(*args, **options)
         except click.exceptions.NoArgsIsHelpError as error:

@@ -8,9 +8,8 @@ import inspect
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,13 @@ from flowsim.calibration.table import OperatorTable, load_table
 from flowsim.engine import Server
 from flowsim.errors import InputError, unknown
 from flowsim.policy import NAMES, load_policy, policy_spec
-from flowsim.replay import check_times, load_cost, parse_window, replayed_part, run
+from flowsim.replay import check_times, load_cost, own_version, parse_window, replayed_part, run
 from flowsim.result import RunResult
 from flowsim.slo import SLOMix
 from flowsim.traces.catalogue import load_trace
-from flowsim.traces.combine import reweighted
+from flowsim.traces.combine import reweighted, with_rates
+from flowsim.traces.prefix import cached_tokens
+from flowsim.traces.prefix import new_tokens as only_new_tokens
 from flowsim.traces.synthetic import synthesize
 from flowsim.traces.trace import Trace
 
@@ -43,6 +44,7 @@ class Point:
         mix: written "mix.CLASS" in a study; the shares of `reweighted`.
         rate_rps: the rate of the replayed part, requests a second, in place of `rate_scale`.
         window: "FROM:TO", seconds of the trace.
+        slo: as `SLOMix.parse` takes it, or a file; when it has rates of its own, `rate_scale` multiplies them.
         instances, router, slots, max_batched_tokens, kv_tokens, block_tokens: fields of `Server`.
     """
 
@@ -61,6 +63,8 @@ class Point:
     limit: int | None = None
     window: str | None = None
     format: str | None = None
+    prefix_cache: str = "none"
+    new_tokens: bool = False
     predictor: str = "cubic"
     instances: int = 1
     router: str = "round-robin"
@@ -120,7 +124,7 @@ class Point:
         content = [_digest(str(path)) for path in files]
         folder = self.cost and _place(root, self.cost)
         content += [_cost_digest(folder, self.model, self.gpu, self.tp), _policy_digest(self.policy)]
-        text = json.dumps([_version(), kind, options, content], sort_keys=True)
+        text = json.dumps([own_version(), kind, options, content], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property
@@ -142,7 +146,8 @@ OPTIONS = tuple(name for name in KINDS if name not in ("policy_options", "mix"))
 def check(point: Point, root: str) -> None:
     """Do all that a run does before it simulates. InputError: what a run of this point would reject."""
     policy, costs, trace = load_policy(point.spec), fitted_cost(point, root), replayed(point, root)
-    _mix(point, root).assign(trace)
+    _slos(point, root).assign(trace, point.seed)
+    cached_tokens(trace.head(1), point.prefix_cache)
     make_predictor(point.predictor, costs, policy.cut, point.server.max_batched_tokens, point.seed)
     check_times(point.until_s, point.warmup)
 
@@ -156,7 +161,8 @@ def run_point(point: Point, root: str) -> RunResult:
         model=point.model,
         gpu=point.gpu,
         tp=point.tp,
-        slo=_mix(point, root),
+        slo=_at_any_rate(_slos(point, root)),
+        prefix_cache=point.prefix_cache,
         predictor=point.predictor,
         server=point.server,
         seed=point.seed,
@@ -167,10 +173,12 @@ def run_point(point: Point, root: str) -> RunResult:
 
 def replayed(point: Point, root: str) -> Trace:
     """The requests of a point: of its trace the window, then the limit, then the mix, then the rate."""
-    trace = _trace(_place(root, point.trace), point.format, point.seed)
+    trace, slos = _trace(_place(root, point.trace), point.format, point.seed, point.new_tokens), _slos(point, root)
     part = replayed_part(trace, 1.0, point.limit, parse_window("window", point.window))
     if point.mix:
         part = reweighted(part, point.mix, point.seed)
+    if slos.rates:
+        part = with_rates(part, slos.rates, point.seed, reweigh=slos.way(part) == "class")
     factor = point.rate_scale if point.rate_rps is None else point.rate_rps / part.rate_rps
     if not 0 < factor < math.inf:
         given = f"rate_scale is {factor:g}" if point.rate_rps is None else f"rate_rps is {point.rate_rps:g}"
@@ -179,9 +187,12 @@ def replayed(point: Point, root: str) -> Trace:
 
 
 @lru_cache(maxsize=4)
-def _trace(spec: str, format: str | None, seed: int) -> Trace:
-    if not spec.startswith("synthetic:"):
-        return load_trace(spec, format, seed=seed)
+def _trace(spec: str, format: str | None, seed: int, new_tokens: bool) -> Trace:
+    trace = _synthetic(spec, seed) if spec.startswith("synthetic:") else load_trace(spec, format, seed=seed)
+    return only_new_tokens(trace) if new_tokens else trace
+
+
+def _synthetic(spec: str, seed: int) -> Trace:
     _, _, rest = spec.partition(":")
     preset, _, n = rest.partition(":")
     if not n.isdecimal():
@@ -199,20 +210,20 @@ def _fitted(folder: str | None, model: str, gpu: str, tp: int) -> CostModel:
     return load_cost(folder, model, gpu, tp)
 
 
-def _mix(point: Point, root: str) -> SLOMix:
+def _slos(point: Point, root: str) -> SLOMix:
     mix = SLOMix.preset(point.model) if point.slo is None else SLOMix.parse(_place(root, point.slo))
     return mix.scaled(point.slo_scale)
+
+
+def _at_any_rate(mix: SLOMix) -> SLOMix:
+    """The mix without its rates, to which `replayed` has brought the requests already; as shares they may remain."""
+    return replace(mix, shares=mix.shares or mix.rates, rates={}) if mix.rates else mix
 
 
 def _place(root: str, name: str) -> str:
     """The file or folder of this name in `root`, or the name itself when there is none."""
     place = Path(root, name)
     return str(place) if place.exists() else name
-
-
-@lru_cache(maxsize=1)
-def _version() -> str:
-    return version("flowsim")
 
 
 @lru_cache(maxsize=64)
@@ -247,6 +258,10 @@ def _plain(name: str, value: Any) -> Any:
     kind = KINDS[name]
     if value is None and "None" in kind:
         return None
+    if kind == "bool":
+        if isinstance(value, bool):
+            return value
+        raise InputError(f"{name} is {value!r}, allowed is true or false")
     if kind.startswith("float"):
         return _number(name, value)
     if kind.startswith("int"):

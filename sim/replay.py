@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from types import NoneType, UnionType
@@ -161,9 +162,15 @@ def run(
         "slo": assignment.rule,
         **options,
         "cached_share": float(cached.sum() / replayed.input_length.sum()),
-        "version": version("flowsim"),
+        "version": own_version(),
     }
     return RunResult(replayed, assignment, outcome, spec, config, inputs, cached, warmup)
+
+
+@lru_cache(maxsize=1)
+def own_version() -> str:
+    """The version of flowsim that is installed."""
+    return version("flowsim")
 
 
 def _place(costs: CostModel) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from flowsim.errors import InputError, unknown
 from flowsim.point import Point, fitted_cost, replayed, run_point
 from flowsim.result import RunResult
+from flowsim.traces.trace import Trace
 
 FEWEST_REQUESTS = 30
 STARVED_SLOS = 10
@@ -81,9 +82,7 @@ def highest_rate(point: Point, root: str, search: Search) -> Found:
     Raises:
         InputError: fewer than 30 requests, or what a run rejects.
     """
-    trace = replayed(point, root)
-    if len(trace) < FEWEST_REQUESTS:
-        raise InputError(f"{trace.name}: {len(trace)} requests, allowed for a search is {FEWEST_REQUESTS} or more")
+    trace = check_length(point, root)
     probes = 0
 
     def probe(rate_rps: float) -> tuple[RunResult, str]:
@@ -111,6 +110,14 @@ def highest_rate(point: Point, root: str, search: Search) -> Found:
         result, why = probe(middle)
         low, high, best, weak = (low, middle, best, why) if why else (middle, high, result, weak)
     return Found(low, high, weak, probes, best)
+
+
+def check_length(point: Point, root: str) -> Trace:
+    """The requests of a point. InputError unless they are enough to judge a rate by."""
+    trace = replayed(point, root)
+    if len(trace) < FEWEST_REQUESTS:
+        raise InputError(f"{trace.name}: {len(trace)} requests, allowed for a search is {FEWEST_REQUESTS} or more")
+    return trace
 
 
 def gives_way(result: RunResult, search: Search) -> str:

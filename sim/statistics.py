@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -59,6 +59,16 @@ def t_interval(values: ArrayLike, level: float = LEVEL) -> Interval:
 def paired(ours: ArrayLike, theirs: ArrayLike, level: float = LEVEL) -> Interval:
     """The mean difference of two series that share their randomness replication by replication, and its t interval."""
     return t_interval(np.asarray(ours, dtype=float) - np.asarray(theirs, dtype=float), level)
+
+
+def paired_ratio(ours: ArrayLike, theirs: ArrayLike, level: float = LEVEL) -> Interval:
+    """The geometric mean of paired ratios, and the t interval of their logarithms; NaN when a value is not positive."""
+    pair = np.array([ours, theirs], dtype=float)
+    pair = pair[:, ~np.isnan(pair).any(axis=0)]
+    if (pair <= 0).any():
+        return Interval(math.nan, math.nan, math.nan, pair.shape[1])
+    logs = paired(np.log(pair[0]), np.log(pair[1]), level)
+    return Interval(math.exp(logs.mean), math.exp(logs.low), math.exp(logs.high), logs.n)
 
 
 def block_bootstrap(
@@ -116,20 +126,37 @@ def differences(
         Columns policy, against, `by`, then mean, low, high, n of `value` of the policy minus that of `against`, over
         the replications that both have.
     """
+    return _compared(runs, value, against, by, lambda ours, theirs: paired(ours, theirs, level))
+
+
+def ratios(runs: pd.DataFrame, value: str, against: str, by: Sequence[str] = (), level: float = LEVEL) -> pd.DataFrame:
+    """Paired ratios of each policy to one of them, on the same arrivals: as `differences`, of the logarithms.
+
+    `mean` is the geometric mean of the ratios; it and its interval are NaN when a value is not positive.
+    """
+    return _compared(runs, value, against, by, lambda ours, theirs: paired_ratio(ours, theirs, level))
+
+
+def _compared(
+    runs: pd.DataFrame,
+    value: str,
+    against: str,
+    by: Sequence[str],
+    compare: Callable[[ArrayLike, ArrayLike], Interval],
+) -> pd.DataFrame:
     import pandas as pd
 
     _check(runs, value, ["policy", *by])
     if against not in set(runs["policy"]):
         raise unknown("policy of the study", against, set(runs["policy"]))
-    index = [*by, *(name for name in REPLICATION if name in runs)]
-    table = runs.assign(window=runs["window"].fillna("")).pivot(index=index, columns="policy", values=value)
-    groups: Any = table.groupby(level=list(by), sort=False) if by else [((), table)]
+    index = [name for name in REPLICATION if name in runs]
+    runs = runs.assign(window=runs["window"].fillna(""))
     rows = []
-    for key, group in groups:
-        for policy in dict.fromkeys(runs["policy"]):
-            if policy != against:
-                interval = paired(group[policy], group[against], level)
-                place = key if isinstance(key, tuple) else (key,)
+    for place, part in runs.groupby(list(by), sort=False, dropna=False) if by else [((), runs)]:
+        table = part.pivot(index=index, columns="policy", values=value)
+        for policy in dict.fromkeys(part["policy"]):
+            if policy != against and against in table:
+                interval = compare(table[policy], table[against])
                 rows.append((policy, against, *place, interval.mean, interval.low, interval.high, interval.n))
     return pd.DataFrame(rows, columns=["policy", "against", *by, "mean", "low", "high", "n"])
 

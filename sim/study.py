@@ -14,11 +14,18 @@ import yaml
 
 from flowsim.errors import InputError, unknown
 from flowsim.point import Point, check
-from flowsim.search import Search
+from flowsim.search import Search, check_length
 
 SECTIONS = ("title", "run", "axes", "points", "capacity", "requests")
 RANGE = ("from", "to", "step")
+MOST_VALUES = 1_000_000
 Path_ = tuple[str | int, ...]
+TOGETHER = (
+    ("policy",),
+    ("trace", "format", "window", "limit", "new_tokens", "mix", "slo"),
+    ("model", "gpu", "tp", "cost"),
+)
+"""Options that may be right one by one and wrong together; axes of the same kind are checked in all combinations."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +35,8 @@ class Study:
     Attributes:
         base: options that all points share (section "run" of the YAML form).
         axes: values by option; the last axis moves fastest.
-        listed: points listed one by one (section "points").
+        listed: points listed one by one (section "points"), those with ranges written out.
+        places: of each listed point its place in that section.
         search: when set, each point is a search for its highest rate.
         requests: keep a row a request of every run, besides the row a run.
         title: one line for reports and figures.
@@ -40,6 +48,7 @@ class Study:
     base: Mapping[str, Any]
     axes: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     listed: tuple[Mapping[str, Any], ...] = ()
+    places: tuple[int, ...] = ()
     search: Search | None = None
     requests: bool = False
     title: str = ""
@@ -66,10 +75,12 @@ class Study:
         with at(("requests",)):
             if not isinstance(values.get("requests", False), bool):
                 raise InputError(f"found {values['requests']!r}, allowed is true or false")
+        listed = _listed(at, values.get("points"))
         return cls(
             base,
             {name: _axis(at, name, given) for name, given in axes.items()},
-            _listed(at, values.get("points")),
+            tuple(point for _, point in listed),
+            tuple(place for place, _ in listed),
             search,
             values.get("requests", False),
             str(values.get("title", "")),
@@ -88,7 +99,12 @@ class Study:
             raise InputError(f"{path}: {error.strerror}, allowed is a YAML file with a study") from None
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-        return cls.of(values, root=Path(path).parent, source=str(path), lines=dict(_lines(node)))
+        lines: dict[Path_, int] = {}
+        for part, line in _lines(node):
+            if part in lines:
+                raise InputError(f"{path}, line {line}: {part[-1]} is there already, in line {lines[part]}")
+            lines[part] = line
+        return cls.of(values, root=Path(path).parent, source=str(path), lines=lines)
 
     def __len__(self) -> int:
         return max(len(self.listed), 1) * math.prod(map(len, self.axes.values()))
@@ -110,7 +126,7 @@ class Study:
         """
         at = _Place(self.source, self.lines)
         first = {name: values[0] for name, values in self.axes.items()}
-        for path, extra in [*self._listed_paths(), *self._axis_paths()]:
+        for path, extra in [*self._listed_paths(), *self._axis_paths(), *self._together()]:
             values = {**self.base, **(self.listed[0] if self.listed else {}), **first, **extra}
             with at(path, self._culprit(values)):
                 given = [name for name in ("rate_rps", "rate_scale") if self.search and name in values]
@@ -119,10 +135,12 @@ class Study:
                 point = Point.of(values)
                 if path[:2] != ("axes", "seed"):  # any seed will do, and there may be thousands
                     check(point, self.root)
+                    if self.search:
+                        check_length(point, self.root)
 
     def _listed_paths(self) -> list[tuple[Path_, Mapping[str, Any]]]:
         """The first point of all, then each listed one."""
-        return [((), {}), *((("points", index), point) for index, point in enumerate(self.listed))]
+        return [((), {}), *((("points", place), point) for place, point in zip(self.places, self.listed, strict=True))]
 
     def _axis_paths(self) -> list[tuple[Path_, Mapping[str, Any]]]:
         return [
@@ -131,11 +149,21 @@ class Study:
             for index, value in enumerate(values)
         ]
 
-    def _culprit(self, values: Mapping[str, Any]) -> Mapping[str, Path_]:
-        """Where the value of each option of the first point stands: to blame the one that an error names."""
+    def _together(self) -> Iterator[tuple[Path_, Mapping[str, Any]]]:
+        """The combinations of values of axes (and listed points) that might not go together, the last axis to blame."""
+        for group in TOGETHER:
+            names = [name for name in self.axes if name.partition(".")[0] in group]
+            listed = [point for point in self.listed if any(name.partition(".")[0] in group for name in point)]
+            if len(names) + bool(listed) > 1:
+                for point, *values in itertools.product(listed or [{}], *(self.axes[name] for name in names)):
+                    yield ("axes", names[-1]), {**point, **dict(zip(names, values, strict=True))}
+
+    def _culprit(self, values: Mapping[str, Any]) -> Mapping[str, tuple[Path_, Any]]:
+        """Where each option of the first point stands, and its value if text: to blame the one that an error names."""
         places: dict[str, Path_] = {name: ("run", name) for name in self.base}
         places |= {name: ("axes", name, 0) for name in self.axes}
-        return {name: path for name, path in places.items() if name in values}
+        texts = {name: value for name, value in values.items() if isinstance(value, str)}
+        return {name: (path, texts.get(name)) for name, path in places.items() if name in values}
 
 
 class _Place:
@@ -146,7 +174,7 @@ class _Place:
         self._lines = lines
 
     @contextmanager
-    def __call__(self, path: Path_, blame: Mapping[str, Path_] | None = None) -> Iterator[None]:
+    def __call__(self, path: Path_, blame: Mapping[str, tuple[Path_, Any]] | None = None) -> Iterator[None]:
         try:
             yield
         except InputError as error:
@@ -160,9 +188,13 @@ class _Place:
         return f"{self._source}{line}{f', {name}' if name else ''}"
 
 
-def _named(blame: Mapping[str, Path_], text: str) -> Path_:
-    """Where the option stands that an error names: one with a dot, else the first; the whole study if there is none."""
-    found = [("." not in name, text.find(name.rpartition(".")[2]), path) for name, path in blame.items()]
+def _named(blame: Mapping[str, tuple[Path_, Any]], text: str) -> Path_:
+    """Where the option stands that an error names: one with a dot, else the first; else one whose value it names.
+
+    The whole study if there is none.
+    """
+    found = [("." not in name, text.find(name.rpartition(".")[2]), path) for name, (path, _) in blame.items()]
+    found += [(True, len(text) + text.find(value), path) for path, value in blame.values() if value and value in text]
     return min((place for place in found if place[1] >= 0), default=(True, 0, ()))[2]
 
 
@@ -191,21 +223,29 @@ def _range(name: str, given: Mapping[str, Any]) -> list[Any]:
     numbers = [x for x in (first, last, step) if isinstance(x, int | float) and not isinstance(x, bool)]
     if len(numbers) < 3 or not (step > 0 and first < last):
         raise InputError("allowed is {from: FIRST, to: LAST, step: STEP} with numbers that rise")
-    values = [first + step * k for k in range(int((last - first) / step + 1e-9) + 1)]
+    steps = (last - first) / step + 1e-9
+    if not steps < MOST_VALUES:
+        raise InputError(f"{steps:,.0f} values, allowed is {MOST_VALUES:,} at most")
+    values = [first + step * k for k in range(int(steps) + 1)]
     if not all(isinstance(x, int) for x in numbers):
         values = [round(value, 12) for value in values]
     return [list(pair) for pair in itertools.pairwise(values)] if name == "window" else values
 
 
-def _listed(at: _Place, given: Any) -> tuple[Mapping[str, Any], ...]:
+def _listed(at: _Place, given: Any) -> list[tuple[int, Mapping[str, Any]]]:
+    """Each listed point with its place in the list; one with ranges makes a point of each of their combinations."""
     with at(("points",)):
         if not (given is None or isinstance(given, list)):
             raise InputError(f"found {type(given).__name__}, allowed is a list of points")
-    for index, point in enumerate(given or ()):
-        with at(("points", index)):
+    listed: list[tuple[int, Mapping[str, Any]]] = []
+    for place, point in enumerate(given or ()):
+        with at(("points", place)):
             if not isinstance(point, Mapping):
                 raise InputError(f"found {point!r}, allowed is a mapping of options")
-    return tuple(given or ())
+            ranges = {name: _range(name, value) for name, value in point.items() if isinstance(value, Mapping)}
+        for values in itertools.product(*ranges.values()):
+            listed.append((place, {**point, **dict(zip(ranges, values, strict=True))}))
+    return listed
 
 
 def _search(given: Any) -> Search:

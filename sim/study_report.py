@@ -3,30 +3,60 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from flowsim.errors import unknown
 from flowsim.result import percent
-from flowsim.statistics import REPLICATION, Interval, differences, intervals, t_interval, varied
+from flowsim.statistics import REPLICATION, Interval, differences, ratios, t_interval, varied
 from flowsim.sweep import Runs
 
-MOST_LINES = 40
+MOST_LINES = 60
 INTERVALS = "Intervals: 95 %, Student's t over {n} replications"
 
 
-def study_report(runs: Runs) -> RenderableType:
-    """Attainment and goodput for each configuration, with intervals; failed runs; paired differences."""
+def study_report(runs: Runs, against: Sequence[str] = ()) -> RenderableType:
+    """Attainment and goodput, or the highest rates, with intervals; failed runs; paired differences.
+
+    Args:
+        runs: of a study.
+        against: the policies that the others are compared with; default: none, or of highest rates the first policy.
+
+    Raises:
+        InputError: no such policy in the study.
+    """
     done = runs.table[runs.table["error"].isna()]
     parts: list[RenderableType] = [Text(_headline(runs)), *(Text(line, "red") for line in _failures(runs))]
-    if len(done) and "max_rate_rps" in done:
-        parts += [Text(), _rates(done), Text(), *_differences(done, "max_rate_rps"), Text(_footing(done))]
-    elif len(done):
-        parts += [Text(), _figures(done), Text(), Text(_footing(done))]
-    return Group(*parts)
+    if done.empty:
+        return Group(*parts)
+    searched, policies = "max_rate_rps" in done, set(done["policy"])
+    for name in against:
+        if name not in policies:
+            raise unknown("policy of the study", name, policies)
+    against = against or [done["policy"].iloc[0]] * searched
+    for heading, part in _settings(done):
+        parts += [Text(), *heading, _rates(part) if searched else _figures(part)]
+        if len(set(part["policy"])) > 1 and against:
+            parts += [Text(), _comparison(part, "max_rate_rps" if searched else "attainment", against)]
+    return Group(*parts, Text(), Text(_footing(done)))
+
+
+def _settings(done: pd.DataFrame) -> Iterator[tuple[list[Text], pd.DataFrame]]:
+    """The runs apart by the options that vary and are no numbers (trace, GPU), each with a heading.
+
+    Unless a single line were left under each.
+    """
+    names = [name for name in _by(done)[1:] if not is_numeric_dtype(done[name])]
+    if names and len(done.value_counts(names, dropna=False)) == len(done.value_counts(_by(done), dropna=False)):
+        names = []
+    for values, part in done.groupby(names, sort=False, dropna=False) if names else [((), done)]:
+        heading = ", ".join(f"{name} {value}" for name, value in zip(names, values, strict=True))
+        yield [Text(heading, "bold")] * bool(names), part
 
 
 def _headline(runs: Runs) -> str:
@@ -63,41 +93,52 @@ def _figures(done: pd.DataFrame) -> Table:
 
 
 def _rates(done: pd.DataFrame) -> Table:
-    by = _by(done)
-    table = _table(*by, "runs", "max rate, req/s", "bracket", "gives way", "goodput", "late", "starved", "use")
+    by, number = _by(done), f"{{:.{_decimals(done['max_rate_rps'])}f}}"
+    table = _table(*by, "runs", "max rate, req/s", "not at", "gives way", "goodput", "late", "starved", "use")
     for key, group in done.groupby(by, sort=False, dropna=False):
-        bracket = f"{group['max_rate_rps'].mean():.2f} - {group['max_rate_high_rps'].mean():.2f}"
         sustained = group[group["max_rate_rps"] > 0]
         counted = sustained["counted"].sum() if len(sustained) else math.nan
         table.add_row(
             *_cells(key),
             str(len(group)),
-            t_interval(group["max_rate_rps"]).format("{:.2f}"),
-            bracket,
+            t_interval(group["max_rate_rps"]).format(number),
+            number.format(group["max_rate_high_rps"].mean()),
             ", ".join(f"{name} {number}" for name, number in group["gives_way"].value_counts(sort=False).items()),
-            f"{sustained['goodput_rps'].mean():.2f}" if len(sustained) else "-",
+            number.format(sustained["goodput_rps"].mean()) if len(sustained) else "-",
             *(percent(sustained[name].sum() / counted) if len(sustained) else "-" for name in ("late", "starved")),
             percent(sustained["utilization"].mean()) if len(sustained) else "-",
         )
     return table
 
 
-def _differences(done: pd.DataFrame, value: str) -> list[RenderableType]:
-    """Each policy against the first one, on the same arrivals."""
-    policies = list(dict.fromkeys(done["policy"]))
-    others = [name for name in _by(done) if name != "policy" and not name.startswith("policy.")]
-    if len(policies) < 2:
-        return []
-    means = intervals(done, value, ["policy", *others]).set_index(["policy", *others])["mean"]
-    lines: list[RenderableType] = []
-    for row in differences(done, value, policies[0], others).to_dict("records"):
-        interval = Interval(row["mean"], row["low"], row["high"], row["n"])
-        place = tuple(row[name] for name in others)
-        ours, theirs = (means[(name, *place) if others else name] for name in (row["policy"], policies[0]))
-        where = "".join(f", {name} {at}" for name, at in zip(others, place, strict=True))
-        ratio = f", {ours / theirs:.2f} x" if theirs else ""
-        lines.append(Text(f"{row['policy']} - {policies[0]}{where}: {interval.format('{:+.2f}')} req/s{ratio}"))
-    return [*lines, Text()]
+def _comparison(part: pd.DataFrame, value: str, against: Sequence[str]) -> Table:
+    """Each policy against some of them, on the same arrivals: differences and ratios."""
+    others = _by(part)[1:]
+    factor, number, unit = (100, "{:+.1f}", "% points")
+    if value == "max_rate_rps":
+        factor, number, unit = 1, f"{{:+.{_decimals(part[value])}f}}", "req/s"
+    table = _table("policy", *others, *(column for name in against for column in (f"- {name}, {unit}", f"/ {name}")))
+    cells: dict[tuple[object, ...], list[str]] = {
+        place: [] for place, _ in part.groupby(["policy", *others], sort=False, dropna=False)
+    }
+    for name in against:
+        for compare, scale, form in ((differences, factor, number), (ratios, 1, "{:.2f}")):
+            found = {}
+            for policy, _, *at, mean, low, high, n in compare(part, value, name, others).itertuples(index=False):
+                interval = Interval(scale * mean, scale * low, scale * high, n)
+                found[(policy, *at)] = "-" if math.isnan(mean) else interval.format(form)
+            for place, row in cells.items():
+                row.append(found.get(place, ""))
+    for place, row in cells.items():
+        if any(row):
+            table.add_row(*_cells(place), *row)
+    return table
+
+
+def _decimals(values: pd.Series) -> int:
+    """Two, or as many as show three digits of the largest value."""
+    most = float(values.max())
+    return max(2, 2 - math.floor(math.log10(most))) if most > 0 else 2
 
 
 def _footing(done: pd.DataFrame) -> str:
@@ -107,7 +148,8 @@ def _footing(done: pd.DataFrame) -> str:
     basis = "One replication each: no intervals over replications" if one else INTERVALS.format(n=n)
     warmup = float(done["warmup"].max())
     return (
-        f"{basis}; differences are paired, on the same arrivals. Warm-up left out: {percent(warmup)} of the requests. "
+        f"{basis}; differences and ratios (geometric means) are paired, on the same arrivals. "
+        f"Warm-up left out: {percent(warmup)} of the requests. "
         "The drain is part of the run: every request is followed to its end. Starved: later than 10 SLOs, or never."
     )
 

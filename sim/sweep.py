@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,21 +9,18 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flowsim.errors import InputError, said
-from flowsim.point import Point, run_point
-from flowsim.result import RunResult
-from flowsim.search import Search, highest_rate, late, starved
-from flowsim.statistics import block_bootstrap, differences, intervals
+from flowsim.errors import InputError
+from flowsim.point import Point
+from flowsim.statistics import differences, intervals, ratios
 from flowsim.store import Store, read_runs, sealed_keys, title_of
 from flowsim.study import Study
+from flowsim.workers import Done, Task, execute
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MOST_RUNS_A_TASK = 8
 """So few that a killed study loses little, so many that handing them out costs little."""
-Done = tuple[dict[str, Any], bytes | None, float]
-"""The row of a run, its requests as Parquet, and the seconds of CPU that it took."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +55,10 @@ class Runs:
     def differences(self, value: str, against: str, by: Sequence[str] = ()) -> pd.DataFrame:
         """See `flowsim.statistics.differences`."""
         return differences(self.table, value, against, by)
+
+    def ratios(self, value: str, against: str, by: Sequence[str] = ()) -> pd.DataFrame:
+        """See `flowsim.statistics.ratios`."""
+        return ratios(self.table, value, against, by)
 
     def _repr_html_(self) -> str:
         head = f"{len(self.table):,} runs, {len(self.failed):,} failed"
@@ -99,8 +99,9 @@ def sweep(
     if sealed_keys(out) == list(places) and not study.requests:
         return Runs(read_runs(out), study.title, Path(out))
     with Store(out, places) as store:
-        tasks = _tasks(study, _pending(study, store, places), workers or _cores())
-        new, cpu_s = _collect(store, _execute(tasks, workers or _cores(), dask), sum(map(len, tasks)), progress)
+        pending = _pending(study, store, places)
+        workers = min(workers or _cores(), max(len(pending), 1))
+        new, cpu_s = _collect(store, execute(_tasks(study, pending, workers), workers, dask), len(pending), progress)
         store.seal(_plain(study))
     return Runs(read_runs(out), study.title, Path(out), new, cpu_s)
 
@@ -112,58 +113,6 @@ def load_runs(folder: str | Path) -> Runs:
         InputError: the folder holds no runs.
     """
     return Runs(read_runs(folder), title_of(folder), Path(folder))
-
-
-def measure(point: Point, key: str, root: str, search: Search | None, requests: bool) -> Done:
-    """Run one point, or search its highest rate. An error becomes part of the row."""
-    begin = time.process_time()
-    row, kept = {**point.columns, "key": key, "error": None}, None
-    try:
-        if search is not None:
-            found = highest_rate(point, root, search)
-            row |= found.row | (figures(found.result) if found.result is not None else {})
-        else:
-            result = run_point(point, root)
-            row |= figures(result)
-            kept = _parquet(result, key) if requests else None
-    except InputError as error:
-        row["error"] = str(error)
-    except Exception as error:  # whatever a user's policy does
-        row["error"] = said(error)
-    return row, kept, time.process_time() - begin
-
-
-def figures(result: RunResult) -> dict[str, Any]:
-    """The summary of a run as plain columns, with the bootstrap interval of its attainment."""
-    summary = result.summary
-    inputs = summary["inputs"]
-    interval = block_bootstrap(result.attained[result.counted], seed=result.config["seed"])
-    row = {name: inputs[name] for name in ("trace_sha256", "cost_model", "cost_model_sha256", "version")}
-    row |= {"slo_rule": inputs["slo"], "rate_rps_replayed": result.trace.rate_rps}
-    row |= _flat({name: value for name, value in summary.items() if name not in ("policy", "inputs", "classes")})
-    row |= {"attainment_low": interval.low, "attainment_high": interval.high}
-    row |= {"late": int(late(result).sum()), "starved": int(starved(result).sum())}
-    for name, of in summary["classes"].items():
-        row |= {f"{column}_{name}": value for column, value in _flat(of).items()}
-    return row
-
-
-def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= {f"{name.removesuffix('_s')}_{part}_s": number for part, number in value.items()}
-        else:
-            flat[name] = value
-    return flat
-
-
-def _parquet(result: RunResult, key: str) -> bytes:
-    frame = result.requests
-    frame.insert(0, "key", key)
-    with io.BytesIO() as file:
-        frame.to_parquet(file, index=False, compression="zstd")
-        return file.getvalue()
 
 
 def _study(study: Study | Mapping[str, Any] | str | Path) -> Study:
@@ -188,64 +137,18 @@ def _pending(study: Study, store: Store, places: Mapping[str, int]) -> list[tupl
     return [(key, place) for key, place in places.items() if not there(key)]
 
 
-def _tasks(study: Study, pending: Sequence[tuple[str, int]], workers: int) -> list[Task]:
+def _tasks(study: Study, pending: Sequence[tuple[str, int]], workers: int) -> Iterator[Task]:
     """Tasks of some runs each; those of one trace behind each other, so that a worker loads it once."""
     size = max(1, min(MOST_RUNS_A_TASK, len(pending) // (8 * workers)))
     ordered = sorted(pending, key=lambda item: (_trace_of(study, item[1]), item[1]))
-    return [Task(study, tuple(ordered[start : start + size])) for start in range(0, len(ordered), size)]
+    for start in range(0, len(ordered), size):
+        items = tuple((key, study.point(place)) for key, place in ordered[start : start + size])
+        yield Task(items, study.root, study.search, study.requests)
 
 
 def _trace_of(study: Study, place: int) -> str:
     values = study.point(place)
     return f"{values['trace']} {values.get('seed', 0):09d}"
-
-
-@dataclass(frozen=True)
-class Task:
-    """Some runs of a study, by key and place."""
-
-    study: Study
-    items: tuple[tuple[str, int], ...]
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __call__(self) -> list[Done]:
-        """Do them."""
-        study = self.study
-        return [
-            measure(Point.of(study.point(place)), key, study.root, study.search, study.requests)
-            for key, place in self.items
-        ]
-
-
-def _execute(tasks: Sequence[Task], workers: int, dask: str | None) -> Iterator[list[Done]]:
-    """What each task did, as they complete."""
-    if dask is not None:
-        yield from _on_dask(tasks, dask)
-    elif workers == 1 or len(tasks) == 1:
-        yield from (task() for task in tasks)
-    else:
-        from joblib import Parallel, delayed
-
-        pool = Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch="2*n_jobs", batch_size=1)
-        yield from pool(delayed(task)() for task in tasks)
-
-
-def _on_dask(tasks: Sequence[Task], address: str) -> Iterator[list[Done]]:
-    try:
-        from distributed import Client, as_completed
-    except ImportError:
-        raise InputError("--dask needs Dask: pip install 'flowsim[dask]'") from None
-    try:
-        client = Client(address, timeout=5)
-    except (OSError, ValueError, TimeoutError) as error:
-        raise InputError(f"dask {address!r}: no scheduler answers ({' '.join(str(error).split())})") from None
-    with client:
-        futures = [client.submit(task, pure=False) for task in tasks]
-        for future in as_completed(futures):
-            yield future.result()
-            future.release()
 
 
 def _collect(

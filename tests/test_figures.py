@@ -12,8 +12,9 @@ import pytest
 
 import flowsim
 from flowsim import cli
+from flowsim.drawing import draw, save, select
 from flowsim.errors import InputError
-from flowsim.figures import class_tradeoff, draw, heat_map, lines, max_goodput, save, select, ttft_distribution
+from flowsim.figures import class_tradeoff, heat_map, lines, max_goodput, ttft_distribution
 
 mpl.use("Agg")
 RUN = {"trace": "synthetic:qwen:100"}
@@ -35,21 +36,24 @@ def test_lines_are_the_means_of_the_replications(rates: flowsim.Runs) -> None:
     axes = lines(rates, "rate_rps")
     assert axes.get_legend_handles_labels()[1] == ["fcfs", "flowprefill"]
     means = rates.intervals("attainment", ["policy", "rate_rps"])["mean"].to_numpy()
-    assert np.concatenate([line.get_ydata() for line in axes.lines]).tolist() == (100 * means).tolist()
+    shown = [container[0].get_ydata() for container in axes.containers]
+    assert np.concatenate(shown).tolist() == (100 * means).tolist()
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("request rate, req/s", "requests within their TTFT SLO, %")
 
 
-def test_bands_of_one_replication_are_those_of_the_bootstrap(rates: flowsim.Runs) -> None:
+def test_error_bars_of_one_replication_are_those_of_the_bootstrap(rates: flowsim.Runs) -> None:
     one = select(rates, ["seed=0", "policy=fcfs"])
-    band = lines(one, "rate_rps").collections[0].get_paths()[0].vertices
-    assert band[:, 1].min() == pytest.approx(100 * one.table["attainment_low"].min())
+    bars = lines(one, "rate_rps").containers[0].lines[2][0].get_segments()
+    bounds = one.table[["attainment_low", "attainment_high"]].to_numpy()
+    assert np.array(bars)[:, :, 1] == pytest.approx(100 * bounds)
 
 
 def test_bars_are_highest_rates_with_their_ratio(searched: flowsim.Runs) -> None:
     axes = max_goodput(searched)
     means = searched.intervals("max_rate_rps")["mean"]
     assert [bar.get_width() for bar in axes.patches] == means.tolist()
-    assert axes.texts[1].get_text() == f"{means[1]:.1f}  ({means[1] / means[0]:.2f} x)"
+    ratio = searched.ratios("max_rate_rps", against="fcfs")["mean"][0]
+    assert axes.texts[1].get_text() == f"{means[1]:.3g}  ({ratio:.2f} x)"
 
 
 def test_a_heat_map_has_a_cell_for_each_pair() -> None:
@@ -73,10 +77,10 @@ def test_classes_are_lines_of_their_own(rates: flowsim.Runs) -> None:
 
 def test_all_figures_of_a_study_are_written_twice_with_the_same_bytes(rates: flowsim.Runs, tmp_path: Path) -> None:
     figures = draw(rates)
-    assert list(figures) == ["attainment-rate_rps", "classes-fcfs", "classes-flowprefill", "ttft"]
+    assert list(figures) == ["attainment-rate_rps", "classes-rate_rps", "ttft"]
     names = save(figures, tmp_path / "a")
     save(draw(rates), tmp_path / "b")
-    assert len(names) == 8
+    assert len(names) == 6
     assert all((tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes() for name in names)
 
 
@@ -91,6 +95,32 @@ def test_an_option_of_the_policy_is_one_line() -> None:
     runs = flowsim.sweep({"run": {**RUN, "rate_rps": 20, "policy": "chunked"}, "axes": axes}, workers=1)
     assert list(draw(runs)) == ["attainment-policy.budget"]
     assert lines(runs, "policy.budget").lines[0].get_xdata().tolist() == [512, 2048]
+
+
+def test_highest_rates_of_several_traces_and_gpus_are_panels() -> None:
+    runs = flowsim.capacity(["synthetic:qwen:60", "example"], ["fcfs", "edf"], replications=2, tolerance=0.2, workers=1)
+    figures = draw(runs)
+    assert list(figures) == ["max_goodput"]
+    assert [axes.get_title(loc="left") for axes in figures["max_goodput"].axes] == [
+        "trace synthetic:qwen:60",
+        "trace example",
+    ]
+    many = runs.table.assign(gpu=runs.table["seed"].map("h{}".format))
+    assert len(draw(replace(runs, table=many))["max_goodput"].axes) == 4
+    with pytest.raises(
+        InputError, match="trace, model, gpu all vary, allowed are two of them at most: --select trace="
+    ):
+        draw(replace(runs, table=many.assign(model=many["gpu"])))
+
+
+def test_traces_of_a_sweep_have_figures_of_their_own() -> None:
+    axes: dict[str, Any] = {"trace": ["synthetic:qwen:60", "example"], "rate_rps": [8, 24]}
+    figures = draw(flowsim.sweep({"run": {"policy": "fcfs"}, "axes": axes}, workers=1))
+    assert list(figures) == [
+        f"{name}-rate_rps-trace {trace}"
+        for trace in ("synthetic:qwen:60", "example")
+        for name in ("attainment", "classes")
+    ]
 
 
 def test_what_cannot_be_drawn_is_said(rates: flowsim.Runs, searched: flowsim.Runs, tmp_path: Path) -> None:
@@ -123,7 +153,7 @@ def test_the_commands_go_from_a_study_to_its_figures(tmp_path: Path, capsys: pyt
     with pytest.raises(SystemExit) as exit_:
         cli.main(["capacity", "synthetic:qwen:60", "--replications", "2", "--set", "slo_scale=2", "--workers", "1"])
     assert exit_.value.code == 0
-    assert "flowprefill - fcfs: +" in capsys.readouterr().out
+    assert "- fcfs, req/s" in capsys.readouterr().out
     with pytest.raises(SystemExit) as exit_:
         cli.main(["capacity", "example", "--set", "seeds=2"])
     assert exit_.value.code == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from flowsim.point import Point, run_point
 from flowsim.search import Search, empties, gives_way, highest_rate, late, starved
 from flowsim.statistics import Interval, t_interval
 
+TRACES = Path(__file__).parents[2] / "shared" / "traces"
 POINT = Point.of({"trace": "synthetic:qwen:600", "warmup": 0.1})
 
 
@@ -71,6 +73,33 @@ def test_a_longer_horizon_moves_the_answer_by_no_more_than_its_interval() -> Non
     assert short.low <= long.mean <= short.high
 
 
+@pytest.mark.skipif(not TRACES.is_dir(), reason="the production traces are not here")
+@pytest.mark.parametrize(
+    "trace",
+    ["azure_llm_2023/AzureLLMInferenceTrace_conv.csv.gz", "mooncake_fast25/conversation_trace.jsonl.gz"],
+)
+@pytest.mark.parametrize("policy", ["fcfs", "flowprefill"])
+def test_a_longer_window_of_real_traffic_moves_the_answer_by_no_more_than_its_interval(trace: str, policy: str) -> None:
+    def rate(start_s: float, end_s: float) -> float:
+        point = Point.of({"trace": trace, "policy": policy, "warmup": 0.1, "window": [start_s, end_s]})
+        found = highest_rate(point, str(TRACES), Search(tolerance=0.02))
+        assert found.result is not None and late(found.result).mean() <= 0.1
+        return found.low
+
+    short = t_interval([rate(start_s, start_s + 250) for start_s in (0, 250, 500, 750)])
+    assert short.low <= rate(0, 1000) <= short.high
+
+
+def test_rates_of_an_slo_mix_give_way_to_the_rate_that_is_tried(tmp_path: Path) -> None:
+    (tmp_path / "mix.yaml").write_text("{ttft_s: {text: 0.25, '*': 4}, rates: {text: 3, search: 1}}")
+    point = Point.of({"trace": "synthetic:qwen:400", "slo": "mix.yaml", "rate_rps": 10})
+    result = run_point(point, str(tmp_path))
+    assert result.trace.rate_rps == pytest.approx(10)
+    assert result.summary["classes"]["text"]["requests"] == 300
+    twice = run_point(replace(point, rate_rps=None, rate_scale=2), str(tmp_path))
+    assert twice.trace.rate_rps == pytest.approx(8)
+
+
 def test_an_slo_that_no_rate_meets_ends_at_nothing() -> None:
     found = highest_rate(replace(POINT, slo="0.0001"), ".", Search())
     assert (found.low, found.weak, found.result) == (0.0, "attainment", None)
@@ -87,11 +116,11 @@ def test_a_trace_too_short_to_judge_is_refused() -> None:
 
 def test_capacity_gives_a_row_for_each_policy_and_replication() -> None:
     runs = flowsim.capacity("synthetic:qwen:100", ["fcfs", "flowprefill"], replications=2, workers=1, tolerance=0.05)
-    assert runs.table[["policy", "seed"]].values.tolist() == [
-        ["fcfs", 0],
-        ["fcfs", 1],
-        ["flowprefill", 0],
-        ["flowprefill", 1],
+    assert runs.table[["seed", "policy"]].values.tolist() == [
+        [0, "fcfs"],
+        [0, "flowprefill"],
+        [1, "fcfs"],
+        [1, "flowprefill"],
     ]
     assert (runs.table["max_rate_rps"] < runs.table["max_rate_high_rps"]).all()
     assert (runs.table["warmup"] == 0.1).all()
@@ -100,3 +129,19 @@ def test_capacity_gives_a_row_for_each_policy_and_replication() -> None:
     assert windows.table["requests"].sum() == 400
     with pytest.raises(InputError, match="rate_scale is given, but a study with capacity finds the rate itself"):
         flowsim.capacity("example", rate_scale=2)
+
+
+def test_capacity_of_several_traces_under_several_options() -> None:
+    runs = flowsim.capacity(
+        ["synthetic:qwen:60", "example"],
+        ["fcfs"],
+        replications=2,
+        workers=1,
+        tolerance=0.2,
+        slo_scale=[1, 2],
+        window="10:90",
+        seed=5,
+    )
+    assert runs.table[["trace", "seed", "window", "slo_scale"]].values.tolist() == [
+        ["synthetic:qwen:60", seed, "10:90", scale] for seed in (5, 6) for scale in (1, 2)
+    ] + [["example", 5, window, scale] for window in ("10:49.9749", "49.9749:90") for scale in (1, 2)]

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from flowsim.errors import InputError
-from flowsim.statistics import block_bootstrap, differences, intervals, paired, t_interval
+from flowsim.statistics import block_bootstrap, differences, intervals, paired, paired_ratio, ratios, t_interval
 
 
 def test_t_interval_of_three() -> None:
@@ -61,6 +61,55 @@ def test_pairing_removes_what_replications_share() -> None:
     assert (interval.mean, interval.low, interval.high) == pytest.approx((1, 1, 1))
 
 
+def test_intervals_are_those_of_scipy() -> None:
+    from scipy import stats
+
+    rng = np.random.default_rng(3)
+    ours, theirs = rng.normal(5, 1, 9), rng.normal(4, 1, 9)
+    for interval, reference in (
+        (t_interval(ours), stats.ttest_1samp(ours, 0).confidence_interval()),
+        (t_interval(ours, 0.8), stats.ttest_1samp(ours, 0).confidence_interval(0.8)),
+        (paired(ours, theirs), stats.ttest_rel(ours, theirs).confidence_interval()),
+    ):
+        assert (interval.low, interval.high) == pytest.approx((reference.low, reference.high))
+
+
+def test_blocks_of_one_are_the_ordinary_bootstrap() -> None:
+    from scipy import stats
+
+    series = np.random.default_rng(4).exponential(1, 400)
+    ours = block_bootstrap(series, block=1, resamples=4000)
+    theirs = stats.bootstrap((series,), np.mean, n_resamples=4000, method="percentile", rng=1).confidence_interval
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), rel=0.01)
+
+
+def test_the_spread_of_block_means_is_that_of_the_autocorrelated_series() -> None:
+    """Of an AR(1) series with coefficient a, the mean of n has standard deviation 1 / (1 - a) / sqrt(n)."""
+    rng, n, a = np.random.default_rng(7), 40_000, 0.7
+    series = np.zeros(n)
+    for k, shock in enumerate(rng.normal(size=n - 1), 1):
+        series[k] = a * series[k - 1] + shock
+    interval = block_bootstrap(series, resamples=2000)
+    assert interval.high - interval.low == pytest.approx(2 * 1.96 / (1 - a) / math.sqrt(n), rel=0.1)
+
+
+def test_intervals_of_paired_differences_and_ratios_cover_nineteen_times_in_twenty() -> None:
+    rng = np.random.default_rng(6)
+    plus, times = [], []
+    for _ in range(2000):
+        shared, noise = rng.lognormal(2, 0.5, 8), rng.normal(0, 0.1, 8)
+        plus.append((i := paired(shared + 3 + noise, shared)).low <= 3 <= i.high)
+        times.append((i := paired_ratio(shared * 1.7 * np.exp(noise), shared)).low <= 1.7 <= i.high)
+    assert np.mean(plus) == pytest.approx(0.95, abs=0.015)
+    assert np.mean(times) == pytest.approx(0.95, abs=0.015)
+
+
+def test_a_ratio_to_nothing_is_not_known() -> None:
+    assert math.isnan(paired_ratio([1.0, 2.0], [0.0, 1.0]).mean)
+    pair = paired_ratio([2.0, math.nan, 8.0], [1.0, 1.0, 1.0])
+    assert (pair.mean, pair.n) == (pytest.approx(4), 2)
+
+
 def runs(**columns: list[object]) -> pd.DataFrame:
     return pd.DataFrame({"window": None, **columns})
 
@@ -90,6 +139,13 @@ def test_differences_are_taken_apart_by_other_options() -> None:
         ["b", 2.0, 0.0],
         ["c", 2.0, 0.0],
     ]
+
+
+def test_ratios_are_geometric_means_in_the_order_of_the_study() -> None:
+    table = pd.concat([TABLE.assign(gpu="z"), TABLE.assign(gpu="a")])
+    found = ratios(table, "goodput_rps", "a", ["gpu"])
+    assert found[["policy", "gpu"]].values.tolist() == [["b", "z"], ["c", "z"], ["b", "a"], ["c", "a"]]
+    assert found["mean"].tolist() == pytest.approx([math.sqrt(4 * 2.75), 1.0] * 2)
 
 
 def test_means_are_over_replications_only() -> None:

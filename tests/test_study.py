@@ -48,6 +48,48 @@ def test_listed_points_each_get_the_grid_and_may_be_all_there_is() -> None:
     assert len(Study.of({"run": {"trace": "example"}})) == 1
 
 
+def test_a_range_in_a_listed_point_stands_for_all_its_values(tmp_path: Path) -> None:
+    text = """
+points:
+  - {trace: example, window: {from: 0, to: 90, step: 30}}
+  - {trace: "synthetic:qwen:50", seed: {from: 1, to: 2}, limit: {from: 40, to: 41}}
+  - {trace: example, window: {from: 0, to: 9000, step: 4500}}
+"""
+    listed = study(tmp_path, text)
+    assert [listed.point(place).get("window") for place in range(3)] == [[0, 30], [30, 60], [60, 90]]
+    assert [(listed.point(place)["seed"], listed.point(place)["limit"]) for place in range(3, 7)] == [
+        (1, 40),
+        (1, 41),
+        (2, 40),
+        (2, 41),
+    ]
+    with pytest.raises(InputError, match=r"line 5, points #3: example: no request arrives from 4500 s to 9000 s"):
+        listed.check()
+
+
+def test_a_search_on_too_few_requests_stops_it(tmp_path: Path) -> None:
+    text = "run: {trace: example}\naxes: {policy: [fcfs], limit: [90, 20]}\ncapacity: {target: 0.9}"
+    with pytest.raises(InputError, match=r"line 2, axes limit #2: example: 20 requests, allowed for a search is 30"):
+        study(tmp_path, text).check()
+
+
+@pytest.mark.parametrize(
+    ("axes", "message"),
+    [
+        ("policy: [chunked:512, edf]\n  policy.budget: [64, 128]", "line 3, axes policy #2: policy 'edf:budget=64'"),
+        ("mix.text: [0.1, 0.7]\n  mix.search: [0.2, 0.5]", "line 4, axes mix.search: the shares of the mix sum to 1.2"),
+        (
+            "limit: [5, 80]\n  window: ['0:90', '90:120']\n  trace: [example, 'synthetic:qwen:50']",
+            "line 5, axes trace: ",
+        ),
+    ],
+)
+def test_values_that_are_wrong_only_together_stop_it_too(tmp_path: Path, axes: str, message: str) -> None:
+    with pytest.raises(InputError) as error:
+        study(tmp_path, f"run: {{trace: example}}\naxes:\n  {axes}").check()
+    assert message in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("axis", "given", "values"),
     [
@@ -94,6 +136,9 @@ def test_a_range_includes_its_end(axis: str, given: object, values: tuple[object
         ),
         ("  seed: {from: 0, to: 2}", "  seed: 7", "line 7, axes seed: allowed is a list of values"),
         ("Rate", "[", "study.yaml: not YAML"),
+        ("axes:", "run: {}\naxes:", "study.yaml, line 4: run is there already, in line 2"),
+        ("to: 2}", "to: 1.0e+8}", "line 7, axes seed: 100,000,000 values, allowed is 1,000,000 at most"),
+        ("  trace", "  cost: nowhere\n  trace", "line 3, run cost: nowhere/operators.csv: cannot be read"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, old: str, new: str, message: str) -> None:
@@ -145,6 +190,9 @@ def test_values_take_the_kind_of_their_option() -> None:
         ({"trace": "example", "slo_scale": float("nan")}, "slo_scale is nan, allowed is a number"),
         ({"trace": "example", "rate_rps": 2, "rate_scale": 2}, "rate_rps and rate_scale both given"),
         ({"trace": "example", "instances": 0}, "server: instances is 0, allowed is 1 or more"),
+        ({"trace": "example", "new_tokens": 1}, "new_tokens is 1, allowed is true or false"),
+        ({"trace": "example", "prefix_cache": "big"}, "prefix cache 'big'"),
+        ({"trace": "example", "prefix_cache": "ideal"}, "no prefix blocks"),
         ({"trace": "example", "until_s": 0}, "until_s is 0.0, allowed is a number of seconds above 0"),
     ],
 )

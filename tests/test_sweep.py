@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import psutil
 import pytest
 
 import flowsim
@@ -80,7 +81,7 @@ def test_killed_at_random_moments_and_resumed_the_bytes_are_the_same(whole: Path
     (tmp_path / "study.yaml").write_text(TEXT)
     command = [sys.executable, "-c", "from flowsim.cli import main; main()", "sweep", "study.yaml", "--out", "out"]
     moments = random.Random(6)
-    for _ in range(4):
+    for _ in range(10):
         process = subprocess.Popen([*command, "--workers", "1", "-q"], cwd=tmp_path, stderr=subprocess.DEVNULL)
         journal, rows = tmp_path / "out" / JOURNAL, 0
         before = journal.read_bytes().count(b"\n") if journal.exists() else 0
@@ -92,6 +93,20 @@ def test_killed_at_random_moments_and_resumed_the_bytes_are_the_same(whole: Path
         process.wait()
     subprocess.run([*command, "--workers", "2", "-q"], cwd=tmp_path, check=True)
     assert bytes_of(tmp_path / "out") == bytes_of(whole)
+
+
+def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text(TEXT.replace("150", "1500"))
+    command = [sys.executable, "-c", "from flowsim.cli import main; main()", "sweep", "study.yaml", "--out", "out"]
+    process = subprocess.Popen([*command, "--workers", "2", "-q"], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    journal = tmp_path / "out" / JOURNAL
+    while process.poll() is None and not (journal.exists() and journal.stat().st_size):
+        time.sleep(0.01)
+    workers = psutil.Process(process.pid).children(recursive=True)
+    assert len(workers) >= 2
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert psutil.wait_procs(workers, timeout=20)[1] == []
 
 
 def test_a_row_that_was_cut_off_is_run_again(whole: Path, tmp_path: Path) -> None:
