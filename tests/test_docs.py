@@ -89,6 +89,8 @@ def test_a_command_of_the_readme_runs(command: str, folder: Path) -> None:
     arguments = shlex.split(command)[1:]
     if "results/config.yaml" in arguments:
         flowsim_command(["run", "trace.jsonl", "--policy", "chunked:2048", "--out", "results", "-q"], folder)
+    if "info" in arguments and "synthetic.jsonl.zst" in arguments:
+        flowsim_command(["traces", "synth", "qwen", "--out", "synthetic.jsonl.zst"], folder)
     if "plot" in arguments:
         flowsim_command(["sweep", "studies/slo_scale.yaml", "--out", "scale", "--workers", "1", "-q"], folder)
     if "import" in arguments and importlib.util.find_spec("aiconfigurator_core") is None:
