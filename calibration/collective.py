@@ -1,88 +1,112 @@
-"""All-reduce among the GPUs of a machine: measured by one process each, then joined to the tables of ranks.
+"""All-reduces among the GPUs of a machine: measured in the layers of a real group of ranks, then put into their table.
 
-It is measured in place: each all-reduce follows a matrix product, as in a layer, on devices that the hosts keep busy,
-over buffers that are rotated beyond the cache. A rank's time includes waiting for the slowest.
+One process a GPU executes one tensor-parallel rank each; after o_proj and after down_proj (or the experts) they sum up
+what they computed. A rank's time of an all-reduce includes waiting for the slowest. Whole passes of the group, which no
+fit sees, state the error of a pass composed from a rank's operators and all-reduces.
 """
 
 from __future__ import annotations
 
 import random
+import statistics
 import tempfile
 import time
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from flowsim.calibration.attention import Choice, kernel_choice
 from flowsim.calibration.curves import Curve
+from flowsim.calibration.grid import CHECKED, OFF_GRID
 from flowsim.calibration.journal import Progress
-from flowsim.calibration.measure import check_device, machine, operator_row
-from flowsim.calibration.table import ALL_REDUCE, SCHEMA_VERSION, OperatorRow, OperatorTable
+from flowsim.calibration.measure import check_device, layers_that_fit, machine, operator_row, packed
+from flowsim.calibration.models import ModelSpec, spec_of
+from flowsim.calibration.operators import REDUCED_BY, Decoder, Slice
+from flowsim.calibration.runner import launch
+from flowsim.calibration.table import ALL_REDUCE, SCHEMA_VERSION, OperatorRow, OperatorTable, PassRow
 from flowsim.calibration.timing import Limits, Stopwatch, undisturbed
 from flowsim.errors import InputError
 
-WIDTH = 4096
-"""Values of a token's activations in what is measured; other widths follow by bytes."""
-TOKENS = (1, 4, 16, 32, 64, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 16384, 32768, 65536)
-QUICK_TOKENS = (1, 64, 512, 2048, 8192)
-BUFFERS = 4
-TRAIN = 8
-"""All-reduces in a row, timed one by one; the first two are dropped."""
+TOKENS = (1, 4, 16, 32, 64, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 16384, 32768)
+LAYERS = 4
+"""Of the stack in which all-reduces are timed; the first two keep the devices busy."""
 
 
-def measure_all_reduce(
-    tp: int,
-    gpu: str | None = None,
-    *,
-    device: str = "cuda",
-    tokens: tuple[int, ...] = TOKENS,
-    limits: Limits | None = None,
-    seed: int = 0,
+@dataclass(frozen=True)
+class GroupGrid:
+    """What is measured of a group: all-reduces of so many tokens, and whole passes, checked and not, as in `Grid`."""
+
+    tokens: tuple[int, ...] = TOKENS
+    passes: tuple[tuple[str, str], ...] = (
+        *(("none", text) for text in OFF_GRID),
+        *(("layer", text) for text in CHECKED),
+        *(("operator", text) for text in CHECKED),
+    )
+    limits: Limits = field(default_factory=Limits)
+
+    def within(self, longest: int) -> GroupGrid:
+        """This grid without the sizes that a model of this longest context does not reach."""
+        tokens = tuple(n for n in self.tokens if n <= longest)
+        fitting = (p for p in self.passes if all(s.tokens + s.context <= longest for s in packed(p[1])))
+        return replace(self, tokens=tokens, passes=tuple(fitting))
+
+
+def measure_group(
+    rank: OperatorTable, *, device: str = "cuda", grid: GroupGrid | None = None, seed: int = 0,
     progress: Progress | None = None,
-) -> OperatorTable:
-    """Measure the all-reduce of so many tokens' activations, WIDTH values each, among `tp` ranks of this machine.
+) -> OperatorTable:  # fmt: skip
+    """Measure the all-reduces among the ranks of which `rank` is one, and whole passes of them all, on this machine.
 
-    Ranks are processes, each with a GPU of its own (NCCL), or on the CPU (gloo). `gpu` is the table's name for the
-    GPU. Returns a table of the one operator all_reduce, for `join`. InputError: no torch, no such device, too few of
-    them, or fewer than 2 ranks.
+    Ranks are processes, each with a GPU of its own (NCCL), or on the CPU (gloo). Returns a table of the one operator
+    all_reduce and of the passes, for `join`. InputError: no torch, no such device, too few of them, or the table is
+    not of one of several ranks.
     """
     check_device(device)
     import torch
 
+    tp, spec = rank.provenance["tp"], spec_of(rank.provenance["model_spec"], "provenance, model_spec")
     found = torch.cuda.device_count() if device == "cuda" else tp
     if not 2 <= tp <= found:
-        raise InputError(f"tp: found {tp}; allowed: 2 or more, and at most the {found} GPUs of this machine")
-    about = machine(device, gpu)
+        raise InputError(f"tp of the table: found {tp}; allowed: from 2 to the {found} GPUs of this machine")
     with tempfile.TemporaryDirectory() as folder:
-        job = (tp, device, tokens, limits or Limits(8, 40, 0.5, 0.1), seed, folder)
-        torch.multiprocessing.spawn(_rank, job, nprocs=tp)
-        rows = torch.load(Path(folder) / "rows", weights_only=True)
+        grid = (grid or GroupGrid()).within(spec.max_context)
+        job = _Group(tp, spec, device, kernel_choice(rank), grid, seed, folder)
+        torch.multiprocessing.spawn(_execute, (job,), nprocs=tp)
+        rows, passes, layers = torch.load(Path(folder) / "measured", weights_only=True)
     if progress:
-        progress(len(tokens), len(tokens), ALL_REDUCE)
+        progress(len(rows) + len(passes), len(rows) + len(passes), ALL_REDUCE)
     provenance = {
-        "schema_version": SCHEMA_VERSION, **about, "model": ALL_REDUCE, "width": WIDTH, "tp": tp, "seed": seed,
-        "backend": _backend(device), "date": datetime.now(UTC).date().isoformat(),
+        "schema_version": SCHEMA_VERSION, **machine(device, rank.provenance["gpu"]), "model": ALL_REDUCE,
+        "width": spec.hidden, "tp": tp, "seed": seed, "pass_layers": layers, "backend": _backend(device),
+        "date": datetime.now(UTC).date().isoformat(),
     }  # fmt: skip
-    return OperatorTable(provenance, tuple(OperatorRow(**row) for row in rows))
+    return OperatorTable(provenance, tuple(OperatorRow(**r) for r in rows), tuple(PassRow(**p) for p in passes))
 
 
 def join(table: OperatorTable, collective: OperatorTable) -> OperatorTable:
     """The table of a tensor-parallel rank with the all-reduces of its GPU, at its own sizes, by bytes.
 
-    InputError: they are of different GPUs or degrees, or one of them is not such a table.
+    If `collective` holds passes of the whole group, they take the place of the rank's. InputError: the two are of
+    different GPUs or degrees, or one of them is not such a table.
     """
     if "width" not in collective.provenance or "model_spec" not in table.provenance:
-        raise InputError("join: allowed: the table of a model, then one made by flowsim calibrate --all-reduce")
+        raise InputError("join: allowed: the table of a model, then one of all-reduces")
     for key in ("gpu", "tp"):
         if table.provenance[key] != collective.provenance[key]:
             allowed = table.provenance[key]
             raise InputError(f"{key} of the all-reduce: found {collective.provenance[key]!r}; allowed: {allowed!r}")
-    rows = _rows_at(table, collective)
-    others = tuple(row for row in table.operators if row.operator != ALL_REDUCE)
     about = {key: value for key, value in collective.provenance.items() if key != "schema_version"}
     provenance = {**table.provenance, ALL_REDUCE: {"sha256": collective.digest(), **about}}
-    return replace(table, provenance=provenance, operators=others + rows)
+    others = tuple(row for row in table.operators if row.operator != ALL_REDUCE)
+    joined = replace(table, provenance=provenance, operators=others + _rows_at(table, collective))
+    if not collective.passes:
+        return joined
+    of_group = {"pass_layers": about["pass_layers"], "passes_of": "group"}
+    return replace(joined, provenance=provenance | of_group, passes=collective.passes)
 
 
 def _rows_at(table: OperatorTable, collective: OperatorTable) -> tuple[OperatorRow, ...]:
@@ -103,58 +127,130 @@ def _backend(device: str) -> str:
     return "nccl" if device == "cuda" else "gloo"
 
 
-def _rank(rank: int, tp: int, device: str, tokens: tuple[int, ...], limits: Limits, seed: int, folder: str) -> None:
+@dataclass(frozen=True)
+class _Group:
+    """What every process of a group is told."""
+
+    tp: int
+    spec: ModelSpec
+    device: str
+    attention: Choice
+    grid: GroupGrid
+    seed: int
+    folder: str
+
+
+def _execute(rank: int, job: _Group) -> None:
     """One process: all of them run the same; the first one writes what it read."""
     import torch
     from torch import distributed
 
-    if device == "cuda":
+    if job.device == "cuda":
         torch.cuda.set_device(rank)
-    store = f"file://{folder}/store"
-    distributed.init_process_group(_backend(device), init_method=store, rank=rank, world_size=tp)
-    here = torch.device(device, rank) if device == "cuda" else torch.device(device)
-    order = random.Random(seed).sample(tokens, len(tokens))
+    store = f"file://{job.folder}/store"
+    distributed.init_process_group(_backend(job.device), init_method=store, rank=rank, world_size=job.tp)
     with undisturbed():
-        rows = [_measure(here, size, limits) for size in order]
+        member = _Member(rank, job)
+        measured = member.all_reduces(), *member.passes()
     if rank == 0:
-        torch.save(sorted(rows, key=lambda row: row["tokens"]), Path(folder) / "rows")
+        torch.save(measured, Path(job.folder) / "measured")
     distributed.destroy_process_group()
 
 
-def _measure(device: Any, tokens: int, limits: Limits) -> Mapping[str, Any]:
-    """Device and host seconds of one size. The ranks repeat alike: it is the first that says how often."""
-    import torch
-    from torch import distributed
+class _Member:
+    """One rank of a group. They all repeat alike: it is the first that says how often."""
 
-    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    buffers = [torch.zeros(tokens, WIDTH, device=device, dtype=dtype) for _ in range(BUFFERS)]
-    product = [torch.randn(n, WIDTH, device=device, dtype=dtype) for n in (tokens, WIDTH if dtype.itemsize < 4 else 1)]
-    watch, on_device, on_host = Stopwatch(device), list[float](), list[float]()
-    going = torch.ones(1, device=device)
-    rounds = limits.rounds(on_device)
-    _train(watch, buffers, product)
-    while going.item():
-        found = _train(watch, buffers, product)
-        for samples, times in zip((on_device, on_host), found, strict=True):
-            samples += times
-        going.fill_(float(next(rounds, None) is not None))
-        distributed.broadcast(going, 0)
-    row = operator_row(ALL_REDUCE, tokens, 0, on_device, on_host, _backend(device.type))
-    return {**row, "repeats": len(on_device)}
+    def __init__(self, rank: int, job: _Group) -> None:
+        import torch
 
+        self.job, self.leads = job, rank == 0
+        self.device = torch.device(job.device, rank) if job.device == "cuda" else torch.device(job.device)
+        self.watch = Stopwatch(self.device)
+        self.random = random.Random(job.seed)
+        self._word = torch.ones(1, device=self.device)
 
-def _train(watch: Stopwatch, buffers: list[Any], product: list[Any]) -> tuple[list[float], list[float]]:
-    """Device and host seconds of each all-reduce but the first two, each behind a matrix product."""
-    from torch import distributed
+    def all_reduces(self) -> list[dict[str, Any]]:
+        """Rows of all_reduce, timed in the last layers of a stack."""
+        tokens = self.random.sample(self.job.grid.tokens, len(self.job.grid.tokens))
+        stack = self._decoder(max(tokens), min(LAYERS, self.job.spec.layers))
+        return sorted((self._all_reduce(stack, n) for n in tokens), key=lambda row: row["tokens"])
 
-    marks, host = [], []
-    watch.stall(2e-3)
-    for i in range(TRAIN):
-        buffer = buffers[i % len(buffers)]
-        product[0] @ product[1].t()
-        begin, launched = watch.mark(), time.perf_counter()
-        distributed.all_reduce(buffer)
-        host.append(time.perf_counter() - launched)
-        marks.append((begin, watch.mark()))
-    watch.synchronise()
-    return [watch.between(*pair) for pair in marks[2:]], host[2:]
+    def passes(self) -> tuple[list[dict[str, Any]], int]:
+        """Rows of whole passes, and the layers of the model that they ran through."""
+        import torch
+
+        grid, shapes = self.job.grid, {text: packed(text) for _, text in self.job.grid.passes}
+        rows = max((s.start + s.context + s.tokens for slices in shapes.values() for s in slices), default=1)
+        shard = self.job.spec.shard(self.job.tp)
+        layers = torch.tensor([layers_that_fit(shard, rows, self.job.device)], device=self.device)
+        torch.distributed.all_reduce(layers, torch.distributed.ReduceOp.MIN)
+        model = self._decoder(rows, int(layers))
+        order = self.random.sample(grid.passes, len(grid.passes))
+        found = {(cut, text): self._pass(model, cut, shapes[text]) for cut, text in order}
+        return [asdict(PassRow(*which, *found[which])) for which in grid.passes], int(layers)
+
+    def _decoder(self, rows: int, layers: int) -> Decoder:
+        from torch import distributed
+
+        job, dtype = self.job, "bfloat16" if self.job.device == "cuda" else "float32"
+        return Decoder(
+            job.spec.shard(job.tp), str(self.device), rows=rows, layers=layers, dtype=dtype, seed=job.seed,
+            attention=job.attention, reduce=distributed.all_reduce, adds_residual=self.leads,
+        )  # fmt: skip
+
+    def _all_reduce(self, stack: Decoder, tokens: int) -> dict[str, Any]:
+        p, on_device, on_host = stack.prepare([Slice(tokens)]), list[float](), list[float]()
+        steps = stack.program[:-1]
+
+        def once() -> None:
+            marks, launches = [], []
+            for step in steps:
+                timed = step.layer >= stack.layers // 2 and step.operator in REDUCED_BY.values()
+                begin, launched_s = self.watch.mark() if timed else None, time.perf_counter()
+                step.run(p)
+                if timed:
+                    launches.append(time.perf_counter() - launched_s)
+                    marks.append((begin, self.watch.mark()))
+            self.watch.synchronise()
+            on_device.append(statistics.fmean(self.watch.between(*pair) for pair in marks))
+            on_host.append(statistics.fmean(launches))
+
+        self._repeat(once, on_device)
+        return operator_row(ALL_REDUCE, tokens, 0, on_device, on_host, _backend(self.job.device))
+
+    def _pass(self, model: Decoder, cut: str, slices: Sequence[Slice]) -> tuple[float, float, float, int]:
+        """Median, tenth and ninetieth percentile of the wall time of a pass that all begin together, us; repeats."""
+        from torch import distributed
+
+        segments, wall = model.segments(cut), list[float]()
+
+        def once() -> None:
+            distributed.barrier()
+            self.watch.synchronise()
+            begin = time.perf_counter()
+            launch(model.prepare(slices), segments, self.watch.synchronise, lambda: False)
+            wall.append(time.perf_counter() - begin)
+
+        self._repeat(once, wall)
+        low, median, high = (round(1e6 * float(x), 3) for x in np.percentile(wall, (10, 50, 90)))
+        return median, low, high, len(wall)
+
+    def _repeat(self, once: Callable[[], None], samples: list[float]) -> None:
+        """Warm up, then do it as often as the limits ask; `once` appends to `samples`."""
+        limits = self.job.grid.limits
+        end = time.perf_counter() + limits.heat_s
+        once()
+        while self._agree(time.perf_counter() < end):
+            once()
+        samples.clear()
+        rounds = limits.rounds(samples)
+        while self._agree(next(rounds, None) is not None):
+            once()
+
+    def _agree(self, go_on: bool) -> bool:
+        """What the first rank says."""
+        from torch import distributed
+
+        self._word.fill_(float(go_on))
+        distributed.broadcast(self._word, 0)
+        return bool(self._word.item())

@@ -68,7 +68,7 @@ def pass_residuals(model: CostModel, table: OperatorTable) -> Iterator[tuple[Pas
 def pass_errors(model: CostModel, table: OperatorTable) -> Errors:
     """How far the model is off the whole forwards that the table holds and the fit never saw.
 
-    `model` must be of what was measured (`fit_rank`).
+    `model` must be of what was measured (`fit_passes`).
 
     Returns:
         For each kind of pass that was measured, the number of passes, and the median and largest relative error.

@@ -33,22 +33,26 @@ def fit(table: OperatorTable) -> CostModel:
     if tp > 1 and not table.has(ALL_REDUCE):
         gpu, name = table.provenance["gpu"], f"{table.provenance['gpu']}/{table.provenance['model']}/tp{tp}"
         raise InputError(
-            f"{name}: found a rank without all_reduce rows; allowed: a table completed by flowsim calibrate join, with "
-            f"measured ones or public ones: flowsim calibrate join {name} aiconfigurator --system {gpu}_sxm"
+            f"{name}: found a rank without all_reduce rows; allowed: a table completed by flowsim calibrate "
+            f"all-reduce, on {tp} GPUs or with public ones: flowsim calibrate all-reduce {name} --public {gpu}_sxm"
         )
     return _model(table, spec.layers, _errors(table))
 
 
-def fit_rank(table: OperatorTable) -> CostModel:
-    """The cost model of what passes were measured on: one rank without its all-reduces, of `pass_layers` layers."""
-    rows = tuple(row for row in table.operators if row.operator != ALL_REDUCE)
+def fit_passes(table: OperatorTable) -> CostModel:
+    """The cost model of what the table's passes were measured on, of `pass_layers` layers.
+
+    That is one rank without its all-reduces, unless the passes are of the whole group.
+    """
+    alone = table.provenance.get("passes_of") != "group"
+    rows = tuple(row for row in table.operators if not (alone and row.operator == ALL_REDUCE))
     layers = int(table.provenance.get("pass_layers", _facts(table.provenance)[0].layers))
     return _model(replace(table, operators=rows), layers, {})
 
 
 def _errors(table: OperatorTable) -> dict[str, Any]:
     return {
-        "error": pass_errors(fit_rank(table), table) if table.passes else {},
+        "error": pass_errors(fit_passes(table), table) if table.passes else {},
         "leave_one_out": table.provenance.get("leave_one_out") or leave_one_out(table),
         "measured": asdict(Range.of(table)),
     }

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flowsim.calibration.collective import TOKENS, WIDTH
+from flowsim.calibration.collective import TOKENS
 from flowsim.calibration.curves import AttentionCurve, Curve, work
 from flowsim.calibration.models import BYTES_PER_VALUE, ModelSpec
 from flowsim.calibration.public import Source, of_shape
@@ -74,11 +74,11 @@ def public_all_reduce(source: Source, rank: OperatorTable) -> OperatorTable:
 
     They are of a system that the user holds for the rank's. InputError: the source has none of so many GPUs.
     """
-    gpu, tp = rank.provenance["gpu"], rank.provenance["tp"]
+    gpu, tp, width = rank.provenance["gpu"], rank.provenance["tp"], _spec(rank).hidden
     launch_us = _launch_us(rank, "o_proj")
-    cells = _reduces(source, WIDTH, tp, list(TOKENS))
+    cells = _reduces(source, width, tp, list(TOKENS))
     provenance = {
-        "schema_version": SCHEMA_VERSION, "gpu": gpu, "model": ALL_REDUCE, "width": WIDTH, "tp": tp,
+        "schema_version": SCHEMA_VERSION, "gpu": gpu, "model": ALL_REDUCE, "width": width, "tp": tp,
         "source": source.name, "licence": "Apache-2.0", "imported": datetime.now(UTC).date().isoformat(),
     }  # fmt: skip
     return OperatorTable(provenance, tuple(_row(ALL_REDUCE, n, 0, cell, launch_us) for n, cell in cells.items()))

@@ -247,10 +247,10 @@ class _Calibration:
         return [_host_row("resume", 0, resumes), _host_row("acknowledge", 0, acknowledges)]
 
     def _run_passes(self, choice: Choice) -> None:
-        shapes = {text: _packed(text) for _, text in self.passes}
+        shapes = {text: packed(text) for _, text in self.passes}
         rows = max((s.start + s.context + s.tokens for slices in shapes.values() for s in slices), default=1)
         self.quietest_s = math.inf
-        self.pass_layers = _layers_that_fit(self.spec, rows, self.device)
+        self.pass_layers = layers_that_fit(self.spec, rows, self.device)
         model = self._decoder(rows, self.pass_layers)
         model.attention = choice
         self.random.shuffle(self.passes)
@@ -296,7 +296,7 @@ def _midpoint(curve: list[tuple[int, float]]) -> int | None:
     return at
 
 
-def _packed(text: str) -> list[Slice]:
+def packed(text: str) -> list[Slice]:
     """The slices in a text, each with cache rows of its own."""
     slices, start = [], 0
     for tokens, context in parse_slices(text):
@@ -305,7 +305,7 @@ def _packed(text: str) -> list[Slice]:
     return slices
 
 
-def _layers_that_fit(spec: ModelSpec, rows: int, device: str) -> int:
+def layers_that_fit(spec: ModelSpec, rows: int, device: str) -> int:
     """As many layers as have weights of PASS_BYTES and, with a cache of `rows` tokens, leave memory free."""
     import torch
 

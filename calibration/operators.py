@@ -24,6 +24,8 @@ from flowsim.calibration.models import ModelSpec
 from flowsim.errors import InputError
 from flowsim.forward import LAYER_OPERATORS, check_cut, segments
 
+REDUCED_BY = {"o_proj": "all_reduce_attn", "down_proj": "all_reduce_mlp", "experts": "all_reduce_mlp"}
+"""The operators whose outputs tensor-parallel ranks sum up, and what does it."""
 Tensor = Any
 Ids = Sequence[int] | np.ndarray[Any, Any]
 
@@ -95,6 +97,9 @@ class Decoder:
     `layers` (all of them unless told) are distinct, so that no cache of the GPU holds the next one's weights, and
     what lies in the rows unwritten is noise. All randomness comes from `seed`. `attention` names the kernel for a
     chunk. Launch under `torch.inference_mode()`.
+
+    As one of several tensor-parallel ranks it is of a shard, and `reduce` sums a tensor over the ranks, in place. Only
+    one of them `adds_residual`, so that the sum of the ranks' outputs holds the residual stream once.
     """
 
     def __init__(
@@ -107,10 +112,13 @@ class Decoder:
         dtype: str = "bfloat16",
         seed: int = 0,
         attention: Choice | None = None,
+        reduce: Callable[[Tensor], None] | None = None,
+        adds_residual: bool = True,
     ) -> None:
         import torch
 
         self.spec = spec
+        self._reduce, self._kept = reduce, 1.0 if adds_residual else 0.0
         self.device = torch.device(device)
         self.dtype = getattr(torch, dtype)
         self.layers = layers or spec.layers
@@ -268,7 +276,18 @@ class Decoder:
             mlp_half = self._expert_half(w) if self.spec.experts else self._mlp_half(w)
             for name, run in (*self._attention_half(layer, w), *mlp_half):
                 steps.append(Step(name, layer, run))
+                if self._reduce and name in REDUCED_BY:
+                    steps.append(Step(REDUCED_BY[name], layer, self._all_reduce()))
         return [*steps, Step("head", self.layers, self._head())]
+
+    def _all_reduce(self) -> Callable[[Pass], None]:
+        reduce = self._reduce
+        assert reduce is not None
+
+        def all_reduce(p: Pass) -> None:
+            reduce(p.hidden)
+
+        return all_reduce
 
     # Each method below binds an operator's weights once: a call costs the host little but the launches.
 
@@ -287,7 +306,7 @@ class Decoder:
         shape, bias, norm = (spec.hidden,), w["qkv_bias"], w["norm_attn"]
         qkv_t, o_t = w["qkv"].t(), w["o"].t()
         rms_norm, mm, addmm, mul, cat = torch.rms_norm, torch.mm, torch.addmm, torch.mul, torch.cat
-        width, per_head = spec.heads * spec.head_dim, (spec.head_dim,) if spec.qk_norm else None
+        kept, width, per_head = self._kept, spec.heads * spec.head_dim, (spec.head_dim,) if spec.qk_norm else None
         qk_weights = torch.ones(spec.heads + spec.kv_heads, spec.head_dim, device=self.device, dtype=self.dtype)
         k_cache, v_cache = self.cache[layer]
         keys, values = (c.unsqueeze(0).transpose(1, 2) for c in (k_cache, v_cache))
@@ -319,7 +338,7 @@ class Decoder:
             p.attended = parts[0] if len(parts) == 1 else cat(parts)
 
         def o_proj(p: Pass) -> None:
-            p.hidden.addmm_(p.attended, o_t)
+            p.hidden.addmm_(p.attended, o_t, beta=kept)
 
         steps = (norm_attn, qkv_proj, rope_kv, attention, o_proj)
         return [(f.__name__, f) for f in steps]
@@ -328,7 +347,7 @@ class Decoder:
         import torch
 
         shape, eps, norm = (self.spec.hidden,), self.spec.norm_eps, w["norm_mlp"]
-        gate_up_t, down_t = w["gate_up"].t(), w["down"].t()
+        gate_up_t, down_t, kept = w["gate_up"].t(), w["down"].t(), self._kept
         rms_norm, mm, silu = torch.rms_norm, torch.mm, torch.nn.functional.silu
 
         def norm_mlp(p: Pass) -> None:
@@ -342,7 +361,7 @@ class Decoder:
             p.activation = silu(gate).mul_(up)
 
         def down_proj(p: Pass) -> None:
-            p.hidden.addmm_(p.activation, down_t)
+            p.hidden.addmm_(p.activation, down_t, beta=kept)
 
         return [(f.__name__, f) for f in (norm_mlp, gate_up_proj, activation, down_proj)]
 
@@ -352,7 +371,11 @@ class Decoder:
         shape, eps, norm = (self.spec.hidden,), self.spec.norm_eps, w["norm_mlp"]
         router_t, gate_up_t, down_t = w["router"].t(), w["gate_up"].mT, w["down"].mT
         rms_norm, mm, silu, grouped_mm = torch.rms_norm, torch.mm, torch.nn.functional.silu, torch._grouped_mm
-        best, bounds = self.spec.experts_per_token, torch.arange(self.spec.experts, device=self.device)
+        kept, best, bounds = (
+            self._kept,
+            self.spec.experts_per_token,
+            torch.arange(self.spec.experts, device=self.device),
+        )
 
         def norm_mlp(p: Pass) -> None:
             p.normed = rms_norm(p.hidden, shape, norm, eps)
@@ -368,7 +391,10 @@ class Decoder:
             weighted = silu(gate).mul_(up).mul_(p.shares.index_select(0, order))
             found = grouped_mm(weighted, down_t, offs=ends)
             spread = torch.empty_like(found).index_copy_(0, order, found).view(p.tokens, best, shape[0])
-            p.hidden.add_(spread.sum(1))
+            if kept:
+                p.hidden.add_(spread.sum(1))
+            else:
+                torch.sum(spread, 1, out=p.hidden)
 
         return [(f.__name__, f) for f in (norm_mlp, router, experts)]
 

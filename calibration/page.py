@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from flowsim.calibration.beside import beside, titles
 from flowsim.calibration.cost import CostModel
 from flowsim.calibration.errors import Residual, leave_one_out, left_out, pass_residuals
-from flowsim.calibration.fit import fit_rank
+from flowsim.calibration.fit import fit_passes
 from flowsim.calibration.table import OperatorTable
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ COLUMNS = 3
 
 def calibration_page(table: OperatorTable, other: OperatorTable | None = None) -> str:
     """The page, as HTML that needs no other file; `other` is a table to hold this one against."""
-    model = fit_rank(table)
+    model = fit_passes(table)
     about = table.provenance
     title = f"{about['gpu']}/{about['model']}/tp{about['tp']}"
     residuals = list(left_out(table))

@@ -237,7 +237,7 @@ def _found() -> dict[tuple[str, str, int], Path]:
     for root in (_data(), user_tables()):
         for path in sorted(root.glob("*/*/tp*/provenance.yaml")):
             gpu, model, tp = path.parent.relative_to(root).parts
-            if model != ALL_REDUCE and tp.removeprefix("tp").isdecimal():
+            if tp.removeprefix("tp").isdecimal():
                 found[gpu, model, int(tp.removeprefix("tp"))] = path.parent
     return found
 

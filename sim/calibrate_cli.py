@@ -24,7 +24,6 @@ TABLE_HELP = "TABLE is a folder, or the name of a table there is, as in h200/lla
 )
 @click.option("--gpu", metavar="NAME", help="The table's name for this GPU.  [default: from the GPU's own name]")
 @click.option("--tp", type=int, default=1, show_default=True, help="Measure one rank of so many, without all-reduces.")
-@click.option("--all-reduce", is_flag=True, help="Measure the all-reduce among --tp GPUs of this machine instead.")
 @click.option("--quick", is_flag=True, help="A coarser table, in under a minute.")
 @click.option("--device", default="cuda", show_default=True, help="cuda, or cpu (for trying the command out).")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the weights and of the order of sizes.")
@@ -33,7 +32,7 @@ TABLE_HELP = "TABLE is a folder, or the name of a table there is, as in h200/lla
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
 @click.pass_context
 def calibrate(
-    context: click.Context, /, model: str, gpu: str | None, tp: int, all_reduce: bool, quick: bool, device: str,
+    context: click.Context, /, model: str, gpu: str | None, tp: int, quick: bool, device: str,
     seed: int, out: str | None, report: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Measure a model's operators on the GPU of this machine, and write the table that runs are costed with.
@@ -41,15 +40,14 @@ def calibrate(
     Needs torch (pip install 'flowsim[calibrate]') but no weights: timing does not depend on them. Takes some minutes;
     what is finished is kept in DIR.journal, so an interrupted calibration goes on where it was.
 
-    Under tensor parallelism measure a rank (--tp 2), the all-reduce (--tp 2 --all-reduce), and join the two.
+    Under tensor parallelism measure a rank (--tp 2), then complete its table with all-reduces.
 
     \b
     Examples:
       flowsim calibrate --model llama3-8b --out my-table
       flowsim run example --cost my-table
       flowsim calibrate --tp 2 --out my-tp2
-      flowsim calibrate --tp 2 --all-reduce --out reduce-tp2
-      flowsim calibrate join my-tp2 reduce-tp2
+      flowsim calibrate all-reduce my-tp2
     """
     if context.invoked_subcommand:
         return
@@ -61,13 +59,6 @@ def calibrate(
         raise InputError("--out is missing, allowed is a folder for the table")
     check_writable(out)
     check_replaceable(out)
-    if all_reduce:
-        from flowsim.calibration.collective import QUICK_TOKENS, TOKENS, measure_all_reduce
-
-        sizes = QUICK_TOKENS if quick else TOKENS
-        measure_all_reduce(tp, gpu, device=device, tokens=sizes, seed=seed).save(out)
-        _say(quiet, f"saved the all-reduce in {out}; join it with flowsim calibrate join TABLE {out}")
-        return
     from flowsim.calibration.measure import calibrate as measure
     from flowsim.calibration.models import load_model
 
@@ -81,41 +72,41 @@ def calibrate(
         _write_page(table, None, f"{out}.html")
     if not quiet:
         _errors(table, table)
-        click.echo(
-            f"saved the table in {out}; " + ("use it with --cost " if tp == 1 else "join the all-reduce to ") + out
-        )
+        use = "use it with --cost" if tp == 1 else "complete it with flowsim calibrate all-reduce"
+        click.echo(f"saved the table in {out}; {use} {out}")
 
 
 @calibrate.command(
-    help="Add all-reduces to a rank's TABLE: those in COLLECTIVE, made by calibrate --all-reduce, or public ones.\n\n"
-    f"{TABLE_HELP} COLLECTIVE may be aiconfigurator, NVIDIA's public measurements (pip install 'flowsim[import]').\n\n"
-    "\b\nExamples:\n"
-    "  flowsim calibrate join my-tp2 my-reduce\n"
-    "  flowsim calibrate join h200/llama3-70b/tp4 aiconfigurator --system h200_sxm"
+    "all-reduce",
+    help="Complete the TABLE of a tensor-parallel rank: measure the all-reduces in its layers and whole passes of all "
+    "its ranks, one on each of as many GPUs of this machine, or take NVIDIA's public all-reduces (--public; needs pip "
+    f"install 'flowsim[import]').\n\n{TABLE_HELP}\n\n\b\nExamples:\n"
+    "  flowsim calibrate all-reduce my-tp2\n"
+    "  flowsim calibrate all-reduce h200/llama3-70b/tp4 --public h200_sxm",
 )
 @click.argument("table")
-@click.argument("collective")
-@click.option("--system", metavar="NAME", help="System in the public measurements, as in h200_sxm.")
+@click.option("--public", "system", metavar="SYSTEM", help="System in the public measurements, as in h200_sxm.")
+@click.option("--device", default="cuda", show_default=True, help="cuda, or cpu (for trying the command out).")
 @click.option("--out", metavar="DIR", help="Folder for the whole table.  [default: TABLE, or where --tp finds it]")
-def join(table: str, collective: str, system: str | None, out: str | None) -> None:
+def all_reduce(table: str, system: str | None, device: str, out: str | None) -> None:
     """Complete the table of a tensor-parallel rank."""
-    from flowsim.calibration.collective import join as joined
+    from flowsim.calibration.collective import join, measure_group
     from flowsim.calibration.importer import public_all_reduce
     from flowsim.calibration.public import package_source
-    from flowsim.calibration.table import table_folder
+    from flowsim.calibration.table import check_replaceable, table_folder
+    from flowsim.files import check_writable
 
     rank = _open(table)
-    if collective == "aiconfigurator":
-        if system is None:
-            raise InputError("--system is missing, allowed is a system of the package, as in h200_sxm")
-        reduces = public_all_reduce(package_source(system), rank)
-    else:
-        reduces = _open(collective)
-    whole = joined(rank, reduces)
-    about = whole.provenance
-    folder = out or (table if Path(table).is_dir() else table_folder(about["gpu"], about["model"], about["tp"]))
+    about = rank.provenance
+    named = not (out or Path(table).is_dir())
+    folder = table_folder(about["gpu"], about["model"], about["tp"]) if named else Path(out or table)
+    check_writable(folder)
+    check_replaceable(folder)
+    group = public_all_reduce(package_source(system), rank) if system else measure_group(rank, device=device)
+    whole = join(rank, group)
     whole.save(folder)
-    use = f"--cost {folder}" if out or Path(table).is_dir() else f"--model {about['model']} --tp {about['tp']}"
+    _errors(whole, whole)
+    use = f"--model {about['model']} --tp {about['tp']}" if named else f"--cost {folder}"
     click.echo(f"saved the table in {folder}; use it with {use}")
 
 
@@ -216,11 +207,11 @@ def _write_page(table: OperatorTable, beside: OperatorTable | None, file: str) -
 def _errors(fitted: OperatorTable, measured: OperatorTable) -> None:
     """How far the cost model of the first is off the passes of the second, if it has any."""
     from flowsim.calibration.errors import pass_errors
-    from flowsim.calibration.fit import fit_rank
+    from flowsim.calibration.fit import fit_passes
     from flowsim.report import errors_report, show
 
     if measured.passes:
-        show(errors_report(pass_errors(fit_rank(fitted), measured)))
+        show(errors_report(pass_errors(fit_passes(fitted), measured)))
 
 
 def _say(quiet: bool, text: str) -> None:

@@ -197,7 +197,7 @@ def test_the_page_shows_errors_curves_and_provenance(source: Source) -> None:
         ([], "--out is missing"),
         (["--out", "x"], "device: found no CUDA GPU"),
         (["--tp", "3", "--device", "cpu", "--out", "x"], "tp: found 3; allowed: a divisor of llama3-8b's heads, 32"),
-        (["--all-reduce", "--device", "cpu", "--out", "x"], "tp: found 1; allowed: 2 or more"),
+        (["all-reduce", "h200/llama3-8b/tp1", "--device", "cpu"], "tp of the table: found 1; allowed: from 2"),
         (["report", "nothing"], "nothing/operators.csv: cannot be read"),
         (["report", "h200/llama3-8b/tp3"], "unknown tp of llama3-8b on h200 '3'"),
         (["import", "aiconfigurator"], "--system is missing"),
@@ -255,11 +255,8 @@ def test_a_run_on_public_all_reduces_says_so(folder: Path, tmp_path: Path, monke
     source = replace(folder_source(folder), reduce=reduce)
     monkeypatch.setenv("FLOWSIM_TABLES", str(tmp_path))
     monkeypatch.setattr("flowsim.calibration.public.package_source", lambda system: source)
-    arguments = ["calibrate", "join", "h200/llama3-70b/tp4", "aiconfigurator"]
-    done = CliRunner().invoke(main, arguments)
-    assert done.exit_code == 2
-    assert "--system is missing, allowed is a system of the package, as in h200_sxm" in done.output
-    done = CliRunner().invoke(main, [*arguments, "--system", "h200_sxm"], catch_exceptions=False)
+    arguments = ["calibrate", "all-reduce", "h200/llama3-70b/tp4", "--public", "h200_sxm"]
+    done = CliRunner().invoke(main, arguments, catch_exceptions=False)
     assert done.output.endswith("use it with --model llama3-70b --tp 4\n")
     run = CliRunner().invoke(main, ["run", "example", "--model", "llama3-70b", "--tp", "4"], catch_exceptions=False)
     assert f"all-reduces from {source.name}" in run.output

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from flowsim.calibration.attention import kernel_choice
-from flowsim.calibration.fit import fit, fit_rank
+from flowsim.calibration.fit import fit, fit_passes
 from flowsim.calibration.grid import QUICK, Grid
 from flowsim.calibration.measure import _midpoint, calibrate
 from flowsim.calibration.models import ModelSpec, load_model
@@ -84,8 +84,8 @@ def test_the_shard_of_a_mixture_of_experts_is_measured_with_its_expert_load() ->
     assert 1.0 <= load[64] < 3.0
     with pytest.raises(InputError, match="cpu/tiny/tp2: found a rank without all_reduce rows; allowed:"):
         fit(table)
-    assert fit_rank(table).layers == 2
-    assert fit_rank(table).kv_capacity_tokens > fit_rank(measured_whole(table)).kv_capacity_tokens
+    assert fit_passes(table).layers == 2
+    assert fit_passes(table).kv_capacity_tokens > fit_passes(measured_whole(table)).kv_capacity_tokens
 
 
 def measured_whole(table: OperatorTable) -> OperatorTable:
