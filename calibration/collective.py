@@ -186,8 +186,8 @@ class _Member:
         torch.distributed.all_reduce(layers, torch.distributed.ReduceOp.MIN)
         model = self._decoder(rows, int(layers))
         order = self.random.sample(grid.passes, len(grid.passes))
-        found = {(cut, text): self._pass(model, cut, shapes[text]) for cut, text in order}
-        return [asdict(PassRow(*which, *found[which])) for which in grid.passes], int(layers)
+        found = {(cut, text): self._pass(model, cut, text, shapes[text]) for cut, text in order}
+        return [asdict(found[which]) for which in grid.passes], int(layers)
 
     def _decoder(self, rows: int, layers: int) -> Decoder:
         from torch import distributed
@@ -218,8 +218,8 @@ class _Member:
         self._repeat(once, on_device)
         return operator_row(ALL_REDUCE, tokens, 0, on_device, on_host, _backend(self.job.device))
 
-    def _pass(self, model: Decoder, cut: str, slices: Sequence[Slice]) -> tuple[float, float, float, int]:
-        """Median, tenth and ninetieth percentile of the wall time of a pass that all begin together, us; repeats."""
+    def _pass(self, model: Decoder, cut: str, text: str, slices: Sequence[Slice]) -> PassRow:
+        """The wall time of a pass that all ranks begin together."""
         from torch import distributed
 
         segments, wall = model.segments(cut), list[float]()
@@ -233,7 +233,7 @@ class _Member:
 
         self._repeat(once, wall)
         low, median, high = (round(1e6 * float(x), 3) for x in np.percentile(wall, (10, 50, 90)))
-        return median, low, high, len(wall)
+        return PassRow(cut, text, median, low, high, len(wall))
 
     def _repeat(self, once: Callable[[], None], samples: list[float]) -> None:
         """Warm up, then do it as often as the limits ask; `once` appends to `samples`."""
