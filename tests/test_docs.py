@@ -4,6 +4,7 @@ import importlib.util
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     short.write_jsonl(folder / "short.jsonl")
     (folder / "my_policies.py").write_text(block_with("class MostOverdue"))
     (folder / "tiny.yaml").write_text(TINY)
+    shutil.copytree(ROOT / "tests" / "evidence", folder / "tests" / "evidence")
     (folder / "studies").mkdir()
     study = (ROOT / "studies" / "slo_scale.yaml").read_text(encoding="utf-8")
     (folder / "studies" / "slo_scale.yaml").write_text(study.replace("qwen:2000", "qwen:40"))
@@ -111,7 +113,8 @@ def test_a_command_of_the_readme_runs(command: str, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "start", ["$ flowsim compare example", "preemption         long prompt alone", "$ flowsim capacity"]
+    "start",
+    ["$ flowsim compare example", "preemption         long prompt alone", "$ flowsim capacity", "$ flowsim validate"],
 )
 def test_output_shown_is_what_comes_out(start: str, folder: Path) -> None:
     shown = block_with(start).rstrip("\n")

@@ -85,7 +85,7 @@ def test_a_validation_leaves_evidence_figures_and_a_page(evidence: tuple[Evidenc
     runs = {f"runs/{slug}.json" for slug in slugs} | {f"figures/{slug}.png" for slug in slugs}
     table = {f"table/{name}" for name in ("operators.csv", "passes.csv", "provenance.yaml")}
     assert files(folder / "evidence") == runs | table | {"evidence.json", "validation.html"}
-    assert "per request" in evidence[1].output
+    assert "a request" in evidence[1].output
     assert "measures of 2 cases are as near as asked" in evidence[1].output
     page = (folder / "evidence" / "validation.html").read_text()
     assert page.count("data:image/png") == 2
