@@ -103,14 +103,18 @@ def info(trace: str, against: str | None, figure: str | None, **options: Any) ->
 @reading
 @click.pass_context
 def convert(context: click.Context, /, trace: str, **options: Any) -> None:
-    """Write TRACE in another format; says what that format cannot hold. Coarse time stamps stay unless --spread.
+    """Write TRACE in another format; says what that format cannot hold.
+
+    Coarse time stamps stay as they are for --to mooncake, whose reader spreads them; for any other they are spread.
 
     \b
     Example:
       flowsim traces convert mooncake.jsonl.gz --out mooncake.parquet
     """
+    from flowsim.traces.formats import find_format
+
     if context.get_parameter_source("spread") is click.core.ParameterSource.DEFAULT:
-        options["spread"] = False
+        options["spread"] = not find_format(options["to"]).ticks
     _write(_load(trace, options), options)
 
 
@@ -241,6 +245,8 @@ def pull(name: str, out: str | None, url: str | None, sha256: str | None) -> Non
 
     trace = fetched(name, out, url=url, sha256=sha256)
     click.echo(f"{trace.source}: {len(trace):,} requests, {trace.span_s:,.6g} s")
+    for notice in trace.notices:
+        click.echo(f"  {notice}")
     if (known := PUBLISHED.get(name)) is not None:
         click.echo(f"  licence: {known.licence}\n  please cite: {known.citation}")
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from flowsim.errors import InputError
-from flowsim.traces import Trace, pull
+from flowsim.traces import Trace, pull, read_trace
 
 CUT = 4096
 
@@ -72,6 +72,19 @@ def test_a_trace_is_fetched_once(tmp_path, server):
         assert trace.input_length.tolist() == list(range(1, 501))
     assert server.asked == [None]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["served.jsonl", "t.jsonl.zst"]
+
+
+def test_ticks_are_spread_once_and_for_all(tmp_path, server):
+    rows = ((tick * 3000, 1 + request) for tick in range(20) for request in range(10))
+    row = '{{"timestamp": {}, "input_length": {}, "output_length": 1, "hash_ids": [0]}}\n'
+    raw = tmp_path / "served.jsonl"
+    raw.write_text("".join(row.format(*values) for values in rows))
+    server.content = raw.read_bytes()
+    server.sha256 = hashlib.sha256(server.content).hexdigest()
+    fetched, again = (pull("mine", tmp_path / "t.jsonl", url=server.url, sha256=server.sha256) for _ in range(2))
+    for trace in (fetched, again, read_trace(tmp_path / "t.jsonl")):
+        assert np.array_equal(trace.arrival_s, read_trace(raw).arrival_s)
+    assert fetched.notices == ("ticks of 3 s: the requests of each were spread over it at random (seed 0)",)
 
 
 def test_a_wrong_hash_leaves_nothing(tmp_path, server):

@@ -4,11 +4,13 @@ import json
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flowsim.cli import main
 from flowsim.errors import InputError
-from flowsim.traces import FORMATS, Blocks, Chats, Trace, fast, find_format, read_trace, readers, write_trace
+from flowsim.traces import FORMATS, Blocks, Chats, Trace, convert, fast, find_format, read_trace, readers, write_trace
 
 COLUMNS = ("arrival_s", "input_length", "output_length")
 MS = st.integers(0, 10**7)
@@ -71,6 +73,21 @@ def test_a_published_format_loses_only_what_it_says(tmp_path_factory, trace, nam
     assert classes(again) == classes(trace) or "classes (" in lost
     assert same_blocks(again.blocks, trace.blocks) or "prefix block" in lost
     assert (again.chats is None) == (trace.chats is None) or "conversations" in lost
+
+
+@pytest.mark.parametrize(("format", "requests_a_time"), [("flowsim", 1), ("qwen", 1), ("vidur", 1), ("mooncake", 10)])
+def test_what_is_converted_replays_as_its_source_does(tmp_path, format, requests_a_time):
+    """Only Mooncake's own reader takes time stamps for ticks."""
+    row = '{{"timestamp": {}, "input_length": 5, "output_length": 1, "hash_ids": [0]}}\n'
+    source, target = tmp_path / "source.jsonl", tmp_path / f"t.{FORMATS[format].layout}"
+    source.write_text("".join(row.format(tick * 3000) for tick in range(20) for _ in range(10)))
+    convert(source, target, format)
+    assert 200 / np.unique(read_trace(target, spread=False).arrival_s).size == requests_a_time
+    assert np.abs(read_trace(target).arrival_s - read_trace(source).arrival_s).max() < 1e-9
+    typed = tmp_path / f"typed.{FORMATS[format].layout}"
+    done = CliRunner().invoke(main, ["traces", "convert", str(source), "--to", format, "--out", str(typed)])
+    assert ("ticks of 3 s" in done.output) == (format != "mooncake")
+    assert typed.read_bytes() == target.read_bytes()
 
 
 CELL = st.one_of(

@@ -9,7 +9,7 @@ from typing import Any
 from flowsim.traces import statistics, synthetic
 from flowsim.traces.catalogue import BUILT_IN, load_trace
 from flowsim.traces.combine import merge, reweighted
-from flowsim.traces.formats import FORMATS
+from flowsim.traces.formats import FORMATS, find_format
 from flowsim.traces.pull import PUBLISHED, pull
 from flowsim.traces.servegen import synthesize_clients
 from flowsim.traces.trace import Trace
@@ -25,8 +25,13 @@ def info(trace: Trace | str | Path, against: Trace | str | Path | None = None) -
 
 
 def convert(trace: Trace | str | Path, path: str | Path, format: str = "flowsim") -> tuple[str, ...]:
-    """Write a trace in another format (see `write_trace`); coarse time stamps stay. Returns what is lost."""
-    return (trace if isinstance(trace, Trace) else load_trace(trace, spread=False)).write(path, format)
+    """Write a trace in another format (see `write_trace`); returns what is lost.
+
+    Coarse time stamps of a file stay where they are only in a format whose reader spreads them (see `read_trace`); for
+    any other they are spread (seed 0), so that what is written replays as the file does.
+    """
+    made = trace if isinstance(trace, Trace) else load_trace(trace, spread=not find_format(format).ticks)
+    return made.write(path, format)
 
 
 def slice(trace: Trace | str | Path, start_s: float = 0.0, end_s: float = float("inf")) -> Trace:

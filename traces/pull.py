@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +49,10 @@ PUBLISHED: Mapping[str, Published] = {
 
 
 def pull(name: str, path: str | Path | None = None, *, url: str | None = None, sha256: str | None = None) -> Trace:
-    """Fetch a published trace, check its SHA-256, and write it as flowsim's own format.
+    """Fetch a published trace, check its SHA-256, and write it as flowsim's own format, coarse time stamps spread.
 
     What arrived before a connection broke is kept beside the target, and the next call goes on from there. Nothing
-    is fetched when the converted file is there already.
+    is fetched when the converted file is there already. Only a trace just fetched has notices of what was done to it.
 
     Args:
         name: a name in `PUBLISHED`; any other name with both `url` and `sha256`.
@@ -69,11 +69,13 @@ def pull(name: str, path: str | Path | None = None, *, url: str | None = None, s
     address, digest = url or (known.url if known else ""), sha256 or (known.sha256 if known else "")
     target = Path(path) if path is not None else Path(f"{name}.jsonl.zst")
     layout_of(target)
-    if not target.exists():
-        with tempfile.TemporaryDirectory() as folder:
-            write_trace(read_trace(_fetched(name, address, digest, target, Path(folder)), spread=False), target)
-        _part(target).unlink(missing_ok=True)
-    return read_trace(target)
+    if target.exists():
+        return read_trace(target)
+    with tempfile.TemporaryDirectory() as folder:
+        published = read_trace(_fetched(name, address, digest, target, Path(folder)))
+    write_trace(published, target)
+    _part(target).unlink(missing_ok=True)
+    return replace(read_trace(target), notices=published.notices)
 
 
 def _fetched(name: str, url: str, sha256: str, target: Path, folder: Path) -> Path:
