@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,10 +75,18 @@ def distances_report(distances: Mapping[str, Any], name: str) -> RenderableType:
     table = _table(f"against {name}", "requests", "there", "share", "there", "KS input", "KS output")
     for group, of in distances["ks"].items():
         counts, shares = (f"{n:,}" for n in of["requests"]), (f"{share:.1%}" for share in of["share"])
-        table.add_row(group, *counts, *shares, f"{of['input']:.4f}", f"{of['output']:.4f}")
-    pairs = {key: " against ".join(_number(value) for value in distances[key]) for key in ("rate_rps", "gap_cv")}
-    facts = _facts([("rate", f"{pairs['rate_rps']} req/s"), ("gaps", f"CV {pairs['gap_cv']}")])
-    return Group(Text(), table, Text(), facts)
+        table.add_row(group, *counts, *shares, *(_share(of[column]) for column in ("input", "output")))
+    bursts = ", ".join(f"{window} s: {_pair(pair)}" for window, pair in distances["dispersion"].items())
+    lines = [("rate", f"{_pair(distances['rate_rps'])} req/s"), ("gaps", f"CV {_pair(distances['gap_cv'])}")]
+    return Group(Text(), table, Text(), _facts([*lines, ("dispersion", f"index in windows of {bursts}")]))
+
+
+def _share(distance: float | None) -> str:
+    return "-" if distance is None else f"{distance:.4f}"
+
+
+def _pair(values: Sequence[float | None]) -> str:
+    return " against ".join(_number(value) for value in values)
 
 
 def _number(value: float | None, digits: int = 3) -> str:

@@ -84,6 +84,21 @@ def test_ks_by_hand():
     assert ks_distance(np.array([1, 2, 3, 4]), np.array([2, 2, 3, 9])) == 0.25
 
 
+def test_lengths_that_one_side_does_not_know_have_no_distance():
+    known, unknown = Trace.of([0, 1], [5, 6], [7, 8]), Trace.of([0, 1], [5, 6])
+    assert distances(known, known)["ks"]["all"]["output"] == 0
+    for pair in ((known, unknown), (unknown, known), (unknown, unknown)):
+        assert distances(*pair)["ks"]["all"]["output"] is None
+        assert distances(*pair)["ks"]["all"]["input"] == 0
+
+
+def test_bursts_are_compared():
+    even, bunched = (Trace.of(times, np.ones(1010)) for times in (np.arange(1010) / 10, np.arange(1010) // 10))
+    pairs = distances(even, bunched)["dispersion"]
+    assert pairs == {window: [info(trace)["dispersion"][window] for trace in (even, bunched)] for window in pairs}
+    assert list(pairs) == ["1", "10", "60"] and pairs["60"] == [None, None]
+
+
 def test_pauses_of_centuries_take_no_memory():
     bunch = np.arange(100.0) % 10
     trace = Trace.of(np.append(bunch, 1e12 + bunch), np.ones(200))
@@ -109,6 +124,13 @@ def test_imitations_are_good(preset, most):
             assert max(of["input"], of["output"]) < most, name
     assert far["rate_rps"][0] == pytest.approx(far["rate_rps"][1], rel=0.02)
     assert far["gap_cv"][0] == pytest.approx(far["gap_cv"][1], rel=0.15)
+
+
+@needs_shared
+@pytest.mark.parametrize(("preset", "said"), [("azure-conversation", [1.3, 16]), ("mooncake-conversation", [1.1, 2.9])])
+def test_imitations_have_no_bursts_as_the_readme_says(preset, said):
+    real = read_trace(SHARED / REAL[preset])
+    assert distances(synthesize(50_000, preset=preset), real)["dispersion"]["60"] == pytest.approx(said, rel=0.05)
 
 
 def test_azure_code_has_the_published_medians():

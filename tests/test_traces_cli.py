@@ -28,7 +28,13 @@ def test_info_tells_and_draws(shell, tmp_path):
     text = shell("info t.jsonl --against example --figure t.png")
     assert re.search(r"requests +200 in 48", text)
     assert "against example" in text and "KS input" in text
+    assert re.search(r"dispersion  index in windows of 1 s: [\d.]+ against [\d.]+, 10 s: - against -, 60 s: - ", text)
     assert (tmp_path / "t.png").stat().st_size > 10_000
+
+
+def test_distances_of_what_is_not_known(shell):
+    flowsim.Trace.of([0, 1], [5, 6]).write_jsonl("u.jsonl")
+    assert re.search(r"all +2 +200 +100.0% +100.0% +1.0000 +-\n", shell("info u.jsonl --against t.jsonl"))
 
 
 @pytest.mark.parametrize(

@@ -68,8 +68,9 @@ def prefix_reuse(trace: Trace) -> dict[str, Any]:
 
 def distances(trace: Trace, real: Trace) -> dict[str, Any]:
     """How far a trace is from a real one: `ks`, by class ("all" first) the requests of each and the
-    Kolmogorov-Smirnov distance of the input and output lengths; `rate_rps`, `gap_cv` and the shares of the classes,
-    a pair each. Only classes of both are compared."""
+    Kolmogorov-Smirnov distance of the input and output lengths (None where one of them knows no output length);
+    `rate_rps`, `gap_cv`, the shares of the classes and, by window length in seconds, `dispersion`, a pair each. Only
+    classes of both are compared. Equal lengths and gaps are no equal bursts: those only the dispersion tells."""
     mine, theirs = groups(trace), groups(real)
     facts = [info(one) for one in (trace, real)]
     compared = {
@@ -86,11 +87,15 @@ def distances(trace: Trace, real: Trace) -> dict[str, Any]:
         for name in mine
         if name in theirs
     }
-    return {"ks": compared, **{key: [fact[key] for fact in facts] for key in ("rate_rps", "gap_cv")}}
+    bursts = {window: [fact["dispersion"][window] for fact in facts] for window in facts[0]["dispersion"]}
+    pairs = {key: [fact[key] for fact in facts] for key in ("rate_rps", "gap_cv")}
+    return {"ks": compared, **pairs, "dispersion": bursts}
 
 
-def ks_distance(one: NDArray[Any], other: NDArray[Any]) -> float:
-    """The largest difference of the two empirical distribution functions."""
+def ks_distance(one: NDArray[Any], other: NDArray[Any]) -> float | None:
+    """The largest difference of the two empirical distribution functions of lengths; None if either's are unknown."""
+    if not (one.any() and other.any()):
+        return None
     values = np.union1d(one, other)
     shares = [np.searchsorted(np.sort(some), values, side="right") / some.size for some in (one, other)]
     return float(np.abs(shares[0] - shares[1]).max())
