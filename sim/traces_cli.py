@@ -199,16 +199,17 @@ def sample(trace: str, requests: int | None, mix: str | None, **options: Any) ->
 
 @traces.command()
 @click.argument("source")
-@click.option("--requests", type=int, default=1000, show_default=True, metavar="N", help="Requests (presets).")
-@click.option("--rate", "rate_rps", type=float, help="Mean requests per second.  [default: of what is imitated]")
-@click.option("--arrivals", metavar="PROCESS", help="poisson, gamma:CV or weibull:CV.  [default: the preset's]")
+@click.option("--requests", type=int, metavar="N", help="Requests.  [presets only; default: 1000]")
+@click.option(
+    "--rate", "rate_rps", type=float, help="Mean requests per second, before --profile. [default: as imitated]"
+)
+@click.option("--arrivals", metavar="PROCESS", help="poisson, gamma:CV or weibull:CV.  [presets only]")
 @click.option(
     "--profile",
-    default="constant",
-    show_default=True,
-    help="How the rate moves: constant, ramp:FROM:TO, daily:SWING, step:AT=FACTOR,... (factors of the rate).",
+    help="How the rate moves: constant, ramp:FROM:TO, daily:SWING, step:AT=FACTOR,... (factors of the rate).  "
+    "[presets only; default: constant]",
 )
-@click.option("--duration", "duration_s", type=float, default=600.0, show_default=True, help="Seconds (ServeGen).")
+@click.option("--duration", "duration_s", type=float, help="Seconds.  [clients only; default: 600]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of all randomness.")
 @writing
 def synth(source: str, out: str, to: str, **options: Any) -> None:

@@ -9,16 +9,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowsim.errors import InputError
-from flowsim.traces import example_trace, synthesize
+from flowsim.traces import example_trace, read_trace, synthesize
 from flowsim.traces.synthetic import PRESETS, PROBABILITIES
 
 STATISTICS = Path(__file__).resolve().parents[2] / "shared/traces/qwen_trace_a/class_statistics.json"
+TRACE = STATISTICS.with_name("first_2_minutes.jsonl")
 KNOTS = ("min", "p10", "p25", "p50", "p75", "p90", "p99", "max")
 
 
 def test_the_same_seed_gives_the_same_trace_and_another_seed_another():
     assert synthesize(50, 3.0, seed=1).sha256 == synthesize(50, 3.0, seed=1).sha256
     assert synthesize(50, 3.0, seed=1).sha256 != synthesize(50, 3.0, seed=2).sha256
+
+
+def test_what_is_said_of_the_rate_is_so():
+    even, rising = (synthesize(20_000, 4.0, profile=profile) for profile in ("constant", "ramp:1:3"))
+    assert even.rate_rps == pytest.approx(4.0, rel=0.02)
+    assert even.source.startswith("20000 requests at 4 req/s, seed 0, from")
+    assert rising.rate_rps == pytest.approx(4.0 * 2, rel=0.02)  # twice the rate that is named, so the factors are too
+    assert rising.source.startswith("20000 requests at 4 req/s times ramp:1:3 (poisson), seed 0, from")
+
+
+@pytest.mark.skipif(not TRACE.exists(), reason="the production traces are not here")
+def test_the_default_imitates_the_rate_of_its_trace():
+    assert PRESETS["qwen"].rate_rps == pytest.approx(read_trace(TRACE).rate_rps, rel=0.005)
 
 
 def test_the_example():

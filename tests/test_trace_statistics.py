@@ -1,5 +1,6 @@
 """What is said of a trace, on traces made so that it is known; and how good the imitations are."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -156,6 +157,24 @@ def test_servegen_clients():
     assert trace.span_s == pytest.approx(600, abs=1)
     assert synth(CLIENTS, rate_rps=5.0).rate_rps == pytest.approx(5.0)
     assert synthesize_clients(CLIENTS).sha256 == trace.sha256
+
+
+CLIENT = {"rate": 1, "shape": 1, "scale": 1, "family": "Gamma", "input_pdf": {"5": 1}, "output_pdf": {"7": 1}}
+
+
+def test_arguments_of_clients_and_of_presets_are_kept_apart(tmp_path):
+    path = tmp_path / "clients.json"
+    path.write_text(json.dumps({"clients": [CLIENT]}))
+    assert synth(path).span_s == pytest.approx(600, abs=20)
+    assert synth(path, duration_s=100, rate_rps=2).rate_rps == pytest.approx(2)
+    assert len(synth("qwen")) == 1000
+    for arguments in ({"requests": 50}, {"arrivals": "poisson"}, {"profile": "constant"}):
+        with pytest.raises(InputError, match=rf"ServeGen clients, for which {next(iter(arguments))} .* no meaning"):
+            synth(path, **arguments)
+    with pytest.raises(InputError, match=r"qwen is no file of ServeGen clients, for which duration_s \(600"):
+        synth("qwen", duration_s=600)
+    with pytest.raises(InputError, match=r"the duration is -1 s"):
+        synth(path, duration_s=-1)
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,7 @@ def test_list_names_everything(shell):
         ("convert t.jsonl --out o.txt", "its ending says no layout"),
         ("convert t.jsonl --out no/o.jsonl", "cannot be written"),
         ("synth qwen-b --out o.jsonl", "did you mean 'qwen-a'"),
+        ("synth qwen-a --duration 60 --out o.jsonl", "no file of ServeGen clients, for which duration_s (60.0)"),
         ("pull nothing", "unknown published trace"),
         ("sample t.jsonl --mix txt=1 --out o.jsonl", "did you mean 'text'"),
         ("scale t.jsonl -- -1 --out o.jsonl", ""),

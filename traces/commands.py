@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from flowsim.errors import InputError
 from flowsim.traces import statistics, synthetic
 from flowsim.traces.catalogue import BUILT_IN, load_trace
 from flowsim.traces.combine import merge, reweighted
@@ -54,22 +55,33 @@ def sample(
 
 def synth(
     source: str | Path,
-    requests: int = 1000,
+    requests: int | None = None,
     *,
     rate_rps: float | None = None,
     arrivals: str | None = None,
-    profile: str = "constant",
-    duration_s: float = 600.0,
+    profile: str | None = None,
+    duration_s: float | None = None,
     seed: int = 0,
 ) -> Trace:
-    """A synthetic trace: of a preset (see `synthesize`), or of the ServeGen clients in a file for `duration_s`.
+    """A synthetic trace: of a preset (see `synthesize`), or of the ServeGen clients in a file.
 
-    Clients bring their own rates and arrivals; a `rate_rps` scales them.
+    A preset makes 1000 `requests` at a constant profile, if nothing else is said. Clients bring their own rates and
+    arrivals, which a `rate_rps` scales, and last `duration_s`, 600 s if nothing else is said. Raises InputError for
+    an argument of the other kind, and what `synthesize` and `synthesize_clients` raise.
     """
-    if not Path(source).is_file():
-        return synthetic.synthesize(requests, rate_rps, seed, str(source), arrivals=arrivals, profile=profile)
-    made = synthesize_clients(source, duration_s, seed)
-    return made if rate_rps is None else made.scaled(rate_rps / made.rate_rps)
+    if Path(source).is_file():
+        _reject("a file of ServeGen clients", source, requests=requests, arrivals=arrivals, profile=profile)
+        made = synthesize_clients(source, 600.0 if duration_s is None else duration_s, seed)
+        return made if rate_rps is None else made.scaled(rate_rps / made.rate_rps)
+    _reject("no file of ServeGen clients", source, duration_s=duration_s)
+    n, how = 1000 if requests is None else requests, "constant" if profile is None else profile
+    return synthetic.synthesize(n, rate_rps, seed, str(source), arrivals=arrivals, profile=how)
+
+
+def _reject(kind: str, source: str | Path, **arguments: Any) -> None:
+    for name, value in arguments.items():
+        if value is not None:
+            raise InputError(f"{source} is {kind}, for which {name} ({value}) has no meaning; allowed: without it")
 
 
 def list() -> Sequence[tuple[str, str, str]]:

@@ -42,7 +42,7 @@ class Preset:
     source: str
     classes: Mapping[str, RequestClass]
     """By name; "" = the trace has no classes."""
-    rate_rps: float = 4.0
+    rate_rps: float
     """The mean rate of the trace that is imitated, requests per second."""
     arrivals: str = "poisson"
     """The arrival process that imitates its gaps."""
@@ -78,6 +78,7 @@ PRESETS: Mapping[str, Preset] = {
                 (288, 353.6, 415, 701, 821, 930.8, 973.3, 978),
             ),
         },
+        rate_rps=2.7,
     )
 }
 
@@ -108,7 +109,7 @@ def synthesize(
     arrivals: str | None = None,
     profile: str = "constant",
 ) -> Trace:
-    """`n` requests at a mean of `rate_rps` requests per second, the first at 0 s.
+    """`n` requests at `rate_rps` requests per second times the factors of the profile, the first at 0 s.
 
     Classes are drawn by their weights, and lengths by inverse CDF on the quantiles of the class, linear between
     them, with the class's rank correlation of input and output (by a Gaussian copula: rho = 2 sin(pi r / 6) for
@@ -116,7 +117,7 @@ def synthesize(
 
     Args:
         n: requests.
-        rate_rps: default: the rate of the trace that is imitated.
+        rate_rps: the mean where the profile's factor is 1; default: the rate of the trace that is imitated.
         seed: of all randomness.
         preset: a name in `presets()`.
         arrivals: "poisson", "gamma:CV" or "weibull:CV"; default: as the preset says.
@@ -144,8 +145,9 @@ def synthesize(
     second = _correlated(first, second, np.array([entry.rank_correlation for entry in classes])[codes])
     outputs = _drawn([entry.output_length for entry in classes], codes, second)
     names = tuple(chosen.classes) if "" not in chosen.classes else ()
-    how = "" if (process, profile) == ("poisson", "constant") else f" ({process}, {profile})"
-    source = f"{n} requests at {rate_rps:g} req/s{how}, seed {seed}, from the lengths of {chosen.source}"
+    times = "" if profile == "constant" else f" times {profile}"
+    how = "" if (process, profile) == ("poisson", "constant") else f" ({process})"
+    source = f"{n} requests at {rate_rps:g} req/s{times}{how}, seed {seed}, from the lengths of {chosen.source}"
     name = f"synthetic-{preset}"
     return Trace.from_columns(arrival, inputs, outputs, codes if names else codes - 1, names, name=name, source=source)
 
