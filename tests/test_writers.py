@@ -90,6 +90,22 @@ def test_what_is_converted_replays_as_its_source_does(tmp_path, format, requests
     assert typed.read_bytes() == target.read_bytes()
 
 
+def test_blocks_of_another_size_are_left_out(tmp_path):
+    """Mooncake's are of 512 tokens, Qwen's of 16: the same ids would be a 32nd of the tokens."""
+    source, target = tmp_path / "source.jsonl", tmp_path / "t.jsonl"
+    source.write_text('{"timestamp": 0, "input_length": 900, "output_length": 1, "hash_ids": [7, 8]}\n')
+    assert convert(source, target, "qwen")[0] == "prefix blocks of 512 tokens (the format's are of 16)"
+    assert read_trace(target).blocks is None
+    assert convert(source, target, "mooncake") == () and read_trace(target).blocks.ids.tolist() == [7, 8]
+
+
+@pytest.mark.parametrize(("format", "name"), [("qwen", "t.csv"), ("azure", "t.jsonl.gz"), ("vidur", "t.parquet")])
+def test_no_file_says_another_layout_than_it_has(tmp_path, format, name):
+    with pytest.raises(InputError, match=rf"its ending says {name.split('.')[1]}; allowed: .* as {format} has it"):
+        write_trace(Trace.of([0], [5]), tmp_path / name, format)
+    assert not (tmp_path / name).exists()
+
+
 CELL = st.one_of(
     st.integers(-3, 12),
     st.floats(-1, 20),

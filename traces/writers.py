@@ -7,6 +7,7 @@ import gzip
 import json
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
@@ -17,6 +18,7 @@ from flowsim.errors import InputError
 from flowsim.traces.formats import Format, Layout, find_format
 
 if TYPE_CHECKING:
+    from flowsim.traces.prefix import Blocks
     from flowsim.traces.trace import Trace
 
 LAYOUTS: dict[str, Layout] = {".jsonl": "jsonl", ".csv": "csv", ".parquet": "parquet"}
@@ -37,12 +39,15 @@ def write_trace(
         layout: in which layout, whatever the path says.
 
     Raises:
-        InputError: an unknown format, a path whose ending says no layout, or a file that cannot be written.
+        InputError: an unknown format, a path whose ending says no layout or another, or a file that cannot be written.
     """
     kind, target = find_format(format), Path(path)
     if kind.clock == "date" and (trace.start_ns or 0) / 1e9 + trace.span_s >= DATES_END_S:
         raise InputError(f"{target}: {trace.name} spans {trace.span_s:g} s; allowed: dates until 2099-12-31")
-    layout = layout or (layout_of(target) if kind.name == "flowsim" else kind.layout)
+    layout = layout or (layout_of(target) if kind.name == "flowsim" else _published_layout(kind, target))
+    lost = losses(trace, kind)
+    if trace.blocks is not None and not _holds_blocks(trace.blocks, kind):
+        trace = replace(trace, blocks=None)
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
         _WRITE[layout](trace, partial, kind, target.suffix)
@@ -52,7 +57,7 @@ def write_trace(
     finally:
         with contextlib.suppress(OSError):
             partial.unlink()
-    return losses(trace, kind)
+    return lost
 
 
 def losses(trace: Trace, kind: Format) -> tuple[str, ...]:
@@ -64,8 +69,8 @@ def losses(trace: Trace, kind: Format) -> tuple[str, ...]:
         found.append("the output lengths")
     if trace.blocks is not None and not kind.hash_ids:
         found.append(f"the prefix blocks ({trace.blocks.ids.size} hash_ids)")
-    elif trace.blocks is not None and kind.block_tokens not in (trace.blocks.tokens, "block_tokens"):
-        found.append(f"the size of a prefix block ({trace.blocks.tokens} tokens; the format's is {kind.block_tokens})")
+    elif trace.blocks is not None and not _holds_blocks(trace.blocks, kind):
+        found.append(f"prefix blocks of {trace.blocks.tokens} tokens (the format's are of {kind.block_tokens})")
     if trace.chats is not None and not kind.chats:
         found.append("the conversations (chat_id, parent_chat_id, turn)")
     if kind.clock == "date" and trace.start_ns is None:
@@ -77,6 +82,11 @@ def losses(trace: Trace, kind: Format) -> tuple[str, ...]:
     if kind.clock == "ms" and _finer(trace, 1e9):
         found.append("arrival times finer than 1 ns")
     return tuple(found)
+
+
+def _holds_blocks(blocks: Blocks, kind: Format) -> bool:
+    """Whether a format says the size of these blocks: with another, as many would be other tokens."""
+    return kind.hash_ids is not None and kind.block_tokens in (blocks.tokens, "block_tokens")
 
 
 def _finer(trace: Trace, ticks_a_second: float) -> bool:
@@ -92,6 +102,14 @@ def layout_of(path: Path) -> Layout:
         allowed = ".jsonl or .csv (.gz or .zst behind it compresses), or .parquet"
         raise InputError(f"{path}: its ending says no layout; allowed: {allowed}")
     return LAYOUTS[suffixes[-1]]
+
+
+def _published_layout(kind: Format, path: Path) -> Layout:
+    """The layout of a published format; InputError when the ending of the path says another."""
+    said = {LAYOUTS[suffix] for suffix in path.suffixes[-2:] if suffix in LAYOUTS}
+    if said - {kind.layout}:
+        raise InputError(f"{path}: its ending says {', '.join(said)}; allowed: .{kind.layout}, as {kind.name} has it")
+    return kind.layout
 
 
 def _write_jsonl(trace: Trace, path: Path, kind: Format, suffix: str) -> None:
