@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -57,6 +58,9 @@ def writing(command: Callable[..., None]) -> Callable[..., None]:
 def _load(trace: str, options: dict[str, Any]) -> Trace:
     from flowsim.traces.catalogue import load_trace
 
+    source, target = Path(trace), Path(options.get("out") or "")
+    if target.is_file() and source.exists() and target.samefile(source):
+        raise InputError(f"{target} is the trace that is read; allowed: another file to write to")
     return load_trace(trace, options["format"], spread=options["spread"], seed=options["seed"])
 
 
@@ -235,20 +239,23 @@ def synth(source: str, out: str, to: str, **options: Any) -> None:
 def pull(name: str, out: str | None, url: str | None, sha256: str | None) -> None:
     """Fetch a published trace by NAME (see flowsim traces list), check it and convert it.
 
-    An interrupted download goes on where it was. Nothing is fetched when the file is there already.
+    An interrupted download goes on where it was. A file that is there already is neither fetched again nor checked.
 
     \b
     Example:
       flowsim traces pull azure-conversation-2023 --out azure.jsonl.zst
     """
-    from flowsim.traces.pull import PUBLISHED
+    from flowsim.traces.pull import PUBLISHED, target_of
     from flowsim.traces.pull import pull as fetched
 
+    there = target_of(name, out).exists()
     trace = fetched(name, out, url=url, sha256=sha256)
     click.echo(f"{trace.source}: {len(trace):,} requests, {trace.span_s:,.6g} s")
+    if there:
+        click.echo("  was there already: not fetched, and not checked to be what is published")
     for notice in trace.notices:
         click.echo(f"  {notice}")
-    if (known := PUBLISHED.get(name)) is not None:
+    if not there and (known := PUBLISHED.get(name)) is not None:
         click.echo(f"  licence: {known.licence}\n  please cite: {known.citation}")
 
 

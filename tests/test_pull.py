@@ -6,7 +6,9 @@ from threading import Thread
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from flowsim.cli import main
 from flowsim.errors import InputError
 from flowsim.traces import Trace, pull, read_trace
 
@@ -125,6 +127,28 @@ def test_no_connection_and_no_such_file(tmp_path, server):
     assert not server.asked
     with pytest.raises(InputError, match="unknown published trace 'mooncake-conv'; did you mean 'mooncake-conv"):
         pull("mooncake-conv")
+
+
+@pytest.mark.parametrize("sha256", ["abc", "x" * 64])
+def test_what_is_no_hash_is_told_before_anything_is_fetched(tmp_path, server, sha256):
+    with pytest.raises(InputError, match=f"the SHA-256 is '{sha256}'; allowed: 64 hexadecimal digits"):
+        pull("mine", tmp_path / "t.jsonl", url=server.url, sha256=sha256)
+    assert not server.asked
+
+
+def test_names_leave_no_folder(tmp_path, server, monkeypatch):
+    (tmp_path / "in").mkdir()
+    monkeypatch.chdir(tmp_path / "in")
+    with pytest.raises(InputError, match=r"'\.\./out' is no name of a file"):
+        pull("../out", url=server.url, sha256=server.sha256)
+    assert len(pull("../out", "t.jsonl", url=server.url, sha256=server.sha256.upper())) == 500
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["in", "served.jsonl", "t.jsonl"]
+
+
+def test_a_file_that_was_there_is_not_given_out_as_the_published_one(tmp_path):
+    Trace.of([0], [5]).write_jsonl(tmp_path / "t.jsonl")
+    done = CliRunner().invoke(main, ["traces", "pull", "azure-conversation-2023", "--out", str(tmp_path / "t.jsonl")])
+    assert done.exit_code == 0 and "not fetched, and not checked" in done.output and "licence" not in done.output
 
 
 def test_what_is_published_is_named_by_its_hash():

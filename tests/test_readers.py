@@ -139,6 +139,10 @@ AZURE = "TIMESTAMP,ContextTokens,GeneratedTokens\r\n2023-11-16 18:15:46.68,7,0\r
         (gzip.compress(OWN.encode() * 9, mtime=0)[:-9], "gzip data damaged or cut off after line"),
         (gzip.compress(OWN.encode(), mtime=0) + b"rubbish", "gzip data damaged or cut off after line"),
         (AZURE + "2023-11-16 18:15:47,x,0\r\n", f"line 3: ContextTokens is 'x'; {LENGTH}"),
+        (AZURE + "2023-11-16 18:15:47,1_0,0\r\n", f"line 3: ContextTokens is '1_0'; {LENGTH}"),
+        (AZURE + "2023-11-16 18:15:47,٣,0\r\n", f"line 3: ContextTokens is '٣'; {LENGTH}"),
+        (AZURE + "2023-11-16 18:15:47,8,1_0\r\n", "line 3: GeneratedTokens is '1_0'; allowed"),
+        ("arrival_s,input_length,turn\n0,5,1_0", "line 2: turn is '1_0'; allowed: a whole number from -1"),
         (AZURE + "2023-11-16 18:15:47,nan,0\r\n", f"line 3: ContextTokens is 'nan'; {LENGTH}"),
         (AZURE + "2023-11-16 18:15:47,,0\r\n", f"line 3: ContextTokens is ''; {LENGTH}"),
         (AZURE + "2023-11-16 18:15:47,8\r\n", "line 3: 2 fields; allowed: 3, as the header has"),
@@ -222,6 +226,19 @@ def test_class_numbers_agree_across_batches(tmp_path, monkeypatch):
     trace = read_trace(written(tmp_path, "\n".join(rows)))
     assert trace.class_names == ("a", "b", "c", "d")
     assert trace.class_code.tolist() == [0, 1, 2, 0, 2, 1, 3]
+
+
+@pytest.mark.parametrize("fast_from", [0, 1 << 30])
+def test_milliseconds_since_1970_are_seconds_since_then(tmp_path, monkeypatch, fast_from):
+    monkeypatch.setattr("flowsim.traces.readers.FAST_FROM", fast_from)
+    path = written(tmp_path, "ts,prompt\n1700000000000,5\n1700000000250,6\n")
+    trace = read_trace(path, "arrival_ms=ts,input_length=prompt")
+    assert trace.arrival_s.tolist() == [0, 0.25]
+    path = written(tmp_path, f"ts,prompt\n0,5\n{1000 * 2**40 + 1000},6\n")
+    with pytest.raises(
+        InputError, match=r"ts is '1099511627777000'; allowed: .* milliseconds from 0 to 1000 \* 2\*\*40"
+    ):
+        read_trace(path, "arrival_ms=ts,input_length=prompt")
 
 
 def ticked(folder, ticks, each):

@@ -76,6 +76,7 @@ def test_lengths_stay_within_the_published_extremes(n, rate_rps, seed):
         ((0, 1.0, 0), "the number of requests is 0; allowed: 1 to 100000000"),
         ((10**11, 1.0, 0), "the number of requests is 100000000000; allowed: 1 to 100000000"),
         ((5, 0.0, 0), "rate_rps is 0.0; allowed: a positive number of requests per second"),
+        ((5, 1e-300, 0), "rate_rps is 1e-300; allowed: a positive number of requests per second (not too near 0)"),
         ((5, float("nan"), 0), "rate_rps is nan; allowed"),
         ((5, 1.0, 0, "qwn"), "unknown preset of synthetic traces 'qwn'; did you mean 'qwen'?"),
     ],

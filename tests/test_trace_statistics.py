@@ -67,7 +67,9 @@ def test_bad_profiles(profile):
         synthesize(10, 1.0, profile=profile)
 
 
-@pytest.mark.parametrize("process", ["gamma", "gamma:0", "poisson:2", "weibull:99", "gama:1", "gamma:inf"])
+@pytest.mark.parametrize(
+    "process", ["gamma", "gamma:0", "poisson:2", "weibull:99", "gamma:31", "gamma:1e-200", "gama:1", "gamma:inf"]
+)
 def test_bad_processes(process):
     with pytest.raises(InputError, match="arrival process"):
         synthesize(10, 1.0, arrivals=process)
@@ -91,6 +93,19 @@ def test_lengths_that_one_side_does_not_know_have_no_distance():
     for pair in ((known, unknown), (unknown, known), (unknown, unknown)):
         assert distances(*pair)["ks"]["all"]["output"] is None
         assert distances(*pair)["ks"]["all"]["input"] == 0
+
+
+def test_an_output_of_0_is_no_length():
+    trace = Trace.of([0, 1, 2, 3], [5, 6, 7, 8], [9, 0, 3, 0])
+    facts = info(trace)["lengths"]["all"]
+    assert (facts["output"]["mean"], facts["output"]["p10"], facts["rank_correlation"]) == (6, 3.6, pytest.approx(-1))
+    assert distances(trace, Trace.of([0, 1], [5, 6], [3, 9]))["ks"]["all"]["output"] == 0
+
+
+def test_classes_may_be_called_as_groups_are():
+    trace = Trace.of([0, 1, 2], [5, 6, 7], classes=["all", "(none)", None])
+    counts = {name: of["requests"] for name, of in info(trace)["lengths"].items()}
+    assert counts == {"(all)": 3, "all": 1, "(none)": 1, "((none))": 1}
 
 
 def test_bursts_are_compared():

@@ -78,6 +78,8 @@ def test_list_names_everything(shell):
         ("convert t.jsonl --out no/o.jsonl", "cannot be written"),
         ("synth qwen-b --out o.jsonl", "did you mean 'qwen-a'"),
         ("synth qwen-a --duration 60 --out o.jsonl", "no file of ServeGen clients, for which duration_s (60.0)"),
+        ("convert t.jsonl --out t.jsonl", "t.jsonl is the trace that is read; allowed: another file"),
+        ("merge example t.jsonl --out ./t.jsonl", "is the trace that is read"),
         ("pull nothing", "unknown published trace"),
         ("sample t.jsonl --mix txt=1 --out o.jsonl", "did you mean 'text'"),
         ("scale t.jsonl -- -1 --out o.jsonl", ""),

@@ -13,13 +13,15 @@ from flowsim.traces.columns import Floats
 
 PROCESSES = ("poisson", "gamma:CV", "weibull:CV")
 PROFILES = ("constant", "ramp:FROM:TO", "daily:SWING", "step:AT=FACTOR,AT=FACTOR")
+CVS = {"gamma": (0.001, 30.0), "weibull": (0.05, 20.0)}
+"""Coefficients of variation that a process can have: with larger ones almost all gaps are 0 to a computer."""
 DAY_S = 86400.0
 
 
 def unit_gaps(process: str, n: int, rng: np.random.Generator) -> Floats:
     """`n` gaps of mean 1 and, but for "poisson", of the given coefficient of variation.
 
-    Raises InputError for an unknown process, or a CV that is not above 0 (weibull: from 0.05 to 20).
+    Raises InputError for an unknown process, or a CV outside its `CVS`.
     """
     name, _, text = process.partition(":")
     if name not in {known.partition(":")[0] for known in PROCESSES}:
@@ -27,8 +29,10 @@ def unit_gaps(process: str, n: int, rng: np.random.Generator) -> Floats:
     if name == "poisson" and not text:
         return rng.standard_exponential(n)
     cv = _number(text)
-    if name == "poisson" or not 0 < cv < math.inf or (name == "weibull" and not 0.05 <= cv <= 20):
-        raise InputError(f"arrival process {process!r}; allowed: {', '.join(PROCESSES)}, with CV above 0")
+    least, most = CVS.get(name, (math.inf, 0))
+    if not least <= cv <= most:
+        ranges = "; ".join(f"{known}:CV with CV from {low:g} to {high:g}" for known, (low, high) in CVS.items())
+        raise InputError(f"arrival process {process!r}; allowed: poisson; {ranges}")
     if name == "gamma":
         return rng.gamma(cv**-2, cv**2, n)
     shape = weibull_shape(cv)
@@ -52,7 +56,7 @@ def arrivals(n: int, rate_rps: float, process: str, profile: str, rng: np.random
 
         constant                 1 throughout
         ramp:FROM:TO             from FROM at the start, evenly to TO at the end
-        daily:SWING              1 + SWING sin(2 pi t / day), with SWING from 0 to 1
+        daily:SWING              1 + SWING sin(2 pi t / day), with SWING from 0 to 1 and a day of 86,400 s
         step:AT=FACTOR,...       1 at first, FACTOR from AT seconds on
 
     Raises InputError for an unknown process or profile.

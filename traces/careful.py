@@ -26,7 +26,7 @@ from flowsim.traces.columns import (
     bad_seconds,
     encode,
 )
-from flowsim.traces.formats import CLOCKS, Format, Layout
+from flowsim.traces.formats import CLOCKS, TICKS, Format, Layout
 from flowsim.traces.sources import Block
 
 Row: TypeAlias = tuple[str, dict[str, Any]]
@@ -143,11 +143,15 @@ def part_of(rows: Sequence[Row], kind: Format, layout: Layout, codes: dict[str, 
         return _good(numbers(values), bad).astype(np.int64)
 
     def times(values: Sequence[Any]) -> NDArray[Any]:
-        return _dates(values) if kind.clock == "date" else _good(numbers(values), bad_seconds)
+        return (
+            _dates(values)
+            if kind.clock == "date"
+            else _good(numbers(values), lambda ticks: bad_seconds(ticks / TICKS[kind.clock]))
+        )
 
     def whole(values: Sequence[Any], absent: int) -> Ints:
         known = [absent if value is None else value for value in values]
-        return _whole([int(value) if isinstance(value, str) else value for value in known], least=absent)
+        return _whole([int(_plain(value)) if isinstance(value, str) else value for value in known], least=absent)
 
     size = kind.block_tokens
     ids, counts = column(kind.hash_ids, lambda values: _ragged(values, text=csv_numbers), ID_LIST)
@@ -196,7 +200,14 @@ def _json_numbers(values: Sequence[Any]) -> Floats:
 
 
 def _csv_numbers(values: Sequence[Any]) -> Floats:
-    return np.array(values, dtype=np.float64)
+    return np.array([_plain(value) if isinstance(value, str) else value for value in values], dtype=np.float64)
+
+
+def _plain(number: str) -> str:
+    """The text of a number; Python would take 1_0, and the digits of other scripts, as well."""
+    if "_" in number or not number.isascii():
+        raise ValueError
+    return number
 
 
 def _good(array: Floats, bad: Callable[[Floats], Bools]) -> Floats:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from flowsim.traces.careful import Part
 from flowsim.traces.columns import Floats, Ints, bad_lengths, bad_lengths_or_0, bad_seconds
-from flowsim.traces.formats import Format, Layout
+from flowsim.traces.formats import TICKS, Format, Layout
 from flowsim.traces.sources import Block
 
 
@@ -46,13 +46,14 @@ def part_of_table(table: Any, kind: Format, codes: dict[str, int]) -> Part:
         return _sure(array, array < absent)
 
     arrival = columns[kind.arrival]
+    times = _nanoseconds(arrival) if kind.clock == "date" else _floats(arrival)
     inputs = _floats(columns[kind.input_length])
     answers = columns.get(kind.output_length)
     outputs = np.zeros(n) if answers is None else _floats(_filled(answers, 0))
     ids, counts = _blocks(columns.get(kind.hash_ids), n)
     size = kind.block_tokens
     part = Part(
-        _nanoseconds(arrival) if kind.clock == "date" else _sure(_floats(arrival), bad_seconds(_floats(arrival))),
+        times if kind.clock == "date" else _sure(times, bad_seconds(times / TICKS[kind.clock])),
         _sure(inputs, bad_lengths(inputs)).astype(np.int64),
         _sure(outputs, bad_lengths_or_0(outputs)).astype(np.int64),
         np.full(n, -1),

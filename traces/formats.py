@@ -11,10 +11,12 @@ from flowsim.traces.columns import SECONDS
 Layout = Literal["jsonl", "csv", "parquet"]
 CLOCKS = {
     "s": SECONDS,
-    "ms": "a finite number of milliseconds, not negative",
+    "ms": "a finite number of milliseconds from 0 to 1000 * 2**40",
     "date": "a UTC date and time such as 2023-11-16 18:15:46.6805900",
 }
 """What the arrival field of a format may hold."""
+TICKS = {"s": 1.0, "ms": 1000.0}
+"""In a second, of the clocks that are numbers."""
 
 
 @dataclass(frozen=True)

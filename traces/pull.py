@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -51,8 +52,8 @@ PUBLISHED: Mapping[str, Published] = {
 def pull(name: str, path: str | Path | None = None, *, url: str | None = None, sha256: str | None = None) -> Trace:
     """Fetch a published trace, check its SHA-256, and write it as flowsim's own format, coarse time stamps spread.
 
-    What arrived before a connection broke is kept beside the target, and the next call goes on from there. Nothing
-    is fetched when the converted file is there already. Only a trace just fetched has notices of what was done to it.
+    What arrived before a connection broke is kept beside the target, and the next call goes on from there. A
+    converted file that is there already is neither fetched again nor checked, and keeps no notices.
 
     Args:
         name: a name in `PUBLISHED`; any other name with both `url` and `sha256`.
@@ -61,14 +62,15 @@ def pull(name: str, path: str | Path | None = None, *, url: str | None = None, s
         sha256: the SHA-256 of the file at another address.
 
     Raises:
-        InputError: an unknown name, no connection, a wrong hash, or a file that is no trace.
+        InputError: an unknown name, no hash, no connection, a wrong hash, or a file that is no trace.
     """
     if name not in PUBLISHED and not (url and sha256):
         raise unknown("published trace", name, PUBLISHED)
     known = PUBLISHED.get(name)
     address, digest = url or (known.url if known else ""), sha256 or (known.sha256 if known else "")
-    target = Path(path) if path is not None else Path(f"{name}.jsonl.zst")
-    layout_of(target)
+    if not re.fullmatch("[0-9a-fA-F]{64}", digest):
+        raise InputError(f"{name}: the SHA-256 is {digest!r}; allowed: 64 hexadecimal digits")
+    target = target_of(name, path)
     if target.exists():
         return read_trace(target)
     with tempfile.TemporaryDirectory() as folder:
@@ -78,13 +80,22 @@ def pull(name: str, path: str | Path | None = None, *, url: str | None = None, s
     return replace(read_trace(target), notices=published.notices)
 
 
+def target_of(name: str, path: str | Path | None) -> Path:
+    """Where `pull` writes; InputError for an ending that says no layout, or a name that is none of a file."""
+    if path is None and Path(name).name != name:
+        raise InputError(f"{name!r} is no name of a file; allowed: a name without folders, or a path to write to")
+    target = Path(path) if path is not None else Path(f"{name}.jsonl.zst")
+    layout_of(target)
+    return target
+
+
 def _fetched(name: str, url: str, sha256: str, target: Path, folder: Path) -> Path:
     """The file at `url`, in `folder`, once its hash is right."""
     import pooch
 
     pooch.get_logger().setLevel("ERROR")
     try:
-        return Path(pooch.retrieve(url, f"sha256:{sha256}", f"{name}.trace", folder, downloader=_resuming(target)))
+        return Path(pooch.retrieve(url, f"sha256:{sha256.lower()}", "trace", folder, downloader=_resuming(target)))
     except OSError as error:  # an address that is none is a ValueError too
         kept = _part(target)
         size = f"; {kept.stat().st_size:,} bytes are kept in {kept}, to go on from" if kept.exists() else ""

@@ -16,7 +16,7 @@ from flowsim.errors import InputError
 from flowsim.traces import careful, fast
 from flowsim.traces.careful import Part, check_fields, json_object, part_of, shown
 from flowsim.traces.columns import Floats, generator
-from flowsim.traces.formats import FORMATS, Format, Layout, find_format
+from flowsim.traces.formats import FORMATS, TICKS, Format, Layout, find_format
 from flowsim.traces.prefix import Blocks, Chats
 from flowsim.traces.sources import Block, blocks, is_parquet
 from flowsim.traces.trace import Trace
@@ -201,7 +201,7 @@ def _block_tokens(path: Path, tokens: np.ndarray, counts: np.ndarray) -> int:
 def _seconds(arrival: np.ndarray, kind: Format) -> tuple[Floats, int | None]:
     """Seconds, and `Trace.start_ns`."""
     if kind.clock != "date":
-        return arrival / {"s": 1.0, "ms": 1000.0}[kind.clock], None
+        return arrival / TICKS[kind.clock], None
     first = int(arrival.min())
     return (arrival - first) / 1e9, first
 

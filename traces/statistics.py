@@ -25,8 +25,9 @@ def info(trace: Trace) -> dict[str, Any]:
     Keys: those of `Trace.describe`; `gap_cv`, the coefficient of variation of the gaps between arrivals (1 for a
     Poisson process); `dispersion`, by window length in seconds the variance of the number of arrivals in a window
     over its mean (1 for a Poisson process); `rate`, the bin in seconds and the requests per second in each of up to
-    60 bins; `lengths`, by class ("all" first) the requests and mean, quantiles and maximum of input and output, and
-    Spearman's rank correlation of the two; `prefix`, see `prefix_reuse`; `turns`, how many requests continue another.
+    60 bins; `lengths`, by class ("all" first) the requests and mean, quantiles and maximum of input and of known output
+    lengths, and Spearman's rank correlation of the two; `prefix`, see `prefix_reuse`; `turns`, how many requests
+    continue another.
     """
     gaps = np.diff(trace.arrival_s)
     return trace.describe() | {
@@ -93,8 +94,10 @@ def distances(trace: Trace, real: Trace) -> dict[str, Any]:
 
 
 def ks_distance(one: NDArray[Any], other: NDArray[Any]) -> float | None:
-    """The largest difference of the two empirical distribution functions of lengths; None if either's are unknown."""
-    if not (one.any() and other.any()):
+    """The largest difference of the two empirical distribution functions of the lengths that are known (not 0); None
+    if one has none."""
+    one, other = one[one > 0], other[other > 0]
+    if not (one.size and other.size):
         return None
     values = np.union1d(one, other)
     shares = [np.searchsorted(np.sort(some), values, side="right") / some.size for some in (one, other)]
@@ -102,21 +105,27 @@ def ks_distance(one: NDArray[Any], other: NDArray[Any]) -> float | None:
 
 
 def groups(trace: Trace) -> dict[str, Bools]:
-    """The rows of "all" requests, of each class, and of those without one if others have one."""
-    found: dict[str, Bools] = {"all": np.ones(len(trace), dtype=bool)}
+    """The rows of "all" requests, of each class, and of those without one, "(none)", if others have one; in brackets
+    (again) where a class has that name."""
+    found: dict[str, Bools] = {_free("all", trace): np.ones(len(trace), dtype=bool)}
     found |= {name: trace.class_code == code for code, name in enumerate(trace.class_names)}
     if trace.class_names and (trace.class_code < 0).any():
-        found["(none)"] = trace.class_code < 0
+        found[_free("(none)", trace)] = trace.class_code < 0
     return {name: rows for name, rows in found.items() if rows.any()}
+
+
+def _free(label: str, trace: Trace) -> str:
+    return _free(f"({label})", trace) if label in trace.class_names else label
 
 
 def _lengths(trace: Trace, rows: Bools) -> dict[str, Any]:
     inputs, outputs = trace.input_length[rows], trace.output_length[rows]
+    known = outputs > 0
     return {
         "requests": int(rows.sum()),
         "input": _quantiles(inputs),
-        "output": _quantiles(outputs) if outputs.any() else None,
-        "rank_correlation": _spearman(inputs, outputs),
+        "output": _quantiles(outputs[known]) if known.any() else None,
+        "rank_correlation": _spearman(inputs[known], outputs[known]),
     }
 
 
@@ -126,7 +135,7 @@ def _quantiles(values: NDArray[Any]) -> dict[str, float]:
 
 
 def _spearman(one: NDArray[Any], other: NDArray[Any]) -> float | None:
-    if np.ptp(one) == 0 or np.ptp(other) == 0:
+    if not one.size or np.ptp(one) == 0 or np.ptp(other) == 0:
         return None
     from scipy.stats import rankdata
 

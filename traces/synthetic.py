@@ -13,7 +13,7 @@ import numpy as np
 
 from flowsim.errors import InputError, unknown
 from flowsim.traces.arrivals import arrivals as arrival_times
-from flowsim.traces.columns import MOST_REQUESTS, Floats, Ints, generator
+from flowsim.traces.columns import LARGEST, MOST_REQUESTS, Floats, Ints, generator
 from flowsim.traces.trace import Trace
 
 PROBABILITIES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
@@ -132,8 +132,8 @@ def synthesize(
     rate_rps = chosen.rate_rps if rate_rps is None else rate_rps
     if not 1 <= n <= MOST_REQUESTS:
         raise InputError(f"the number of requests is {n}; allowed: 1 to {MOST_REQUESTS}")
-    if not 0 < rate_rps < math.inf:
-        raise InputError(f"rate_rps is {rate_rps}; allowed: a positive number of requests per second")
+    if not (0 < rate_rps < math.inf and n / rate_rps <= LARGEST):
+        raise InputError(f"rate_rps is {rate_rps}; allowed: a positive number of requests per second (not too near 0)")
     rng = generator(seed)
     process = arrivals or chosen.arrivals
     arrival = arrival_times(n, rate_rps, process, profile, rng)
