@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from flowsim.errors import InputError, unknown
+from flowsim.slo_text import mapping, pairs
 from flowsim.traces.columns import generator
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class SLOMix:
     """The SLO up to and including so many input tokens ("*": beyond the last band), `scale` included."""
     scale: float = 1.0
     shares: Mapping[str, float] = field(default_factory=dict)
-    """Classes that requests draw, each with a probability in proportion to its share; used as `by` says."""
+    """Classes that requests draw, with probabilities in these proportions (those of any `rates`); used as `by` says."""
     rates: Mapping[str, float] = field(default_factory=dict)
     """Requests per second of each class, to which `flowsim.run` brings the trace before it is replayed."""
     by: str = ""
@@ -89,14 +89,10 @@ class SLOMix:
         if self.by not in BY:
             raise unknown("way to give requests a class", self.by, BY[1:])
         for key in ("shares", "rates"):
-            values = getattr(self, key)
-            weights = {
-                str(name): self._positive(f"{key}: {name!r}", v, "a positive number") for name, v in values.items()
-            }
-            object.__setattr__(self, key, weights)
-            for name in weights:
-                if name not in self.ttft_s and REST not in self.ttft_s:
-                    raise unknown(f"class in the {key} of the SLO mix {self.name!r}", name, self.ttft_s)
+            object.__setattr__(self, key, self._weights(key, getattr(self, key)))
+        if self.shares and self.rates and not _alike(self.shares, self.rates):
+            found = f"shares {dict(self.shares)} and rates {dict(self.rates)} differ in proportion"
+            raise InputError(f"SLO mix {self.name!r}: {found}; allowed: either, or both alike")
         if self.by == "shares" and not (self.shares or self.rates):
             raise InputError(f"SLO mix {self.name!r}: by is 'shares', and there are none")
 
@@ -104,6 +100,12 @@ class SLOMix:
         if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf:
             return float(value)
         raise InputError(f"SLO mix {self.name!r}: {what} is {value!r}; allowed: {allowed}")
+
+    def _weights(self, key: str, values: Mapping[str, object]) -> dict[str, float]:
+        for name in map(str, values):
+            if name not in self.ttft_s and REST not in self.ttft_s:
+                raise unknown(f"class in the {key} of the SLO mix {self.name!r}", name, self.ttft_s)
+        return {str(name): self._positive(f"{key}: {name!r}", v, "a positive number") for name, v in values.items()}
 
     def _tokens(self, key: object) -> int | str:
         if key == REST:
@@ -145,7 +147,7 @@ class SLOMix:
         if text.endswith((".yaml", ".yml")):
             return _from_yaml(Path(text))
         if "=" in text:
-            return _with_default_bands(text, _pairs(text))
+            return _with_default_bands(text, pairs(text))
         try:
             seconds = float(text)
         except ValueError:
@@ -267,29 +269,8 @@ def _with_default_bands(name: str, ttft_s: Mapping[str, float]) -> SLOMix:
     return SLOMix(name, ttft_s, bands)
 
 
-def _pairs(text: str) -> dict[str, float]:
-    slos: dict[str, float] = {}
-    for pair in text.split(","):
-        key, _, value = (part.strip() for part in pair.partition("="))
-        try:
-            seconds = float(value)
-        except ValueError:
-            raise InputError(f"SLO mix {text!r}: {pair.strip()!r}; allowed: class=seconds") from None
-        if not key or key in slos:
-            raise InputError(f"SLO mix {text!r}: class {key!r} is {'empty' if not key else 'given twice'}")
-        slos[key] = seconds
-    return slos
-
-
 def _from_yaml(path: Path) -> SLOMix:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; allowed: a YAML file with an SLO mix") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(values, Mapping):
-        raise InputError(f"{path}: found {type(values).__name__}; allowed: a mapping with ttft_s: {{class: s}}")
+    values = mapping(path)
     try:
         _check_keys(values, ("name", "slo_scale", "by", *UNITS))
         factor = {key: value for key, value in values.items() if key == "slo_scale"}
@@ -298,6 +279,12 @@ def _from_yaml(path: Path) -> SLOMix:
         return mix.scaled(factor["slo_scale"]) if factor else mix
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+
+
+def _alike(some: Mapping[str, float], others: Mapping[str, float]) -> bool:
+    """Whether these are the same weights but for a factor."""
+    one, other = sum(some.values()), sum(others.values())
+    return some.keys() == others.keys() and all(math.isclose(some[key] / one, others[key] / other) for key in some)
 
 
 def _edge(band: int | str) -> float:

@@ -54,6 +54,24 @@ def test_requests_without_an_slo_are_excluded_and_counted():
     assert assigned.class_code.tolist() == [0, 1, 2, 1]
 
 
+def test_shares_and_rates_say_the_same(tmp_path):
+    both = {"ttft_s": {"a": 1, "b": 9}, "shares": {"a": 3, "b": 1}, "rates": {"a": 6, "b": 2}}
+    assert SLOMix.from_dict(both).shares == {"a": 3, "b": 1}
+    for shares in ({"a": 1, "b": 1}, {"a": 3}):
+        with pytest.raises(InputError, match=r"and rates {'a': 6.0, 'b': 2.0} differ in proportion; allowed: either"):
+            SLOMix.from_dict(both | {"shares": shares})
+
+
+def test_no_key_of_a_file_is_there_twice(tmp_path):
+    path = tmp_path / "mix.yaml"
+    path.write_text("ttft_s:\n  a: 1\n  b: 2\n  a: 3\n")
+    with pytest.raises(InputError, match=r"mix\.yaml, line 4: the key 'a' is there twice; allowed: once"):
+        SLOMix.parse(str(path))
+    path.write_text("length_bands: {1024: 1, [1]: 2, [2]: 3}")
+    with pytest.raises(InputError, match="not YAML"):
+        SLOMix.parse(str(path))
+
+
 def test_a_star_stands_for_the_rest():
     mix = SLOMix.parse("text=0.25, *=4")
     assert mix.assign(classed("audio", "text", None)).ttft_slo_s.tolist() == [4, 0.25, 4]
