@@ -69,6 +69,15 @@ def test_one_number_moves_one_class_and_the_others_keep_their_proportions():
     assert mixed[None] == pytest.approx(2000 / 3, abs=60)
 
 
+def test_a_sweep_over_a_mix_replaces_the_same_requests_and_more():
+    trace = classed(400).derived("numbered", input_length=np.arange(1, 401))  # so that a stand-in is told by its length
+    gone = [
+        set(np.flatnonzero(reweighted(trace, {"text": share}).input_length != trace.input_length))
+        for share in (0.2, 0.15, 0.1, 0.0)
+    ]
+    assert gone[0] < gone[1] < gone[2] < gone[3]
+
+
 def test_draws_are_seeded():
     first, again, other = (reweighted(classed(), {"text": 0.9}, seed) for seed in (1, 1, 2))
     assert first.sha256 == again.sha256 != other.sha256

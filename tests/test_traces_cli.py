@@ -99,6 +99,14 @@ def test_every_command_has_an_example_and_a_twin_in_python():
         assert callable(getattr(module, name))
 
 
+def test_a_star_import_hides_nothing_of_pythons():
+    import builtins
+
+    import flowsim.traces as module
+
+    assert not set(module.__all__) & set(dir(builtins))
+
+
 @pytest.mark.parametrize(
     "trace",
     [

@@ -2,7 +2,9 @@
 
 from flowsim.traces.catalogue import BUILT_IN, example_trace, load_trace
 from flowsim.traces.combine import merge, reweighted, with_rates
-from flowsim.traces.commands import convert, info, list, pull, sample, scale, slice, synth
+from flowsim.traces.commands import convert, info, pull, sample, scale, synth
+from flowsim.traces.commands import list as list
+from flowsim.traces.commands import slice as slice
 from flowsim.traces.formats import FORMATS, Format, find_format
 from flowsim.traces.prefix import Blocks, Chats, cached_tokens, new_tokens
 from flowsim.traces.readers import detect_format, read_trace
@@ -10,7 +12,7 @@ from flowsim.traces.synthetic import synthesize
 from flowsim.traces.trace import Trace
 from flowsim.traces.writers import write_trace
 
-__all__ = [
+__all__ = [  # without `list` and `slice`: a star import would hide Python's own
     "BUILT_IN",
     "FORMATS",
     "Blocks",
@@ -23,7 +25,6 @@ __all__ = [
     "example_trace",
     "find_format",
     "info",
-    "list",
     "load_trace",
     "merge",
     "new_tokens",
@@ -32,7 +33,6 @@ __all__ = [
     "reweighted",
     "sample",
     "scale",
-    "slice",
     "synth",
     "synthesize",
     "with_rates",

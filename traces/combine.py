@@ -102,7 +102,8 @@ def reweighted(trace: Trace, mix: Mapping[str, float], seed: int = 0) -> Trace:
     too many, requests drawn at random are replaced, each by one drawn with replacement from those of a class with too
     few: its lengths and class, but no prefix blocks and no conversation, so that no reuse is invented. One draw serves
     all mixes: as a share moves, the requests replaced before stay replaced, and the shares that the trace has leave it
-    as it is.
+    as it is. By whom they are replaced can change: where several classes have too few, with the numbers of each the
+    class of a stand-in.
 
     Args:
         trace: has classes.
