@@ -133,6 +133,9 @@ def test_rates_by_class():
     shares = counts(made)
     assert shares["text"] / made.span_s == pytest.approx(2.0, rel=0.01)
     assert shares["file"] / made.span_s == pytest.approx(0.5, rel=0.01)
+    assert shares["search"] == shares[None] == 0
+    with pytest.raises(InputError, match="unknown class of trace in the rates of the SLO mix 'chat'"):
+        with_rates(classed(), {"chat": 2.0})
 
 
 def test_merged_traces_keep_apart_what_is_different():

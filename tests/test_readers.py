@@ -4,9 +4,11 @@ import gzip
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -226,6 +228,15 @@ def test_class_numbers_agree_across_batches(tmp_path, monkeypatch):
     trace = read_trace(written(tmp_path, "\n".join(rows)))
     assert trace.class_names == ("a", "b", "c", "d")
     assert trace.class_code.tolist() == [0, 1, 2, 0, 2, 1, 3]
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, lambda text: pa.compress(text, "zstd", asbytes=True)])
+def test_where_a_file_is_cut_off(tmp_path, compress):
+    rng = np.random.default_rng(0)
+    rows = [json.dumps({"arrival_s": i, "input_length": int(n)}) for i, n in enumerate(rng.integers(1, 2**40, 50_000))]
+    with pytest.raises(InputError, match="data damaged or cut off after line") as error:
+        read_trace(written(tmp_path, compress("\n".join(rows).encode())[:-1000]))
+    assert int(re.search(r"after line (\d+)", str(error.value))[1]) == pytest.approx(49_000, abs=1000)
 
 
 @pytest.mark.parametrize("fast_from", [0, 1 << 30])

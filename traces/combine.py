@@ -192,6 +192,9 @@ def with_rates(trace: Trace, rates: Mapping[str, float], seed: int = 0, *, rewei
     """
     if not trace.span_s:
         raise InputError(f"{trace.name} has no rate: all its requests arrive at once")
+    for name in rates if reweigh else ():
+        if name not in trace.class_names:
+            raise unknown(f"class of {trace.name} in the rates of the SLO mix", name, trace.class_names)
     total_rps = sum(rates.values())
     shares = {name: rate / total_rps for name, rate in rates.items()}
     mixed = reweighted(trace, shares, seed) if reweigh else trace

@@ -13,6 +13,8 @@ from flowsim.errors import InputError
 
 BLOCK_BYTES = 8 << 20
 """Bytes taken at a time, so that a long file never lies in memory whole."""
+PIECE_BYTES = 1 << 14
+"""Bytes decompressed at a time: so many may go unread before what is damaged."""
 LONGEST = 4 * BLOCK_BYTES
 """Bytes that one line may have."""
 GZIP, ZSTD, PARQUET = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1"
@@ -74,12 +76,16 @@ def _decompressed(raw: IO[bytes]) -> IO[bytes]:
 
 
 def _read(path: Path, stream: IO[bytes], lines: int) -> bytes:
+    held = bytearray()
     try:
-        return stream.read(BLOCK_BYTES)
+        while len(held) < BLOCK_BYTES and (piece := cast(Any, stream).read1(min(PIECE_BYTES, BLOCK_BYTES))):
+            held += piece
+        return bytes(held)
     except (EOFError, zlib.error, gzip.BadGzipFile, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         kind = "gzip" if isinstance(cast(Any, stream), gzip.GzipFile) else "zstd"
+        lines += held.count(b"\n")
         found = f"{kind} data damaged or cut off after line {lines}"
         raise InputError(f"{path}: {found} ({error}); allowed: a whole {kind} file") from None
 
