@@ -20,7 +20,7 @@ from flowsim.calibration.monitor import gpu_state
 from flowsim.calibration.predictor import make_predictor
 from flowsim.calibration.runner import Runner
 from flowsim.calibration.serving import UNSERVABLE, out_of_memory, serving_decoder, warm_up
-from flowsim.calibration.steady import RUNNER, core_of, steady
+from flowsim.calibration.steady import RUNNER, core_of
 from flowsim.calibration.table import OperatorTable, load_table
 from flowsim.distance import distances
 from flowsim.engine import Server
@@ -105,8 +105,7 @@ def _table(
         check_writable(journal.parent)
         spec = load_model(plan.model)
         options: dict[str, Any] = {"seed": plan.seed, "progress": progress, "journal": journal, "without": UNSERVABLE}
-        with steady(device, RUNNER):  # timed as it will run
-            table = calibrate(spec, quick=coarse, device=device, **options)
+        table = calibrate(spec, quick=coarse, device=device, **options)
         table.save(place)
         journal.unlink(missing_ok=True)
         return table
