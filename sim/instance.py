@@ -204,13 +204,13 @@ class Instance(ABC):
         if self._due:
             self.wake()
 
-    def _completed(self, execution: Execution, duration_s: float) -> None:
-        """The running pass has completed; it ran for so long."""
+    def _completed(self, execution: Execution, duration_s: float, ended_s: float) -> None:
+        """The running pass completed at that time; it ran for so long."""
         self.running = None
         self.free_slots += 1
         self.log.busy_s += duration_s
         for request, tokens in execution.parts:
-            self._advance(request, tokens, duration_s)
+            self._advance(request, tokens, duration_s, ended_s)
         chosen = self._chosen
         if chosen is not None:
             self._chosen = None
@@ -263,7 +263,7 @@ class Instance(ABC):
         elif self.started.pop(request.id, None) is None:
             raise self._refuse(f"{request}, which is neither waiting nor started")
 
-    def _advance(self, request: Request, tokens: int, duration_s: float) -> None:
+    def _advance(self, request: Request, tokens: int, duration_s: float, ended_s: float) -> None:
         """Book computed tokens; a prompt computed to its end has its first token."""
         self.ledger.service_s[request.id] += duration_s
         request.context += tokens
@@ -272,7 +272,7 @@ class Instance(ABC):
             request.predicted_s = self.predictor.predict(request.tokens, request.context)
             self.started[request.id] = request
             return
-        self.ledger.finished_s[request.id] = self.clock.now
+        self.ledger.finished_s[request.id] = ended_s
         self.free_tokens += request.kv_tokens
         alone_s = self.predictor.predict(request.input_length - request.cached, request.cached)
         self._work_ns -= round(alone_s * 1e9)

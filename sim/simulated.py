@@ -128,7 +128,7 @@ class SimulatedInstance(Instance):
         self.log.check_s += timeline.overhead_s
         if self.log.stretches is not None:
             self._log_stretch(execution, self._env.now, completed=True)
-        self._completed(execution, timeline.duration_s)
+        self._completed(execution, timeline.duration_s, float(self._env.now))
 
     def _log_stretch(self, execution: Execution, end_s: float, *, completed: bool) -> None:
         if self.log.stretches is not None:

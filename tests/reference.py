@@ -60,8 +60,9 @@ def walk(cost: CostModel, slices: Sequence[Slice], cut: str, chunk_tokens: int) 
         lead, layer, head = cost.launches(part)
         host = device = clock
         for launch in lead:
-            host += launch.host_s
-            device = max(device, host) + launch.device_s
+            for _ in range(launch.calls):
+                host += launch.host_s / launch.calls
+                device = max(device, host) + launch.device_s / launch.calls
         for _ in range(cost.layers):
             for name, launch in zip(LAYER_OPERATORS, layer, strict=True):
                 for _ in range(launch.calls):
