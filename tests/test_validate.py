@@ -135,14 +135,6 @@ def test_evidence_is_compared_anew_without_running(
     assert same.exit_code == 0, same.output
 
 
-def test_other_settings_need_another_folder(evidence: tuple[Evidence, Result], here: Path) -> None:
-    for more, said in ((("--seed", "1"), "is of another validation"), (("--slots", "3"), "is of another validation")):
-        result = invoke(command("evidence", *more))
-        assert result.exit_code == 2
-        assert said in result.stderr
-        assert result.stderr.count("flowsim: error") == 1
-
-
 def test_more_policies_and_loads_are_added(
     evidence: tuple[Evidence, Result], here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
