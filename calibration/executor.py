@@ -203,9 +203,6 @@ class RealInstance(Instance):
         execution.begun_s = self._wall.now
         self._start(execution.timeline.job)
 
-    def _resume(self, execution: Execution) -> None:
-        self._continue(execution)
-
     def _start(self, job: Job) -> None:
         self._runner.start(job, to_next_cut=self._at_cuts)
         self._handing_over_s, self._freed_s = self._freed_s, None

@@ -107,11 +107,7 @@ class Instance(ABC):
 
     @abstractmethod
     def _continue(self, execution: Execution) -> None:
-        """Set the device going on a pass that stands at a cut."""
-
-    @abstractmethod
-    def _resume(self, execution: Execution) -> None:
-        """Set the device going on a paused pass, from where it stopped."""
+        """Set the device going on a pass that stands at a cut or is paused, from where it stopped."""
 
     @abstractmethod
     def _stop(self, running: Execution) -> None:
@@ -237,7 +233,7 @@ class Instance(ABC):
             if self.paused.pop(choice.id, None) is not choice:
                 raise self._refuse(f"{choice} is neither running nor paused")
             self.running = choice
-            self._resume(choice)
+            self._continue(choice)
             return
         if not isinstance(choice, Pass) or not isinstance(choice.parts, tuple | list):
             raise self._refuse(f"{choice!r}, allowed is a Pass, a paused or the running Execution, or None")
