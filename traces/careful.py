@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -127,44 +128,67 @@ def shown(value: object) -> str:
 
 def part_of(rows: Sequence[Row], kind: Format, layout: Layout, codes: dict[str, int]) -> Part:
     """These rows, converted; class names not yet in `codes` enter it. InputError names the row and field at fault."""
-    wheres = [where for where, _ in rows]
     for where, row in rows:
         if kind.arrival not in row or kind.input_length not in row:
             check_fields(where, list(row), kind)
-    csv_numbers, numbers = layout == "csv", _csv_numbers if layout == "csv" else _json_numbers
-
-    def column(field: str | None, convert: Callable[[list[Any]], Any], allowed: str, optional: bool = True) -> Any:
-        values = [row.get(str(field)) for _, row in rows]
-        if csv_numbers and optional:
-            values = [None if value == "" else value for value in values]
-        return _converted(wheres, str(field), values, convert, allowed)
-
-    def lengths(values: Sequence[Any], bad: Callable[[Floats], Bools]) -> Ints:
-        return _good(numbers(values), bad).astype(np.int64)
-
-    def times(values: Sequence[Any]) -> NDArray[Any]:
-        return (
-            _dates(values)
-            if kind.clock == "date"
-            else _good(numbers(values), lambda ticks: bad_seconds(ticks / TICKS[kind.clock]))
-        )
-
-    def whole(values: Sequence[Any], absent: int) -> Ints:
-        known = [absent if value is None else value for value in values]
-        return _whole([int(_plain(value)) if isinstance(value, str) else value for value in known], least=absent)
-
-    size = kind.block_tokens
-    ids, counts = column(kind.hash_ids, lambda values: _ragged(values, text=csv_numbers), ID_LIST)
+    table, size = _Table(rows, layout == "csv"), kind.block_tokens
+    ids, counts = table.column(kind.hash_ids, table.ragged, ID_LIST)
     return Part(
-        column(kind.arrival, times, CLOCKS[kind.clock], optional=False),
-        column(kind.input_length, lambda values: lengths(values, bad_lengths), LENGTH, optional=False),
-        column(kind.output_length, lambda values: lengths(_or_0(values), bad_lengths_or_0), LENGTH_OR_0),
-        column(kind.class_name, lambda values: encode(values, codes), CLASS),
+        table.column(kind.arrival, partial(table.times, clock=kind.clock), CLOCKS[kind.clock], optional=False),
+        table.column(kind.input_length, table.lengths, LENGTH, optional=False),
+        table.column(kind.output_length, table.lengths_or_0, LENGTH_OR_0),
+        table.column(kind.class_name, partial(encode, codes=codes), CLASS),
         ids,
         counts,
-        np.full(len(rows), size) if isinstance(size, int) else column(size, lambda values: whole(values, 0), SIZE),
-        np.stack([column(name, lambda values: whole(values, -1), CHAT) for name in kind.chats or [None] * 3], axis=1),
+        np.full(len(rows), size) if isinstance(size, int) else table.column(size, partial(table.whole, least=0), SIZE),
+        np.stack([table.column(name, partial(table.whole, least=-1), CHAT) for name in kind.chats or [None] * 3], 1),
     )
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Some rows, and what converts their columns: all raise for a value that is not allowed."""
+
+    rows: Sequence[Row]
+    text: bool
+    """Values are text, as CSV has them, and an empty one is none."""
+
+    def column(
+        self, field: str | None, convert: Callable[[list[Any]], Any], allowed: str, optional: bool = True
+    ) -> Any:
+        """A column, converted; InputError names its first value that does not convert."""
+        values = [row.get(str(field)) for _, row in self.rows]
+        if self.text and optional:
+            values = [None if value == "" else value for value in values]
+        return _converted([where for where, _ in self.rows], str(field), values, convert, allowed)
+
+    def numbers(self, values: Sequence[Any]) -> Floats:
+        return _csv_numbers(values) if self.text else _json_numbers(values)
+
+    def times(self, values: Sequence[Any], clock: str) -> NDArray[Any]:
+        if clock == "date":
+            return _dates(values)
+        return _good(self.numbers(values), lambda ticks: bad_seconds(ticks / TICKS[clock]))
+
+    def lengths(self, values: Sequence[Any]) -> Ints:
+        return _good(self.numbers(values), bad_lengths).astype(np.int64)
+
+    def lengths_or_0(self, values: Sequence[Any]) -> Ints:
+        known = [0 if value is None else value for value in values]
+        return _good(self.numbers(known), bad_lengths_or_0).astype(np.int64)
+
+    def whole(self, values: Sequence[Any], least: int) -> Ints:
+        """Whole numbers; what is not known is the least."""
+        known = [least if value is None else value for value in values]
+        return _whole([int(_plain(value)) if isinstance(value, str) else value for value in known], least)
+
+    def ragged(self, values: Sequence[Any]) -> tuple[Ints, Ints]:
+        """All ids one after another, and how many each row has."""
+        lists = [[] if value is None else json.loads(value) if self.text else value for value in values]
+        if not set(map(type, lists)) <= {list}:
+            raise TypeError
+        ids = _whole([id for row in lists for id in row], least=0)
+        return ids, np.array([len(row) for row in lists], dtype=np.int64)
 
 
 ID_LIST = "a list of whole numbers from 0 to 2**63 - 1"
@@ -187,10 +211,6 @@ def _converted(
         return array
     where, value = next(pair for pair in zip(wheres, values, strict=True) if tried(pair[1:]) is None)
     raise InputError(f"{where}: {field} is {shown(value)}; allowed: {allowed}")
-
-
-def _or_0(values: Sequence[Any]) -> list[Any]:
-    return [0 if value is None else value for value in values]
 
 
 def _json_numbers(values: Sequence[Any]) -> Floats:
@@ -223,15 +243,6 @@ def _whole(values: Sequence[Any], least: int) -> Ints:
     if (array < least).any():
         raise ValueError
     return array
-
-
-def _ragged(values: Sequence[Any], *, text: bool) -> tuple[Ints, Ints]:
-    """All ids one after another, and how many each row has."""
-    lists = [[] if value is None else json.loads(value) if text else value for value in values]
-    if not set(map(type, lists)) <= {list}:
-        raise TypeError
-    ids = _whole([id for row in lists for id in row], least=0)
-    return ids, np.array([len(row) for row in lists], dtype=np.int64)
 
 
 _DATE = re.compile(r"((?:19|20)\d\d-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d{1,9})?)(?:Z|\+00:00)?", re.ASCII)

@@ -32,39 +32,46 @@ def part_of(block: Block, kind: Format, layout: Layout, header: Sequence[str], c
 
 def part_of_table(table: Any, kind: Format, codes: dict[str, int]) -> Part:
     """The rows of a pyarrow table; raises `Unsure`, or an error of pyarrow, when any is not plainly right."""
-    import pyarrow as pa
-
     n = table.num_rows
     columns = {name: table[name].combine_chunks() for name in table.column_names}
     needed = (kind.arrival, kind.input_length)
     columns = {name: column for name, column in columns.items() if column.null_count < n or name in needed}
 
-    def ints(field: str | None, absent: int) -> Ints:
-        if field not in columns:
-            return np.full(n, absent)
-        array = _values(_filled(columns[field].cast(pa.int64()), absent), np.int64)
-        return _sure(array, array < absent)
-
-    arrival = columns[kind.arrival]
-    times = _nanoseconds(arrival) if kind.clock == "date" else _floats(arrival)
     inputs = _floats(columns[kind.input_length])
     answers = columns.get(kind.output_length)
     outputs = np.zeros(n) if answers is None else _floats(_filled(answers, 0))
     ids, counts = _blocks(columns.get(kind.hash_ids), n)
     size = kind.block_tokens
     part = Part(
-        times if kind.clock == "date" else _sure(times, bad_seconds(times / TICKS[kind.clock])),
+        _times(columns[kind.arrival], kind.clock),
         _sure(inputs, bad_lengths(inputs)).astype(np.int64),
         _sure(outputs, bad_lengths_or_0(outputs)).astype(np.int64),
         np.full(n, -1),
         ids,
         counts,
-        np.full(n, size) if isinstance(size, int) else ints(size, 0),
-        np.stack([ints(field, -1) for field in kind.chats or (None,) * 3], axis=1),
+        np.full(n, size) if isinstance(size, int) else _whole(columns.get(size), n, 0),
+        np.stack([_whole(columns.get(field), n, -1) for field in kind.chats or (None,) * 3], axis=1),
     )
     if kind.class_name in columns:  # last, for it changes `codes`
         part.class_code[:] = _codes(columns[kind.class_name], codes)
     return part
+
+
+def _times(column: Any, clock: str) -> NDArray[Any]:
+    if clock == "date":
+        return _nanoseconds(column)
+    times = _floats(column)
+    return _sure(times, bad_seconds(times / TICKS[clock]))
+
+
+def _whole(column: Any, n: int, absent: int) -> Ints:
+    """Whole numbers; what is not known is `absent`, the least."""
+    import pyarrow as pa
+
+    if column is None:
+        return np.full(n, absent)
+    array = _values(_filled(column.cast(pa.int64()), absent), np.int64)
+    return _sure(array, array < absent)
 
 
 def _json(text: bytes, kind: Format) -> Any:

@@ -130,26 +130,34 @@ def synthesize(
         raise unknown("preset of synthetic traces", preset, presets())
     chosen = presets()[preset]
     rate_rps = chosen.rate_rps if rate_rps is None else rate_rps
-    if not 1 <= n <= MOST_REQUESTS:
-        raise InputError(f"the number of requests is {n}; allowed: 1 to {MOST_REQUESTS}")
-    if not (0 < rate_rps < math.inf and n / rate_rps <= LARGEST):
-        raise InputError(f"rate_rps is {rate_rps}; allowed: a positive number of requests per second (not too near 0)")
+    _check(n, rate_rps)
     rng = generator(seed)
     process = arrivals or chosen.arrivals
     arrival = arrival_times(n, rate_rps, process, profile, rng)
-    classes = list(chosen.classes.values())
-    weights = np.array([entry.weight for entry in classes])
-    codes = rng.choice(len(weights), size=n, p=weights / weights.sum())
-    first, second = rng.random(n), rng.random(n)
-    inputs = _drawn([entry.input_length for entry in classes], codes, first)
-    second = _correlated(first, second, np.array([entry.rank_correlation for entry in classes])[codes])
-    outputs = _drawn([entry.output_length for entry in classes], codes, second)
+    inputs, outputs, codes = _requests(list(chosen.classes.values()), n, rng)
     names = tuple(chosen.classes) if "" not in chosen.classes else ()
     times = "" if profile == "constant" else f" times {profile}"
     how = "" if (process, profile) == ("poisson", "constant") else f" ({process})"
     source = f"{n} requests at {rate_rps:g} req/s{times}{how}, seed {seed}, from the lengths of {chosen.source}"
     name = f"synthetic-{preset}"
     return Trace.from_columns(arrival, inputs, outputs, codes if names else codes - 1, names, name=name, source=source)
+
+
+def _check(n: int, rate_rps: float) -> None:
+    if not 1 <= n <= MOST_REQUESTS:
+        raise InputError(f"the number of requests is {n}; allowed: 1 to {MOST_REQUESTS}")
+    if not (0 < rate_rps < math.inf and n / rate_rps <= LARGEST):
+        raise InputError(f"rate_rps is {rate_rps}; allowed: a positive number of requests per second (not too near 0)")
+
+
+def _requests(classes: list[RequestClass], n: int, rng: np.random.Generator) -> tuple[Ints, Ints, Ints]:
+    """Input lengths, output lengths and classes of `n` requests, as numbers."""
+    weights = np.array([entry.weight for entry in classes])
+    codes = rng.choice(len(weights), size=n, p=weights / weights.sum())
+    first, second = rng.random(n), rng.random(n)
+    second = _correlated(first, second, np.array([entry.rank_correlation for entry in classes])[codes])
+    inputs = _drawn([entry.input_length for entry in classes], codes, first)
+    return inputs, _drawn([entry.output_length for entry in classes], codes, second), codes
 
 
 def _correlated(first: Floats, second: Floats, rank_correlation: Floats) -> Floats:
