@@ -35,7 +35,7 @@ def info_report(facts: Mapping[str, Any]) -> RenderableType:
                 count, corr = (
                     (f"{of['requests']:,}", _number(of["rank_correlation"])) if column == "input" else ("", "")
                 )
-                table.add_row(f"{name} {column}", count, *(f"{v:,.0f}" for v in of[column].values()), corr)
+                table.add_row(f"{_printable(name)} {column}", count, *(f"{v:,.0f}" for v in of[column].values()), corr)
     return Group(_facts(_lines(facts)), Text(), table)
 
 
@@ -75,7 +75,7 @@ def distances_report(distances: Mapping[str, Any], name: str) -> RenderableType:
     table = _table(f"against {name}", "requests", "there", "share", "there", "KS input", "KS output")
     for group, of in distances["ks"].items():
         counts, shares = (f"{n:,}" for n in of["requests"]), (f"{share:.1%}" for share in of["share"])
-        table.add_row(group, *counts, *shares, *(_share(of[column]) for column in ("input", "output")))
+        table.add_row(_printable(group), *counts, *shares, *(_share(of[column]) for column in ("input", "output")))
     bursts = ", ".join(f"{window} s: {_pair(pair)}" for window, pair in distances["dispersion"].items())
     lines = [("rate", f"{_pair(distances['rate_rps'])} req/s"), ("gaps", f"CV {_pair(distances['gap_cv'])}")]
     return Group(Text(), table, Text(), _facts([*lines, ("dispersion", f"index in windows of {bursts}")]))
@@ -83,6 +83,11 @@ def distances_report(distances: Mapping[str, Any], name: str) -> RenderableType:
 
 def _share(distance: float | None) -> str:
     return "-" if distance is None else f"{distance:.4f}"
+
+
+def _printable(name: str) -> str:
+    """A class as a cell of one line, which steers no terminal."""
+    return "".join(mark if mark.isprintable() else repr(mark)[1:-1] for mark in name)
 
 
 def _pair(values: Sequence[float | None]) -> str:

@@ -99,6 +99,16 @@ def test_every_command_has_an_example_and_a_twin_in_python():
         assert callable(getattr(module, name))
 
 
+def test_no_class_steers_the_terminal(shell):
+    flowsim.Trace.of([0, 1], [5, 6], classes=["a\x1b[31mred\nb", "[bold]é"]).write_jsonl("c.jsonl")
+    text = shell("info c.jsonl --against c.jsonl")
+    assert "\x1b" not in text and text.count("a\\x1b[31mred\\nb") == 2 and text.count("[bold]é") == 2
+
+
+def test_a_window_without_an_end_says_so(shell):
+    assert "window from 10 s on (of the trace" in shell("slice t.jsonl 10: --out o.jsonl")
+
+
 def test_a_star_import_hides_nothing_of_pythons():
     import builtins
 

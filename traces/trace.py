@@ -182,7 +182,8 @@ class Trace:
         if not (start_s < end_s and first < last):
             found = f"no request arrives from {start_s:g} s to {end_s:g} s"
             raise InputError(f"{self.name}: {found}; allowed: within 0 to {self.span_s:g} s")
-        return self.derived(f"window from {start_s:g} s to {end_s:g} s", np.arange(first, last))
+        until = "on" if end_s == math.inf else f"to {end_s:g} s"
+        return self.derived(f"window from {start_s:g} s {until}", np.arange(first, last))
 
     def sample(self, n: int, seed: int = 0) -> Trace:
         """`n` of the requests, drawn without replacement, each at its own time (shifted so that the first is at 0)."""
