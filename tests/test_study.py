@@ -175,6 +175,8 @@ def test_values_take_the_kind_of_their_option() -> None:
     assert point.spec == "flowprefill:cut=layer"
     assert point.columns["policy"] == "flowprefill:cut=layer" and point.columns["mix.text"] == 1.0
     check(point, ".")
+    assert Point.of({"trace": "example", "window": [1234567, 1239999.25]}).window == "1234567:1239999.25"
+    assert Point.of({"trace": "example", "slo": 0.12345678}).slo == "0.12345678"
     more = Point.of({"trace": "example", "policy": "sjf:4096", "policy.cut": "block"})
     assert more.spec == "sjf:4096,cut=block"
 
@@ -190,6 +192,7 @@ def test_values_take_the_kind_of_their_option() -> None:
         ({"trace": "example", "slo_scale": float("nan")}, "slo_scale is nan, allowed is a number"),
         ({"trace": "example", "rate_rps": 2, "rate_scale": 2}, "rate_rps and rate_scale both given"),
         ({"trace": "example", "instances": 0}, "server: instances is 0, allowed is 1 or more"),
+        ({"trace": "example", "window": ["a", "b"]}, "window is 'a', allowed is a number"),
         ({"trace": "example", "new_tokens": 1}, "new_tokens is 1, allowed is true or false"),
         ({"trace": "example", "prefix_cache": "big"}, "prefix cache 'big'"),
         ({"trace": "example", "prefix_cache": "ideal"}, "no prefix blocks"),

@@ -20,8 +20,9 @@ import pytest
 
 import flowsim
 from flowsim import cli
+from flowsim.calibration.table import load_table
 from flowsim.errors import InputError
-from flowsim.point import Point, _digest
+from flowsim.point import Point
 from flowsim.store import JOURNAL, SEALED
 from flowsim.traces.synthetic import synthesize
 
@@ -183,8 +184,26 @@ def test_a_changed_trace_is_another_run(tmp_path: Path) -> None:
     key = point.key(str(tmp_path))
     assert Point.of({"trace": "trace.jsonl", "seed": 0, "slo_scale": 1}).key(str(tmp_path)) == key
     flowsim.example_trace().head(21).write_jsonl(tmp_path / "trace.jsonl")
-    _digest.cache_clear()  # a process reads a file once
     assert point.key(str(tmp_path)) != key
+
+
+def test_a_trace_that_changes_in_one_process_is_read_again_and_run_again(tmp_path: Path) -> None:
+    place = tmp_path / "trace.jsonl"
+    study = {"run": {"trace": str(place), "policy": "fcfs"}}
+    for requests in (60, 90):
+        flowsim.example_trace().head(requests).write_jsonl(place)
+        runs = flowsim.sweep(study, workers=1)
+        assert (runs.new, runs.table["requests"].tolist()) == (1, [requests])
+
+
+def test_a_cost_table_that_changes_in_one_process_is_read_again(tmp_path: Path) -> None:
+    load_table("h200", "llama3-8b").save(tmp_path / "table")
+    study = {"run": {"trace": "example", "limit": 40, "policy": "fcfs", "cost": str(tmp_path / "table")}}
+    before = flowsim.sweep(study, workers=1).table
+    load_table("h200", "qwen2.5-14b").save(tmp_path / "table")
+    after = flowsim.sweep(study, workers=1).table
+    assert before["key"][0] != after["key"][0]
+    assert before["ttft_p50_s"][0] < after["ttft_p50_s"][0]
 
 
 def test_requests_are_kept_when_asked_for(tmp_path: Path) -> None:
