@@ -15,6 +15,8 @@ from flowsim.result import RunResult
 from flowsim.traces.trace import Trace
 
 FEWEST_REQUESTS = 30
+"""For each instance: of fewer, all might find an instance free however fast they come."""
+FINEST = 1e-6
 STARVED_SLOS = 10
 """A request is starved that gets its first token later than so many times its SLO, or never."""
 LOWEST = 2.0**-12
@@ -28,7 +30,7 @@ class Search:
     Attributes:
         target: share of requests within their SLO that must be reached.
         by: "all" = of all requests together, "class" = in every class.
-        tolerance: the search ends when the bracket is narrower than this share of the rate.
+        tolerance: the search ends when the bracket is narrower than this share of the rate; 1e-6 at least.
     """
 
     target: float = 0.9
@@ -42,6 +44,8 @@ class Search:
             value = getattr(self, field.name)
             if field.name != "by" and not (isinstance(value, int | float) and 0 < value <= 1):
                 raise InputError(f"{field.name} is {value!r}, allowed is a share above 0 and up to 1")
+        if self.tolerance < FINEST:
+            raise InputError(f"tolerance is {self.tolerance!r}, allowed is {FINEST:g} or more")
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ def highest_rate(point: Point, root: str, search: Search) -> Found:
     in the logarithm. So every policy is asked about the same rates on the same requests (common random numbers).
 
     Raises:
-        InputError: fewer than 30 requests, or what a run rejects.
+        InputError: fewer than 30 requests an instance, or what a run rejects.
     """
     trace = check_length(point, root)
     probes = 0
@@ -114,9 +118,10 @@ def highest_rate(point: Point, root: str, search: Search) -> Found:
 
 def check_length(point: Point, root: str) -> Trace:
     """The requests of a point. InputError unless they are enough to judge a rate by."""
-    trace = replayed(point, root)
-    if len(trace) < FEWEST_REQUESTS:
-        raise InputError(f"{trace.name}: {len(trace)} requests, allowed for a search is {FEWEST_REQUESTS} or more")
+    trace, fewest = replayed(point, root), FEWEST_REQUESTS * point.instances
+    if len(trace) < fewest:
+        each = f" ({FEWEST_REQUESTS} an instance)" if point.instances > 1 else ""
+        raise InputError(f"{trace.name}: {len(trace)} requests, allowed for a search is {fewest} or more{each}")
     return trace
 
 
