@@ -22,8 +22,9 @@ MOST_VALUES = 1_000_000
 Path_ = tuple[str | int, ...]
 TOGETHER = (
     ("policy",),
-    ("trace", "format", "window", "limit", "new_tokens", "mix", "slo"),
+    ("trace", "format", "window", "limit", "new_tokens", "prefix_cache", "mix", "slo"),
     ("model", "gpu", "tp", "cost"),
+    ("model", "slo"),
 )
 """Options that may be right one by one and wrong together; axes of the same kind are checked in all combinations."""
 

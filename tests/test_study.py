@@ -78,6 +78,11 @@ def test_a_search_on_too_few_requests_stops_it(tmp_path: Path) -> None:
     [
         ("policy: [chunked:512, edf]\n  policy.budget: [64, 128]", "line 3, axes policy #2: policy 'edf:budget=64'"),
         ("mix.text: [0.1, 0.7]\n  mix.search: [0.2, 0.5]", "line 4, axes mix.search: the shares of the mix sum to 1.2"),
+        ("model: [llama3-8b, qwen3-8b]\n  slo: [0.5, null]", "line 4, axes slo: no TTFT SLOs are known"),
+        (
+            "prefix_cache: [none, ideal]\n  trace: [blocks.jsonl, example]",
+            "line 4, axes trace: example has no prefix blocks",
+        ),
         (
             "limit: [5, 80]\n  window: ['0:90', '90:120']\n  trace: [example, 'synthetic:qwen:50']",
             "line 5, axes trace: ",
@@ -85,6 +90,8 @@ def test_a_search_on_too_few_requests_stops_it(tmp_path: Path) -> None:
     ],
 )
 def test_values_that_are_wrong_only_together_stop_it_too(tmp_path: Path, axes: str, message: str) -> None:
+    row = '{"arrival_s": %d, "input_length": 900, "hash_ids": [1, 2], "block_tokens": 512}\n'
+    (tmp_path / "blocks.jsonl").write_text("".join(row % second for second in range(9)))
     with pytest.raises(InputError) as error:
         study(tmp_path, f"run: {{trace: example}}\naxes:\n  {axes}").check()
     assert message in str(error.value)
@@ -120,6 +127,7 @@ def test_a_range_includes_its_end(axis: str, given: object, values: tuple[object
         ("axes:", "axs:", "line 4, axs: unknown section 'axs'; did you mean 'axes'?"),
         ("[fcfs", "[3", "line 5, axes policy #1: policy is 3, allowed is a text"),
         ("title: Rate", "capacity: {target: 2}", "line 1, capacity: target is 2, allowed is a share"),
+        ("title: Rate", "capacity: {tolerance: 1.0e-17}", "line 1, capacity: tolerance is 1e-17, allowed is 1e-06"),
         ("title: Rate", "capacity: {by: user}", "line 1, capacity: unknown value of by 'user'"),
         ("title: Rate", "capacity: {target: 0.9}", "line 6, axes rate_rps #1: rate_rps is given, but a study with"),
         ("title: Rate", "requests: maybe", "line 1, requests: found 'maybe', allowed is true or false"),
