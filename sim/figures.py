@@ -200,7 +200,7 @@ def _line(
 
     top = 100 if factor == 100 else np.inf  # a share stays between 0 and 100 %
     mean, low, high = (factor * stats[name] for name in ("mean", "low", "high"))
-    error = np.nan_to_num([mean - low.clip(0, top), high.clip(0, top) - mean])
+    error = np.maximum(np.nan_to_num([mean - low.clip(0, top), high.clip(0, top) - mean]), 0)
     aside = ScaledTranslation((place - (of - 1) / 2) * 1.2 / 72, 0, axes.figure.dpi_scale_trans)
     style = {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)], **LINES}
     axes.update_datalim(np.column_stack([at, mean + error[1]]))

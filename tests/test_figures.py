@@ -48,6 +48,13 @@ def test_error_bars_of_one_replication_are_those_of_the_bootstrap(rates: flowsim
     assert np.array(bars)[:, :, 1] == pytest.approx(100 * bounds)
 
 
+def test_a_bound_beyond_the_mean_is_no_error_bar(rates: flowsim.Runs) -> None:
+    one = select(rates, ["seed=0"])
+    wrong = one.table.assign(attainment_low=one.table["attainment"] + 1e-6)
+    bars = lines(replace(one, table=wrong), "rate_rps").containers[0].lines[2][0].get_segments()
+    assert all(bottom[1] <= top[1] for bottom, top in bars)
+
+
 def test_bars_are_highest_rates_with_their_ratio(searched: flowsim.Runs) -> None:
     axes = max_goodput(searched)
     means = searched.intervals("max_rate_rps")["mean"]
@@ -84,7 +91,7 @@ def test_all_figures_of_a_study_are_written_twice_with_the_same_bytes(rates: flo
     assert all((tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes() for name in names)
 
 
-def test_options_that_are_not_words_are_places_on_the_axis() -> None:
+def test_options_that_are_words_are_places_on_the_axis() -> None:
     axes: dict[str, Any] = {"predictor": ["exact", "biased:2"]}
     drawn = lines(flowsim.sweep({"run": {**RUN, "rate_rps": 20}, "axes": axes}, workers=1), "predictor")
     assert [label.get_text() for label in drawn.get_xticklabels()] == ["exact", "biased:2"]
