@@ -13,7 +13,7 @@ from rich.text import Text
 
 from flowsim.errors import unknown
 from flowsim.result import percent
-from flowsim.statistics import REPLICATION, Interval, differences, ratios, t_interval, varied
+from flowsim.statistics import REPLICATION, Interval, differences, independent, ratios, t_interval, varied
 from flowsim.sweep import Runs
 
 MOST_LINES = 60
@@ -30,7 +30,7 @@ def study_report(runs: Runs, against: Sequence[str] = ()) -> RenderableType:
     Raises:
         InputError: no such policy in the study.
     """
-    done = runs.table[runs.table["error"].isna()]
+    done = independent(runs.table[runs.table["error"].isna()])
     parts: list[RenderableType] = [Text(_headline(runs)), *(Text(line, "red") for line in _failures(runs))]
     if done.empty:
         return Group(*parts)
