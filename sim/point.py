@@ -119,7 +119,10 @@ class Point:
 
     def key(self, root: str, kind: str = "") -> str:
         """SHA-256 of all inputs: these options, of the files that they name the content, and the `kind` of run."""
-        options = {name: getattr(self, name) for name in OPTIONS} | {"mix": dict(self.mix), "policy": canonical(self.spec)}
+        options = {name: getattr(self, name) for name in OPTIONS} | {
+            "mix": dict(self.mix),
+            "policy": canonical(self.spec),
+        }
         files = {name: path for name in ("trace", "slo") if (path := Path(root, options[name] or "")).is_file()}
         options |= {name: _digest(str(path), _stamp(path)) for name, path in files.items()}
         folder = self.cost and _place(root, self.cost)
@@ -131,6 +134,11 @@ class Point:
 KINDS = {f.name: str(f.type) for f in fields(Point)}
 OPTIONS = tuple(name for name in KINDS if name not in ("policy_options", "mix"))
 """The options of a point, without the dotted ones."""
+
+
+def is_option(name: str) -> bool:
+    """Whether a column of a row holds an option of the run."""
+    return name in OPTIONS or name.startswith(tuple(f"{head}." for head in DOTTED))
 
 
 def check(point: Point, root: str) -> None:

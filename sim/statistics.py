@@ -97,7 +97,8 @@ def block_bootstrap(
 def intervals(runs: pd.DataFrame, value: str, by: Sequence[str], level: float = LEVEL) -> pd.DataFrame:
     """For each combination of the columns `by`: mean, low, high and n of `value` over its replications.
 
-    Failed runs are left out, and so are those that only repeat another (see `independent`). Rows keep the order in which their combination first appears.
+    Left out are failed runs, and those that only repeat another (see `independent`). Rows keep the order in which their
+    combination first appears.
 
     Raises:
         InputError: no such column; or runs of one combination differ in more than `REPLICATION`, so that they are
@@ -121,7 +122,7 @@ def differences(
     Args:
         runs: as `sweep` gives them.
         value: the column whose difference is taken.
-        against: the policy that the others are compared with.
+        against: the policy that the others are compared with, in any spelling.
         by: columns that tell apart further comparisons, as slo_scale.
         level: of the interval.
 
@@ -149,9 +150,10 @@ def _compared(
 ) -> pd.DataFrame:
     import pandas as pd
 
+    from flowsim.policy import spelling
+
     _check(runs, value, ["policy", *by])
-    if against not in set(runs["policy"]):
-        raise unknown("policy of the study", against, set(runs["policy"]))
+    against = spelling(against, set(runs["policy"]))
     index, runs = [name for name in REPLICATION if name in runs], independent(runs)
     runs = runs.assign(window=runs["window"].fillna(""))
     rows = []
@@ -183,9 +185,9 @@ def varied(runs: pd.DataFrame) -> list[str]:
 
 
 def _options(runs: pd.DataFrame) -> list[str]:
-    from flowsim.point import OPTIONS
+    from flowsim.point import is_option
 
-    return [name for name in runs.columns if name in OPTIONS or name.startswith(("mix.", "policy."))]
+    return [name for name in runs.columns if is_option(name)]
 
 
 def _check(runs: pd.DataFrame, value: str, by: Sequence[str]) -> None:

@@ -119,6 +119,11 @@ class Study:
         listed = self.listed[place] if self.listed else {}
         return {**self.base, **listed, **{name: chosen[name] for name in self.axes}}
 
+    @property
+    def policies(self) -> list[str]:
+        """The specifications of all policies, in order. InputError: what `Point.of` rejects."""
+        return list(dict.fromkeys(Point.of(self.point(place)).spec for place in range(len(self))))
+
     def check(self) -> None:
         """Check every value of every axis and every listed point, without running one.
 

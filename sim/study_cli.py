@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from flowsim.errors import InputError, unknown
+from flowsim.errors import InputError
 
 
 def cluster_options(command: Callable[..., int]) -> Callable[..., int]:
@@ -57,11 +57,18 @@ def sweep(study: str, out: str, workers: int | None, dask: str | None, against: 
     Example:
       flowsim sweep studies/rate.yaml --out results/rate
     """
+    from flowsim.policy import spelling
     from flowsim.progress import bar
+    from flowsim.study import Study
     from flowsim.sweep import sweep as run
 
+    points = Study.read(study)
+    if against:
+        points.check()
+        for name in against:
+            spelling(name, points.policies)
     with bar("sweeping", quiet=quiet) as progress:
-        runs = run(study, out, workers=workers, dask=dask, progress=progress)
+        runs = run(points, out, workers=workers, dask=dask, progress=progress)
     return _show(runs, out, against, quiet)
 
 
@@ -130,6 +137,7 @@ def capacity(
     """
     from flowsim.capacity import POLICIES
     from flowsim.capacity import capacity as find
+    from flowsim.policy import spelling
     from flowsim.progress import bar
 
     policies = policies or POLICIES
@@ -137,8 +145,7 @@ def capacity(
     if clash := {"trace", "policy", *options, "out"} & set(given):
         raise InputError(f"--set {min(clash)}: allowed is an option of a run other than trace and policy")
     for name in against:
-        if name not in policies:
-            raise unknown("policy in --against", name, policies)
+        spelling(name, policies)
     with bar("searching", quiet=quiet) as progress:
         runs = find(traces, policies, out=out, progress=progress, **options, **given)
     return _show(runs, out, against, quiet)

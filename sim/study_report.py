@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from flowsim.errors import unknown
+from flowsim.policy import spelling
 from flowsim.result import percent
 from flowsim.statistics import REPLICATION, Interval, differences, independent, ratios, t_interval, varied
 from flowsim.sweep import Runs
@@ -34,11 +34,8 @@ def study_report(runs: Runs, against: Sequence[str] = ()) -> RenderableType:
     parts: list[RenderableType] = [Text(_headline(runs)), *(Text(line, "red") for line in _failures(runs))]
     if done.empty:
         return Group(*parts)
-    searched, policies = "max_rate_rps" in done, set(done["policy"])
-    for name in against:
-        if name not in policies:
-            raise unknown("policy of the study", name, policies)
-    against = against or [done["policy"].iloc[0]] * searched
+    searched = "max_rate_rps" in done
+    against = [spelling(name, set(done["policy"])) for name in against] or [done["policy"].iloc[0]] * searched
     for heading, part in _settings(done):
         parts += [Text(), *heading, _rates(part) if searched else _figures(part)]
         if len(set(part["policy"])) > 1 and against:

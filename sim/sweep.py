@@ -19,6 +19,8 @@ from flowsim.workers import Done, Task, execute
 if TYPE_CHECKING:
     import pandas as pd
 
+FILES = ("trace", "slo", "cost")
+"""Options that may name a file or folder."""
 MOST_RUNS_A_TASK = 8
 """So few that a killed study loses little, so many that handing them out costs little."""
 
@@ -96,13 +98,14 @@ def sweep(
             done = sweep(study, folder, workers=workers, dask=dask, progress=progress)
         return Runs(done.table, done.title, None, done.new, done.cpu_s)
     places = _keys(study)
-    if sealed_keys(out) == list(places) and not study.requests:
+    plain = _plain(study)
+    if sealed_keys(out, plain) == list(places) and not study.requests:
         return Runs(read_runs(out), study.title, Path(out))
     with Store(out, places) as store:
         pending = _pending(study, store, places)
         workers = min(workers or _cores(), max(len(pending), 1))
         new, cpu_s = _collect(store, execute(_tasks(study, pending, workers), workers, dask), len(pending), progress)
-        store.seal(_plain(study))
+        store.seal(plain, lambda key: Point.of(study.point(places[key])).columns)
     return Runs(read_runs(out), study.title, Path(out), new, cpu_s)
 
 
@@ -172,12 +175,17 @@ def _cores() -> int:
 
 
 def _plain(study: Study) -> dict[str, Any]:
-    """The study in its YAML form, ranges written out."""
+    """The study in its YAML form, ranges written out and files named so that they are found from any folder."""
+
+    def plain(name: str, value: Any) -> Any:
+        files = name in FILES and isinstance(value, str) and (place := Path(study.root, value)).exists()
+        return str(place.resolve()) if files else value
+
     sections = {
         "title": study.title,
-        "run": dict(study.base),
-        "axes": {name: list(values) for name, values in study.axes.items()},
-        "points": [dict(point) for point in study.listed],
+        "run": {name: plain(name, value) for name, value in study.base.items()},
+        "axes": {name: [plain(name, value) for value in values] for name, values in study.axes.items()},
+        "points": [{name: plain(name, value) for name, value in point.items()} for point in study.listed],
         "capacity": study.search and asdict(study.search),
         "requests": study.requests,
     }
