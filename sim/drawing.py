@@ -12,7 +12,7 @@ import numpy as np
 from flowsim.errors import InputError, unknown
 from flowsim.figures import bars_height, class_tradeoff, heat_map, lines, max_goodput, succeeded, ttft_distribution
 from flowsim.files import writing
-from flowsim.statistics import REPLICATION, varied
+from flowsim.statistics import REPLICATION, intervals, varied
 from flowsim.store import REQUESTS
 from flowsim.sweep import Runs
 
@@ -116,7 +116,9 @@ def select(runs: Runs, settings: Sequence[str]) -> Runs:
     """
     table = runs.table
     for setting in settings:
-        name, _, text = setting.partition("=")
+        name, equals, text = setting.partition("=")
+        if not equals:
+            raise InputError(f"--select {setting}: allowed is NAME=VALUE")
         if name not in table:
             raise unknown("option", name, [*varied(table), *REPLICATION])
         known = table[name].map(lambda value: f"{value:g}" if isinstance(value, float) else str(value))
@@ -150,9 +152,11 @@ def _drawn(runs: Runs, value: str, free: Sequence[str]) -> dict[str, Figure]:
     if len(free) == 2:
         parts = {str(name): replace(runs, table=of) for name, of in done.groupby("policy", sort=False)}
         x, y = free
-        return {f"{value}-{x}-{y}-{name}": _figure(heat_map(of, x, y, value)) for name, of in parts.items()}
+        means = intervals(done, value, ["policy", y, x])["mean"]
+        ends = float(means.min()), float(means.max())
+        return {f"{value}-{x}-{y}-{name}": _figure(heat_map(of, x, y, value, ends=ends)) for name, of in parts.items()}
     if not free:
-        whole = {"max_goodput": max_goodput(runs)} if value == "max_rate_rps" else {value: lines(runs, "seed", value)}
+        whole = {"max_goodput": max_goodput(runs)} if value == "max_rate_rps" else {value: lines(runs, "policy", value)}
         return {name: _figure(axes) for name, axes in whole.items()}
     axes = lines(runs, free[0], value)
     axes.set_title(runs.title, loc="left", fontsize=11)

@@ -45,9 +45,10 @@ def lines(runs: Runs, x: str, value: str = "attainment", axes: Axes | None = Non
     done, name = succeeded(runs), "policy"
     if x.startswith("policy."):
         done, name = done.assign(family=done["policy"].str.partition(":")[0]), "family"
-    stats = intervals(done, value, [name, x]) if x in done else _no(x, done)
+    by = list(dict.fromkeys((name, x)))
+    stats = intervals(done, value, by) if x in done else _no(x, done)
     if value == "attainment" and (stats["n"] <= 1).all():
-        bounds = done.groupby([name, x], sort=False)[["attainment_low", "attainment_high"]].first().reset_index()
+        bounds = done.groupby(by, sort=False)[["attainment_low", "attainment_high"]].first().reset_index()
         stats[["low", "high"]] = bounds[["attainment_low", "attainment_high"]]
     factor = 100 if value.startswith("attainment") else 1
     ticks = list(dict.fromkeys(stats[x])) if stats[x].dtype.kind not in "iuf" else None
@@ -97,8 +98,17 @@ def bars_height(bars: int) -> float:
     return 0.42 * bars + 1.3
 
 
-def heat_map(runs: Runs, x: str, y: str, value: str = "attainment", axes: Axes | None = None) -> Axes:
+def heat_map(
+    runs: Runs,
+    x: str,
+    y: str,
+    value: str = "attainment",
+    axes: Axes | None = None,
+    ends: tuple[float, float] | None = None,
+) -> Axes:
     """A figure of the runs of one policy over two options, the mean of the replications written in each cell.
+
+    The colours go from one of `ends` to the other, those of all policies if they are to be compared; default: its own.
 
     Raises:
         InputError: no such column, or runs of several policies or of a further option: select one.
@@ -109,8 +119,9 @@ def heat_map(runs: Runs, x: str, y: str, value: str = "attainment", axes: Axes |
     )
     factor = 100 if value.startswith("attainment") else 1
     cells = factor * table.to_numpy()
-    image = axes.imshow(cells, cmap="cividis", aspect="auto")
-    middle = np.nanmean([np.nanmin(cells), np.nanmax(cells)])
+    bottom, top = (factor * end for end in ends) if ends else (np.nanmin(cells), np.nanmax(cells))
+    image = axes.imshow(cells, cmap="cividis", aspect="auto", vmin=bottom, vmax=top)
+    middle = (bottom + top) / 2
     for row, column in np.ndindex(cells.shape):
         if not np.isnan(cells[row, column]):
             colour = "black" if cells[row, column] > middle else "white"

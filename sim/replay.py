@@ -89,7 +89,8 @@ def run(
         format: format of the trace file; default: found by its content.
         mix: shares of the classes, such as "text=.5,search=.5", to which the requests are `reweighted` with `seed`.
         prefix_cache: "none", "ideal" or "lru:BLOCKS": what of the requests' prefix blocks is cached when they arrive
-            (`cached_tokens`). Cached tokens are not computed; attention still covers them.
+            (`cached_tokens`; of a window, what an empty cache has got since its beginning). Cached tokens are not
+            computed; attention still covers them.
         new_tokens: later turns of text keep only their new tokens, as the paper's authors replayed QwenTrace.
         predictor: what the policy believes of the cost: "exact", "cubic", "biased:FACTOR" or "noisy:SIGMA".
         server: instances, router, slots, KV cache.

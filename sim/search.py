@@ -121,7 +121,10 @@ def check_length(point: Point, root: str) -> Trace:
     trace, fewest = replayed(point, root), FEWEST_REQUESTS * point.instances
     if len(trace) < fewest:
         each = f" ({FEWEST_REQUESTS} an instance)" if point.instances > 1 else ""
-        raise InputError(f"{trace.name}: {len(trace)} requests, allowed for a search is {fewest} or more{each}")
+        where = f", window {point.window}" if point.window else ""
+        raise InputError(f"{trace.name}{where}: {len(trace)} requests, allowed for a search is {fewest} or more{each}")
+    if not trace.span_s:
+        raise InputError(f"{trace.name}: all requests arrive at once, allowed is a trace that spans some time")
     return trace
 
 
@@ -151,11 +154,15 @@ def empties(result: RunResult) -> bool:
 
 
 def late(result: RunResult) -> NDArray[np.bool_]:
-    """Whether each request counts and got its first token after its SLO, shape [n]."""
-    return result.counted & (result.ttft_s > result.slo.ttft_slo_s)
+    """Whether each request counts and got its first token after its SLO, or never, shape [n]."""
+    return result.counted & (_waited(result) > result.slo.ttft_slo_s)
 
 
 def starved(result: RunResult) -> NDArray[np.bool_]:
     """Whether each request counts and got its first token later than 10 times its SLO, or never, shape [n]."""
-    waited = np.where(np.isnan(result.ttft_s), np.inf, result.ttft_s)
-    return result.counted & (waited > STARVED_SLOS * result.slo.ttft_slo_s)
+    return result.counted & (_waited(result) > STARVED_SLOS * result.slo.ttft_slo_s)
+
+
+def _waited(result: RunResult) -> NDArray[np.float64]:
+    """TTFT, seconds, infinite where there was none, shape [n]."""
+    return np.where(np.isnan(result.ttft_s), np.inf, result.ttft_s)

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -44,8 +45,12 @@ class Store:
 
     def __enter__(self) -> Store:
         self._refuse_strangers(row["key"] for row in sealed_rows(self.folder, ["key"]))
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._file = (self.folder / JOURNAL).open("a+b")
+        self._made = not self.folder.exists()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._file = (self.folder / JOURNAL).open("a+b")
+        except OSError as error:
+            raise InputError(f"{self.folder}: cannot be written to ({error.strerror})") from error
         try:
             self._lock()
             self._read_journal()
@@ -112,12 +117,16 @@ class Store:
         if os.fstat(self._file.fileno()).st_size == 0 or self._sealed:
             (self.folder / JOURNAL).unlink(missing_ok=True)
         self._file.close()
+        if self._made:
+            with suppress(OSError):  # something is in it
+                self.folder.rmdir()
 
     def _refuse_strangers(self, keys: Iterable[str]) -> None:
         strange = sum(key not in self._keys for key in keys)
         if strange:
             found = f"{self.folder}: holds {strange} runs that are not part of this study"
-            raise InputError(f"{found}; allowed is a new folder, the same study, or the study with more values")
+            allowed = "a new folder, the same study of the same files, or the study with more values"
+            raise InputError(f"{found}; allowed is {allowed}")
 
     def _read_journal(self) -> None:
         self._file.seek(0)
@@ -153,7 +162,8 @@ def sealed_keys(folder: str | Path, study: Mapping[str, Any]) -> list[str] | Non
         return None
     if not (about := Path(folder, STUDY)).exists() or about.read_text(encoding="utf-8") != study_text(study):
         return None
-    table = pq.read_table(path, columns=["key", "error"])
+    with _reading(path):
+        table = pq.read_table(path, columns=["key", "error"])
     return None if table["error"].null_count < len(table) else table["key"].to_pylist()
 
 
@@ -162,9 +172,20 @@ def sealed_rows(folder: Path, columns: Sequence[str] | None = None) -> Iterator[
     import pyarrow.parquet as pq
 
     if (folder / SEALED).exists():
-        with pq.ParquetFile(folder / SEALED) as file:
+        with _reading(folder / SEALED), pq.ParquetFile(folder / SEALED) as file:
             for group in range(file.num_row_groups):
                 yield from file.read_row_group(group, columns).to_pylist()
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        allowed = "what flowsim sweep or capacity wrote; remove it to run the study again"
+        raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())}), allowed is {allowed}") from error
 
 
 def read_runs(folder: str | Path) -> pd.DataFrame:
@@ -183,7 +204,8 @@ def read_runs(folder: str | Path) -> pd.DataFrame:
         return frame
     if not (place / SEALED).exists():
         raise InputError(f"{folder}: no {SEALED} there, allowed is a folder that flowsim sweep or capacity wrote")
-    return pd.read_parquet(place / SEALED)
+    with _reading(place / SEALED):
+        return pd.read_parquet(place / SEALED)
 
 
 def title_of(folder: str | Path) -> str:

@@ -71,8 +71,11 @@ class Study:
         base, axes = (_mapping(at, values, name) for name in ("run", "axes"))
         search = None
         with at(("capacity",)):
-            if values.get("capacity") is not None:
+            if "capacity" in values:
                 search = _search(values["capacity"])
+        with at(("title",)):
+            if not isinstance(values.get("title", ""), str):
+                raise InputError(f"found {values['title']!r}, allowed is a text")
         with at(("requests",)):
             if not isinstance(values.get("requests", False), bool):
                 raise InputError(f"found {values['requests']!r}, allowed is true or false")
@@ -84,7 +87,7 @@ class Study:
             tuple(place for place, _ in listed),
             search,
             values.get("requests", False),
-            str(values.get("title", "")),
+            values.get("title", ""),
             str(Path(root).resolve()),
             lines or {},
             source,
@@ -101,10 +104,13 @@ class Study:
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
         lines: dict[Path_, int] = {}
-        for part, line in _lines(node):
-            if part in lines:
-                raise InputError(f"{path}, line {line}: {part[-1]} is there already, in line {lines[part]}")
-            lines[part] = line
+        try:
+            for part, line in _lines(node):
+                if part in lines:
+                    raise InputError(f"{path}, line {line}: {part[-1]} is there already, in line {lines[part]}")
+                lines[part] = line
+        except RecursionError:
+            raise InputError(f"{path}: a part contains itself, allowed is a study that ends") from None
         return cls.of(values, root=Path(path).parent, source=str(path), lines=lines)
 
     def __len__(self) -> int:
@@ -256,7 +262,8 @@ def _listed(at: _Place, given: Any) -> list[tuple[int, Mapping[str, Any]]]:
 
 def _search(given: Any) -> Search:
     if not isinstance(given, Mapping):
-        raise InputError(f"found {given!r}, allowed is a mapping such as {{target: 0.9, by: all}}")
+        found = "nothing" if given is None else repr(given)
+        raise InputError(f"found {found}, allowed is a mapping such as {{target: 0.9, by: all}}")
     for key in given:
         if key not in (names := tuple(Search.__dataclass_fields__)):
             raise unknown("key", str(key), names)

@@ -96,7 +96,8 @@ def sweep(study: str, out: str, workers: int | None, dask: str | None, against: 
     type=int,
     default=10,
     show_default=True,
-    help="Seeds of a synthetic trace, or windows of equal length of any other.",
+    help="Seeds of a synthetic trace, or windows of equal length of any other. Each begins without a queue and with an "
+    "empty prefix cache: short ones flatter a policy, and hide reuse.",
 )
 @click.option(
     "--set",
@@ -155,8 +156,10 @@ def _setting(text: str) -> tuple[str, Any]:
     import yaml
 
     name, equals, value = text.partition("=")
+    if not equals:
+        raise InputError(f"--set {text}: allowed is NAME=VALUE")
     try:
-        return name, yaml.safe_load(value) if equals else None
+        return name, yaml.safe_load(value)
     except yaml.YAMLError:
         return name, value
 
@@ -195,7 +198,10 @@ def plot(results: str, out: str | None, settings: tuple[str, ...], quiet: bool) 
     from flowsim.drawing import draw, save, select
     from flowsim.sweep import load_runs
 
-    figures = draw(select(load_runs(results), settings))
+    runs = load_runs(results)
+    if len(runs.failed) and not quiet:
+        click.echo(f"left out: {len(runs.failed)} failed runs ({', '.join(dict.fromkeys(runs.failed['policy']))})")
+    figures = draw(select(runs, settings))
     for name in save(figures, out or results):
         if not quiet:
             click.echo(f"{out or results}/{name}")

@@ -93,6 +93,8 @@ def sweep(
     study.check()
     if workers is not None and workers < 1:
         raise InputError(f"workers is {workers}, allowed is 1 or more")
+    if workers is not None and dask is not None:
+        raise InputError(f"workers is {workers} and dask is {dask!r}, allowed is one of them")
     if out is None:
         with tempfile.TemporaryDirectory(prefix="flowsim-") as folder:
             done = sweep(study, folder, workers=workers, dask=dask, progress=progress)

@@ -38,6 +38,8 @@ def test_a_request_left_behind_for_good_is_a_growing_queue_however_well_the_othe
     trace = flowsim.Trace.of(arrival_s, [2, 30] + [1] * 119)
     crowded = flowsim.run(trace, "sjf:2", cost=pencil(), slo="10", predictor="exact")
     assert crowded.summary["attainment"] == pytest.approx(120 / 121)
+    stopped = flowsim.run(trace, "sjf:2", cost=pencil(), slo="10", predictor="exact", until_s=110)
+    assert np.isnan(stopped.ttft_s[1]) and late(stopped)[1] and starved(stopped)[1]
     assert np.flatnonzero(starved(crowded)).tolist() == np.flatnonzero(late(crowded)).tolist() == [1]
     assert gives_way(crowded, Search(0.9)) == "queue"
     assert gives_way(crowded, Search(1.0)) == "attainment"
@@ -119,6 +121,12 @@ def test_many_instances_need_many_requests_for_a_queue_to_grow() -> None:
     with pytest.raises(InputError, match=r"60 requests, allowed for a search is 90 or more \(30 an instance\)"):
         highest_rate(point, ".", Search())
     assert highest_rate(replace(point, trace="synthetic:qwen:90"), ".", Search(tolerance=0.5)).weak == "queue"
+
+
+def test_requests_that_all_arrive_at_once_have_no_rate_to_search(tmp_path: Path) -> None:
+    flowsim.Trace.of(np.zeros(40), [100] * 40).write_jsonl(tmp_path / "burst.jsonl")
+    with pytest.raises(InputError, match=r"burst: all requests arrive at once, allowed is a trace that spans"):
+        flowsim.capacity(tmp_path / "burst.jsonl", replications=1, workers=1)
 
 
 def test_capacity_gives_a_row_for_each_policy_and_replication() -> None:

@@ -354,8 +354,20 @@ def test_a_dask_cluster_gives_the_same_bytes(whole: Path, tmp_path: Path, schedu
 def test_no_scheduler_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"^dask 'tcp://127.0.0.1:1': no scheduler answers"):
         flowsim.sweep(STUDY, tmp_path / "out", dask="tcp://127.0.0.1:1")
+    assert not (tmp_path / "out").exists()
 
 
-def test_bad_workers() -> None:
+def test_what_is_no_parquet_file_is_said_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / SEALED).write_bytes(b"PAR1 and no more")
+    for attempt in (lambda: flowsim.load_runs(tmp_path), lambda: flowsim.sweep(STUDY, tmp_path, workers=1)):
+        with pytest.raises(InputError, match=r"runs.parquet: cannot be read \(.*remove it to run the study again$"):
+            attempt()
+
+
+def test_bad_workers(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="workers is 2 and dask is 'tcp://x:1', allowed is one of them"):
+        flowsim.sweep(STUDY, tmp_path / "none", workers=2, dask="tcp://x:1")
+    with pytest.raises(InputError, match=r"cannot be written"):
+        flowsim.sweep(STUDY, "/proc/flowsim", workers=1)
     with pytest.raises(InputError, match="workers is 0, allowed is 1 or more"):
         flowsim.sweep(STUDY, workers=0)
