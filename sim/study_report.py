@@ -33,7 +33,7 @@ def study_report(runs: Runs, against: Sequence[str] = ()) -> RenderableType:
     Raises:
         InputError: no such policy in the study.
     """
-    done = independent(runs.table[runs.table["error"].isna()])
+    done = independent(runs.succeeded)
     parts: list[RenderableType] = [Text(_headline(runs)), *(Text(line, "red") for line in _failures(runs))]
     if done.empty:
         return Group(*parts)
@@ -43,7 +43,8 @@ def study_report(runs: Runs, against: Sequence[str] = ()) -> RenderableType:
         parts += [Text(), *heading, _rates(part) if searched else _figures(part)]
         if len(set(part["policy"])) > 1 and against:
             parts += [Text(), _comparison(part, "max_rate_rps" if searched else "attainment", against)]
-    return Group(*parts, Text(), Text(_footing(done, bool(against) and done["policy"].nunique() > 1)))
+    footing = _footing(done, bool(against) and done["policy"].nunique() > 1)
+    return Group(*parts, Text(), Text(f"{_repeated(len(runs.succeeded) - len(done))}{footing}{_short(done)}"))
 
 
 def _settings(done: pd.DataFrame) -> Iterator[tuple[list[Text], pd.DataFrame]]:
@@ -151,8 +152,11 @@ def _footing(done: pd.DataFrame, compared: bool) -> str:
     return (
         f"{basis}{pairs}. Warm-up left out: {percent(warmup)} of the requests. "
         "The drain is part of the run: every request is followed to its end. Starved: later than 10 SLOs, or never."
-        f"{_short(done)}"
     )
+
+
+def _repeated(number: int) -> str:
+    return f"Left out: {number} that only repeat others, for their seeds draw nothing. " if number else ""
 
 
 def _short(done: pd.DataFrame) -> str:

@@ -38,6 +38,8 @@ class Runs:
         folder: where they are, if anywhere.
         new: runs done by this call; the others were there already.
         cpu_s: seconds of CPU that those took, in whatever process.
+        failed: the rows with an error.
+        succeeded: the others.
     """
 
     table: pd.DataFrame
@@ -46,9 +48,12 @@ class Runs:
     new: int = 0
     cpu_s: float = 0.0
     failed: pd.DataFrame = field(init=False)
+    succeeded: pd.DataFrame = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "failed", self.table[self.table["error"].notna()])
+        fine = self.table["error"].isna()
+        object.__setattr__(self, "failed", self.table[~fine])
+        object.__setattr__(self, "succeeded", self.table[fine])
 
     def intervals(self, value: str, by: Sequence[str] = ("policy",)) -> pd.DataFrame:
         """See `flowsim.statistics.intervals`."""

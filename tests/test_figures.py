@@ -62,6 +62,7 @@ def test_policies_alone_are_places_on_the_axis(rates: flowsim.Runs) -> None:
     axes = figures["attainment"].axes[0]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["fcfs", "flowprefill"]
     assert [container[0].get_xdata().tolist() for container in axes.containers] == [[0], [1]]
+    assert axes.get_legend() is None
 
 
 def test_bars_are_highest_rates_with_their_ratio(searched: flowsim.Runs) -> None:

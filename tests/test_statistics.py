@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
 import flowsim
 from flowsim.errors import InputError
 from flowsim.statistics import block_bootstrap, differences, intervals, paired, paired_ratio, ratios, t_interval
+from flowsim.study_report import study_report
 
 
 def test_t_interval_of_three() -> None:
@@ -164,6 +166,12 @@ def test_ratios_are_geometric_means_in_the_order_of_the_study() -> None:
     assert found["mean"].tolist() == pytest.approx([math.sqrt(4 * 2.75), 1.0] * 2)
 
 
+def _said(runs: flowsim.Runs) -> str:
+    with (console := Console(width=120)).capture() as said:
+        console.print(study_report(runs))
+    return said.get()
+
+
 def test_seeds_that_draw_nothing_are_no_replications() -> None:
     axes: dict[str, Any] = {"policy": ["fcfs", "flowprefill"], "seed": [0, 1, 2]}
     run = {"trace": "example", "limit": 60, "rate_scale": 5}
@@ -172,6 +180,7 @@ def test_seeds_that_draw_nothing_are_no_replications() -> None:
     stats = same.intervals("attainment")
     assert stats["n"].tolist() == [1, 1] and stats["low"].isna().all()
     assert same.differences("attainment", "fcfs")["n"].tolist() == [1]
+    assert "Left out: 4 that only repeat others, for their seeds draw nothing." in _said(same)
     for drawn in ({"predictor": "noisy:1"}, {"mix.text": 0.3}, {"trace": "synthetic:qwen:40"}):
         assert flowsim.sweep({"run": {**run, **drawn}, "axes": axes}, workers=1).intervals("attainment")["n"][0] == 3
 
