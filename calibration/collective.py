@@ -7,6 +7,7 @@ fit sees, state the error of a pass composed from a rank's operators and all-red
 
 from __future__ import annotations
 
+import gc
 import random
 import statistics
 import tempfile
@@ -27,8 +28,9 @@ from flowsim.calibration.measure import check_device, layers_that_fit, machine, 
 from flowsim.calibration.models import ModelSpec, spec_of
 from flowsim.calibration.operators import REDUCED_BY, Decoder, Slice
 from flowsim.calibration.runner import launch
+from flowsim.calibration.steady import RUNNER, steady
 from flowsim.calibration.table import ALL_REDUCE, SCHEMA_VERSION, OperatorRow, OperatorTable, PassRow
-from flowsim.calibration.timing import Limits, Stopwatch, undisturbed
+from flowsim.calibration.timing import Limits, Stopwatch
 from flowsim.errors import InputError
 
 TOKENS = (1, 4, 16, 32, 64, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 16384, 32768)
@@ -149,9 +151,11 @@ def _execute(rank: int, job: _Group) -> None:
         torch.cuda.set_device(rank)
     store = f"file://{job.folder}/store"
     distributed.init_process_group(_backend(job.device), init_method=store, rank=rank, world_size=job.tp)
-    with undisturbed():
+    with steady(job.device, RUNNER + rank), torch.inference_mode():
         member = _Member(rank, job)
-        measured = member.all_reduces(), *member.passes()
+        rows = member.all_reduces()
+        gc.collect()  # of the stack, before the model asks how much memory is free
+        measured = rows, *member.passes()
     if rank == 0:
         torch.save(measured, Path(job.folder) / "measured")
     distributed.destroy_process_group()

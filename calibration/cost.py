@@ -51,8 +51,8 @@ class CostModel:
         calls: in how many calls of the framework an operator (but attention) is launched; 1 if absent.
         attention_calls: the same of (tokens, context), one slice.
         check_s: what one check adds on the host: the synchronise returns, the flag is read.
-        acknowledge_s: from the check that sees the signal until the scheduler knows.
-        resume_s: from the scheduler's word to the first launch of a paused pass.
+        acknowledge_s: from a pass's end, or its stop at a cut, until the scheduler knows.
+        resume_s: from the scheduler's word to the first launch of a pass, new or stopped.
         decision: seconds of one scheduling decision, of the number of requests it looks at.
         tp: tensor-parallel degree; above 1 a signalled pass runs one more whole segment (flowprefill.md).
         kv_capacity_tokens: tokens that fit in the KV cache of one instance.

@@ -159,17 +159,17 @@ class RealInstance(Instance):
         assert running is not None
         if told.error is not None:
             raise told.error
-        job, self._wall.now = told.job, self._wall.at(told.job.stopped_s)
-        self._freed_s = self._wall.now
+        job = told.job
+        self._freed_s = self._wall.at(job.stopped_s)
+        self._wall.tick()
         running.elapsed_s = job.elapsed_s
         self._note(running, job, told.completed)
         if told.completed:
             self._keep_tokens(running, job)
-            self._completed(running, job.elapsed_s)
+            self._completed(running, job.elapsed_s, self._wall.at(job.stopped_s))
         elif self._chosen is None:
             self._reached_cut()
         else:
-            self._wall.tick()
             self._acknowledged()
 
     def _think(self) -> None:
@@ -203,9 +203,6 @@ class RealInstance(Instance):
         execution.begun_s = self._wall.now
         self._start(execution.timeline.job)
 
-    def _resume(self, execution: Execution) -> None:
-        self._continue(execution)
-
     def _start(self, job: Job) -> None:
         self._runner.start(job, to_next_cut=self._at_cuts)
         self._handing_over_s, self._freed_s = self._freed_s, None
@@ -220,8 +217,8 @@ class RealInstance(Instance):
         self.preemptions.append(Preemption(running.id, signal_s, stopped_s, self._wall.now, NEVER))
         super()._pause(running)
 
-    def _advance(self, request: Request, tokens: int, duration_s: float) -> None:
-        super()._advance(request, tokens, duration_s)
+    def _advance(self, request: Request, tokens: int, duration_s: float, ended_s: float) -> None:
+        super()._advance(request, tokens, duration_s, ended_s)
         if not request.tokens:
             self._rows.give(self._starts.pop(request.id), request.kv_tokens)
 

@@ -96,6 +96,9 @@ def _facts(about: Mapping[str, Any]) -> tuple[ModelSpec, int]:
     for key in ("tp", "memory_bytes"):
         if type(about.get(key)) is not int or about[key] < 1:
             raise InputError(f"provenance, {key}: found {about.get(key)!r}; allowed: a whole number from 1")
+    calls = about.get("calls", {})
+    if not isinstance(calls, Mapping) or any(type(n) is not int or n < 1 for n in calls.values()):
+        raise InputError(f"provenance, calls: found {calls!r}; allowed: a whole number from 1 for each operator")
     for key in ("gpu", "model"):
         if not isinstance(about.get(key), str):
             raise InputError(f"provenance, {key}: found {about.get(key)!r}; allowed: a name")

@@ -28,6 +28,8 @@ from flowsim.calibration.journal import Journal, Progress, Rows
 from flowsim.calibration.models import BYTES_PER_VALUE, ModelSpec
 from flowsim.calibration.monitor import driver_version, gpu_state
 from flowsim.calibration.operators import Decoder, Slice
+from flowsim.calibration.runner import Runner
+from flowsim.calibration.steady import RUNNER, SCHEDULER, core_of, steady
 from flowsim.calibration.table import (
     SCHEMA_VERSION,
     OperatorRow,
@@ -79,15 +81,21 @@ def calibrate(
     InputError: no torch, no such device, or the journal of another calibration.
     """
     check_device(device)
+    import torch
+
     shard = spec.shard(tp)
     grid = (grid or (QUICK if quick else Grid())).within(spec.max_context)
     here = machine(device, gpu)
     identity = {"spec": asdict(spec), "tp": tp, "grid": asdict(grid), "seed": seed, "machine": here}
     identity |= {"without": sorted(without)} if without else {}
     log = Journal(journal, identity, progress or (lambda done, total, what: None))
-    with timing.undisturbed(), gpu_state(device == "cuda") as state:
+    core = core_of(device, RUNNER)
+    with torch.inference_mode(), gpu_state(device == "cuda") as state:
         job = _Calibration(shard, grid, device, seed, log, without)
-        job.run()
+        with steady(device, RUNNER):  # timed as it will run
+            model = job.run()
+        with steady(device, SCHEDULER), Runner(model, core) as runner:
+            job.hand_off(runner)
     notes = [f"{key}: {row['note']}" for key, rows in log.rows.items() for row in rows if "note" in row]
     provenance = {
         "schema_version": SCHEMA_VERSION, **here, "model": spec.name,
@@ -121,11 +129,15 @@ class _Calibration:
         counted = (grid.tokens, self.chunks, self.cells, grid.sequences, grid.prepared, grid.queues, self.passes)
         log.total = sum(map(len, counted)) + grid.extra + 4 + (len(grid.prepared) if spec.experts else 0)
 
-    def run(self) -> None:
-        """Measure everything; the journal holds the results."""
+    def run(self) -> Decoder:
+        """Measure all that one thread can; the journal holds the results. Returns the model that passes ran through."""
         choice = self._run_stack()
         gc.collect()  # of the stack, before the model asks how much memory is free
-        self._run_passes(choice)
+        return self._run_passes(choice)
+
+    def hand_off(self, runner: Runner) -> None:
+        """Measure what takes two threads; this one is the scheduler."""
+        self.log.do("hand-offs", self._hand_offs, runner)
 
     def _decoder(self, rows: int, layers: int) -> Decoder:
         return Decoder(self.spec, self.device, rows=rows, layers=layers, dtype=_dtype(self.device), seed=self.seed)
@@ -151,7 +163,6 @@ class _Calibration:
         for n in grid.queues:
             do(f"decision {n}", self._decision, n)
         do("check", self._check, stack)
-        do("hand-offs", self._hand_offs)
         return stack.attention
 
     def _choose_kernels(self, stack: Decoder) -> Choice:
@@ -175,7 +186,9 @@ class _Calibration:
 
     def _race(self, stack: Decoder, cell: tuple[int, int], candidates: list[str]) -> Rows:
         """Time each kernel at one size. One that raises is out; a tie within 2 % goes to the earlier."""
-        times, firsts = dict[str, float](), dict[str, float]()
+        import torch
+
+        times, firsts, notes = dict[str, float](), dict[str, float](), Rows()
         p = stack.prepare([Slice(*cell)])
         p.queries[0].normal_()
         for name in candidates:
@@ -184,13 +197,16 @@ class _Calibration:
             p.kernels = (KERNELS[name],)
             try:
                 times[name], firsts[name] = timing.time_attention(stack, p, RACE)
+            except torch.OutOfMemoryError:
+                notes.append({"note": f"{name} not tried: out of memory"})
+                torch.cuda.empty_cache()
             except (ValueError, RuntimeError, NotImplementedError):
                 continue
         if not times:
-            return [{"note": "no attention kernel fits"}]
+            return [{"note": "no attention kernel fits"}, *notes]
         best = min(times.values())
         winner = next(name for name in times if times[name] <= 1.02 * best)
-        return [{"winner": winner, "device_us": _us(times), "first_call_us": _us(firsts)}]
+        return [{"winner": winner, "device_us": _us(times), "first_call_us": _us(firsts)}, *notes]
 
     def _layers(self, stack: Decoder, tokens: int, context: int) -> Rows:
         device, host = self._at_rest(stack, [Slice(tokens, context)])
@@ -200,13 +216,15 @@ class _Calibration:
 
     def _at_rest(self, stack: Decoder, slices: list[Slice]) -> tuple[timing.Samples, timing.Samples]:
         """Device and host times; taken up to three times while the host is busy with something else."""
-        for _ in range(3):
+        found = []
+        for attempt in range(3):
             device, host = timing.time_layers(stack, slices, self.limits)
             launched_s = sum(statistics.median(times) for name, times in host.items() if name != "attention")
             self.quietest_s = min(self.quietest_s, launched_s)
+            found.append((launched_s, attempt, device, host))
             if launched_s < UNREST * self.quietest_s:
                 break
-        return device, host
+        return min(found)[2:]
 
     def _refine(self, stack: Decoder) -> None:
         """Add sizes where a line between neighbours misses the operators, attention apart, by more than 2 %."""
@@ -242,11 +260,11 @@ class _Calibration:
     def _check(self, stack: Decoder) -> Rows:
         return [_host_row("check", 0, timing.time_check(stack.device, self.limits))]
 
-    def _hand_offs(self) -> Rows:
-        resumes, acknowledges = timing.time_hand_offs(10 * self.limits.most)
+    def _hand_offs(self, runner: Runner) -> Rows:
+        resumes, acknowledges = timing.time_hand_offs(runner, 5 * self.limits.most)
         return [_host_row("resume", 0, resumes), _host_row("acknowledge", 0, acknowledges)]
 
-    def _run_passes(self, choice: Choice) -> None:
+    def _run_passes(self, choice: Choice) -> Decoder:
         shapes = {text: packed(text) for _, text in self.passes}
         rows = max((s.start + s.context + s.tokens for slices in shapes.values() for s in slices), default=1)
         self.quietest_s = math.inf
@@ -257,6 +275,7 @@ class _Calibration:
         for cut, text in self.passes:
             self.log.do(f"pass {cut} {text}", self._pass, model, cut, text, shapes[text])
         self.log.do("calls", self._count, model, choice)
+        return model
 
     def _count(self, model: Decoder, choice: Choice) -> Rows:
         """Calls that launch each operator and, under its own name, each attention kernel."""
@@ -275,7 +294,8 @@ class _Calibration:
             found.append((max(before_s, self._one_token_s(model)), wall))
             if found[-1][0] < UNREST * self.quietest_s:
                 break
-        low, median, high = (_round(1e6 * x) for x in np.percentile(min(found)[1], (10, 50, 90)))
+        wall = min(found)[1]
+        low, median, high = (_round(1e6 * x) for x in np.percentile(wall, (10, 50, 90)))
         return [asdict(PassRow(cut, text, median, low, high, len(wall)))]
 
     def _one_token_s(self, model: Decoder) -> float:

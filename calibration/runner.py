@@ -173,7 +173,7 @@ class Runner:
             self._signal.set()
         else:
             self._signal.clear()
-        self._orders.put(partial(self._execute, job))
+        self._orders.put(partial(self._execute, job, self._segments, self._tell))
 
     def signal(self) -> None:
         """Have the running job stop at its next check."""
@@ -221,10 +221,10 @@ class Runner:
                 time.sleep(0)  # lets the scheduler have the interpreter
         return self._orders.get()
 
-    def _execute(self, job: Job) -> None:
+    def _execute(self, job: Job, segments: Segments, tell: Callable[[Told], None]) -> None:
         try:
-            completed = job.run(self.decoder, self._segments, self._synchronise, self._signal.is_set)
+            completed = job.run(self.decoder, segments, self._synchronise, self._signal.is_set)
             told = Told(job, completed)
         except BaseException as error:  # whatever the device does; the scheduler's thread raises it
             told = Told(job, False, error)
-        self._tell(told)
+        tell(told)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from flowsim.calibration.attention import PADDING, Choice, kernel_choice
+from flowsim.calibration.attention import KERNELS, PADDING, Choice, kernel_choice
 from flowsim.calibration.models import BYTES_PER_VALUE, ModelSpec
 from flowsim.calibration.operators import Decoder, Slice
 from flowsim.calibration.runner import synchroniser
@@ -57,10 +57,10 @@ def serving_decoder(
 
 
 def servable(choice: Choice) -> Choice:
-    """The same choice of kernels, with the default in place of those that cannot serve."""
+    """The same choice of kernels, with the default in place of those that cannot serve or are not torch's."""
     default = "flash" if choice.rows and any("cudnn" in kernels for _, _, kernels in choice.rows) else choice.default
     rows = tuple(
-        (context, tokens, tuple(default if name in UNSERVABLE else name for name in kernels))
+        (context, tokens, tuple(name if name in KERNELS and name not in UNSERVABLE else default for name in kernels))
         for context, tokens, kernels in choice.rows
     )
     return replace(choice, default=default, rows=rows)

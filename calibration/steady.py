@@ -45,12 +45,14 @@ def steady(device: str, role: int) -> Iterator[None]:
 def core_of(device: str, role: int) -> int | None:
     """The core for this role; None where threads are not to be bound. Not to be asked by a bound thread.
 
+    Several runners, one a GPU, have the roles from RUNNER on.
+
     Hyper-threads of one core are numbered either next to each other or half of all apart: these two are never that.
     """
     cores = _cores() if device == "cuda" else []
     if len(cores) < FEWEST_CORES:
         return None
-    return cores[len(cores) // 2] if role == SCHEDULER else cores[-1]
+    return cores[len(cores) // 2] if role == SCHEDULER else cores[-role]
 
 
 def _cores() -> list[int]:

@@ -6,21 +6,21 @@ never waits. A CPU has no stream; there, device time is the host's own.
 
 from __future__ import annotations
 
-import gc
 import math
 import statistics
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 from flowsim.calibration.operators import Decoder, Pass, Slice, Step
-from flowsim.calibration.runner import launch, synchroniser
+from flowsim.calibration.runner import Runner, launch, synchroniser
 
 Samples = dict[str, list[float]]
+HAND_OFFS_APART_S = 5e-3
+"""About as long as between two passes, so that a thread that sleeps has to be woken up."""
 LEAD_S = 5e-3
 """How long to keep the device busy before each timing, so that the pause since the last one does not show."""
 
@@ -73,22 +73,6 @@ class Stopwatch:
 
         if self.cuda:
             torch.cuda._sleep(int(seconds * 1.8e9))  # cycles, at about the clock of a data-centre GPU
-
-
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """No autograd, and no garbage collection in the middle of a measurement."""
-    import torch
-
-    was_enabled = gc.isenabled()
-    gc.collect()
-    gc.disable()
-    try:
-        with torch.inference_mode():
-            yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def time_layers(decoder: Decoder, slices: Sequence[Slice], limits: Limits) -> tuple[Samples, Samples]:
@@ -229,37 +213,21 @@ def time_check(device: Any, limits: Limits) -> list[float]:
     return [max(0.0, r - parts) for r in rounds]
 
 
-def time_hand_offs(rounds: int) -> tuple[list[float], list[float]]:
-    """Seconds of resuming and of acknowledging, between two real threads asleep on a `threading.Event`.
+def time_hand_offs(runner: Runner, rounds: int) -> tuple[list[float], list[float]]:
+    """Seconds of starting or resuming and of acknowledging, between this thread, as the scheduler, and a runner.
 
-    Resuming: from the scheduler's signal until the sleeping runner could launch. Acknowledging: from the runner's
-    having seen the flag until the waiting scheduler runs.
+    Starting: from the scheduler's word until the runner could launch. Acknowledging: from the runner's having
+    something to tell until the scheduler, which waits for that, goes on.
     """
-    resume, acknowledge = threading.Event(), threading.Event()
-    woke, acknowledged = list[float](), list[float]()
-
-    def runner() -> None:
-        for _ in range(rounds):
-            resume.wait()
-            woke.append(time.perf_counter())
-            resume.clear()
-            time.sleep(3e-4)
-            acknowledged.append(time.perf_counter())
-            acknowledge.set()
-
-    thread = threading.Thread(target=runner, daemon=True)
-    thread.start()
-    signalled, returned = list[float](), list[float]()
+    started, acknowledged = list[float](), list[float]()
     for _ in range(rounds):
-        time.sleep(3e-4)
-        signalled.append(time.perf_counter())
-        resume.set()
-        acknowledge.wait()
-        returned.append(time.perf_counter())
-        acknowledge.clear()
-    thread.join()
-    resumes = [b - a for a, b in zip(signalled, woke, strict=True)]
-    return resumes, [b - a for a, b in zip(acknowledged, returned, strict=True)]
+        time.sleep(HAND_OFFS_APART_S)
+        begun = list[float]()
+        told_s = time.perf_counter()
+        runner.call(lambda decoder, begun=begun: begun.append(time.perf_counter()))  # type: ignore[misc]
+        acknowledged.append(time.perf_counter() - begun[0])
+        started.append(begun[0] - told_s)
+    return started, acknowledged
 
 
 def time_decision(queue: int, limits: Limits) -> list[float]:

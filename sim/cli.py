@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -28,6 +29,9 @@ class OneLine(click.Group):
     def main(self, *args: Any, **options: Any) -> NoReturn:
         """Run the command line and exit."""
         options["standalone_mode"] = False
+        signal.signal(
+            signal.SIGTERM, lambda *_: sys.exit(143)
+        )  # so that processes and unfinished files are cleared away
         atexit.register(gc.freeze)  # else Python looks for cycles in all that it knows, for seconds, before it ends
         try:
             status = super().main(*args, **options)

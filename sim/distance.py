@@ -1,7 +1,8 @@
 """How far two runs of the same requests are apart, and whether a simulation is as near as it is asked to be.
 
-A simulation cannot be nearer to a real run than a second real run is: that distance is the floor. Where two real runs
-agree within the bar, the simulation is to be within it as well; elsewhere, within 1.25 times the floor.
+A simulation cannot be expected to be nearer to a real run than a second real run is: that distance is the floor. Where
+two real runs agree within the bar, the simulation is to be within it as well; elsewhere, within 1.25 times the floor.
+`Distance.near` says whether it is within 1.25 times the floor anyway, however small that is.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from flowsim.result import RunResult
 
+Times = npt.NDArray[np.float64]
 FLOOR_FACTOR = 1.25
 PER_REQUEST = "per request"
 
@@ -59,7 +62,7 @@ class Distance:
         simulated: the measure in the simulation; `real`: in each real run. None where there is none.
         off: mean distance of the simulation to the real runs; None if it cannot be told.
         floor: mean distance of two real runs; None with fewer than two.
-        good: the verdict; None without a bar, or if it cannot be told.
+        good: the verdict; None without a bar, or if neither the simulation nor reality has the measure.
     """
 
     measure: str
@@ -74,6 +77,13 @@ class Distance:
         """The distance over the floor."""
         return self.off / self.floor if self.off is not None and self.floor else None
 
+    @property
+    def near(self) -> bool | None:
+        """Whether the simulation is within 1.25 times the floor; None if there is no verdict or no floor."""
+        if self.good is None or self.floor is None:
+            return None
+        return self.off is not None and self.off <= FLOOR_FACTOR * self.floor
+
 
 def distances(simulated: RunResult, real: Sequence[RunResult]) -> list[Distance]:
     """The distances in every measure, those of the classes' attainment, and the median error of a request."""
@@ -83,19 +93,18 @@ def distances(simulated: RunResult, real: Sequence[RunResult]) -> list[Distance]
     for measure in measures:
         values = [measure.of(summary) for summary in (simulated.summary, *summaries)]
         found.append(_distance(measure, values[0], values[1:]))
-    off = [request_error(simulated, result) for result in real]
-    floor = [request_error(a, b) for a, b in combinations(real, 2)]
-    mean_off, mean_floor = _mean(off), _mean(floor)
-    found.append(Distance(PER_REQUEST, None, (), mean_off, mean_floor, _good(mean_off, mean_floor, 0.0)))
+    off = _mean([request_error(simulated.ttft_s, result.ttft_s, result.ttft_s) for result in real])
+    floor = _mean([request_error(a.ttft_s, b.ttft_s, (a.ttft_s + b.ttft_s) / 2) for a, b in combinations(real, 2)])
+    found.append(Distance(PER_REQUEST, None, (), off, floor, _good(off, floor, 0.0)))
     return found
 
 
-def request_error(run: RunResult, real: RunResult) -> float | None:
-    """Median over requests of how far the TTFT is off, as a share of the real one."""
-    known = ~np.isnan(run.ttft_s) & ~np.isnan(real.ttft_s)
+def request_error(ttft_s: Times, other_s: Times, of_s: Times) -> float | None:
+    """Median over requests of the difference of two TTFTs, as a share of `of_s`; all of shape [n], NaN = unfinished."""
+    known = ~np.isnan(ttft_s) & ~np.isnan(other_s)
     if not known.any():
         return None
-    return float(np.median(np.abs(run.ttft_s[known] / real.ttft_s[known] - 1)))
+    return float(np.median(np.abs(ttft_s[known] - other_s[known]) / of_s[known]))
 
 
 def _attainment_of(name: str) -> Measure:
@@ -103,12 +112,18 @@ def _attainment_of(name: str) -> Measure:
 
 
 def _distance(measure: Measure, simulated: float | None, real: Sequence[float | None]) -> Distance:
-    apart = _points if measure.points else _share
-    off, floor = (
-        _mean([apart(simulated, value) for value in real]),
-        _mean([apart(*two) for two in combinations(real, 2)]),
+    def apart(a: float | None, b: float | None, of: float) -> float | None:
+        if a is None or b is None or not of:
+            return None
+        return abs(a - b) / of
+
+    off = _mean([apart(simulated, value, 1.0 if measure.points else value or 0.0) for value in real])
+    floor = _mean(
+        [apart(a, b, 1.0 if measure.points else ((a or 0.0) + (b or 0.0)) / 2) for a, b in combinations(real, 2)]
     )
-    return Distance(measure.name, simulated, tuple(real), off, floor, _good(off, floor, measure.bar))
+    absent = {value is None for value in (simulated, *real)}
+    good = False if measure.bar is not None and len(absent) == 2 else _good(off, floor, measure.bar)
+    return Distance(measure.name, simulated, tuple(real), off, floor, good)
 
 
 def _good(off: float | None, floor: float | None, bar: float | None) -> bool | None:
@@ -117,15 +132,6 @@ def _good(off: float | None, floor: float | None, bar: float | None) -> bool | N
     if floor is None or floor <= bar:
         return off <= bar if bar else None
     return off <= FLOOR_FACTOR * floor
-
-
-def _points(a: float | None, b: float | None) -> float | None:
-    return None if a is None or b is None else abs(a - b)
-
-
-def _share(a: float | None, b: float | None) -> float | None:
-    """The difference as a share of the second, which is real."""
-    return None if a is None or not b else abs(a - b) / b
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -34,7 +34,6 @@ from flowsim.slo import Assignment
 from flowsim.traces.trace import Trace
 
 SCHEMA_VERSION = 1
-ALLOWED = "allowed is what flowsim validate wrote"
 DIGITS = 6
 """Of seconds, in files: microseconds."""
 

@@ -107,11 +107,7 @@ class Instance(ABC):
 
     @abstractmethod
     def _continue(self, execution: Execution) -> None:
-        """Set the device going on a pass that stands at a cut."""
-
-    @abstractmethod
-    def _resume(self, execution: Execution) -> None:
-        """Set the device going on a paused pass, from where it stopped."""
+        """Set the device going on a pass that stands at a cut or is paused, from where it stopped."""
 
     @abstractmethod
     def _stop(self, running: Execution) -> None:
@@ -204,13 +200,13 @@ class Instance(ABC):
         if self._due:
             self.wake()
 
-    def _completed(self, execution: Execution, duration_s: float) -> None:
-        """The running pass has completed; it ran for so long."""
+    def _completed(self, execution: Execution, duration_s: float, ended_s: float) -> None:
+        """The running pass completed at that time; it ran for so long."""
         self.running = None
         self.free_slots += 1
         self.log.busy_s += duration_s
         for request, tokens in execution.parts:
-            self._advance(request, tokens, duration_s)
+            self._advance(request, tokens, duration_s, ended_s)
         chosen = self._chosen
         if chosen is not None:
             self._chosen = None
@@ -237,7 +233,7 @@ class Instance(ABC):
             if self.paused.pop(choice.id, None) is not choice:
                 raise self._refuse(f"{choice} is neither running nor paused")
             self.running = choice
-            self._resume(choice)
+            self._continue(choice)
             return
         if not isinstance(choice, Pass) or not isinstance(choice.parts, tuple | list):
             raise self._refuse(f"{choice!r}, allowed is a Pass, a paused or the running Execution, or None")
@@ -263,7 +259,7 @@ class Instance(ABC):
         elif self.started.pop(request.id, None) is None:
             raise self._refuse(f"{request}, which is neither waiting nor started")
 
-    def _advance(self, request: Request, tokens: int, duration_s: float) -> None:
+    def _advance(self, request: Request, tokens: int, duration_s: float, ended_s: float) -> None:
         """Book computed tokens; a prompt computed to its end has its first token."""
         self.ledger.service_s[request.id] += duration_s
         request.context += tokens
@@ -272,7 +268,7 @@ class Instance(ABC):
             request.predicted_s = self.predictor.predict(request.tokens, request.context)
             self.started[request.id] = request
             return
-        self.ledger.finished_s[request.id] = self.clock.now
+        self.ledger.finished_s[request.id] = ended_s
         self.free_tokens += request.kv_tokens
         alone_s = self.predictor.predict(request.input_length - request.cached, request.cached)
         self._work_ns -= round(alone_s * 1e9)

@@ -46,7 +46,7 @@ class SimulatedInstance(Instance):
         self._stop_at: tuple[float, int] | None = None
         """The cut at which the running pass is going to stop: (its time, its number)."""
         self._began_s = 0.0
-        """When the running stretch began; later than now while a pass is being resumed."""
+        """When the running stretch began; later than now while the runner is being told of it."""
         self._end: simpy.Event | None = None
         """The event that is to end the running stretch; an event that has been overtaken is not it."""
 
@@ -54,8 +54,8 @@ class SimulatedInstance(Instance):
         """Count the work on passes that will not complete, when the simulation ends before they do."""
         running = self.running
         if running is not None and self._end is not None:
-            ran_s = self._ran_s(running)
-            running.elapsed_s = min(ran_s, self._stop_at[0]) if self._stop_at else ran_s
+            end_s = self._stop_at[0] if self._stop_at else running.timeline.duration_s
+            running.elapsed_s = min(self._ran_s(running), end_s)
             if self._env.now > self._began_s:
                 self._log_stretch(running, running.begun_s + running.elapsed_s, completed=False)
         for execution in [*self.paused.values(), *([self.running] if self.running else [])]:
@@ -83,18 +83,15 @@ class SimulatedInstance(Instance):
         self._continue(execution)
         return execution
 
-    def _continue(self, execution: Execution, delay_s: float = 0.0) -> None:
+    def _continue(self, execution: Execution) -> None:
         now = self._env.now
-        self._began_s = now + delay_s
+        self._began_s = now + self._cost.resume_s
         execution.begun_s = self._began_s - execution.elapsed_s
         timeline: Timeline = execution.timeline
         self._stop_at = timeline.next_cut(execution.elapsed_s, execution.passed) if self._at_cuts else None
         end_s = timeline.duration_s if self._stop_at is None else self._stop_at[0]
         then = self._complete if self._stop_at is None else self._reach_cut
-        self._end = self._after(execution.begun_s + end_s - now, then)
-
-    def _resume(self, execution: Execution) -> None:
-        self._continue(execution, self._cost.resume_s)
+        self._end = self._after(execution.begun_s + end_s - now + self._cost.acknowledge_s, then)
 
     def _stop(self, running: Execution) -> None:
         self._stop_at = running.timeline.next_cut(self._ran_s(running), running.passed, self._further)
@@ -125,10 +122,10 @@ class SimulatedInstance(Instance):
             return
         self._end = None
         timeline: Timeline = execution.timeline
+        ended_s = execution.begun_s + timeline.duration_s
         self.log.check_s += timeline.overhead_s
-        if self.log.stretches is not None:
-            self._log_stretch(execution, self._env.now, completed=True)
-        self._completed(execution, timeline.duration_s)
+        self._log_stretch(execution, ended_s, completed=True)
+        self._completed(execution, timeline.duration_s, ended_s)
 
     def _log_stretch(self, execution: Execution, end_s: float, *, completed: bool) -> None:
         if self.log.stretches is not None:

@@ -20,7 +20,7 @@ from flowsim.calibration.monitor import gpu_state
 from flowsim.calibration.predictor import make_predictor
 from flowsim.calibration.runner import Runner
 from flowsim.calibration.serving import UNSERVABLE, out_of_memory, serving_decoder, warm_up
-from flowsim.calibration.steady import RUNNER, core_of, steady
+from flowsim.calibration.steady import RUNNER, core_of
 from flowsim.calibration.table import OperatorTable, load_table
 from flowsim.distance import distances
 from flowsim.engine import Server
@@ -33,6 +33,10 @@ from flowsim.progress import Progress
 
 if TYPE_CHECKING:
     from flowsim.calibration.executor import Replay
+
+OF_CASES = ("trace", "policies", "loads", "rate_scale", "window_s", "start_s", "repeats")
+"""Fields of a plan that may differ between the cases of one folder, which hold what follows from them."""
+NEW = "allowed: a new folder"
 
 
 def validate(
@@ -66,16 +70,19 @@ def validate(
     check(plan)
     root = Path(out)
     table = _table(root, plan, gpu, cost, coarse, device, progress)
+    if table.provenance["model"] != load_model(plan.model).name:
+        raise InputError(f"model is {plan.model}, allowed is that of the operator table, {table.provenance['model']}")
     costs, spec = fit(table), spec_of(table.provenance["model_spec"], str(root / "table"))
     if costs.tp != 1:
         raise InputError(f"tp is {costs.tp}, allowed is 1: a real run has one GPU")
+    about = _about(plan, table, device)
+    older = read(root / "evidence.json") if (root / "evidence.json").exists() else {}
+    for key in ("machine", "trace", "table", "options"):
+        if older and older[key] != about[key]:
+            raise InputError(f"{root}: holds evidence with other {key} ({_differing(older[key], about[key])}); {NEW}")
     say("finding the rates")
     cases = [case for policy in plan.policies for case in cases_of(plan, policy, root / "table", costs)]
     recorded = {case.slug: _recorded(root, case) for case in cases}
-    about = _about(plan, table, device)
-    older = read(root / "evidence.json") if (root / "evidence.json").exists() else {}
-    if older and older["machine"] != about["machine"]:
-        raise InputError(f"{root}: holds evidence of another machine or torch; allowed: a new folder")
     write_about(root, {**about, "cases": list(dict.fromkeys([*older.get("cases", ()), *recorded]))})
     if any(len(of.runs) < plan.repeats for of in recorded.values()):
         _execute(plan, root, recorded, table, spec, costs, device, say)
@@ -97,7 +104,13 @@ def _table(
     if cost is not None or gpu is not None:
         table = OperatorTable.load(cost) if cost is not None else load_table(gpu or "", plan.model)
         if known is not None and known.digest() != table.digest():
-            raise InputError(f"{root}: holds evidence with another operator table; allowed: a new folder")
+            raise InputError(f"{root}: holds evidence with another operator table; {NEW}")
+        unserved = {row.backend for row in table.operators if row.operator == "attention"}.intersection(UNSERVABLE)
+        if unserved:
+            raise InputError(
+                f"{table.provenance['gpu']}/{plan.model}: found attention measured with {', '.join(unserved)}, which "
+                "would stall a server at every new length of context; allowed: no --gpu and no --cost, which measures"
+            )
     elif known is not None:
         return known
     else:
@@ -105,8 +118,7 @@ def _table(
         check_writable(journal.parent)
         spec = load_model(plan.model)
         options: dict[str, Any] = {"seed": plan.seed, "progress": progress, "journal": journal, "without": UNSERVABLE}
-        with steady(device, RUNNER):  # timed as it will run
-            table = calibrate(spec, quick=coarse, device=device, **options)
+        table = calibrate(spec, quick=coarse, device=device, **options)
         table.save(place)
         journal.unlink(missing_ok=True)
         return table
@@ -121,7 +133,7 @@ def _recorded(root: Path, case: Case) -> Recorded:
         return Recorded(case)
     recorded = Recorded.load(path)
     if recorded.case != case:
-        raise InputError(f"{path}: is of another validation (other requests or settings); allowed: a new folder")
+        raise InputError(f"{path}: is of another validation (other requests or settings); {NEW}")
     return recorded
 
 
@@ -219,5 +231,9 @@ def _about(plan: Plan, table: OperatorTable, device: str) -> dict[str, Any]:
         "machine": machine(device, None) | {"usable_cores": cores},
         "trace": {"name": trace.name, "sha256": trace.sha256, "notices": list(trace.notices)},
         "table": {"gpu": about["gpu"], "model": about["model"], "tp": about["tp"], "sha256": table.digest()},
-        "options": {**asdict(plan), "trace": Path(plan.trace).name},
+        "options": {name: value for name, value in asdict(plan).items() if name not in OF_CASES},
     }
+
+
+def _differing(a: dict[str, Any], b: dict[str, Any]) -> str:
+    return ", ".join(name for name in b if a.get(name) != b[name])

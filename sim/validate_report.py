@@ -89,8 +89,12 @@ def validation_report(evidence: Evidence, cases: Sequence[Compared]) -> Renderab
 
 def verdict(cases: Sequence[Compared]) -> str:
     """How many verdicts are good, in one line."""
-    judged = [d.good for of in cases for d in of.distances.values() if d.good is not None]
-    return f"{sum(judged)} of {len(judged)} measures of {len(cases)} cases are as near as asked."
+    judged = [d for of in cases for d in of.distances.values() if d.good is not None]
+    floored = [d.near for d in judged if d.near is not None]
+    said = f"{sum(bool(d.good) for d in judged)} of {len(judged)} measures of {len(cases)} cases are as near as asked"
+    return (
+        f"{said}; {sum(floored)} of {len(floored)} are within 1.25 times what two real runs differ by, however little."
+    )
 
 
 def save_report(evidence: Evidence, cases: Sequence[Compared], folder: str | Path) -> None:
@@ -160,7 +164,7 @@ def _cells(of: Compared) -> list[str]:
 
 def _cell(distance: Distance) -> str:
     if distance.off is None:
-        return "-"
+        return "- !" if distance.good is False else "-"
     floor = "" if distance.floor is None else f" ({_hundred(distance.floor)})"
     return f"{_hundred(distance.off)}{floor}{' !' if distance.good is False else ''}"
 

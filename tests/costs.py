@@ -60,7 +60,7 @@ def random_cost(rng: np.random.Generator) -> CostModel:
         lambda tokens, context: fixed + pairs * tokens * (context + (tokens + 1) / 2),
         host,
         attention_launch=lambda tokens, context: launch_s * (2 if context else 1),
-        calls={name: int(rng.integers(1, 6)) for name in (*LAYER_OPERATORS, "head")},
+        calls={name: int(rng.integers(1, 6)) for name in (*LAYER_OPERATORS, "embed", "head")},
         attention_calls=lambda tokens, context: 5 if context else 1,
         check_s=float(rng.choice([0.0, 2e-4])),
         acknowledge_s=float(rng.choice([0.0, 3e-4])),

@@ -60,8 +60,9 @@ def walk(cost: CostModel, slices: Sequence[Slice], cut: str, chunk_tokens: int) 
         lead, layer, head = cost.launches(part)
         host = device = clock
         for launch in lead:
-            host += launch.host_s
-            device = max(device, host) + launch.device_s
+            for _ in range(launch.calls):
+                host += launch.host_s / launch.calls
+                device = max(device, host) + launch.device_s / launch.calls
         for _ in range(cost.layers):
             for name, launch in zip(LAYER_OPERATORS, layer, strict=True):
                 for _ in range(launch.calls):
@@ -225,7 +226,7 @@ class Site:
         unseen_s, self.unseen_s, self.due = self.unseen_s, None, False
         if choice is None or choice is running:
             if running is not None and standing:
-                self.run(running, now)
+                self.run(running, now + self.cost.resume_s)
         elif running is None:
             self.launch(choice, now)
         elif standing:
@@ -253,7 +254,7 @@ class Site:
         self.event_s = math.inf
         assert self.running is not None
         if self.stop is None:
-            self.complete(self.running, now)
+            self.complete(self.running, self.check_time(self.running, len(self.running.checks) - 1), now)
             return
         stop, self.stop = self.stop, None
         self.log(self.running, self.check_time(self.running, stop), completed=False)
@@ -298,17 +299,18 @@ class Site:
         unchecked = walk(self.cost, slices, "none", chunk_tokens)
         if self.policy.cut == "none":
             checks = checks[-1:]
-        self.run(Batch(choice.parts, checks, unchecked[-1].at_s), now)
+        self.run(Batch(choice.parts, checks, unchecked[-1].at_s), now + self.cost.resume_s)
 
     def run(self, batch: Batch, now: float) -> None:
         self.running, self.began_s = batch, now
         self.stop = None
         if self.at_cuts and batch.stopped + 1 < len(batch.checks) - 1:
             self.stop = batch.stopped + 1
-        self.event_s = self.check_time(batch, len(batch.checks) - 1 if self.stop is None else self.stop)
+        end = self.check_time(batch, len(batch.checks) - 1 if self.stop is None else self.stop)
+        self.event_s = end + self.cost.acknowledge_s
 
-    def complete(self, batch: Batch, now: float) -> None:
-        self.log(batch, now, completed=True)
+    def complete(self, batch: Batch, ended_s: float, now: float) -> None:
+        self.log(batch, ended_s, completed=True)
         self.busy_s += batch.duration_s
         self.check_s += batch.overhead_s
         self.running = None
@@ -321,7 +323,7 @@ class Site:
                 request.predicted_s = self.predictor.predict(request.tokens, request.context)
                 self.started.append(request)
             else:
-                row.finished_s = now
+                row.finished_s = ended_s
                 self.taken_blocks -= self.blocks_of(request)
                 self.outstanding.remove(request)
         if self.chosen is not None:
@@ -337,9 +339,8 @@ class Site:
     def close(self, now: float) -> None:
         """Count what was computed of passes that have not completed."""
         if self.running is not None and self.event_s < math.inf:
-            reached = (
-                self.ran_s(now) if self.stop is None else min(self.ran_s(now), self.running.checks[self.stop].at_s)
-            )
+            last = self.running.checks[-1 if self.stop is None else self.stop]
+            reached = min(self.ran_s(now), last.at_s)
             if now > self.began_s:
                 self.log(self.running, self.began_s + reached - self.running.elapsed_s, completed=False)
             self.running.elapsed_s = reached

@@ -82,16 +82,18 @@ def test_check_acknowledgement_resumption_and_decision_take_their_time() -> None
     cost = pencil(check_s=0.5, acknowledge_s=0.25, resume_s=0.75, decision=lambda requests: 0.125 * requests)
     outcome = run(EDF(), cost, (0.0, 10, 1000.0), (3.0, 5, 20.0))
     (log,) = outcome.logs
-    # One request looked at: launched at 0.125. A segment takes 2.5 s, so cuts lie at 2.625, 5.125, ...
-    # Two looked at: signalled at 3.25, stopped at 5.125, acknowledged at 5.375.
-    # Five segments of 1 + 0.5 and the read-out's check: done at 13.375; one looked at; 0.75 to resume.
-    # Left of the first: 3 segments of 2.5 and a check.
+    # One request looked at: told at 0.125, launched at 0.875. A segment takes 2.5 s, so cuts lie at 3.375, 5.875, ...
+    # Two looked at: signalled at 3.25, stopped at 3.375, acknowledged at 3.625; launched at 4.375.
+    # Five segments of 1 + 0.5 and the read-out's check: done at 12.375, known at 12.625; one looked at; 0.75 to resume.
+    # Left of the first: 4 segments of 2.5 and a check.
     assert log.stretches == [
-        (0.125, 5.125, (0,), False),
-        (5.375, 13.375, (1,), True),
-        (14.25, 22.25, (0,), True),
+        (0.875, 3.375, (0,), False),
+        (4.375, 12.375, (1,), True),
+        (13.5, 24.0, (0,), True),
     ]
-    assert log.blocking_s == [5.375 - 3.25]
+    assert log.blocking_s == [3.625 - 3.25]
+    assert outcome.ledger.started_s == [0.125, 3.625]
+    assert outcome.ledger.finished_s == [24.0, 12.375]
     assert (log.busy_s, log.check_s, log.control_s, log.decisions) == (21.0, 5.0, 0.5, 3)
 
 
@@ -107,13 +109,13 @@ def test_a_resumed_pass_runs_at_least_one_segment() -> None:
     # The second urgent request arrives while the patient pass is being resumed.
     (log,) = run(EDF(), pencil(resume_s=1.0), *URGENT, (5.5, 1, 10.0)).logs
     assert log.stretches == [
-        (0.0, 4.0, (0,), False),
+        (1.0, 3.0, (0,), False),
         (4.0, 5.0, (1,), True),
         (6.0, 8.0, (0,), False),
-        (8.0, 9.0, (2,), True),
-        (10.0, 14.0, (0,), True),
+        (9.0, 10.0, (2,), True),
+        (11.0, 17.0, (0,), True),
     ]
-    assert log.blocking_s == [1.0, 2.5]
+    assert log.blocking_s == [0.0, 2.5]
 
 
 def test_preemptions_nest() -> None:
@@ -149,14 +151,15 @@ def test_arrivals_before_the_acknowledgement_wait_for_it_and_share_a_decision() 
     rows = [*URGENT, (4.5, 1, 5.0), (5.0, 1, 4.0)]
     (log,) = run(EDF(), pencil(acknowledge_s=2.0), *rows).logs
     # Signalled at 3, stopped at 4, acknowledged at 6, when the chosen one starts although two more urgent ones
-    # are there; the next decision, at once, signals it in turn: cut at 6.2, acknowledged at 8.2.
+    # are there; the next decision, at once, signals it in turn: cut at 6.2, acknowledged at 8.2. Completions are known
+    # 2 s after they happen.
     assert [(round(begin, 9), round(end, 9), *rest) for begin, end, *rest in log.stretches or []] == [
         (0.0, 4.0, (0,), False),
         (6.0, 6.2, (1,), False),
         (8.2, 9.2, (3,), True),
-        (9.2, 10.2, (2,), True),
-        (10.2, 11.0, (1,), True),
-        (11.0, 17.0, (0,), True),
+        (11.2, 12.2, (2,), True),
+        (14.2, 15.0, (1,), True),
+        (17.0, 23.0, (0,), True),
     ]
     assert log.blocking_s == pytest.approx([3.0, 2.2])
     assert log.decisions == 6
@@ -254,11 +257,13 @@ def test_chunked_prefill_steps() -> None:
 @pytest.mark.parametrize(
     ("until_s", "stretches", "busy_s"),
     [
-        (2.0, [(0.0, 2.0, (0,), False)], 2.0),  # in a pass
-        (3.5, [(0.0, 3.5, (0,), False)], 3.5),  # signalled, not yet at the cut
-        (4.5, [(0.0, 4.0, (0,), False)], 4.0),  # stopped, not yet acknowledged
-        (6.5, [(0.0, 4.0, (0,), False), (5.0, 6.0, (1,), True)], 5.0),  # being resumed
-        (8.0, [(0.0, 4.0, (0,), False), (5.0, 6.0, (1,), True), (7.0, 8.0, (0,), False)], 6.0),
+        (0.5, [], 0.0),  # being started
+        (2.0, [(1.0, 2.0, (0,), False)], 1.0),  # in a pass
+        (3.5, [(1.0, 3.0, (0,), False)], 2.0),  # stopped, not yet acknowledged
+        (4.5, [(1.0, 3.0, (0,), False)], 2.0),  # the other being started
+        (6.5, [(1.0, 3.0, (0,), False), (5.0, 6.0, (1,), False)], 3.0),  # ended, not yet known to have
+        (7.5, [(1.0, 3.0, (0,), False), (5.0, 6.0, (1,), True)], 3.0),  # being resumed
+        (9.0, [(1.0, 3.0, (0,), False), (5.0, 6.0, (1,), True), (8.0, 9.0, (0,), False)], 4.0),
     ],
 )
 def test_what_has_not_finished_by_the_end_stays_unfinished(until_s: float, stretches: Any, busy_s: float) -> None:

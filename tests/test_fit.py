@@ -2,8 +2,11 @@
 
 from dataclasses import replace
 
+import pytest
+
 from flowsim.calibration.fit import fit
 from flowsim.calibration.table import HOST_OPERATORS, OperatorRow, OperatorTable
+from flowsim.errors import InputError
 from flowsim.forward import LAYER_OPERATORS, Slice
 
 SPEC = {
@@ -48,6 +51,12 @@ def test_an_operator_is_as_many_calls_as_were_counted() -> None:
     calls = dict(zip(LAYER_OPERATORS, (launch.calls for launch in layer), strict=True))
     assert {name: n for name, n in calls.items() if n != 1} == {"rope_kv": 5, "attention": 6}
     assert head.calls == 4
+
+
+@pytest.mark.parametrize("calls", [{"qkv_proj": 0}, {"qkv_proj": 1.5}, [2], "two"])
+def test_calls_are_counted_from_one(calls: object) -> None:
+    with pytest.raises(InputError, match="provenance, calls: found"):
+        fit(replace(table(), provenance={**ABOUT, "calls": calls}))
 
 
 def test_operators_cost_what_the_rows_say() -> None:

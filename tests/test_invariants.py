@@ -204,7 +204,9 @@ class Watched:
         assert [r.id for r in view.waiting] == sorted(r.id for r in view.waiting)
         assert all(r.arrival_s <= view.now + 1e-9 and r.context == 0 for r in view.waiting)
         assert all(0 < r.context < r.input_length == r.context + r.tokens for r in view.started)
-        assert all(0 < execution.tokens <= execution.batch_tokens for execution in passes)
+        assert all(0 < execution.tokens <= execution.batch_tokens for execution in view.paused)
+        # A pass that has ended, of which the scheduler has not heard yet, has none left.
+        assert view.running is None or 0 <= view.running.tokens <= view.running.batch_tokens
         return self.policy.choose(view)
 
 

@@ -97,7 +97,7 @@ def test_the_evidence_says_where_it_comes_from(evidence: tuple[Evidence, Result]
     assert about["machine"]["gpu_name"] == "CPU"
     assert about["table"]["sha256"] == evidence[0].table.digest()
     assert about["trace"]["sha256"] == flowsim.load_trace(folder / "trace.jsonl").sha256
-    assert about["options"]["trace"] == "trace.jsonl"
+    assert about["options"]["model"].endswith("tiny.yaml")
     assert str(folder) not in (folder / "evidence" / "evidence.json").read_text()
 
 
@@ -133,14 +133,6 @@ def test_evidence_is_compared_anew_without_running(
     assert again.stdout == evidence[1].stdout
     same = invoke(command("evidence"))  # all has been run
     assert same.exit_code == 0, same.output
-
-
-def test_other_settings_need_another_folder(evidence: tuple[Evidence, Result], here: Path) -> None:
-    for more, said in ((("--seed", "1"), "is of another validation"), (("--slots", "3"), "is of another validation")):
-        result = invoke(command("evidence", *more))
-        assert result.exit_code == 2
-        assert said in result.stderr
-        assert result.stderr.count("flowsim: error") == 1
 
 
 def test_more_policies_and_loads_are_added(
@@ -272,6 +264,32 @@ def test_evidence_that_is_none_is_refused(evidence: tuple[Evidence, Result], her
         Evidence.load(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--model", "other.yaml"], "model is other.yaml, allowed is that of the operator table, tiny"),
+        (["--seed", "3"], "holds evidence with other options (seed); allowed: a new folder"),
+        (["--max-batched-tokens", "64"], "holds evidence with other options (server); allowed: a new folder"),
+    ],
+)
+def test_a_folder_holds_one_validation(
+    evidence: tuple[Evidence, Result], here: Path, more: list[str], message: str
+) -> None:
+    (here / "other.yaml").write_text((here / "tiny.yaml").read_text().replace("name: tiny", "name: other"))
+    before = (here / "evidence" / "evidence.json").read_bytes()
+    result = invoke(command("evidence", *more))
+    assert result.exit_code == 2
+    assert message in result.output
+    assert (here / "evidence" / "evidence.json").read_bytes() == before
+
+
+def test_a_table_of_kernels_that_no_server_runs_is_refused(here: Path) -> None:
+    result = invoke(["validate", "trace.jsonl", "--gpu", "h200", "--device", "cpu", "--out", "refused"])
+    assert result.exit_code == 2
+    assert "h200/llama3-8b: found attention measured with split" in result.output
+    assert not (here / "refused").exists()
+
+
 # Distances.
 
 
@@ -290,7 +308,7 @@ def test_distances_by_hand(evidence: tuple[Evidence, Result]) -> None:
     p50 = found["TTFT p50"]
     assert (p50.simulated, *p50.real) == pytest.approx((0.104, 0.099, 0.102))
     assert p50.off == pytest.approx((5 / 99 + 2 / 102) / 2)
-    assert p50.floor == pytest.approx(3 / 102)
+    assert p50.floor == pytest.approx(3 / 100.5)
     assert p50.good is True
     assert found["attainment"].off == pytest.approx(0.5)  # an SLO of 0.1 s: late, in time, late
     assert found["attainment"].floor == pytest.approx(1.0)
@@ -299,7 +317,27 @@ def test_distances_by_hand(evidence: tuple[Evidence, Result]) -> None:
     assert found["per request"].ratio == pytest.approx(p50.off / p50.floor)
     far = {d.measure: d for d in distances(really(0.110), [really(0.099), really(0.102)])}
     assert far["TTFT p50"].good is False
-    assert request_error(really(0.11), really(0.10)) == pytest.approx(0.1)
+    assert request_error(np.array([0.11]), np.array([0.10]), np.array([0.10])) == pytest.approx(0.1)
+    turned = {d.measure: d for d in distances(really(0.110), [really(0.102), really(0.099)])}
+    assert [d.floor for d in turned.values()] == pytest.approx([d.floor for d in far.values()], nan_ok=True)
+    assert p50.near is True
+    assert far["TTFT p50"].near is False
+
+
+def test_what_only_the_simulation_or_only_reality_has_is_a_miss(evidence: tuple[Evidence, Result]) -> None:
+    of = evidence[0].recorded[0]
+    run = of.runs[0]
+    blocked, never = (
+        of.case.really(replace(run, blocking_s=times), evidence[0].cost) for times in ([0.005], list[float]())
+    )
+    for simulated, real in ((never, [blocked, blocked]), (blocked, [never, never]), (blocked, [never, blocked])):
+        found = {d.measure: d for d in distances(simulated, real)}
+        assert found["blocking mean"].good is False
+    assert {d.measure: d for d in distances(never, [never, never])}["blocking mean"].good is None
+
+
+def test_there_is_recorded_evidence() -> None:
+    assert RECORDED
 
 
 @pytest.mark.parametrize("path", RECORDED, ids=[path.parent.name for path in RECORDED])
