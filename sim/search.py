@@ -87,33 +87,41 @@ def highest_rate(point: Point, root: str, search: Search) -> Found:
         InputError: fewer than 30 requests an instance, or what a run rejects.
     """
     trace = check_length(point, root)
-    probes = 0
-
-    def probe(rate_rps: float) -> tuple[RunResult, str]:
-        nonlocal probes
-        probes += 1
-        result = run_point(replace(point, rate_rps=rate_rps), root)
-        return result, gives_way(result, search)
-
     full_rps = point.instances / fitted_cost(point, root).solo_s(round(float(trace.input_length.mean())))
     guess = 2.0 ** round(math.log2(full_rps))
-    low, high, best, weak = guess, guess, None, ""
-    result, why = probe(guess)
-    while not why:
-        low, best, high = high, result, 2 * high
-        result, why = probe(high)
-    weak = why
-    while best is None:
-        high, low = low, low / 2
-        if low < LOWEST * guess:
-            return Found(0.0, high, weak, probes, None)
-        result, why = probe(low)
-        best, weak = (None, why) if why else (result, weak)
-    while high > low * (1 + search.tolerance):
-        middle = math.sqrt(low * high)
-        result, why = probe(middle)
-        low, high, best, weak = (low, middle, best, why) if why else (middle, high, result, weak)
-    return Found(low, high, weak, probes, best)
+    tried = _Tried(point, root, search)
+    while not (tried.low and tried.high):  # the bracket: up or down by powers of two
+        tried.probe(2 * tried.low if tried.low else tried.high / 2 if tried.high else guess)
+        if not tried.low and tried.high / 2 < LOWEST * guess:
+            break
+    while tried.low and tried.high > tried.low * (1 + search.tolerance):
+        tried.probe(math.sqrt(tried.low * tried.high))
+    return tried.found
+
+
+class _Tried:
+    """What is known of the rates tried: the highest sustained and the lowest not sustained; 0 = none yet."""
+
+    def __init__(self, point: Point, root: str, search: Search) -> None:
+        self._point, self._root, self._search = point, root, search
+        self.low = self.high = 0.0
+        self._best: RunResult | None = None
+        self._weak, self._probes = "", 0
+
+    def probe(self, rate_rps: float) -> None:
+        """Replay at this rate, which lies between the two."""
+        self._probes += 1
+        result = run_point(replace(self._point, rate_rps=rate_rps), self._root)
+        why = gives_way(result, self._search)
+        if why:
+            self.high, self._weak = rate_rps, why
+        else:
+            self.low, self._best = rate_rps, result
+
+    @property
+    def found(self) -> Found:
+        """The bracket as it is."""
+        return Found(self.low, self.high, self._weak, self._probes, self._best)
 
 
 def check_length(point: Point, root: str) -> Trace:
