@@ -26,7 +26,7 @@ from flowsim.calibration.grid import CHECKED, OFF_GRID
 from flowsim.calibration.journal import Progress
 from flowsim.calibration.measure import check_device, layers_that_fit, machine, operator_row, packed
 from flowsim.calibration.models import ModelSpec, spec_of
-from flowsim.calibration.operators import REDUCED_BY, Decoder, Slice
+from flowsim.calibration.operators import REDUCED_BY, CacheSlice, Decoder
 from flowsim.calibration.runner import launch
 from flowsim.calibration.steady import RUNNER, steady
 from flowsim.calibration.table import ALL_REDUCE, SCHEMA_VERSION, OperatorRow, OperatorTable, PassRow
@@ -203,7 +203,7 @@ class _Member:
         )  # fmt: skip
 
     def _all_reduce(self, stack: Decoder, tokens: int) -> dict[str, Any]:
-        p, on_device, on_host = stack.prepare([Slice(tokens)]), list[float](), list[float]()
+        p, on_device, on_host = stack.prepare([CacheSlice(tokens)]), list[float](), list[float]()
         steps = stack.program[:-1]
 
         def once() -> None:
@@ -222,7 +222,7 @@ class _Member:
         self._repeat(once, on_device)
         return operator_row(ALL_REDUCE, tokens, 0, on_device, on_host, _backend(self.job.device))
 
-    def _pass(self, model: Decoder, cut: str, text: str, slices: Sequence[Slice]) -> PassRow:
+    def _pass(self, model: Decoder, cut: str, text: str, slices: Sequence[CacheSlice]) -> PassRow:
         """The wall time of a pass that all ranks begin together."""
         from torch import distributed
 

@@ -16,13 +16,13 @@ from typing import Any, NamedTuple
 
 from flowsim.calibration.cache import CacheRows
 from flowsim.calibration.cost import CostModel
-from flowsim.calibration.operators import Slice
+from flowsim.calibration.operators import CacheSlice
 from flowsim.calibration.predictor import Predictor
 from flowsim.calibration.runner import Job, Member, Runner, Told
 from flowsim.calibration.steady import SCHEDULER, steady
 from flowsim.engine import Outcome, Server, whole_blocks
 from flowsim.execution import Execution, Part
-from flowsim.forward import Slice as Stretch
+from flowsim.forward import Slice
 from flowsim.instance import Instance
 from flowsim.ledger import NEVER, Ledger
 from flowsim.policy import Policy
@@ -192,7 +192,7 @@ class RealInstance(Instance):
     def _begin(self, parts: tuple[Part, ...]) -> Execution:
         job = Job([self._member(request, tokens) for request, tokens in parts], self._chunk_tokens)
         self._start(job)
-        stretches = [Stretch(tokens, request.context) for request, tokens in parts]
+        stretches = [Slice(tokens, request.context) for request, tokens in parts]
         believed = self._cost.timeline
         course = Course(job, lambda: believed(stretches, self._cut, self._chunk_tokens).duration_s)
         execution = Execution(parts, course)
@@ -227,7 +227,7 @@ class RealInstance(Instance):
         if request.id not in self._starts:
             self._starts[request.id] = self._rows.take(request.kv_tokens)
         ids = self._ids(request.id, request.context, tokens)
-        return Member(Slice(tokens, request.context, self._starts[request.id]), ids)
+        return Member(CacheSlice(tokens, request.context, self._starts[request.id]), ids)
 
     def _note(self, running: Execution, job: Job, completed: bool) -> None:
         """Write down the stretch that has ended, and when the pass was resumed if it had been paused."""

@@ -27,7 +27,7 @@ from flowsim.calibration.grid import QUICK, Grid
 from flowsim.calibration.journal import Journal, Progress, Rows
 from flowsim.calibration.models import BYTES_PER_VALUE, ModelSpec
 from flowsim.calibration.monitor import driver_version, gpu_state
-from flowsim.calibration.operators import Decoder, Slice
+from flowsim.calibration.operators import CacheSlice, Decoder
 from flowsim.calibration.runner import Runner
 from flowsim.calibration.steady import RUNNER, SCHEDULER, core_of, steady
 from flowsim.calibration.table import (
@@ -189,7 +189,7 @@ class _Calibration:
         import torch
 
         times, firsts, notes = dict[str, float](), dict[str, float](), Rows()
-        p = stack.prepare([Slice(*cell)])
+        p = stack.prepare([CacheSlice(*cell)])
         p.queries[0].normal_()
         for name in candidates:
             if name == "math" and times:
@@ -209,12 +209,12 @@ class _Calibration:
         return [{"winner": winner, "device_us": _us(times), "first_call_us": _us(firsts)}, *notes]
 
     def _layers(self, stack: Decoder, tokens: int, context: int) -> Rows:
-        device, host = self._at_rest(stack, [Slice(tokens, context)])
+        device, host = self._at_rest(stack, [CacheSlice(tokens, context)])
         backends = {"attention": stack.attention(tokens, context)}
         names = ["attention"] if context else list(device)
         return [operator_row(n, tokens, context, device[n], host[n], backends.get(n, "torch")) for n in names]
 
-    def _at_rest(self, stack: Decoder, slices: list[Slice]) -> tuple[timing.Samples, timing.Samples]:
+    def _at_rest(self, stack: Decoder, slices: list[CacheSlice]) -> tuple[timing.Samples, timing.Samples]:
         """Device and host times; taken up to three times while the host is busy with something else."""
         found = []
         for attempt in range(3):
@@ -250,7 +250,7 @@ class _Calibration:
         return [_host_row("prepare", tokens, timing.time_prepare(stack, tokens, self.limits))]
 
     def _expert_load(self, stack: Decoder, tokens: int) -> Rows:
-        p = stack.prepare([Slice(tokens)])
+        p = stack.prepare([CacheSlice(tokens)])
         stack.run(p)
         return [{"expert_load": [tokens, _round(stack.expert_load(p))]}]
 
@@ -281,11 +281,11 @@ class _Calibration:
         """Calls that launch each operator and, under its own name, each attention kernel."""
         found: dict[str, int] = {}
         for tokens, context, kernel in choice.examples(model.rows):
-            counts = timing.count_calls(model, [Slice(tokens, context)])
+            counts = timing.count_calls(model, [CacheSlice(tokens, context)])
             found |= counts | {kernel: counts["attention"]}
         return [{"calls": [name, count]} for name, count in found.items() if name != "attention"]
 
-    def _pass(self, model: Decoder, cut: str, text: str, slices: list[Slice]) -> Rows:
+    def _pass(self, model: Decoder, cut: str, text: str, slices: list[CacheSlice]) -> Rows:
         """The wall time of a pass; taken up to three times while the host is busy with something else."""
         found = []
         for _ in range(3):
@@ -300,7 +300,7 @@ class _Calibration:
 
     def _one_token_s(self, model: Decoder) -> float:
         """Seconds of a pass that the host decides, which tell how busy it is."""
-        one_s = min(timing.time_pass(model, "none", [Slice(1)], GLANCE))
+        one_s = min(timing.time_pass(model, "none", [CacheSlice(1)], GLANCE))
         self.quietest_s = min(self.quietest_s, one_s)
         return one_s
 
@@ -316,11 +316,11 @@ def _midpoint(curve: list[tuple[int, float]]) -> int | None:
     return at
 
 
-def packed(text: str) -> list[Slice]:
+def packed(text: str) -> list[CacheSlice]:
     """The slices in a text, each with cache rows of its own."""
     slices, start = [], 0
     for tokens, context in parse_slices(text):
-        slices.append(Slice(tokens, context, start))
+        slices.append(CacheSlice(tokens, context, start))
         start += tokens + context
     return slices
 

@@ -1,8 +1,8 @@
 """The decoder that is measured: a transformer of random weights, written operator by operator.
 
-`Decoder.program` is the list of its steps, in order; `Decoder.prepare` makes a `Pass`, which carries all that a
-forward of one batch needs; `step.run(pass)` launches one operator of it. Whoever drives a pass (a timer, a
-server) may stop between any two steps: a pass owns its activations, so others can run meanwhile.
+`Decoder.program` is the list of its steps, in order; `Decoder.prepare` makes a `Batch`, which carries all that a
+forward of one batch needs; `step.run(batch)` launches one operator of it. Whoever drives a forward (a timer, a
+server) may stop between any two steps: a batch owns its activations, so others can run meanwhile.
 
 The layer: RMSNorm, fused q-k-v projection, rotary embedding and cache write, attention, output projection;
 RMSNorm, fused gate-up projection, SiLU times up, down projection. Both residual additions are in the epilogue of
@@ -31,7 +31,7 @@ Ids = Sequence[int] | np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Slice:
+class CacheSlice:
     """`tokens` new tokens of a sequence that has `context` in the cache, whose first row there is `start`."""
 
     tokens: int
@@ -59,10 +59,10 @@ class Rope(NamedTuple):
     heads: Tensor
 
 
-class Pass:
+class Batch:
     """A batch on its way through the decoder: index tensors, and the activations that are alive."""
 
-    slices: tuple[Slice, ...]
+    slices: tuple[CacheSlice, ...]
     tokens: int  # of all slices
     kernels: tuple[Kernel, ...]  # the attention kernel of each slice
     ids: Tensor  # [tokens]
@@ -88,7 +88,7 @@ class Step:
 
     operator: str
     layer: int
-    run: Callable[[Pass], None]
+    run: Callable[[Batch], None]
 
 
 class Decoder:
@@ -135,14 +135,14 @@ class Decoder:
         self._twice = np.concatenate([self._ids, self._ids])
         self.program = self._program()
 
-    def prepare(self, slices: Sequence[Slice], ids: Ids | None = None) -> Pass:
+    def prepare(self, slices: Sequence[CacheSlice], ids: Ids | None = None) -> Batch:
         """A new pass over these slices; `ids` are their tokens, concatenated (random ones unless told).
 
         InputError: a slice that the cache or the positions do not hold, or a wrong number of ids.
         """
         import torch
 
-        p = Pass()
+        p = Batch()
         p.slices = tuple(slices)
         p.tokens = total = sum(s.tokens for s in slices)
         self._check(p.slices, total if ids is None else len(ids), total)
@@ -166,31 +166,31 @@ class Decoder:
         """The operators of one layer, in order."""
         return tuple(step.operator for step in self.program if step.layer == 0)
 
-    def expert_load(self, p: Pass) -> float:
+    def expert_load(self, p: Batch) -> float:
         """Tokens of the busiest expert over the mean of all, in the last layer that a pass has run."""
         import torch
 
         counts = torch.bincount(p.chosen.flatten(), minlength=self.spec.experts)
         return float(counts.max() / counts.float().mean())
 
-    def run(self, p: Pass) -> Tensor:
+    def run(self, p: Batch) -> Tensor:
         """Launch the whole pass; returns the next token of each slice, [slices], not yet synchronised."""
         for step in self.program:
             step.run(p)
         return p.next_ids
 
-    def segments(self, cut: str) -> list[list[Callable[[Pass], None]]]:
+    def segments(self, cut: str) -> list[list[Callable[[Batch], None]]]:
         """The program in the runs of steps that a check follows at this cut; the last ends with the head."""
         check_cut(cut)
         ends = {part[-1] for part in segments(cut)} if cut not in ("none", "chunk") else set[int]()
-        parts: list[list[Callable[[Pass], None]]] = [[]]
+        parts: list[list[Callable[[Batch], None]]] = [[]]
         for step, following in zip(self.program, [*self.program[1:], None], strict=True):
             parts[-1].append(step.run)
             if step.layer in range(self.layers) and ends.intersection(_up_to(step, following)):
                 parts.append([])
         return parts
 
-    def _check(self, slices: tuple[Slice, ...], given: int, total: int) -> None:
+    def _check(self, slices: tuple[CacheSlice, ...], given: int, total: int) -> None:
         if not slices or given != total:
             raise InputError(f"ids: found {given} for {total} tokens; allowed: one for each, and at least one slice")
         for s in slices:
@@ -198,7 +198,7 @@ class Decoder:
             if s.tokens < 1 or min(s.context, s.start) < 0 or s.start + end > self.rows:
                 raise InputError(f"slice: found {s}; allowed: 1 token or more, within {self.rows} cache rows")
 
-    def _indices(self, slices: tuple[Slice, ...], ids: Ids | None) -> np.ndarray[Any, Any]:
+    def _indices(self, slices: tuple[CacheSlice, ...], ids: Ids | None) -> np.ndarray[Any, Any]:
         """Ids, positions and cache rows of all tokens, then the last token of each slice, in one array."""
         total = sum(s.tokens for s in slices)
         out = np.empty(3 * total + len(slices), np.int64)
@@ -212,7 +212,7 @@ class Decoder:
             at = end
         return out
 
-    def _allocate(self, p: Pass, angles: Tensor) -> None:
+    def _allocate(self, p: Batch, angles: Tensor) -> None:
         """Buffers for q, k and v before and after rotation, and every view of them that the layers need."""
         import torch
 
@@ -280,26 +280,26 @@ class Decoder:
                     steps.append(Step(REDUCED_BY[name], layer, self._all_reduce()))
         return [*steps, Step("head", self.layers, self._head())]
 
-    def _all_reduce(self) -> Callable[[Pass], None]:
+    def _all_reduce(self) -> Callable[[Batch], None]:
         reduce = self._reduce
         assert reduce is not None
 
-        def all_reduce(p: Pass) -> None:
+        def all_reduce(p: Batch) -> None:
             reduce(p.hidden)
 
         return all_reduce
 
     # Each method below binds an operator's weights once: a call costs the host little but the launches.
 
-    def _embed(self) -> Callable[[Pass], None]:
+    def _embed(self) -> Callable[[Batch], None]:
         table = self.embedding
 
-        def embed(p: Pass) -> None:
+        def embed(p: Batch) -> None:
             p.hidden = table.index_select(0, p.ids)
 
         return embed
 
-    def _attention_half(self, layer: int, w: dict[str, Tensor]) -> list[tuple[str, Callable[[Pass], None]]]:
+    def _attention_half(self, layer: int, w: dict[str, Tensor]) -> list[tuple[str, Callable[[Batch], None]]]:
         import torch
 
         spec, eps = self.spec, self.spec.norm_eps
@@ -311,16 +311,16 @@ class Decoder:
         k_cache, v_cache = self.cache[layer]
         keys, values = (c.unsqueeze(0).transpose(1, 2) for c in (k_cache, v_cache))
 
-        def norm_attn(p: Pass) -> None:
+        def norm_attn(p: Batch) -> None:
             p.normed = rms_norm(p.hidden, shape, norm, eps)
 
-        def qkv_proj(p: Pass) -> None:
+        def qkv_proj(p: Batch) -> None:
             if bias is None:
                 mm(p.normed, qkv_t, out=p.qkv)
             else:
                 addmm(bias, p.normed, qkv_t, out=p.qkv)
 
-        def rope_kv(p: Pass) -> None:
+        def rope_kv(p: Batch) -> None:
             r = p.rope
             if per_head is not None:
                 r.heads.copy_(rms_norm(r.heads, per_head, None, eps).mul_(qk_weights))
@@ -330,42 +330,42 @@ class Decoder:
             k_cache.index_copy_(0, p.rows, r.keys)
             v_cache.index_copy_(0, p.rows, r.values)
 
-        def attention(p: Pass) -> None:
+        def attention(p: Batch) -> None:
             parts = []
             for q, s, kernel in zip(p.queries, p.slices, p.kernels, strict=True):
                 out = kernel(q, keys, values, s.start, s.tokens, s.context)
                 parts.append(out.transpose(1, 2).reshape(-1, width).narrow(0, 0, s.tokens))
             p.attended = parts[0] if len(parts) == 1 else cat(parts)
 
-        def o_proj(p: Pass) -> None:
+        def o_proj(p: Batch) -> None:
             p.hidden.addmm_(p.attended, o_t, beta=kept)
 
         steps = (norm_attn, qkv_proj, rope_kv, attention, o_proj)
         return [(f.__name__, f) for f in steps]
 
-    def _mlp_half(self, w: dict[str, Tensor]) -> list[tuple[str, Callable[[Pass], None]]]:
+    def _mlp_half(self, w: dict[str, Tensor]) -> list[tuple[str, Callable[[Batch], None]]]:
         import torch
 
         shape, eps, norm = (self.spec.hidden,), self.spec.norm_eps, w["norm_mlp"]
         gate_up_t, down_t, kept = w["gate_up"].t(), w["down"].t(), self._kept
         rms_norm, mm, silu = torch.rms_norm, torch.mm, torch.nn.functional.silu
 
-        def norm_mlp(p: Pass) -> None:
+        def norm_mlp(p: Batch) -> None:
             p.normed = rms_norm(p.hidden, shape, norm, eps)
 
-        def gate_up_proj(p: Pass) -> None:
+        def gate_up_proj(p: Batch) -> None:
             p.gate_up = mm(p.normed, gate_up_t)
 
-        def activation(p: Pass) -> None:
+        def activation(p: Batch) -> None:
             gate, up = p.gate_up.chunk(2, 1)
             p.activation = silu(gate).mul_(up)
 
-        def down_proj(p: Pass) -> None:
+        def down_proj(p: Batch) -> None:
             p.hidden.addmm_(p.activation, down_t, beta=kept)
 
         return [(f.__name__, f) for f in (norm_mlp, gate_up_proj, activation, down_proj)]
 
-    def _expert_half(self, w: dict[str, Tensor]) -> list[tuple[str, Callable[[Pass], None]]]:
+    def _expert_half(self, w: dict[str, Tensor]) -> list[tuple[str, Callable[[Batch], None]]]:
         import torch
 
         shape, eps, norm = (self.spec.hidden,), self.spec.norm_eps, w["norm_mlp"]
@@ -377,14 +377,14 @@ class Decoder:
             torch.arange(self.spec.experts, device=self.device),
         )
 
-        def norm_mlp(p: Pass) -> None:
+        def norm_mlp(p: Batch) -> None:
             p.normed = rms_norm(p.hidden, shape, norm, eps)
 
-        def router(p: Pass) -> None:
+        def router(p: Batch) -> None:
             shares, p.chosen = mm(p.normed, router_t).softmax(1).topk(best, dim=1)
             p.shares = shares.div_(shares.sum(1, keepdim=True)).view(-1, 1)
 
-        def experts(p: Pass) -> None:
+        def experts(p: Batch) -> None:
             ordered, order = p.chosen.flatten().sort()
             ends = torch.searchsorted(ordered, bounds, right=True, out_int32=True)
             gate, up = grouped_mm(p.normed.index_select(0, order // best), gate_up_t, offs=ends).chunk(2, 1)
@@ -398,13 +398,13 @@ class Decoder:
 
         return [(f.__name__, f) for f in (norm_mlp, router, experts)]
 
-    def _head(self) -> Callable[[Pass], None]:
+    def _head(self) -> Callable[[Batch], None]:
         import torch
 
         spec, norm = self.spec, torch.ones(self.spec.hidden, device=self.device, dtype=self.dtype)
         head_t = self.head.t()
 
-        def head(p: Pass) -> None:
+        def head(p: Batch) -> None:
             normed = torch.rms_norm(p.hidden.index_select(0, p.last), (spec.hidden,), norm, spec.norm_eps)
             p.logits = torch.mm(normed, head_t)
             p.next_ids = p.logits.argmax(1)

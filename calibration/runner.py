@@ -19,11 +19,10 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from flowsim.calibration.operators import Decoder, Pass, Slice
-from flowsim.forward import Slice as Stretch
-from flowsim.forward import split
+from flowsim.calibration.operators import Batch, CacheSlice, Decoder
+from flowsim.forward import Slice, split
 
-Segments = Sequence[Sequence[Callable[[Pass], None]]]
+Segments = Sequence[Sequence[Callable[[Batch], None]]]
 
 
 def synchroniser(device: Any) -> Callable[[], None]:
@@ -34,7 +33,7 @@ def synchroniser(device: Any) -> Callable[[], None]:
 
 
 def launch(
-    p: Pass, segments: Segments, synchronise: Callable[[], None], signalled: Callable[[], bool], at: int = 0
+    p: Batch, segments: Segments, synchronise: Callable[[], None], signalled: Callable[[], bool], at: int = 0
 ) -> int:
     """Launch a forward segment by segment, from segment `at`; behind each, wait for the device and look for a signal.
 
@@ -54,7 +53,7 @@ def launch(
 class Member(NamedTuple):
     """A stretch of one prompt in a pass: its place in the cache, and the ids of its tokens, shape [slice.tokens]."""
 
-    slice: Slice
+    slice: CacheSlice
     ids: NDArray[np.int64]
 
 
@@ -71,7 +70,7 @@ class Job:
     def __init__(self, members: Sequence[Member], chunk_tokens: int) -> None:
         self._forwards = list(_forwards(members, chunk_tokens))
         self._number = 0
-        self._pass: Pass | None = None
+        self._pass: Batch | None = None
         self._at = 0
         self.began_s = self.stopped_s = self.elapsed_s = 0.0
         self.behind = (0, 0.0)
@@ -96,14 +95,14 @@ class Job:
             stopped = self._at < len(segments) or signalled()
         return complete
 
-    def _end_forward(self, p: Pass) -> None:
+    def _end_forward(self, p: Batch) -> None:
         self.next_ids |= {member: (p.next_ids, place) for member, place in self._forwards[self._number].ended}
         self._pass = None
         self.behind = self.behind[0] + p.tokens, self.elapsed_s
         self._number += 1
 
 
-class Forward(NamedTuple):
+class Chunk(NamedTuple):
     """One forward of a pass.
 
     Attributes:
@@ -112,26 +111,26 @@ class Forward(NamedTuple):
         ended: which members of the pass it ends: (the member's place in the pass, its slice's place here).
     """
 
-    slices: list[Slice]
+    slices: list[CacheSlice]
     ids: NDArray[np.int64]
     ended: list[tuple[int, int]]
 
 
-def _forwards(members: Sequence[Member], chunk_tokens: int) -> Iterator[Forward]:
+def _forwards(members: Sequence[Member], chunk_tokens: int) -> Iterator[Chunk]:
     """The forwards of a pass, as `flowsim.forward.split` cuts it."""
-    whole = [Stretch(member.slice.tokens, member.slice.context) for member in members]
+    whole = [Slice(member.slice.tokens, member.slice.context) for member in members]
     place = done = 0
     for part in split(whole, chunk_tokens):
-        slices, ids, ended = list[Slice](), [], []
+        slices, ids, ended = list[CacheSlice](), [], []
         for tokens, context in part:
             member = members[place]
-            slices.append(Slice(tokens, context, member.slice.start))
+            slices.append(CacheSlice(tokens, context, member.slice.start))
             ids.append(member.ids[done : done + tokens])
             done += tokens
             if done == member.slice.tokens:
                 ended.append((place, len(slices) - 1))
                 place, done = place + 1, 0
-        yield Forward(slices, ids[0] if len(ids) == 1 else np.concatenate(ids), ended)
+        yield Chunk(slices, ids[0] if len(ids) == 1 else np.concatenate(ids), ended)
 
 
 class Told(NamedTuple):

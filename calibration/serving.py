@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from flowsim.calibration.attention import KERNELS, PADDING, Choice, kernel_choice
 from flowsim.calibration.models import BYTES_PER_VALUE, ModelSpec
-from flowsim.calibration.operators import Decoder, Slice
+from flowsim.calibration.operators import CacheSlice, Decoder
 from flowsim.calibration.runner import synchroniser
 from flowsim.calibration.table import OperatorTable
 from flowsim.errors import InputError
@@ -103,17 +103,17 @@ def warm_up(decoder: Decoder, largest: int, longest: int) -> None:
     until_attention = next(i for i, step in enumerate(decoder.program) if step.operator == "attention") + 1
     sizes = range(PADDING, largest + PADDING, PADDING) if decoder.device.type == "cuda" else ()
     contexts = sorted({longest - largest, longest - 1, largest} & set(range(1, longest)))
-    chunks = [Slice(min(largest, longest - context), context) for context in contexts]
+    chunks = [CacheSlice(min(largest, longest - context), context) for context in contexts]
     powers = [1 << n for n in range(largest.bit_length())]
     with torch.inference_mode():
         for tokens in sizes:
-            p = decoder.prepare([Slice(min(tokens, largest))])
+            p = decoder.prepare([CacheSlice(min(tokens, largest))])
             for step in decoder.program[:until_attention]:
                 step.run(p)
-        for slices in [[Slice(n)] for n in powers] + [[chunk] for chunk in chunks] + [[Slice(largest)]]:
+        for slices in [[CacheSlice(n)] for n in powers] + [[chunk] for chunk in chunks] + [[CacheSlice(largest)]]:
             decoder.run(decoder.prepare(slices))
         synchronise()
         end = time.perf_counter() + (HEAT_S if decoder.device.type == "cuda" else 0.0)
         while time.perf_counter() < end:
-            decoder.run(decoder.prepare([Slice(largest)]))
+            decoder.run(decoder.prepare([CacheSlice(largest)]))
             synchronise()

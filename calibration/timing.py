@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from flowsim.calibration.operators import Decoder, Pass, Slice, Step
+from flowsim.calibration.operators import Batch, CacheSlice, Decoder, Step
 from flowsim.calibration.runner import Runner, launch, synchroniser
 
 Samples = dict[str, list[float]]
@@ -75,7 +75,7 @@ class Stopwatch:
             torch.cuda._sleep(int(seconds * 1.8e9))  # cycles, at about the clock of a data-centre GPU
 
 
-def time_layers(decoder: Decoder, slices: Sequence[Slice], limits: Limits) -> tuple[Samples, Samples]:
+def time_layers(decoder: Decoder, slices: Sequence[CacheSlice], limits: Limits) -> tuple[Samples, Samples]:
     """Device and host seconds of embed and of each layer operator: one sample a repeat, the mean of its layers.
 
     A mean, for a pass runs all its layers: of launches, some are slow, and experts are loaded unlike in each layer.
@@ -100,7 +100,7 @@ def time_layers(decoder: Decoder, slices: Sequence[Slice], limits: Limits) -> tu
     return _without(device, added / len(decoder.operators)), host
 
 
-def count_calls(decoder: Decoder, slices: Sequence[Slice]) -> dict[str, int]:
+def count_calls(decoder: Decoder, slices: Sequence[CacheSlice]) -> dict[str, int]:
     """In how many calls of torch each operator is launched: those that compute, not those that view or allocate."""
     from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -124,7 +124,7 @@ def count_calls(decoder: Decoder, slices: Sequence[Slice]) -> dict[str, int]:
 
 def time_head(decoder: Decoder, sequences: int, limits: Limits) -> tuple[list[float], list[float]]:
     """Device and host seconds of the head over as many sequences."""
-    watch, p = Stopwatch(decoder.device), decoder.prepare([Slice(1, 0, i) for i in range(sequences)])
+    watch, p = Stopwatch(decoder.device), decoder.prepare([CacheSlice(1, 0, i) for i in range(sequences)])
     steps = [decoder.program[0], *[decoder.program[-1]] * 3]
     lead = _warm_up(watch, steps, p, limits.heat_s)
     device, host = list[float](), list[float]()
@@ -134,7 +134,7 @@ def time_head(decoder: Decoder, sequences: int, limits: Limits) -> tuple[list[fl
     return device, host
 
 
-def time_attention(decoder: Decoder, p: Pass, limits: Limits) -> tuple[float, float]:
+def time_attention(decoder: Decoder, p: Batch, limits: Limits) -> tuple[float, float]:
     """Device seconds of attention with the pass's kernels (median), and seconds its first call took longer."""
     watch = Stopwatch(decoder.device)
     steps = [s for s in decoder.program if s.operator == "attention"]
@@ -156,12 +156,12 @@ def time_prepare(decoder: Decoder, tokens: int, limits: Limits) -> list[float]:
     for i in limits.rounds(samples):
         watch.synchronise()
         begin = time.perf_counter()
-        decoder.prepare([Slice(tokens)])
+        decoder.prepare([CacheSlice(tokens)])
         samples += [time.perf_counter() - begin] if i else []
     return samples
 
 
-def time_pass(decoder: Decoder, cut: str, slices: Sequence[Slice], limits: Limits) -> list[float]:
+def time_pass(decoder: Decoder, cut: str, slices: Sequence[CacheSlice], limits: Limits) -> list[float]:
     """Wall seconds of a whole forward, from preparing to the last synchronise, checked as a runner checks it.
 
     It is launched by the same loop as a runner's, `flowsim.calibration.runner.launch`.
@@ -258,14 +258,14 @@ class Lead:
     steps: Sequence[Step]
     stall_s: float
 
-    def launch(self, watch: Stopwatch, p: Pass) -> None:
+    def launch(self, watch: Stopwatch, p: Batch) -> None:
         """Launch it."""
         watch.stall(self.stall_s)
         for step in self.steps:
             step.run(p)
 
 
-def _warm_up(watch: Stopwatch, steps: Sequence[Step], p: Pass, heat_s: float) -> Lead:
+def _warm_up(watch: Stopwatch, steps: Sequence[Step], p: Batch, heat_s: float) -> Lead:
     """Run the steps until clocks and power are those of a busy GPU; returns what to launch before each timing."""
     end = time.perf_counter() + (heat_s if watch.cuda else 0.0)
     while True:
@@ -283,7 +283,7 @@ def _warm_up(watch: Stopwatch, steps: Sequence[Step], p: Pass, heat_s: float) ->
     return Lead((), min(1.2 * host_s + 2e-4, 20e-3))
 
 
-def _time_steps(watch: Stopwatch, steps: Sequence[Step], p: Pass, lead: Lead) -> list[float]:
+def _time_steps(watch: Stopwatch, steps: Sequence[Step], p: Batch, lead: Lead) -> list[float]:
     lead.launch(watch, p)
     marks = [watch.mark()]
     for step in steps:
@@ -293,7 +293,7 @@ def _time_steps(watch: Stopwatch, steps: Sequence[Step], p: Pass, lead: Lead) ->
     return [watch.between(a, b) for a, b in pairwise(marks)]
 
 
-def _time_borders(watch: Stopwatch, steps: Sequence[Step], first: int, p: Pass, lead: Lead) -> float:
+def _time_borders(watch: Stopwatch, steps: Sequence[Step], first: int, p: Batch, lead: Lead) -> float:
     lead.launch(watch, p)
     for step in steps[:first]:
         step.run(p)
@@ -305,7 +305,7 @@ def _time_borders(watch: Stopwatch, steps: Sequence[Step], first: int, p: Pass, 
     return watch.between(begin, end)
 
 
-def _time_launches(watch: Stopwatch, steps: Sequence[Step], p: Pass, lead: Lead) -> list[float]:
+def _time_launches(watch: Stopwatch, steps: Sequence[Step], p: Batch, lead: Lead) -> list[float]:
     lead.launch(watch, p)
     times = [time.perf_counter()]
     for step in steps:

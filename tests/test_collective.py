@@ -5,7 +5,7 @@ import pytest
 from flowsim.calibration.collective import GroupGrid, join, measure_group
 from flowsim.calibration.fit import fit, fit_passes
 from flowsim.calibration.models import ModelSpec
-from flowsim.calibration.operators import REDUCED_BY, Decoder, Slice
+from flowsim.calibration.operators import REDUCED_BY, CacheSlice, Decoder
 from flowsim.calibration.table import ALL_REDUCE, HOST_OPERATORS, OperatorRow, OperatorTable, load_table
 from flowsim.calibration.timing import Limits
 from flowsim.errors import InputError
@@ -82,7 +82,7 @@ def test_ranks_sum_their_outputs_and_the_residual_stream_once(spec: ModelSpec) -
             for seed, adds in ((0, True), (1, False))
         )
         alone = Decoder(spec.shard(2), "cpu", rows=64, dtype="float32", seed=1)
-        passes = [decoder.prepare([Slice(9, 0, 0)]) for decoder in (leader, follower, alone)]
+        passes = [decoder.prepare([CacheSlice(9, 0, 0)]) for decoder in (leader, follower, alone)]
         for steps in zip(leader.program, follower.program, strict=True):
             step = steps[0]
             for mine, p in zip(steps, passes, strict=False):

@@ -11,7 +11,7 @@ from costs import service
 from flowsim.calibration.cache import CacheRows
 from flowsim.calibration.executor import Replay, execute
 from flowsim.calibration.models import ModelSpec
-from flowsim.calibration.operators import Decoder, Slice
+from flowsim.calibration.operators import CacheSlice, Decoder
 from flowsim.calibration.predictor import make_predictor
 from flowsim.calibration.runner import Job, Member, Runner, launch
 from flowsim.engine import Server
@@ -43,7 +43,7 @@ def alone(decoder: Decoder) -> list[int]:
     with torch.inference_mode():
         for request in workload():
             ids = decoder.random_ids(request.id, 0, request.tokens)
-            tokens.append(decoder.run(decoder.prepare([Slice(request.tokens)], ids)).item())
+            tokens.append(decoder.run(decoder.prepare([CacheSlice(request.tokens)], ids)).item())
     return tokens
 
 
@@ -144,13 +144,13 @@ def inference() -> Iterator[None]:
 def test_a_forward_stops_behind_the_segment_in_which_it_is_signalled_and_goes_on(decoder: Decoder, cut: str) -> None:
     segments = decoder.segments(cut)
     ids = decoder.random_ids(0, 0, 50)
-    whole = decoder.prepare([Slice(50)], ids)
+    whole = decoder.prepare([CacheSlice(50)], ids)
     decoder.run(whole)
-    p, at, stops = decoder.prepare([Slice(50)], ids), 0, 0
+    p, at, stops = decoder.prepare([CacheSlice(50)], ids), 0, 0
     while at < len(segments):
         at = launch(p, segments, lambda: None, lambda: True, at)
         stops += 1
-        decoder.run(decoder.prepare([Slice(70, start=100)]))  # another, meanwhile
+        decoder.run(decoder.prepare([CacheSlice(70, start=100)]))  # another, meanwhile
     assert stops == len(segments)
     assert torch.allclose(p.logits, whole.logits)
 
@@ -159,7 +159,7 @@ def test_a_forward_stops_behind_the_segment_in_which_it_is_signalled_and_goes_on
 def test_a_job_of_several_forwards_ends_its_members_where_they_end(decoder: Decoder) -> None:
     sizes, starts = (100, 30, 250), (0, 200, 300)
     ids = [decoder.random_ids(i, 0, n) for i, n in enumerate(sizes)]
-    members = [Member(Slice(n, 0, start), of) for n, start, of in zip(sizes, starts, ids, strict=True)]
+    members = [Member(CacheSlice(n, 0, start), of) for n, start, of in zip(sizes, starts, ids, strict=True)]
     job, signals = Job(members, 128), iter([True, False] * 100)
     stretches = 1
     behind = [job.behind[0]]
@@ -171,14 +171,14 @@ def test_a_job_of_several_forwards_ends_its_members_where_they_end(decoder: Deco
     assert job.behind == (380, job.elapsed_s)
     for place, (n, of) in enumerate(zip(sizes, ids, strict=True)):
         next_ids, row = job.next_ids[place]
-        assert next_ids[row] == decoder.run(decoder.prepare([Slice(n, start=1000)], of))[0]
+        assert next_ids[row] == decoder.run(decoder.prepare([CacheSlice(n, start=1000)], of))[0]
 
 
 def test_leaving_a_runner_stops_it_in_the_middle_of_a_job(decoder: Decoder) -> None:
     told: list[object] = []
     with Runner(decoder) as runner:
         runner.serve("operator", told.append)
-        runner.start(Job([Member(Slice(2000), decoder.random_ids(0, 0, 2000))], 2000))
+        runner.start(Job([Member(CacheSlice(2000), decoder.random_ids(0, 0, 2000))], 2000))
     assert not runner._thread.is_alive()
     assert len(told) == 1
 

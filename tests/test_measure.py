@@ -138,7 +138,7 @@ def test_the_journal_of_another_calibration_is_refused(
 def test_a_size_beyond_the_memory_is_noted_and_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     from flowsim.calibration import timing
 
-    def scarce(decoder: object, slices: list[timing.Slice], limits: Limits) -> object:
+    def scarce(decoder: object, slices: list[timing.CacheSlice], limits: Limits) -> object:
         if slices[0].tokens == 64:
             raise torch.OutOfMemoryError("no")
         return time_layers(decoder, slices, limits)  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from flowsim.calibration.models import ModelSpec
-from flowsim.calibration.operators import Decoder, Slice
+from flowsim.calibration.operators import CacheSlice, Decoder
 from flowsim.errors import InputError
 from flowsim.forward import CHECKED_AFTER, LAYER_OPERATORS
 
@@ -80,7 +80,7 @@ EXPERTS = replace(SPEC, experts=6, experts_per_token=2, qk_norm=True)
 @pytest.mark.parametrize("spec", [SPEC, replace(SPEC, qkv_bias=True), replace(SPEC, qk_norm=True), EXPERTS])
 def test_a_pass_computes_a_transformer(spec: ModelSpec) -> None:
     decoder = Decoder(spec, "cpu", rows=64, dtype="float32", seed=2)
-    p = decoder.prepare([Slice(40)], IDS[:40])
+    p = decoder.prepare([CacheSlice(40)], IDS[:40])
     next_ids = decoder.run(p)
     expected = reference(decoder, IDS[:40])
     assert close(p.logits[0], expected)
@@ -91,25 +91,27 @@ def test_a_pass_computes_a_transformer(spec: ModelSpec) -> None:
 def test_chunks_give_what_the_whole_gives(decoder: Decoder, chunks: tuple[int, ...]) -> None:
     done = 0
     for tokens in chunks:
-        p = decoder.prepare([Slice(tokens, done, start=7)], IDS[done : done + tokens])
+        p = decoder.prepare([CacheSlice(tokens, done, start=7)], IDS[done : done + tokens])
         decoder.run(p)
         done += tokens
     assert close(p.logits[0], reference(decoder, IDS[:40]))
 
 
 def test_packed_prompts_do_not_see_each_other(decoder: Decoder) -> None:
-    decoder.run(decoder.prepare([Slice(13, 0, 100)], IDS[:13]))
-    p = decoder.prepare([Slice(20, 0, 0), Slice(27, 13, 100), Slice(1, 0, 200)], IDS[20:40] + IDS[13:40] + IDS[:1])
+    decoder.run(decoder.prepare([CacheSlice(13, 0, 100)], IDS[:13]))
+    p = decoder.prepare(
+        [CacheSlice(20, 0, 0), CacheSlice(27, 13, 100), CacheSlice(1, 0, 200)], IDS[20:40] + IDS[13:40] + IDS[:1]
+    )
     decoder.run(p)
     for row, ids in enumerate((IDS[20:40], IDS[:40], IDS[:1])):
         assert close(p.logits[row], reference(decoder, ids))
 
 
 def test_a_pass_that_others_interrupt_gives_the_same(decoder: Decoder) -> None:
-    first = decoder.prepare([Slice(30)], IDS[:30])
+    first = decoder.prepare([CacheSlice(30)], IDS[:30])
     for step in decoder.program:
         step.run(first)
-        decoder.run(decoder.prepare([Slice(9, 0, 50)], IDS[30:39]))
+        decoder.run(decoder.prepare([CacheSlice(9, 0, 50)], IDS[30:39]))
     assert close(first.logits[0], reference(decoder, IDS[:30]))
 
 
@@ -147,7 +149,7 @@ def test_segments_end_at_the_cuts_and_are_the_program(cut: str, spec: ModelSpec)
 
 def test_the_busiest_expert_is_known() -> None:
     decoder = Decoder(EXPERTS, "cpu", rows=64, dtype="float32")
-    p = decoder.prepare([Slice(3)])
+    p = decoder.prepare([CacheSlice(3)])
     p.chosen = torch.tensor([[0, 1], [0, 2], [0, 3]])
     assert decoder.expert_load(p) == 3.0  # of six chosen, one each is the mean
 
@@ -156,7 +158,7 @@ def test_the_same_seed_gives_the_same_weights_and_tokens() -> None:
     logits = []
     for seed in (5, 5, 6):
         decoder = Decoder(SPEC, "cpu", rows=64, dtype="float32", seed=seed)
-        p = decoder.prepare([Slice(10)])
+        p = decoder.prepare([CacheSlice(10)])
         decoder.run(p)
         logits.append(p.logits)
     assert torch.equal(logits[0], logits[1])
@@ -167,13 +169,15 @@ def test_the_same_seed_gives_the_same_weights_and_tokens() -> None:
     ("slices", "ids", "message"),
     [
         ([], None, "at least one slice"),
-        ([Slice(3)], [1, 2], "ids: found 2 for 3 tokens"),
-        ([Slice(0, 5)], None, "allowed: 1 token or more, within 256 cache rows"),
-        ([Slice(5, 0, 252)], None, "within 256 cache rows"),
-        ([Slice(5, -1)], None, "context=-1"),
+        ([CacheSlice(3)], [1, 2], "ids: found 2 for 3 tokens"),
+        ([CacheSlice(0, 5)], None, "allowed: 1 token or more, within 256 cache rows"),
+        ([CacheSlice(5, 0, 252)], None, "within 256 cache rows"),
+        ([CacheSlice(5, -1)], None, "context=-1"),
     ],
 )
-def test_slices_that_do_not_fit(decoder: Decoder, slices: list[Slice], ids: list[int] | None, message: str) -> None:
+def test_slices_that_do_not_fit(
+    decoder: Decoder, slices: list[CacheSlice], ids: list[int] | None, message: str
+) -> None:
     with pytest.raises(InputError, match=message):
         decoder.prepare(slices, ids)
 
@@ -188,10 +192,10 @@ def test_on_a_gpu_chunks_and_packing_agree_with_the_whole() -> None:
     spec = ModelSpec("small", 2, 1024, 8, 2, 128, 2048, 1000, 4096, 500000.0, 1e-5)
     decoder = Decoder(spec, "cuda", rows=4096, seed=1)
     ids = np.random.default_rng(0).integers(0, spec.vocab, 700).tolist()
-    whole = decoder.prepare([Slice(700)], ids)
+    whole = decoder.prepare([CacheSlice(700)], ids)
     decoder.run(whole)
-    decoder.run(decoder.prepare([Slice(300, 0, 2000)], ids[:300]))
-    packed = decoder.prepare([Slice(50, 0, 1000), Slice(400, 300, 2000)], ids[:50] + ids[300:])
+    decoder.run(decoder.prepare([CacheSlice(300, 0, 2000)], ids[:300]))
+    packed = decoder.prepare([CacheSlice(50, 0, 1000), CacheSlice(400, 300, 2000)], ids[:50] + ids[300:])
     decoder.run(packed)
     similar = torch.nn.functional.cosine_similarity(packed.logits[1].float(), whole.logits[0].float(), dim=0)
     assert similar > 0.999
