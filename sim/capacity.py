@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from flowsim.errors import InputError
-from flowsim.point import Point, replayed
+from flowsim.point import Point, replayed, window_of
 from flowsim.replay import parse_window
 from flowsim.search import Search
+from flowsim.statistics import REPLICATION
 from flowsim.study import Study
 from flowsim.sweep import Runs, sweep
 
@@ -38,7 +39,8 @@ def capacity(
     Args:
         trace: a file, a built-in trace, or "synthetic:PRESET:N"; or several.
         policies: specifications.
-        replications: of a synthetic trace, seeds from `seed`; of any other, that many windows of equal length.
+        replications: of a synthetic trace, seeds from `seed`; of any other, that many windows of equal length. A
+            prefix cache is empty at the beginning of each.
         target: share of requests within their TTFT SLO that a rate must reach.
         by: "all" = of all requests, "class" = of each class.
         tolerance: width of the bracket, as a share of the rate.
@@ -50,10 +52,14 @@ def capacity(
         max_rate_high_rps (not).
 
     Raises:
-        InputError: as `flowsim.sweep` does.
+        InputError: as `flowsim.sweep` does; also for a list of seeds or windows, which the replications make, and for
+            a limit of a trace that is cut into windows.
     """
     if replications < 1:
         raise InputError(f"replications is {replications}, allowed is 1 or more")
+    for name in REPLICATION:
+        if isinstance(options.get(name), list | tuple):
+            raise InputError(f"{name} is a list, but the replications make these; allowed is one {name}")
     traces = [str(trace)] if isinstance(trace, str | Path) else [str(name) for name in trace]
     axes = {name: tuple(values) for name, values in options.items() if isinstance(values, list | tuple)}
     base = {"warmup": WARMUP, **{name: value for name, value in options.items() if name not in axes}}
@@ -75,7 +81,10 @@ def _replications(trace: str, base: Mapping[str, Any], n: int) -> list[dict[str,
     point = Point.of({"trace": trace, **base})
     if trace.startswith("synthetic:"):
         return [{"seed": point.seed + k} for k in range(n)]
+    if point.limit is not None and n > 1:
+        raise InputError(f"limit is {point.limit}, but the replications are windows of {trace}; allowed is a window")
+    whole = Point(trace, format=point.format, window=point.window, seed=point.seed)
     start_s, end_s = parse_window("window", point.window) or (0.0, math.inf)
-    span_s = replayed(point, str(Path.cwd())).span_s
-    edges = [f"{start_s + span_s * k / n:g}" for k in range(n)] + ["" if end_s == math.inf else f"{end_s:g}"]
-    return [{"window": f"{start}:{end}"} for start, end in pairwise(edges)]
+    span_s = replayed(whole, str(Path.cwd())).span_s
+    edges = [start_s + span_s * k / n for k in range(n)] + [end_s]
+    return [{"window": window_of(*pair)} for pair in pairwise(edges)]

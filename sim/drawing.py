@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from flowsim.errors import InputError, unknown
-from flowsim.figures import bars_height, class_tradeoff, heat_map, lines, max_goodput, succeeded, ttft_distribution
+from flowsim.figures import bars_height, class_tradeoff, heat_map, lines, max_goodput, ttft_distribution
 from flowsim.files import writing
-from flowsim.statistics import REPLICATION, varied
+from flowsim.statistics import REPLICATION, intervals, varied
 from flowsim.store import REQUESTS
 from flowsim.sweep import Runs
 
@@ -30,7 +30,7 @@ def draw(runs: Runs) -> dict[str, Figure]:
     Raises:
         InputError: no run succeeded, or more options vary than a figure can show: select one value of some.
     """
-    done = succeeded(runs)
+    done = runs.succeeded
     if done.empty:
         raise InputError("no run of this study succeeded, so there is nothing to draw")
     value, free = "max_rate_rps" if "max_rate_rps" in done else "attainment", _free(done)
@@ -54,7 +54,7 @@ def max_goodput_panels(runs: Runs, by: Sequence[str]) -> Figure:
     """
     if len(by) > 2:
         raise _too_many(by)
-    done = succeeded(runs)
+    done = runs.succeeded
     down, across = (list(dict.fromkeys(done[name])) for name in (by[0], by[-1]))
     down = down if len(by) == 2 else [None]
     height = bars_height(done["policy"].nunique())
@@ -75,7 +75,7 @@ def max_goodput_panels(runs: Runs, by: Sequence[str]) -> Figure:
 
 def classes_panels(runs: Runs, x: str) -> Figure:
     """`class_tradeoff` of each policy, side by side on the same scale."""
-    policies = list(dict.fromkeys(succeeded(runs)["policy"]))
+    policies = list(dict.fromkeys(runs.succeeded["policy"]))
     across = min(3, len(policies))
     figure, panels = _panels(-(-len(policies) // across), across, (4, 3.2))
     for place, axes in enumerate(panels.flat):
@@ -116,7 +116,9 @@ def select(runs: Runs, settings: Sequence[str]) -> Runs:
     """
     table = runs.table
     for setting in settings:
-        name, _, text = setting.partition("=")
+        name, equals, text = setting.partition("=")
+        if not equals:
+            raise InputError(f"--select {setting}: allowed is NAME=VALUE")
         if name not in table:
             raise unknown("option", name, [*varied(table), *REPLICATION])
         known = table[name].map(lambda value: f"{value:g}" if isinstance(value, float) else str(value))
@@ -135,7 +137,7 @@ def _free(done: pd.DataFrame) -> list[str]:
 def _each(runs: Runs, words: Sequence[str]) -> dict[str, Figure]:
     """The figures of each combination of values of these options."""
     figures = {}
-    for values, part in succeeded(runs).groupby(list(words), sort=False):
+    for values, part in runs.succeeded.groupby(list(words), sort=False):
         setting = ", ".join(map(_setting, words, values))
         for name, figure in draw(replace(runs, table=part, folder=None)).items():
             figure.suptitle(setting, x=0.01, ha="left", fontsize=10)
@@ -144,15 +146,17 @@ def _each(runs: Runs, words: Sequence[str]) -> dict[str, Figure]:
 
 
 def _drawn(runs: Runs, value: str, free: Sequence[str]) -> dict[str, Figure]:
-    done = succeeded(runs)
+    done = runs.succeeded
     if len(free) > 2:
         raise _too_many(free)
     if len(free) == 2:
         parts = {str(name): replace(runs, table=of) for name, of in done.groupby("policy", sort=False)}
         x, y = free
-        return {f"{value}-{x}-{y}-{name}": _figure(heat_map(of, x, y, value)) for name, of in parts.items()}
+        means = intervals(done, value, ["policy", y, x])["mean"]
+        ends = float(means.min()), float(means.max())
+        return {f"{value}-{x}-{y}-{name}": _figure(heat_map(of, x, y, value, ends=ends)) for name, of in parts.items()}
     if not free:
-        whole = {"max_goodput": max_goodput(runs)} if value == "max_rate_rps" else {value: lines(runs, "seed", value)}
+        whole = {"max_goodput": max_goodput(runs)} if value == "max_rate_rps" else {value: lines(runs, "policy", value)}
         return {name: _figure(axes) for name, axes in whole.items()}
     axes = lines(runs, free[0], value)
     axes.set_title(runs.title, loc="left", fontsize=11)

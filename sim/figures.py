@@ -42,12 +42,13 @@ def lines(runs: Runs, x: str, value: str = "attainment", axes: Axes | None = Non
         InputError: no such column, or runs that differ in a further option: select one value of it.
     """
     axes = axes if axes is not None else _new((6.4, 4.2))
-    done, name = succeeded(runs), "policy"
+    done, name = runs.succeeded, "policy"
     if x.startswith("policy."):
         done, name = done.assign(family=done["policy"].str.partition(":")[0]), "family"
-    stats = intervals(done, value, [name, x]) if x in done else _no(x, done)
+    by = list(dict.fromkeys((name, x)))
+    stats = intervals(done, value, by) if x in done else _no(x, done)
     if value == "attainment" and (stats["n"] <= 1).all():
-        bounds = done.groupby([name, x], sort=False)[["attainment_low", "attainment_high"]].first().reset_index()
+        bounds = done.groupby(by, sort=False)[["attainment_low", "attainment_high"]].first().reset_index()
         stats[["low", "high"]] = bounds[["attainment_low", "attainment_high"]]
     factor = 100 if value.startswith("attainment") else 1
     ticks = list(dict.fromkeys(stats[x])) if stats[x].dtype.kind not in "iuf" else None
@@ -60,6 +61,8 @@ def lines(runs: Runs, x: str, value: str = "attainment", axes: Axes | None = Non
     else:
         _scale(axes, np.unique(stats[x]))
     _finish(axes, x, value)
+    if x == "policy":
+        axes.get_legend().remove()
     lowest = float(np.nanmin(factor * stats[["mean", "low"]].to_numpy()))
     if value == "attainment" and lowest > 60:
         axes.set_ylim(bottom=10 * math.floor(lowest / 10))
@@ -68,7 +71,7 @@ def lines(runs: Runs, x: str, value: str = "attainment", axes: Axes | None = Non
 
 def max_goodput(runs: Runs, axes: Axes | None = None) -> Axes:
     """Bars: the highest rate that each policy sustains, with intervals, and its paired ratio to the first policy's."""
-    done = succeeded(runs)
+    done = runs.succeeded
     if "max_rate_rps" not in done:
         raise InputError("no highest rates here, allowed is a study with capacity, or flowsim capacity --out")
     stats, first = intervals(done, "max_rate_rps", ["policy"]), done["policy"].iloc[0]
@@ -97,20 +100,30 @@ def bars_height(bars: int) -> float:
     return 0.42 * bars + 1.3
 
 
-def heat_map(runs: Runs, x: str, y: str, value: str = "attainment", axes: Axes | None = None) -> Axes:
+def heat_map(
+    runs: Runs,
+    x: str,
+    y: str,
+    value: str = "attainment",
+    axes: Axes | None = None,
+    ends: tuple[float, float] | None = None,
+) -> Axes:
     """A figure of the runs of one policy over two options, the mean of the replications written in each cell.
+
+    The colours go from one of `ends` to the other, those of all policies if they are to be compared; default: its own.
 
     Raises:
         InputError: no such column, or runs of several policies or of a further option: select one.
     """
     axes = axes if axes is not None else _new((5.6, 4.4))
     table = (
-        intervals(succeeded(runs), value, [y, x]).pivot(index=y, columns=x, values="mean").sort_index(ascending=False)
+        intervals(runs.succeeded, value, [y, x]).pivot(index=y, columns=x, values="mean").sort_index(ascending=False)
     )
     factor = 100 if value.startswith("attainment") else 1
     cells = factor * table.to_numpy()
-    image = axes.imshow(cells, cmap="cividis", aspect="auto")
-    middle = np.nanmean([np.nanmin(cells), np.nanmax(cells)])
+    bottom, top = (factor * end for end in ends) if ends else (np.nanmin(cells), np.nanmax(cells))
+    image = axes.imshow(cells, cmap="cividis", aspect="auto", vmin=bottom, vmax=top)
+    middle = (bottom + top) / 2
     for row, column in np.ndindex(cells.shape):
         if not np.isnan(cells[row, column]):
             colour = "black" if cells[row, column] > middle else "white"
@@ -120,14 +133,14 @@ def heat_map(runs: Runs, x: str, y: str, value: str = "attainment", axes: Axes |
     axes.set_xlabel(_label(x))
     axes.set_ylabel(_label(y))
     axes.figure.colorbar(image, ax=axes, label=_label(value))
-    _title(axes, ", ".join(dict.fromkeys(succeeded(runs)["policy"])))
+    _title(axes, ", ".join(dict.fromkeys(runs.succeeded["policy"])))
     return axes
 
 
 def class_tradeoff(runs: Runs, x: str, policy: str, axes: Axes | None = None) -> Axes:
     """Attainment of each class against an option, under one policy: who pays, and from where on."""
     axes = axes if axes is not None else _new((6.4, 4.2))
-    done = succeeded(runs)
+    done = runs.succeeded
     if policy not in set(done["policy"]):
         raise unknown("policy of the study", policy, set(done["policy"]))
     done = done[done["policy"] == policy]
@@ -153,7 +166,7 @@ def ttft_distribution(runs: Runs, axes: Axes | None = None) -> Axes:
     folder = (runs.folder or Path()) / REQUESTS
     if runs.folder is None or not folder.is_dir():
         raise InputError("no requests kept, allowed is a study with requests: true, and a folder")
-    for place, (policy, of) in enumerate(succeeded(runs).groupby("policy", sort=False)):
+    for place, (policy, of) in enumerate(runs.succeeded.groupby("policy", sort=False)):
         files = [folder / f"{key[:16]}.parquet" for key in of["key"]]
         ttft_s = pd.concat([pd.read_parquet(file, columns=["ttft_s"]) for file in files])["ttft_s"]
         known = np.sort(ttft_s.dropna())
@@ -173,11 +186,6 @@ def classes_of(table: pd.DataFrame) -> list[str]:
     """The request classes of these runs."""
     names = [name.removeprefix("requests_") for name in table.columns if name.startswith("requests_")]
     return [name for name in names if table[f"attainment_{name}"].notna().any()]
-
-
-def succeeded(runs: Runs) -> pd.DataFrame:
-    """The runs without an error."""
-    return runs.table[runs.table["error"].isna()]
 
 
 def _no(name: str, table: pd.DataFrame) -> Any:
@@ -200,7 +208,7 @@ def _line(
 
     top = 100 if factor == 100 else np.inf  # a share stays between 0 and 100 %
     mean, low, high = (factor * stats[name] for name in ("mean", "low", "high"))
-    error = np.nan_to_num([mean - low.clip(0, top), high.clip(0, top) - mean])
+    error = np.maximum(np.nan_to_num([mean - low.clip(0, top), high.clip(0, top) - mean]), 0)
     aside = ScaledTranslation((place - (of - 1) / 2) * 1.2 / 72, 0, axes.figure.dpi_scale_trans)
     style = {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)], **LINES}
     axes.update_datalim(np.column_stack([at, mean + error[1]]))

@@ -9,7 +9,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,11 @@ from flowsim.calibration.predictor import make_predictor
 from flowsim.calibration.table import OperatorTable, load_table
 from flowsim.engine import Server
 from flowsim.errors import InputError, unknown
-from flowsim.policy import NAMES, load_policy, policy_spec
+from flowsim.policy import NAMES, canonical, load_policy
 from flowsim.replay import check_times, load_cost, own_version, parse_window, replayed_part, run
 from flowsim.result import RunResult
 from flowsim.slo import SLOMix
 from flowsim.traces.catalogue import load_trace
-from flowsim.traces.combine import reweighted, with_rates
 from flowsim.traces.prefix import cached_tokens
 from flowsim.traces.prefix import new_tokens as only_new_tokens
 from flowsim.traces.synthetic import synthesize
@@ -31,6 +30,7 @@ from flowsim.traces.trace import Trace
 
 SERVER = ("instances", "router", "slots", "max_batched_tokens", "kv_tokens", "block_tokens")
 DOTTED = ("policy", "mix")
+Stamp = tuple[tuple[int, int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -118,29 +118,27 @@ class Point:
         return Server(**{name: getattr(self, name) for name in SERVER})
 
     def key(self, root: str, kind: str = "") -> str:
-        """SHA-256 of all inputs: these options, the content of the files that they name, and the `kind` of run."""
-        options = {name: getattr(self, name) for name in OPTIONS} | {"mix": dict(self.mix), "policy": self._canonical}
-        files = (path for name in (self.trace, self.slo or "") if (path := Path(root, name)).is_file())
-        content = [_digest(str(path)) for path in files]
+        """SHA-256 of all inputs: these options, of the files that they name the content, and the `kind` of run."""
+        options = {name: getattr(self, name) for name in OPTIONS} | {
+            "mix": dict(self.mix),
+            "policy": canonical(self.spec),
+        }
+        files = {name: path for name in ("trace", "slo") if (path := Path(root, options[name] or "")).is_file()}
+        options |= {name: _digest(str(path), _stamp(path)) for name, path in files.items()}
         folder = self.cost and _place(root, self.cost)
-        content += [_cost_digest(folder, self.model, self.gpu, self.tp), _policy_digest(self.policy)]
-        text = json.dumps([own_version(), kind, options, content], sort_keys=True)
+        costs = _cost_digest(folder, _stamp(folder), self.model, self.gpu, self.tp)
+        text = json.dumps([own_version(), kind, options, costs, _policy_digest(self.policy)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
-
-    @property
-    def _canonical(self) -> str:
-        """The same text for the same shipped policy with the same options, however they were written."""
-        if not _shipped(self.policy):
-            return self.spec
-        try:
-            return policy_spec(load_policy(self.spec))
-        except InputError:  # the run will say so
-            return self.spec
 
 
 KINDS = {f.name: str(f.type) for f in fields(Point)}
 OPTIONS = tuple(name for name in KINDS if name not in ("policy_options", "mix"))
 """The options of a point, without the dotted ones."""
+
+
+def is_option(name: str) -> bool:
+    """Whether a column of a row holds an option of the run."""
+    return name in OPTIONS or name.startswith(tuple(f"{head}." for head in DOTTED))
 
 
 def check(point: Point, root: str) -> None:
@@ -173,12 +171,10 @@ def run_point(point: Point, root: str) -> RunResult:
 
 def replayed(point: Point, root: str) -> Trace:
     """The requests of a point: of its trace the window, then the limit, then the mix, then the rate."""
-    trace, slos = _trace(_place(root, point.trace), point.format, point.seed, point.new_tokens), _slos(point, root)
-    part = replayed_part(trace, 1.0, point.limit, parse_window("window", point.window))
-    if point.mix:
-        part = reweighted(part, point.mix, point.seed)
-    if slos.rates:
-        part = with_rates(part, slos.rates, point.seed, reweigh=slos.way(part) == "class")
+    place, slos = _place(root, point.trace), _slos(point, root)
+    trace = _trace(place, _stamp(place), point.format, point.seed, point.new_tokens)
+    window = parse_window("window", point.window)
+    part = replayed_part(trace, 1.0, point.limit, window, None, point.mix, slos, point.seed)
     factor = point.rate_scale if point.rate_rps is None else point.rate_rps / part.rate_rps
     if not 0 < factor < math.inf:
         given = f"rate_scale is {factor:g}" if point.rate_rps is None else f"rate_rps is {point.rate_rps:g}"
@@ -187,7 +183,7 @@ def replayed(point: Point, root: str) -> Trace:
 
 
 @lru_cache(maxsize=4)
-def _trace(spec: str, format: str | None, seed: int, new_tokens: bool) -> Trace:
+def _trace(spec: str, stamp: Stamp, format: str | None, seed: int, new_tokens: bool) -> Trace:
     trace = _synthetic(spec, seed) if spec.startswith("synthetic:") else load_trace(spec, format, seed=seed)
     return only_new_tokens(trace) if new_tokens else trace
 
@@ -202,11 +198,12 @@ def _synthetic(spec: str, seed: int) -> Trace:
 
 def fitted_cost(point: Point, root: str) -> CostModel:
     """The cost model of a point."""
-    return _fitted(point.cost and _place(root, point.cost), point.model, point.gpu, point.tp)
+    folder = point.cost and _place(root, point.cost)
+    return _fitted(folder, _stamp(folder), point.model, point.gpu, point.tp)
 
 
 @lru_cache(maxsize=8)
-def _fitted(folder: str | None, model: str, gpu: str, tp: int) -> CostModel:
+def _fitted(folder: str | None, stamp: Stamp, model: str, gpu: str, tp: int) -> CostModel:
     return load_cost(folder, model, gpu, tp)
 
 
@@ -226,13 +223,22 @@ def _place(root: str, name: str) -> str:
     return str(place) if place.exists() else name
 
 
+def _stamp(name: str | Path | None) -> Stamp:
+    """When the file of this name, or those in the folder, were written: what was read of them is kept until then."""
+    place = Path(name) if name else None
+    if place is None or not place.exists():
+        return ()
+    states = [path.stat() for path in (sorted(place.iterdir()) if place.is_dir() else [place])]
+    return tuple((state.st_mtime_ns, state.st_size, state.st_ino) for state in states)
+
+
 @lru_cache(maxsize=64)
-def _digest(path: str) -> str:
+def _digest(path: str, stamp: Stamp) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 @lru_cache(maxsize=64)
-def _cost_digest(folder: str | None, model: str, gpu: str, tp: int) -> str:
+def _cost_digest(folder: str | None, stamp: Stamp, model: str, gpu: str, tp: int) -> str:
     try:
         return (load_table(gpu, model, tp) if folder is None else OperatorTable.load(folder)).digest()
     except InputError as error:  # the run will say so
@@ -243,12 +249,13 @@ def _shipped(policy: str) -> bool:
     return policy.partition(":")[0] in NAMES
 
 
+@cache
 def _policy_digest(policy: str) -> str:
-    """Of the source file of a policy that flowsim does not ship."""
+    """Of the source file of a policy that flowsim does not ship; read once, as Python imports it once."""
     if _shipped(policy):
         return ""
     source = inspect.getsourcefile(importlib.import_module(policy.partition(":")[0]))
-    return _digest(source) if source else ""
+    return _digest(source, _stamp(source)) if source else ""
 
 
 def _plain(name: str, value: Any) -> Any:
@@ -269,9 +276,9 @@ def _plain(name: str, value: Any) -> Any:
             return value
         raise InputError(f"{name} is {value!r}, allowed is a whole number")
     if name == "window" and isinstance(value, list) and len(value) == 2:
-        return f"{value[0]:g}:{value[1]:g}"
+        return window_of(*(_number(name, bound) for bound in value))
     if name == "slo" and isinstance(value, int | float) and not isinstance(value, bool):
-        return f"{value:g}"
+        return _digits(_number(name, value))
     if isinstance(value, str) and value:
         return value
     raise InputError(f"{name} is {value!r}, allowed is a text")
@@ -281,3 +288,12 @@ def _number(name: str, value: Any) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
         return float(value)
     raise InputError(f"{name} is {value!r}, allowed is a number")
+
+
+def window_of(start_s: float, end_s: float = math.inf) -> str:
+    """The window from `start_s` to `end_s`, as the option `window` names it, with all digits."""
+    return f"{_digits(start_s)}:{'' if end_s == math.inf else _digits(end_s)}"
+
+
+def _digits(value: float) -> str:
+    return repr(float(value)).removesuffix(".0")

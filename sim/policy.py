@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast, get_args
 
@@ -145,6 +145,25 @@ def policy_spec(policy: Policy) -> str:
         if value != parameter.default:
             options.append(f"{key}={value}")
     return ":".join([name, ",".join(options)]) if options else name
+
+
+def canonical(spec: str) -> str:
+    """The same text for the same shipped policy with the same options, however they were written; else `spec`."""
+    if spec.partition(":")[0] not in NAMES:
+        return spec
+    try:
+        return policy_spec(load_policy(spec))
+    except InputError:  # whoever loads it will say so
+        return spec
+
+
+def spelling(spec: str, known: Iterable[str]) -> str:
+    """The one of the `known` specifications that means the same policy as `spec`. InputError if none does."""
+    known = list(known)
+    same = [spec] if spec in known else [name for name in known if canonical(name) == canonical(spec)]
+    if not same:
+        raise unknown("policy of the study", spec, known)
+    return same[0]
 
 
 def describe_policies() -> list[tuple[str, str, str]]:

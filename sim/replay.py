@@ -89,7 +89,8 @@ def run(
         format: format of the trace file; default: found by its content.
         mix: shares of the classes, such as "text=.5,search=.5", to which the requests are `reweighted` with `seed`.
         prefix_cache: "none", "ideal" or "lru:BLOCKS": what of the requests' prefix blocks is cached when they arrive
-            (`cached_tokens`). Cached tokens are not computed; attention still covers them.
+            (`cached_tokens`; of a window, what an empty cache has got since its beginning). Cached tokens are not
+            computed; attention still covers them.
         new_tokens: later turns of text keep only their new tokens, as the paper's authors replayed QwenTrace.
         predictor: what the policy believes of the cost: "exact", "cubic", "biased:FACTOR" or "noisy:SIGMA".
         server: instances, router, slots, KV cache.
@@ -108,7 +109,8 @@ def run(
     loaded = trace if isinstance(trace, Trace) else load_trace(trace, format, seed=seed)
     check_times(until_s, warmup)
     loaded = only_new_tokens(loaded) if new_tokens else loaded
-    replayed = replayed_part(loaded, rate_scale, limit, window, until_s, mix, slos, seed)
+    shares = None if mix is None else parse_mix(mix)
+    replayed = replayed_part(loaded, rate_scale, limit, window, until_s, shares, slos, seed)
     cached = cached_tokens(replayed, prefix_cache)
     assignment = slos.scaled(slo_scale).assign(replayed, seed)
     server = server or Server()
@@ -199,7 +201,7 @@ def replayed_part(
     limit: int | None = None,
     window: tuple[float, float] | None = None,
     until_s: float | None = None,
-    mix: str | None = None,
+    mix: Mapping[str, float] | None = None,
     slos: SLOMix | None = None,
     seed: int = 0,
 ) -> Trace:
@@ -208,8 +210,8 @@ def replayed_part(
         trace = trace.window(*window)
     if limit is not None:
         trace = trace.head(limit)
-    if mix is not None:
-        trace = reweighted(trace, parse_mix(mix), seed)
+    if mix:
+        trace = reweighted(trace, mix, seed)
     if slos is not None and slos.rates:
         trace = with_rates(trace, slos.rates, seed, reweigh=slos.way(trace) == "class")
     trace = trace if rate_scale == 1 else trace.scaled(rate_scale)

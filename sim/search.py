@@ -15,6 +15,8 @@ from flowsim.result import RunResult
 from flowsim.traces.trace import Trace
 
 FEWEST_REQUESTS = 30
+"""For each instance: of fewer, all might find an instance free however fast they come."""
+FINEST = 1e-6
 STARVED_SLOS = 10
 """A request is starved that gets its first token later than so many times its SLO, or never."""
 LOWEST = 2.0**-12
@@ -28,7 +30,7 @@ class Search:
     Attributes:
         target: share of requests within their SLO that must be reached.
         by: "all" = of all requests together, "class" = in every class.
-        tolerance: the search ends when the bracket is narrower than this share of the rate.
+        tolerance: the search ends when the bracket is narrower than this share of the rate; 1e-6 at least.
     """
 
     target: float = 0.9
@@ -42,6 +44,8 @@ class Search:
             value = getattr(self, field.name)
             if field.name != "by" and not (isinstance(value, int | float) and 0 < value <= 1):
                 raise InputError(f"{field.name} is {value!r}, allowed is a share above 0 and up to 1")
+        if self.tolerance < FINEST:
+            raise InputError(f"tolerance is {self.tolerance!r}, allowed is {FINEST:g} or more")
 
 
 @dataclass(frozen=True)
@@ -80,43 +84,55 @@ def highest_rate(point: Point, root: str, search: Search) -> Found:
     in the logarithm. So every policy is asked about the same rates on the same requests (common random numbers).
 
     Raises:
-        InputError: fewer than 30 requests, or what a run rejects.
+        InputError: fewer than 30 requests an instance, or what a run rejects.
     """
     trace = check_length(point, root)
-    probes = 0
-
-    def probe(rate_rps: float) -> tuple[RunResult, str]:
-        nonlocal probes
-        probes += 1
-        result = run_point(replace(point, rate_rps=rate_rps), root)
-        return result, gives_way(result, search)
-
     full_rps = point.instances / fitted_cost(point, root).solo_s(round(float(trace.input_length.mean())))
     guess = 2.0 ** round(math.log2(full_rps))
-    low, high, best, weak = guess, guess, None, ""
-    result, why = probe(guess)
-    while not why:
-        low, best, high = high, result, 2 * high
-        result, why = probe(high)
-    weak = why
-    while best is None:
-        high, low = low, low / 2
-        if low < LOWEST * guess:
-            return Found(0.0, high, weak, probes, None)
-        result, why = probe(low)
-        best, weak = (None, why) if why else (result, weak)
-    while high > low * (1 + search.tolerance):
-        middle = math.sqrt(low * high)
-        result, why = probe(middle)
-        low, high, best, weak = (low, middle, best, why) if why else (middle, high, result, weak)
-    return Found(low, high, weak, probes, best)
+    tried = _Tried(point, root, search)
+    while not (tried.low and tried.high):  # the bracket: up or down by powers of two
+        tried.probe(2 * tried.low if tried.low else tried.high / 2 if tried.high else guess)
+        if not tried.low and tried.high / 2 < LOWEST * guess:
+            break
+    while tried.low and tried.high > tried.low * (1 + search.tolerance):
+        tried.probe(math.sqrt(tried.low * tried.high))
+    return tried.found
+
+
+class _Tried:
+    """What is known of the rates tried: the highest sustained and the lowest not sustained; 0 = none yet."""
+
+    def __init__(self, point: Point, root: str, search: Search) -> None:
+        self._point, self._root, self._search = point, root, search
+        self.low = self.high = 0.0
+        self._best: RunResult | None = None
+        self._weak, self._probes = "", 0
+
+    def probe(self, rate_rps: float) -> None:
+        """Replay at this rate, which lies between the two."""
+        self._probes += 1
+        result = run_point(replace(self._point, rate_rps=rate_rps), self._root)
+        why = gives_way(result, self._search)
+        if why:
+            self.high, self._weak = rate_rps, why
+        else:
+            self.low, self._best = rate_rps, result
+
+    @property
+    def found(self) -> Found:
+        """The bracket as it is."""
+        return Found(self.low, self.high, self._weak, self._probes, self._best)
 
 
 def check_length(point: Point, root: str) -> Trace:
     """The requests of a point. InputError unless they are enough to judge a rate by."""
-    trace = replayed(point, root)
-    if len(trace) < FEWEST_REQUESTS:
-        raise InputError(f"{trace.name}: {len(trace)} requests, allowed for a search is {FEWEST_REQUESTS} or more")
+    trace, fewest = replayed(point, root), FEWEST_REQUESTS * point.instances
+    if len(trace) < fewest:
+        each = f" ({FEWEST_REQUESTS} an instance)" if point.instances > 1 else ""
+        where = f", window {point.window}" if point.window else ""
+        raise InputError(f"{trace.name}{where}: {len(trace)} requests, allowed for a search is {fewest} or more{each}")
+    if not trace.span_s:
+        raise InputError(f"{trace.name}: all requests arrive at once, allowed is a trace that spans some time")
     return trace
 
 
@@ -146,11 +162,15 @@ def empties(result: RunResult) -> bool:
 
 
 def late(result: RunResult) -> NDArray[np.bool_]:
-    """Whether each request counts and got its first token after its SLO, shape [n]."""
-    return result.counted & (result.ttft_s > result.slo.ttft_slo_s)
+    """Whether each request counts and got its first token after its SLO, or never, shape [n]."""
+    return result.counted & (_waited(result) > result.slo.ttft_slo_s)
 
 
 def starved(result: RunResult) -> NDArray[np.bool_]:
     """Whether each request counts and got its first token later than 10 times its SLO, or never, shape [n]."""
-    waited = np.where(np.isnan(result.ttft_s), np.inf, result.ttft_s)
-    return result.counted & (waited > STARVED_SLOS * result.slo.ttft_slo_s)
+    return result.counted & (_waited(result) > STARVED_SLOS * result.slo.ttft_slo_s)
+
+
+def _waited(result: RunResult) -> NDArray[np.float64]:
+    """TTFT, seconds, infinite where there was none, shape [n]."""
+    return np.where(np.isnan(result.ttft_s), np.inf, result.ttft_s)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 LEVEL = 0.95
 REPLICATION = ("seed", "window")
 """The options of a study that make replications: runs that differ in them alone are repetitions of one another."""
+FEWEST_VALUES = 10
+"""Of fewer values the bootstrap says nothing."""
 
 
 @dataclass(frozen=True)
@@ -77,14 +79,15 @@ def block_bootstrap(
     """The mean of one autocorrelated series and its percentile interval from a moving-block bootstrap.
 
     Overlapping blocks of consecutive values are drawn with replacement until the series has its length again
-    (Künsch 1989). A queue remembers, so the block is long: the square root of the length unless `block` says else.
+    (Künsch 1989), on a circle, so that its ends count like the rest (Politis and Romano 1992). A queue remembers, so
+    the block is long: the square root of the length unless `block` says else. Below 10 values the bounds are NaN.
     """
     array = np.asarray(values, dtype=float)
     n = array.size
     length = min(block or math.isqrt(max(n - 1, 0)) + 1, n)
-    if n < 2:
+    if n < FEWEST_VALUES:
         return Interval(float(array.mean()) if n else math.nan, math.nan, math.nan, n)
-    sums = np.concatenate(([0.0], np.cumsum(array)))
+    sums = np.concatenate(([0.0], np.cumsum(np.append(array, array[: length - 1]))))
     means = (sums[length:] - sums[:-length]) / length
     drawn = np.random.default_rng(seed).integers(0, means.size, (resamples, -(-n // length)))
     low, high = np.quantile(means[drawn].mean(axis=1), (0.5 - level / 2, 0.5 + level / 2))
@@ -94,7 +97,8 @@ def block_bootstrap(
 def intervals(runs: pd.DataFrame, value: str, by: Sequence[str], level: float = LEVEL) -> pd.DataFrame:
     """For each combination of the columns `by`: mean, low, high and n of `value` over its replications.
 
-    Failed runs are left out. Rows keep the order in which their combination first appears.
+    Left out are failed runs, and those that only repeat another (see `independent`). Rows keep the order in which their
+    combination first appears.
 
     Raises:
         InputError: no such column; or runs of one combination differ in more than `REPLICATION`, so that they are
@@ -104,7 +108,7 @@ def intervals(runs: pd.DataFrame, value: str, by: Sequence[str], level: float = 
 
     _check(runs, value, by)
     rows = []
-    for key, group in runs.groupby(list(by), sort=False, dropna=False):
+    for key, group in independent(runs).groupby(list(by), sort=False, dropna=False):
         interval = t_interval(group[value], level)
         rows.append((*key, interval.mean, interval.low, interval.high, interval.n))
     return pd.DataFrame(rows, columns=[*by, "mean", "low", "high", "n"])
@@ -118,7 +122,7 @@ def differences(
     Args:
         runs: as `sweep` gives them.
         value: the column whose difference is taken.
-        against: the policy that the others are compared with.
+        against: the policy that the others are compared with, in any spelling.
         by: columns that tell apart further comparisons, as slo_scale.
         level: of the interval.
 
@@ -146,10 +150,11 @@ def _compared(
 ) -> pd.DataFrame:
     import pandas as pd
 
+    from flowsim.policy import spelling
+
     _check(runs, value, ["policy", *by])
-    if against not in set(runs["policy"]):
-        raise unknown("policy of the study", against, set(runs["policy"]))
-    index = [name for name in REPLICATION if name in runs]
+    against = spelling(against, set(runs["policy"]))
+    index, runs = [name for name in REPLICATION if name in runs], independent(runs)
     runs = runs.assign(window=runs["window"].fillna(""))
     rows = []
     for place, part in runs.groupby(list(by), sort=False, dropna=False) if by else [((), runs)]:
@@ -161,12 +166,28 @@ def _compared(
     return pd.DataFrame(rows, columns=["policy", "against", *by, "mean", "low", "high", "n"])
 
 
+def independent(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs less those whose seed drew nothing new: equal requests, and no noise in the predictor's beliefs.
+
+    Of such repetitions the one of the lowest seed is left, under every policy the same one.
+    """
+    if "served_sha256" not in runs:
+        return runs
+    drawn = runs["served_sha256"].isna() | runs["predictor"].str.startswith("noisy")
+    lowest = runs.groupby("served_sha256")["seed"].transform("min")
+    return runs.assign(seed=runs["seed"].where(drawn, lowest)).drop_duplicates(_options(runs))
+
+
 def varied(runs: pd.DataFrame) -> list[str]:
     """The options in which the runs of a study differ, replications aside."""
-    from flowsim.point import OPTIONS
+    names = [name for name in _options(runs) if name not in REPLICATION]
+    return [name for name in names if runs[name].nunique(dropna=False) > 1]
 
-    names = [name for name in runs.columns if name in OPTIONS or name.startswith(("mix.", "policy."))]
-    return [name for name in names if name not in REPLICATION and runs[name].nunique(dropna=False) > 1]
+
+def _options(runs: pd.DataFrame) -> list[str]:
+    from flowsim.point import is_option
+
+    return [name for name in runs.columns if is_option(name)]
 
 
 def _check(runs: pd.DataFrame, value: str, by: Sequence[str]) -> None:

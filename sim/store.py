@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import fcntl
-import io
 import json
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -15,17 +15,20 @@ import yaml
 
 from flowsim.errors import InputError
 from flowsim.files import check_writable
+from flowsim.point import is_option
 
 if TYPE_CHECKING:
     import pandas as pd
 
-JOURNAL, SEALED, REQUESTS = "runs.jsonl", "runs.parquet", "requests"
+JOURNAL, SEALED, REQUESTS, STUDY = "runs.jsonl", "runs.parquet", "requests", "study.yaml"
 ROWS_AT_ONCE = 1024
 Row = Mapping[str, Any]
 
 
 class Store:
     """Rows of runs by their key, on disk; in memory only where each row begins.
+
+    A key stands for the inputs of a run, however a study writes them: a row gets its options when it is sealed.
 
     Opened as a context manager by one process at a time. `append` survives a kill at any moment: at the next opening
     a row that is not whole is forgotten, and so are failed runs, which are to be tried again.
@@ -42,8 +45,12 @@ class Store:
 
     def __enter__(self) -> Store:
         self._refuse_strangers(row["key"] for row in sealed_rows(self.folder, ["key"]))
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._file = (self.folder / JOURNAL).open("a+b")
+        self._made = not self.folder.exists()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._file = (self.folder / JOURNAL).open("a+b")
+        except OSError as error:
+            raise InputError(f"{self.folder}: cannot be written to ({error.strerror})") from error
         try:
             self._lock()
             self._read_journal()
@@ -75,28 +82,30 @@ class Store:
         """The file with a row a request of the run of this key."""
         return self.folder / REQUESTS / f"{key[:16]}.parquet"
 
-    def seal(self, study: Mapping[str, Any]) -> None:
-        """Write runs.parquet, with the rows of all keys in their order, and study.yaml; then drop the journal."""
-        import pyarrow as pa
+    def seal(self, study: Mapping[str, Any], options: Callable[[str], Row]) -> None:
+        """Write runs.parquet, with the rows of all keys in their order, and study.yaml; then drop the journal.
+
+        Args:
+            study: in its YAML form.
+            options: the options of the run of a key, as the study writes them.
+        """
         import pyarrow.parquet as pq
 
-        text = yaml.safe_dump(dict(study), sort_keys=False, allow_unicode=True)
-        (self.folder / "study.yaml").write_text(text, encoding="utf-8")
+        (self.folder / STUDY).write_text(study_text(study), encoding="utf-8")
         keys = list(self._keys)
-        kinds = _kinds(self._rows(keys))
-        schema = pa.schema([(name, getattr(pa, kind)()) for name, kind in kinds.items()])
+        kinds = _kinds(self._rows(keys, options))
         partial = self.folder / f".{SEALED}.partial"
-        with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
+        with pq.ParquetWriter(partial, _schema(kinds), compression="zstd") as writer:
             for start in range(0, len(keys), ROWS_AT_ONCE):
-                rows = list(self._rows(keys[start : start + ROWS_AT_ONCE]))
-                writer.write_table(pa.Table.from_pylist(rows, schema))
+                writer.write_table(_arrow(self._rows(keys[start : start + ROWS_AT_ONCE], options), kinds))
         partial.replace(self.folder / SEALED)
         self._sealed = True
 
-    def _rows(self, keys: Iterable[str]) -> Iterator[dict[str, Any]]:
+    def _rows(self, keys: Iterable[str], options: Callable[[str], Row]) -> Iterator[dict[str, Any]]:
         for key in keys:
             self._file.seek(self._at[key])
-            yield json.loads(self._file.readline())
+            row = json.loads(self._file.readline())
+            yield {**options(key), **{name: value for name, value in row.items() if not is_option(name)}}
 
     def _lock(self) -> None:
         try:
@@ -108,12 +117,16 @@ class Store:
         if os.fstat(self._file.fileno()).st_size == 0 or self._sealed:
             (self.folder / JOURNAL).unlink(missing_ok=True)
         self._file.close()
+        if self._made:
+            with suppress(OSError):  # something is in it
+                self.folder.rmdir()
 
     def _refuse_strangers(self, keys: Iterable[str]) -> None:
         strange = sum(key not in self._keys for key in keys)
         if strange:
             found = f"{self.folder}: holds {strange} runs that are not part of this study"
-            raise InputError(f"{found}; allowed is a new folder, the same study, or the study with more values")
+            allowed = "a new folder, the same study of the same files, or the study with more values"
+            raise InputError(f"{found}; allowed is {allowed}")
 
     def _read_journal(self) -> None:
         self._file.seek(0)
@@ -132,17 +145,25 @@ class Store:
         """Put the rows of runs.parquet back into the journal: the study may have grown since."""
         for row in sealed_rows(self.folder):
             if row["key"] not in self._at and row["error"] is None:
-                self.append({name: value for name, value in row.items() if value is not None or name == "error"})
+                self.append(row)
 
 
-def sealed_keys(folder: str | Path) -> list[str] | None:
-    """The keys in runs.parquet, in order; None when there is no such file, a run failed, or a journal is left."""
+def study_text(study: Mapping[str, Any]) -> str:
+    """The study.yaml of a study in its YAML form."""
+    return yaml.safe_dump(dict(study), sort_keys=False, allow_unicode=True)
+
+
+def sealed_keys(folder: str | Path, study: Mapping[str, Any]) -> list[str] | None:
+    """The keys in runs.parquet, in order; None unless it is of this very study, whole, and without a failed run."""
     import pyarrow.parquet as pq
 
     path = Path(folder, SEALED)
     if not path.exists() or Path(folder, JOURNAL).exists():
         return None
-    table = pq.read_table(path, columns=["key", "error"])
+    if not (about := Path(folder, STUDY)).exists() or about.read_text(encoding="utf-8") != study_text(study):
+        return None
+    with _reading(path):
+        table = pq.read_table(path, columns=["key", "error"])
     return None if table["error"].null_count < len(table) else table["key"].to_pylist()
 
 
@@ -151,9 +172,20 @@ def sealed_rows(folder: Path, columns: Sequence[str] | None = None) -> Iterator[
     import pyarrow.parquet as pq
 
     if (folder / SEALED).exists():
-        with pq.ParquetFile(folder / SEALED) as file:
+        with _reading(folder / SEALED), pq.ParquetFile(folder / SEALED) as file:
             for group in range(file.num_row_groups):
                 yield from file.read_row_group(group, columns).to_pylist()
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        allowed = "what flowsim sweep or capacity wrote; remove it to run the study again"
+        raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())}), allowed is {allowed}") from error
 
 
 def read_runs(folder: str | Path) -> pd.DataFrame:
@@ -166,15 +198,19 @@ def read_runs(folder: str | Path) -> pd.DataFrame:
 
     place = Path(folder)
     if (place / JOURNAL).exists():
-        return pd.read_json(io.BytesIO((place / JOURNAL).read_bytes().rpartition(b"\n")[0]), lines=True)
+        rows = [json.loads(line) for line in (place / JOURNAL).read_bytes().split(b"\n")[:-1]]
+        done = {row["key"]: row for row in rows}.values()
+        frame: pd.DataFrame = _arrow(done, _kinds(done)).to_pandas()
+        return frame
     if not (place / SEALED).exists():
         raise InputError(f"{folder}: no {SEALED} there, allowed is a folder that flowsim sweep or capacity wrote")
-    return pd.read_parquet(place / SEALED)
+    with _reading(place / SEALED):
+        return pd.read_parquet(place / SEALED)
 
 
 def title_of(folder: str | Path) -> str:
     """The title of the study whose results the folder holds; "" if it has none, or is still going."""
-    path = Path(folder, "study.yaml")
+    path = Path(folder, STUDY)
     return str(yaml.safe_load(path.read_text(encoding="utf-8")).get("title", "")) if path.exists() else ""
 
 
@@ -185,7 +221,10 @@ def _kinds(rows: Iterable[Row]) -> dict[str, str]:
     for row in rows:
         for name, value in row.items():
             kind = _kind(value)
-            if ranks[kind] >= ranks[kinds.get(name, "null")]:
+            before = kinds.get(name, "null")
+            if {kind, before} in ({"bool_", "int64"}, {"bool_", "float64"}):
+                kind = "string"
+            if ranks[kind] >= ranks[before]:
                 kinds[name] = kind
     return {name: "string" if kind == "null" else kind for name, kind in kinds.items()}
 
@@ -195,3 +234,22 @@ def _kind(value: Any) -> str:
         return "null"
     names = {bool: "bool_", int: "int64", float: "float64", str: "string"}
     return names[type(value)]
+
+
+def _schema(kinds: Mapping[str, str]) -> Any:
+    import pyarrow as pa
+
+    return pa.schema([(name, getattr(pa, kind)()) for name, kind in kinds.items()])
+
+
+def _arrow(rows: Iterable[Row], kinds: Mapping[str, str]) -> Any:
+    """An Arrow table of rows; a number in a column with texts becomes one."""
+    import pyarrow as pa
+
+    texts = {name for name, kind in kinds.items() if kind == "string"}
+    plain = [{name: _text(value) if name in texts else value for name, value in row.items()} for row in rows]
+    return pa.Table.from_pylist(plain, _schema(kinds))
+
+
+def _text(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else json.dumps(value).removesuffix(".0")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -20,10 +20,12 @@ SECTIONS = ("title", "run", "axes", "points", "capacity", "requests")
 RANGE = ("from", "to", "step")
 MOST_VALUES = 1_000_000
 Path_ = tuple[str | int, ...]
+T = TypeVar("T")
 TOGETHER = (
     ("policy",),
-    ("trace", "format", "window", "limit", "new_tokens", "mix", "slo"),
+    ("trace", "format", "window", "limit", "new_tokens", "prefix_cache", "mix", "slo"),
     ("model", "gpu", "tp", "cost"),
+    ("model", "slo"),
 )
 """Options that may be right one by one and wrong together; axes of the same kind are checked in all combinations."""
 
@@ -60,30 +62,17 @@ class Study:
     def of(cls, values: Any, *, root: str | Path = ".", source: str = "study", lines: Any = None) -> Study:
         """The study of plain values: a mapping of sections. InputError says which part is wrong."""
         at = _Place(source, lines or {})
-        with at(()):
-            if not isinstance(values, Mapping):
-                raise InputError(f"found {type(values).__name__}, allowed is a mapping of {', '.join(SECTIONS)}")
-        for key in values:
-            with at((key,)):
-                if key not in SECTIONS:
-                    raise unknown("section", str(key), SECTIONS)
+        _check_sections(at, values)
         base, axes = (_mapping(at, values, name) for name in ("run", "axes"))
-        search = None
-        with at(("capacity",)):
-            if values.get("capacity") is not None:
-                search = _search(values["capacity"])
-        with at(("requests",)):
-            if not isinstance(values.get("requests", False), bool):
-                raise InputError(f"found {values['requests']!r}, allowed is true or false")
         listed = _listed(at, values.get("points"))
         return cls(
             base,
             {name: _axis(at, name, given) for name, given in axes.items()},
             tuple(point for _, point in listed),
             tuple(place for place, _ in listed),
-            search,
-            values.get("requests", False),
-            str(values.get("title", "")),
+            _search(at, values["capacity"]) if "capacity" in values else None,
+            _plain(at, values, "requests", False, "true or false"),
+            _plain(at, values, "title", "", "a text"),
             str(Path(root).resolve()),
             lines or {},
             source,
@@ -100,10 +89,13 @@ class Study:
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
         lines: dict[Path_, int] = {}
-        for part, line in _lines(node):
-            if part in lines:
-                raise InputError(f"{path}, line {line}: {part[-1]} is there already, in line {lines[part]}")
-            lines[part] = line
+        try:
+            for part, line in _lines(node):
+                if part in lines:
+                    raise InputError(f"{path}, line {line}: {part[-1]} is there already, in line {lines[part]}")
+                lines[part] = line
+        except RecursionError:
+            raise InputError(f"{path}: a part contains itself, allowed is a study that ends") from None
         return cls.of(values, root=Path(path).parent, source=str(path), lines=lines)
 
     def __len__(self) -> int:
@@ -117,6 +109,11 @@ class Study:
             chosen[name] = self.axes[name][index]
         listed = self.listed[place] if self.listed else {}
         return {**self.base, **listed, **{name: chosen[name] for name in self.axes}}
+
+    @property
+    def policies(self) -> list[str]:
+        """The specifications of all policies, in order. InputError: what `Point.of` rejects."""
+        return list(dict.fromkeys(Point.of(self.point(place)).spec for place in range(len(self))))
 
     def check(self) -> None:
         """Check every value of every axis and every listed point, without running one.
@@ -198,6 +195,26 @@ def _named(blame: Mapping[str, tuple[Path_, Any]], text: str) -> Path_:
     return min((place for place in found if place[1] >= 0), default=(True, 0, ()))[2]
 
 
+def _check_sections(at: _Place, values: Any) -> None:
+    with at(()):
+        if not isinstance(values, Mapping):
+            found = "nothing" if values is None else repr(values)
+            raise InputError(f"found {found}, allowed is a mapping of {', '.join(SECTIONS)}")
+    for key in values:
+        with at((key,)):
+            if key not in SECTIONS:
+                raise unknown("section", str(key), SECTIONS)
+
+
+def _plain(at: _Place, values: Mapping[str, Any], name: str, default: T, allowed: str) -> T:
+    """The plain value of a section, of the kind of its default."""
+    with at((name,)):
+        value = values.get(name, default)
+        if not isinstance(value, type(default)):
+            raise InputError(f"found {value!r}, allowed is {allowed}")
+        return value
+
+
 def _mapping(at: _Place, values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     given = values.get(name) or {}
     with at((name,)):
@@ -248,13 +265,15 @@ def _listed(at: _Place, given: Any) -> list[tuple[int, Mapping[str, Any]]]:
     return listed
 
 
-def _search(given: Any) -> Search:
-    if not isinstance(given, Mapping):
-        raise InputError(f"found {given!r}, allowed is a mapping such as {{target: 0.9, by: all}}")
-    for key in given:
-        if key not in (names := tuple(Search.__dataclass_fields__)):
-            raise unknown("key", str(key), names)
-    return Search(**given)
+def _search(at: _Place, given: Any) -> Search:
+    with at(("capacity",)):
+        if not isinstance(given, Mapping):
+            found = "nothing" if given is None else repr(given)
+            raise InputError(f"found {found}, allowed is a mapping such as {{target: 0.9, by: all}}")
+        for key in given:
+            if key not in (names := tuple(Search.__dataclass_fields__)):
+                raise unknown("key", str(key), names)
+        return Search(**given)
 
 
 def _lines(node: yaml.Node | None, path: Path_ = ()) -> Iterator[tuple[Path_, int]]:

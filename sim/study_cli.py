@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from flowsim.errors import InputError, unknown
+from flowsim.errors import InputError
 
 
 def cluster_options(command: Callable[..., int]) -> Callable[..., int]:
@@ -57,11 +57,18 @@ def sweep(study: str, out: str, workers: int | None, dask: str | None, against: 
     Example:
       flowsim sweep studies/rate.yaml --out results/rate
     """
+    from flowsim.policy import spelling
     from flowsim.progress import bar
+    from flowsim.study import Study
     from flowsim.sweep import sweep as run
 
+    points = Study.read(study)
+    if against:
+        points.check()
+        for name in against:
+            spelling(name, points.policies)
     with bar("sweeping", quiet=quiet) as progress:
-        runs = run(study, out, workers=workers, dask=dask, progress=progress)
+        runs = run(points, out, workers=workers, dask=dask, progress=progress)
     return _show(runs, out, against, quiet)
 
 
@@ -89,7 +96,8 @@ def sweep(study: str, out: str, workers: int | None, dask: str | None, against: 
     type=int,
     default=10,
     show_default=True,
-    help="Seeds of a synthetic trace, or windows of equal length of any other.",
+    help="Seeds of a synthetic trace, or windows of equal length of any other. Each begins without a queue and with an "
+    "empty prefix cache: short ones flatter a policy, and hide reuse.",
 )
 @click.option(
     "--set",
@@ -130,6 +138,7 @@ def capacity(
     """
     from flowsim.capacity import POLICIES
     from flowsim.capacity import capacity as find
+    from flowsim.policy import spelling
     from flowsim.progress import bar
 
     policies = policies or POLICIES
@@ -137,8 +146,7 @@ def capacity(
     if clash := {"trace", "policy", *options, "out"} & set(given):
         raise InputError(f"--set {min(clash)}: allowed is an option of a run other than trace and policy")
     for name in against:
-        if name not in policies:
-            raise unknown("policy in --against", name, policies)
+        spelling(name, policies)
     with bar("searching", quiet=quiet) as progress:
         runs = find(traces, policies, out=out, progress=progress, **options, **given)
     return _show(runs, out, against, quiet)
@@ -148,8 +156,10 @@ def _setting(text: str) -> tuple[str, Any]:
     import yaml
 
     name, equals, value = text.partition("=")
+    if not equals:
+        raise InputError(f"--set {text}: allowed is NAME=VALUE")
     try:
-        return name, yaml.safe_load(value) if equals else None
+        return name, yaml.safe_load(value)
     except yaml.YAMLError:
         return name, value
 
@@ -188,7 +198,10 @@ def plot(results: str, out: str | None, settings: tuple[str, ...], quiet: bool) 
     from flowsim.drawing import draw, save, select
     from flowsim.sweep import load_runs
 
-    figures = draw(select(load_runs(results), settings))
+    runs = load_runs(results)
+    if len(runs.failed) and not quiet:
+        click.echo(f"left out: {len(runs.failed)} failed runs ({', '.join(dict.fromkeys(runs.failed['policy']))})")
+    figures = draw(select(runs, settings))
     for name in save(figures, out or results):
         if not quiet:
             click.echo(f"{out or results}/{name}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
@@ -11,12 +12,14 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from flowsim.errors import unknown
+from flowsim.policy import spelling
 from flowsim.result import percent
-from flowsim.statistics import REPLICATION, Interval, differences, ratios, t_interval, varied
+from flowsim.statistics import REPLICATION, Interval, differences, independent, ratios, t_interval, varied
 from flowsim.sweep import Runs
 
 MOST_LINES = 60
+FEW_REQUESTS = 300
+"""Below so many the report says that a highest rate rests on few."""
 INTERVALS = "Intervals: 95 %, Student's t over {n} replications"
 
 
@@ -30,20 +33,18 @@ def study_report(runs: Runs, against: Sequence[str] = ()) -> RenderableType:
     Raises:
         InputError: no such policy in the study.
     """
-    done = runs.table[runs.table["error"].isna()]
+    done = independent(runs.succeeded)
     parts: list[RenderableType] = [Text(_headline(runs)), *(Text(line, "red") for line in _failures(runs))]
     if done.empty:
         return Group(*parts)
-    searched, policies = "max_rate_rps" in done, set(done["policy"])
-    for name in against:
-        if name not in policies:
-            raise unknown("policy of the study", name, policies)
-    against = against or [done["policy"].iloc[0]] * searched
+    searched = "max_rate_rps" in done
+    against = [spelling(name, set(done["policy"])) for name in against] or [done["policy"].iloc[0]] * searched
     for heading, part in _settings(done):
         parts += [Text(), *heading, _rates(part) if searched else _figures(part)]
         if len(set(part["policy"])) > 1 and against:
             parts += [Text(), _comparison(part, "max_rate_rps" if searched else "attainment", against)]
-    return Group(*parts, Text(), Text(_footing(done)))
+    footing = _footing(done, bool(against) and done["policy"].nunique() > 1)
+    return Group(*parts, Text(), Text(f"{_repeated(len(runs.succeeded) - len(done))}{footing}{_short(done)}"))
 
 
 def _settings(done: pd.DataFrame) -> Iterator[tuple[list[Text], pd.DataFrame]]:
@@ -85,7 +86,7 @@ def _figures(done: pd.DataFrame) -> Table:
             goodput.format("{:.2f}"),
             f"{p50.mean:.3g}",
             f"{p99.mean:.3g}",
-            *(percent(group[name].sum() / group["counted"].sum()) for name in ("late", "starved")),
+            *(percent((group[name] / group["counted"]).mean()) for name in ("late", "starved")),
         )
     if len(groups) > MOST_LINES:
         table.add_row(f"... {len(groups) - MOST_LINES} more")
@@ -97,15 +98,15 @@ def _rates(done: pd.DataFrame) -> Table:
     table = _table(*by, "runs", "max rate, req/s", "not at", "gives way", "goodput", "late", "starved", "use")
     for key, group in done.groupby(by, sort=False, dropna=False):
         sustained = group[group["max_rate_rps"] > 0]
-        counted = sustained["counted"].sum() if len(sustained) else math.nan
+        counted = sustained["counted"] if len(sustained) else math.nan
         table.add_row(
             *_cells(key),
             str(len(group)),
-            t_interval(group["max_rate_rps"]).format(number),
+            _positive(t_interval(group["max_rate_rps"])).format(number),
             number.format(group["max_rate_high_rps"].mean()),
             ", ".join(f"{name} {number}" for name, number in group["gives_way"].value_counts(sort=False).items()),
             number.format(sustained["goodput_rps"].mean()) if len(sustained) else "-",
-            *(percent(sustained[name].sum() / counted) if len(sustained) else "-" for name in ("late", "starved")),
+            *(percent((sustained[name] / counted).mean()) if len(sustained) else "-" for name in ("late", "starved")),
             percent(sustained["utilization"].mean()) if len(sustained) else "-",
         )
     return table
@@ -141,16 +142,32 @@ def _decimals(values: pd.Series) -> int:
     return max(2, 2 - math.floor(math.log10(most))) if most > 0 else 2
 
 
-def _footing(done: pd.DataFrame) -> str:
+def _footing(done: pd.DataFrame, compared: bool) -> str:
     replications = done.groupby(_by(done), sort=False, dropna=False).size()
     one = int(replications.max()) == 1
     n = f"{replications.min()}" if replications.nunique() == 1 else f"{replications.min()} to {replications.max()}"
     basis = "One replication each: no intervals over replications" if one else INTERVALS.format(n=n)
     warmup = float(done["warmup"].max())
+    pairs = "; differences and ratios (geometric means) are paired, on the same arrivals" if compared else ""
     return (
-        f"{basis}; differences and ratios (geometric means) are paired, on the same arrivals. "
-        f"Warm-up left out: {percent(warmup)} of the requests. "
+        f"{basis}{pairs}. Warm-up left out: {percent(warmup)} of the requests. "
         "The drain is part of the run: every request is followed to its end. Starved: later than 10 SLOs, or never."
+    )
+
+
+def _repeated(number: int) -> str:
+    return f"Left out: {number} that only repeat others, for their seeds draw nothing. " if number else ""
+
+
+def _short(done: pd.DataFrame) -> str:
+    """A warning where highest rates rest on few requests."""
+    if "max_rate_rps" not in done or "counted" not in done or not done["counted"].min() < FEW_REQUESTS:
+        return ""
+    few, most = int(done["counted"].min()), int(done["counted"].max())
+    seconds = (done["counted"] / done["max_rate_rps"]).min()
+    return (
+        f" Few requests: {few} to {most} count in a run, which at its highest rate are {seconds:.3g} s of arrivals or "
+        "more. A queue has little time to grow in so few: longer traces or fewer replications tell more."
     )
 
 
@@ -166,6 +183,10 @@ def _share(interval: Interval) -> str:
     )
     scaled = Interval(100 * interval.mean, low, high, interval.n)
     return scaled.format("{:.1f}") + " %"
+
+
+def _positive(interval: Interval) -> Interval:
+    return replace(interval, low=max(interval.low, 0.0)) if interval.low < 0 else interval
 
 
 def _cells(key: object) -> Sequence[str]:

@@ -19,6 +19,8 @@ from flowsim.workers import Done, Task, execute
 if TYPE_CHECKING:
     import pandas as pd
 
+FILES = ("trace", "slo", "cost")
+"""Options that may name a file or folder."""
 MOST_RUNS_A_TASK = 8
 """So few that a killed study loses little, so many that handing them out costs little."""
 
@@ -36,6 +38,8 @@ class Runs:
         folder: where they are, if anywhere.
         new: runs done by this call; the others were there already.
         cpu_s: seconds of CPU that those took, in whatever process.
+        failed: the rows with an error.
+        succeeded: the others.
     """
 
     table: pd.DataFrame
@@ -44,9 +48,12 @@ class Runs:
     new: int = 0
     cpu_s: float = 0.0
     failed: pd.DataFrame = field(init=False)
+    succeeded: pd.DataFrame = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "failed", self.table[self.table["error"].notna()])
+        fine = self.table["error"].isna()
+        object.__setattr__(self, "failed", self.table[~fine])
+        object.__setattr__(self, "succeeded", self.table[fine])
 
     def intervals(self, value: str, by: Sequence[str] = ("policy",)) -> pd.DataFrame:
         """See `flowsim.statistics.intervals`."""
@@ -91,18 +98,21 @@ def sweep(
     study.check()
     if workers is not None and workers < 1:
         raise InputError(f"workers is {workers}, allowed is 1 or more")
+    if workers is not None and dask is not None:
+        raise InputError(f"workers is {workers} and dask is {dask!r}, allowed is one of them")
     if out is None:
         with tempfile.TemporaryDirectory(prefix="flowsim-") as folder:
             done = sweep(study, folder, workers=workers, dask=dask, progress=progress)
         return Runs(done.table, done.title, None, done.new, done.cpu_s)
     places = _keys(study)
-    if sealed_keys(out) == list(places) and not study.requests:
+    plain = _plain(study)
+    if sealed_keys(out, plain) == list(places) and not study.requests:
         return Runs(read_runs(out), study.title, Path(out))
     with Store(out, places) as store:
         pending = _pending(study, store, places)
         workers = min(workers or _cores(), max(len(pending), 1))
         new, cpu_s = _collect(store, execute(_tasks(study, pending, workers), workers, dask), len(pending), progress)
-        store.seal(_plain(study))
+        store.seal(plain, lambda key: Point.of(study.point(places[key])).columns)
     return Runs(read_runs(out), study.title, Path(out), new, cpu_s)
 
 
@@ -172,12 +182,17 @@ def _cores() -> int:
 
 
 def _plain(study: Study) -> dict[str, Any]:
-    """The study in its YAML form, ranges written out."""
+    """The study in its YAML form, ranges written out and files named so that they are found from any folder."""
+
+    def plain(name: str, value: Any) -> Any:
+        files = name in FILES and isinstance(value, str) and (place := Path(study.root, value)).exists()
+        return str(place.resolve()) if files else value
+
     sections = {
         "title": study.title,
-        "run": dict(study.base),
-        "axes": {name: list(values) for name, values in study.axes.items()},
-        "points": [dict(point) for point in study.listed],
+        "run": {name: plain(name, value) for name, value in study.base.items()},
+        "axes": {name: [plain(name, value) for value in values] for name, values in study.axes.items()},
+        "points": [{name: plain(name, value) for name, value in point.items()} for point in study.listed],
         "capacity": study.search and asdict(study.search),
         "requests": study.requests,
     }

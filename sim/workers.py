@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import hashlib
 import io
 import os
 import threading
@@ -116,13 +117,21 @@ def figures(result: RunResult) -> dict[str, Any]:
     inputs = summary["inputs"]
     interval = block_bootstrap(result.attained[result.counted], seed=result.config["seed"])
     row = {name: inputs[name] for name in ("trace_sha256", "cost_model", "cost_model_sha256", "version")}
-    row |= {"slo_rule": inputs["slo"], "rate_rps_replayed": result.trace.rate_rps}
+    row |= {"served_sha256": _digest(result), "slo_rule": inputs["slo"]}
+    row |= {"rate_rps_replayed": result.trace.rate_rps}
     row |= _flat({name: value for name, value in summary.items() if name not in ("policy", "inputs", "classes")})
     row |= {"attainment_low": interval.low, "attainment_high": interval.high}
     row |= {"late": int(late(result).sum()), "starved": int(starved(result).sum())}
     for name, of in summary["classes"].items():
         row |= {f"{column}_{name}": value for column, value in _flat(of).items()}
     return row
+
+
+def _digest(result: RunResult) -> str:
+    """SHA-256 of the requests as they were served: runs whose seeds drew nothing have equal ones."""
+    trace, slo = result.trace, result.slo
+    columns = (trace.arrival_s, trace.input_length, slo.ttft_slo_s, slo.class_code, result.cached)
+    return hashlib.sha256(b"".join(column.tobytes() for column in columns)).hexdigest()
 
 
 def _flat(values: Mapping[str, Any]) -> dict[str, Any]:

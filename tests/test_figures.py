@@ -8,6 +8,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
 
 import flowsim
@@ -48,6 +49,22 @@ def test_error_bars_of_one_replication_are_those_of_the_bootstrap(rates: flowsim
     assert np.array(bars)[:, :, 1] == pytest.approx(100 * bounds)
 
 
+def test_a_bound_beyond_the_mean_is_no_error_bar(rates: flowsim.Runs) -> None:
+    one = select(rates, ["seed=0"])
+    wrong = one.table.assign(attainment_low=one.table["attainment"] + 1e-6)
+    bars = lines(replace(one, table=wrong), "rate_rps").containers[0].lines[2][0].get_segments()
+    assert all(bottom[1] <= top[1] for bottom, top in bars)
+
+
+def test_policies_alone_are_places_on_the_axis(rates: flowsim.Runs) -> None:
+    figures = draw(replace(select(rates, ["rate_rps=24"]), folder=None))
+    assert list(figures) == ["attainment"]
+    axes = figures["attainment"].axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["fcfs", "flowprefill"]
+    assert [container[0].get_xdata().tolist() for container in axes.containers] == [[0], [1]]
+    assert axes.get_legend() is None
+
+
 def test_bars_are_highest_rates_with_their_ratio(searched: flowsim.Runs) -> None:
     axes = max_goodput(searched)
     means = searched.intervals("max_rate_rps")["mean"]
@@ -66,6 +83,10 @@ def test_a_heat_map_has_a_cell_for_each_pair() -> None:
     assert cells[1, 2] == pytest.approx(100 * at["attainment"].iloc[0])
     assert (drawn.get_xlabel(), drawn.get_ylabel()) == ("share of search", "share of text")
     assert list(draw(runs)) == ["attainment-mix.text-mix.search-fcfs"]
+    worse = runs.table.assign(policy="edf", attainment=runs.table["attainment"] / 2)
+    both = draw(replace(runs, table=pd.concat([runs.table, worse])))
+    ends = {figure.axes[0].images[0].get_clim() for figure in both.values()}
+    assert ends == {(50 * runs.table["attainment"].min(), 100 * runs.table["attainment"].max())}
 
 
 def test_classes_are_lines_of_their_own(rates: flowsim.Runs) -> None:
@@ -84,7 +105,7 @@ def test_all_figures_of_a_study_are_written_twice_with_the_same_bytes(rates: flo
     assert all((tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes() for name in names)
 
 
-def test_options_that_are_not_words_are_places_on_the_axis() -> None:
+def test_options_that_are_words_are_places_on_the_axis() -> None:
     axes: dict[str, Any] = {"predictor": ["exact", "biased:2"]}
     drawn = lines(flowsim.sweep({"run": {**RUN, "rate_rps": 20}, "axes": axes}, workers=1), "predictor")
     assert [label.get_text() for label in drawn.get_xticklabels()] == ["exact", "biased:2"]
@@ -132,6 +153,8 @@ def test_what_cannot_be_drawn_is_said(rates: flowsim.Runs, searched: flowsim.Run
         ttft_distribution(searched)
     with pytest.raises(InputError, match="no run has rate_rps=9, allowed for rate_rps is 8, 24"):
         select(rates, ["rate_rps=9"])
+    with pytest.raises(InputError, match="--select policy: allowed is NAME=VALUE"):
+        select(rates, ["policy"])
     with pytest.raises(InputError, match="no run of this study succeeded"):
         draw(replace(rates, table=rates.table.assign(error="broken")))
     with pytest.raises(InputError, match=r"no runs.parquet there"):
@@ -148,12 +171,20 @@ def test_the_commands_go_from_a_study_to_its_figures(tmp_path: Path, capsys: pyt
             cli.main(arguments)
         assert exit_.value.code == 0
     said = capsys.readouterr().out
+    assert "paired" not in said
     assert "study: 4 runs (4 run now" in said and "attainment-slo_scale.svg" in said
     assert (tmp_path / "out" / "attainment-slo_scale.png").exists()
     with pytest.raises(SystemExit) as exit_:
         cli.main(["capacity", "synthetic:qwen:60", "--replications", "2", "--set", "slo_scale=2", "--workers", "1"])
     assert exit_.value.code == 0
-    assert "- fcfs, req/s" in capsys.readouterr().out
+    said = " ".join(capsys.readouterr().out.split())
+    assert (
+        "- fcfs, req/s" in said and "are paired, on the same arrivals." in said and "[-" not in said.split("- fcfs")[0]
+    )
+    assert "Few requests: 54 to 54 count in a run, which at its highest rate are" in said
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["capacity", "example", "--set", "slo_scale"])
+    assert "--set slo_scale: allowed is NAME=VALUE" in capsys.readouterr().err
     with pytest.raises(SystemExit) as exit_:
         cli.main(["capacity", "example", "--set", "seeds=2"])
     assert exit_.value.code == 2

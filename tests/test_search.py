@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from flowsim.search import Search, empties, gives_way, highest_rate, late, starv
 from flowsim.statistics import Interval, t_interval
 
 TRACES = Path(__file__).parents[2] / "shared" / "traces"
+MIDDLE = "49.97485326297043"  # where the second half of example begins, from 10 s
 POINT = Point.of({"trace": "synthetic:qwen:600", "warmup": 0.1})
 
 
@@ -36,6 +38,8 @@ def test_a_request_left_behind_for_good_is_a_growing_queue_however_well_the_othe
     trace = flowsim.Trace.of(arrival_s, [2, 30] + [1] * 119)
     crowded = flowsim.run(trace, "sjf:2", cost=pencil(), slo="10", predictor="exact")
     assert crowded.summary["attainment"] == pytest.approx(120 / 121)
+    stopped = flowsim.run(trace, "sjf:2", cost=pencil(), slo="10", predictor="exact", until_s=110)
+    assert np.isnan(stopped.ttft_s[1]) and late(stopped)[1] and starved(stopped)[1]
     assert np.flatnonzero(starved(crowded)).tolist() == np.flatnonzero(late(crowded)).tolist() == [1]
     assert gives_way(crowded, Search(0.9)) == "queue"
     assert gives_way(crowded, Search(1.0)) == "attainment"
@@ -82,9 +86,7 @@ def test_a_longer_horizon_moves_the_answer_by_no_more_than_its_interval() -> Non
 def test_a_longer_window_of_real_traffic_moves_the_answer_by_no_more_than_its_interval(trace: str, policy: str) -> None:
     def rate(start_s: float, end_s: float) -> float:
         point = Point.of({"trace": trace, "policy": policy, "warmup": 0.1, "window": [start_s, end_s]})
-        found = highest_rate(point, str(TRACES), Search(tolerance=0.02))
-        assert found.result is not None and late(found.result).mean() <= 0.1
-        return found.low
+        return highest_rate(point, str(TRACES), Search(tolerance=0.02)).low
 
     short = t_interval([rate(start_s, start_s + 250) for start_s in (0, 250, 500, 750)])
     assert short.low <= rate(0, 1000) <= short.high
@@ -114,6 +116,19 @@ def test_a_trace_too_short_to_judge_is_refused() -> None:
         highest_rate(replace(POINT, limit=29), ".", Search())
 
 
+def test_many_instances_need_many_requests_for_a_queue_to_grow() -> None:
+    point = replace(POINT, trace="synthetic:qwen:60", instances=3, slo="100000")
+    with pytest.raises(InputError, match=r"60 requests, allowed for a search is 90 or more \(30 an instance\)"):
+        highest_rate(point, ".", Search())
+    assert highest_rate(replace(point, trace="synthetic:qwen:90"), ".", Search(tolerance=0.5)).weak == "queue"
+
+
+def test_requests_that_all_arrive_at_once_have_no_rate_to_search(tmp_path: Path) -> None:
+    flowsim.Trace.of(np.zeros(40), [100] * 40).write_jsonl(tmp_path / "burst.jsonl")
+    with pytest.raises(InputError, match=r"burst: all requests arrive at once, allowed is a trace that spans"):
+        flowsim.capacity(tmp_path / "burst.jsonl", replications=1, workers=1)
+
+
 def test_capacity_gives_a_row_for_each_policy_and_replication() -> None:
     runs = flowsim.capacity("synthetic:qwen:100", ["fcfs", "flowprefill"], replications=2, workers=1, tolerance=0.05)
     assert runs.table[["seed", "policy"]].values.tolist() == [
@@ -125,10 +140,27 @@ def test_capacity_gives_a_row_for_each_policy_and_replication() -> None:
     assert (runs.table["max_rate_rps"] < runs.table["max_rate_high_rps"]).all()
     assert (runs.table["warmup"] == 0.1).all()
     windows = flowsim.capacity("example", ["fcfs"], replications=4, workers=1, tolerance=0.1)
-    assert windows.table["window"].str.startswith(("0:", "23.8", "47.7", "71.5")).all()
+    assert windows.table["window"].str.startswith(("0:23.8", "23.8", "47.7", "71.5")).all()
     assert windows.table["requests"].sum() == 400
     with pytest.raises(InputError, match="rate_scale is given, but a study with capacity finds the rate itself"):
         flowsim.capacity("example", rate_scale=2)
+
+
+def test_windows_are_those_of_the_trace_as_it_is_whatever_is_made_of_it_later(tmp_path: Path) -> None:
+    (tmp_path / "mix.yaml").write_text("{ttft_s: {text: 0.25, search: 4}, rates: {text: 30, search: 10}}")
+    options: dict[str, Any] = {"replications": 4, "workers": 1, "tolerance": 0.2}
+    plain = flowsim.capacity("example", ["fcfs"], **options).table
+    rated = flowsim.capacity("example", ["fcfs"], slo=str(tmp_path / "mix.yaml"), **options).table
+    assert rated["window"].tolist() == plain["window"].tolist()
+    assert rated["requests"].tolist() == plain["requests"].tolist()
+    with pytest.raises(InputError, match="limit is 80, but the replications are windows of example"):
+        flowsim.capacity("example", limit=80, **options)
+
+
+@pytest.mark.parametrize(("option", "values"), [("seed", [1, 2]), ("window", ["0:30", "30:60"])])
+def test_replications_are_not_made_twice(option: str, values: list[object]) -> None:
+    with pytest.raises(InputError, match=f"{option} is a list, but the replications make these"):
+        flowsim.capacity("synthetic:qwen:60", replications=5, **{option: values})
 
 
 def test_capacity_of_several_traces_under_several_options() -> None:
@@ -144,4 +176,4 @@ def test_capacity_of_several_traces_under_several_options() -> None:
     )
     assert runs.table[["trace", "seed", "window", "slo_scale"]].values.tolist() == [
         ["synthetic:qwen:60", seed, "10:90", scale] for seed in (5, 6) for scale in (1, 2)
-    ] + [["example", 5, window, scale] for window in ("10:49.9749", "49.9749:90") for scale in (1, 2)]
+    ] + [["example", 5, window, scale] for window in (f"10:{MIDDLE}", f"{MIDDLE}:90") for scale in (1, 2)]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
+import flowsim
 from flowsim.errors import InputError
 from flowsim.statistics import block_bootstrap, differences, intervals, paired, paired_ratio, ratios, t_interval
+from flowsim.study_report import study_report
 
 
 def test_t_interval_of_three() -> None:
@@ -53,6 +57,20 @@ def test_the_block_bootstrap_is_seeded_and_one_block_long_has_no_spread() -> Non
     assert block_bootstrap(series, seed=3) == block_bootstrap(series, seed=3) != block_bootstrap(series, seed=4)
     whole = block_bootstrap(series, block=100)
     assert whole.low == pytest.approx(whole.mean) == pytest.approx(whole.high)
+
+
+def test_the_ends_of_a_series_count_like_its_middle() -> None:
+    hits = [1.0] * 1999 + [0.0]
+    interval = block_bootstrap(hits)
+    assert interval.low <= interval.mean == 0.9995 <= interval.high
+    drawn = [(block_bootstrap(np.eye(12)[place], block=4, resamples=4000)) for place in range(12)]
+    assert [interval.low <= 1 / 12 <= interval.high for interval in drawn] == [True] * 12
+    assert len({interval.high for interval in drawn}) == 1
+
+
+def test_of_a_few_values_the_bootstrap_says_nothing() -> None:
+    assert math.isnan(block_bootstrap([0.0, 1.0]).low) and math.isnan(block_bootstrap([0.0, 1.0] * 4).high)
+    assert block_bootstrap([0.0] * 5 + [1.0] * 5).low < 0.5
 
 
 def test_pairing_removes_what_replications_share() -> None:
@@ -146,6 +164,25 @@ def test_ratios_are_geometric_means_in_the_order_of_the_study() -> None:
     found = ratios(table, "goodput_rps", "a", ["gpu"])
     assert found[["policy", "gpu"]].values.tolist() == [["b", "z"], ["c", "z"], ["b", "a"], ["c", "a"]]
     assert found["mean"].tolist() == pytest.approx([math.sqrt(4 * 2.75), 1.0] * 2)
+
+
+def _said(runs: flowsim.Runs) -> str:
+    with (console := Console(width=120)).capture() as said:
+        console.print(study_report(runs))
+    return said.get()
+
+
+def test_seeds_that_draw_nothing_are_no_replications() -> None:
+    axes: dict[str, Any] = {"policy": ["fcfs", "flowprefill"], "seed": [0, 1, 2]}
+    run = {"trace": "example", "limit": 60, "rate_scale": 5}
+    same = flowsim.sweep({"run": run, "axes": axes}, workers=1)
+    assert same.table["seed"].tolist() == [0, 1, 2] * 2
+    stats = same.intervals("attainment")
+    assert stats["n"].tolist() == [1, 1] and stats["low"].isna().all()
+    assert same.differences("attainment", "fcfs")["n"].tolist() == [1]
+    assert "Left out: 4 that only repeat others, for their seeds draw nothing." in _said(same)
+    for drawn in ({"predictor": "noisy:1"}, {"mix.text": 0.3}, {"trace": "synthetic:qwen:40"}):
+        assert flowsim.sweep({"run": {**run, **drawn}, "axes": axes}, workers=1).intervals("attainment")["n"][0] == 3
 
 
 def test_means_are_over_replications_only() -> None:

@@ -78,6 +78,11 @@ def test_a_search_on_too_few_requests_stops_it(tmp_path: Path) -> None:
     [
         ("policy: [chunked:512, edf]\n  policy.budget: [64, 128]", "line 3, axes policy #2: policy 'edf:budget=64'"),
         ("mix.text: [0.1, 0.7]\n  mix.search: [0.2, 0.5]", "line 4, axes mix.search: the shares of the mix sum to 1.2"),
+        ("model: [llama3-8b, qwen3-8b]\n  slo: [0.5, null]", "line 4, axes slo: no TTFT SLOs are known"),
+        (
+            "prefix_cache: [none, ideal]\n  trace: [blocks.jsonl, example]",
+            "line 4, axes trace: example has no prefix blocks",
+        ),
         (
             "limit: [5, 80]\n  window: ['0:90', '90:120']\n  trace: [example, 'synthetic:qwen:50']",
             "line 5, axes trace: ",
@@ -85,6 +90,8 @@ def test_a_search_on_too_few_requests_stops_it(tmp_path: Path) -> None:
     ],
 )
 def test_values_that_are_wrong_only_together_stop_it_too(tmp_path: Path, axes: str, message: str) -> None:
+    row = '{"arrival_s": %d, "input_length": 900, "hash_ids": [1, 2], "block_tokens": 512}\n'
+    (tmp_path / "blocks.jsonl").write_text("".join(row % second for second in range(9)))
     with pytest.raises(InputError) as error:
         study(tmp_path, f"run: {{trace: example}}\naxes:\n  {axes}").check()
     assert message in str(error.value)
@@ -120,6 +127,10 @@ def test_a_range_includes_its_end(axis: str, given: object, values: tuple[object
         ("axes:", "axs:", "line 4, axs: unknown section 'axs'; did you mean 'axes'?"),
         ("[fcfs", "[3", "line 5, axes policy #1: policy is 3, allowed is a text"),
         ("title: Rate", "capacity: {target: 2}", "line 1, capacity: target is 2, allowed is a share"),
+        ("title: Rate", "capacity: {tolerance: 1.0e-17}", "line 1, capacity: tolerance is 1e-17, allowed is 1e-06"),
+        ("title: Rate", "capacity:", "line 1, capacity: found nothing, allowed is a mapping such as"),
+        ("title: Rate", "title: [1]", "line 1, title: found [1], allowed is a text"),
+        ("title: Rate", "points: &all [{tp: 1}, *all]", "study.yaml: a part contains itself"),
         ("title: Rate", "capacity: {by: user}", "line 1, capacity: unknown value of by 'user'"),
         ("title: Rate", "capacity: {target: 0.9}", "line 6, axes rate_rps #1: rate_rps is given, but a study with"),
         ("title: Rate", "requests: maybe", "line 1, requests: found 'maybe', allowed is true or false"),
@@ -175,6 +186,8 @@ def test_values_take_the_kind_of_their_option() -> None:
     assert point.spec == "flowprefill:cut=layer"
     assert point.columns["policy"] == "flowprefill:cut=layer" and point.columns["mix.text"] == 1.0
     check(point, ".")
+    assert Point.of({"trace": "example", "window": [1234567, 1239999.25]}).window == "1234567:1239999.25"
+    assert Point.of({"trace": "example", "slo": 0.12345678}).slo == "0.12345678"
     more = Point.of({"trace": "example", "policy": "sjf:4096", "policy.cut": "block"})
     assert more.spec == "sjf:4096,cut=block"
 
@@ -190,6 +203,7 @@ def test_values_take_the_kind_of_their_option() -> None:
         ({"trace": "example", "slo_scale": float("nan")}, "slo_scale is nan, allowed is a number"),
         ({"trace": "example", "rate_rps": 2, "rate_scale": 2}, "rate_rps and rate_scale both given"),
         ({"trace": "example", "instances": 0}, "server: instances is 0, allowed is 1 or more"),
+        ({"trace": "example", "window": ["a", "b"]}, "window is 'a', allowed is a number"),
         ({"trace": "example", "new_tokens": 1}, "new_tokens is 1, allowed is true or false"),
         ({"trace": "example", "prefix_cache": "big"}, "prefix cache 'big'"),
         ({"trace": "example", "prefix_cache": "ideal"}, "no prefix blocks"),

@@ -20,9 +20,11 @@ import pytest
 
 import flowsim
 from flowsim import cli
+from flowsim.calibration.table import load_table
 from flowsim.errors import InputError
-from flowsim.point import Point, _digest
-from flowsim.store import JOURNAL, SEALED
+from flowsim.point import Point
+from flowsim.store import JOURNAL, SEALED, _arrow, _kinds
+from flowsim.study import Study
 from flowsim.traces.synthetic import synthesize
 
 STUDY: dict[str, Any] = {
@@ -138,6 +140,79 @@ def test_a_study_that_grows_runs_what_is_new_and_one_that_shrinks_is_refused(tmp
     assert bytes_of(tmp_path) == before
 
 
+@pytest.mark.parametrize("first", [[1, 2], [0, 1]])
+def test_a_study_that_has_grown_has_the_bytes_of_one_that_was_whole_from_the_start(
+    first: list[int], tmp_path: Path
+) -> None:
+    run = {"trace": "synthetic:qwen:60", "warmup": 0.1}
+    small, large = ({"run": run, "axes": {"policy": ["fcfs", "edf"], "seed": seeds}} for seeds in (first, [0, 1, 2]))
+    assert flowsim.sweep(small, tmp_path / "grown", workers=1).new == 4
+    assert flowsim.sweep(large, tmp_path / "grown", workers=1).new == 2
+    flowsim.sweep(large, tmp_path / "whole", workers=1)
+    assert bytes_of(tmp_path / "grown") == bytes_of(tmp_path / "whole")
+
+
+def test_the_options_are_those_that_the_study_writes_however_they_were_written_before(tmp_path: Path) -> None:
+    def swept(*policies: str, **more: Any) -> flowsim.Runs:
+        axes: dict[str, Any] = {"policy": list(policies), **more}
+        return flowsim.sweep({"run": {"trace": "example", "limit": 40}, "axes": axes}, tmp_path / "out", workers=1)
+
+    assert swept("flowprefill:cut=operator").table["policy"].tolist() == ["flowprefill:cut=operator"]
+    short = swept("flowprefill")
+    assert (short.new, short.table["policy"].tolist()) == (0, ["flowprefill"])
+    both = swept("fcfs", "flowprefill", "flowprefill:cut=operator")
+    assert (both.new, both.table["policy"].tolist()) == (1, ["fcfs", "flowprefill"])
+    compared = both.differences("attainment", against="flowprefill:cut=operator")
+    assert compared[["policy", "against"]].values.tolist() == [["fcfs", "flowprefill"]]
+
+
+def test_numbers_and_texts_go_on_one_axis(tmp_path: Path) -> None:
+    axes: dict[str, Any] = {"policy.budget": [512, "2048"]}
+    study = {"run": {"trace": "example", "limit": 40, "policy": "chunked"}, "axes": axes}
+    runs = flowsim.sweep(study, tmp_path, workers=1)
+    assert runs.table["policy.budget"].tolist() == ["512", "2048"]
+    assert runs.table["policy"].tolist() == ["chunked:budget=512", "chunked:budget=2048"]
+    assert _kinds([{"a": True}, {"a": 2}, {"a": None}]) == {"a": "string"}
+    assert _arrow([{"a": True}, {"a": 2.0}, {"a": "x"}], {"a": "string"})["a"].to_pylist() == ["true", "2", "x"]
+
+
+def test_while_a_study_goes_on_its_runs_have_the_kinds_they_will_have(tmp_path: Path) -> None:
+    def look(done: int, total: int, doing: str) -> None:
+        seen.append(flowsim.load_runs(tmp_path / "out").table)
+
+    seen: list[pd.DataFrame] = []
+    flowsim.example_trace().head(40).write_jsonl(tmp_path / "7")
+    study = Study.of({"run": {"trace": "7", "slo": "0.5"}, "axes": {"policy": ["fcfs", "edf"]}}, root=tmp_path)
+    runs = flowsim.sweep(study, tmp_path / "out", workers=1, progress=look)
+    pd.testing.assert_frame_equal(seen[-1], runs.table)
+    assert seen[-1][["trace", "slo"]].values.tolist() == [["7", "0.5"]] * 2
+
+
+def test_the_study_that_is_kept_runs_again_from_anywhere(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    flowsim.example_trace().head(40).write_jsonl(tmp_path / "in" / "trace.jsonl")
+    (tmp_path / "in" / "slo.yaml").write_text("ttft_s: {'*': 1.0}")
+    (tmp_path / "in" / "study.yaml").write_text(
+        "run: {slo: slo.yaml}\naxes: {policy: [fcfs]}\npoints: [{trace: trace.jsonl}, {trace: example, limit: 30}]"
+    )
+    once = flowsim.sweep(tmp_path / "in" / "study.yaml", tmp_path / "out", workers=1)
+    again = flowsim.sweep(tmp_path / "out" / "study.yaml", tmp_path / "new", workers=1)
+    assert (once.new, again.new) == (2, 2)
+    assert again.table["key"].tolist() == once.table["key"].tolist()
+    assert flowsim.sweep(tmp_path / "out" / "study.yaml", tmp_path / "out", workers=1).new == 0
+
+
+def test_whom_to_compare_with_is_checked_before_the_first_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "study.yaml").write_text(TEXT)
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["sweep", str(tmp_path / "study.yaml"), "--out", str(tmp_path / "out"), "--against", "flowprefil"])
+    assert exit_.value.code == 2
+    assert "unknown policy of the study 'flowprefil'; did you mean 'flowprefill'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_same_run_twice_is_done_once(tmp_path: Path) -> None:
     points = [{"policy": "chunked"}, {"policy": "chunked:2048"}, {"policy": "chunked", "policy.budget": 2048}]
     runs = flowsim.sweep({"run": {"trace": "example", "limit": 40}, "points": points}, workers=1)
@@ -177,14 +252,48 @@ def test_a_failed_run_is_kept_with_its_error_and_tried_again(
     assert "failed 1 x" in capsys.readouterr().out
 
 
+def test_a_study_of_which_a_run_failed_at_first_has_the_bytes_of_one_that_went_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = BROKEN.replace("len(view.waiting) > self.patience", "os.environ.get('MOOD') == 'bad'").replace(
+        "flowsim\n", "flowsim, os\n"
+    )
+    (tmp_path / "swinging.py").write_text(policy)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    study = {"run": {"trace": "example", "limit": 40}, "axes": {"policy": ["swinging:Moody", "fcfs"]}}
+    for mood, folder in (("bad", "retried"), ("good", "retried"), ("good", "straight")):
+        monkeypatch.setenv("MOOD", mood)
+        runs = flowsim.sweep(study, tmp_path / folder, workers=1)
+        assert len(runs.failed) == (mood == "bad")
+    assert bytes_of(tmp_path / "retried") == bytes_of(tmp_path / "straight")
+
+
 def test_a_changed_trace_is_another_run(tmp_path: Path) -> None:
     flowsim.example_trace().head(20).write_jsonl(tmp_path / "trace.jsonl")
     point = Point.of({"trace": "trace.jsonl"})
     key = point.key(str(tmp_path))
     assert Point.of({"trace": "trace.jsonl", "seed": 0, "slo_scale": 1}).key(str(tmp_path)) == key
     flowsim.example_trace().head(21).write_jsonl(tmp_path / "trace.jsonl")
-    _digest.cache_clear()  # a process reads a file once
     assert point.key(str(tmp_path)) != key
+
+
+def test_a_trace_that_changes_in_one_process_is_read_again_and_run_again(tmp_path: Path) -> None:
+    place = tmp_path / "trace.jsonl"
+    study = {"run": {"trace": str(place), "policy": "fcfs"}}
+    for requests in (60, 90):
+        flowsim.example_trace().head(requests).write_jsonl(place)
+        runs = flowsim.sweep(study, workers=1)
+        assert (runs.new, runs.table["requests"].tolist()) == (1, [requests])
+
+
+def test_a_cost_table_that_changes_in_one_process_is_read_again(tmp_path: Path) -> None:
+    load_table("h200", "llama3-8b").save(tmp_path / "table")
+    study = {"run": {"trace": "example", "limit": 40, "policy": "fcfs", "cost": str(tmp_path / "table")}}
+    before = flowsim.sweep(study, workers=1).table
+    load_table("h200", "qwen2.5-14b").save(tmp_path / "table")
+    after = flowsim.sweep(study, workers=1).table
+    assert before["key"][0] != after["key"][0]
+    assert before["ttft_p50_s"][0] < after["ttft_p50_s"][0]
 
 
 def test_requests_are_kept_when_asked_for(tmp_path: Path) -> None:
@@ -245,8 +354,20 @@ def test_a_dask_cluster_gives_the_same_bytes(whole: Path, tmp_path: Path, schedu
 def test_no_scheduler_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"^dask 'tcp://127.0.0.1:1': no scheduler answers"):
         flowsim.sweep(STUDY, tmp_path / "out", dask="tcp://127.0.0.1:1")
+    assert not (tmp_path / "out").exists()
 
 
-def test_bad_workers() -> None:
+def test_what_is_no_parquet_file_is_said_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / SEALED).write_bytes(b"PAR1 and no more")
+    for attempt in (lambda: flowsim.load_runs(tmp_path), lambda: flowsim.sweep(STUDY, tmp_path, workers=1)):
+        with pytest.raises(InputError, match=r"runs.parquet: cannot be read \(.*remove it to run the study again$"):
+            attempt()
+
+
+def test_bad_workers(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="workers is 2 and dask is 'tcp://x:1', allowed is one of them"):
+        flowsim.sweep(STUDY, tmp_path / "none", workers=2, dask="tcp://x:1")
+    with pytest.raises(InputError, match=r"cannot be written"):
+        flowsim.sweep(STUDY, "/proc/flowsim", workers=1)
     with pytest.raises(InputError, match="workers is 0, allowed is 1 or more"):
         flowsim.sweep(STUDY, workers=0)
