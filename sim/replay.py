@@ -205,7 +205,12 @@ def replayed_part(
     slos: SLOMix | None = None,
     seed: int = 0,
 ) -> Trace:
-    """What is replayed of a trace: the window, the limit of it, its mix, the SLO mix's rates, the scale, the end."""
+    """What is replayed of a trace: the window, the limit of it, its mix, the SLO mix's rates, the scale, the end.
+
+    InputError: a mix as well as rates, which are a mix too.
+    """
+    if mix and slos is not None and slos.rates:
+        raise InputError("a mix and an SLO mix with rates were both given, allowed is one of them: rates are a mix too")
     if window is not None:
         trace = trace.window(*window)
     if limit is not None:

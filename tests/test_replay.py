@@ -324,3 +324,9 @@ def test_policies_that_cannot_be_compared_are_refused_before_the_first_run(polic
     with pytest.raises(InputError) as refused:
         compare(trace, policies, cost=pencil(), slo=1.0, progress=told)
     assert message in str(refused.value)
+
+
+def test_a_mix_and_rates_exclude_each_other() -> None:
+    slo = SLOMix("mine", {"text": 1.0, "search": 4.0}, rates={"text": 3.0, "search": 1.0})
+    with pytest.raises(InputError, match="a mix and an SLO mix with rates were both given"):
+        flowsim.run("example", slo=slo, mix={"text": 0.5})
