@@ -329,4 +329,4 @@ def test_policies_that_cannot_be_compared_are_refused_before_the_first_run(polic
 def test_a_mix_and_rates_exclude_each_other() -> None:
     slo = SLOMix("mine", {"text": 1.0, "search": 4.0}, rates={"text": 3.0, "search": 1.0})
     with pytest.raises(InputError, match="a mix and an SLO mix with rates were both given"):
-        flowsim.run("example", slo=slo, mix={"text": 0.5})
+        flowsim.run("example", slo=slo, mix="text=.5")
