@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from flowsim.calibration.attention import kernel_choice
-from flowsim.calibration.cost import Cost, CostModel
+from flowsim.calibration.cost import Cost, CostModel, GraphCost
 from flowsim.calibration.curves import AttentionCurve, Curve
 from flowsim.calibration.errors import leave_one_out, pass_errors
 from flowsim.calibration.models import ModelSpec, spec_of
-from flowsim.calibration.table import ALL_REDUCE, OperatorTable, Range
+from flowsim.calibration.table import ALL_REDUCE, GRAPH, OperatorTable, Range
 from flowsim.errors import InputError
 
 TABULATED = 8193
@@ -46,8 +46,7 @@ def fit_passes(table: OperatorTable) -> CostModel:
     """
     alone = table.provenance.get("passes_of") != "group"
     rows = tuple(row for row in table.operators if not (alone and row.operator == ALL_REDUCE))
-    layers = int(table.provenance.get("pass_layers", _facts(table.provenance)[0].layers))
-    return _model(replace(table, operators=rows), layers, {})
+    return _model(replace(table, operators=rows), _pass_layers(table.provenance), {})
 
 
 def _errors(table: OperatorTable) -> dict[str, Any]:
@@ -85,10 +84,29 @@ def _model(table: OperatorTable, layers: int, errors: dict[str, Any]) -> CostMod
         acknowledge_s=_host_curve(table, "acknowledge")(0),
         resume_s=_host_curve(table, "resume")(0),
         decision=_host_curve(table, "decision"),
+        graph=_graph_cost(table, device) if table.has(GRAPH) else None,
         tp=tp,
         kv_capacity_tokens=kv_capacity(spec, about["memory_bytes"], tp),
         provenance={"sha256": table.digest(), **errors, **about},
     )
+
+
+def _graph_cost(table: OperatorTable, device: Mapping[str, Cost]) -> GraphCost:
+    """What recorded forwards cost: a layer's share of what they take on the device without embedding and head."""
+    rows, layers = table.curve(GRAPH), _pass_layers(table.provenance)
+    ends_s = np.array([device["embed"](tokens) + device["head"](1) for tokens in rows.tokens.tolist()])
+    return GraphCost(
+        most=int(rows.tokens[-1]),
+        layer=Curve(rows.tokens, np.maximum(rows.device_s - ends_s, 0.0) / layers),
+        prepare=_host_curve(table, "graph_prepare"),
+        launch=Curve(rows.tokens, rows.host_s),
+        check=_host_curve(table, "graph_check"),
+    )
+
+
+def _pass_layers(about: Mapping[str, Any]) -> int:
+    """Of how many layers the model was that whole passes were measured on."""
+    return int(about.get("pass_layers", _facts(about)[0].layers))
 
 
 def _facts(about: Mapping[str, Any]) -> tuple[ModelSpec, int]:

@@ -13,8 +13,9 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
+from flowsim.calibration.graphs import Launcher
 from flowsim.calibration.operators import Batch, CacheSlice, Decoder, Step
 from flowsim.calibration.runner import Runner, launch, synchroniser
 
@@ -23,6 +24,8 @@ HAND_OFFS_APART_S = 5e-3
 """About as long as between two passes, so that a thread that sleeps has to be woken up."""
 LEAD_S = 5e-3
 """How long to keep the device busy before each timing, so that the pause since the last one does not show."""
+TRAIN = 5
+"""Recorded forwards launched one behind another, so that the device does not wait for the host."""
 
 
 @dataclass(frozen=True)
@@ -161,26 +164,97 @@ def time_prepare(decoder: Decoder, tokens: int, limits: Limits) -> list[float]:
     return samples
 
 
-def time_pass(decoder: Decoder, cut: str, slices: Sequence[CacheSlice], limits: Limits) -> list[float]:
+def time_pass(launcher: Launcher, slices: Sequence[CacheSlice], limits: Limits) -> list[float]:
     """Wall seconds of a whole forward, from preparing to the last synchronise, checked as a runner checks it.
 
     It is launched by the same loop as a runner's, `flowsim.calibration.runner.launch`.
     """
-    watch, flag = Stopwatch(decoder.device), threading.Event()
-    segments, synchronise = decoder.segments(cut), watch.synchronise
+    return [prepare_s + run_s for prepare_s, run_s in _time_forwards(launcher, slices, limits)]
 
-    def once() -> float:
+
+class GraphTimes(NamedTuple):
+    """What a recorded forward takes, seconds, samples each.
+
+    Attributes:
+        device: on the device, launched as one graph.
+        prepare: on the host, to fill in what it is to compute.
+        launch: what it takes beyond both, launched as one graph.
+        check: the same of each segment of it, checked at every operator.
+    """
+
+    device: list[float]
+    prepare: list[float]
+    launch: list[float]
+    check: list[float]
+
+
+def time_graph(whole: Launcher, checked: Launcher, tokens: int, limits: Limits) -> GraphTimes:
+    """Time the recording of so many tokens, launched whole and checked at every operator."""
+    slices = [CacheSlice(tokens)]
+    unchecked, at_operators = (_time_forwards(launcher, slices, limits) for launcher in (whole, checked))
+    device = _time_recording(whole, slices, limits)
+    device_s, segments = statistics.median(device), _segments(checked, slices)
+    return GraphTimes(
+        device,
+        [prepare_s for prepare_s, _ in unchecked],
+        [max(0.0, run_s - device_s) for _, run_s in unchecked],
+        [max(0.0, run_s - device_s) / segments for _, run_s in at_operators],
+    )
+
+
+def _segments(launcher: Launcher, slices: Sequence[CacheSlice]) -> int:
+    forward = launcher.ready(slices)
+    launcher.next_ids(forward)
+    return len(forward.segments)
+
+
+def _time_recording(launcher: Launcher, slices: Sequence[CacheSlice], limits: Limits) -> list[float]:
+    """Device seconds of a recorded forward, one behind another."""
+    watch, forward = Stopwatch(launcher.decoder.device), launcher.ready(slices)
+    samples = list[float]()
+
+    def run() -> None:
+        for segment in forward.segments:
+            for step in segment:
+                step(forward.batch)
+
+    end = time.perf_counter() + (limits.heat_s if watch.cuda else 0.0)
+    while time.perf_counter() < end:
+        run()
+        watch.synchronise()
+    for _ in limits.rounds(samples):
+        run()
+        marks = [watch.mark()]
+        for _ in range(TRAIN):
+            run()
+            marks.append(watch.mark())
+        watch.synchronise()
+        samples += [watch.between(a, b) for a, b in pairwise(marks)]
+    launcher.next_ids(forward)
+    return samples
+
+
+def _time_forwards(launcher: Launcher, slices: Sequence[CacheSlice], limits: Limits) -> list[tuple[float, float]]:
+    """Wall seconds of preparing a forward and of running it, a pair a forward."""
+    watch, flag = Stopwatch(launcher.decoder.device), threading.Event()
+
+    def once() -> tuple[float, float]:
         begin = time.perf_counter()
-        launch(decoder.prepare(slices), segments, synchronise, flag.is_set)
-        return time.perf_counter() - begin
+        forward = launcher.ready(slices)
+        prepared = time.perf_counter()
+        launch(forward, watch.synchronise, flag.is_set)
+        ended = time.perf_counter()
+        launcher.next_ids(forward)
+        return prepared - begin, ended - prepared
 
     end = time.perf_counter() + (limits.heat_s if watch.cuda else 0.0)
     once()
     while time.perf_counter() < end:
         once()
-    samples = list[float]()
-    for _ in limits.rounds(samples):
+    samples, whole = list[tuple[float, float]](), list[float]()
+    for _ in limits.rounds(whole):
         samples.append(once())
+        whole.append(sum(samples[-1]))
     return samples
 
 
