@@ -62,14 +62,14 @@ def _model(table: OperatorTable, layers: int, errors: dict[str, Any]) -> CostMod
     spec, tp = _facts(about)
     linear = [name for name in spec.operators if name != "attention"]
     rows = {name: table.curve(name) for name in (*linear, "attention")}
-    host: dict[str, Cost] = {name: _constant(float(np.median(rows[name].host_s))) for name in linear}
+    host: dict[str, Cost] = {name: _median(table, name) for name in linear}
     host["prepare"] = _host_curve(table, "prepare")
     device: dict[str, Cost] = {name: Curve(rows[name].tokens, rows[name].device_s, TABULATED) for name in linear}
     if table.has(ALL_REDUCE):
         reduced = table.curve(ALL_REDUCE)
         for name in ("all_reduce_attn", "all_reduce_mlp"):
             device[name] = Curve(reduced.tokens, reduced.device_s, TABULATED)
-            host[name] = _constant(float(np.median(reduced.host_s)))
+            host[name] = _median(table, ALL_REDUCE)
     calls, kernel = about.get("calls", {}), kernel_choice(table)
     return CostModel(
         name=f"{about['gpu']}/{about['model']}/tp{tp}",
@@ -98,9 +98,9 @@ def _graph_cost(table: OperatorTable, device: Mapping[str, Cost]) -> GraphCost:
     return GraphCost(
         most=int(rows.tokens[-1]),
         layer=Curve(rows.tokens, np.maximum(rows.device_s - ends_s, 0.0) / layers),
-        prepare=_host_curve(table, "graph_prepare"),
-        launch=Curve(rows.tokens, rows.host_s),
-        check=_host_curve(table, "graph_check"),
+        prepare=_median(table, "graph_prepare"),
+        launch=_median(table, GRAPH),
+        check=_median(table, "graph_check"),
     )
 
 
@@ -130,7 +130,9 @@ def kv_capacity(spec: ModelSpec, memory_bytes: int, tp: int) -> int:
     return max(int(room // shard.kv_bytes_per_token), 0)
 
 
-def _constant(seconds: float) -> Cost:
+def _median(table: OperatorTable, operator: str) -> Cost:
+    """Host time over all sizes: it does not depend on them, and what differs is the host's own unrest."""
+    seconds = float(np.median(table.curve(operator).host_s))
     return lambda size: seconds
 
 

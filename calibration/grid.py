@@ -47,7 +47,7 @@ class Grid:
     passes: tuple[str, ...] = OFF_GRID
     checked_passes: tuple[str, ...] = CHECKED
     cuts: tuple[str, ...] = ("layer", "block", "operator")
-    graphs: tuple[int, ...] = (64, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048)  # recorded forwards
+    graphs: tuple[int, ...] = tuple(range(64, 2049, 64))  # recorded forwards
     graph_passes: tuple[str, ...] = ("75@0", "150@0", "300@0", "437@0", "777@0", "1000@0", "1700@0")
     extra: int = 12  # sizes added where the line between neighbours misses by more than 2 %
     layers: int = 6  # of the stack in which operators are timed, and 4 where they are heavy
@@ -97,7 +97,7 @@ QUICK = Grid(
     kernel_contexts=(0, 1024, 16384),
     passes=("75@0", "300@0", "1100@0", "3000@0", "7900@0", "512@15872", "300@0+700@0"),
     checked_passes=("300@0", "1100@0", "5000@0"),
-    graphs=(64, 128, 256, 512, 1024, 2048),
+    graphs=tuple(range(64, 1025, 64)),
     graph_passes=("75@0", "300@0", "777@0"),
     extra=4,
     limits=Limits(4, 20, 0.2, heat_s=0.1),

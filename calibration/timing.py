@@ -10,7 +10,7 @@ import math
 import statistics
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -169,7 +169,14 @@ def time_pass(launcher: Launcher, slices: Sequence[CacheSlice], limits: Limits) 
 
     It is launched by the same loop as a runner's, `flowsim.calibration.runner.launch`.
     """
-    return [prepare_s + run_s for prepare_s, run_s in _time_forwards(launcher, slices, limits)]
+    once, samples = _stopwatch(launcher, slices), list[float]()
+    end = time.perf_counter() + (limits.heat_s if launcher.decoder.device.type == "cuda" else 0.0)
+    once()
+    while time.perf_counter() < end:
+        once()
+    for _ in limits.rounds(samples):
+        samples.append(sum(once()[:2]))
+    return samples
 
 
 class GraphTimes(NamedTuple):
@@ -189,23 +196,21 @@ class GraphTimes(NamedTuple):
 
 
 def time_graph(whole: Launcher, checked: Launcher, tokens: int, limits: Limits) -> GraphTimes:
-    """Time the recording of so many tokens, launched whole and checked at every operator."""
-    slices = [CacheSlice(tokens)]
-    unchecked, at_operators = (_time_forwards(launcher, slices, limits) for launcher in (whole, checked))
-    device = _time_recording(whole, slices, limits)
-    device_s, segments = statistics.median(device), _segments(checked, slices)
-    return GraphTimes(
-        device,
-        [prepare_s for prepare_s, _ in unchecked],
-        [max(0.0, run_s - device_s) for _, run_s in unchecked],
-        [max(0.0, run_s - device_s) / segments for _, run_s in at_operators],
-    )
+    """Time the recording of so many tokens, launched whole and checked at every operator.
 
-
-def _segments(launcher: Launcher, slices: Sequence[CacheSlice]) -> int:
-    forward = launcher.ready(slices)
-    launcher.next_ids(forward)
-    return len(forward.segments)
+    The two take turns, so that what they differ by is neither the host's nor the clock's unrest.
+    """
+    slices, found = [CacheSlice(tokens)], GraphTimes(_time_recording(whole, [CacheSlice(tokens)], limits), [], [], [])
+    device_s, walls = statistics.median(found.device), list[float]()
+    once, once_checked = _stopwatch(whole, slices), _stopwatch(checked, slices)
+    for _ in limits.rounds(walls):
+        prepare_s, run_s, _ = once()
+        _, checked_s, segments = once_checked()
+        walls.append(checked_s)
+        found.prepare.append(prepare_s)
+        found.launch.append(max(0.0, run_s - device_s))
+        found.check.append(max(0.0, checked_s - min(run_s, device_s)) / segments)
+    return found
 
 
 def _time_recording(launcher: Launcher, slices: Sequence[CacheSlice], limits: Limits) -> list[float]:
@@ -234,28 +239,20 @@ def _time_recording(launcher: Launcher, slices: Sequence[CacheSlice], limits: Li
     return samples
 
 
-def _time_forwards(launcher: Launcher, slices: Sequence[CacheSlice], limits: Limits) -> list[tuple[float, float]]:
-    """Wall seconds of preparing a forward and of running it, a pair a forward."""
-    watch, flag = Stopwatch(launcher.decoder.device), threading.Event()
+def _stopwatch(launcher: Launcher, slices: Sequence[CacheSlice]) -> Callable[[], tuple[float, float, int]]:
+    """What runs a forward and says how long it took to prepare and to run, seconds, and in how many segments."""
+    synchronise, flag = synchroniser(launcher.decoder.device), threading.Event()
 
-    def once() -> tuple[float, float]:
+    def once() -> tuple[float, float, int]:
         begin = time.perf_counter()
         forward = launcher.ready(slices)
         prepared = time.perf_counter()
-        launch(forward, watch.synchronise, flag.is_set)
+        segments = launch(forward, synchronise, flag.is_set)
         ended = time.perf_counter()
         launcher.next_ids(forward)
-        return prepared - begin, ended - prepared
+        return prepared - begin, ended - prepared, segments
 
-    end = time.perf_counter() + (limits.heat_s if watch.cuda else 0.0)
-    once()
-    while time.perf_counter() < end:
-        once()
-    samples, whole = list[tuple[float, float]](), list[float]()
-    for _ in limits.rounds(whole):
-        samples.append(once())
-        whole.append(sum(samples[-1]))
-    return samples
+    return once
 
 
 def time_check(device: Any, limits: Limits) -> list[float]:

@@ -54,7 +54,9 @@ def test_every_operator_is_measured_at_every_size_of_the_grid(measured: tuple[Op
     assert (1024, 0) not in sizes  # beyond the model's longest context
     assert {r.tokens for r in table.operators if r.operator == "decision"} == {1, 16}
     assert all(r.device_us_p10 <= r.device_us <= r.device_us_p90 for r in table.operators)
-    assert all(r.host_us > 0 and r.repeats > 0 for r in table.operators if "check" not in r.operator and r.operator != GRAPH)
+    assert all(
+        r.host_us > 0 and r.repeats > 0 for r in table.operators if "check" not in r.operator and r.operator != GRAPH
+    )
 
 
 def test_whole_passes_are_measured_at_every_cut(measured: tuple[OperatorTable, Path, object]) -> None:
