@@ -148,9 +148,15 @@ class RealInstance(Instance):
         self._ids = runner.decoder.random_ids
 
     def settle(self) -> None:
-        """Decide, if something has happened about which the scheduler may; then all that is known is dealt with."""
+        """Decide, if something has happened about which the scheduler may; then all that is known is dealt with.
+
+        That takes `control_s`: from the clock's last tick, before the arrivals were put in order, until the runner has
+        its order, if there is one. It is what a simulation charges as `CostModel.decision`.
+        """
         if self._deciding:
+            begin_s = self._wall.now
             self._decide()
+            self.log.control_s += self._wall.tick() - begin_s
         self._freed_s = None
 
     def hear(self, told: Told) -> None:
@@ -177,9 +183,8 @@ class RealInstance(Instance):
         self.log.decisions += 1
 
     def _choose(self) -> Any:
-        begin_s = self._wall.now
         choice = super()._choose()
-        self.log.control_s += self._wall.tick() - begin_s
+        self._wall.tick()
         return choice
 
     def _ran_s(self, running: Execution) -> float:
