@@ -85,7 +85,8 @@ class CostModel:
         check_s: what one check adds on the host: the synchronise returns, the flag is read.
         acknowledge_s: from a pass's end, or its stop at a cut, until the scheduler knows.
         resume_s: from the scheduler's word to the first launch of a pass, new or stopped.
-        decision: seconds of one scheduling decision, of the number of requests it looks at.
+        decision: seconds of one scheduling decision, of the number of requests and passes it looks at: from taking
+            in what happened until the runner has its order (`flowsim.calibration.decision`).
         graph: what recorded forwards cost; None if that was not measured. None is recorded until `with_graphs`.
         tp: tensor-parallel degree; above 1 a signalled pass runs one more whole segment (flowprefill.md).
         kv_capacity_tokens: tokens that fit in the KV cache of one instance.

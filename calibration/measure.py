@@ -22,6 +22,7 @@ import numpy as np
 
 from flowsim.calibration import timing
 from flowsim.calibration.attention import KERNELS, PADDING, Choice, working_kernels
+from flowsim.calibration.decision import time_decisions
 from flowsim.calibration.errors import leave_one_out
 from flowsim.calibration.graphs import Launcher
 from flowsim.calibration.grid import QUICK, Grid
@@ -146,6 +147,8 @@ class _Calibration:
 
     def hand_off(self, runner: Runner) -> None:
         """Measure what takes two threads; this one is the scheduler."""
+        for n in self.grid.queues:
+            self.log.do(f"decision {n}", self._decision, n)
         self.log.do("hand-offs", self._hand_offs, runner)
 
     def _decoder(self, rows: int, layers: int) -> Decoder:
@@ -169,8 +172,6 @@ class _Calibration:
             do(f"prepare {n}", self._prepare, stack, n)
             if self.spec.experts:
                 do(f"expert load {n}", self._expert_load, stack, n)
-        for n in grid.queues:
-            do(f"decision {n}", self._decision, n)
         do("check", self._check, stack)
         return stack.attention
 
@@ -264,7 +265,7 @@ class _Calibration:
         return [{"expert_load": [tokens, _round(stack.expert_load(p))]}]
 
     def _decision(self, queue: int) -> Rows:
-        return [_host_row("decision", queue, timing.time_decision(queue, self.limits))]
+        return [_host_row("decision", queue, time_decisions(queue, self.limits))]
 
     def _check(self, stack: Decoder) -> Rows:
         return [_host_row("check", 0, timing.time_check(stack.device, self.limits))]

@@ -158,7 +158,7 @@ class Runner:
         self._serves = ("none", 0)
         self._tell: Callable[[Told], None] = lambda told: None
         self._orders: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._signal = threading.Event()
+        self._signal, self._left = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="runner", daemon=True)
 
     def serve(self, cut: str, tell: Callable[[Told], None], graph_tokens: int = 0) -> None:
@@ -187,13 +187,18 @@ class Runner:
         """Have the running job stop at its next check."""
         self._signal.set()
 
-    def call(self, work: Callable[[Decoder], None]) -> None:
-        """Do something else in its thread, and wait for it. Whatever it raises is raised here."""
+    def call(self, work: Callable[[Decoder], Iterator[None] | None]) -> None:
+        """Do something else in its thread, and wait for it. Whatever it raises is raised here.
+
+        Work that takes long yields now and then: there it ends when the runner is left meanwhile.
+        """
         answers: SimpleQueue[BaseException | None] = SimpleQueue()
 
         def order() -> None:
             try:
-                work(self.decoder)
+                for _ in work(self.decoder) or ():
+                    if self._left.is_set():
+                        break
                 answers.put(None)
             except BaseException as error:
                 answers.put(error)
@@ -208,6 +213,7 @@ class Runner:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._signal.set()
+        self._left.set()
         self._orders.put(None)
         self._thread.join()
 

@@ -301,23 +301,6 @@ def time_hand_offs(runner: Runner, rounds: int) -> tuple[list[float], list[float
     return started, acknowledged
 
 
-def time_decision(queue: int, limits: Limits) -> list[float]:
-    """Host seconds of one S-EDF decision over a queue of this length, in plain Python: a priority each, and a sort."""
-    requests = [(i, 0.25 + 0.01 * (i * 7919 % 997), 64 + i * 104729 % 4000) for i in range(queue)]
-
-    def priority(request: tuple[int, float, int]) -> float:
-        _, deadline, tokens = request
-        slack = deadline - 1.0 - (((1e-13 * tokens + 1e-9) * tokens + 2e-5) * tokens + 0.01)
-        return (-1.0 if slack > 0 else 1.0) / deadline
-
-    samples = list[float]()
-    for _ in limits.rounds(samples):
-        begin = time.perf_counter()
-        sorted(requests, key=priority)
-        samples.append(time.perf_counter() - begin)
-    return samples
-
-
 @dataclass(frozen=True)
 class Lead:
     """What keeps the device busy while the host gets ahead of it: some of the same steps or, failing that, a stall.

@@ -210,6 +210,7 @@ def _as_run(replay: Replay, state: dict[str, Any]) -> RealRun:
         _quantiles(replay.lateness_s),
         _quantiles(replay.hand_overs_s),
         state,
+        replay.scattered,
     )
 
 

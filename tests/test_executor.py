@@ -3,10 +3,14 @@
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 from costs import service
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flowsim.calibration.cache import CacheRows
 from flowsim.calibration.executor import Replay, execute
@@ -238,16 +242,65 @@ def test_a_runner_does_other_work_in_its_thread_and_raises_what_that_raises(deco
     assert threads == ["runner"]
 
 
-def test_cache_rows_are_taken_first_fit_and_joined_when_given_back() -> None:
+def test_cache_rows_are_taken_where_they_fit_best_and_joined_when_given_back() -> None:
     rows = CacheRows(100)
     assert [rows.take(n) for n in (40, 30, 30)] == [0, 40, 70]
+    assert rows.longest == 0
     with pytest.raises(InputError, match="found no 1 free rows in one stretch"):
         rows.take(1)
     rows.give(0, 40)
     rows.give(70, 30)
-    assert rows.take(30) == 0
+    assert rows.longest == 40
+    assert rows.take(30) == 70
     rows.give(40, 30)
-    assert rows.take(70) == 30
+    assert rows.take(70) == 0
+
+
+@given(st.integers(1, 60), st.lists(st.tuples(st.booleans(), st.lists(st.integers(1, 20), max_size=4)), max_size=60))
+def test_no_batch_that_the_longest_stretch_holds_is_without_rows(total: int, steps: list[Any]) -> None:
+    rows, held = CacheRows(total), dict[int, int]()
+    for give, batch in steps:
+        if give and held:
+            start = sorted(held)[sum(batch) % len(held)]
+            rows.give(start, held.pop(start))
+        elif sum(batch) <= rows.longest:
+            for wanted in batch:
+                held[rows.take(wanted)] = wanted
+        taken = sorted(held.items())
+        assert all(a + n <= b for (a, n), (b, _) in pairwise([*taken, (total, 0)]))
+        ends = [0, *(start + n for start, n in taken)]
+        gaps = [start - end for end, start in zip(ends, [*(start for start, _ in taken), total], strict=True)]
+        assert rows.longest == max(gaps)
+    for start, n in held.items():
+        rows.give(start, n)
+    assert rows.longest == total
+
+
+def test_a_prompt_that_finds_no_stretch_of_rows_waits_for_one(decoder: Decoder) -> None:
+    """Of 6000 rows 4000 are free once the first and the third have ended, 2000 of them before the second."""
+
+    class InTurn:
+        """Begins all that fit, a chunk each, then goes on with the one whose SLO is the shortest."""
+
+        cut = "none"
+        wake = "events"
+
+        def choose(self, view: View) -> Pass | None:
+            if view.running is not None:
+                return None
+            for request in view.waiting:
+                if request.kv_tokens <= view.free_tokens:
+                    return Pass(((request, 16),))
+            left = min(view.started, key=lambda request: request.slo_s, default=None)
+            return None if left is None else Pass.whole(left)
+
+    sizes, slos = (2000, 2000, 1600, 3000), (1.0, 3.0, 2.0, 4.0)
+    requests = [Request(i, 0.0, n, slo, block_tokens=16) for i, (n, slo) in enumerate(zip(sizes, slos, strict=True))]
+    replay = really(InTurn(), decoder, requests, kv_tokens=ROWS)  # type: ignore[arg-type]
+    ledger = replay.outcome.ledger
+    assert replay.scattered > 0
+    assert ledger.finished_s[0] < ledger.finished_s[2] < ledger.finished_s[1] < ledger.started_s[3]
+    assert all(token >= 0 for token in replay.first_tokens)
 
 
 def test_hand_overs_are_counted_where_the_next_pass_was_ready(decoder: Decoder) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from flowsim.calibration.attention import kernel_choice
+from flowsim.calibration.decision import time_decisions
+from flowsim.calibration.executor import RealInstance
 from flowsim.calibration.fit import fit, fit_passes
 from flowsim.calibration.grid import QUICK, Grid
 from flowsim.calibration.measure import _midpoint, calibrate
@@ -118,8 +120,9 @@ def test_a_restart_measures_only_what_the_journal_lacks(
     measured: tuple[OperatorTable, Path, object], tmp_path: Path
 ) -> None:
     table, journal, _ = measured
-    *lines, hand_offs = journal.read_text().splitlines()
-    lines.insert(1, hand_offs)
+    lines = journal.read_text().splitlines()
+    of_threads = 1 + len(GRID.queues)  # hand-offs and decisions, measured last
+    lines = [lines[0], *lines[-of_threads:], *lines[1:-of_threads]]
     copy = tmp_path / "journal.jsonl"
     copy.write_text("\n".join([*lines[:-2], lines[-1][:20]]))  # a pass and the calls short, and torn while writing
     again = calibrate(SPEC, device="cpu", grid=GRID, journal=copy)
@@ -213,3 +216,21 @@ def test_the_log_of_the_gpu_is_summarised() -> None:
 def test_on_a_gpu_a_small_calibration_is_whole() -> None:
     table = calibrate(replace(SPEC, head_dim=64), grid=GRID)
     assert {r.operator for r in table.operators} == {*SPEC.operators, *HOST_OPERATORS}
+
+
+def test_decisions_are_timed_on_the_real_scheduler_with_so_many_in_sight(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at: list[int] = []
+    real = RealInstance._choose
+
+    def choose(instance: RealInstance) -> object:
+        looked_at.append(instance.seen)
+        return real(instance)
+
+    monkeypatch.setattr(RealInstance, "_choose", choose)
+    for seen in (1, 2, 50):
+        looked_at.clear()
+        samples = time_decisions(seen, Limits(3, 8, 60.0), apart_s=0.0)
+        assert len(samples) == 8
+        assert min(samples) > 0
+        assert max(looked_at) == seen
+        assert looked_at.count(seen) >= 8  # the last arrival of every round
