@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from html import escape
 from itertools import accumulate
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flowsim.forward import (
     ATTENTION,
@@ -20,6 +20,9 @@ from flowsim.forward import (
     segments,
     split,
 )
+
+if TYPE_CHECKING:
+    from flowsim.calibration.boost import Boost
 
 Cost = Callable[[int], float]
 
@@ -56,6 +59,8 @@ class CostModel:
         decision: seconds of one scheduling decision, of the number of requests it looks at.
         tp: tensor-parallel degree; above 1 a signalled pass runs one more whole segment (flowprefill.md).
         kv_capacity_tokens: tokens that fit in the KV cache of one instance.
+        boost: how much faster than all this a GPU is that has rested; None = not at all. Every time that a cost model
+            gives is that of a busy GPU: only an instance knows how busy it was.
         provenance: where the costs come from: hashes, error, machine.
     """
 
@@ -76,6 +81,7 @@ class CostModel:
         decision: Cost = free,
         tp: int = 1,
         kv_capacity_tokens: int = 1 << 40,
+        boost: Boost | None = None,
         provenance: Mapping[str, Any] | None = None,
     ) -> None:
         self.name = name
@@ -92,6 +98,7 @@ class CostModel:
         self.decision = decision
         self.tp = tp
         self.kv_capacity_tokens = kv_capacity_tokens
+        self.boost = boost
         self.provenance = dict(provenance or {})
         names = (*LAYER_OPERATORS, "embed", "head")
         self._costs = {
