@@ -23,6 +23,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -78,7 +79,7 @@ class Boost:
         except (ValueError, TypeError):
             raise _refuse(found) from None
         tokens = [n for n, _ in points]
-        ascending = all(low < high for low, high in zip(tokens, tokens[1:], strict=False))
+        ascending = all(low < high for low, high in pairwise(tokens))
         if not (window_s > 0 and 0 <= threshold < 1 and points and tokens[0] >= 1 and ascending):
             raise _refuse(found)
         if any(abs(gain) >= 1 for _, gain in points):

@@ -46,6 +46,8 @@ class Grid:
     passes: tuple[str, ...] = OFF_GRID
     checked_passes: tuple[str, ...] = CHECKED
     cuts: tuple[str, ...] = ("layer", "block", "operator")
+    boosted: tuple[int, ...] = (256, 512, 1024, 2048, 4096, 8192)  # timed on a GPU that has rested, too
+    rests: int = 5  # of each
     extra: int = 12  # sizes added where the line between neighbours misses by more than 2 %
     layers: int = 6  # of the stack in which operators are timed, and 4 where they are heavy
     limits: Limits = field(default_factory=Limits)
@@ -71,6 +73,7 @@ class Grid:
             prepared=sizes(self.prepared),
             kernel_tokens=sizes(self.kernel_tokens),
             kernel_contexts=sizes(self.kernel_contexts),
+            boosted=sizes(self.boosted),
             passes=slices(self.passes),
             checked_passes=slices(self.checked_passes),
         )
@@ -90,6 +93,8 @@ QUICK = Grid(
     kernel_contexts=(0, 1024, 16384),
     passes=("75@0", "300@0", "1100@0", "3000@0", "7900@0", "512@15872", "300@0+700@0"),
     checked_passes=("300@0", "1100@0", "5000@0"),
+    boosted=(256, 1024, 4096),
+    rests=3,
     extra=4,
     limits=Limits(4, 20, 0.2, heat_s=0.1),
 )

@@ -82,7 +82,7 @@ class SimulatedInstance(Instance):
         return running.begun_s + elapsed_s
 
     def _taken_s(self, execution: Execution) -> float:
-        """How long a pass has run, pauses left out, up to the end of its latest stretch."""
+        """How long a pass has run, pauses left out, up to the end of its latest stretch; real seconds."""
         return execution.elapsed_s
 
     def _begin(self, parts: tuple[Part, ...]) -> Execution:

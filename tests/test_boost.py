@@ -118,7 +118,7 @@ def test_a_pass_on_a_rested_gpu_slows_down_when_its_use_reaches_the_threshold() 
 
 
 def test_a_pass_after_a_pause_has_what_the_pause_gave_back() -> None:
-    """Use: 0.5 at 10 s, 0.25 at 20 s; again 0.5 after 10 * log2(1.5) s, 0.75 10 s later; then 0.5 after such a pause."""
+    """Use: 0.5 at 10 s, 0.25 at 20 s; 0.5 again 10 * log2(1.5) s later; 0.75 10 s later; 0.5 after such a pause."""
     climb_s = 10 * math.log2(1.5)
     held_s = 10 + 5 / math.log(2)  # of work, in 10 s from 0.5 on
     work_s = {1: 20.0, 2: 2 * climb_s + held_s, 3: held_s}
