@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from html import escape
 from itertools import accumulate
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from flowsim.errors import InputError
 from flowsim.forward import (
@@ -24,6 +24,9 @@ from flowsim.forward import (
     segments,
     split,
 )
+
+if TYPE_CHECKING:
+    from flowsim.calibration.boost import Boost
 
 Cost = Callable[[int], float]
 
@@ -90,6 +93,8 @@ class CostModel:
         graph: what recorded forwards cost; None if that was not measured. None is recorded until `with_graphs`.
         tp: tensor-parallel degree; above 1 a signalled pass runs one more whole segment (flowprefill.md).
         kv_capacity_tokens: tokens that fit in the KV cache of one instance.
+        boost: how much faster than all this a GPU is that has rested; None = not at all. Every time that a cost model
+            gives is that of a busy GPU: only an instance knows how busy it was.
         provenance: where the costs come from: hashes, error, machine.
     """
 
@@ -111,6 +116,7 @@ class CostModel:
         graph: GraphCost | None = None,
         tp: int = 1,
         kv_capacity_tokens: int = 1 << 40,
+        boost: Boost | None = None,
         provenance: Mapping[str, Any] | None = None,
     ) -> None:
         self.name = name
@@ -129,6 +135,7 @@ class CostModel:
         self.graph_tokens = 0
         self.tp = tp
         self.kv_capacity_tokens = kv_capacity_tokens
+        self.boost = boost
         self.provenance = dict(provenance or {})
         names = (*LAYER_OPERATORS, "embed", "head")
         self._costs = {

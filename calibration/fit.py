@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from flowsim.calibration.attention import kernel_choice
+from flowsim.calibration.boost import Boost
 from flowsim.calibration.cost import Cost, CostModel, GraphCost
 from flowsim.calibration.curves import AttentionCurve, Curve
 from flowsim.calibration.errors import leave_one_out, pass_errors
@@ -87,6 +88,7 @@ def _model(table: OperatorTable, layers: int, errors: dict[str, Any]) -> CostMod
         graph=_graph_cost(table, device) if table.has(GRAPH) else None,
         tp=tp,
         kv_capacity_tokens=kv_capacity(spec, about["memory_bytes"], tp),
+        boost=Boost.of(about.get("boost")),
         provenance={"sha256": table.digest(), **errors, **about},
     )
 

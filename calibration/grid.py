@@ -49,6 +49,8 @@ class Grid:
     cuts: tuple[str, ...] = ("layer", "block", "operator")
     graphs: tuple[int, ...] = tuple(range(64, 2049, 64))  # recorded forwards
     graph_passes: tuple[str, ...] = ("75@0", "150@0", "300@0", "437@0", "777@0", "1000@0", "1700@0")
+    boosted: tuple[int, ...] = (256, 512, 1024, 2048, 4096, 8192)  # timed on a GPU that has rested, too
+    rests: int = 5  # of each
     extra: int = 12  # sizes added where the line between neighbours misses by more than 2 %
     layers: int = 6  # of the stack in which operators are timed, and 4 where they are heavy
     limits: Limits = field(default_factory=Limits)
@@ -76,6 +78,7 @@ class Grid:
             prepared=sizes(self.prepared),
             kernel_tokens=sizes(self.kernel_tokens),
             kernel_contexts=sizes(self.kernel_contexts),
+            boosted=sizes(self.boosted),
             passes=slices(self.passes),
             checked_passes=slices(self.checked_passes),
             graphs=sizes(self.graphs),
@@ -99,6 +102,8 @@ QUICK = Grid(
     checked_passes=("300@0", "1100@0", "5000@0"),
     graphs=tuple(range(64, 1025, 64)),
     graph_passes=("75@0", "300@0", "777@0"),
+    boosted=(256, 1024, 4096),
+    rests=3,
     extra=4,
     limits=Limits(4, 20, 0.2, heat_s=0.1),
 )

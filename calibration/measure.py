@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from flowsim.calibration import timing
+from flowsim.calibration import rest, timing
 from flowsim.calibration.attention import KERNELS, PADDING, Choice, working_kernels
 from flowsim.calibration.decision import time_decisions
 from flowsim.calibration.errors import leave_one_out
@@ -101,12 +101,14 @@ def calibrate(
             model = job.run()
         with steady(device, SCHEDULER), Runner(model, core) as runner:
             job.hand_off(runner)
+    boost = rest.fit_boost(log.mapping("gain"), log.mapping("course"))
     notes = [f"{key}: {row['note']}" for key, rows in log.rows.items() for row in rows if "note" in row]
     provenance = {
         "schema_version": SCHEMA_VERSION, **here, "model": spec.name,
         "model_spec": asdict(spec),
         "pass_layers": job.pass_layers, "tp": tp, "dtype": _dtype(device),
         "calls": log.mapping("calls"), "first_call_us": job.first_call_us,
+        **({"boost": boost} if boost else {}),
         **({"expert_load": log.mapping("expert_load")} if spec.experts else {}),
         "date": datetime.now(UTC).date().isoformat(), **state, "seed": seed, "notes": notes,
     }  # fmt: skip
@@ -138,6 +140,7 @@ class _Calibration:
             *(grid.graphs, self.passes),
         )
         log.total = sum(map(len, counted)) + grid.extra + 4 + (len(grid.prepared) if spec.experts else 0)
+        log.total += len(grid.boosted) + 1 if device == "cuda" else 0
 
     def run(self) -> Decoder:
         """Measure all that one thread can; the journal holds the results. Returns the model that passes ran through."""
@@ -156,7 +159,8 @@ class _Calibration:
 
     def _run_stack(self) -> Choice:
         grid, do = self.grid, self.log.do
-        sizes = (*grid.tokens, *grid.prepared, *grid.sequences, *(t + c for t, c in self.chunks + self.cells))
+        sizes = (*grid.tokens, *grid.prepared, *grid.sequences, *grid.boosted)
+        sizes += tuple(t + c for t, c in self.chunks + self.cells)
         wanted = grid.layers * (2 if self.spec.experts else 1)  # for experts are loaded unlike in each layer
         fitting = max(FEWEST_LAYERS, STACK_BYTES // self.spec.layer_bytes)
         stack = self._decoder(max(sizes), min(wanted, fitting))
@@ -173,7 +177,19 @@ class _Calibration:
             if self.spec.experts:
                 do(f"expert load {n}", self._expert_load, stack, n)
         do("check", self._check, stack)
+        if self.device == "cuda":
+            self._boost(stack)
         return stack.attention
+
+    def _boost(self, stack: Decoder) -> None:
+        """How much faster a GPU is that has rested, by tokens, and how soon it is no longer."""
+        for n in self.grid.boosted:
+            self.log.do(f"boost {n}", rest.time_gain, stack, n, self.grid.rests)
+        tokens = rest.course_tokens(self.log.mapping("gain"))
+        if tokens is None:
+            self.log.total -= 1
+        else:
+            self.log.do("boost course", rest.time_course, stack, tokens, self.grid.rests)
 
     def _choose_kernels(self, stack: Decoder) -> Choice:
         working = self.log.do("kernels", self._try_kernels, stack)[0]["working"]

@@ -6,9 +6,11 @@ import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from functools import partial
 
 import simpy
 
+from flowsim.boosted import BoostedInstance
 from flowsim.calibration.cost import CostModel
 from flowsim.calibration.predictor import Predictor
 from flowsim.errors import InputError
@@ -128,8 +130,9 @@ def simulate(
     ledger = Ledger(len(requests))
     for request in requests:  # before any order ranks them
         request.predicted_s = predictor.predict(request.tokens, request.context)
+    make = SimulatedInstance if cost.boost is None else partial(BoostedInstance, cost.boost)
     instances = [
-        SimulatedInstance(
+        make(
             env,
             policy,
             cost,

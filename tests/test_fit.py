@@ -59,6 +59,17 @@ def test_calls_are_counted_from_one(calls: object) -> None:
         fit(replace(table(), provenance={**ABOUT, "calls": calls}))
 
 
+def test_a_boost_is_what_the_provenance_states_and_else_there_is_none() -> None:
+    assert fit(table()).boost is None
+    stated = {"window_s": 0.04, "threshold": 0.7, "gain": [[256, 0.01], [1024, 0.08]]}
+    model = fit(replace(table(), provenance={**ABOUT, "boost": stated}))
+    assert model.boost is not None
+    assert (model.boost.window_s, model.boost.gain(1024)) == (0.04, 0.08)
+    assert model.solo_s(1024) == fit(table()).solo_s(1024)  # a cost model tells what a busy GPU takes
+    with pytest.raises(InputError, match="provenance, boost: found 0.08; allowed: "):
+        fit(replace(table(), provenance={**ABOUT, "boost": 0.08}))
+
+
 def test_operators_cost_what_the_rows_say() -> None:
     lead, layer, head, _ = fit(table()).launches([Slice(51, 0)])
     device_us = [round(launch.device_s * 1e6, 6) for launch in layer]
