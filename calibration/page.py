@@ -138,7 +138,7 @@ def _beside(table: OperatorTable, other: OperatorTable) -> str:
 def _boost(table: OperatorTable) -> str:
     """What a rested GPU gains, in a line; nothing where none was measured."""
     about = table.provenance.get("boost")
-    if Boost.of(about) is None:
+    if about is None or Boost.of(about) is None:
         return ""
     gains = ", ".join(f"{tokens:,} tokens {100 * gain:.1f} %" for tokens, gain in about["gain"])
     return (

@@ -162,17 +162,23 @@ def time_prepare(decoder: Decoder, tokens: int, limits: Limits) -> list[float]:
     return samples
 
 
-def time_pass(launcher: Launcher, slices: Sequence[CacheSlice], limits: Limits) -> list[float]:
+def time_pass(
+    launcher: Launcher, slices: Sequence[CacheSlice], limits: Limits, between: Launcher | None = None
+) -> list[float]:
     """Wall seconds of a whole forward, from preparing to the last synchronise, checked as a runner checks it.
 
-    It is launched by the same loop as a runner's, `flowsim.calibration.runner.launch`.
+    It is launched by the same loop as a runner's, `flowsim.calibration.runner.launch`. With `between` each is preceded
+    by one of that: graphs that are replayed again and again are launched faster than they are in serving, where sizes
+    and cuts change.
     """
+    stir = (lambda: None) if between is None else _stopwatch(between, slices)
     once, samples = _stopwatch(launcher, slices), list[float]()
     end = time.perf_counter() + (limits.heat_s if launcher.decoder.device.type == "cuda" else 0.0)
     once()
     while time.perf_counter() < end:
         once()
     for _ in limits.rounds(samples):
+        stir()
         samples.append(sum(once()[:2]))
     return samples
 
