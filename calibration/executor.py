@@ -293,7 +293,7 @@ def execute(
         request.predicted_s = predictor.predict(request.tokens, request.context)
     ledger, clock, events = Ledger(len(requests)), WallClock(), SimpleQueue[Told]()
     ledger.instance = [0] * len(requests)
-    runner.serve(policy.cut, events.put)
+    runner.serve(policy.cut, events.put, server.graph_tokens)
     with steady(runner.decoder.device.type, SCHEDULER):
         instance = RealInstance(
             clock,

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flowsim.calibration.beside import beside, titles
+from flowsim.calibration.boost import Boost
 from flowsim.calibration.cost import CostModel
 from flowsim.calibration.errors import Residual, leave_one_out, left_out, pass_residuals
 from flowsim.calibration.fit import fit_passes
@@ -38,6 +39,7 @@ def calibration_page(table: OperatorTable, other: OperatorTable | None = None) -
         parts.append(_passes(table, model))
     if other is not None:
         parts.append(_beside(table, other))
+    parts.append(_boost(table))
     parts.append(_provenance(about))
     head = f"<meta charset='utf-8'><title>{html.escape(title)}</title><style>{STYLE}</style>"
     return f"<!doctype html><html lang='en'><head>{head}</head><body>{''.join(parts)}</body></html>\n"
@@ -130,6 +132,18 @@ def _beside(table: OperatorTable, other: OperatorTable) -> str:
         "limit, public ones of one kernel again and again; our o_proj and down_proj add the residual.</p>"
         + _table(("operator", "the other's", "sizes", *titles()), rows)
         + _image(figure)
+    )
+
+
+def _boost(table: OperatorTable) -> str:
+    """What a rested GPU gains, in a line; nothing where none was measured."""
+    about = table.provenance.get("boost")
+    if Boost.of(about) is None:
+        return ""
+    gains = ", ".join(f"{tokens:,} tokens {100 * gain:.1f} %" for tokens, gain in about["gain"])
+    return (
+        f"<h2>Rested</h2><p>A GPU that has rested is faster than all this by: {gains}; until its use, averaged over "
+        f"{1e3 * about['window_s']:.0f} ms, passes {about['threshold']:.2f}, and then less and less.</p>"
     )
 
 

@@ -49,7 +49,7 @@ class Predictor:
 
 
 def exact(cost: CostModel, cut: str, chunk_tokens: int) -> Predictor:
-    """What the engine will really take for a prompt alone, and for the rest of an execution."""
+    """What the engine will really take for a prompt alone, and for the rest of an execution, on a GPU kept busy."""
     return Predictor(
         "exact",
         lambda tokens, context: cost.solo_s(tokens, context, cut, chunk_tokens),

@@ -157,6 +157,7 @@ class Case:
     def simulate(self, cost: CostModel) -> RunResult:
         """What the simulation says of it."""
         policy, server = load_policy(self.policy), Server(**self.server)
+        cost = cost.with_graphs(server.graph_tokens)
         predictor = make_predictor(self.predictor, cost, policy.cut, server.max_batched_tokens, self.seed)
         return self.result(simulate(self.requests(), policy, cost, predictor, server), cost)
 

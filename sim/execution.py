@@ -65,7 +65,7 @@ class Execution:
         self.elapsed_s = 0.0
         """How far it had got when it was last stopped, seconds of its timeline."""
         self.begun_s = 0.0
-        """The moment at which it would have begun, had it never been stopped."""
+        """The moment at which it would have begun, had it never been stopped; where a GPU's speed varies, not kept."""
         self.passed = -1
         """Number of the cut at which it was last stopped."""
 

@@ -70,7 +70,7 @@ class Plan:
 
     def point(self, policy: str, cost: str) -> Point:
         """The part of the trace on which the policy's capacity is searched."""
-        names = ("slots", "max_batched_tokens", "kv_tokens", "block_tokens")
+        names = ("slots", "max_batched_tokens", "kv_tokens", "block_tokens", "graph_tokens")
         return Point(
             self.trace,
             policy,

@@ -57,9 +57,9 @@ class SimulatedInstance(Instance):
             end_s = self._stop_at[0] if self._stop_at else running.timeline.duration_s
             running.elapsed_s = min(self._ran_s(running), end_s)
             if self._env.now > self._began_s:
-                self._log_stretch(running, running.begun_s + running.elapsed_s, completed=False)
+                self._end_stretch(running, self._when(running, running.elapsed_s), completed=False)
         for execution in [*self.paused.values(), *([self.running] if self.running else [])]:
-            self.log.busy_s += execution.elapsed_s
+            self.log.busy_s += self._taken_s(execution)
 
     def _after(self, delay_s: float, callback: Any) -> simpy.Event:
         event: simpy.Event = self._env.timeout(delay_s if delay_s > 0.0 else 0.0)
@@ -76,6 +76,14 @@ class SimulatedInstance(Instance):
     def _ran_s(self, running: Execution) -> float:
         return max(float(self._env.now) - running.begun_s, running.elapsed_s)
 
+    def _when(self, running: Execution, elapsed_s: float) -> float:
+        """When the running pass gets so far in its timeline."""
+        return running.begun_s + elapsed_s
+
+    def _taken_s(self, execution: Execution) -> float:
+        """How long a pass has run, pauses left out, up to the end of its latest stretch; real seconds."""
+        return execution.elapsed_s
+
     def _begin(self, parts: tuple[Part, ...]) -> Execution:
         slices = [Slice(tokens, request.context) for request, tokens in parts]
         execution = Execution(parts, self._cost.timeline(slices, self._cut, self._chunk_tokens))
@@ -85,17 +93,21 @@ class SimulatedInstance(Instance):
     def _continue(self, execution: Execution) -> None:
         now = self._env.now
         self._began_s = now + self._cost.resume_s
-        execution.begun_s = self._began_s - execution.elapsed_s
+        self._begin_stretch(execution)
         timeline: Timeline = execution.timeline
         self._stop_at = timeline.next_cut(execution.elapsed_s, execution.passed) if self._at_cuts else None
         end_s = timeline.duration_s if self._stop_at is None else self._stop_at[0]
         then = self._complete if self._stop_at is None else self._reach_cut
-        self._end = self._after(execution.begun_s + end_s - now + self._cost.acknowledge_s, then)
+        self._end = self._after(self._when(execution, end_s) - now + self._cost.acknowledge_s, then)
+
+    def _begin_stretch(self, execution: Execution) -> None:
+        """Note that the pass goes on at `_began_s`."""
+        execution.begun_s = self._began_s - execution.elapsed_s
 
     def _stop(self, running: Execution) -> None:
         self._stop_at = running.timeline.next_cut(self._ran_s(running), running.passed, self._further)
         if self._stop_at is not None:
-            stop_s = running.begun_s + self._stop_at[0]
+            stop_s = self._when(running, self._stop_at[0])
             self._end = self._after(stop_s - self._env.now + self._cost.acknowledge_s, self._acknowledge)
 
     def _acknowledge(self, event: simpy.Event) -> None:
@@ -113,7 +125,7 @@ class SimulatedInstance(Instance):
         running = self.running
         assert running is not None and self._stop_at is not None
         (running.elapsed_s, running.passed), self._stop_at = self._stop_at, None
-        self._log_stretch(running, running.begun_s + running.elapsed_s, completed=False)
+        self._end_stretch(running, self._when(running, running.elapsed_s), completed=False)
 
     def _complete(self, event: simpy.Event) -> None:
         execution = self.running
@@ -121,12 +133,16 @@ class SimulatedInstance(Instance):
             return
         self._end = None
         timeline: Timeline = execution.timeline
-        ended_s = execution.begun_s + timeline.duration_s
-        self.log.check_s += timeline.overhead_s
-        self._log_stretch(execution, ended_s, completed=True)
-        self._completed(execution, timeline.duration_s, ended_s)
+        ended_s = self._when(execution, timeline.duration_s)
+        self._end_stretch(execution, ended_s, completed=True)
+        execution.elapsed_s = timeline.duration_s
+        taken_s = self._taken_s(execution)
+        if timeline.overhead_s:
+            self.log.check_s += timeline.overhead_s * (taken_s / timeline.duration_s)
+        self._completed(execution, taken_s, ended_s)
 
-    def _log_stretch(self, execution: Execution, end_s: float, *, completed: bool) -> None:
+    def _end_stretch(self, execution: Execution, end_s: float, *, completed: bool) -> None:
+        """Write down the stretch that ended then."""
         if self.log.stretches is not None:
             ids = tuple(request.id for request in execution.requests)
             self.log.stretches.append((self._began_s, end_s, ids, completed))

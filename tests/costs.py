@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from flowsim.calibration.boost import Boost
 from flowsim.calibration.cost import Cost, CostModel
 from flowsim.calibration.grid import Grid
 from flowsim.calibration.timing import Limits
@@ -68,6 +69,13 @@ def random_cost(rng: np.random.Generator) -> CostModel:
         decision=lambda seen: base_s + seen_s * seen,
         tp=int(rng.choice([1, 2])),
     )
+
+
+def random_boost(rng: np.random.Generator, typical_s: float) -> Boost:
+    """Any window from a fifth to five times a typical pass, any threshold, a gain that small passes have less of."""
+    gain, tokens = float(rng.uniform(0, 1)), float(rng.choice([1, 100]))
+    window_s = typical_s * float(rng.choice([0.2, 1.0, 5.0]))
+    return Boost(window_s, float(rng.choice([0.0, 0.3, 0.7, 0.95])), lambda n: gain * min(n / tokens, 1.0))
 
 
 def coincident_cost(rng: np.random.Generator) -> CostModel:

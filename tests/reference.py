@@ -4,6 +4,7 @@ It steps through the operators of every pass on the two clocks, keeps everything
 scans anew at every question, and has its own loop over time. Of the package it uses the costs of operators
 (`CostModel.launches` and the constants), the policies, the predictors and the class `Request`; no timeline, queue or
 instance.
+How a rested GPU's boost bends time is worked out in `slow_boost`.
 
 Within one instant arrivals come first, then what the device does, then decisions.
 """
@@ -16,6 +17,8 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from types import SimpleNamespace
 from typing import Any
+
+from slow_boost import Heat
 
 from flowsim.calibration.cost import CostModel
 from flowsim.calibration.predictor import Predictor
@@ -57,7 +60,7 @@ def walk(cost: CostModel, slices: Sequence[Slice], cut: str, chunk_tokens: int) 
     checks: list[Check] = []
     clock, done = 0.0, 0
     for part in forwards(slices, chunk_tokens):
-        lead, layer, head = cost.launches(part)
+        lead, layer, head, check_s = cost.launches(part, cut)
         host = device = clock
         for launch in lead:
             for _ in range(launch.calls):
@@ -69,13 +72,12 @@ def walk(cost: CostModel, slices: Sequence[Slice], cut: str, chunk_tokens: int) 
                     host += launch.host_s / launch.calls
                     device = max(device, host) + launch.device_s / launch.calls
                 if name in CHECKED_AFTER[cut]:
-                    host = device = device + cost.check_s
+                    host = device = device + check_s
                     checks.append(Check(host, done, ends=False))
-        for launch in head:
-            for _ in range(launch.calls):
-                host += launch.host_s / launch.calls
-                device = max(device, host) + launch.device_s / launch.calls
-        clock = device + cost.check_s
+        for _ in range(head.calls):
+            host += head.host_s / head.calls
+            device = max(device, host) + head.device_s / head.calls
+        clock = device + check_s
         done += sum(tokens for tokens, _ in part)
         checks.append(Check(clock, done, ends=True))
     return checks
@@ -95,10 +97,11 @@ class Batch:
         self.since_s = 0.0
         self.checks = checks
         self.duration_s = checks[-1].at_s
-        self.overhead_s = self.duration_s - unchecked_s
+        self.unchecked_s = unchecked_s
         self.timeline = SimpleNamespace(duration_s=self.duration_s)
         self.stopped = -1  # the check at which it was last stopped
         self.elapsed_s = 0.0  # how far it was then
+        self.taken_s = 0.0  # how long it had really run
 
     def measure(self, predictor: Predictor, elapsed_s: float) -> None:
         """What policies see of it after `elapsed_s`."""
@@ -122,6 +125,8 @@ class Site:
         self.blocks = (server.kv_tokens or cost.kv_capacity_tokens) // server.block_tokens
         self.taken_blocks = 0
         self.launched = 0
+        boost = cost.boost
+        self.heat = Heat(boost.window_s, boost.threshold) if boost else None
         self.began_s = 0.0  # when the running stretch began; later than now while a pass is being resumed
         self.stop: int | None = None  # the check at which the running pass will stop
         self.event_s = math.inf  # when the device, or the acknowledgement of its stop, is next heard of
@@ -215,7 +220,8 @@ class Site:
     def ran_s(self, now: float) -> float:
         """How far the running pass has got, as it runs."""
         assert self.running is not None
-        return self.running.elapsed_s + max(now - self.began_s, 0.0)
+        real_s = max(now - self.began_s, 0.0)
+        return self.running.elapsed_s + (self.heat.work_s(real_s) if self.heat else real_s)
 
     def decide(self, now: float) -> None:
         self.now, self.decide_s = now, math.inf
@@ -247,7 +253,12 @@ class Site:
             self.event_s = self.check_time(running, self.stop) + self.cost.acknowledge_s
 
     def check_time(self, running: Batch, index: int) -> float:
-        return self.began_s + running.checks[index].at_s - running.elapsed_s
+        return self.time_of(running, running.checks[index].at_s)
+
+    def time_of(self, running: Batch, elapsed_s: float) -> float:
+        """When the running pass gets so far."""
+        work_s = elapsed_s - running.elapsed_s
+        return self.began_s + (self.heat.real_s(work_s) if self.heat else work_s)
 
     def heard(self, now: float) -> None:
         """The device has completed, stands at a cut, or has acknowledged that it stopped."""
@@ -303,6 +314,10 @@ class Site:
 
     def run(self, batch: Batch, now: float) -> None:
         self.running, self.began_s = batch, now
+        if self.heat and self.cost.boost:
+            share = batch.unchecked_s / batch.duration_s if batch.duration_s else 1.0
+            tokens = min(batch.batch_tokens, self.server.max_batched_tokens)
+            self.heat.becomes(now, share, share * self.cost.boost.gain(tokens))
         self.stop = None
         if self.at_cuts and batch.stopped + 1 < len(batch.checks) - 1:
             self.stop = batch.stopped + 1
@@ -311,13 +326,14 @@ class Site:
 
     def complete(self, batch: Batch, ended_s: float, now: float) -> None:
         self.log(batch, ended_s, completed=True)
-        self.busy_s += batch.duration_s
-        self.check_s += batch.overhead_s
+        self.busy_s += batch.taken_s
+        if batch.duration_s:
+            self.check_s += batch.taken_s * (1 - batch.unchecked_s / batch.duration_s)
         self.running = None
         self.launched -= 1
         for request, tokens in batch.parts:
             row = self.rows[request.id]
-            row.service_s += batch.duration_s
+            row.service_s += batch.taken_s
             request.context, request.tokens = request.context + tokens, request.tokens - tokens
             if request.tokens:
                 request.predicted_s = self.predictor.predict(request.tokens, request.context)
@@ -334,6 +350,9 @@ class Site:
 
     def log(self, batch: Batch, end_s: float, *, completed: bool) -> None:
         ids = tuple(request.id for request in batch.requests)
+        batch.taken_s += end_s - self.began_s
+        if self.heat:
+            self.heat.becomes(end_s, 0.0)
         self.stretches.append((self.began_s, end_s, ids, completed))
 
     def close(self, now: float) -> None:
@@ -342,9 +361,9 @@ class Site:
             last = self.running.checks[-1 if self.stop is None else self.stop]
             reached = min(self.ran_s(now), last.at_s)
             if now > self.began_s:
-                self.log(self.running, self.began_s + reached - self.running.elapsed_s, completed=False)
+                self.log(self.running, self.time_of(self.running, reached), completed=False)
             self.running.elapsed_s = reached
-        self.busy_s += sum(batch.elapsed_s for batch in [*self.paused, *([self.running] if self.running else [])])
+        self.busy_s += sum(batch.taken_s for batch in [*self.paused, *([self.running] if self.running else [])])
 
 
 @dataclass

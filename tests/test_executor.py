@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from flowsim.calibration.cache import CacheRows
 from flowsim.calibration.executor import Replay, execute
+from flowsim.calibration.graphs import Launcher
 from flowsim.calibration.models import ModelSpec
 from flowsim.calibration.operators import CacheSlice, Decoder
 from flowsim.calibration.predictor import make_predictor
@@ -146,17 +147,62 @@ def inference() -> Iterator[None]:
 @pytest.mark.usefixtures("inference")
 @pytest.mark.parametrize("cut", ["none", "layer", "block", "operator"])
 def test_a_forward_stops_behind_the_segment_in_which_it_is_signalled_and_goes_on(decoder: Decoder, cut: str) -> None:
-    segments = decoder.segments(cut)
     ids = decoder.random_ids(0, 0, 50)
     whole = decoder.prepare([CacheSlice(50)], ids)
     decoder.run(whole)
-    p, at, stops = decoder.prepare([CacheSlice(50)], ids), 0, 0
-    while at < len(segments):
-        at = launch(p, segments, lambda: None, lambda: True, at)
-        stops += 1
-        decoder.run(decoder.prepare([CacheSlice(70, start=100)]))  # another, meanwhile
-    assert stops == len(segments)
-    assert torch.allclose(p.logits, whole.logits)
+    for launcher in (Launcher(decoder, cut), Launcher(decoder, cut, [64])):
+        forward, at, stops = launcher.ready([CacheSlice(50)], ids), 0, 0
+        while at < len(forward.segments):
+            at = launch(forward, lambda: None, lambda: True, at)
+            stops += 1
+            decoder.run(decoder.prepare([CacheSlice(70, start=100)]))  # another, meanwhile
+        assert stops == len(decoder.segments(cut))
+        assert torch.allclose(forward.batch.logits, whole.logits, atol=1e-5)
+
+
+@pytest.mark.usefixtures("inference")
+def test_a_recorded_forward_computes_any_prompt_that_it_holds_and_fills_its_cache_rows(decoder: Decoder) -> None:
+    launcher = Launcher(decoder, "block", [64, 128])
+    for tokens, start in ((50, 700), (64, 900), (3, 1200), (100, 1300)):
+        ids = decoder.random_ids(tokens, 0, tokens)
+        for cache in decoder.cache:
+            cache.fill_(7.0)
+        forward = launcher.ready([CacheSlice(tokens, 0, start)], ids)
+        assert forward.batch.tokens == (64 if tokens <= 64 else 128)
+        assert launch(forward, lambda: None, lambda: False) == len(forward.segments)
+        found = launcher.next_ids(forward)
+        written = [cache.clone() for cache in decoder.cache]
+        whole = decoder.prepare([CacheSlice(tokens, 0, start)], ids)
+        decoder.run(whole)
+        assert found.tolist() == whole.next_ids.tolist()
+        for graphed, eager in zip(written, decoder.cache, strict=True):
+            assert torch.allclose(graphed[:, : decoder.rows], eager[:, : decoder.rows], atol=1e-5)
+    assert launcher.crowded == 0
+
+
+@pytest.mark.usefixtures("inference")
+def test_while_a_recording_is_in_use_another_forward_of_its_size_is_launched_without(decoder: Decoder) -> None:
+    launcher = Launcher(decoder, "operator", [64])
+    first = launcher.ready([CacheSlice(50)], decoder.random_ids(0, 0, 50))
+    expected = decoder.run(decoder.prepare([CacheSlice(50)], decoder.random_ids(0, 0, 50)))
+    at = launch(first, lambda: None, lambda: True)
+    second = launcher.ready([CacheSlice(40, 0, 100)], decoder.random_ids(1, 0, 40))
+    assert (second.batch is first.batch, launcher.crowded) == (False, 1)
+    launch(second, lambda: None, lambda: False)
+    launcher.next_ids(second)
+    launch(first, lambda: None, lambda: False, at)
+    kept = launcher.next_ids(first)
+    third = launcher.ready([CacheSlice(40, 0, 100)], decoder.random_ids(1, 0, 40))
+    assert third.batch is first.batch
+    launch(third, lambda: None, lambda: False)
+    assert kept.tolist() == expected.tolist()  # although its buffers hold another's tokens by now
+    for slices in ([CacheSlice(65)], [CacheSlice(3, 5)], [CacheSlice(3), CacheSlice(4, 0, 9)]):
+        assert launcher.ready(slices).batch is not first.batch
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_recorded_forwards_make_the_same_first_tokens(policy: str, decoder: Decoder, alone: list[int]) -> None:
+    assert really(policy, decoder, graph_tokens=192).first_tokens == alone
 
 
 @pytest.mark.usefixtures("inference")
@@ -167,7 +213,7 @@ def test_a_job_of_several_forwards_ends_its_members_where_they_end(decoder: Deco
     job, signals = Job(members, 128), iter([True, False] * 100)
     stretches = 1
     behind = [job.behind[0]]
-    while not job.run(decoder, decoder.segments("layer"), lambda: None, lambda: next(signals)):
+    while not job.run(Launcher(decoder, "layer", [64]), lambda: None, lambda: next(signals)):
         stretches += 1
         behind.append(job.behind[0])
     assert stretches > 3

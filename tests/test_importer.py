@@ -189,6 +189,10 @@ def test_the_page_shows_errors_curves_and_provenance(source: Source) -> None:
     assert "Beside gemm.csv and context_attention.csv" in page
     assert page.count("<img alt='' src='data:image/png;base64,") == 4
     assert "None were measured" in calibration_page(replace(table, passes=()))
+    assert "<h2>Rested</h2>" not in page
+    boost = {"window_s": 0.04, "threshold": 0.7, "gain": [[256, 0.012], [4096, 0.08]]}
+    rested = calibration_page(replace(table, provenance={**table.provenance, "boost": boost}))
+    assert "faster than all this by: 256 tokens 1.2 %, 4,096 tokens 8.0 %; until its use, averaged over 40 ms" in rested
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from costs import coincident_cost, random_cost
+from costs import coincident_cost, random_boost, random_cost
 from reference import step_through
 
 from flowsim.calibration.cost import CostModel
@@ -194,19 +194,35 @@ def quarters(seconds: Any) -> Any:
     return np.round(seconds * 4) / 4
 
 
+def with_boost(w: Workload, seed: int) -> Workload:
+    """The same workload on a GPU that is faster when it has rested."""
+    typical_s = float(np.mean([w.cost.solo_s(tokens) for _, tokens, _ in w.rows]))
+    w.cost.boost = random_boost(np.random.default_rng([2, seed]), typical_s)
+    return w
+
+
+either = pytest.mark.parametrize("boosted", [False, True], ids=["sustained", "boosted"])
+
+
+@either
 @pytest.mark.parametrize("seed", range(250))
-def test_engine_agrees_with_reference(seed: int) -> None:
-    check_agreement(random_workload(seed))
+def test_engine_agrees_with_reference(seed: int, boosted: bool) -> None:
+    w = random_workload(seed)
+    check_agreement(with_boost(w, seed) if boosted else w)
 
 
+@either
 @pytest.mark.parametrize("seed", range(100))
-def test_engine_agrees_with_reference_when_much_happens_at_once(seed: int) -> None:
-    check_agreement(coincident_workload(seed))
+def test_engine_agrees_with_reference_when_much_happens_at_once(seed: int, boosted: bool) -> None:
+    w = coincident_workload(seed)
+    check_agreement(with_boost(w, seed) if boosted else w)
 
 
+@either
 @pytest.mark.parametrize("seed", range(80))
-def test_engine_agrees_with_reference_when_prefixes_are_cached(seed: int) -> None:
-    check_agreement(random_workload(seed)._replace(cached=True))
+def test_engine_agrees_with_reference_when_prefixes_are_cached(seed: int, boosted: bool) -> None:
+    w = random_workload(seed)._replace(cached=True)
+    check_agreement(with_boost(w, seed) if boosted else w)
 
 
 def check_agreement(w: Workload) -> None:

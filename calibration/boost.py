@@ -1,0 +1,185 @@
+"""Boost: what a GPU's power limit does to passes, for a GPU that has rested runs above its sustained clock for a while.
+
+A GPU holds the average of its power, not each moment's, to its limit. So after a pause compute-bound work runs faster
+than what a table holds, which is the time on a GPU that has been busy, until the average has reached the limit. On an
+H200 (llama3-8b) 1100 tokens again and again with pauses between, which left it busy for 80, 60 and 40 % of the time,
+took 0.948, 0.925 and 0.919 of the sustained time; after a pause of 0.1 s the first two passes took 0.942 and 0.951,
+and the fourth 0.999; 300 tokens took 0.98 to 1.0, 64 tokens the same as ever.
+
+The model is of first order. The use u of a GPU is the exponential average, over a window of about 40 ms, of whether it
+is busy. Up to a threshold a (about 0.7) it runs at full speed, and from there its speed falls in proportion, to the
+sustained one at u = 1:
+
+    du/dt = (w - u) / window_s                  w = the share of the time that is device work; 0 when idle
+    g(u) = (u - a) / (1 - a), within 0 and 1
+    speed = 1 + w * gain(tokens) * (1 - g(u))   sustained seconds a second
+
+Where w is constant, u is an exponential and the sustained seconds done, the integral of the speed, have a closed form.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from flowsim.calibration.cost import KNOWN, Cost
+from flowsim.errors import InputError
+
+NO_GAIN_TOKENS = 64
+"""Tokens up to which nothing is gained, unless fewer were measured: such passes wait for memory or for the host."""
+EXACT = 1e-14
+"""Relative step at which Newton's method ends."""
+
+
+@dataclass(frozen=True)
+class Boost:
+    """How a GPU's speed follows from its use.
+
+    Attributes:
+        window_s: seconds over which use is averaged.
+        threshold: use up to which the GPU runs at full speed, from 0 to below 1.
+        gain: sustained time over the time on a rested GPU, less 1, of the tokens of a forward.
+    """
+
+    window_s: float
+    threshold: float
+    gain: Cost
+
+    def rested(self, use: float, idle_s: float) -> float:
+        """The use after so many idle seconds."""
+        return use * math.exp(-max(idle_s, 0.0) / self.window_s)
+
+    def pace(self, use: float, tokens: int, share: float = 1.0) -> Pace:
+        """How a stretch of a pass goes that begins at this use; `share` of its time is device work."""
+        return Pace(self.window_s, self.threshold, share * self.gain(tokens), share, use)
+
+    @classmethod
+    def of(cls, found: Any) -> Boost | None:
+        """The boost that a table's provenance states: `window_s`, `threshold` and pairs `gain`; None if it has none.
+
+        Pairs are (tokens, gain), ascending; a gain below 0 counts as 0. Between them it is on straight lines, above
+        them constant; below them it falls to 0 at NO_GAIN_TOKENS.
+
+        Raises:
+            InputError: it is none.
+        """
+        if found is None:
+            return None
+        try:
+            if not isinstance(found, Mapping) or set(found) != {"window_s", "threshold", "gain"}:
+                raise ValueError
+            window_s, threshold = (_number(found[key]) for key in ("window_s", "threshold"))
+            points = [(_number(tokens), _number(gain)) for tokens, gain in found["gain"]]
+        except (ValueError, TypeError):
+            raise _refuse(found) from None
+        tokens = [n for n, _ in points]
+        ascending = all(low < high for low, high in pairwise(tokens))
+        if not (window_s > 0 and 0 <= threshold < 1 and points and tokens[0] >= 1 and ascending):
+            raise _refuse(found)
+        if any(abs(gain) >= 1 for _, gain in points):
+            raise _refuse(found)
+        return cls(window_s, threshold, gain_through(points))
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How far a stretch of execution gets in time: seconds of a busy GPU (`work_s`) and real ones, both from its begin.
+
+    Attributes:
+        window_s, threshold: as `Boost` has them.
+        gain: what a rested GPU gains.
+        share: what the use tends to.
+        use: the use at its begin.
+    """
+
+    window_s: float
+    threshold: float
+    gain: float
+    share: float
+    use: float
+
+    def use_after(self, real_s: float) -> float:
+        """The use after so long."""
+        return self.share + (self.use - self.share) * math.exp(-real_s / self.window_s)
+
+    def work_s(self, real_s: float) -> float:
+        """Sustained seconds done after so many real ones; from as many to 1 + gain times as many."""
+        turn_s, free = self._turn_s(), self.use < self.threshold
+        if real_s <= turn_s:
+            return self._free(real_s) if free else self._held(real_s, self.use)
+        rest_s = real_s - turn_s
+        if free:
+            return self._free(turn_s) + self._held(rest_s, self.threshold)
+        return self._held(turn_s, self.use) + self._free(rest_s)
+
+    def real_s(self, work_s: float) -> float:
+        """Real seconds after which so many sustained ones are done: the inverse of `work_s`."""
+        turn_s, free = self._turn_s(), self.use < self.threshold
+        done_s = math.inf if turn_s == math.inf else self.work_s(turn_s)
+        if work_s <= done_s:
+            return work_s / (1.0 + self.gain) if free else self._until(work_s, self.use)
+        rest_s = work_s - done_s
+        return turn_s + (self._until(rest_s, self.threshold) if free else rest_s / (1.0 + self.gain))
+
+    def _turn_s(self) -> float:
+        """When the use passes the threshold; infinity if it never does."""
+        if (self.use < self.threshold) == (self.share <= self.threshold):
+            return math.inf
+        distance = self.share - self.threshold
+        return self.window_s * math.log((self.share - self.use) / distance) if distance else math.inf
+
+    def _free(self, real_s: float) -> float:
+        return (1.0 + self.gain) * real_s
+
+    def _held(self, real_s: float, use: float) -> float:
+        """Sustained seconds done above the threshold, from this use on."""
+        linear, fading_s = self._above(use)
+        return linear * real_s - fading_s * math.expm1(-real_s / self.window_s)
+
+    def _until(self, work_s: float, use: float) -> float:
+        """The inverse of `_held`, by Newton's method.
+
+        That is convex or concave, so that from the speed at the begin every step goes to the same side, to the root.
+        """
+        linear, fading_s = self._above(use)
+        real_s, step_s = 0.0, work_s / (linear + fading_s / self.window_s)
+        for _ in range(100):
+            real_s += step_s
+            fade = math.exp(-real_s / self.window_s)
+            speed = linear + fading_s / self.window_s * fade
+            step_s = (work_s - self._held(real_s, use)) / speed
+            if abs(step_s) <= EXACT * real_s:
+                break
+        return real_s
+
+    def _above(self, use: float) -> tuple[float, float]:
+        """Coefficients of t and of 1 - exp(-t / window_s) in the sustained seconds done above the threshold."""
+        slope = self.gain / (1.0 - self.threshold)
+        return 1.0 + slope * (1.0 - self.share), slope * (self.share - use) * self.window_s
+
+
+def gain_through(points: list[tuple[float, float]]) -> Cost:
+    """The gain of any number of tokens, from (tokens, gain) pairs, as `Boost.of` says."""
+    if points[0][0] > NO_GAIN_TOKENS:
+        points = [(NO_GAIN_TOKENS, 0.0), *points]
+    sizes, gains = [tokens for tokens, _ in points], [max(gain, 0.0) for _, gain in points]
+    return lru_cache(KNOWN)(lambda tokens: float(np.interp(tokens, sizes, gains)))
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError
+    return float(value)
+
+
+def _refuse(found: Any) -> InputError:
+    return InputError(
+        f"provenance, boost: found {found!r}; allowed: window_s above 0, threshold from 0 to below 1, "
+        "and gain, pairs of tokens (ascending, from 1) and a number between -1 and 1"
+    )

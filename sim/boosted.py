@@ -1,0 +1,63 @@
+"""A simulated instance whose GPU runs above its sustained clock until its power limit holds (`Boost`).
+
+Two kinds of seconds: timelines, cuts and what predictors are asked (`elapsed_s`) are in those of a busy GPU, as in any
+simulation; the environment, the ledger and the log (`busy_s`, `check_s`, `service_s`, stretches) are in real ones. They
+are converted at one place, `_pace`, which every stretch of execution gets at its begin and which holds until its end:
+it takes the tokens of the pass, at most those of one forward, and the share of its time that is device work.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flowsim.calibration.boost import Boost, Pace
+from flowsim.execution import Execution
+from flowsim.simulated import SimulatedInstance
+
+
+class BoostedInstance(SimulatedInstance):
+    """One prefill instance, rested when the simulation begins.
+
+    Args:
+        boost: how the GPU's speed follows from its use.
+        arguments, options: as `SimulatedInstance` takes them.
+    """
+
+    def __init__(self, boost: Boost, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._boost = boost
+        self._use = 0.0
+        """Its use at `_use_s`: the begin of the running stretch, or the end of the last one."""
+        self._use_s = 0.0
+        self._pace: Pace = boost.pace(0.0, 0)
+        """Of the running stretch, which began at `_from_s` of the pass's timeline."""
+        self._from_s = 0.0
+        self._earlier_s: dict[int, float] = {}
+        """Real seconds of the ended stretches of each pass that has not completed, by its head."""
+
+    def _begin_stretch(self, execution: Execution) -> None:
+        timeline = execution.timeline
+        checks = timeline.overhead_s / timeline.duration_s if timeline.duration_s else 0.0
+        tokens = min(execution.batch_tokens, self._chunk_tokens)
+        self._use, self._use_s = self._boost.rested(self._use, self._began_s - self._use_s), self._began_s
+        self._pace = self._boost.pace(self._use, tokens, min(max(1.0 - checks, 0.0), 1.0))
+        self._from_s = execution.elapsed_s
+
+    def _end_stretch(self, execution: Execution, end_s: float, *, completed: bool) -> None:
+        super()._end_stretch(execution, end_s, completed=completed)
+        real_s = end_s - self._began_s
+        self._use, self._use_s = self._pace.use_after(real_s), end_s
+        self._earlier_s[execution.id] = self._earlier_s.get(execution.id, 0.0) + real_s
+
+    def _when(self, running: Execution, elapsed_s: float) -> float:
+        return self._began_s + self._pace.real_s(elapsed_s - self._from_s)
+
+    def _ran_s(self, running: Execution) -> float:
+        return self._from_s + self._pace.work_s(max(self._env.now - self._began_s, 0.0))
+
+    def _taken_s(self, execution: Execution) -> float:
+        return self._earlier_s.get(execution.id, 0.0)
+
+    def _completed(self, execution: Execution, duration_s: float, ended_s: float) -> None:
+        del self._earlier_s[execution.id]
+        super()._completed(execution, duration_s, ended_s)
