@@ -22,7 +22,7 @@ import numpy as np
 
 from flowsim.calibration import rest, timing
 from flowsim.calibration.attention import KERNELS, PADDING, Choice, working_kernels
-from flowsim.calibration.decision import time_decisions
+from flowsim.calibration.decision import time_decisions, time_hand_offs
 from flowsim.calibration.errors import leave_one_out
 from flowsim.calibration.graphs import Launcher
 from flowsim.calibration.grid import QUICK, Grid
@@ -287,7 +287,7 @@ class _Calibration:
         return [_host_row("check", 0, timing.time_check(stack.device, self.limits))]
 
     def _hand_offs(self, runner: Runner) -> Rows:
-        resumes, acknowledges = timing.time_hand_offs(runner, 5 * self.limits.most)
+        resumes, acknowledges = time_hand_offs(runner, 5 * self.limits.most)
         return [_host_row("resume", 0, resumes), _host_row("acknowledge", 0, acknowledges)]
 
     def _recorded_passes(self) -> tuple[str, ...]:
