@@ -124,6 +124,8 @@ class RealInstance(Instance):
         policy, predictor, requests, ledger, limits: as `Instance` takes them.
     """
 
+    clock: WallClock
+
     def __init__(
         self,
         clock: WallClock,
