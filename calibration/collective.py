@@ -22,6 +22,7 @@ import numpy as np
 
 from flowsim.calibration.attention import Choice, kernel_choice
 from flowsim.calibration.curves import Curve
+from flowsim.calibration.graphs import Launcher
 from flowsim.calibration.grid import CHECKED, OFF_GRID
 from flowsim.calibration.journal import Progress
 from flowsim.calibration.measure import check_device, layers_that_fit, machine, operator_row, packed
@@ -226,13 +227,13 @@ class _Member:
         """The wall time of a pass that all ranks begin together."""
         from torch import distributed
 
-        segments, wall = model.segments(cut), list[float]()
+        launcher, wall = Launcher(model, cut), list[float]()
 
         def once() -> None:
             distributed.barrier()
             self.watch.synchronise()
             begin = time.perf_counter()
-            launch(model.prepare(slices), segments, self.watch.synchronise, lambda: False)
+            launch(launcher.ready(slices), self.watch.synchronise, lambda: False)
             wall.append(time.perf_counter() - begin)
 
         self._repeat(once, wall)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass
 from functools import lru_cache
 from html import escape
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from flowsim.errors import InputError
 from flowsim.forward import (
     ATTENTION,
     LAYER_OPERATORS,
@@ -17,6 +20,7 @@ from flowsim.forward import (
     Timeline,
     after,
     device_end,
+    graph_size,
     segments,
     split,
 )
@@ -29,6 +33,34 @@ Cost = Callable[[int], float]
 
 KNOWN = 1 << 16
 """How many of each kind of answer a cost model remembers."""
+
+
+class Steps(NamedTuple):
+    """One forward's operators on the two clocks: before the layers, of one layer, behind them; and a check's time."""
+
+    lead: list[Launch]
+    layer: list[Launch]
+    head: Launch
+    check_s: float
+
+
+@dataclass(frozen=True)
+class GraphCost:
+    """What forwards recorded as CUDA graphs take (`flowsim.calibration.graphs`), by the tokens of the recording.
+
+    Attributes:
+        most: tokens of the largest recording that was measured.
+        layer: device seconds of one layer.
+        prepare: host seconds to fill in what it is to compute.
+        launch: seconds that a forward launched as one graph takes beyond its device time and preparing it.
+        check: the same of each segment of a checked one.
+    """
+
+    most: int
+    layer: Cost
+    prepare: Cost
+    launch: Cost
+    check: Cost
 
 
 def free(size: int) -> float:
@@ -56,7 +88,9 @@ class CostModel:
         check_s: what one check adds on the host: the synchronise returns, the flag is read.
         acknowledge_s: from a pass's end, or its stop at a cut, until the scheduler knows.
         resume_s: from the scheduler's word to the first launch of a pass, new or stopped.
-        decision: seconds of one scheduling decision, of the number of requests it looks at.
+        decision: seconds of one scheduling decision, of the number of requests and passes it looks at: from taking
+            in what happened until the runner has its order (`flowsim.calibration.decision`).
+        graph: what recorded forwards cost; None if that was not measured. None is recorded until `with_graphs`.
         tp: tensor-parallel degree; above 1 a signalled pass runs one more whole segment (flowprefill.md).
         kv_capacity_tokens: tokens that fit in the KV cache of one instance.
         boost: how much faster than all this a GPU is that has rested; None = not at all. Every time that a cost model
@@ -79,6 +113,7 @@ class CostModel:
         acknowledge_s: float = 0.0,
         resume_s: float = 0.0,
         decision: Cost = free,
+        graph: GraphCost | None = None,
         tp: int = 1,
         kv_capacity_tokens: int = 1 << 40,
         boost: Boost | None = None,
@@ -96,6 +131,8 @@ class CostModel:
         self.acknowledge_s = acknowledge_s
         self.resume_s = resume_s
         self.decision = decision
+        self.graph = graph
+        self.graph_tokens = 0
         self.tp = tp
         self.kv_capacity_tokens = kv_capacity_tokens
         self.boost = boost
@@ -107,9 +144,35 @@ class CostModel:
         self._attend = lru_cache(KNOWN)(
             lambda slice_: Launch(attention_launch(*slice_), attention(*slice_), attention_calls(*slice_))
         )
+        self._remember()
+
+    def _remember(self) -> None:
         self._shape = lru_cache(KNOWN)(self._new_shape)
         self._forward_of_one = lru_cache(KNOWN)(self._new_forward)
         self._timeline_of_one = lru_cache(KNOWN)(self._new_timeline)
+        self._with_graphs = lru_cache(KNOWN)(self._recording)
+
+    def with_graphs(self, graph_tokens: int) -> Self:
+        """The costs if forwards of one prompt of at most so many tokens, without context, are recorded; 0 = none.
+
+        Raises:
+            InputError: recorded forwards were not measured, or not so large ones.
+        """
+        return self if graph_tokens == self.graph_tokens else self._with_graphs(graph_tokens)
+
+    def _recording(self, graph_tokens: int) -> Self:
+        if graph_tokens and self.graph is None:
+            raise InputError(
+                f"graph_tokens is {graph_tokens}, allowed is 0 with {self.name}, which was measured without graphs"
+            )
+        if self.graph is not None and graph_tokens > self.graph.most:
+            raise InputError(
+                f"graph_tokens is {graph_tokens}, allowed is 0 to {self.graph.most} as measured for {self.name}"
+            )
+        other = copy(self)
+        other.graph_tokens = graph_tokens
+        other._remember()
+        return other
 
     def timeline(self, slices: Sequence[Slice], cut: str, chunk_tokens: int) -> Timeline:
         """The timeline of a pass over these slices, in forwards of at most `chunk_tokens`, checked at `cut`."""
@@ -125,12 +188,14 @@ class CostModel:
         """The timeline of one forward over these slices, checked at `cut`."""
         return self._forward_of_one(tuple(slices), cut) if len(slices) == 1 else self._new_forward(slices, cut)
 
-    def launches(self, slices: Sequence[Slice]) -> tuple[list[Launch], list[Launch], list[Launch]]:
-        """One forward's operators on the two clocks: before the layers, of one layer, after the layers."""
+    def launches(self, slices: Sequence[Slice], cut: str = "none") -> Steps:
+        """The operators of one forward over these slices, checked at `cut`."""
+        if self._is_graph(slices):
+            return self._recorded(graph_size(slices[0].tokens), cut)
         tokens = sum([slice_.tokens for slice_ in slices])
         layer = [self._launch(name, tokens) for name in LAYER_OPERATORS]
         layer[ATTENTION] = self._attend_all(slices)
-        return self._lead(tokens), layer, [self._launch("head", len(slices))]
+        return Steps(self._lead(tokens), layer, self._launch("head", len(slices)), self.check_s)
 
     def __repr__(self) -> str:
         """Name and one figure."""
@@ -152,7 +217,27 @@ class CostModel:
             return Timeline((self.forward(slices, cut),), cut)
         return Timeline([self.forward(part, cut) for part in split(slices, chunk_tokens)], cut)
 
+    def _is_graph(self, slices: Sequence[Slice]) -> bool:
+        return slices[0].tokens <= self.graph_tokens and len(slices) == 1 and not slices[0].context
+
+    def _recorded(self, size: int, cut: str) -> Steps:
+        """A recorded forward of `size` tokens. Launched, it needs the host no more, up to the next check."""
+        graph = self.graph
+        assert graph is not None
+        device = [self.device.get(name, free)(size) for name in LAYER_OPERATORS]
+        device[ATTENTION] = self.attention(size, 0)
+        scale = graph.layer(size) / (sum(device) or 1.0)
+        lead = [Launch(graph.prepare(size), 0.0), Launch(0.0, self.device.get("embed", free)(size))]
+        layer = [Launch(0.0, scale * device_s) for device_s in device]
+        check_s = graph.launch(size) if cut in ("none", "chunk") else graph.check(size)
+        return Steps(lead, layer, Launch(0.0, self.device.get("head", free)(1)), check_s)
+
     def _new_forward(self, slices: Sequence[Slice], cut: str) -> Forward:
+        if self._is_graph(slices):
+            lead, layer, head, check_s = self._recorded(graph_size(slices[0].tokens), cut)
+            attention_s, layer[ATTENTION] = layer[ATTENTION].device_s, Launch(0.0, 0.0)
+            shape = _Shape(slices[0].tokens, lead, layer, self.layers, check_s, cut)
+            return shape.forward(attention_s, head)
         attention = self._attend_all(slices)
         tokens = sum([slice_.tokens for slice_ in slices])
         shape = self._shape(tokens, attention._replace(device_s=0.0), cut)

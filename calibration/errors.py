@@ -9,7 +9,7 @@ import numpy as np
 
 from flowsim.calibration.cost import CostModel
 from flowsim.calibration.curves import Curve, work
-from flowsim.calibration.table import HOST_OPERATORS, OPERATORS, OperatorTable, PassRow
+from flowsim.calibration.table import GRAPH_OPERATORS, HOST_OPERATORS, OPERATORS, OperatorTable, PassRow
 from flowsim.forward import Slice
 
 NEIGHBOURS = 8
@@ -36,7 +36,7 @@ class Residual(NamedTuple):
 def left_out(table: OperatorTable) -> Iterator[Residual]:
     """Every size but the first and last of each operator (and context), predicted from the others."""
     for operator in OPERATORS:
-        if operator in HOST_OPERATORS or not table.has(operator):
+        if operator in (*HOST_OPERATORS, *GRAPH_OPERATORS) or not table.has(operator):
             continue
         rows = table.curve(operator)
         for context in np.unique(rows.context):
@@ -62,7 +62,9 @@ def pass_residuals(model: CostModel, table: OperatorTable) -> Iterator[tuple[Pas
     """Every whole forward that the table holds: its row, its kind, and the model's relative error."""
     for row in table.passes:
         slices = [Slice(*pair) for pair in row.shape]
-        yield row, kind(row.cut, slices), model.forward(slices, row.cut).duration_s / (row.wall_us * 1e-6) - 1
+        predicted_s = model.with_graphs(row.graph_tokens).forward(slices, row.cut).duration_s
+        what = ("graph: " if row.graph_tokens else "") + kind(row.cut, slices)
+        yield row, what, predicted_s / (row.wall_us * 1e-6) - 1
 
 
 def pass_errors(model: CostModel, table: OperatorTable) -> Errors:
@@ -72,7 +74,8 @@ def pass_errors(model: CostModel, table: OperatorTable) -> Errors:
 
     Returns:
         For each kind of pass that was measured, the number of passes, and the median and largest relative error.
-        Kinds: one prompt from 1024 tokens and below, chunks on context, packed prompts, passes checked at each cut.
+        Kinds: one prompt from 1024 tokens and below, chunks on context, packed prompts, passes checked at each cut;
+        and those that were recorded as graphs.
     """
     errors: dict[str, list[float]] = {}
     for _, what, error in pass_residuals(model, table):

@@ -52,6 +52,8 @@ class Replay:
         lateness_s: how late each request was taken in, seconds after its arrival was due, shape [n].
         hand_overs_s: from the end of a stretch of execution until the next began, where the scheduler had one ready.
         first_tokens: the first token of each request; -1 where there is none.
+        scattered: at how many decisions the free rows of the cache were in stretches too short to count them all as
+            free, which a simulation knows nothing of.
     """
 
     outcome: Outcome
@@ -59,6 +61,7 @@ class Replay:
     lateness_s: list[float]
     hand_overs_s: list[float]
     first_tokens: list[int]
+    scattered: int
 
 
 class WallClock:
@@ -132,6 +135,7 @@ class RealInstance(Instance):
         self.preemptions: list[Preemption] = []
         self.next_ids: dict[int, tuple[Any, int]] = {}
         self.hand_overs_s: list[float] = []
+        self.scattered = 0
         self._paused_at: dict[int, int] = {}
         """Where in `preemptions` the pause of every paused pass is, by its head."""
         self._freed_s: float | None = None
@@ -148,9 +152,15 @@ class RealInstance(Instance):
         self._ids = runner.decoder.random_ids
 
     def settle(self) -> None:
-        """Decide, if something has happened about which the scheduler may; then all that is known is dealt with."""
+        """Decide, if something has happened about which the scheduler may; then all that is known is dealt with.
+
+        That takes `control_s`: from the clock's last tick, before the arrivals were put in order, until the runner has
+        its order, if there is one. It is what a simulation charges as `CostModel.decision`.
+        """
         if self._deciding:
+            begin_s = self._wall.now
             self._decide()
+            self.log.control_s += self._wall.tick() - begin_s
         self._freed_s = None
 
     def hear(self, told: Told) -> None:
@@ -177,9 +187,16 @@ class RealInstance(Instance):
         self.log.decisions += 1
 
     def _choose(self) -> Any:
-        begin_s = self._wall.now
+        """Ask the policy, which sees no more of the cache as free than its longest free stretch of rows.
+
+        Then whatever it begins finds rows. A prompt too long for that waits, as if there were no blocks for it.
+        """
+        scattered = max(0, self.free_tokens - self._rows.longest)
+        self.scattered += scattered > 0
+        self.free_tokens -= scattered
         choice = super()._choose()
-        self.log.control_s += self._wall.tick() - begin_s
+        self.free_tokens += scattered
+        self._wall.tick()
         return choice
 
     def _ran_s(self, running: Execution) -> float:
@@ -276,7 +293,7 @@ def execute(
         request.predicted_s = predictor.predict(request.tokens, request.context)
     ledger, clock, events = Ledger(len(requests)), WallClock(), SimpleQueue[Told]()
     ledger.instance = [0] * len(requests)
-    runner.serve(policy.cut, events.put)
+    runner.serve(policy.cut, events.put, server.graph_tokens)
     with steady(runner.decoder.device.type, SCHEDULER):
         instance = RealInstance(
             clock,
@@ -296,7 +313,7 @@ def execute(
     for id, (ids, place) in instance.next_ids.items():
         tokens[id] = int(ids[place])
     outcome = Outcome(ledger, [instance.log], clock.now)
-    return Replay(outcome, tuple(instance.preemptions), lateness_s, instance.hand_overs_s, tokens)
+    return Replay(outcome, tuple(instance.preemptions), lateness_s, instance.hand_overs_s, tokens, instance.scattered)
 
 
 def _serve(

@@ -10,11 +10,11 @@ import numpy as np
 
 from flowsim.calibration.attention import kernel_choice
 from flowsim.calibration.boost import Boost
-from flowsim.calibration.cost import Cost, CostModel
+from flowsim.calibration.cost import Cost, CostModel, GraphCost
 from flowsim.calibration.curves import AttentionCurve, Curve
 from flowsim.calibration.errors import leave_one_out, pass_errors
 from flowsim.calibration.models import ModelSpec, spec_of
-from flowsim.calibration.table import ALL_REDUCE, OperatorTable, Range
+from flowsim.calibration.table import ALL_REDUCE, GRAPH, OperatorTable, Range
 from flowsim.errors import InputError
 
 TABULATED = 8193
@@ -47,8 +47,7 @@ def fit_passes(table: OperatorTable) -> CostModel:
     """
     alone = table.provenance.get("passes_of") != "group"
     rows = tuple(row for row in table.operators if not (alone and row.operator == ALL_REDUCE))
-    layers = int(table.provenance.get("pass_layers", _facts(table.provenance)[0].layers))
-    return _model(replace(table, operators=rows), layers, {})
+    return _model(replace(table, operators=rows), _pass_layers(table.provenance), {})
 
 
 def _errors(table: OperatorTable) -> dict[str, Any]:
@@ -64,14 +63,14 @@ def _model(table: OperatorTable, layers: int, errors: dict[str, Any]) -> CostMod
     spec, tp = _facts(about)
     linear = [name for name in spec.operators if name != "attention"]
     rows = {name: table.curve(name) for name in (*linear, "attention")}
-    host: dict[str, Cost] = {name: _constant(float(np.median(rows[name].host_s))) for name in linear}
+    host: dict[str, Cost] = {name: _median(table, name) for name in linear}
     host["prepare"] = _host_curve(table, "prepare")
     device: dict[str, Cost] = {name: Curve(rows[name].tokens, rows[name].device_s, TABULATED) for name in linear}
     if table.has(ALL_REDUCE):
         reduced = table.curve(ALL_REDUCE)
         for name in ("all_reduce_attn", "all_reduce_mlp"):
             device[name] = Curve(reduced.tokens, reduced.device_s, TABULATED)
-            host[name] = _constant(float(np.median(reduced.host_s)))
+            host[name] = _median(table, ALL_REDUCE)
     calls, kernel = about.get("calls", {}), kernel_choice(table)
     return CostModel(
         name=f"{about['gpu']}/{about['model']}/tp{tp}",
@@ -86,11 +85,30 @@ def _model(table: OperatorTable, layers: int, errors: dict[str, Any]) -> CostMod
         acknowledge_s=_host_curve(table, "acknowledge")(0),
         resume_s=_host_curve(table, "resume")(0),
         decision=_host_curve(table, "decision"),
+        graph=_graph_cost(table, device) if table.has(GRAPH) else None,
         tp=tp,
         kv_capacity_tokens=kv_capacity(spec, about["memory_bytes"], tp),
         boost=Boost.of(about.get("boost")),
         provenance={"sha256": table.digest(), **errors, **about},
     )
+
+
+def _graph_cost(table: OperatorTable, device: Mapping[str, Cost]) -> GraphCost:
+    """What recorded forwards cost: a layer's share of what they take on the device without embedding and head."""
+    rows, layers = table.curve(GRAPH), _pass_layers(table.provenance)
+    ends_s = np.array([device["embed"](tokens) + device["head"](1) for tokens in rows.tokens.tolist()])
+    return GraphCost(
+        most=int(rows.tokens[-1]),
+        layer=Curve(rows.tokens, np.maximum(rows.device_s - ends_s, 0.0) / layers),
+        prepare=_median(table, "graph_prepare"),
+        launch=_median(table, GRAPH),
+        check=_median(table, "graph_check"),
+    )
+
+
+def _pass_layers(about: Mapping[str, Any]) -> int:
+    """Of how many layers the model was that whole passes were measured on."""
+    return int(about.get("pass_layers", _facts(about)[0].layers))
 
 
 def _facts(about: Mapping[str, Any]) -> tuple[ModelSpec, int]:
@@ -114,7 +132,9 @@ def kv_capacity(spec: ModelSpec, memory_bytes: int, tp: int) -> int:
     return max(int(room // shard.kv_bytes_per_token), 0)
 
 
-def _constant(seconds: float) -> Cost:
+def _median(table: OperatorTable, operator: str) -> Cost:
+    """Host time over all sizes: it does not depend on them, and what differs is the host's own unrest."""
+    seconds = float(np.median(table.curve(operator).host_s))
     return lambda size: seconds
 
 

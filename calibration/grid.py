@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from flowsim.calibration.table import parse_slices
 from flowsim.calibration.timing import Limits
 from flowsim.errors import InputError
+from flowsim.forward import GRAPH_STEP, graph_size
 
 OFF_GRID = (
     *("5@0", "23@0", "75@0", "150@0", "200@0", "300@0", "437@0", "600@0", "777@0", "1000@0", "1100@0", "1500@0"),
@@ -46,6 +47,8 @@ class Grid:
     passes: tuple[str, ...] = OFF_GRID
     checked_passes: tuple[str, ...] = CHECKED
     cuts: tuple[str, ...] = ("layer", "block", "operator")
+    graphs: tuple[int, ...] = tuple(range(64, 2049, 64))  # recorded forwards
+    graph_passes: tuple[str, ...] = ("75@0", "150@0", "300@0", "437@0", "777@0", "1000@0", "1700@0")
     boosted: tuple[int, ...] = (256, 512, 1024, 2048, 4096, 8192)  # timed on a GPU that has rested, too
     rests: int = 5  # of each
     extra: int = 12  # sizes added where the line between neighbours misses by more than 2 %
@@ -55,6 +58,8 @@ class Grid:
     def __post_init__(self) -> None:
         if self.layers < 2:
             raise InputError(f"layers: found {self.layers}; allowed: from 2, since the first is not timed")
+        if odd := [tokens for tokens in self.graphs if tokens != graph_size(tokens)]:
+            raise InputError(f"graphs: found {odd[0]}; allowed: multiples of {GRAPH_STEP}")
 
     def within(self, longest: int) -> Grid:
         """This grid without the sizes that a model of this longest context does not reach."""
@@ -76,6 +81,8 @@ class Grid:
             boosted=sizes(self.boosted),
             passes=slices(self.passes),
             checked_passes=slices(self.checked_passes),
+            graphs=sizes(self.graphs),
+            graph_passes=slices(self.graph_passes),
         )
 
 
@@ -93,6 +100,8 @@ QUICK = Grid(
     kernel_contexts=(0, 1024, 16384),
     passes=("75@0", "300@0", "1100@0", "3000@0", "7900@0", "512@15872", "300@0+700@0"),
     checked_passes=("300@0", "1100@0", "5000@0"),
+    graphs=tuple(range(64, 1025, 64)),
+    graph_passes=("75@0", "300@0", "777@0"),
     boosted=(256, 1024, 4096),
     rests=3,
     extra=4,

@@ -22,7 +22,9 @@ import numpy as np
 
 from flowsim.calibration import rest, timing
 from flowsim.calibration.attention import KERNELS, PADDING, Choice, working_kernels
+from flowsim.calibration.decision import time_decisions
 from flowsim.calibration.errors import leave_one_out
+from flowsim.calibration.graphs import Launcher
 from flowsim.calibration.grid import QUICK, Grid
 from flowsim.calibration.journal import Journal, Progress, Rows
 from flowsim.calibration.models import BYTES_PER_VALUE, ModelSpec
@@ -31,6 +33,7 @@ from flowsim.calibration.operators import CacheSlice, Decoder
 from flowsim.calibration.runner import Runner
 from flowsim.calibration.steady import RUNNER, SCHEDULER, core_of, steady
 from flowsim.calibration.table import (
+    GRAPH,
     SCHEMA_VERSION,
     OperatorRow,
     OperatorTable,
@@ -40,7 +43,7 @@ from flowsim.calibration.table import (
 )
 from flowsim.calibration.timing import Limits
 from flowsim.errors import InputError, unknown
-from flowsim.forward import LAYER_OPERATORS
+from flowsim.forward import LAYER_OPERATORS, graph_size
 
 CPU_MEMORY_BYTES = 16 << 30
 """What a table measured on a CPU says of the memory: enough for the small models that one measures there."""
@@ -85,6 +88,8 @@ def calibrate(
 
     shard = spec.shard(tp)
     grid = (grid or (QUICK if quick else Grid())).within(spec.max_context)
+    if tp > 1:  # a rank alone has no all-reduces to record
+        grid = replace(grid, graphs=(), graph_passes=())
     here = machine(device, gpu)
     identity = {"spec": asdict(spec), "tp": tp, "grid": asdict(grid), "seed": seed, "machine": here}
     identity |= {"without": sorted(without)} if without else {}
@@ -126,9 +131,14 @@ class _Calibration:
         self.first_call_us: dict[str, float] = {}
         self.chunks = [(t, c) for t in grid.chunk_tokens for c in grid.chunk_contexts]
         self.cells = [(t, c) for t in grid.kernel_tokens for c in grid.kernel_contexts]
-        self.passes = [("none", s) for s in grid.passes]
-        self.passes += [(cut, s) for cut in grid.cuts for s in grid.checked_passes]
-        counted = (grid.tokens, self.chunks, self.cells, grid.sequences, grid.prepared, grid.queues, self.passes)
+        self.passes = [("none", s, 0) for s in grid.passes]
+        self.passes += [(cut, s, 0) for cut in grid.cuts for s in grid.checked_passes]
+        self.passes += [(cut, s, max(grid.graphs)) for cut in ("none", *grid.cuts) for s in self._recorded_passes()]
+        self.launchers: dict[tuple[str, int], Launcher] = {}
+        counted = (
+            *(grid.tokens, self.chunks, self.cells, grid.sequences, grid.prepared, grid.queues),
+            *(grid.graphs, self.passes),
+        )
         log.total = sum(map(len, counted)) + grid.extra + 4 + (len(grid.prepared) if spec.experts else 0)
         log.total += len(grid.boosted) + 1 if device == "cuda" else 0
 
@@ -140,6 +150,8 @@ class _Calibration:
 
     def hand_off(self, runner: Runner) -> None:
         """Measure what takes two threads; this one is the scheduler."""
+        for n in self.grid.queues:
+            self.log.do(f"decision {n}", self._decision, n)
         self.log.do("hand-offs", self._hand_offs, runner)
 
     def _decoder(self, rows: int, layers: int) -> Decoder:
@@ -164,8 +176,6 @@ class _Calibration:
             do(f"prepare {n}", self._prepare, stack, n)
             if self.spec.experts:
                 do(f"expert load {n}", self._expert_load, stack, n)
-        for n in grid.queues:
-            do(f"decision {n}", self._decision, n)
         do("check", self._check, stack)
         if self.device == "cuda":
             self._boost(stack)
@@ -271,7 +281,7 @@ class _Calibration:
         return [{"expert_load": [tokens, _round(stack.expert_load(p))]}]
 
     def _decision(self, queue: int) -> Rows:
-        return [_host_row("decision", queue, timing.time_decision(queue, self.limits))]
+        return [_host_row("decision", queue, time_decisions(queue, self.limits))]
 
     def _check(self, stack: Decoder) -> Rows:
         return [_host_row("check", 0, timing.time_check(stack.device, self.limits))]
@@ -280,18 +290,50 @@ class _Calibration:
         resumes, acknowledges = timing.time_hand_offs(runner, 5 * self.limits.most)
         return [_host_row("resume", 0, resumes), _host_row("acknowledge", 0, acknowledges)]
 
+    def _recorded_passes(self) -> tuple[str, ...]:
+        """Passes to be launched as graphs; all within the largest that is recorded."""
+        largest = max(self.grid.graphs, default=0)
+        return tuple(text for text in self.grid.graph_passes if parse_slices(text)[0][0] <= largest)
+
     def _run_passes(self, choice: Choice) -> Decoder:
-        shapes = {text: packed(text) for _, text in self.passes}
+        shapes = {text: packed(text) for _, text, _ in self.passes}
         rows = max((s.start + s.context + s.tokens for slices in shapes.values() for s in slices), default=1)
+        rows = max([rows, *self._sizes(), *self.grid.graphs])
         self.quietest_s = math.inf
         self.pass_layers = layers_that_fit(self.spec, rows, self.device)
         model = self._decoder(rows, self.pass_layers)
         model.attention = choice
         self.random.shuffle(self.passes)
-        for cut, text in self.passes:
-            self.log.do(f"pass {cut} {text}", self._pass, model, cut, text, shapes[text])
+        for tokens in self.grid.graphs:
+            self.log.do(f"graph {tokens}", self._graph, model, tokens)
+        for cut, text, graph_tokens in self.passes:
+            key = f"pass {cut} {text}" + (" as a graph" if graph_tokens else "")
+            self.log.do(key, self._pass, model, cut, text, shapes[text], graph_tokens)
+        self.launchers.clear()
         self.log.do("calls", self._count, model, choice)
         return model
+
+    def _launcher(self, model: Decoder, cut: str, graph_tokens: int) -> Launcher:
+        """What readies passes checked at this cut, with recordings of the sizes that are measured if there are any."""
+        if (cut, graph_tokens) not in self.launchers:
+            sizes = sorted({*self._sizes(), *(self.grid.graphs if cut in ("none", "operator") else ())})
+            self.launchers[cut, graph_tokens] = Launcher(model, cut, sizes if graph_tokens else ())
+        return self.launchers[cut, graph_tokens]
+
+    def _sizes(self) -> list[int]:
+        """Of the recordings as which the passes that are launched as graphs run."""
+        return [graph_size(parse_slices(text)[0][0]) for text in self._recorded_passes()]
+
+    def _graph(self, model: Decoder, tokens: int) -> Rows:
+        """A recorded forward: its device time, and what it takes beyond, whole and in segments."""
+        largest = max(self.grid.graphs)
+        whole, checked = (self._launcher(model, cut, largest) for cut in ("none", "operator"))
+        found = timing.time_graph(whole, checked, tokens, self.limits)
+        return [
+            operator_row(GRAPH, tokens, 0, found.device, found.launch, model.attention(tokens, 0)),
+            _host_row("graph_prepare", tokens, found.prepare),
+            _host_row("graph_check", tokens, found.check),
+        ]
 
     def _count(self, model: Decoder, choice: Choice) -> Rows:
         """Calls that launch each operator and, under its own name, each attention kernel."""
@@ -301,22 +343,23 @@ class _Calibration:
             found |= counts | {kernel: counts["attention"]}
         return [{"calls": [name, count]} for name, count in found.items() if name != "attention"]
 
-    def _pass(self, model: Decoder, cut: str, text: str, slices: list[CacheSlice]) -> Rows:
+    def _pass(self, model: Decoder, cut: str, text: str, slices: list[CacheSlice], graph_tokens: int) -> Rows:
         """The wall time of a pass; taken up to three times while the host is busy with something else."""
         found = []
+        launcher = self._launcher(model, cut, graph_tokens)
         for _ in range(3):
             before_s = self._one_token_s(model)
-            wall = timing.time_pass(model, cut, slices, self.limits)
+            wall = timing.time_pass(launcher, slices, self.limits)
             found.append((max(before_s, self._one_token_s(model)), wall))
             if found[-1][0] < UNREST * self.quietest_s:
                 break
         wall = min(found)[1]
         low, median, high = (_round(1e6 * x) for x in np.percentile(wall, (10, 50, 90)))
-        return [asdict(PassRow(cut, text, median, low, high, len(wall)))]
+        return [asdict(PassRow(cut, text, median, low, high, len(wall), graph_tokens))]
 
     def _one_token_s(self, model: Decoder) -> float:
         """Seconds of a pass that the host decides, which tell how busy it is."""
-        one_s = min(timing.time_pass(model, "none", [CacheSlice(1)], GLANCE))
+        one_s = min(timing.time_pass(self._launcher(model, "none", 0), [CacheSlice(1)], GLANCE))
         self.quietest_s = min(self.quietest_s, one_s)
         return one_s
 

@@ -65,11 +65,14 @@ class Batch:
     slices: tuple[CacheSlice, ...]
     tokens: int  # of all slices
     kernels: tuple[Kernel, ...]  # the attention kernel of each slice
+    staged: Tensor  # [3 * tokens + slices], on the host: ids, positions, cache rows, the last token of each slice
+    index: Tensor  # the same on the device, of which the next three are views
     ids: Tensor  # [tokens]
     rows: Tensor  # [tokens]: the cache rows of their keys and values
     last: Tensor  # [slices]: the last token of each
     rope: Rope
     queries: list[Tensor]  # [1, heads, tokens + padding, head_dim] of each slice, rotated
+    own: tuple[Tensor, Tensor] | None  # [1, kv_heads, tokens + padding, head_dim]: keys, values, if not the cache's
     hidden: Tensor  # [tokens, hidden]: the residual stream
     normed: Tensor  # [tokens, hidden]
     qkv: Tensor  # [tokens, qkv_width]
@@ -135,8 +138,11 @@ class Decoder:
         self._twice = np.concatenate([self._ids, self._ids])
         self.program = self._program()
 
-    def prepare(self, slices: Sequence[CacheSlice], ids: Ids | None = None) -> Batch:
+    def prepare(self, slices: Sequence[CacheSlice], ids: Ids | None = None, *, own: bool = False) -> Batch:
         """A new pass over these slices; `ids` are their tokens, concatenated (random ones unless told).
+
+        With `own`, attention reads the keys and values that the pass makes and not the cache: for one slice without
+        context that is the same, wherever in the cache they are written to.
 
         InputError: a slice that the cache or the positions do not hold, or a wrong number of ids.
         """
@@ -146,15 +152,29 @@ class Decoder:
         p.slices = tuple(slices)
         p.tokens = total = sum(s.tokens for s in slices)
         self._check(p.slices, total if ids is None else len(ids), total)
-        host = torch.from_numpy(self._indices(p.slices, ids))
+        p.staged = torch.from_numpy(self._indices(p.slices, ids))
         if self.device.type == "cuda":
-            host = host.pin_memory()
-        index = host.to(self.device, non_blocking=True)
-        p.ids, positions, p.rows = index[: 3 * total].view(3, total)
-        p.last = index[3 * total :]
-        self._allocate(p, self.angles.index_select(0, positions))
+            p.staged = p.staged.pin_memory()
+        p.index = p.staged.to(self.device, non_blocking=True)
+        p.ids, positions, p.rows = p.index[: 3 * total].view(3, total)
+        p.last = p.index[3 * total :]
+        self._allocate(p, self.angles.index_select(0, positions), own)
         p.kernels = tuple(KERNELS[self.attention(s.tokens, s.context)] for s in slices)
         return p
+
+    def refill(self, p: Batch, s: CacheSlice, ids: Ids | None = None) -> None:
+        """Have a batch of one slice that reads its `own` keys and values carry another, no longer one, and padding.
+
+        Whatever was launched for the batch must have ended. What its padding writes to the cache goes behind the rows.
+        InputError: as `prepare` says.
+        """
+        self._check((s,), s.tokens if ids is None else len(ids), s.tokens)
+        staged, n, total = p.staged.numpy(), s.tokens, p.tokens
+        staged[:n] = self._ids[:n] if ids is None else ids
+        staged[2 * total : 2 * total + n] = np.arange(s.start, s.start + n)
+        staged[2 * total + n : 3 * total] = self.rows
+        staged[3 * total] = n - 1
+        p.index.copy_(p.staged, non_blocking=True)
 
     def random_ids(self, prompt: int, first: int, tokens: int) -> np.ndarray[Any, Any]:
         """The ids of the tokens from position `first` of the prompt with this number; always the same, and no copy."""
@@ -212,15 +232,16 @@ class Decoder:
             at = end
         return out
 
-    def _allocate(self, p: Batch, angles: Tensor) -> None:
+    def _allocate(self, p: Batch, angles: Tensor, own: bool) -> None:
         """Buffers for q, k and v before and after rotation, and every view of them that the layers need."""
         import torch
 
         spec = self.spec
         qk, half = spec.heads + spec.kv_heads, spec.head_dim // 2
-        p.qkv = torch.empty(p.tokens, spec.qkv_width, device=self.device, dtype=self.dtype)
-        padded = torch.empty(p.tokens + PADDING, qk, spec.head_dim, device=self.device, dtype=self.dtype)
-        rotated = padded[: p.tokens]
+        make = torch.zeros if own else torch.empty  # kernels read keys and values past the last: they must be finite
+        drawn = make(p.tokens + PADDING, spec.qkv_width, device=self.device, dtype=self.dtype)
+        padded = make(p.tokens + PADDING, qk, spec.head_dim, device=self.device, dtype=self.dtype)
+        p.qkv, rotated = drawn[: p.tokens], padded[: p.tokens]
         cos, sin = angles.unsqueeze(2).unbind(1)
         both, out = p.qkv[:, : qk * 2 * half].view(p.tokens, qk, 2, half), rotated.view(p.tokens, qk, 2, half)
         p.rope = Rope(
@@ -233,6 +254,8 @@ class Decoder:
         for s in p.slices:
             p.queries.append(heads.narrow(2, at, s.tokens + PADDING))
             at += s.tokens
+        values = drawn.view(p.tokens + PADDING, -1, spec.head_dim)[:, qk:]
+        p.own = tuple(x.transpose(0, 1).unsqueeze(0) for x in (padded[:, spec.heads :], values)) if own else None
 
     def _normal(self, *shape: int, scale: float | None = None) -> Tensor:
         """Gaussian weights; by default of the scale that keeps the size of what they multiply."""
@@ -332,8 +355,9 @@ class Decoder:
 
         def attention(p: Batch) -> None:
             parts = []
+            k, v = p.own or (keys, values)
             for q, s, kernel in zip(p.queries, p.slices, p.kernels, strict=True):
-                out = kernel(q, keys, values, s.start, s.tokens, s.context)
+                out = kernel(q, k, v, s.start, s.tokens, s.context)
                 parts.append(out.transpose(1, 2).reshape(-1, width).narrow(0, 0, s.tokens))
             p.attended = parts[0] if len(parts) == 1 else cat(parts)
 

@@ -19,10 +19,9 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from flowsim.calibration.operators import Batch, CacheSlice, Decoder
+from flowsim.calibration.graphs import Launcher, Ready, graph_sizes
+from flowsim.calibration.operators import CacheSlice, Decoder
 from flowsim.forward import Slice, split
-
-Segments = Sequence[Sequence[Callable[[Batch], None]]]
 
 
 def synchroniser(device: Any) -> Callable[[], None]:
@@ -32,15 +31,14 @@ def synchroniser(device: Any) -> Callable[[], None]:
     return torch.cuda.current_stream(device).synchronize if device.type == "cuda" else lambda: None
 
 
-def launch(
-    p: Batch, segments: Segments, synchronise: Callable[[], None], signalled: Callable[[], bool], at: int = 0
-) -> int:
+def launch(forward: Ready, synchronise: Callable[[], None], signalled: Callable[[], bool], at: int = 0) -> int:
     """Launch a forward segment by segment, from segment `at`; behind each, wait for the device and look for a signal.
 
     Returns:
         How many segments have run: all of them, unless `signalled()` said to stop.
     """
-    for segment in segments[at:]:
+    p = forward.batch
+    for segment in forward.segments[at:]:
         for run in segment:
             run(p)
         synchronise()
@@ -70,35 +68,35 @@ class Job:
     def __init__(self, members: Sequence[Member], chunk_tokens: int) -> None:
         self._forwards = list(_forwards(members, chunk_tokens))
         self._number = 0
-        self._pass: Batch | None = None
+        self._forward: Ready | None = None
         self._at = 0
         self.began_s = self.stopped_s = self.elapsed_s = 0.0
         self.behind = (0, 0.0)
         self.next_ids: dict[int, tuple[Any, int]] = {}
 
-    def run(
-        self, decoder: Decoder, segments: Segments, synchronise: Callable[[], None], signalled: Callable[[], bool]
-    ) -> bool:
+    def run(self, launcher: Launcher, synchronise: Callable[[], None], signalled: Callable[[], bool]) -> bool:
         """Go on until the end (True), or until the first check or end of a forward that finds a signal (False)."""
         before_s, self.began_s = self.elapsed_s, time.perf_counter()
         complete = stopped = False
         while not (complete or stopped):
-            if self._pass is None:
-                forward = self._forwards[self._number]
-                self._pass, self._at = decoder.prepare(forward.slices, forward.ids), 0
-            self._at = launch(self._pass, segments, synchronise, signalled, self._at)
+            if self._forward is None:
+                chunk = self._forwards[self._number]
+                self._forward, self._at = launcher.ready(chunk.slices, chunk.ids), 0
+            self._at = launch(self._forward, synchronise, signalled, self._at)
             self.stopped_s = time.perf_counter()
             self.elapsed_s = before_s + self.stopped_s - self.began_s
-            if self._at == len(segments):
-                self._end_forward(self._pass)
+            ended = self._at == len(self._forward.segments)
+            if ended:
+                self._end_forward(launcher.next_ids(self._forward))
             complete = self._number == len(self._forwards)
-            stopped = self._at < len(segments) or signalled()
+            stopped = not ended or signalled()
         return complete
 
-    def _end_forward(self, p: Batch) -> None:
-        self.next_ids |= {member: (p.next_ids, place) for member, place in self._forwards[self._number].ended}
-        self._pass = None
-        self.behind = self.behind[0] + p.tokens, self.elapsed_s
+    def _end_forward(self, next_ids: Any) -> None:
+        chunk = self._forwards[self._number]
+        self.next_ids |= {member: (next_ids, place) for member, place in chunk.ended}
+        self._forward = None
+        self.behind = self.behind[0] + len(chunk.ids), self.elapsed_s
         self._number += 1
 
 
@@ -156,15 +154,26 @@ class Runner:
         self.decoder = decoder
         self._core = core
         self._synchronise = synchroniser(decoder.device)
-        self._segments: Segments = []
+        self._launchers: dict[tuple[str, int], Launcher] = {}
+        self._serves = ("none", 0)
         self._tell: Callable[[Told], None] = lambda told: None
         self._orders: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._signal = threading.Event()
+        self._signal, self._left = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="runner", daemon=True)
 
-    def serve(self, cut: str, tell: Callable[[Told], None]) -> None:
-        """From now on check at `cut`, and `tell`, in its thread, when a job has completed, stopped or failed."""
-        self._segments, self._tell = self.decoder.segments(cut), tell
+    def serve(self, cut: str, tell: Callable[[Told], None], graph_tokens: int = 0) -> None:
+        """From now on check at `cut`, and `tell`, in its thread, when a job has completed, stopped or failed.
+
+        Args:
+            graph_tokens: record forwards of at most so many tokens as graphs, before this returns; 0 = none.
+        """
+        self._tell, self._serves = tell, (cut, graph_tokens)
+        if self._serves not in self._launchers:
+            self.call(self._make_launcher)
+
+    def _make_launcher(self, decoder: Decoder) -> None:
+        cut, graph_tokens = self._serves
+        self._launchers[self._serves] = Launcher(decoder, cut, graph_sizes(graph_tokens))
 
     def start(self, job: Job, *, to_next_cut: bool = False) -> None:
         """Run a job, new or stopped: to its end or a signal, or just `to_next_cut`. No other may be running."""
@@ -172,19 +181,24 @@ class Runner:
             self._signal.set()
         else:
             self._signal.clear()
-        self._orders.put(partial(self._execute, job, self._segments, self._tell))
+        self._orders.put(partial(self._execute, job, self._launchers[self._serves], self._tell))
 
     def signal(self) -> None:
         """Have the running job stop at its next check."""
         self._signal.set()
 
-    def call(self, work: Callable[[Decoder], None]) -> None:
-        """Do something else in its thread, and wait for it. Whatever it raises is raised here."""
+    def call(self, work: Callable[[Decoder], Iterator[None] | None]) -> None:
+        """Do something else in its thread, and wait for it. Whatever it raises is raised here.
+
+        Work that takes long yields now and then: there it ends when the runner is left meanwhile.
+        """
         answers: SimpleQueue[BaseException | None] = SimpleQueue()
 
         def order() -> None:
             try:
-                work(self.decoder)
+                for _ in work(self.decoder) or ():
+                    if self._left.is_set():
+                        break
                 answers.put(None)
             except BaseException as error:
                 answers.put(error)
@@ -199,6 +213,7 @@ class Runner:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._signal.set()
+        self._left.set()
         self._orders.put(None)
         self._thread.join()
 
@@ -220,9 +235,9 @@ class Runner:
                 time.sleep(0)  # lets the scheduler have the interpreter
         return self._orders.get()
 
-    def _execute(self, job: Job, segments: Segments, tell: Callable[[Told], None]) -> None:
+    def _execute(self, job: Job, launcher: Launcher, tell: Callable[[Told], None]) -> None:
         try:
-            completed = job.run(self.decoder, segments, self._synchronise, self._signal.is_set)
+            completed = job.run(launcher, self._synchronise, self._signal.is_set)
             told = Told(job, completed)
         except BaseException as error:  # whatever the device does; the scheduler's thread raises it
             told = Told(job, False, error)

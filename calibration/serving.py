@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -89,31 +89,38 @@ def check_memory(spec: ModelSpec, device: str, rows: int, chunk_tokens: int) -> 
         )
 
 
-def warm_up(decoder: Decoder, largest: int, longest: int) -> None:
+def warm_up(decoder: Decoder, largest: int, longest: int) -> Iterator[None]:
     """Run everything once that is slow the first time: kernels' plans, memory pools; then until clocks are up.
 
-    To be called in the thread that will serve: handles and plans are a thread's own.
+    To be called in the thread that will serve (`Runner.call`): handles and plans are a thread's own. Yields between
+    any two layers, where it may be left.
 
     Args:
         largest: tokens of the largest forward; `longest`: of the longest prompt.
     """
-    import torch
-
     synchronise = synchroniser(decoder.device)
     until_attention = next(i for i, step in enumerate(decoder.program) if step.operator == "attention") + 1
     sizes = range(PADDING, largest + PADDING, PADDING) if decoder.device.type == "cuda" else ()
     contexts = sorted({longest - largest, longest - 1, largest} & set(range(1, longest)))
     chunks = [CacheSlice(min(largest, longest - context), context) for context in contexts]
     powers = [1 << n for n in range(largest.bit_length())]
-    with torch.inference_mode():
-        for tokens in sizes:
-            p = decoder.prepare([CacheSlice(min(tokens, largest))])
-            for step in decoder.program[:until_attention]:
-                step.run(p)
-        for slices in [[CacheSlice(n)] for n in powers] + [[chunk] for chunk in chunks] + [[CacheSlice(largest)]]:
-            decoder.run(decoder.prepare(slices))
+    for tokens in sizes:
+        p = decoder.prepare([CacheSlice(min(tokens, largest))])
+        for step in decoder.program[:until_attention]:
+            step.run(p)
+        yield
+    for slices in [[CacheSlice(n)] for n in powers] + [[chunk] for chunk in chunks] + [[CacheSlice(largest)]]:
+        yield from _forward(decoder, slices, synchronise)
+    end = time.perf_counter() + (HEAT_S if decoder.device.type == "cuda" else 0.0)
+    while time.perf_counter() < end:
+        yield from _forward(decoder, [CacheSlice(largest)], synchronise)
+
+
+def _forward(decoder: Decoder, slices: list[CacheSlice], synchronise: Callable[[], None]) -> Iterator[None]:
+    """One forward, with the device at most a layer behind."""
+    p = decoder.prepare(slices)
+    for segment in decoder.segments("layer"):
+        for run in segment:
+            run(p)
         synchronise()
-        end = time.perf_counter() + (HEAT_S if decoder.device.type == "cuda" else 0.0)
-        while time.perf_counter() < end:
-            decoder.run(decoder.prepare([CacheSlice(largest)]))
-            synchronise()
+        yield

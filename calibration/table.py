@@ -14,7 +14,7 @@ import math
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -33,13 +33,19 @@ MODEL_OPERATORS = ("embed", "head")
 """Before the first layer (by tokens), and after the last (`tokens` = number of sequences sampled)."""
 HOST_OPERATORS = ("prepare", "check", "resume", "acknowledge", "decision")
 """Work of the host alone; `flowsim.calibration.measure` says what each one is."""
+GRAPH_OPERATORS = ("graph_prepare", "graph_check")
+"""Work of the host around recorded forwards (`flowsim.calibration.timing.GraphTimes`); a table may lack them."""
+GRAPH = "graph"
+"""A whole recorded forward of so many tokens through `pass_layers` layers; `host_us` is what it takes beyond."""
 ALL_REDUCE = "all_reduce"
 """Of the activations of so many tokens; a layer under tensor parallelism runs two, alike."""
 OPERATORS = (
     *(name for name in LAYER_OPERATORS if not name.startswith(ALL_REDUCE)),
     ALL_REDUCE,
+    GRAPH,
     *MODEL_OPERATORS,
     *HOST_OPERATORS,
+    *GRAPH_OPERATORS,
 )
 Floats = npt.NDArray[np.float64]
 
@@ -67,6 +73,7 @@ class PassRow:
     """One whole forward, checked at every `cut`; `slices` is "tokens@context" joined by "+".
 
     `wall_us`: median time from the start of preparing its inputs to the return of the last synchronise.
+    `graph_tokens`: what was recorded; 0 = it was launched operator by operator.
     """
 
     cut: str
@@ -75,6 +82,7 @@ class PassRow:
     wall_us_p10: float
     wall_us_p90: float
     repeats: int
+    graph_tokens: int = 0
 
     @property
     def shape(self) -> tuple[tuple[int, int], ...]:
@@ -252,7 +260,8 @@ Row = TypeVar("Row", OperatorRow, PassRow)
 def _to_csv(kind: type[Row], rows: Iterable[Row]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    names = [f.name for f in fields(kind)]
+    rows = list(rows)
+    names = [f.name for f in fields(kind) if f.default is MISSING or any(getattr(row, f.name) for row in rows)]
     writer.writerow(names)
     writer.writerows([getattr(row, name) for name in names] for row in rows)
     return out.getvalue()
@@ -264,12 +273,13 @@ def _from_csv(kind: type[Row], path: Path) -> Iterator[Row]:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     reader = csv.DictReader(io.StringIO(text))
-    missing = [f.name for f in fields(kind) if f.name not in (reader.fieldnames or ())]
-    if missing:
-        raise InputError(f"{path}, row 1: missing columns: {', '.join(missing)}")
+    missing = [f for f in fields(kind) if f.name not in (reader.fieldnames or ())]
+    if needed := [f.name for f in missing if f.default is MISSING]:
+        raise InputError(f"{path}, row 1: missing columns: {', '.join(needed)}")
+    present = [f for f in fields(kind) if f not in missing]
     for row in reader:
         where = f"{path}, row {reader.line_num}"
-        yield kind(**{f.name: _value(where, f.name, str(f.type), row[f.name]) for f in fields(kind)})
+        yield kind(**{f.name: _value(where, f.name, str(f.type), row[f.name]) for f in present})
 
 
 def _value(where: str, name: str, kind: str, text: str | None) -> Any:

@@ -10,11 +10,12 @@ import math
 import statistics
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
+from flowsim.calibration.graphs import Launcher
 from flowsim.calibration.operators import Batch, CacheSlice, Decoder, Step
 from flowsim.calibration.runner import Runner, launch, synchroniser
 
@@ -23,6 +24,8 @@ HAND_OFFS_APART_S = 5e-3
 """About as long as between two passes, so that a thread that sleeps has to be woken up."""
 LEAD_S = 5e-3
 """How long to keep the device busy before each timing, so that the pause since the last one does not show."""
+TRAIN = 5
+"""Recorded forwards launched one behind another, so that the device does not wait for the host."""
 
 
 @dataclass(frozen=True)
@@ -161,27 +164,95 @@ def time_prepare(decoder: Decoder, tokens: int, limits: Limits) -> list[float]:
     return samples
 
 
-def time_pass(decoder: Decoder, cut: str, slices: Sequence[CacheSlice], limits: Limits) -> list[float]:
+def time_pass(launcher: Launcher, slices: Sequence[CacheSlice], limits: Limits) -> list[float]:
     """Wall seconds of a whole forward, from preparing to the last synchronise, checked as a runner checks it.
 
     It is launched by the same loop as a runner's, `flowsim.calibration.runner.launch`.
     """
-    watch, flag = Stopwatch(decoder.device), threading.Event()
-    segments, synchronise = decoder.segments(cut), watch.synchronise
-
-    def once() -> float:
-        begin = time.perf_counter()
-        launch(decoder.prepare(slices), segments, synchronise, flag.is_set)
-        return time.perf_counter() - begin
-
-    end = time.perf_counter() + (limits.heat_s if watch.cuda else 0.0)
+    once, samples = _stopwatch(launcher, slices), list[float]()
+    end = time.perf_counter() + (limits.heat_s if launcher.decoder.device.type == "cuda" else 0.0)
     once()
     while time.perf_counter() < end:
         once()
-    samples = list[float]()
     for _ in limits.rounds(samples):
-        samples.append(once())
+        samples.append(sum(once()[:2]))
     return samples
+
+
+class GraphTimes(NamedTuple):
+    """What a recorded forward takes, seconds, samples each.
+
+    Attributes:
+        device: on the device, launched as one graph.
+        prepare: on the host, to fill in what it is to compute.
+        launch: what it takes beyond both, launched as one graph.
+        check: the same of each segment of it, checked at every operator.
+    """
+
+    device: list[float]
+    prepare: list[float]
+    launch: list[float]
+    check: list[float]
+
+
+def time_graph(whole: Launcher, checked: Launcher, tokens: int, limits: Limits) -> GraphTimes:
+    """Time the recording of so many tokens, launched whole and checked at every operator.
+
+    The two take turns, so that what they differ by is neither the host's nor the clock's unrest.
+    """
+    slices, found = [CacheSlice(tokens)], GraphTimes(_time_recording(whole, [CacheSlice(tokens)], limits), [], [], [])
+    device_s, walls = statistics.median(found.device), list[float]()
+    once, once_checked = _stopwatch(whole, slices), _stopwatch(checked, slices)
+    for _ in limits.rounds(walls):
+        prepare_s, run_s, _ = once()
+        _, checked_s, segments = once_checked()
+        walls.append(checked_s)
+        found.prepare.append(prepare_s)
+        found.launch.append(max(0.0, run_s - device_s))
+        found.check.append(max(0.0, checked_s - min(run_s, device_s)) / segments)
+    return found
+
+
+def _time_recording(launcher: Launcher, slices: Sequence[CacheSlice], limits: Limits) -> list[float]:
+    """Device seconds of a recorded forward, one behind another."""
+    watch, forward = Stopwatch(launcher.decoder.device), launcher.ready(slices)
+    samples = list[float]()
+
+    def run() -> None:
+        for segment in forward.segments:
+            for step in segment:
+                step(forward.batch)
+
+    end = time.perf_counter() + (limits.heat_s if watch.cuda else 0.0)
+    while time.perf_counter() < end:
+        run()
+        watch.synchronise()
+    for _ in limits.rounds(samples):
+        run()
+        marks = [watch.mark()]
+        for _ in range(TRAIN):
+            run()
+            marks.append(watch.mark())
+        watch.synchronise()
+        samples += [watch.between(a, b) for a, b in pairwise(marks)]
+    launcher.next_ids(forward)
+    return samples
+
+
+def _stopwatch(launcher: Launcher, slices: Sequence[CacheSlice]) -> Callable[[], tuple[float, float, int]]:
+    """What runs a forward and says how long it took to prepare and to run, seconds, and in how many segments."""
+    synchronise, flag = synchroniser(launcher.decoder.device), threading.Event()
+
+    def once() -> tuple[float, float, int]:
+        begin = time.perf_counter()
+        forward = launcher.ready(slices)
+        prepared = time.perf_counter()
+        segments = launch(forward, synchronise, flag.is_set)
+        ended = time.perf_counter()
+        launcher.next_ids(forward)
+        return prepared - begin, ended - prepared, segments
+
+    return once
 
 
 def time_check(device: Any, limits: Limits) -> list[float]:
@@ -228,23 +299,6 @@ def time_hand_offs(runner: Runner, rounds: int) -> tuple[list[float], list[float
         acknowledged.append(time.perf_counter() - begun[0])
         started.append(begun[0] - told_s)
     return started, acknowledged
-
-
-def time_decision(queue: int, limits: Limits) -> list[float]:
-    """Host seconds of one S-EDF decision over a queue of this length, in plain Python: a priority each, and a sort."""
-    requests = [(i, 0.25 + 0.01 * (i * 7919 % 997), 64 + i * 104729 % 4000) for i in range(queue)]
-
-    def priority(request: tuple[int, float, int]) -> float:
-        _, deadline, tokens = request
-        slack = deadline - 1.0 - (((1e-13 * tokens + 1e-9) * tokens + 2e-5) * tokens + 0.01)
-        return (-1.0 if slack > 0 else 1.0) / deadline
-
-    samples = list[float]()
-    for _ in limits.rounds(samples):
-        begin = time.perf_counter()
-        sorted(requests, key=priority)
-        samples.append(time.perf_counter() - begin)
-    return samples
 
 
 @dataclass(frozen=True)

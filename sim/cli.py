@@ -115,6 +115,13 @@ def replay_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--max-batched-tokens", type=int, default=8192, show_default=True, help="Most tokens of one forward."
         ),
+        click.option(
+            "--graph-tokens",
+            type=int,
+            default=0,
+            show_default=True,
+            help="Forwards of one prompt of up to so many tokens run as recorded CUDA graphs.",
+        ),
         click.option("--kv-tokens", type=int, metavar="N", help="Tokens of KV cache.  [default: what the GPU holds]"),
         click.option("--until", "until_s", type=float, metavar="S", help="Stop S seconds after the first arrival."),
         click.option(
@@ -259,7 +266,7 @@ def _arguments(options: dict[str, Any]) -> dict[str, Any]:
     from flowsim.engine import Server
     from flowsim.replay import parse_window
 
-    names = {"instances", "router", "slots", "max_batched_tokens", "kv_tokens"}
+    names = {"instances", "router", "slots", "max_batched_tokens", "kv_tokens", "graph_tokens"}
     server = Server(**{name: options[name] for name in names})
     rest = {name: value for name, value in options.items() if name not in names}
     return {**rest, "window": parse_window("--window", options["window"]), "server": server}

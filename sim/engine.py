@@ -34,6 +34,8 @@ class Server:
         max_batched_tokens: most tokens of one forward; longer passes run as several (vLLM's max_num_batched_tokens).
         kv_tokens: tokens of an instance's KV cache; None = what the cost model says fits on the GPU.
         block_tokens: tokens of a KV block; a prompt takes whole blocks.
+        graph_tokens: forwards of one prompt of at most so many tokens, without context, run as recorded CUDA graphs,
+            padded to a multiple of 64; 0 = none.
     """
 
     instances: int = 1
@@ -42,13 +44,15 @@ class Server:
     max_batched_tokens: int = 8192
     kv_tokens: int | None = None
     block_tokens: int = 16
+    graph_tokens: int = 0
 
     def __post_init__(self) -> None:
         make_router(self.router)
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name != "router" and value is not None and value < 1:
-                raise InputError(f"server: {field.name} is {value}, allowed is 1 or more")
+            least = 0 if field.name == "graph_tokens" else 1
+            if field.name != "router" and value is not None and value < least:
+                raise InputError(f"server: {field.name} is {value}, allowed is {least} or more")
 
 
 @dataclass(frozen=True)
@@ -118,9 +122,10 @@ def simulate(
         progress: called now and then with the number of arrivals so far.
 
     Raises:
-        InputError: the policy chose something that cannot be done.
+        InputError: the policy chose something that cannot be done, or the cost model knows no recorded forwards.
     """
     server = server or Server()
+    cost = cost.with_graphs(server.graph_tokens)
     env = simpy.Environment()
     ledger = Ledger(len(requests))
     for request in requests:  # before any order ranks them

@@ -49,6 +49,7 @@ class RealRun:
         lateness_s: p50, p99 and max of how late arrivals were taken in.
         hand_overs_s: the same of the time between two stretches of execution, where the second was ready.
         machine: clocks, power and throttling meanwhile; empty where they cannot be read.
+        scattered: as `flowsim.calibration.executor.Replay` has it.
     """
 
     started_s: Sequence[float | None]
@@ -64,6 +65,7 @@ class RealRun:
     lateness_s: Mapping[str, float]
     hand_overs_s: Mapping[str, float]
     machine: Mapping[str, Any] = field(default_factory=dict)
+    scattered: int = 0
 
     def outcome(self, rejected: Sequence[bool]) -> Outcome:
         """As the engine would have written it down."""
@@ -155,6 +157,7 @@ class Case:
     def simulate(self, cost: CostModel) -> RunResult:
         """What the simulation says of it."""
         policy, server = load_policy(self.policy), Server(**self.server)
+        cost = cost.with_graphs(server.graph_tokens)
         predictor = make_predictor(self.predictor, cost, policy.cut, server.max_batched_tokens, self.seed)
         return self.result(simulate(self.requests(), policy, cost, predictor, server), cost)
 

@@ -54,6 +54,8 @@ and experts; the check behind an operator that ends in an all-reduce comes after
 """
 
 ATTENTION = LAYER_OPERATORS.index("attention")
+GRAPH_STEP = 64
+"""Tokens from one recorded forward to the next larger (`flowsim.calibration.graphs`)."""
 
 
 def check_cut(cut: str) -> None:
@@ -73,6 +75,11 @@ class Slice(NamedTuple):
 
     tokens: int
     context: int
+
+
+def graph_size(tokens: int) -> int:
+    """Tokens of the recording as which a forward of so many runs: the next multiple of GRAPH_STEP."""
+    return -(-tokens // GRAPH_STEP) * GRAPH_STEP
 
 
 class Launch(NamedTuple):

@@ -114,6 +114,11 @@ class Instance(ABC):
         """Have the device stop at the next cut and acknowledge; a pass without a further one completes."""
 
     @property
+    def seen(self) -> int:
+        """How many requests and passes a decision looks at now: those that wait, have started, are paused or run."""
+        return len(self.waiting) + len(self.started) + len(self.paused) + (self.running is not None)
+
+    @property
     def work_s(self) -> float:
         """Predicted seconds, to the nanosecond, of the requests that came here and have not finished."""
         return self._work_ns * 1e-9

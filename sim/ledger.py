@@ -35,7 +35,7 @@ class Log:
     Attributes:
         busy_s: device time of its passes, checks included.
         check_s: the part of `busy_s` that these passes would not have taken without checks.
-        control_s: time its scheduler spent deciding.
+        control_s: time its scheduler spent deciding, from taking in what happened until the device has its order.
         decisions: how often it decided.
         preemptions: how often a pass was paused.
         blocking_s: an entry each time a pass was told to stop: until it acknowledged or completed. If the policy wakes

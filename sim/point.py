@@ -28,7 +28,7 @@ from flowsim.traces.prefix import new_tokens as only_new_tokens
 from flowsim.traces.synthetic import synthesize
 from flowsim.traces.trace import Trace
 
-SERVER = ("instances", "router", "slots", "max_batched_tokens", "kv_tokens", "block_tokens")
+SERVER = ("instances", "router", "slots", "max_batched_tokens", "kv_tokens", "block_tokens", "graph_tokens")
 DOTTED = ("policy", "mix")
 Stamp = tuple[tuple[int, int, int], ...]
 
@@ -45,7 +45,8 @@ class Point:
         rate_rps: the rate of the replayed part, requests a second, in place of `rate_scale`.
         window: "FROM:TO", seconds of the trace.
         slo: as `SLOMix.parse` takes it, or a file; when it has rates of its own, `rate_scale` multiplies them.
-        instances, router, slots, max_batched_tokens, kv_tokens, block_tokens: fields of `Server`.
+        instances, router, slots, max_batched_tokens, kv_tokens, block_tokens, graph_tokens: fields of
+            `Server`.
     """
 
     trace: str
@@ -72,6 +73,7 @@ class Point:
     max_batched_tokens: int = 8192
     kv_tokens: int | None = None
     block_tokens: int = 16
+    graph_tokens: int = 0
     seed: int = 0
     until_s: float | None = None
     warmup: float = 0.0
@@ -146,6 +148,7 @@ def check(point: Point, root: str) -> None:
     policy, costs, trace = load_policy(point.spec), fitted_cost(point, root), replayed(point, root)
     _slos(point, root).assign(trace, point.seed)
     cached_tokens(trace.head(1), point.prefix_cache)
+    costs = costs.with_graphs(point.graph_tokens)
     make_predictor(point.predictor, costs, policy.cut, point.server.max_batched_tokens, point.seed)
     check_times(point.until_s, point.warmup)
 

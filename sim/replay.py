@@ -114,6 +114,7 @@ def run(
     cached = cached_tokens(replayed, prefix_cache)
     assignment = slos.scaled(slo_scale).assign(replayed, seed)
     server = server or Server()
+    costs = costs.with_graphs(server.graph_tokens)
     beliefs = make_predictor(predictor, costs, scheduler.cut, server.max_batched_tokens, seed)
     if seed < 0:
         raise InputError(f"seed is {seed}, allowed is a whole number from 0")

@@ -67,8 +67,7 @@ class SimulatedInstance(Instance):
         return event
 
     def _think(self) -> None:
-        seen = len(self.waiting) + len(self.started) + len(self.paused) + (self.running is not None)
-        delay_s = self._cost.decision(seen)
+        delay_s = self._cost.decision(self.seen)
         self._deciding = True
         self.log.control_s += delay_s
         self.log.decisions += 1

@@ -46,8 +46,8 @@ def sweep(study: str, out: str, workers: int | None, dask: str | None, against: 
 
     An axis is any option of a run: trace, policy, policy.OPTION, model, gpu, tp, cost, slo, slo_scale, rate_scale,
     rate_rps, mix.CLASS (its share of the requests), predictor, instances, router, slots, max_batched_tokens,
-    kv_tokens, block_tokens, limit, window, format, prefix_cache, new_tokens, seed, until_s, warmup. "points" lists
-    points one by one (a range in one stands for all its values);
+    graph_tokens, kv_tokens, block_tokens, limit, window, format, prefix_cache, new_tokens, seed, until_s, warmup.
+    "points" lists points one by one (a range in one stands for all its values);
     "capacity: {target: 0.9, by: all}" searches the highest rate at each point; "requests: true" keeps a row a request.
 
     DIR gets runs.parquet (a row a run), whatever the number of workers the same bytes. What has run is not run again;

@@ -27,6 +27,7 @@ from flowsim.engine import Server
 from flowsim.errors import InputError
 from flowsim.evidence import Case, Evidence, RealRun, Recorded, read, seconds, with_run, write_about
 from flowsim.files import check_writable
+from flowsim.forward import graph_size
 from flowsim.plan import Plan, cache_rows, cases_of, check, whole_trace
 from flowsim.policy import load_policy
 from flowsim.progress import Progress
@@ -150,7 +151,8 @@ def _execute(
     """Really run what is missing, one decoder and one warm runner for all; a run is saved as soon as it has ended."""
     cases = [of.case for of in recorded.values()]
     say(f"building {spec.name} and warming up")
-    rows, chunk_tokens = max(cache_rows(case) for case in cases), plan.server.max_batched_tokens
+    chunk_tokens, graph_tokens = plan.server.max_batched_tokens, plan.server.graph_tokens
+    rows = max(graph_size(graph_tokens), *(cache_rows(case) for case in cases))
     longest = max(max(case.input_length) for case in cases)
     decoder = serving_decoder(spec, table, device, rows=rows, chunk_tokens=chunk_tokens, seed=plan.seed)
     with Runner(decoder, core_of(device, RUNNER)) as runner, out_of_memory(spec.name):
@@ -185,6 +187,7 @@ def _run(case: Case, costs: CostModel, runner: Runner) -> RealRun:
     from flowsim.calibration.executor import execute
 
     policy, server = load_policy(case.policy), Server(**case.server)
+    costs = costs.with_graphs(server.graph_tokens)
     predictor = make_predictor(case.predictor, costs, policy.cut, server.max_batched_tokens, case.seed)
     with gpu_state(runner.decoder.device.type == "cuda") as state:
         replay = execute(case.requests(), policy, costs, predictor, runner, server)
@@ -207,6 +210,7 @@ def _as_run(replay: Replay, state: dict[str, Any]) -> RealRun:
         _quantiles(replay.lateness_s),
         _quantiles(replay.hand_overs_s),
         state,
+        replay.scattered,
     )
 
 

@@ -46,6 +46,13 @@ if TYPE_CHECKING:
 @click.option("--predictor", default="cubic", show_default=True, help="What policies believe, as for flowsim run.")
 @click.option("--slots", type=int, default=128, show_default=True, help="Passes begun and not completed.")
 @click.option("--max-batched-tokens", type=int, default=8192, show_default=True, help="Most tokens of one forward.")
+@click.option(
+    "--graph-tokens",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Run forwards of one prompt of up to so many tokens as recorded CUDA graphs.",
+)
 @click.option("--kv-tokens", type=int, metavar="N", help="Tokens of KV cache.  [default: what the requests take]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights, tokens and synthetic traces.")
 @click.option("--device", default="cuda", show_default=True, help="cuda, or cpu (for trying the command out).")
@@ -104,7 +111,7 @@ def _plan(
     from flowsim.engine import Server
     from flowsim.plan import Plan, shortened
 
-    limits = {name: options.pop(name) for name in ("slots", "max_batched_tokens", "kv_tokens")}
+    limits = {name: options.pop(name) for name in ("slots", "max_batched_tokens", "kv_tokens", "graph_tokens")}
     plan = Plan(trace, server=Server(**limits), **options)
     plan = shortened(plan) if quick else plan
     given: dict[str, Any] = {"policies": policies, "loads": loads, "window_s": window_s}

@@ -202,6 +202,9 @@ def _about(of: Compared) -> str:
     said = f"{len(case.arrival_s)} requests in {case.arrival_s[-1]:.1f} s, {case.rate_rps:.2f} req/s."
     said += f" 99 % of the arrivals were taken in within {late} of their time."
     said += f" From one pass to the next that was ready: {gaps} (medians)." if gaps else ""
+    if any(run.scattered for run in runs):
+        counts = ", ".join(str(run.scattered) for run in runs)
+        said += f" Decisions at which the cache's free rows were too scattered to count as free: {counts}."
     return said + (f" Median clocks: {', '.join(f'{mhz:g} MHz' for mhz in clocks)}." if clocks else "")
 
 

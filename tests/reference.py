@@ -60,7 +60,7 @@ def walk(cost: CostModel, slices: Sequence[Slice], cut: str, chunk_tokens: int) 
     checks: list[Check] = []
     clock, done = 0.0, 0
     for part in forwards(slices, chunk_tokens):
-        lead, layer, head = cost.launches(part)
+        lead, layer, head, check_s = cost.launches(part, cut)
         host = device = clock
         for launch in lead:
             for _ in range(launch.calls):
@@ -72,13 +72,12 @@ def walk(cost: CostModel, slices: Sequence[Slice], cut: str, chunk_tokens: int) 
                     host += launch.host_s / launch.calls
                     device = max(device, host) + launch.device_s / launch.calls
                 if name in CHECKED_AFTER[cut]:
-                    host = device = device + cost.check_s
+                    host = device = device + check_s
                     checks.append(Check(host, done, ends=False))
-        for launch in head:
-            for _ in range(launch.calls):
-                host += launch.host_s / launch.calls
-                device = max(device, host) + launch.device_s / launch.calls
-        clock = device + cost.check_s
+        for _ in range(head.calls):
+            host += head.host_s / head.calls
+            device = max(device, host) + head.device_s / head.calls
+        clock = device + check_s
         done += sum(tokens for tokens, _ in part)
         checks.append(Check(clock, done, ends=True))
     return checks

@@ -78,11 +78,12 @@ def test_launches_name_every_operator_on_both_clocks() -> None:
         {"prepare": lambda n: 9.0, "qkv_proj": lambda n: 0.25, "head": lambda n: 0.125},
         attention_launch=lambda tokens, context: 3.0,
     )
-    lead, layer, tail = cost.launches([Slice(2, 0), Slice(4, 10)])
+    lead, layer, tail, check_s = cost.launches([Slice(2, 0), Slice(4, 10)])
     assert lead == [Launch(9.0, 0.0), Launch(0.0, 3.0)]
     assert layer[LAYER_OPERATORS.index("qkv_proj")] == Launch(0.25, 12.0)
     assert layer[ATTENTION] == Launch(6.0, 610.0, 2)  # a call for each slice
-    assert tail == [Launch(0.125, 14.0)]
+    assert tail == Launch(0.125, 14.0)
+    assert check_s == cost.check_s
 
 
 def test_times_written_out() -> None:

@@ -3,13 +3,18 @@
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 from costs import service
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flowsim.calibration.cache import CacheRows
 from flowsim.calibration.executor import Replay, execute
+from flowsim.calibration.graphs import Launcher
 from flowsim.calibration.models import ModelSpec
 from flowsim.calibration.operators import CacheSlice, Decoder
 from flowsim.calibration.predictor import make_predictor
@@ -142,17 +147,62 @@ def inference() -> Iterator[None]:
 @pytest.mark.usefixtures("inference")
 @pytest.mark.parametrize("cut", ["none", "layer", "block", "operator"])
 def test_a_forward_stops_behind_the_segment_in_which_it_is_signalled_and_goes_on(decoder: Decoder, cut: str) -> None:
-    segments = decoder.segments(cut)
     ids = decoder.random_ids(0, 0, 50)
     whole = decoder.prepare([CacheSlice(50)], ids)
     decoder.run(whole)
-    p, at, stops = decoder.prepare([CacheSlice(50)], ids), 0, 0
-    while at < len(segments):
-        at = launch(p, segments, lambda: None, lambda: True, at)
-        stops += 1
-        decoder.run(decoder.prepare([CacheSlice(70, start=100)]))  # another, meanwhile
-    assert stops == len(segments)
-    assert torch.allclose(p.logits, whole.logits)
+    for launcher in (Launcher(decoder, cut), Launcher(decoder, cut, [64])):
+        forward, at, stops = launcher.ready([CacheSlice(50)], ids), 0, 0
+        while at < len(forward.segments):
+            at = launch(forward, lambda: None, lambda: True, at)
+            stops += 1
+            decoder.run(decoder.prepare([CacheSlice(70, start=100)]))  # another, meanwhile
+        assert stops == len(decoder.segments(cut))
+        assert torch.allclose(forward.batch.logits, whole.logits, atol=1e-5)
+
+
+@pytest.mark.usefixtures("inference")
+def test_a_recorded_forward_computes_any_prompt_that_it_holds_and_fills_its_cache_rows(decoder: Decoder) -> None:
+    launcher = Launcher(decoder, "block", [64, 128])
+    for tokens, start in ((50, 700), (64, 900), (3, 1200), (100, 1300)):
+        ids = decoder.random_ids(tokens, 0, tokens)
+        for cache in decoder.cache:
+            cache.fill_(7.0)
+        forward = launcher.ready([CacheSlice(tokens, 0, start)], ids)
+        assert forward.batch.tokens == (64 if tokens <= 64 else 128)
+        assert launch(forward, lambda: None, lambda: False) == len(forward.segments)
+        found = launcher.next_ids(forward)
+        written = [cache.clone() for cache in decoder.cache]
+        whole = decoder.prepare([CacheSlice(tokens, 0, start)], ids)
+        decoder.run(whole)
+        assert found.tolist() == whole.next_ids.tolist()
+        for graphed, eager in zip(written, decoder.cache, strict=True):
+            assert torch.allclose(graphed[:, : decoder.rows], eager[:, : decoder.rows], atol=1e-5)
+    assert launcher.crowded == 0
+
+
+@pytest.mark.usefixtures("inference")
+def test_while_a_recording_is_in_use_another_forward_of_its_size_is_launched_without(decoder: Decoder) -> None:
+    launcher = Launcher(decoder, "operator", [64])
+    first = launcher.ready([CacheSlice(50)], decoder.random_ids(0, 0, 50))
+    expected = decoder.run(decoder.prepare([CacheSlice(50)], decoder.random_ids(0, 0, 50)))
+    at = launch(first, lambda: None, lambda: True)
+    second = launcher.ready([CacheSlice(40, 0, 100)], decoder.random_ids(1, 0, 40))
+    assert (second.batch is first.batch, launcher.crowded) == (False, 1)
+    launch(second, lambda: None, lambda: False)
+    launcher.next_ids(second)
+    launch(first, lambda: None, lambda: False, at)
+    kept = launcher.next_ids(first)
+    third = launcher.ready([CacheSlice(40, 0, 100)], decoder.random_ids(1, 0, 40))
+    assert third.batch is first.batch
+    launch(third, lambda: None, lambda: False)
+    assert kept.tolist() == expected.tolist()  # although its buffers hold another's tokens by now
+    for slices in ([CacheSlice(65)], [CacheSlice(3, 5)], [CacheSlice(3), CacheSlice(4, 0, 9)]):
+        assert launcher.ready(slices).batch is not first.batch
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_recorded_forwards_make_the_same_first_tokens(policy: str, decoder: Decoder, alone: list[int]) -> None:
+    assert really(policy, decoder, graph_tokens=192).first_tokens == alone
 
 
 @pytest.mark.usefixtures("inference")
@@ -163,7 +213,7 @@ def test_a_job_of_several_forwards_ends_its_members_where_they_end(decoder: Deco
     job, signals = Job(members, 128), iter([True, False] * 100)
     stretches = 1
     behind = [job.behind[0]]
-    while not job.run(decoder, decoder.segments("layer"), lambda: None, lambda: next(signals)):
+    while not job.run(Launcher(decoder, "layer", [64]), lambda: None, lambda: next(signals)):
         stretches += 1
         behind.append(job.behind[0])
     assert stretches > 3
@@ -192,16 +242,65 @@ def test_a_runner_does_other_work_in_its_thread_and_raises_what_that_raises(deco
     assert threads == ["runner"]
 
 
-def test_cache_rows_are_taken_first_fit_and_joined_when_given_back() -> None:
+def test_cache_rows_are_taken_where_they_fit_best_and_joined_when_given_back() -> None:
     rows = CacheRows(100)
     assert [rows.take(n) for n in (40, 30, 30)] == [0, 40, 70]
+    assert rows.longest == 0
     with pytest.raises(InputError, match="found no 1 free rows in one stretch"):
         rows.take(1)
     rows.give(0, 40)
     rows.give(70, 30)
-    assert rows.take(30) == 0
+    assert rows.longest == 40
+    assert rows.take(30) == 70
     rows.give(40, 30)
-    assert rows.take(70) == 30
+    assert rows.take(70) == 0
+
+
+@given(st.integers(1, 60), st.lists(st.tuples(st.booleans(), st.lists(st.integers(1, 20), max_size=4)), max_size=60))
+def test_no_batch_that_the_longest_stretch_holds_is_without_rows(total: int, steps: list[Any]) -> None:
+    rows, held = CacheRows(total), dict[int, int]()
+    for give, batch in steps:
+        if give and held:
+            start = sorted(held)[sum(batch) % len(held)]
+            rows.give(start, held.pop(start))
+        elif sum(batch) <= rows.longest:
+            for wanted in batch:
+                held[rows.take(wanted)] = wanted
+        taken = sorted(held.items())
+        assert all(a + n <= b for (a, n), (b, _) in pairwise([*taken, (total, 0)]))
+        ends = [0, *(start + n for start, n in taken)]
+        gaps = [start - end for end, start in zip(ends, [*(start for start, _ in taken), total], strict=True)]
+        assert rows.longest == max(gaps)
+    for start, n in held.items():
+        rows.give(start, n)
+    assert rows.longest == total
+
+
+def test_a_prompt_that_finds_no_stretch_of_rows_waits_for_one(decoder: Decoder) -> None:
+    """Of 6000 rows 4000 are free once the first and the third have ended, 2000 of them before the second."""
+
+    class InTurn:
+        """Begins all that fit, a chunk each, then goes on with the one whose SLO is the shortest."""
+
+        cut = "none"
+        wake = "events"
+
+        def choose(self, view: View) -> Pass | None:
+            if view.running is not None:
+                return None
+            for request in view.waiting:
+                if request.kv_tokens <= view.free_tokens:
+                    return Pass(((request, 16),))
+            left = min(view.started, key=lambda request: request.slo_s, default=None)
+            return None if left is None else Pass.whole(left)
+
+    sizes, slos = (2000, 2000, 1600, 3000), (1.0, 3.0, 2.0, 4.0)
+    requests = [Request(i, 0.0, n, slo, block_tokens=16) for i, (n, slo) in enumerate(zip(sizes, slos, strict=True))]
+    replay = really(InTurn(), decoder, requests, kv_tokens=ROWS)  # type: ignore[arg-type]
+    ledger = replay.outcome.ledger
+    assert replay.scattered > 0
+    assert ledger.finished_s[0] < ledger.finished_s[2] < ledger.finished_s[1] < ledger.started_s[3]
+    assert all(token >= 0 for token in replay.first_tokens)
 
 
 def test_hand_overs_are_counted_where_the_next_pass_was_ready(decoder: Decoder) -> None:

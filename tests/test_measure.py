@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 
 from flowsim.calibration.attention import kernel_choice
+from flowsim.calibration.decision import time_decisions
+from flowsim.calibration.executor import RealInstance
 from flowsim.calibration.fit import fit, fit_passes
 from flowsim.calibration.grid import QUICK, Grid
 from flowsim.calibration.measure import _midpoint, calibrate
 from flowsim.calibration.models import ModelSpec, load_model
 from flowsim.calibration.monitor import summarise
-from flowsim.calibration.table import HOST_OPERATORS, OperatorTable, parse_slices
+from flowsim.calibration.table import GRAPH, GRAPH_OPERATORS, HOST_OPERATORS, OperatorTable, parse_slices
 from flowsim.calibration.timing import Limits, _settled
 from flowsim.errors import InputError
 
@@ -29,6 +31,8 @@ GRID = Grid(
     kernel_contexts=(0, 64),
     passes=("5@0", "30@40+20@0", "600@0"),
     checked_passes=("75@0",),
+    graphs=(64, 128),
+    graph_passes=("75@0",),
     extra=2,
     layers=2,
     limits=Limits(3, 5, 0.02),
@@ -45,19 +49,24 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[OperatorTable, P
 
 def test_every_operator_is_measured_at_every_size_of_the_grid(measured: tuple[OperatorTable, Path, object]) -> None:
     table = measured[0]
-    assert {r.operator for r in table.operators} == {*SPEC.operators, *HOST_OPERATORS}
+    assert {r.operator for r in table.operators} == {*SPEC.operators, *HOST_OPERATORS, GRAPH, *GRAPH_OPERATORS}
+    assert [r.tokens for r in table.operators if r.operator == GRAPH] == [64, 128]
     sizes = {(r.tokens, r.context) for r in table.operators if r.operator == "attention"}
     assert {(1, 0), (64, 0), (16, 16), (16, 128), (64, 16), (64, 128)} <= sizes
     assert (1024, 0) not in sizes  # beyond the model's longest context
     assert {r.tokens for r in table.operators if r.operator == "decision"} == {1, 16}
     assert all(r.device_us_p10 <= r.device_us <= r.device_us_p90 for r in table.operators)
-    assert all(r.host_us > 0 and r.repeats > 0 for r in table.operators if r.operator != "check")
+    assert all(
+        r.host_us > 0 and r.repeats > 0 for r in table.operators if "check" not in r.operator and r.operator != GRAPH
+    )
 
 
 def test_whole_passes_are_measured_at_every_cut(measured: tuple[OperatorTable, Path, object]) -> None:
-    found = [(r.cut, r.slices) for r in measured[0].passes]
-    checked = [(cut, "75@0") for cut in ("layer", "block", "operator")]
-    assert found == [("none", "5@0"), ("none", "30@40+20@0"), *checked]
+    found = {(r.cut, r.slices, r.graph_tokens) for r in measured[0].passes}
+    checked = {(cut, "75@0", 0) for cut in ("layer", "block", "operator")}
+    recorded = {(cut, "75@0", 128) for cut in ("none", "layer", "block", "operator")}
+    assert found == {("none", "5@0", 0), ("none", "30@40+20@0", 0), *checked, *recorded}
+    assert len(found) == len(measured[0].passes)
     assert all(0 < r.wall_us_p10 <= r.wall_us <= r.wall_us_p90 for r in measured[0].passes)
 
 
@@ -111,8 +120,9 @@ def test_a_restart_measures_only_what_the_journal_lacks(
     measured: tuple[OperatorTable, Path, object], tmp_path: Path
 ) -> None:
     table, journal, _ = measured
-    *lines, hand_offs = journal.read_text().splitlines()
-    lines.insert(1, hand_offs)
+    lines = journal.read_text().splitlines()
+    of_threads = 1 + len(GRID.queues)  # hand-offs and decisions, measured last
+    lines = [lines[0], *lines[-of_threads:], *lines[1:-of_threads]]
     copy = tmp_path / "journal.jsonl"
     copy.write_text("\n".join([*lines[:-2], lines[-1][:20]]))  # a pass and the calls short, and torn while writing
     again = calibrate(SPEC, device="cpu", grid=GRID, journal=copy)
@@ -206,3 +216,21 @@ def test_the_log_of_the_gpu_is_summarised() -> None:
 def test_on_a_gpu_a_small_calibration_is_whole() -> None:
     table = calibrate(replace(SPEC, head_dim=64), grid=GRID)
     assert {r.operator for r in table.operators} == {*SPEC.operators, *HOST_OPERATORS}
+
+
+def test_decisions_are_timed_on_the_real_scheduler_with_so_many_in_sight(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at: list[int] = []
+    real = RealInstance._choose
+
+    def choose(instance: RealInstance) -> object:
+        looked_at.append(instance.seen)
+        return real(instance)
+
+    monkeypatch.setattr(RealInstance, "_choose", choose)
+    for seen in (1, 2, 50):
+        looked_at.clear()
+        samples = time_decisions(seen, Limits(3, 8, 60.0), apart_s=0.0)
+        assert len(samples) == 8
+        assert min(samples) > 0
+        assert max(looked_at) == seen
+        assert looked_at.count(seen) >= 8  # the last arrival of every round

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from click.testing import CliRunner, Result
 from costs import GRID
 
 import flowsim
-from flowsim.calibration import executor
+from flowsim.calibration import executor, serving
 from flowsim.calibration.measure import calibrate
 from flowsim.calibration.models import ModelSpec
 from flowsim.cli import main
@@ -31,6 +32,7 @@ torch = pytest.importorskip("torch")
 SPEC = ModelSpec("tiny", 2, 64, 4, 2, 16, 128, 97, 2048, 10000.0, 1e-5)
 BUDGET = {"attainment": 0.005, "TTFT p50": 0.025, "TTFT p90": 0.025, "TTFT p99": 0.05, "blocking mean": 0.075}
 """How much further from recorded reality a change may move the simulation: half of each measure's bar."""
+TABLE = ("operators.csv", "passes.csv", "provenance.yaml")
 RECORDED = sorted(Path(__file__).parent.glob("evidence/*/evidence.json"))
 
 
@@ -83,7 +85,7 @@ def test_a_validation_leaves_evidence_figures_and_a_page(evidence: tuple[Evidenc
     slugs = [of.case.slug for of in evidence[0].recorded]
     assert [slug.partition("-")[0] for slug in slugs] == ["fcfs", "flowprefill"]
     runs = {f"runs/{slug}.json" for slug in slugs} | {f"figures/{slug}.png" for slug in slugs}
-    table = {f"table/{name}" for name in ("operators.csv", "passes.csv", "provenance.yaml")}
+    table = {f"table/{name}" for name in TABLE}
     assert files(folder / "evidence") == runs | table | {"evidence.json", "validation.html"}
     assert "a request" in evidence[1].output
     assert "measures of 2 cases are as near as asked" in evidence[1].output
@@ -209,6 +211,54 @@ def test_ctrl_c_ends_a_real_run_at_once(here: Path) -> None:
     assert said.strip() == "flowsim: interrupted"
     assert not Path("killed", "runs").exists()
     assert not list(here.rglob(".flowsim-*"))
+
+
+ENDLESS = """
+import sys
+from flowsim.calibration import serving
+from flowsim.cli import main
+
+forward = serving._forward
+serving._forward = lambda *given: (pause for _ in range(10**6) for pause in forward(*given))
+sys.argv[0] = "flowsim"
+main()
+"""
+"""A command whose warm-up never ends by itself."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)]
+)
+def test_a_signal_ends_the_warm_up_at_once_and_the_evidence_stays_whole(
+    here: Path, kind: signal.Signals, status: int
+) -> None:
+    out = f"warm-{kind.name}"
+    arguments = [sys.executable, "-c", ENDLESS, *command(out, "--repeats", "1")]
+    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    while "warming up" not in process.stderr.readline():
+        assert process.poll() is None
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(1)
+    process.send_signal(kind)
+    said = process.communicate(timeout=10)[1]
+    assert process.returncode == status
+    assert said.strip() == ("flowsim: interrupted" if kind is signal.SIGINT else "")
+    assert files(Path(out)) == {"evidence.json", *(f"table/{name}" for name in TABLE)}
+    assert not list(here.rglob(".flowsim-*"))
+    assert not [of for of in Evidence.load(out).recorded if of.runs]
+
+
+def test_a_warm_up_that_runs_out_of_memory_is_one_line(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(serving, "_forward", full)
+    result = invoke(command("cold"))
+    assert result.exit_code == 2
+    assert "the GPU ran out of memory; allowed: a smaller model" in result.stderr.splitlines()[-1]
+    assert not Path("cold", "runs").exists()
+    assert "runner" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_a_gpu_that_runs_out_of_memory_is_one_line(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
