@@ -152,7 +152,7 @@ class CostModel:
         self._timeline_of_one = lru_cache(KNOWN)(self._new_timeline)
         self._with_graphs: Callable[[int], Self] = lru_cache(KNOWN)(self._recording)
 
-    def with_graphs(self, graph_tokens: int) -> Self:
+    def with_graphs(self, graph_tokens: int) -> CostModel:
         """The costs if forwards of one prompt of at most so many tokens, without context, are recorded; 0 = none.
 
         Raises:
