@@ -150,7 +150,7 @@ class CostModel:
         self._shape = lru_cache(KNOWN)(self._new_shape)
         self._forward_of_one = lru_cache(KNOWN)(self._new_forward)
         self._timeline_of_one = lru_cache(KNOWN)(self._new_timeline)
-        self._with_graphs = lru_cache(KNOWN)(self._recording)
+        self._with_graphs: Callable[[int], Self] = lru_cache(KNOWN)(self._recording)
 
     def with_graphs(self, graph_tokens: int) -> Self:
         """The costs if forwards of one prompt of at most so many tokens, without context, are recorded; 0 = none.

@@ -1,7 +1,9 @@
-"""How long the scheduler takes to decide: the real one, on a real instance whose runner does nothing."""
+"""What serving costs the host beside passes: the real scheduler's decisions, and its hand-offs with the runner."""
 
 from __future__ import annotations
 
+import math
+import statistics
 import time
 from collections.abc import Iterator
 from typing import cast
@@ -10,22 +12,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowsim.calibration.cost import CostModel
-from flowsim.calibration.executor import RealInstance, WallClock
+from flowsim.calibration.executor import RealInstance, WallClock, execute
 from flowsim.calibration.predictor import Predictor
 from flowsim.calibration.runner import Job, Runner, Told
-from flowsim.calibration.timing import HAND_OFFS_APART_S, Limits
+from flowsim.calibration.timing import Limits
 from flowsim.ledger import Ledger
+from flowsim.policies.fcfs import FCFS
 from flowsim.policy import load_policy
 from flowsim.request import Request
 
+FREE = CostModel("none", 1, {}, lambda tokens, context: 0.0)
 UNLIMITED = 1 << 40
 """Tokens of a cache that holds whatever is begun."""
 LONGEST = 4096
+APART_S = 5e-3
+"""About as long as between two passes, so that a thread that sleeps has to be woken up."""
+SHORT, BURST = 64, 5
+"""Tokens of the prompts that are handed over, and how many come at once: all but the first wait."""
 A_ROUND = 64
 """Requests that a round may take in: more than any pass of 2048 tokens has members."""
 
 
-def time_decisions(seen: int, limits: Limits, apart_s: float = HAND_OFFS_APART_S) -> list[float]:
+def time_decisions(seen: int, limits: Limits, apart_s: float = APART_S) -> list[float]:
     """Seconds of a decision among `seen` requests and passes: a mean over each round of one completion and arrivals.
 
     It is `flowsim.calibration.executor.RealInstance.settle` under the policy flowprefill (S-EDF, in batches up to 2048
@@ -44,6 +52,20 @@ def time_decisions(seen: int, limits: Limits, apart_s: float = HAND_OFFS_APART_S
         _arrive_until(seen, instance, arrivals, runner, apart_s)
         samples.append((log.control_s - before_s) / (log.decisions - before))
     return samples
+
+
+def time_hand_offs(runner: Runner, rounds: int) -> tuple[list[float], list[float]]:
+    """Seconds of starting and of acknowledging a pass, as short prompts are served that come in bursts.
+
+    Acknowledging: from the runner's stop until the scheduler knows. Starting: what else passes until the runner begins
+    on the next pass, but for the decision; with the decision and the acknowledgement it makes up a hand-over.
+    """
+    tokens = min(SHORT, runner.decoder.rows)
+    requests = [Request(i, i // BURST * APART_S, tokens, math.inf) for i in range(rounds)]
+    replay = execute(requests, FCFS(batch_tokens=1), FREE, Predictor("none", lambda n, context: 0.0), runner)
+    (log,) = replay.outcome.logs
+    decision_s, acknowledge_s = log.control_s / log.decisions, statistics.median(replay.acknowledged_s)
+    return [max(0.0, s - acknowledge_s - decision_s) for s in replay.hand_overs_s], replay.acknowledged_s
 
 
 class Idle:
@@ -100,7 +122,7 @@ def _instance(requests: list[Request], runner: Idle) -> RealInstance:
         requests,
         Ledger(len(requests)),
         runner=cast(Runner, runner),
-        cost=CostModel("none", 1, {}, lambda tokens, context: 0.0),
+        cost=FREE,
         chunk_tokens=8192,
         kv_tokens=UNLIMITED,
         slots=128,

@@ -7,6 +7,7 @@ the same code as in a simulation. Times are read from `time.perf_counter`, secon
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ from flowsim.instance import Instance
 from flowsim.ledger import NEVER, Ledger
 from flowsim.policy import Policy
 from flowsim.request import Request
+
+AWAKE_S = 3e-4
+"""For how long the scheduler waits for an arrival awake."""
 
 
 class Preemption(NamedTuple):
@@ -50,6 +54,7 @@ class Replay:
         outcome: as `flowsim.engine.simulate` gives it.
         preemptions: in order of their acknowledgement.
         lateness_s: how late each request was taken in, seconds after its arrival was due, shape [n].
+        acknowledged_s: from each end of a stretch of execution until the scheduler knew.
         hand_overs_s: from the end of a stretch of execution until the next began, where the scheduler had one ready.
         first_tokens: the first token of each request; -1 where there is none.
         scattered: at how many decisions the free rows of the cache were in stretches too short to count them all as
@@ -59,6 +64,7 @@ class Replay:
     outcome: Outcome
     preemptions: tuple[Preemption, ...]
     lateness_s: list[float]
+    acknowledged_s: list[float]
     hand_overs_s: list[float]
     first_tokens: list[int]
     scattered: int
@@ -118,6 +124,8 @@ class RealInstance(Instance):
         policy, predictor, requests, ledger, limits: as `Instance` takes them.
     """
 
+    clock: WallClock
+
     def __init__(
         self,
         clock: WallClock,
@@ -135,6 +143,7 @@ class RealInstance(Instance):
         self.preemptions: list[Preemption] = []
         self.next_ids: dict[int, tuple[Any, int]] = {}
         self.hand_overs_s: list[float] = []
+        self.acknowledged_s: list[float] = []
         self.scattered = 0
         self._paused_at: dict[int, int] = {}
         """Where in `preemptions` the pause of every paused pass is, by its head."""
@@ -171,7 +180,7 @@ class RealInstance(Instance):
             raise told.error
         job = told.job
         self._freed_s = self._wall.at(job.stopped_s)
-        self._wall.tick()
+        self.acknowledged_s.append(self._wall.tick() - self._freed_s)
         running.elapsed_s = job.elapsed_s
         self._note(running, job, told.completed)
         if told.completed:
@@ -313,7 +322,15 @@ def execute(
     for id, (ids, place) in instance.next_ids.items():
         tokens[id] = int(ids[place])
     outcome = Outcome(ledger, [instance.log], clock.now)
-    return Replay(outcome, tuple(instance.preemptions), lateness_s, instance.hand_overs_s, tokens, instance.scattered)
+    return Replay(
+        outcome,
+        tuple(instance.preemptions),
+        lateness_s,
+        instance.acknowledged_s,
+        instance.hand_overs_s,
+        tokens,
+        instance.scattered,
+    )
 
 
 def _serve(
@@ -339,9 +356,14 @@ def _serve(
 
 
 def _heard(events: SimpleQueue[Told], due_s: float | None) -> Iterator[Told]:
-    """What the runner has told, waiting for it at most `due_s` seconds."""
+    """What the runner has told, waiting for it at most `due_s` seconds, the last of them awake: a sleep ends late."""
+    end_s = time.perf_counter() + (math.inf if due_s is None else due_s)
     try:
-        yield events.get(timeout=None if due_s is None else max(due_s, 0.0))
+        try:
+            yield events.get(timeout=None if due_s is None else max(due_s - AWAKE_S, 0.0))
+        except Empty:
+            while events.empty() and time.perf_counter() < end_s:
+                time.sleep(0)  # lets the runner have the interpreter
         while True:
             yield events.get_nowait()
     except Empty:

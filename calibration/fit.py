@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flowsim.calibration.attention import kernel_choice
 from flowsim.calibration.boost import Boost
@@ -99,11 +100,17 @@ def _graph_cost(table: OperatorTable, device: Mapping[str, Cost]) -> GraphCost:
     ends_s = np.array([device["embed"](tokens) + device["head"](1) for tokens in rows.tokens.tolist()])
     return GraphCost(
         most=int(rows.tokens[-1]),
-        layer=Curve(rows.tokens, np.maximum(rows.device_s - ends_s, 0.0) / layers),
+        layer=_recorded(rows.tokens, np.maximum(rows.device_s - ends_s, 0.0) / layers),
         prepare=_median(table, "graph_prepare"),
         launch=_median(table, GRAPH),
         check=_median(table, "graph_check"),
     )
+
+
+def _recorded(sizes: NDArray[np.int64], seconds: NDArray[np.float64]) -> Cost:
+    """What was measured of a recording, which need not grow with its size; of one that was not, a curve."""
+    known, curve = dict(zip(sizes.tolist(), seconds.tolist(), strict=True)), Curve(sizes, seconds)
+    return lambda size: float(known[size]) if size in known else curve(size)
 
 
 def _pass_layers(about: Mapping[str, Any]) -> int:

@@ -11,7 +11,7 @@ long a short prompt takes, out of the pass. https://pytorch.org/docs/stable/note
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from flowsim.calibration.operators import Batch, CacheSlice, Decoder, Ids
@@ -46,8 +46,8 @@ class Launcher:
         self._segments = decoder.segments(cut)
         self._recordings: dict[int, Ready] = {}
         self._taken: set[int] = set()
-        if sizes:
-            self._record(sizes)
+        for _ in self.record(sizes):
+            pass
 
     def ready(self, slices: Sequence[CacheSlice], ids: Ids | None = None) -> Ready:
         """A forward over these slices; `ids` are their tokens, concatenated (random ones unless told).
@@ -71,13 +71,17 @@ class Launcher:
         self._taken.discard(size)
         return forward.batch.next_ids.clone()
 
-    def _record(self, sizes: Sequence[int]) -> None:
+    def record(self, sizes: Sequence[int]) -> Iterator[None]:
+        """Make recordings of so many tokens, multiples of GRAPH_STEP; yields behind each, where it may be left."""
         import torch
 
+        if not sizes:
+            return
         gc.collect()
         if self.decoder.device.type != "cuda":
             for size in sizes:
                 self._recordings[size] = Ready(self.decoder.prepare([CacheSlice(size)], own=True), self._segments)
+                yield
             return
         stream = torch.cuda.Stream()
         with torch.cuda.stream(stream):
@@ -87,6 +91,7 @@ class Launcher:
                 stream.synchronize()
                 pool = torch.cuda.graph_pool_handle()
                 self._recordings[size] = Ready(batch, [[_recorded(part, batch, pool)] for part in self._segments])
+                yield
         torch.cuda.synchronize()
 
 

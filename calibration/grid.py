@@ -48,7 +48,8 @@ class Grid:
     checked_passes: tuple[str, ...] = CHECKED
     cuts: tuple[str, ...] = ("layer", "block", "operator")
     graphs: tuple[int, ...] = tuple(range(64, 2049, 64))  # recorded forwards
-    graph_passes: tuple[str, ...] = ("75@0", "150@0", "300@0", "437@0", "777@0", "1000@0", "1700@0")
+    graph_passes: tuple[str, ...] = ("75@0", "300@0", "437@0", "777@0", "1700@0")
+    graph_limits: Limits = field(default_factory=lambda: Limits(4, 20, 0.15, heat_s=0.1))
     boosted: tuple[int, ...] = (256, 512, 1024, 2048, 4096, 8192)  # timed on a GPU that has rested, too
     rests: int = 5  # of each
     extra: int = 12  # sizes added where the line between neighbours misses by more than 2 %
@@ -100,8 +101,9 @@ QUICK = Grid(
     kernel_contexts=(0, 1024, 16384),
     passes=("75@0", "300@0", "1100@0", "3000@0", "7900@0", "512@15872", "300@0+700@0"),
     checked_passes=("300@0", "1100@0", "5000@0"),
-    graphs=tuple(range(64, 1025, 64)),
+    graphs=(*range(64, 513, 64), *range(640, 2049, 128)),
     graph_passes=("75@0", "300@0", "777@0"),
+    graph_limits=Limits(4, 8, 0.08, heat_s=0.05),
     boosted=(256, 1024, 4096),
     rests=3,
     extra=4,

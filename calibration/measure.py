@@ -22,7 +22,7 @@ import numpy as np
 
 from flowsim.calibration import rest, timing
 from flowsim.calibration.attention import KERNELS, PADDING, Choice, working_kernels
-from flowsim.calibration.decision import time_decisions
+from flowsim.calibration.decision import time_decisions, time_hand_offs
 from flowsim.calibration.errors import leave_one_out
 from flowsim.calibration.graphs import Launcher
 from flowsim.calibration.grid import QUICK, Grid
@@ -54,6 +54,8 @@ STACK_BYTES = 24 << 30
 FEWEST_LAYERS = 4
 UNREST = 1.2
 """What is timed is timed again if the host took so many times what it took when it was quietest."""
+RECORDED_CUTS = ("none", "operator")
+"""At which recorded forwards are timed."""
 GLANCE = Limits(3, 3, heat_s=0.0)
 PASS_BYTES = 20 << 30
 """Weights of the layers in whole passes, at most: about what an 8B model has, since time grows with them."""
@@ -287,7 +289,7 @@ class _Calibration:
         return [_host_row("check", 0, timing.time_check(stack.device, self.limits))]
 
     def _hand_offs(self, runner: Runner) -> Rows:
-        resumes, acknowledges = timing.time_hand_offs(runner, 5 * self.limits.most)
+        resumes, acknowledges = time_hand_offs(runner, 5 * self.limits.most)
         return [_host_row("resume", 0, resumes), _host_row("acknowledge", 0, acknowledges)]
 
     def _recorded_passes(self) -> tuple[str, ...]:
@@ -316,7 +318,7 @@ class _Calibration:
     def _launcher(self, model: Decoder, cut: str, graph_tokens: int) -> Launcher:
         """What readies passes checked at this cut, with recordings of the sizes that are measured if there are any."""
         if (cut, graph_tokens) not in self.launchers:
-            sizes = sorted({*self._sizes(), *(self.grid.graphs if cut in ("none", "operator") else ())})
+            sizes = sorted({*self._sizes(), *(self.grid.graphs if cut in RECORDED_CUTS else ())})
             self.launchers[cut, graph_tokens] = Launcher(model, cut, sizes if graph_tokens else ())
         return self.launchers[cut, graph_tokens]
 
@@ -327,8 +329,8 @@ class _Calibration:
     def _graph(self, model: Decoder, tokens: int) -> Rows:
         """A recorded forward: its device time, and what it takes beyond, whole and in segments."""
         largest = max(self.grid.graphs)
-        whole, checked = (self._launcher(model, cut, largest) for cut in ("none", "operator"))
-        found = timing.time_graph(whole, checked, tokens, self.limits)
+        whole, checked = (self._launcher(model, cut, largest) for cut in RECORDED_CUTS)
+        found = timing.time_graph(whole, checked, tokens, self.grid.graph_limits)
         return [
             operator_row(GRAPH, tokens, 0, found.device, found.launch, model.attention(tokens, 0)),
             _host_row("graph_prepare", tokens, found.prepare),
@@ -346,10 +348,11 @@ class _Calibration:
     def _pass(self, model: Decoder, cut: str, text: str, slices: list[CacheSlice], graph_tokens: int) -> Rows:
         """The wall time of a pass; taken up to three times while the host is busy with something else."""
         found = []
-        launcher = self._launcher(model, cut, graph_tokens)
+        launcher, limits = self._launcher(model, cut, graph_tokens), self.limits
+        between = self._launcher(model, "operator" if cut == "none" else "none", graph_tokens) if graph_tokens else None
         for _ in range(3):
             before_s = self._one_token_s(model)
-            wall = timing.time_pass(launcher, slices, self.limits)
+            wall = timing.time_pass(launcher, slices, limits, between)
             found.append((max(before_s, self._one_token_s(model)), wall))
             if found[-1][0] < UNREST * self.quietest_s:
                 break

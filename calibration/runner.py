@@ -171,9 +171,11 @@ class Runner:
         if self._serves not in self._launchers:
             self.call(self._make_launcher)
 
-    def _make_launcher(self, decoder: Decoder) -> None:
+    def _make_launcher(self, decoder: Decoder) -> Iterator[None]:
         cut, graph_tokens = self._serves
-        self._launchers[self._serves] = Launcher(decoder, cut, graph_sizes(graph_tokens))
+        launcher = Launcher(decoder, cut)
+        yield from launcher.record(graph_sizes(graph_tokens))
+        self._launchers[self._serves] = launcher
 
     def start(self, job: Job, *, to_next_cut: bool = False) -> None:
         """Run a job, new or stopped: to its end or a signal, or just `to_next_cut`. No other may be running."""

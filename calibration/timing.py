@@ -17,11 +17,9 @@ from typing import Any, NamedTuple
 
 from flowsim.calibration.graphs import Launcher
 from flowsim.calibration.operators import Batch, CacheSlice, Decoder, Step
-from flowsim.calibration.runner import Runner, launch, synchroniser
+from flowsim.calibration.runner import launch, synchroniser
 
 Samples = dict[str, list[float]]
-HAND_OFFS_APART_S = 5e-3
-"""About as long as between two passes, so that a thread that sleeps has to be woken up."""
 LEAD_S = 5e-3
 """How long to keep the device busy before each timing, so that the pause since the last one does not show."""
 TRAIN = 5
@@ -164,17 +162,23 @@ def time_prepare(decoder: Decoder, tokens: int, limits: Limits) -> list[float]:
     return samples
 
 
-def time_pass(launcher: Launcher, slices: Sequence[CacheSlice], limits: Limits) -> list[float]:
+def time_pass(
+    launcher: Launcher, slices: Sequence[CacheSlice], limits: Limits, between: Launcher | None = None
+) -> list[float]:
     """Wall seconds of a whole forward, from preparing to the last synchronise, checked as a runner checks it.
 
-    It is launched by the same loop as a runner's, `flowsim.calibration.runner.launch`.
+    It is launched by the same loop as a runner's, `flowsim.calibration.runner.launch`. With `between` each is preceded
+    by one of that: graphs that are replayed again and again are launched faster than they are in serving, where sizes
+    and cuts change.
     """
+    stir = (lambda: None) if between is None else _stopwatch(between, slices)
     once, samples = _stopwatch(launcher, slices), list[float]()
     end = time.perf_counter() + (limits.heat_s if launcher.decoder.device.type == "cuda" else 0.0)
     once()
     while time.perf_counter() < end:
         once()
     for _ in limits.rounds(samples):
+        stir()
         samples.append(sum(once()[:2]))
     return samples
 
@@ -282,23 +286,6 @@ def time_check(device: Any, limits: Limits) -> list[float]:
         flag.is_set()
         rounds.append(time.perf_counter() - t)
     return [max(0.0, r - parts) for r in rounds]
-
-
-def time_hand_offs(runner: Runner, rounds: int) -> tuple[list[float], list[float]]:
-    """Seconds of starting or resuming and of acknowledging, between this thread, as the scheduler, and a runner.
-
-    Starting: from the scheduler's word until the runner could launch. Acknowledging: from the runner's having
-    something to tell until the scheduler, which waits for that, goes on.
-    """
-    started, acknowledged = list[float](), list[float]()
-    for _ in range(rounds):
-        time.sleep(HAND_OFFS_APART_S)
-        begun = list[float]()
-        told_s = time.perf_counter()
-        runner.call(lambda decoder, begun=begun: begun.append(time.perf_counter()))  # type: ignore[misc]
-        acknowledged.append(time.perf_counter() - begun[0])
-        started.append(begun[0] - told_s)
-    return started, acknowledged
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,13 @@ A discrete-event simulator of LLM prefill serving, with costs measured operator 
 
 from flowsim.calibration.cost import CostModel
 from flowsim.capacity import capacity
+from flowsim.comparison import Comparison, compare
 from flowsim.engine import Server
 from flowsim.errors import InputError
 from flowsim.execution import Execution, Pass
 from flowsim.order import Fixed, Flipping, Moving
 from flowsim.policy import Policy, View
-from flowsim.replay import Comparison, compare, load_cost, run
+from flowsim.replay import load_cost, run
 from flowsim.request import Request
 from flowsim.result import RunResult
 from flowsim.slo import SLOMix

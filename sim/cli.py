@@ -149,19 +149,20 @@ def replay_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.pass_context
 def run(context: click.Context, /, trace: str, policy: str, out: str | None, quiet: bool, **options: Any) -> None:
     """Replay a trace under one policy."""
-    from flowsim import replay
+    from flowsim.config import read_config
     from flowsim.files import check_writable
+    from flowsim.replay import run as replay
 
     if out:
         check_writable(out)
     if trace.endswith((".yaml", ".yml")):
         if changed := _given(context, besides=("trace", "out", "quiet")):
             raise InputError(f"{trace} says all of the run; leave out {', '.join(changed)}")
-        arguments = replay.read_config(trace)
+        arguments = read_config(trace)
     else:
         arguments = {"trace": trace, "policy": policy, **_arguments(options)}
     with _progress(quiet) as progress:
-        result = replay.run(**arguments, progress=progress)
+        result = replay(**arguments, progress=progress)
     if not quiet:
         from flowsim.report import run_report
 
@@ -187,14 +188,14 @@ def run(context: click.Context, /, trace: str, policy: str, out: str | None, qui
 @replay_options
 def compare(trace: str, policies: tuple[str, ...], out: str | None, quiet: bool, **options: Any) -> None:
     """Replay a trace under several policies."""
-    from flowsim import replay
+    from flowsim.comparison import compare as compare_all
     from flowsim.files import check_writable
 
     if out:
         check_writable(out)
     with _progress(quiet) as progress:
         chosen = policies or ("fcfs", "chunked:2048", "flowprefill")
-        comparison = replay.compare(trace, chosen, **_arguments(options), progress=progress)
+        comparison = compare_all(trace, chosen, **_arguments(options), progress=progress)
     if not quiet:
         from flowsim.report import compare_report
 

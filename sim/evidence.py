@@ -207,11 +207,13 @@ class Evidence:
         about: what `evidence.json` says: machine, versions, cost table, trace, options.
         recorded: the cases, in the order in which they were asked for.
         table: the operator table that their simulation is costed with.
+        folder: where it is, as it was named.
     """
 
     about: Mapping[str, Any]
     recorded: Sequence[Recorded]
     table: OperatorTable
+    folder: str
 
     @cached_property
     def cost(self) -> CostModel:
@@ -233,7 +235,7 @@ class Evidence:
         if table.digest() != sha256:
             raise InputError(f"{root / 'table'}: found another table than the one with SHA-256 {str(sha256)[:12]}")
         files = (root / "runs" / f"{slug}.json" for slug in slugs)
-        return cls(about, [Recorded.load(path) for path in files if path.exists()], table)
+        return cls(about, [Recorded.load(path) for path in files if path.exists()], table, str(folder))
 
 
 def read(path: Path) -> dict[str, Any]:

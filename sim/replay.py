@@ -1,19 +1,16 @@
-"""`flowsim.run` and `flowsim.compare`: from a trace and a policy to a result."""
+"""`flowsim.run`: from a trace and a policy to a result."""
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
+from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from flowsim.calibration.cost import CostModel
@@ -21,8 +18,7 @@ from flowsim.calibration.fit import fit
 from flowsim.calibration.predictor import make_predictor
 from flowsim.calibration.table import OperatorTable, Range, load_table
 from flowsim.engine import Server, simulate
-from flowsim.errors import InputError, unknown
-from flowsim.files import writing
+from flowsim.errors import InputError
 from flowsim.policy import Policy, check_policy, load_policy, policy_spec
 from flowsim.request import Request
 from flowsim.result import RunResult
@@ -33,21 +29,7 @@ from flowsim.traces.prefix import cached_tokens
 from flowsim.traces.prefix import new_tokens as only_new_tokens
 from flowsim.traces.trace import Trace
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
-
 MODEL, GPU = "llama3-8b", "h200"
-
-YAML_TYPES = {
-    str: "text",
-    int: "a whole number",
-    float: "a number",
-    dict: "a mapping",
-    list: "a list",
-    NoneType: "null",
-}
-"""What YAML calls the types that the values of a config.yaml may have."""
 
 
 def run(
@@ -271,59 +253,6 @@ def load_cost(folder: str | Path | None, model: str = MODEL, gpu: str = GPU, tp:
     return cost
 
 
-def read_config(path: str | Path) -> dict[str, Any]:
-    """The arguments of `run` in a config.yaml that a result left.
-
-    Raises:
-        InputError: no such file, not YAML, or a key that `run` does not have.
-    """
-    try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
-    if not isinstance(values, dict) or "trace" not in values:
-        raise InputError(f"{path}: allowed is a mapping with at least the key trace, as --out writes it")
-    server = values.get("server") or {}
-    try:
-        _check_types("key", values, run, leave_out=("progress", "stretches"))
-        _check_types("key of server", server, Server)
-        if isinstance(values.get("slo"), dict):
-            values["slo"] = SLOMix.from_dict(values["slo"])
-        return {**values, "server": Server(**server), "window": _window(values.get("window"))}
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-
-
-def _check_types(what: str, values: Mapping[str, Any], of: Callable[..., Any], leave_out: Sequence[str] = ()) -> None:
-    """Raise `InputError` unless YAML could mean these values as arguments of this function."""
-    known = {name: hint for name, hint in get_type_hints(of).items() if name not in (*leave_out, "return")}
-    for key, value in values.items():
-        if key not in known:
-            raise unknown(what, str(key), known)
-        kinds = _yaml_types(known[key])
-        if type(value) not in kinds:
-            names = [YAML_TYPES[kind] for kind in YAML_TYPES if kind in kinds - ({int} if float in kinds else set())]
-            raise InputError(f"{key} is {value!r}, allowed is {' or '.join(names)}")
-
-
-def _yaml_types(hint: Any) -> set[type]:
-    """What stands in YAML for a value of this type: a mapping for an SLO mix or a server, a list for a window."""
-    hints = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-    stands_for = {SLOMix: dict, Server: dict, float: int}
-    kinds = {get_origin(one) or one for one in hints}
-    return kinds | {stands_for[kind] for kind in kinds & stands_for.keys()} | ({list} if tuple in kinds else set())
-
-
-def _window(values: list[Any] | None) -> tuple[float, float] | None:
-    if values is None:
-        return None
-    if len(values) != 2 or type(values[0]) not in (int, float) or type(values[1]) not in (int, float, NoneType):
-        raise InputError(f"window is {values}, allowed is [from, to] in seconds, to may be null")
-    return values[0], math.inf if values[1] is None else values[1]
-
-
 def _extrapolated(cost: CostModel, trace: Trace, server: Server) -> int | None:
     """How many prompts reach beyond the sizes to which the cost model was fitted; None if those are not known."""
     measured = cost.provenance.get("measured")
@@ -338,77 +267,3 @@ def _mix(slo: SLOMix | str | float | None, model: str) -> SLOMix:
     if slo is None:
         return SLOMix.preset(model)
     return SLOMix.parse(str(slo))
-
-
-@dataclass(frozen=True, eq=False)
-class Comparison:
-    """Several policies on the same requests. Made by `flowsim.compare`.
-
-    Attributes:
-        results: the result of each policy, by the name it is shown under.
-    """
-
-    results: Mapping[str, RunResult]
-
-    @property
-    def table(self) -> pd.DataFrame:
-        """A row a policy: attainment (overall, and by class), goodput, TTFT, blocking time, preemptions."""
-        import pandas as pd
-
-        return pd.DataFrame([_row(result.summary) for result in self.results.values()], index=list(self.results))
-
-    def plot(self) -> Figure:
-        """Attainment by class, and the distribution of TTFT."""
-        from flowsim.plots import comparison
-
-        return comparison(self.results)
-
-    def save(self, folder: str | Path) -> Path:
-        """Write comparison.csv, comparison.png and, a folder a policy, the files of each result: all, or none."""
-        with writing(folder) as stage:
-            self.table.to_csv(stage / "comparison.csv", index_label="policy")
-            self.plot().savefig(stage / "comparison.png", metadata={"Software": None})
-            for name, result in self.results.items():
-                place = stage / re.sub(r"[^\w.=,-]+", "-", name)
-                place.mkdir()
-                result.write(place)
-        return Path(folder)
-
-    def _repr_html_(self) -> str:
-        return str(self.table.to_html(float_format=lambda value: f"{value:.4g}"))
-
-
-def compare(trace: Trace | str | Path, policies: Sequence[Policy | str], **options: Any) -> Comparison:
-    """Replay the same requests under several policies; `options` are those of `run`.
-
-    Raises:
-        InputError: as `run` does; also for no policy, and for one that is named twice.
-    """
-    names = [policy if isinstance(policy, str) else policy_spec(policy) for policy in policies]
-    for name in names:
-        if names.count(name) > 1:
-            raise InputError(f"policy {name!r} is named twice")
-    if not names:
-        raise InputError("no policy to compare, allowed is one or more")
-    if not isinstance(trace, Trace):
-        trace = load_trace(trace, options.get("format"), seed=options.get("seed", 0))
-    for policy in policies:  # all of them, before the first run
-        _ = load_policy(policy) if isinstance(policy, str) else check_policy(policy)
-    return Comparison({name: run(trace, policy, **options) for name, policy in zip(names, policies, strict=True)})
-
-
-def _row(summary: Mapping[str, Any]) -> dict[str, Any]:
-    row = {
-        "attainment": summary["attainment"],
-        "goodput_rps": summary["goodput_rps"],
-        "ttft_p50_s": summary["ttft_s"]["p50"],
-        "ttft_p90_s": summary["ttft_s"]["p90"],
-        "ttft_p99_s": summary["ttft_s"]["p99"],
-        "blocking_mean_s": summary["blocking_s"]["mean"],
-        "blocking_p99_s": summary["blocking_s"]["p99"],
-        "preemptions": summary["preemptions"],
-        "utilization": summary["utilization"],
-        "unfinished": summary["unfinished"],
-        "rejected": summary["rejected"],
-    }
-    return row | {f"attainment_{name}": figures["attainment"] for name, figures in summary["classes"].items()}

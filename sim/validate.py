@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 OF_CASES = ("trace", "policies", "loads", "rate_scale", "window_s", "start_s", "repeats")
 """Fields of a plan that may differ between the cases of one folder, which hold what follows from them."""
-NEW = "allowed: a new folder"
+NEW = "allowed: a new folder (flowsim validate DIR DIR shows several together)"
 
 
 def validate(

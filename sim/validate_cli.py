@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("trace")
+@click.argument("traces", metavar="TRACE", nargs=-1, required=True)
 @click.option(
     "--policy",
     "policies",
@@ -59,7 +60,7 @@ if TYPE_CHECKING:
 @click.option("--out", metavar="DIR", default="validation", show_default=True, help="Folder of the evidence.")
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
 def validate(
-    trace: str, policies: tuple[str, ...], loads: tuple[float, ...], window_s: float | None, quick: bool,
+    traces: tuple[str, ...], policies: tuple[str, ...], loads: tuple[float, ...], window_s: float | None, quick: bool,
     gpu: str | None, cost: str | None, device: str, out: str, quiet: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Really execute TRACE on this machine's GPU under several policies, and say how far the simulation is off.
@@ -72,15 +73,16 @@ def validate(
     DIR gets the evidence (evidence.json, a JSON file a case, the operator table), validation.html and figures. A run
     that has ended is kept: the same command goes on where it was interrupted, and more policies or loads can be added.
     With the folder of such evidence in place of TRACE, what was recorded is compared with the simulation as it is
-    now; that needs no GPU.
+    now; that needs no GPU. A folder is of one machine, one table and one trace: of several such folders together, which
+    make one table and one page, the page goes to DIR.
 
     \b
     Examples:
       flowsim validate example --quick
       flowsim validate trace.jsonl --policy fcfs --policy flowprefill --load 0.5 --load 0.9 --out evidence
       flowsim validate evidence
+      flowsim validate monday tuesday --out both
     """
-    from flowsim.evidence import Evidence
     from flowsim.progress import bar
     from flowsim.validate import validate as run
 
@@ -88,15 +90,15 @@ def validate(
         if not quiet:
             click.echo(line, err=True)
 
-    if (Path(trace) / "evidence.json").is_file():
-        _show(Evidence.load(trace), trace, quiet)
+    if any(_is_evidence(trace) for trace in traces) or len(traces) > 1:
+        _show(_opened(traces), traces[0] if len(traces) == 1 else _free(out), quiet)
         return
     if loads and options["rate_scale"] is not None:
         raise InputError("--load and --rate-scale both given, allowed is one of them")
-    plan = _plan(trace, quick, policies, loads, window_s, options)
+    plan = _plan(traces[0], quick, policies, loads, window_s, options)
     with bar("measuring", quiet=quiet) as progress:
         evidence = run(plan, out, gpu=gpu, cost=cost, coarse=quick, device=device, say=say, progress=progress)
-    _show(evidence, out, quiet)
+    _show([evidence], out, quiet)
 
 
 def _plan(
@@ -118,12 +120,33 @@ def _plan(
     return replace(plan, **{name: value for name, value in given.items() if value not in ((), None)})
 
 
-def _show(evidence: Evidence, folder: str, quiet: bool) -> None:
-    """Compare, write the page and the figures, and print the table."""
+def _is_evidence(folder: str) -> bool:
+    return (Path(folder) / "evidence.json").is_file()
+
+
+def _opened(folders: Sequence[str]) -> list[Evidence]:
+    from flowsim.evidence import Evidence
+
+    for place, folder in enumerate(folders):
+        if not _is_evidence(folder) or folder in folders[:place]:
+            what = "it twice" if folder in folders[:place] else "no evidence.json"
+            raise InputError(f"{folder}: found {what}; allowed: one trace, or folders that flowsim validate wrote")
+    return [Evidence.load(folder) for folder in folders]
+
+
+def _free(out: str) -> str:
+    """The folder for a page about several. InputError: it has a page of its own."""
+    if _is_evidence(out):
+        raise InputError(f"--out {out}: holds evidence of its own; allowed: another folder, for the page about several")
+    return out
+
+
+def _show(evidence: Sequence[Evidence], folder: str, quiet: bool) -> None:
+    """Compare, write the page and the figures into this folder, and print the table."""
     from flowsim.report import show
     from flowsim.validate_report import compared, save_report, validation_report
 
-    cases = compared(evidence)
+    cases = compared(*evidence)
     save_report(evidence, cases, folder)
     if not quiet:
         show(validation_report(evidence, cases))

@@ -32,6 +32,7 @@ SHOWN = {
     PER_REQUEST: "a request",
 }
 """Measure -> its column."""
+HEADER = ("policy", "load", "simulated", "really", *SHOWN.values())
 STYLE = """body { font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem }
 table { border-collapse: collapse; margin: .5rem 0 1.5rem } th, td { padding: .15rem .9rem .15rem 0; text-align: right }
 th:first-child, td:first-child { text-align: left } th { border-bottom: 1px solid #999 } img { max-width: 100% }
@@ -47,10 +48,15 @@ LEGEND = (
 
 
 class Compared:
-    """A case, its simulation, its real runs, and the distances between them, as they are now."""
+    """A case, its simulation, its real runs, and the distances between them, as they are now.
 
-    def __init__(self, recorded: Recorded, cost: CostModel) -> None:
+    Attributes:
+        folder: the number of its folder of evidence, from 1.
+    """
+
+    def __init__(self, recorded: Recorded, cost: CostModel, folder: int = 1) -> None:
         self.recorded = recorded
+        self.folder = folder
         self.case = recorded.case
         self.simulated = self.case.simulate(cost)
         self.real = [self.case.really(run, cost) for run in recorded.runs]
@@ -67,24 +73,28 @@ class Compared:
         return [name for name, distance in self.distances.items() if distance.good is False]
 
 
-def compared(evidence: Evidence) -> list[Compared]:
-    """Every case of which there is a real run, simulated anew."""
-    return [Compared(of, evidence.cost) for of in evidence.recorded if of.runs]
+def compared(*evidence: Evidence) -> list[Compared]:
+    """Every case of which there is a real run, folder by folder, each simulated anew with its folder's costs."""
+    folders = enumerate(evidence, 1)
+    return [Compared(of, folder.cost, number) for number, folder in folders for of in folder.recorded if of.runs]
 
 
-def validation_report(evidence: Evidence, cases: Sequence[Compared]) -> RenderableType:
-    """One screen: where the evidence comes from, and a row a case."""
+def validation_report(evidence: Sequence[Evidence], cases: Sequence[Compared]) -> RenderableType:
+    """One screen: where the evidence comes from, folder by folder, and a row a case."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for place, name in enumerate(_header()):
-        table.add_column(name, justify="left" if place == 0 else "right", no_wrap=place < 4, overflow="fold")
+    origins = _origins(evidence)
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1 if origins else 2, 0, 0))
+    for place, name in enumerate([*origins, *HEADER]):
+        left = place <= len(origins)
+        table.add_column(name, justify="left" if left else "right", no_wrap=place < len(origins) + 4, overflow="fold")
     for of in cases:
-        table.add_row(*(Text(cell, style="bold red" if cell.endswith("!") else "") for cell in _cells(of)))
-    facts = Text("\n".join(f"{key:<8} {value}" for key, value in _facts(evidence).items()))
-    return Group(facts, Text(), table, Text(), Text(LEGEND), Text(), Text(verdict(cases)))
+        cells = _cells(of, origins)
+        table.add_row(*(Text(cell, style="bold red" if cell.endswith("!") else "") for cell in cells))
+    facts = "\n\n".join("\n".join(f"{key:<8} {value}" for key, value in of.items()) for of in _facts(evidence))
+    return Group(Text(facts), Text(), table, Text(), Text(LEGEND), Text(), Text(verdict(cases)))
 
 
 def verdict(cases: Sequence[Compared]) -> str:
@@ -97,16 +107,17 @@ def verdict(cases: Sequence[Compared]) -> str:
     )
 
 
-def save_report(evidence: Evidence, cases: Sequence[Compared], folder: str | Path) -> None:
+def save_report(evidence: Sequence[Evidence], cases: Sequence[Compared], folder: str | Path) -> None:
     """Write validation.html and, a file a case, figures/*.png into the folder: all of them, or none."""
     with writing(folder) as stage:
         (stage / "figures").mkdir()
-        images = {}
+        images = []
         for of in cases:
             out = io.BytesIO()
             figure(of).savefig(out, format="png", dpi=110, metadata={"Software": None})
-            images[of.case.slug] = out.getvalue()
-            (stage / "figures" / f"{of.case.slug}.png").write_bytes(out.getvalue())
+            images.append(out.getvalue())
+            name = of.case.slug if len(evidence) == 1 else f"{of.folder}-{of.case.slug}"
+            (stage / "figures" / f"{name}.png").write_bytes(out.getvalue())
         (stage / "validation.html").write_text(page(evidence, cases, images), encoding="utf-8")
 
 
@@ -124,20 +135,22 @@ def figure(of: Compared) -> Figure:
     return made
 
 
-def page(evidence: Evidence, cases: Sequence[Compared], images: Mapping[str, bytes]) -> str:
-    """The page, as HTML that needs no other file."""
-    facts = "".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>" for k, v in _facts(evidence).items())
+def page(evidence: Sequence[Evidence], cases: Sequence[Compared], images: Sequence[bytes]) -> str:
+    """The page, as HTML that needs no other file; `images` are the cases' figures, as PNG."""
+    origins = _origins(evidence)
     parts = [
-        f"<h1>Simulated and real</h1><dl>{facts}</dl>",
-        _table(_header(), [_cells(of) for of in cases]),
+        "<h1>Simulated and real</h1>",
+        *(_terms(facts) for facts in _facts(evidence)),
+        _table([*origins, *HEADER], [_cells(of, origins) for of in cases]),
         f"<p>{html.escape(LEGEND)}</p><p>{html.escape(verdict(cases))}</p>",
     ]
-    for of in cases:
-        image = base64.b64encode(images[of.case.slug]).decode()
+    for of, png in zip(cases, images, strict=True):
+        image = base64.b64encode(png).decode()
+        title = of.case.name if not origins else f"{of.case.name} (folder {of.folder})"
         rows = [_row(distance, len(of.real)) for distance in of.distances.values()]
         header = ["", "simulated", *(f"real {i}" for i in range(1, len(of.real) + 1)), "off", "two real runs", "ratio"]
         parts += [
-            f"<h2>{html.escape(of.case.name)}</h2><p>{html.escape(_about(of))}</p>",
+            f"<h2>{html.escape(title)}</h2><p>{html.escape(_about(of))}</p>",
             f"<img alt='' src='data:image/png;base64,{image}'>",
             _table(header, rows),
         ]
@@ -145,21 +158,29 @@ def page(evidence: Evidence, cases: Sequence[Compared], images: Mapping[str, byt
     return f"<!doctype html><html lang='en'><head>{head}</head><body>{''.join(parts)}</body></html>\n"
 
 
-def _header() -> list[str]:
-    return [
-        "policy",
-        "load",
-        "simulated",
-        "really",
-        *SHOWN.values(),
-    ]
+def _terms(facts: Mapping[str, str]) -> str:
+    return f"<dl>{''.join(f'<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>' for k, v in facts.items())}</dl>"
 
 
-def _cells(of: Compared) -> list[str]:
+def _origins(evidence: Sequence[Evidence]) -> dict[str, list[str]]:
+    """What tells the cases of several folders apart: column -> its cell for each folder; nothing for one folder."""
+    if len(evidence) == 1:
+        return {}
+    columns = {
+        "GPU": [of.about["table"]["gpu"] for of in evidence],
+        "model": [of.about["table"]["model"] for of in evidence],
+        "trace": [of.about["trace"]["name"] for of in evidence],
+    }
+    differing = {name: cells for name, cells in columns.items() if len(set(cells)) > 1}
+    return {"folder": [str(number) for number in range(1, len(evidence) + 1)], **differing}
+
+
+def _cells(of: Compared, origins: Mapping[str, Sequence[str]]) -> list[str]:
     real = [percent(run.summary["attainment"]).removesuffix(" %") for run in of.real]
     miss = " !" if of.distances["attainment"].good is False else ""
     shares = [percent(of.simulated.summary["attainment"]).removesuffix(" %"), ", ".join(real) + miss]
-    return [of.case.policy, of.case.at, *shares, *(_cell(of.distances[name]) for name in SHOWN)]
+    origin = [cells[of.folder - 1] for cells in origins.values()]
+    return [*origin, of.case.policy, of.case.at, *shares, *(_cell(of.distances[name]) for name in SHOWN)]
 
 
 def _cell(distance: Distance) -> str:
@@ -182,7 +203,14 @@ def _hundred(share: float) -> str:
     return f"{100 * share:.1f}"
 
 
-def _facts(evidence: Evidence) -> dict[str, str]:
+def _facts(evidence: Sequence[Evidence]) -> list[dict[str, str]]:
+    """Where the evidence of each folder comes from; numbered if there are several."""
+    if len(evidence) == 1:
+        return [_facts_of(evidence[0])]
+    return [{"folder": f"{number}: {of.folder}", **_facts_of(of)} for number, of in enumerate(evidence, 1)]
+
+
+def _facts_of(evidence: Evidence) -> dict[str, str]:
     about = evidence.about
     machine, table = about["machine"], about["table"]
     costs = cost_line(evidence.cost.name, evidence.cost.provenance.get("error"))

@@ -78,6 +78,12 @@ def flowsim_command(arguments: list[str], folder: Path) -> str:
     return "\n".join(line.rstrip() for line in done.stdout.splitlines())
 
 
+def in_shell(word: str, folder: Path) -> list[str]:
+    """What a shell makes of a word: the files that a pattern matches."""
+    found = sorted(str(path.relative_to(folder)) for path in folder.glob(word)) if "*" in word else []
+    return found or [word]
+
+
 def test_the_readme_has_no_gap() -> None:
     assert not re.search(r"^[A-Z]{6,}$", README, re.MULTILINE)
 
@@ -120,7 +126,7 @@ def test_output_shown_is_what_comes_out(start: str, folder: Path) -> None:
     shown = block_with(start).rstrip("\n")
     if shown.startswith("$"):
         command, _, shown = shown.partition("\n")
-        arguments = shlex.split(command)[2:]
+        arguments = [name for word in shlex.split(command)[2:] for name in in_shell(word, folder)]
     else:
         arguments = ["tradeoff"]
     assert TIMED.sub("", flowsim_command(arguments, folder)) == TIMED.sub("", shown)

@@ -15,9 +15,11 @@ from costs import pencil
 
 import flowsim
 from flowsim.calibration.table import load_table
+from flowsim.comparison import Comparison, compare
+from flowsim.config import read_config
 from flowsim.errors import InputError
 from flowsim.policies.flowprefill import FlowPrefill
-from flowsim.replay import Comparison, compare, load_cost, make_requests, read_config, replayed_part, run
+from flowsim.replay import load_cost, make_requests, replayed_part, run
 from flowsim.slo import SLOMix
 from flowsim.traces import Trace
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -135,6 +136,44 @@ def test_evidence_is_compared_anew_without_running(
     assert again.stdout == evidence[1].stdout
     same = invoke(command("evidence"))  # all has been run
     assert same.exit_code == 0, same.output
+
+
+def test_several_folders_make_one_table_and_one_page(evidence: tuple[Evidence, Result], here: Path) -> None:
+    shutil.copytree("evidence", "other")
+    about = json.loads(Path("other", "evidence.json").read_text())
+    about["trace"]["name"], about["cases"] = "elsewhere", about["cases"][:1]
+    Path("other", "evidence.json").write_text(json.dumps(about))
+    result = invoke(["validate", "evidence", "other", "--out", "both"])
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert [line for line in lines if line.startswith("folder   ")] == ["folder   1: evidence", "folder   2: other"]
+    start = next(i for i, line in enumerate(lines) if line.split()[:4] == ["folder", "trace", "policy", "load"])
+    rows = [line.split()[:3] for line in lines[start + 1 : start + 6] if line[:1].isdecimal()]
+    assert rows == [["1", "trace", "fcfs"], ["1", "trace", "flowprefill"], ["2", "elsewhere", "fcfs"]]
+    assert "measures of 3 cases are as near as asked" in result.stdout
+    assert [path.name.partition("-")[0] for path in sorted(Path("both", "figures").iterdir())] == ["1", "1", "2"]
+    page = Path("both", "validation.html").read_text()
+    assert page.count("data:image/png") == 3
+    assert page.count("(folder 2)</h2>") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["evidence", "trace.jsonl"], "trace.jsonl: found no evidence.json; allowed: one trace, or folders that"),
+        (["trace.jsonl", "trace.jsonl"], "trace.jsonl: found no evidence.json"),
+        (["evidence", "evidence"], "evidence: found it twice"),
+        (["evidence", "other", "--out", "evidence"], "--out evidence: holds evidence of its own"),
+    ],
+)
+def test_several_of_something_else_are_refused(
+    evidence: tuple[Evidence, Result], here: Path, arguments: list[str], said: str
+) -> None:
+    if not Path("other").exists():
+        shutil.copytree("evidence", "other")
+    result = invoke(["validate", *arguments])
+    assert result.exit_code == 2
+    assert said in result.stderr
 
 
 def test_more_policies_and_loads_are_added(
