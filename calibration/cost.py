@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from html import escape
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowsim.errors import InputError
 from flowsim.forward import (
@@ -150,7 +150,7 @@ class CostModel:
         self._shape = lru_cache(KNOWN)(self._new_shape)
         self._forward_of_one = lru_cache(KNOWN)(self._new_forward)
         self._timeline_of_one = lru_cache(KNOWN)(self._new_timeline)
-        self._with_graphs: Callable[[int], Self] = lru_cache(KNOWN)(self._recording)
+        self._with_graphs: Callable[[int], CostModel] = lru_cache(KNOWN)(self._recording)
 
     def with_graphs(self, graph_tokens: int) -> CostModel:
         """The costs if forwards of one prompt of at most so many tokens, without context, are recorded; 0 = none.
@@ -160,7 +160,7 @@ class CostModel:
         """
         return self if graph_tokens == self.graph_tokens else self._with_graphs(graph_tokens)
 
-    def _recording(self, graph_tokens: int) -> Self:
+    def _recording(self, graph_tokens: int) -> CostModel:
         if graph_tokens and self.graph is None:
             raise InputError(
                 f"graph_tokens is {graph_tokens}, allowed is 0 with {self.name}, which was measured without graphs"
