@@ -86,7 +86,8 @@ class CostModel:
         calls: in how many calls of the framework an operator (but attention) is launched; 1 if absent.
         attention_calls: the same of (tokens, context), one slice.
         check_s: what one check adds on the host: the synchronise returns, the flag is read.
-        acknowledge_s: from a pass's end, or its stop at a cut, until the scheduler knows.
+        acknowledge_s: from a pass's stop at a cut until the scheduler knows.
+        complete_s: from a pass's end until the scheduler knows, which may have slept longer; None = `acknowledge_s`.
         resume_s: from the scheduler's word to the first launch of a pass, new or stopped.
         decision: seconds of one scheduling decision, of the number of requests and passes it looks at: from taking
             in what happened until the runner has its order (`flowsim.calibration.decision`).
@@ -111,6 +112,7 @@ class CostModel:
         attention_calls: Callable[[int, int], int] = lambda tokens, context: 1,
         check_s: float = 0.0,
         acknowledge_s: float = 0.0,
+        complete_s: float | None = None,
         resume_s: float = 0.0,
         decision: Cost = free,
         graph: GraphCost | None = None,
@@ -129,6 +131,7 @@ class CostModel:
         self.attention_calls = attention_calls
         self.check_s = check_s
         self.acknowledge_s = acknowledge_s
+        self.complete_s = acknowledge_s if complete_s is None else complete_s
         self.resume_s = resume_s
         self.decision = decision
         self.graph = graph

@@ -6,18 +6,17 @@ import math
 import statistics
 import time
 from collections.abc import Iterator
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flowsim.calibration.cost import CostModel
-from flowsim.calibration.executor import RealInstance, WallClock, execute
+from flowsim.calibration.executor import RealInstance, Replay, WallClock, execute
 from flowsim.calibration.predictor import Predictor
 from flowsim.calibration.runner import Job, Runner, Told
 from flowsim.calibration.timing import Limits
 from flowsim.ledger import Ledger
-from flowsim.policies.fcfs import FCFS
 from flowsim.policy import load_policy
 from flowsim.request import Request
 
@@ -29,6 +28,8 @@ APART_S = 5e-3
 """About as long as between two passes, so that a thread that sleeps has to be woken up."""
 SHORT, BURST = 64, 5
 """Tokens of the prompts that are handed over, and how many come at once: all but the first wait."""
+LONG, INTERRUPTIONS, INTERRUPTED_S = 16384, 30, 15e-3
+"""Tokens of the prompts that are preempted, how often, and how far apart."""
 A_ROUND = 64
 """Requests that a round may take in: more than any pass of 2048 tokens has members."""
 
@@ -54,18 +55,50 @@ def time_decisions(seen: int, limits: Limits, apart_s: float = APART_S) -> list[
     return samples
 
 
-def time_hand_offs(runner: Runner, rounds: int) -> tuple[list[float], list[float]]:
-    """Seconds of starting and of acknowledging a pass, as short prompts are served that come in bursts.
+class HandOffs(NamedTuple):
+    """Seconds, samples each.
 
-    Acknowledging: from the runner's stop until the scheduler knows. Starting: what else passes until the runner begins
-    on the next pass, but for the decision; with the decision and the acknowledgement it makes up a hand-over.
+    Attributes:
+        complete: from a pass's end until the scheduler knows.
+        acknowledge: from a pass's stop at a cut until the scheduler, which has just signalled it, knows.
+        resume: from the scheduler's word until the runner begins on a pass, new or stopped: what a hand-over takes
+            besides knowing of the last pass's end and deciding.
     """
-    tokens = min(SHORT, runner.decoder.rows)
-    requests = [Request(i, i // BURST * APART_S, tokens, math.inf) for i in range(rounds)]
-    replay = execute(requests, FCFS(batch_tokens=1), FREE, Predictor("none", lambda n, context: 0.0), runner)
-    (log,) = replay.outcome.logs
-    decision_s, acknowledge_s = log.control_s / log.decisions, statistics.median(replay.acknowledged_s)
-    return [max(0.0, s - acknowledge_s - decision_s) for s in replay.hand_overs_s], replay.acknowledged_s
+
+    complete: list[float]
+    acknowledge: list[float]
+    resume: list[float]
+
+
+def time_hand_offs(runner: Runner, rounds: int) -> HandOffs:
+    """Time what passes between the scheduler and the runner as prompts are served.
+
+    First short prompts in bursts, of which all but the first wait; then long ones, each of them preempted again and
+    again by short ones.
+    """
+    short = min(SHORT, runner.decoder.rows)
+    served = _serve(
+        [Request(i, i // BURST * APART_S, short, math.inf) for i in range(rounds)], "fcfs:batch_tokens=1", runner
+    )
+    (log,) = served.outcome.logs
+    known_s, decision_s = statistics.median(served.acknowledged_s), log.control_s / log.decisions
+    resumes = [max(0.0, s - known_s - decision_s) for s in served.hand_overs_s]
+    stopped = _serve(_interrupted(runner.decoder.rows, rounds), "edf", runner).preemptions
+    acknowledges = [pause.acknowledged_s - pause.stopped_s for pause in stopped]
+    return HandOffs(served.acknowledged_s, acknowledges or served.acknowledged_s, resumes)
+
+
+def _serve(requests: list[Request], policy: str, runner: Runner) -> Replay:
+    return execute(requests, load_policy(policy), FREE, Predictor("none", lambda n, context: 0.0), runner)
+
+
+def _interrupted(rows: int, rounds: int) -> list[Request]:
+    """Long prompts, each with urgent ones at its heels."""
+    long = max(1, min(LONG, rows - 4 * SHORT))
+    short = min(SHORT, rows)
+    tokens = [short if i % (INTERRUPTIONS + 1) else long for i in range(rounds)]
+    slos = [0.1 if n == short else 60.0 for n in tokens]
+    return [Request(i, i * INTERRUPTED_S, n, slo_s) for i, (n, slo_s) in enumerate(zip(tokens, slos, strict=True))]
 
 
 class Idle:

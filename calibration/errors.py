@@ -9,7 +9,7 @@ import numpy as np
 
 from flowsim.calibration.cost import CostModel
 from flowsim.calibration.curves import Curve, work
-from flowsim.calibration.table import GRAPH_OPERATORS, HOST_OPERATORS, OPERATORS, OperatorTable, PassRow
+from flowsim.calibration.table import HOST_OPERATORS, OPERATORS, OPTIONAL_HOST_OPERATORS, OperatorTable, PassRow
 from flowsim.forward import Slice
 
 NEIGHBOURS = 8
@@ -36,7 +36,7 @@ class Residual(NamedTuple):
 def left_out(table: OperatorTable) -> Iterator[Residual]:
     """Every size but the first and last of each operator (and context), predicted from the others."""
     for operator in OPERATORS:
-        if operator in (*HOST_OPERATORS, *GRAPH_OPERATORS) or not table.has(operator):
+        if operator in (*HOST_OPERATORS, *OPTIONAL_HOST_OPERATORS) or not table.has(operator):
             continue
         rows = table.curve(operator)
         for context in np.unique(rows.context):

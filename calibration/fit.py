@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
@@ -84,6 +85,7 @@ def _model(table: OperatorTable, layers: int, errors: dict[str, Any]) -> CostMod
         attention_calls=lambda tokens, context: calls.get(kernel(tokens, context), 1),
         check_s=_host_curve(table, "check")(0),
         acknowledge_s=_host_curve(table, "acknowledge")(0),
+        complete_s=_host_curve(table, "complete")(0) if table.has("complete") else None,
         resume_s=_host_curve(table, "resume")(0),
         decision=_host_curve(table, "decision"),
         graph=_graph_cost(table, device) if table.has(GRAPH) else None,
@@ -108,9 +110,9 @@ def _graph_cost(table: OperatorTable, device: Mapping[str, Cost]) -> GraphCost:
 
 
 def _recorded(sizes: NDArray[np.int64], seconds: NDArray[np.float64]) -> Cost:
-    """What was measured of a recording, which need not grow with its size; of one that was not, a curve."""
-    known, curve = dict(zip(sizes.tolist(), seconds.tolist(), strict=True)), Curve(sizes, seconds)
-    return lambda size: float(known[size]) if size in known else curve(size)
+    """What was measured of a recording, or of the next larger one: matrix kernels, tiled, pad what lies between."""
+    known, costs = sizes.tolist(), seconds.tolist()
+    return lambda size: float(costs[min(bisect_left(known, size), len(known) - 1)])
 
 
 def _pass_layers(about: Mapping[str, Any]) -> int:

@@ -289,8 +289,8 @@ class _Calibration:
         return [_host_row("check", 0, timing.time_check(stack.device, self.limits))]
 
     def _hand_offs(self, runner: Runner) -> Rows:
-        resumes, acknowledges = time_hand_offs(runner, 5 * self.limits.most)
-        return [_host_row("resume", 0, resumes), _host_row("acknowledge", 0, acknowledges)]
+        found = time_hand_offs(runner, 5 * self.limits.most)
+        return [_host_row(name, 0, seconds) for name, seconds in found._asdict().items()]
 
     def _recorded_passes(self) -> tuple[str, ...]:
         """Passes to be launched as graphs; all within the largest that is recorded."""

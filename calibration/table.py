@@ -33,8 +33,8 @@ MODEL_OPERATORS = ("embed", "head")
 """Before the first layer (by tokens), and after the last (`tokens` = number of sequences sampled)."""
 HOST_OPERATORS = ("prepare", "check", "resume", "acknowledge", "decision")
 """Work of the host alone; `flowsim.calibration.measure` says what each one is."""
-GRAPH_OPERATORS = ("graph_prepare", "graph_check")
-"""Work of the host around recorded forwards (`flowsim.calibration.timing.GraphTimes`); a table may lack them."""
+OPTIONAL_HOST_OPERATORS = ("complete", "graph_prepare", "graph_check")
+"""More of it, which a table may lack: hearing of a pass's end, and what recorded forwards need (`GraphTimes`)."""
 GRAPH = "graph"
 """A whole recorded forward of so many tokens through `pass_layers` layers; `host_us` is what it takes beyond."""
 ALL_REDUCE = "all_reduce"
@@ -45,7 +45,7 @@ OPERATORS = (
     GRAPH,
     *MODEL_OPERATORS,
     *HOST_OPERATORS,
-    *GRAPH_OPERATORS,
+    *OPTIONAL_HOST_OPERATORS,
 )
 Floats = npt.NDArray[np.float64]
 

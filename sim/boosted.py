@@ -52,8 +52,8 @@ class BoostedInstance(SimulatedInstance):
     def _when(self, running: Execution, elapsed_s: float) -> float:
         return self._began_s + self._pace.real_s(elapsed_s - self._from_s)
 
-    def _ran_s(self, running: Execution) -> float:
-        return self._from_s + self._pace.work_s(max(self._env.now - self._began_s, 0.0))
+    def _ran_by(self, running: Execution, time_s: float) -> float:
+        return self._from_s + self._pace.work_s(max(time_s - self._began_s, 0.0))
 
     def _taken_s(self, execution: Execution) -> float:
         return self._earlier_s.get(execution.id, 0.0)

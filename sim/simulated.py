@@ -47,6 +47,8 @@ class SimulatedInstance(Instance):
         """The cut at which the running pass is going to stop: (its time, its number)."""
         self._began_s = 0.0
         """When the running stretch began; later than now while the runner is being told of it."""
+        self._thinks_s = 0.0
+        """When the scheduler began to think about its latest decision."""
         self._end: simpy.Event | None = None
         """The event that is to end the running stretch; an event that has been overtaken is not it."""
 
@@ -68,13 +70,17 @@ class SimulatedInstance(Instance):
 
     def _think(self) -> None:
         delay_s = self._cost.decision(self.seen)
-        self._deciding = True
+        self._deciding, self._thinks_s = True, float(self._env.now)
         self.log.control_s += delay_s
         self.log.decisions += 1
         self._after(delay_s, self._decide)
 
     def _ran_s(self, running: Execution) -> float:
-        return max(float(self._env.now) - running.begun_s, running.elapsed_s)
+        return self._ran_by(running, float(self._env.now))
+
+    def _ran_by(self, running: Execution, time_s: float) -> float:
+        """How far the running pass has got at this time."""
+        return max(time_s - running.begun_s, running.elapsed_s)
 
     def _when(self, running: Execution, elapsed_s: float) -> float:
         """When the running pass gets so far in its timeline."""
@@ -98,17 +104,23 @@ class SimulatedInstance(Instance):
         self._stop_at = timeline.next_cut(execution.elapsed_s, execution.passed) if self._at_cuts else None
         end_s = timeline.duration_s if self._stop_at is None else self._stop_at[0]
         then = self._complete if self._stop_at is None else self._reach_cut
-        self._end = self._after(self._when(execution, end_s) - now + self._cost.acknowledge_s, then)
+        known_s = self._cost.complete_s if self._stop_at is None else self._cost.acknowledge_s
+        self._end = self._after(self._when(execution, end_s) - now + known_s, then)
 
     def _begin_stretch(self, execution: Execution) -> None:
         """Note that the pass goes on at `_began_s`."""
         execution.begun_s = self._began_s - execution.elapsed_s
 
     def _stop(self, running: Execution) -> None:
-        self._stop_at = running.timeline.next_cut(self._ran_s(running), running.passed, self._further)
+        """Stop at the first cut since the scheduler began to think.
+
+        The runner passes no check meanwhile, for the two share an interpreter: one that comes to a check waits there.
+        """
+        ran_s = self._ran_by(running, self._thinks_s)
+        self._stop_at = running.timeline.next_cut(ran_s, running.passed, self._further)
         if self._stop_at is not None:
-            stop_s = self._when(running, self._stop_at[0])
-            self._end = self._after(stop_s - self._env.now + self._cost.acknowledge_s, self._acknowledge)
+            ahead_s = max(self._when(running, self._stop_at[0]) - self._env.now, 0.0)
+            self._end = self._after(ahead_s + self._cost.acknowledge_s, self._acknowledge)
 
     def _acknowledge(self, event: simpy.Event) -> None:
         if event is self._end:

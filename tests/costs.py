@@ -65,6 +65,7 @@ def random_cost(rng: np.random.Generator) -> CostModel:
         attention_calls=lambda tokens, context: 5 if context else 1,
         check_s=float(rng.choice([0.0, 2e-4])),
         acknowledge_s=float(rng.choice([0.0, 3e-4])),
+        complete_s=rng.choice([None, 0.0, 5e-4]),
         resume_s=float(rng.choice([0.0, 7e-4])),
         decision=lambda seen: base_s + seen_s * seen,
         tp=int(rng.choice([1, 2])),
@@ -93,6 +94,7 @@ def coincident_cost(rng: np.random.Generator) -> CostModel:
         attention_launch=lambda tokens, context: fixed["launch"],
         check_s=fixed["check"],
         acknowledge_s=int(rng.integers(0, 3)) / 4,
+        complete_s=int(rng.integers(0, 3)) / 4,
         resume_s=int(rng.integers(0, 3)) / 4,
         tp=int(rng.choice([1, 2])),
     )

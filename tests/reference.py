@@ -127,6 +127,7 @@ class Site:
         self.launched = 0
         boost = cost.boost
         self.heat = Heat(boost.window_s, boost.threshold) if boost else None
+        self.thinks_s = 0.0  # when the scheduler began to think about its latest decision
         self.began_s = 0.0  # when the running stretch began; later than now while a pass is being resumed
         self.stop: int | None = None  # the check at which the running pass will stop
         self.event_s = math.inf  # when the device, or the acknowledgement of its stop, is next heard of
@@ -213,7 +214,7 @@ class Site:
 
     def begin_decision(self, now: float) -> None:
         looked_at = len(self.waiting) + len(self.started) + len(self.paused) + (1 if self.running else 0)
-        self.decide_s = now + self.cost.decision(looked_at)
+        self.thinks_s, self.decide_s = now, now + self.cost.decision(looked_at)
         self.control_s += self.cost.decision(looked_at)
         self.decisions += 1
 
@@ -245,12 +246,13 @@ class Site:
     def signal(self, running: Batch, choice: Any, now: float) -> None:
         self.chosen, self.signal_s = choice, now
         cuts = range(len(running.checks) - 1)
-        ahead = [i for i in cuts if i > running.stopped and running.checks[i].at_s >= self.ran_s(now)]
+        since_s = self.ran_s(self.thinks_s)  # the runner waits at a check while the scheduler thinks
+        ahead = [i for i in cuts if i > running.stopped and running.checks[i].at_s >= since_s]
         if self.cost.tp > 1:
             ahead = ahead[1:]
         if ahead:
             self.stop = ahead[0]
-            self.event_s = self.check_time(running, self.stop) + self.cost.acknowledge_s
+            self.event_s = max(self.check_time(running, self.stop), now) + self.cost.acknowledge_s
 
     def check_time(self, running: Batch, index: int) -> float:
         return self.time_of(running, running.checks[index].at_s)
@@ -322,7 +324,7 @@ class Site:
         if self.at_cuts and batch.stopped + 1 < len(batch.checks) - 1:
             self.stop = batch.stopped + 1
         end = self.check_time(batch, len(batch.checks) - 1 if self.stop is None else self.stop)
-        self.event_s = end + self.cost.acknowledge_s
+        self.event_s = end + (self.cost.complete_s if self.stop is None else self.cost.acknowledge_s)
 
     def complete(self, batch: Batch, ended_s: float, now: float) -> None:
         self.log(batch, ended_s, completed=True)

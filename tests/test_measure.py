@@ -13,7 +13,7 @@ from flowsim.calibration.grid import QUICK, Grid
 from flowsim.calibration.measure import _midpoint, calibrate
 from flowsim.calibration.models import ModelSpec, load_model
 from flowsim.calibration.monitor import summarise
-from flowsim.calibration.table import GRAPH, GRAPH_OPERATORS, HOST_OPERATORS, OperatorTable, parse_slices
+from flowsim.calibration.table import GRAPH, HOST_OPERATORS, OPTIONAL_HOST_OPERATORS, OperatorTable, parse_slices
 from flowsim.calibration.timing import Limits, _settled
 from flowsim.errors import InputError
 
@@ -49,7 +49,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[OperatorTable, P
 
 def test_every_operator_is_measured_at_every_size_of_the_grid(measured: tuple[OperatorTable, Path, object]) -> None:
     table = measured[0]
-    assert {r.operator for r in table.operators} == {*SPEC.operators, *HOST_OPERATORS, GRAPH, *GRAPH_OPERATORS}
+    assert {r.operator for r in table.operators} == {*SPEC.operators, *HOST_OPERATORS, GRAPH, *OPTIONAL_HOST_OPERATORS}
     assert [r.tokens for r in table.operators if r.operator == GRAPH] == [64, 128]
     sizes = {(r.tokens, r.context) for r in table.operators if r.operator == "attention"}
     assert {(1, 0), (64, 0), (16, 16), (16, 128), (64, 16), (64, 128)} <= sizes
@@ -84,7 +84,7 @@ def test_the_shard_of_a_mixture_of_experts_is_measured_with_its_expert_load() ->
     sizes = {"tokens": (1, 64), "chunk_tokens": (16,), "chunk_contexts": (16,), "kernel_contexts": (0,)}
     grid = replace(GRID, extra=0, sequences=(1,), queues=(1,), passes=("5@0",), checked_passes=(), **sizes)
     table = calibrate(spec, device="cpu", grid=grid, tp=2)
-    assert {r.operator for r in table.operators} == {*spec.operators, *HOST_OPERATORS}
+    assert {r.operator for r in table.operators} == {*spec.operators, *HOST_OPERATORS, "complete"}
     assert table.provenance["model_spec"] == asdict(spec)
     assert table.provenance["tp"] == 2
     load = table.provenance["expert_load"]
