@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
@@ -110,9 +109,8 @@ def _graph_cost(table: OperatorTable, device: Mapping[str, Cost]) -> GraphCost:
 
 
 def _recorded(sizes: NDArray[np.int64], seconds: NDArray[np.float64]) -> Cost:
-    """What was measured of a recording, or of the next larger one: matrix kernels, tiled, pad what lies between."""
-    known, costs = sizes.tolist(), seconds.tolist()
-    return lambda size: float(costs[min(bisect_left(known, size), len(known) - 1)])
+    """What was measured of a recording, which need not grow with its size; between two, a straight line."""
+    return lambda size: float(np.interp(size, sizes, seconds))
 
 
 def _pass_layers(about: Mapping[str, Any]) -> int:
