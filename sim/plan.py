@@ -103,27 +103,36 @@ def check(plan: Plan) -> None:
     _slos(plan).assign(whole_trace(plan, f"{plan.start_s}:"), plan.seed)
 
 
-def cases_of(plan: Plan, policy: str, table: Path, costs: CostModel) -> list[Case]:
-    """The cases of one policy, one a load."""
-    point = plan.point(policy, str(table.resolve()))
-    whole, slos = whole_trace(plan, f"{plan.start_s}:"), _slos(plan)
-    rated: list[tuple[float | None, Trace]]
+def cases_of(plan: Plan, policy: str, table: Path, costs: CostModel, known: Sequence[Case] = ()) -> list[Case]:
+    """The cases of one policy, one a load; those that are `known` keep their rate, whatever is simulated by now."""
+    whole = whole_trace(plan, f"{plan.start_s}:")
     if plan.rate_scale is not None:
-        rated = [(None, whole.window(0.0, plan.window_s * plan.rate_scale).scaled(plan.rate_scale))]
-    else:
-        found = highest_rate(point, str(Path.cwd()), Search())
+        part = whole.window(0.0, plan.window_s * plan.rate_scale).scaled(plan.rate_scale)
+        return [_case(plan, policy, None, part, costs)]
+    kept = {case.load: case for case in known if case.policy == policy and _is_of(case, whole, plan.window_s)}
+    missing = [load for load in plan.loads if load not in kept]
+    if missing:
+        found = highest_rate(plan.point(policy, str(table.resolve())), str(Path.cwd()), Search())
         if not found.low:
             raise InputError(
                 f"policy {policy}: sustains no rate on this trace; allowed: --rate-scale in place of --load"
             )
-        rated = [(load, _at_rate(whole, load * found.low, plan.window_s)) for load in plan.loads]
-    made = []
-    for load, trace in rated:
-        server = _server(plan.server, trace, costs)
-        slo = slos.assign(trace, plan.seed)
-        settings = {"server": asdict(server), "predictor": plan.predictor, "seed": plan.seed}
-        made.append(Case.of(policy, load, trace, slo, **settings))
-    return made
+        for load in missing:
+            kept[load] = _case(plan, policy, load, _at_rate(whole, load * found.low, plan.window_s), costs)
+    return [kept[load] for load in plan.loads]
+
+
+def _case(plan: Plan, policy: str, load: float | None, trace: Trace, costs: CostModel) -> Case:
+    server, slo = _server(plan.server, trace, costs), _slos(plan).assign(trace, plan.seed)
+    settings = {"server": asdict(server), "predictor": plan.predictor, "seed": plan.seed}
+    return Case.of(policy, load, trace, slo, **settings)
+
+
+def _is_of(case: Case, whole: Trace, window_s: float) -> bool:
+    """Whether a case is of this window of this trace, at whatever rate."""
+    n = len(case.arrival_s)
+    same = case.input_length == whole.input_length[:n].tolist()
+    return same and abs(n - max(FEWEST, case.rate_rps * window_s)) <= 1
 
 
 def _at_rate(trace: Trace, rate_rps: float, window_s: float) -> Trace:

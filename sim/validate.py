@@ -82,7 +82,8 @@ def validate(
         if older and older[key] != about[key]:
             raise InputError(f"{root}: holds evidence with other {key} ({_differing(older[key], about[key])}); {NEW}")
     say("finding the rates")
-    cases = [case for policy in plan.policies for case in cases_of(plan, policy, root / "table", costs)]
+    known = [Recorded.load(path).case for path in sorted((root / "runs").glob("*.json"))]
+    cases = [case for policy in plan.policies for case in cases_of(plan, policy, root / "table", costs, known)]
     recorded = {case.slug: _recorded(root, case) for case in cases}
     write_about(root, {**about, "cases": list(dict.fromkeys([*older.get("cases", ()), *recorded]))})
     if any(len(of.runs) < plan.repeats for of in recorded.values()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,21 +80,20 @@ def compared(*evidence: Evidence) -> list[Compared]:
 
 
 def validation_report(evidence: Sequence[Evidence], cases: Sequence[Compared]) -> RenderableType:
-    """One screen: where the evidence comes from, folder by folder, and a row a case."""
+    """One screen: for each folder where its evidence comes from, and a row a case."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
-    origins = _origins(evidence)
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1 if origins else 2, 0, 0))
-    for place, name in enumerate([*origins, *HEADER]):
-        left = place <= len(origins)
-        table.add_column(name, justify="left" if left else "right", no_wrap=place < len(origins) + 4, overflow="fold")
-    for of in cases:
-        cells = _cells(of, origins)
-        table.add_row(*(Text(cell, style="bold red" if cell.endswith("!") else "") for cell in cells))
-    facts = "\n\n".join("\n".join(f"{key:<8} {value}" for key, value in of.items()) for of in _facts(evidence))
-    return Group(Text(facts), Text(), table, Text(), Text(LEGEND), Text(), Text(verdict(cases)))
+    parts: list[RenderableType] = []
+    for facts, of_folder in _by_folder(evidence, cases):
+        table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+        for place, name in enumerate(HEADER):
+            table.add_column(name, justify="right" if place else "left", no_wrap=place < 4, overflow="fold")
+        for of in of_folder:
+            table.add_row(*(Text(cell, style="bold red" if cell.endswith("!") else "") for cell in _cells(of)))
+        parts += [Text("\n".join(f"{key:<8} {value}" for key, value in facts.items())), Text(), table, Text()]
+    return Group(*parts, Text(LEGEND), Text(), Text(verdict(cases)))
 
 
 def verdict(cases: Sequence[Compared]) -> str:
@@ -137,16 +136,13 @@ def figure(of: Compared) -> Figure:
 
 def page(evidence: Sequence[Evidence], cases: Sequence[Compared], images: Sequence[bytes]) -> str:
     """The page, as HTML that needs no other file; `images` are the cases' figures, as PNG."""
-    origins = _origins(evidence)
-    parts = [
-        "<h1>Simulated and real</h1>",
-        *(_terms(facts) for facts in _facts(evidence)),
-        _table([*origins, *HEADER], [_cells(of, origins) for of in cases]),
-        f"<p>{html.escape(LEGEND)}</p><p>{html.escape(verdict(cases))}</p>",
-    ]
+    parts = ["<h1>Simulated and real</h1>"]
+    for facts, of_folder in _by_folder(evidence, cases):
+        parts += [_terms(facts), _table(HEADER, [_cells(of) for of in of_folder])]
+    parts.append(f"<p>{html.escape(LEGEND)}</p><p>{html.escape(verdict(cases))}</p>")
     for of, png in zip(cases, images, strict=True):
         image = base64.b64encode(png).decode()
-        title = of.case.name if not origins else f"{of.case.name} (folder {of.folder})"
+        title = of.case.name if len(evidence) == 1 else f"{of.case.name} (folder {of.folder})"
         rows = [_row(distance, len(of.real)) for distance in of.distances.values()]
         header = ["", "simulated", *(f"real {i}" for i in range(1, len(of.real) + 1)), "off", "two real runs", "ratio"]
         parts += [
@@ -162,25 +158,20 @@ def _terms(facts: Mapping[str, str]) -> str:
     return f"<dl>{''.join(f'<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>' for k, v in facts.items())}</dl>"
 
 
-def _origins(evidence: Sequence[Evidence]) -> dict[str, list[str]]:
-    """What tells the cases of several folders apart: column -> its cell for each folder; nothing for one folder."""
-    if len(evidence) == 1:
-        return {}
-    columns = {
-        "GPU": [of.about["table"]["gpu"] for of in evidence],
-        "model": [of.about["table"]["model"] for of in evidence],
-        "trace": [of.about["trace"]["name"] for of in evidence],
-    }
-    differing = {name: cells for name, cells in columns.items() if len(set(cells)) > 1}
-    return {"folder": [str(number) for number in range(1, len(evidence) + 1)], **differing}
+def _by_folder(
+    evidence: Sequence[Evidence], cases: Sequence[Compared]
+) -> Iterator[tuple[dict[str, str], list[Compared]]]:
+    """For each folder where its evidence comes from, and its cases; numbered if there are several."""
+    for number, of in enumerate(evidence, 1):
+        origin = {} if len(evidence) == 1 else {"folder": f"{number}: {of.folder}"}
+        yield origin | _facts(of), [case for case in cases if case.folder == number]
 
 
-def _cells(of: Compared, origins: Mapping[str, Sequence[str]]) -> list[str]:
+def _cells(of: Compared) -> list[str]:
     real = [percent(run.summary["attainment"]).removesuffix(" %") for run in of.real]
     miss = " !" if of.distances["attainment"].good is False else ""
     shares = [percent(of.simulated.summary["attainment"]).removesuffix(" %"), ", ".join(real) + miss]
-    origin = [cells[of.folder - 1] for cells in origins.values()]
-    return [*origin, of.case.policy, of.case.at, *shares, *(_cell(of.distances[name]) for name in SHOWN)]
+    return [of.case.policy, of.case.at, *shares, *(_cell(of.distances[name]) for name in SHOWN)]
 
 
 def _cell(distance: Distance) -> str:
@@ -203,14 +194,7 @@ def _hundred(share: float) -> str:
     return f"{100 * share:.1f}"
 
 
-def _facts(evidence: Sequence[Evidence]) -> list[dict[str, str]]:
-    """Where the evidence of each folder comes from; numbered if there are several."""
-    if len(evidence) == 1:
-        return [_facts_of(evidence[0])]
-    return [{"folder": f"{number}: {of.folder}", **_facts_of(of)} for number, of in enumerate(evidence, 1)]
-
-
-def _facts_of(evidence: Evidence) -> dict[str, str]:
+def _facts(evidence: Evidence) -> dict[str, str]:
     about = evidence.about
     machine, table = about["machine"], about["table"]
     costs = cost_line(evidence.cost.name, evidence.cost.provenance.get("error"))

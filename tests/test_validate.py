@@ -138,7 +138,7 @@ def test_evidence_is_compared_anew_without_running(
     assert same.exit_code == 0, same.output
 
 
-def test_several_folders_make_one_table_and_one_page(evidence: tuple[Evidence, Result], here: Path) -> None:
+def test_several_folders_make_one_page(evidence: tuple[Evidence, Result], here: Path) -> None:
     shutil.copytree("evidence", "other")
     about = json.loads(Path("other", "evidence.json").read_text())
     about["trace"]["name"], about["cases"] = "elsewhere", about["cases"][:1]
@@ -147,9 +147,8 @@ def test_several_folders_make_one_table_and_one_page(evidence: tuple[Evidence, R
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
     assert [line for line in lines if line.startswith("folder   ")] == ["folder   1: evidence", "folder   2: other"]
-    start = next(i for i, line in enumerate(lines) if line.split()[:4] == ["folder", "trace", "policy", "load"])
-    rows = [line.split()[:3] for line in lines[start + 1 : start + 6] if line[:1].isdecimal()]
-    assert rows == [["1", "trace", "fcfs"], ["1", "trace", "flowprefill"], ["2", "elsewhere", "fcfs"]]
+    first = [word for word in (line.partition(" ")[0] for line in lines) if word in ("trace", "policy", *POLICIES)]
+    assert first == ["trace", "policy", "fcfs", "flowprefill", "trace", "policy", "fcfs"]
     assert "measures of 3 cases are as near as asked" in result.stdout
     assert [path.name.partition("-")[0] for path in sorted(Path("both", "figures").iterdir())] == ["1", "1", "2"]
     page = Path("both", "validation.html").read_text()
@@ -189,15 +188,22 @@ def test_more_policies_and_loads_are_added(
     assert len(Evidence.load("more").recorded) == 3
 
 
-def test_loads_are_shares_of_the_capacity(here: Path) -> None:
+def test_loads_are_shares_of_the_capacity(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = [a for a in command("loads", "--repeats", "1", "--policy", "fcfs") if a not in ("--rate-scale", "4")]
     arguments[arguments.index("flowprefill")] = "chunked:128"
     del arguments[arguments.index("fcfs") - 1 : arguments.index("fcfs") + 1]
-    result = invoke([*arguments, "--load", "0.25", "--load", "0.5", "--window", "0.1", "--slo", "60"])
+    arguments += ["--load", "0.25", "--load", "0.5", "--window", "0.1", "--slo", "60"]
+    result = invoke(arguments)
     assert result.exit_code == 0, result.output
     rates = {of.case.name: of.case.rate_rps for of in Evidence.load("loads").recorded}
     assert rates["fcfs, 50 %"] == pytest.approx(2 * rates["fcfs, 25 %"], rel=1e-4)
     assert set(rates) == {f"{p}, {load} %" for p in ("fcfs", "chunked:128") for load in (25, 50)}
+    arguments[arguments.index("--repeats") + 1] = "2"  # the rates stay, even if a simulation found others by now
+    monkeypatch.setattr("flowsim.plan.highest_rate", lambda *given: pytest.fail("searched anew"))
+    again = invoke(arguments)
+    assert again.exit_code == 0, again.output
+    assert again.stderr.count("run 2 of 2") == 4
+    assert {of.case.name: of.case.rate_rps for of in Evidence.load("loads").recorded} == rates
 
 
 def test_without_a_table_the_device_is_measured_first(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
