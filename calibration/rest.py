@@ -80,16 +80,17 @@ class Stack:
     def sustained_s(self, layers: int, rounds: int) -> float:
         """Device seconds of so many layers on a busy GPU, median; `heat` comes first.
 
-        The device is kept busy until the host is ahead: by other layers, or by a stall where the host is slower than
-        they are.
+        The device is kept busy until the host is ahead: by other layers, which also follow, so that it does not rest
+        until the next round; or by a stall where the host is slower than they are.
         """
         ahead = self.layer_s > 1.5 * self.launch_s
         leading = int(LEAD_S / self.layer_s) + 1 if ahead else 0
         samples = []
         for _ in range(rounds):
-            marks = self._launch(leading + layers, 0.0 if ahead else self._stall_s(layers))
-            self.watch.synchronise()
-            samples.append(self.watch.between(marks[leading], marks[-1]))
+            marks = self._launch(leading + layers + leading, 0.0 if ahead else self._stall_s(layers))
+            self.watch.wait(marks[leading + layers])
+            samples.append(self.watch.between(marks[leading], marks[leading + layers]))
+        self.watch.synchronise()
         return statistics.median(samples)
 
     def rested_s(self, layers: int, rounds: int, rest_s: float = REST_S) -> float:

@@ -21,7 +21,7 @@ from flowsim.calibration.runner import launch, synchroniser
 
 Samples = dict[str, list[float]]
 LEAD_S = 5e-3
-"""How long to keep the device busy before each timing, so that the pause since the last one does not show."""
+"""How long to keep the device busy between two timings, so that the pause does not show."""
 TRAIN = 5
 """Recorded forwards launched one behind another, so that the device does not wait for the host."""
 
@@ -64,8 +64,13 @@ class Stopwatch:
         event.record()
         return event
 
+    def wait(self, mark: Any) -> None:
+        """Wait until the device has passed a mark; it may be busy with what was launched behind it."""
+        if self.cuda:
+            mark.synchronize()
+
     def between(self, begin: Any, end: Any) -> float:
-        """Device seconds between two marks, once synchronised."""
+        """Device seconds between two marks that the device has passed."""
         return float(begin.elapsed_time(end) * 1e-3 if self.cuda else end - begin)
 
     def stall(self, seconds: float) -> None:
@@ -292,22 +297,27 @@ def time_check(device: Any, limits: Limits) -> list[float]:
 class Lead:
     """What keeps the device busy while the host gets ahead of it: some of the same steps or, failing that, a stall.
 
-    A stall draws little power: clocks recover, and what follows runs faster than on a busy GPU. So it is only for
-    sizes at which the host is the slower of the two; those draw little power themselves.
+    The steps are launched behind each timing, so that the device is busy from one to the next: in a pause of some
+    milliseconds it would rest, and run what follows faster than a busy GPU does (`flowsim.calibration.boost`). So it
+    would during a stall, which is only for sizes at which the host is the slower of the two; those draw little power.
     """
 
     steps: Sequence[Step]
     stall_s: float
 
-    def launch(self, watch: Stopwatch, p: Batch) -> None:
-        """Launch it."""
+    def before(self, watch: Stopwatch) -> None:
+        """Launch the stall, if it is one."""
         watch.stall(self.stall_s)
+
+    def behind(self, watch: Stopwatch, p: Batch, last: Any) -> None:
+        """Launch the steps, if it is some, and wait for the mark behind what was timed."""
         for step in self.steps:
             step.run(p)
+        watch.wait(last)
 
 
 def _warm_up(watch: Stopwatch, steps: Sequence[Step], p: Batch, heat_s: float) -> Lead:
-    """Run the steps until clocks and power are those of a busy GPU; returns what to launch before each timing."""
+    """Run the steps until clocks and power are those of a busy GPU, and go on; returns what to time them with."""
     end = time.perf_counter() + (heat_s if watch.cuda else 0.0)
     while True:
         begin, first = time.perf_counter(), watch.mark()
@@ -320,39 +330,41 @@ def _warm_up(watch: Stopwatch, steps: Sequence[Step], p: Batch, heat_s: float) -
             break
     device_s = watch.between(first, last)
     if device_s > 1.5 * host_s and watch.cuda:
-        return Lead(steps[: math.ceil(len(steps) * LEAD_S / device_s)], 0.0)
+        lead = Lead(steps[: math.ceil(len(steps) * LEAD_S / device_s)], 0.0)
+        lead.behind(watch, p, last)
+        return lead
     return Lead((), min(1.2 * host_s + 2e-4, 20e-3))
 
 
 def _time_steps(watch: Stopwatch, steps: Sequence[Step], p: Batch, lead: Lead) -> list[float]:
-    lead.launch(watch, p)
+    lead.before(watch)
     marks = [watch.mark()]
     for step in steps:
         step.run(p)
         marks.append(watch.mark())
-    watch.synchronise()
+    lead.behind(watch, p, marks[-1])
     return [watch.between(a, b) for a, b in pairwise(marks)]
 
 
 def _time_borders(watch: Stopwatch, steps: Sequence[Step], first: int, p: Batch, lead: Lead) -> float:
-    lead.launch(watch, p)
+    lead.before(watch)
     for step in steps[:first]:
         step.run(p)
     begin = watch.mark()
     for step in steps[first:]:
         step.run(p)
     end = watch.mark()
-    watch.synchronise()
+    lead.behind(watch, p, end)
     return watch.between(begin, end)
 
 
 def _time_launches(watch: Stopwatch, steps: Sequence[Step], p: Batch, lead: Lead) -> list[float]:
-    lead.launch(watch, p)
+    lead.before(watch)
     times = [time.perf_counter()]
     for step in steps:
         step.run(p)
         times.append(time.perf_counter())
-    watch.synchronise()
+    lead.behind(watch, p, watch.mark())
     return [b - a for a, b in pairwise(times)]
 
 

@@ -76,11 +76,15 @@ class Device:
             mark=lambda: max(self.host_s, self.free_s),
             between=lambda begin, end: end - begin,
             synchronise=self.synchronise,
+            wait=self.wait,
             stall=self.stall,
         )
 
     def synchronise(self) -> None:
         self.host_s = max(self.host_s, self.free_s)
+
+    def wait(self, mark_s: float) -> None:
+        self.host_s = max(self.host_s, mark_s)
 
     def stall(self, seconds: float) -> None:
         begin_s = max(self.host_s, self.free_s)
