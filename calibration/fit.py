@@ -14,7 +14,7 @@ from flowsim.calibration.boost import Boost
 from flowsim.calibration.cost import Cost, CostModel, GraphCost
 from flowsim.calibration.curves import AttentionCurve, Curve
 from flowsim.calibration.errors import leave_one_out, pass_errors
-from flowsim.calibration.models import ModelSpec, spec_of
+from flowsim.calibration.models import EXPERTS, ModelSpec, spec_of
 from flowsim.calibration.table import ALL_REDUCE, GRAPH, OperatorTable, Range
 from flowsim.errors import InputError
 
@@ -63,6 +63,8 @@ def _model(table: OperatorTable, layers: int, errors: dict[str, Any]) -> CostMod
     about = table.provenance
     spec, tp = _facts(about)
     linear = [name for name in spec.operators if name != "attention"]
+    if spec.experts and table.has("experts"):
+        linear = [*(name for name in linear if name not in EXPERTS), "experts"]
     rows = {name: table.curve(name) for name in (*linear, "attention")}
     host: dict[str, Cost] = {name: _median(table, name) for name in linear}
     host["prepare"] = _host_curve(table, "prepare")

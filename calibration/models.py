@@ -17,7 +17,9 @@ from flowsim.errors import InputError, unknown
 BYTES_PER_VALUE = 2  # bf16
 ATTENTION_OPERATORS = ("norm_attn", "qkv_proj", "rope_kv", "attention", "o_proj")
 MLP_OPERATORS = ("norm_mlp", "gate_up_proj", "activation", "down_proj")
-EXPERT_OPERATORS = ("norm_mlp", "router", "experts")
+EXPERTS = ("dispatch", "expert_gate_up", "expert_activation", "expert_down", "combine")
+"""What stands behind the router; a table may have it in one, as `experts`."""
+EXPERT_OPERATORS = ("norm_mlp", "router", *EXPERTS)
 
 
 @dataclass(frozen=True)

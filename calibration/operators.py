@@ -7,8 +7,8 @@ server) may stop between any two steps: a batch owns its activations, so others 
 The layer: RMSNorm, fused q-k-v projection, rotary embedding and cache write, attention, output projection;
 RMSNorm, fused gate-up projection, SiLU times up, down projection. Both residual additions are in the epilogue of
 the projection before them (o_proj, down_proj), which saves a launch. In place of those three, a mixture of experts
-has a router (the best of a softmax) and the experts: tokens sorted by expert, two grouped projections with
-the router's weights on the activations between them, and each token's outputs added up.
+has a router (the best of a softmax), tokens sorted by expert (dispatch), two grouped projections (expert_gate_up,
+expert_down) with the router's weights on the activations between them, and each token's outputs added up (combine).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from flowsim.calibration.models import ModelSpec
 from flowsim.errors import InputError
 from flowsim.forward import LAYER_OPERATORS, check_cut, segments
 
-REDUCED_BY = {"o_proj": "all_reduce_attn", "down_proj": "all_reduce_mlp", "experts": "all_reduce_mlp"}
+REDUCED_BY = {"o_proj": "all_reduce_attn", "down_proj": "all_reduce_mlp", "combine": "all_reduce_mlp"}
 """The operators whose outputs tensor-parallel ranks sum up, and what does it."""
 Tensor = Any
 Ids = Sequence[int] | np.ndarray[Any, Any]
@@ -81,6 +81,9 @@ class Batch:
     activation: Tensor  # [tokens, intermediate]
     shares: Tensor  # [tokens * experts_per_token, 1]: the router's weights
     chosen: Tensor  # [tokens, experts_per_token]: the experts of each token
+    order: Tensor  # [tokens * experts_per_token]: the pairs of token and expert, sorted by expert
+    ends: Tensor  # [experts]: where each one's pairs end
+    gathered: Tensor  # [tokens * experts_per_token, hidden]: the pairs' tokens, then what the experts make of them
     logits: Tensor  # [slices, vocab]
     next_ids: Tensor  # [slices]
 
@@ -408,19 +411,30 @@ class Decoder:
             shares, p.chosen = mm(p.normed, router_t).softmax(1).topk(best, dim=1)
             p.shares = shares.div_(shares.sum(1, keepdim=True)).view(-1, 1)
 
-        def experts(p: Batch) -> None:
-            ordered, order = p.chosen.flatten().sort()
-            ends = torch.searchsorted(ordered, bounds, right=True, out_int32=True)
-            gate, up = grouped_mm(p.normed.index_select(0, order // best), gate_up_t, offs=ends).chunk(2, 1)
-            weighted = silu(gate).mul_(up).mul_(p.shares.index_select(0, order))
-            found = grouped_mm(weighted, down_t, offs=ends)
-            spread = torch.empty_like(found).index_copy_(0, order, found).view(p.tokens, best, shape[0])
+        def dispatch(p: Batch) -> None:
+            ordered, p.order = p.chosen.flatten().sort()
+            p.ends = torch.searchsorted(ordered, bounds, right=True, out_int32=True)
+            p.gathered = p.normed.index_select(0, p.order // best)
+
+        def expert_gate_up(p: Batch) -> None:
+            p.gate_up = grouped_mm(p.gathered, gate_up_t, offs=p.ends)
+
+        def expert_activation(p: Batch) -> None:
+            gate, up = p.gate_up.chunk(2, 1)
+            p.activation = silu(gate).mul_(up).mul_(p.shares.index_select(0, p.order))
+
+        def expert_down(p: Batch) -> None:
+            p.gathered = grouped_mm(p.activation, down_t, offs=p.ends)
+
+        def combine(p: Batch) -> None:
+            spread = torch.empty_like(p.gathered).index_copy_(0, p.order, p.gathered).view(p.tokens, best, shape[0])
             if kept:
                 p.hidden.add_(spread.sum(1))
             else:
                 torch.sum(spread, 1, out=p.hidden)
 
-        return [(f.__name__, f) for f in (norm_mlp, router, experts)]
+        steps = (norm_mlp, router, dispatch, expert_gate_up, expert_activation, expert_down, combine)
+        return [(f.__name__, f) for f in steps]
 
     def _head(self) -> Callable[[Batch], None]:
         import torch

@@ -32,12 +32,19 @@ LAYER_OPERATORS = (
     "activation",
     "down_proj",
     "experts",
+    "dispatch",
+    "expert_gate_up",
+    "expert_activation",
+    "expert_down",
+    "combine",
     "all_reduce_mlp",
 )
 """The operators of any decoder layer, in the order in which they are launched; those that a model lacks cost nothing.
 
-A mixture of experts has router and experts, a dense layer gate_up_proj, activation and down_proj, so what stands
-behind the first or the last of the MLP stands at the same place in both. All-reduces run under tensor parallelism.
+In place of a dense layer's gate_up_proj, activation and down_proj a mixture of experts has router, dispatch (tokens
+sorted by expert), expert_gate_up, expert_activation, expert_down and combine (each token's outputs added up); `experts`
+is all behind the router in one, as public tables have it. So what stands behind the first or the last of the MLP stands
+at the same place in both. All-reduces run under tensor parallelism.
 """
 
 CHECKED_AFTER: dict[str, tuple[str, ...]] = {
@@ -50,7 +57,7 @@ CHECKED_AFTER: dict[str, tuple[str, ...]] = {
 """Where each cut level checks inside a layer: the released code's two blocks; the paper's five operators.
 
 Those are qkv_proj, attention, o_proj, gate_up_proj and down_proj, or for experts qkv_proj, attention, o_proj, router
-and experts; the check behind an operator that ends in an all-reduce comes after it.
+and all that follows; the check behind an operator that ends in an all-reduce comes after it.
 """
 
 ATTENTION = LAYER_OPERATORS.index("attention")

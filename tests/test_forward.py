@@ -36,7 +36,10 @@ def test_segments_end_where_the_level_checks() -> None:
         ["rope_kv", "attention"],
         ["o_proj", "all_reduce_attn"],
         ["norm_mlp", "gate_up_proj", "router"],
-        ["activation", "down_proj", "experts", "all_reduce_mlp"],
+        [
+            *("activation", "down_proj", "experts", "dispatch", "expert_gate_up", "expert_activation", "expert_down"),
+            *("combine", "all_reduce_mlp"),
+        ],
     ]
     assert named["block"] == [list(LAYER_OPERATORS[:6]), list(LAYER_OPERATORS[6:])]
     assert named["layer"] == named["chunk"] == named["none"] == [list(LAYER_OPERATORS)]

@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from flowsim.calibration.models import EXPERTS as BEHIND_THE_ROUTER
 from flowsim.calibration.models import ModelSpec
 from flowsim.calibration.operators import CacheSlice, Decoder
 from flowsim.errors import InputError
@@ -116,8 +117,8 @@ def test_a_pass_that_others_interrupt_gives_the_same(decoder: Decoder) -> None:
 
 
 def operators(spec: ModelSpec) -> list[str]:
-    lacking = {"router", "experts"} if not spec.experts else {"gate_up_proj", "activation", "down_proj"}
-    return [name for name in LAYER_OPERATORS if name not in lacking | {"all_reduce_attn", "all_reduce_mlp"}]
+    lacking = {"gate_up_proj", "activation", "down_proj"} if spec.experts else {"router", *BEHIND_THE_ROUTER}
+    return [name for name in LAYER_OPERATORS if name not in lacking | {"experts", "all_reduce_attn", "all_reduce_mlp"}]
 
 
 @pytest.mark.parametrize("spec", [SPEC, EXPERTS])
@@ -143,7 +144,7 @@ def test_segments_end_at_the_cuts_and_are_the_program(cut: str, spec: ModelSpec)
     segments = decoder.segments(cut)
     assert [run for segment in segments for run in segment] == [step.run for step in decoder.program]
     ends = [run.__name__ for run in (segment[-1] for segment in segments)]
-    named = {"gate_up_proj": "router", "down_proj": "experts"} if spec.experts else {}
+    named = {"gate_up_proj": "router", "down_proj": "combine"} if spec.experts else {}
     assert ends == [*[named.get(name, name) for name in ENDS[cut]] * 2, "head"]
 
 
