@@ -6,9 +6,9 @@ H200 (llama3-8b) 1100 tokens again and again with pauses between, which left it 
 took 0.948, 0.925 and 0.919 of the sustained time; after a pause of 0.1 s the first two passes took 0.942 and 0.951,
 and the fourth 0.999; 300 tokens took 0.98 to 1.0, 64 tokens the same as ever.
 
-The model is of first order. The use u of a GPU is the exponential average, over a window of about 40 ms, of whether it
-is busy. Up to a threshold a (about 0.7) it runs at full speed, and from there its speed falls in proportion, to the
-sustained one at u = 1:
+The model is of first order. The use u of a GPU is the exponential average, over a window of some tens of milliseconds,
+of whether it is busy. Up to a threshold a (0.5 to 0.7 on H200s) it runs at full speed, and from there its speed falls
+in proportion, to the sustained one at u = 1:
 
     du/dt = (w - u) / window_s                  w = the share of the time that is device work; 0 when idle
     g(u) = (u - a) / (1 - a), within 0 and 1

@@ -52,14 +52,12 @@ class GraphCost:
         most: tokens of the largest recording that was measured.
         layer: device seconds of one layer.
         prepare: host seconds to fill in what it is to compute.
-        launch: seconds that a forward launched as one graph takes beyond its device time and preparing it.
-        check: the same of each segment of a checked one.
+        check: seconds that each segment takes beyond its device time; an unchecked forward is one segment.
     """
 
     most: int
     layer: Cost
     prepare: Cost
-    launch: Cost
     check: Cost
 
 
@@ -191,10 +189,10 @@ class CostModel:
         """The timeline of one forward over these slices, checked at `cut`."""
         return self._forward_of_one(tuple(slices), cut) if len(slices) == 1 else self._new_forward(slices, cut)
 
-    def launches(self, slices: Sequence[Slice], cut: str = "none") -> Steps:
-        """The operators of one forward over these slices, checked at `cut`."""
+    def launches(self, slices: Sequence[Slice]) -> Steps:
+        """The operators of one forward over these slices."""
         if self._is_graph(slices):
-            return self._recorded(graph_size(slices[0].tokens), cut)
+            return self._graph_steps(graph_size(slices[0].tokens))
         tokens = sum([slice_.tokens for slice_ in slices])
         layer = [self._launch(name, tokens) for name in LAYER_OPERATORS]
         layer[ATTENTION] = self._attend_all(slices)
@@ -223,7 +221,7 @@ class CostModel:
     def _is_graph(self, slices: Sequence[Slice]) -> bool:
         return slices[0].tokens <= self.graph_tokens and len(slices) == 1 and not slices[0].context
 
-    def _recorded(self, size: int, cut: str) -> Steps:
+    def _graph_steps(self, size: int) -> Steps:
         """A recorded forward of `size` tokens. Launched, it needs the host no more, up to the next check."""
         graph = self.graph
         assert graph is not None
@@ -232,12 +230,11 @@ class CostModel:
         scale = graph.layer(size) / (sum(device) or 1.0)
         lead = [Launch(graph.prepare(size), 0.0), Launch(0.0, self.device.get("embed", free)(size))]
         layer = [Launch(0.0, scale * device_s) for device_s in device]
-        check_s = graph.launch(size) if cut in ("none", "chunk") else graph.check(size)
-        return Steps(lead, layer, Launch(0.0, self.device.get("head", free)(1)), check_s)
+        return Steps(lead, layer, Launch(0.0, self.device.get("head", free)(1)), graph.check(size))
 
     def _new_forward(self, slices: Sequence[Slice], cut: str) -> Forward:
         if self._is_graph(slices):
-            lead, layer, head, check_s = self._recorded(graph_size(slices[0].tokens), cut)
+            lead, layer, head, check_s = self._graph_steps(graph_size(slices[0].tokens))
             attention_s, layer[ATTENTION] = layer[ATTENTION].device_s, Launch(0.0, 0.0)
             shape = _Shape(slices[0].tokens, lead, layer, self.layers, check_s, cut)
             return shape.forward(attention_s, head)

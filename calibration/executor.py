@@ -59,6 +59,8 @@ class Replay:
         first_tokens: the first token of each request; -1 where there is none.
         scattered: at how many decisions the free rows of the cache were in stretches too short to count them all as
             free, which a simulation knows nothing of.
+        crowded: forwards launched without a graph because the recording of their size was in use, which it neither
+            knows of.
     """
 
     outcome: Outcome
@@ -68,6 +70,7 @@ class Replay:
     hand_overs_s: list[float]
     first_tokens: list[int]
     scattered: int
+    crowded: int
 
 
 class WallClock:
@@ -330,6 +333,7 @@ def execute(
         instance.hand_overs_s,
         tokens,
         instance.scattered,
+        runner.crowded,
     )
 
 

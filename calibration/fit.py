@@ -103,14 +103,13 @@ def _graph_cost(table: OperatorTable, device: Mapping[str, Cost]) -> GraphCost:
     ends_s = np.array([device["embed"](tokens) + device["head"](1) for tokens in rows.tokens.tolist()])
     return GraphCost(
         most=int(rows.tokens[-1]),
-        layer=_recorded(rows.tokens, np.maximum(rows.device_s - ends_s, 0.0) / layers),
+        layer=_of_recordings(rows.tokens, np.maximum(rows.device_s - ends_s, 0.0) / layers),
         prepare=_median(table, "graph_prepare"),
-        launch=_median(table, GRAPH),
         check=_median(table, "graph_check"),
     )
 
 
-def _recorded(sizes: NDArray[np.int64], seconds: NDArray[np.float64]) -> Cost:
+def _of_recordings(sizes: NDArray[np.int64], seconds: NDArray[np.float64]) -> Cost:
     """What was measured of a recording, which need not grow with its size; between two, a straight line."""
     return lambda size: float(np.interp(size, sizes, seconds))
 

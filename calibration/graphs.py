@@ -63,6 +63,11 @@ class Launcher:
         self.decoder.refill(recording.batch, only, ids)
         return recording
 
+    def release(self) -> None:
+        """Free the recordings that forwards which will not be ended still hold, and count the crowded ones anew."""
+        self._taken.clear()
+        self.crowded = 0
+
     def next_ids(self, forward: Ready) -> Any:
         """The next token of each slice of a forward that has ended, [slices]; what it held is free for another."""
         size = forward.batch.tokens
@@ -90,7 +95,7 @@ class Launcher:
                 self.decoder.run(batch)  # kernels' plans and workspaces are not to be part of a graph
                 stream.synchronize()
                 pool = torch.cuda.graph_pool_handle()
-                self._recordings[size] = Ready(batch, [[_recorded(part, batch, pool)] for part in self._segments])
+                self._recordings[size] = Ready(batch, [[_graph(part, batch, pool)] for part in self._segments])
                 yield
         torch.cuda.synchronize()
 
@@ -100,7 +105,7 @@ def graph_sizes(graph_tokens: int) -> range:
     return range(GRAPH_STEP, graph_size(graph_tokens) + 1, GRAPH_STEP)
 
 
-def _recorded(steps: Sequence[Callable[[Batch], None]], batch: Batch, pool: Any) -> Callable[[Batch], None]:
+def _graph(steps: Sequence[Callable[[Batch], None]], batch: Batch, pool: Any) -> Callable[[Batch], None]:
     """A graph of these steps. Those of one batch share a pool: they are replayed in the order of their recording."""
     import torch
 

@@ -330,12 +330,12 @@ class _Calibration:
         return [graph_size(parse_slices(text)[0][0]) for text in self._recorded_passes()]
 
     def _graph(self, model: Decoder, tokens: int) -> Rows:
-        """A recorded forward: its device time, and what it takes beyond, whole and in segments."""
+        """A recorded forward: its device time, and what the host takes beyond."""
         largest = max(self.grid.graphs)
         whole, checked = (self._launcher(model, cut, largest) for cut in RECORDED_CUTS)
         found = timing.time_graph(whole, checked, tokens, self.grid.graph_limits)
         return [
-            operator_row(GRAPH, tokens, 0, found.device, found.launch, model.attention(tokens, 0)),
+            operator_row(GRAPH, tokens, 0, found.device, [0.0], model.attention(tokens, 0)),
             _host_row("graph_prepare", tokens, found.prepare),
             _host_row("graph_check", tokens, found.check),
         ]

@@ -170,6 +170,12 @@ class Runner:
         self._tell, self._serves = tell, (cut, graph_tokens)
         if self._serves not in self._launchers:
             self.call(self._make_launcher)
+        self._launchers[self._serves].release()
+
+    @property
+    def crowded(self) -> int:
+        """Forwards since `serve` that were not launched as graphs because their recording was in use."""
+        return self._launchers[self._serves].crowded
 
     def _make_launcher(self, decoder: Decoder) -> Iterator[None]:
         cut, graph_tokens = self._serves

@@ -38,7 +38,14 @@ def out_of_memory(what: str) -> Iterator[None]:
 
 
 def serving_decoder(
-    spec: ModelSpec, table: OperatorTable, device: str, *, rows: int, chunk_tokens: int, seed: int = 0
+    spec: ModelSpec,
+    table: OperatorTable,
+    device: str,
+    *,
+    rows: int,
+    chunk_tokens: int,
+    recorded_tokens: int = 0,
+    seed: int = 0,
 ) -> Decoder:
     """The whole model with a cache of so many rows.
 
@@ -46,11 +53,12 @@ def serving_decoder(
         table: whose attention kernels it uses, but for those that cannot serve.
         rows: tokens of the KV cache.
         chunk_tokens: most tokens of one forward.
+        recorded_tokens: of all forwards that are to be recorded, whose buffers stay.
 
     Raises:
         InputError: it does not fit.
     """
-    check_memory(spec, device, rows, chunk_tokens)
+    check_memory(spec, device, rows, chunk_tokens, recorded_tokens)
     with out_of_memory(spec.name):
         dtype = "bfloat16" if device == "cuda" else "float32"
         return Decoder(spec, device, rows=rows, dtype=dtype, seed=seed, attention=servable(kernel_choice(table)))
@@ -66,8 +74,8 @@ def servable(choice: Choice) -> Choice:
     return replace(choice, default=default, rows=rows)
 
 
-def check_memory(spec: ModelSpec, device: str, rows: int, chunk_tokens: int) -> None:
-    """InputError unless weights, a cache of so many rows and some forwards fit the memory that is free."""
+def check_memory(spec: ModelSpec, device: str, rows: int, chunk_tokens: int, recorded_tokens: int = 0) -> None:
+    """InputError unless weights, a cache of so many rows, some forwards and recordings fit the memory that is free."""
     import torch
 
     if device != "cuda":
@@ -75,17 +83,17 @@ def check_memory(spec: ModelSpec, device: str, rows: int, chunk_tokens: int) -> 
     gc.collect()
     torch.cuda.empty_cache()
     free, _ = torch.cuda.mem_get_info()
-    activations = FORWARDS * chunk_tokens * (4 * spec.hidden + 2 * spec.qkv_width + 3 * spec.intermediate)
+    widths = 4 * spec.hidden + 2 * spec.qkv_width + 3 * spec.intermediate * max(1, spec.experts_per_token)
     parts = {
         "weights": spec.weight_bytes,
         "KV cache": spec.kv_bytes_per_token * (rows + PADDING),
-        "activations": activations * BYTES_PER_VALUE,
+        "activations": (FORWARDS * chunk_tokens + recorded_tokens) * widths * BYTES_PER_VALUE,
     }
     if sum(parts.values()) > 0.97 * free:
         needs = ", ".join(f"{name} {size / 2**30:.1f}" for name, size in parts.items())
         raise InputError(
             f"{spec.name}: found {free / 2**30:.1f} GiB of free GPU memory; allowed: what it needs, in GiB: {needs} "
-            "(less with --kv-tokens or --max-batched-tokens)"
+            "(less with --kv-tokens, --max-batched-tokens or --graph-tokens)"
         )
 
 

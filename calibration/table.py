@@ -36,7 +36,7 @@ HOST_OPERATORS = ("prepare", "check", "resume", "acknowledge", "decision")
 OPTIONAL_HOST_OPERATORS = ("complete", "graph_prepare", "graph_check")
 """More of it, which a table may lack: hearing of a pass's end, and what recorded forwards need (`GraphTimes`)."""
 GRAPH = "graph"
-"""A whole recorded forward of so many tokens through `pass_layers` layers; `host_us` is what it takes beyond."""
+"""A whole recorded forward of so many tokens through `pass_layers` layers, on the device alone."""
 ALL_REDUCE = "all_reduce"
 """Of the activations of so many tokens; a layer under tensor parallelism runs two, alike."""
 OPERATORS = (

@@ -194,13 +194,11 @@ class GraphTimes(NamedTuple):
     Attributes:
         device: on the device, launched as one graph.
         prepare: on the host, to fill in what it is to compute.
-        launch: what it takes beyond both, launched as one graph.
-        check: the same of each segment of it, checked at every operator.
+        check: what each segment takes beyond its device time, checked at every operator.
     """
 
     device: list[float]
     prepare: list[float]
-    launch: list[float]
     check: list[float]
 
 
@@ -209,7 +207,7 @@ def time_graph(whole: Launcher, checked: Launcher, tokens: int, limits: Limits) 
 
     The two take turns, so that what they differ by is neither the host's nor the clock's unrest.
     """
-    slices, found = [CacheSlice(tokens)], GraphTimes(_time_recording(whole, [CacheSlice(tokens)], limits), [], [], [])
+    slices, found = [CacheSlice(tokens)], GraphTimes(_time_recording(whole, [CacheSlice(tokens)], limits), [], [])
     device_s, walls = statistics.median(found.device), list[float]()
     once, once_checked = _stopwatch(whole, slices), _stopwatch(checked, slices)
     for _ in limits.rounds(walls):
@@ -217,7 +215,6 @@ def time_graph(whole: Launcher, checked: Launcher, tokens: int, limits: Limits) 
         _, checked_s, segments = once_checked()
         walls.append(checked_s)
         found.prepare.append(prepare_s)
-        found.launch.append(max(0.0, run_s - device_s))
         found.check.append(max(0.0, checked_s - min(run_s, device_s)) / segments)
     return found
 

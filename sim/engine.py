@@ -14,6 +14,7 @@ from flowsim.boosted import BoostedInstance
 from flowsim.calibration.cost import CostModel
 from flowsim.calibration.predictor import Predictor
 from flowsim.errors import InputError
+from flowsim.forward import GRAPH_STEP, graph_size
 from flowsim.ledger import Ledger, Log
 from flowsim.policy import Policy
 from flowsim.request import Request
@@ -53,6 +54,8 @@ class Server:
             least = 0 if field.name == "graph_tokens" else 1
             if field.name != "router" and value is not None and value < least:
                 raise InputError(f"server: {field.name} is {value}, allowed is {least} or more")
+        if self.graph_tokens != graph_size(self.graph_tokens):
+            raise InputError(f"server: graph_tokens is {self.graph_tokens}, allowed is a multiple of {GRAPH_STEP}")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 A folder of it holds `evidence.json` (the machine, the versions, the trace, the options), the operator table of the
 simulation, and one file a case under `runs/`. A case is one policy at one rate: its requests, its settings, and the
-runs really executed; with the distances that its simulation had when it was recorded.
+runs really executed; with the distances that its simulation had when it was recorded or last accepted (`flowsim
+validate DIR --accept`), to which later simulations are held.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class RealRun:
         lateness_s: p50, p99 and max of how late arrivals were taken in.
         hand_overs_s: the same of the time between two stretches of execution, where the second was ready.
         machine: clocks, power and throttling meanwhile; empty where they cannot be read.
-        scattered: as `flowsim.calibration.executor.Replay` has it.
+        scattered, crowded, first_tokens: as `flowsim.calibration.executor.Replay` has it.
     """
 
     started_s: Sequence[float | None]
@@ -66,6 +67,8 @@ class RealRun:
     hand_overs_s: Mapping[str, float]
     machine: Mapping[str, Any] = field(default_factory=dict)
     scattered: int = 0
+    crowded: int = 0
+    first_tokens: Sequence[int] = ()
 
     def outcome(self, rejected: Sequence[bool]) -> Outcome:
         """As the engine would have written it down."""
@@ -174,7 +177,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Recorded:
-    """A case, the real runs of it, and the distances that its simulation had to them when they were recorded."""
+    """A case, the real runs of it, and the distances that its simulation had to them when they were accepted."""
 
     case: Case
     runs: Sequence[RealRun] = ()

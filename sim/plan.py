@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from flowsim.calibration.cost import CostModel
 from flowsim.engine import Server, whole_blocks
 from flowsim.errors import InputError
@@ -130,9 +132,9 @@ def _case(plan: Plan, policy: str, load: float | None, trace: Trace, costs: Cost
 
 def _is_of(case: Case, whole: Trace, window_s: float) -> bool:
     """Whether a case is of this window of this trace, at whatever rate."""
-    n = len(case.arrival_s)
-    same = case.input_length == whole.input_length[:n].tolist()
-    return same and abs(n - max(FEWEST, case.rate_rps * window_s)) <= 1
+    part = _at_rate(whole, case.rate_rps, window_s)
+    same = len(part) == len(case.arrival_s) and case.input_length == part.input_length.tolist()
+    return same and np.allclose(part.arrival_s, case.arrival_s, atol=1e-3)
 
 
 def _at_rate(trace: Trace, rate_rps: float, window_s: float) -> Trace:

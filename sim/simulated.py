@@ -8,6 +8,7 @@ import simpy
 
 from flowsim.calibration.cost import CostModel
 from flowsim.calibration.predictor import Predictor
+from flowsim.calibration.steady import SWITCH_S
 from flowsim.execution import Execution, Part
 from flowsim.forward import Slice, Timeline
 from flowsim.instance import Instance
@@ -112,14 +113,17 @@ class SimulatedInstance(Instance):
         execution.begun_s = self._began_s - execution.elapsed_s
 
     def _stop(self, running: Execution) -> None:
-        """Stop at the first cut since the scheduler began to think.
+        """Stop at the first cut since the scheduler began to think, or since SWITCH_S ago if that is later.
 
-        The runner passes no check meanwhile, for the two share an interpreter: one that comes to a check waits there.
+        The two share an interpreter: a runner that comes to a check meanwhile waits there, for at most so long. It is
+        not so among tensor-parallel ranks, which hear of a signal from each other.
         """
-        ran_s = self._ran_by(running, self._thinks_s)
+        now = float(self._env.now)
+        since_s = now if self._further else max(self._thinks_s, now - SWITCH_S)
+        ran_s = self._ran_by(running, since_s)
         self._stop_at = running.timeline.next_cut(ran_s, running.passed, self._further)
         if self._stop_at is not None:
-            ahead_s = max(self._when(running, self._stop_at[0]) - self._env.now, 0.0)
+            ahead_s = max(self._when(running, self._stop_at[0]) - now, 0.0)
             self._end = self._after(ahead_s + self._cost.acknowledge_s, self._acknowledge)
 
     def _acknowledge(self, event: simpy.Event) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from flowsim.calibration.cost import CostModel
 from flowsim.calibration.fit import fit
+from flowsim.calibration.graphs import graph_sizes
 from flowsim.calibration.measure import calibrate, check_device, machine
 from flowsim.calibration.models import ModelSpec, load_model, spec_of
 from flowsim.calibration.monitor import gpu_state
@@ -84,7 +85,7 @@ def validate(
     say("finding the rates")
     known = [Recorded.load(path).case for path in sorted((root / "runs").glob("*.json"))]
     cases = [case for policy in plan.policies for case in cases_of(plan, policy, root / "table", costs, known)]
-    recorded = {case.slug: _recorded(root, case) for case in cases}
+    recorded = {case.slug: _so_far(root, case) for case in cases}
     write_about(root, {**about, "cases": list(dict.fromkeys([*older.get("cases", ()), *recorded]))})
     if any(len(of.runs) < plan.repeats for of in recorded.values()):
         _execute(plan, root, recorded, table, spec, costs, device, say)
@@ -128,7 +129,7 @@ def _table(
     return table
 
 
-def _recorded(root: Path, case: Case) -> Recorded:
+def _so_far(root: Path, case: Case) -> Recorded:
     """What the folder holds of a case. InputError: its file is of another case."""
     path = root / "runs" / f"{case.slug}.json"
     if not path.exists():
@@ -155,10 +156,21 @@ def _execute(
     chunk_tokens, graph_tokens = plan.server.max_batched_tokens, plan.server.graph_tokens
     rows = max(graph_size(graph_tokens), *(cache_rows(case) for case in cases))
     longest = max(max(case.input_length) for case in cases)
-    decoder = serving_decoder(spec, table, device, rows=rows, chunk_tokens=chunk_tokens, seed=plan.seed)
+    recordings = len({load_policy(case.policy).cut for case in cases}) * sum(graph_sizes(graph_tokens))
+    sizes = {"rows": rows, "chunk_tokens": chunk_tokens, "recorded_tokens": recordings}
+    decoder = serving_decoder(spec, table, device, seed=plan.seed, **sizes)
     with Runner(decoder, core_of(device, RUNNER)) as runner, out_of_memory(spec.name):
         runner.call(lambda decoder: warm_up(decoder, min(chunk_tokens, longest), longest))
         _run_all(plan, root, recorded, costs, runner, say)
+
+
+def accept(folder: str | Path) -> Evidence:
+    """Keep, with each case of a folder, how far today's simulation is off its runs: later ones are held to that."""
+    evidence = Evidence.load(folder)
+    for of in evidence.recorded:
+        if of.runs:
+            replace(of, distances=_distances(of, evidence.cost)).save(Path(folder))
+    return Evidence.load(folder)
 
 
 def _run_all(
@@ -212,6 +224,8 @@ def _as_run(replay: Replay, state: dict[str, Any]) -> RealRun:
         _quantiles(replay.hand_overs_s),
         state,
         replay.scattered,
+        replay.crowded,
+        replay.first_tokens,
     )
 
 

@@ -58,10 +58,11 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights, tokens and synthetic traces.")
 @click.option("--device", default="cuda", show_default=True, help="cuda, or cpu (for trying the command out).")
 @click.option("--out", metavar="DIR", default="validation", show_default=True, help="Folder of the evidence.")
+@click.option("--accept", is_flag=True, help="Of evidence: hold later simulations to how far this one is off.")
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
 def validate(
     traces: tuple[str, ...], policies: tuple[str, ...], loads: tuple[float, ...], window_s: float | None, quick: bool,
-    gpu: str | None, cost: str | None, device: str, out: str, quiet: bool, **options: Any,
+    gpu: str | None, cost: str | None, device: str, out: str, accept: bool, quiet: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Really execute TRACE on this machine's GPU under several policies, and say how far the simulation is off.
 
@@ -84,6 +85,7 @@ def validate(
       flowsim validate monday tuesday --out both
     """
     from flowsim.progress import bar
+    from flowsim.validate import accept as keep
     from flowsim.validate import validate as run
 
     def say(line: str) -> None:
@@ -91,8 +93,12 @@ def validate(
             click.echo(line, err=True)
 
     if any(_is_evidence(trace) for trace in traces) or len(traces) > 1:
-        _show(_opened(traces), traces[0] if len(traces) == 1 else _free(out), quiet)
+        evidence = _opened(traces)
+        evidence = [keep(of.folder) for of in evidence] if accept else evidence
+        _show(evidence, traces[0] if len(traces) == 1 else _free(out), quiet)
         return
+    if accept:
+        raise InputError("--accept given with a trace; allowed: with folders of evidence")
     if loads and options["rate_scale"] is not None:
         raise InputError("--load and --rate-scale both given, allowed is one of them")
     plan = _plan(traces[0], quick, policies, loads, window_s, options)

@@ -217,6 +217,12 @@ def _about(of: Compared) -> str:
     if any(run.scattered for run in runs):
         counts = ", ".join(str(run.scattered) for run in runs)
         said += f" Decisions at which the cache's free rows were too scattered to count as free: {counts}."
+    if any(run.crowded for run in runs):
+        counts = ", ".join(str(run.crowded) for run in runs)
+        said += f" Forwards launched without a graph, whose recording was in use: {counts}."
+    if len(tokens := [run.first_tokens for run in runs if run.first_tokens]) > 1:
+        alike = sum(len(set(of)) == 1 for of in zip(*tokens, strict=True))
+        said += f" The runs made the same first token of {alike} of {len(tokens[0])} prompts."
     return said + (f" Median clocks: {', '.join(f'{mhz:g} MHz' for mhz in clocks)}." if clocks else "")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from flowsim.calibration.boost import Boost
-from flowsim.calibration.cost import Cost, CostModel
+from flowsim.calibration.cost import Cost, CostModel, GraphCost
 from flowsim.calibration.grid import Grid
 from flowsim.calibration.timing import Limits
 from flowsim.forward import LAYER_OPERATORS
@@ -23,6 +23,8 @@ GRID = Grid(
     kernel_contexts=(0, 64),
     passes=("40@0",),
     checked_passes=(),
+    graphs=(64, 128),
+    graph_passes=(),
     extra=0,
     layers=2,
     limits=Limits(3, 5, 0.02),
@@ -68,6 +70,7 @@ def random_cost(rng: np.random.Generator) -> CostModel:
         complete_s=rng.choice([None, 0.0, 5e-4]),
         resume_s=float(rng.choice([0.0, 7e-4])),
         decision=lambda seen: base_s + seen_s * seen,
+        graph=GraphCost(8192, _affine(rng, 1e-3, 1e-4), _affine(rng, 1e-4, 1e-7), _affine(rng, 1e-4, 0.0)),
         tp=int(rng.choice([1, 2])),
     )
 

@@ -60,7 +60,7 @@ def walk(cost: CostModel, slices: Sequence[Slice], cut: str, chunk_tokens: int) 
     checks: list[Check] = []
     clock, done = 0.0, 0
     for part in forwards(slices, chunk_tokens):
-        lead, layer, head, check_s = cost.launches(part, cut)
+        lead, layer, head, check_s = cost.launches(part)
         host = device = clock
         for launch in lead:
             for _ in range(launch.calls):
@@ -246,7 +246,8 @@ class Site:
     def signal(self, running: Batch, choice: Any, now: float) -> None:
         self.chosen, self.signal_s = choice, now
         cuts = range(len(running.checks) - 1)
-        since_s = self.ran_s(self.thinks_s)  # the runner waits at a check while the scheduler thinks
+        waits_from_s = now if self.cost.tp > 1 else max(self.thinks_s, now - 1e-4)  # the runner, at a check
+        since_s = self.ran_s(waits_from_s)
         ahead = [i for i in cuts if i > running.stopped and running.checks[i].at_s >= since_s]
         if self.cost.tp > 1:
             ahead = ahead[1:]

@@ -414,6 +414,8 @@ def test_what_is_no_trace_is_refused() -> None:
         ("--slots 0", "server: slots is 0, allowed is 1 or more"),
         ("--kv-tokens 0", "server: kv_tokens is 0, allowed is 1 or more"),
         ("--max-batched-tokens -8", "server: max_batched_tokens is -8, allowed is 1 or more"),
+        ("--graph-tokens 100", "server: graph_tokens is 100, allowed is a multiple of 64"),
+        ("--graph-tokens 64", "graph_tokens is 64, allowed is 0 with h200/llama3-8b/tp1, which was measured without"),
         ("--until -1", "until_s is -1.0, allowed is a number of seconds above 0"),
         ("--until nan", "until_s is nan, allowed is a number of seconds above 0"),
         ("--seed -1", "seed is -1, allowed is a whole number from 0"),

@@ -78,6 +78,21 @@ def test_under_tensor_parallelism_one_more_whole_segment_runs() -> None:
     assert log.blocking_s == [3.0]
 
 
+@pytest.mark.parametrize(
+    ("tp", "arrival", "stop"),
+    [
+        (1, 2.00005, 2.25),  # signalled at 2.25005: the runner is still at its check, for the scheduler was thinking
+        (1, 2.0002, 4.25),  # signalled at 2.2502: it has waited for SWITCH_S, 0.1 ms, and gone on
+        (2, 2.00005, 6.25),  # ranks share no interpreter: what is left of the segment, and one more whole one
+    ],
+)
+def test_a_runner_at_a_check_waits_for_the_scheduler_a_little(tp: int, arrival: float, stop: float) -> None:
+    cost = pencil(tp=tp, decision=lambda seen: 0.25)
+    (log,) = run(EDF(), cost, (0.0, 10, 1000.0), (arrival, 1, 10.0)).logs
+    assert (log.stretches or [])[0] == (0.25, stop, (0,), False)
+    assert log.blocking_s == [pytest.approx(max(stop - arrival - 0.25, 0.0))]
+
+
 def test_check_acknowledgement_resumption_and_decision_take_their_time() -> None:
     cost = pencil(check_s=0.5, acknowledge_s=0.25, resume_s=0.75, decision=lambda requests: 0.125 * requests)
     outcome = run(EDF(), cost, (0.0, 10, 1000.0), (3.0, 5, 20.0))

@@ -134,7 +134,9 @@ def random_workload(seed: int) -> Workload:
         max_batched_tokens=int(rng.choice([7, 64, 128, 8192])),
         kv_tokens=int(rng.choice([300, 500, 1 << 20])),
         block_tokens=int(rng.choice([1, 16])),
+        graph_tokens=int(rng.choice([0, 0, 64, 256])),
     )
+    cost = cost.with_graphs(server.graph_tokens)
     solo = [cost.solo_s(int(length), 0, policy.cut, server.max_batched_tokens) for length in lengths]
     gaps = rng.exponential(float(np.mean(solo)) / server.instances / rng.uniform(0.5, 2.0), n)
     gaps[rng.random(n) < rng.choice([0.0, 0.3])] = 0.0

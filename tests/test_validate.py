@@ -138,6 +138,23 @@ def test_evidence_is_compared_anew_without_running(
     assert same.exit_code == 0, same.output
 
 
+def test_accepted_evidence_holds_later_simulations_to_that_of_today(
+    evidence: tuple[Evidence, Result], here: Path
+) -> None:
+    shutil.copytree("evidence", "accepted")
+    (path, *_) = sorted(Path("accepted", "runs").iterdir())
+    recorded = json.loads(path.read_text())
+    kept = recorded["distances"]
+    path.write_text(json.dumps(recorded | {"distances": {}}))
+    assert invoke(["validate", "accepted"]).exit_code == 0
+    assert json.loads(path.read_text())["distances"] == {}
+    assert invoke(["validate", "accepted", "--accept"]).exit_code == 0
+    assert json.loads(path.read_text())["distances"] == kept
+    refused = invoke(["validate", "trace.jsonl", "--accept"])
+    assert refused.exit_code == 2
+    assert "--accept given with a trace; allowed: with folders of evidence" in refused.stderr
+
+
 def test_several_folders_make_one_page(evidence: tuple[Evidence, Result], here: Path) -> None:
     shutil.copytree("evidence", "other")
     about = json.loads(Path("other", "evidence.json").read_text())
