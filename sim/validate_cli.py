@@ -103,8 +103,8 @@ def validate(
         raise InputError("--load and --rate-scale both given, allowed is one of them")
     plan = _plan(traces[0], quick, policies, loads, window_s, options)
     with bar("measuring", quiet=quiet) as progress:
-        evidence = run(plan, out, gpu=gpu, cost=cost, coarse=quick, device=device, say=say, progress=progress)
-    _show([evidence], out, quiet)
+        made = run(plan, out, gpu=gpu, cost=cost, coarse=quick, device=device, say=say, progress=progress)
+    _show([made], out, quiet)
 
 
 def _plan(
