@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from flowsim.errors import InputError
 from flowsim.evidence import Case
 from flowsim.point import Point, replayed
 from flowsim.policy import load_policy
-from flowsim.search import Search, highest_rate
+from flowsim.search import FEWEST_REQUESTS, Search, highest_rate
 from flowsim.slo import SLOMix
 from flowsim.traces.trace import Trace
 
@@ -65,6 +66,8 @@ class Plan:
                 f"repeats is {self.repeats}, window {self.window_s:g} s, start {self.start_s:g} s, seed {self.seed}; "
                 "allowed: repeats from 1, a window above 0, start and seed from 0"
             )
+        if self.rate_scale is not None and not 0 < self.rate_scale < math.inf:
+            raise InputError(f"rate_scale is {self.rate_scale:g}, allowed is a positive number")
         if self.rate_scale is None and not (self.loads and all(0 < load <= 10 for load in self.loads)):
             raise InputError(f"loads are {list(self.loads)}, allowed is one or more shares of the capacity, above 0")
         if self.server.instances != 1:
@@ -102,15 +105,23 @@ def whole_trace(plan: Plan, window: str | None = None) -> Trace:
 
 def check(plan: Plan) -> None:
     """Raise `InputError` for a trace or SLOs that cannot be used, before anything is measured."""
-    _slos(plan).assign(whole_trace(plan, f"{plan.start_s}:"), plan.seed)
+    whole = whole_trace(plan, f"{plan.start_s}:")
+    _slos(plan).assign(whole, plan.seed)
+    if plan.rate_scale is None:
+        part, fewest, what = whole.head(SEARCHED), FEWEST_REQUESTS, "to search the highest rate (or --rate-scale)"
+    else:
+        part, fewest, what = _scaled(whole, plan.rate_scale, plan.window_s), FEWEST, "in the window"
+    if len(part) < fewest or not part.span_s:
+        start = f" from {plan.start_s:g} s on" if plan.start_s else ""
+        found = f"{len(part)} request{'s' * (len(part) > 1)}{' at once' if len(part) >= fewest else ''}"
+        raise InputError(f"{plan.trace}{start}: found {found}; allowed: {fewest} or more, over some time, {what}")
 
 
 def cases_of(plan: Plan, policy: str, table: Path, costs: CostModel, known: Sequence[Case] = ()) -> list[Case]:
     """The cases of one policy, one a load; those that are `known` keep their rate, whatever is simulated by now."""
     whole = whole_trace(plan, f"{plan.start_s}:")
     if plan.rate_scale is not None:
-        part = whole.window(0.0, plan.window_s * plan.rate_scale).scaled(plan.rate_scale)
-        return [_case(plan, policy, None, part, costs)]
+        return [_case(plan, policy, None, _scaled(whole, plan.rate_scale, plan.window_s), costs)]
     kept = {case.load: case for case in known if case.policy == policy and _is_of(case, whole, plan.window_s)}
     missing = [load for load in plan.loads if load not in kept]
     if missing:
@@ -135,6 +146,11 @@ def _is_of(case: Case, whole: Trace, window_s: float) -> bool:
     part = _at_rate(whole, case.rate_rps, window_s)
     same = len(part) == len(case.arrival_s) and case.input_length == part.input_length.tolist()
     return same and np.allclose(part.arrival_s, case.arrival_s, atol=1e-3)
+
+
+def _scaled(trace: Trace, factor: float, window_s: float) -> Trace:
+    """The requests that arrive within so long at a factor of the trace's own rate."""
+    return trace.window(0.0, window_s * factor).scaled(factor)
 
 
 def _at_rate(trace: Trace, rate_rps: float, window_s: float) -> Trace:

@@ -367,6 +367,30 @@ def test_wrong_input_is_one_line(here: Path, more: tuple[str, ...], said: str) -
     assert result.stderr.splitlines()[-1].startswith("flowsim: error")
 
 
+@pytest.mark.parametrize(
+    ("arrival_s", "options", "said"),
+    [
+        ([0.0], ("--rate-scale", "1"), "few.jsonl: found 1 request; allowed: 2 or more, over some time, in the window"),
+        ([0.0] * 6, ("--rate-scale", "1"), "few.jsonl: found 6 requests at once; allowed: 2 or more"),
+        ([0.0, 5.0], ("--rate-scale", "1", "--window", "1"), "few.jsonl: found 1 request; allowed: 2 or more"),
+        ([0.0, 1.0], ("--rate-scale", "-1"), "rate_scale is -1, allowed is a positive number"),
+        ([0.0], ("--load", "0.5"), "few.jsonl: found 1 request; allowed: 30 or more, over some time, to search"),
+        ([0.0] * 40, ("--load", "0.5"), "few.jsonl: found 40 requests at once; allowed: 30 or more"),
+        ([0.0, 1.0, 2.0], ("--start", "0.5"), "few.jsonl from 0.5 s on: found 2 requests; allowed: 30 or more"),
+    ],
+)
+def test_a_trace_without_a_rate_is_refused_before_anything_is_measured(
+    here: Path, monkeypatch: pytest.MonkeyPatch, arrival_s: list[float], options: tuple[str, ...], said: str
+) -> None:
+    flowsim.Trace.of(arrival_s, [5000] * len(arrival_s)).write_jsonl("few.jsonl")
+    monkeypatch.setattr("flowsim.validate.calibrate", lambda *given, **more: pytest.fail("measured"))
+    fixed = ("--model", "tiny.yaml", "--device", "cpu", "--slo", "1", "--out", "norate")
+    result = invoke(["validate", "few.jsonl", *fixed, *options])
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert not Path("norate").exists()
+
+
 def test_evidence_that_is_none_is_refused(evidence: tuple[Evidence, Result], here: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read"):
         Evidence.load(tmp_path)
