@@ -58,6 +58,7 @@ def calibrate(
     if out is None:
         raise InputError("--out is missing, allowed is a folder for the table")
     check_writable(out)
+    check_writable(Path(out).parent)
     check_replaceable(out)
     from flowsim.calibration.measure import calibrate as measure
     from flowsim.calibration.models import load_model

@@ -20,6 +20,10 @@ def check_writable(folder: str | Path) -> None:
     parent = path if path.exists() else _nearest(path)
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         raise InputError(f"{path}: cannot be written ({parent} is not a writable folder)")
+    try:  # /proc, say, counts as writable and yet takes nothing
+        Path(tempfile.mkdtemp(prefix=".flowsim-", dir=parent)).rmdir()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from error
 
 
 @contextmanager

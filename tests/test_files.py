@@ -7,7 +7,9 @@ import stat
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from flowsim.cli import main
 from flowsim.errors import InputError
 from flowsim.files import check_writable, writing
 
@@ -114,3 +116,11 @@ def test_a_folder_that_turns_out_not_to_be_writable(tmp_path: Path, monkeypatch:
     monkeypatch.setattr("tempfile.mkdtemp", refuse)
     with pytest.raises(InputError, match=r"cannot be written \(Read-only file system\)"), writing(tmp_path / "out"):
         pytest.fail("nowhere to write")
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc here")
+@pytest.mark.parametrize("command", [("validate", "example"), ("calibrate",)])
+def test_a_folder_that_takes_nothing_is_one_line(command: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(main, [*command, "--device", "cpu", "--out", "/proc/x"])
+    assert result.exit_code == 2
+    assert result.stderr == "flowsim: error: /proc/x: cannot be written (No such file or directory)\n"
