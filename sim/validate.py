@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -16,7 +18,7 @@ from flowsim.calibration.cost import CostModel
 from flowsim.calibration.fit import fit
 from flowsim.calibration.graphs import graph_sizes
 from flowsim.calibration.measure import calibrate, check_device, machine
-from flowsim.calibration.models import ModelSpec, load_model, spec_of
+from flowsim.calibration.models import load_model, spec_of
 from flowsim.calibration.monitor import gpu_state
 from flowsim.calibration.predictor import make_predictor
 from flowsim.calibration.runner import Runner
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
 OF_CASES = ("trace", "policies", "loads", "rate_scale", "window_s", "start_s", "repeats")
 """Fields of a plan that may differ between the cases of one folder, which hold what follows from them."""
+Save = Callable[[Recorded], None]
 NEW = "allowed: a new folder (flowsim validate DIR DIR shows several together)"
 
 
@@ -72,11 +75,7 @@ def validate(
     check(plan)
     root = Path(out)
     table = _table(root, plan, gpu, cost, coarse, device, progress)
-    if table.provenance["model"] != load_model(plan.model).name:
-        raise InputError(f"model is {plan.model}, allowed is that of the operator table, {table.provenance['model']}")
-    costs, spec = fit(table), spec_of(table.provenance["model_spec"], str(root / "table"))
-    if costs.tp != 1:
-        raise InputError(f"tp is {costs.tp}, allowed is 1: a real run has one GPU")
+    costs = _costs(plan, table)
     about = _about(plan, table, device)
     older = read(root / "evidence.json") if (root / "evidence.json").exists() else {}
     for key in ("machine", "trace", "table", "options"):
@@ -84,12 +83,45 @@ def validate(
             raise InputError(f"{root}: holds evidence with other {key} ({_differing(older[key], about[key])}); {NEW}")
     say("finding the rates")
     known = [Recorded.load(path).case for path in sorted((root / "runs").glob("*.json"))]
-    cases = [case for policy in plan.policies for case in cases_of(plan, policy, root / "table", costs, known)]
+    with _saved(table, root / "table") as place:
+        cases = [case for policy in plan.policies for case in cases_of(plan, policy, place, costs, known)]
     recorded = {case.slug: _so_far(root, case) for case in cases}
-    write_about(root, {**about, "cases": list(dict.fromkeys([*older.get("cases", ()), *recorded]))})
+    about["cases"] = list(dict.fromkeys([*older.get("cases", ()), *recorded]))
+
+    def save(of: Recorded) -> None:
+        """Keep a run; with the first, where it comes from."""
+        if not (root / "table").is_dir():
+            table.save(root / "table")
+        write_about(root, about)
+        of.save(root)
+
     if any(len(of.runs) < plan.repeats for of in recorded.values()):
-        _execute(plan, root, recorded, table, spec, costs, device, say)
+        _execute(plan, save, recorded, table, costs, device, say)
+    else:
+        write_about(root, about)
     return Evidence.load(root)
+
+
+def _costs(plan: Plan, table: OperatorTable) -> CostModel:
+    """The cost model of a table. InputError: the plan cannot be run with it."""
+    if table.provenance["model"] != load_model(plan.model).name:
+        raise InputError(f"model is {plan.model}, allowed is that of the operator table, {table.provenance['model']}")
+    costs = fit(table)
+    if costs.tp != 1:
+        raise InputError(f"tp is {costs.tp}, allowed is 1: a real run has one GPU")
+    costs.with_graphs(plan.server.graph_tokens)
+    return costs
+
+
+@contextmanager
+def _saved(table: OperatorTable, place: Path) -> Iterator[Path]:
+    """The folder of a table: this place, or until it is worth keeping one that does not stay."""
+    if place.is_dir():
+        yield place
+        return
+    with tempfile.TemporaryDirectory(prefix=".flowsim-") as folder:
+        table.save(Path(folder) / "table")
+        yield Path(folder) / "table"
 
 
 def _table(
@@ -101,9 +133,8 @@ def _table(
     device: str,
     progress: Progress | None,
 ) -> OperatorTable:
-    """The operator table, which becomes part of the evidence."""
-    place = root / "table"
-    known = OperatorTable.load(place) if place.is_dir() else None
+    """The operator table: the one given, that of the folder, or one measured now, which is kept there."""
+    known = OperatorTable.load(root / "table") if (root / "table").is_dir() else None
     if cost is not None or gpu is not None:
         table = OperatorTable.load(cost) if cost is not None else load_table(gpu or "", plan.model)
         if known is not None and known.digest() != table.digest():
@@ -114,18 +145,16 @@ def _table(
                 f"{table.provenance['gpu']}/{plan.model}: found attention measured with {', '.join(unserved)}, which "
                 "would stall a server at every new length of context; allowed: no --gpu and no --cost, which measures"
             )
-    elif known is not None:
-        return known
-    else:
-        journal = Path(f"{root}.journal")
-        check_writable(journal.parent)
-        spec = load_model(plan.model)
-        options: dict[str, Any] = {"seed": plan.seed, "progress": progress, "journal": journal, "without": UNSERVABLE}
-        table = calibrate(spec, quick=coarse, device=device, **options)
-        table.save(place)
-        journal.unlink(missing_ok=True)
         return table
-    table.save(place)
+    if known is not None:
+        return known
+    journal = Path(f"{root}.journal")
+    check_writable(journal.parent)
+    spec = load_model(plan.model)
+    options: dict[str, Any] = {"seed": plan.seed, "progress": progress, "journal": journal, "without": UNSERVABLE}
+    table = calibrate(spec, quick=coarse, device=device, **options)
+    table.save(root / "table")
+    journal.unlink(missing_ok=True)
     return table
 
 
@@ -142,15 +171,15 @@ def _so_far(root: Path, case: Case) -> Recorded:
 
 def _execute(
     plan: Plan,
-    root: Path,
+    save: Save,
     recorded: dict[str, Recorded],
     table: OperatorTable,
-    spec: ModelSpec,
     costs: CostModel,
     device: str,
     say: Callable[[str], None],
 ) -> None:
     """Really run what is missing, one decoder and one warm runner for all; a run is saved as soon as it has ended."""
+    spec = spec_of(table.provenance["model_spec"], "the operator table")
     cases = [of.case for of in recorded.values()]
     say(f"building {spec.name} and warming up")
     chunk_tokens, graph_tokens = plan.server.max_batched_tokens, plan.server.graph_tokens
@@ -161,7 +190,7 @@ def _execute(
     decoder = serving_decoder(spec, table, device, seed=plan.seed, **sizes)
     with Runner(decoder, core_of(device, RUNNER)) as runner, out_of_memory(spec.name):
         runner.call(lambda decoder: warm_up(decoder, min(chunk_tokens, longest), longest))
-        _run_all(plan, root, recorded, costs, runner, say)
+        _run_all(plan, save, recorded, costs, runner, say)
 
 
 def accept(folder: str | Path) -> Evidence:
@@ -175,7 +204,7 @@ def accept(folder: str | Path) -> Evidence:
 
 def _run_all(
     plan: Plan,
-    root: Path,
+    save: Save,
     recorded: dict[str, Recorded],
     costs: CostModel,
     runner: Runner,
@@ -191,7 +220,7 @@ def _run_all(
             of = with_run(of, _run(of.case, costs, runner))
             if len(of.runs) == plan.repeats:
                 of = replace(of, distances=_distances(of, costs))
-            of.save(root)
+            save(of)
             recorded[slug] = of
 
 

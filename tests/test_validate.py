@@ -21,6 +21,7 @@ import flowsim
 from flowsim.calibration import executor, serving
 from flowsim.calibration.measure import calibrate
 from flowsim.calibration.models import ModelSpec
+from flowsim.calibration.table import OperatorTable, load_table
 from flowsim.cli import main
 from flowsim.distance import distances, request_error
 from flowsim.errors import InputError
@@ -295,9 +296,7 @@ main()
 @pytest.mark.parametrize(
     ("kind", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)]
 )
-def test_a_signal_ends_the_warm_up_at_once_and_the_evidence_stays_whole(
-    here: Path, kind: signal.Signals, status: int
-) -> None:
+def test_a_signal_ends_the_warm_up_at_once_and_leaves_nothing(here: Path, kind: signal.Signals, status: int) -> None:
     out = f"warm-{kind.name}"
     arguments = [sys.executable, "-c", ENDLESS, *command(out, "--repeats", "1")]
     process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
@@ -310,9 +309,8 @@ def test_a_signal_ends_the_warm_up_at_once_and_the_evidence_stays_whole(
     said = process.communicate(timeout=10)[1]
     assert process.returncode == status
     assert said.strip() == ("flowsim: interrupted" if kind is signal.SIGINT else "")
-    assert files(Path(out)) == {"evidence.json", *(f"table/{name}" for name in TABLE)}
+    assert not list(here.glob(f"{out}*"))
     assert not list(here.rglob(".flowsim-*"))
-    assert not [of for of in Evidence.load(out).recorded if of.runs]
 
 
 def test_a_warm_up_that_runs_out_of_memory_is_one_line(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -389,6 +387,32 @@ def test_a_trace_without_a_rate_is_refused_before_anything_is_measured(
     assert result.exit_code == 2
     assert said in result.stderr
     assert not Path("norate").exists()
+
+
+def test_what_the_table_does_not_allow_leaves_no_folder(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own, large = OperatorTable.load("table"), load_table("h200", "qwen2.5-14b")
+    replace(own, operators=tuple(row for row in own.operators if row.operator != "graph")).save("plain")
+    replace(large, operators=tuple(replace(row, backend="torch") for row in large.operators)).save("large")
+    monkeypatch.setattr("flowsim.validate.serving_decoder", lambda *given, **more: pytest.fail("built the model"))
+    for options, said in (
+        (("--graph-tokens", "512", "--cost", "plain"), "graph_tokens is 512, allowed is 0 with"),
+        (("--graph-tokens", "512"), "graph_tokens is 512, allowed is 0 to 128 as measured"),
+        (("--cost", "large"), "model is tiny.yaml, allowed is that of the operator table, qwen2.5-14b"),
+    ):
+        result = invoke(command("early", *options))
+        assert result.exit_code == 2
+        assert said in result.stderr
+        assert "finding the rates" not in result.stderr
+        assert not Path("early").exists()
+
+
+def test_an_interrupted_search_of_rates_leaves_no_folder(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("flowsim.validate.cases_of", interrupted)
+    assert invoke(command("norates")).exit_code == 130
+    assert not Path("norates").exists()
 
 
 def test_evidence_that_is_none_is_refused(evidence: tuple[Evidence, Result], here: Path, tmp_path: Path) -> None:
