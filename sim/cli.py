@@ -15,7 +15,7 @@ from flowsim.calibrate_cli import calibrate
 from flowsim.errors import InputError
 from flowsim.study_cli import capacity, plot, sweep
 from flowsim.traces_cli import traces
-from flowsim.validate_cli import validate
+from flowsim.validate_cli import given, validate
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 TRACE_HELP = (
@@ -156,7 +156,7 @@ def run(context: click.Context, /, trace: str, policy: str, out: str | None, qui
     if out:
         check_writable(out)
     if trace.endswith((".yaml", ".yml")):
-        if changed := _given(context, besides=("trace", "out", "quiet")):
+        if changed := given(context, besides=("trace", "out", "quiet")):
             raise InputError(f"{trace} says all of the run; leave out {', '.join(changed)}")
         arguments = read_config(trace)
     else:
@@ -249,13 +249,6 @@ def policies() -> None:
         table.add_row(name, what, options)
     _print(table)
     click.echo("\nWrite NAME:OPTION=VALUE,... or, for one of your own, MODULE:CLASS:OPTION=VALUE,...")
-
-
-def _given(context: click.Context, besides: tuple[str, ...]) -> list[str]:
-    """The options, but for those `besides`, that were given on the command line."""
-    named = [(parameter.name or "", parameter.opts[0]) for parameter in context.command.params]
-    typed = click.core.ParameterSource.COMMANDLINE
-    return [opt for name, opt in named if name not in besides and context.get_parameter_source(name) is typed]
 
 
 for command in (sweep, capacity, plot, validate):

@@ -211,12 +211,14 @@ class Evidence:
         recorded: the cases, in the order in which they were asked for.
         table: the operator table that their simulation is costed with.
         folder: where it is, as it was named.
+        missing: slugs of cases that `evidence.json` names and that have no file.
     """
 
     about: Mapping[str, Any]
     recorded: Sequence[Recorded]
     table: OperatorTable
     folder: str
+    missing: Sequence[str] = ()
 
     @cached_property
     def cost(self) -> CostModel:
@@ -225,7 +227,7 @@ class Evidence:
 
     @classmethod
     def load(cls, folder: str | Path) -> Evidence:
-        """Open a folder. InputError: it is none, a file is missing or wrong, or the table is not the one it names."""
+        """Open a folder. InputError: it is none, a file is wrong, or the table is not the one it names."""
         root = Path(folder)
         about = read(root / "evidence.json")
         try:
@@ -237,8 +239,10 @@ class Evidence:
         table = OperatorTable.load(root / "table")
         if table.digest() != sha256:
             raise InputError(f"{root / 'table'}: found another table than the one with SHA-256 {str(sha256)[:12]}")
-        files = (root / "runs" / f"{slug}.json" for slug in slugs)
-        return cls(about, [Recorded.load(path) for path in files if path.exists()], table, str(folder))
+        files = {slug: root / "runs" / f"{slug}.json" for slug in slugs}
+        missing = [slug for slug, path in files.items() if not path.exists()]
+        recorded = [Recorded.load(path) for slug, path in files.items() if slug not in missing]
+        return cls(about, recorded, table, str(folder), missing)
 
 
 def read(path: Path) -> dict[str, Any]:

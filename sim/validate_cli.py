@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,8 @@ from flowsim.errors import InputError
 if TYPE_CHECKING:
     from flowsim.evidence import Evidence
     from flowsim.plan import Plan
+
+TYPED = click.core.ParameterSource.COMMANDLINE
 
 
 @click.command()
@@ -60,9 +62,11 @@ if TYPE_CHECKING:
 @click.option("--out", metavar="DIR", default="validation", show_default=True, help="Folder of the evidence.")
 @click.option("--accept", is_flag=True, help="Of evidence: hold later simulations to how far this one is off.")
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
+@click.pass_context
 def validate(
-    traces: tuple[str, ...], policies: tuple[str, ...], loads: tuple[float, ...], window_s: float | None, quick: bool,
-    gpu: str | None, cost: str | None, device: str, out: str, accept: bool, quiet: bool, **options: Any,
+    context: click.Context, /, traces: tuple[str, ...], policies: tuple[str, ...], loads: tuple[float, ...],
+    window_s: float | None, quick: bool, gpu: str | None, cost: str | None, device: str, out: str, accept: bool,
+    quiet: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Really execute TRACE on this machine's GPU under several policies, and say how far the simulation is off.
 
@@ -74,8 +78,9 @@ def validate(
     DIR gets the evidence (evidence.json, a JSON file a case, the operator table), validation.html and figures. A run
     that has ended is kept: the same command goes on where it was interrupted, and more policies or loads can be added.
     With the folder of such evidence in place of TRACE, what was recorded is compared with the simulation as it is
-    now; that needs no GPU. A folder is of one machine, one table and one trace: of several such folders together, which
-    make one table and one page, the page goes to DIR.
+    now; that needs no GPU, and of the options only --out, --accept and --quiet mean anything. The page of one folder
+    goes into it, unless --out is given. A folder is of one machine, one table and one trace: of several such folders
+    together, which make one table and one page, the page goes to DIR.
 
     \b
     Examples:
@@ -85,17 +90,18 @@ def validate(
       flowsim validate monday tuesday --out both
     """
     from flowsim.progress import bar
-    from flowsim.validate import accept as keep
     from flowsim.validate import validate as run
 
     def say(line: str) -> None:
         if not quiet:
             click.echo(line, err=True)
 
-    if any(_is_evidence(trace) for trace in traces) or len(traces) > 1:
-        evidence = _opened(traces)
-        evidence = [keep(of.folder) for of in evidence] if accept else evidence
-        _show(evidence, traces[0] if len(traces) == 1 else _free(out), quiet)
+    if len(traces) > 1 or Path(traces[0]).is_dir():
+        _check_folders(traces)
+        if more := given(context, besides=("traces", "out", "accept", "quiet")):
+            raise InputError(f"{', '.join(more)} given with evidence; allowed: --out, --accept and --quiet")
+        page = _free(out, traces) if len(traces) > 1 or context.get_parameter_source("out") is TYPED else traces[0]
+        _show(_opened(traces, accept, say), page, quiet)
         return
     if accept:
         raise InputError("--accept given with a trace; allowed: with folders of evidence")
@@ -130,20 +136,33 @@ def _is_evidence(folder: str) -> bool:
     return (Path(folder) / "evidence.json").is_file()
 
 
-def _opened(folders: Sequence[str]) -> list[Evidence]:
-    from flowsim.evidence import Evidence
-
+def _check_folders(folders: Sequence[str]) -> None:
+    """Raise `InputError` unless all are folders of evidence, each once."""
     for place, folder in enumerate(folders):
         if not _is_evidence(folder) or folder in folders[:place]:
             what = "it twice" if folder in folders[:place] else "no evidence.json"
             raise InputError(f"{folder}: found {what}; allowed: one trace, or folders that flowsim validate wrote")
-    return [Evidence.load(folder) for folder in folders]
 
 
-def _free(out: str) -> str:
-    """The folder for a page about several. InputError: it has a page of its own."""
-    if _is_evidence(out):
-        raise InputError(f"--out {out}: holds evidence of its own; allowed: another folder, for the page about several")
+def _opened(folders: Sequence[str], accept: bool, say: Callable[[str], None]) -> list[Evidence]:
+    """The evidence in these folders, accepted if asked for; says what is missing. InputError: one has no run."""
+    from flowsim.evidence import Evidence
+    from flowsim.validate import accept as keep
+
+    evidence = [Evidence.load(folder) for folder in folders]
+    for of in evidence:
+        if not any(recorded.runs for recorded in of.recorded):
+            raise InputError(f"{of.folder}: holds no real run; allowed: flowsim validate TRACE --out {of.folder} first")
+        for slug in of.missing:
+            say(f"{of.folder}: lacks runs/{slug}.json, so this case is left out")
+    return [keep(of.folder) for of in evidence] if accept else evidence
+
+
+def _free(out: str, folders: Sequence[str]) -> str:
+    """The folder for a page. InputError: it holds other evidence, and so another page."""
+    own = len(folders) == 1 and Path(out).resolve() == Path(folders[0]).resolve()
+    if _is_evidence(out) and not own:
+        raise InputError(f"--out {out}: holds evidence of its own; allowed: another folder, for the page")
     return out
 
 
@@ -157,3 +176,9 @@ def _show(evidence: Sequence[Evidence], folder: str, quiet: bool) -> None:
     if not quiet:
         show(validation_report(evidence, cases))
         click.echo(f"saved validation.html and figures in {folder}")
+
+
+def given(context: click.Context, besides: Sequence[str] = ()) -> list[str]:
+    """The options, but for those `besides`, that were given on the command line."""
+    named = [(parameter.name or "", parameter.opts[0]) for parameter in context.command.params]
+    return [opt for name, opt in named if name not in besides and context.get_parameter_source(name) is TYPED]

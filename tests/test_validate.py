@@ -178,9 +178,42 @@ def test_several_folders_make_one_page(evidence: tuple[Evidence, Result], here: 
     assert page.count("(folder 2)</h2>") == 1
 
 
+def test_the_page_of_one_folder_goes_where_it_is_asked_for(evidence: tuple[Evidence, Result], here: Path) -> None:
+    before = (here / "evidence" / "validation.html").stat().st_mtime_ns
+    result = invoke(["validate", "evidence", "--out", "page", "--quiet"])
+    assert result.exit_code == 0, result.output
+    figures = {f"figures/{of.case.slug}.png" for of in evidence[0].recorded}
+    assert files(here / "page") == figures | {"validation.html"}
+    assert (here / "evidence" / "validation.html").stat().st_mtime_ns == before
+    assert invoke(["validate", "evidence", "--out", "./evidence", "-q"]).exit_code == 0
+    assert (here / "evidence" / "validation.html").stat().st_mtime_ns > before
+
+
+def test_evidence_without_runs_and_runs_that_are_missing_are_said(
+    evidence: tuple[Evidence, Result], here: Path
+) -> None:
+    shutil.copytree("evidence", "holes")
+    first, second = (of.case.slug for of in evidence[0].recorded)
+    Path("holes", "runs", f"{first}.json").unlink()
+    part = invoke(["validate", "holes"])
+    assert part.exit_code == 0, part.output
+    assert part.stderr == f"holes: lacks runs/{first}.json, so this case is left out\n"
+    assert "measures of 1 cases" in part.stdout
+    Path("holes", "runs", f"{second}.json").unlink()
+    none = invoke(["validate", "evidence", "holes"])
+    assert none.exit_code == 2
+    assert none.stderr == (
+        "flowsim: error: holes: holds no real run; allowed: flowsim validate TRACE --out holes first\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (["evidence", "--load", "0.1", "--policy", "sjf"], "--policy, --load given with evidence; allowed: --out,"),
+        (["evidence", "--cost", "table", "--graph-tokens", "0"], "--cost, --graph-tokens given with evidence"),
+        (["evidence", "--out", "other"], "--out other: holds evidence of its own"),
+        (["empty"], "empty: found no evidence.json; allowed: one trace, or folders that flowsim validate wrote"),
         (["evidence", "trace.jsonl"], "trace.jsonl: found no evidence.json; allowed: one trace, or folders that"),
         (["trace.jsonl", "trace.jsonl"], "trace.jsonl: found no evidence.json"),
         (["evidence", "evidence"], "evidence: found it twice"),
@@ -192,6 +225,7 @@ def test_several_of_something_else_are_refused(
 ) -> None:
     if not Path("other").exists():
         shutil.copytree("evidence", "other")
+    Path("empty").mkdir(exist_ok=True)
     result = invoke(["validate", *arguments])
     assert result.exit_code == 2
     assert said in result.stderr
