@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from flowsim.errors import InputError
@@ -50,6 +51,43 @@ def writing(folder: str | Path) -> Iterator[Path]:
         raise InputError(f"{path}: cannot be written ({error.strerror})") from error
     finally:
         shutil.rmtree(stage, ignore_errors=True)
+
+
+@contextmanager
+def alone(folder: str | Path) -> Iterator[None]:
+    """Have a folder, new or existing, to oneself: by a lock on it, which the system drops when the process ends.
+
+    A new folder is made, and is gone afterwards if nothing was put into it.
+
+    Raises:
+        InputError: another process has it, or it cannot be made.
+    """
+    path = Path(folder).absolute()
+    made = [new for new in (path, *path.parents) if not new.exists()]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        place = os.open(path, os.O_RDONLY)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror})") from error
+    try:
+        _lock(place, str(folder))
+        yield
+    finally:
+        for new in made:
+            with suppress(OSError):  # something is in it
+                new.rmdir()
+        os.close(place)
+
+
+def _lock(place: int, name: str) -> None:
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise InputError(
+            f"{name}: another command is at work here; allowed: another folder, or once it ends"
+        ) from error
+    except OSError:  # a file system that cannot lock folders
+        return
 
 
 def _move(stage: Path, path: Path) -> None:

@@ -29,7 +29,7 @@ from flowsim.distance import distances
 from flowsim.engine import Server
 from flowsim.errors import InputError
 from flowsim.evidence import Case, Evidence, RealRun, Recorded, read, seconds, with_run, write_about
-from flowsim.files import check_writable
+from flowsim.files import alone, check_writable
 from flowsim.forward import graph_size
 from flowsim.plan import Plan, cache_rows, cases_of, check, whole_trace
 from flowsim.policy import load_policy
@@ -68,13 +68,19 @@ def validate(
         progress: of the measuring.
 
     Raises:
-        InputError: no torch, no such device, a model that does not fit; or anything that was given is wrong.
+        InputError: no torch, no such device, a model that does not fit; anything that was given is wrong; or another
+            process is writing into `out`.
     """
     check_writable(out)
     check_device(device)
     check(plan)
-    root = Path(out)
-    table = _table(root, plan, gpu, cost, coarse, device, progress)
+    with alone(out):
+        table = _table(Path(out), plan, gpu, cost, coarse, device, progress)
+        return _recorded(plan, Path(out), table, device, say)
+
+
+def _recorded(plan: Plan, root: Path, table: OperatorTable, device: str, say: Callable[[str], None]) -> Evidence:
+    """The evidence in a folder, once all that the plan asks for has been executed."""
     costs = _costs(plan, table)
     about = _about(plan, table, device)
     older = read(root / "evidence.json") if (root / "evidence.json").exists() else {}
@@ -195,11 +201,12 @@ def _execute(
 
 def accept(folder: str | Path) -> Evidence:
     """Keep, with each case of a folder, how far today's simulation is off its runs: later ones are held to that."""
-    evidence = Evidence.load(folder)
-    for of in evidence.recorded:
-        if of.runs:
-            replace(of, distances=_distances(of, evidence.cost)).save(Path(folder))
-    return Evidence.load(folder)
+    with alone(folder):
+        evidence = Evidence.load(folder)
+        for of in evidence.recorded:
+            if of.runs:
+                replace(of, distances=_distances(of, evidence.cost)).save(Path(folder))
+        return Evidence.load(folder)
 
 
 def _run_all(

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from flowsim.cli import main
 from flowsim.errors import InputError
-from flowsim.files import check_writable, writing
+from flowsim.files import alone, check_writable, writing
 
 
 def tree(folder: Path) -> dict[str, str]:
@@ -96,6 +96,22 @@ def test_what_cannot_be_a_folder_is_known_before_the_work(tmp_path: Path) -> Non
     check_writable(tmp_path / "new" / "deep")
     check_writable(tmp_path)
     assert tree(tmp_path) == {"file": "x"}
+
+
+@pytest.mark.parametrize("name", ["out", "deep/er/out"])
+def test_a_folder_is_one_processs_and_gone_if_nothing_was_put_into_it(tmp_path: Path, name: str) -> None:
+    with alone(tmp_path / name):
+        with pytest.raises(InputError, match="out: another command is at work here"), alone(tmp_path / name):
+            pytest.fail("two at once")
+        assert (tmp_path / name).is_dir()
+    assert tree(tmp_path) == {}
+    with alone(tmp_path / name):
+        (tmp_path / name / "a.txt").write_text("mine")
+    with alone(tmp_path / name):
+        pass
+    assert (tmp_path / name / "a.txt").read_text() == "mine"
+    with pytest.raises(InputError, match="cannot be written"), alone(tmp_path / name / "a.txt"):
+        pytest.fail("not a folder")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

@@ -26,6 +26,7 @@ from flowsim.cli import main
 from flowsim.distance import distances, request_error
 from flowsim.errors import InputError
 from flowsim.evidence import Case, Evidence
+from flowsim.files import alone
 from flowsim.slo import SLOMix
 from flowsim.validate_report import compared
 
@@ -339,12 +340,18 @@ def test_a_signal_ends_the_warm_up_at_once_and_leaves_nothing(here: Path, kind: 
         assert process.poll() is None
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(1)
+    second = invoke(command(out, "--repeats", "1"))
+    assert second.exit_code == 2
+    assert second.stderr.startswith(f"flowsim: error: {out}: another command is at work here; allowed:")
     process.send_signal(kind)
     said = process.communicate(timeout=10)[1]
     assert process.returncode == status
     assert said.strip() == ("flowsim: interrupted" if kind is signal.SIGINT else "")
-    assert not list(here.glob(f"{out}*"))
+    assert not list(Path(out).glob("*"))
+    assert Path(out).exists() == (kind is signal.SIGKILL)
     assert not list(here.rglob(".flowsim-*"))
+    with alone(out):
+        pass
 
 
 def test_a_warm_up_that_runs_out_of_memory_is_one_line(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
