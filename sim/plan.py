@@ -135,6 +135,16 @@ def cases_of(plan: Plan, policy: str, table: Path, costs: CostModel, known: Sequ
     return [kept[load] for load in plan.loads]
 
 
+def shortfall(plan: Plan, cases: Sequence[Case]) -> str:
+    """What to say of the cases whose window is longer than what is left of the trace at their rate; "" if none is."""
+    n = len(whole_trace(plan, f"{plan.start_s}:"))
+    spans_s = [of.arrival_s[-1] for of in cases if len(of.arrival_s) == n and of.rate_rps * plan.window_s > n]
+    if not spans_s:
+        return ""
+    lasting = " to ".join(dict.fromkeys(f"{span_s:.1f}" for span_s in (min(spans_s), max(spans_s))))
+    return f"{plan.trace} has {n} requests for a window of {plan.window_s:g} s: they last {lasting} s"
+
+
 def _case(plan: Plan, policy: str, load: float | None, trace: Trace, costs: CostModel) -> Case:
     server, slo = _server(plan.server, trace, costs), _slos(plan).assign(trace, plan.seed)
     settings = {"server": asdict(server), "predictor": plan.predictor, "seed": plan.seed}

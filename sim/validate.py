@@ -31,7 +31,7 @@ from flowsim.errors import InputError
 from flowsim.evidence import Case, Evidence, RealRun, Recorded, read, seconds, with_run, write_about
 from flowsim.files import alone, check_writable
 from flowsim.forward import graph_size
-from flowsim.plan import Plan, cache_rows, cases_of, check, whole_trace
+from flowsim.plan import Plan, cache_rows, cases_of, check, shortfall, whole_trace
 from flowsim.policy import load_policy
 from flowsim.progress import Progress
 
@@ -91,6 +91,8 @@ def _recorded(plan: Plan, root: Path, table: OperatorTable, device: str, say: Ca
     known = [Recorded.load(path).case for path in sorted((root / "runs").glob("*.json"))]
     with _saved(table, root / "table") as place:
         cases = [case for policy in plan.policies for case in cases_of(plan, policy, place, costs, known)]
+    if short := shortfall(plan, cases):
+        say(short)
     recorded = {case.slug: _so_far(root, case) for case in cases}
     about["cases"] = list(dict.fromkeys([*older.get("cases", ()), *recorded]))
 
