@@ -63,6 +63,7 @@ class Distance:
         off: mean distance of the simulation to the real runs; None if it cannot be told.
         floor: mean distance of two real runs; None with fewer than two.
         good: the verdict; None without a bar, or if neither the simulation nor reality has the measure.
+        apart: whether two real runs are further apart than the bar.
     """
 
     measure: str
@@ -71,6 +72,7 @@ class Distance:
     off: float | None
     floor: float | None
     good: bool | None
+    apart: bool = False
 
     @property
     def ratio(self) -> float | None:
@@ -123,7 +125,8 @@ def _distance(measure: Measure, simulated: float | None, real: Sequence[float | 
     )
     absent = {value is None for value in (simulated, *real)}
     good = False if measure.bar is not None and len(absent) == 2 else _good(off, floor, measure.bar)
-    return Distance(measure.name, simulated, tuple(real), off, floor, good)
+    apart = floor is not None and measure.bar is not None and floor > measure.bar
+    return Distance(measure.name, simulated, tuple(real), off, floor, good, apart)
 
 
 def _good(off: float | None, floor: float | None, bar: float | None) -> bool | None:

@@ -101,6 +101,8 @@ def verdict(cases: Sequence[Compared]) -> str:
     judged = [d for of in cases for d in of.distances.values() if d.good is not None]
     floored = [d.near for d in judged if d.near is not None]
     said = f"{sum(bool(d.good) for d in judged)} of {len(judged)} measures of {len(cases)} cases are as near as asked"
+    if apart := sum(d.apart for d in judged):
+        said += f" (of {apart}, two real runs are further apart than the bar)"
     return (
         f"{said}; {sum(floored)} of {len(floored)} are within 1.25 times what two real runs differ by, however little."
     )

@@ -23,12 +23,13 @@ from flowsim.calibration.measure import calibrate
 from flowsim.calibration.models import ModelSpec
 from flowsim.calibration.table import OperatorTable, load_table
 from flowsim.cli import main
-from flowsim.distance import distances, request_error
+from flowsim.distance import Distance, distances, request_error
 from flowsim.errors import InputError
 from flowsim.evidence import Case, Evidence
 from flowsim.files import alone
+from flowsim.plan import Plan, shortfall
 from flowsim.slo import SLOMix
-from flowsim.validate_report import compared
+from flowsim.validate_report import compared, verdict
 
 torch = pytest.importorskip("torch")
 
@@ -261,6 +262,20 @@ def test_loads_are_shares_of_the_capacity(here: Path, monkeypatch: pytest.Monkey
     assert again.exit_code == 0, again.output
     assert again.stderr.count("run 2 of 2") == 4
     assert {of.case.name: of.case.rate_rps for of in Evidence.load("loads").recorded} == rates
+
+
+def test_a_trace_that_ends_before_the_window_is_said(evidence: tuple[Evidence, Result], here: Path) -> None:
+    trace = flowsim.load_trace("trace.jsonl")
+    result = invoke(command("short", "--repeats", "1", "--window", "6"))
+    assert result.exit_code == 0, result.output
+    said = f"trace.jsonl has 60 requests for a window of 6 s: they last {trace.span_s / 4:.1f} s"
+    assert result.stderr.count(said) == 1
+    assert "for a window of" not in evidence[1].stderr
+    cases = [of.case for of in Evidence.load("short").recorded]
+    loaded = [replace(cases[0], arrival_s=[t * k for t in cases[0].arrival_s], rate_rps=40 / k) for k in (1, 2)]
+    assert shortfall(Plan("trace.jsonl", window_s=6.0), loaded).endswith(
+        f"they last {trace.span_s / 4:.1f} to {trace.span_s / 2:.1f} s"
+    )
 
 
 def test_without_a_table_the_device_is_measured_first(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -518,6 +533,7 @@ def test_distances_by_hand(evidence: tuple[Evidence, Result]) -> None:
     assert found["attainment"].off == pytest.approx(0.5)  # an SLO of 0.1 s: late, in time, late
     assert found["attainment"].floor == pytest.approx(1.0)
     assert found["attainment"].good is True  # not within a point, but real runs are further apart
+    assert [name for name, d in found.items() if d.apart] == ["attainment"]
     assert found["blocking mean"].off == pytest.approx(p50.off)
     assert found["per request"].ratio == pytest.approx(p50.off / p50.floor)
     far = {d.measure: d for d in distances(really(0.110), [really(0.099), really(0.102)])}
@@ -527,6 +543,17 @@ def test_distances_by_hand(evidence: tuple[Evidence, Result]) -> None:
     assert [d.floor for d in turned.values()] == pytest.approx([d.floor for d in far.values()], nan_ok=True)
     assert p50.near is True
     assert far["TTFT p50"].near is False
+
+
+def test_the_verdict_counts_measures_in_which_two_real_runs_disagree(evidence: tuple[Evidence, Result]) -> None:
+    (case, *_) = compared(evidence[0])
+    near, far = (Distance("TTFT p50", 1.0, (1.0, 1.0), 0.01, floor, True, floor > 0.05) for floor in (0.02, 0.4))
+    case.distances = {"a": near}
+    assert verdict([case]).startswith("1 of 1 measures of 1 cases are as near as asked; 1 of 1 are within")
+    case.distances = {"a": near, "b": far, "c": replace(far, good=None)}
+    assert verdict([case]).startswith(
+        "2 of 2 measures of 1 cases are as near as asked (of 1, two real runs are further apart than the bar); 2 of 2"
+    )
 
 
 def test_what_only_the_simulation_or_only_reality_has_is_a_miss(evidence: tuple[Evidence, Result]) -> None:
