@@ -25,6 +25,7 @@ class Shape:
     ) -> None:
         self._tokens, self._layers, self._check_s = tokens, layers, check_s
         self._terms, self._launched_s = _layers_end(lead, layer, layers)
+        self._device_s = sum([launch.device_s for launch in lead]) + layers * sum([launch.device_s for launch in layer])
         self._fixed: list[float] = []
         if cut in ("none", "chunk"):
             return
@@ -40,9 +41,10 @@ class Shape:
     def forward(self, attention_s: float, head: Launch) -> Forward:
         """The forward in which attention takes so long in each layer."""
         layers_s = _largest(self._terms, attention_s)
+        device_s = self._device_s + self._layers * attention_s + head.device_s
         unchecked_s = after(head, self._launched_s, layers_s)[1] + self._check_s
         if not self._fixed:
-            return Forward(self._tokens, (), 0.0, self._layers, unchecked_s, unchecked_s)
+            return Forward(self._tokens, (), 0.0, self._layers, unchecked_s, unchecked_s, device_s)
         parts = self._fixed.copy()
         parts[self._at] = _largest(self._around, attention_s) + self._check_s
         first_s = self._first_s
@@ -51,7 +53,7 @@ class Shape:
         cuts_s = tuple(accumulate(parts))
         lead_s = first_s - parts[0]
         duration_s = lead_s + self._layers * cuts_s[-1] + device_end([head]) + self._check_s
-        return Forward(self._tokens, cuts_s, lead_s, self._layers, duration_s, unchecked_s)
+        return Forward(self._tokens, cuts_s, lead_s, self._layers, duration_s, unchecked_s, device_s)
 
 
 Terms = list[tuple[float, float]]
