@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowsim.calibration.cost import CostModel
-from flowsim.calibration.executor import RealInstance, Replay, WallClock, execute
+from flowsim.calibration.executor import Replay, execute
 from flowsim.calibration.predictor import Predictor
+from flowsim.calibration.real import RealInstance, WallClock
 from flowsim.calibration.runner import Job, Runner, Told
 from flowsim.calibration.timing import Limits
 from flowsim.ledger import Ledger
@@ -37,7 +38,7 @@ A_ROUND = 64
 def time_decisions(seen: int, limits: Limits, apart_s: float = APART_S) -> list[float]:
     """Seconds of a decision among `seen` requests and passes: a mean over each round of one completion and arrivals.
 
-    It is `flowsim.calibration.executor.RealInstance.settle` under the policy flowprefill (S-EDF, in batches up to 2048
+    It is `flowsim.calibration.real.RealInstance.settle` under the policy flowprefill (S-EDF, in batches up to 2048
     tokens), from taking the arrivals in until the runner has its order: what a replay logs as `control_s`, and what a
     simulation charges as `CostModel.decision`. A completion is followed by as many arrivals as make it `seen` again.
     Decisions are about as far apart as in a replay, so that the processor has turned to something else meanwhile.

@@ -3,7 +3,7 @@
 Two kinds of seconds: timelines, cuts and what predictors are asked (`elapsed_s`) are in those of a busy GPU, as in any
 simulation; the environment, the ledger and the log (`busy_s`, `check_s`, `service_s`, stretches) are in real ones. They
 are converted at one place, `_pace`, which every stretch of execution gets at its begin and which holds until its end:
-it takes the tokens of the pass, at most those of one forward, and the share of its time that is device work.
+it takes the tokens of the pass, at most those of one forward, and the share of its time for which the device is busy.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ class BoostedInstance(SimulatedInstance):
 
     def _begin_stretch(self, execution: Execution) -> None:
         timeline = execution.timeline
-        checks = timeline.overhead_s / timeline.duration_s if timeline.duration_s else 0.0
+        share = timeline.device_s / timeline.duration_s if timeline.duration_s else 1.0
         tokens = min(execution.batch_tokens, self._chunk_tokens)
         self._use, self._use_s = self._boost.rested(self._use, self._began_s - self._use_s), self._began_s
-        self._pace = self._boost.pace(self._use, tokens, min(max(1.0 - checks, 0.0), 1.0))
+        self._pace = self._boost.pace(self._use, tokens, min(share, 1.0))
         self._from_s = execution.elapsed_s
 
     def _end_stretch(self, execution: Execution, end_s: float, *, completed: bool) -> None:

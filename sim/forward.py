@@ -147,9 +147,10 @@ class Forward:
         layers: number of layers.
         duration_s: until the forward has ended and the host knows it.
         unchecked_s: the duration it would have with no check inside.
+        device_s: for how much of it the device is busy.
     """
 
-    __slots__ = ("cuts", "duration_s", "layer_cuts_s", "layers", "lead_s", "tokens", "unchecked_s")
+    __slots__ = ("cuts", "device_s", "duration_s", "layer_cuts_s", "layers", "lead_s", "tokens", "unchecked_s")
 
     def __init__(
         self,
@@ -159,6 +160,7 @@ class Forward:
         layers: int,
         duration_s: float,
         unchecked_s: float,
+        device_s: float = 0.0,
     ) -> None:
         self.tokens = tokens
         self.layer_cuts_s = layer_cuts_s
@@ -166,6 +168,7 @@ class Forward:
         self.layers = layers
         self.duration_s = duration_s
         self.unchecked_s = unchecked_s
+        self.device_s = device_s
         self.cuts = len(layer_cuts_s) * layers
 
     def cut_s(self, index: int) -> float:
@@ -197,7 +200,7 @@ class Timeline:
     cut.
     """
 
-    __slots__ = ("_ends_s", "_forwards", "_stride", "cuttable", "duration_s", "overhead_s")
+    __slots__ = ("_ends_s", "_forwards", "_stride", "cuttable", "device_s", "duration_s", "overhead_s")
 
     def __init__(self, forwards: Sequence[Forward], cut: str) -> None:
         self._forwards = forwards
@@ -207,6 +210,7 @@ class Timeline:
             self.duration_s = forwards[0].duration_s
             self._ends_s = [self.duration_s]
             self.overhead_s = self.duration_s - forwards[0].unchecked_s
+            self.device_s = forwards[0].device_s
             return
         end, self._ends_s = 0.0, []
         for forward in forwards:
@@ -214,6 +218,7 @@ class Timeline:
             self._ends_s.append(end)
         self.duration_s = end
         self.overhead_s = end - sum(forward.unchecked_s for forward in forwards)
+        self.device_s = sum(forward.device_s for forward in forwards)
 
     def next_cut(self, elapsed_s: float, passed: int = -1, further: int = 0) -> tuple[float, int] | None:
         """The next place to stop: (its time, its number); None if the pass completes first.

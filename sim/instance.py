@@ -6,7 +6,7 @@ where it stopped, keeping its slot and its KV blocks, and the other is launched.
 for an acknowledgement, new events wait for it; then it decides once for all of them.
 
 All of that is here, and is the same whether the device is simulated (`flowsim.simulated`) or real
-(`flowsim.calibration.executor`): a device has a clock, and methods that begin, continue and stop a pass.
+(`flowsim.calibration.real`): a device has a clock, and methods that begin, continue and stop a pass.
 """
 
 from __future__ import annotations

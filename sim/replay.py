@@ -167,10 +167,15 @@ def _place(costs: CostModel) -> dict[str, Any]:
 
 
 def _sources(costs: CostModel) -> list[str]:
-    """Public measurements that the costs hold, if any; all else was measured by flowsim."""
+    """Public measurements that the costs hold, if any (all else was measured by flowsim); and what else goes in."""
     about = costs.provenance
     parts = {"operators": about, "all-reduces": about.get("all_reduce", {})}
-    return [f"{part} from {of['source']}" for part, of in parts.items() if "source" in of]
+    said = [f"{part} from {of['source']}" for part, of in parts.items() if "source" in of]
+    if costs.graph_tokens:
+        said.append(f"forwards of one prompt of up to {costs.graph_tokens:,} tokens run as recorded CUDA graphs")
+    if costs.boost is not None:
+        said.append(f"a GPU that has rested is faster at first, by {costs.boost.gain(8192):.0%} with 8192 tokens")
+    return said
 
 
 def _anywhere(source: str) -> str:

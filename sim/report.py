@@ -87,7 +87,7 @@ def cost_line(name: str, error: Mapping[str, Mapping[str, float]] | None) -> str
     if not error:
         return f"{name} (error not known)"
     whole = "whole prompt, from 1024 tokens"
-    kind, what = (whole, "whole prefills") if whole in error else (next(iter(error)),) * 2
+    kind, what = (whole, "prefills from 1024 tokens") if whole in error else (next(iter(error)),) * 2
     return f"{name}, off measured {what} by {error[kind]['median']:.1%} (median), {error[kind]['max']:.1%} (most)"
 
 

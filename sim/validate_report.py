@@ -43,7 +43,7 @@ LEGEND = (
     "Attainment simulated and in each real run, in per cent. Then TTFT quantiles, mean blocking time and the median "
     "request's TTFT: by how many per cent the simulation is off the real runs on average, and in brackets two real "
     "runs are off each other. ! marks a miss: beyond the bar (attainment 1 point, p50 and p90 5 %, p99 10 %, blocking "
-    "15 %) where two real runs agree within it, or else beyond 1.25 times their distance."
+    "15 %) where two real runs agree within it; or else, and for a request always, beyond 1.25 times their distance."
 )
 
 

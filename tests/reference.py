@@ -83,10 +83,21 @@ def walk(cost: CostModel, slices: Sequence[Slice], cut: str, chunk_tokens: int) 
     return checks
 
 
+def device_work_s(cost: CostModel, slices: Sequence[Slice], chunk_tokens: int) -> float:
+    """For how much of a pass the device is busy: one operator's time after another."""
+    all_launches = []
+    for part in forwards(slices, chunk_tokens):
+        lead, layer, head, _ = cost.launches(part)
+        all_launches += [*lead, *layer * cost.layers, head]
+    return sum(launch.device_s for launch in all_launches)
+
+
 class Batch:
     """A pass that has been launched, ranked by its head."""
 
-    def __init__(self, parts: tuple[tuple[Request, int], ...], checks: list[Check], unchecked_s: float) -> None:
+    def __init__(
+        self, parts: tuple[tuple[Request, int], ...], checks: list[Check], unchecked_s: float, device_s: float
+    ) -> None:
         head = parts[0][0]
         self.id, self.arrival_s, self.class_name = head.id, head.arrival_s, head.class_name
         self.slo_s, self.deadline_s = head.slo_s, head.deadline_s
@@ -98,6 +109,7 @@ class Batch:
         self.checks = checks
         self.duration_s = checks[-1].at_s
         self.unchecked_s = unchecked_s
+        self.device_s = device_s
         self.timeline = SimpleNamespace(duration_s=self.duration_s)
         self.stopped = -1  # the check at which it was last stopped
         self.elapsed_s = 0.0  # how far it was then
@@ -313,12 +325,13 @@ class Site:
         unchecked = walk(self.cost, slices, "none", chunk_tokens)
         if self.policy.cut == "none":
             checks = checks[-1:]
-        self.run(Batch(choice.parts, checks, unchecked[-1].at_s), now + self.cost.resume_s)
+        device_s = device_work_s(self.cost, slices, chunk_tokens)
+        self.run(Batch(choice.parts, checks, unchecked[-1].at_s, device_s), now + self.cost.resume_s)
 
     def run(self, batch: Batch, now: float) -> None:
         self.running, self.began_s = batch, now
         if self.heat and self.cost.boost:
-            share = batch.unchecked_s / batch.duration_s if batch.duration_s else 1.0
+            share = min(batch.device_s / batch.duration_s, 1.0) if batch.duration_s else 1.0
             tokens = min(batch.batch_tokens, self.server.max_batched_tokens)
             self.heat.becomes(now, share, share * self.cost.boost.gain(tokens))
         self.stop = None

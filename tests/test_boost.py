@@ -144,13 +144,13 @@ def test_a_preempted_pass_goes_on_at_the_speed_that_is_left() -> None:
 def test_checks_are_no_device_work_and_count_as_they_did() -> None:
     """Five segments of 1 s with a check of 1 s each, and the check of the read-out, which comes in any case.
 
-    So 6 of 11 s are the pass's without checks, and what its use tends to is below the threshold.
+    So the device works for 5 of 11 s, and what its use tends to is below the threshold.
     """
     boost = Boost(10 / math.log(2), 0.6, lambda tokens: 1.0)
     outcome = run(EDF(), (0.0, 5, math.inf), cost=pencil(boost=boost, check_s=1.0))
     (log,) = outcome.logs
-    assert log.busy_s == pytest.approx(11 / (1 + 6 / 11))
-    assert log.check_s == pytest.approx(5 / (1 + 6 / 11))
+    assert log.busy_s == pytest.approx(11 / (1 + 5 / 11))
+    assert log.check_s == pytest.approx(5 / (1 + 5 / 11))
 
 
 def test_the_gain_is_that_of_a_forward_of_the_pass() -> None:

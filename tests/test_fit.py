@@ -1,11 +1,15 @@
 """Fitting: each fact of a cost model comes from its own rows of the table."""
 
+import re
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from flowsim.calibration.errors import pass_errors
 from flowsim.calibration.fit import fit
-from flowsim.calibration.table import HOST_OPERATORS, OperatorRow, OperatorTable
+from flowsim.calibration.models import EXPERTS
+from flowsim.calibration.table import HOST_OPERATORS, OperatorRow, OperatorTable, PassRow
 from flowsim.errors import InputError
 from flowsim.forward import LAYER_OPERATORS, Slice
 
@@ -82,3 +86,58 @@ def test_operators_cost_what_the_rows_say() -> None:
     assert {layer[k] for k in range(len(layer)) if k not in at} == {(0.0, 0.0, 1)}  # what a dense layer lacks
     assert [round(launch.host_s * 1e6, 6) for launch in (*lead, head)] == [1000.0, 10.0, 11.0]
     assert [round(launch.device_s * 1e6, 6) for launch in (*lead, head)] == [0.0, 1500.0, 1100.0]
+
+
+def recorded() -> OperatorTable:
+    """With recordings of 64 and 128 tokens: a layer takes twice as long at 128; nothing else costs anything."""
+    ends = 1100.0 + 1000.0  # embed and head, of which the row of a whole forward holds one each
+    graphs = [row("graph", 64, ends + 2 * 300.0, 0.0), row("graph", 128, ends + 2 * 600.0, 0.0)]
+    hosts = [row(name, n, 0.0, us) for name, us in (("graph_prepare", 20.0), ("graph_check", 10.0)) for n in (64, 128)]
+    flat = [replace(r, device_us=1100.0 if r.operator == "head" else 1000.0) for r in table().operators]
+    return replace(table(), operators=(*flat, *graphs, *hosts, row("complete", 1, 0.0, 7000.0)))
+
+
+def test_a_recorded_forward_takes_what_was_measured_of_it_and_no_launches() -> None:
+    model = fit(recorded()).with_graphs(128)
+    assert (model.acknowledge_s, model.complete_s) == (4e-3, pytest.approx(7e-3))
+    whole_us = {1: 20 + 1000 + 600 + 1100 + 10, 64: 2730, 65: 20 + 1000 + 1200 + 1100 + 10}
+    assert {n: round(model.solo_s(n) * 1e6, 6) for n in whole_us} == whole_us
+    checked = model.forward([Slice(64, 0)], "layer")
+    assert round(checked.duration_s * 1e6, 6) == 2730 + 2 * 10
+    assert round(checked.unchecked_s * 1e6, 6) == 2730
+    for slices in ([Slice(129, 0)], [Slice(5, 3)], [Slice(5, 0), Slice(6, 0)]):
+        assert model.forward(slices, "none").duration_s == fit(recorded()).forward(slices, "none").duration_s
+
+
+@pytest.mark.parametrize(
+    ("source", "tokens", "message"),
+    [
+        (table, 64, "graph_tokens is 64, allowed is 0 with pencil/tiny/tp1, which was measured without graphs"),
+        (recorded, 192, "graph_tokens is 192, allowed is 0 to 128 as measured for pencil/tiny/tp1"),
+    ],
+)
+def test_recordings_that_were_not_measured_are_refused(source: Any, tokens: int, message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)):
+        fit(source()).with_graphs(tokens)
+
+
+def test_passes_that_were_graphs_are_held_against_models_that_know_graphs_only() -> None:
+    passes = (PassRow("none", "5@0", 5000.0, 5000.0, 5000.0, 3, 128), PassRow("none", "5@0", 9e3, 9e3, 9e3, 3))
+    measured = replace(recorded(), passes=passes)
+    assert set(pass_errors(fit(recorded()), measured)) == {
+        "graph: whole prompt, below 1024 tokens",
+        "whole prompt, below 1024 tokens",
+    }
+    assert set(pass_errors(fit(table()), measured)) == {"whole prompt, below 1024 tokens"}
+
+
+def test_experts_in_one_operator_or_in_five() -> None:
+    spec = SPEC | {"experts": 4, "experts_per_token": 2}
+    about = {**ABOUT, "model_spec": spec}
+    kept = [r for r in table().operators if r.operator not in ("gate_up_proj", "activation", "down_proj")]
+    of = lambda names: [row(name, n, 100.0, 1.0) for name in ("router", *names) for n in (1, 101)]  # noqa: E731
+    five = fit(OperatorTable(about, (*kept, *of(EXPERTS))))
+    one = fit(OperatorTable(about, (*kept, *of(["experts"]))))
+    assert [five.device[name](50) for name in EXPERTS] == [pytest.approx(1e-4)] * 5
+    assert one.device["experts"](50) == pytest.approx(1e-4)
+    assert five.solo_s(50) == pytest.approx(one.solo_s(50) + 2 * 4e-4)

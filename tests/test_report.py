@@ -98,7 +98,7 @@ def test_durations_take_the_unit_that_suits_them(value: float | None, text: str)
 
 
 def test_the_error_of_the_costs_is_said() -> None:
-    assert cost_line("h200", ERROR) == "h200, off measured whole prefills by 1.7% (median), 3.9% (most)"
+    assert cost_line("h200", ERROR) == "h200, off measured prefills from 1024 tokens by 1.7% (median), 3.9% (most)"
     packed = {"packed prompts": {"passes": 1, "median": 0.5, "max": 0.625}}
     assert cost_line("h200", packed) == "h200, off measured packed prompts by 50.0% (median), 62.5% (most)"
     assert cost_line("h200", {}) == cost_line("h200", None) == "h200 (error not known)"
