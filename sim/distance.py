@@ -125,8 +125,8 @@ def _distance(measure: Measure, simulated: float | None, real: Sequence[float | 
     )
     absent = {value is None for value in (simulated, *real)}
     good = False if measure.bar is not None and len(absent) == 2 else _good(off, floor, measure.bar)
-    wide = floor is not None and measure.bar is not None and floor > measure.bar
-    return Distance(measure.name, simulated, tuple(real), off, floor, good, wide)
+    beyond = floor is not None and measure.bar is not None and floor > measure.bar
+    return Distance(measure.name, simulated, tuple(real), off, floor, good, beyond)
 
 
 def _good(off: float | None, floor: float | None, bar: float | None) -> bool | None:

@@ -61,7 +61,7 @@ class Plan:
     def __post_init__(self) -> None:
         for policy in self.policies:
             load_policy(policy)
-        if self.repeats < 1 or self.window_s <= 0 or self.start_s < 0 or self.seed < 0:
+        if self.repeats < 1 or not self.window_s > 0 or not self.start_s >= 0 or self.seed < 0:
             raise InputError(
                 f"repeats is {self.repeats}, window {self.window_s:g} s, start {self.start_s:g} s, seed {self.seed}; "
                 "allowed: repeats from 1, a window above 0, start and seed from 0"

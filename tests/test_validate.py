@@ -410,6 +410,7 @@ def test_a_machine_without_a_gpu_says_so_in_one_line(tmp_path: Path) -> None:
         (("--gpu", "h100x"), "unknown gpu 'h100x'"),
         (("--format", "nothing"), "nothing"),
         (("--window", "0"), "a window above 0"),
+        (("--window", "nan"), "a window above 0"),
         (("--slo", "-1"), "-1"),
     ],
 )
