@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import bisect
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,6 +124,14 @@ class Choice:
         _, sizes, kernels = rows[_nearest([row[0] for row in rows], context)]
         return kernels[_nearest(sizes, tokens)]
 
+    def among(self, names: Collection[str], default: str) -> Choice:
+        """The same choice, with `default` in place of every kernel that is none of these."""
+        rows = tuple(
+            (context, tokens, tuple(name if name in names else default for name in kernels))
+            for context, tokens, kernels in self.rows
+        )
+        return Choice(default, rows)
+
     def examples(self, rows: int) -> list[tuple[int, int, str]]:
         """For each kernel chosen somewhere, (tokens, context, its name) of the largest such cell of at most `rows`."""
         found: dict[str, tuple[int, int, str]] = {}
@@ -137,6 +145,11 @@ def kernel_choice(table: OperatorTable) -> Choice:
     """The attention kernels with which this table was measured."""
     rows = [r for r in table.operators if r.operator == "attention"]
     return Choice.of("math", {(r.tokens, r.context): r.backend for r in rows})
+
+
+def default_kernel(working: Collection[str]) -> str:
+    """What to use, of the kernels that work, where none of them was timed."""
+    return next(name for name in ("flash", "varlen", "math") if name in working)
 
 
 def working_kernels(heads: int, kv_heads: int, head_dim: int, device: Any, dtype: Any) -> dict[str, str]:

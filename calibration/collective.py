@@ -13,21 +13,21 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from flowsim.calibration.attention import Choice, kernel_choice
 from flowsim.calibration.curves import Curve
 from flowsim.calibration.graphs import Launcher
 from flowsim.calibration.grid import CHECKED, OFF_GRID
 from flowsim.calibration.journal import Progress
-from flowsim.calibration.measure import check_device, layers_that_fit, machine, operator_row, packed
+from flowsim.calibration.machine import check_device, dtype_of, machine
 from flowsim.calibration.models import ModelSpec, spec_of
 from flowsim.calibration.operators import REDUCED_BY, CacheSlice, Decoder
+from flowsim.calibration.passes import layers_that_fit, packed
+from flowsim.calibration.rows import operator_row, pass_row
 from flowsim.calibration.runner import launch
 from flowsim.calibration.steady import RUNNER, steady
 from flowsim.calibration.table import ALL_REDUCE, SCHEMA_VERSION, OperatorRow, OperatorTable, PassRow
@@ -192,15 +192,15 @@ class _Member:
         model = self._decoder(rows, int(layers))
         order = self.random.sample(grid.passes, len(grid.passes))
         found = {(cut, text): self._pass(model, cut, text, shapes[text]) for cut, text in order}
-        return [asdict(found[which]) for which in grid.passes], int(layers)
+        return [found[which] for which in grid.passes], int(layers)
 
     def _decoder(self, rows: int, layers: int) -> Decoder:
         from torch import distributed
 
-        job, dtype = self.job, "bfloat16" if self.job.device == "cuda" else "float32"
+        job = self.job
         return Decoder(
-            job.spec.shard(job.tp), str(self.device), rows=rows, layers=layers, dtype=dtype, seed=job.seed,
-            attention=job.attention, reduce=distributed.all_reduce, adds_residual=self.leads,
+            job.spec.shard(job.tp), str(self.device), rows=rows, layers=layers, dtype=dtype_of(job.device),
+            seed=job.seed, attention=job.attention, reduce=distributed.all_reduce, adds_residual=self.leads,
         )  # fmt: skip
 
     def _all_reduce(self, stack: Decoder, tokens: int) -> dict[str, Any]:
@@ -223,7 +223,7 @@ class _Member:
         self._repeat(once, on_device)
         return operator_row(ALL_REDUCE, tokens, 0, on_device, on_host, _backend(self.job.device))
 
-    def _pass(self, model: Decoder, cut: str, text: str, slices: Sequence[CacheSlice]) -> PassRow:
+    def _pass(self, model: Decoder, cut: str, text: str, slices: Sequence[CacheSlice]) -> dict[str, Any]:
         """The wall time of a pass that all ranks begin together."""
         from torch import distributed
 
@@ -237,8 +237,7 @@ class _Member:
             wall.append(time.perf_counter() - begin)
 
         self._repeat(once, wall)
-        low, median, high = (round(1e6 * float(x), 3) for x in np.percentile(wall, (10, 50, 90)))
-        return PassRow(cut, text, median, low, high, len(wall))
+        return pass_row(cut, text, wall)
 
     def _repeat(self, once: Callable[[], None], samples: list[float]) -> None:
         """Warm up, then do it as often as the limits ask; `once` appends to `samples`."""

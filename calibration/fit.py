@@ -62,6 +62,8 @@ def _errors(table: OperatorTable) -> dict[str, Any]:
 def _model(table: OperatorTable, layers: int, errors: dict[str, Any]) -> CostModel:
     about = table.provenance
     spec, tp = _facts(about)
+    if not table.operators:
+        raise InputError("operators: found none, for this is a table of passes alone; allowed: one with operators")
     linear = [name for name in spec.operators if name != "attention"]
     if spec.experts and table.has("experts"):
         linear = [*(name for name in linear if name not in EXPERTS), "experts"]
@@ -116,7 +118,11 @@ def _of_recordings(sizes: NDArray[np.int64], seconds: NDArray[np.float64]) -> Co
 
 def _pass_layers(about: Mapping[str, Any]) -> int:
     """Of how many layers the model was that whole passes were measured on."""
-    return int(about.get("pass_layers", _facts(about)[0].layers))
+    most = _facts(about)[0].layers
+    found = about.get("pass_layers", most)
+    if type(found) is not int or not 1 <= found <= most:
+        raise InputError(f"provenance, pass_layers: found {found!r}; allowed: 1 to the model's {most}")
+    return found
 
 
 def _facts(about: Mapping[str, Any]) -> tuple[ModelSpec, int]:

@@ -53,6 +53,10 @@ class Journal:
         """All (key, value) pairs that rows hold under `mark`, by ascending key."""
         return dict(sorted(row[mark] for rows in self.rows.values() for row in rows if mark in row))
 
+    def notes(self) -> list[str]:
+        """What rows note, each behind its key."""
+        return [f"{key}: {row['note']}" for key, rows in self.rows.items() for row in rows if "note" in row]
+
     def _open(self, path: Path, identity: Any) -> None:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)

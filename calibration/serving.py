@@ -6,9 +6,9 @@ import gc
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 from flowsim.calibration.attention import KERNELS, PADDING, Choice, kernel_choice
+from flowsim.calibration.machine import dtype_of
 from flowsim.calibration.models import BYTES_PER_VALUE, ModelSpec
 from flowsim.calibration.operators import CacheSlice, Decoder
 from flowsim.calibration.runner import synchroniser
@@ -60,18 +60,14 @@ def serving_decoder(
     """
     check_memory(spec, device, rows, chunk_tokens, recorded_tokens)
     with out_of_memory(spec.name):
-        dtype = "bfloat16" if device == "cuda" else "float32"
-        return Decoder(spec, device, rows=rows, dtype=dtype, seed=seed, attention=servable(kernel_choice(table)))
+        attention = servable(kernel_choice(table))
+        return Decoder(spec, device, rows=rows, dtype=dtype_of(device), seed=seed, attention=attention)
 
 
 def servable(choice: Choice) -> Choice:
     """The same choice of kernels, with the default in place of those that cannot serve or are not torch's."""
     default = "flash" if choice.rows and any("cudnn" in kernels for _, _, kernels in choice.rows) else choice.default
-    rows = tuple(
-        (context, tokens, tuple(name if name in KERNELS and name not in UNSERVABLE else default for name in kernels))
-        for context, tokens, kernels in choice.rows
-    )
-    return replace(choice, default=default, rows=rows)
+    return choice.among(KERNELS.keys() - set(UNSERVABLE), default)
 
 
 def check_memory(spec: ModelSpec, device: str, rows: int, chunk_tokens: int, recorded_tokens: int = 0) -> None:

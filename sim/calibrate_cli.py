@@ -213,8 +213,3 @@ def _errors(fitted: OperatorTable, measured: OperatorTable) -> None:
 
     if measured.passes:
         show(errors_report(pass_errors(fit_passes(fitted), measured)))
-
-
-def _say(quiet: bool, text: str) -> None:
-    if not quiet:
-        click.echo(text)

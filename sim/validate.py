@@ -17,7 +17,8 @@ import numpy as np
 from flowsim.calibration.cost import CostModel
 from flowsim.calibration.fit import fit
 from flowsim.calibration.graphs import graph_sizes
-from flowsim.calibration.measure import calibrate, check_device, machine
+from flowsim.calibration.machine import check_device, machine
+from flowsim.calibration.measure import calibrate
 from flowsim.calibration.models import load_model, spec_of
 from flowsim.calibration.monitor import gpu_state
 from flowsim.calibration.predictor import make_predictor

@@ -1,0 +1,58 @@
+"""The machine that is measured: whether it can be, what it is called, and in which type it computes."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+from flowsim.calibration.monitor import driver_version
+from flowsim.errors import InputError, unknown
+
+CPU_MEMORY_BYTES = 16 << 30
+"""What a table measured on a CPU says of the memory: enough for the small models that one measures there."""
+
+
+def check_device(device: str) -> None:
+    """InputError unless torch is installed and has this device."""
+    try:
+        import torch
+    except ImportError as error:
+        raise InputError("measuring needs torch: pip install 'flowsim[calibrate]'") from error
+    if device not in ("cuda", "cpu"):
+        raise unknown("device", device, ("cuda", "cpu"))
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("device: found no CUDA GPU; allowed: a machine with one, or the device 'cpu'")
+
+
+def dtype_of(device: str) -> str:
+    """The type, by torch's name, in which a model computes on this device."""
+    return "bfloat16" if device == "cuda" else "float32"
+
+
+def machine(device: str, gpu: str | None) -> dict[str, Any]:
+    """The names and versions of what is measured and with what."""
+    import torch
+
+    name = torch.cuda.get_device_name() if device == "cuda" else "CPU"
+    slug = "-".join(word for word in name.lower().split() if word != "nvidia")
+    return {
+        "gpu": gpu or slug,
+        "gpu_name": name,
+        "memory_bytes": torch.cuda.get_device_properties().total_memory if device == "cuda" else CPU_MEMORY_BYTES,
+        "torch": str(torch.__version__),
+        "cuda": torch.version.cuda,
+        "driver": driver_version() if device == "cuda" else None,
+        "python": platform.python_version(),
+        "cpu": _cpu_name(),
+    }
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores"

@@ -1,0 +1,226 @@
+"""Whole passes, measured: what a cost model is held against and is never fitted to; and forwards recorded as graphs.
+
+They run through a model of as many layers as fit, in random order, so that drift does not look like a trend.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+
+from flowsim.calibration import timing
+from flowsim.calibration.attention import PADDING, Choice, default_kernel, kernel_choice, working_kernels
+from flowsim.calibration.cost import CostModel
+from flowsim.calibration.fit import fit_passes
+from flowsim.calibration.graphs import Launcher
+from flowsim.calibration.grid import QUICK, Grid
+from flowsim.calibration.journal import Journal, Progress, Rows
+from flowsim.calibration.machine import check_device, dtype_of, machine
+from flowsim.calibration.models import BYTES_PER_VALUE, ModelSpec, spec_of
+from flowsim.calibration.monitor import gpu_state
+from flowsim.calibration.operators import CacheSlice, Decoder
+from flowsim.calibration.rows import host_row, operator_row, pass_row
+from flowsim.calibration.steady import RUNNER, steady
+from flowsim.calibration.table import GRAPH, SCHEMA_VERSION, OperatorTable, PassRow, parse_slices
+from flowsim.calibration.timing import Limits
+from flowsim.errors import InputError
+from flowsim.forward import graph_size
+
+UNREST = 1.2
+"""What is timed is timed again if the host took so many times what it took when it was quietest."""
+RECORDED_CUTS = ("none", "operator")
+"""At which recorded forwards are timed."""
+GLANCE = Limits(3, 3, heat_s=0.0)
+PASS_BYTES = 20 << 30
+"""Weights of the layers in whole passes, at most: about what an 8B model has, since time grows with them."""
+
+
+def measure_passes(
+    table: OperatorTable, *, device: str = "cuda", quick: bool = False, grid: Grid | None = None, seed: int = 0,
+    progress: Progress | None = None,
+) -> OperatorTable:  # fmt: skip
+    """Measure whole passes of a table's model here, and none of its operators.
+
+    They run through as many layers as the table's did, with its attention kernels where those work here (the notes
+    name the others). Passes are recorded as graphs too if the table knows what that takes. `quick`, `grid`,
+    `progress`: as `flowsim.calibration.measure.calibrate` takes them.
+
+    Returns:
+        A table of passes alone, for `pass_errors(fit_passes(table), ...)`; its provenance names `table` by digest
+        under `verifies`.
+
+    Raises:
+        InputError: the table is of a rank of several or makes no cost model; no torch, no such device; or the layers
+            do not fit its memory.
+    """
+    cost, spec = fit_passes(table), spec_of(table.provenance["model_spec"], "provenance, model_spec")
+    if cost.tp > 1:
+        how = "passes of a group are measured by flowsim calibrate all-reduce"
+        raise InputError(f"tp of the table: found {cost.tp}; allowed: 1 ({how})")
+    check_device(device)
+    import torch
+
+    grid = _recording(cost, (grid or (QUICK if quick else Grid())).within(spec.max_context))
+    log = Journal(None, {}, progress or (lambda done, total, what: None))
+    job = Passes(spec, grid, device, seed, log, cost.layers)
+    log.total = len(job.forwards)
+    with torch.inference_mode(), gpu_state(device == "cuda") as state, steady(device, RUNNER):
+        choice, notes = _choice_here(table, spec, device)
+        try:
+            job.measure(job.model(choice))
+        except torch.OutOfMemoryError as error:
+            short = f"found a GPU with too little free memory for {cost.layers} layers"
+            raise InputError(f"{cost.name}: {short}; allowed: one with as much as the table was measured on") from error
+    provenance = {
+        "schema_version": SCHEMA_VERSION, "verifies": table.digest(), **machine(device, None), "model": spec.name,
+        "model_spec": asdict(spec), "pass_layers": cost.layers, "tp": 1, "dtype": dtype_of(device),
+        "date": datetime.now(UTC).date().isoformat(), **state, "seed": seed, "notes": notes + log.notes(),
+    }  # fmt: skip
+    return OperatorTable(provenance, (), log.collect(PassRow, "cut"))
+
+
+def _recording(cost: CostModel, grid: Grid) -> Grid:
+    """This grid, with recordings only of the sizes as which its passes run, and only of those that the model knows."""
+    most = cost.graph.most if cost.graph else 0
+    sizes = {graph_size(parse_slices(text)[0][0]) for text in grid.graph_passes}
+    return replace(grid, graphs=tuple(sorted(size for size in sizes if size <= most)))
+
+
+def _choice_here(table: OperatorTable, spec: ModelSpec, device: str) -> tuple[Choice, list[str]]:
+    """The table's attention kernels, with the default in place of those that do not work here, and notes on these."""
+    import torch
+
+    dtype = getattr(torch, dtype_of(device))
+    found = working_kernels(spec.heads, spec.kv_heads, spec.head_dim, torch.device(device), dtype)
+    working = [name for name, reason in found.items() if not reason]
+    choice, default = kernel_choice(table), default_kernel(working)
+    others = {name for _, _, kernels in choice.rows for name in kernels} - set(working)
+    notes = [f"attention: {default} for {name}: {found.get(name, 'no kernel of torch')}" for name in sorted(others)]
+    return choice.among(working, default), notes
+
+
+class Passes:
+    """Whole forwards of one model at the sizes and cuts of a grid, and its recorded forwards, for a journal.
+
+    `layers` are those of the model that they run through; as many as fit, unless told.
+
+    Attributes:
+        forwards: (cut, slices, tokens up to which is recorded, or 0) of each pass.
+        count: how many entries of the journal `run` makes.
+    """
+
+    def __init__(
+        self, spec: ModelSpec, grid: Grid, device: str, seed: int, log: Journal, layers: int | None = None
+    ) -> None:
+        self.spec, self.grid, self.device, self.seed, self.log, self.layers = spec, grid, device, seed, log, layers
+        self.forwards = [("none", s, 0) for s in grid.passes]
+        self.forwards += [(cut, s, 0) for cut in grid.cuts for s in grid.checked_passes]
+        self.forwards += [(cut, s, max(grid.graphs)) for cut in ("none", *grid.cuts) for s in self._recorded_passes()]
+        self.count = len(grid.graphs) + len(self.forwards) + 1
+        self._quietest_s = math.inf
+        self._launchers: dict[tuple[str, int], Launcher] = {}
+
+    def run(self, choice: Choice) -> Decoder:
+        """Measure recorded forwards and passes, and count calls; the journal holds it all. Returns the model."""
+        model = self.model(choice)
+        for tokens in self.grid.graphs:
+            self.log.do(f"graph {tokens}", self._graph, model, tokens)
+        self.measure(model)
+        self.log.do("calls", self._count, model, choice)
+        return model
+
+    def model(self, choice: Choice) -> Decoder:
+        """The model that they run through, with these attention kernels and rows for the longest of them."""
+        slices = [s for _, text, _ in self.forwards for s in packed(text)]
+        rows = max([1, *(s.start + s.context + s.tokens for s in slices), *self._sizes(), *self.grid.graphs])
+        layers = self.layers or layers_that_fit(self.spec, rows, self.device)
+        dtype = dtype_of(self.device)
+        return Decoder(
+            self.spec, self.device, rows=rows, layers=layers, dtype=dtype, seed=self.seed, attention=choice
+        )  # fmt: skip
+
+    def measure(self, model: Decoder) -> None:
+        """Measure the passes through this model."""
+        for cut, text, graph_tokens in random.Random(self.seed).sample(self.forwards, len(self.forwards)):
+            key = f"pass {cut} {text}" + (" as a graph" if graph_tokens else "")
+            self.log.do(key, self._pass, model, cut, text, graph_tokens)
+        self._launchers.clear()
+
+    def _recorded_passes(self) -> tuple[str, ...]:
+        """Passes to be launched as graphs; all within the largest that is recorded."""
+        largest = max(self.grid.graphs, default=0)
+        return tuple(text for text in self.grid.graph_passes if parse_slices(text)[0][0] <= largest)
+
+    def _launcher(self, model: Decoder, cut: str, graph_tokens: int) -> Launcher:
+        """What readies passes checked at this cut, with recordings of the sizes that are measured if there are any."""
+        if (cut, graph_tokens) not in self._launchers:
+            sizes = sorted({*self._sizes(), *(self.grid.graphs if cut in RECORDED_CUTS else ())})
+            self._launchers[cut, graph_tokens] = Launcher(model, cut, sizes if graph_tokens else ())
+        return self._launchers[cut, graph_tokens]
+
+    def _sizes(self) -> list[int]:
+        """Of the recordings as which the passes that are launched as graphs run."""
+        return [graph_size(parse_slices(text)[0][0]) for text in self._recorded_passes()]
+
+    def _graph(self, model: Decoder, tokens: int) -> Rows:
+        """A recorded forward: its device time, and what the host takes beyond."""
+        largest = max(self.grid.graphs)
+        whole, checked = (self._launcher(model, cut, largest) for cut in RECORDED_CUTS)
+        found = timing.time_graph(whole, checked, tokens, self.grid.graph_limits)
+        return [
+            operator_row(GRAPH, tokens, 0, found.device, [0.0], model.attention(tokens, 0)),
+            host_row("graph_prepare", tokens, found.prepare),
+            host_row("graph_check", tokens, found.check),
+        ]
+
+    def _count(self, model: Decoder, choice: Choice) -> Rows:
+        """Calls that launch each operator and, under its own name, each attention kernel."""
+        found: dict[str, int] = {}
+        for tokens, context, kernel in choice.examples(model.rows):
+            counts = timing.count_calls(model, [CacheSlice(tokens, context)])
+            found |= counts | {kernel: counts["attention"]}
+        return [{"calls": [name, count]} for name, count in found.items() if name != "attention"]
+
+    def _pass(self, model: Decoder, cut: str, text: str, graph_tokens: int) -> Rows:
+        """The wall time of a pass; taken up to three times while the host is busy with something else."""
+        found = []
+        launcher, slices, limits = self._launcher(model, cut, graph_tokens), packed(text), self.grid.limits
+        between = self._launcher(model, "operator" if cut == "none" else "none", graph_tokens) if graph_tokens else None
+        for _ in range(3):
+            before_s = self._one_token_s(model)
+            wall = timing.time_pass(launcher, slices, limits, between)
+            found.append((max(before_s, self._one_token_s(model)), wall))
+            if found[-1][0] < UNREST * self._quietest_s:
+                break
+        return [pass_row(cut, text, min(found)[1], graph_tokens)]
+
+    def _one_token_s(self, model: Decoder) -> float:
+        """Seconds of a pass that the host decides, which tell how busy it is."""
+        one_s = min(timing.time_pass(self._launcher(model, "none", 0), [CacheSlice(1)], GLANCE))
+        self._quietest_s = min(self._quietest_s, one_s)
+        return one_s
+
+
+def packed(text: str) -> list[CacheSlice]:
+    """The slices in a text, each with cache rows of its own."""
+    slices, start = [], 0
+    for tokens, context in parse_slices(text):
+        slices.append(CacheSlice(tokens, context, start))
+        start += tokens + context
+    return slices
+
+
+def layers_that_fit(spec: ModelSpec, rows: int, device: str) -> int:
+    """As many layers as have weights of PASS_BYTES and, with a cache of `rows` tokens, leave memory free."""
+    import torch
+
+    layers = min(spec.layers, max(2, PASS_BYTES // spec.layer_bytes))
+    if device != "cuda":
+        return layers
+    torch.cuda.empty_cache()
+    free, _ = torch.cuda.mem_get_info()
+    ends = 2 * spec.vocab * spec.hidden * BYTES_PER_VALUE
+    layer = spec.layer_bytes + spec.kv_bytes_per_token * (rows + PADDING) // spec.layers
+    return max(1, min(layers, int(0.75 * free - ends) // layer))
