@@ -112,6 +112,47 @@ def all_reduce(table: str, system: str | None, device: str, out: str | None) -> 
 
 
 @calibrate.command(
+    help="Say whether TABLE holds on the GPU of this machine: measure whole passes of its model (about a minute), none "
+    "of its operators, and print how far its cost model is off them.\n\nThe passes run through as many layers as the "
+    "table's, with its attention kernels; where one does not work here, a note says so. With --out they are kept, for "
+    f"flowsim calibrate compare TABLE DIR. Needs torch (pip install 'flowsim[calibrate]').\n\n{TABLE_HELP}\n\n\b\n"
+    "Examples:\n"
+    "  flowsim calibrate verify h200/llama3-8b/tp1\n"
+    "  flowsim calibrate verify my-table --quick --out my-passes\n"
+    "  flowsim calibrate compare my-table my-passes"
+)
+@click.argument("table")
+@click.option("--out", metavar="DIR", help="Folder to keep the passes in; passes kept there before are replaced.")
+@click.option("--quick", is_flag=True, help="Fewer passes, in under half a minute.")
+@click.option("--device", default="cuda", show_default=True, help="cuda, or cpu (for trying the command out).")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the weights and of the order of passes.")
+@click.option("--quiet", "-q", is_flag=True, help="Print nothing; for --out.")
+def verify(table: str, out: str | None, quick: bool, device: str, seed: int, quiet: bool) -> None:
+    """Hold a table against passes measured here."""
+    from flowsim.calibration.passes import measure_passes
+    from flowsim.files import check_writable
+    from flowsim.progress import bar
+
+    if quiet and out is None:
+        raise InputError("--quiet without --out leaves nothing, allowed is --quiet with --out DIR")
+    claimed = _open(table)
+    if out is not None:
+        check_writable(out)
+        check_writable(Path(out).parent)
+        _check_passes(out)
+    with bar("measuring", quiet=quiet) as progress:
+        measured = measure_passes(claimed, device=device, quick=quick, seed=seed, progress=progress)
+    if out is not None:
+        measured.save(out)
+    if not quiet:
+        _errors(claimed, measured)
+        for note in measured.provenance["notes"]:
+            click.echo(note)
+        if out is not None:
+            click.echo(f"saved the passes in {out}; flowsim calibrate compare {table} {out} prints this again")
+
+
+@calibrate.command(
     help=f"Write one HTML page about TABLE: curves, residuals, errors, provenance.\n\n{TABLE_HELP}\n\n\b\nExample:\n"
     "  flowsim calibrate report h200/llama3-8b/tp1"
 )
@@ -127,7 +168,7 @@ def report(table: str, beside: str | None, out: str) -> None:
 @calibrate.command(
     help="Print the ratio of FIRST's device times to SECOND's, by operator and size, and how far FIRST's cost model "
     f"is off the whole passes in SECOND.\n\n{TABLE_HELP} Sizes that only one has are left out, and what an "
-    "imported table did not measure.\n\n\b\nExample:\n"
+    "imported table did not measure. SECOND may be the passes that flowsim calibrate verify kept.\n\n\b\nExample:\n"
     "  flowsim calibrate compare h200/llama3-8b/tp1 my-table"
 )
 @click.argument("first")
@@ -137,12 +178,14 @@ def compare(first: str, second: str) -> None:
     from flowsim.calibration.beside import beside, titles
     from flowsim.report import plain_table, show
 
+    ours, theirs = _open(first), _open(second)
     table = plain_table("operator", "sizes", *titles(), "second measured by")
-    for ratios in beside(_open(first), _open(second)):
+    for ratios in beside(ours, theirs):
         medians = ("" if ratio is None else f"{ratio:.3f}" for ratio in ratios.medians())
         table.add_row(ratios.operator, str(len(ratios.points)), *medians, ratios.backend)
-    show(table)
-    _errors(_open(first), _open(second))
+    if theirs.operators:
+        show(table)
+    _errors(ours, theirs)
 
 
 @calibrate.command("import")
@@ -194,6 +237,15 @@ def _open(where: str) -> OperatorTable:
     if not Path(where).is_dir() and tp.isdecimal():
         return load_table(gpu, model, int(tp))
     return OperatorTable.load(where)
+
+
+def _check_passes(out: str) -> None:
+    """InputError unless passes may be saved as this folder: it is new, or holds such."""
+    from flowsim.calibration.table import OperatorTable, check_replaceable
+
+    check_replaceable(out)
+    if Path(out).exists() and "verifies" not in OperatorTable.load(out).provenance:
+        raise InputError(f"{out}: holds a table with operators; allowed: a new folder, or one that verify made")
 
 
 def _write_page(table: OperatorTable, beside: OperatorTable | None, file: str) -> None:

@@ -109,6 +109,8 @@ def test_a_command_of_the_readme_runs(command: str, folder: Path) -> None:
         pytest.skip("needs the table made by the command before it; test_importer makes the like")
     if arguments[0] == "calibrate" and arguments[1].startswith("-"):  # the README's reader has a GPU
         arguments += ["--device", "cpu", "--quick", "--model", "tiny.yaml"]
+    if arguments[:2] == ["calibrate", "verify"]:
+        arguments = ["calibrate", "verify", table(folder), "--device", "cpu", "--quick"]
     if arguments[1:2] == ["evidence"] and not (folder / "evidence").exists():
         pytest.skip("needs the evidence of the command before it")
     if arguments[0] == "validate" and "--quick" in arguments:

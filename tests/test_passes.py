@@ -1,0 +1,201 @@
+"""Whole passes measured alone, to hold a table against them: `flowsim calibrate verify`."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from flowsim.calibration.attention import Choice
+from flowsim.calibration.errors import pass_errors, pass_residuals
+from flowsim.calibration.fit import fit, fit_passes
+from flowsim.calibration.grid import Grid
+from flowsim.calibration.models import ModelSpec
+from flowsim.calibration.operators import Decoder
+from flowsim.calibration.passes import measure_passes
+from flowsim.calibration.table import GRAPH, HOST_OPERATORS, OperatorRow, OperatorTable, load_table
+from flowsim.calibration.timing import Limits
+from flowsim.cli import main
+from flowsim.errors import InputError
+
+torch = pytest.importorskip("torch")
+
+SPEC = ModelSpec("tiny", 3, 64, 4, 2, 16, 128, 97, 512, 10000.0, 1e-5)
+GRID = Grid(
+    passes=("5@0", "30@40+20@0", "600@0"),
+    checked_passes=("75@0",),
+    cuts=("layer", "operator"),
+    graph_passes=("30@0", "100@0", "140@0"),
+    limits=Limits(2, 3, 0.02),
+)
+PASSES = {("none", "5@0", 0), ("none", "30@40+20@0", 0), ("layer", "75@0", 0), ("operator", "75@0", 0)}
+
+
+def pencil_table(kernel: str = "math", graphs: tuple[int, ...] = (), **about: object) -> OperatorTable:
+    """A table of two layers of a tiny model, measured with a pencil."""
+    known = {"schema_version": 1, "gpu": "cpu", "model": "tiny", "tp": 1, "memory_bytes": 1 << 30, "pass_layers": 2}
+    rows = [OperatorRow(name, n, 0, 10.0 * n, 1.0, 1.0, 5.0, 1, kernel) for name in SPEC.operators for n in (1, 64)]
+    rows += [OperatorRow(name, n, 0, 0.0, 0.0, 0.0, 5.0, 1, "host") for name in HOST_OPERATORS for n in (1, 64)]
+    rows += [OperatorRow(GRAPH, n, 0, 9e4, 9e4, 9e4, 0.0, 1, kernel) for n in graphs]
+    rows += [OperatorRow(f"graph_{name}", 64, 0, 0, 0, 0, 5.0, 1, "host") for name in ("prepare", "check") if graphs]
+    return OperatorTable({**known, "model_spec": asdict(SPEC), **about}, tuple(rows))
+
+
+def taken(measured: OperatorTable) -> set[tuple[str, str, int]]:
+    return {(row.cut, row.slices, row.graph_tokens) for row in measured.passes}
+
+
+def test_the_passes_are_measured_and_nothing_else() -> None:
+    table, calls = pencil_table(), list[tuple[int, int, str]]()
+    measured = measure_passes(table, device="cpu", grid=GRID, seed=3, progress=lambda *call: calls.append(call))
+    assert measured.operators == ()
+    assert taken(measured) == PASSES  # 600 are beyond the model's longest context, and the table knows no graphs
+    assert all(0 < row.wall_us_p10 <= row.wall_us <= row.wall_us_p90 for row in measured.passes)
+    assert [call[:2] for call in calls] == [(n, 4) for n in range(1, 5)]
+    about = measured.provenance
+    expected = {"verifies": table.digest(), "model": "tiny", "model_spec": asdict(SPEC), "pass_layers": 2, "tp": 1}
+    expected |= {"schema_version": 1, "dtype": "float32", "seed": 3, "gpu_name": "CPU", "notes": []}
+    assert {key: about[key] for key in expected} == expected
+
+
+def test_passes_are_recorded_in_the_sizes_that_the_table_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    from flowsim.calibration import passes
+
+    recorded = set[tuple[int, ...]]()
+
+    class Noted(passes.Launcher):
+        def __init__(self, decoder: Decoder, cut: str, sizes: tuple[int, ...] = ()) -> None:
+            recorded.add(tuple(sizes))
+            super().__init__(decoder, cut, sizes)
+
+    monkeypatch.setattr(passes, "Launcher", Noted)
+    table = pencil_table(graphs=(64, 128))
+    measured = measure_passes(table, device="cpu", grid=GRID)
+    # The recording of 140 tokens would be of 192, of which the table knows nothing.
+    as_graphs = {(cut, text, 128) for cut in ("none", "layer", "operator") for text in ("30@0", "100@0")}
+    assert taken(measured) == PASSES | as_graphs
+    assert recorded == {(), (64, 128)}
+    assert GRAPH not in {row.operator for row in measured.operators}
+    assert len(list(pass_residuals(fit_passes(table), measured))) == len(measured.passes)
+
+
+def test_kernels_that_do_not_work_here_are_replaced_and_named() -> None:
+    measured = measure_passes(pencil_table("fa: measured"), device="cpu", grid=GRID)
+    assert taken(measured) == PASSES
+    assert measured.provenance["notes"] == ["attention: math for fa: measured: no kernel of torch"]
+    (note,) = measure_passes(pencil_table("cudnn"), device="cpu", grid=GRID).provenance["notes"]
+    assert note.startswith("attention: math for cudnn: ")
+    cells = {(64, 0): "cudnn", (4096, 0): "flash", (64, 1024): "split"}
+    choice = Choice.of("math", cells).among(("flash", "math"), "flash")
+    assert [choice(*cell) for cell in cells] == ["flash", "flash", "flash"]
+    assert Choice.of("math", cells).among(("cudnn", "split"), "cudnn")(64, 1024) == "split"
+
+
+def test_a_pass_beyond_the_memory_is_noted_and_too_many_layers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    from flowsim.calibration import passes, timing
+
+    def scarce(launcher: object, slices: list[timing.CacheSlice], *others: object) -> list[float]:
+        if len(slices) == 2:
+            raise torch.OutOfMemoryError("no")
+        return [1.0, 2.0, 3.0]
+
+    monkeypatch.setattr(timing, "time_pass", scarce)
+    measured = measure_passes(pencil_table(), device="cpu", grid=GRID)
+    assert measured.provenance["notes"] == ["pass none 30@40+20@0: skipped: out of memory"]
+    assert taken(measured) == PASSES - {("none", "30@40+20@0", 0)}
+    assert {row.wall_us for row in measured.passes} == {2e6}
+
+    def none(*args: object, **options: object) -> Decoder:
+        raise torch.OutOfMemoryError("no")
+
+    monkeypatch.setattr(passes, "Decoder", none)
+    with pytest.raises(InputError, match="cpu/tiny/tp1: found a GPU with too little free memory for 2 layers; allowed"):
+        measure_passes(pencil_table(), device="cpu", grid=GRID)
+
+
+def test_a_table_that_cannot_be_verified_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="tp of the table: found 2; allowed: 1 "):
+        measure_passes(load_table("h200", "llama3-8b", 2), device="cpu")
+    passes_alone = measure_passes(pencil_table(), device="cpu", grid=GRID)
+    for use in (measure_passes, fit, fit_passes):
+        with pytest.raises(InputError, match="operators: found none, for this is a table of passes alone; allowed"):
+            use(passes_alone)
+    for layers in (0, 4, "two"):
+        with pytest.raises(InputError, match=r"provenance, pass_layers: found .*; allowed: 1 to the model's 3"):
+            measure_passes(pencil_table(pass_layers=layers), device="cpu")
+    with pytest.raises(InputError, match="unknown device 'gpu'"):
+        measure_passes(pencil_table(), device="gpu")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(InputError, match="measuring needs torch"):
+        measure_passes(pencil_table())
+
+
+# The command.
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("flowsim.calibration.passes.QUICK", GRID)
+    pencil_table("fa: measured").save("table")
+    return tmp_path
+
+
+def done(*arguments: str) -> str:
+    return CliRunner().invoke(main, ["calibrate", *arguments], catch_exceptions=False).output
+
+
+def test_compare_prints_the_same_errors_of_the_passes_that_verify_kept(here: Path) -> None:
+    lines = done("verify", "table", "--device", "cpu", "--quick", "--out", "kept/passes").splitlines()
+    *errors, note, saved = lines
+    assert errors[0].split("  ")[0] == "measured passes, not fitted"
+    expected = pass_errors(fit_passes(pencil_table()), OperatorTable.load("kept/passes"))
+    assert [line.partition("  ")[0] for line in errors[1:]] == list(expected)
+    assert note == "attention: math for fa: measured: no kernel of torch"
+    assert saved == "saved the passes in kept/passes; flowsim calibrate compare table kept/passes prints this again"
+    assert done("compare", "table", "kept/passes").splitlines() == errors
+    assert OperatorTable.load("kept/passes").provenance["verifies"] == OperatorTable.load("table").digest()
+    assert done("verify", "table", "--device", "cpu", "--quick", "--out", "kept/passes", "-q") == ""
+
+
+def test_without_out_nothing_is_left(here: Path) -> None:
+    before = sorted(here.rglob("*"))
+    assert done("verify", "table", "--device", "cpu", "--quick").startswith("measured passes, not fitted")
+    assert sorted(here.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Missing argument 'TABLE'"),
+        (["nothing"], "nothing/operators.csv: cannot be read"),
+        (["h200/llama3-8b/tp3"], "unknown tp of llama3-8b on h200 '3'"),
+        (["h200/llama3-8b/tp2"], "tp of the table: found 2; allowed: 1"),
+        (["table"], "device: found no CUDA GPU; allowed: a machine with one, or the device 'cpu'"),
+        (["table", "--device", "gpu"], "unknown device 'gpu'"),
+        (["table", "--out", "table"], "table: holds a table with operators; allowed: a new folder, or one that verify"),
+        (["table", "--out", "."], ".: exists and is not an operator table; allowed: a new folder or a table"),
+        (["table", "--out", "table/passes.csv"], "table/passes.csv: is a file"),
+        (["table", "--quiet"], "--quiet without --out leaves nothing, allowed is --quiet with --out DIR"),
+    ],
+)
+def test_a_wrong_command_is_one_line(
+    arguments: list[str],
+    message: str,
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(sys, "argv", ["flowsim", "calibrate", "verify", *arguments])
+    digest = OperatorTable.load("table").digest()
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    assert f"flowsim: error: {message}" in (said := capsys.readouterr().err)
+    assert said.count("\n") == 1
+    assert [path.name for path in here.iterdir()] == ["table"]
+    assert OperatorTable.load("table").digest() == digest
