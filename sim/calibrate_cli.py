@@ -183,7 +183,7 @@ def compare(first: str, second: str) -> None:
     for ratios in beside(ours, theirs):
         medians = ("" if ratio is None else f"{ratio:.3f}" for ratio in ratios.medians())
         table.add_row(ratios.operator, str(len(ratios.points)), *medians, ratios.backend)
-    if theirs.operators:
+    if table.row_count or not theirs.passes:
         show(table)
     _errors(ours, theirs)
 

@@ -157,6 +157,8 @@ def test_compare_prints_the_same_errors_of_the_passes_that_verify_kept(here: Pat
     assert note == "attention: math for fa: measured: no kernel of torch"
     assert saved == "saved the passes in kept/passes; flowsim calibrate compare table kept/passes prints this again"
     assert done("compare", "table", "kept/passes").splitlines() == errors
+    wrong = CliRunner().invoke(main, ["calibrate", "compare", "kept/passes", "kept/passes"])
+    assert (wrong.exit_code, wrong.stdout) == (2, "")
     assert OperatorTable.load("kept/passes").provenance["verifies"] == OperatorTable.load("table").digest()
     assert done("verify", "table", "--device", "cpu", "--quick", "--out", "kept/passes", "-q") == ""
 
