@@ -133,11 +133,11 @@ class Choice:
         return Choice(default, rows)
 
     def examples(self, rows: int) -> list[tuple[int, int, str]]:
-        """For each kernel chosen somewhere, (tokens, context, its name) of the largest such cell of at most `rows`."""
+        """For each kernel chosen somewhere, (tokens, context, its name) of the smallest such cell of at most `rows`."""
         found: dict[str, tuple[int, int, str]] = {}
-        for context, tokens, kernels in self.rows:
-            fitting = ((n, kernel) for n, kernel in zip(tokens, kernels, strict=True) if n + context <= rows)
-            found |= {kernel: (n, context, kernel) for n, kernel in fitting}
+        for context, tokens, kernels in reversed(self.rows):
+            fitting = [(n, kernel) for n, kernel in zip(tokens, kernels, strict=True) if n + context <= rows]
+            found |= {kernel: (n, context, kernel) for n, kernel in reversed(fitting)}
         return sorted(found.values())
 
 

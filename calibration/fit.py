@@ -20,6 +20,8 @@ from flowsim.errors import InputError
 
 TABULATED = 8193
 """Tokens up to which the costs of linear operators are worked out beforehand: those of one forward."""
+QUIET = 0.25
+"""Quantile of what the host takes at several sizes that counts."""
 KV_MEMORY_SHARE = 0.9
 """Part of the GPU's memory that weights and KV cache may take (vLLM's default)."""
 
@@ -68,14 +70,14 @@ def _model(table: OperatorTable, layers: int, errors: dict[str, Any]) -> CostMod
     if spec.experts and table.has("experts"):
         linear = [*(name for name in linear if name not in EXPERTS), "experts"]
     rows = {name: table.curve(name) for name in (*linear, "attention")}
-    host: dict[str, Cost] = {name: _median(table, name) for name in linear}
+    host: dict[str, Cost] = {name: _quiet(table, name) for name in linear}
     host["prepare"] = _host_curve(table, "prepare")
     device: dict[str, Cost] = {name: Curve(rows[name].tokens, rows[name].device_s, TABULATED) for name in linear}
     if table.has(ALL_REDUCE):
         reduced = table.curve(ALL_REDUCE)
         for name in ("all_reduce_attn", "all_reduce_mlp"):
             device[name] = Curve(reduced.tokens, reduced.device_s, TABULATED)
-            host[name] = _median(table, ALL_REDUCE)
+            host[name] = _quiet(table, ALL_REDUCE)
     calls, kernel = about.get("calls", {}), kernel_choice(table)
     return CostModel(
         name=f"{about['gpu']}/{about['model']}/tp{tp}",
@@ -106,8 +108,8 @@ def _graph_cost(table: OperatorTable, device: Mapping[str, Cost]) -> GraphCost:
     return GraphCost(
         most=int(rows.tokens[-1]),
         layer=_of_recordings(rows.tokens, np.maximum(rows.device_s - ends_s, 0.0) / layers),
-        prepare=_median(table, "graph_prepare"),
-        check=_median(table, "graph_check"),
+        prepare=_quiet(table, "graph_prepare"),
+        check=_quiet(table, "graph_check"),
     )
 
 
@@ -146,22 +148,22 @@ def kv_capacity(spec: ModelSpec, memory_bytes: int, tp: int) -> int:
     return max(int(room // shard.kv_bytes_per_token), 0)
 
 
-def _median(table: OperatorTable, operator: str) -> Cost:
-    """Host time over all sizes: it does not depend on them, and what differs is the host's own unrest."""
-    seconds = float(np.median(table.curve(operator).host_s))
+def _quiet(table: OperatorTable, operator: str) -> Cost:
+    """Host time, the lower quartile of all sizes: it does not depend on them, and the host's unrest only adds to it."""
+    seconds = float(np.quantile(table.curve(operator).host_s, QUIET))
     return lambda size: seconds
 
 
 def _attention_launch(table: OperatorTable) -> Callable[[int, int], float]:
-    """Launch time of attention, of (tokens, context): the median of the kernel that is used there."""
+    """Launch time of attention, of (tokens, context): the lower quartile of the kernel that is used there."""
     of: dict[str, list[float]] = {}
     for row in table.operators:
         if row.operator == "attention":
             of.setdefault(row.backend, []).append(row.host_us * 1e-6)
-    medians = {backend: float(np.median(seconds)) for backend, seconds in of.items()}
-    typical_s = float(np.median(list(medians.values())))
+    quiet = {backend: float(np.quantile(seconds, QUIET)) for backend, seconds in of.items()}
+    typical_s = float(np.median(list(quiet.values())))
     kernel = kernel_choice(table)
-    return lambda tokens, context: medians.get(kernel(tokens, context), typical_s)
+    return lambda tokens, context: quiet.get(kernel(tokens, context), typical_s)
 
 
 def _host_curve(table: OperatorTable, operator: str) -> Curve:

@@ -38,7 +38,7 @@ class Grid:
         *(10240, 12288, 16384, 24576, 32768),
     )
     chunk_tokens: tuple[int, ...] = (16, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
-    chunk_contexts: tuple[int, ...] = (16, 256, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072)
+    chunk_contexts: tuple[int, ...] = (16, 256, 1024, 4096, 8192, 16384, 32768, 65536, 131072)
     sequences: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128)
     prepared: tuple[int, ...] = (1, 16, 64, 256, 1024, 4096, 16384)
     queues: tuple[int, ...] = (1, 4, 16, 64, 256, 1024)
@@ -55,12 +55,18 @@ class Grid:
     extra: int = 12  # sizes added where the line between neighbours misses by more than 2 %
     layers: int = 6  # of the stack in which operators are timed, and 4 where they are heavy
     limits: Limits = field(default_factory=Limits)
+    pass_limits: Limits = field(default_factory=lambda: Limits(least=8))
 
     def __post_init__(self) -> None:
         if self.layers < 2:
             raise InputError(f"layers: found {self.layers}; allowed: from 2, since the first is not timed")
         if odd := [tokens for tokens in self.graphs if tokens != graph_size(tokens)]:
             raise InputError(f"graphs: found {odd[0]}; allowed: multiples of {GRAPH_STEP}")
+
+    @property
+    def graphs_checked(self) -> tuple[int, ...]:
+        """The recorded forwards that are timed with checks, too: every fourth, for these hardly depend on the size."""
+        return self.graphs[::4]
 
     def within(self, longest: int) -> Grid:
         """This grid without the sizes that a model of this longest context does not reach."""
@@ -108,5 +114,6 @@ QUICK = Grid(
     rests=3,
     extra=4,
     limits=Limits(4, 20, 0.2, heat_s=0.1),
+    pass_limits=Limits(4, 20, 0.2, heat_s=0.1),
 )
 """Fewer sizes and repeats, within a minute."""

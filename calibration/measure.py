@@ -25,11 +25,11 @@ from flowsim.calibration.machine import check_device, dtype_of, machine
 from flowsim.calibration.models import ModelSpec
 from flowsim.calibration.monitor import gpu_state
 from flowsim.calibration.operators import CacheSlice, Decoder
-from flowsim.calibration.passes import UNREST, Passes
+from flowsim.calibration.passes import Passes, pass_rows
 from flowsim.calibration.rows import host_row, operator_row, rounded
 from flowsim.calibration.runner import Runner
 from flowsim.calibration.steady import RUNNER, SCHEDULER, core_of, steady
-from flowsim.calibration.table import SCHEMA_VERSION, OperatorRow, OperatorTable, PassRow, format_slices
+from flowsim.calibration.table import SCHEMA_VERSION, OperatorRow, OperatorTable, format_slices
 from flowsim.calibration.timing import Limits
 from flowsim.forward import LAYER_OPERATORS
 
@@ -38,6 +38,8 @@ RACE = Limits(3, 10, 0.15, heat_s=0.1)
 STACK_BYTES = 24 << 30
 """Weights of the layers in which operators are timed, at most, but for the fewest that do."""
 FEWEST_LAYERS = 4
+UNREST = 1.2
+"""What is timed is timed again if the host took so many times what it took when it was quietest."""
 AHEAD = 0.5
 """Where launching takes less than this share of the device's time, the host's unrest does not show in that."""
 
@@ -94,7 +96,7 @@ def calibrate(
         **({"expert_load": log.mapping("expert_load")} if spec.experts else {}),
         "date": datetime.now(UTC).date().isoformat(), **state, "seed": seed, "notes": log.notes(),
     }  # fmt: skip
-    table = OperatorTable(provenance, log.collect(OperatorRow, "operator"), log.collect(PassRow, "cut"))
+    table = OperatorTable(provenance, log.collect(OperatorRow, "operator"), pass_rows(log))
     return replace(table, provenance={**provenance, "leave_one_out": leave_one_out(table)})
 
 
@@ -262,7 +264,7 @@ class _Calibration:
         return [host_row("check", 0, timing.time_check(stack.device, self.limits))]
 
     def _hand_offs(self, runner: Runner) -> Rows:
-        found = time_hand_offs(runner, 5 * self.limits.most)
+        found = time_hand_offs(runner, 3 * self.limits.most)
         return [host_row(name, 0, seconds) for name, seconds in found._asdict().items()]
 
 

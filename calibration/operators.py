@@ -267,6 +267,14 @@ class Decoder:
         out = torch.empty(shape, device=self.device, dtype=self.dtype)
         return out.normal_(0.0, shape[-1] ** -0.5 if scale is None else scale, generator=self._draw)
 
+    def _added(self, width: int) -> float:
+        """Scale of weights whose output is added to the residual stream, one of two in each layer of the whole model.
+
+        They are smaller by the root of that number (Radford et al., GPT-2, 2019, section 2.3). Without that the tokens
+        of random weights grow alike from layer to layer, and all go to the same experts.
+        """
+        return float((2 * self.spec.layers * width) ** -0.5)
+
     def _layer_weights(self) -> dict[str, Tensor]:
         import torch
 
@@ -276,7 +284,7 @@ class Decoder:
             "norm_attn": ones,
             "qkv": self._normal(s.qkv_width, s.hidden),
             "qkv_bias": self._normal(s.qkv_width) if s.qkv_bias else None,
-            "o": self._normal(s.hidden, s.heads * s.head_dim),
+            "o": self._normal(s.hidden, s.heads * s.head_dim, scale=self._added(s.heads * s.head_dim)),
             "norm_mlp": ones.clone(),
         } | (self._expert_weights() if s.experts else self._mlp_weights())
 
@@ -284,7 +292,7 @@ class Decoder:
         s = self.spec
         return {
             "gate_up": self._normal(2 * s.intermediate, s.hidden),
-            "down": self._normal(s.hidden, s.intermediate),
+            "down": self._normal(s.hidden, s.intermediate, scale=self._added(s.intermediate)),
         }
 
     def _expert_weights(self) -> dict[str, Tensor]:
@@ -292,7 +300,7 @@ class Decoder:
         return {
             "router": self._normal(s.experts, s.hidden),
             "gate_up": self._normal(s.experts, 2 * s.intermediate, s.hidden),
-            "down": self._normal(s.experts, s.hidden, s.intermediate),
+            "down": self._normal(s.experts, s.hidden, s.intermediate, scale=self._added(s.intermediate)),
         }
 
     def _program(self) -> list[Step]:

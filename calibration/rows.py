@@ -1,4 +1,4 @@
-"""Rows of an operator table, as fields, from samples in seconds: medians, and the 10th and 90th percentiles."""
+"""Rows of an operator table, as fields, from samples in seconds: what is typical, and the 10th and 90th percentiles."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 
 from flowsim.calibration.table import OperatorRow, PassRow
+from flowsim.calibration.timing import typical
 
 
 def operator_row(
     operator: str, tokens: int, context: int, device: Sequence[float], host: Sequence[float], backend: str
 ) -> dict[str, Any]:
     """The fields of an `OperatorRow`."""
-    low, median, high = _percentiles(device)
+    usual, low, high = _summary(device)
     launch = rounded(1e6 * statistics.median(host))
-    return asdict(OperatorRow(operator, tokens, context, median, low, high, launch, len(device), backend))
+    return asdict(OperatorRow(operator, tokens, context, usual, low, high, launch, len(device), backend))
 
 
 def host_row(operator: str, tokens: int, host: Sequence[float]) -> dict[str, Any]:
@@ -28,8 +29,8 @@ def host_row(operator: str, tokens: int, host: Sequence[float]) -> dict[str, Any
 
 def pass_row(cut: str, slices: str, wall: Sequence[float], graph_tokens: int = 0) -> dict[str, Any]:
     """The fields of a `PassRow`."""
-    low, median, high = _percentiles(wall)
-    return asdict(PassRow(cut, slices, median, low, high, len(wall), graph_tokens))
+    usual, low, high = _summary(wall)
+    return asdict(PassRow(cut, slices, usual, low, high, len(wall), graph_tokens))
 
 
 def rounded(value: float) -> float:
@@ -37,6 +38,7 @@ def rounded(value: float) -> float:
     return round(float(value), 3)
 
 
-def _percentiles(seconds: Sequence[float]) -> tuple[float, float, float]:
-    low, median, high = (rounded(1e6 * x) for x in np.percentile(seconds, (10, 50, 90)))
-    return low, median, high
+def _summary(seconds: Sequence[float]) -> tuple[float, float, float]:
+    low, high = np.percentile(seconds, (10, 90))
+    usual_us, low_us, high_us = (rounded(1e6 * x) for x in (typical(seconds), low, high))
+    return usual_us, low_us, high_us

@@ -1,7 +1,8 @@
 """A steady host: what keeps launches from jittering while passes are executed or timed.
 
 No garbage collection, quick hand-overs of the interpreter between threads and, beside a GPU, a processor core for each
-of the two threads that serve: the scheduler and the runner.
+of the two threads that serve: the scheduler and the runner. On one core torch computes with one thread: several would
+wait for each other there (on a host of 16 cores, 130 ms to pin the indices of 16384 tokens instead of 0.2).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import gc
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 SCHEDULER, RUNNER = 0, 1
 SWITCH_S = 1e-4
@@ -29,17 +30,29 @@ def steady(device: str, role: int) -> Iterator[None]:
     gc.freeze()
     gc.disable()
     sys.setswitchinterval(SWITCH_S)
-    if core is not None:
-        os.sched_setaffinity(0, {core})
     try:
-        yield
+        with nullcontext() if core is None else _on_core(core, cores):
+            yield
     finally:
-        if core is not None:
-            os.sched_setaffinity(0, cores)
         sys.setswitchinterval(interval_s)
         gc.unfreeze()
         if enabled:
             gc.enable()
+
+
+@contextmanager
+def _on_core(core: int, cores: list[int]) -> Iterator[None]:
+    """This thread on one core meanwhile, and what it computes there; then on all of them again."""
+    import torch
+
+    threads = torch.get_num_threads()
+    os.sched_setaffinity(0, {core})
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        os.sched_setaffinity(0, cores)
 
 
 def core_of(device: str, role: int) -> int | None:

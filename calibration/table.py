@@ -54,7 +54,8 @@ Floats = npt.NDArray[np.float64]
 class OperatorRow:
     """One operator at one size.
 
-    `device_us`: median time on the GPU, in place; `host_us`: median time that the host takes to launch it.
+    `device_us`: typical time on the GPU (the mean of the middle half), in place, and two percentiles of it; `host_us`:
+    median time that the host takes to launch it.
     """
 
     operator: str
@@ -72,7 +73,7 @@ class OperatorRow:
 class PassRow:
     """One whole forward, checked at every `cut`; `slices` is "tokens@context" joined by "+".
 
-    `wall_us`: median time from the start of preparing its inputs to the return of the last synchronise.
+    `wall_us`: typical time from the start of preparing its inputs to the return of the last synchronise.
     `graph_tokens`: what was recorded; 0 = it was launched operator by operator.
     """
 

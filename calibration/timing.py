@@ -20,23 +20,32 @@ from flowsim.calibration.operators import Batch, CacheSlice, Decoder, Step
 from flowsim.calibration.runner import launch, synchroniser
 
 Samples = dict[str, list[float]]
+NOTHING = Step("nothing", -1, lambda p: None)
 LEAD_S = 5e-3
 """How long to keep the device busy between two timings, so that the pause does not show."""
+LAUNCHED = 5
+"""How often at most launches are timed at one size; what they take does not depend on it."""
 TRAIN = 5
 """Recorded forwards launched one behind another, so that the device does not wait for the host."""
+
+
+def typical(samples: Sequence[float]) -> float:
+    """The mean of the middle half: a GPU at its power limit changes between clocks, and a median jumps with them."""
+    skipped = len(samples) // 4
+    return statistics.fmean(sorted(samples)[skipped : len(samples) - skipped])
 
 
 @dataclass(frozen=True)
 class Limits:
     """How often to repeat: at least `least` times, then until the median is sure to 1 %, or `most`, or `seconds`.
 
-    `heat_s`: how long to run a size on a GPU before timing it; the power limit settles within about 0.3 s.
+    `heat_s`: how long to run a size on a GPU before timing it. One that was busy before needs little.
     """
 
     least: int = 4
     most: int = 60
-    seconds: float = 0.4
-    heat_s: float = 0.2
+    seconds: float = 0.5
+    heat_s: float = 0.1
 
     def rounds(self, samples: Sequence[float]) -> Iterator[int]:
         """Count rounds until enough; `samples` is the list that each round appends to."""
@@ -85,8 +94,9 @@ def time_layers(decoder: Decoder, slices: Sequence[CacheSlice], limits: Limits) 
     """Device and host seconds of embed and of each layer operator: one sample a repeat, the mean of its layers.
 
     A mean, for a pass runs all its layers: of launches, some are slow, and experts are loaded unlike in each layer.
-    The first layer is dropped. A layer is also timed with marks at its borders alone; what the marks inside add to
-    it is taken from all operators alike. Host seconds are those of launching while the device is busy.
+    The first layer is dropped. What a mark takes is taken from every operator; layers are timed with marks at their
+    borders alone, too, and all operators are scaled alike so that together they take what a layer then does. Host
+    seconds are those of launching while the device is busy.
     """
     watch, p = Stopwatch(decoder.device), decoder.prepare(slices)
     steps, first = decoder.program[:-1], 1 + len(decoder.operators)
@@ -95,15 +105,15 @@ def time_layers(decoder: Decoder, slices: Sequence[CacheSlice], limits: Limits) 
     whole = list[float]()
     kept = {name: [i for i, step in enumerate(steps) if step.layer and step.operator == name] for name in device}
     for count in limits.rounds(whole):
-        whole.append(_time_borders(watch, steps, first, p, lead) / (decoder.layers - 1))
-        times = _time_steps(watch, steps, p, lead)
-        launches = _time_launches(watch, steps, p, lead) if count < 10 else None
+        whole += [seconds / (decoder.layers - 1) for seconds in _time_borders(watch, steps, first, p, lead)]
+        *times, mark_s = _time_steps(watch, [*steps, NOTHING], p, lead)
+        launches = _time_launches(watch, steps, p, lead) if count < LAUNCHED else None
         for operator, places in kept.items():
-            device[operator].append(statistics.fmean(times[i] for i in places))
+            device[operator].append(statistics.fmean(max(times[i] - mark_s, 0.1 * times[i]) for i in places))
             if launches:
                 host[operator].append(statistics.fmean(launches[i] for i in places))
-    added = sum(statistics.median(device[name]) for name in decoder.operators) - statistics.median(whole)
-    return _without(device, added / len(decoder.operators)), host
+    scale = typical(whole) / sum(typical(device[name]) for name in decoder.operators)
+    return device | {name: [scale * s for s in device[name]] for name in decoder.operators}, host
 
 
 def count_calls(decoder: Decoder, slices: Sequence[CacheSlice]) -> dict[str, int]:
@@ -188,27 +198,24 @@ def time_pass(
     return samples
 
 
-class GraphTimes(NamedTuple):
-    """What a recorded forward takes, seconds, samples each.
+class GraphChecks(NamedTuple):
+    """What a recorded forward takes beside its device time, seconds, samples each.
 
     Attributes:
-        device: on the device, launched as one graph.
         prepare: on the host, to fill in what it is to compute.
         check: what each segment takes beyond its device time, checked at every operator.
     """
 
-    device: list[float]
     prepare: list[float]
     check: list[float]
 
 
-def time_graph(whole: Launcher, checked: Launcher, tokens: int, limits: Limits) -> GraphTimes:
-    """Time the recording of so many tokens, launched whole and checked at every operator.
+def time_graph_checks(whole: Launcher, checked: Launcher, tokens: int, device_s: float, limits: Limits) -> GraphChecks:
+    """Time the recording of so many tokens, of `device_s` seconds, launched whole and checked at every operator.
 
     The two take turns, so that what they differ by is neither the host's nor the clock's unrest.
     """
-    slices, found = [CacheSlice(tokens)], GraphTimes(_time_recording(whole, [CacheSlice(tokens)], limits), [], [])
-    device_s, walls = statistics.median(found.device), list[float]()
+    slices, found, walls = [CacheSlice(tokens)], GraphChecks([], []), list[float]()
     once, once_checked = _stopwatch(whole, slices), _stopwatch(checked, slices)
     for _ in limits.rounds(walls):
         prepare_s, run_s, _ = once()
@@ -219,9 +226,9 @@ def time_graph(whole: Launcher, checked: Launcher, tokens: int, limits: Limits) 
     return found
 
 
-def _time_recording(launcher: Launcher, slices: Sequence[CacheSlice], limits: Limits) -> list[float]:
-    """Device seconds of a recorded forward, one behind another."""
-    watch, forward = Stopwatch(launcher.decoder.device), launcher.ready(slices)
+def time_recording(launcher: Launcher, tokens: int, limits: Limits) -> list[float]:
+    """Device seconds of the recorded forward of so many tokens, one behind another."""
+    watch, forward = Stopwatch(launcher.decoder.device), launcher.ready([CacheSlice(tokens)])
     samples = list[float]()
 
     def run() -> None:
@@ -326,11 +333,11 @@ def _warm_up(watch: Stopwatch, steps: Sequence[Step], p: Batch, heat_s: float) -
         if time.perf_counter() > end:
             break
     device_s = watch.between(first, last)
-    if device_s > 1.5 * host_s and watch.cuda:
+    if device_s > 1.2 * host_s and watch.cuda:
         lead = Lead(steps[: math.ceil(len(steps) * LEAD_S / device_s)], 0.0)
         lead.behind(watch, p, last)
         return lead
-    return Lead((), min(1.2 * host_s + 2e-4, 20e-3))
+    return Lead((), min(2.4 * host_s + 2e-4, 20e-3))  # twice the steps, as `_time_borders` runs them
 
 
 def _time_steps(watch: Stopwatch, steps: Sequence[Step], p: Batch, lead: Lead) -> list[float]:
@@ -343,16 +350,19 @@ def _time_steps(watch: Stopwatch, steps: Sequence[Step], p: Batch, lead: Lead) -
     return [watch.between(a, b) for a, b in pairwise(marks)]
 
 
-def _time_borders(watch: Stopwatch, steps: Sequence[Step], first: int, p: Batch, lead: Lead) -> float:
+def _time_borders(watch: Stopwatch, steps: Sequence[Step], first: int, p: Batch, lead: Lead) -> list[float]:
+    """Twice, one behind another: device seconds of the steps from `first` on."""
     lead.before(watch)
-    for step in steps[:first]:
-        step.run(p)
-    begin = watch.mark()
-    for step in steps[first:]:
-        step.run(p)
-    end = watch.mark()
-    lead.behind(watch, p, end)
-    return watch.between(begin, end)
+    marks = []
+    for _ in range(2):
+        for step in steps[:first]:
+            step.run(p)
+        begin = watch.mark()
+        for step in steps[first:]:
+            step.run(p)
+        marks.append((begin, watch.mark()))
+    lead.behind(watch, p, marks[-1][1])
+    return [watch.between(begin, end) for begin, end in marks]
 
 
 def _time_launches(watch: Stopwatch, steps: Sequence[Step], p: Batch, lead: Lead) -> list[float]:
@@ -363,11 +373,6 @@ def _time_launches(watch: Stopwatch, steps: Sequence[Step], p: Batch, lead: Lead
         times.append(time.perf_counter())
     lead.behind(watch, p, watch.mark())
     return [b - a for a, b in pairwise(times)]
-
-
-def _without(samples: Samples, added: float) -> Samples:
-    """The samples less what each mark added; never less than a tenth of what was read."""
-    return {name: [max(x - added, 0.1 * x) for x in values] for name, values in samples.items()}
 
 
 def _settled(samples: Sequence[float]) -> bool:

@@ -14,7 +14,7 @@ from flowsim.calibration.models import ModelSpec, load_model
 from flowsim.calibration.monitor import summarise
 from flowsim.calibration.real import RealInstance
 from flowsim.calibration.table import GRAPH, HOST_OPERATORS, OPTIONAL_HOST_OPERATORS, OperatorTable, parse_slices
-from flowsim.calibration.timing import Limits, _settled
+from flowsim.calibration.timing import Limits, _settled, typical
 from flowsim.errors import InputError
 
 torch = pytest.importorskip("torch")
@@ -234,3 +234,11 @@ def test_decisions_are_timed_on_the_real_scheduler_with_so_many_in_sight(monkeyp
         assert min(samples) > 0
         assert max(looked_at) == seen
         assert looked_at.count(seen) >= 8  # the last arrival of every round
+
+
+@pytest.mark.parametrize(
+    ("samples", "expected"),
+    [([3.0], 3.0), ([1.0, 2.0], 1.5), ([9.0, 1.0, 2.0, 4.0], 3.0), ([1.0, 1.0, 1.0, 5.0, 5.0, 5.0, 5.0, 100.0], 4.0)],
+)
+def test_what_is_typical_is_the_mean_of_the_middle_half(samples: list[float], expected: float) -> None:
+    assert typical(samples) == expected

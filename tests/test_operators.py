@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from flowsim.calibration.attention import Choice
 from flowsim.calibration.models import EXPERTS as BEHIND_THE_ROUTER
 from flowsim.calibration.models import ModelSpec
 from flowsim.calibration.operators import CacheSlice, Decoder
@@ -146,6 +147,14 @@ def test_segments_end_at_the_cuts_and_are_the_program(cut: str, spec: ModelSpec)
     ends = [run.__name__ for run in (segment[-1] for segment in segments)]
     named = {"gate_up_proj": "router", "down_proj": "combine"} if spec.experts else {}
     assert ends == [*[named.get(name, name) for name in ENDS[cut]] * 2, "head"]
+
+
+def test_tokens_do_not_grow_alike_from_layer_to_layer() -> None:
+    spec = replace(SPEC, layers=24, experts=16, experts_per_token=2)
+    decoder = Decoder(spec, "cpu", rows=400, dtype="float32", attention=Choice("math"))
+    p = decoder.prepare([CacheSlice(400)])
+    decoder.run(p)
+    assert decoder.expert_load(p) < 2.5  # 8 if all went to the same two
 
 
 def test_the_busiest_expert_is_known() -> None:

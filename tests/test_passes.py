@@ -13,10 +13,11 @@ from flowsim.calibration.attention import Choice
 from flowsim.calibration.errors import pass_errors, pass_residuals
 from flowsim.calibration.fit import fit, fit_passes
 from flowsim.calibration.grid import Grid
+from flowsim.calibration.journal import Journal
 from flowsim.calibration.models import ModelSpec
 from flowsim.calibration.operators import Decoder
-from flowsim.calibration.passes import measure_passes
-from flowsim.calibration.table import GRAPH, HOST_OPERATORS, OperatorRow, OperatorTable, load_table
+from flowsim.calibration.passes import host_bound, measure_passes, pass_rows
+from flowsim.calibration.table import GRAPH, HOST_OPERATORS, OperatorRow, OperatorTable, PassRow, load_table
 from flowsim.calibration.timing import Limits
 from flowsim.cli import main
 from flowsim.errors import InputError
@@ -54,7 +55,7 @@ def test_the_passes_are_measured_and_nothing_else() -> None:
     assert measured.operators == ()
     assert taken(measured) == PASSES  # 600 are beyond the model's longest context, and the table knows no graphs
     assert all(0 < row.wall_us_p10 <= row.wall_us <= row.wall_us_p90 for row in measured.passes)
-    assert [call[:2] for call in calls] == [(n, 4) for n in range(1, 5)]
+    assert [call[:2] for call in calls] == [(n, 8) for n in range(1, 9)]  # small ones, so each of them twice
     about = measured.provenance
     expected = {"verifies": table.digest(), "model": "tiny", "model_spec": asdict(SPEC), "pass_layers": 2, "tp": 1}
     expected |= {"schema_version": 1, "dtype": "float32", "seed": 3, "gpu_name": "CPU", "notes": []}
@@ -104,7 +105,8 @@ def test_a_pass_beyond_the_memory_is_noted_and_too_many_layers_are_refused(monke
 
     monkeypatch.setattr(timing, "time_pass", scarce)
     measured = measure_passes(pencil_table(), device="cpu", grid=GRID)
-    assert measured.provenance["notes"] == ["pass none 30@40+20@0: skipped: out of memory"]
+    skipped = "skipped: out of memory"
+    assert measured.provenance["notes"] == [f"pass none 30@40+20@0{again}: {skipped}" for again in ("", " again")]
     assert taken(measured) == PASSES - {("none", "30@40+20@0", 0)}
     assert {row.wall_us for row in measured.passes} == {2e6}
 
@@ -201,3 +203,23 @@ def test_a_wrong_command_is_one_line(
     assert said.count("\n") == 1
     assert [path.name for path in here.iterdir()] == ["table"]
     assert OperatorTable.load("table").digest() == digest
+
+
+def test_of_a_pass_that_was_timed_twice_the_lesser_time_counts() -> None:
+    log = Journal(None, {}, lambda *call: None)
+    for key, us in (("first", 900.0), ("again", 500.0)):
+        log.do(
+            key,
+            lambda us=us: [
+                asdict(PassRow("none", "5@0", us, us, us, 8)),
+                asdict(PassRow("layer", "5@0", us, us, us, 8)),
+            ],
+        )
+    assert [(row.cut, row.wall_us) for row in pass_rows(log)] == [("none", 500.0), ("layer", 500.0)]
+
+
+@pytest.mark.parametrize(
+    ("slices", "graph_tokens", "waits"), [("1023@0", 0, True), ("1023@0", 64, False), ("1000@9000+24@0", 0, False)]
+)
+def test_small_passes_wait_for_the_host_unless_recorded(slices: str, graph_tokens: int, waits: bool) -> None:
+    assert host_bound("layer", slices, graph_tokens) == waits
