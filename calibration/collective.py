@@ -228,9 +228,10 @@ class _Member:
         from torch import distributed
 
         launcher, wall = Launcher(model, cut), list[float]()
+        here = [self.device.index] if self.device.type == "cuda" else None
 
         def once() -> None:
-            distributed.barrier()
+            distributed.barrier(device_ids=here)
             self.watch.synchronise()
             begin = time.perf_counter()
             launch(launcher.ready(slices), self.watch.synchronise, lambda: False)

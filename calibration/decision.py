@@ -29,8 +29,10 @@ APART_S = 5e-3
 """About as long as between two passes, so that a thread that sleeps has to be woken up."""
 SHORT, BURST = 64, 5
 """Tokens of the prompts that are handed over, and how many come at once: all but the first wait."""
-LONG, INTERRUPTIONS, INTERRUPTED_S = 16384, 30, 15e-3
-"""Tokens of the prompts that are preempted, how often, and how far apart."""
+LONG, INTERRUPTIONS = 16384, 30
+"""Tokens of the prompts that are preempted, and how often."""
+INTERRUPTED_S, SPARED = 15e-3, 3.0
+"""How far apart interruptions are: at least so many seconds, and so many times what the short prompt takes."""
 A_ROUND = 64
 """Requests that a round may take in: more than any pass of 2048 tokens has members."""
 
@@ -84,7 +86,8 @@ def time_hand_offs(runner: Runner, rounds: int) -> HandOffs:
     (log,) = served.outcome.logs
     known_s, decision_s = statistics.median(served.acknowledged_s), log.control_s / log.decisions
     resumes = [max(0.0, s - known_s - decision_s) for s in served.hand_overs_s]
-    stopped = _serve(_interrupted(runner.decoder.rows, rounds), "edf", runner).preemptions
+    apart_s = max(INTERRUPTED_S, SPARED * statistics.median(served.outcome.ledger.service_s))
+    stopped = _serve(_interrupted(runner.decoder.rows, rounds, apart_s), "edf", runner).preemptions
     acknowledges = [pause.acknowledged_s - pause.stopped_s for pause in stopped]
     return HandOffs(served.acknowledged_s, acknowledges or served.acknowledged_s, resumes)
 
@@ -93,13 +96,13 @@ def _serve(requests: list[Request], policy: str, runner: Runner) -> Replay:
     return execute(requests, load_policy(policy), FREE, Predictor("none", lambda n, context: 0.0), runner)
 
 
-def _interrupted(rows: int, rounds: int) -> list[Request]:
-    """Long prompts, each with urgent ones at its heels."""
+def _interrupted(rows: int, rounds: int, apart_s: float) -> list[Request]:
+    """Long prompts, each with urgent ones at its heels, so far apart."""
     long = max(1, min(LONG, rows - 4 * SHORT))
     short = min(SHORT, rows)
     tokens = [short if i % (INTERRUPTIONS + 1) else long for i in range(rounds)]
     slos = [0.1 if n == short else 60.0 for n in tokens]
-    return [Request(i, i * INTERRUPTED_S, n, slo_s) for i, (n, slo_s) in enumerate(zip(tokens, slos, strict=True))]
+    return [Request(i, i * apart_s, n, slo_s) for i, (n, slo_s) in enumerate(zip(tokens, slos, strict=True))]
 
 
 class Idle:

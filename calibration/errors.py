@@ -15,6 +15,8 @@ from flowsim.forward import Slice
 NEIGHBOURS = 8
 """Sizes on either side from which a size left out is predicted; no curve reaches further."""
 
+DEVICE_BOUND = "whole prompt, from 1024 tokens"
+"""The kind of pass that waits for the device alone."""
 Errors = dict[str, dict[str, float]]
 
 
@@ -83,6 +85,15 @@ def pass_errors(model: CostModel, table: OperatorTable) -> Errors:
     for _, what, error in pass_residuals(model, table):
         errors.setdefault(what, []).append(abs(error))
     return _summary(dict(sorted(errors.items())), "passes")
+
+
+def bias(model: CostModel, table: OperatorTable) -> float | None:
+    """By how much the table's whole passes take longer than the model says: median, of unchecked ones from 1024 tokens.
+
+    Those wait for the device alone, so that this is how much slower one GPU is than another. None without such passes.
+    """
+    longer = [1 / (1 + error) - 1 for _, what, error in pass_residuals(model, table) if what == DEVICE_BOUND]
+    return float(np.median(longer)) if longer else None
 
 
 def kind(cut: str, slices: Sequence[Slice]) -> str:

@@ -187,15 +187,19 @@ class _Calibration:
         return [{"working": [name for name, reason in found.items() if not reason]}, *broken]
 
     def _race(self, stack: Decoder, cell: tuple[int, int], candidates: list[str]) -> Rows:
-        """Time each kernel at one size. One that raises is out; a tie within 2 % goes to the earlier."""
+        """Time each kernel at one size. One that raises is out; a tie within 2 % goes to the earlier.
+
+        `sdpa` itself chooses among the others, and makes cuDNN build a plan for every length (40 ms); `math` is slow,
+        and its mask is large. Both are for where nothing else works.
+        """
         import torch
 
         times, firsts, notes = dict[str, float](), dict[str, float](), Rows()
         p = stack.prepare([CacheSlice(*cell)])
         p.queries[0].normal_()
         for name in candidates:
-            if name == "math" and times:
-                break  # slow, and its mask is large: only where nothing else works
+            if name in ("sdpa", "math") and times:
+                continue
             p.kernels = (KERNELS[name],)
             try:
                 times[name], firsts[name] = timing.time_attention(stack, p, RACE)

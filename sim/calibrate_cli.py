@@ -146,7 +146,7 @@ def verify(table: str, out: str | None, quick: bool, device: str, seed: int, qui
         measured.save(out)
     if not quiet:
         _errors(claimed, measured)
-        for note in measured.provenance["notes"]:
+        for note in (*_slower(claimed, measured), *measured.provenance["notes"]):
             click.echo(note)
         if out is not None:
             click.echo(f"saved the passes in {out}; flowsim calibrate compare {table} {out} prints this again")
@@ -255,6 +255,18 @@ def _write_page(table: OperatorTable, beside: OperatorTable | None, file: str) -
     path = Path(file)
     with writing(path.parent) as stage:
         (stage / path.name).write_text(calibration_page(table, beside), encoding="utf-8")
+
+
+def _slower(claimed: OperatorTable, measured: OperatorTable) -> list[str]:
+    """One line on how this GPU's speed compares with the table's, if passes were measured that tell."""
+    from flowsim.calibration.errors import DEVICE_BOUND, bias
+    from flowsim.calibration.fit import fit_passes
+
+    longer = bias(fit_passes(claimed), measured)
+    if longer is None:
+        return []
+    word = "longer" if longer >= 0 else "shorter"
+    return [f"passes take {abs(longer):.1%} {word} here than the table says (median; {DEVICE_BOUND})"]
 
 
 def _errors(fitted: OperatorTable, measured: OperatorTable) -> None:

@@ -4,38 +4,47 @@ from __future__ import annotations
 
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from flowsim.calibration.cost import CostModel
-from flowsim.calibration.errors import leave_one_out
-from flowsim.calibration.fit import fit
+from flowsim.calibration.errors import DEVICE_BOUND, bias, leave_one_out, pass_residuals
+from flowsim.calibration.fit import fit, fit_passes
 from flowsim.calibration.models import load_model
-from flowsim.calibration.table import ALL_REDUCE, load_table, table_names
+from flowsim.calibration.table import ALL_REDUCE, OperatorTable, load_table, table_names
 from flowsim.forward import CHECKED_AFTER, LAYER_OPERATORS
 from flowsim.replay import load_cost
 
 WHOLE = [name for name in table_names() if name[2] == 1 or load_table(*name).has(ALL_REDUCE)]
 """All that a run can be costed with; the others are ranks that lack their all-reduces."""
-QUIET = [("h200", "llama3-8b", 1)]
-"""Those measured while the host did little else; on the others' machine it was often twice as slow for seconds."""
+QUIET = [("h200", "llama3-8b", 1), ("h200", "qwen2.5-14b", 1)]
+"""Those measured by the present harness; the host of the others was often twice as slow for seconds."""
+PASSES = Path(__file__).parent / "passes"
+"""Whole passes of the same models that were measured apart from their tables, on another GPU (`calibrate verify`)."""
 
 of_each, of_quiet = (pytest.mark.parametrize("name", names, ids=str) for names in (WHOLE, QUIET))
 
 MOST = {
-    "whole prompt, from 1024 tokens": (0.025, 0.05),
-    "whole prompt, below 1024 tokens": (0.04, 0.10),
-    "chunk on context": (0.04, 0.10),
-    "packed prompts": (0.02, 0.05),
-    "checked at every layer, from 1024 tokens": (0.03, 0.05),
-    "checked at every layer, below 1024 tokens": (0.03, 0.25),
+    "whole prompt, from 1024 tokens": (0.015, 0.035),
+    "whole prompt, below 1024 tokens": (0.02, 0.06),
+    "chunk on context": (0.04, 0.09),
+    "packed prompts": (0.04, 0.06),
+    "checked at every layer, from 1024 tokens": (0.03, 0.08),
+    "checked at every layer, below 1024 tokens": (0.02, 0.13),
     "checked at every block, from 1024 tokens": (0.03, 0.05),
-    "checked at every block, below 1024 tokens": (0.03, 0.20),
-    "checked at every operator, from 1024 tokens": (0.06, 0.10),
-    "checked at every operator, below 1024 tokens": (0.06, 0.10),
+    "checked at every block, below 1024 tokens": (0.02, 0.06),
+    "checked at every operator, from 1024 tokens": (0.03, 0.06),
+    "checked at every operator, below 1024 tokens": (0.03, 0.08),
+    "graph: whole prompt, below 1024 tokens": (0.02, 0.03),
+    "graph: checked at every layer, below 1024 tokens": (0.02, 0.04),
+    "graph: checked at every block, below 1024 tokens": (0.02, 0.03),
+    "graph: checked at every operator, below 1024 tokens": (0.03, 0.08),
 }
 """Kind of pass -> the largest median and the largest single error that a shipped table may have."""
+ELSEWHERE = 0.065
+"""The largest error at a whole prompt from 1024 tokens, measured in a run of its own on another GPU of this kind."""
 
 TOKENS = np.unique(np.geomspace(1, 40000, 1500).astype(int)).tolist()
 CONTEXT = [0, 1, *np.unique(np.geomspace(2, 100000, 150).astype(int)).tolist()]
@@ -81,10 +90,25 @@ def test_the_stated_error_is_small(name: tuple[str, str, int], kind: str) -> Non
 
 
 @of_quiet
+def test_another_gpu_of_the_kind_is_some_per_cent_faster_or_slower(name: tuple[str, str, int]) -> None:
+    """And nothing else: with that taken off, whole prompts take what the table says."""
+    table = load_table(*name)
+    measured, cost = OperatorTable.load(PASSES / f"{name[0]}-{name[1]}"), fit_passes(table)
+    longer = bias(cost, measured)
+    assert longer is not None
+    assert abs(longer) < 0.035
+    errors = [error for _, what, error in pass_residuals(cost, measured) if what == DEVICE_BOUND]
+    assert len(errors) == 12
+    assert max(map(abs, errors)) < ELSEWHERE
+    assert max(abs((1 + error) * (1 + longer) - 1) for error in errors) < 0.035
+
+
+@of_quiet
 @pytest.mark.parametrize("tokens", [1100, 5000, 14000])
 def test_a_prompt_alone_takes_what_was_measured(name: tuple[str, str, int], tokens: int) -> None:
-    (row,) = (row for row in load_table(*name).passes if row.cut == "none" and row.shape == ((tokens, 0),))
-    alone_s = model(name).solo_s(tokens, chunk_tokens=tokens)
+    table = load_table(*name)
+    (row,) = (row for row in table.passes if row.cut == "none" and row.shape == ((tokens, 0),) and not row.graph_tokens)
+    alone_s = fit_passes(table).solo_s(tokens, chunk_tokens=tokens)
     assert alone_s == pytest.approx(row.wall_us * 1e-6, rel=0.1)
 
 
