@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,8 +33,8 @@ from flowsim.errors import InputError
 
 NO_GAIN_TOKENS = 64
 """Tokens up to which nothing is gained, unless fewer were measured: such passes wait for memory or for the host."""
-EXACT = 1e-14
-"""Relative step at which Newton's method ends."""
+EXACT = 1e-8
+"""Relative step at which Newton's method ends: what is left is about a tenth of its square."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,7 @@ class Boost:
         return cls(window_s, threshold, gain_through(points))
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
+class Pace(NamedTuple):
     """How far a stretch of execution gets in time: seconds of a busy GPU (`work_s`) and real ones, both from its begin.
 
     Attributes:
@@ -148,13 +147,13 @@ class Pace:
         That is convex or concave, so that from the speed at the begin every step goes to the same side, to the root.
         """
         linear, fading_s = self._above(use)
-        real_s, step_s = 0.0, work_s / (linear + fading_s / self.window_s)
+        window_s, fading = self.window_s, fading_s / self.window_s
+        real_s = work_s / (linear + fading)
         for _ in range(100):
+            faded = math.expm1(-real_s / window_s)
+            step_s = (work_s - linear * real_s + fading_s * faded) / (linear + fading + fading * faded)
             real_s += step_s
-            fade = math.exp(-real_s / self.window_s)
-            speed = linear + fading_s / self.window_s * fade
-            step_s = (work_s - self._held(real_s, use)) / speed
-            if abs(step_s) <= EXACT * real_s:
+            if -EXACT * real_s <= step_s <= EXACT * real_s:
                 break
         return real_s
 

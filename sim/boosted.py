@@ -32,8 +32,8 @@ class BoostedInstance(SimulatedInstance):
         self._pace: Pace = boost.pace(0.0, 0)
         """Of the running stretch, which began at `_from_s` of the pass's timeline."""
         self._from_s = 0.0
-        self._earlier_s: dict[int, float] = {}
-        """Real seconds of the ended stretches of each pass that has not completed, by its head."""
+        self._then = (0.0, 0.0)
+        """The latest answer of `_when` in this stretch: how far in the timeline, and when."""
 
     def _begin_stretch(self, execution: Execution) -> None:
         timeline = execution.timeline
@@ -42,22 +42,21 @@ class BoostedInstance(SimulatedInstance):
         self._use, self._use_s = self._boost.rested(self._use, self._began_s - self._use_s), self._began_s
         self._pace = self._boost.pace(self._use, tokens, min(share, 1.0))
         self._from_s = execution.elapsed_s
+        self._then = (self._from_s, self._began_s)
 
     def _end_stretch(self, execution: Execution, end_s: float, *, completed: bool) -> None:
         super()._end_stretch(execution, end_s, completed=completed)
         real_s = end_s - self._began_s
         self._use, self._use_s = self._pace.use_after(real_s), end_s
-        self._earlier_s[execution.id] = self._earlier_s.get(execution.id, 0.0) + real_s
+        execution.taken_s += real_s
 
     def _when(self, running: Execution, elapsed_s: float) -> float:
-        return self._began_s + self._pace.real_s(elapsed_s - self._from_s)
+        if elapsed_s != self._then[0]:
+            self._then = (elapsed_s, self._began_s + self._pace.real_s(elapsed_s - self._from_s))
+        return self._then[1]
 
     def _ran_by(self, running: Execution, time_s: float) -> float:
         return self._from_s + self._pace.work_s(max(time_s - self._began_s, 0.0))
 
     def _taken_s(self, execution: Execution) -> float:
-        return self._earlier_s.get(execution.id, 0.0)
-
-    def _completed(self, execution: Execution, duration_s: float, ended_s: float) -> None:
-        del self._earlier_s[execution.id]
-        super()._completed(execution, duration_s, ended_s)
+        return execution.taken_s

@@ -47,6 +47,7 @@ class Execution:
         "passed",
         "predicted_s",
         "slo_s",
+        "taken_s",
         "timeline",
         "tokens",
     )
@@ -66,6 +67,8 @@ class Execution:
         """How far it had got when it was last stopped, seconds of its timeline."""
         self.begun_s = 0.0
         """The moment at which it would have begun, had it never been stopped; where a GPU's speed varies, not kept."""
+        self.taken_s = 0.0
+        """How long it had run by then, where a GPU's speed varies."""
         self.passed = -1
         """Number of the cut at which it was last stopped."""
 
