@@ -119,12 +119,18 @@ class Pace(NamedTuple):
 
     def real_s(self, work_s: float) -> float:
         """Real seconds after which so many sustained ones are done: the inverse of `work_s`."""
-        turn_s, free = self._turn_s(), self.use < self.threshold
-        done_s = math.inf if turn_s == math.inf else self.work_s(turn_s)
-        if work_s <= done_s:
-            return work_s / (1.0 + self.gain) if free else self._until(work_s, self.use)
-        rest_s = work_s - done_s
-        return turn_s + (self._until(rest_s, self.threshold) if free else rest_s / (1.0 + self.gain))
+        window_s, threshold, gain, share, use = self
+        if use < threshold:
+            free_s = work_s / (1.0 + gain)
+            if share <= threshold or use + (share - use) * -math.expm1(-free_s / window_s) <= threshold:
+                return free_s
+            turn_s = self._turn_s()
+            return turn_s + self._until(work_s - (1.0 + gain) * turn_s, threshold)
+        if share > threshold:
+            return self._until(work_s, use)
+        turn_s = self._turn_s()
+        done_s = math.inf if turn_s == math.inf else self._held(turn_s, use)
+        return self._until(work_s, use) if work_s <= done_s else turn_s + (work_s - done_s) / (1.0 + gain)
 
     def _turn_s(self) -> float:
         """When the use passes the threshold; infinity if it never does."""
@@ -146,12 +152,13 @@ class Pace(NamedTuple):
 
         That is convex or concave, so that from the speed at the begin every step goes to the same side, to the root.
         """
-        linear, fading_s = self._above(use)
-        window_s, fading = self.window_s, fading_s / self.window_s
+        window_s, threshold, gain, share, _ = self
+        slope = gain / (1.0 - threshold)
+        linear, fading = 1.0 + slope * (1.0 - share), slope * (share - use)
         real_s = work_s / (linear + fading)
         for _ in range(100):
             faded = math.expm1(-real_s / window_s)
-            step_s = (work_s - linear * real_s + fading_s * faded) / (linear + fading + fading * faded)
+            step_s = (work_s - linear * real_s + window_s * fading * faded) / (linear + fading + fading * faded)
             real_s += step_s
             if -EXACT * real_s <= step_s <= EXACT * real_s:
                 break
