@@ -31,8 +31,8 @@ SHORT, BURST = 64, 5
 """Tokens of the prompts that are handed over, and how many come at once: all but the first wait."""
 LONG, INTERRUPTIONS = 16384, 30
 """Tokens of the prompts that are preempted, and how often."""
-INTERRUPTED_S, SPARED = 15e-3, 3.0
-"""How far apart interruptions are: at least so many seconds, and so many times what the short prompt takes."""
+INTERRUPTED_S, SPARED = (15e-3, 0.1), 3.0
+"""How far apart interruptions are: so many times what the short prompt takes, but within these seconds."""
 A_ROUND = 64
 """Requests that a round may take in: more than any pass of 2048 tokens has members."""
 
@@ -86,7 +86,8 @@ def time_hand_offs(runner: Runner, rounds: int) -> HandOffs:
     (log,) = served.outcome.logs
     known_s, decision_s = statistics.median(served.acknowledged_s), log.control_s / log.decisions
     resumes = [max(0.0, s - known_s - decision_s) for s in served.hand_overs_s]
-    apart_s = max(INTERRUPTED_S, SPARED * statistics.median(served.outcome.ledger.service_s))
+    least_s, most_s = INTERRUPTED_S
+    apart_s = min(max(least_s, SPARED * statistics.median(served.outcome.ledger.service_s)), most_s)
     stopped = _serve(_interrupted(runner.decoder.rows, rounds, apart_s), "edf", runner).preemptions
     acknowledges = [pause.acknowledged_s - pause.stopped_s for pause in stopped]
     return HandOffs(served.acknowledged_s, acknowledges or served.acknowledged_s, resumes)

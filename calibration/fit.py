@@ -149,7 +149,7 @@ def kv_capacity(spec: ModelSpec, memory_bytes: int, tp: int) -> int:
 
 
 def _quiet(table: OperatorTable, operator: str) -> Cost:
-    """Host time, the lower quartile of all sizes: it does not depend on them, and the host's unrest only adds to it."""
+    """Host time, the lower quartile of all sizes: they matter less than the host's unrest, which only adds to it."""
     seconds = float(np.quantile(table.curve(operator).host_s, QUIET))
     return lambda size: seconds
 

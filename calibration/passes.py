@@ -6,13 +6,13 @@ They run through a model of as many layers as fit, in random order, so that drif
 from __future__ import annotations
 
 import random
-import statistics
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 from flowsim.calibration import timing
 from flowsim.calibration.attention import PADDING, Choice, default_kernel, kernel_choice, working_kernels
 from flowsim.calibration.cost import CostModel
+from flowsim.calibration.errors import HOST_BOUND
 from flowsim.calibration.fit import fit_passes
 from flowsim.calibration.graphs import Launcher
 from flowsim.calibration.grid import QUICK, Grid
@@ -27,8 +27,6 @@ from flowsim.calibration.table import GRAPH, SCHEMA_VERSION, OperatorTable, Pass
 from flowsim.errors import InputError
 from flowsim.forward import graph_size
 
-HOST_BOUND = 1024
-"""Passes of fewer tokens wait for the host, unless recorded."""
 PASS_BYTES = 20 << 30
 """Weights of the layers in whole passes, at most: about what an 8B model has, since time grows with them."""
 
@@ -174,7 +172,7 @@ class Passes:
         device = timing.time_recording(whole, tokens, limits)
         rows = [operator_row(GRAPH, tokens, 0, device, [0.0], model.attention(tokens, 0))]
         if tokens in self.grid.graphs_checked:
-            prepare, check = timing.time_graph_checks(whole, checked, tokens, statistics.median(device), limits)
+            prepare, check = timing.time_graph_checks(whole, checked, tokens, timing.typical(device), limits)
             rows += [host_row("graph_prepare", tokens, prepare), host_row("graph_check", tokens, check)]
         return rows
 
@@ -204,7 +202,7 @@ def pass_rows(log: Journal) -> tuple[PassRow, ...]:
     return tuple(found.values())
 
 
-def host_bound(cut: str, text: str, graph_tokens: int) -> bool:
+def host_bound(cut: str, text: str, graph_tokens: int = 0) -> bool:
     """Whether a pass of these tokens waits for the host."""
     return not graph_tokens and sum(tokens for tokens, _ in parse_slices(text)) < HOST_BOUND
 

@@ -7,10 +7,10 @@ may be to go on with a pass that it left. `launch` is also what calibration time
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from functools import partial
 from queue import Empty, SimpleQueue
 from types import TracebackType
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from flowsim.calibration.graphs import Launcher, Ready, graph_sizes
 from flowsim.calibration.operators import CacheSlice, Decoder
+from flowsim.calibration.steady import on_core
 from flowsim.forward import Slice, split
 
 
@@ -228,9 +229,7 @@ class Runner:
     def _run(self) -> None:
         import torch
 
-        if self._core is not None:
-            os.sched_setaffinity(0, {self._core})
-        with torch.inference_mode():
+        with nullcontext() if self._core is None else on_core(self._core), torch.inference_mode():
             while (order := self._next_order()) is not None:
                 order()
 

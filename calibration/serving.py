@@ -66,7 +66,8 @@ def serving_decoder(
 
 def servable(choice: Choice) -> Choice:
     """The same choice of kernels, with the default in place of those that cannot serve or are not torch's."""
-    default = "flash" if choice.rows and any("cudnn" in kernels for _, _, kernels in choice.rows) else choice.default
+    used = {kernel for _, _, kernels in choice.rows for kernel in kernels}
+    default = "flash" if "cudnn" in used else choice.default
     return choice.among(KERNELS.keys() - set(UNSERVABLE), default)
 
 

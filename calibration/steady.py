@@ -23,7 +23,6 @@ FEWEST_CORES = 4
 @contextmanager
 def steady(device: str, role: int) -> Iterator[None]:
     """A steady host meanwhile, with this thread on the core of its role (SCHEDULER or RUNNER)."""
-    cores = _cores() if device == "cuda" else []
     core = core_of(device, role)
     interval_s, enabled = sys.getswitchinterval(), gc.isenabled()
     gc.collect()
@@ -31,7 +30,7 @@ def steady(device: str, role: int) -> Iterator[None]:
     gc.disable()
     sys.setswitchinterval(SWITCH_S)
     try:
-        with nullcontext() if core is None else _on_core(core, cores):
+        with nullcontext() if core is None else on_core(core):
             yield
     finally:
         sys.setswitchinterval(interval_s)
@@ -41,11 +40,11 @@ def steady(device: str, role: int) -> Iterator[None]:
 
 
 @contextmanager
-def _on_core(core: int, cores: list[int]) -> Iterator[None]:
-    """This thread on one core meanwhile, and what it computes there; then on all of them again."""
+def on_core(core: int) -> Iterator[None]:
+    """This thread on one core meanwhile, and what it computes there; then on those again where it was."""
     import torch
 
-    threads = torch.get_num_threads()
+    cores, threads = os.sched_getaffinity(0), torch.get_num_threads()
     os.sched_setaffinity(0, {core})
     torch.set_num_threads(1)
     try:

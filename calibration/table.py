@@ -34,7 +34,7 @@ MODEL_OPERATORS = ("embed", "head")
 HOST_OPERATORS = ("prepare", "check", "resume", "acknowledge", "decision")
 """Work of the host alone; `flowsim.calibration.measure` says what each one is."""
 OPTIONAL_HOST_OPERATORS = ("complete", "graph_prepare", "graph_check")
-"""More of it, which a table may lack: hearing of a pass's end, and what recorded forwards need (`GraphTimes`)."""
+"""More of it, which a table may lack: hearing of a pass's end, and what recorded forwards need (`GraphChecks`)."""
 GRAPH = "graph"
 """A whole recorded forward of so many tokens through `pass_layers` layers, on the device alone."""
 ALL_REDUCE = "all_reduce"
@@ -159,10 +159,14 @@ class OperatorTable:
 
 
 def check_replaceable(folder: str | Path) -> None:
-    """Raise `InputError` unless a table may be saved as this folder: it is new, or an operator table already."""
+    """Raise `InputError` unless a table may be saved as this folder: it is new, empty, or an operator table already."""
     target = Path(folder)
-    if target.exists() and not (target / "provenance.yaml").exists():
+    if target.exists() and not (target / "provenance.yaml").exists() and not _empty(target):
         raise InputError(f"{target}: exists and is not an operator table; allowed: a new folder or a table")
+
+
+def _empty(folder: Path) -> bool:
+    return folder.is_dir() and not any(folder.iterdir())
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,8 @@ def typical(samples: Sequence[float]) -> float:
 class Limits:
     """How often to repeat: at least `least` times, then until the median is sure to 1 %, or `most`, or `seconds`.
 
+    What is settled is the whole (a layer, a pass); its parts are known as well as so many repeats make them.
+
     `heat_s`: how long to run a size on a GPU before timing it. One that was busy before needs little.
     """
 
@@ -105,7 +107,7 @@ def time_layers(decoder: Decoder, slices: Sequence[CacheSlice], limits: Limits) 
     whole = list[float]()
     kept = {name: [i for i, step in enumerate(steps) if step.layer and step.operator == name] for name in device}
     for count in limits.rounds(whole):
-        whole += [seconds / (decoder.layers - 1) for seconds in _time_borders(watch, steps, first, p, lead)]
+        whole.append(statistics.fmean(_time_borders(watch, steps, first, p, lead)) / (decoder.layers - 1))
         *times, mark_s = _time_steps(watch, [*steps, NOTHING], p, lead)
         launches = _time_launches(watch, steps, p, lead) if count < LAUNCHED else None
         for operator, places in kept.items():

@@ -145,8 +145,8 @@ def verify(table: str, out: str | None, quick: bool, device: str, seed: int, qui
     if out is not None:
         measured.save(out)
     if not quiet:
-        _errors(claimed, measured)
-        for note in (*_slower(claimed, measured), *measured.provenance["notes"]):
+        _beside_its_speed(claimed, measured)
+        for note in measured.provenance["notes"]:
             click.echo(note)
         if out is not None:
             click.echo(f"saved the passes in {out}; flowsim calibrate compare {table} {out} prints this again")
@@ -185,7 +185,8 @@ def compare(first: str, second: str) -> None:
         table.add_row(ratios.operator, str(len(ratios.points)), *medians, ratios.backend)
     if table.row_count or not theirs.passes:
         show(table)
-    _errors(ours, theirs)
+    if theirs.passes:
+        _beside_its_speed(ours, theirs)
 
 
 @calibrate.command("import")
@@ -257,16 +258,20 @@ def _write_page(table: OperatorTable, beside: OperatorTable | None, file: str) -
         (stage / path.name).write_text(calibration_page(table, beside), encoding="utf-8")
 
 
-def _slower(claimed: OperatorTable, measured: OperatorTable) -> list[str]:
-    """One line on how this GPU's speed compares with the table's, if passes were measured that tell."""
-    from flowsim.calibration.errors import DEVICE_BOUND, bias
+def _beside_its_speed(claimed: OperatorTable, measured: OperatorTable) -> None:
+    """How far the claimed table is off passes, and how far beyond the difference of the two GPUs, if that shows."""
+    from flowsim.calibration.errors import DEVICE_BOUND, bias, pass_errors
     from flowsim.calibration.fit import fit_passes
+    from flowsim.report import errors_report, show
 
-    longer = bias(fit_passes(claimed), measured)
+    cost = fit_passes(claimed)
+    longer = bias(cost, measured)
     if longer is None:
-        return []
+        show(errors_report(pass_errors(cost, measured)))
+        return
+    show(errors_report(pass_errors(cost, measured), pass_errors(cost, measured, longer)))
     word = "longer" if longer >= 0 else "shorter"
-    return [f"passes take {abs(longer):.1%} {word} here than the table says (median; {DEVICE_BOUND})"]
+    click.echo(f"passes take {abs(longer):.1%} {word} here than the table says (median; {DEVICE_BOUND})")
 
 
 def _errors(fitted: OperatorTable, measured: OperatorTable) -> None:

@@ -99,11 +99,18 @@ def _costs(inputs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "", f"{prompts:,} prompts reach beyond the measured sizes: extrapolated"
 
 
-def errors_report(error: Mapping[str, Mapping[str, float]]) -> RenderableType:
-    """How far a cost model is off each kind of pass that was really measured and not fitted."""
-    table = _table("measured passes, not fitted", "passes", "median error", "largest error")
+def errors_report(
+    error: Mapping[str, Mapping[str, float]], told: Mapping[str, Mapping[str, float]] | None = None
+) -> RenderableType:
+    """How far a cost model is off each kind of pass that was really measured and not fitted.
+
+    `told`: the same, had the model been told of the GPU's speed.
+    """
+    more = ("told of it: median", "largest") if told else ()
+    table = _table("measured passes, not fitted", "passes", "median error", "largest error", *more)
     for kind, of in error.items():
-        table.add_row(kind, str(of["passes"]), f"{of['median']:.2%}", f"{of['max']:.2%}")
+        both = [of, told[kind]] if told else [of]
+        table.add_row(kind, str(of["passes"]), *(f"{of[key]:.2%}" for of in both for key in ("median", "max")))
     return table
 
 
