@@ -15,7 +15,8 @@ from typing import Any
 
 from flowsim.calibration.cost import CostModel
 from flowsim.calibration.predictor import make_predictor
-from flowsim.calibration.table import OperatorTable, load_table
+from flowsim.calibration.table import OperatorTable
+from flowsim.calibration.tables import load_table
 from flowsim.engine import Server
 from flowsim.errors import InputError, unknown
 from flowsim.policy import NAMES, canonical, load_policy
