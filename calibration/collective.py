@@ -19,13 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from flowsim.calibration.attention import Choice, kernel_choice
+from flowsim.calibration.batch import CacheSlice
 from flowsim.calibration.curves import Curve
 from flowsim.calibration.graphs import Launcher
 from flowsim.calibration.grid import CHECKED, OFF_GRID
 from flowsim.calibration.journal import Progress
 from flowsim.calibration.machine import check_device, dtype_of, machine
 from flowsim.calibration.models import ModelSpec, spec_of
-from flowsim.calibration.operators import REDUCED_BY, CacheSlice, Decoder
+from flowsim.calibration.operators import REDUCED_BY, Decoder
 from flowsim.calibration.passes import host_bound, layers_that_fit, packed
 from flowsim.calibration.rows import operator_row, pass_row
 from flowsim.calibration.runner import launch

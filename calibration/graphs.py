@@ -14,7 +14,8 @@ import gc
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from flowsim.calibration.operators import Batch, CacheSlice, Decoder, Ids
+from flowsim.calibration.batch import Batch, CacheSlice, Ids
+from flowsim.calibration.operators import Decoder
 from flowsim.forward import GRAPH_STEP, graph_size
 
 Segments = Sequence[Sequence[Callable[[Batch], None]]]

@@ -24,15 +24,8 @@ from flowsim.calibration.collective import TOKENS
 from flowsim.calibration.curves import AttentionCurve, Curve, work
 from flowsim.calibration.models import BYTES_PER_VALUE, ModelSpec
 from flowsim.calibration.public import Source, of_shape
-from flowsim.calibration.table import (
-    ALL_REDUCE,
-    HOST_OPERATORS,
-    SCHEMA_VERSION,
-    OperatorRow,
-    OperatorTable,
-    load_table,
-    table_names,
-)
+from flowsim.calibration.table import ALL_REDUCE, HOST_OPERATORS, SCHEMA_VERSION, OperatorRow, OperatorTable
+from flowsim.calibration.tables import load_table, table_names
 from flowsim.errors import InputError
 
 SEQUENCES = (1, 2, 4, 8, 16, 32, 64, 128)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from flowsim.calibration import rest, timing
 from flowsim.calibration.attention import KERNELS, Choice, default_kernel, working_kernels
+from flowsim.calibration.batch import CacheSlice
 from flowsim.calibration.decision import time_decisions, time_hand_offs
 from flowsim.calibration.errors import leave_one_out
 from flowsim.calibration.grid import QUICK, Grid
@@ -24,7 +25,7 @@ from flowsim.calibration.journal import Journal, Progress, Rows
 from flowsim.calibration.machine import check_device, dtype_of, machine
 from flowsim.calibration.models import ModelSpec
 from flowsim.calibration.monitor import gpu_state
-from flowsim.calibration.operators import CacheSlice, Decoder
+from flowsim.calibration.operators import Decoder
 from flowsim.calibration.passes import Passes, pass_rows
 from flowsim.calibration.rows import host_row, operator_row, rounded
 from flowsim.calibration.runner import Runner

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 from flowsim.calibration import timing
 from flowsim.calibration.attention import PADDING, Choice, default_kernel, kernel_choice, working_kernels
+from flowsim.calibration.batch import CacheSlice
 from flowsim.calibration.cost import CostModel
 from flowsim.calibration.errors import HOST_BOUND
 from flowsim.calibration.fit import fit_passes
@@ -20,7 +21,7 @@ from flowsim.calibration.journal import Journal, Progress, Rows
 from flowsim.calibration.machine import check_device, dtype_of, machine
 from flowsim.calibration.models import BYTES_PER_VALUE, ModelSpec, spec_of
 from flowsim.calibration.monitor import gpu_state
-from flowsim.calibration.operators import CacheSlice, Decoder
+from flowsim.calibration.operators import Decoder
 from flowsim.calibration.rows import host_row, operator_row, pass_row
 from flowsim.calibration.steady import RUNNER, steady
 from flowsim.calibration.table import GRAPH, SCHEMA_VERSION, OperatorTable, PassRow, parse_slices

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from flowsim.calibration.batch import CacheSlice
 from flowsim.calibration.cache import CacheRows
 from flowsim.calibration.cost import CostModel
-from flowsim.calibration.operators import CacheSlice
 from flowsim.calibration.predictor import Predictor
 from flowsim.calibration.runner import Job, Member, Runner, Told
 from flowsim.execution import Execution, Part

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from flowsim.calibration.batch import CacheSlice
 from flowsim.calibration.boost import Boost
-from flowsim.calibration.operators import CacheSlice, Decoder
+from flowsim.calibration.operators import Decoder
 from flowsim.calibration.timing import LEAD_S, Stopwatch
 
 REST_S = 0.2

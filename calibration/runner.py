@@ -19,8 +19,9 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from flowsim.calibration.batch import CacheSlice
 from flowsim.calibration.graphs import Launcher, Ready, graph_sizes
-from flowsim.calibration.operators import CacheSlice, Decoder
+from flowsim.calibration.operators import Decoder
 from flowsim.calibration.steady import on_core
 from flowsim.forward import Slice, split
 

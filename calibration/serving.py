@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from flowsim.calibration.attention import KERNELS, PADDING, Choice, kernel_choice
+from flowsim.calibration.batch import CacheSlice
 from flowsim.calibration.machine import dtype_of
 from flowsim.calibration.models import BYTES_PER_VALUE, ModelSpec
-from flowsim.calibration.operators import CacheSlice, Decoder
+from flowsim.calibration.operators import Decoder
 from flowsim.calibration.runner import synchroniser
 from flowsim.calibration.table import OperatorTable
 from flowsim.errors import InputError

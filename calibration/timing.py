@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from flowsim.calibration.batch import Batch, CacheSlice, Step
 from flowsim.calibration.graphs import Launcher
-from flowsim.calibration.operators import Batch, CacheSlice, Decoder, Step
+from flowsim.calibration.operators import Decoder
 from flowsim.calibration.runner import launch, synchroniser
 
 Samples = dict[str, list[float]]

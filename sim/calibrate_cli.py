@@ -94,7 +94,8 @@ def all_reduce(table: str, system: str | None, device: str, out: str | None) -> 
     from flowsim.calibration.collective import join, measure_group
     from flowsim.calibration.importer import public_all_reduce
     from flowsim.calibration.public import package_source
-    from flowsim.calibration.table import check_replaceable, table_folder
+    from flowsim.calibration.table import check_replaceable
+    from flowsim.calibration.tables import table_folder
     from flowsim.files import check_writable
 
     rank = _open(table)
@@ -211,7 +212,7 @@ def import_(source: str, system: str | None, model: str, tp: int, framework: str
     from flowsim.calibration.importer import import_table, nearest_own
     from flowsim.calibration.models import load_model
     from flowsim.calibration.public import folder_source, package_source
-    from flowsim.calibration.table import table_folder
+    from flowsim.calibration.tables import table_folder
 
     if source == "aiconfigurator":
         if system is None:
@@ -231,7 +232,8 @@ def import_(source: str, system: str | None, model: str, tp: int, framework: str
 
 def _open(where: str) -> OperatorTable:
     """The table in this folder, or of this name."""
-    from flowsim.calibration.table import OperatorTable, load_table
+    from flowsim.calibration.table import OperatorTable
+    from flowsim.calibration.tables import load_table
 
     gpu, _, rest = where.partition("/")
     model, _, tp = rest.partition("/tp")

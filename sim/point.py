@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
-import inspect
 import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from flowsim.calibration.cost import CostModel
 from flowsim.calibration.predictor import make_predictor
-from flowsim.calibration.table import OperatorTable, load_table
+from flowsim.digests import Stamp, cost_digest, file_digest, policy_digest, stamp_of
 from flowsim.engine import Server
 from flowsim.errors import InputError, unknown
 from flowsim.policy import NAMES, canonical, load_policy
@@ -30,7 +28,6 @@ from flowsim.traces.trace import Trace
 
 SERVER = ("instances", "router", "slots", "max_batched_tokens", "kv_tokens", "block_tokens", "graph_tokens")
 DOTTED = ("policy", "mix")
-Stamp = tuple[tuple[int, int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -103,7 +100,7 @@ class Point:
         options = ",".join(f"{name}={value}" for name, value in self.policy_options.items())
         if not options:
             return self.policy
-        own = not _shipped(self.policy)
+        own = self.policy.partition(":")[0] not in NAMES
         return f"{self.policy}{',' if self.policy.count(':') > own else ':'}{options}"
 
     @property
@@ -126,10 +123,10 @@ class Point:
             "policy": canonical(self.spec),
         }
         files = {name: path for name in ("trace", "slo") if (path := Path(root, options[name] or "")).is_file()}
-        options |= {name: _digest(str(path), _stamp(path)) for name, path in files.items()}
+        options |= {name: file_digest(str(path), stamp_of(path)) for name, path in files.items()}
         folder = self.cost and _place(root, self.cost)
-        costs = _cost_digest(folder, _stamp(folder), self.model, self.gpu, self.tp)
-        text = json.dumps([own_version(), kind, options, costs, _policy_digest(self.policy)], sort_keys=True)
+        costs = cost_digest(folder, stamp_of(folder), self.model, self.gpu, self.tp)
+        text = json.dumps([own_version(), kind, options, costs, policy_digest(self.policy)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -175,7 +172,7 @@ def run_point(point: Point, root: str) -> RunResult:
 def replayed(point: Point, root: str) -> Trace:
     """The requests of a point: of its trace the window, then the limit, then the mix, then the rate."""
     place, slos = _place(root, point.trace), _slos(point, root)
-    trace = _trace(place, _stamp(place), point.format, point.seed, point.new_tokens)
+    trace = _trace(place, stamp_of(place), point.format, point.seed, point.new_tokens)
     window = parse_window("window", point.window)
     part = replayed_part(trace, 1.0, point.limit, window, None, point.mix, slos, point.seed)
     factor = point.rate_scale if point.rate_rps is None else point.rate_rps / part.rate_rps
@@ -202,7 +199,7 @@ def _synthetic(spec: str, seed: int) -> Trace:
 def fitted_cost(point: Point, root: str) -> CostModel:
     """The cost model of a point."""
     folder = point.cost and _place(root, point.cost)
-    return _fitted(folder, _stamp(folder), point.model, point.gpu, point.tp)
+    return _fitted(folder, stamp_of(folder), point.model, point.gpu, point.tp)
 
 
 @lru_cache(maxsize=8)
@@ -224,41 +221,6 @@ def _place(root: str, name: str) -> str:
     """The file or folder of this name in `root`, or the name itself when there is none."""
     place = Path(root, name)
     return str(place) if place.exists() else name
-
-
-def _stamp(name: str | Path | None) -> Stamp:
-    """When the file of this name, or those in the folder, were written: what was read of them is kept until then."""
-    place = Path(name) if name else None
-    if place is None or not place.exists():
-        return ()
-    states = [path.stat() for path in (sorted(place.iterdir()) if place.is_dir() else [place])]
-    return tuple((state.st_mtime_ns, state.st_size, state.st_ino) for state in states)
-
-
-@lru_cache(maxsize=64)
-def _digest(path: str, stamp: Stamp) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-
-
-@lru_cache(maxsize=64)
-def _cost_digest(folder: str | None, stamp: Stamp, model: str, gpu: str, tp: int) -> str:
-    try:
-        return (load_table(gpu, model, tp) if folder is None else OperatorTable.load(folder)).digest()
-    except InputError as error:  # the run will say so
-        return str(error)
-
-
-def _shipped(policy: str) -> bool:
-    return policy.partition(":")[0] in NAMES
-
-
-@cache
-def _policy_digest(policy: str) -> str:
-    """Of the source file of a policy that flowsim does not ship; read once, as Python imports it once."""
-    if _shipped(policy):
-        return ""
-    source = inspect.getsourcefile(importlib.import_module(policy.partition(":")[0]))
-    return _digest(source, _stamp(source)) if source else ""
 
 
 def _plain(name: str, value: Any) -> Any:

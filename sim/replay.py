@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from flowsim.calibration.cost import CostModel
 from flowsim.calibration.fit import fit
 from flowsim.calibration.predictor import make_predictor
-from flowsim.calibration.table import OperatorTable, Range, load_table
+from flowsim.calibration.table import OperatorTable, Range
+from flowsim.calibration.tables import load_table
 from flowsim.engine import Server, simulate
 from flowsim.errors import InputError
 from flowsim.policy import Policy, check_policy, load_policy, policy_spec

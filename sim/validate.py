@@ -25,7 +25,8 @@ from flowsim.calibration.predictor import make_predictor
 from flowsim.calibration.runner import Runner
 from flowsim.calibration.serving import UNSERVABLE, out_of_memory, serving_decoder, warm_up
 from flowsim.calibration.steady import RUNNER, core_of
-from flowsim.calibration.table import OperatorTable, load_table
+from flowsim.calibration.table import OperatorTable
+from flowsim.calibration.tables import load_table
 from flowsim.distance import distances
 from flowsim.engine import Server
 from flowsim.errors import InputError

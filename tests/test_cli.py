@@ -20,7 +20,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 import flowsim
-from flowsim.calibration.table import load_table
+from flowsim.calibration.tables import load_table
 from flowsim.cli import main
 from flowsim.policy import NAMES
 from flowsim.progress import bar

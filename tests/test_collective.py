@@ -2,11 +2,13 @@ from dataclasses import asdict, replace
 
 import pytest
 
+from flowsim.calibration.batch import CacheSlice
 from flowsim.calibration.collective import GroupGrid, join, measure_group
 from flowsim.calibration.fit import fit, fit_passes
 from flowsim.calibration.models import ModelSpec
-from flowsim.calibration.operators import REDUCED_BY, CacheSlice, Decoder
-from flowsim.calibration.table import ALL_REDUCE, HOST_OPERATORS, OperatorRow, OperatorTable, load_table
+from flowsim.calibration.operators import REDUCED_BY, Decoder
+from flowsim.calibration.table import ALL_REDUCE, HOST_OPERATORS, OperatorRow, OperatorTable
+from flowsim.calibration.tables import load_table
 from flowsim.calibration.timing import Limits
 from flowsim.errors import InputError
 

@@ -12,11 +12,12 @@ from costs import service
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flowsim.calibration.batch import CacheSlice
 from flowsim.calibration.cache import CacheRows
 from flowsim.calibration.executor import Replay, execute
 from flowsim.calibration.graphs import Launcher
 from flowsim.calibration.models import ModelSpec
-from flowsim.calibration.operators import CacheSlice, Decoder
+from flowsim.calibration.operators import Decoder
 from flowsim.calibration.predictor import make_predictor
 from flowsim.calibration.runner import Job, Member, Runner, launch
 from flowsim.engine import Server

@@ -20,7 +20,8 @@ from flowsim.calibration.importer import import_table, nearest_own, public_all_r
 from flowsim.calibration.models import load_model
 from flowsim.calibration.page import calibration_page
 from flowsim.calibration.public import Source, folder_source, package_source
-from flowsim.calibration.table import OperatorRow, OperatorTable, Range, load_table
+from flowsim.calibration.table import OperatorRow, OperatorTable, Range
+from flowsim.calibration.tables import load_table
 from flowsim.cli import main
 from flowsim.errors import InputError
 

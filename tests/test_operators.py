@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from flowsim.calibration.attention import Choice
+from flowsim.calibration.batch import CacheSlice
 from flowsim.calibration.models import EXPERTS as BEHIND_THE_ROUTER
 from flowsim.calibration.models import ModelSpec
-from flowsim.calibration.operators import CacheSlice, Decoder
+from flowsim.calibration.operators import Decoder
 from flowsim.errors import InputError
 from flowsim.forward import CHECKED_AFTER, LAYER_OPERATORS
 

@@ -17,7 +17,8 @@ from flowsim.calibration.journal import Journal
 from flowsim.calibration.models import ModelSpec
 from flowsim.calibration.operators import Decoder
 from flowsim.calibration.passes import host_bound, measure_passes, pass_rows
-from flowsim.calibration.table import GRAPH, HOST_OPERATORS, OperatorRow, OperatorTable, PassRow, load_table
+from flowsim.calibration.table import GRAPH, HOST_OPERATORS, OperatorRow, OperatorTable, PassRow
+from flowsim.calibration.tables import load_table
 from flowsim.calibration.timing import Limits
 from flowsim.cli import main
 from flowsim.errors import InputError

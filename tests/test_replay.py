@@ -14,7 +14,7 @@ import yaml
 from costs import pencil
 
 import flowsim
-from flowsim.calibration.table import load_table
+from flowsim.calibration.tables import load_table
 from flowsim.comparison import Comparison, compare
 from flowsim.config import read_config
 from flowsim.errors import InputError

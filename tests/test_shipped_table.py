@@ -13,7 +13,8 @@ from flowsim.calibration.cost import CostModel
 from flowsim.calibration.errors import DEVICE_BOUND, bias, leave_one_out, pass_residuals
 from flowsim.calibration.fit import fit, fit_passes
 from flowsim.calibration.models import load_model
-from flowsim.calibration.table import ALL_REDUCE, OperatorTable, load_table, table_names
+from flowsim.calibration.table import ALL_REDUCE, OperatorTable
+from flowsim.calibration.tables import load_table, table_names
 from flowsim.forward import CHECKED_AFTER, LAYER_OPERATORS
 from flowsim.replay import load_cost
 

@@ -20,7 +20,7 @@ import pytest
 
 import flowsim
 from flowsim import cli
-from flowsim.calibration.table import load_table
+from flowsim.calibration.tables import load_table
 from flowsim.errors import InputError
 from flowsim.point import Point
 from flowsim.store import JOURNAL, SEALED, _arrow, _kinds

@@ -17,10 +17,9 @@ from flowsim.calibration.table import (
     OperatorTable,
     PassRow,
     format_slices,
-    load_table,
     parse_slices,
-    table_names,
 )
+from flowsim.calibration.tables import load_table, table_names
 from flowsim.errors import InputError
 from flowsim.forward import CHECKED_AFTER, LAYER_OPERATORS
 
@@ -138,7 +137,7 @@ def test_every_shipped_table_loads_and_holds_every_operator() -> None:
 
 def test_an_unknown_table_names_those_that_are_shipped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     TABLE.save(tmp_path / "h200" / "llama3-8b" / "tp1")
-    monkeypatch.setattr("flowsim.calibration.table._data", lambda: tmp_path)
+    monkeypatch.setattr("flowsim.calibration.tables._data", lambda: tmp_path)
     assert table_names() == [("h200", "llama3-8b", 1)]
     assert load_table("h200", "llama3-8b") == TABLE
     with pytest.raises(InputError, match=r"unknown gpu 'h20'; did you mean 'h200'\? \(known: h200\)"):

@@ -21,7 +21,8 @@ import flowsim
 from flowsim.calibration import executor, serving
 from flowsim.calibration.measure import calibrate
 from flowsim.calibration.models import ModelSpec
-from flowsim.calibration.table import OperatorTable, load_table
+from flowsim.calibration.table import OperatorTable
+from flowsim.calibration.tables import load_table
 from flowsim.cli import main
 from flowsim.distance import Distance, distances, request_error
 from flowsim.errors import InputError
