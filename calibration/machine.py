@@ -14,6 +14,12 @@ CPU_MEMORY_BYTES = 16 << 30
 """What a table measured on a CPU says of the memory: enough for the small models that one measures there."""
 
 
+def check_seed(seed: int) -> None:
+    """InputError if no random numbers can be drawn from it."""
+    if seed < 0:
+        raise InputError(f"seed is {seed}, allowed is a whole number from 0")
+
+
 def check_device(device: str) -> None:
     """InputError unless torch is installed and has this device."""
     try:

@@ -22,7 +22,7 @@ from flowsim.calibration.decision import time_decisions, time_hand_offs
 from flowsim.calibration.errors import leave_one_out
 from flowsim.calibration.grid import QUICK, Grid
 from flowsim.calibration.journal import Journal, Progress, Rows
-from flowsim.calibration.machine import check_device, dtype_of, machine
+from flowsim.calibration.machine import check_device, check_seed, dtype_of, machine
 from flowsim.calibration.models import ModelSpec
 from flowsim.calibration.monitor import gpu_state
 from flowsim.calibration.operators import Decoder
@@ -69,6 +69,7 @@ def calibrate(
     `without`: attention kernels not to use.
     InputError: no torch, no such device, or the journal of another calibration.
     """
+    check_seed(seed)
     check_device(device)
     import torch
 

@@ -18,7 +18,7 @@ from flowsim.calibration.fit import fit_passes
 from flowsim.calibration.graphs import Launcher
 from flowsim.calibration.grid import QUICK, Grid
 from flowsim.calibration.journal import Journal, Progress, Rows
-from flowsim.calibration.machine import check_device, dtype_of, machine
+from flowsim.calibration.machine import check_device, check_seed, dtype_of, machine
 from flowsim.calibration.models import BYTES_PER_VALUE, ModelSpec, spec_of
 from flowsim.calibration.monitor import gpu_state
 from flowsim.calibration.operators import Decoder
@@ -54,6 +54,7 @@ def measure_passes(
     if cost.tp > 1:
         how = "passes of a group are measured by flowsim calibrate all-reduce"
         raise InputError(f"tp of the table: found {cost.tp}; allowed: 1 ({how})")
+    check_seed(seed)
     check_device(device)
     import torch
 

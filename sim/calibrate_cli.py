@@ -180,6 +180,7 @@ def compare(first: str, second: str) -> None:
     from flowsim.report import plain_table, show
 
     ours, theirs = _open(first), _open(second)
+    _check_comparable(ours, theirs, second)
     table = plain_table("operator", "sizes", *titles(), "second measured by")
     for ratios in beside(ours, theirs):
         medians = ("" if ratio is None else f"{ratio:.3f}" for ratio in ratios.medians())
@@ -258,6 +259,17 @@ def _write_page(table: OperatorTable, beside: OperatorTable | None, file: str) -
     path = Path(file)
     with writing(path.parent) as stage:
         (stage / path.name).write_text(calibration_page(table, beside), encoding="utf-8")
+
+
+def _check_comparable(ours: OperatorTable, theirs: OperatorTable, where: str) -> None:
+    """InputError unless both are of the same model and degree, and passes, if any, of as many layers."""
+    if not theirs.operators and not theirs.passes:
+        raise InputError(f"{where}: found neither operators nor passes; allowed: a table, or what verify kept")
+    for key in ("model", "model_spec", "tp", "pass_layers", "passes_of"):
+        found, allowed = (table.provenance.get(key) for table in (theirs, ours))
+        if found != allowed and (theirs.passes or key in ("model", "tp")) and None not in (found, allowed):
+            found, allowed = ("another shape", "the same") if key == "model_spec" else (found, allowed)
+            raise InputError(f"{where}, {key}: found {found}; allowed: that of the first, {allowed}")
 
 
 def _beside_its_speed(claimed: OperatorTable, measured: OperatorTable) -> None:

@@ -13,8 +13,12 @@ import pytest
 from costs import GRID
 
 import flowsim
+from flowsim.calibration.errors import pass_errors
+from flowsim.calibration.fit import fit_passes
 from flowsim.calibration.measure import calibrate
 from flowsim.calibration.models import load_model
+from flowsim.calibration.table import OperatorTable
+from flowsim.calibration.tables import load_table
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -144,6 +148,10 @@ def test_the_stated_errors_are_those_of_the_table() -> None:
     error = flowsim.load_cost(None).provenance["error"]
     for kind, of in error.items():
         assert f"| {kind} | {of['passes']} | {of['median']:.1%} | {of['max']:.1%} |".replace("%", " %") in README
+    elsewhere = OperatorTable.load(ROOT / "tests" / "passes" / "h200-llama3-8b")
+    for kind, of in pass_errors(fit_passes(load_table("h200", "llama3-8b")), elsewhere).items():
+        (row,) = (line for line in README.splitlines() if line.startswith(f"| {kind} |"))
+        assert row.endswith(f"| {of['median']:.1%} | {of['max']:.1%} |".replace("%", " %"))
 
 
 def test_files_named_exist() -> None:

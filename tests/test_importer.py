@@ -75,7 +75,7 @@ def test_every_row_says_where_it_comes_from(source: Source) -> None:
     head = rows_of(table, "head")
     assert set(head) == {(1, 0), (64, 0)}
     assert head[1, 0].backend == "linear: utilisation"
-    assert table.provenance["cells"]["attention"] == {"measured": 4, "shape of h200/llama3-8b/tp1": 90}
+    assert table.provenance["cells"]["attention"] == {"measured": 4, "shape of h200/llama3-8b/tp1": 81}
     cost = fit(table)
     assert cost.name == "toy_gpu/llama3-8b/tp1"
     assert cost.kv_capacity_tokens == int((0.9 * 85899345920 - MODEL.weight_bytes) // MODEL.kv_bytes_per_token)
@@ -153,7 +153,7 @@ def test_tables_beside_each_other(source: Source) -> None:
     own = load_table("h200", "llama3-8b")
     slower = replace(own, operators=tuple(replace(row, device_us=2 * row.device_us) for row in own.operators))
     ratios = beside(slower, own)
-    assert {of.operator for of in ratios} == {*MODEL.operators, "attention on context"}
+    assert {of.operator for of in ratios} == {*MODEL.operators, "attention on context", "graph"}
     assert all(m is None or m == pytest.approx(2.0) for of in ratios for m in of.medians())
     imported = beside(own, import_table(source, MODEL, own))
     assert {of.operator for of in imported} == {"qkv_proj", "o_proj", "gate_up_proj", "down_proj", "head", "attention"}
@@ -179,7 +179,7 @@ def test_what_is_extrapolated_is_counted() -> None:
     trace = flowsim.Trace.of([0.0, 1.0], [100, 200_000])
     result = flowsim.run(trace, "fcfs", slo=1e3)
     assert result.summary["inputs"]["extrapolated"] == 1
-    assert set(result.summary["inputs"]["cost_model_leave_one_out"]) == set(MODEL.operators)
+    assert set(result.summary["inputs"]["cost_model_leave_one_out"]) == {*MODEL.operators, "graph"}
 
 
 def test_the_page_shows_errors_curves_and_provenance(source: Source) -> None:
@@ -190,7 +190,8 @@ def test_the_page_shows_errors_curves_and_provenance(source: Source) -> None:
     assert "Beside gemm.csv and context_attention.csv" in page
     assert page.count("<img alt='' src='data:image/png;base64,") == 4
     assert "None were measured" in calibration_page(replace(table, passes=()))
-    assert "<h2>Rested</h2>" not in page
+    unrested = {key: value for key, value in table.provenance.items() if key != "boost"}
+    assert "<h2>Rested</h2>" not in calibration_page(replace(table, provenance=unrested))
     boost = {"window_s": 0.04, "threshold": 0.7, "gain": [[256, 0.012], [4096, 0.08]]}
     rested = calibration_page(replace(table, provenance={**table.provenance, "boost": boost}))
     assert "faster than all this by: 256 tokens 1.2 %, 4,096 tokens 8.0 %; until its use, averaged over 40 ms" in rested

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from flowsim.calibration.attention import Choice
-from flowsim.calibration.errors import pass_errors, pass_residuals
+from flowsim.calibration.errors import bias, pass_errors, pass_residuals
 from flowsim.calibration.fit import fit, fit_passes
 from flowsim.calibration.grid import Grid
 from flowsim.calibration.journal import Journal
@@ -208,7 +208,7 @@ def test_a_wrong_command_is_one_line(
 
 def test_of_a_pass_that_was_timed_twice_the_lesser_time_counts() -> None:
     log = Journal(None, {}, lambda *call: None)
-    for key, us in (("first", 900.0), ("again", 500.0)):
+    for key, us in (("first", 500.0), ("again", 900.0)):
         log.do(
             key,
             lambda us=us: [
@@ -224,3 +224,29 @@ def test_of_a_pass_that_was_timed_twice_the_lesser_time_counts() -> None:
 )
 def test_small_passes_wait_for_the_host_unless_recorded(slices: str, graph_tokens: int, waits: bool) -> None:
     assert host_bound("layer", slices, graph_tokens) == waits
+
+
+def test_passes_of_another_model_are_not_compared(here: Path) -> None:
+    result = CliRunner().invoke(main, ["calibrate", "compare", "h200/llama3-8b/tp2", "h200/llama3-8b/tp1"])
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "h200/llama3-8b/tp1, tp: found 1; allowed: that of the first, 2" in result.stderr
+    result = CliRunner().invoke(main, ["calibrate", "compare", "h200/llama3-8b/tp1", "h200/qwen3-8b/tp1"])
+    assert "h200/qwen3-8b/tp1, model: found qwen3-8b; allowed: that of the first, llama3-8b" in result.stderr
+
+
+def test_a_slower_gpu_is_told_of(here: Path) -> None:
+    table = load_table("h200", "llama3-8b")
+    slower = [replace(row, wall_us=1.1 * row.wall_us) for row in table.passes]
+    replace(table, operators=(), passes=tuple(slower)).save("slower")
+    own = bias(fit_passes(table), table)
+    assert own is not None
+    text = CliRunner().invoke(main, ["calibrate", "compare", "h200/llama3-8b/tp1", "slower"]).stdout
+    assert f"passes take {1.1 * (1 + own) - 1:.1%} longer here than the table says" in text
+    cost, measured, kind = fit_passes(table), OperatorTable.load("slower"), "whole prompt, from 1024 tokens"
+    told = pass_errors(cost, measured, bias(cost, measured) or 0.0)
+    assert told[kind] == pytest.approx(pass_errors(cost, table, own)[kind])
+
+
+def test_seeds_are_whole_numbers_from_0() -> None:
+    with pytest.raises(InputError, match="seed is -1, allowed is a whole number from 0"):
+        measure_passes(pencil_table(), device="cpu", grid=GRID, seed=-1)

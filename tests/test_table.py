@@ -58,8 +58,12 @@ def test_saving_replaces_a_table_but_no_other_folder(tmp_path: Path) -> None:
     newer.save(tmp_path / "table")
     assert OperatorTable.load(tmp_path / "table") == newer
     (tmp_path / "mine").mkdir()
+    TABLE.save(tmp_path / "mine")  # which was empty
+    assert OperatorTable.load(tmp_path / "mine") == TABLE
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").touch()
     with pytest.raises(InputError, match="exists and is not an operator table"):
-        TABLE.save(tmp_path / "mine")
+        TABLE.save(tmp_path / "other")
 
 
 def test_a_failed_save_leaves_the_old_table(tmp_path: Path) -> None:
