@@ -1,18 +1,25 @@
 import json
+import os
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from flowsim.calibration import timing
 from flowsim.calibration.attention import kernel_choice
+from flowsim.calibration.batch import CacheSlice, Step
 from flowsim.calibration.decision import time_decisions
 from flowsim.calibration.fit import fit, fit_passes
 from flowsim.calibration.grid import QUICK, Grid
 from flowsim.calibration.measure import _midpoint, calibrate
 from flowsim.calibration.models import ModelSpec, load_model
 from flowsim.calibration.monitor import summarise
+from flowsim.calibration.operators import Decoder
 from flowsim.calibration.real import RealInstance
+from flowsim.calibration.steady import on_core
 from flowsim.calibration.table import GRAPH, HOST_OPERATORS, OPTIONAL_HOST_OPERATORS, OperatorTable, parse_slices
 from flowsim.calibration.timing import Limits, _settled, typical
 from flowsim.errors import InputError
@@ -242,3 +249,58 @@ def test_decisions_are_timed_on_the_real_scheduler_with_so_many_in_sight(monkeyp
 )
 def test_what_is_typical_is_the_mean_of_the_middle_half(samples: list[float], expected: float) -> None:
     assert typical(samples) == expected
+
+
+class Scripted:
+    """A device on which every step takes what is written, and every mark 0.5 s."""
+
+    cuda, now = False, 0.0
+
+    def __init__(self, device: object) -> None:
+        """Of whatever device."""
+
+    def mark(self) -> float:
+        Scripted.now += 0.5
+        return Scripted.now
+
+    def between(self, begin: float, end: float) -> float:
+        return end - begin
+
+    def stall(self, seconds: float) -> None:
+        """Takes nothing."""
+
+    synchronise = wait = lambda *arguments: None
+
+
+def scripted(operator: str, layer: int, seconds: float) -> Step:
+    def run(p: object) -> None:
+        Scripted.now += seconds
+
+    return Step(operator, layer, run)
+
+
+def test_marks_are_taken_off_and_layers_take_what_they_take_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "Stopwatch", Scripted)
+    layers = [step for i in range(3) for step in (scripted("norm", i, 1.0), scripted("proj", i, 8.0 + i))]
+    program = [scripted("embed", -1, 4.0), *layers, scripted("head", 3, 7.0)]
+    decoder = SimpleNamespace(
+        device="none", layers=3, operators=("norm", "proj"), program=program, prepare=lambda slices: None
+    )
+    device, host = timing.time_layers(cast(Decoder, decoder), [CacheSlice(1)], Limits(2, 3, 0.0))
+    # The last two layers take 1 + 9 and 1 + 10 s and, with the mark behind them, 10.75 s each.
+    scale = 10.75 / 10.5
+    assert device["embed"] == pytest.approx([4.0] * 2)
+    assert device["norm"] == pytest.approx([1.0 * scale] * 2)
+    assert device["proj"] == pytest.approx([9.5 * scale] * 2)
+    assert [len(host[name]) for name in ("embed", "norm", "proj")] == [2, 2, 2]
+
+
+def test_on_a_core_torch_computes_with_one_thread() -> None:
+    cores, threads = os.sched_getaffinity(0), torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with on_core(min(cores)):
+            assert (os.sched_getaffinity(0), torch.get_num_threads()) == ({min(cores)}, 1)
+        assert (os.sched_getaffinity(0), torch.get_num_threads()) == (cores, 2)
+    finally:
+        torch.set_num_threads(threads)
