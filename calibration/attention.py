@@ -1,9 +1,10 @@
 """Attention over a key-value cache: the kernels that torch offers for it, their check, and the choice of one.
 
-Every kernel has one signature, `kernel(q, k, v, start, tokens, context) -> out`. q is [1, heads, rows, head_dim];
-k and v are the cache of a layer, [1, kv_heads, cache rows, head_dim], where the sequence's rows begin at `start`.
-The last `tokens` of its `context + tokens` positions attend causally to all before them. `PADDING` rows past
-those are readable in q, k and v, and a kernel may use them; out is [1, heads, at least `tokens`, head_dim].
+Every kernel has one signature, `kernel(q, k, v, start, tokens, context) -> out`. q is [1, heads, rows, head_dim], of
+which the chunk's begin behind `PADDING` others; k and v are the cache of a layer, [1, kv_heads, cache rows, head_dim],
+where the sequence's rows begin at `start`. The last `tokens` of its `context + tokens` positions attend causally to all
+before them. `PADDING` rows past those are readable in q, k and v, and a kernel may use them; out is [1, heads, at least
+`tokens`, head_dim].
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ Tensor = Any
 Kernel = Callable[[Tensor, Tensor, Tensor, int, int, int], Tensor]
 
 PADDING = 128
-"""cuDNN builds a plan, slowly, for every new shape: its chunks are padded to multiples of these tokens."""
+"""cuDNN builds a plan, slowly, for every new shape, and is slower where its tiles of so many tokens are not filled."""
 
 
 def math(q: Tensor, k: Tensor, v: Tensor, start: int, tokens: int, context: int) -> Tensor:
@@ -30,7 +31,7 @@ def math(q: Tensor, k: Tensor, v: Tensor, start: int, tokens: int, context: int)
     keys = context + tokens
     mask = torch.ones(tokens, keys, dtype=torch.bool, device=q.device).tril(context)
     return torch.nn.functional.scaled_dot_product_attention(
-        q.narrow(2, 0, tokens),
+        q.narrow(2, PADDING, tokens),
         k.narrow(2, start, keys),
         v.narrow(2, start, keys),
         attn_mask=mask,
@@ -44,7 +45,7 @@ def sdpa(q: Tensor, k: Tensor, v: Tensor, start: int, tokens: int, context: int)
 
     if context:
         raise ValueError("sdpa aligns its causal mask to the first key")
-    q, k, v = q.narrow(2, 0, tokens), k.narrow(2, start, tokens), v.narrow(2, start, tokens)
+    q, k, v = q.narrow(2, PADDING, tokens), k.narrow(2, start, tokens), v.narrow(2, start, tokens)
     return torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
 
 
@@ -53,7 +54,7 @@ def cudnn(q: Tensor, k: Tensor, v: Tensor, start: int, tokens: int, context: int
     if context:
         raise ValueError("cudnn aligns its causal mask to the first key")
     rows = _padded(tokens)
-    return _cudnn(q.narrow(2, 0, rows), k.narrow(2, start, rows), v.narrow(2, start, rows), causal=True)[0]
+    return _cudnn(q.narrow(2, PADDING, rows), k.narrow(2, start, rows), v.narrow(2, start, rows), causal=True, lse=False)[0]
 
 
 def flash(q: Tensor, k: Tensor, v: Tensor, start: int, tokens: int, context: int) -> Tensor:
@@ -62,7 +63,7 @@ def flash(q: Tensor, k: Tensor, v: Tensor, start: int, tokens: int, context: int
 
     keys = context + tokens
     forward = torch.ops.aten._scaled_dot_product_flash_attention.default
-    return forward(q.narrow(2, 0, tokens), k.narrow(2, start, keys), v.narrow(2, start, keys), 0.0, True)[0]
+    return forward(q.narrow(2, PADDING, tokens), k.narrow(2, start, keys), v.narrow(2, start, keys), 0.0, True)[0]
 
 
 def varlen(q: Tensor, k: Tensor, v: Tensor, start: int, tokens: int, context: int) -> Tensor:
@@ -70,9 +71,8 @@ def varlen(q: Tensor, k: Tensor, v: Tensor, start: int, tokens: int, context: in
     import torch
 
     keys = context + tokens
-    ragged = [
-        x[0].transpose(0, 1).narrow(0, at, n) for x, at, n in ((q, 0, tokens), (k, start, keys), (v, start, keys))
-    ]
+    places = ((q, PADDING, tokens), (k, start, keys), (v, start, keys))
+    ragged = [x[0].transpose(0, 1).narrow(0, at, n) for x, at, n in places]
     bounds = [_bounds(n, q.device) for n in (tokens, keys)]
     forward = torch.ops.aten._flash_attention_forward.default
     out = forward(*ragged, *bounds, tokens, keys, 0.0, True, False, window_size_left=-1, window_size_right=0)
@@ -80,16 +80,23 @@ def varlen(q: Tensor, k: Tensor, v: Tensor, start: int, tokens: int, context: in
 
 
 def split(q: Tensor, k: Tensor, v: Tensor, start: int, tokens: int, context: int) -> Tensor:
-    """cuDNN twice, causal inside the chunk and full over the context, joined by their log-sum-exps."""
+    """cuDNN twice: over the full tiles of the context, and causal over what is left of it and the chunk.
+
+    The rows before the chunk's queries stand for what is left; what comes out for them is dropped. The two parts are
+    joined by their log-sum-exps.
+    """
     if not context:
         raise ValueError("split needs a context")
-    rows = _padded(tokens)
-    q = q.narrow(2, 0, rows)
-    at = start + context
-    chunk, chunk_lse = _cudnn(q, k.narrow(2, at, rows), v.narrow(2, at, rows), causal=True, lse=True)
-    past, past_lse = _cudnn(q, k.narrow(2, start, context), v.narrow(2, start, context), causal=False, lse=True)
-    share = (chunk_lse - past_lse).sigmoid_().reshape(1, q.shape[1], rows, 1).to(q.dtype)
-    return past.lerp_(chunk, share)
+    left = context % PADDING
+    rows, at = _padded(left + tokens), start + context - left
+    queries, keys, values = q.narrow(2, PADDING - left, rows), k.narrow(2, at, rows), v.narrow(2, at, rows)
+    near, near_lse = (x.narrow(2, left, tokens) for x in _cudnn(queries, keys, values, causal=True))
+    if left == context:
+        return near
+    full = context - left
+    queries, keys, values = q.narrow(2, PADDING, _padded(tokens)), k.narrow(2, start, full), v.narrow(2, start, full)
+    far, far_lse = (x.narrow(2, 0, tokens) for x in _cudnn(queries, keys, values, causal=False))
+    return far.lerp_(near, (near_lse - far_lse).sigmoid_().to(q.dtype))
 
 
 KERNELS: Mapping[str, Kernel] = {
@@ -163,7 +170,7 @@ def _trial(kernel: Kernel, heads: int, kv_heads: int, head_dim: int, device: Any
     generator = torch.Generator(device).manual_seed(0)
     tried = 0
     for tokens, context in ((1, 0), (100, 0), (300, 0), (1, 100), (100, 128), (200, 777)):
-        rows = 64 + context + tokens + PADDING
+        rows = PADDING + context + tokens + PADDING
         q, k, v = (
             torch.randn(1, n, rows, head_dim, generator=generator, device=device).to(dtype)
             for n in (heads, kv_heads, kv_heads)
@@ -182,12 +189,13 @@ def _trial(kernel: Kernel, heads: int, kv_heads: int, head_dim: int, device: Any
     return "" if tried else "fits no shape"
 
 
-def _cudnn(q: Tensor, k: Tensor, v: Tensor, *, causal: bool, lse: bool = False) -> tuple[Tensor, Tensor]:
+def _cudnn(q: Tensor, k: Tensor, v: Tensor, *, causal: bool, lse: bool = True) -> tuple[Tensor, Tensor]:
+    """What comes out, [1, heads, rows, head_dim], and with `lse` the log-sum-exps, [1, heads, rows, 1]."""
     import torch
 
     forward = torch.ops.aten._scaled_dot_product_cudnn_attention.default
     result = forward(q, k, v, None, lse, 0.0, causal)
-    return result[0], result[1]
+    return result[0], result[1].reshape(1, q.shape[1], -1, 1) if lse else result[1]
 
 
 def _padded(tokens: int) -> int:

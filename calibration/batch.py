@@ -57,7 +57,7 @@ class Batch:
     rows: Tensor  # [tokens]: the cache rows of their keys and values
     last: Tensor  # [slices]: the last token of each
     rope: Rope
-    queries: list[Tensor]  # [1, heads, tokens + padding, head_dim] of each slice, rotated
+    queries: list[Tensor]  # [1, heads, padding + tokens + padding, head_dim] of each slice, rotated
     own: tuple[Tensor, Tensor] | None  # [1, kv_heads, tokens + padding, head_dim]: keys, values, if not the cache's
     hidden: Tensor  # [tokens, hidden]: the residual stream
     normed: Tensor  # [tokens, hidden]
@@ -118,15 +118,15 @@ def allocate(p: Batch, spec: ModelSpec, angles: Tensor, *, own: bool) -> None:
     # Kernels read keys and values past the last: they must be finite.
     make = angles.new_zeros if own else angles.new_empty
     drawn = make((p.tokens + PADDING, spec.qkv_width))
-    padded = make((p.tokens + PADDING, spec.heads + spec.kv_heads, spec.head_dim))
+    padded = make((PADDING + p.tokens + PADDING, spec.heads + spec.kv_heads, spec.head_dim))
     p.qkv = drawn[: p.tokens]
-    p.rope = _rope(p.qkv, padded[: p.tokens], spec, angles)
+    p.rope = _rope(p.qkv, padded[PADDING:-PADDING], spec, angles)
     heads, at, p.queries = padded[:, : spec.heads].transpose(0, 1).unsqueeze(0), 0, []
     for s in p.slices:
-        p.queries.append(heads.narrow(2, at, s.tokens + PADDING))
+        p.queries.append(heads.narrow(2, at, PADDING + s.tokens + PADDING))
         at += s.tokens
     values = drawn.view(p.tokens + PADDING, -1, spec.head_dim)[:, spec.heads + spec.kv_heads :]
-    p.own = tuple(x.transpose(0, 1).unsqueeze(0) for x in (padded[:, spec.heads :], values)) if own else None
+    p.own = tuple(x.transpose(0, 1).unsqueeze(0) for x in (padded[PADDING:, spec.heads :], values)) if own else None
 
 
 def _rope(qkv: Tensor, rotated: Tensor, spec: ModelSpec, angles: Tensor) -> Rope:

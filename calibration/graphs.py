@@ -90,6 +90,7 @@ class Launcher:
                 yield
             return
         stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())  # which may still draw the weights
         with torch.cuda.stream(stream):
             for size in sizes:
                 batch = self.decoder.prepare([CacheSlice(size)], own=True)

@@ -49,13 +49,13 @@ class Grid:
     cuts: tuple[str, ...] = ("layer", "block", "operator")
     graphs: tuple[int, ...] = tuple(range(64, 2049, 64))  # recorded forwards
     graph_passes: tuple[str, ...] = ("75@0", "300@0", "437@0", "777@0", "1700@0")
-    graph_limits: Limits = field(default_factory=lambda: Limits(4, 20, 0.15, heat_s=0.1))
+    graph_limits: Limits = field(default_factory=lambda: Limits(4, 12, 0.1, heat_s=0.05))
     boosted: tuple[int, ...] = (256, 512, 1024, 2048, 4096, 8192)  # timed on a GPU that has rested, too
     rests: int = 5  # of each
     extra: int = 12  # sizes added where the line between neighbours misses by more than 2 %
     layers: int = 6  # of the stack in which operators are timed, and 4 where they are heavy
-    limits: Limits = field(default_factory=Limits)
-    pass_limits: Limits = field(default_factory=lambda: Limits(least=8))
+    limits: Limits = field(default_factory=lambda: Limits(seconds=0.3))
+    pass_limits: Limits = field(default_factory=lambda: Limits(least=6, seconds=0.3))
 
     def __post_init__(self) -> None:
         if self.layers < 2:
