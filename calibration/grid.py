@@ -107,13 +107,13 @@ QUICK = Grid(
     kernel_contexts=(0, 1024, 16384),
     passes=("75@0", "300@0", "1100@0", "3000@0", "7900@0", "512@15872", "300@0+700@0"),
     checked_passes=("300@0", "1100@0", "5000@0"),
-    graphs=(*range(64, 1025, 64), *range(1152, 2049, 128)),
+    graphs=(*range(64, 513, 64), *range(640, 2049, 128)),
     graph_passes=("75@0", "300@0", "777@0"),
     graph_limits=Limits(4, 8, 0.08, heat_s=0.05),
     boosted=(256, 1024, 4096),
     rests=3,
     extra=4,
-    limits=Limits(4, 20, 0.2, heat_s=0.1),
-    pass_limits=Limits(4, 20, 0.2, heat_s=0.1),
+    limits=Limits(4, 16, 0.12, heat_s=0.06),
+    pass_limits=Limits(4, 16, 0.12, heat_s=0.1),
 )
 """Fewer sizes and repeats, within a minute."""

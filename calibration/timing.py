@@ -24,7 +24,7 @@ Samples = dict[str, list[float]]
 NOTHING = Step("nothing", -1, lambda p: None)
 LEAD_S = 5e-3
 """How long to keep the device busy between two timings, so that the pause does not show."""
-LAUNCHED = 5
+LAUNCHED = 3
 """How often at most launches are timed at one size; what they take does not depend on it."""
 TRAIN = 5
 """Recorded forwards launched one behind another, so that the device does not wait for the host."""
@@ -125,6 +125,10 @@ def count_calls(decoder: Decoder, slices: Sequence[CacheSlice]) -> dict[str, int
 
     class Counter(TorchDispatchMode):  # type: ignore[misc]
         count = 0
+
+        @classmethod
+        def _should_skip_dynamo(cls) -> bool:
+            return False  # to skip it torch imports it, for some seconds
 
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             views = any(r.alias_info and not r.alias_info.is_write for r in func._schema.returns)
