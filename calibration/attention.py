@@ -54,7 +54,9 @@ def cudnn(q: Tensor, k: Tensor, v: Tensor, start: int, tokens: int, context: int
     if context:
         raise ValueError("cudnn aligns its causal mask to the first key")
     rows = _padded(tokens)
-    return _cudnn(q.narrow(2, PADDING, rows), k.narrow(2, start, rows), v.narrow(2, start, rows), causal=True, lse=False)[0]
+    return _cudnn(
+        q.narrow(2, PADDING, rows), k.narrow(2, start, rows), v.narrow(2, start, rows), causal=True, lse=False
+    )[0]
 
 
 def flash(q: Tensor, k: Tensor, v: Tensor, start: int, tokens: int, context: int) -> Tensor:

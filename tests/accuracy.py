@@ -1,0 +1,102 @@
+"""How far each shipped table's cost model is off whole passes that no fit ever saw: `docs/accuracy.md` and the README.
+
+`python tests/accuracy.py` writes the former anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from flowsim.calibration.errors import Errors, bias, pass_errors
+from flowsim.calibration.fit import fit_passes
+from flowsim.calibration.table import ALL_REDUCE, OperatorTable
+from flowsim.calibration.tables import load_table, table_names
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "accuracy.md"
+ELSEWHERE = sorted((ROOT / "tests" / "passes").iterdir())
+IN_SHORT = (
+    "whole prompt, from 1024 tokens",
+    "whole prompt, below 1024 tokens",
+    "chunk on context",
+    "packed prompts",
+    "checked at every operator, from 1024 tokens",
+)
+DENSE = ("llama3-8b", "qwen2.5-14b", "qwen3-8b", "qwen3-32b")
+HEAD = """# How far the cost models are off
+
+Whole forwards, measured at sizes and in batches that no fit ever sees, against what the cost model of each shipped
+table says of them: by kind of forward their number, then the median and, in brackets, the largest error. The first
+columns are of the GPU and the run in which the table was measured; *on another GPU* is a run of its own, later, on
+another H200 (`flowsim calibrate verify`, kept in `tests/passes`). *Longer* is how much longer whole prompts from 1024
+tokens take there than the table says (median).
+
+Forwards of less than 1024 tokens wait for the host's launches, unless recorded as graphs; what those take changes by a
+factor of two on shared machines. Up to 2026-11-22 a chunk's attention went over all of its context at once, from
+2026-11-24 on over the context's full tiles of 128 tokens and, with the chunk, over what is left: passes measured before
+take up to 7 % longer on contexts that are no multiple of 128, which no table holds.
+
+*This page is written by `python tests/accuracy.py`.*"""
+
+
+class Column(NamedTuple):
+    """One set of passes that a table is held against."""
+
+    title: str
+    longer: float | None
+    errors: Errors
+
+
+def columns(gpu: str, model: str, tp: int) -> list[Column]:
+    """A table's own passes, then those measured elsewhere."""
+    table = load_table(gpu, model, tp)
+    cost, about = fit_passes(table), table.provenance
+    own = f"where it was measured, {about['date']}"
+    if tp > 1:
+        own = f"a real group of {tp} GPUs, {about[ALL_REDUCE]['date']}"
+    sets = [(own, table)]
+    elsewhere = [OperatorTable.load(folder) for folder in ELSEWHERE]
+    sets += [
+        (f"on another GPU, {other.provenance['date']}", other)
+        for other in elsewhere
+        if all(other.provenance[key] == about[key] for key in ("gpu", "model", "tp"))
+    ]
+    return [Column(title, bias(cost, passes), pass_errors(cost, passes)) for title, passes in sets]
+
+
+def page() -> str:
+    """The whole page."""
+    return "\n".join([HEAD, *(line for name in _whole() for line in _section(*name))]) + "\n"
+
+
+def summary_rows() -> list[str]:
+    """The rows of the README's table: median errors of the dense models on one GPU."""
+    found = [column for model in DENSE for column in columns("h200", model, 1)]
+    return [_row(kind, [f"{column.errors[kind]['median']:.1%}" for column in found]) for kind in IN_SHORT]
+
+
+def _whole() -> list[tuple[str, str, int]]:
+    """The tables that hold whole passes of all that they are of."""
+    return [name for name in table_names() if name[2] == 1 or load_table(*name).provenance.get("passes_of") == "group"]
+
+
+def _section(gpu: str, model: str, tp: int) -> Iterator[str]:
+    found = columns(gpu, model, tp)
+    yield f"\n## {gpu}/{model}/tp{tp}\n"
+    yield _row("passes", ["number", *(column.title for column in found)])
+    yield "|---|" + "--:|" * (len(found) + 1)
+    for kind in sorted(found[0].errors):
+        errors = [column.errors.get(kind) for column in found]
+        number = str(errors[0]["passes"]) if errors[0] else ""
+        yield _row(kind, [number, *(f"{e['median']:.1%} ({e['max']:.1%})" if e else "" for e in errors)])
+    yield _row("*longer*", ["", *("" if c.longer is None else f"{c.longer:+.1%}" for c in found)])
+
+
+def _row(first: str, cells: Sequence[str]) -> str:
+    return f"| {first} | {' | '.join(cell.replace('%', ' %') for cell in cells)} |"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
