@@ -7,11 +7,13 @@ import platform
 from pathlib import Path
 from typing import Any
 
+from flowsim.calibration.models import BYTES_PER_VALUE, ModelSpec
 from flowsim.calibration.monitor import driver_version
 from flowsim.errors import InputError, unknown
 
 CPU_MEMORY_BYTES = 16 << 30
 """What a table measured on a CPU says of the memory: enough for the small models that one measures there."""
+FLOAT32_BYTES = 4
 
 
 def check_seed(seed: int) -> None:
@@ -30,6 +32,16 @@ def check_device(device: str) -> None:
         raise unknown("device", device, ("cuda", "cpu"))
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError("device: found no CUDA GPU; allowed: a machine with one, or the device 'cpu'")
+
+
+def check_model(spec: ModelSpec, device: str) -> None:
+    """InputError if the model is too large to be measured on a CPU, where it would take hours."""
+    needed = spec.weight_bytes * FLOAT32_BYTES // BYTES_PER_VALUE
+    if device == "cpu" and needed > CPU_MEMORY_BYTES:
+        found, most = (f"{size / 2**30:.1f} GiB" for size in (needed, CPU_MEMORY_BYTES))
+        raise InputError(
+            f"{spec.name}: found {found} of weights in float32; allowed on a CPU, which is for trying out: up to {most}"
+        )
 
 
 def dtype_of(device: str) -> str:

@@ -22,7 +22,7 @@ from flowsim.calibration.decision import time_decisions, time_hand_offs
 from flowsim.calibration.errors import leave_one_out
 from flowsim.calibration.grid import QUICK, Grid
 from flowsim.calibration.journal import Journal, Progress, Rows
-from flowsim.calibration.machine import check_device, check_seed, dtype_of, machine
+from flowsim.calibration.machine import check_device, check_model, check_seed, dtype_of, machine
 from flowsim.calibration.models import ModelSpec
 from flowsim.calibration.monitor import gpu_state
 from flowsim.calibration.operators import Decoder
@@ -74,6 +74,7 @@ def calibrate(
     import torch
 
     shard = spec.shard(tp)
+    check_model(shard, device)
     grid = (grid or (QUICK if quick else Grid())).within(spec.max_context)
     if tp > 1:  # a rank alone has no all-reduces to record
         grid = replace(grid, graphs=(), graph_passes=())

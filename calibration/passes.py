@@ -18,7 +18,7 @@ from flowsim.calibration.fit import fit_passes
 from flowsim.calibration.graphs import Launcher
 from flowsim.calibration.grid import QUICK, Grid
 from flowsim.calibration.journal import Journal, Progress, Rows
-from flowsim.calibration.machine import check_device, check_seed, dtype_of, machine
+from flowsim.calibration.machine import check_device, check_model, check_seed, dtype_of, machine
 from flowsim.calibration.models import BYTES_PER_VALUE, ModelSpec, spec_of
 from flowsim.calibration.monitor import gpu_state
 from flowsim.calibration.operators import Decoder
@@ -56,6 +56,7 @@ def measure_passes(
         raise InputError(f"tp of the table: found {cost.tp}; allowed: 1 ({how})")
     check_seed(seed)
     check_device(device)
+    check_model(spec, device)
     import torch
 
     grid = _recording(cost, (grid or (QUICK if quick else Grid())).within(spec.max_context))

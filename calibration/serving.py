@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from flowsim.calibration.attention import KERNELS, PADDING, Choice, kernel_choice
 from flowsim.calibration.batch import CacheSlice
-from flowsim.calibration.machine import dtype_of
+from flowsim.calibration.machine import check_model, dtype_of
 from flowsim.calibration.models import BYTES_PER_VALUE, ModelSpec
 from flowsim.calibration.operators import Decoder
 from flowsim.calibration.runner import synchroniser
@@ -74,6 +74,7 @@ def servable(choice: Choice) -> Choice:
 
 def check_memory(spec: ModelSpec, device: str, rows: int, chunk_tokens: int, recorded_tokens: int = 0) -> None:
     """InputError unless weights, a cache of so many rows, some forwards and recordings fit the memory that is free."""
+    check_model(spec, device)
     import torch
 
     if device != "cuda":

@@ -179,7 +179,7 @@ def compare(first: str, second: str) -> None:
     from flowsim.calibration.beside import beside, titles
     from flowsim.report import plain_table, show
 
-    ours, theirs = _open(first), _open(second)
+    ours, theirs = _open(first), _open(second, passes_alone=True)
     _check_comparable(ours, theirs, second)
     table = plain_table("operator", "sizes", *titles(), "second measured by")
     for ratios in beside(ours, theirs):
@@ -231,8 +231,8 @@ def import_(source: str, system: str | None, model: str, tp: int, framework: str
     click.echo(f"saved the table in {folder}; use it with {use}")
 
 
-def _open(where: str) -> OperatorTable:
-    """The table in this folder, or of this name."""
+def _open(where: str, *, passes_alone: bool = False) -> OperatorTable:
+    """The table in this folder, or of this name. InputError: it has no operators, unless `passes_alone` will do."""
     from flowsim.calibration.table import OperatorTable
     from flowsim.calibration.tables import load_table
 
@@ -240,7 +240,10 @@ def _open(where: str) -> OperatorTable:
     model, _, tp = rest.partition("/tp")
     if not Path(where).is_dir() and tp.isdecimal():
         return load_table(gpu, model, int(tp))
-    return OperatorTable.load(where)
+    table = OperatorTable.load(where)
+    if not (table.operators or passes_alone):
+        raise InputError(f"{where}: found a table of passes alone; allowed: one with operators")
+    return table
 
 
 def _check_passes(out: str) -> None:

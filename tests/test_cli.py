@@ -26,6 +26,7 @@ from flowsim.policy import NAMES
 from flowsim.progress import bar
 
 FILES = {"config.yaml", "requests.parquet", "summary.json"}
+PASSES = Path(__file__).parent / "passes" / "h200-llama3-8b"
 ROWS = [
     {"arrival_s": 0, "input_length": 100, "output_length": 5, "class": "text"},
     {"arrival_s": 1, "input_length": 200, "class": "search"},
@@ -464,6 +465,8 @@ def test_an_output_that_fails_late_is_refused_all_the_same() -> None:
         ("calibrate", "--out is missing, allowed is a folder for the table"),
         ("calibrate --out t.jsonl", "t.jsonl: is a file, allowed is a folder, new or existing"),
         ("calibrate --out .", ".: exists and is not an operator table; allowed: a new folder or a table"),
+        (f"calibrate report {PASSES}", f"{PASSES}: found a table of passes alone; allowed: one with operators"),
+        (f"calibrate compare {PASSES} {PASSES}", f"{PASSES}: found a table of passes alone; allowed: one with"),
         ("calibrate --out table --device cpu --model llama3", "unknown model 'llama3'; did you mean 'llama3-8b'?"),
     ],
 )

@@ -178,6 +178,12 @@ def test_without_torch_or_gpu_it_is_one_line(monkeypatch: pytest.MonkeyPatch) ->
         calibrate(SPEC)
 
 
+def test_a_cpu_is_for_small_models() -> None:
+    message = "llama3-8b: found 29.9 GiB of weights in float32; allowed on a CPU, which is for trying out: up to 16.0"
+    with pytest.raises(InputError, match=message):
+        calibrate(load_model("llama3-8b"), device="cpu")
+
+
 def test_the_shipped_grids_suit_the_shipped_model() -> None:
     longest = load_model("llama3-8b").max_context
     for grid in (Grid(), QUICK):
