@@ -417,8 +417,8 @@ def test_what_is_no_trace_is_refused() -> None:
         ("--max-batched-tokens -8", "server: max_batched_tokens is -8, allowed is 1 or more"),
         ("--graph-tokens 100", "server: graph_tokens is 100, allowed is a multiple of 64"),
         (
-            "--graph-tokens 64 --model qwen3-8b --slo 1",
-            "graph_tokens is 64, allowed is 0 with h200/qwen3-8b/tp1, which",
+            "--graph-tokens 64 --tp 2",
+            "graph_tokens is 64, allowed is 0 with h200/llama3-8b/tp2, which",
         ),
         ("--until -1", "until_s is -1.0, allowed is a number of seconds above 0"),
         ("--until nan", "until_s is nan, allowed is a number of seconds above 0"),
