@@ -53,7 +53,7 @@ class Part:
     """chat_id, parent_chat_id and turn, shape [n, 3]; -1 = not known."""
 
 
-def rows_of(path: object, block: Block, layout: Layout, header: Sequence[str]) -> Iterator[Row]:
+def rows_of(path: str, block: Block, layout: Layout, header: Sequence[str]) -> Iterator[Row]:
     """The rows in a block of lines; `header` names the fields of CSV."""
     return _jsonl_rows(path, block) if layout == "jsonl" else _csv_rows(path, block, header)
 
@@ -61,7 +61,7 @@ def rows_of(path: object, block: Block, layout: Layout, header: Sequence[str]) -
 def json_object(where: str, text: str) -> dict[str, Any]:
     """The JSON object in one line."""
     try:
-        row = json.loads(text, object_pairs_hook=_object)
+        row = _DECODER.decode(text)
     except (ValueError, RecursionError) as error:
         found = f"{shown(text.strip())} is not JSON ({getattr(error, 'msg', 'too large')})"
         raise InputError(f"{where}: {found}; allowed: one JSON object a line") from None
@@ -86,7 +86,10 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return row
 
 
-def _jsonl_rows(path: object, block: Block) -> Iterator[Row]:
+_DECODER = json.JSONDecoder(object_pairs_hook=_object)
+
+
+def _jsonl_rows(path: str, block: Block) -> Iterator[Row]:
     for number, line in enumerate(block.text.split(b"\n"), block.line):
         text = line.decode()
         if text and not text.isspace():
@@ -94,7 +97,7 @@ def _jsonl_rows(path: object, block: Block) -> Iterator[Row]:
             yield where, json_object(where, text)
 
 
-def _csv_rows(path: object, block: Block, header: Sequence[str]) -> Iterator[Row]:
+def _csv_rows(path: str, block: Block, header: Sequence[str]) -> Iterator[Row]:
     reader = csv.reader(io.StringIO(block.text.decode(), newline=""), strict=True)
     where = ""
     try:

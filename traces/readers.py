@@ -100,7 +100,7 @@ def _parts(path: Path, layout: Layout, kind: Format, header: Sequence[str], code
         if part is not None:
             yield part
             continue
-        rows = careful.rows_of(path, block, layout, header)
+        rows = careful.rows_of(str(path), block, layout, header)
         while batch := list(islice(rows, BATCH)):
             yield part_of(batch, kind, layout, codes)
 
