@@ -20,7 +20,7 @@ from flowsim.calibration.table import ALL_REDUCE, GRAPH, OperatorTable, Range
 from flowsim.errors import InputError
 
 TABULATED = 8193
-"""Tokens up to which the costs of linear operators are worked out beforehand: those of one forward."""
+"""Sizes up to which costs that are asked again and again are worked out beforehand: the tokens of one forward."""
 QUIET = 0.25
 """Quantile of what the host takes at several sizes that counts."""
 KV_MEMORY_SHARE = 0.9
@@ -72,7 +72,7 @@ def _model(table: OperatorTable, layers: int, errors: dict[str, Any]) -> CostMod
         linear = [*(name for name in linear if name not in EXPERTS), "experts"]
     rows = {name: table.curve(name) for name in (*linear, "attention")}
     host: dict[str, Cost] = {name: _quiet(table, name) for name in linear}
-    host["prepare"] = _host_curve(table, "prepare")
+    host["prepare"] = _host_curve(table, "prepare", TABULATED)
     device: dict[str, Cost] = {name: Curve(rows[name].tokens, rows[name].device_s, TABULATED) for name in linear}
     if table.has(ALL_REDUCE):
         reduced = table.curve(ALL_REDUCE)
@@ -93,7 +93,7 @@ def _model(table: OperatorTable, layers: int, errors: dict[str, Any]) -> CostMod
         acknowledge_s=_host_curve(table, "acknowledge")(0),
         complete_s=_host_curve(table, "complete")(0) if table.has("complete") else None,
         resume_s=_host_curve(table, "resume")(0),
-        decision=_host_curve(table, "decision"),
+        decision=_host_curve(table, "decision", TABULATED),
         graph=_graph_cost(table, device) if table.has(GRAPH) else None,
         tp=tp,
         kv_capacity_tokens=kv_capacity(spec, about["memory_bytes"], tp),
@@ -166,6 +166,6 @@ def _attention_launch(table: OperatorTable, kernel: Callable[[int, int], str]) -
     return lambda tokens, context: quiet.get(kernel(tokens, context), typical_s)
 
 
-def _host_curve(table: OperatorTable, operator: str) -> Curve:
+def _host_curve(table: OperatorTable, operator: str, tabulate: int = 0) -> Curve:
     rows = table.curve(operator)
-    return Curve(rows.tokens, rows.host_s)
+    return Curve(rows.tokens, rows.host_s, tabulate)
