@@ -9,10 +9,11 @@ from functools import lru_cache
 from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from flowsim.calibration.shape import Shape
+from flowsim.calibration.shape import Shape, pieces
 from flowsim.errors import InputError
 from flowsim.forward import (
     ATTENTION,
+    CHECKED_AFTER,
     LAYER_OPERATORS,
     Forward,
     Launch,
@@ -139,6 +140,11 @@ class CostModel:
         self._costs = {
             name: (self.host.get(name, free), device.get(name, free), self.calls.get(name, 1)) for name in names
         }
+        costly = [name in self.host or name in device for name in LAYER_OPERATORS]
+        self._pieces = {
+            cut: [[self._costs[LAYER_OPERATORS[i]] for i in piece if costly[i]] for piece in pieces(cut)]
+            for cut in CHECKED_AFTER
+        }
         self._attend = lru_cache(KNOWN)(
             lambda slice_: Launch(attention_launch(*slice_), attention(*slice_), attention_calls(*slice_))
         )
@@ -230,19 +236,19 @@ class CostModel:
         return Steps(lead, layer, Launch(0.0, self.device.get("head", free)(1)), graph.check(size))
 
     def _new_forward(self, slices: Sequence[Slice], cut: str) -> Forward:
+        head = self._launch("head", len(slices))
         if self._is_graph(slices):
             lead, layer, head, check_s = self._graph_steps(graph_size(slices[0].tokens))
-            attention_s, layer[ATTENTION] = layer[ATTENTION].device_s, Launch(0.0, 0.0)
-            shape = Shape(slices[0].tokens, lead, layer, self.layers, check_s, cut)
-            return shape.forward(attention_s, head)
-        attention = self._attend_all(slices)
-        tokens = sum([slice_.tokens for slice_ in slices])
-        shape = self._shape(tokens, attention._replace(device_s=0.0), cut)
-        return shape.forward(attention.device_s, self._launch("head", len(slices)))
+            parts = [layer[piece.start : piece.stop] for piece in pieces(cut)]
+            return Shape(slices[0].tokens, lead, parts, self.layers, check_s, cut).forward(layer[ATTENTION], head)
+        shape = self._shape(sum([slice_.tokens for slice_ in slices]), cut)
+        return shape.forward(self._attend_all(slices), head)
 
-    def _new_shape(self, tokens: int, attention: Launch, cut: str) -> Shape:
-        layer = [self._launch(name, tokens) for name in LAYER_OPERATORS]
-        layer[ATTENTION] = attention
+    def _new_shape(self, tokens: int, cut: str) -> Shape:
+        layer = [
+            [Launch(host(tokens), device(tokens), calls) for host, device, calls in piece]
+            for piece in self._pieces[cut]
+        ]
         return Shape(tokens, self._lead(tokens), layer, self.layers, self.check_s, cut)
 
     def _lead(self, tokens: int) -> list[Launch]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from flowsim.calibration.attention import kernel_choice
 from flowsim.calibration.boost import Boost
-from flowsim.calibration.cost import Cost, CostModel, GraphCost
+from flowsim.calibration.cost import KNOWN, Cost, CostModel, GraphCost
 from flowsim.calibration.curves import AttentionCurve, Curve
 from flowsim.calibration.errors import leave_one_out, pass_errors
 from flowsim.calibration.models import EXPERTS, ModelSpec, spec_of
@@ -19,7 +20,7 @@ from flowsim.calibration.table import ALL_REDUCE, GRAPH, OperatorTable, Range
 from flowsim.errors import InputError
 
 TABULATED = 8193
-"""Tokens up to which the costs of linear operators are worked out beforehand: those of one forward."""
+"""Sizes up to which costs that are asked again and again are worked out beforehand: the tokens of one forward."""
 QUIET = 0.25
 """Quantile of what the host takes at several sizes that counts."""
 KV_MEMORY_SHARE = 0.9
@@ -71,28 +72,28 @@ def _model(table: OperatorTable, layers: int, errors: dict[str, Any]) -> CostMod
         linear = [*(name for name in linear if name not in EXPERTS), "experts"]
     rows = {name: table.curve(name) for name in (*linear, "attention")}
     host: dict[str, Cost] = {name: _quiet(table, name) for name in linear}
-    host["prepare"] = _host_curve(table, "prepare")
+    host["prepare"] = _host_curve(table, "prepare", TABULATED)
     device: dict[str, Cost] = {name: Curve(rows[name].tokens, rows[name].device_s, TABULATED) for name in linear}
     if table.has(ALL_REDUCE):
         reduced = table.curve(ALL_REDUCE)
         for name in ("all_reduce_attn", "all_reduce_mlp"):
             device[name] = Curve(reduced.tokens, reduced.device_s, TABULATED)
             host[name] = _quiet(table, ALL_REDUCE)
-    calls, kernel = about.get("calls", {}), kernel_choice(table)
+    calls, kernel = about.get("calls", {}), lru_cache(KNOWN)(kernel_choice(table))
     return CostModel(
         name=f"{about['gpu']}/{about['model']}/tp{tp}",
         layers=layers,
         device=device,
         attention=AttentionCurve(rows["attention"].tokens, rows["attention"].context, rows["attention"].device_s),
         host=host,
-        attention_launch=_attention_launch(table),
+        attention_launch=_attention_launch(table, kernel),
         calls=calls,
         attention_calls=lambda tokens, context: calls.get(kernel(tokens, context), 1),
         check_s=_host_curve(table, "check")(0),
         acknowledge_s=_host_curve(table, "acknowledge")(0),
         complete_s=_host_curve(table, "complete")(0) if table.has("complete") else None,
         resume_s=_host_curve(table, "resume")(0),
-        decision=_host_curve(table, "decision"),
+        decision=_host_curve(table, "decision", TABULATED),
         graph=_graph_cost(table, device) if table.has(GRAPH) else None,
         tp=tp,
         kv_capacity_tokens=kv_capacity(spec, about["memory_bytes"], tp),
@@ -154,18 +155,17 @@ def _quiet(table: OperatorTable, operator: str) -> Cost:
     return lambda size: seconds
 
 
-def _attention_launch(table: OperatorTable) -> Callable[[int, int], float]:
-    """Launch time of attention, of (tokens, context): the lower quartile of the kernel that is used there."""
+def _attention_launch(table: OperatorTable, kernel: Callable[[int, int], str]) -> Callable[[int, int], float]:
+    """Launch time of attention, of (tokens, context): the lower quartile of the `kernel` that is used there."""
     of: dict[str, list[float]] = {}
     for row in table.operators:
         if row.operator == "attention":
             of.setdefault(row.backend, []).append(row.host_us * 1e-6)
     quiet = {backend: float(np.quantile(seconds, QUIET)) for backend, seconds in of.items()}
     typical_s = float(np.median(list(quiet.values())))
-    kernel = kernel_choice(table)
     return lambda tokens, context: quiet.get(kernel(tokens, context), typical_s)
 
 
-def _host_curve(table: OperatorTable, operator: str) -> Curve:
+def _host_curve(table: OperatorTable, operator: str, tabulate: int = 0) -> Curve:
     rows = table.curve(operator)
-    return Curve(rows.tokens, rows.host_s)
+    return Curve(rows.tokens, rows.host_s, tabulate)

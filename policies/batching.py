@@ -20,16 +20,16 @@ def check_positive(policy: object, *names: str) -> None:
 def fill(
     view: View, order: Order, head: Request, cap: int, accept: Callable[[int], bool] = lambda tokens: True
 ) -> list[Request]:
-    """A batch: `head`, then in this order every other waiting request that still fits.
+    """A batch: `head`, then in this order every waiting request behind it that still fits.
 
     Those longer than the room left under `cap` tokens, or without KV blocks, are skipped; the first fitting one
     whose batch would have a number of tokens that `accept` refuses ends the filling. Source: `form` in the
     released FlowPrefill code.
     """
     batch, tokens, free = [head], head.tokens, view.free_tokens - head.kv_tokens
-    last: Request | None = None
+    last: Request | None = head
     while (last := view.next_waiting(order, last, min(cap - tokens, free))) is not None:
-        if last is head or last.kv_tokens > free:  # cached tokens take blocks too
+        if last.kv_tokens > free:  # cached tokens take blocks too
             continue
         if not accept(tokens + last.tokens):
             break

@@ -12,7 +12,7 @@ arithmetic instead of by stepping through operators.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from flowsim.errors import unknown
@@ -101,23 +101,51 @@ class Launch(NamedTuple):
     calls: int = 1
 
 
-def device_end(launches: Sequence[Launch]) -> float:
-    """When the device ends the last of `launches`, seconds after the host began on the first, device idle."""
-    host = device = 0.0
-    for launch in launches:
-        host, device = after(launch, host, device)
-    return device
+class Run(NamedTuple):
+    """Operators one after another on the two clocks.
 
-
-def after(launch: Launch, host: float, device: float) -> tuple[float, float]:
-    """When the host has launched this operator and the device ended it, both busy until then.
-
-    Call i of k is through after i shares, and k - i more follow on the device: the end is linear in i, so only
-    the first and the last call can decide it.
+    Attributes:
+        host_s: to launch them all.
+        device_s: to execute them all.
+        end_s: when the device ends the last, seconds after the host began on the first, device idle. If it was busy
+            for `x` seconds more, it ends them at the larger of `end_s` and `x + device_s`.
     """
-    host_s, device_s, calls = launch
-    begun, host = host + host_s / calls, host + host_s
-    return host, max(device + device_s, begun + device_s, host + device_s / calls)
+
+    host_s: float
+    device_s: float
+    end_s: float
+
+    @classmethod
+    def of(cls, launches: Iterable[Launch]) -> Run:
+        """These operators.
+
+        Call i of k is through after i shares, and k - i more follow on the device: the end is linear in i, so only
+        the first and the last call can decide it.
+        """
+        launched_s = device_s = end_s = 0.0
+        for host_s, own_s, calls in launches:
+            begun_s, launched_s = launched_s + host_s / calls, launched_s + host_s
+            end_s = max(end_s + own_s, begun_s + own_s, launched_s + own_s / calls)
+            device_s += own_s
+        return cls(launched_s, device_s, end_s)
+
+    def then(self, other: Run) -> Run:
+        """These operators, and behind them those."""
+        host_s, device_s, end_s = other
+        return Run(self[0] + host_s, self[1] + device_s, max(self[2] + device_s, self[0] + end_s))
+
+    def times(self, n: int) -> Run:
+        """These operators `n` times, at least once.
+
+        Whichever time the device waits for the host in: before it, each takes `host_s`, behind it `device_s`.
+        """
+        host_s, device_s, end_s = self
+        return Run(n * host_s, n * device_s, end_s + (n - 1) * max(host_s, device_s))
+
+
+def device_end(launches: Iterable[Launch]) -> float:
+    """When the device ends the last of `launches`, seconds after the host began on the first, device idle."""
+    return Run.of(launches).end_s
 
 
 def split(slices: Sequence[Slice], chunk_tokens: int) -> Iterator[list[Slice]]:

@@ -30,8 +30,8 @@ from flowsim.traces.columns import (
 from flowsim.traces.formats import CLOCKS, TICKS, Format, Layout
 from flowsim.traces.sources import Block
 
-Row: TypeAlias = tuple[str, dict[str, Any]]
-"""Where a row is ("file, line 3"), and its fields."""
+Row: TypeAlias = tuple[int, dict[str, Any]]
+"""The number of a row in its file, and its fields."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Part:
     """chat_id, parent_chat_id and turn, shape [n, 3]; -1 = not known."""
 
 
-def rows_of(path: object, block: Block, layout: Layout, header: Sequence[str]) -> Iterator[Row]:
+def rows_of(path: str, block: Block, layout: Layout, header: Sequence[str]) -> Iterator[Row]:
     """The rows in a block of lines; `header` names the fields of CSV."""
     return _jsonl_rows(path, block) if layout == "jsonl" else _csv_rows(path, block, header)
 
@@ -61,7 +61,7 @@ def rows_of(path: object, block: Block, layout: Layout, header: Sequence[str]) -
 def json_object(where: str, text: str) -> dict[str, Any]:
     """The JSON object in one line."""
     try:
-        row = json.loads(text, object_pairs_hook=_object)
+        row = _DECODER.decode(text)
     except (ValueError, RecursionError) as error:
         found = f"{shown(text.strip())} is not JSON ({getattr(error, 'msg', 'too large')})"
         raise InputError(f"{where}: {found}; allowed: one JSON object a line") from None
@@ -86,24 +86,25 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return row
 
 
-def _jsonl_rows(path: object, block: Block) -> Iterator[Row]:
+_DECODER = json.JSONDecoder(object_pairs_hook=_object)
+
+
+def _jsonl_rows(path: str, block: Block) -> Iterator[Row]:
     for number, line in enumerate(block.text.split(b"\n"), block.line):
         text = line.decode()
         if text and not text.isspace():
-            where = f"{path}, line {number}"
-            yield where, json_object(where, text)
+            yield number, json_object(f"{path}, line {number}", text)
 
 
-def _csv_rows(path: object, block: Block, header: Sequence[str]) -> Iterator[Row]:
+def _csv_rows(path: str, block: Block, header: Sequence[str]) -> Iterator[Row]:
     reader = csv.reader(io.StringIO(block.text.decode(), newline=""), strict=True)
-    where = ""
     try:
         for row in reader:
-            where = f"{path}, line {block.line - 1 + reader.line_num}"
+            number = block.line - 1 + reader.line_num
             if row and len(row) != len(header):
-                raise InputError(f"{where}: {len(row)} fields; allowed: {len(header)}, as the header has")
+                raise InputError(f"{path}, line {number}: {len(row)} fields; allowed: {len(header)}, as the header has")
             if row:
-                yield where, dict(zip(header, row, strict=True))
+                yield number, dict(zip(header, row, strict=True))
     except csv.Error as error:
         where = f"{path}, line {block.line - 1 + reader.line_num}"
         raise InputError(f"{where}: not CSV ({error}); allowed: fields between commas") from None
@@ -126,12 +127,15 @@ def shown(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def part_of(rows: Sequence[Row], kind: Format, layout: Layout, codes: dict[str, int]) -> Part:
-    """These rows, converted; class names not yet in `codes` enter it. InputError names the row and field at fault."""
-    for where, row in rows:
+def part_of(rows: Sequence[Row], where: str, kind: Format, layout: Layout, codes: dict[str, int]) -> Part:
+    """These rows, converted; class names not yet in `codes` enter it.
+
+    InputError names the field at fault, and the row: `where` ("file, line") and its number.
+    """
+    for number, row in rows:
         if kind.arrival not in row or kind.input_length not in row:
-            check_fields(where, list(row), kind)
-    table, size = _Table(rows, layout == "csv"), kind.block_tokens
+            check_fields(f"{where} {number}", list(row), kind)
+    table, size = _Table(rows, where, layout == "csv"), kind.block_tokens
     ids, counts = table.column(kind.hash_ids, table.ragged, ID_LIST)
     return Part(
         table.column(kind.arrival, partial(table.times, clock=kind.clock), CLOCKS[kind.clock], optional=False),
@@ -150,6 +154,8 @@ class _Table:
     """Some rows, and what converts their columns: all raise for a value that is not allowed."""
 
     rows: Sequence[Row]
+    where: str
+    """What stands before a row's number in an error."""
     text: bool
     """Values are text, as CSV has them, and an empty one is none."""
 
@@ -160,7 +166,11 @@ class _Table:
         values = [row.get(str(field)) for _, row in self.rows]
         if self.text and optional:
             values = [None if value == "" else value for value in values]
-        return _converted([where for where, _ in self.rows], str(field), values, convert, allowed)
+        if (array := _tried(convert, values)) is not None:
+            return array
+        numbered = zip(self.rows, values, strict=True)
+        number, value = next((row[0], value) for row, value in numbered if _tried(convert, [value]) is None)
+        raise InputError(f"{self.where} {number}: {field} is {shown(value)}; allowed: {allowed}")
 
     def numbers(self, values: Sequence[Any]) -> Floats:
         return _csv_numbers(values) if self.text else _json_numbers(values)
@@ -196,21 +206,12 @@ SIZE = "a whole number of tokens above 0"
 CHAT = "a whole number from -1 (none) to 2**63 - 1"
 
 
-def _converted(
-    wheres: Sequence[str], field: str, values: Sequence[Any], convert: Callable[[list[Any]], Any], allowed: str
-) -> Any:
-    """The column of these values; who does not convert alone is the one at fault."""
-
-    def tried(some: Sequence[Any]) -> Any:
-        try:
-            return convert(list(some))
-        except (ValueError, TypeError, OverflowError, RecursionError):
-            return None
-
-    if (array := tried(values)) is not None:
-        return array
-    where, value = next(pair for pair in zip(wheres, values, strict=True) if tried(pair[1:]) is None)
-    raise InputError(f"{where}: {field} is {shown(value)}; allowed: {allowed}")
+def _tried(convert: Callable[[list[Any]], Any], values: Sequence[Any]) -> Any:
+    """The column of these values; None if one of them does not convert."""
+    try:
+        return convert(list(values))
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        return None
 
 
 def _json_numbers(values: Sequence[Any]) -> Floats:

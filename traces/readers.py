@@ -100,9 +100,9 @@ def _parts(path: Path, layout: Layout, kind: Format, header: Sequence[str], code
         if part is not None:
             yield part
             continue
-        rows = careful.rows_of(path, block, layout, header)
+        rows = careful.rows_of(str(path), block, layout, header)
         while batch := list(islice(rows, BATCH)):
-            yield part_of(batch, kind, layout, codes)
+            yield part_of(batch, f"{path}, line", kind, layout, codes)
 
 
 def _bodies(path: Path, layout: Layout, kind: Format, header: Sequence[str]) -> Iterator[Block]:
@@ -146,8 +146,8 @@ def _parquet_parts(path: Path, kind: Format, names: Sequence[str], codes: dict[s
                 try:
                     yield fast.part_of_table(table, kind, codes)
                 except (fast.Unsure, pa.ArrowException, ValueError, TypeError):
-                    rows = enumerate(table.to_pylist(), first)
-                    yield part_of([(f"{path}, row {row}", values) for row, values in rows], kind, "parquet", codes)
+                    rows = list(enumerate(table.to_pylist(), first))
+                    yield part_of(rows, f"{path}, row", kind, "parquet", codes)
                 first += table.num_rows
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise _damaged(path, error) from None
