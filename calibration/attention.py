@@ -204,7 +204,7 @@ def _padded(tokens: int) -> int:
     return -(-tokens // PADDING) * PADDING
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.cache  # without a limit: recorded graphs go on reading them
 def _bounds(length: int, device: Any) -> Tensor:
     import torch
 

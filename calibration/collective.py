@@ -194,8 +194,9 @@ class _Member:
         layers = torch.tensor([layers_that_fit(shard, rows, self.job.device)], device=self.device)
         torch.distributed.all_reduce(layers, torch.distributed.ReduceOp.MIN)
         model = self._decoder(rows, int(layers))
+        waiting = [(cut, text) for cut, text in grid.passes if host_bound(shard, text)]
         found: dict[tuple[str, str], dict[str, Any]] = {}
-        for passes in (grid.passes, [which for which in grid.passes if host_bound(*which)]):  # as `Passes.measure` does
+        for passes in (grid.passes, waiting):  # as `Passes.measure` does
             for cut, text in self.random.sample(passes, len(passes)):
                 row = self._pass(model, cut, text, shapes[text])
                 found[cut, text] = min(found.get((cut, text), row), row, key=lambda row: row["wall_us"])

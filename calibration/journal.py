@@ -62,6 +62,8 @@ class Journal:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._write({"calibration": identity})
             return
+        if not path.is_file():
+            raise InputError(f"{path}: is no file; allowed: the journal of a calibration, or nothing")
         text = path.read_text(encoding="utf-8")
         whole = text[: text.rfind("\n") + 1]  # less a line torn by an interruption
         try:

@@ -28,6 +28,8 @@ from flowsim.calibration.table import GRAPH, SCHEMA_VERSION, OperatorTable, Pass
 from flowsim.errors import InputError
 from flowsim.forward import graph_size
 
+EXPERTS_HOST_BOUND = 4096
+"""Tokens below which passes of a mixture of experts wait for the host."""
 PASS_BYTES = 20 << 30
 """Weights of the layers in whole passes, at most: about what an 8B model has, since time grows with them."""
 
@@ -115,7 +117,7 @@ class Passes:
         self.forwards = [("none", s, 0) for s in grid.passes]
         self.forwards += [(cut, s, 0) for cut in grid.cuts for s in grid.checked_passes]
         self.forwards += [(cut, s, max(grid.graphs)) for cut in ("none", *grid.cuts) for s in self._recorded_passes()]
-        self.timings = len(self.forwards) + sum(host_bound(*forward) for forward in self.forwards)
+        self.timings = len(self.forwards) + len(self._waiting())
         self.count = len(grid.graphs) + self.timings + 1
         self._launchers: dict[tuple[str, int], Launcher] = {}
 
@@ -144,12 +146,15 @@ class Passes:
         Somebody else keeps a host busy for seconds, which only ever adds to what is measured: the lesser one counts.
         """
         draw = random.Random(self.seed)
-        again = [forward for forward in self.forwards if host_bound(*forward)]
-        for forwards, suffix in ((self.forwards, ""), (again, " again")):
+        for forwards, suffix in ((self.forwards, ""), (self._waiting(), " again")):
             for cut, text, graph_tokens in draw.sample(forwards, len(forwards)):
                 key = f"pass {cut} {text}" + (" as a graph" if graph_tokens else "") + suffix
                 self.log.do(key, self._pass, model, cut, text, graph_tokens)
         self._launchers.clear()
+
+    def _waiting(self) -> list[tuple[str, str, int]]:
+        """The forwards that wait for the host."""
+        return [forward for forward in self.forwards if host_bound(self.spec, *forward[1:])]
 
     def _recorded_passes(self) -> tuple[str, ...]:
         """Passes to be launched as graphs; all within the largest that is recorded."""
@@ -205,9 +210,10 @@ def pass_rows(log: Journal) -> tuple[PassRow, ...]:
     return tuple(found.values())
 
 
-def host_bound(cut: str, text: str, graph_tokens: int = 0) -> bool:
-    """Whether a pass of these tokens waits for the host."""
-    return not graph_tokens and sum(tokens for tokens, _ in parse_slices(text)) < HOST_BOUND
+def host_bound(spec: ModelSpec, text: str, graph_tokens: int = 0) -> bool:
+    """Whether a pass of these tokens waits for the host, which a layer of experts has more to do."""
+    bound = EXPERTS_HOST_BOUND if spec.experts else HOST_BOUND
+    return not graph_tokens and sum(tokens for tokens, _ in parse_slices(text)) < bound
 
 
 def packed(text: str) -> list[CacheSlice]:

@@ -17,7 +17,7 @@ from flowsim.calibration.table import OperatorTable
 from flowsim.errors import InputError
 
 UNSERVABLE = ("split",)
-"""Kernels for which cuDNN builds a plan for every length of context: some 40 ms at a first call, while serving."""
+"""Kernels for which cuDNN builds plans for ever new lengths: some 40 ms each at a first call, while serving."""
 FORWARDS = 6
 """Forwards of full size whose activations the memory must hold: the running one, and paused ones."""
 HEAT_S = 0.5

@@ -14,6 +14,7 @@ import math
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -110,9 +111,11 @@ class OperatorTable:
         """The rows of this operator, sorted by context, then tokens. InputError: it was not measured."""
         rows = sorted((r for r in self.operators if r.operator == operator), key=lambda r: (r.context, r.tokens))
         if not rows:
-            raise unknown("operator", operator, {r.operator for r in self.operators})
-        if len({(r.tokens, r.context) for r in rows}) < len(rows):
-            raise InputError(f"operator {operator!r}: two rows of the same size; allowed: one")
+            raise InputError(f"operators: found no row of {operator}; allowed: at least one")
+        for row, following in pairwise(rows):
+            if (row.tokens, row.context) == (following.tokens, following.context):
+                size = format_slices([(row.tokens, row.context)])
+                raise InputError(f"operators: found two rows of {operator} at {size}; allowed: one")
         if operator != "attention" and any(r.context for r in rows):
             raise InputError(f"operator {operator!r}: found a context; allowed: 0, for only attention depends on it")
         return Curve(
@@ -240,6 +243,9 @@ def _from_csv(kind: type[Row], path: Path) -> Iterator[Row]:
     present = [f for f in fields(kind) if f not in missing]
     for row in reader:
         where = f"{path}, row {reader.line_num}"
+        if more := row.get(None):
+            names, beyond = reader.fieldnames or (), len(more)
+            raise InputError(f"{where}: found {len(names) + beyond} fields; allowed: the {len(names)} of row 1")
         yield kind(**{f.name: _value(where, f.name, str(f.type), row[f.name]) for f in present})
 
 

@@ -35,6 +35,8 @@ from flowsim.slo import Assignment
 from flowsim.traces.trace import Trace
 
 SCHEMA_VERSION = 1
+STATED = (("date",), ("machine", "gpu_name", "torch", "cpu"), ("trace", "name", "sha256"), ("table", "sha256"))
+"""What `evidence.json` must say, beside the cases: a name and, where it is a mapping, the names in it."""
 DIGITS = 6
 """Of seconds, in files: microseconds."""
 
@@ -230,12 +232,8 @@ class Evidence:
         """Open a folder. InputError: it is none, a file is wrong, or the table is not the one it names."""
         root = Path(folder)
         about = read(root / "evidence.json")
-        try:
-            slugs, sha256 = list(about["cases"]), about["table"]["sha256"]
-        except (KeyError, TypeError) as error:
-            raise InputError(
-                f"{root / 'evidence.json'}: lacks {error}; allowed: what flowsim validate wrote"
-            ) from error
+        _check_about(about, root / "evidence.json")
+        slugs, sha256 = about["cases"], about["table"]["sha256"]
         table = OperatorTable.load(root / "table")
         if table.digest() != sha256:
             raise InputError(f"{root / 'table'}: found another table than the one with SHA-256 {str(sha256)[:12]}")
@@ -255,6 +253,19 @@ def read(path: Path) -> dict[str, Any]:
         found = values.get("schema_version") if isinstance(values, dict) else type(values).__name__
         raise InputError(f"{path}, schema_version: found {found!r}; allowed: {SCHEMA_VERSION}")
     return values
+
+
+def _check_about(about: Mapping[str, Any], path: Path) -> None:
+    """InputError unless it names what the page shows: each a text, but for the list of the cases' slugs."""
+    for name, *parts in STATED:
+        values = [about.get(name)]
+        if parts:
+            values = [values[0].get(part) if isinstance(values[0], dict) else None for part in parts]
+        if not all(isinstance(value, str) for value in values):
+            raise InputError(f"{path}, {name}: found {about.get(name)!r}; allowed: what flowsim validate wrote")
+    cases = about.get("cases")
+    if not isinstance(cases, list) or not all(isinstance(slug, str) for slug in cases):
+        raise InputError(f"{path}, cases: found {cases!r}; allowed: what flowsim validate wrote")
 
 
 def write_about(folder: Path, about: Mapping[str, Any]) -> None:

@@ -208,8 +208,9 @@ def _fitted(folder: str | None, stamp: Stamp, model: str, gpu: str, tp: int) -> 
 
 
 def _slos(point: Point, root: str) -> SLOMix:
-    mix = SLOMix.preset(point.model) if point.slo is None else SLOMix.parse(_place(root, point.slo))
-    return mix.scaled(point.slo_scale)
+    if point.slo is not None:
+        return SLOMix.parse(_place(root, point.slo)).scaled(point.slo_scale)
+    return SLOMix.preset(fitted_cost(point, root).provenance["model"]).scaled(point.slo_scale)
 
 
 def _at_any_rate(mix: SLOMix) -> SLOMix:

@@ -64,7 +64,7 @@ def run(
         trace: a `Trace`, the path of a file, or "example".
         policy: a policy, or its specification: "fcfs", "chunked:2048", "flowprefill:cut=layer", "module:Class".
         cost: a cost model, or the folder of an operator table; default: the shipped table of `model`, `gpu`, `tp`.
-        slo: an SLO mix, or what `SLOMix.parse` takes; default: the paper's for `model`.
+        slo: an SLO mix, or what `SLOMix.parse` takes; default: the paper's for the model that the costs are of.
         slo_scale: every TTFT SLO is multiplied by it.
         rate_scale: the request rate is multiplied by it (gaps are compressed).
         limit: only the first so many requests.
@@ -88,7 +88,7 @@ def run(
     """
     scheduler = load_policy(policy) if isinstance(policy, str) else check_policy(policy)
     costs = cost if isinstance(cost, CostModel) else load_cost(cost, model, gpu, tp)
-    slos = _mix(slo, model)
+    slos = _mix(slo, str(costs.provenance.get("model", model)))
     loaded = trace if isinstance(trace, Trace) else load_trace(trace, format, seed=seed)
     check_times(until_s, warmup)
     loaded = only_new_tokens(loaded) if new_tokens else loaded

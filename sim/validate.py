@@ -153,7 +153,7 @@ def _table(
         if unserved:
             raise InputError(
                 f"{table.provenance['gpu']}/{plan.model}: found attention measured with {', '.join(unserved)}, which "
-                "would stall a server at every new length of context; allowed: no --gpu and no --cost, which measures"
+                "would stall a server at ever new lengths; allowed: no --gpu and no --cost, which measures"
             )
         return table
     if known is not None:

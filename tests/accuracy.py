@@ -35,8 +35,8 @@ tokens take there than the table says (median).
 
 Forwards of less than 1024 tokens wait for the host's launches, unless recorded as graphs; what those take changes by a
 factor of two on shared machines. Up to 2026-11-22 a chunk's attention went over all of its context at once, from
-2026-11-24 on over the context's full tiles of 128 tokens and, with the chunk, over what is left: passes measured before
-take up to 7 % longer on contexts that are no multiple of 128, which no table holds.
+2026-11-24 on over the context's full tiles of 128 tokens and, with the chunk, over what is left: before, attention took
+some 7 % longer on contexts that are no multiple of 128, which no table holds.
 
 *This page is written by `python tests/accuracy.py`.*"""
 

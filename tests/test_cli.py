@@ -539,6 +539,11 @@ def emptied(path: Path, start: str) -> None:
     path.write_text("")
 
 
+def longer(path: Path, start: str) -> None:
+    first, second, third, *rest = path.read_text().splitlines(True)
+    path.write_text("".join([first, second, third.replace("\n", ",x,y\n"), *rest]))
+
+
 def removed(path: Path, start: str) -> None:
     path.unlink()
 
@@ -553,10 +558,11 @@ def removed(path: Path, start: str) -> None:
         (emptied, "operators.csv", "", "operators.csv, row 1: missing columns: operator, tokens"),
         (cut_short, "operators.csv", "", "operators.csv, row "),
         (cut_short, "passes.csv", "", "passes.csv, row "),
-        (without, "operators.csv", "check,", "table: unknown operator 'check'"),
-        (without, "operators.csv", "attention,", "table: unknown operator 'attention'"),
-        (doubled, "operators.csv", "check,", "table: operator 'check': two rows of the same size; allowed: one"),
-        (doubled, "operators.csv", "attention,", "table: operator 'attention': two rows of the same size"),
+        (without, "operators.csv", "check,", "table: operators: found no row of check; allowed: at least one"),
+        (without, "operators.csv", "attention,", "table: operators: found no row of attention"),
+        (doubled, "operators.csv", "check,", "table: operators: found two rows of check at 0@0; allowed: one"),
+        (doubled, "operators.csv", "attention,", "table: operators: found two rows of attention at 1@0"),
+        (longer, "operators.csv", "", "operators.csv, row 3: found 11 fields; allowed: the 9 of row 1"),
         (without, "provenance.yaml", "tp:", "table: provenance, tp: found None; allowed: a whole number from 1"),
         (without, "provenance.yaml", "memory_bytes:", "table: provenance, memory_bytes: found None"),
         (without, "provenance.yaml", "gpu:", "table: provenance, gpu: found None; allowed: a name"),
@@ -568,6 +574,13 @@ def test_a_damaged_table_is_refused(damage: Callable[..., None], file: str, star
     load_table("h200", "llama3-8b").save("table")
     damage(Path("table", file), start)
     assert message in refused("run", "t.jsonl", "--cost", "table", "--out", "results")
+
+
+def test_slos_are_those_of_the_model_that_the_costs_are_of() -> None:
+    load_table("h200", "qwen3-8b").save("other")
+    assert refused("run", "t.jsonl", "--cost", "other").startswith("no TTFT SLOs are known for the model 'qwen3-8b'")
+    load_table("h200", "qwen2.5-14b").save("known")
+    assert "text 0.4 s" in invoke("run", "t.jsonl", "--cost", "known").stdout
 
 
 # In a shell.

@@ -150,6 +150,8 @@ def test_the_journal_of_another_calibration_is_refused(
     with pytest.raises(InputError, match="not the journal of a calibration"):
         calibrate(SPEC, device="cpu", grid=GRID, journal=other)
     assert other.read_text() == "a line\n"
+    with pytest.raises(InputError, match="is no file; allowed: the journal of a calibration, or nothing"):
+        calibrate(SPEC, device="cpu", grid=GRID, journal=tmp_path)
 
 
 def test_a_size_beyond_the_memory_is_noted_and_skipped(monkeypatch: pytest.MonkeyPatch) -> None:

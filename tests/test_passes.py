@@ -14,7 +14,7 @@ from flowsim.calibration.errors import bias, pass_errors, pass_residuals
 from flowsim.calibration.fit import fit, fit_passes
 from flowsim.calibration.grid import Grid
 from flowsim.calibration.journal import Journal
-from flowsim.calibration.models import ModelSpec
+from flowsim.calibration.models import ModelSpec, load_model
 from flowsim.calibration.operators import Decoder
 from flowsim.calibration.passes import host_bound, measure_passes, pass_rows
 from flowsim.calibration.table import GRAPH, HOST_OPERATORS, OperatorRow, OperatorTable, PassRow
@@ -220,10 +220,14 @@ def test_of_a_pass_that_was_timed_twice_the_lesser_time_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("slices", "graph_tokens", "waits"), [("1023@0", 0, True), ("1023@0", 64, False), ("1000@9000+24@0", 0, False)]
+    ("slices", "graph_tokens", "waits", "of_experts"),
+    [("1023@0", 0, True, True), ("1023@0", 64, False, False), ("1000@9000+24@0", 0, False, True)],
 )
-def test_small_passes_wait_for_the_host_unless_recorded(slices: str, graph_tokens: int, waits: bool) -> None:
-    assert host_bound("layer", slices, graph_tokens) == waits
+def test_small_passes_wait_for_the_host_unless_recorded(
+    slices: str, graph_tokens: int, waits: bool, of_experts: bool
+) -> None:
+    assert host_bound(load_model("llama3-8b"), slices, graph_tokens) == waits
+    assert host_bound(load_model("qwen3-30b-a3b"), slices, graph_tokens) == of_experts
 
 
 def test_passes_of_another_model_are_not_compared(here: Path) -> None:

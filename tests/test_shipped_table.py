@@ -21,7 +21,7 @@ from flowsim.replay import load_cost
 WHOLE = [name for name in table_names() if name[2] == 1 or load_table(*name).has(ALL_REDUCE)]
 """All that a run can be costed with; the others are ranks that lack their all-reduces."""
 QUIET = [("h200", "llama3-8b", 1), ("h200", "qwen2.5-14b", 1)]
-"""Those measured by the present harness; the host of the others was often twice as slow for seconds."""
+"""Those with full grids that were measured on a quiet host; that of the others was often twice as slow for seconds."""
 ELSEWHERE = sorted((Path(__file__).parent / "passes").iterdir())
 """Whole passes of the same models that were measured apart from their tables, on other GPUs (`calibrate verify`)."""
 
@@ -44,6 +44,17 @@ MOST = {
     "graph: checked at every operator, below 1024 tokens": (0.03, 0.08),
 }
 """Kind of pass -> the largest median and the largest single error that a shipped table may have."""
+ON_ANY_HOST = {
+    "whole prompt, from 1024 tokens": 0.03,
+    "whole prompt, below 1024 tokens": 0.12,
+    "chunk on context": 0.055,
+    "packed prompts": 0.08,
+    "checked at every layer, from 1024 tokens": 0.11,
+    "checked at every operator, from 1024 tokens": 0.16,
+    "graph: whole prompt, below 1024 tokens": 0.025,
+    "graph: checked at every operator, below 1024 tokens": 0.05,
+}
+"""Kind of pass -> the largest median error of any shipped table of one GPU; mixtures of experts wait for the host."""
 MOST_ELSEWHERE = 0.065
 """The largest error at a whole prompt from 1024 tokens, measured in a run of its own on another GPU of this kind."""
 
@@ -79,6 +90,13 @@ def test_it_is_found_by_its_names(name: tuple[str, str, int]) -> None:
 @of_each
 def test_prefills_bound_by_the_device_cost_what_was_measured(name: tuple[str, str, int]) -> None:
     assert model(name).provenance["error"]["whole prompt, from 1024 tokens"]["median"] < 0.045
+
+
+@pytest.mark.parametrize("name", [name for name in WHOLE if name[2] == 1], ids=str)
+def test_the_stated_error_is_bounded_on_a_restless_host_too(name: tuple[str, str, int]) -> None:
+    errors = model(name).provenance["error"]
+    for kind, most in ON_ANY_HOST.items():
+        assert errors[kind]["median"] < most, kind
 
 
 @of_quiet

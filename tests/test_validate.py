@@ -142,6 +142,19 @@ def test_evidence_is_compared_anew_without_running(
     assert same.exit_code == 0, same.output
 
 
+@pytest.mark.parametrize("field", ["date", "machine", "trace", "table", "cases"])
+@pytest.mark.parametrize("value", [None, -1, {"sha256": 5}])
+def test_evidence_that_says_too_little_is_refused(
+    evidence: tuple[Evidence, Result], here: Path, field: str, value: object
+) -> None:
+    shutil.copytree("evidence", "spoiled", dirs_exist_ok=True)
+    about = json.loads(Path("evidence", "evidence.json").read_text())
+    Path("spoiled", "evidence.json").write_text(json.dumps(about | {field: value}))
+    result = invoke(["validate", "spoiled"])
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert f"evidence.json, {field}: found {value!r}; allowed: what flowsim validate wrote" in result.stderr
+
+
 def test_accepted_evidence_holds_later_simulations_to_that_of_today(
     evidence: tuple[Evidence, Result], here: Path
 ) -> None:
