@@ -165,7 +165,8 @@ def _check(name: str, value: Any, kind: str) -> None:
     if kind == "int" and (type(value) is not int or value < least):
         raise InputError(f"{name}: found {value!r}; allowed: a whole number from {least}")
     if kind == "float" and (type(value) not in (int, float) or not 0 < value < float("inf")):
-        raise InputError(f"{name}: found {value!r}; allowed: a number above 0")
+        hint = ", as in 1.0e-5, for YAML reads 1e-5 as text" if isinstance(value, str) else ""
+        raise InputError(f"{name}: found {value!r}; allowed: a number above 0{hint}")
     if kind == "bool" and type(value) is not bool:
         raise InputError(f"{name}: found {value!r}; allowed: true or false")
     if kind == "str" and (type(value) is not str or not value):

@@ -104,9 +104,9 @@ def errors_report(
 ) -> RenderableType:
     """How far a cost model is off each kind of pass that was really measured and not fitted.
 
-    `told`: the same, had the model been told of the GPU's speed.
+    `told`: the same, had the model been told of the GPU's speed ("at this GPU's speed").
     """
-    more = ("told of it: median", "largest") if told else ()
+    more = ("at this GPU's speed: median", "largest") if told else ()
     table = _table("measured passes, not fitted", "passes", "median error", "largest error", *more)
     for kind, of in error.items():
         both = [of, told[kind]] if told else [of]

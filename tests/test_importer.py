@@ -204,7 +204,7 @@ def test_the_page_shows_errors_curves_and_provenance(source: Source) -> None:
         (["--out", "x"], "device: found no CUDA GPU"),
         (["--tp", "3", "--device", "cpu", "--out", "x"], "tp: found 3; allowed: a divisor of llama3-8b's heads, 32"),
         (["all-reduce", "h200/llama3-8b/tp1", "--device", "cpu"], "tp of the table: found 1; allowed: from 2"),
-        (["report", "nothing"], "nothing/operators.csv: cannot be read"),
+        (["report", "nothing"], "nothing: found no folder; allowed: an operator table"),
         (["report", "h200/llama3-8b/tp3"], "unknown tp of llama3-8b on h200 '3'"),
         (["import", "aiconfigurator"], "--system is missing"),
     ],

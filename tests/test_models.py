@@ -127,6 +127,7 @@ def test_a_model_from_a_file(tmp_path: Path) -> None:
         (("kv_heads: 2", "kv_heads: 3"), "heads: found 4; allowed: a multiple of kv_heads, 3"),
         (("head_dim: 16", "head_dim: 15"), "head_dim: found 15; allowed: an even number, for rotary positions"),
         (("10000.0", ".inf"), "rope_theta: found inf; allowed: a number above 0"),
+        (("1.0e-5", "1e-5"), "norm_eps: found '1e-5'; allowed: a number above 0, as in 1.0e-5, for YAML"),
         (("name: tiny", "name: 5"), "name: found 5; allowed: a name"),
         (("vocab", "vocabs"), "unknown model field 'vocabs'; did you mean 'vocab'?"),
         ((TINY, "- 1"), "found list; allowed: a mapping of model fields"),

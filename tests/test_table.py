@@ -122,7 +122,7 @@ def test_a_wrong_file_is_one_clear_line(tmp_path: Path, file: str, old: str, new
 
 
 def test_a_missing_table(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot be read: No such file"):
+    with pytest.raises(InputError, match="absent: found no folder; allowed: an operator table"):
         OperatorTable.load(tmp_path / "absent")
 
 
