@@ -176,7 +176,7 @@ def test_without_out_nothing_is_left(here: Path) -> None:
     ("arguments", "message"),
     [
         ([], "Missing argument 'TABLE'"),
-        (["nothing"], "nothing/operators.csv: cannot be read"),
+        (["nothing"], "nothing: found no folder; allowed: an operator table"),
         (["h200/llama3-8b/tp3"], "unknown tp of llama3-8b on h200 '3'"),
         (["h200/llama3-8b/tp2"], "tp of the table: found 2; allowed: 1"),
         (["table"], "device: found no CUDA GPU; allowed: a machine with one, or the device 'cpu'"),
