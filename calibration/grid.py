@@ -117,3 +117,8 @@ QUICK = Grid(
     pass_limits=Limits(4, 16, 0.12, heat_s=0.1),
 )
 """Fewer sizes and repeats, within a minute."""
+
+REPLAYED = replace(
+    Grid(), passes=QUICK.passes, checked_passes=QUICK.checked_passes, graph_passes=QUICK.graph_passes
+)
+"""All the operators' sizes and few passes: what a replay is simulated with is held against the replay itself."""

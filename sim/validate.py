@@ -17,6 +17,7 @@ import numpy as np
 from flowsim.calibration.cost import CostModel
 from flowsim.calibration.fit import fit
 from flowsim.calibration.graphs import graph_sizes
+from flowsim.calibration.grid import QUICK, REPLAYED
 from flowsim.calibration.machine import check_device, machine
 from flowsim.calibration.measure import calibrate
 from flowsim.calibration.models import load_model, spec_of
@@ -162,7 +163,7 @@ def _table(
     check_writable(journal.parent)
     spec = load_model(plan.model)
     options: dict[str, Any] = {"seed": plan.seed, "progress": progress, "journal": journal, "without": UNSERVABLE}
-    table = calibrate(spec, quick=coarse, device=device, **options)
+    table = calibrate(spec, grid=QUICK if coarse else REPLAYED, device=device, **options)
     table.save(root / "table")
     journal.unlink(missing_ok=True)
     return table
