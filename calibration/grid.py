@@ -44,6 +44,7 @@ class Grid:
     queues: tuple[int, ...] = (1, 4, 16, 64, 256, 1024)
     kernel_tokens: tuple[int, ...] = (16, 64, 256, 1024, 4096, 8192)
     kernel_contexts: tuple[int, ...] = (0, 256, 1024, 4096, 16384, 65536)
+    kernel_limits: Limits = field(default_factory=lambda: Limits(3, 10, 0.15, heat_s=0.1))  # of each attention kernel
     passes: tuple[str, ...] = OFF_GRID
     checked_passes: tuple[str, ...] = CHECKED
     cuts: tuple[str, ...] = ("layer", "block", "operator")
@@ -95,30 +96,30 @@ class Grid:
 
 QUICK = Grid(
     tokens=(
-        *(1, 16, 48, 64, 65, 128, 129, 192, 193, 256, 257, 384, 385, 512, 513, 768, 769, 1024, 1025),
-        *(1280, 1536, 1537, 1792, 2048, 2049, 2560, 3072, 3584, 4096, 5120, 6144, 7168, 8192, 16384, 32768),
+        *(1, 16, 64, 65, 128, 129, 192, 256, 257, 384, 512, 513, 768, 769, 1024, 1025, 1280, 1536, 1792),
+        *(2048, 2049, 2560, 3072, 4096, 5120, 6144, 8192, 16384, 32768),
     ),
     chunk_tokens=(64, 512, 2048, 8192),
-    chunk_contexts=(1024, 8192, 32768, 131072),
+    chunk_contexts=(1024, 8192, 65536),
     sequences=(1, 4, 16, 64),
     prepared=(1, 256, 4096),
     queues=(1, 16, 256),
     kernel_tokens=(64, 512, 4096),
     kernel_contexts=(0, 1024, 16384),
+    kernel_limits=Limits(3, 6, 0.08, heat_s=0.04),
     passes=("75@0", "300@0", "1100@0", "3000@0", "7900@0", "512@15872", "300@0+700@0"),
     checked_passes=("300@0", "1100@0", "5000@0"),
     graphs=(*range(64, 513, 64), *range(640, 2049, 128)),
-    graph_passes=("75@0", "300@0", "777@0"),
+    graph_passes=("300@0", "777@0"),
     graph_limits=Limits(4, 8, 0.08, heat_s=0.05),
     boosted=(256, 1024, 4096),
-    rests=3,
+    rests=2,
     extra=4,
+    layers=3,
     limits=Limits(4, 16, 0.12, heat_s=0.06),
-    pass_limits=Limits(4, 16, 0.12, heat_s=0.1),
+    pass_limits=Limits(4, 16, 0.12, heat_s=0.06),
 )
-"""Fewer sizes and repeats, within a minute."""
+"""Fewer sizes and repeats, in about a minute."""
 
-REPLAYED = replace(
-    Grid(), passes=QUICK.passes, checked_passes=QUICK.checked_passes, graph_passes=QUICK.graph_passes
-)
+REPLAYED = replace(Grid(), passes=QUICK.passes, checked_passes=QUICK.checked_passes, graph_passes=QUICK.graph_passes)
 """All the operators' sizes and few passes: what a replay is simulated with is held against the replay itself."""

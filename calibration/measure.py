@@ -31,11 +31,8 @@ from flowsim.calibration.rows import host_row, operator_row, rounded
 from flowsim.calibration.runner import Runner
 from flowsim.calibration.steady import RUNNER, SCHEDULER, core_of, steady
 from flowsim.calibration.table import SCHEMA_VERSION, OperatorRow, OperatorTable, format_slices
-from flowsim.calibration.timing import Limits
 from flowsim.forward import LAYER_OPERATORS
 
-RACE = Limits(3, 10, 0.15, heat_s=0.1)
-"""How long the choice between attention kernels may take, each."""
 STACK_BYTES = 24 << 30
 """Weights of the layers in which operators are timed, at most, but for the fewest that do."""
 FEWEST_LAYERS = 4
@@ -205,7 +202,7 @@ class _Calibration:
                 continue
             p.kernels = (KERNELS[name],)
             try:
-                times[name], firsts[name] = timing.time_attention(stack, p, RACE)
+                times[name], firsts[name] = timing.time_attention(stack, p, self.grid.kernel_limits)
             except torch.OutOfMemoryError:
                 notes.append({"note": f"{name} not tried: out of memory"})
                 torch.cuda.empty_cache()

@@ -26,8 +26,8 @@ LEAD_S = 5e-3
 """How long to keep the device busy between two timings, so that the pause does not show."""
 LAUNCHED = 3
 """How often at most launches are timed at one size; what they take does not depend on it."""
-TRAIN = 5
-"""Recorded forwards launched one behind another, so that the device does not wait for the host."""
+TRAIN, TRAIN_S = 5, 20e-3
+"""Recorded forwards launched one behind another, at most, and for how long: the device does not wait for the host."""
 
 
 def typical(samples: Sequence[float]) -> float:
@@ -244,13 +244,18 @@ def time_recording(launcher: Launcher, tokens: int, limits: Limits) -> list[floa
                 step(forward.batch)
 
     end = time.perf_counter() + (limits.heat_s if watch.cuda else 0.0)
-    while time.perf_counter() < end:
+    while True:
+        begin = time.perf_counter()
         run()
         watch.synchronise()
+        ended = time.perf_counter()
+        if ended >= end:
+            break
+    train = min(TRAIN, math.ceil(TRAIN_S / (ended - begin)))
     for _ in limits.rounds(samples):
         run()
         marks = [watch.mark()]
-        for _ in range(TRAIN):
+        for _ in range(train):
             run()
             marks.append(watch.mark())
         watch.synchronise()

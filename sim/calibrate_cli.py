@@ -24,7 +24,7 @@ TABLE_HELP = "TABLE is a folder, or the name of a table there is, as in h200/lla
 )
 @click.option("--gpu", metavar="NAME", help="The table's name for this GPU.  [default: from the GPU's own name]")
 @click.option("--tp", type=int, default=1, show_default=True, help="Measure one rank of so many, without all-reduces.")
-@click.option("--quick", is_flag=True, help="A coarser table, in under a minute.")
+@click.option("--quick", is_flag=True, help="A coarser table, in about a minute.")
 @click.option("--device", default="cuda", show_default=True, help="cuda, or cpu (for trying the command out).")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the weights and of the order of sizes.")
 @click.option("--out", metavar="DIR", help="Folder for the table; a table there is replaced.")

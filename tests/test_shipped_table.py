@@ -55,8 +55,9 @@ ON_ANY_HOST = {
     "graph: checked at every operator, below 1024 tokens": 0.05,
 }
 """Kind of pass -> the largest median error of any shipped table of one GPU; mixtures of experts wait for the host."""
-MOST_ELSEWHERE = 0.065
-"""The largest error at a whole prompt from 1024 tokens, measured in a run of its own on another GPU of this kind."""
+MOST_ELSEWHERE = {True: (0.065, 0.035), False: (0.08, 0.08)}
+"""Measured on a quiet host? -> the largest error at a whole prompt from 1024 tokens in a run of its own on another GPU
+of this kind, and what is left of it with the GPU's speed taken off."""
 
 TOKENS = np.unique(np.geomspace(1, 40000, 1500).astype(int)).tolist()
 CONTEXT = [0, 1, *np.unique(np.geomspace(2, 100000, 150).astype(int)).tolist()]
@@ -119,8 +120,11 @@ def test_another_gpu_of_the_kind_is_some_per_cent_faster_or_slower(folder: Path)
     assert abs(longer) < 0.035
     errors = [error for _, what, error in pass_residuals(cost, measured) if what == DEVICE_BOUND]
     assert len(errors) == 12
-    assert max(map(abs, errors)) < MOST_ELSEWHERE
-    assert max(abs((1 + error) * (1 + longer) - 1) for error in errors) < 0.035
+    most, left = MOST_ELSEWHERE[(about["gpu"], about["model"], about["tp"]) in QUIET]
+    beyond = [abs((1 + error) * (1 + longer) - 1) for error in errors]
+    assert max(map(abs, errors)) < most
+    assert max(beyond) < left
+    assert np.median(beyond) < 0.015
 
 
 @of_quiet

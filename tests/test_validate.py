@@ -293,7 +293,7 @@ def test_a_trace_that_ends_before_the_window_is_said(evidence: tuple[Evidence, R
 
 
 def test_without_a_table_the_device_is_measured_first(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flowsim.calibration.measure.QUICK", GRID)
+    monkeypatch.setattr("flowsim.validate.QUICK", GRID)
     arguments = [a for a in command("measured", "--quick", "--repeats", "1") if a not in ("--cost", "table")]
     result = invoke(arguments)
     assert result.exit_code == 0, result.output
