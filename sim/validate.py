@@ -171,9 +171,9 @@ def _table(
 
 def _grid(plan: Plan, coarse: bool) -> Grid:
     """The sizes to measure: those of prompts up to twice the trace's longest, and of whatever one forward may hold."""
-    longest = int(whole_trace(plan).input_length.max())
-    grid = QUICK if coarse else REPLAYED
-    return grid.within(max(2 * longest, plan.server.max_batched_tokens, plan.server.graph_tokens))
+    grid, longest = QUICK if coarse else REPLAYED, int(whole_trace(plan).input_length.max())
+    recorded = max(grid.graphs) if plan.server.graph_tokens else 0
+    return grid.within(max(2 * longest, plan.server.max_batched_tokens, recorded))
 
 
 def _so_far(root: Path, case: Case) -> Recorded:
