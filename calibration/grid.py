@@ -54,7 +54,8 @@ class Grid:
     boosted: tuple[int, ...] = (256, 512, 1024, 2048, 4096, 8192)  # timed on a GPU that has rested, too
     rests: int = 5  # of each
     extra: int = 12  # sizes added where the line between neighbours misses by more than 2 %
-    layers: int = 6  # of the stack in which operators are timed, and 4 where they are heavy
+    layers: int = 6  # of the stack in which operators are timed, and at most 4 where they are heavy
+    expert_layers: int = 12  # the same of a mixture of experts, which are loaded unlike in each layer
     limits: Limits = field(default_factory=lambda: Limits(seconds=0.3))
     pass_limits: Limits = field(default_factory=lambda: Limits(least=6, seconds=0.3))
 
@@ -100,7 +101,7 @@ QUICK = Grid(
         *(2048, 2049, 2560, 3072, 4096, 5120, 6144, 8192, 16384, 32768),
     ),
     chunk_tokens=(64, 512, 2048, 8192),
-    chunk_contexts=(1024, 8192, 65536),
+    chunk_contexts=(1024, 8192, 32768, 65536),
     sequences=(1, 4, 16, 64),
     prepared=(1, 256, 4096),
     queues=(1, 16, 256),

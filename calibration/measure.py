@@ -136,7 +136,7 @@ class _Calibration:
         grid, do = self.grid, self.log.do
         sizes = (*grid.tokens, *grid.prepared, *grid.sequences, *grid.boosted)
         sizes += tuple(t + c for t, c in self.chunks + self.cells)
-        wanted = grid.layers * (2 if self.spec.experts else 1)  # for experts are loaded unlike in each layer
+        wanted = grid.expert_layers if self.spec.experts else grid.layers
         fitting = max(FEWEST_LAYERS, STACK_BYTES // self.spec.layer_bytes)
         dtype, layers = dtype_of(self.device), min(wanted, fitting)
         stack = Decoder(self.spec, self.device, rows=max(sizes), layers=layers, dtype=dtype, seed=self.seed)

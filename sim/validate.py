@@ -17,7 +17,7 @@ import numpy as np
 from flowsim.calibration.cost import CostModel
 from flowsim.calibration.fit import fit
 from flowsim.calibration.graphs import graph_sizes
-from flowsim.calibration.grid import QUICK, REPLAYED, Grid
+from flowsim.calibration.grid import QUICK, REPLAYED
 from flowsim.calibration.machine import check_device, machine
 from flowsim.calibration.measure import calibrate
 from flowsim.calibration.models import load_model, spec_of
@@ -163,17 +163,10 @@ def _table(
     check_writable(journal.parent)
     spec = load_model(plan.model)
     options: dict[str, Any] = {"seed": plan.seed, "progress": progress, "journal": journal, "without": UNSERVABLE}
-    table = calibrate(spec, grid=_grid(plan, coarse), device=device, **options)
+    table = calibrate(spec, grid=QUICK if coarse else REPLAYED, device=device, **options)
     table.save(root / "table")
     journal.unlink(missing_ok=True)
     return table
-
-
-def _grid(plan: Plan, coarse: bool) -> Grid:
-    """The sizes to measure: those of prompts up to twice the trace's longest, and of whatever one forward may hold."""
-    grid, longest = QUICK if coarse else REPLAYED, int(whole_trace(plan).input_length.max())
-    recorded = max(grid.graphs) if plan.server.graph_tokens else 0
-    return grid.within(max(2 * longest, plan.server.max_batched_tokens, recorded))
 
 
 def _so_far(root: Path, case: Case) -> Recorded:

@@ -27,6 +27,7 @@ GRID = Grid(
     graph_passes=(),
     extra=0,
     layers=2,
+    expert_layers=4,
     limits=Limits(3, 5, 0.02),
 )
 """Sizes in which a tiny model is measured in a second or two."""

@@ -25,13 +25,11 @@ from flowsim.calibration.table import OperatorTable
 from flowsim.calibration.tables import load_table
 from flowsim.cli import main
 from flowsim.distance import Distance, distances, request_error
-from flowsim.engine import Server
 from flowsim.errors import InputError
 from flowsim.evidence import Case, Evidence
 from flowsim.files import alone
 from flowsim.plan import Plan, shortfall
 from flowsim.slo import SLOMix
-from flowsim.validate import _grid
 from flowsim.validate_report import compared, verdict
 
 torch = pytest.importorskip("torch")
@@ -302,17 +300,6 @@ def test_without_a_table_the_device_is_measured_first(here: Path, monkeypatch: p
     notes = Evidence.load("measured").table.provenance["notes"]
     assert "kernels: split not used: left out" in notes
     assert not Path("measured.journal").exists()
-
-
-def test_only_sizes_that_the_replay_may_need_are_measured(here: Path) -> None:
-    def largest(coarse: bool, **server: int) -> tuple[int, ...]:
-        grid = _grid(Plan("trace.jsonl", server=Server(**server)), coarse)
-        return grid.tokens[-1], grid.chunk_contexts[-1], grid.graphs[-1]
-
-    assert largest(False) == (8192, 8192, 2048)  # the prompts have 500 tokens at most, a forward 8192
-    assert largest(False, max_batched_tokens=512) == (897, 256, 960)
-    for coarse in (False, True):  # and recorded forwards of all sizes, if any may be asked for
-        assert largest(coarse, max_batched_tokens=512, graph_tokens=1536) == (2048, 1024, 2048)
 
 
 # When something goes wrong.
