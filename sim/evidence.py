@@ -197,7 +197,9 @@ class Recorded:
         values = read(path)
         try:
             runs = [RealRun(**run) for run in values["runs"]]
-            return cls(Case(**values["case"]), runs, values["distances"])
+            recorded = cls(Case(**values["case"]), runs, values["distances"])
+            _check_columns(recorded, path)
+            return recorded
         except (KeyError, TypeError) as error:
             raise InputError(
                 f"{path}: not the evidence of a case ({error}); allowed: what flowsim validate wrote"
@@ -266,6 +268,24 @@ def _check_about(about: Mapping[str, Any], path: Path) -> None:
     cases = about.get("cases")
     if not isinstance(cases, list) or not all(isinstance(slug, str) for slug in cases):
         raise InputError(f"{path}, cases: found {cases!r}; allowed: what flowsim validate wrote")
+
+
+def _check_columns(recorded: Recorded, path: Path) -> None:
+    """InputError unless the file is of the case it is named after, and each column has a number a request."""
+    case, n = recorded.case, len(recorded.case.arrival_s)
+    if case.slug != path.stem:
+        raise InputError(f"{path}: found the case {case.slug}; allowed: {path.stem}, after which it is named")
+    columns = {f"case, {name}": (getattr(case, name), False) for name in ("arrival_s", "input_length", "class_code")}
+    for i, run in enumerate(recorded.runs):
+        for name in ("started_s", "finished_s", "service_s", "preemptions"):
+            columns[f"runs[{i}], {name}"] = getattr(run, name), name in ("started_s", "finished_s")
+    for what, (values, may_lack) in columns.items():
+        rows = values if isinstance(values, list) else []
+        numbers = [row for row in rows if (isinstance(row, int | float) and row >= 0) or (row is None and may_lack)]
+        if len(numbers) != n or len(rows) != n:
+            raise InputError(f"{path}, {what}: found {len(numbers)} numbers in {len(rows)} rows; allowed: {n}")
+    if max(case.class_code, default=0) >= len(case.class_names) or min(case.input_length, default=1) < 1:
+        raise InputError(f"{path}, case: found a class or a length that is none; allowed: what flowsim validate wrote")
 
 
 def write_about(folder: Path, about: Mapping[str, Any]) -> None:

@@ -61,7 +61,7 @@ class Plan:
     def __post_init__(self) -> None:
         for policy in self.policies:
             load_policy(policy)
-        if self.repeats < 1 or not self.window_s > 0 or not self.start_s >= 0 or self.seed < 0:
+        if self.repeats < 1 or not 0 < self.window_s < math.inf or not 0 <= self.start_s < math.inf or self.seed < 0:
             raise InputError(
                 f"repeats is {self.repeats}, window {self.window_s:g} s, start {self.start_s:g} s, seed {self.seed}; "
                 "allowed: repeats from 1, a window above 0, start and seed from 0"
@@ -69,7 +69,9 @@ class Plan:
         if self.rate_scale is not None and not 0 < self.rate_scale < math.inf:
             raise InputError(f"rate_scale is {self.rate_scale:g}, allowed is a positive number")
         if self.rate_scale is None and not (self.loads and all(0 < load <= 10 for load in self.loads)):
-            raise InputError(f"loads are {list(self.loads)}, allowed is one or more shares of the capacity, above 0")
+            raise InputError(
+                f"loads are {list(self.loads)}, allowed is one or more shares of the capacity, above 0, at most 10"
+            )
         if self.server.instances != 1:
             raise InputError(f"instances is {self.server.instances}, allowed is 1: a real run has one GPU")
 

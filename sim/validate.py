@@ -115,7 +115,7 @@ def _recorded(plan: Plan, root: Path, table: OperatorTable, device: str, say: Ca
 
 def _costs(plan: Plan, table: OperatorTable) -> CostModel:
     """The cost model of a table. InputError: the plan cannot be run with it."""
-    if table.provenance["model"] != load_model(plan.model).name:
+    if spec_of(table.provenance["model_spec"], "the operator table") != load_model(plan.model):
         raise InputError(f"model is {plan.model}, allowed is that of the operator table, {table.provenance['model']}")
     costs = fit(table)
     if costs.tp != 1:

@@ -7,9 +7,10 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -424,6 +425,7 @@ def test_a_machine_without_a_gpu_says_so_in_one_line(tmp_path: Path) -> None:
         (("--gpu", "h100x"), "unknown gpu 'h100x'"),
         (("--format", "nothing"), "nothing"),
         (("--window", "0"), "a window above 0"),
+        (("--window", "inf"), "a window above 0"),
         (("--window", "nan"), "a window above 0"),
         (("--slo", "-1"), "-1"),
     ],
@@ -458,6 +460,45 @@ def test_a_trace_without_a_rate_is_refused_before_anything_is_measured(
     assert result.exit_code == 2
     assert said in result.stderr
     assert not Path("norate").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda of: of["runs"][0]["finished_s"].pop(), "runs[0], finished_s: found {less} numbers in {less} rows"),
+        (
+            lambda of: of["runs"][0].update(service_s=None),
+            "runs[0], service_s: found 0 numbers in 0 rows; allowed: {n}",
+        ),
+        (lambda of: of["runs"][0]["started_s"].__setitem__(0, "x"), "started_s: found {less} numbers in {n} rows"),
+        (
+            lambda of: of["case"]["arrival_s"].pop(),
+            "case, input_length: found {n} numbers in {n} rows; allowed: {less}",
+        ),
+        (lambda of: of["case"]["class_code"].__setitem__(0, 7), "case: found a class or a length that is none"),
+        (lambda of: of["case"].update(load=0.4), "found the case chunked-2048-40; allowed: chunked-2048-90"),
+    ],
+)
+def test_a_damaged_column_of_evidence_is_named(tmp_path: Path, change: Callable[[Any], Any], said: str) -> None:
+    shutil.copytree(Path(__file__).parent / "evidence" / "h200-llama3-8b-qwen-90", tmp_path / "kept")
+    path = tmp_path / "kept" / "runs" / "chunked-2048-90.json"
+    values = json.loads(path.read_text())
+    n = len(values["case"]["arrival_s"])
+    change(values)
+    path.write_text(json.dumps(values))
+    result = invoke(["validate", str(tmp_path / "kept")])
+    assert result.exit_code == 2
+    assert f"{path}, " in result.stderr or f"{path}: " in result.stderr
+    assert said.format(n=n, less=n - 1) in result.stderr
+
+
+def test_a_table_of_another_shape_of_that_name_is_refused(here: Path) -> None:
+    spec = yaml.safe_load(Path("tiny.yaml").read_text()) | {"layers": 3}
+    Path("three.yaml").write_text(yaml.safe_dump(spec))
+    arguments = ["three.yaml" if a == "tiny.yaml" else a for a in command("three", "--rate-scale", "1")]
+    result = invoke(arguments)
+    assert result.exit_code == 2
+    assert "model is three.yaml, allowed is that of the operator table, tiny" in result.stderr
 
 
 def test_what_the_table_does_not_allow_leaves_no_folder(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
