@@ -49,7 +49,7 @@ class GraphCost:
     Attributes:
         most: tokens of the largest recording that was measured.
         layer: device seconds of one layer.
-        prepare: host seconds to fill in what it is to compute.
+        prepare: host seconds to fill in what it is to compute and to launch it.
         check: seconds that each segment takes beyond its device time; an unchecked forward is one segment.
     """
 
@@ -218,7 +218,8 @@ class CostModel:
 
     def _new_timeline(self, slices: Sequence[Slice], cut: str, chunk_tokens: int) -> Timeline:
         if sum([slice_.tokens for slice_ in slices]) <= chunk_tokens:
-            return Timeline((self.forward(slices, cut),), cut)
+            recorded = graph_size(slices[0].tokens) if self._is_graph(slices) else 0
+            return Timeline((self.forward(slices, cut),), cut, recorded)
         return Timeline([self.forward(part, cut) for part in split(slices, chunk_tokens)], cut)
 
     def _is_graph(self, slices: Sequence[Slice]) -> bool:

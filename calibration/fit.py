@@ -16,7 +16,7 @@ from flowsim.calibration.cost import KNOWN, Cost, CostModel, GraphCost
 from flowsim.calibration.curves import AttentionCurve, Curve
 from flowsim.calibration.errors import leave_one_out, pass_errors
 from flowsim.calibration.models import EXPERTS, ModelSpec, spec_of
-from flowsim.calibration.table import ALL_REDUCE, GRAPH, OperatorTable, Range
+from flowsim.calibration.table import ALL_REDUCE, GRAPH, GRAPH_RESTED, OperatorTable, Range
 from flowsim.errors import InputError
 
 TABULATED = 8193
@@ -97,7 +97,7 @@ def _model(table: OperatorTable, layers: int, errors: dict[str, Any]) -> CostMod
         graph=_graph_cost(table, device) if table.has(GRAPH) else None,
         tp=tp,
         kv_capacity_tokens=kv_capacity(spec, about["memory_bytes"], tp),
-        boost=Boost.of(about.get("boost")),
+        boost=_boost(table),
         provenance={"sha256": table.digest(), **errors, **about},
     )
 
@@ -112,6 +112,17 @@ def _graph_cost(table: OperatorTable, device: Mapping[str, Cost]) -> GraphCost:
         prepare=_quiet(table, "graph_prepare"),
         check=_quiet(table, "graph_check"),
     )
+
+
+def _boost(table: OperatorTable) -> Boost | None:
+    """What the provenance states, and what recordings gain where they were timed on a rested GPU too."""
+    boost = Boost.of(table.provenance.get("boost"))
+    if boost is None or not (table.has(GRAPH) and table.has(GRAPH_RESTED)):
+        return boost
+    curves = table.curve(GRAPH), table.curve(GRAPH_RESTED)
+    busy_s, rested_s = (dict(zip(rows.tokens.tolist(), rows.device_s.tolist(), strict=True)) for rows in curves)
+    both = {size: (busy_s[size], rested_s[size]) for size in busy_s if size in rested_s}
+    return boost.with_recordings(both) if both else boost
 
 
 def _of_recordings(sizes: NDArray[np.int64], seconds: NDArray[np.float64]) -> Cost:

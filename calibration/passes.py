@@ -9,7 +9,6 @@ import random
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
-from flowsim.calibration import timing
 from flowsim.calibration.attention import PADDING, Choice, default_kernel, kernel_choice, working_kernels
 from flowsim.calibration.batch import CacheSlice
 from flowsim.calibration.cost import CostModel
@@ -22,9 +21,11 @@ from flowsim.calibration.machine import check_device, check_model, check_seed, d
 from flowsim.calibration.models import BYTES_PER_VALUE, ModelSpec, spec_of
 from flowsim.calibration.monitor import gpu_state
 from flowsim.calibration.operators import Decoder
+from flowsim.calibration.recording import time_graph_checks, time_recording
 from flowsim.calibration.rows import host_row, operator_row, pass_row
 from flowsim.calibration.steady import RUNNER, steady
-from flowsim.calibration.table import GRAPH, SCHEMA_VERSION, OperatorTable, PassRow, parse_slices
+from flowsim.calibration.table import GRAPH, GRAPH_RESTED, SCHEMA_VERSION, OperatorTable, PassRow, parse_slices
+from flowsim.calibration.timing import count_calls, time_pass, watched
 from flowsim.errors import InputError
 from flowsim.forward import graph_size
 
@@ -165,7 +166,7 @@ class Passes:
         """What readies passes checked at this cut, with recordings of the sizes that are measured if there are any."""
         if (cut, graph_tokens) not in self._launchers:
             more = {"none": self.grid.graphs, "operator": self.grid.graphs_checked}.get(cut, ())
-            sizes = sorted({*self._sizes(), *more})
+            sizes = sorted({*self._sizes(), *self.grid.graphs[-1:], *more})
             self._launchers[cut, graph_tokens] = Launcher(model, cut, sizes if graph_tokens else ())
         return self._launchers[cut, graph_tokens]
 
@@ -177,10 +178,11 @@ class Passes:
         """A recorded forward: its device time, and what the host takes beyond."""
         largest, limits = max(self.grid.graphs), self.grid.graph_limits
         whole, checked = (self._launcher(model, cut, largest) for cut in ("none", "operator"))
-        device = timing.time_recording(whole, tokens, limits)
-        rows = [operator_row(GRAPH, tokens, 0, device, [0.0], model.attention(tokens, 0))]
+        times, kernel = time_recording(whole, tokens, largest, limits, self.grid.rests), model.attention(tokens, 0)
+        named = zip((GRAPH, GRAPH_RESTED), times, strict=True)
+        rows = [operator_row(name, tokens, 0, device, [0.0], kernel) for name, device in named if device]
         if tokens in self.grid.graphs_checked:
-            prepare, check = timing.time_graph_checks(whole, checked, tokens, timing.typical(device), limits)
+            prepare, check = time_graph_checks(whole, checked, tokens, limits)
             rows += [host_row("graph_prepare", tokens, prepare), host_row("graph_check", tokens, check)]
         return rows
 
@@ -188,17 +190,22 @@ class Passes:
         """Calls that launch each operator and, under its own name, each attention kernel."""
         found: dict[str, int] = {}
         for tokens, context, kernel in choice.examples(model.rows):
-            counts = timing.count_calls(model, [CacheSlice(tokens, context)])
+            counts = count_calls(model, [CacheSlice(tokens, context)])
             found |= counts | {kernel: counts["attention"]}
         return [{"calls": [name, count]} for name, count in found.items() if name != "attention"]
 
     def _pass(self, model: Decoder, cut: str, text: str, graph_tokens: int) -> Rows:
-        """The wall time of a pass."""
-        launcher = self._launcher(model, cut, graph_tokens)
-        between = self._launcher(model, "layer" if cut == "none" else "none", graph_tokens) if graph_tokens else None
-        return [
-            pass_row(cut, text, timing.time_pass(launcher, packed(text), self.grid.pass_limits, between), graph_tokens)
-        ]
+        """The wall time of a pass.
+
+        One that is recorded follows the longest recording, checked otherwise: what it takes is stated of a busy GPU,
+        and a graph that is replayed again and again is launched faster than in serving, where sizes and cuts change.
+        """
+        launcher, slices, limits = self._launcher(model, cut, graph_tokens), packed(text), self.grid.pass_limits
+        if not graph_tokens:
+            return [pass_row(cut, text, time_pass(launcher, slices, limits))]
+        other = self._launcher(model, "layer" if cut == "none" else "none", graph_tokens)
+        before = watched(other, [CacheSlice(max(self.grid.graphs))])
+        return [pass_row(cut, text, time_pass(launcher, slices, limits, before), graph_tokens)]
 
 
 def pass_rows(log: Journal) -> tuple[PassRow, ...]:

@@ -100,7 +100,7 @@ class Stack:
 
     def course(self, layers: int, layer_s: float, rest_s: float = REST_S) -> list[Span]:
         """So many layers on end, after a rest; `layer_s` is what each takes on a busy GPU."""
-        _spin(rest_s)
+        spin(rest_s)
         marks = self._launch(layers, self._stall_s(layers))
         self.watch.synchronise()
         return [Span(0.0, layer_s, self.watch.between(a, b)) for a, b in pairwise(marks)]
@@ -110,7 +110,7 @@ class Stack:
 
         The stall in which the host gets ahead is part of the pause, which the device's own clock tells.
         """
-        _spin(rest_s)
+        spin(rest_s)
         work_s, stall_s = layers * layer_s, self._stall_s(layers)
         spans, ended = list[Span](), None
         for _ in range(max(1, int(seconds * duty / work_s))):
@@ -119,7 +119,7 @@ class Stack:
             idle_s = 0.0 if ended is None else self.watch.between(ended, marks[0])
             ended = marks[-1]
             spans.append(Span(idle_s, work_s, self.watch.between(marks[0], ended)))
-            _spin(work_s * (1 / duty - 1) - stall_s)
+            spin(work_s * (1 / duty - 1) - stall_s)
         return spans
 
     def _launch(self, layers: int, stall_s: float) -> list[Any]:
@@ -211,7 +211,7 @@ def told(boost: Boost, spans: Sequence[Span]) -> list[float]:
     return seconds
 
 
-def _spin(seconds: float) -> None:
+def spin(seconds: float) -> None:
     """Wait awake: a host that has slept launches slowly."""
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:

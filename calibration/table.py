@@ -34,14 +34,16 @@ HOST_OPERATORS = ("prepare", "check", "resume", "acknowledge", "decision")
 """Work of the host alone; `flowsim.calibration.measure` says what each one is."""
 OPTIONAL_HOST_OPERATORS = ("complete", "graph_prepare", "graph_check")
 """More of it, which a table may lack: hearing of a pass's end, and what recorded forwards need (`GraphChecks`)."""
-GRAPH = "graph"
-"""A whole recorded forward of so many tokens through `pass_layers` layers, on the device alone."""
+GRAPH, GRAPH_RESTED = "graph", "graph_rested"
+"""A whole recorded forward of so many tokens through `pass_layers` layers, on the device alone: on a GPU that others
+keep busy; and on one that has rested (`RecordingTimes`), which a table may lack."""
 ALL_REDUCE = "all_reduce"
 """Of the activations of so many tokens; a layer under tensor parallelism runs two, alike."""
 OPERATORS = (
     *(name for name in LAYER_OPERATORS if not name.startswith(ALL_REDUCE)),
     ALL_REDUCE,
     GRAPH,
+    GRAPH_RESTED,
     *MODEL_OPERATORS,
     *HOST_OPERATORS,
     *OPTIONAL_HOST_OPERATORS,

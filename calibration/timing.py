@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 from flowsim.calibration.batch import Batch, CacheSlice, Step
 from flowsim.calibration.graphs import Launcher
@@ -26,8 +26,6 @@ LEAD_S = 5e-3
 """How long to keep the device busy between two timings, so that the pause does not show."""
 LAUNCHED = 3
 """How often at most launches are timed at one size; what they take does not depend on it."""
-TRAIN, TRAIN_S = 5, 20e-3
-"""Recorded forwards launched one behind another, at most, and for how long: the device does not wait for the host."""
 
 
 def typical(samples: Sequence[float]) -> float:
@@ -185,86 +183,24 @@ def time_prepare(decoder: Decoder, tokens: int, limits: Limits) -> list[float]:
 
 
 def time_pass(
-    launcher: Launcher, slices: Sequence[CacheSlice], limits: Limits, between: Launcher | None = None
+    launcher: Launcher, slices: Sequence[CacheSlice], limits: Limits, before: Callable[[], object] = lambda: None
 ) -> list[float]:
     """Wall seconds of a whole forward, from preparing to the last synchronise, checked as a runner checks it.
 
-    It is launched by the same loop as a runner's, `flowsim.calibration.runner.launch`. With `between` each is preceded
-    by one of that: graphs that are replayed again and again are launched faster than they are in serving, where sizes
-    and cuts change.
+    It is launched by the same loop as a runner's, `flowsim.calibration.runner.launch`. `before` is called before each.
     """
-    stir = (lambda: None) if between is None else _stopwatch(between, slices)
-    once, samples = _stopwatch(launcher, slices), list[float]()
+    once, samples = watched(launcher, slices), list[float]()
     end = time.perf_counter() + (limits.heat_s if launcher.decoder.device.type == "cuda" else 0.0)
     once()
     while time.perf_counter() < end:
         once()
     for _ in limits.rounds(samples):
-        stir()
+        before()
         samples.append(sum(once()[:2]))
     return samples
 
 
-class GraphChecks(NamedTuple):
-    """What a recorded forward takes beside its device time, seconds, samples each.
-
-    Attributes:
-        prepare: on the host, to fill in what it is to compute.
-        check: what each segment takes beyond its device time, checked at every operator.
-    """
-
-    prepare: list[float]
-    check: list[float]
-
-
-def time_graph_checks(whole: Launcher, checked: Launcher, tokens: int, device_s: float, limits: Limits) -> GraphChecks:
-    """Time the recording of so many tokens, of `device_s` seconds, launched whole and checked at every operator.
-
-    The two take turns, so that what they differ by is neither the host's nor the clock's unrest.
-    """
-    slices, found, walls = [CacheSlice(tokens)], GraphChecks([], []), list[float]()
-    once, once_checked = _stopwatch(whole, slices), _stopwatch(checked, slices)
-    for _ in limits.rounds(walls):
-        prepare_s, run_s, _ = once()
-        _, checked_s, segments = once_checked()
-        walls.append(checked_s)
-        found.prepare.append(prepare_s)
-        found.check.append(max(0.0, checked_s - min(run_s, device_s)) / segments)
-    return found
-
-
-def time_recording(launcher: Launcher, tokens: int, limits: Limits) -> list[float]:
-    """Device seconds of the recorded forward of so many tokens, one behind another."""
-    watch, forward = Stopwatch(launcher.decoder.device), launcher.ready([CacheSlice(tokens)])
-    samples = list[float]()
-
-    def run() -> None:
-        for segment in forward.segments:
-            for step in segment:
-                step(forward.batch)
-
-    end = time.perf_counter() + (limits.heat_s if watch.cuda else 0.0)
-    while True:
-        begin = time.perf_counter()
-        run()
-        watch.synchronise()
-        ended = time.perf_counter()
-        if ended >= end:
-            break
-    train = min(TRAIN, math.ceil(TRAIN_S / (ended - begin)))
-    for _ in limits.rounds(samples):
-        run()
-        marks = [watch.mark()]
-        for _ in range(train):
-            run()
-            marks.append(watch.mark())
-        watch.synchronise()
-        samples += [watch.between(a, b) for a, b in pairwise(marks)]
-    launcher.next_ids(forward)
-    return samples
-
-
-def _stopwatch(launcher: Launcher, slices: Sequence[CacheSlice]) -> Callable[[], tuple[float, float, int]]:
+def watched(launcher: Launcher, slices: Sequence[CacheSlice]) -> Callable[[], tuple[float, float, int]]:
     """What runs a forward and says how long it took to prepare and to run, seconds, and in how many segments."""
     synchronise, flag = synchroniser(launcher.decoder.device), threading.Event()
 

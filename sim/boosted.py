@@ -40,7 +40,7 @@ class BoostedInstance(SimulatedInstance):
         share = timeline.device_s / timeline.duration_s if timeline.duration_s else 1.0
         tokens = min(execution.batch_tokens, self._chunk_tokens)
         self._use, self._use_s = self._boost.rested(self._use, self._began_s - self._use_s), self._began_s
-        self._pace = self._boost.pace(self._use, tokens, min(share, 1.0))
+        self._pace = self._boost.pace(self._use, tokens, min(share, 1.0), timeline.recorded)
         self._from_s = execution.elapsed_s
         self._then = (self._from_s, self._began_s)
 

@@ -228,10 +228,12 @@ class Timeline:
     cut.
     """
 
-    __slots__ = ("_ends_s", "_forwards", "_stride", "cuttable", "device_s", "duration_s", "overhead_s")
+    __slots__ = ("_ends_s", "_forwards", "_stride", "cuttable", "device_s", "duration_s", "overhead_s", "recorded")
 
-    def __init__(self, forwards: Sequence[Forward], cut: str) -> None:
+    def __init__(self, forwards: Sequence[Forward], cut: str, recorded: int = 0) -> None:
         self._forwards = forwards
+        self.recorded = recorded
+        """Tokens of the recording as which its only forward runs; 0 for a pass that is launched."""
         self.cuttable = cut != "none"
         self._stride = forwards[0].cuts + 1
         if len(forwards) == 1:

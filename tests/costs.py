@@ -80,7 +80,9 @@ def random_boost(rng: np.random.Generator, typical_s: float) -> Boost:
     """Any window from a fifth to five times a typical pass, any threshold, a gain that small passes have less of."""
     gain, tokens = float(rng.uniform(0, 1)), float(rng.choice([1, 100]))
     window_s = typical_s * float(rng.choice([0.2, 1.0, 5.0]))
-    return Boost(window_s, float(rng.choice([0.0, 0.3, 0.7, 0.95])), lambda n: gain * min(n / tokens, 1.0))
+    threshold, known = float(rng.choice([0.0, 0.3, 0.7, 0.95])), bool(rng.integers(2))
+    recorded = (lambda n: gain * 64 / n) if known else None
+    return Boost(window_s, threshold, lambda n: gain * min(n / tokens, 1.0), recorded)
 
 
 def coincident_cost(rng: np.random.Generator) -> CostModel:

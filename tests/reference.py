@@ -20,6 +20,7 @@ from typing import Any
 
 from slow_boost import Heat
 
+from flowsim.calibration.boost import Boost
 from flowsim.calibration.cost import CostModel
 from flowsim.calibration.predictor import Predictor
 from flowsim.engine import Server
@@ -110,6 +111,7 @@ class Batch:
         self.duration_s = checks[-1].at_s
         self.unchecked_s = unchecked_s
         self.device_s = device_s
+        self.recorded = 0  # tokens of the recording as which it runs
         self.timeline = SimpleNamespace(duration_s=self.duration_s)
         self.stopped = -1  # the check at which it was last stopped
         self.elapsed_s = 0.0  # how far it was then
@@ -325,20 +327,28 @@ class Site:
         unchecked = walk(self.cost, slices, "none", chunk_tokens)
         if self.policy.cut == "none":
             checks = checks[-1:]
-        device_s = device_work_s(self.cost, slices, chunk_tokens)
-        self.run(Batch(choice.parts, checks, unchecked[-1].at_s, device_s), now + self.cost.resume_s)
+        batch = Batch(choice.parts, checks, unchecked[-1].at_s, device_work_s(self.cost, slices, chunk_tokens))
+        (tokens, context), alone = slices[0], len(slices) == 1
+        if alone and not context and tokens <= min(self.cost.graph_tokens, chunk_tokens):
+            batch.recorded = math.ceil(tokens / 64) * 64
+        self.run(batch, now + self.cost.resume_s)
 
     def run(self, batch: Batch, now: float) -> None:
         self.running, self.began_s = batch, now
         if self.heat and self.cost.boost:
             share = min(batch.device_s / batch.duration_s, 1.0) if batch.duration_s else 1.0
-            tokens = min(batch.batch_tokens, self.server.max_batched_tokens)
-            self.heat.becomes(now, share, share * self.cost.boost.gain(tokens))
+            self.heat.becomes(now, share, share * self.gain(batch, self.cost.boost))
         self.stop = None
         if self.at_cuts and batch.stopped + 1 < len(batch.checks) - 1:
             self.stop = batch.stopped + 1
         end = self.check_time(batch, len(batch.checks) - 1 if self.stop is None else self.stop)
         self.event_s = end + (self.cost.complete_s if self.stop is None else self.cost.acknowledge_s)
+
+    def gain(self, batch: Batch, boost: Boost) -> float:
+        """What the batch gains on a rested GPU."""
+        if batch.recorded and boost.recorded_gain:
+            return boost.recorded_gain(batch.recorded)
+        return boost.gain(min(batch.batch_tokens, self.server.max_batched_tokens))
 
     def complete(self, batch: Batch, ended_s: float, now: float) -> None:
         self.log(batch, ended_s, completed=True)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from slow_boost import Heat
 
 from flowsim.calibration.boost import Boost, Pace
-from flowsim.calibration.cost import CostModel
+from flowsim.calibration.cost import CostModel, GraphCost
 from flowsim.calibration.predictor import make_predictor
 from flowsim.engine import Outcome, Server, simulate
 from flowsim.errors import InputError
@@ -161,6 +161,24 @@ def test_the_gain_is_that_of_a_forward_of_the_pass() -> None:
     ]
 
 
+def recording(seconds: float) -> GraphCost:
+    """Recorded forwards that take so many seconds on a busy GPU, whatever their size."""
+    return GraphCost(128, lambda tokens: seconds, lambda tokens: 0.0, lambda tokens: 0.0)
+
+
+@pytest.mark.parametrize(("rows", "ends"), [([1], 5.0), ([64], 5.0), ([65], 10.0), ([129], 86.0)])
+def test_a_recorded_forward_gains_what_its_recording_does(rows: list[int], ends: float) -> None:
+    """Twice as fast as a recording of 64 tokens, as ever as one of 128; launched (129 tokens), half again as fast."""
+    boost = Boost(1e9, 0.5, lambda tokens: 0.5, {64: 1.0, 128: 0.0}.__getitem__)
+    cost = pencil(boost=boost, graph=recording(10.0))
+    assert run(FCFS(), (0.0, rows[0], math.inf), cost=cost, graph_tokens=128).ledger.finished_s == [pytest.approx(ends)]
+
+
+def test_recordings_of_which_no_gain_is_known_gain_as_forwards_do() -> None:
+    cost = pencil(boost=Boost(1e9, 0.5, lambda tokens: tokens / 64), graph=recording(10.0))
+    assert run(FCFS(), (0.0, 32, math.inf), cost=cost, graph_tokens=128).ledger.finished_s == [pytest.approx(10 / 1.5)]
+
+
 def test_a_simulation_that_ends_early_counts_real_time() -> None:
     requests = [Request(0, 0.0, 10, math.inf)]
     cost = pencil(boost=HALVING)
@@ -195,6 +213,24 @@ def test_below_the_smallest_size_the_gain_falls_to_nothing_at_64_tokens() -> Non
     boost = Boost.of({**STATED, "gain": [[264, 0.02]]})
     assert boost is not None
     assert [boost.gain(n) for n in (1, 64, 164, 264, 300)] == pytest.approx([0.0, 0.0, 0.01, 0.02, 0.02])
+
+
+@given(windows, thresholds, st.floats(1e-3, 0.9), st.floats(1e-3, 1.0))
+def test_the_gain_of_a_recording_follows_from_how_long_it_takes_busy_and_rested(
+    window_s: float, threshold: float, gain: float, busy_s: float
+) -> None:
+    """Also where the limit holds before a rested one has ended; unless it holds from the start."""
+    rested_s = Pace(window_s, threshold, gain, 1.0, 0.0).real_s(busy_s)
+    boost = Boost(window_s, threshold, lambda tokens: 0.0).with_recordings({64: (busy_s, rested_s)})
+    assert boost.recorded_gain is not None
+    assert boost.recorded_gain(64) == pytest.approx(gain, rel=1e-5)
+
+
+def test_between_recordings_the_gain_is_on_straight_lines_and_one_that_loses_gains_nothing() -> None:
+    boost = Boost(1e9, 0.5, lambda tokens: 0.0).with_recordings({256: (0.011, 0.010), 64: (0.010, 0.011)})
+    assert boost.recorded_gain is not None
+    assert [boost.recorded_gain(n) for n in (1, 64, 160, 256, 2048)] == pytest.approx([0, 0, 0.05, 0.1, 0.1])
+    assert (boost.window_s, boost.threshold, boost.gain(64)) == (1e9, 0.5, 0.0)
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,24 @@ def test_a_boost_is_what_the_provenance_states_and_else_there_is_none() -> None:
         fit(replace(table(), provenance={**ABOUT, "boost": 0.08}))
 
 
+def test_recordings_timed_on_a_rested_gpu_have_a_gain_of_their_own() -> None:
+    stated = {"window_s": 1e6, "threshold": 0.7, "gain": [[64, 0.5]]}
+    source = replace(recorded(), provenance={**ABOUT, "boost": stated})
+    unknown = fit(source).boost
+    assert unknown is not None
+    assert unknown.recorded_gain is None
+    faster = [row("graph_rested", n, us, 0.0) for n, us in ((64, 2700.0 / 1.08), (192, 1.0))]
+    known = fit(replace(source, operators=(*source.operators, *faster))).boost
+    assert known is not None
+    assert known.recorded_gain is not None
+    assert [known.recorded_gain(n) for n in (64, 128)] == pytest.approx([0.08, 0.08])  # 192 has no busy time
+    assert known.gain(64) == 0.5
+    without = replace(source, operators=(*source.operators, *faster[1:]))
+    still = fit(without).boost
+    assert still is not None
+    assert still.recorded_gain is None
+
+
 def test_operators_cost_what_the_rows_say() -> None:
     lead, layer, head, _ = fit(table()).launches([Slice(51, 0)])
     device_us = [round(launch.device_s * 1e6, 6) for launch in layer]

@@ -97,14 +97,14 @@ def test_kernels_that_do_not_work_here_are_replaced_and_named() -> None:
 
 
 def test_a_pass_beyond_the_memory_is_noted_and_too_many_layers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    from flowsim.calibration import passes, timing
+    from flowsim.calibration import passes
 
-    def scarce(launcher: object, slices: list[timing.CacheSlice], *others: object) -> list[float]:
+    def scarce(launcher: object, slices: list[object], *others: object) -> list[float]:
         if len(slices) == 2:
             raise torch.OutOfMemoryError("no")
         return [1.0, 2.0, 3.0]
 
-    monkeypatch.setattr(timing, "time_pass", scarce)
+    monkeypatch.setattr(passes, "time_pass", scarce)
     measured = measure_passes(pencil_table(), device="cpu", grid=GRID)
     skipped = "skipped: out of memory"
     assert measured.provenance["notes"] == [f"pass none 30@40+20@0{again}: {skipped}" for again in ("", " again")]

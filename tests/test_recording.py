@@ -1,0 +1,119 @@
+"""How recorded forwards are timed: on a GPU that obeys the model of its power limit, and on a processor."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from flowsim.calibration import recording, rest, timing
+from flowsim.calibration.boost import Boost
+from flowsim.calibration.timing import Limits
+
+GAINS = {64: 0.0, 128: 0.05, 2048: 0.1}
+LAUNCH_S, SEGMENT_S = 2e-4, 3e-5
+
+
+class Device:
+    """A GPU that obeys the model and its host; a recording of n tokens takes 20 n us when it is busy.
+
+    The host takes LAUNCH_S to launch a recording, in as many segments as `cuts`, and SEGMENT_S to see that one is over.
+    """
+
+    def __init__(self) -> None:
+        self.boost = Boost(0.03, 0.7, GAINS.__getitem__)
+        self.use = self.free_s = self.host_s = 0.0
+        self.type, self.device = "cuda", self
+        self.decoder, self.cuda = self, True
+        self.held = 0
+
+    def launcher(self, cuts: int) -> Any:
+        return SimpleNamespace(decoder=self, ready=lambda slices: self.ready(slices, cuts), next_ids=self.release)
+
+    def ready(self, slices: Any, cuts: int) -> Any:
+        self.host_s += 5e-5
+        self.held += 1
+        tokens = slices[0].tokens
+        step = [lambda batch: self.run(batch, cuts)]
+        return SimpleNamespace(batch=tokens, segments=[step] * cuts)
+
+    def release(self, forward: Any) -> None:
+        self.held -= 1
+
+    def run(self, tokens: int, cuts: int) -> None:
+        self.host_s += LAUNCH_S / cuts
+        begin_s = max(self.host_s, self.free_s)
+        pace = self.boost.pace(self.boost.rested(self.use, begin_s - self.free_s), tokens)
+        took_s = pace.real_s(tokens * 20e-6 / cuts)
+        self.use, self.free_s = pace.use_after(took_s), begin_s + took_s
+
+    def mark(self) -> float:
+        return max(self.host_s, self.free_s)
+
+    def between(self, begin: float, end: float) -> float:
+        return end - begin
+
+    def wait(self, mark: float) -> None:
+        self.host_s = max(self.host_s, mark)
+
+    def stall(self, seconds: float) -> None:
+        begin_s = self.mark()
+        self.use = self.boost.rested(self.use, begin_s + seconds - self.free_s)
+        self.free_s = begin_s + seconds
+
+    def synchronise(self) -> None:
+        self.host_s = max(self.host_s, self.free_s) + SEGMENT_S
+
+    def perf_counter(self) -> float:
+        self.host_s += 1e-7
+        return self.host_s
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Device:
+    device = Device()
+    for module in (recording, rest, timing):
+        monkeypatch.setattr(module, "time", device)
+    monkeypatch.setattr(recording, "Stopwatch", lambda of: of)
+    monkeypatch.setattr(timing, "synchroniser", lambda of: of.synchronise)
+    return device
+
+
+@pytest.mark.parametrize("tokens", GAINS)
+def test_the_gain_of_a_recording_is_found_again(gpu: Device, tokens: int) -> None:
+    times = recording.time_recording(gpu.launcher(1), tokens, 2048, Limits(4, 12, 0.1), 3)
+    busy_s, rested_s = timing.typical(times.busy), timing.typical(times.rested)
+    assert busy_s == pytest.approx(tokens * 20e-6, rel=0.01)
+    assert len(times.busy) >= 4
+    assert len(times.rested) == 3
+    found = gpu.boost.with_recordings({tokens: (busy_s, rested_s)}).recorded_gain
+    assert found is not None
+    assert found(tokens) == pytest.approx(GAINS[tokens], abs=0.01)
+    assert gpu.held == 0
+
+
+def test_what_the_host_takes_to_launch_and_to_check_is_told_apart(gpu: Device) -> None:
+    prepare, check = recording.time_graph_checks(gpu.launcher(1), gpu.launcher(10), 64, Limits(4, 12, 0.1))
+    # The launch of a segment shows where the device waits for it, which is behind every check.
+    assert timing.typical(check) == pytest.approx(SEGMENT_S, rel=0.02)
+    assert timing.typical(prepare) == pytest.approx(5e-5 + LAUNCH_S, rel=0.02)
+    assert gpu.held == 0
+
+
+def test_a_processor_has_no_rested_times() -> None:
+    torch = pytest.importorskip("torch")
+    from flowsim.calibration.graphs import Launcher
+    from flowsim.calibration.models import ModelSpec
+    from flowsim.calibration.operators import Decoder
+
+    spec = ModelSpec("tiny", 2, 64, 4, 2, 16, 128, 97, 512, 10000.0, 1e-5)
+    with torch.inference_mode():
+        whole = Launcher(Decoder(spec, "cpu", rows=128, dtype="float32"), "none", [64, 128])
+        times = recording.time_recording(whole, 64, 128, Limits(2, 3, 0.01), 3)
+        prepare, check = recording.time_graph_checks(whole, whole, 64, Limits(2, 3, 0.01))
+    assert times.rested == []
+    assert all(0 < s < math.inf for s in (*times.busy, *prepare))
+    assert len(prepare) == len(check) >= 2
+    assert whole.crowded == 0
