@@ -36,10 +36,10 @@ def fit(table: OperatorTable) -> CostModel:
     """
     spec, tp = _facts(table.provenance)
     if tp > 1 and not table.has(ALL_REDUCE):
-        gpu, name = table.provenance["gpu"], f"{table.provenance['gpu']}/{table.provenance['model']}/tp{tp}"
+        name = f"{table.provenance['gpu']}/{table.provenance['model']}/tp{tp}"
         raise InputError(
             f"{name}: found a rank without all_reduce rows; allowed: a table completed by flowsim calibrate "
-            f"all-reduce, on {tp} GPUs or with public ones: flowsim calibrate all-reduce {name} --public {gpu}_sxm"
+            f"all-reduce, on {tp} GPUs or with public ones (flowsim calibrate all-reduce {name} --public SYSTEM)"
         )
     return _model(table, spec.layers, _errors(table))
 

@@ -31,11 +31,14 @@ from flowsim.calibration.rows import host_row, operator_row, rounded
 from flowsim.calibration.runner import Runner
 from flowsim.calibration.steady import RUNNER, SCHEDULER, core_of, steady
 from flowsim.calibration.table import SCHEMA_VERSION, OperatorRow, OperatorTable, format_slices
+from flowsim.errors import InputError
 from flowsim.forward import LAYER_OPERATORS
 
 STACK_BYTES = 24 << 30
 """Weights of the layers in which operators are timed, at most, but for the fewest that do."""
 FEWEST_LAYERS = 4
+FEWEST_TOKENS = 128
+"""Of a model's longest context: with less, too few sizes of the grid are left for curves."""
 UNREST = 1.2
 """What is timed is timed again if the host took so many times what it took when it was quietest."""
 AHEAD = 0.5
@@ -72,6 +75,8 @@ def calibrate(
 
     shard = spec.shard(tp)
     check_model(shard, device)
+    if spec.max_context < FEWEST_TOKENS:
+        raise InputError(f"{spec.name}, max_context: found {spec.max_context}; allowed: {FEWEST_TOKENS} or more")
     grid = (grid or (QUICK if quick else Grid())).within(spec.max_context)
     if tp > 1:  # a rank alone has no all-reduces to record
         grid = replace(grid, graphs=(), graph_passes=())

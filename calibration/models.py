@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, replace
 from importlib import resources
 from pathlib import Path
@@ -13,6 +13,7 @@ import yaml
 
 from flowsim.calibration.huggingface import spec_fields
 from flowsim.errors import InputError, unknown
+from flowsim.unique_keys import UniqueKeys
 
 BYTES_PER_VALUE = 2  # bf16
 ATTENTION_OPERATORS = ("norm_attn", "qkv_proj", "rope_kv", "attention", "o_proj")
@@ -131,12 +132,13 @@ def load_model(name_or_path: str | Path) -> ModelSpec:
 
 
 def _parse(where: str, text: str) -> ModelSpec:
-    read: Callable[[str], Any] = json.loads if where.endswith(".json") else yaml.safe_load
     try:
-        values = read(text)
+        values = json.loads(text) if where.endswith(".json") else yaml.load(text, Loader=UniqueKeys)
     except (yaml.YAMLError, json.JSONDecodeError) as error:
         kind = "JSON" if where.endswith(".json") else "YAML"
         raise InputError(f"{where}: not {kind}: {' '.join(str(error).split())}") from error
+    except InputError as error:
+        raise InputError(f"{where}, {error}") from None
     if isinstance(values, Mapping) and where.endswith(".json"):
         values = spec_fields(where, values)
     return spec_of(values, where)

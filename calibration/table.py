@@ -158,7 +158,7 @@ class OperatorTable:
         """Read a table from its folder. InputError names the file, the row and the field that is wrong."""
         root = Path(folder)
         if not root.is_dir():
-            shipped = "shipped ones are named by --gpu, --model and --tp, or gpu/model/tpN"
+            shipped = "shipped ones are named by --gpu, --model and --tp; where a TABLE is asked for, gpu/model/tpN"
             raise InputError(f"{root}: found no folder; allowed: an operator table ({shipped})")
         operators = tuple(_from_csv(OperatorRow, root / "operators.csv"))
         return cls(_load_provenance(root), operators, tuple(_from_csv(PassRow, root / "passes.csv")))

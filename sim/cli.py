@@ -120,7 +120,7 @@ def replay_options(command: Callable[..., None]) -> Callable[..., None]:
             type=int,
             default=0,
             show_default=True,
-            help="Forwards of one prompt of up to so many tokens run as recorded CUDA graphs.",
+            help="Forwards of one prompt of up to so many tokens (a multiple of 64) run as recorded CUDA graphs.",
         ),
         click.option("--kv-tokens", type=int, metavar="N", help="Tokens of KV cache.  [default: what the GPU holds]"),
         click.option("--until", "until_s", type=float, metavar="S", help="Stop S seconds after the first arrival."),

@@ -14,6 +14,7 @@ from flowsim.engine import Server
 from flowsim.errors import InputError, unknown
 from flowsim.replay import run
 from flowsim.slo import SLOMix
+from flowsim.unique_keys import UniqueKeys
 
 YAML_TYPES = {
     str: "text",
@@ -33,11 +34,13 @@ def read_config(path: str | Path) -> dict[str, Any]:
         InputError: no such file, not YAML, or a key that `run` does not have.
     """
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        values = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=UniqueKeys)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
+    except InputError as error:
+        raise InputError(f"{path}, {error}") from None
     if not isinstance(values, dict) or "trace" not in values:
         raise InputError(f"{path}: allowed is a mapping with at least the key trace, as --out writes it")
     server = values.get("server") or {}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,13 +16,15 @@ from flowsim.errors import InputError
 from flowsim.evidence import Case
 from flowsim.point import Point, replayed
 from flowsim.policy import load_policy
+from flowsim.replay import extrapolated
 from flowsim.search import FEWEST_REQUESTS, Search, highest_rate
 from flowsim.slo import SLOMix
 from flowsim.traces.trace import Trace
 
 POLICIES = ("fcfs", "chunked:2048", "edf:cut=layer", "flowprefill:cut=block", "flowprefill")
 LOADS, WINDOW_S = (0.5, 0.75, 0.9), 60.0
-QUICK_POLICIES, QUICK_LOADS, QUICK_WINDOW_S = ("fcfs", "chunked:2048", "flowprefill"), (0.75,), 20.0
+QUICK: Mapping[str, Any] = {"policies": ("fcfs", "chunked:2048", "flowprefill"), "loads": (0.75,), "window_s": 20.0}
+"""The fields of a plan that is over soon."""
 KV_TOKENS = 1 << 18
 """Tokens of the KV cache, unless told: those that are begun and not finished need no more, and it is quick to make."""
 SEARCHED = 1500
@@ -94,11 +97,6 @@ class Plan:
         )
 
 
-def shortened(plan: Plan) -> Plan:
-    """The same plan with few policies, one load and short windows."""
-    return replace(plan, policies=QUICK_POLICIES, loads=QUICK_LOADS, window_s=QUICK_WINDOW_S)
-
-
 def whole_trace(plan: Plan, window: str | None = None) -> Trace:
     """The trace of a plan, or the part of it in a window ("FROM:TO", seconds), at its own rate."""
     point = Point(plan.trace, window=window, format=plan.format, seed=plan.seed)
@@ -137,8 +135,23 @@ def cases_of(plan: Plan, policy: str, table: Path, costs: CostModel, known: Sequ
     return [kept[load] for load in plan.loads]
 
 
-def shortfall(plan: Plan, cases: Sequence[Case]) -> str:
-    """What to say of the cases whose window is longer than what is left of the trace at their rate; "" if none is."""
+def shortfalls(plan: Plan, cases: Sequence[Case], costs: CostModel) -> Iterator[str]:
+    """What to say of cases in which something is not as it was asked for, or the costs do not reach.
+
+    Their window is longer than what is left of the trace at their rate; prompts are rejected, or beyond what was
+    measured.
+    """
+    if lasting := _lasting(plan, cases):
+        yield lasting
+    longest = max(cases, key=lambda case: len(case.arrival_s))
+    if rejected := len(longest.arrival_s) - len(served(longest)):
+        yield f"rejected, for they need more KV cache than there is: {rejected} of {len(longest.arrival_s)} prompts"
+    if beyond := extrapolated(costs, longest.trace, plan.server):
+        yield f"extrapolated, for they reach beyond the measured sizes: {beyond} of {len(longest.arrival_s)} prompts"
+
+
+def _lasting(plan: Plan, cases: Sequence[Case]) -> str:
+    """What to say if a window is longer than what is left of the trace."""
     n = len(whole_trace(plan, f"{plan.start_s}:"))
     spans_s = [of.arrival_s[-1] for of in cases if len(of.arrival_s) == n and of.rate_rps * plan.window_s > n]
     if not spans_s:
@@ -188,6 +201,12 @@ def cache_rows(case: Case) -> int:
     """
     server = Server(**case.server)
     return min(sum(request.kv_tokens for request in case.requests()), (server.kv_tokens or 0) * 3 // 2)
+
+
+def served(case: Case) -> list[int]:
+    """Tokens of each prompt that the KV cache can hold; the others are rejected when they arrive."""
+    tokens = Server(**case.server).kv_tokens
+    return [request.tokens for request in case.requests() if tokens is None or request.kv_tokens <= tokens]
 
 
 def _slos(plan: Plan) -> SLOMix:

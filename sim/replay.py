@@ -144,7 +144,7 @@ def run(
         "cost_model_sources": _sources(costs),
         "cost_model_error": costs.provenance.get("error"),
         "cost_model_leave_one_out": costs.provenance.get("leave_one_out"),
-        "extrapolated": _extrapolated(costs, replayed, server),
+        "extrapolated": extrapolated(costs, replayed, server),
         "slo": assignment.rule,
         **options,
         "cached_share": float(cached.sum() / replayed.input_length.sum()),
@@ -259,7 +259,7 @@ def load_cost(folder: str | Path | None, model: str = MODEL, gpu: str = GPU, tp:
     return cost
 
 
-def _extrapolated(cost: CostModel, trace: Trace, server: Server) -> int | None:
+def extrapolated(cost: CostModel, trace: Trace, server: Server) -> int | None:
     """How many prompts reach beyond the sizes to which the cost model was fitted; None if those are not known."""
     measured = cost.provenance.get("measured")
     if measured is None:

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from flowsim.errors import InputError
+from flowsim.unique_keys import UniqueKeys
 
 
 def pairs(text: str) -> dict[str, float]:
@@ -29,7 +30,7 @@ def pairs(text: str) -> dict[str, float]:
 def mapping(path: Path) -> Mapping[str, Any]:
     """What a YAML file holds; InputError when it cannot be read, is no mapping, or has a key twice."""
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=UniqueKeys)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; allowed: a YAML file with an SLO mix") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -39,16 +40,3 @@ def mapping(path: Path) -> Mapping[str, Any]:
     if not isinstance(values, Mapping):
         raise InputError(f"{path}: found {type(values).__name__}; allowed: a mapping with ttft_s: {{class: s}}")
     return values
-
-
-class _Loader(yaml.SafeLoader):
-    """PyYAML takes the last of two equal keys without a word."""
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        node: yaml.MappingNode = super().compose_mapping_node(anchor)
-        seen = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise InputError(f"line {key.start_mark.line + 1}: the key {key.value!r} is there twice; allowed: once")
-            seen.add(key.value if isinstance(key, yaml.ScalarNode) else None)
-        return node

@@ -34,7 +34,7 @@ from flowsim.errors import InputError
 from flowsim.evidence import Case, Evidence, RealRun, Recorded, read, seconds, with_run, write_about
 from flowsim.files import alone, check_writable
 from flowsim.forward import graph_size
-from flowsim.plan import Plan, cache_rows, cases_of, check, shortfall, whole_trace
+from flowsim.plan import Plan, cache_rows, cases_of, check, served, shortfalls, whole_trace
 from flowsim.policy import load_policy
 from flowsim.progress import Progress
 
@@ -75,8 +75,8 @@ def validate(
             process is writing into `out`.
     """
     check_writable(out)
-    check_device(device)
     check(plan)
+    check_device(device)
     with alone(out):
         table = _table(Path(out), plan, gpu, cost, coarse, device, progress)
         return _recorded(plan, Path(out), table, device, say)
@@ -94,7 +94,7 @@ def _recorded(plan: Plan, root: Path, table: OperatorTable, device: str, say: Ca
     known = [Recorded.load(path).case for path in sorted((root / "runs").glob("*.json"))]
     with _saved(table, root / "table") as place:
         cases = [case for policy in plan.policies for case in cases_of(plan, policy, place, costs, known)]
-    if short := shortfall(plan, cases):
+    for short in shortfalls(plan, cases, costs):
         say(short)
     recorded = {case.slug: _so_far(root, case) for case in cases}
     about["cases"] = list(dict.fromkeys([*older.get("cases", ()), *recorded]))
@@ -195,7 +195,7 @@ def _execute(
     say(f"building {spec.name} and warming up")
     chunk_tokens, graph_tokens = plan.server.max_batched_tokens, plan.server.graph_tokens
     rows = max(graph_size(graph_tokens), *(cache_rows(case) for case in cases))
-    longest = max(max(case.input_length) for case in cases)
+    longest = max(max(served(case)) for case in cases)
     recordings = len({load_policy(case.policy).cut for case in cases}) * sum(graph_sizes(graph_tokens))
     sizes = {"rows": rows, "chunk_tokens": chunk_tokens, "recorded_tokens": recordings}
     decoder = serving_decoder(spec, table, device, seed=plan.seed, **sizes)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +53,7 @@ TYPED = click.core.ParameterSource.COMMANDLINE
     type=int,
     default=0,
     show_default=True,
-    help="Run forwards of one prompt of up to so many tokens as recorded CUDA graphs.",
+    help="Run forwards of one prompt of up to so many tokens (a multiple of 64) as recorded CUDA graphs.",
 )
 @click.option("--kv-tokens", type=int, metavar="N", help="Tokens of KV cache.  [default: what the requests take]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights, tokens and synthetic traces.")
@@ -123,13 +122,12 @@ def _plan(
 ) -> Plan:
     """The plan that the options stand for; what was not given is the default, or that of --quick."""
     from flowsim.engine import Server
-    from flowsim.plan import Plan, shortened
+    from flowsim.plan import QUICK, Plan
 
     limits = {name: options.pop(name) for name in ("slots", "max_batched_tokens", "kv_tokens", "graph_tokens")}
-    plan = Plan(trace, server=Server(**limits), **options)
-    plan = shortened(plan) if quick else plan
     given: dict[str, Any] = {"policies": policies, "loads": loads, "window_s": window_s}
-    return replace(plan, **{name: value for name, value in given.items() if value not in ((), None)})
+    given = {name: value for name, value in given.items() if value not in ((), None)}
+    return Plan(trace, server=Server(**limits), **options, **{**(QUICK if quick else {}), **given})
 
 
 def _is_evidence(folder: str) -> bool:
@@ -155,6 +153,9 @@ def _opened(folders: Sequence[str], accept: bool, say: Callable[[str], None]) ->
             raise InputError(f"{of.folder}: holds no real run; allowed: flowsim validate TRACE --out {of.folder} first")
         for slug in of.missing:
             say(f"{of.folder}: lacks runs/{slug}.json, so this case is left out")
+        for recorded in of.recorded:
+            if not recorded.runs:
+                say(f"{of.folder}: runs/{recorded.case.slug}.json holds no real run, so this case is left out")
     return [keep(of.folder) for of in evidence] if accept else evidence
 
 

@@ -43,7 +43,8 @@ LEGEND = (
     "Attainment simulated and in each real run, in per cent. Then TTFT quantiles, mean blocking time and the median "
     "request's TTFT: by how many per cent the simulation is off the real runs on average, and in brackets two real "
     "runs are off each other. ! marks a miss: beyond the bar (attainment 1 point, p50 and p90 5 %, p99 10 %, blocking "
-    "15 %) where two real runs agree within it; or else, and for a request always, beyond 1.25 times their distance."
+    "15 %) where two real runs agree within it; or else, and for a request always, beyond 1.25 times their distance; "
+    "or only one side has such a thing."
 )
 
 
@@ -100,7 +101,8 @@ def verdict(cases: Sequence[Compared]) -> str:
     """How many verdicts are good, in one line."""
     judged = [d for of in cases for d in of.distances.values() if d.good is not None]
     floored = [d.near for d in judged if d.near is not None]
-    said = f"{sum(bool(d.good) for d in judged)} of {len(judged)} measures of {len(cases)} cases are as near as asked"
+    many = "cases" if len(cases) != 1 else "case"
+    said = f"{sum(bool(d.good) for d in judged)} of {len(judged)} measures of {len(cases)} {many} are as near as asked"
     if apart := sum(d.apart for d in judged):
         said += f" (of {apart}, two real runs are further apart than the bar)"
     return (

@@ -140,6 +140,11 @@ def test_a_restart_measures_only_what_the_journal_lacks(
     assert calibrate(SPEC, device="cpu", grid=GRID, journal=copy).passes == again.passes
 
 
+def test_a_model_of_too_short_a_context_is_refused() -> None:
+    with pytest.raises(InputError, match="tiny, max_context: found 127; allowed: 128 or more"):
+        calibrate(replace(SPEC, max_context=127), device="cpu", grid=GRID)
+
+
 def test_the_journal_of_another_calibration_is_refused(
     measured: tuple[OperatorTable, Path, object], tmp_path: Path
 ) -> None:

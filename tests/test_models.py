@@ -143,6 +143,13 @@ def test_a_wrong_file_is_one_clear_line(tmp_path: Path, change: tuple[str, str],
     assert "\n" not in str(error.value)
 
 
+def test_no_field_is_there_twice(tmp_path: Path) -> None:
+    file = tmp_path / "wrong.yaml"
+    file.write_text(TINY.replace("layers: 2", "layers: 2\nlayers: 3"))
+    with pytest.raises(InputError, match=r"wrong\.yaml, line \d+: the key 'layers' is there twice; allowed: once"):
+        load_model(file)
+
+
 def test_a_field_that_is_neither_true_nor_false(tmp_path: Path) -> None:
     file = tmp_path / "wrong.yml"
     file.write_text(TINY + "qkv_bias: 1\n")

@@ -238,6 +238,12 @@ def test_what_is_no_config(tmp_path: Path, text: str) -> None:
         read_config(tmp_path / "absent.yaml")
 
 
+def test_a_config_with_a_key_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("trace: example\nseed: 1\nseed: 2\n")
+    with pytest.raises(InputError, match=r"c\.yaml, line 3: the key 'seed' is there twice; allowed: once"):
+        read_config(tmp_path / "c.yaml")
+
+
 def test_loading_costs_names_what_a_table_lacks(tmp_path: Path) -> None:
     load_table("h200", "llama3-8b").save(tmp_path / "table")
     about = tmp_path / "table" / "provenance.yaml"

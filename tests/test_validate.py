@@ -29,7 +29,7 @@ from flowsim.distance import Distance, distances, request_error
 from flowsim.errors import InputError
 from flowsim.evidence import Case, Evidence
 from flowsim.files import alone
-from flowsim.plan import Plan, shortfall
+from flowsim.plan import Plan, shortfalls
 from flowsim.slo import SLOMix
 from flowsim.validate_report import compared, verdict
 
@@ -215,7 +215,7 @@ def test_evidence_without_runs_and_runs_that_are_missing_are_said(
     part = invoke(["validate", "holes"])
     assert part.exit_code == 0, part.output
     assert part.stderr == f"holes: lacks runs/{first}.json, so this case is left out\n"
-    assert "measures of 1 cases" in part.stdout
+    assert "measures of 1 case" in part.stdout
     Path("holes", "runs", f"{second}.json").unlink()
     none = invoke(["validate", "evidence", "holes"])
     assert none.exit_code == 2
@@ -288,9 +288,30 @@ def test_a_trace_that_ends_before_the_window_is_said(evidence: tuple[Evidence, R
     assert "for a window of" not in evidence[1].stderr
     cases = [of.case for of in Evidence.load("short").recorded]
     loaded = [replace(cases[0], arrival_s=[t * k for t in cases[0].arrival_s], rate_rps=40 / k) for k in (1, 2)]
-    assert shortfall(Plan("trace.jsonl", window_s=6.0), loaded).endswith(
-        f"they last {trace.span_s / 4:.1f} to {trace.span_s / 2:.1f} s"
-    )
+    costs = Evidence.load("short").cost
+    (said,) = shortfalls(Plan("trace.jsonl", window_s=6.0), loaded, costs)
+    assert said.endswith(f"they last {trace.span_s / 4:.1f} to {trace.span_s / 2:.1f} s")
+
+
+def test_prompts_beyond_the_measured_sizes_are_said(evidence: tuple[Evidence, Result], here: Path) -> None:
+    case, costs = evidence[0].recorded[0].case, Evidence.load("evidence").cost
+    costs.provenance["measured"] = {"tokens": 499, "chunk_tokens": 0, "context": 0}
+    said = f"extrapolated, for they reach beyond the measured sizes: {case.input_length.count(500)} of "
+    assert list(shortfalls(Plan("trace.jsonl", rate_scale=4.0), [case], costs)) == [
+        f"{said}{len(case.input_length)} prompts"
+    ]
+
+
+def test_prompts_that_the_cache_cannot_hold_are_said_and_rejected_in_both(here: Path) -> None:
+    result = invoke(command("small", "--repeats", "1", "--kv-tokens", "128"))
+    assert result.exit_code == 0, result.output
+    (of, _) = Evidence.load("small").recorded
+    long = sum(n > 128 for n in of.case.input_length)
+    assert long
+    assert f"need more KV cache than there is: {long} of {len(of.case.input_length)} prompts" in result.stderr
+    assert of.runs[0].finished_s.count(None) == long
+    (compared_, _) = compared(Evidence.load("small"))
+    assert [r.summary["rejected"] for r in compared_.results.values()] == [long, long]
 
 
 def test_without_a_table_the_device_is_measured_first(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -492,6 +513,28 @@ def test_a_damaged_column_of_evidence_is_named(tmp_path: Path, change: Callable[
     assert said.format(n=n, less=n - 1) in result.stderr
 
 
+def test_a_case_without_a_run_is_said(evidence: tuple[Evidence, Result], here: Path) -> None:
+    shutil.copytree("evidence", "runless")
+    path = Path("runless", "runs", f"{evidence[0].recorded[0].case.slug}.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"runs": []}))
+    result = invoke(["validate", "runless"])
+    assert result.exit_code == 0
+    assert f"runless: runs/{path.name} holds no real run, so this case is left out" in result.stderr
+    assert "measures of 1 case are as near" in result.stdout
+
+
+def test_a_wrong_plan_is_named_as_it_was_given(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for arguments, said in (
+        (["trace.jsonl", "--window", "5", "--repeats", "0"], "repeats is 0, window 5 s"),
+        (["trace.jsonl", "--quick", "--seed", "-1"], "window 20 s, start 0 s, seed -1"),
+        (["absent.jsonl", "--quick"], "absent.jsonl"),  # and not the GPU, which is absent too
+    ):
+        result = invoke(["validate", *arguments])
+        assert result.exit_code == 2
+        assert said in result.stderr
+
+
 def test_a_table_of_another_shape_of_that_name_is_refused(here: Path) -> None:
     spec = yaml.safe_load(Path("tiny.yaml").read_text()) | {"layers": 3}
     Path("three.yaml").write_text(yaml.safe_dump(spec))
@@ -605,10 +648,10 @@ def test_the_verdict_counts_measures_in_which_two_real_runs_disagree(evidence: t
     (case, *_) = compared(evidence[0])
     near, far = (Distance("TTFT p50", 1.0, (1.0, 1.0), 0.01, floor, True, floor > 0.05) for floor in (0.02, 0.4))
     case.distances = {"a": near}
-    assert verdict([case]).startswith("1 of 1 measures of 1 cases are as near as asked; 1 of 1 are within")
+    assert verdict([case]).startswith("1 of 1 measures of 1 case are as near as asked; 1 of 1 are within")
     case.distances = {"a": near, "b": far, "c": replace(far, good=None)}
     assert verdict([case]).startswith(
-        "2 of 2 measures of 1 cases are as near as asked (of 1, two real runs are further apart than the bar); 2 of 2"
+        "2 of 2 measures of 1 case are as near as asked (of 1, two real runs are further apart than the bar); 2 of 2"
     )
 
 
