@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 from flowsim.calibration.attention import PADDING, Choice, default_kernel, kernel_choice, working_kernels
 from flowsim.calibration.batch import CacheSlice
+from flowsim.calibration.calls import count_calls
 from flowsim.calibration.cost import CostModel
 from flowsim.calibration.errors import HOST_BOUND
 from flowsim.calibration.fit import fit_passes
@@ -25,7 +26,7 @@ from flowsim.calibration.recording import time_graph_checks, time_recording
 from flowsim.calibration.rows import host_row, operator_row, pass_row
 from flowsim.calibration.steady import RUNNER, steady
 from flowsim.calibration.table import GRAPH, GRAPH_RESTED, SCHEMA_VERSION, OperatorTable, PassRow, parse_slices
-from flowsim.calibration.timing import count_calls, time_pass, watched
+from flowsim.calibration.timing import time_pass, watched
 from flowsim.errors import InputError
 from flowsim.forward import graph_size
 
