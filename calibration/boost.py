@@ -37,6 +37,7 @@ from flowsim.calibration.cost import KNOWN, Cost
 from flowsim.errors import InputError
 
 MOST_GAIN = 0.99
+"""Of a recording: a gain is less than 1."""
 NO_GAIN_TOKENS = 64
 """Tokens up to which nothing is gained, unless fewer were measured: such passes wait for memory or for the host."""
 EXACT = 1e-8

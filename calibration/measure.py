@@ -67,7 +67,7 @@ def calibrate(
     called with (done, total, what) after every size. Finished sizes are appended to `journal` and not measured
     again when the same calibration is started anew. A size that does not fit the memory is skipped and noted.
     `without`: attention kernels not to use.
-    InputError: no torch, no such device, or the journal of another calibration.
+    InputError: no torch, no such device, too short a context, or the journal of another calibration.
     """
     check_seed(seed)
     check_device(device)

@@ -13,7 +13,7 @@ import yaml
 
 from flowsim.calibration.huggingface import spec_fields
 from flowsim.errors import InputError, unknown
-from flowsim.unique_keys import UniqueKeys
+from flowsim.unique_keys import UniqueKeys, unique_pairs
 
 BYTES_PER_VALUE = 2  # bf16
 ATTENTION_OPERATORS = ("norm_attn", "qkv_proj", "rope_kv", "attention", "o_proj")
@@ -116,8 +116,8 @@ def load_model(name_or_path: str | Path) -> ModelSpec:
     """The model of this shipped name, or the one that a file describes.
 
     A path ends in .yaml or .yml (`ModelSpec`'s fields) or in .json (a Hugging Face config.json, whose model is named
-    after its folder). InputError: an unknown name, an unreadable file, a field that is missing, unknown or out of
-    range, or an architecture that is not of this kind.
+    after its folder). InputError: an unknown name, an unreadable file, a field that is missing, unknown, there twice or
+    out of range, or an architecture that is not of this kind.
     """
     where = str(name_or_path)
     if where.endswith((".yaml", ".yml", ".json")):
@@ -133,7 +133,10 @@ def load_model(name_or_path: str | Path) -> ModelSpec:
 
 def _parse(where: str, text: str) -> ModelSpec:
     try:
-        values = json.loads(text) if where.endswith(".json") else yaml.load(text, Loader=UniqueKeys)
+        if where.endswith(".json"):
+            values = json.loads(text, object_pairs_hook=unique_pairs)
+        else:
+            values = yaml.load(text, Loader=UniqueKeys)
     except (yaml.YAMLError, json.JSONDecodeError) as error:
         kind = "JSON" if where.endswith(".json") else "YAML"
         raise InputError(f"{where}: not {kind}: {' '.join(str(error).split())}") from error

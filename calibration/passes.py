@@ -167,7 +167,7 @@ class Passes:
         """What readies passes checked at this cut, with recordings of the sizes that are measured if there are any."""
         if (cut, graph_tokens) not in self._launchers:
             more = {"none": self.grid.graphs, "operator": self.grid.graphs_checked}.get(cut, ())
-            sizes = sorted({*self._sizes(), *self.grid.graphs[-1:], *more})
+            sizes = sorted({*self._sizes(), graph_tokens, *more})
             self._launchers[cut, graph_tokens] = Launcher(model, cut, sizes if graph_tokens else ())
         return self._launchers[cut, graph_tokens]
 
@@ -179,6 +179,8 @@ class Passes:
         """A recorded forward: its device time, and what the host takes beyond."""
         largest, limits = max(self.grid.graphs), self.grid.graph_limits
         whole, checked = (self._launcher(model, cut, largest) for cut in ("none", "operator"))
+        for launcher in (whole, checked):
+            launcher.release()  # what a size that ran out of memory still holds
         times, kernel = time_recording(whole, tokens, largest, limits, self.grid.rests), model.attention(tokens, 0)
         named = zip((GRAPH, GRAPH_RESTED), times, strict=True)
         rows = [operator_row(name, tokens, 0, device, [0.0], kernel) for name, device in named if device]
@@ -205,7 +207,7 @@ class Passes:
         if not graph_tokens:
             return [pass_row(cut, text, time_pass(launcher, slices, limits))]
         other = self._launcher(model, "layer" if cut == "none" else "none", graph_tokens)
-        before = watched(other, [CacheSlice(max(self.grid.graphs))])
+        before = watched(other, [CacheSlice(graph_tokens)])
         return [pass_row(cut, text, time_pass(launcher, slices, limits, before), graph_tokens)]
 
 

@@ -16,10 +16,8 @@ from flowsim.calibration.graphs import Launcher, Ready
 from flowsim.calibration.rest import spin
 from flowsim.calibration.timing import Limits, Stopwatch, watched
 
-REST_S = 0.1
-"""A pause after which a GPU counts as rested."""
-HEAT_S = 0.1
-"""How long a GPU is kept busy until its speed is the sustained one."""
+PAUSE_S = 0.1
+"""A pause after which the use of a GPU is far below its threshold."""
 STALL_S = 2e-3
 """How long a rested device waits for the host to have launched."""
 
@@ -55,13 +53,13 @@ def time_recording(launcher: Launcher, tokens: int, longest: int, limits: Limits
     forward = load if tokens == longest else launcher.ready([CacheSlice(tokens)])
     if watch.cuda:
         load_s = _timed(watch, load)
-        for _ in range(math.ceil(HEAT_S / load_s)):
+        for _ in range(math.ceil(limits.heat_s / load_s)):
             _run(load)
     for _ in limits.rounds(times.busy):
         _run(load)
         times.busy.append(_timed(watch, forward))
     for _ in range(rests if watch.cuda else 0):
-        spin(REST_S)
+        spin(PAUSE_S)
         watch.stall(STALL_S)
         times.rested.append(_timed(watch, forward))
     for held in {id(f): f for f in (load, forward)}.values():

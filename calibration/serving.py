@@ -20,9 +20,9 @@ UNSERVABLE = ("split",)
 """Kernels for which cuDNN builds plans for ever new lengths: some 40 ms each at a first call, while serving."""
 FORWARDS = 6
 """Forwards of full size whose activations the memory must hold: the running one, and paused ones."""
-MET_TOKENS = 2048
-"""Forwards of up to so many tokens wait for the host, and so for what it does when it meets a number of tokens for the
-first time: it chooses matrix kernels, and loads them. On an H200 (llama3-8b) that took 1 to 4 ms."""
+MET_TOKENS = 4096
+"""Longer forwards wait for the device alone. Shorter ones may wait for what the host does when it meets a number of
+tokens for the first time: it chooses matrix kernels, and loads them, which took 1 to 4 ms on an H200 (llama3-8b)."""
 HEAT_S = 0.5
 """How long to keep the device busy before it counts as warm."""
 

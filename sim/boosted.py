@@ -3,7 +3,8 @@
 Two kinds of seconds: timelines, cuts and what predictors are asked (`elapsed_s`) are in those of a busy GPU, as in any
 simulation; the environment, the ledger and the log (`busy_s`, `check_s`, `service_s`, stretches) are in real ones. They
 are converted at one place, `_pace`, which every stretch of execution gets at its begin and which holds until its end:
-it takes the tokens of the pass, at most those of one forward, and the share of its time for which the device is busy.
+it takes the tokens of the recording as which the pass runs or else its own, at most those of one forward, and the share
+of its time for which the device is busy.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
     """The arguments of `run` in a config.yaml that a result left.
 
     Raises:
-        InputError: no such file, not YAML, or a key that `run` does not have.
+        InputError: no such file, not YAML, a key twice, or one that `run` does not have.
     """
     try:
         values = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=UniqueKeys)

@@ -159,6 +159,11 @@ class Case:
         """Fresh requests, for one run."""
         return make_requests(self.trace, self.slo, Server(**self.server))
 
+    def rejected(self) -> list[bool]:
+        """Of each request, whether it is turned away when it arrives, since the KV cache can never hold it."""
+        tokens = Server(**self.server).kv_tokens
+        return [tokens is not None and request.kv_tokens > tokens for request in self.requests()]
+
     def simulate(self, cost: CostModel) -> RunResult:
         """What the simulation says of it."""
         policy, server = load_policy(self.policy), Server(**self.server)
@@ -173,8 +178,7 @@ class Case:
 
     def really(self, run: RealRun, cost: CostModel) -> RunResult:
         """A real run as a result."""
-        tokens = Server(**self.server).kv_tokens
-        return self.result(run.outcome([tokens is not None and r.kv_tokens > tokens for r in self.requests()]), cost)
+        return self.result(run.outcome(self.rejected()), cost)
 
 
 @dataclass(frozen=True)

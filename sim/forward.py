@@ -233,7 +233,7 @@ class Timeline:
     def __init__(self, forwards: Sequence[Forward], cut: str, recorded: int = 0) -> None:
         self._forwards = forwards
         self.recorded = recorded
-        """Tokens of the recording as which its only forward runs; 0 for a pass that is launched."""
+        """Tokens of the recording as which its only forward runs; 0 for one that is launched, and for several."""
         self.cuttable = cut != "none"
         self._stride = forwards[0].cuts + 1
         if len(forwards) == 1:

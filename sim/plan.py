@@ -144,7 +144,7 @@ def shortfalls(plan: Plan, cases: Sequence[Case], costs: CostModel) -> Iterator[
     if lasting := _lasting(plan, cases):
         yield lasting
     longest = max(cases, key=lambda case: len(case.arrival_s))
-    if rejected := len(longest.arrival_s) - len(served(longest)):
+    if rejected := sum(longest.rejected()):
         yield f"rejected, for they need more KV cache than there is: {rejected} of {len(longest.arrival_s)} prompts"
     if beyond := extrapolated(costs, longest.trace, plan.server):
         yield f"extrapolated, for they reach beyond the measured sizes: {beyond} of {len(longest.arrival_s)} prompts"
@@ -201,12 +201,6 @@ def cache_rows(case: Case) -> int:
     """
     server = Server(**case.server)
     return min(sum(request.kv_tokens for request in case.requests()), (server.kv_tokens or 0) * 3 // 2)
-
-
-def served(case: Case) -> list[int]:
-    """Tokens of each prompt that the KV cache can hold; the others are rejected when they arrive."""
-    tokens = Server(**case.server).kv_tokens
-    return [request.tokens for request in case.requests() if tokens is None or request.kv_tokens <= tokens]
 
 
 def _slos(plan: Plan) -> SLOMix:

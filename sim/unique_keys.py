@@ -1,4 +1,4 @@
-"""YAML in which no mapping has a key twice."""
+"""YAML and JSON in which no mapping has a key twice."""
 
 from __future__ import annotations
 
@@ -21,3 +21,13 @@ class UniqueKeys(yaml.SafeLoader):
                 raise InputError(f"line {key.start_mark.line + 1}: the key {key.value!r} is there twice; allowed: once")
             seen.add(key.value if isinstance(key, yaml.ScalarNode) else None)
         return node
+
+
+def unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A mapping of JSON, as an `object_pairs_hook`; InputError for a key that is there twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise InputError(f"the key {twice!r} is there twice; allowed: once")
+    return found

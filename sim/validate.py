@@ -34,7 +34,7 @@ from flowsim.errors import InputError
 from flowsim.evidence import Case, Evidence, RealRun, Recorded, read, seconds, with_run, write_about
 from flowsim.files import alone, check_writable
 from flowsim.forward import graph_size
-from flowsim.plan import Plan, cache_rows, cases_of, check, served, shortfalls, whole_trace
+from flowsim.plan import Plan, cache_rows, cases_of, check, shortfalls, whole_trace
 from flowsim.policy import load_policy
 from flowsim.progress import Progress
 
@@ -94,6 +94,10 @@ def _recorded(plan: Plan, root: Path, table: OperatorTable, device: str, say: Ca
     known = [Recorded.load(path).case for path in sorted((root / "runs").glob("*.json"))]
     with _saved(table, root / "table") as place:
         cases = [case for policy in plan.policies for case in cases_of(plan, policy, place, costs, known)]
+    for case in cases:
+        if all(case.rejected()):
+            least = min(case.input_length)
+            raise InputError(f"kv_tokens is {plan.server.kv_tokens}, allowed is room for the shortest prompt, {least}")
     for short in shortfalls(plan, cases, costs):
         say(short)
     recorded = {case.slug: _so_far(root, case) for case in cases}
@@ -195,7 +199,7 @@ def _execute(
     say(f"building {spec.name} and warming up")
     chunk_tokens, graph_tokens = plan.server.max_batched_tokens, plan.server.graph_tokens
     rows = max(graph_size(graph_tokens), *(cache_rows(case) for case in cases))
-    longest = max(max(served(case)) for case in cases)
+    longest = max(n for case in cases for n, out in zip(case.input_length, case.rejected(), strict=True) if not out)
     recordings = len({load_policy(case.policy).cut for case in cases}) * sum(graph_sizes(graph_tokens))
     sizes = {"rows": rows, "chunk_tokens": chunk_tokens, "recorded_tokens": recordings}
     decoder = serving_decoder(spec, table, device, seed=plan.seed, **sizes)

@@ -148,6 +148,10 @@ def test_no_field_is_there_twice(tmp_path: Path) -> None:
     file.write_text(TINY.replace("layers: 2", "layers: 2\nlayers: 3"))
     with pytest.raises(InputError, match=r"wrong\.yaml, line \d+: the key 'layers' is there twice; allowed: once"):
         load_model(file)
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(LLAMA)[:-1] + ', "hidden_size": 64}')
+    with pytest.raises(InputError, match=r"config\.json, the key 'hidden_size' is there twice; allowed: once"):
+        load_model(config)
 
 
 def test_a_field_that_is_neither_true_nor_false(tmp_path: Path) -> None:

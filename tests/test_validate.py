@@ -293,6 +293,13 @@ def test_a_trace_that_ends_before_the_window_is_said(evidence: tuple[Evidence, R
     assert said.endswith(f"they last {trace.span_s / 4:.1f} to {trace.span_s / 2:.1f} s")
 
 
+def test_a_cache_that_holds_no_prompt_is_refused(here: Path) -> None:
+    result = invoke(command("none", "--kv-tokens", "16"))
+    assert result.exit_code == 2
+    assert result.stderr.endswith("error: kv_tokens is 16, allowed is room for the shortest prompt, 20\n")
+    assert not Path("none").exists()
+
+
 def test_prompts_beyond_the_measured_sizes_are_said(evidence: tuple[Evidence, Result], here: Path) -> None:
     case, costs = evidence[0].recorded[0].case, Evidence.load("evidence").cost
     costs.provenance["measured"] = {"tokens": 499, "chunk_tokens": 0, "context": 0}
