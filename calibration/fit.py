@@ -117,12 +117,15 @@ def _graph_cost(table: OperatorTable, device: Mapping[str, Cost]) -> GraphCost:
 def _boost(table: OperatorTable) -> Boost | None:
     """What the provenance states, and what recordings gain where they were timed on a rested GPU too."""
     boost = Boost.of(table.provenance.get("boost"))
-    if boost is None or not (table.has(GRAPH) and table.has(GRAPH_RESTED)):
+    sizes = {row.tokens for row in table.operators if row.operator == GRAPH}
+    alone = [row.tokens for row in table.operators if row.operator == GRAPH_RESTED and row.tokens not in sizes]
+    if alone:
+        raise InputError(f"operators: found {GRAPH_RESTED} at {alone[0]} tokens; allowed: at sizes of {GRAPH}")
+    if boost is None or not table.has(GRAPH_RESTED):
         return boost
     curves = table.curve(GRAPH), table.curve(GRAPH_RESTED)
     busy_s, rested_s = (dict(zip(rows.tokens.tolist(), rows.device_s.tolist(), strict=True)) for rows in curves)
-    both = {size: (busy_s[size], rested_s[size]) for size in busy_s if size in rested_s}
-    return boost.with_recordings(both) if both else boost
+    return boost.with_recordings({size: (busy_s[size], rested_s[size]) for size in rested_s})
 
 
 def _of_recordings(sizes: NDArray[np.int64], seconds: NDArray[np.float64]) -> Cost:

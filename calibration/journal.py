@@ -70,7 +70,8 @@ class Journal:
             first, *rest = [json.loads(line) for line in whole.splitlines()]
             found, self.rows = first["calibration"], {line["key"]: line["rows"] for line in rest}
         except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path}: not the journal of a calibration; allowed: such a file, or a new one") from error
+            allowed = "a journal as it was left, or none (delete it to measure all anew)"
+            raise InputError(f"{path}: not the journal of a calibration; allowed: {allowed}") from error
         if found != identity:
             other = ", ".join(sorted(k for k in identity if found.get(k) != identity[k]))
             raise InputError(f"{path}: the journal of another calibration (other {other}); allowed: a new file")

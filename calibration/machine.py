@@ -7,7 +7,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from flowsim.calibration.models import BYTES_PER_VALUE, ModelSpec
+from flowsim.calibration.models import BYTES_PER_VALUE, ModelSpec, check_name
 from flowsim.calibration.monitor import driver_version
 from flowsim.errors import InputError, unknown
 
@@ -18,8 +18,8 @@ FLOAT32_BYTES = 4
 
 def check_seed(seed: int) -> None:
     """InputError if no random numbers can be drawn from it."""
-    if seed < 0:
-        raise InputError(f"seed is {seed}, allowed is a whole number from 0")
+    if not 0 <= seed < 2**63:
+        raise InputError(f"seed is {seed}, allowed is a whole number from 0 to below 2**63")
 
 
 def check_device(device: str) -> None:
@@ -53,6 +53,8 @@ def machine(device: str, gpu: str | None) -> dict[str, Any]:
     """The names and versions of what is measured and with what."""
     import torch
 
+    if gpu is not None:
+        check_name("gpu", gpu)
     name = torch.cuda.get_device_name() if device == "cuda" else "CPU"
     slug = "-".join(word for word in name.lower().split() if word != "nvidia")
     return {

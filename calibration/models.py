@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, replace
 from importlib import resources
@@ -12,6 +13,7 @@ from typing import Any
 import yaml
 
 from flowsim.calibration.huggingface import spec_fields
+from flowsim.calibration.table import LARGEST
 from flowsim.errors import InputError, unknown
 from flowsim.unique_keys import UniqueKeys, unique_pairs
 
@@ -164,15 +166,21 @@ def spec_of(values: Any, where: str) -> ModelSpec:
         raise InputError(f"{where}: {error}") from error
 
 
+def check_name(what: str, value: Any) -> None:
+    """Raise InputError unless `value` can name a folder of tables: letters, digits, spaces and . _ + -."""
+    if type(value) is not str or not re.fullmatch(r"[\w+-][\w.+ -]*", value):
+        raise InputError(f"{what}: found {value!r}; allowed: a name of letters, digits, spaces and . _ + -")
+
+
 def _check(name: str, value: Any, kind: str) -> None:
     """Raise InputError unless `value` is of this `kind` and, if a number, positive."""
     least = 0 if name.startswith("experts") else 1
-    if kind == "int" and (type(value) is not int or value < least):
-        raise InputError(f"{name}: found {value!r}; allowed: a whole number from {least}")
+    if kind == "int" and (type(value) is not int or not least <= value <= LARGEST):
+        raise InputError(f"{name}: found {value!r}; allowed: a whole number from {least} to 2**40")
     if kind == "float" and (type(value) not in (int, float) or not 0 < value < float("inf")):
         hint = ", as in 1.0e-5, for YAML reads 1e-5 as text" if isinstance(value, str) else ""
         raise InputError(f"{name}: found {value!r}; allowed: a number above 0{hint}")
     if kind == "bool" and type(value) is not bool:
         raise InputError(f"{name}: found {value!r}; allowed: true or false")
-    if kind == "str" and (type(value) is not str or not value):
-        raise InputError(f"{name}: found {value!r}; allowed: a name")
+    if kind == "str":
+        check_name(name, value)

@@ -109,13 +109,22 @@ def make_predictor(spec: str, cost: CostModel, cut: str, chunk_tokens: int, seed
     Raises:
         InputError: an unknown name, or a factor that is no positive number.
     """
+    name, number = parse_predictor(spec)
+    if name in ("exact", "cubic"):
+        return (exact if name == "exact" else cubic)(cost, cut, chunk_tokens)
+    factor = noise(number, seed) if name == "noisy" else lambda tokens: number
+    return mistaken(spec, exact(cost, cut, chunk_tokens), factor)
+
+
+def parse_predictor(spec: str) -> tuple[str, float]:
+    """The name of a predictor and its number, 1 where it takes none. InputError as `make_predictor` says."""
     name, _, text = spec.partition(":")
     if name not in {known.partition(":")[0] for known in PREDICTORS}:
         raise unknown("predictor", spec, PREDICTORS)
     if name in ("exact", "cubic"):
         if text:
             raise InputError(f"predictor {spec!r}: {name} takes no number")
-        return (exact if name == "exact" else cubic)(cost, cut, chunk_tokens)
+        return name, 1.0
     try:
         number = float(text)
     except ValueError:
@@ -123,5 +132,4 @@ def make_predictor(spec: str, cost: CostModel, cut: str, chunk_tokens: int, seed
     least, most = (0.0, 10.0) if name == "noisy" else (1e-3, 1e3)
     if not least <= number <= most:
         raise InputError(f"predictor {spec!r}: allowed is {name}:NUMBER with a number from {least:g} to {most:g}")
-    factor = noise(number, seed) if name == "noisy" else lambda tokens: number
-    return mistaken(spec, exact(cost, cut, chunk_tokens), factor)
+    return name, number

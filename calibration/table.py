@@ -24,8 +24,11 @@ import yaml
 
 from flowsim.errors import InputError, unknown
 from flowsim.forward import CHECKED_AFTER, LAYER_OPERATORS
+from flowsim.unique_keys import UniqueKeys
 
 SCHEMA_VERSION = 1
+FILES = ("provenance.yaml", "operators.csv", "passes.csv")
+"""What the folder of a table holds."""
 LARGEST = 2**40
 """Of sizes and repeats."""
 MODEL_OPERATORS = ("embed", "head")
@@ -165,14 +168,11 @@ class OperatorTable:
 
 
 def check_replaceable(folder: str | Path) -> None:
-    """Raise `InputError` unless a table may be saved as this folder: it is new, empty, or an operator table already."""
+    """Raise `InputError` unless a table may be saved as this folder: it is new, empty, or just an operator table."""
     target = Path(folder)
-    if target.exists() and not (target / "provenance.yaml").exists() and not _empty(target):
-        raise InputError(f"{target}: exists and is not an operator table; allowed: a new folder or a table")
-
-
-def _empty(folder: Path) -> bool:
-    return folder.is_dir() and not any(folder.iterdir())
+    others = sorted({path.name for path in target.iterdir()} - set(FILES)) if target.is_dir() else []
+    if others or (target.exists() and not target.is_dir()):
+        raise InputError(f"{target}: holds {others[0] if others else 'a file'}; allowed: a new folder or a table alone")
 
 
 @dataclass(frozen=True)
@@ -241,17 +241,24 @@ def _from_csv(kind: type[Row], path: Path) -> Iterator[Row]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    reader = csv.DictReader(io.StringIO(text))
+    reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")))
     missing = [f for f in fields(kind) if f.name not in (reader.fieldnames or ())]
     if needed := [f.name for f in missing if f.default is MISSING]:
         raise InputError(f"{path}, row 1: missing columns: {', '.join(needed)}")
     present = [f for f in fields(kind) if f not in missing]
-    for row in reader:
+    for row in _rows(reader, path):
         where = f"{path}, row {reader.line_num}"
         if more := row.get(None):
             names, beyond = reader.fieldnames or (), len(more)
             raise InputError(f"{where}: found {len(names) + beyond} fields; allowed: the {len(names)} of row 1")
         yield kind(**{f.name: _value(where, f.name, str(f.type), row[f.name]) for f in present})
+
+
+def _rows(reader: csv.DictReader[str], path: Path) -> Iterator[dict[str | Any, str | Any]]:
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise InputError(f"{path}, row {reader.line_num + 1}: {error}; allowed: the fields of row 1") from error
 
 
 def _value(where: str, name: str, kind: str, text: str | None) -> Any:
@@ -284,8 +291,10 @@ def _text(name: str, text: str) -> str:
 def _load_provenance(root: Path) -> Mapping[str, Any]:
     path = root / "provenance.yaml"
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=UniqueKeys)
+    except InputError as error:
+        raise InputError(f"{path}, {error}") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise InputError(f"{path}: cannot be read: {reason}") from error
     if not isinstance(values, dict):

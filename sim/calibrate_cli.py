@@ -27,7 +27,7 @@ TABLE_HELP = "TABLE is a folder, or the name of a table there is, as in h200/lla
 @click.option("--quick", is_flag=True, help="A coarser table, in about a minute.")
 @click.option("--device", default="cuda", show_default=True, help="cuda, or cpu (for trying the command out).")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the weights and of the order of sizes.")
-@click.option("--out", metavar="DIR", help="Folder for the table; a table there is replaced.")
+@click.option("--out", metavar="DIR", help="Folder for the table; a table there is replaced.  [required]")
 @click.option("--report", is_flag=True, help="Write DIR.html too: curves, residuals, errors.")
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
 @click.pass_context
@@ -168,8 +168,9 @@ def report(table: str, beside: str | None, out: str) -> None:
 
 @calibrate.command(
     help="Print the ratio of FIRST's device times to SECOND's, by operator and size, and how far FIRST's cost model "
-    f"is off the whole passes in SECOND.\n\n{TABLE_HELP} Sizes that only one has are left out, and what an "
-    "imported table did not measure. SECOND may be the passes that flowsim calibrate verify kept.\n\n\b\nExample:\n"
+    f"is off the whole passes in SECOND.\n\n{TABLE_HELP.replace('TABLE', 'Either')} Left out are sizes that only "
+    "one has, and what an imported table did not measure. SECOND may be the passes that flowsim calibrate verify "
+    "kept.\n\n\b\nExample:\n"
     "  flowsim calibrate compare h200/llama3-8b/tp1 my-table"
 )
 @click.argument("first")
@@ -177,10 +178,13 @@ def report(table: str, beside: str | None, out: str) -> None:
 def compare(first: str, second: str) -> None:
     """Hold two tables against each other."""
     from flowsim.calibration.beside import beside, titles
+    from flowsim.calibration.fit import fit_passes
     from flowsim.report import plain_table, show
 
     ours, theirs = _open(first), _open(second, passes_alone=True)
     _check_comparable(ours, theirs, second)
+    if theirs.passes:
+        fit_passes(ours)  # before anything is printed
     table = plain_table("operator", "sizes", *titles(), "second measured by")
     for ratios in beside(ours, theirs):
         medians = ("" if ratio is None else f"{ratio:.3f}" for ratio in ratios.medians())

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from flowsim.calibration.cost import CostModel
+from flowsim.calibration.machine import check_seed
+from flowsim.calibration.predictor import parse_predictor
+from flowsim.case import Case
 from flowsim.engine import Server, whole_blocks
 from flowsim.errors import InputError
-from flowsim.evidence import Case
 from flowsim.point import Point, replayed
 from flowsim.policy import load_policy
 from flowsim.replay import extrapolated
@@ -29,7 +31,8 @@ KV_TOKENS = 1 << 18
 """Tokens of the KV cache, unless told: those that are begun and not finished need no more, and it is quick to make."""
 SEARCHED = 1500
 """Requests on which the capacity of a policy is searched."""
-FEWEST = 2
+FEWEST, MOST_REPEATS = 2, 100
+RATE_SCALES, SHARES = (1e-3, 1e3), (0.01, 10.0)
 
 
 @dataclass(frozen=True)
@@ -64,17 +67,21 @@ class Plan:
     def __post_init__(self) -> None:
         for policy in self.policies:
             load_policy(policy)
-        if self.repeats < 1 or not 0 < self.window_s < math.inf or not 0 <= self.start_s < math.inf or self.seed < 0:
-            raise InputError(
-                f"repeats is {self.repeats}, window {self.window_s:g} s, start {self.start_s:g} s, seed {self.seed}; "
-                "allowed: repeats from 1, a window above 0, start and seed from 0"
-            )
-        if self.rate_scale is not None and not 0 < self.rate_scale < math.inf:
-            raise InputError(f"rate_scale is {self.rate_scale:g}, allowed is a positive number")
-        if self.rate_scale is None and not (self.loads and all(0 < load <= 10 for load in self.loads)):
-            raise InputError(
-                f"loads are {list(self.loads)}, allowed is one or more shares of the capacity, above 0, at most 10"
-            )
+        check_seed(self.seed)
+        parse_predictor(self.predictor)
+        if not 1 <= self.repeats <= MOST_REPEATS:
+            raise InputError(f"repeats is {self.repeats}, allowed is 1 to {MOST_REPEATS}")
+        if not 0 < self.window_s < math.inf:
+            raise InputError(f"window is {self.window_s:g} s, allowed is a number above 0")
+        if not 0 <= self.start_s < math.inf:
+            raise InputError(f"start is {self.start_s:g} s, allowed is a number from 0")
+        least, most = RATE_SCALES
+        if self.rate_scale is not None and not least <= self.rate_scale <= most:
+            raise InputError(f"rate_scale is {self.rate_scale:g}, allowed is a number from {least:g} to {most:g}")
+        least, most = SHARES
+        if self.rate_scale is None and not (self.loads and all(least <= load <= most for load in self.loads)):
+            allowed = f"one or more shares of the capacity, from {least:g} to {most:g}"
+            raise InputError(f"loads are {list(self.loads)}, allowed is {allowed}")
         if self.server.instances != 1:
             raise InputError(f"instances is {self.server.instances}, allowed is 1: a real run has one GPU")
 

@@ -1,11 +1,14 @@
-"""Progress of long work, on a terminal's stderr only."""
+"""Progress of long work, on stderr: a bar on a terminal, and elsewhere a line now and then."""
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+APART_S = 30.0
+"""From one line to the next where there is no terminal."""
 Progress = Callable[..., None]
 """Called with (done, all) or (done, all, what is being done)."""
 
@@ -13,8 +16,11 @@ Progress = Callable[..., None]
 @contextmanager
 def bar(what: str, *, quiet: bool = False) -> Iterator[Progress | None]:
     """A function to be called as `Progress` says, which moves a bar; None if nobody would see it."""
-    if quiet or not sys.stderr.isatty():
+    if quiet:
         yield None
+        return
+    if not sys.stderr.isatty():
+        yield _lines(what)
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -28,3 +34,16 @@ def bar(what: str, *, quiet: bool = False) -> Iterator[Progress | None]:
             bars.update(task, completed=done, total=total, description=doing)
 
         yield advance
+
+
+def _lines(what: str) -> Progress:
+    """Print how far it is, at most every APART_S seconds."""
+    last_s = time.monotonic()
+
+    def advance(done: int, total: int, doing: str = "") -> None:
+        nonlocal last_s
+        if time.monotonic() - last_s >= APART_S:
+            last_s = time.monotonic()
+            print(f"{what}: {done} of {total}{doing and ', '}{doing}", file=sys.stderr, flush=True)
+
+    return advance

@@ -28,10 +28,11 @@ from flowsim.calibration.serving import UNSERVABLE, out_of_memory, serving_decod
 from flowsim.calibration.steady import RUNNER, core_of
 from flowsim.calibration.table import OperatorTable
 from flowsim.calibration.tables import load_table
+from flowsim.case import Case, RealRun, seconds
 from flowsim.distance import distances
 from flowsim.engine import Server
 from flowsim.errors import InputError
-from flowsim.evidence import Case, Evidence, RealRun, Recorded, read, seconds, with_run, write_about
+from flowsim.evidence import Evidence, Recorded, read, with_run, write_about
 from flowsim.files import alone, check_writable
 from flowsim.forward import graph_size
 from flowsim.plan import Plan, cache_rows, cases_of, check, shortfalls, whole_trace
@@ -75,6 +76,8 @@ def validate(
             process is writing into `out`.
     """
     check_writable(out)
+    if (Path(out) / "provenance.yaml").exists():
+        raise InputError(f"{out}: is an operator table; {NEW}")
     check(plan)
     check_device(device)
     with alone(out):

@@ -55,7 +55,12 @@ TYPED = click.core.ParameterSource.COMMANDLINE
     show_default=True,
     help="Run forwards of one prompt of up to so many tokens (a multiple of 64) as recorded CUDA graphs.",
 )
-@click.option("--kv-tokens", type=int, metavar="N", help="Tokens of KV cache.  [default: what the requests take]")
+@click.option(
+    "--kv-tokens",
+    type=int,
+    metavar="N",
+    help="Tokens of KV cache; what does not fit is rejected.  [default: what the requests take]",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights, tokens and synthetic traces.")
 @click.option("--device", default="cuda", show_default=True, help="cuda, or cpu (for trying the command out).")
 @click.option("--out", metavar="DIR", default="validation", show_default=True, help="Folder of the evidence.")
@@ -104,6 +109,8 @@ def validate(
         return
     if accept:
         raise InputError("--accept given with a trace; allowed: with folders of evidence")
+    if gpu is not None and cost is not None:
+        raise InputError("--gpu and --cost both given, allowed is one of them")
     if loads and options["rate_scale"] is not None:
         raise InputError("--load and --rate-scale both given, allowed is one of them")
     plan = _plan(traces[0], quick, policies, loads, window_s, options)
@@ -137,8 +144,9 @@ def _is_evidence(folder: str) -> bool:
 def _check_folders(folders: Sequence[str]) -> None:
     """Raise `InputError` unless all are folders of evidence, each once."""
     for place, folder in enumerate(folders):
-        if not _is_evidence(folder) or folder in folders[:place]:
-            what = "it twice" if folder in folders[:place] else "no evidence.json"
+        twice = Path(folder).resolve() in [Path(of).resolve() for of in folders[:place]]
+        if not _is_evidence(folder) or twice:
+            what = "it twice" if twice else "no evidence.json"
             raise InputError(f"{folder}: found {what}; allowed: one trace, or folders that flowsim validate wrote")
 
 

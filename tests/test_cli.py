@@ -464,7 +464,7 @@ def test_an_output_that_fails_late_is_refused_all_the_same() -> None:
         ("tradeoff --gpu h20", "unknown gpu 'h20'; did you mean 'h200'?"),
         ("calibrate", "--out is missing, allowed is a folder for the table"),
         ("calibrate --out t.jsonl", "t.jsonl: is a file, allowed is a folder, new or existing"),
-        ("calibrate --out .", ".: exists and is not an operator table; allowed: a new folder or a table"),
+        ("calibrate --out .", ".: holds "),
         (f"calibrate report {PASSES}", f"{PASSES}: found a table of passes alone; allowed: one with operators"),
         (f"calibrate compare {PASSES} {PASSES}", f"{PASSES}: found a table of passes alone; allowed: one with"),
         ("calibrate --out table --device cpu --model llama3", "unknown model 'llama3'; did you mean 'llama3-8b'?"),
@@ -629,9 +629,18 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     assert "Traceback" not in result.stderr
 
 
-def test_progress_is_for_terminals_only(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    with bar("replaying") as progress:
-        assert progress is None
+def test_progress_is_a_bar_on_a_terminal_and_else_a_line_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    now_s = iter((0.0, 29.0, 31.0, 31.0, 40.0))
+    monkeypatch.setattr(time, "monotonic", lambda: next(now_s))
+    with bar("measuring") as progress:
+        assert progress is not None
+        progress(1, 9)
+        progress(2, 9, "layer 64@0")
+        progress(3, 9)
+    assert capfd.readouterr().err == "measuring: 2 of 9, layer 64@0\n"
+    monkeypatch.undo()
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     with bar("replaying", quiet=True) as progress:
         assert progress is None

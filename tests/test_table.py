@@ -62,8 +62,11 @@ def test_saving_replaces_a_table_but_no_other_folder(tmp_path: Path) -> None:
     assert OperatorTable.load(tmp_path / "mine") == TABLE
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "notes.txt").touch()
-    with pytest.raises(InputError, match="exists and is not an operator table"):
+    with pytest.raises(InputError, match=r"other: holds notes\.txt; allowed: a new folder or a table alone"):
         TABLE.save(tmp_path / "other")
+    (tmp_path / "table" / "evidence.json").touch()
+    with pytest.raises(InputError, match=r"table: holds evidence\.json; allowed: a new folder or a table alone"):
+        TABLE.save(tmp_path / "table")
 
 
 def test_a_failed_save_leaves_the_old_table(tmp_path: Path) -> None:

@@ -24,10 +24,11 @@ from flowsim.calibration.measure import calibrate
 from flowsim.calibration.models import ModelSpec
 from flowsim.calibration.table import OperatorTable
 from flowsim.calibration.tables import load_table
+from flowsim.case import Case
 from flowsim.cli import main
 from flowsim.distance import Distance, distances, request_error
 from flowsim.errors import InputError
-from flowsim.evidence import Case, Evidence
+from flowsim.evidence import Evidence
 from flowsim.files import alone
 from flowsim.plan import Plan, shortfalls
 from flowsim.slo import SLOMix
@@ -447,14 +448,18 @@ def test_a_machine_without_a_gpu_says_so_in_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (("--repeats", "0"), "allowed: repeats from 1"),
+        (("--repeats", "0"), "repeats is 0, allowed is 1 to 100"),
         (("--load", "0.5"), "--load and --rate-scale both given"),
         (("--policy", "fifo"), "unknown policy 'fifo'"),
         (("--gpu", "h100x"), "unknown gpu 'h100x'"),
+        (("--seed", "1", "--gpu", "h200"), "--gpu and --cost both given, allowed is one of them"),
+        (("--predictor", "nope"), "unknown predictor 'nope'"),
+        (("--rate-scale", "1e9"), "rate_scale is 1e+09, allowed is a number from 0.001 to 1000"),
+        (("--out", "table"), "table: is an operator table; allowed: a new folder"),
         (("--format", "nothing"), "nothing"),
-        (("--window", "0"), "a window above 0"),
-        (("--window", "inf"), "a window above 0"),
-        (("--window", "nan"), "a window above 0"),
+        (("--window", "0"), "allowed is a number above 0"),
+        (("--window", "inf"), "allowed is a number above 0"),
+        (("--window", "nan"), "allowed is a number above 0"),
         (("--slo", "-1"), "-1"),
     ],
 )
@@ -472,7 +477,7 @@ def test_wrong_input_is_one_line(here: Path, more: tuple[str, ...], said: str) -
         ([0.0], ("--rate-scale", "1"), "few.jsonl: found 1 request; allowed: 2 or more, over some time, in the window"),
         ([0.0] * 6, ("--rate-scale", "1"), "few.jsonl: found 6 requests at once; allowed: 2 or more"),
         ([0.0, 5.0], ("--rate-scale", "1", "--window", "1"), "few.jsonl: found 1 request; allowed: 2 or more"),
-        ([0.0, 1.0], ("--rate-scale", "-1"), "rate_scale is -1, allowed is a positive number"),
+        ([0.0, 1.0], ("--rate-scale", "-1"), "rate_scale is -1, allowed is a number from 0.001 to 1000"),
         ([0.0], ("--load", "0.5"), "few.jsonl: found 1 request; allowed: 30 or more, over some time, to search"),
         ([0.0] * 40, ("--load", "0.5"), "few.jsonl: found 40 requests at once; allowed: 30 or more"),
         ([0.0, 1.0, 2.0], ("--start", "0.5"), "few.jsonl from 0.5 s on: found 2 requests; allowed: 30 or more"),
@@ -493,17 +498,40 @@ def test_a_trace_without_a_rate_is_refused_before_anything_is_measured(
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda of: of["runs"][0]["finished_s"].pop(), "runs[0], finished_s: found {less} numbers in {less} rows"),
+        (lambda of: of["runs"][0]["finished_s"].pop(), "runs[0], finished_s: found {less} rows; allowed: {n}"),
         (
             lambda of: of["runs"][0].update(service_s=None),
-            "runs[0], service_s: found 0 numbers in 0 rows; allowed: {n}",
+            "runs[0], service_s: found None; allowed: a list, each a number from 0",
         ),
-        (lambda of: of["runs"][0]["started_s"].__setitem__(0, "x"), "started_s: found {less} numbers in {n} rows"),
+        (
+            lambda of: of["runs"][0]["started_s"].__setitem__(0, "x"),
+            "started_s: found 'x' in row 0; allowed: a list, each a number from 0 or null",
+        ),
         (
             lambda of: of["case"]["arrival_s"].pop(),
-            "case, input_length: found {n} numbers in {n} rows; allowed: {less}",
+            "case, input_length: found {n} rows; allowed: {less}",
         ),
         (lambda of: of["case"]["class_code"].__setitem__(0, 7), "case: found a class or a length that is none"),
+        (lambda of: of["case"]["ttft_slo_s"].pop(), "ttft_slo_s: found 3 rows; allowed: 4, one a class"),
+        (
+            lambda of: of["case"]["arrival_s"].reverse(),
+            "arrival_s: found one before another; allowed: in order",
+        ),
+        (lambda of: of["case"]["server"].update(slots="x"), "case, server, slots: found 'x'; allowed: a whole number"),
+        (lambda of: of["case"].update(colour=1), "case: unknown field 'colour'"),
+        (lambda of: of["case"].pop("seed"), "case: missing: seed"),
+        (lambda of: of.update(case=[]), "case: found []; allowed: a mapping"),
+        (lambda of: of.update(runs={}), "runs: found {{}}; allowed: a list"),
+        (lambda of: of.update(distances=3), "distances: found 3; allowed: a mapping"),
+        (
+            lambda of: of["runs"][0].update(pauses=[["x"]]),
+            "pauses: found 'x' in row 0 in row 0; allowed: a list, ",
+        ),
+        (lambda of: of["runs"][0].update(busy_s=-1), "runs[0], busy_s: found -1; allowed: a number from 0"),
+        (
+            lambda of: of["runs"][1].update(lateness_s={"p50": 0}),
+            "lateness_s: found {{'p50': 0}}; allowed: p50, p99 and",
+        ),
         (lambda of: of["case"].update(load=0.4), "found the case chunked-2048-40; allowed: chunked-2048-90"),
     ],
 )
@@ -533,8 +561,8 @@ def test_a_case_without_a_run_is_said(evidence: tuple[Evidence, Result], here: P
 def test_a_wrong_plan_is_named_as_it_was_given(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     for arguments, said in (
-        (["trace.jsonl", "--window", "5", "--repeats", "0"], "repeats is 0, window 5 s"),
-        (["trace.jsonl", "--quick", "--seed", "-1"], "window 20 s, start 0 s, seed -1"),
+        (["trace.jsonl", "--window", "5", "--repeats", "0"], "repeats is 0, allowed is 1 to 100"),
+        (["trace.jsonl", "--quick", "--seed", "-1"], "seed is -1, allowed is a whole number from 0 to below"),
         (["absent.jsonl", "--quick"], "absent.jsonl"),  # and not the GPU, which is absent too
     ):
         result = invoke(["validate", *arguments])
