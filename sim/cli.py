@@ -149,6 +149,7 @@ def replay_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.pass_context
 def run(context: click.Context, /, trace: str, policy: str, out: str | None, quiet: bool, **options: Any) -> None:
     """Replay a trace under one policy."""
+    _check_costs(context)
     from flowsim.config import read_config
     from flowsim.files import check_writable
     from flowsim.replay import run as replay
@@ -186,8 +187,12 @@ def run(context: click.Context, /, trace: str, policy: str, out: str | None, qui
     help="Once for each policy.  [default: fcfs, chunked:2048, flowprefill]",
 )
 @replay_options
-def compare(trace: str, policies: tuple[str, ...], out: str | None, quiet: bool, **options: Any) -> None:
+@click.pass_context
+def compare(
+    context: click.Context, /, trace: str, policies: tuple[str, ...], out: str | None, quiet: bool, **options: Any
+) -> None:
     """Replay a trace under several policies."""
+    _check_costs(context)
     from flowsim.comparison import compare as compare_all
     from flowsim.files import check_writable
 
@@ -211,13 +216,15 @@ def compare(trace: str, policies: tuple[str, ...], out: str | None, quiet: bool,
 @click.option("--gpu", default="h200", show_default=True, help="GPU on which the costs were measured.")
 @click.option("--tp", type=int, default=1, show_default=True, help="Tensor-parallel degree.")
 @click.option("--cost", metavar="DIR", help="Operator table of your own (from flowsim calibrate).")
-def tradeoff(tokens: int, model: str, gpu: str, tp: int, cost: str | None) -> None:
+@click.pass_context
+def tradeoff(context: click.Context, /, tokens: int, model: str, gpu: str, tp: int, cost: str | None) -> None:
     """Show what chunks and cuts cost a long prompt, and how long they block a short one.
 
     \b
     Example:
       flowsim tradeoff --tokens 32768
     """
+    _check_costs(context)
     from flowsim.replay import load_cost
     from flowsim.report import tradeoff_report
     from flowsim.tradeoff import tradeoff as rows
@@ -264,6 +271,13 @@ def _arguments(options: dict[str, Any]) -> dict[str, Any]:
     server = Server(**{name: options[name] for name in names})
     rest = {name: value for name, value in options.items() if name not in names}
     return {**rest, "window": parse_window("--window", options["window"]), "server": server}
+
+
+def _check_costs(context: click.Context) -> None:
+    """InputError if costs are named by a folder and otherwise too."""
+    twice = [option for option in given(context) if option in ("--model", "--gpu", "--tp")]
+    if context.params["cost"] is not None and twice:
+        raise InputError(f"{', '.join(twice)} given with --cost, whose table says it; allowed: one of them")
 
 
 def _progress(quiet: bool) -> Any:

@@ -145,14 +145,17 @@ def cases_of(plan: Plan, policy: str, table: Path, costs: CostModel, known: Sequ
 def shortfalls(plan: Plan, cases: Sequence[Case], costs: CostModel) -> Iterator[str]:
     """What to say of cases in which something is not as it was asked for, or the costs do not reach.
 
-    Their window is longer than what is left of the trace at their rate; prompts are rejected, or beyond what was
-    measured.
+    Their window is longer than what is left of the trace at their rate; prompts are rejected, longer than the model
+    is made for, or beyond what was measured.
     """
     if lasting := _lasting(plan, cases):
         yield lasting
     longest = max(cases, key=lambda case: len(case.arrival_s))
     if rejected := sum(longest.rejected()):
         yield f"rejected, for they need more KV cache than there is: {rejected} of {len(longest.arrival_s)} prompts"
+    context = costs.provenance["model_spec"]["max_context"]
+    if deep := sum(tokens > context for tokens in longest.input_length):
+        yield f"longer than the model's context of {context:,} tokens: {deep} of {len(longest.arrival_s)} prompts"
     if beyond := extrapolated(costs, longest.trace, plan.server):
         yield f"extrapolated, for they reach beyond the measured sizes: {beyond} of {len(longest.arrival_s)} prompts"
 

@@ -424,6 +424,7 @@ def test_what_is_no_trace_is_refused() -> None:
         ("--until nan", "until_s is nan, allowed is a number of seconds above 0"),
         ("--seed -1", "seed is -1, allowed is a whole number from 0"),
         ("--polcy fcfs", "No such option '--polcy'. Did you mean '--policy'?"),
+        ("--cost absent --gpu h200 --tp 2", "--gpu, --tp given with --cost, whose table says it; allowed: one of them"),
         ("--cost absent", "absent: found no folder; allowed: an operator table (shipped ones are named by --gpu"),
         ("--cost t.jsonl", "t.jsonl: found no folder; allowed: an operator table"),
         ("--out t.jsonl", "t.jsonl: is a file, allowed is a folder, new or existing"),

@@ -305,9 +305,11 @@ def test_prompts_beyond_the_measured_sizes_are_said(evidence: tuple[Evidence, Re
     case, costs = evidence[0].recorded[0].case, Evidence.load("evidence").cost
     costs.provenance["measured"] = {"tokens": 499, "chunk_tokens": 0, "context": 0}
     said = f"extrapolated, for they reach beyond the measured sizes: {case.input_length.count(500)} of "
-    assert list(shortfalls(Plan("trace.jsonl", rate_scale=4.0), [case], costs)) == [
-        f"{said}{len(case.input_length)} prompts"
-    ]
+    plan, all_said = Plan("trace.jsonl", rate_scale=4.0), [f"{said}{len(case.input_length)} prompts"]
+    assert list(shortfalls(plan, [case], costs)) == all_said
+    costs.provenance["model_spec"] = {"max_context": 499}
+    deep = f"longer than the model's context of 499 tokens: {case.input_length.count(500)} of "
+    assert list(shortfalls(plan, [case], costs)) == [f"{deep}{len(case.input_length)} prompts", *all_said]
 
 
 def test_prompts_that_the_cache_cannot_hold_are_said_and_rejected_in_both(here: Path) -> None:
