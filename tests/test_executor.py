@@ -1,9 +1,10 @@
 """Requests really executed, on the CPU, with a model small enough: every policy, to the end, with the right tokens."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from costs import service
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowsim.calibration.batch import CacheSlice
+from flowsim.calibration import serving
+from flowsim.calibration.batch import Batch, CacheSlice, Step
 from flowsim.calibration.cache import CacheRows
 from flowsim.calibration.executor import Replay, execute
 from flowsim.calibration.graphs import Launcher
@@ -309,3 +311,41 @@ def test_hand_overs_are_counted_where_the_next_pass_was_ready(decoder: Decoder) 
     apart = [Request(i, 0.2 * i, 60, 9.0) for i in range(4)]
     assert len(really("sjf:batch_tokens=300", decoder, together).hand_overs_s) == 3
     assert really("sjf:batch_tokens=300", decoder, apart).hand_overs_s == []
+
+
+def test_a_warm_gpu_has_met_every_number_of_tokens(decoder: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The numbers that wait for the host through all of a layer, and multiples of 128 through attention."""
+    ran: dict[str, set[int]] = {}
+
+    class Noted:
+        """The decoder, as if it were on a GPU, and what it has run."""
+
+        device = SimpleNamespace(type="cuda")
+        operators = decoder.operators
+
+        def __init__(self) -> None:
+            self.program = [replace(step, run=self.noting(step)) for step in decoder.program]
+
+        def noting(self, step: Step) -> Callable[[Batch], None]:
+            def run(p: Batch) -> None:
+                ran.setdefault(step.operator, set()).add(p.tokens)
+                step.run(p)
+
+            return run
+
+        def prepare(self, slices: list[CacheSlice]) -> Batch:
+            return decoder.prepare(slices)
+
+        def segments(self, cut: str) -> list[list[Callable[[Batch], None]]]:
+            assert cut == "layer"
+            return [[step.run for step in self.program]]
+
+    monkeypatch.setattr(serving, "synchroniser", lambda device: lambda: None)
+    monkeypatch.setattr(serving, "HEAT_S", 0.0)
+    monkeypatch.setattr(serving, "MET_TOKENS", 40)
+    with torch.inference_mode():
+        for _ in serving.warm_up(Noted(), 500, 600):  # type: ignore[arg-type]
+            pass
+    met = {*range(1, 41), 64, 100, 128, 256, 500}
+    assert ran["down_proj"] == ran["head"] == met
+    assert ran["attention"] == met | {384}
