@@ -273,6 +273,6 @@ def _number(value: Any) -> float:
 def _refuse(found: Any) -> InputError:
     return InputError(
         f"provenance, boost: found {found!r}; allowed: window_s above 0, threshold from 0 to below 1, "
-        "gain, pairs of tokens (ascending, from 1) and a number between -1 and 1, and warming, if known: window_s above 0, "
-        "loss from 0 to below 1, heat from 0 to 1"
+        "gain, pairs of tokens (ascending, from 1) and a number between -1 and 1, and warming, if known: window_s "
+        "above 0, loss from 0 to below 1, heat from 0 to 1"
     )

@@ -91,7 +91,7 @@ def calibrate(
             model = job.run()
         with steady(device, SCHEDULER), Runner(model, core) as runner:
             job.hand_off(runner)
-    boost = rest.fit_boost(log.mapping("gain"), log.mapping("course"))
+    boost = rest.fit_boost(log.mapping("gain"), log.mapping("course"), log.mapping("warming"))
     provenance = {
         "schema_version": SCHEMA_VERSION, **here, "model": spec.name,
         "model_spec": asdict(spec),
@@ -123,7 +123,11 @@ class _Calibration:
         counted = (grid.tokens, self.chunks, self.cells, grid.sequences, grid.prepared, grid.queues)
         log.total = self.passes.count + sum(map(len, counted)) + grid.extra + 3
         log.total += len(grid.prepared) if spec.experts else 0
-        log.total += len(grid.boosted) + 1 if device == "cuda" else 0
+        log.total += len(grid.boosted) + self._courses if device == "cuda" else 0
+
+    @property
+    def _courses(self) -> int:
+        return 2 if self.grid.warming[1] else 1
 
     def run(self) -> Decoder:
         """Measure all that one thread can; the journal holds the results. Returns the model that passes ran through."""
@@ -168,9 +172,11 @@ class _Calibration:
             self.log.do(f"boost {n}", rest.time_gain, stack, n, self.grid.rests)
         tokens = rest.course_tokens(self.log.mapping("gain"))
         if tokens is None:
-            self.log.total -= 1
+            self.log.total -= self._courses
         else:
             self.log.do("boost course", rest.time_course, stack, tokens, self.grid.rests)
+            if self.grid.warming[1]:
+                self.log.do("boost warming", rest.time_warming, stack, tokens, *self.grid.warming)
 
     def _choose_kernels(self, stack: Decoder) -> Choice:
         working = self.log.do("kernels", self._try_kernels, stack)[0]["working"]

@@ -1,4 +1,4 @@
-"""Rest: how much faster a GPU is that has rested, as measured, and the `Boost` that says so.
+"""Rest: how much faster a GPU is that has rested or cooled, as measured, and the `Boost` that says so.
 
 What is run is the layers of a stack, again and again on one batch, with the host ahead of the device. A CPU has no
 power limit of this kind: there nothing is to be measured.
@@ -6,6 +6,7 @@ power limit of this kind: there nothing is to be measured.
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowsim.calibration.batch import CacheSlice
-from flowsim.calibration.boost import Boost
+from flowsim.calibration.boost import Boost, Warming
 from flowsim.calibration.operators import Decoder
 from flowsim.calibration.timing import LEAD_S, Stopwatch
 
@@ -31,6 +32,13 @@ COURSE_S = 0.35
 DUTIES = (0.9, 0.8, 0.7, 0.6)
 DUTY_S, CYCLE_S = 0.6, 20e-3
 """How long each share of busy time is kept up, and how long the GPU is busy at a time."""
+BUSY = 0.8
+"""For about what share of the time a calibration keeps the device at work: its heat when the cooling begins."""
+PERIOD_S, SETTLED_S = 0.25, 0.5
+"""Over how long each point of a warming is a mean; what comes before is the boost's."""
+WARM_WINDOWS_S = (2.0, 60.0)
+LEAST_LOSS = 0.003
+"""A rise of less cannot be told from unrest."""
 LEAST_GAIN = 0.01
 """With less there is no boost to speak of, and no window that could be told from it."""
 STARTS = [(window_s, threshold) for window_s in (0.01, 0.04, 0.16) for threshold in (0.3, 0.6, 0.8)]
@@ -122,6 +130,12 @@ class Stack:
             spin(work_s * (1 / duty - 1) - stall_s)
         return spans
 
+    def on_end(self, layers: int) -> list[Any]:
+        """Launch so many layers, without a rest before, and wait for the last; marks as `_launch` has them."""
+        marks = self._launch(layers, 0.0)
+        self.watch.wait(marks[-1])
+        return marks
+
     def _launch(self, layers: int, stall_s: float) -> list[Any]:
         """Launch so many layers behind a stall; the marks before, between and behind them."""
         self._embed(self._batch)
@@ -160,25 +174,80 @@ def time_course(decoder: Decoder, tokens: int, rounds: int) -> list[dict[str, An
     return [{"course": [tokens, [[[round(x, 7) for x in span] for span in course] for course in courses]]}]
 
 
+def time_warming(decoder: Decoder, tokens: int, cool_s: float, warm_s: float) -> list[dict[str, Any]]:
+    """Journal rows of how a GPU slows down as it grows warm: `warming`, (tokens, [cool_s, (time, layer's) pairs]).
+
+    After a pause of `cool_s` layers run on end for `warm_s`; pairs are seconds since then, and a layer's on the device.
+    """
+    stack = Stack(decoder, tokens)
+    stack.heat(0.0)
+    time.sleep(cool_s)
+    layers, points = max(1, int(PERIOD_S / stack.layer_s)), list[list[float]]()
+    begun = time.perf_counter()
+    while (now := time.perf_counter() - begun) < warm_s:
+        marks = stack.on_end(layers)
+        if now >= SETTLED_S:
+            layer_s = stack.watch.between(marks[0], marks[-1]) / layers
+            points.append([round(now + 0.5 * layers * layer_s, 3), round(layer_s, 9)])
+    return [{"warming": [tokens, [cool_s, points]]}]
+
+
 def course_tokens(gains: Mapping[int, float]) -> int | None:
     """The size at which the fading is to be measured: the largest up to COURSE_TOKENS; None if none has a gain."""
     size = max((tokens for tokens in gains if tokens <= COURSE_TOKENS), default=None)
     return size if size is not None and gains[size] >= LEAST_GAIN else None
 
 
-def fit_boost(gains: Mapping[int, float], courses: Mapping[int, Sequence[Course]]) -> dict[str, Any] | None:
+def fit_boost(
+    gains: Mapping[int, float], courses: Mapping[int, Sequence[Course]], warmings: Mapping[int, Any] | None = None
+) -> dict[str, Any] | None:
     """What a provenance says of the boost (`Boost.of` reads it); None if the GPU has none.
 
     Args:
         gains: by tokens.
         courses: measured at one size, by its tokens.
+        warmings: measured at the same size, if at all, by its tokens.
     """
     if not courses:
         return None
     ((tokens, measured),) = courses.items()
     window_s, threshold = fit_window(gains[tokens], measured)
     pairs = [[size, gain] for size, gain in sorted(gains.items())]
-    return {"window_s": round(window_s, 5), "threshold": round(threshold, 4), "gain": pairs}
+    found: dict[str, Any] = {"window_s": round(window_s, 5), "threshold": round(threshold, 4), "gain": pairs}
+    if tokens in (warmings or {}):
+        cool_s, points = (warmings or {})[tokens]
+        warming = fit_warming(measured[0][0][1], cool_s, points)
+        found |= {"warming": warming._asdict()} if warming else {}
+    return found
+
+
+def fit_warming(layer_s: float, cool_s: float, points: Sequence[Sequence[float]]) -> Warming | None:
+    """The warming with which the model is least off these points; None if they do not rise.
+
+    Args:
+        layer_s: what a layer takes by the table, whose heat follows from that.
+        cool_s, points: as `time_warming` has them.
+    """
+    from scipy.optimize import least_squares
+
+    times_s, seconds = np.array(points).T
+
+    def told_s(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        hot_s, rise, window_s = x
+        return np.asarray(hot_s * (1 - rise * np.exp(-times_s / window_s)))
+
+    least_s, most_s = WARM_WINDOWS_S
+    begin = (float(seconds[-1]), 0.02, 10.0)
+    found = least_squares(
+        lambda x: told_s(x) / seconds - 1, begin, bounds=([0.0, 0.0, least_s], [np.inf, 0.5, most_s]),
+        x_scale=(layer_s, 0.01, 10.0), loss="soft_l1", f_scale=OUTLIER,
+    )  # fmt: skip
+    hot_s, rise, window_s = map(float, found.x)
+    if rise < LEAST_LOSS:
+        return None
+    loss = rise / (1 - BUSY * math.exp(-cool_s / window_s))
+    heat = 1 - (1 - layer_s / hot_s) / loss
+    return Warming(round(window_s, 2), round(loss, 5), round(min(max(heat, 0.0), 1.0), 4))
 
 
 def fit_window(gain: float, courses: Sequence[Course]) -> tuple[float, float]:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from flowsim.calibration import rest
-from flowsim.calibration.boost import Boost
+from flowsim.calibration.boost import Boost, Warming
 from flowsim.calibration.models import ModelSpec
-from flowsim.calibration.rest import DUTIES, Span, Stack, course_tokens, fit_boost, fit_window, told
+from flowsim.calibration.rest import DUTIES, Span, Stack, course_tokens, fit_boost, fit_warming, fit_window, told
 
 
 def made_courses(boost: Boost, noise: float, seed: int) -> list[list[list[float]]]:
@@ -56,6 +56,7 @@ class Device:
 
     def __init__(self, boost: Boost) -> None:
         self.boost, self.use, self.free_s, self.host_s = boost, 0.0, 0.0, 0.0
+        self.heat = rest.BUSY
         self.layers = 4
         self.program = [SimpleNamespace(layer=-1, run=lambda p: None)]
         self.program += [SimpleNamespace(layer=i, run=self.layer) for i in range(4)]
@@ -66,10 +67,17 @@ class Device:
 
     def layer(self, tokens: int) -> None:
         self.host_s += 5e-5
-        begin_s = max(self.host_s, self.free_s)
-        pace = self.boost.pace(self.boost.rested(self.use, begin_s - self.free_s), tokens)
+        begin_s, warming = max(self.host_s, self.free_s), self.boost.warming
+        self.cool(begin_s)
+        use = self.boost.rested(self.use, begin_s - self.free_s)
+        pace = self.boost.pace(use, tokens, heat=self.heat)
         took_s = pace.real_s(tokens * 1e-6)
         self.use, self.free_s = pace.use_after(took_s), begin_s + took_s
+        self.heat = warming.after(self.heat, 1.0, took_s) if warming else self.heat
+
+    def cool(self, until_s: float) -> None:
+        if self.boost.warming:
+            self.heat = self.boost.warming.after(self.heat, 0.0, until_s - self.free_s)
 
     def watch(self, device: Any) -> Any:
         return SimpleNamespace(
@@ -87,9 +95,12 @@ class Device:
         self.host_s = max(self.host_s, mark_s)
 
     def stall(self, seconds: float) -> None:
-        begin_s = max(self.host_s, self.free_s)
-        self.use = self.boost.rested(self.use, begin_s + seconds - self.free_s)
-        self.free_s = begin_s + seconds
+        end_s = max(self.host_s, self.free_s) + seconds
+        self.cool(end_s)
+        self.use, self.free_s = self.boost.rested(self.use, end_s - self.free_s), end_s
+
+    def sleep(self, seconds: float) -> None:
+        self.host_s += seconds
 
     def perf_counter(self) -> float:
         self.host_s += 2e-5
@@ -118,6 +129,34 @@ def test_a_gpu_that_obeys_the_model_is_measured_as_it_is(monkeypatch: pytest.Mon
     assert found["threshold"] == pytest.approx(0.7, abs=0.02)
     assert Boost.of(found) is not None
     assert [len(course) for course in row["course"][1]] == [87, 27, 24, 21, 18]
+
+
+@pytest.mark.parametrize(("window_s", "loss", "heat"), [(10.0, 0.04, 0.9), (5.0, 0.02, 0.5), (20.0, 0.05, 1.0)])
+def test_how_a_gpu_grows_warm_is_found_again(
+    monkeypatch: pytest.MonkeyPatch, window_s: float, loss: float, heat: float
+) -> None:
+    warming = Warming(window_s, loss, heat)
+    device = gpu(monkeypatch, Boost(0.04, 0.7, lambda tokens: 0.08, warming=warming))
+    (row,) = rest.time_warming(device, 4000, 10.0, 15.0)
+    tokens, (cool_s, points) = row["warming"]
+    assert (tokens, cool_s) == (4000, 10.0)
+    assert len(points) == pytest.approx(55, abs=4)
+    found = fit_warming(4e-3, cool_s, points)
+    assert found is not None
+    assert found.window_s == pytest.approx(window_s, rel=0.1)
+    assert found.loss == pytest.approx(loss, rel=0.1)
+    assert found.heat == pytest.approx(heat, abs=0.05)
+    course = {4000: made_courses(Boost(0.04, 0.7, lambda tokens: 0.08), 0.0, 0)}
+    course[4000][0][0][1] = 4e-3
+    stated = fit_boost({4000: 0.08}, course, {4000: (cool_s, points)})
+    assert stated is not None
+    assert stated["warming"] == found._asdict()
+    assert Boost.of(stated).warming == found  # type: ignore[union-attr]
+
+
+def test_a_gpu_that_does_not_grow_warm_has_no_warming() -> None:
+    assert fit_warming(1e-3, 10.0, [[0.25 * i, 1e-3] for i in range(1, 60)]) is None
+    assert fit_warming(1e-3, 10.0, [[0.25 * i, 1e-3 - 1e-6 * i] for i in range(1, 60)]) is None
 
 
 def test_a_size_whose_layer_is_longer_than_a_burst_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
