@@ -91,7 +91,8 @@ def calibrate(
             model = job.run()
         with steady(device, SCHEDULER), Runner(model, core) as runner:
             job.hand_off(runner)
-    boost = rest.fit_boost(log.mapping("gain"), log.mapping("course"), log.mapping("warming"))
+    courses, warmings = log.mapping("course"), log.mapping("warming")
+    boost = rest.fit_boost(log.mapping("gain"), courses, warmings, job.layers_s)
     provenance = {
         "schema_version": SCHEMA_VERSION, **here, "model": spec.name,
         "model_spec": asdict(spec),
@@ -255,11 +256,20 @@ class _Calibration:
 
     def _layer_curve(self) -> list[tuple[int, float]]:
         """(tokens, microseconds of a layer but for its attention), ascending."""
+        return sorted(self._sums([name for name in LAYER_OPERATORS if name != "attention"]).items())
+
+    @property
+    def layers_s(self) -> dict[int, float]:
+        """What a layer without context takes, by tokens."""
+        return {tokens: us * 1e-6 for tokens, us in self._sums(LAYER_OPERATORS).items()}
+
+    def _sums(self, operators: Collection[str]) -> dict[int, float]:
+        """Microseconds of these operators together without context, by tokens."""
         sums: dict[int, float] = {}
         for row in (row for rows in self.log.rows.values() for row in rows):
-            if row.get("operator") in LAYER_OPERATORS and row["operator"] != "attention":
+            if row.get("operator") in operators and not row["context"]:
                 sums[row["tokens"]] = sums.get(row["tokens"], 0.0) + row["device_us"]
-        return sorted(sums.items())
+        return sums
 
     def _head(self, stack: Decoder, sequences: int) -> Rows:
         return [operator_row("head", sequences, 0, *timing.time_head(stack, sequences, self.limits), "torch")]

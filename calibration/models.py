@@ -146,7 +146,9 @@ def _parse(where: str, text: str) -> ModelSpec:
         raise InputError(f"{where}, {error}") from None
     if isinstance(values, Mapping) and where.endswith(".json"):
         values = spec_fields(where, values)
-    return spec_of(values, where)
+    spec = spec_of(values, where)
+    check_name(f"{where}: name", spec.name)
+    return spec
 
 
 def spec_of(values: Any, where: str) -> ModelSpec:
@@ -166,10 +168,11 @@ def spec_of(values: Any, where: str) -> ModelSpec:
         raise InputError(f"{where}: {error}") from error
 
 
-def check_name(what: str, value: Any) -> None:
-    """Raise InputError unless `value` can name a folder of tables: letters, digits, spaces and . _ + -."""
-    if type(value) is not str or not re.fullmatch(r"[\w+-][\w.+ -]*", value):
-        raise InputError(f"{what}: found {value!r}; allowed: a name of letters, digits, spaces and . _ + -")
+def check_name(what: str, name: str) -> None:
+    """Raise InputError unless `name` can name a folder of tables."""
+    if not re.fullmatch(r"[^\s./\\]([^\n\r/\\]*[^\s/\\])?", name):
+        allowed = "a name without slashes, a dot in front, or blanks around it"
+        raise InputError(f"{what}: found {name!r}; allowed: {allowed}")
 
 
 def _check(name: str, value: Any, kind: str) -> None:
@@ -182,5 +185,5 @@ def _check(name: str, value: Any, kind: str) -> None:
         raise InputError(f"{name}: found {value!r}; allowed: a number above 0{hint}")
     if kind == "bool" and type(value) is not bool:
         raise InputError(f"{name}: found {value!r}; allowed: true or false")
-    if kind == "str":
-        check_name(name, value)
+    if kind == "str" and (type(value) is not str or not value):
+        raise InputError(f"{name}: found {value!r}; allowed: a name")

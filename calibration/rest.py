@@ -6,7 +6,6 @@ power limit of this kind: there nothing is to be measured.
 
 from __future__ import annotations
 
-import math
 import statistics
 import time
 from collections.abc import Mapping, Sequence
@@ -32,13 +31,14 @@ COURSE_S = 0.35
 DUTIES = (0.9, 0.8, 0.7, 0.6)
 DUTY_S, CYCLE_S = 0.6, 20e-3
 """How long each share of busy time is kept up, and how long the GPU is busy at a time."""
-BUSY = 0.8
-"""For about what share of the time a calibration keeps the device at work: its heat when the cooling begins."""
 PERIOD_S, SETTLED_S = 0.25, 0.5
 """Over how long each point of a warming is a mean; what comes before is the boost's."""
-WARM_WINDOWS_S = (2.0, 60.0)
-LEAST_LOSS = 0.003
-"""A rise of less cannot be told from unrest."""
+FEWEST_POINTS = 10
+"""Of a warming, in each of its two runs."""
+LEAST_LOSS, MOST_LOSS = 0.003, 0.5
+"""A rise of less cannot be told from unrest; more is no warming."""
+SHORTEST_S = 2.0
+"""The least window of a warming; the most is twice as long as its runs."""
 LEAST_GAIN = 0.01
 """With less there is no boost to speak of, and no window that could be told from it."""
 STARTS = [(window_s, threshold) for window_s in (0.01, 0.04, 0.16) for threshold in (0.3, 0.6, 0.8)]
@@ -175,21 +175,27 @@ def time_course(decoder: Decoder, tokens: int, rounds: int) -> list[dict[str, An
 
 
 def time_warming(decoder: Decoder, tokens: int, cool_s: float, warm_s: float) -> list[dict[str, Any]]:
-    """Journal rows of how a GPU slows down as it grows warm: `warming`, (tokens, [cool_s, (time, layer's) pairs]).
+    """Journal rows of how a GPU slows down as it grows warm: `warming`, (tokens, [cool_s, warm_s, first, second]).
 
-    After a pause of `cool_s` layers run on end for `warm_s`; pairs are seconds since then, and a layer's on the device.
+    Layers run on end for `warm_s`, and again after a pause of `cool_s`. The two runs are pairs: seconds since the begin
+    of the run, and a layer's on the device, from SETTLED_S on.
     """
     stack = Stack(decoder, tokens)
     stack.heat(0.0)
+    first = _on_end(stack, warm_s)
     time.sleep(cool_s)
+    return [{"warming": [tokens, [cool_s, warm_s, first, _on_end(stack, warm_s)]]}]
+
+
+def _on_end(stack: Stack, seconds: float) -> list[list[float]]:
     layers, points = max(1, int(PERIOD_S / stack.layer_s)), list[list[float]]()
     begun = time.perf_counter()
-    while (now := time.perf_counter() - begun) < warm_s:
+    while (now := time.perf_counter() - begun) < seconds:
         marks = stack.on_end(layers)
         if now >= SETTLED_S:
             layer_s = stack.watch.between(marks[0], marks[-1]) / layers
             points.append([round(now + 0.5 * layers * layer_s, 3), round(layer_s, 9)])
-    return [{"warming": [tokens, [cool_s, points]]}]
+    return points
 
 
 def course_tokens(gains: Mapping[int, float]) -> int | None:
@@ -199,14 +205,18 @@ def course_tokens(gains: Mapping[int, float]) -> int | None:
 
 
 def fit_boost(
-    gains: Mapping[int, float], courses: Mapping[int, Sequence[Course]], warmings: Mapping[int, Any] | None = None
+    gains: Mapping[int, float],
+    courses: Mapping[int, Sequence[Course]],
+    warmings: Mapping[int, Any] | None = None,
+    layers_s: Mapping[int, float] | None = None,
 ) -> dict[str, Any] | None:
     """What a provenance says of the boost (`Boost.of` reads it); None if the GPU has none.
 
     Args:
         gains: by tokens.
         courses: measured at one size, by its tokens.
-        warmings: measured at the same size, if at all, by its tokens.
+        warmings: measured at one size, if at all, by its tokens.
+        layers_s: what a layer takes by the table, by tokens.
     """
     if not courses:
         return None
@@ -214,38 +224,45 @@ def fit_boost(
     window_s, threshold = fit_window(gains[tokens], measured)
     pairs = [[size, gain] for size, gain in sorted(gains.items())]
     found: dict[str, Any] = {"window_s": round(window_s, 5), "threshold": round(threshold, 4), "gain": pairs}
-    if tokens in (warmings or {}):
-        cool_s, points = (warmings or {})[tokens]
-        warming = fit_warming(measured[0][0][1], cool_s, points)
-        found |= {"warming": warming._asdict()} if warming else {}
+    for size, runs in (warmings or {}).items():
+        if layers_s and size in layers_s and (warming := fit_warming(layers_s[size], *runs)):
+            found["warming"] = warming._asdict()
     return found
 
 
-def fit_warming(layer_s: float, cool_s: float, points: Sequence[Sequence[float]]) -> Warming | None:
-    """The warming with which the model is least off these points; None if they do not rise.
+def fit_warming(
+    layer_s: float, cool_s: float, warm_s: float, first: Sequence[Sequence[float]], second: Sequence[Sequence[float]]
+) -> Warming | None:
+    """The warming with which the model is least off two runs, as `time_warming` has them; None if there is none to see.
 
-    Args:
-        layer_s: what a layer takes by the table, whose heat follows from that.
-        cool_s, points: as `time_warming` has them.
+    How warm the GPU was before the first is found, too. `layer_s` is what a layer takes by the table, whose heat
+    follows from that.
     """
     from scipy.optimize import least_squares
 
-    times_s, seconds = np.array(points).T
-
-    def told_s(x: NDArray[np.float64]) -> NDArray[np.float64]:
-        hot_s, rise, window_s = x
-        return np.asarray(hot_s * (1 - rise * np.exp(-times_s / window_s)))
-
-    least_s, most_s = WARM_WINDOWS_S
-    begin = (float(seconds[-1]), 0.02, 10.0)
-    found = least_squares(
-        lambda x: told_s(x) / seconds - 1, begin, bounds=([0.0, 0.0, least_s], [np.inf, 0.5, most_s]),
-        x_scale=(layer_s, 0.01, 10.0), loss="soft_l1", f_scale=OUTLIER,
-    )  # fmt: skip
-    hot_s, rise, window_s = map(float, found.x)
-    if rise < LEAST_LOSS:
+    if min(len(first), len(second)) < FEWEST_POINTS:
         return None
-    loss = rise / (1 - BUSY * math.exp(-cool_s / window_s))
+    (times_s, seconds), (later_s, later_seconds) = np.array(first).T, np.array(second).T
+
+    def told_s(x: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        hot_s, loss, window_s, heat = x
+        before = (1 - (1 - heat) * np.exp(-warm_s / window_s)) * np.exp(-cool_s / window_s)
+        pairs = ((times_s, heat), (later_s, before))
+        one, two = (hot_s * (1 - loss * (1 - begun) * np.exp(-t / window_s)) for t, begun in pairs)
+        return one, two
+
+    def off(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        one, two = told_s(x)
+        return np.concatenate([one / seconds - 1, two / later_seconds - 1])
+
+    begin = (float(later_seconds[-1]), 0.03, 0.5 * warm_s, 0.8)
+    bounds = ([0.0, 0.0, SHORTEST_S, 0.0], [np.inf, MOST_LOSS, max(2 * warm_s, 2 * SHORTEST_S), 1.0])
+    options: dict[str, Any] = {"bounds": bounds, "x_scale": (layer_s, 0.01, 10.0, 0.5), "f_scale": OUTLIER}
+    found = least_squares(off, np.clip(begin, *bounds), loss="soft_l1", **options)
+    hot_s, loss, window_s, _ = map(float, found.x)
+    _, two = told_s(found.x)
+    if two[-1] / two[0] - 1 < LEAST_LOSS:
+        return None
     heat = 1 - (1 - layer_s / hot_s) / loss
     return Warming(round(window_s, 2), round(loss, 5), round(min(max(heat, 0.0), 1.0), 4))
 

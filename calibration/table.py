@@ -170,7 +170,8 @@ class OperatorTable:
 def check_replaceable(folder: str | Path) -> None:
     """Raise `InputError` unless a table may be saved as this folder: it is new, empty, or just an operator table."""
     target = Path(folder)
-    others = sorted({path.name for path in target.iterdir()} - set(FILES)) if target.is_dir() else []
+    names = {path.name for path in target.iterdir()} if target.is_dir() else set()
+    others = sorted(name for name in names.difference(FILES) if not name.startswith("."))
     if others or (target.exists() and not target.is_dir()):
         raise InputError(f"{target}: holds {others[0] if others else 'a file'}; allowed: a new folder or a table alone")
 

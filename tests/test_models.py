@@ -143,6 +143,16 @@ def test_a_wrong_file_is_one_clear_line(tmp_path: Path, change: tuple[str, str],
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("name", ["a/b", "..", ".cache", "a\\b", " a", "a ", "two\nlines"])
+def test_a_name_that_can_be_no_folder_is_refused(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "wrong.yaml"
+    file.write_text(TINY.replace("name: tiny", f"name: {json.dumps(name)}"))
+    with pytest.raises(InputError, match=r"wrong\.yaml: name: found .*; allowed: a name without slashes"):
+        load_model(file)
+    file.write_text(TINY.replace("name: tiny", "name: qwen (copy)@main-2.5"))
+    assert load_model(file).name == "qwen (copy)@main-2.5"
+
+
 def test_no_field_is_there_twice(tmp_path: Path) -> None:
     file = tmp_path / "wrong.yaml"
     file.write_text(TINY.replace("layers: 2", "layers: 2\nlayers: 3"))

@@ -64,6 +64,8 @@ def test_saving_replaces_a_table_but_no_other_folder(tmp_path: Path) -> None:
     (tmp_path / "other" / "notes.txt").touch()
     with pytest.raises(InputError, match=r"other: holds notes\.txt; allowed: a new folder or a table alone"):
         TABLE.save(tmp_path / "other")
+    (tmp_path / "table" / ".DS_Store").touch()
+    newer.save(tmp_path / "table")
     (tmp_path / "table" / "evidence.json").touch()
     with pytest.raises(InputError, match=r"table: holds evidence\.json; allowed: a new folder or a table alone"):
         TABLE.save(tmp_path / "table")
