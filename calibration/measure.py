@@ -289,7 +289,7 @@ class _Calibration:
         return [host_row("check", 0, timing.time_check(stack.device, self.limits))]
 
     def _hand_offs(self, runner: Runner) -> Rows:
-        found = time_hand_offs(runner, 3 * self.limits.most)
+        found = time_hand_offs(runner, self.limits.most)
         return [host_row(name, 0, seconds) for name, seconds in found._asdict().items()]
 
 
