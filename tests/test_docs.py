@@ -1,4 +1,4 @@
-"""Every command, code block and figure of text in the README is run, and shows what the README says."""
+"""Every command, code block and figure of text in the README, and the outputs in docs, are what comes out."""
 
 import importlib.util
 import os
@@ -19,7 +19,8 @@ from flowsim.calibration.models import load_model
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+VALIDATION = (ROOT / "docs" / "validation.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README + VALIDATION, re.MULTILINE | re.DOTALL)
 COMMANDS = [
     line.partition("#")[0].strip()
     for _, block in BLOCKS
@@ -123,7 +124,13 @@ def test_a_command_of_the_readme_runs(command: str, folder: Path) -> None:
 
 @pytest.mark.parametrize(
     "start",
-    ["$ flowsim compare example", "preemption         long prompt alone", "$ flowsim capacity", "$ flowsim validate"],
+    [
+        "$ flowsim compare example",
+        "preemption         long prompt alone",
+        "$ flowsim capacity",
+        "$ flowsim validate tests/evidence/h200",
+        "$ flowsim validate tests/evidence/*",
+    ],
 )
 def test_output_shown_is_what_comes_out(start: str, folder: Path) -> None:
     shown = block_with(start).rstrip("\n")
