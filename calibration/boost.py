@@ -16,14 +16,6 @@ in proportion, to the sustained one at u = 1:
 
 Where w is constant, u is an exponential and the sustained seconds done, the integral of the speed, have a closed form.
 
-A GPU that is busy for many seconds also grows warm, draws more for the same work, and is slower at its limit: on an
-H200 (llama3-8b, in service near capacity) passes took up to 1 % longer than a table says in the first 40 s, and 1.5 to
-2.5 % while more came in than it could do. So there is a second, slow average of the use, its heat h, of which the speed
-loses a share; it hardly changes within a pass, and is taken as constant there:
-
-    dh/dt = (w - h) / (some ten seconds)
-    speed = (as above) * (1 + loss * (h at which the table was measured - h))
-
 Forwards recorded as CUDA graphs wait for no host, so that short ones gain too: on an H200 (llama3-8b, in service)
 those of 192 to 448 tokens took 5 to 10 % longer among long prompts than on a rested GPU. So their gain is known apart,
 and their sustained time is that behind heavier work. On end, short ones draw less than the limit allows and are not
@@ -52,28 +44,6 @@ EXACT = 1e-8
 """Relative step at which Newton's method ends: what is left is about a tenth of its square."""
 
 
-class Warming(NamedTuple):
-    """How a GPU's speed follows from its heat.
-
-    Attributes:
-        window_s: seconds over which heat averages the use.
-        loss: the share of its speed that a cold GPU (heat 0) loses until it is hot (1).
-        heat: of the GPU when the table was measured, from 0 to 1.
-    """
-
-    window_s: float
-    loss: float
-    heat: float
-
-    def speed(self, heat: float) -> float:
-        """The speed at this heat, as a multiple of what the table says."""
-        return 1.0 + self.loss * (self.heat - heat)
-
-    def after(self, heat: float, share: float, seconds: float) -> float:
-        """The heat after so long, for this share of which the device is at work."""
-        return share + (heat - share) * math.exp(-max(seconds, 0.0) / self.window_s)
-
-
 @dataclass(frozen=True)
 class Boost:
     """How a GPU's speed follows from its use.
@@ -83,28 +53,25 @@ class Boost:
         threshold: use up to which the GPU runs at full speed, from 0 to below 1.
         gain: sustained time over the time on a rested GPU, less 1, of the tokens of a forward.
         recorded_gain: the same of the tokens of a recorded forward; None if it is not known apart.
-        warming: None if it was not measured.
     """
 
     window_s: float
     threshold: float
     gain: Cost
     recorded_gain: Cost | None = None
-    warming: Warming | None = None
 
     def rested(self, use: float, idle_s: float) -> float:
         """The use after so many idle seconds."""
         return use * math.exp(-max(idle_s, 0.0) / self.window_s)
 
-    def pace(self, use: float, tokens: int, share: float = 1.0, recorded: int = 0, heat: float | None = None) -> Pace:
-        """How a stretch of a pass goes that begins at this use and heat; `share` of its time is device work.
+    def pace(self, use: float, tokens: int, share: float = 1.0, recorded: int = 0) -> Pace:
+        """How a stretch of a pass goes that begins at this use; `share` of its time is device work.
 
         `tokens` are those of the pass; `recorded` those of the recording as which it runs, 0 if it is launched.
         """
         known = self.recorded_gain if recorded else None
         gain = self.gain(tokens) if known is None else known(recorded)
-        speed = 1.0 if self.warming is None or heat is None else self.warming.speed(heat)
-        return Pace(self.window_s, self.threshold, share * gain, share, use, speed)
+        return Pace(self.window_s, self.threshold, share * gain, share, use)
 
     def with_recordings(self, times_s: Mapping[int, tuple[float, float]]) -> Boost:
         """This boost with the gain of recordings of so many tokens, from how long they took: busy and rested.
@@ -126,7 +93,6 @@ class Boost:
     def of(cls, found: Any) -> Boost | None:
         """The boost that a table's provenance states: `window_s`, `threshold` and pairs `gain`; None if it has none.
 
-        It may state `warming` too, a mapping of the fields of `Warming`.
         Pairs are (tokens, gain), ascending; a gain below 0 counts as 0. Between them it is on straight lines, above
         them constant; below them it falls to 0 at NO_GAIN_TOKENS.
 
@@ -136,9 +102,8 @@ class Boost:
         if found is None:
             return None
         try:
-            if not isinstance(found, Mapping) or set(found) - {"warming"} != {"window_s", "threshold", "gain"}:
+            if not isinstance(found, Mapping) or set(found) != {"window_s", "threshold", "gain"}:
                 raise ValueError
-            warming = _warming(found["warming"]) if "warming" in found else None
             window_s, threshold = (_number(found[key]) for key in ("window_s", "threshold"))
             points = [(_number(tokens), _number(gain)) for tokens, gain in found["gain"]]
         except (ValueError, TypeError):
@@ -149,7 +114,7 @@ class Boost:
             raise _refuse(found)
         if any(abs(gain) >= 1 for _, gain in points):
             raise _refuse(found)
-        return cls(window_s, threshold, gain_through(points), warming=warming)
+        return cls(window_s, threshold, gain_through(points))
 
 
 class Pace(NamedTuple):
@@ -160,7 +125,6 @@ class Pace(NamedTuple):
         gain: what a rested GPU gains.
         share: what the use tends to.
         use: the use at its begin.
-        speed: a factor of the speed throughout.
     """
 
     window_s: float
@@ -168,21 +132,13 @@ class Pace(NamedTuple):
     gain: float
     share: float
     use: float
-    speed: float = 1.0
 
     def use_after(self, real_s: float) -> float:
         """The use after so long."""
         return self.share + (self.use - self.share) * math.exp(-real_s / self.window_s)
 
     def work_s(self, real_s: float) -> float:
-        """Sustained seconds done after so many real ones; `speed` to 1 + gain times that times as many."""
-        return self.speed * self._work_s(real_s)
-
-    def real_s(self, work_s: float) -> float:
-        """Real seconds after which so many sustained ones are done: the inverse of `work_s`."""
-        return self._real_s(work_s / self.speed)
-
-    def _work_s(self, real_s: float) -> float:
+        """Sustained seconds done after so many real ones; from as many to 1 + gain times as many."""
         turn_s, free = self._turn_s(), self.use < self.threshold
         if real_s <= turn_s:
             return self._free(real_s) if free else self._held(real_s, self.use)
@@ -191,8 +147,9 @@ class Pace(NamedTuple):
             return self._free(turn_s) + self._held(rest_s, self.threshold)
         return self._held(turn_s, self.use) + self._free(rest_s)
 
-    def _real_s(self, work_s: float) -> float:
-        window_s, threshold, gain, share, use, _ = self
+    def real_s(self, work_s: float) -> float:
+        """Real seconds after which so many sustained ones are done: the inverse of `work_s`."""
+        window_s, threshold, gain, share, use = self
         if use < threshold:
             free_s = work_s / (1.0 + gain)
             if share <= threshold or use + (share - use) * -math.expm1(-free_s / window_s) <= threshold:
@@ -225,7 +182,7 @@ class Pace(NamedTuple):
 
         That is convex or concave, so that from the speed at the begin every step goes to the same side, to the root.
         """
-        window_s, threshold, gain, share, *_ = self
+        window_s, threshold, gain, share, _ = self
         slope = gain / (1.0 - threshold)
         linear, fading = 1.0 + slope * (1.0 - share), slope * (share - use)
         real_s = work_s / (linear + fading)
@@ -255,15 +212,6 @@ def _through(sizes: Sequence[float], values: Sequence[float]) -> Cost:
     return lru_cache(KNOWN)(lambda size: float(np.interp(size, sizes, values)))
 
 
-def _warming(found: Any) -> Warming:
-    if not isinstance(found, Mapping) or set(found) != set(Warming._fields):
-        raise ValueError
-    warming = Warming(**{name: _number(found[name]) for name in Warming._fields})
-    if not (warming.window_s > 0 and 0 <= warming.loss < 1 and 0 <= warming.heat <= 1):
-        raise ValueError
-    return warming
-
-
 def _number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError
@@ -273,6 +221,5 @@ def _number(value: Any) -> float:
 def _refuse(found: Any) -> InputError:
     return InputError(
         f"provenance, boost: found {found!r}; allowed: window_s above 0, threshold from 0 to below 1, "
-        "gain, pairs of tokens (ascending, from 1) and a number between -1 and 1, and warming, if known: window_s "
-        "above 0, loss from 0 to below 1, heat from 0 to 1"
+        "and gain, pairs of tokens (ascending, from 1) and a number between -1 and 1"
     )

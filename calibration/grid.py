@@ -53,7 +53,6 @@ class Grid:
     graph_limits: Limits = field(default_factory=lambda: Limits(4, 12, 0.1, heat_s=0.2))
     boosted: tuple[int, ...] = (256, 512, 1024, 2048, 4096, 8192)  # timed on a GPU that has rested, too
     rests: int = 5  # of each, and of each recorded forward
-    warming: tuple[float, float] = (6.0, 8.0)  # seconds of rest between two runs, and of each: a GPU grows warm
     extra: int = 12  # sizes added where the line between neighbours misses by more than 2 %
     layers: int = 6  # of the stack in which operators are timed, and at most 4 where they are heavy
     expert_layers: int = 12  # the same of a mixture of experts, which are loaded unlike in each layer
@@ -119,7 +118,6 @@ QUICK = Grid(
     graph_limits=Limits(3, 8, 0.08),
     boosted=(1024, 4096),
     rests=2,
-    warming=(0.0, 0.0),
     extra=4,
     layers=3,
     limits=Limits(4, 16, 0.06, heat_s=0.12),

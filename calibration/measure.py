@@ -91,8 +91,7 @@ def calibrate(
             model = job.run()
         with steady(device, SCHEDULER), Runner(model, core) as runner:
             job.hand_off(runner)
-    courses, warmings = log.mapping("course"), log.mapping("warming")
-    boost = rest.fit_boost(log.mapping("gain"), courses, warmings, job.layers_s)
+    boost = rest.fit_boost(log.mapping("gain"), log.mapping("course"))
     provenance = {
         "schema_version": SCHEMA_VERSION, **here, "model": spec.name,
         "model_spec": asdict(spec),
@@ -124,11 +123,7 @@ class _Calibration:
         counted = (grid.tokens, self.chunks, self.cells, grid.sequences, grid.prepared, grid.queues)
         log.total = self.passes.count + sum(map(len, counted)) + grid.extra + 3
         log.total += len(grid.prepared) if spec.experts else 0
-        log.total += len(grid.boosted) + self._courses if device == "cuda" else 0
-
-    @property
-    def _courses(self) -> int:
-        return 2 if self.grid.warming[1] else 1
+        log.total += len(grid.boosted) + 1 if device == "cuda" else 0
 
     def run(self) -> Decoder:
         """Measure all that one thread can; the journal holds the results. Returns the model that passes ran through."""
@@ -173,11 +168,9 @@ class _Calibration:
             self.log.do(f"boost {n}", rest.time_gain, stack, n, self.grid.rests)
         tokens = rest.course_tokens(self.log.mapping("gain"))
         if tokens is None:
-            self.log.total -= self._courses
+            self.log.total -= 1
         else:
             self.log.do("boost course", rest.time_course, stack, tokens, self.grid.rests)
-            if self.grid.warming[1]:
-                self.log.do("boost warming", rest.time_warming, stack, tokens, *self.grid.warming)
 
     def _choose_kernels(self, stack: Decoder) -> Choice:
         working = self.log.do("kernels", self._try_kernels, stack)[0]["working"]
@@ -256,20 +249,11 @@ class _Calibration:
 
     def _layer_curve(self) -> list[tuple[int, float]]:
         """(tokens, microseconds of a layer but for its attention), ascending."""
-        return sorted(self._sums([name for name in LAYER_OPERATORS if name != "attention"]).items())
-
-    @property
-    def layers_s(self) -> dict[int, float]:
-        """What a layer without context takes, by tokens."""
-        return {tokens: us * 1e-6 for tokens, us in self._sums(LAYER_OPERATORS).items()}
-
-    def _sums(self, operators: Collection[str]) -> dict[int, float]:
-        """Microseconds of these operators together without context, by tokens."""
         sums: dict[int, float] = {}
         for row in (row for rows in self.log.rows.values() for row in rows):
-            if row.get("operator") in operators and not row["context"]:
+            if row.get("operator") in LAYER_OPERATORS and row["operator"] != "attention":
                 sums[row["tokens"]] = sums.get(row["tokens"], 0.0) + row["device_us"]
-        return sums
+        return sorted(sums.items())
 
     def _head(self, stack: Decoder, sequences: int) -> Rows:
         return [operator_row("head", sequences, 0, *timing.time_head(stack, sequences, self.limits), "torch")]

@@ -140,16 +140,12 @@ def _boost(table: OperatorTable) -> str:
     about = table.provenance.get("boost")
     if about is None:
         return ""
-    boost = Boost.of(about)
+    Boost.of(about)
     gains = ", ".join(f"{tokens:,} tokens {100 * gain:.1f} %" for tokens, gain in about["gain"])
-    said = (
-        f"A GPU that has rested is faster than all this by: {gains}; until its use, averaged over "
-        f"{1e3 * about['window_s']:.0f} ms, passes {about['threshold']:.2f}, and then less and less."
+    return (
+        f"<h2>Rested</h2><p>A GPU that has rested is faster than all this by: {gains}; until its use, averaged over "
+        f"{1e3 * about['window_s']:.0f} ms, passes {about['threshold']:.2f}, and then less and less.</p>"
     )
-    if boost and (warming := boost.warming):
-        cold, hot = (100 * (warming.speed(heat) - 1) for heat in (0.0, 1.0))
-        said += f" As it grows warm, over {warming.window_s:.0f} s, its speed goes from {cold:+.1f} to {hot:+.1f} %."
-    return f"<h2>Rested</h2><p>{said}</p>"
 
 
 def _provenance(about: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Rest: how much faster a GPU is that has rested or cooled, as measured, and the `Boost` that says so.
+"""Rest: how much faster a GPU is that has rested, as measured, and the `Boost` that says so.
 
 What is run is the layers of a stack, again and again on one batch, with the host ahead of the device. A CPU has no
 power limit of this kind: there nothing is to be measured.
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowsim.calibration.batch import CacheSlice
-from flowsim.calibration.boost import Boost, Warming
+from flowsim.calibration.boost import Boost
 from flowsim.calibration.operators import Decoder
 from flowsim.calibration.timing import LEAD_S, Stopwatch
 
@@ -31,14 +31,6 @@ COURSE_S = 0.35
 DUTIES = (0.9, 0.8, 0.7, 0.6)
 DUTY_S, CYCLE_S = 0.6, 20e-3
 """How long each share of busy time is kept up, and how long the GPU is busy at a time."""
-PERIOD_S, SETTLED_S = 0.25, 0.5
-"""Over how long each point of a warming is a mean; what comes before is the boost's."""
-FEWEST_POINTS = 10
-"""Of a warming, in each of its two runs."""
-LEAST_LOSS, MOST_LOSS = 0.003, 0.5
-"""A rise of less cannot be told from unrest; more is no warming."""
-SHORTEST_S = 2.0
-"""The least window of a warming; the most is twice as long as its runs."""
 LEAST_GAIN = 0.01
 """With less there is no boost to speak of, and no window that could be told from it."""
 STARTS = [(window_s, threshold) for window_s in (0.01, 0.04, 0.16) for threshold in (0.3, 0.6, 0.8)]
@@ -130,12 +122,6 @@ class Stack:
             spin(work_s * (1 / duty - 1) - stall_s)
         return spans
 
-    def on_end(self, layers: int) -> list[Any]:
-        """Launch so many layers, without a rest before, and wait for the last; marks as `_launch` has them."""
-        marks = self._launch(layers, 0.0)
-        self.watch.wait(marks[-1])
-        return marks
-
     def _launch(self, layers: int, stall_s: float) -> list[Any]:
         """Launch so many layers behind a stall; the marks before, between and behind them."""
         self._embed(self._batch)
@@ -174,97 +160,25 @@ def time_course(decoder: Decoder, tokens: int, rounds: int) -> list[dict[str, An
     return [{"course": [tokens, [[[round(x, 7) for x in span] for span in course] for course in courses]]}]
 
 
-def time_warming(decoder: Decoder, tokens: int, cool_s: float, warm_s: float) -> list[dict[str, Any]]:
-    """Journal rows of how a GPU slows down as it grows warm: `warming`, (tokens, [cool_s, warm_s, first, second]).
-
-    Layers run on end for `warm_s`, and again after a pause of `cool_s`. The two runs are pairs: seconds since the begin
-    of the run, and a layer's on the device, from SETTLED_S on.
-    """
-    stack = Stack(decoder, tokens)
-    stack.heat(0.0)
-    first = _on_end(stack, warm_s)
-    time.sleep(cool_s)
-    return [{"warming": [tokens, [cool_s, warm_s, first, _on_end(stack, warm_s)]]}]
-
-
-def _on_end(stack: Stack, seconds: float) -> list[list[float]]:
-    layers, points = max(1, int(PERIOD_S / stack.layer_s)), list[list[float]]()
-    begun = time.perf_counter()
-    while (now := time.perf_counter() - begun) < seconds:
-        marks = stack.on_end(layers)
-        if now >= SETTLED_S:
-            layer_s = stack.watch.between(marks[0], marks[-1]) / layers
-            points.append([round(now + 0.5 * layers * layer_s, 3), round(layer_s, 9)])
-    return points
-
-
 def course_tokens(gains: Mapping[int, float]) -> int | None:
     """The size at which the fading is to be measured: the largest up to COURSE_TOKENS; None if none has a gain."""
     size = max((tokens for tokens in gains if tokens <= COURSE_TOKENS), default=None)
     return size if size is not None and gains[size] >= LEAST_GAIN else None
 
 
-def fit_boost(
-    gains: Mapping[int, float],
-    courses: Mapping[int, Sequence[Course]],
-    warmings: Mapping[int, Any] | None = None,
-    layers_s: Mapping[int, float] | None = None,
-) -> dict[str, Any] | None:
+def fit_boost(gains: Mapping[int, float], courses: Mapping[int, Sequence[Course]]) -> dict[str, Any] | None:
     """What a provenance says of the boost (`Boost.of` reads it); None if the GPU has none.
 
     Args:
         gains: by tokens.
         courses: measured at one size, by its tokens.
-        warmings: measured at one size, if at all, by its tokens.
-        layers_s: what a layer takes by the table, by tokens.
     """
     if not courses:
         return None
     ((tokens, measured),) = courses.items()
     window_s, threshold = fit_window(gains[tokens], measured)
     pairs = [[size, gain] for size, gain in sorted(gains.items())]
-    found: dict[str, Any] = {"window_s": round(window_s, 5), "threshold": round(threshold, 4), "gain": pairs}
-    for size, runs in (warmings or {}).items():
-        if layers_s and size in layers_s and (warming := fit_warming(layers_s[size], *runs)):
-            found["warming"] = warming._asdict()
-    return found
-
-
-def fit_warming(
-    layer_s: float, cool_s: float, warm_s: float, first: Sequence[Sequence[float]], second: Sequence[Sequence[float]]
-) -> Warming | None:
-    """The warming with which the model is least off two runs, as `time_warming` has them; None if there is none to see.
-
-    How warm the GPU was before the first is found, too. `layer_s` is what a layer takes by the table, whose heat
-    follows from that.
-    """
-    from scipy.optimize import least_squares
-
-    if min(len(first), len(second)) < FEWEST_POINTS:
-        return None
-    (times_s, seconds), (later_s, later_seconds) = np.array(first).T, np.array(second).T
-
-    def told_s(x: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        hot_s, loss, window_s, heat = x
-        before = (1 - (1 - heat) * np.exp(-warm_s / window_s)) * np.exp(-cool_s / window_s)
-        pairs = ((times_s, heat), (later_s, before))
-        one, two = (hot_s * (1 - loss * (1 - begun) * np.exp(-t / window_s)) for t, begun in pairs)
-        return one, two
-
-    def off(x: NDArray[np.float64]) -> NDArray[np.float64]:
-        one, two = told_s(x)
-        return np.concatenate([one / seconds - 1, two / later_seconds - 1])
-
-    begin = (float(later_seconds[-1]), 0.03, 0.5 * warm_s, 0.8)
-    bounds = ([0.0, 0.0, SHORTEST_S, 0.0], [np.inf, MOST_LOSS, max(2 * warm_s, 2 * SHORTEST_S), 1.0])
-    options: dict[str, Any] = {"bounds": bounds, "x_scale": (layer_s, 0.01, 10.0, 0.5), "f_scale": OUTLIER}
-    found = least_squares(off, np.clip(begin, *bounds), loss="soft_l1", **options)
-    hot_s, loss, window_s, _ = map(float, found.x)
-    _, two = told_s(found.x)
-    if two[-1] / two[0] - 1 < LEAST_LOSS:
-        return None
-    heat = 1 - (1 - layer_s / hot_s) / loss
-    return Warming(round(window_s, 2), round(loss, 5), round(min(max(heat, 0.0), 1.0), 4))
+    return {"window_s": round(window_s, 5), "threshold": round(threshold, 4), "gain": pairs}
 
 
 def fit_window(gain: float, courses: Sequence[Course]) -> tuple[float, float]:

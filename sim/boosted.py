@@ -30,8 +30,6 @@ class BoostedInstance(SimulatedInstance):
         self._use = 0.0
         """Its use at `_use_s`: the begin of the running stretch, or the end of the last one."""
         self._use_s = 0.0
-        self._heat = boost.warming.heat if boost.warming else 0.0
-        """Its heat then; at the beginning that at which the costs were measured."""
         self._pace: Pace = boost.pace(0.0, 0)
         """Of the running stretch, which began at `_from_s` of the pass's timeline."""
         self._from_s = 0.0
@@ -42,22 +40,16 @@ class BoostedInstance(SimulatedInstance):
         timeline = execution.timeline
         share = timeline.device_s / timeline.duration_s if timeline.duration_s else 1.0
         tokens = min(execution.batch_tokens, self._chunk_tokens)
-        self._pass_time(self._began_s, self._boost.rested(self._use, self._began_s - self._use_s), 0.0)
-        self._pace = self._boost.pace(self._use, tokens, min(share, 1.0), timeline.recorded, self._heat)
+        self._use, self._use_s = self._boost.rested(self._use, self._began_s - self._use_s), self._began_s
+        self._pace = self._boost.pace(self._use, tokens, min(share, 1.0), timeline.recorded)
         self._from_s = execution.elapsed_s
         self._then = (self._from_s, self._began_s)
 
     def _end_stretch(self, execution: Execution, end_s: float, *, completed: bool) -> None:
         super()._end_stretch(execution, end_s, completed=completed)
         real_s = end_s - self._began_s
-        self._pass_time(end_s, self._pace.use_after(real_s), self._pace.share)
+        self._use, self._use_s = self._pace.use_after(real_s), end_s
         execution.taken_s += real_s
-
-    def _pass_time(self, now: float, use: float, share: float) -> None:
-        """Note the use at this time, and the heat, with the device at work for this share of the time since."""
-        if self._boost.warming:
-            self._heat = self._boost.warming.after(self._heat, share, now - self._use_s)
-        self._use, self._use_s = use, now
 
     def _when(self, running: Execution, elapsed_s: float) -> float:
         if elapsed_s != self._then[0]:

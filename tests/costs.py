@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from flowsim.calibration.boost import Boost, Warming
+from flowsim.calibration.boost import Boost
 from flowsim.calibration.cost import Cost, CostModel, GraphCost
 from flowsim.calibration.grid import Grid
 from flowsim.calibration.timing import Limits
@@ -82,9 +82,7 @@ def random_boost(rng: np.random.Generator, typical_s: float) -> Boost:
     window_s = typical_s * float(rng.choice([0.2, 1.0, 5.0]))
     threshold, known = float(rng.choice([0.0, 0.3, 0.7, 0.95])), bool(rng.integers(2))
     recorded = (lambda n: gain * 64 / n) if known else None
-    warming = Warming(typical_s * float(rng.choice([5, 50])), float(rng.uniform(0, 0.3)), float(rng.uniform(0, 1)))
-    warm = warming if rng.integers(2) else None
-    return Boost(window_s, threshold, lambda n: gain * min(n / tokens, 1.0), recorded, warm)
+    return Boost(window_s, threshold, lambda n: gain * min(n / tokens, 1.0), recorded)
 
 
 def coincident_cost(rng: np.random.Generator) -> CostModel:

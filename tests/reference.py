@@ -141,7 +141,6 @@ class Site:
         self.launched = 0
         boost = cost.boost
         self.heat = Heat(boost.window_s, boost.threshold) if boost else None
-        self.warmth, self.warmth_s = (boost.warming.heat, 0.0) if boost and boost.warming else (0.0, 0.0)
         self.thinks_s = 0.0  # when the scheduler began to think about its latest decision
         self.began_s = 0.0  # when the running stretch began; later than now while a pass is being resumed
         self.stop: int | None = None  # the check at which the running pass will stop
@@ -338,22 +337,12 @@ class Site:
         self.running, self.began_s = batch, now
         if self.heat and self.cost.boost:
             share = min(batch.device_s / batch.duration_s, 1.0) if batch.duration_s else 1.0
-            speed = self.warmed(now)
-            self.heat.becomes(now, share, share * self.gain(batch, self.cost.boost), speed)
+            self.heat.becomes(now, share, share * self.gain(batch, self.cost.boost))
         self.stop = None
         if self.at_cuts and batch.stopped + 1 < len(batch.checks) - 1:
             self.stop = batch.stopped + 1
         end = self.check_time(batch, len(batch.checks) - 1 if self.stop is None else self.stop)
         self.event_s = end + (self.cost.complete_s if self.stop is None else self.cost.acknowledge_s)
-
-    def warmed(self, now: float) -> float:
-        """Take into account how warm the GPU has become by now; returns its speed."""
-        warming = self.cost.boost and self.cost.boost.warming
-        if not warming or not self.heat:
-            return 1.0
-        kept = math.exp(-(now - self.warmth_s) / warming.window_s)
-        self.warmth, self.warmth_s = kept * self.warmth + (1 - kept) * self.heat.share, now
-        return 1 - warming.loss * (self.warmth - warming.heat)
 
     def gain(self, batch: Batch, boost: Boost) -> float:
         """What the batch gains on a rested GPU."""
@@ -389,7 +378,6 @@ class Site:
         ids = tuple(request.id for request in batch.requests)
         batch.taken_s += end_s - self.began_s
         if self.heat:
-            self.warmed(end_s)
             self.heat.becomes(end_s, 0.0)
         self.stretches.append((self.began_s, end_s, ids, completed))
 

@@ -25,12 +25,10 @@ class Heat:
     at_s: float = 0.0
     share: float = 0.0
     gain: float = 0.0
-    speed: float = 1.0
 
-    def becomes(self, now: float, share: float, gain: float = 0.0, speed: float = 1.0) -> None:
-        """From now on the GPU is busy for this share of the time, and that much faster than it was measured."""
+    def becomes(self, now: float, share: float, gain: float = 0.0) -> None:
+        """From now on the GPU is busy for this share of the time."""
         self.use, self.at_s, self.share, self.gain = self.use_at(now - self.at_s), now, share, gain
-        self.speed = speed
 
     def use_at(self, seconds: float) -> float:
         """The use so many seconds later."""
@@ -43,11 +41,11 @@ class Heat:
         times = (low + high) / 2 + (high - low) / 2 * NODES
         use = self.use + (self.share - self.use) * (1 - np.exp(-times / self.window_s))
         speed = 1 + self.gain * (1 - np.clip((use - self.threshold) / (1 - self.threshold), 0, 1))
-        return float(((high - low) / 2 * WEIGHTS * speed).sum()) * self.speed
+        return float(((high - low) / 2 * WEIGHTS * speed).sum())
 
     def real_s(self, work_s: float) -> float:
         """Real seconds until so many sustained ones are done."""
-        low, high = work_s / (1 + self.gain) / self.speed, work_s / self.speed
+        low, high = work_s / (1 + self.gain), work_s
         return float(brentq(lambda real_s: self.work_s(real_s) - work_s, low - 1e-9, high + 1e-9, xtol=1e-13))
 
     def _borders(self, real_s: float) -> list[float]:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from slow_boost import Heat
 
-from flowsim.calibration.boost import Boost, Pace, Warming
+from flowsim.calibration.boost import Boost, Pace
 from flowsim.calibration.cost import CostModel, GraphCost
 from flowsim.calibration.predictor import make_predictor
 from flowsim.engine import Outcome, Server, simulate
@@ -23,8 +23,7 @@ from flowsim.request import Request
 shares = st.floats(0.0, 1.0)
 thresholds = st.one_of(st.floats(0.0, 0.99), st.sampled_from([0.0, 0.5]))
 windows = st.sampled_from([1e-3, 0.04, 1.0, 100.0])
-speeds = st.one_of(st.just(1.0), st.floats(0.8, 1.2))
-paces = st.builds(Pace, windows, thresholds, st.floats(0.0, 2.0), st.one_of(shares, st.just(0.5)), shares, speeds)
+paces = st.builds(Pace, windows, thresholds, st.floats(0.0, 2.0), st.one_of(shares, st.just(0.5)), shares)
 spans = st.one_of(st.floats(1e-6, 1e3), st.just(0.0))
 NEARLY = 1e-12
 
@@ -38,22 +37,21 @@ def test_work_and_real_time_are_each_other_s_inverse(pace: Pace, seconds: float)
 @given(paces, spans, st.floats(1e-9, 1e3))
 def test_time_goes_on_and_never_faster_than_on_a_rested_gpu(pace: Pace, seconds: float, more_s: float) -> None:
     for end_s, begin_s in ((pace.work_s(seconds), seconds), (seconds, pace.real_s(seconds))):
-        least_s = begin_s * pace.speed
-        assert least_s * (1 - NEARLY) <= end_s <= least_s * (1 + pace.gain) * (1 + NEARLY)
-    assert pace.work_s(seconds + more_s) >= pace.work_s(seconds) + pace.speed * more_s * (1 - 1e-9) - NEARLY * seconds
+        assert begin_s * (1 - NEARLY) <= end_s <= begin_s * (1 + pace.gain) * (1 + NEARLY)
+    assert pace.work_s(seconds + more_s) >= pace.work_s(seconds) + more_s * (1 - 1e-9) - NEARLY * seconds
     assert pace.real_s(seconds + more_s) >= pace.real_s(seconds) * (1 - NEARLY)
 
 
 @given(paces, st.floats(0.0, 100.0))
 def test_work_is_the_sum_of_the_speed(pace: Pace, windows: float) -> None:
-    slow = Heat(pace.window_s, pace.threshold, pace.use, share=pace.share, gain=pace.gain, speed=pace.speed)
+    slow = Heat(pace.window_s, pace.threshold, pace.use, share=pace.share, gain=pace.gain)
     seconds = windows * pace.window_s
     assert pace.work_s(seconds) == pytest.approx(slow.work_s(seconds), rel=1e-10)
 
 
 @given(paces, spans, spans)
 def test_a_stretch_in_two_is_the_stretch_in_one(pace: Pace, first_s: float, second_s: float) -> None:
-    later = pace._replace(use=pace.use_after(first_s))
+    later = Pace(pace.window_s, pace.threshold, pace.gain, pace.share, pace.use_after(first_s))
     whole_s = pace.work_s(first_s + second_s)
     assert pace.work_s(first_s) + later.work_s(second_s) == pytest.approx(whole_s, rel=1e-9)
 
@@ -215,33 +213,6 @@ def test_below_the_smallest_size_the_gain_falls_to_nothing_at_64_tokens() -> Non
     boost = Boost.of({**STATED, "gain": [[264, 0.02]]})
     assert boost is not None
     assert [boost.gain(n) for n in (1, 64, 164, 264, 300)] == pytest.approx([0.0, 0.0, 0.01, 0.02, 0.02])
-
-
-WARMING = {"window_s": 10.0, "loss": 0.04, "heat": 0.8}
-
-
-def test_a_hot_gpu_is_slower_and_a_cold_one_faster_than_when_it_was_measured() -> None:
-    warming = Warming(**WARMING)
-    assert [warming.speed(heat) for heat in (0.0, 0.8, 1.0)] == pytest.approx([1.032, 1.0, 0.992])
-    assert warming.after(0.8, 0.3, 10 * math.log(2)) == pytest.approx(0.55)
-    assert warming.after(0.8, 0.3, 0.0) == warming.after(0.8, 0.3, -1.0) == 0.8
-
-
-def test_passes_grow_longer_while_the_gpu_is_busy_and_shorter_after_a_pause() -> None:
-    """Heat halves its distance every 10 s: 0.5, then 0.75, then 0.875, and after a rest of 20 s 0.21875."""
-    boost = Boost(1e9, 0.5, lambda tokens: 0.0, warming=Warming(10 / math.log(2), 0.4, 0.5))
-    outcome = run(FCFS(), (0.0, 10, math.inf), (5.0, 9, math.inf), (40.0, 89, math.inf), cost=pencil(boost=boost))
-    third = (40.0, 40 + 89 / 1.1125, (2,), True)
-    assert outcome.logs[0].stretches == near((0.0, 10.0, (0,), True), (10.0, 20.0, (1,), True), third)
-
-
-@pytest.mark.parametrize(
-    "wrong", [0.04, {}, {**WARMING, "heat": 1.1}, {**WARMING, "loss": 1}, {**WARMING, "window_s": 0}, {"loss": 0.1}]
-)
-def test_what_is_no_warming_is_one_line(wrong: Any) -> None:
-    assert Boost.of({**STATED, "warming": WARMING}).warming == Warming(**WARMING)  # type: ignore[union-attr]
-    with pytest.raises(InputError, match=r"^provenance, boost: found [^\n]*; allowed: .* heat from 0 to 1$"):
-        Boost.of({**STATED, "warming": wrong})
 
 
 @given(windows, thresholds, st.floats(1e-3, 0.9), st.floats(1e-3, 1.0))

@@ -195,9 +195,6 @@ def test_the_page_shows_errors_curves_and_provenance(source: Source) -> None:
     boost = {"window_s": 0.04, "threshold": 0.7, "gain": [[256, 0.012], [4096, 0.08]]}
     rested = calibration_page(replace(table, provenance={**table.provenance, "boost": boost}))
     assert "faster than all this by: 256 tokens 1.2 %, 4,096 tokens 8.0 %; until its use, averaged over 40 ms" in rested
-    boost |= {"warming": {"window_s": 12.3, "loss": 0.04, "heat": 0.75}}
-    warm = calibration_page(replace(table, provenance={**table.provenance, "boost": boost}))
-    assert "As it grows warm, over 12 s, its speed goes from +3.0 to -1.0 %." in warm
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from flowsim.calibration import rest
-from flowsim.calibration.boost import Boost, Warming
+from flowsim.calibration.boost import Boost
 from flowsim.calibration.models import ModelSpec
-from flowsim.calibration.rest import DUTIES, Span, Stack, course_tokens, fit_boost, fit_warming, fit_window, told
+from flowsim.calibration.rest import DUTIES, Span, Stack, course_tokens, fit_boost, fit_window, told
 
 
 def made_courses(boost: Boost, noise: float, seed: int) -> list[list[list[float]]]:
@@ -56,7 +56,6 @@ class Device:
 
     def __init__(self, boost: Boost) -> None:
         self.boost, self.use, self.free_s, self.host_s = boost, 0.0, 0.0, 0.0
-        self.heat = 0.0
         self.layers = 4
         self.program = [SimpleNamespace(layer=-1, run=lambda p: None)]
         self.program += [SimpleNamespace(layer=i, run=self.layer) for i in range(4)]
@@ -67,17 +66,10 @@ class Device:
 
     def layer(self, tokens: int) -> None:
         self.host_s += 5e-5
-        begin_s, warming = max(self.host_s, self.free_s), self.boost.warming
-        self.cool(begin_s)
-        use = self.boost.rested(self.use, begin_s - self.free_s)
-        pace = self.boost.pace(use, tokens, heat=self.heat)
+        begin_s = max(self.host_s, self.free_s)
+        pace = self.boost.pace(self.boost.rested(self.use, begin_s - self.free_s), tokens)
         took_s = pace.real_s(tokens * 1e-6)
         self.use, self.free_s = pace.use_after(took_s), begin_s + took_s
-        self.heat = warming.after(self.heat, 1.0, took_s) if warming else self.heat
-
-    def cool(self, until_s: float) -> None:
-        if self.boost.warming:
-            self.heat = self.boost.warming.after(self.heat, 0.0, until_s - self.free_s)
 
     def watch(self, device: Any) -> Any:
         return SimpleNamespace(
@@ -95,12 +87,9 @@ class Device:
         self.host_s = max(self.host_s, mark_s)
 
     def stall(self, seconds: float) -> None:
-        end_s = max(self.host_s, self.free_s) + seconds
-        self.cool(end_s)
-        self.use, self.free_s = self.boost.rested(self.use, end_s - self.free_s), end_s
-
-    def sleep(self, seconds: float) -> None:
-        self.host_s += seconds
+        begin_s = max(self.host_s, self.free_s)
+        self.use = self.boost.rested(self.use, begin_s + seconds - self.free_s)
+        self.free_s = begin_s + seconds
 
     def perf_counter(self) -> float:
         self.host_s += 2e-5
@@ -129,58 +118,6 @@ def test_a_gpu_that_obeys_the_model_is_measured_as_it_is(monkeypatch: pytest.Mon
     assert found["threshold"] == pytest.approx(0.7, abs=0.02)
     assert Boost.of(found) is not None
     assert [len(course) for course in row["course"][1]] == [87, 27, 24, 21, 18]
-
-
-@pytest.mark.parametrize(("window_s", "loss", "heat"), [(10.0, 0.04, 0.9), (5.0, 0.02, 0.5), (20.0, 0.05, 1.0)])
-def test_how_a_gpu_grows_warm_is_found_again(
-    monkeypatch: pytest.MonkeyPatch, window_s: float, loss: float, heat: float
-) -> None:
-    """Whatever the GPU did before: it has just rested and cooled, and how a layer goes by the table is known apart."""
-    warming = Warming(window_s, loss, heat)
-    device = gpu(monkeypatch, Boost(0.04, 0.7, lambda tokens: 0.08, warming=warming))
-    gains = dict(row["gain"] for n in (1000, 4000) for row in rest.time_gain(device, n, 5))
-    course = dict([rest.time_course(device, 4000, 5)[0]["course"]])
-    warmings = dict([rest.time_warming(device, 4000, 8.0, 10.0)[0]["warming"]])
-    stated = fit_boost(gains, course, warmings, {4000: 4e-3})
-    assert stated is not None
-    boost = Boost.of(stated)
-    assert boost is not None
-    assert boost.warming is not None
-    assert boost.warming.window_s == pytest.approx(window_s, rel=0.15)
-    assert boost.warming.loss == pytest.approx(loss, rel=0.15)
-    assert boost.warming.heat == pytest.approx(heat, abs=0.05)
-    assert "warming" not in (fit_boost(gains, course, warmings, {1000: 1e-3}) or {})
-
-
-def runs(rise: float, noise: float = 0.0, points: int = 38) -> list[list[list[float]]]:
-    """Two runs of layers of 1 ms, in each of which they take longer by so much in the end."""
-    rng = np.random.default_rng(0)
-    times_s = 0.5 + 0.25 * np.arange(points)
-    return [
-        [
-            [t, 1e-3 * (1 + rise * t / 10) * (1 + noise * e)]
-            for t, e in zip(times_s, rng.standard_normal(points), strict=True)
-        ]
-        for _ in range(2)
-    ]
-
-
-def test_a_gpu_that_does_not_grow_warm_has_no_warming() -> None:
-    assert fit_warming(1e-3, 8.0, 10.0, *runs(0.0)) is None
-    assert fit_warming(1e-3, 8.0, 10.0, *runs(-0.03)) is None
-    assert fit_warming(1e-3, 8.0, 10.0, *runs(0.03, points=9)) is None
-    assert fit_warming(1e-3, 8.0, 10.0, *runs(0.0, 0.002)) is None
-
-
-@pytest.mark.parametrize("rise", [0.01, 0.03, 0.3])
-def test_a_drift_of_another_shape_is_stated_within_bounds(rise: float) -> None:
-    """It goes on as long as it was seen: what the model makes of it is no steeper than twice the drift, and allowed."""
-    found = fit_warming(1e-3, 8.0, 10.0, *runs(rise))
-    assert found is not None
-    assert 2.0 <= found.window_s <= 20.0
-    assert found.loss <= 0.5
-    stated = {"window_s": 0.04, "threshold": 0.7, "gain": [[64, 0.0]], "warming": found._asdict()}
-    assert Boost.of(stated) is not None
 
 
 def test_a_size_whose_layer_is_longer_than_a_burst_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
