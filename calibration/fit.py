@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from flowsim.calibration.attention import kernel_choice
 from flowsim.calibration.boost import Boost
@@ -16,13 +17,11 @@ from flowsim.calibration.cost import KNOWN, Cost, CostModel, GraphCost
 from flowsim.calibration.curves import AttentionCurve, Curve
 from flowsim.calibration.errors import leave_one_out, pass_errors
 from flowsim.calibration.models import EXPERTS, ModelSpec, spec_of
-from flowsim.calibration.table import ALL_REDUCE, GRAPH, GRAPH_RESTED, OperatorTable, Range
+from flowsim.calibration.table import ALL_REDUCE, GRAPH, GRAPH_HOST_TOKENS, GRAPH_RESTED, OperatorTable, Range
 from flowsim.errors import InputError
 
 TABULATED = 8193
 """Sizes up to which costs that are asked again and again are worked out beforehand: the tokens of one forward."""
-QUIET = 0.25
-"""Quantile of what the host takes at several sizes that counts."""
 KV_MEMORY_SHARE = 0.9
 """Part of the GPU's memory that weights and KV cache may take (vLLM's default)."""
 
@@ -71,14 +70,14 @@ def _model(table: OperatorTable, layers: int, errors: dict[str, Any]) -> CostMod
     if spec.experts and table.has("experts"):
         linear = [*(name for name in linear if name not in EXPERTS), "experts"]
     rows = {name: table.curve(name) for name in (*linear, "attention")}
-    host: dict[str, Cost] = {name: _quiet(table, name) for name in linear}
+    host: dict[str, Cost] = {name: _usual(table, name) for name in linear}
     host["prepare"] = _host_curve(table, "prepare", TABULATED)
     device: dict[str, Cost] = {name: Curve(rows[name].tokens, rows[name].device_s, TABULATED) for name in linear}
     if table.has(ALL_REDUCE):
         reduced = table.curve(ALL_REDUCE)
         for name in ("all_reduce_attn", "all_reduce_mlp"):
             device[name] = Curve(reduced.tokens, reduced.device_s, TABULATED)
-            host[name] = _quiet(table, ALL_REDUCE)
+            host[name] = _usual(table, ALL_REDUCE)
     calls, kernel = about.get("calls", {}), lru_cache(KNOWN)(kernel_choice(table))
     return CostModel(
         name=f"{about['gpu']}/{about['model']}/tp{tp}",
@@ -109,8 +108,8 @@ def _graph_cost(table: OperatorTable, device: Mapping[str, Cost]) -> GraphCost:
     return GraphCost(
         most=int(rows.tokens[-1]),
         layer=_of_recordings(rows.tokens, np.maximum(rows.device_s - ends_s, 0.0) / layers),
-        prepare=_quiet(table, "graph_prepare"),
-        check=_quiet(table, "graph_check"),
+        prepare=_usual(table, "graph_prepare", GRAPH_HOST_TOKENS),
+        check=_usual(table, "graph_check", GRAPH_HOST_TOKENS),
     )
 
 
@@ -163,21 +162,38 @@ def kv_capacity(spec: ModelSpec, memory_bytes: int, tp: int) -> int:
     return max(int(room // shard.kv_bytes_per_token), 0)
 
 
-def _quiet(table: OperatorTable, operator: str) -> Cost:
-    """Host time, the lower quartile of all sizes: they matter less than the host's unrest, which only adds to it."""
-    seconds = float(np.quantile(table.curve(operator).host_s, QUIET))
+def _usual(table: OperatorTable, operator: str, most: float = math.inf) -> Cost:
+    """Host time, alike at all sizes: they matter less than the host's unrest, which may last for half of them.
+
+    It is taken from sizes up to `most`, or else the smallest.
+    """
+    rows = table.curve(operator)
+    seconds = shorth(rows.host_s[rows.tokens <= max(most, rows.tokens[0])])
     return lambda size: seconds
 
 
 def _attention_launch(table: OperatorTable, kernel: Callable[[int, int], str]) -> Callable[[int, int], float]:
-    """Launch time of attention, of (tokens, context): the lower quartile of the `kernel` that is used there."""
+    """Launch time of attention, of (tokens, context): the usual one of the `kernel` that is used there."""
     of: dict[str, list[float]] = {}
     for row in table.operators:
         if row.operator == "attention":
             of.setdefault(row.backend, []).append(row.host_us * 1e-6)
-    quiet = {backend: float(np.quantile(seconds, QUIET)) for backend, seconds in of.items()}
-    typical_s = float(np.median(list(quiet.values())))
-    return lambda tokens, context: quiet.get(kernel(tokens, context), typical_s)
+    usual = {backend: shorth(seconds) for backend, seconds in of.items()}
+    typical_s = float(np.median(list(usual.values())))
+    return lambda tokens, context: usual.get(kernel(tokens, context), typical_s)
+
+
+def shorth(values: ArrayLike) -> float:
+    """The median of the half of these values that lies closest together, the first such half.
+
+    Where values gather twice, as launches do on a host that is busy with something else for a while, it is where most
+    of them are. Half is one more than n // 2 of n. P. J. Rousseeuw and A. M. Leroy, A robust scale estimator based on
+    the shortest half, Statistica Neerlandica 42 (1988).
+    """
+    ordered = np.sort(np.asarray(values, float))
+    half = ordered.size // 2 + 1
+    first = int(np.argmin(ordered[half - 1 :] - ordered[: ordered.size - half + 1]))
+    return float(np.median(ordered[first : first + half]))
 
 
 def _host_curve(table: OperatorTable, operator: str, tabulate: int = 0) -> Curve:

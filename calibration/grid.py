@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from flowsim.calibration.table import parse_slices
+from flowsim.calibration.table import GRAPH_HOST_TOKENS, parse_slices
 from flowsim.calibration.timing import Limits
 from flowsim.errors import InputError
 from flowsim.forward import GRAPH_STEP, graph_size
@@ -67,11 +67,8 @@ class Grid:
 
     @property
     def graphs_checked(self) -> tuple[int, ...]:
-        """The recorded forwards that are timed with checks, too: short ones, which no power limit holds up.
-
-        What checks and launches take hardly depends on the size.
-        """
-        return self.graphs[:3]
+        """The recorded forwards of which what launches and checks take is timed, for it hardly depends on the size."""
+        return tuple(tokens for tokens in self.graphs if tokens <= GRAPH_HOST_TOKENS) or self.graphs[:1]
 
     def within(self, longest: int) -> Grid:
         """This grid without the sizes that a model of this longest context does not reach."""

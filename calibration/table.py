@@ -40,6 +40,8 @@ OPTIONAL_HOST_OPERATORS = ("complete", "graph_prepare", "graph_check")
 GRAPH, GRAPH_RESTED = "graph", "graph_rested"
 """A whole recorded forward of so many tokens through `pass_layers` layers, on the device alone: on a GPU that others
 keep busy; and on one that has rested (`RecordingTimes`), which a table may lack."""
+GRAPH_HOST_TOKENS = 256
+"""Tokens of recordings up to which what the host takes counts: longer ones may be held up by the power limit."""
 ALL_REDUCE = "all_reduce"
 """Of the activations of so many tokens; a layer under tensor parallelism runs two, alike."""
 OPERATORS = (

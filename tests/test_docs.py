@@ -11,6 +11,7 @@ from pathlib import Path
 
 import accuracy
 import pytest
+import validation
 from costs import GRID
 
 import flowsim
@@ -87,7 +88,7 @@ def in_shell(word: str, folder: Path) -> list[str]:
 
 
 def test_the_readme_has_no_gap() -> None:
-    assert not re.search(r"^[A-Z]{6,}$", README, re.MULTILINE)
+    assert not re.search(r"^[A-Z]{6,}$", README + VALIDATION, re.MULTILINE)
 
 
 def test_the_readme_shows_commands() -> None:
@@ -152,6 +153,11 @@ def test_the_stated_errors_are_those_of_the_tables() -> None:
     assert accuracy.PAGE.read_text(encoding="utf-8") == accuracy.page()
     for row in accuracy.summary_rows():
         assert f"{row}\n" in README
+
+
+def test_the_stated_nearness_is_that_of_the_evidence() -> None:
+    for row in validation.rows():
+        assert f"{row}\n" in VALIDATION
 
 
 def test_files_named_exist() -> None:

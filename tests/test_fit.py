@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from flowsim.calibration.errors import pass_errors
-from flowsim.calibration.fit import fit
+from flowsim.calibration.fit import fit, shorth
 from flowsim.calibration.models import EXPERTS
 from flowsim.calibration.table import HOST_OPERATORS, OperatorRow, OperatorTable, PassRow
 from flowsim.errors import InputError
@@ -55,6 +55,38 @@ def test_an_operator_is_as_many_calls_as_were_counted() -> None:
     calls = dict(zip(LAYER_OPERATORS, (launch.calls for launch in layer), strict=True))
     assert {name: n for name, n in calls.items() if n != 1} == {"rope_kv": 5, "attention": 6}
     assert head.calls == 4
+
+
+@pytest.mark.parametrize(
+    ("values", "usual"),
+    [
+        ([7.0], 7.0),
+        ([3.0, 1.0], 2.0),
+        ([9.0, 1.0, 2.0], 1.5),
+        ([1.0, 5.0, 5.2, 5.4, 9.0], 5.2),
+        ([14.0, 22.0, 15.0, 23.0, 13.0, 24.0, 14.5], 14.25),  # busy with something else for three of seven
+    ],
+)
+def test_what_is_usual_is_where_most_values_are(values: list[float], usual: float) -> None:
+    assert shorth(values) == usual
+
+
+def test_the_host_takes_what_is_usual_over_all_sizes() -> None:
+    more = [row("norm_attn", tokens, 1e3, us) for tokens, us in ((3, 1.2), (5, 1.3), (7, 4.0), (9, 4.5))]
+    _, layer, *_ = fit(replace(table(), operators=(*table().operators, *more))).launches([Slice(51, 0)])
+    assert layer[0].host_s == pytest.approx(1.1e-6)  # of 1, 1, 1.2, 1.3, 4 and 4.5 us
+
+
+def test_the_host_s_part_of_recordings_is_that_of_short_ones() -> None:
+    rows = [row("graph", tokens, 1e5, 0.0) for tokens in (64, 1024)]
+    for name, of_short, of_long in (("graph_prepare", 50.0, 90.0), ("graph_check", 10.0, 15.0)):
+        rows += [row(name, tokens, 0.0, of_short if tokens == 64 else of_long) for tokens in (64, 512, 1024)]
+    for least in (64, 512):  # without a short one the smallest counts
+        kept = [r for r in rows if r.tokens >= least or r.operator == "graph"]
+        graph = fit(replace(table(), operators=(*table().operators, *kept))).graph
+        assert graph is not None
+        took = (graph.prepare(64), graph.check(1024))
+        assert took == pytest.approx((50e-6, 10e-6) if least == 64 else (90e-6, 15e-6))
 
 
 @pytest.mark.parametrize("calls", [{"qkv_proj": 0}, {"qkv_proj": 1.5}, [2], "two"])
