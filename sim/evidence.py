@@ -23,7 +23,7 @@ from flowsim.case import Case, RealRun
 from flowsim.engine import Server
 from flowsim.errors import InputError
 from flowsim.files import writing
-from flowsim.typed import made
+from flowsim.typed import fits, made
 from flowsim.unique_keys import unique_pairs
 
 SCHEMA_VERSION = 1
@@ -51,8 +51,9 @@ class Recorded:
         values = read(path)
         if not isinstance(runs := values.get("runs"), list):
             raise InputError(f"{path}, runs: found {runs!r}; allowed: a list")
-        if not isinstance(known := values.get("distances"), dict):
-            raise InputError(f"{path}, distances: found {known!r}; allowed: a mapping")
+        known: Any = values.get("distances")
+        if not fits(known, Mapping[str, Mapping[str, float | None]]):
+            raise InputError(f"{path}, distances: found {known!r}; allowed: what flowsim validate wrote")
         case = made(Case, values.get("case"), f"{path}, case")
         made(Server, case.server, f"{path}, case, server")
         recorded = cls(case, [made(RealRun, run, f"{path}, runs[{i}]") for i, run in enumerate(runs)], known)
@@ -80,8 +81,11 @@ class Evidence:
 
     @cached_property
     def cost(self) -> CostModel:
-        """The cost model."""
-        return fit(self.table)
+        """The cost model. InputError: the table makes none."""
+        try:
+            return fit(self.table)
+        except InputError as error:
+            raise InputError(f"{Path(self.folder) / 'table'}: {error}") from None
 
     @classmethod
     def load(cls, folder: str | Path) -> Evidence:
@@ -122,7 +126,7 @@ def _check_about(about: Mapping[str, Any], path: Path) -> None:
         if not all(isinstance(value, str) for value in values):
             raise InputError(f"{path}, {name}: found {about.get(name)!r}; allowed: what flowsim validate wrote")
     cases = about.get("cases")
-    if not isinstance(cases, list) or not all(isinstance(slug, str) for slug in cases):
+    if not isinstance(cases, list) or not all(isinstance(slug, str) and slug == Path(slug).name for slug in cases):
         raise InputError(f"{path}, cases: found {cases!r}; allowed: what flowsim validate wrote")
 
 
@@ -136,8 +140,10 @@ def _check_columns(recorded: Recorded, path: Path) -> None:
         names = ("started_s", "finished_s", "service_s", "preemptions")
         columns |= {f"runs[{i}], {name}": getattr(run, name) for name in names}
         columns |= {f"runs[{i}], first_tokens": run.first_tokens} if run.first_tokens else {}
-        if not {"p50", "p99", "max"} <= run.lateness_s.keys():
-            raise InputError(f"{path}, runs[{i}], lateness_s: found {dict(run.lateness_s)}; allowed: p50, p99 and max")
+        known = {"lateness_s": run.lateness_s} | ({"hand_overs_s": run.hand_overs_s} if run.hand_overs_s else {})
+        for name, found in known.items():
+            if not {"p50", "p99", "max"} <= found.keys():
+                raise InputError(f"{path}, runs[{i}], {name}: found {dict(found)}; allowed: p50, p99 and max")
     for what, rows in columns.items():
         if len(rows) != n:
             raise InputError(f"{path}, {what}: found {len(rows)} rows; allowed: {n}")

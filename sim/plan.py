@@ -32,6 +32,8 @@ KV_TOKENS = 1 << 18
 SEARCHED = 1500
 """Requests on which the capacity of a policy is searched."""
 FEWEST, MOST_REPEATS = 2, 100
+LONGER = 10
+"""Times its window that a case lasts at most, where the fewest requests take longer to arrive."""
 RATE_SCALES, SHARES = (1e-3, 1e3), (0.01, 10.0)
 
 
@@ -190,6 +192,11 @@ def _scaled(trace: Trace, factor: float, window_s: float) -> Trace:
 
 def _at_rate(trace: Trace, rate_rps: float, window_s: float) -> Trace:
     """The first requests of a trace, at this rate for so long."""
+    if rate_rps * window_s * LONGER < FEWEST:
+        rate = f"{rate_rps:.3g} req/s, the rate at this load, {FEWEST} requests take {FEWEST / rate_rps:.3g} s"
+        raise InputError(
+            f"window is {window_s:g} s, but at {rate}; allowed: --window from a tenth of that, or more load"
+        )
     part = trace.head(max(FEWEST, round(rate_rps * window_s)))
     if not part.span_s:
         raise InputError(f"{trace.name}: its first {len(part)} requests arrive at once; allowed: a longer window")

@@ -50,7 +50,7 @@ def attainment_by_class(results: Mapping[str, RunResult], axes: Axes) -> Axes:
         shares = [result.summary["attainment"]] + [of["attainment"] for of in result.summary["classes"].values()]
         heights = [math.nan if share is None else 100 * share for share in shares]
         left = np.arange(len(classes)) + (place - (len(results) - 1) / 2) * width
-        colour, hatch, _ = _style(place)
+        colour, hatch, _ = style(place)
         bars = axes.bar(left, heights, width, label=name, color=colour, hatch=hatch, edgecolor="white", linewidth=0)
         if len(results) * len(classes) <= 20:
             axes.bar_label(bars, fmt="%.3g", fontsize=7, padding=1)
@@ -69,7 +69,7 @@ def ttft_distribution(results: Mapping[str, RunResult], axes: Axes) -> Axes:
         ttft_s = np.sort(result.ttft_s[~np.isnan(result.ttft_s)])
         share = 100 * np.arange(1, ttft_s.size + 1) / len(result.trace)
         shown = ttft_s > 0  # a logarithmic axis has no zero
-        colour, _, dashes = _style(place)
+        colour, _, dashes = style(place)
         axes.step(ttft_s[shown], share[shown], where="post", label=name, color=colour, ls=dashes, lw=1.6)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
@@ -82,8 +82,8 @@ def ttft_distribution(results: Mapping[str, RunResult], axes: Axes) -> Axes:
     return axes
 
 
-def _style(place: int) -> tuple[str, str, str]:
-    """Colour, hatching and dashes of the policy at this place."""
+def style(place: int) -> tuple[str, str, str]:
+    """Colour, hatching and dashes of the policy or run at this place."""
     times, place = divmod(place, len(COLOURS))
     return COLOURS[place], *ROUNDS[times % len(ROUNDS)]
 

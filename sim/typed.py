@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from types import NoneType, UnionType
@@ -13,12 +12,14 @@ from flowsim.errors import InputError, unknown
 Made = TypeVar("Made")
 LEAST = -1
 """Of whole numbers: where there is no token, its id is -1."""
+MOST = 2**53
+"""Of numbers: up to here all whole ones are floats as well."""
 
 
 def made(kind: type[Made], values: Any, where: str) -> Made:
     """An instance of this dataclass from a mapping of its fields.
 
-    Numbers are finite and from 0, whole ones from LEAST.
+    Numbers are from 0, whole ones from LEAST, all up to MOST.
 
     Raises:
         InputError: no mapping, an unknown or a missing field, or a value of another type. It begins with `where`.
@@ -48,20 +49,21 @@ def fits(value: Any, hint: Any) -> bool:
         of = get_args(hint)[1]
         return isinstance(value, dict) and all(fits(one, of) for one in value.values())
     if hint is float:
-        return type(value) in (int, float) and 0 <= value < math.inf
+        return type(value) in (int, float) and 0 <= value <= MOST
     if hint is int:
-        return type(value) is int and value >= LEAST
+        return type(value) is int and LEAST <= value <= MOST
     return hint is Any or type(value) is hint
 
 
 def said(hint: Any) -> str:
-    """A type, in words: "a list, each a number from 0"."""
+    """A type, in words: "a list, each a text"."""
     if isinstance(hint, UnionType):
         return " or ".join(said(one) for one in get_args(hint))
     if get_origin(hint) in (Sequence, Mapping):
         of = said(get_args(hint)[-1])
         return f"a {'list' if get_origin(hint) is Sequence else 'mapping'}, each {of}"
-    words = {float: "a number from 0", int: f"a whole number from {LEAST}", str: "a text", NoneType: "null"}
+    words = {float: "a number from 0 to 2^53", int: f"a whole number from {LEAST} to 2^53"}
+    words |= {str: "a text", NoneType: "null"}
     return words.get(hint, "anything")
 
 

@@ -116,7 +116,7 @@ def _recorded(plan: Plan, root: Path, table: OperatorTable, device: str, say: Ca
     if any(len(of.runs) < plan.repeats for of in recorded.values()):
         _execute(plan, save, recorded, table, costs, device, say)
     else:
-        write_about(root, about)
+        write_about(root, {**about, **older, "cases": about["cases"]})
     return Evidence.load(root)
 
 

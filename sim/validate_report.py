@@ -15,7 +15,7 @@ from flowsim.calibration.cost import CostModel
 from flowsim.distance import PER_REQUEST, Distance, distances
 from flowsim.evidence import Evidence, Recorded
 from flowsim.files import writing
-from flowsim.plots import COLOURS, attainment_by_class, ttft_distribution
+from flowsim.plots import attainment_by_class, style, ttft_distribution
 from flowsim.report import cost_line
 from flowsim.result import RunResult, percent
 
@@ -232,10 +232,11 @@ def _about(of: Compared) -> str:
 
 def _blocking(results: Mapping[str, RunResult], axes: Axes) -> None:
     """The share of blocking times within a time."""
-    for (name, result), colour in zip(results.items(), COLOURS, strict=False):
+    for place, (name, result) in enumerate(results.items()):
+        colour, _, dashes = style(place)
         blocking_s = np.sort(result.blocking_s)
         share = 100 * np.arange(1, blocking_s.size + 1) / max(blocking_s.size, 1)
-        axes.step(1e3 * blocking_s, share, where="post", label=name, color=colour, lw=1.6)
+        axes.step(1e3 * blocking_s, share, where="post", label=name, color=colour, ls=dashes, lw=1.6)
     if not any(result.blocking_s.size for result in results.values()):
         axes.text(0.5, 0.5, "no pass was told to stop", transform=axes.transAxes, ha="center", color="grey")
     axes.set_xlim(left=0)

@@ -297,7 +297,7 @@ def test_a_prompt_that_finds_no_stretch_of_rows_waits_for_one(decoder: Decoder) 
             left = min(view.started, key=lambda request: request.slo_s, default=None)
             return None if left is None else Pass.whole(left)
 
-    sizes, slos = (2000, 2000, 1600, 3000), (1.0, 3.0, 2.0, 4.0)
+    sizes, slos = (2000, 2000, 1600, 3000, ROWS), (1.0, 3.0, 2.0, 4.0, 5.0)  # the last needs all, of which none is lost
     requests = [Request(i, 0.0, n, slo, block_tokens=16) for i, (n, slo) in enumerate(zip(sizes, slos, strict=True))]
     replay = really(InTurn(), decoder, requests, kv_tokens=ROWS)  # type: ignore[arg-type]
     ledger = replay.outcome.ledger

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +34,16 @@ from flowsim.evidence import Evidence
 from flowsim.files import alone
 from flowsim.plan import Plan, shortfalls
 from flowsim.slo import SLOMix
-from flowsim.validate_report import compared, verdict
+from flowsim.validate_report import compared, figure, verdict
 
 torch = pytest.importorskip("torch")
 
 SPEC = ModelSpec("tiny", 2, 64, 4, 2, 16, 128, 97, 2048, 10000.0, 1e-5)
 BUDGET = {"attainment": 0.005, "TTFT p50": 0.025, "TTFT p90": 0.025, "TTFT p99": 0.05, "blocking mean": 0.075}
-"""How much further from recorded reality a change may move the simulation: half of each measure's bar."""
+BUDGET |= {"per request": 0.01}
+"""How much further from recorded reality a change may move the simulation: half of each measure's bar, if any."""
+MODELS, LOADS = ("llama3-8b", "qwen2.5-14b"), (0.5, 0.75, 0.9)
+POLICIES = ("fcfs", "chunked:2048", "edf:cut=layer", "flowprefill:cut=block", "flowprefill")
 TABLE = ("operators.csv", "passes.csv", "provenance.yaml")
 RECORDED = sorted(Path(__file__).parent.glob("evidence/*/evidence.json"))
 
@@ -110,6 +115,11 @@ def test_the_evidence_says_where_it_comes_from(evidence: tuple[Evidence, Result]
     assert str(folder) not in (folder / "evidence" / "evidence.json").read_text()
 
 
+def test_all_cases_are_run_once_before_any_is_run_again(evidence: tuple[Evidence, Result]) -> None:
+    said = re.findall(r"run (\d) of 2: ([^,]*),", evidence[1].stderr)
+    assert said == [("1", "fcfs"), ("1", "flowprefill"), ("2", "fcfs"), ("2", "flowprefill")]
+
+
 def test_every_request_was_executed_in_both_runs(evidence: tuple[Evidence, Result]) -> None:
     for of in compared(evidence[0]):
         assert len(of.real) == 2
@@ -140,8 +150,11 @@ def test_evidence_is_compared_anew_without_running(
     again = invoke(["validate", "evidence"])
     assert again.exit_code == 0, again.output
     assert again.stdout == evidence[1].stdout
+    before = Path("evidence", "evidence.json").read_bytes()
+    monkeypatch.setattr(sys.modules["flowsim.validate"], "version", lambda name: "9.9")
     same = invoke(command("evidence"))  # all has been run
     assert same.exit_code == 0, same.output
+    assert Path("evidence", "evidence.json").read_bytes() == before  # of the runs, not of today
 
 
 @pytest.mark.parametrize("field", ["date", "machine", "trace", "table", "cases"])
@@ -507,7 +520,7 @@ def test_a_trace_without_a_rate_is_refused_before_anything_is_measured(
         ),
         (
             lambda of: of["runs"][0]["started_s"].__setitem__(0, "x"),
-            "started_s: found 'x' in row 0; allowed: a list, each a number from 0 or null",
+            "started_s: found 'x' in row 0; allowed: a list, each a number from 0 to 2^53 or null",
         ),
         (
             lambda of: of["case"]["arrival_s"].pop(),
@@ -524,7 +537,8 @@ def test_a_trace_without_a_rate_is_refused_before_anything_is_measured(
         (lambda of: of["case"].pop("seed"), "case: missing: seed"),
         (lambda of: of.update(case=[]), "case: found []; allowed: a mapping"),
         (lambda of: of.update(runs={}), "runs: found {{}}; allowed: a list"),
-        (lambda of: of.update(distances=3), "distances: found 3; allowed: a mapping"),
+        (lambda of: of.update(distances=3), "distances: found 3; allowed: what flowsim validate wrote"),
+        (lambda of: of["distances"]["attainment"].update(off="x"), "distances: found "),
         (
             lambda of: of["runs"][0].update(pauses=[["x"]]),
             "pauses: found 'x' in row 0 in row 0; allowed: a list, ",
@@ -534,6 +548,13 @@ def test_a_trace_without_a_rate_is_refused_before_anything_is_measured(
             lambda of: of["runs"][1].update(lateness_s={"p50": 0}),
             "lateness_s: found {{'p50': 0}}; allowed: p50, p99 and",
         ),
+        (lambda of: of["runs"][0].update(hand_overs_s={"max": 1}), "hand_overs_s: found {{'max': 1}}; allowed: p50,"),
+        (
+            lambda of: of["case"]["ttft_slo_s"].__setitem__(0, 2**70),
+            "ttft_slo_s: found 1180591620717411303424 in row 0; allowed: a list, each a number from 0 to 2^53 or null",
+        ),
+        (lambda of: of["runs"][0]["finished_s"].__setitem__(0, 1e300), "finished_s: found 1e+300 in row 0; allowed: a"),
+        (lambda of: of["case"]["input_length"].__setitem__(3, 2**70), "input_length: found 11805916207174113"),
         (lambda of: of["case"].update(load=0.4), "found the case chunked-2048-40; allowed: chunked-2048-90"),
     ],
 )
@@ -706,6 +727,34 @@ def test_what_only_the_simulation_or_only_reality_has_is_a_miss(evidence: tuple[
 
 def test_there_is_recorded_evidence() -> None:
     assert RECORDED
+
+
+def test_a_window_in_which_hardly_a_request_arrives_is_refused(here: Path) -> None:
+    """With a prompt of ten million tokens any rate is low: two requests would take hours."""
+    trace = flowsim.Trace.of([0.01 * i for i in range(40)], [10_000_000 if i == 6 else 20 for i in range(40)])
+    trace.write_jsonl("rare.jsonl")
+    arguments = [a for a in command("rare", "--policy", "fcfs", "--load", "0.5") if a not in ("--rate-scale", "4")]
+    result = invoke(["validate", "rare.jsonl", *arguments[2:]])
+    assert result.exit_code == 2, result.output
+    assert re.search(
+        r"window is 0\.6 s, but at \S+ req/s, the rate at this load, 2 requests take \S+ s; ", result.stderr
+    )
+    assert not Path("rare").exists()
+
+
+def test_every_model_policy_and_load_was_really_run_twice() -> None:
+    twice = set()
+    for opened in (Evidence.load(path.parent) for path in RECORDED):
+        cases = [of.case for of in opened.recorded if len(of.runs) > 1]
+        twice |= {(opened.table.provenance["model"], case.policy, case.load) for case in cases}
+    assert twice >= set(product(MODELS, POLICIES, LOADS))
+
+
+def test_a_blocking_curve_is_drawn_for_every_run() -> None:
+    of = compared(Evidence.load(RECORDED[0].parent))[-1]
+    of.real *= 5
+    *_, axes = figure(of).axes
+    assert len(axes.lines) == 11
 
 
 @pytest.mark.parametrize("path", RECORDED, ids=[path.parent.name for path in RECORDED])
