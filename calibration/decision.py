@@ -63,7 +63,8 @@ class HandOffs(NamedTuple):
 
     Attributes:
         complete: from a pass's end until the scheduler knows.
-        acknowledge: from a pass's stop at a cut until the scheduler, which has just signalled it, knows.
+        acknowledge: from a pass's stop at a cut until the scheduler, which has just signalled it, knows; `complete`
+            where no pass was stopped.
         resume: from the scheduler's word until the runner begins on a pass, new or stopped: what a hand-over takes
             besides knowing of the last pass's end and deciding.
     """

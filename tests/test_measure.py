@@ -11,7 +11,7 @@ import pytest
 from flowsim.calibration import timing
 from flowsim.calibration.attention import kernel_choice
 from flowsim.calibration.batch import CacheSlice, Step
-from flowsim.calibration.decision import time_decisions
+from flowsim.calibration.decision import time_decisions, time_hand_offs
 from flowsim.calibration.fit import fit, fit_passes
 from flowsim.calibration.grid import QUICK, Grid
 from flowsim.calibration.measure import _midpoint, calibrate
@@ -19,10 +19,13 @@ from flowsim.calibration.models import ModelSpec, load_model
 from flowsim.calibration.monitor import summarise
 from flowsim.calibration.operators import Decoder
 from flowsim.calibration.real import RealInstance
+from flowsim.calibration.runner import Runner
 from flowsim.calibration.steady import on_core
 from flowsim.calibration.table import GRAPH, HOST_OPERATORS, OPTIONAL_HOST_OPERATORS, OperatorTable, parse_slices
 from flowsim.calibration.timing import Limits, _settled, typical
 from flowsim.errors import InputError
+from flowsim.policy import Policy
+from flowsim.request import Request
 
 torch = pytest.importorskip("torch")
 
@@ -254,6 +257,36 @@ def test_decisions_are_timed_on_the_real_scheduler_with_so_many_in_sight(monkeyp
         assert min(samples) > 0
         assert max(looked_at) == seen
         assert looked_at.count(seen) >= 8  # the last arrival of every round
+
+
+@pytest.mark.parametrize("stops", [2, 0])
+def test_hand_offs_are_those_of_short_prompts_in_bursts_and_of_long_ones_that_are_preempted(
+    monkeypatch: pytest.MonkeyPatch, stops: int
+) -> None:
+    """Passes of 1 ms; ends known after 3 and 5 us, decisions of 10 us, next begins after 34 us and (in no time) 9."""
+    served: list[tuple[str, list[int], list[float]]] = []
+
+    def execute(requests: list[Request], policy: Policy, cost: object, predictor: object, runner: object) -> object:
+        served.append((type(policy).__name__, [r.input_length for r in requests], [r.arrival_s for r in requests]))
+        log = SimpleNamespace(control_s=100e-6, decisions=10)
+        ledger = SimpleNamespace(service_s=[1e-3])
+        pauses = [SimpleNamespace(stopped_s=1.0, acknowledged_s=1.0 + us * 1e-6) for us in (7, 8)[:stops]]
+        outcome = SimpleNamespace(logs=[log], ledger=ledger)
+        return SimpleNamespace(
+            outcome=outcome, acknowledged_s=[3e-6, 5e-6], hand_overs_s=[34e-6, 9e-6], preemptions=pauses
+        )
+
+    monkeypatch.setattr("flowsim.calibration.decision.execute", execute)
+    runner = cast(Runner, SimpleNamespace(decoder=SimpleNamespace(rows=20000)))
+    complete, acknowledge, resume = time_hand_offs(runner, 33)
+    assert complete == [3e-6, 5e-6]
+    assert acknowledge == pytest.approx([7e-6, 8e-6] if stops else complete, abs=1e-9)  # if none stopped, as an end
+    assert resume == pytest.approx([20e-6, 0.0])
+    (first, bursts, at), (second, mixed, apart) = served
+    assert (first, second) == ("FCFS", "EDF")
+    assert (bursts, at[4:6]) == ([64] * 33, [0.0, 5e-3])
+    assert [i for i, tokens in enumerate(mixed) if tokens == 16384] == [0, 31]
+    assert apart[:2] == [0.0, 15e-3]
 
 
 @pytest.mark.parametrize(
