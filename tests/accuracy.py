@@ -5,18 +5,32 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
+from flowsim.calibration.cost import CostModel
 from flowsim.calibration.errors import Errors, bias, pass_errors
 from flowsim.calibration.fit import fit_passes
 from flowsim.calibration.table import ALL_REDUCE, OperatorTable
 from flowsim.calibration.tables import load_table, table_names
+from flowsim.forward import Slice
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "accuracy.md"
 ELSEWHERE = sorted((ROOT / "tests" / "passes").iterdir())
+EVIDENCE = ROOT / "tests" / "evidence"
+AGAIN = (
+    *sorted((ROOT / "tests" / "tables").iterdir()),
+    *(EVIDENCE / name / "table" for name in ("h200-llama3-8b-qwen-full", "h200-qwen2.5-14b-azure-full")),
+    EVIDENCE / "h200-qwen2.5-14b-azure-recorded" / "table",
+)
+"""Other calibrations, with whole grids, of models that a table is shipped of."""
+COMPOSED = (1024, 1280, 1536, 2048, 3072, 4096, 5120, 6144, 8192, 10240, 12288, 16384)
+"""Tokens of the prompts at which two calibrations are compared."""
 IN_SHORT = (
     "whole prompt, from 1024 tokens",
     "whole prompt, below 1024 tokens",
@@ -24,19 +38,21 @@ IN_SHORT = (
     "packed prompts",
     "checked at every operator, from 1024 tokens",
 )
-DENSE = ("llama3-8b", "qwen2.5-14b", "qwen3-8b", "qwen3-32b")
+DENSE = ("llama3-8b", "qwen2.5-14b", "qwen3-8b", "qwen3-32b", "llama3-70b")
 HEAD = """# How far the cost models are off
 
 Whole forwards, measured at sizes and in batches that no fit ever sees, against what the cost model of each shipped
 table says of them: by kind of forward their number, then the median and, in brackets, the largest error. The first
 columns are of the GPU and the run in which the table was measured; *on another GPU* is a run of its own, later, on
 another H200 (`flowsim calibrate verify`, kept in `tests/passes`). *Longer* is how much longer whole prompts from 1024
-tokens take there than the table says (median).
+tokens take there than the table says (median). Under some tables stands what another calibration says of such prompts.
 
 Forwards of less than 1024 tokens wait for the host's launches, unless recorded as graphs; what those take changes by a
 factor of two on shared machines. Up to 2026-11-22 a chunk's attention went over all of its context at once, from
 2026-11-24 on over the context's full tiles of 128 tokens and, with the chunk, over what is left: before, attention took
-some 7 % longer on contexts that are no multiple of 128, which no table holds.
+some 7 % longer on contexts that are no multiple of 128, which no table holds. Recorded forwards followed one another in
+older runs, and follow a long one in later ones, as the tables of llama3 and qwen2.5 on one GPU and that of qwen3-32b
+state them; where the two differ, runs of the older kind are left out.
 
 *This page is written by `python tests/accuracy.py`.*"""
 
@@ -72,9 +88,29 @@ def page() -> str:
 
 
 def summary_rows() -> list[str]:
-    """The rows of the README's table: median errors of the dense models on one GPU."""
-    found = [column for model in DENSE for column in columns("h200", model, 1)]
-    return [_row(kind, [f"{column.errors[kind]['median']:.1%}" for column in found]) for kind in IN_SHORT]
+    """The README's table: median errors of the dense models on one GPU, a row a run."""
+    rows = [_row("", ["", *IN_SHORT, "*longer*"]), "|---|---|" + "--:|" * (len(IN_SHORT) + 1)]
+    for model in DENSE:
+        for i, column in enumerate(columns("h200", model, 1)):
+            medians = [f"{column.errors[kind]['median']:.1%}" if kind in column.errors else "" for kind in IN_SHORT]
+            rows.append(_row("" if i else model, [column.title, *medians, f"{column.longer:+.1%}"]))
+    return rows
+
+
+def again(gpu: str, model: str, tp: int) -> list[tuple[Path, OperatorTable, list[float]]]:
+    """Other calibrations of a table's model: how many times as long prompts of `COMPOSED` tokens take by them."""
+    shipped = load_table(gpu, model, tp)
+    cost, found = fit_passes(shipped), []
+    for folder in AGAIN:
+        table = OperatorTable.load(folder)
+        if all(table.provenance[key] == shipped.provenance[key] for key in ("gpu", "model", "tp")):
+            other = fit_passes(table)
+            found.append((folder, table, [_alone_s(other, tokens) / _alone_s(cost, tokens) for tokens in COMPOSED]))
+    return found
+
+
+def _alone_s(cost: CostModel, tokens: int) -> float:
+    return cost.forward([Slice(tokens, 0)], "none").duration_s
 
 
 def _whole() -> list[tuple[str, str, int]]:
@@ -92,6 +128,12 @@ def _section(gpu: str, model: str, tp: int) -> Iterator[str]:
         number = str(errors[0]["passes"]) if errors[0] else ""
         yield _row(kind, [number, *(f"{e['median']:.1%} ({e['max']:.1%})" if e else "" for e in errors)])
     yield _row("*longer*", ["", *("" if c.longer is None else f"{c.longer:+.1%}" for c in found)])
+    for folder, table, times in again(gpu, model, tp):
+        where = f"(`{folder.relative_to(ROOT)}`, of {table.provenance['date']})"
+        sizes = f"prompts of {COMPOSED[0]:,} to {COMPOSED[-1]:,} tokens"
+        spread = f"{np.median(times):.3f} times as long (median; {min(times):.3f} to {max(times):.3f})"
+        text = f"Composed of the operators of another calibration {where} {sizes} take {spread}."
+        yield "\n" + textwrap.fill(text, 120, break_on_hyphens=False, break_long_words=False)
 
 
 def _row(first: str, cells: Sequence[str]) -> str:

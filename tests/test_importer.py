@@ -153,7 +153,7 @@ def test_tables_beside_each_other(source: Source) -> None:
     own = load_table("h200", "llama3-8b")
     slower = replace(own, operators=tuple(replace(row, device_us=2 * row.device_us) for row in own.operators))
     ratios = beside(slower, own)
-    assert {of.operator for of in ratios} == {*MODEL.operators, "attention on context", "graph"}
+    assert {of.operator for of in ratios} == {*MODEL.operators, "attention on context", "graph", "graph_rested"}
     assert all(m is None or m == pytest.approx(2.0) for of in ratios for m in of.medians())
     imported = beside(own, import_table(source, MODEL, own))
     assert {of.operator for of in imported} == {"qkv_proj", "o_proj", "gate_up_proj", "down_proj", "head", "attention"}
@@ -179,7 +179,7 @@ def test_what_is_extrapolated_is_counted() -> None:
     trace = flowsim.Trace.of([0.0, 1.0], [100, 200_000])
     result = flowsim.run(trace, "fcfs", slo=1e3)
     assert result.summary["inputs"]["extrapolated"] == 1
-    assert set(result.summary["inputs"]["cost_model_leave_one_out"]) == {*MODEL.operators, "graph"}
+    assert set(result.summary["inputs"]["cost_model_leave_one_out"]) == {*MODEL.operators, "graph", "graph_rested"}
 
 
 def test_the_page_shows_errors_curves_and_provenance(source: Source) -> None:

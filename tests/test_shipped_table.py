@@ -6,11 +6,12 @@ from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
+import accuracy
 import numpy as np
 import pytest
 
 from flowsim.calibration.cost import CostModel
-from flowsim.calibration.errors import DEVICE_BOUND, bias, leave_one_out, pass_residuals
+from flowsim.calibration.errors import DEVICE_BOUND, bias, leave_one_out, pass_errors, pass_residuals
 from flowsim.calibration.fit import fit, fit_passes
 from flowsim.calibration.models import load_model
 from flowsim.calibration.table import ALL_REDUCE, OperatorTable
@@ -20,30 +21,33 @@ from flowsim.replay import load_cost
 
 WHOLE = [name for name in table_names() if name[2] == 1 or load_table(*name).has(ALL_REDUCE)]
 """All that a run can be costed with; the others are ranks that lack their all-reduces."""
-QUIET = [("h200", "llama3-8b", 1), ("h200", "qwen2.5-14b", 1)]
-"""Those with full grids that were measured on a quiet host; that of the others was often twice as slow for seconds."""
 ELSEWHERE = sorted((Path(__file__).parent / "passes").iterdir())
 """Whole passes of the same models that were measured apart from their tables, on other GPUs (`calibrate verify`)."""
+FEW = ("h200-llama3-70b",)
+"""Those of one or two sizes of each kind (`--quick`), held against a table of as few."""
 
-of_each, of_quiet = (pytest.mark.parametrize("name", names, ids=str) for names in (WHOLE, QUIET))
+of_each, of_elsewhere = (
+    pytest.mark.parametrize("name", WHOLE, ids=str),
+    pytest.mark.parametrize("folder", ELSEWHERE, ids=lambda folder: folder.name),
+)
 
 MOST = {
-    "whole prompt, from 1024 tokens": (0.015, 0.035),
-    "whole prompt, below 1024 tokens": (0.02, 0.06),
-    "chunk on context": (0.04, 0.09),
-    "packed prompts": (0.04, 0.07),
-    "checked at every layer, from 1024 tokens": (0.03, 0.08),
-    "checked at every layer, below 1024 tokens": (0.02, 0.13),
-    "checked at every block, from 1024 tokens": (0.03, 0.05),
-    "checked at every block, below 1024 tokens": (0.025, 0.06),
-    "checked at every operator, from 1024 tokens": (0.03, 0.06),
-    "checked at every operator, below 1024 tokens": (0.03, 0.095),
-    "graph: whole prompt, below 1024 tokens": (0.02, 0.03),
-    "graph: checked at every layer, below 1024 tokens": (0.02, 0.04),
-    "graph: checked at every block, below 1024 tokens": (0.035, 0.055),
-    "graph: checked at every operator, below 1024 tokens": (0.03, 0.08),
+    "whole prompt, from 1024 tokens": 0.02,
+    "whole prompt, below 1024 tokens": 0.035,
+    "chunk on context": 0.04,
+    "packed prompts": 0.04,
+    "checked at every layer, from 1024 tokens": 0.03,
+    "checked at every layer, below 1024 tokens": 0.055,
+    "checked at every block, from 1024 tokens": 0.025,
+    "checked at every block, below 1024 tokens": 0.06,
+    "checked at every operator, from 1024 tokens": 0.025,
+    "checked at every operator, below 1024 tokens": 0.075,
+    "graph: whole prompt, below 1024 tokens": 0.025,
+    "graph: checked at every layer, below 1024 tokens": 0.025,
+    "graph: checked at every block, below 1024 tokens": 0.04,
+    "graph: checked at every operator, below 1024 tokens": 0.045,
 }
-"""Kind of pass -> the largest median and the largest single error that a shipped table may have."""
+"""Kind of pass -> the largest median error that a shipped table may have in a run of its own on another GPU."""
 ON_ANY_HOST = {
     "whole prompt, from 1024 tokens": 0.03,
     "whole prompt, below 1024 tokens": 0.12,
@@ -52,10 +56,10 @@ ON_ANY_HOST = {
     "checked at every layer, from 1024 tokens": 0.11,
     "checked at every operator, from 1024 tokens": 0.16,
     "graph: whole prompt, below 1024 tokens": 0.025,
-    "graph: checked at every operator, below 1024 tokens": 0.05,
+    "graph: checked at every operator, below 1024 tokens": 0.06,
 }
 """Kind of pass -> the largest median error of any shipped table of one GPU; mixtures of experts wait for the host."""
-MOST_ELSEWHERE, MOST_BESIDE = 0.065, 0.035
+MOST_ELSEWHERE, MOST_BESIDE = 0.06, 0.04
 """The largest error at a whole prompt from 1024 tokens, in a run of its own on another GPU of this kind, and what is
 left of it with the GPU's speed taken off."""
 ODD = {"qwen3-32b": (1100, 1500)}
@@ -102,39 +106,44 @@ def test_the_stated_error_is_bounded_on_a_restless_host_too(name: tuple[str, str
         assert errors[kind]["median"] < most, kind
 
 
-@of_quiet
-@pytest.mark.parametrize("kind", MOST)
-def test_the_stated_error_is_small(name: tuple[str, str, int], kind: str) -> None:
-    error, (median, most) = model(name).provenance["error"][kind], MOST[kind]
-    assert error["passes"] >= 4
-    assert error["median"] < median
-    assert error["max"] < most
-
-
-@pytest.mark.parametrize("folder", ELSEWHERE, ids=lambda folder: folder.name)
-def test_another_gpu_of_the_kind_is_some_per_cent_faster_or_slower(folder: Path) -> None:
-    """And nothing else: with that taken off, whole prompts take what the table says."""
+def elsewhere(folder: Path) -> tuple[CostModel, OperatorTable]:
+    """The passes of a run of its own, and the cost model that they are held against."""
     measured = OperatorTable.load(folder)
     about = measured.provenance
-    cost = fit_passes(load_table(about["gpu"], about["model"], about["tp"]))
+    return fit_passes(load_table(about["gpu"], about["model"], about["tp"])), measured
+
+
+@of_elsewhere
+def test_the_error_is_small_in_a_run_of_its_own_on_another_gpu(folder: Path) -> None:
+    errors = pass_errors(*elsewhere(folder))
+    for kind, most in MOST.items():
+        if kind in errors:
+            assert errors[kind]["median"] < (2.2 * most if folder.name in FEW else most), kind
+    assert len(MOST.keys() - errors.keys()) in (0, 4)  # older runs are without recordings
+
+
+@of_elsewhere
+def test_another_gpu_of_the_kind_is_some_per_cent_faster_or_slower(folder: Path) -> None:
+    """And nothing else: with that taken off, whole prompts take what the table says."""
+    cost, measured = elsewhere(folder)
     longer = bias(cost, measured)
     assert longer is not None
-    assert abs(longer) < 0.035
+    assert abs(longer) < 0.02
     errors = {row.shape[0][0]: e for row, what, e in pass_residuals(cost, measured) if what == DEVICE_BOUND}
-    assert len(errors) == 12
+    assert len(errors) == (2 if folder.name in FEW else 12)
     for tokens, error in errors.items():
-        odd = tokens in ODD.get(about["model"], ())
+        odd = tokens in ODD.get(measured.provenance["model"], ())
         assert abs(error) < (0.08 if odd else MOST_ELSEWHERE), tokens
         assert abs((1 + error) * (1 + longer) - 1) < (0.08 if odd else MOST_BESIDE), tokens
 
 
-@of_quiet
-@pytest.mark.parametrize("tokens", [1100, 5000, 14000])
-def test_a_prompt_alone_takes_what_was_measured(name: tuple[str, str, int], tokens: int) -> None:
-    table = load_table(*name)
-    (row,) = (row for row in table.passes if row.cut == "none" and row.shape == ((tokens, 0),) and not row.graph_tokens)
-    alone_s = fit_passes(table).solo_s(tokens, chunk_tokens=tokens)
-    assert alone_s == pytest.approx(row.wall_us * 1e-6, rel=0.1)
+@pytest.mark.parametrize("model_name", accuracy.DENSE[:4])
+def test_another_calibration_of_another_run_says_the_same(model_name: str) -> None:
+    found = accuracy.again("h200", model_name, 1)
+    assert found
+    for folder, _, times in found:
+        assert abs(np.median(times) - 1) < 0.026, folder
+        assert max(abs(times_as_long - 1) for times_as_long in times) < 0.05, folder
 
 
 @of_each

@@ -11,6 +11,7 @@ from flowsim.calibration.models import EXPERTS, ModelSpec
 from flowsim.calibration.table import (
     ALL_REDUCE,
     GRAPH,
+    GRAPH_RESTED,
     HOST_OPERATORS,
     OPTIONAL_HOST_OPERATORS,
     OperatorRow,
@@ -138,7 +139,7 @@ def test_every_shipped_table_loads_and_holds_every_operator() -> None:
         wanted = {*spec.operators, *HOST_OPERATORS}
         if table.has("experts"):
             wanted = wanted - {*EXPERTS} | {"experts"}
-        optional = {ALL_REDUCE, GRAPH, *OPTIONAL_HOST_OPERATORS}
+        optional = {ALL_REDUCE, GRAPH, GRAPH_RESTED, *OPTIONAL_HOST_OPERATORS}
         assert {r.operator for r in table.operators} - optional == wanted
         of_group = table.provenance.get("passes_of") == "group"
         assert {r.cut for r in table.passes} == {"none", "layer", "operator"} | (set() if of_group else {"block"})
