@@ -254,8 +254,8 @@ class _Member:
 
     def _repeat(self, once: Callable[[], None], samples: list[float], limits: Limits) -> None:
         """Warm up, then do it as often as the limits ask; `once` appends to `samples`."""
-        end = time.perf_counter() + limits.heat_s
         once()
+        end = time.perf_counter() + limits.heat_s
         while self._agree(time.perf_counter() < end):
             once()
         samples.clear()

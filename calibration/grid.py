@@ -50,14 +50,14 @@ class Grid:
     cuts: tuple[str, ...] = ("layer", "block", "operator")
     graphs: tuple[int, ...] = tuple(range(64, 2049, 64))  # recorded forwards
     graph_passes: tuple[str, ...] = ("75@0", "300@0", "437@0", "777@0", "1700@0")
-    graph_limits: Limits = field(default_factory=lambda: Limits(4, 12, 0.1, heat_s=0.2))
+    graph_limits: Limits = field(default_factory=lambda: Limits(4, 12, 0.1))
     boosted: tuple[int, ...] = (256, 512, 1024, 2048, 4096, 8192)  # timed on a GPU that has rested, too
-    rests: int = 5  # of each, and of each recorded forward
+    rests: int = 3  # of each, and of each recorded forward
     extra: int = 12  # sizes added where the line between neighbours misses by more than 2 %
     layers: int = 6  # of the stack in which operators are timed, and at most 4 where they are heavy
     expert_layers: int = 12  # the same of a mixture of experts, which are loaded unlike in each layer
-    limits: Limits = field(default_factory=lambda: Limits(seconds=0.3))
-    pass_limits: Limits = field(default_factory=lambda: Limits(least=6, seconds=0.3))
+    limits: Limits = field(default_factory=lambda: Limits(seconds=0.15))
+    pass_limits: Limits = field(default_factory=lambda: Limits(least=6, seconds=0.15))
 
     def __post_init__(self) -> None:
         if self.layers < 2:
@@ -97,11 +97,11 @@ class Grid:
 
 QUICK = Grid(
     tokens=(
-        *(1, 16, 64, 128, 129, 192, 256, 384, 512, 513, 768, 1024, 1025, 1280, 1536, 1792),
-        *(2048, 2560, 3072, 4096, 5120, 6144, 8192, 16384, 32768),
+        *(1, 16, 64, 128, 192, 256, 384, 512, 513, 768, 1024, 1025, 1280, 1536),
+        *(2048, 3072, 4096, 6144, 8192, 16384, 32768),
     ),
     chunk_tokens=(64, 512, 2048, 8192),
-    chunk_contexts=(1024, 8192, 32768, 65536),
+    chunk_contexts=(1024, 16384, 65536),
     sequences=(1, 4, 16, 64),
     prepared=(1, 256, 4096),
     queues=(1, 16, 256),
@@ -109,16 +109,16 @@ QUICK = Grid(
     kernel_contexts=(0, 1024, 16384),
     kernel_limits=Limits(3, 6, 0.08, heat_s=0.04),
     passes=("75@0", "300@0", "1100@0", "3000@0", "512@15872", "300@0+700@0"),
-    checked_passes=("300@0", "5000@0"),
-    graphs=(64, 128, 256, 512, 1024, 1536, 2048),
+    checked_passes=("300@0", "1500@0"),
+    graphs=(64, 128, 256, 512, 1024, 2048),
     graph_passes=("300@0",),
-    graph_limits=Limits(3, 8, 0.08),
+    graph_limits=Limits(3, 8, 0.08, heat_s=0.25),
     boosted=(1024, 4096),
     rests=2,
-    extra=4,
+    extra=2,
     layers=3,
-    limits=Limits(4, 16, 0.06, heat_s=0.12),
-    pass_limits=Limits(4, 16, 0.06, heat_s=0.12),
+    limits=Limits(3, 16, 0.06, heat_s=0.25),
+    pass_limits=Limits(4, 16, 0.06, heat_s=0.25),
 )
 """Fewer sizes and repeats, in about a minute."""
 

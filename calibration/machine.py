@@ -50,16 +50,18 @@ def dtype_of(device: str) -> str:
 
 
 def machine(device: str, gpu: str | None) -> dict[str, Any]:
-    """The names and versions of what is measured and with what."""
+    """The names and versions of what is measured and with what; `gpu_id` tells GPUs of one name apart."""
     import torch
 
     if gpu is not None:
         check_name("gpu", gpu)
     name = torch.cuda.get_device_name() if device == "cuda" else "CPU"
+    uuid = getattr(torch.cuda.get_device_properties(), "uuid", None) if device == "cuda" else None
     slug = "-".join(word for word in name.lower().split() if word != "nvidia")
     return {
         "gpu": gpu or slug,
         "gpu_name": name,
+        "gpu_id": str(uuid)[:8] if uuid else None,
         "memory_bytes": torch.cuda.get_device_properties().total_memory if device == "cuda" else CPU_MEMORY_BYTES,
         "torch": str(torch.__version__),
         "cuda": torch.version.cuda,

@@ -26,7 +26,7 @@ from flowsim.calibration.recording import time_graph_checks, time_recording
 from flowsim.calibration.rows import host_row, operator_row, pass_row
 from flowsim.calibration.steady import RUNNER, steady
 from flowsim.calibration.table import GRAPH, GRAPH_RESTED, SCHEMA_VERSION, OperatorTable, PassRow, parse_slices
-from flowsim.calibration.timing import time_pass, watched
+from flowsim.calibration.timing import LIGHT_HEAT_S, time_pass, watched
 from flowsim.errors import InputError
 from flowsim.forward import graph_size
 
@@ -204,6 +204,8 @@ class Passes:
         and a graph that is replayed again and again is launched faster than in serving, where sizes and cuts change.
         """
         launcher, slices, limits = self._launcher(model, cut, graph_tokens), packed(text), self.grid.pass_limits
+        if host_bound(self.spec, text, graph_tokens):
+            limits = replace(limits, heat_s=min(limits.heat_s, LIGHT_HEAT_S))
         if not graph_tokens:
             return [pass_row(cut, text, time_pass(launcher, slices, limits))]
         other = self._launcher(model, "layer" if cut == "none" else "none", graph_tokens)

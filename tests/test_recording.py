@@ -1,4 +1,4 @@
-"""How recorded forwards are timed: on a GPU that obeys the model of its power limit, and on a processor."""
+"""How layers and recorded forwards are timed: on a GPU that obeys the model of its power limit, and on a processor."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from flowsim.calibration import recording, rest, timing
+from flowsim.calibration.batch import CacheSlice, Step
 from flowsim.calibration.boost import Boost
 from flowsim.calibration.timing import Limits
 
@@ -79,6 +80,39 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Device:
     monkeypatch.setattr(recording, "Stopwatch", lambda of: of)
     monkeypatch.setattr(timing, "synchroniser", lambda of: of.synchronise)
     return device
+
+
+def stack(gpu: Device, launch_s: float, plan_s: float) -> Any:
+    """Layers of one operator, of 2.56 ms; the host takes launch_s longer to launch it, and once plan_s."""
+    planned = []
+
+    def run(batch: object) -> None:
+        gpu.host_s += launch_s if planned else plan_s
+        planned.append(True)
+        gpu.run(2048, 16)
+
+    program = [Step("embed", -1, run), *(Step("proj", i, run) for i in range(3)), Step("head", 3, run)]
+    return SimpleNamespace(device=gpu, layers=3, operators=("proj",), program=program, prepare=lambda slices: None)
+
+
+@pytest.fixture
+def timed(gpu: Device, monkeypatch: pytest.MonkeyPatch) -> Device:
+    monkeypatch.setattr(timing, "Stopwatch", lambda of: of)
+    return gpu
+
+
+def test_layers_are_timed_on_a_gpu_that_has_been_busy_for_long(timed: Device) -> None:
+    device, host = timing.time_layers(stack(timed, 1e-4, plan_s=1.0), [CacheSlice(1)], Limits(4, 12, 0.1))
+    assert timing.typical(device["proj"]) == pytest.approx(2048 * 20e-6 / 16, rel=1e-3)  # rested: 9 % less
+    assert timing.typical(host["proj"]) == pytest.approx(1e-4 + LAUNCH_S / 16, rel=0.01)
+
+
+@pytest.mark.parametrize(("launch_s", "least_s", "most_s"), [(1e-4, 10.0, 10.2), (5e-3, timing.LIGHT_HEAT_S, 0.4)])
+def test_where_the_host_is_the_slower_a_gpu_is_not_heated_for_long(
+    timed: Device, launch_s: float, least_s: float, most_s: float
+) -> None:
+    timing.time_layers(stack(timed, launch_s, 0.0), [CacheSlice(1)], Limits(2, 3, 0.0, heat_s=10.0))
+    assert least_s < timed.host_s < most_s
 
 
 @pytest.mark.parametrize("tokens", GAINS)
