@@ -17,8 +17,9 @@ NEIGHBOURS = 8
 
 HOST_BOUND = 1024
 """Passes of fewer tokens wait for the host for much of their time, unless recorded; errors are stated apart."""
-DEVICE_BOUND = f"whole prompt, from {HOST_BOUND} tokens"
-"""The kind of pass that waits for the device alone."""
+LONG_PROMPT = f"whole prompt, from {HOST_BOUND} tokens"
+DEVICE_BOUND = 2.0
+"""A forward waits for the device alone, whatever the host's unrest, if launches take a half of what that takes."""
 Errors = dict[str, dict[str, float]]
 
 
@@ -93,10 +94,22 @@ def pass_errors(model: CostModel, table: OperatorTable, longer: float = 0.0) -> 
 def bias(model: CostModel, table: OperatorTable) -> float | None:
     """By how much the table's whole passes take longer than the model says: median, of unchecked ones from 1024 tokens.
 
-    Those wait for the device alone, so that this is how much slower one GPU is than another. None without such passes.
+    Of these only those count that wait for the device alone, so that it is how much slower one GPU is than another.
+    None without such passes.
     """
-    longer = [1 / (1 + error) - 1 for _, what, error in pass_residuals(model, table) if what == DEVICE_BOUND]
+    longer = [
+        1 / (1 + error) - 1
+        for row, what, error in pass_residuals(model, table)
+        if what == LONG_PROMPT and _waits_for_device(model, row)
+    ]
     return float(np.median(longer)) if longer else None
+
+
+def _waits_for_device(model: CostModel, row: PassRow) -> bool:
+    """Whether the device takes DEVICE_BOUND times what the host takes to launch this pass, as the model says."""
+    steps = model.launches([Slice(*pair) for pair in row.shape])
+    launches = [*steps.lead, *steps.layer * model.layers, steps.head]
+    return sum(one.device_s for one in launches) > DEVICE_BOUND * sum(one.host_s for one in launches)
 
 
 def kind(cut: str, slices: Sequence[Slice]) -> str:

@@ -52,12 +52,12 @@ class Grid:
     graph_passes: tuple[str, ...] = ("75@0", "300@0", "437@0", "777@0", "1700@0")
     graph_limits: Limits = field(default_factory=lambda: Limits(4, 12, 0.1))
     boosted: tuple[int, ...] = (256, 512, 1024, 2048, 4096, 8192)  # timed on a GPU that has rested, too
-    rests: int = 3  # of each, and of each recorded forward
+    rests: int = 5  # of each, and of each recorded forward
     extra: int = 12  # sizes added where the line between neighbours misses by more than 2 %
     layers: int = 6  # of the stack in which operators are timed, and at most 4 where they are heavy
     expert_layers: int = 12  # the same of a mixture of experts, which are loaded unlike in each layer
     limits: Limits = field(default_factory=lambda: Limits(seconds=0.15))
-    pass_limits: Limits = field(default_factory=lambda: Limits(least=6, seconds=0.15))
+    pass_limits: Limits = field(default_factory=lambda: Limits(least=6, seconds=0.15, heat_s=0.25))
 
     def __post_init__(self) -> None:
         if self.layers < 2:

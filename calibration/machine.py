@@ -50,18 +50,16 @@ def dtype_of(device: str) -> str:
 
 
 def machine(device: str, gpu: str | None) -> dict[str, Any]:
-    """The names and versions of what is measured and with what; `gpu_id` tells GPUs of one name apart."""
+    """The names and versions of what is measured and with what."""
     import torch
 
     if gpu is not None:
         check_name("gpu", gpu)
     name = torch.cuda.get_device_name() if device == "cuda" else "CPU"
-    uuid = getattr(torch.cuda.get_device_properties(), "uuid", None) if device == "cuda" else None
     slug = "-".join(word for word in name.lower().split() if word != "nvidia")
     return {
         "gpu": gpu or slug,
         "gpu_name": name,
-        "gpu_id": str(uuid)[:8] if uuid else None,
         "memory_bytes": torch.cuda.get_device_properties().total_memory if device == "cuda" else CPU_MEMORY_BYTES,
         "torch": str(torch.__version__),
         "cuda": torch.version.cuda,
@@ -69,6 +67,14 @@ def machine(device: str, gpu: str | None) -> dict[str, Any]:
         "python": platform.python_version(),
         "cpu": _cpu_name(),
     }
+
+
+def gpu_id(device: str) -> str | None:
+    """What tells GPUs of one name apart, the beginning of the GPU's UUID; None if it has none that torch knows."""
+    import torch
+
+    uuid = getattr(torch.cuda.get_device_properties(), "uuid", None) if device == "cuda" else None
+    return str(uuid)[:8] if uuid else None
 
 
 def _cpu_name() -> str:

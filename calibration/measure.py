@@ -22,7 +22,7 @@ from flowsim.calibration.decision import time_decisions, time_hand_offs
 from flowsim.calibration.errors import leave_one_out
 from flowsim.calibration.grid import QUICK, Grid
 from flowsim.calibration.journal import Journal, Progress, Rows
-from flowsim.calibration.machine import check_device, check_model, check_seed, dtype_of, machine
+from flowsim.calibration.machine import check_device, check_model, check_seed, dtype_of, gpu_id, machine
 from flowsim.calibration.models import ModelSpec
 from flowsim.calibration.monitor import gpu_state
 from flowsim.calibration.operators import Decoder
@@ -41,7 +41,7 @@ FEWEST_TOKENS = 128
 """Of a model's longest context: with less, too few sizes of the grid are left for curves."""
 UNREST = 1.2
 """What is timed is timed again if the host took so many times what it took when it was quietest."""
-AHEAD = 0.5
+HIDDEN = 0.5
 """Where launching takes less than this share of the device's time, the host's unrest does not show in that."""
 
 
@@ -93,7 +93,7 @@ def calibrate(
             job.hand_off(runner)
     boost = rest.fit_boost(log.mapping("gain"), log.mapping("course"))
     provenance = {
-        "schema_version": SCHEMA_VERSION, **here, "model": spec.name,
+        "schema_version": SCHEMA_VERSION, **here, "gpu_id": gpu_id(device), "model": spec.name,
         "model_spec": asdict(spec),
         "pass_layers": model.layers, "tp": tp, "dtype": dtype_of(device),
         "calls": log.mapping("calls"), "first_call_us": job.first_call_us,
@@ -170,7 +170,7 @@ class _Calibration:
         if tokens is None:
             self.log.total -= 1
         else:
-            self.log.do("boost course", rest.time_course, stack, tokens, self.grid.rests)
+            self.log.do("boost course", rest.time_course, stack, tokens)
 
     def _choose_kernels(self, stack: Decoder) -> Choice:
         working = self.log.do("kernels", self._try_kernels, stack)[0]["working"]
@@ -234,7 +234,7 @@ class _Calibration:
             self.quietest_s = min(self.quietest_s, launched_s)
             found.append((launched_s, attempt, device, host))
             device_s = sum(statistics.median(times) for times in device.values())
-            if launched_s < UNREST * self.quietest_s or launched_s < AHEAD * device_s:
+            if launched_s < UNREST * self.quietest_s or launched_s < HIDDEN * device_s:
                 break
         return min(found)[2:]
 

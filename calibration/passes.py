@@ -18,7 +18,7 @@ from flowsim.calibration.fit import fit_passes
 from flowsim.calibration.graphs import Launcher
 from flowsim.calibration.grid import QUICK, Grid
 from flowsim.calibration.journal import Journal, Progress, Rows
-from flowsim.calibration.machine import check_device, check_model, check_seed, dtype_of, machine
+from flowsim.calibration.machine import check_device, check_model, check_seed, dtype_of, gpu_id, machine
 from flowsim.calibration.models import BYTES_PER_VALUE, ModelSpec, spec_of
 from flowsim.calibration.monitor import gpu_state
 from flowsim.calibration.operators import Decoder
@@ -26,7 +26,7 @@ from flowsim.calibration.recording import time_graph_checks, time_recording
 from flowsim.calibration.rows import host_row, operator_row, pass_row
 from flowsim.calibration.steady import RUNNER, steady
 from flowsim.calibration.table import GRAPH, GRAPH_RESTED, SCHEMA_VERSION, OperatorTable, PassRow, parse_slices
-from flowsim.calibration.timing import LIGHT_HEAT_S, time_pass, watched
+from flowsim.calibration.timing import time_pass, watched
 from flowsim.errors import InputError
 from flowsim.forward import graph_size
 
@@ -75,8 +75,8 @@ def measure_passes(
             short = f"found a GPU with too little free memory for {cost.layers} layers"
             raise InputError(f"{cost.name}: {short}; allowed: one with as much as the table was measured on") from error
     provenance = {
-        "schema_version": SCHEMA_VERSION, "verifies": table.digest(), **machine(device, None), "model": spec.name,
-        "model_spec": asdict(spec), "pass_layers": cost.layers, "tp": 1, "dtype": dtype_of(device),
+        "schema_version": SCHEMA_VERSION, "verifies": table.digest(), **machine(device, None), "gpu_id": gpu_id(device),
+        "model": spec.name, "model_spec": asdict(spec), "pass_layers": cost.layers, "tp": 1, "dtype": dtype_of(device),
         "date": datetime.now(UTC).date().isoformat(), **state, "seed": seed, "notes": notes + log.notes(),
     }  # fmt: skip
     return OperatorTable(provenance, (), pass_rows(log))
@@ -204,8 +204,6 @@ class Passes:
         and a graph that is replayed again and again is launched faster than in serving, where sizes and cuts change.
         """
         launcher, slices, limits = self._launcher(model, cut, graph_tokens), packed(text), self.grid.pass_limits
-        if host_bound(self.spec, text, graph_tokens):
-            limits = replace(limits, heat_s=min(limits.heat_s, LIGHT_HEAT_S))
         if not graph_tokens:
             return [pass_row(cut, text, time_pass(launcher, slices, limits))]
         other = self._launcher(model, "layer" if cut == "none" else "none", graph_tokens)

@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 from flowsim.calibration.batch import CacheSlice
 from flowsim.calibration.boost import Boost
 from flowsim.calibration.operators import Decoder
-from flowsim.calibration.timing import LEAD_S, Stopwatch
+from flowsim.calibration.timing import AHEAD, LEAD_S, Stopwatch
 
 REST_S = 0.2
 """A pause after which a GPU counts as rested: several windows long."""
 HEAT_S = 0.3
 """How long it is kept busy until its speed is the sustained one."""
+SUSTAINED = 8
+"""How often the sustained speed is timed: cheap beside a rest."""
 BURST_S = 15e-3
 """How long a rested GPU is timed: too short for the power limit to hold already."""
 COURSE_TOKENS = 4096
@@ -55,7 +57,7 @@ class Stack:
     """The layers of a decoder, again and again, on one batch of so many tokens without context.
 
     Attributes:
-        layer_s: about how long one takes on the device; `launch_s`: on the host. As `heat` found them last.
+        layer_s: about how long one takes on the device; `launch_s`: on the host.
     """
 
     def __init__(self, decoder: Decoder, tokens: int) -> None:
@@ -64,33 +66,27 @@ class Stack:
         self._batch = decoder.prepare([CacheSlice(tokens)])
         self._embed = decoder.program[0].run
         self._layers = [[step.run for step in decoder.program if step.layer == i] for i in range(decoder.layers)]
-
-    def heat(self, seconds: float) -> None:
-        """Keep the device busy for so long, at least with each layer once; with few waits, for in them it rests."""
-        end, layers = time.perf_counter() + seconds, len(self._layers)
-        while True:
+        for _ in range(3):  # the first run loads kernels
             begun = time.perf_counter()
-            marks = self._launch(layers, 0.0)
-            self.launch_s = (time.perf_counter() - begun) / layers
+            marks = self._launch(len(self._layers), 0.0)
+            self.launch_s = (time.perf_counter() - begun) / len(self._layers)
             self.watch.synchronise()
-            self.layer_s = self.watch.between(marks[0], marks[-1]) / layers
-            if time.perf_counter() >= end:
-                return
-            layers = max(layers, int(CYCLE_S / self.layer_s))
+            self.layer_s = self.watch.between(marks[0], marks[-1]) / len(self._layers)
 
-    def sustained_s(self, layers: int, rounds: int) -> float:
-        """Device seconds of so many layers on a busy GPU, median; `heat` comes first.
+    def sustained_s(self, layers: int, rounds: int = SUSTAINED, heat_s: float = HEAT_S) -> float:
+        """Device seconds of so many layers on a busy GPU, median; it is heated for `heat_s`, just as it is timed.
 
         The device is kept busy until the host is ahead: by other layers, which also follow, so that it does not rest
         until the next round; or by a stall where the host is slower than they are.
         """
-        ahead = self.layer_s > 1.5 * self.launch_s
+        ahead = self.layer_s > AHEAD * self.launch_s
         leading = int(LEAD_S / self.layer_s) + 1 if ahead else 0
-        samples = []
-        for _ in range(rounds):
+        samples, end = list[float](), time.perf_counter() + heat_s
+        while len(samples) < rounds:
+            heated = time.perf_counter() >= end
             marks = self._launch(leading + layers + leading, 0.0 if ahead else self._stall_s(layers))
             self.watch.wait(marks[leading + layers])
-            samples.append(self.watch.between(marks[leading], marks[leading + layers]))
+            samples += [self.watch.between(marks[leading], marks[leading + layers])] if heated else []
         self.watch.synchronise()
         return statistics.median(samples)
 
@@ -141,20 +137,18 @@ class Stack:
 def time_gain(decoder: Decoder, tokens: int, rounds: int) -> list[dict[str, Any]]:
     """Journal rows of a size: `gain`, (tokens, sustained over rested time less 1), or a note why there is none."""
     stack = Stack(decoder, tokens)
-    stack.heat(HEAT_S)
     layers = int(BURST_S / stack.layer_s)
     if not layers:
         return [{"note": f"not measured: a layer takes {stack.layer_s * 1e3:.1f} ms, more than a burst"}]
-    gain = stack.sustained_s(layers, rounds) / stack.rested_s(layers, rounds) - 1
+    gain = stack.sustained_s(layers) / stack.rested_s(layers, rounds) - 1
     return [{"gain": [tokens, round(gain, 5)]}]
 
 
-def time_course(decoder: Decoder, tokens: int, rounds: int) -> list[dict[str, Any]]:
+def time_course(decoder: Decoder, tokens: int) -> list[dict[str, Any]]:
     """Journal rows of how the gain fades, at one size: `course`, (tokens, courses)."""
     stack = Stack(decoder, tokens)
-    stack.heat(HEAT_S)
     layers = max(1, round(CYCLE_S / stack.layer_s))
-    layer_s = stack.sustained_s(layers, rounds) / layers
+    layer_s = stack.sustained_s(layers) / layers
     courses = [stack.course(int(COURSE_S / layer_s), layer_s)]
     courses += [stack.cycles(layers, layer_s, duty, DUTY_S) for duty in DUTIES]
     return [{"course": [tokens, [[[round(x, 7) for x in span] for span in course] for course in courses]]}]

@@ -194,11 +194,14 @@ class Range:
         largest, deepest = (max(column) for column in zip(*chunks, strict=True)) if chunks else (0, 0)
         return cls(min(_largest(layer).values(), default=0), largest, deepest)
 
-    def beyond(self, tokens: npt.NDArray[np.int64], forward_tokens: int) -> npt.NDArray[np.bool_]:
-        """Whether each prompt of so many tokens, in forwards of at most `forward_tokens`, leaves the range."""
-        too_large = np.minimum(tokens, forward_tokens) > self.tokens
-        too_deep = (tokens > self.context) | (forward_tokens > self.chunk_tokens)
-        return too_large | (tokens > forward_tokens) & too_deep
+    def beyond(
+        self, tokens: npt.NDArray[np.int64], cached: npt.NDArray[np.int64], forward_tokens: int
+    ) -> npt.NDArray[np.bool_]:
+        """Whether each prompt of so many tokens, some cached, leaves the range in forwards of `forward_tokens`."""
+        computed = tokens - cached
+        most = np.minimum(computed, forward_tokens)
+        on_context = (cached > 0) | (computed > forward_tokens)
+        return (most > self.tokens) | on_context & ((tokens > self.context) | (most > self.chunk_tokens))
 
 
 def _largest(rows: Iterable[OperatorRow]) -> dict[str, int]:

@@ -281,7 +281,7 @@ def _check_comparable(ours: OperatorTable, theirs: OperatorTable, where: str) ->
 
 def _beside_its_speed(claimed: OperatorTable, measured: OperatorTable) -> None:
     """How far the claimed table is off passes, and how far beyond the difference of the two GPUs, if that shows."""
-    from flowsim.calibration.errors import DEVICE_BOUND, bias, pass_errors
+    from flowsim.calibration.errors import LONG_PROMPT, bias, pass_errors
     from flowsim.calibration.fit import fit_passes
     from flowsim.report import errors_report, show
 
@@ -291,8 +291,9 @@ def _beside_its_speed(claimed: OperatorTable, measured: OperatorTable) -> None:
         show(errors_report(pass_errors(cost, measured)))
         return
     show(errors_report(pass_errors(cost, measured), pass_errors(cost, measured, longer)))
-    word = "longer" if longer >= 0 else "shorter"
-    click.echo(f"passes take {abs(longer):.1%} {word} here than the table says (median; {DEVICE_BOUND})")
+    word, ids = "longer" if longer >= 0 else "shorter", {of.provenance.get("gpu_id") for of in (claimed, measured)}
+    where = "there" if None in ids else "on the same GPU" if len(ids) == 1 else "on another GPU"
+    click.echo(f"passes take {abs(longer):.1%} {word} {where} than the table says (median; {LONG_PROMPT})")
 
 
 def _errors(fitted: OperatorTable, measured: OperatorTable) -> None:

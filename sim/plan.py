@@ -158,7 +158,8 @@ def shortfalls(plan: Plan, cases: Sequence[Case], costs: CostModel) -> Iterator[
     context = costs.provenance["model_spec"]["max_context"]
     if deep := sum(tokens > context for tokens in longest.input_length):
         yield f"longer than the model's context of {context:,} tokens: {deep} of {len(longest.arrival_s)} prompts"
-    if beyond := extrapolated(costs, longest.trace, plan.server):
+    none = np.zeros_like(longest.trace.input_length)  # is cached
+    if beyond := extrapolated(costs, longest.trace, plan.server, none):
         yield f"extrapolated, for they reach beyond the measured sizes: {beyond} of {len(longest.arrival_s)} prompts"
 
 

@@ -144,7 +144,7 @@ def run(
         "cost_model_sources": _sources(costs),
         "cost_model_error": costs.provenance.get("error"),
         "cost_model_leave_one_out": costs.provenance.get("leave_one_out"),
-        "extrapolated": extrapolated(costs, replayed, server),
+        "extrapolated": extrapolated(costs, replayed, server, cached),
         "slo": assignment.rule,
         **options,
         "cached_share": float(cached.sum() / replayed.input_length.sum()),
@@ -259,12 +259,15 @@ def load_cost(folder: str | Path | None, model: str = MODEL, gpu: str = GPU, tp:
     return cost
 
 
-def extrapolated(cost: CostModel, trace: Trace, server: Server) -> int | None:
-    """How many prompts reach beyond the sizes to which the cost model was fitted; None if those are not known."""
+def extrapolated(cost: CostModel, trace: Trace, server: Server, cached: NDArray[np.int64]) -> int | None:
+    """How many prompts, of which so many tokens are cached, reach beyond the sizes to which the cost model was fitted.
+
+    None if those are not known.
+    """
     measured = cost.provenance.get("measured")
     if measured is None:
         return None
-    return int(Range(**measured).beyond(trace.input_length, server.max_batched_tokens).sum())
+    return int(Range(**measured).beyond(trace.input_length, cached, server.max_batched_tokens).sum())
 
 
 def _mix(slo: SLOMix | str | float | None, model: str) -> SLOMix:

@@ -171,9 +171,13 @@ def test_leaving_out_a_point_of_a_line_loses_nothing() -> None:
 def test_what_is_extrapolated_is_counted() -> None:
     span = Range(tokens=4096, chunk_tokens=1024, context=9000)
     tokens = np.array([100, 4096, 4097, 9000, 9001])
-    assert span.beyond(tokens, 8192).tolist() == [False, False, True, True, True]
-    assert span.beyond(tokens, 1024).tolist() == [False, False, False, False, True]
-    assert span.beyond(tokens, 2048).tolist() == [False, True, True, True, True]
+    none = np.zeros_like(tokens)
+    assert span.beyond(tokens, none, 8192).tolist() == [False, False, True, True, True]
+    assert span.beyond(tokens, none, 1024).tolist() == [False, False, False, False, True]
+    assert span.beyond(tokens, none, 2048).tolist() == [False, True, True, True, True]
+    cached = np.array([50, 3072, 16, 8000, 9000])  # what is computed is a chunk on them
+    assert span.beyond(tokens, cached, 8192).tolist() == [False, False, True, False, True]
+    assert span.beyond(tokens, cached, 1024).tolist() == [False, False, False, False, True]
     table = load_table("h200", "llama3-8b")
     assert Range.of(table) == Range(tokens=32768, chunk_tokens=8192, context=131072)
     trace = flowsim.Trace.of([0.0, 1.0], [100, 200_000])

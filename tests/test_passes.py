@@ -291,7 +291,12 @@ def test_a_slower_gpu_is_told_of(here: Path) -> None:
     own = bias(fit_passes(table), table)
     assert own is not None
     text = CliRunner().invoke(main, ["calibrate", "compare", "h200/llama3-8b/tp1", "slower"]).stdout
-    assert f"passes take {1.1 * (1 + own) - 1:.1%} longer here than the table says" in text
+    assert f"passes take {1.1 * (1 + own) - 1:.1%} longer there than the table says" in text
+    for name, id in (("here", "8ce7bdd8"), ("there", "870b7834")):
+        replace(table, provenance={**table.provenance, "gpu_id": id}).save(name)
+    for name, where in (("here", "on the same GPU"), ("there", "on another GPU")):
+        text = CliRunner().invoke(main, ["calibrate", "compare", "here", name]).stdout
+        assert f"{where} than the table says" in text
     cost, measured, kind = fit_passes(table), OperatorTable.load("slower"), "whole prompt, from 1024 tokens"
     told = pass_errors(cost, measured, bias(cost, measured) or 0.0)
     assert told[kind] == pytest.approx(pass_errors(cost, table, own)[kind])

@@ -115,6 +115,20 @@ def test_where_the_host_is_the_slower_a_gpu_is_not_heated_for_long(
     assert least_s < timed.host_s < most_s
 
 
+def test_a_pass_is_heated_just_as_it_is_timed(timed: Device) -> None:
+    """What comes before each sample changes how fast it is, and so it comes before each run that heats, too."""
+    whole, longest = timed.launcher(1), timed.launcher(1)
+    before = timing.watched(longest, [CacheSlice(2048)])
+    samples = timing.time_pass(whole, [CacheSlice(128)], Limits(6, 12, 0.1), before)
+    assert samples == pytest.approx([samples[-1]] * len(samples), rel=1e-4)
+
+
+def test_what_leads_is_as_long_as_it_takes_the_host_to_get_ahead(timed: Device) -> None:
+    one = stack(timed, 0.0, 0.0).program[:1]
+    lead = timing._warm_up(timed, one, 0, 0.0)  # type: ignore[arg-type]
+    assert lead.steps == one * 3  # each takes 2.3 ms on a rested GPU
+
+
 @pytest.mark.parametrize("tokens", GAINS)
 def test_the_gain_of_a_recording_is_found_again(gpu: Device, tokens: int) -> None:
     times = recording.time_recording(gpu.launcher(1), tokens, 2048, Limits(4, 12, 0.1), 3)

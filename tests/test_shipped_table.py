@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from flowsim.calibration.cost import CostModel
-from flowsim.calibration.errors import DEVICE_BOUND, bias, leave_one_out, pass_errors, pass_residuals
+from flowsim.calibration.errors import LONG_PROMPT, bias, leave_one_out, pass_errors, pass_residuals
 from flowsim.calibration.fit import fit, fit_passes
 from flowsim.calibration.models import load_model
 from flowsim.calibration.table import ALL_REDUCE, OperatorTable
@@ -129,7 +129,7 @@ def test_another_gpu_of_the_kind_is_some_per_cent_faster_or_slower(folder: Path)
     longer = bias(cost, measured)
     assert longer is not None
     assert abs(longer) < 0.02
-    errors = {row.shape[0][0]: e for row, what, e in pass_residuals(cost, measured) if what == DEVICE_BOUND}
+    errors = {row.shape[0][0]: e for row, what, e in pass_residuals(cost, measured) if what == LONG_PROMPT}
     assert len(errors) == (2 if folder.name in FEW else 12)
     for tokens, error in errors.items():
         odd = tokens in ODD.get(measured.provenance["model"], ())
