@@ -37,26 +37,26 @@ class Grid:
         *_pairs(4608, 8192, 512),
         *(10240, 12288, 16384, 24576, 32768),
     )
-    chunk_tokens: tuple[int, ...] = (16, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
+    chunk_tokens: tuple[int, ...] = (16, 128, 256, 512, 1024, 2048, 4096, 8192)
     chunk_contexts: tuple[int, ...] = (16, 256, 1024, 4096, 8192, 16384, 32768, 65536, 131072)
     sequences: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128)
     prepared: tuple[int, ...] = (1, 16, 64, 256, 1024, 4096, 16384)
     queues: tuple[int, ...] = (1, 4, 16, 64, 256, 1024)
-    kernel_tokens: tuple[int, ...] = (16, 64, 256, 1024, 4096, 8192)
+    kernel_tokens: tuple[int, ...] = (16, 64, 256, 1024, 4096)
     kernel_contexts: tuple[int, ...] = (0, 256, 1024, 4096, 16384, 65536)
-    kernel_limits: Limits = field(default_factory=lambda: Limits(3, 10, 0.15, heat_s=0.1))  # of each attention kernel
+    kernel_limits: Limits = field(default_factory=lambda: Limits(3, 10, 0.1, heat_s=0.05))  # of each attention kernel
     passes: tuple[str, ...] = OFF_GRID
     checked_passes: tuple[str, ...] = CHECKED
     cuts: tuple[str, ...] = ("layer", "block", "operator")
     graphs: tuple[int, ...] = tuple(range(64, 2049, 64))  # recorded forwards
     graph_passes: tuple[str, ...] = ("75@0", "300@0", "437@0", "777@0", "1700@0")
-    graph_limits: Limits = field(default_factory=lambda: Limits(4, 12, 0.1))
+    graph_limits: Limits = field(default_factory=lambda: Limits(4, 12, 0.1, heat_s=0.25))
     boosted: tuple[int, ...] = (256, 512, 1024, 2048, 4096, 8192)  # timed on a GPU that has rested, too
     rests: int = 5  # of each, and of each recorded forward
     extra: int = 12  # sizes added where the line between neighbours misses by more than 2 %
     layers: int = 6  # of the stack in which operators are timed, and at most 4 where they are heavy
     expert_layers: int = 12  # the same of a mixture of experts, which are loaded unlike in each layer
-    limits: Limits = field(default_factory=lambda: Limits(seconds=0.15))
+    limits: Limits = field(default_factory=lambda: Limits(seconds=0.15, heat_s=0.25))
     pass_limits: Limits = field(default_factory=lambda: Limits(least=6, seconds=0.15, heat_s=0.25))
 
     def __post_init__(self) -> None:
@@ -107,7 +107,7 @@ QUICK = Grid(
     queues=(1, 16, 256),
     kernel_tokens=(64, 512, 4096),
     kernel_contexts=(0, 1024, 16384),
-    kernel_limits=Limits(3, 6, 0.08, heat_s=0.04),
+    kernel_limits=Limits(3, 6, 0.06, heat_s=0.03),
     passes=("75@0", "300@0", "1100@0", "3000@0", "512@15872", "300@0+700@0"),
     checked_passes=("300@0", "1500@0"),
     graphs=(64, 128, 256, 512, 1024, 2048),

@@ -26,7 +26,7 @@ from flowsim.calibration.recording import time_graph_checks, time_recording
 from flowsim.calibration.rows import host_row, operator_row, pass_row
 from flowsim.calibration.steady import RUNNER, steady
 from flowsim.calibration.table import GRAPH, GRAPH_RESTED, SCHEMA_VERSION, OperatorTable, PassRow, parse_slices
-from flowsim.calibration.timing import time_pass, watched
+from flowsim.calibration.timing import LIGHT_HEAT_S, time_pass, watched
 from flowsim.errors import InputError
 from flowsim.forward import graph_size
 
@@ -198,12 +198,14 @@ class Passes:
         return [{"calls": [name, count]} for name, count in found.items() if name != "attention"]
 
     def _pass(self, model: Decoder, cut: str, text: str, graph_tokens: int) -> Rows:
-        """The wall time of a pass.
+        """The wall time of a pass; short ones settle soon (`timing.Limits`).
 
         One that is recorded follows the longest recording, checked otherwise: what it takes is stated of a busy GPU,
         and a graph that is replayed again and again is launched faster than in serving, where sizes and cuts change.
         """
         launcher, slices, limits = self._launcher(model, cut, graph_tokens), packed(text), self.grid.pass_limits
+        if host_bound(self.spec, text, graph_tokens):
+            limits = replace(limits, heat_s=min(limits.heat_s, LIGHT_HEAT_S))
         if not graph_tokens:
             return [pass_row(cut, text, time_pass(launcher, slices, limits))]
         other = self._launcher(model, "layer" if cut == "none" else "none", graph_tokens)
