@@ -1,6 +1,8 @@
 """Whole passes, measured: what a cost model is held against and is never fitted to; and forwards recorded as graphs.
 
-They run through a model of as many layers as fit, in random order, so that drift does not look like a trend.
+Those that are recorded run as the recordings whose device times are in the table: held to account is what is composed
+of them, their launches and their checks. All run through a model of as many layers as fit, in random order, so that
+drift does not look like a trend.
 """
 
 from __future__ import annotations

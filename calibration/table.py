@@ -1,7 +1,8 @@
 """The operator table: what each operator of a model costs on a GPU, as measured, and how it was measured.
 
 On disk a table is a folder: `provenance.yaml`, `operators.csv` (what a cost model is fitted to) and
-`passes.csv` (whole forwards, for stating the error of that fit, never fitted).
+`passes.csv` (whole forwards, for stating the error of that fit, never fitted; those that are recorded run as recordings
+of which `operators.csv` has the device times).
 """
 
 from __future__ import annotations
@@ -79,7 +80,8 @@ class OperatorRow:
 class PassRow:
     """One whole forward, checked at every `cut`; `slices` is "tokens@context" joined by "+".
 
-    `wall_us`: typical time from the start of preparing its inputs to the return of the last synchronise.
+    `wall_us`: typical time from the start of preparing its inputs to the return of the last synchronise; of one that
+    waits for the host, and is timed twice for it, the lesser.
     `graph_tokens`: what was recorded; 0 = it was launched operator by operator.
     """
 
@@ -201,7 +203,10 @@ class Range:
         computed = tokens - cached
         most = np.minimum(computed, forward_tokens)
         on_context = (cached > 0) | (computed > forward_tokens)
-        return (most > self.tokens) | on_context & ((tokens > self.context) | (most > self.chunk_tokens))
+        beyond: npt.NDArray[np.bool_] = (most > self.tokens) | on_context & (
+            (tokens > self.context) | (most > self.chunk_tokens)
+        )
+        return beyond
 
 
 def _largest(rows: Iterable[OperatorRow]) -> dict[str, int]:

@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,7 +28,7 @@ AGAIN = (
     *(EVIDENCE / name / "table" for name in ("h200-llama3-8b-qwen-full", "h200-qwen2.5-14b-azure-full")),
     EVIDENCE / "h200-qwen2.5-14b-azure-recorded" / "table",
 )
-"""Other calibrations, with whole grids, of models that a table is shipped of."""
+"""Other calibrations of models that a table is shipped of; that of llama3-70b has fewer sizes (`--quick`)."""
 COMPOSED = (1024, 1280, 1536, 2048, 3072, 4096, 5120, 6144, 8192, 10240, 12288, 16384)
 """Tokens of the prompts at which two calibrations are compared."""
 IN_SHORT = (
@@ -43,16 +43,24 @@ HEAD = """# How far the cost models are off
 
 Whole forwards, measured at sizes and in batches that no fit ever sees, against what the cost model of each shipped
 table says of them: by kind of forward their number, then the median and, in brackets, the largest error. The first
-columns are of the GPU and the run in which the table was measured; *on another GPU* is a run of its own, later, on
-another H200 (`flowsim calibrate verify`, kept in `tests/passes`). *Longer* is how much longer whole prompts from 1024
-tokens take there than the table says (median). Under some tables stands what another calibration says of such prompts.
+columns are of the GPU and the run in which the table was measured; *on another GPU* is a run of its own, another day or
+hour, on another H200 (`flowsim calibrate verify`, kept in `tests/passes`). *Longer* is how much longer whole prompts
+from 1024 tokens take there than the table says (median). Under some tables stands what another calibration says of such
+prompts (that of llama3-70b with fewer sizes, `--quick`).
 
-Forwards of less than 1024 tokens wait for the host's launches, unless recorded as graphs; what those take changes by a
-factor of two on shared machines. Up to 2026-11-22 a chunk's attention went over all of its context at once, from
-2026-11-24 on over the context's full tiles of 128 tokens and, with the chunk, over what is left: before, attention took
-some 7 % longer on contexts that are no multiple of 128, which no table holds. Recorded forwards followed one another in
-older runs, and follow a long one in later ones, as the tables of llama3 and qwen2.5 on one GPU and that of qwen3-32b
-state them; where the two differ, runs of the older kind are left out.
+Forwards of up to some 300 to 500 tokens, and checked ones of some more, wait for the host's launches, and so do those
+of up to some thousand tokens in mixtures of experts; what launches take changes by a factor of two on shared machines.
+Of a forward that was timed twice for it the lesser time counts. A *graph* is a forward recorded beforehand, launched at
+once or, where it is checked, segment by segment: how long the recordings take is in the table itself, so that what is
+held to account there is composing, launching and checking them. A curve never falls, by design: where more tokens are
+really faster (`gate_up_proj` of llama3-8b takes 265 us at 448 tokens and 154 at 449) it runs between (172).
+
+Up to 2026-11-22 a chunk's attention went over all of its context at once, from 2026-11-24 on over the context's full
+tiles of 128 tokens and, with the chunk, over what is left: before, attention took some 7 % longer on contexts that are
+no multiple of 128, which no table holds. Recorded forwards followed one another in older runs, and follow a long one in
+later ones, as the tables of llama3 and qwen2.5 on one GPU and that of qwen3-32b state them; where the two differ, runs
+of the older kind are left out. Up to 2026-11-24 a size was run for 0.1 s before it was timed, loading its kernels
+included; from 2026-11-27 on for 0.25 s once they are loaded, until a GPU's power limit no longer overshoots.
 
 *This page is written by `python tests/accuracy.py`.*"""
 
@@ -75,11 +83,16 @@ def columns(gpu: str, model: str, tp: int) -> list[Column]:
     sets = [(own, table)]
     elsewhere = [OperatorTable.load(folder) for folder in ELSEWHERE]
     sets += [
-        (f"on another GPU, {other.provenance['date']}", other)
+        (f"{_place(about, other.provenance)}, {other.provenance['date']}", other)
         for other in elsewhere
         if all(other.provenance[key] == about[key] for key in ("gpu", "model", "tp"))
     ]
     return [Column(title, bias(cost, passes), pass_errors(cost, passes)) for title, passes in sets]
+
+
+def _place(about: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    same = other.get("gpu_id") and other["gpu_id"] == about.get("gpu_id")
+    return "on the same GPU" if same else "on another GPU"
 
 
 def page() -> str:

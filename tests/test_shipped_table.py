@@ -24,7 +24,7 @@ WHOLE = [name for name in table_names() if name[2] == 1 or load_table(*name).has
 ELSEWHERE = sorted((Path(__file__).parent / "passes").iterdir())
 """Whole passes of the same models that were measured apart from their tables, on other GPUs (`calibrate verify`)."""
 FEW = ("h200-llama3-70b",)
-"""Those of one or two sizes of each kind (`--quick`), held against a table of as few."""
+"""Those of one or two sizes of each kind (`--quick`)."""
 
 of_each, of_elsewhere = (
     pytest.mark.parametrize("name", WHOLE, ids=str),
@@ -137,13 +137,13 @@ def test_another_gpu_of_the_kind_is_some_per_cent_faster_or_slower(folder: Path)
         assert abs((1 + error) * (1 + longer) - 1) < (0.08 if odd else MOST_BESIDE), tokens
 
 
-@pytest.mark.parametrize("model_name", accuracy.DENSE[:4])
+@pytest.mark.parametrize("model_name", accuracy.DENSE)
 def test_another_calibration_of_another_run_says_the_same(model_name: str) -> None:
     found = accuracy.again("h200", model_name, 1)
     assert found
     for folder, _, times in found:
-        assert abs(np.median(times) - 1) < 0.026, folder
-        assert max(abs(times_as_long - 1) for times_as_long in times) < 0.05, folder
+        assert abs(np.median(times) - 1) < 0.02, folder
+        assert max(abs(times_as_long - 1) for times_as_long in times) < 0.065, folder
 
 
 @of_each
