@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, replace
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -118,10 +119,12 @@ def load_model(name_or_path: str | Path) -> ModelSpec:
     """The model of this shipped name, or the one that a file describes.
 
     A path ends in .yaml or .yml (`ModelSpec`'s fields) or in .json (a Hugging Face config.json, whose model is named
-    after its folder). InputError: an unknown name, an unreadable file, a field that is missing, unknown, there twice or
-    out of range, or an architecture that is not of this kind.
+    after its folder), or is a folder that holds a config.json. InputError: an unknown name, an unreadable file, a field
+    that is missing, unknown, there twice or out of range, or an architecture that is not of this kind.
     """
     where = str(name_or_path)
+    if where not in model_names() and Path(where).is_dir():
+        where = str(Path(where) / "config.json")
     if where.endswith((".yaml", ".yml", ".json")):
         try:
             return _parse(where, Path(where).read_text(encoding="utf-8"))
@@ -139,33 +142,38 @@ def _parse(where: str, text: str) -> ModelSpec:
             values = json.loads(text, object_pairs_hook=unique_pairs)
         else:
             values = yaml.load(text, Loader=UniqueKeys)
-    except (yaml.YAMLError, json.JSONDecodeError) as error:
-        kind = "JSON" if where.endswith(".json") else "YAML"
-        raise InputError(f"{where}: not {kind}: {' '.join(str(error).split())}") from error
     except InputError as error:
         raise InputError(f"{where}, {error}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        kind = "JSON" if where.endswith(".json") else "YAML"
+        raise InputError(f"{where}: not {kind}: {' '.join(str(error).split())}") from error
+    names: Mapping[str, str] = {}
     if isinstance(values, Mapping) and where.endswith(".json"):
-        values = spec_fields(where, values)
-    spec = spec_of(values, where)
+        values, names = spec_fields(where, values)
+    spec = spec_of(values, where, names)
     check_name(f"{where}: name", spec.name)
     return spec
 
 
-def spec_of(values: Any, where: str) -> ModelSpec:
-    """The model that a mapping of `ModelSpec`'s fields describes; InputError, which begins with `where`, if none."""
+def spec_of(values: Any, where: str, names: Mapping[str, str] = MappingProxyType({})) -> ModelSpec:
+    """The model that a mapping of `ModelSpec`'s fields describes; InputError, which begins with `where`, if none.
+
+    `names`: what fields are called where the values come from, if not as here.
+    """
     if not isinstance(values, Mapping):
         raise InputError(f"{where}: found {type(values).__name__}; allowed: a mapping of model fields")
     known = {field.name for field in fields(ModelSpec)}
     for key in values:
         if key not in known:
             raise InputError(f"{where}: {unknown('model field', str(key), known)}")
-    missing = sorted({field.name for field in fields(ModelSpec) if field.default is MISSING} - set(values))
+    missing = {field.name for field in fields(ModelSpec) if field.default is MISSING} - set(values)
     if missing:
-        raise InputError(f"{where}: missing: {', '.join(missing)}")
+        raise InputError(f"{where}: missing: {', '.join(sorted({names.get(name, name) for name in missing}))}")
     try:
         return ModelSpec(**values)
     except InputError as error:
-        raise InputError(f"{where}: {error}") from error
+        said = re.sub(r"\w+", lambda word: names.get(word[0], word[0]), str(error))
+        raise InputError(f"{where}: {said}") from error
 
 
 def check_name(what: str, name: str) -> None:

@@ -88,8 +88,17 @@ def test_a_config_of_hugging_face_gives_the_shipped_model(config: dict[str, obje
         ({"model_type": "qwen3moe"}, "unknown model_type 'qwen3moe'; did you mean 'qwen3_moe'"),
         ({"sliding_window": 4096}, "allowed: layers alike, full attention"),
         ({"mlp_only_layers": [0]}, "allowed: layers alike, full attention"),
-        ({"vocab_size": None}, "missing: vocab"),
-        ({"num_experts": 8}, "experts_per_token: found 0; allowed: 0 without experts, else 1 to 8"),
+        ({"vocab_size": None, "num_hidden_layers": None}, "missing: num_hidden_layers, vocab_size"),
+        ({"hidden_size": "4096"}, "hidden_size: found '4096'; allowed: a whole number from 1"),
+        ({"num_attention_heads": 0}, "num_attention_heads: found 0; allowed: a whole number from 1"),
+        ({"num_key_value_heads": 5}, "num_attention_heads: found 32; allowed: a multiple of num_key_value_heads, 5"),
+        ({"rope_theta": None, "rope_parameters": [1e6]}, "rope_parameters: found [1000000.0]; allowed: a mapping"),
+        ({"num_experts": 8}, "num_experts_per_tok: found 0; allowed: 0 without num_experts, else 1 to 8"),
+        (
+            {"quantization_config": {"quant_method": "fp8"}},
+            "quantization_config: found 'fp8'; allowed: weights that are not quantised",
+        ),
+        ({"torch_dtype": "int8"}, "torch_dtype: found 'int8'; allowed: bfloat16, float16, float32, auto, all timed in"),
     ],
 )
 def test_a_config_of_another_kind_is_refused(change: dict[str, object], message: str, tmp_path: Path) -> None:
@@ -99,9 +108,34 @@ def test_a_config_of_another_kind_is_refused(change: dict[str, object], message:
         load_model(file)
     assert str(error.value).startswith(f"{file}: ")
     assert message in str(error.value)
-    file.write_text("{")
-    with pytest.raises(InputError, match="not JSON: Expecting property name"):
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not JSON: Expecting property name"),
+        ("[" * 100_000, "not JSON: maximum recursion depth"),
+        ("9" * 5000, "not JSON: Exceeds the limit"),
+        ("[]", "found list; allowed: a mapping"),
+    ],
+)
+def test_a_config_that_is_none(text: str, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(text)
+    with pytest.raises(InputError, match=f"config.json: {message}"):
         load_model(file)
+
+
+def test_a_folder_stands_for_its_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "Llama3-8B"
+    folder.mkdir()
+    with pytest.raises(InputError, match=r"Llama3-8B/config\.json: cannot be read: No such file"):
+        load_model(folder)
+    (folder / "config.json").write_text(json.dumps(LLAMA | {"torch_dtype": "float16"}))
+    assert load_model(folder) == load_model("llama3-8b")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "qwen3-8b").mkdir()  # of some results: a shipped name is what it was
+    assert load_model("qwen3-8b").layers == 36
 
 
 def test_every_shipped_model_loads_under_its_name() -> None:
@@ -132,6 +166,7 @@ def test_a_model_from_a_file(tmp_path: Path) -> None:
         (("vocab", "vocabs"), "unknown model field 'vocabs'; did you mean 'vocab'?"),
         ((TINY, "- 1"), "found list; allowed: a mapping of model fields"),
         ((TINY, "a: [1"), "not YAML: "),
+        (("layers: 2", "layers: 2026-13-45"), "not YAML: month must be in 1..12"),
     ],
 )
 def test_a_wrong_file_is_one_clear_line(tmp_path: Path, change: tuple[str, str], message: str) -> None:
