@@ -75,10 +75,10 @@ def measure_group(
     check_device(device)
     import torch
 
-    tp, spec = rank.provenance["tp"], spec_of(rank.provenance["model_spec"], "provenance, model_spec")
+    tp, spec = ranks(rank), spec_of(rank.provenance["model_spec"], "provenance, model_spec")
     found = torch.cuda.device_count() if device == "cuda" else tp
-    if not 2 <= tp <= found:
-        raise InputError(f"tp of the table: found {tp}; allowed: from 2 to the {found} GPUs of this machine")
+    if tp > found:
+        raise InputError(f"tp of the table: found {tp}; allowed: at most the GPUs of this machine, {found}")
     with tempfile.TemporaryDirectory() as folder:
         grid = (grid or GroupGrid()).within(spec.max_context)
         job = _Group(tp, spec, device, kernel_choice(rank), grid, seed, folder)
@@ -93,6 +93,14 @@ def measure_group(
         "date": datetime.now(UTC).date().isoformat(),
     }  # fmt: skip
     return OperatorTable(provenance, tuple(OperatorRow(**r) for r in rows), tuple(PassRow(**p) for p in passes))
+
+
+def ranks(rank: OperatorTable) -> int:
+    """Of how many ranks this table is one. InputError: it is of a whole model, which reduces nothing."""
+    tp: int = rank.provenance["tp"]
+    if tp < 2:
+        raise InputError(f"tp of the table: found {tp}; allowed: from 2, for one GPU alone has nothing to reduce")
+    return tp
 
 
 def join(table: OperatorTable, collective: OperatorTable) -> OperatorTable:

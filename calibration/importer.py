@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flowsim.calibration.collective import TOKENS
+from flowsim.calibration.collective import TOKENS, ranks
 from flowsim.calibration.curves import AttentionCurve, Curve, work
 from flowsim.calibration.models import BYTES_PER_VALUE, ModelSpec
 from flowsim.calibration.public import Source, of_shape
@@ -65,9 +65,10 @@ def import_table(source: Source, spec: ModelSpec, own: OperatorTable, tp: int = 
 def public_all_reduce(source: Source, rank: OperatorTable) -> OperatorTable:
     """The source's all-reduces among as many GPUs as this rank is of, as a table for `join`.
 
-    They are of a system that the user holds for the rank's. InputError: the source has none of so many GPUs.
+    They are of a system that the user holds for the rank's. InputError: the source has none of so many GPUs, or the
+    table is not of one of several ranks.
     """
-    gpu, tp, width = rank.provenance["gpu"], rank.provenance["tp"], _spec(rank).hidden
+    gpu, tp, width = rank.provenance["gpu"], ranks(rank), _spec(rank).hidden
     launch_us = _launch_us(rank, "o_proj")
     cells = _reduces(source, width, tp, list(TOKENS))
     provenance = {

@@ -108,5 +108,7 @@ def test_ranks_sum_their_outputs_and_the_residual_stream_once(spec: ModelSpec) -
 def test_it_takes_as_many_gpus_as_ranks() -> None:
     pytest.importorskip("torch")
     alone = replace(tiny_rank(), provenance={**tiny_rank().provenance, "tp": 1})
-    with pytest.raises(InputError, match="tp of the table: found 1; allowed: from 2 to the 1 GPUs"):
+    with pytest.raises(
+        InputError, match="tp of the table: found 1; allowed: from 2, for one GPU alone has nothing to reduce"
+    ):
         measure_group(alone, device="cpu")
