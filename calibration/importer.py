@@ -130,7 +130,11 @@ def _products(source: Source, shard: ModelSpec) -> dict[str, Cells]:
         shapes["down_proj"] = (shard.hidden, shard.intermediate)
     cells = {name: _product(source, n, k) for name, (n, k) in shapes.items()}
     head = _product(source, shard.vocab, shard.hidden)
-    return {**cells, "head": {m: cell for m, cell in head.items() if m in SEQUENCES}}
+    at_sequences = {m: cell for m, cell in head.items() if m in SEQUENCES}
+    if not at_sequences:
+        sizes = ", ".join(map(str, SEQUENCES))
+        raise InputError(f"{source.name}: found no matrix products of m {sizes}; allowed: one at least, for the head")
+    return {**cells, "head": at_sequences}
 
 
 def _product(source: Source, n: int, k: int) -> Cells:
