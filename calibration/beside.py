@@ -6,12 +6,13 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from flowsim.calibration.sources import BANDWIDTH, COPIED_FROM, SHAPE_OF, source_of
 from flowsim.calibration.table import OperatorRow, OperatorTable
 
 BANDS = ((1, 63), (64, 1023), (1024, 1 << 30))
 """Sizes, in tokens, over which ratios are summed up."""
-NOT_THEIRS = ("bandwidth", "shape of ", "copied from ")
-"""How `backend` ends, in an imported table, where a row was not measured there."""
+NOT_THEIRS = (BANDWIDTH, SHAPE_OF, COPIED_FROM)
+"""Sources of rows that hold nothing of the GPU that an imported table is of."""
 
 
 class Ratios(NamedTuple):
@@ -55,7 +56,7 @@ def _pairs(first: OperatorTable, second: OperatorTable) -> Iterator[tuple[Operat
 
 
 def _measured(row: OperatorRow) -> bool:
-    return row.device_us > 0 and not row.backend.rpartition(": ")[2].startswith(NOT_THEIRS)
+    return row.device_us > 0 and not source_of(row).startswith(NOT_THEIRS)
 
 
 def _backends(pairs: Sequence[tuple[OperatorRow, OperatorRow]]) -> str:

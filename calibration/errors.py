@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from flowsim.calibration.cost import CostModel
 from flowsim.calibration.curves import Curve, work
+from flowsim.calibration.sources import filled_in
 from flowsim.calibration.table import HOST_OPERATORS, OPERATORS, OPTIONAL_HOST_OPERATORS, OperatorTable, PassRow
 from flowsim.forward import Slice
 
@@ -39,7 +41,11 @@ class Residual(NamedTuple):
 
 
 def left_out(table: OperatorTable) -> Iterator[Residual]:
-    """Every size but the first and last of each operator (and context), predicted from the others."""
+    """Every size but the first and last of each operator (and context), predicted from the others.
+
+    Of an imported table only what was measured counts: what a formula filled in would but tell of the formula.
+    """
+    table = replace(table, operators=tuple(row for row in table.operators if not filled_in(row)))
     for operator in OPERATORS:
         if operator in (*HOST_OPERATORS, *OPTIONAL_HOST_OPERATORS) or not table.has(operator):
             continue

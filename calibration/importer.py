@@ -1,13 +1,4 @@
-"""An operator table from public measurements, with what they lack filled in, and every row saying how.
-
-A row's `backend` ends in its source:
-  measured;
-  utilisation: matrix products of a shape that was not measured, by the share of arithmetic reached at the shapes around
-    it; heads likewise;
-  bandwidth: norms, rotary embedding, activation, embedding; bytes moved over the bandwidth that kernels reach;
-  shape of OWN: chunks on context; public attention of as much work, times what a chunk takes beyond that in our table;
-  copied from OWN: times of the host.
-"""
+"""An operator table from public measurements, with what they lack filled in, and every row saying how (`sources`)."""
 
 from __future__ import annotations
 
@@ -24,6 +15,7 @@ from flowsim.calibration.collective import TOKENS, ranks
 from flowsim.calibration.curves import AttentionCurve, Curve, work
 from flowsim.calibration.models import BYTES_PER_VALUE, ModelSpec
 from flowsim.calibration.public import Source, of_shape
+from flowsim.calibration.sources import BANDWIDTH, COPIED_FROM, MEASURED, SHAPE_OF, UTILISATION, source_of
 from flowsim.calibration.table import ALL_REDUCE, HOST_OPERATORS, SCHEMA_VERSION, OperatorRow, OperatorTable
 from flowsim.calibration.tables import load_table, table_names
 from flowsim.errors import InputError
@@ -49,7 +41,7 @@ def import_table(source: Source, spec: ModelSpec, own: OperatorTable, tp: int = 
     context come from it. InputError: the source has no such experts or all-reduces, or `own` lacks an operator.
     """
     rows = [*_device_rows(source, spec.shard(tp), own, tp), *_host_rows(own)]
-    cells = Counter((row.operator, row.backend.rpartition(": ")[2]) for row in rows)
+    cells = Counter((row.operator, source_of(row)) for row in rows)
     stated: dict[str, dict[str, int]] = {}
     for (operator, kind), count in cells.items():
         stated.setdefault(operator, {})[kind] = count
@@ -141,7 +133,7 @@ def _product(source: Source, n: int, k: int) -> Cells:
     """Cells by m of one shape: measured, or by the arithmetic rate at the measured shapes around it."""
     exact = of_shape(source.gemm, n=n, k=k)
     if exact:
-        return {m: Cell(seconds, kernel, "measured") for m, (seconds, kernel) in exact.items()}
+        return {m: Cell(seconds, kernel, MEASURED) for m, (seconds, kernel) in exact.items()}
     corners = [
         (share_n * share_k, low_n, low_k, of_shape(source.gemm, n=low_n, k=low_k))
         for low_n, share_n in _around(sorted(source.gemm["n"].unique().tolist()), n)
@@ -156,7 +148,7 @@ def _product(source: Source, n: int, k: int) -> Cells:
         m: Cell(
             m * n * k / (sum(share * m * a * b / times[m][0] for share, a, b, times in corners) / whole),
             corners[0][-1][m][1],
-            "utilisation",
+            UTILISATION,
         )
         for m in sorted(sizes)
     }
@@ -186,7 +178,7 @@ def _elementwise(source: Source, shard: ModelSpec) -> dict[str, Cells]:
     sizes = sorted(source.gemm["m"].unique().tolist())
     return {
         name: {
-            m: Cell(source.launch_s + m * each * BYTES_PER_VALUE / source.bandwidth, "elementwise", "bandwidth")
+            m: Cell(source.launch_s + m * each * BYTES_PER_VALUE / source.bandwidth, "elementwise", BANDWIDTH)
             for m in sizes
         }
         for name, each in values.items()
@@ -207,7 +199,7 @@ def _experts(source: Source, shard: ModelSpec, tp: int) -> Cells:
         raise InputError(f"{source.name}: found no experts of {wanted}; allowed: a shape that it has")
     skew = sorted(frame["distribution"].unique())[0]
     times = of_shape(frame[frame["distribution"] == skew])
-    return {m: Cell(seconds, f"{kernel} {skew}", "measured") for m, (seconds, kernel) in times.items()}
+    return {m: Cell(seconds, f"{kernel} {skew}", MEASURED) for m, (seconds, kernel) in times.items()}
 
 
 def _reduces(source: Source, hidden: int, tp: int, sizes: list[int]) -> Cells:
@@ -217,7 +209,7 @@ def _reduces(source: Source, hidden: int, tp: int, sizes: list[int]) -> Cells:
         raise InputError(f"{source.name}: found no all-reduce among {tp} GPUs; allowed: tp 1")
     times = of_shape(frame.rename(columns={"message_size": "m"}))
     curve = Curve(np.array(list(times)), np.array([seconds for seconds, _ in times.values()]))
-    return {m: Cell(curve(m * hidden), "NCCL", "measured") for m in sizes}
+    return {m: Cell(curve(m * hidden), "NCCL", MEASURED) for m in sizes}
 
 
 def _attention(source: Source, shard: ModelSpec) -> Cells:
@@ -232,7 +224,7 @@ def _attention(source: Source, shard: ModelSpec) -> Cells:
         return off, pair
 
     heads, kv_heads = min(pairs, key=distance)
-    kind = "measured" if (heads, kv_heads) == (shard.heads, shard.kv_heads) else "utilisation"
+    kind = MEASURED if (heads, kv_heads) == (shard.heads, shard.kv_heads) else UTILISATION
     times = of_shape(frame, num_heads=heads, num_key_value_heads=kv_heads)
     return {n: Cell(seconds * shard.heads / heads, kernel, kind) for n, (seconds, kernel) in times.items()}
 
@@ -249,14 +241,14 @@ def _chunks(attention: Mapping[int, Cell], own: OperatorTable) -> dict[tuple[int
         if context:
             alike = round((2 * work(tokens, context)) ** 0.5)
             ratio = float(seconds) / ours_alone(alike, 0)
-            cells[tokens, context] = Cell(theirs(alike, 0) * ratio, "attention", f"shape of {_name(own)}")
+            cells[tokens, context] = Cell(theirs(alike, 0) * ratio, "attention", f"{SHAPE_OF}{_name(own)}")
     return cells
 
 
 def _host_rows(own: OperatorTable) -> Iterator[OperatorRow]:
     for row in own.operators:
         if row.operator in HOST_OPERATORS:
-            yield replace(row, backend=f"host: copied from {_name(own)}")
+            yield replace(row, backend=f"host: {COPIED_FROM}{_name(own)}")
 
 
 def _launch_us(own: OperatorTable, operator: str) -> float:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from flowsim.calibration.cost import CostModel
 from flowsim.calibration.fit import fit
 from flowsim.calibration.predictor import make_predictor
+from flowsim.calibration.sources import counted
 from flowsim.calibration.table import OperatorTable, Range
 from flowsim.calibration.tables import load_table
 from flowsim.engine import Server, simulate
@@ -172,6 +173,9 @@ def _sources(costs: CostModel) -> list[str]:
     about = costs.provenance
     parts = {"operators": about, "all-reduces": about.get("all_reduce", {})}
     said = [f"{part} from {of['source']}" for part, of in parts.items() if "source" in of]
+    if "cells" in about:
+        measured, rows = counted(about["cells"])
+        said.append(f"of its {rows:,} rows of the device {measured:,} were measured there, the rest filled in")
     if costs.graph_tokens:
         said.append(f"forwards of one prompt of up to {costs.graph_tokens:,} tokens run as recorded CUDA graphs")
     if costs.boost is not None:

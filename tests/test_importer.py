@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from public_folder import public_folder
 
 import flowsim
 from flowsim.calibration.beside import beside
@@ -26,27 +27,11 @@ from flowsim.cli import main
 from flowsim.errors import InputError
 
 MODEL = load_model("llama3-8b")
-SYSTEM = """gpu:
-  mem_bw: 2000000000000
-  mem_bw_empirical_scaling_factor: 0.5
-  mem_empirical_constant_latency: 0.000003
-  mem_capacity: 85899345920
-"""
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Products at 1 ps for each multiplication (2 ps where k is 16384), attention at 1 ns for each pair."""
-    place = tmp_path / "public"
-    place.mkdir()
-    shapes = [(n, k) for n in (4096, 6144, 16384, 65536) for k in (4096, 16384)]
-    products = [f"{m},{n},{k},linear,{m * n * k * (1 + (k == 16384)) * 1e-9}" for m in (1, 64, 4096) for n, k in shapes]
-    (place / "gemm.csv").write_text("m,n,k,kernel_source,latency_ms\n" + "\n".join(products))
-    rows = [f"1,{n},0,32,8,128,fa,{work(n, 0) * 1e-6}" for n in (1, 128, 1024, 8192)]
-    header = "batch_size,isl,step,num_heads,num_key_value_heads,head_dim,kernel_source,latency_ms\n"
-    (place / "context_attention.csv").write_text(header + "\n".join([*rows, "2,128,0,32,8,128,fa,9"]))
-    (place / "toy_gpu.yaml").write_text(SYSTEM)
-    return place
+    return public_folder(tmp_path / "public")
 
 
 @pytest.fixture
@@ -102,6 +87,28 @@ def test_the_wrong_public_table_is_one_line(source: Source, tmp_path: Path, monk
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"aiconfigurator-core is not installed: pip install 'flowsim\[import\]'"):
         package_source("a100_sxm")
+
+
+def test_the_head_needs_a_number_of_sequences(source: Source) -> None:
+    large = replace(source, gemm=source.gemm[source.gemm["m"] > 128])
+    with pytest.raises(InputError, match="found no matrix products of m 1, 2, 4, 8, 16, 32, 64, 128; allowed: one at"):
+        import_table(large, MODEL, nearest_own(MODEL))
+
+
+def test_what_was_filled_in_has_no_error(source: Source) -> None:
+    table = import_table(source, MODEL, nearest_own(MODEL))
+    assert {name: of["sizes"] for name, of in leave_one_out(table).items()} == {
+        "qkv_proj": 1, "o_proj": 1, "attention": 2,
+    }  # fmt: skip
+    assert {residual.context for residual in left_out(table)} == {0}
+
+
+def test_a_run_says_how_much_was_filled_in(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "table"
+    CliRunner().invoke(main, ["calibrate", "import", str(folder), "--out", str(out)], catch_exceptions=False)
+    run = CliRunner().invoke(main, ["run", "example", "--cost", str(out)], catch_exceptions=False)
+    # Of 3 sizes each of 9 operators, 2 of the head, 4 of attention and 81 chunks: qkv_proj, o_proj and attention.
+    assert "of its 114 rows of the device 10 were measured there, the rest filled in" in run.output
 
 
 def test_an_import_runs_under_its_gpu_s_name(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,6 +261,8 @@ def test_a_rank_is_completed_with_public_all_reduces(folder: Path) -> None:
     assert table.provenance["all_reduce"]["source"] == source.name
     with pytest.raises(InputError, match="found no all-reduce among 2 GPUs"):
         public_all_reduce(source, load_table("h200", "llama3-70b", 2))
+    with pytest.raises(InputError, match="tp of the table: found 1; allowed: from 2, for one GPU alone has nothing to"):
+        public_all_reduce(source, load_table("h200", "llama3-8b"))
 
 
 def test_a_run_on_public_all_reduces_says_so(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
