@@ -10,22 +10,25 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import json
 import math
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import yaml
 
+from flowsim.calibration.provenance import as_text, load_provenance
 from flowsim.errors import InputError, unknown
+from flowsim.files import followed
 from flowsim.forward import CHECKED_AFTER, LAYER_OPERATORS
-from flowsim.unique_keys import UniqueKeys
+
+if TYPE_CHECKING:
+    import _csv
 
 SCHEMA_VERSION = 1
 FILES = ("provenance.yaml", "operators.csv", "passes.csv")
@@ -140,14 +143,13 @@ class OperatorTable:
 
     def digest(self) -> str:
         """SHA-256 over the content, in hexadecimal: the same for equal tables, on any machine."""
-        about = json.dumps(dict(self.provenance), sort_keys=True, default=str)
         rows = _to_csv(OperatorRow, self.operators) + _to_csv(PassRow, self.passes)
-        return hashlib.sha256((about + rows).encode()).hexdigest()
+        return hashlib.sha256((as_text(self.provenance) + rows).encode()).hexdigest()
 
     def save(self, folder: str | Path) -> None:
-        """Write the table as this folder, whole or not at all; a table already there is replaced."""
+        """Write the table as this folder, whole or not at all; a table already there is replaced, a link followed."""
         check_replaceable(folder)
-        target = Path(folder)
+        target = followed(folder)
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".table-", dir=target.parent) as staging:
             new = Path(staging) / "new"
@@ -167,8 +169,9 @@ class OperatorTable:
         if not root.is_dir():
             shipped = "shipped ones are named by --gpu, --model and --tp; where a TABLE is asked for, gpu/model/tpN"
             raise InputError(f"{root}: found no folder; allowed: an operator table ({shipped})")
-        operators = tuple(_from_csv(OperatorRow, root / "operators.csv"))
-        return cls(_load_provenance(root), operators, tuple(_from_csv(PassRow, root / "passes.csv")))
+        about = load_provenance(root / "provenance.yaml", SCHEMA_VERSION)
+        operators, passes = _from_csv(OperatorRow, root / "operators.csv"), _from_csv(PassRow, root / "passes.csv")
+        return cls(about, tuple(operators), tuple(passes))
 
 
 def check_replaceable(folder: str | Path) -> None:
@@ -252,41 +255,54 @@ def _from_csv(kind: type[Row], path: Path) -> Iterator[Row]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")))
-    missing = [f for f in fields(kind) if f.name not in (reader.fieldnames or ())]
-    if needed := [f.name for f in missing if f.default is MISSING]:
+    rows = _rows(csv.reader(io.StringIO(text.removeprefix("\ufeff"))), path)
+    _, names = next(rows, ("", []))
+    if needed := _missing(kind, names):
         raise InputError(f"{path}, row 1: missing columns: {', '.join(needed)}")
-    present = [f for f in fields(kind) if f not in missing]
-    for row in _rows(reader, path):
-        where = f"{path}, row {reader.line_num}"
-        if more := row.get(None):
-            names, beyond = reader.fieldnames or (), len(more)
-            raise InputError(f"{where}: found {len(names) + beyond} fields; allowed: the {len(names)} of row 1")
-        yield kind(**{f.name: _value(where, f.name, str(f.type), row[f.name]) for f in present})
+    for where, row in rows:
+        if len(row) != len(names):
+            raise InputError(f"{where}: found {len(row)} fields; allowed: the {len(names)} of row 1")
+        yield row_of(kind, dict(zip(names, row, strict=True)), where)
 
 
-def _rows(reader: csv.DictReader[str], path: Path) -> Iterator[dict[str | Any, str | Any]]:
+def _rows(lines: _csv.Reader, path: Path) -> Iterator[tuple[str, list[str]]]:
+    """Where each line that is not empty stands, and its fields."""
     try:
-        yield from reader
+        yield from ((f"{path}, row {lines.line_num}", row) for row in lines if row)
     except csv.Error as error:
-        raise InputError(f"{path}, row {reader.line_num + 1}: {error}; allowed: the fields of row 1") from error
+        raise InputError(f"{path}, row {lines.line_num + 1}: {error}; allowed: the fields of row 1") from error
 
 
-def _value(where: str, name: str, kind: str, text: str | None) -> Any:
+def row_of(kind: type[Row], values: Mapping[str, Any], where: str) -> Row:
+    """The row of these fields, each a number or the text of one; InputError, which begins with `where`, if it is none.
+
+    Fields that have a default may be missing; those that no row has are left out.
+    """
+    if needed := _missing(kind, values):
+        raise InputError(f"{where}: missing: {', '.join(needed)}")
+    present = [f for f in fields(kind) if f.name in values]
+    return kind(**{f.name: _value(where, f.name, str(f.type), values[f.name]) for f in present})
+
+
+def _missing(kind: type[Row], names: Collection[str]) -> list[str]:
+    return [f.name for f in fields(kind) if f.default is MISSING and f.name not in names]
+
+
+def _value(where: str, name: str, kind: str, found: Any) -> Any:
     """The value of one field, checked; `where` is the file and row for the error."""
-    lowest = "above 0" if name == "wall_us" else "from 0"
+    lowest, text = "above 0" if name == "wall_us" else "from 0", str(found)
     allowed = f"a number {lowest}" if kind == "float" else f"a whole number {lowest} to 2**40"
     try:
         if kind == "str":
-            return _text(name, text or "")
-        value = float(text or "") if kind == "float" else int(text or "")
+            return _text(name, text)
+        value = float(text) if kind == "float" else int(text)
         if 0 <= value < math.inf and (value or name != "wall_us") and (kind == "float" or value <= LARGEST):
             return value
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
     except ValueError:
         pass
-    raise InputError(f"{where}, {name}: found {text!r}; allowed: {allowed}")
+    raise InputError(f"{where}, {name}: found {found!r}; allowed: {allowed}")
 
 
 def _text(name: str, text: str) -> str:
@@ -297,21 +313,3 @@ def _text(name: str, text: str) -> str:
     if name == "slices":
         parse_slices(text)
     return text
-
-
-def _load_provenance(root: Path) -> Mapping[str, Any]:
-    path = root / "provenance.yaml"
-    try:
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader=UniqueKeys)
-    except InputError as error:
-        raise InputError(f"{path}, {error}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise InputError(f"{path}: cannot be read: {reason}") from error
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: found {type(values).__name__}; allowed: a mapping")
-    if values.get("schema_version") != SCHEMA_VERSION:
-        found = values.get("schema_version")
-        cure = "update flowsim" if type(found) is int and found > SCHEMA_VERSION else "measure it again"
-        raise InputError(f"{path}, schema_version: found {found!r}; allowed: {SCHEMA_VERSION} ({cure})")
-    return values

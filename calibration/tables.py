@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from importlib import resources
 from pathlib import Path
+from shlex import quote
 
 from flowsim.calibration.table import OperatorTable
-from flowsim.errors import unknown
+from flowsim.errors import InputError, unknown
 
 
 def table_names() -> list[tuple[str, str, int]]:
@@ -19,7 +20,8 @@ def load_table(gpu: str, model: str, tp: int = 1) -> OperatorTable:
     """The table of this GPU, model and tensor-parallel degree, shipped or imported; InputError names those there."""
     names = table_names()
     if gpu not in {n[0] for n in names}:
-        raise unknown("gpu", gpu, {n[0] for n in names})
+        how = f"flowsim calibrate import aiconfigurator --system {quote(gpu)}"
+        raise InputError(f"{unknown('gpu', gpu, {n[0] for n in names})}; public measurements of others: {how}")
     if model not in {n[1] for n in names if n[0] == gpu}:
         raise unknown(f"model on {gpu}", model, {n[1] for n in names if n[0] == gpu})
     if (gpu, model, tp) not in names:

@@ -13,18 +13,23 @@ from pathlib import Path
 from flowsim.errors import InputError
 
 
+def followed(folder: str | Path) -> Path:
+    """Where a folder is or would be: absolute, and where a link points to, be anything there or not."""
+    return Path(os.path.realpath(folder))
+
+
 def check_writable(folder: str | Path) -> None:
     """Raise `InputError` now if `writing` this folder would fail later."""
-    path = Path(folder)
+    named, path = Path(folder), followed(folder)
     if path.exists() and not path.is_dir():
-        raise InputError(f"{path}: is a file, allowed is a folder, new or existing")
+        raise InputError(f"{named}: is a file, allowed is a folder, new or existing")
     parent = path if path.exists() else _nearest(path)
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise InputError(f"{path}: cannot be written ({parent} is not a writable folder)")
+        raise InputError(f"{named}: cannot be written ({parent} is not a writable folder)")
     try:  # /proc, say, counts as writable and yet takes nothing
         Path(tempfile.mkdtemp(prefix=".flowsim-", dir=parent)).rmdir()
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from error
+        raise InputError(f"{named}: cannot be written ({error.strerror})") from error
 
 
 @contextmanager
@@ -37,10 +42,10 @@ def writing(folder: str | Path) -> Iterator[Path]:
         InputError: the folder cannot be written.
     """
     check_writable(folder)
-    path = Path(folder)
+    path, target = Path(folder), followed(folder)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        stage = Path(tempfile.mkdtemp(prefix=".flowsim-", dir=path if path.exists() else path.parent))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        stage = Path(tempfile.mkdtemp(prefix=".flowsim-", dir=target if target.exists() else target.parent))
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror})") from error
     try:
@@ -62,7 +67,7 @@ def alone(folder: str | Path) -> Iterator[None]:
     Raises:
         InputError: another process has it, or it cannot be made.
     """
-    path = Path(folder).absolute()
+    path = followed(folder)
     made = [new for new in (path, *path.parents) if not new.exists()]
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -92,7 +97,7 @@ def _lock(place: int, name: str) -> None:
 
 def _move(stage: Path, path: Path) -> None:
     if not path.exists():
-        stage.rename(path)
+        stage.rename(followed(path))
         return
     files = [(file, path / file.relative_to(stage)) for file in sorted(stage.rglob("*"))]
     for file, place in files:
@@ -103,4 +108,4 @@ def _move(stage: Path, path: Path) -> None:
 
 
 def _nearest(path: Path) -> Path:
-    return next(parent for parent in path.absolute().parents if parent.exists())
+    return next(parent for parent in path.parents if parent.exists())

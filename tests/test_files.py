@@ -98,6 +98,21 @@ def test_what_cannot_be_a_folder_is_known_before_the_work(tmp_path: Path) -> Non
     assert tree(tmp_path) == {"file": "x"}
 
 
+def test_a_link_to_nothing_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("deep/out")
+    with writing(tmp_path / "link") as stage:
+        (stage / "a.txt").write_text("a")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "deep" / "out" / "a.txt").read_text() == "a"
+    (tmp_path / "file").touch()
+    (tmp_path / "wrong").symlink_to("file/out")
+    with pytest.raises(InputError, match=r"wrong: cannot be written \(.*file is not a writable folder\)"):
+        check_writable(tmp_path / "wrong")
+    (tmp_path / "round").symlink_to("round")
+    with pytest.raises(InputError, match=r"round: cannot be written \(File exists\)"), alone(tmp_path / "round"):
+        pytest.fail("a link to itself")
+
+
 @pytest.mark.parametrize("name", ["out", "deep/er/out"])
 def test_a_folder_is_one_processs_and_gone_if_nothing_was_put_into_it(tmp_path: Path, name: str) -> None:
     with alone(tmp_path / name):

@@ -104,7 +104,7 @@ def test_the_digest_tells_contents_apart() -> None:
         ("operators.csv", "20.0", "-20.0", "row 2, device_us: found '-20.0'; allowed: a number from 0"),
         ("operators.csv", "20.0", "nan", "row 2, device_us: found 'nan'; allowed: a number from 0"),
         ("operators.csv", "20.0", "", "row 2, device_us: found ''; allowed: a number from 0"),
-        ("operators.csv", "check,0,0,0.0", "check,0", "row 5, host_us: found '600'"),
+        ("operators.csv", "check,0,0,0.0", "check,0", "row 5: found 7 fields; allowed: the 9 of row 1"),
         ("operators.csv", "check", "chek", "row 5: unknown operator 'chek'; did you mean 'check'?"),
         ("passes.csv", "operator,300", "op,300", "row 2: unknown cut 'op'"),
         ("passes.csv", "700@16", "700", "row 2: slices: found '300@0+700'; allowed: tokens@context joined by +"),
@@ -121,10 +121,55 @@ def test_a_wrong_file_is_one_clear_line(tmp_path: Path, file: str, old: str, new
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
     with pytest.raises(InputError) as error:
         OperatorTable.load(tmp_path / "table").digest()
-    if "host_us" not in message:  # a short row: the first field that is missing or shifted
-        assert message in str(error.value)
+    assert message in str(error.value)
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("notes: 3", "notes: found 3; allowed: a list, each a text"),
+        ("notes: [1]", "notes: found [1]; allowed: a list, each a text"),
+        (
+            "leave_one_out: 3",
+            "leave_one_out: found 3; allowed: a mapping, each a mapping, each a number from 0 to 2^53",
+        ),
+        ("all_reduce: 3", "all_reduce: found 3; allowed: a mapping, each anything"),
+        ("gpu_id: [a]", "gpu_id: found ['a']; allowed: a text or null"),
+        ("error: 3", "error: found 3; allowed: null"),
+        ("2: 3", ": found what JSON cannot hold ("),
+        ("date: 2026-13-45", ": cannot be read: month must be in 1..12"),
+    ],
+)
+def test_what_is_used_of_a_provenance_is_checked(tmp_path: Path, line: str, message: str) -> None:
+    TABLE.save(tmp_path)
+    path = tmp_path / "provenance.yaml"
+    path.write_text(f"schema_version: 1\n{line}\n")
+    with pytest.raises(InputError) as error:
+        OperatorTable.load(tmp_path)
+    assert str(error.value).startswith(f"{path}{message}" if message[0] == ":" else f"{path}, {message}")
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_only_shown_may_be_anything(tmp_path: Path) -> None:
+    from flowsim.calibration.page import calibration_page
+
+    table = load_table("h200", "llama3-8b")
+    absurd = {"cells": 5, "clocks_mhz": "x", "date": None, "first_call_us": [1]}
+    replace(table, provenance={**table.provenance, **absurd}).save(tmp_path)
+    assert "<dt>cells</dt><dd>5</dd>" in calibration_page(OperatorTable.load(tmp_path))
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_is_followed(tmp_path: Path, there: bool) -> None:
+    link, target = tmp_path / "link", tmp_path / "deep" / "target"
+    if there:
+        TABLE.save(target)
+    link.symlink_to(target)
+    replace(TABLE, passes=()).save(link)
+    assert link.is_symlink()
+    assert OperatorTable.load(target).passes == ()
 
 
 def test_a_missing_table(tmp_path: Path) -> None:
@@ -150,8 +195,10 @@ def test_an_unknown_table_names_those_that_are_shipped(monkeypatch: pytest.Monke
     monkeypatch.setattr("flowsim.calibration.tables._data", lambda: tmp_path)
     assert table_names() == [("h200", "llama3-8b", 1)]
     assert load_table("h200", "llama3-8b") == TABLE
-    with pytest.raises(InputError, match=r"unknown gpu 'h20'; did you mean 'h200'\? \(known: h200\)"):
+    with pytest.raises(InputError) as error:
         load_table("h20", "llama3-8b")
+    hint = "public measurements of others: flowsim calibrate import aiconfigurator --system h20"
+    assert str(error.value) == f"unknown gpu 'h20'; did you mean 'h200'? (known: h200); {hint}"
     with pytest.raises(InputError, match=r"unknown model on h200 'qwen' \(known: llama3-8b\)"):
         load_table("h200", "qwen")
     with pytest.raises(InputError, match=r"unknown tp of llama3-8b on h200 '2' \(known: 1\)"):
