@@ -10,7 +10,7 @@ import gc
 import math
 import random
 import statistics
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ from flowsim.calibration.errors import leave_one_out
 from flowsim.calibration.grid import QUICK, Grid
 from flowsim.calibration.journal import Journal, Progress, Rows
 from flowsim.calibration.machine import check_device, check_model, check_seed, dtype_of, gpu_id, machine
+from flowsim.calibration.memory import enough_memory, ran_out
 from flowsim.calibration.models import ModelSpec
 from flowsim.calibration.monitor import gpu_state
 from flowsim.calibration.operators import Decoder
@@ -57,6 +58,7 @@ def calibrate(
     progress: Progress | None = None,
     journal: str | Path | None = None,
     without: Collection[str] = (),
+    say: Callable[[str], None] | None = None,
 ) -> OperatorTable:
     """Measure this model's operators and passes here, with random weights, on one GPU.
 
@@ -65,9 +67,10 @@ def calibrate(
 
     `gpu` is the table's name for the GPU (from its own name unless told); `grid` overrides the sizes; `progress` is
     called with (done, total, what) after every size. Finished sizes are appended to `journal` and not measured
-    again when the same calibration is started anew. A size that does not fit the memory is skipped and noted.
-    `without`: attention kernels not to use.
-    InputError: no torch, no such device, too short a context, or the journal of another calibration.
+    again when the same calibration is started anew; `say` is told of how many it goes on from. A size that does not
+    fit the memory is skipped and noted. `without`: attention kernels not to use.
+    InputError: no torch, no such device, too short a context, too little memory for any size, or the journal of another
+    calibration, or one that was changed.
     """
     check_seed(seed)
     check_device(device)
@@ -84,8 +87,10 @@ def calibrate(
     identity = {"spec": asdict(spec), "tp": tp, "grid": asdict(grid), "seed": seed, "machine": here}
     identity |= {"without": sorted(without)} if without else {}
     log = Journal(journal, identity, progress or (lambda done, total, what: None))
+    if log.rows and say:
+        say(f"going on from {len(log.rows)} measured sizes in {journal}")
     core = core_of(device, RUNNER)
-    with torch.inference_mode(), gpu_state(device == "cuda") as state:
+    with torch.inference_mode(), gpu_state(device == "cuda") as state, enough_memory(spec.name):
         job = _Calibration(shard, grid, device, seed, log, without)
         with steady(device, RUNNER):  # timed as it will run
             model = job.run()
@@ -186,7 +191,8 @@ class _Calibration:
 
     def _try_kernels(self, stack: Decoder) -> Rows:
         spec = self.spec
-        found = working_kernels(spec.heads, spec.kv_heads, spec.head_dim, stack.device, stack.dtype)
+        with enough_memory(spec.name):  # without kernels there is no other size
+            found = working_kernels(spec.heads, spec.kv_heads, spec.head_dim, stack.device, stack.dtype)
         found |= dict.fromkeys(self.without, "left out")
         broken = [{"note": f"{name} not used: {reason}"} for name, reason in found.items() if reason]
         return [{"working": [name for name, reason in found.items() if not reason]}, *broken]
@@ -208,11 +214,10 @@ class _Calibration:
             p.kernels = (KERNELS[name],)
             try:
                 times[name], firsts[name] = timing.time_attention(stack, p, self.grid.kernel_limits)
-            except torch.OutOfMemoryError:
-                notes.append({"note": f"{name} not tried: out of memory"})
-                torch.cuda.empty_cache()
-            except (ValueError, RuntimeError, NotImplementedError):
-                continue
+            except (ValueError, RuntimeError, MemoryError) as error:
+                if ran_out(error):
+                    notes.append({"note": f"{name} not tried: out of memory"})
+                    torch.cuda.empty_cache()
         if not times:
             return [{"note": "no attention kernel fits"}, *notes]
         best = min(times.values())

@@ -158,16 +158,21 @@ def test_the_journal_of_another_calibration_is_refused(
     with pytest.raises(InputError, match="not the journal of a calibration"):
         calibrate(SPEC, device="cpu", grid=GRID, journal=other)
     assert other.read_text() == "a line\n"
+    other.write_bytes(b"\xff\n")
+    with pytest.raises(InputError, match=r"none \(delete it to measure all anew\)"):
+        calibrate(SPEC, device="cpu", grid=GRID, journal=other)
     with pytest.raises(InputError, match="is no file; allowed: the journal of a calibration, or nothing"):
         calibrate(SPEC, device="cpu", grid=GRID, journal=tmp_path)
 
 
-def test_a_size_beyond_the_memory_is_noted_and_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
-    from flowsim.calibration import timing
+FULL = RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: you tried to")
 
+
+@pytest.mark.parametrize("full", [torch.OutOfMemoryError("no"), FULL, MemoryError()])
+def test_a_size_beyond_the_memory_is_noted_and_skipped(monkeypatch: pytest.MonkeyPatch, full: Exception) -> None:
     def scarce(decoder: object, slices: list[timing.CacheSlice], limits: Limits) -> object:
         if slices[0].tokens == 64:
-            raise torch.OutOfMemoryError("no")
+            raise full
         return time_layers(decoder, slices, limits)  # type: ignore[arg-type]
 
     time_layers = timing.time_layers
@@ -175,6 +180,60 @@ def test_a_size_beyond_the_memory_is_noted_and_skipped(monkeypatch: pytest.Monke
     table = calibrate(SPEC, device="cpu", grid=replace(GRID, extra=0))
     assert "layer 64@0: skipped: out of memory" in table.provenance["notes"]
     assert {r.tokens for r in table.operators if r.operator == "o_proj"} == {1}
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("no"), FULL, RuntimeError("a bug")])
+def test_a_model_beyond_the_memory_is_one_line_and_other_errors_are_not(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*args: object, **options: object) -> Decoder:
+        raise error
+
+    message = "a bug"
+    if "bug" not in str(error):
+        message = "^tiny: found a device with too little free memory for its layers; allowed: one with more, or a small"
+    monkeypatch.setattr("flowsim.calibration.measure.Decoder", fail)
+    with pytest.raises(RuntimeError if message == "a bug" else InputError, match=message):
+        calibrate(SPEC, device="cpu", grid=GRID)
+    monkeypatch.undo()
+    monkeypatch.setattr(timing, "time_head", fail)
+    if message == "a bug":
+        with pytest.raises(RuntimeError, match=message):
+            calibrate(SPEC, device="cpu", grid=GRID)
+
+
+@pytest.mark.parametrize(
+    ("key", "old", "new", "message"),
+    [
+        ("head 1", '"device_us": ', '"device_us": "abc", "": ', "device_us: found 'abc'; allowed: a number from 0"),
+        ("head 1", '"device_us": ', '"device_us": NaN, "": ', "device_us: found nan; allowed: a number from 0"),
+        ("head 1", '"device_us": ', '"device_us": -5, "": ', "device_us: found -5; allowed: a number from 0"),
+        ("head 1", '"tokens": 1', '"tokens": 1.5', "tokens: found 1.5; allowed: a whole number from 0 to 2**40"),
+        ("head 1", '"repeats"', '"repeat"', "missing: repeats"),
+        ("pass none 5@0", '"wall_us": ', '"wall_us": 0, "": ', "wall_us: found 0; allowed: a number above 0"),
+        ("kernels", '"working": ', '"working": 3, "": ', "working: found 3; allowed: a list, each a text"),
+        ("calls", "[", "3, [", "rows: found "),
+        ("calls", '"calls": [', '"calls": ["x", ', "calls: found ['x', "),
+        ("calls", '"calls"', '"call"', "unknown field 'call'; did you mean 'calls'?"),
+    ],
+)
+def test_a_journal_that_was_changed_is_refused_in_one_line(
+    measured: tuple[OperatorTable, Path, object], tmp_path: Path, key: str, old: str, new: str, message: str
+) -> None:
+    copy = tmp_path / "journal.jsonl"
+    lines = measured[1].read_text().splitlines(keepends=True)
+    at = next(i for i, line in enumerate(lines) if line.startswith(f'{{"key": "{key}", '))
+    start, rows = lines[at].split('"rows": ')
+    assert old in rows
+    changed = "3}\n" if message.startswith("rows") else rows.replace(old, new, 1)
+    copy.write_text("".join([*lines[:at], f'{start}"rows": {changed}', *lines[at + 1 :]]))
+    before = copy.read_text()
+    with pytest.raises(InputError) as error:
+        calibrate(SPEC, device="cpu", grid=GRID, journal=copy)
+    assert str(error.value).startswith(f"{copy}, line {at + 1}")
+    assert f"{message}" in str(error.value)
+    assert str(error.value).endswith("; or no journal (delete it to measure all anew)")
+    assert copy.read_text() == before
 
 
 def test_without_torch_or_gpu_it_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
