@@ -22,6 +22,9 @@ TRACE_HELP = (
     "TRACE is a file (flowsim, Qwen-Bailian, Mooncake, Azure, BurstGPT, vidur; see flowsim traces) or 'example'."
 )
 
+TERMINATED = 143
+"""The exit status of a process that SIGTERM ended."""
+
 
 class OneLine(click.Group):
     """A group whose every error is one line on stderr and exit status 2."""
@@ -29,9 +32,7 @@ class OneLine(click.Group):
     def main(self, *args: Any, **options: Any) -> NoReturn:
         """Run the command line and exit."""
         options["standalone_mode"] = False
-        signal.signal(
-            signal.SIGTERM, lambda *_: sys.exit(143)
-        )  # so that processes and unfinished files are cleared away
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # so that unfinished files are cleared away
         atexit.register(gc.freeze)  # else Python looks for cycles in all that it knows, for seconds, before it ends
         try:
             status = super().main(*args, **options)
@@ -45,6 +46,10 @@ class OneLine(click.Group):
         except (click.Abort, KeyboardInterrupt):
             click.echo("flowsim: interrupted", err=True)
             sys.exit(130)
+        except SystemExit as end:
+            if end.code == TERMINATED:
+                click.echo("flowsim: terminated", err=True)
+            raise
         except BrokenPipeError:
             sys.stderr.close()
             sys.exit(1)

@@ -420,7 +420,8 @@ def test_a_signal_ends_the_warm_up_at_once_and_leaves_nothing(here: Path, kind: 
     process.send_signal(kind)
     said = process.communicate(timeout=10)[1]
     assert process.returncode == status
-    assert said.strip() == ("flowsim: interrupted" if kind is signal.SIGINT else "")
+    words = {signal.SIGINT: "flowsim: interrupted", signal.SIGTERM: "flowsim: terminated"}
+    assert said.strip() == words.get(kind, "")
     assert not list(Path(out).glob("*"))
     assert Path(out).exists() == (kind is signal.SIGKILL)
     assert not list(here.rglob(".flowsim-*"))
