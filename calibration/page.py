@@ -124,8 +124,8 @@ def _beside(table: OperatorTable, other: OperatorTable) -> str:
     for of, ax in zip(ratios, axes, strict=True):
         ax.axhline(1, color="grey", lw=0.5)
         ax.plot(*zip(*of.points, strict=True), ".-", ms=3, lw=0.5)
-    about = other.provenance
-    name = about.get("source") or f"{about['gpu']}/{about['model']}/tp{about['tp']}, {about.get('date')}"
+    gpu, model, tp, date = (other.provenance.get(key) for key in ("gpu", "model", "tp", "date"))
+    name = other.provenance.get("source") or f"{gpu}/{model}/tp{tp}, {date}"
     return (
         f"<h2>Beside {html.escape(str(name))}</h2>"
         "<p>Medians of this table's device time over the other's. Ours are taken inside a layer on a GPU at its power "

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from shlex import quote
+from typing import Any
 
 import click
 
+from flowsim.calibrate_tables import (
+    check_alike,
+    check_passes,
+    open_table,
+    print_beside_its_speed,
+    print_errors,
+    saving,
+    write_page,
+)
 from flowsim.errors import InputError
-
-if TYPE_CHECKING:
-    from flowsim.calibration.table import OperatorTable
+from flowsim.validate_cli import given
 
 TABLE_HELP = "TABLE is a folder, or the name of a table there is, as in h200/llama3-8b/tp1."
+
+
+def _named(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """InputError if what an option names is empty."""
+    if value == "":
+        raise InputError(f"{parameter.opts[0]} is empty, allowed is a name")
+    return value
 
 
 @click.group(invoke_without_command=True)
@@ -27,7 +44,9 @@ TABLE_HELP = "TABLE is a folder, or the name of a table there is, as in h200/lla
 @click.option("--quick", is_flag=True, help="A coarser table, in about a minute.")
 @click.option("--device", default="cuda", show_default=True, help="cuda, or cpu (for trying the command out).")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the weights and of the order of sizes.")
-@click.option("--out", metavar="DIR", help="Folder for the table; a table there is replaced.  [required]")
+@click.option(
+    "--out", callback=_named, metavar="DIR", help="Folder for the table; a table there is replaced.  [required]"
+)
 @click.option("--report", is_flag=True, help="Write DIR.html too: curves, residuals, errors.")
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
 @click.pass_context
@@ -50,31 +69,49 @@ def calibrate(
       flowsim calibrate all-reduce my-tp2
     """
     if context.invoked_subcommand:
+        _check_place(context, context.invoked_subcommand)
         return
-    from flowsim.calibration.table import check_replaceable
-    from flowsim.files import check_writable
     from flowsim.progress import bar
 
     if out is None:
         raise InputError("--out is missing, allowed is a folder for the table")
-    check_writable(out)
-    check_writable(Path(out).parent)
-    check_replaceable(out)
-    from flowsim.calibration.measure import calibrate as measure
-    from flowsim.calibration.models import load_model
+    with saving(out):
+        from flowsim.calibration.measure import calibrate as measure
+        from flowsim.calibration.models import load_model
 
-    journal = Path(f"{Path(out)}.journal")
-    spec = load_model(model)
-    with bar("measuring", quiet=quiet) as progress:
-        table = measure(spec, gpu, tp=tp, quick=quick, device=device, seed=seed, progress=progress, journal=journal)
-    table.save(out)
-    journal.unlink(missing_ok=True)
+        journal, spec = Path(f"{Path(out)}.journal"), load_model(model)
+        say = None if quiet else lambda line: click.echo(line, err=True)
+        options: dict[str, Any] = {"tp": tp, "quick": quick, "device": device, "seed": seed, "say": say}
+        with _going_on(journal, quiet), bar("measuring", quiet=quiet) as progress:
+            table = measure(spec, gpu, **options, progress=progress, journal=journal)
+        table.save(out)
+        journal.unlink(missing_ok=True)
     if report:
-        _write_page(table, None, f"{out}.html")
+        write_page(table, None, f"{out}.html")
     if not quiet:
-        _errors(table, table)
+        print_errors(table)
         use = "use it with --cost" if tp == 1 else "complete it with flowsim calibrate all-reduce"
-        click.echo(f"saved the table in {out}; {use} {out}")
+        click.echo(f"saved the table in {out}; {use} {quote(out)}")
+
+
+def _check_place(context: click.Context, name: str) -> None:
+    """InputError if options stand before the command of this name, where they mean nothing."""
+    command = calibrate.commands[name]
+    known = {option for parameter in command.params for option in parameter.opts}
+    for option in given(context):
+        where = f"behind {name}" if option in known else f"none, for {name} has no such option"
+        raise InputError(f"{option}: found before {name}; allowed: {where}")
+
+
+@contextmanager
+def _going_on(journal: Path, quiet: bool) -> Iterator[None]:
+    """Say of what is interrupted how it goes on."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        if not quiet and journal.exists():
+            click.echo(f"what was measured is kept in {journal}; run the same command again to go on", err=True)
+        raise
 
 
 @calibrate.command(
@@ -88,27 +125,31 @@ def calibrate(
 @click.argument("table")
 @click.option("--public", "system", metavar="SYSTEM", help="System in the public measurements, as in h200_sxm.")
 @click.option("--device", default="cuda", show_default=True, help="cuda, or cpu (for trying the command out).")
-@click.option("--out", metavar="DIR", help="Folder for the whole table.  [default: TABLE, or where --tp finds it]")
+@click.option(
+    "--out",
+    callback=_named,
+    metavar="DIR",
+    help="Folder for the whole table.  [default: TABLE, or where --tp finds it]",
+)
 def all_reduce(table: str, system: str | None, device: str, out: str | None) -> None:
     """Complete the table of a tensor-parallel rank."""
     from flowsim.calibration.collective import join, measure_group
+    from flowsim.calibration.fit import fit_passes
     from flowsim.calibration.importer import public_all_reduce
     from flowsim.calibration.public import package_source
-    from flowsim.calibration.table import check_replaceable
     from flowsim.calibration.tables import table_folder
-    from flowsim.files import check_writable
 
-    rank = _open(table)
+    rank = open_table(table)
+    fit_passes(rank)  # before anything is measured
     about = rank.provenance
     named = not (out or Path(table).is_dir())
     folder = table_folder(about["gpu"], about["model"], about["tp"]) if named else Path(out or table)
-    check_writable(folder)
-    check_replaceable(folder)
-    group = public_all_reduce(package_source(system), rank) if system else measure_group(rank, device=device)
-    whole = join(rank, group)
-    whole.save(folder)
-    _errors(whole, whole)
-    use = f"--model {about['model']} --tp {about['tp']}" if named else f"--cost {folder}"
+    with saving(folder):
+        group = public_all_reduce(package_source(system), rank) if system else measure_group(rank, device=device)
+        whole = join(rank, group)
+        whole.save(folder)
+    print_errors(whole)
+    use = f"--model {quote(about['model'])} --tp {about['tp']}" if named else f"--cost {quote(str(folder))}"
     click.echo(f"saved the table in {folder}; use it with {use}")
 
 
@@ -123,34 +164,34 @@ def all_reduce(table: str, system: str | None, device: str, out: str | None) -> 
     "  flowsim calibrate compare my-table my-passes"
 )
 @click.argument("table")
-@click.option("--out", metavar="DIR", help="Folder to keep the passes in; passes kept there before are replaced.")
+@click.option(
+    "--out", callback=_named, metavar="DIR", help="Folder to keep the passes in; passes kept there before are replaced."
+)
 @click.option("--quick", is_flag=True, help="Fewer passes, in under half a minute.")
 @click.option("--device", default="cuda", show_default=True, help="cuda, or cpu (for trying the command out).")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the weights and of the order of passes.")
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing; for --out.")
 def verify(table: str, out: str | None, quick: bool, device: str, seed: int, quiet: bool) -> None:
     """Hold a table against passes measured here."""
+    from flowsim.calibration.memory import enough_memory
     from flowsim.calibration.passes import measure_passes
-    from flowsim.files import check_writable
     from flowsim.progress import bar
 
     if quiet and out is None:
         raise InputError("--quiet without --out leaves nothing, allowed is --quiet with --out DIR")
-    claimed = _open(table)
-    if out is not None:
-        check_writable(out)
-        check_writable(Path(out).parent)
-        _check_passes(out)
-    with bar("measuring", quiet=quiet) as progress:
-        measured = measure_passes(claimed, device=device, quick=quick, seed=seed, progress=progress)
-    if out is not None:
-        measured.save(out)
+    claimed = open_table(table)
+    with nullcontext() if out is None else saving(out, check_passes):
+        with bar("measuring", quiet=quiet) as progress, enough_memory(table):
+            measured = measure_passes(claimed, device=device, quick=quick, seed=seed, progress=progress)
+        if out is not None:
+            measured.save(out)
     if not quiet:
-        _beside_its_speed(claimed, measured)
+        print_beside_its_speed(claimed, measured)
         for note in measured.provenance["notes"]:
             click.echo(note)
         if out is not None:
-            click.echo(f"saved the passes in {out}; flowsim calibrate compare {table} {out} prints this again")
+            again = f"flowsim calibrate compare {quote(table)} {quote(out)}"
+            click.echo(f"saved the passes in {out}; {again} prints this again")
 
 
 @calibrate.command(
@@ -158,11 +199,16 @@ def verify(table: str, out: str | None, quick: bool, device: str, seed: int, qui
     "  flowsim calibrate report h200/llama3-8b/tp1"
 )
 @click.argument("table")
-@click.option("--beside", metavar="TABLE", help="Another table to hold it against, such as an imported one.")
-@click.option("--out", metavar="FILE", default="calibration.html", show_default=True, help="The page.")
+@click.option(
+    "--beside", callback=_named, metavar="TABLE", help="Another table to hold it against, such as an imported one."
+)
+@click.option("--out", callback=_named, metavar="FILE", default="calibration.html", show_default=True, help="The page.")
 def report(table: str, beside: str | None, out: str) -> None:
     """Write a page about a table."""
-    _write_page(_open(table), (beside and _open(beside)) or None, out)
+    ours, other = open_table(table), None if beside is None else open_table(beside)
+    if beside is not None and other is not None:
+        check_alike(ours, other, beside)
+    write_page(ours, other, out)
     click.echo(f"saved the page in {out}")
 
 
@@ -181,8 +227,10 @@ def compare(first: str, second: str) -> None:
     from flowsim.calibration.fit import fit_passes
     from flowsim.report import plain_table, show
 
-    ours, theirs = _open(first), _open(second, passes_alone=True)
-    _check_comparable(ours, theirs, second)
+    ours, theirs = open_table(first), open_table(second, passes_alone=True)
+    if not theirs.operators and not theirs.passes:
+        raise InputError(f"{second}: found neither operators nor passes; allowed: a table, or what verify kept")
+    check_alike(ours, theirs, second, passes=bool(theirs.passes))
     if theirs.passes:
         fit_passes(ours)  # before anything is printed
     table = plain_table("operator", "sizes", *titles(), "second measured by")
@@ -192,7 +240,7 @@ def compare(first: str, second: str) -> None:
     if table.row_count or not theirs.passes:
         show(table)
     if theirs.passes:
-        _beside_its_speed(ours, theirs)
+        print_beside_its_speed(ours, theirs)
 
 
 @calibrate.command("import")
@@ -201,8 +249,16 @@ def compare(first: str, second: str) -> None:
 @click.option("--model", default="llama3-8b", show_default=True, help="A shipped model, or a file of its shape.")
 @click.option("--tp", type=int, default=1, show_default=True, help="Tensor-parallel degree.")
 @click.option("--framework", default="vllm", show_default=True, help="Whose kernels: vllm, sglang or trtllm.")
-@click.option("--out", metavar="DIR", help="Folder for the table.  [default: where --gpu SYSTEM finds it]")
-def import_(source: str, system: str | None, model: str, tp: int, framework: str, out: str | None) -> None:
+@click.option(
+    "--out",
+    callback=_named,
+    metavar="DIR",
+    help="Folder for the table; one already there is replaced.  [default: where --gpu SYSTEM finds it]",
+)
+@click.pass_context
+def import_(
+    context: click.Context, /, source: str, system: str | None, model: str, tp: int, framework: str, out: str | None
+) -> None:
     """Build a table from public measurements: SOURCE is aiconfigurator, or a folder of CSV files like its own.
 
     Needs the package aiconfigurator-core (pip install 'flowsim[import]'). What it lacks is filled in, and the table
@@ -224,83 +280,15 @@ def import_(source: str, system: str | None, model: str, tp: int, framework: str
             raise InputError("--system is missing, allowed is a system of the package, as in a100_sxm")
         found = package_source(system, framework)
     else:
+        if more := [option for option in given(context) if option in ("--system", "--framework")]:
+            raise InputError(f"{', '.join(more)} given with a folder, which says it; allowed: with aiconfigurator")
         found = folder_source(source)
     spec = load_model(model)
     table = import_table(found, spec, nearest_own(spec), tp)
     folder = Path(out) if out else table_folder(found.system, spec.name, tp)
-    table.save(folder)
+    with saving(folder):
+        table.save(folder)
     for operator, kinds in table.provenance["cells"].items():
         click.echo(f"{operator:12} {', '.join(f'{count} {kind}' for kind, count in kinds.items())}")
-    use = f"--cost {folder}" if out else f"--gpu {found.system} --model {spec.name}" + (f" --tp {tp}" if tp > 1 else "")
-    click.echo(f"saved the table in {folder}; use it with {use}")
-
-
-def _open(where: str, *, passes_alone: bool = False) -> OperatorTable:
-    """The table in this folder, or of this name. InputError: it has no operators, unless `passes_alone` will do."""
-    from flowsim.calibration.table import OperatorTable
-    from flowsim.calibration.tables import load_table
-
-    gpu, _, rest = where.partition("/")
-    model, _, tp = rest.partition("/tp")
-    if not Path(where).is_dir() and tp.isdecimal():
-        return load_table(gpu, model, int(tp))
-    table = OperatorTable.load(where)
-    if not (table.operators or passes_alone):
-        raise InputError(f"{where}: found a table of passes alone; allowed: one with operators")
-    return table
-
-
-def _check_passes(out: str) -> None:
-    """InputError unless passes may be saved as this folder: it is new, or holds such."""
-    from flowsim.calibration.table import OperatorTable, check_replaceable
-
-    check_replaceable(out)
-    if Path(out).exists() and "verifies" not in OperatorTable.load(out).provenance:
-        raise InputError(f"{out}: holds a table with operators; allowed: a new folder, or one that verify made")
-
-
-def _write_page(table: OperatorTable, beside: OperatorTable | None, file: str) -> None:
-    from flowsim.calibration.page import calibration_page
-    from flowsim.files import writing
-
-    path = Path(file)
-    with writing(path.parent) as stage:
-        (stage / path.name).write_text(calibration_page(table, beside), encoding="utf-8")
-
-
-def _check_comparable(ours: OperatorTable, theirs: OperatorTable, where: str) -> None:
-    """InputError unless both are of the same model and degree, and passes, if any, of as many layers."""
-    if not theirs.operators and not theirs.passes:
-        raise InputError(f"{where}: found neither operators nor passes; allowed: a table, or what verify kept")
-    for key in ("model", "model_spec", "tp", "pass_layers", "passes_of"):
-        found, allowed = (table.provenance.get(key) for table in (theirs, ours))
-        if found != allowed and (theirs.passes or key in ("model", "tp")) and None not in (found, allowed):
-            found, allowed = ("another shape", "the same") if key == "model_spec" else (found, allowed)
-            raise InputError(f"{where}, {key}: found {found}; allowed: that of the first, {allowed}")
-
-
-def _beside_its_speed(claimed: OperatorTable, measured: OperatorTable) -> None:
-    """How far the claimed table is off passes, and how far beyond the difference of the two GPUs, if that shows."""
-    from flowsim.calibration.errors import LONG_PROMPT, bias, pass_errors
-    from flowsim.calibration.fit import fit_passes
-    from flowsim.report import errors_report, show
-
-    cost = fit_passes(claimed)
-    longer = bias(cost, measured)
-    if longer is None:
-        show(errors_report(pass_errors(cost, measured)))
-        return
-    show(errors_report(pass_errors(cost, measured), pass_errors(cost, measured, longer)))
-    word, ids = "longer" if longer >= 0 else "shorter", {of.provenance.get("gpu_id") for of in (claimed, measured)}
-    where = "there" if None in ids else "on the same GPU" if len(ids) == 1 else "on another GPU"
-    click.echo(f"passes take {abs(longer):.1%} {word} {where} than the table says (median; {LONG_PROMPT})")
-
-
-def _errors(fitted: OperatorTable, measured: OperatorTable) -> None:
-    """How far the cost model of the first is off the passes of the second, if it has any."""
-    from flowsim.calibration.errors import pass_errors
-    from flowsim.calibration.fit import fit_passes
-    from flowsim.report import errors_report, show
-
-    if measured.passes:
-        show(errors_report(pass_errors(fit_passes(fitted), measured)))
+    by_name = f"--gpu {quote(found.system)} --model {quote(spec.name)}" + (f" --tp {tp}" if tp > 1 else "")
+    click.echo(f"saved the table in {folder}; use it with {f'--cost {quote(str(folder))}' if out else by_name}")

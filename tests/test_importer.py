@@ -218,6 +218,19 @@ def test_the_page_shows_errors_curves_and_provenance(source: Source) -> None:
         (["report", "nothing"], "nothing: found no folder; allowed: an operator table"),
         (["report", "h200/llama3-8b/tp3"], "unknown tp of llama3-8b on h200 '3'"),
         (["import", "aiconfigurator"], "--system is missing"),
+        (
+            ["import", ".", "--system", "a100_sxm", "--framework", "vllm"],
+            "--system, --framework given with a folder, which says it; allowed: with aiconfigurator",
+        ),
+        (["--model", "x", "import", "."], "--model: found before import; allowed: behind import"),
+        (["-q", "compare", "a", "b"], "--quiet: found before compare; allowed: none, for compare has no such option"),
+        (["--out", ""], "--out is empty, allowed is a name"),
+        (["all-reduce", "x", "--out", ""], "--out is empty"),
+        (["report", "h200/llama3-8b/tp1", "--beside", ""], "--beside is empty"),
+        (
+            ["report", "h200/llama3-8b/tp1", "--beside", "h200/qwen3-8b/tp1"],
+            "h200/qwen3-8b/tp1, model: found qwen3-8b; allowed: that of the first, llama3-8b",
+        ),
     ],
 )
 def test_a_wrong_command_is_one_line(
@@ -246,6 +259,18 @@ def test_a_page_from_the_command_line(tmp_path: Path) -> None:
     assert out.read_text().startswith("<!doctype html>")
     table = CliRunner().invoke(main, ["calibrate", "compare", *["h200/llama3-8b/tp1"] * 2], catch_exceptions=False)
     assert "1.000" in table.output
+
+
+def test_an_import_replaces_the_table_that_is_there_and_the_help_says_so(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        done = CliRunner().invoke(main, ["calibrate", "import", str(folder), "--out", "my table"])
+        assert done.output.endswith("saved the table in my table; use it with --cost 'my table'\n")
+    assert OperatorTable.load("my table").provenance["gpu"] == "toy_gpu"
+    text = CliRunner().invoke(main, ["calibrate", "import", "--help"]).output
+    assert "one already there is replaced" in " ".join(text.split())
 
 
 def test_a_rank_is_completed_with_public_all_reduces(folder: Path) -> None:

@@ -212,6 +212,19 @@ def test_compare_prints_the_same_errors_of_the_passes_that_verify_kept(here: Pat
     assert done("verify", "table", "--device", "cpu", "--quick", "--out", "kept/passes", "-q") == ""
 
 
+def test_a_cpu_without_memory_is_one_line(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from flowsim.calibration import passes
+
+    def none(*args: object, **options: object) -> Decoder:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(passes, "Decoder", none)
+    result = CliRunner().invoke(main, ["calibrate", "verify", "table", "--device", "cpu", "--quick", "--out", "kept"])
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "table: found a device with too little free memory for its layers; allowed: one with more" in result.stderr
+    assert not Path("kept").exists()
+
+
 def test_without_out_nothing_is_left(here: Path) -> None:
     before = sorted(here.rglob("*"))
     assert done("verify", "table", "--device", "cpu", "--quick").startswith("measured passes, not fitted")
@@ -282,6 +295,19 @@ def test_passes_of_another_model_are_not_compared(here: Path) -> None:
     assert "h200/llama3-8b/tp1, tp: found 1; allowed: that of the first, 2" in result.stderr
     result = CliRunner().invoke(main, ["calibrate", "compare", "h200/llama3-8b/tp1", "h200/qwen3-8b/tp1"])
     assert "h200/qwen3-8b/tp1, model: found qwen3-8b; allowed: that of the first, llama3-8b" in result.stderr
+
+
+def test_shapes_are_compared_field_by_field_with_their_defaults(here: Path) -> None:
+    measured = replace(pencil_table(), operators=(), passes=(PassRow("none", "40@0", 900.0, 900.0, 900.0, 8),))
+    measured.save("passes")
+    about = measured.provenance
+    for stated in (None, False, True):
+        spec = {key: value for key, value in about["model_spec"].items() if key != "qkv_bias"}
+        spec |= {} if stated is None else {"qkv_bias": stated}
+        replace(measured, provenance={**about, "model_spec": spec}).save("passes")
+        result = CliRunner().invoke(main, ["calibrate", "compare", "table", "passes"])
+        refused = "flowsim: error: passes, model_spec, qkv_bias: found True; allowed: that of the first, False\n"
+        assert (result.exit_code, result.stderr) == ((2, refused) if stated else (0, ""))
 
 
 def test_a_slower_gpu_is_told_of(here: Path) -> None:
