@@ -16,12 +16,12 @@ def ran_out(error: BaseException) -> bool:
 
 
 @contextmanager
-def enough_memory(name: str) -> Iterator[None]:
-    """Make one line of it when the memory runs out for what all sizes need: layers of the model of this name."""
+def enough_memory(what: str) -> Iterator[None]:
+    """Make one line of it when the memory runs out for what all sizes need: the weights of this model."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
         if not ran_out(error):
             raise
-        short = "found a device with too little free memory for its layers"
-        raise InputError(f"{name}: {short}; allowed: one with more, or a smaller model") from error
+        short = "found a device with too little free memory for its weights"
+        raise InputError(f"{what}: {short}; allowed: one with more, or a smaller model") from error

@@ -21,6 +21,7 @@ from flowsim.calibration.graphs import Launcher
 from flowsim.calibration.grid import QUICK, Grid
 from flowsim.calibration.journal import Journal, Progress, Rows
 from flowsim.calibration.machine import check_device, check_model, check_seed, dtype_of, gpu_id, machine
+from flowsim.calibration.memory import enough_memory
 from flowsim.calibration.models import BYTES_PER_VALUE, ModelSpec, spec_of
 from flowsim.calibration.monitor import gpu_state
 from flowsim.calibration.operators import Decoder
@@ -71,11 +72,8 @@ def measure_passes(
     log.total = job.timings
     with torch.inference_mode(), gpu_state(device == "cuda") as state, steady(device, RUNNER):
         choice, notes = _choice_here(table, spec, device)
-        try:
+        with enough_memory(f"{cost.name}, {cost.layers} layers"):
             job.measure(job.model(choice))
-        except torch.OutOfMemoryError as error:
-            short = f"found a GPU with too little free memory for {cost.layers} layers"
-            raise InputError(f"{cost.name}: {short}; allowed: one with as much as the table was measured on") from error
     provenance = {
         "schema_version": SCHEMA_VERSION, "verifies": table.digest(), **machine(device, None), "gpu_id": gpu_id(device),
         "model": spec.name, "model_spec": asdict(spec), "pass_layers": cost.layers, "tp": 1, "dtype": dtype_of(device),

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from flowsim.calibration.attention import KERNELS, PADDING, Choice, kernel_choice
 from flowsim.calibration.batch import CacheSlice
 from flowsim.calibration.machine import check_model, dtype_of
+from flowsim.calibration.memory import ran_out
 from flowsim.calibration.models import BYTES_PER_VALUE, ModelSpec
 from flowsim.calibration.operators import Decoder
 from flowsim.calibration.runner import synchroniser
@@ -29,15 +30,17 @@ HEAT_S = 0.5
 
 @contextmanager
 def out_of_memory(what: str) -> Iterator[None]:
-    """Make one line of it when the GPU's memory runs out."""
+    """Make one line of it when the device's memory runs out."""
     import torch
 
     try:
         yield
-    except torch.OutOfMemoryError as error:
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out(error):
+            raise
         torch.cuda.empty_cache()
         raise InputError(
-            f"{what}: the GPU ran out of memory; allowed: a smaller model, less --kv-tokens or --max-batched-tokens"
+            f"{what}: the device ran out of memory; allowed: a smaller model, less --kv-tokens or --max-batched-tokens"
         ) from error
 
 

@@ -37,7 +37,7 @@ def _named(context: click.Context, parameter: click.Parameter, value: str | None
     "--model",
     default="llama3-8b",
     show_default=True,
-    help="A shipped model, a YAML file of its shape, or a Hugging Face config.json.",
+    help="A shipped model, a YAML file of its shape, or a Hugging Face config.json (or its folder).",
 )
 @click.option("--gpu", metavar="NAME", help="The table's name for this GPU.  [default: from the GPU's own name]")
 @click.option("--tp", type=int, default=1, show_default=True, help="Measure one rank of so many, without all-reduces.")
@@ -173,7 +173,6 @@ def all_reduce(table: str, system: str | None, device: str, out: str | None) -> 
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing; for --out.")
 def verify(table: str, out: str | None, quick: bool, device: str, seed: int, quiet: bool) -> None:
     """Hold a table against passes measured here."""
-    from flowsim.calibration.memory import enough_memory
     from flowsim.calibration.passes import measure_passes
     from flowsim.progress import bar
 
@@ -181,7 +180,7 @@ def verify(table: str, out: str | None, quick: bool, device: str, seed: int, qui
         raise InputError("--quiet without --out leaves nothing, allowed is --quiet with --out DIR")
     claimed = open_table(table)
     with nullcontext() if out is None else saving(out, check_passes):
-        with bar("measuring", quiet=quiet) as progress, enough_memory(table):
+        with bar("measuring", quiet=quiet) as progress:
             measured = measure_passes(claimed, device=device, quick=quick, seed=seed, progress=progress)
         if out is not None:
             measured.save(out)
@@ -215,8 +214,9 @@ def report(table: str, beside: str | None, out: str) -> None:
 @calibrate.command(
     help="Print the ratio of FIRST's device times to SECOND's, by operator and size, and how far FIRST's cost model "
     f"is off the whole passes in SECOND.\n\n{TABLE_HELP.replace('TABLE', 'Either')} Left out are sizes that only "
-    "one has, and what an imported table did not measure. SECOND may be the passes that flowsim calibrate verify "
-    "kept.\n\n\b\nExample:\n"
+    "one has, and rows of an imported table that hold nothing of its GPU; matrix products of a shape that was not "
+    "measured there, filled in by utilisation, say so. SECOND may be the passes that flowsim calibrate verify kept."
+    "\n\n\b\nExample:\n"
     "  flowsim calibrate compare h200/llama3-8b/tp1 my-table"
 )
 @click.argument("first")
@@ -233,7 +233,7 @@ def compare(first: str, second: str) -> None:
     check_alike(ours, theirs, second, passes=bool(theirs.passes))
     if theirs.passes:
         fit_passes(ours)  # before anything is printed
-    table = plain_table("operator", "sizes", *titles(), "second measured by")
+    table = plain_table("operator", "sizes", *titles(), "source of the second")
     for ratios in beside(ours, theirs):
         medians = ("" if ratio is None else f"{ratio:.3f}" for ratio in ratios.medians())
         table.add_row(ratios.operator, str(len(ratios.points)), *medians, ratios.backend)
@@ -281,7 +281,9 @@ def import_(
         found = package_source(system, framework)
     else:
         if more := [option for option in given(context) if option in ("--system", "--framework")]:
-            raise InputError(f"{', '.join(more)} given with a folder, which says it; allowed: with aiconfigurator")
+            raise InputError(
+                f"{', '.join(more)} found with a folder, which tells of itself; allowed: with aiconfigurator"
+            )
         found = folder_source(source)
     spec = load_model(model)
     table = import_table(found, spec, nearest_own(spec), tp)

@@ -220,7 +220,7 @@ def test_the_page_shows_errors_curves_and_provenance(source: Source) -> None:
         (["import", "aiconfigurator"], "--system is missing"),
         (
             ["import", ".", "--system", "a100_sxm", "--framework", "vllm"],
-            "--system, --framework given with a folder, which says it; allowed: with aiconfigurator",
+            "--system, --framework found with a folder, which tells of itself; allowed: with aiconfigurator",
         ),
         (["--model", "x", "import", "."], "--model: found before import; allowed: behind import"),
         (["-q", "compare", "a", "b"], "--quiet: found before compare; allowed: none, for compare has no such option"),

@@ -191,7 +191,9 @@ def test_a_model_beyond_the_memory_is_one_line_and_other_errors_are_not(
 
     message = "a bug"
     if "bug" not in str(error):
-        message = "^tiny: found a device with too little free memory for its layers; allowed: one with more, or a small"
+        message = (
+            "^tiny: found a device with too little free memory for its weights; allowed: one with more, or a small"
+        )
     monkeypatch.setattr("flowsim.calibration.measure.Decoder", fail)
     with pytest.raises(RuntimeError if message == "a bug" else InputError, match=message):
         calibrate(SPEC, device="cpu", grid=GRID)

@@ -161,7 +161,8 @@ def test_a_pass_beyond_the_memory_is_noted_and_too_many_layers_are_refused(monke
         raise torch.OutOfMemoryError("no")
 
     monkeypatch.setattr(passes, "Decoder", none)
-    with pytest.raises(InputError, match="cpu/tiny/tp1: found a GPU with too little free memory for 2 layers; allowed"):
+    short = "cpu/tiny/tp1, 2 layers: found a device with too little free memory for its weights; allowed"
+    with pytest.raises(InputError, match=short):
         measure_passes(pencil_table(), device="cpu", grid=GRID)
 
 
@@ -221,7 +222,10 @@ def test_a_cpu_without_memory_is_one_line(here: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(passes, "Decoder", none)
     result = CliRunner().invoke(main, ["calibrate", "verify", "table", "--device", "cpu", "--quick", "--out", "kept"])
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
-    assert "table: found a device with too little free memory for its layers; allowed: one with more" in result.stderr
+    assert (
+        ", 2 layers: found a device with too little free memory for its weights; allowed: one with more"
+        in result.stderr
+    )
     assert not Path("kept").exists()
 
 

@@ -436,7 +436,7 @@ def test_a_warm_up_that_runs_out_of_memory_is_one_line(here: Path, monkeypatch: 
     monkeypatch.setattr(serving, "_forward", full)
     result = invoke(command("cold"))
     assert result.exit_code == 2
-    assert "the GPU ran out of memory; allowed: a smaller model" in result.stderr.splitlines()[-1]
+    assert "the device ran out of memory; allowed: a smaller model" in result.stderr.splitlines()[-1]
     assert not Path("cold", "runs").exists()
     assert "runner" not in {thread.name for thread in threading.enumerate()}
 
@@ -448,7 +448,7 @@ def test_a_gpu_that_runs_out_of_memory_is_one_line(here: Path, monkeypatch: pyte
     monkeypatch.setattr(executor, "execute", full)
     result = invoke(command("full"))
     assert result.exit_code == 2
-    assert "the GPU ran out of memory; allowed: a smaller model" in result.stderr
+    assert "the device ran out of memory; allowed: a smaller model" in result.stderr
     assert not Path("full", "runs").exists()
 
 
