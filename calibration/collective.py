@@ -24,7 +24,7 @@ from flowsim.calibration.curves import Curve
 from flowsim.calibration.graphs import Launcher
 from flowsim.calibration.grid import CHECKED, OFF_GRID
 from flowsim.calibration.journal import Progress
-from flowsim.calibration.machine import check_device, dtype_of, gpu_id, machine
+from flowsim.calibration.machine import check_device, dtype_of, machine
 from flowsim.calibration.models import ModelSpec, spec_of
 from flowsim.calibration.operators import REDUCED_BY, Decoder
 from flowsim.calibration.passes import host_bound, layers_that_fit, packed
@@ -87,8 +87,7 @@ def measure_group(
     if progress:
         progress(len(rows) + len(passes), len(rows) + len(passes), ALL_REDUCE)
     provenance = {
-        "schema_version": SCHEMA_VERSION, **machine(device, rank.provenance["gpu"]), "gpu_id": gpu_id(device),
-        "model": ALL_REDUCE,
+        "schema_version": SCHEMA_VERSION, **machine(device, rank.provenance["gpu"]), "model": ALL_REDUCE,
         "width": spec.hidden, "tp": tp, "seed": seed, "pass_layers": layers, "backend": _backend(device),
         "date": datetime.now(UTC).date().isoformat(),
     }  # fmt: skip

@@ -21,7 +21,8 @@ HOST_BOUND = 1024
 """Passes of fewer tokens wait for the host for much of their time, unless recorded; errors are stated apart."""
 LONG_PROMPT = f"whole prompt, from {HOST_BOUND} tokens"
 DEVICE_BOUND = 2.0
-"""A forward waits for the device alone, whatever the host's unrest, if launches take a half of what that takes."""
+"""What takes the device so many times as long as the host takes to launch it waits for the device alone, whatever the
+host's unrest."""
 Errors = dict[str, dict[str, float]]
 
 

@@ -13,9 +13,9 @@ import numpy as np
 
 from flowsim.calibration.collective import TOKENS, ranks
 from flowsim.calibration.curves import AttentionCurve, Curve, work
-from flowsim.calibration.models import BYTES_PER_VALUE, ModelSpec
+from flowsim.calibration.models import BYTES_PER_VALUE, ModelSpec, spec_of
 from flowsim.calibration.public import Source, of_shape
-from flowsim.calibration.sources import BANDWIDTH, COPIED_FROM, MEASURED, SHAPE_OF, UTILISATION, source_of
+from flowsim.calibration.sources import BANDWIDTH, COPIED_FROM, INTERPOLATED, MEASURED, SHAPE_OF, UTILISATION, source_of
 from flowsim.calibration.table import ALL_REDUCE, HOST_OPERATORS, SCHEMA_VERSION, OperatorRow, OperatorTable
 from flowsim.calibration.tables import load_table, table_names
 from flowsim.errors import InputError
@@ -92,7 +92,7 @@ def nearest_own(spec: ModelSpec) -> OperatorTable:
 
 
 def _spec(table: OperatorTable) -> ModelSpec:
-    return ModelSpec(**table.provenance["model_spec"])
+    return spec_of(table.provenance["model_spec"], "provenance, model_spec")
 
 
 def _device_rows(source: Source, shard: ModelSpec, own: OperatorTable, tp: int) -> Iterator[OperatorRow]:
@@ -209,7 +209,8 @@ def _reduces(source: Source, hidden: int, tp: int, sizes: list[int]) -> Cells:
         raise InputError(f"{source.name}: found no all-reduce among {tp} GPUs; allowed: tp 1")
     times = of_shape(frame.rename(columns={"message_size": "m"}))
     curve = Curve(np.array(list(times)), np.array([seconds for seconds, _ in times.values()]))
-    return {m: Cell(curve(m * hidden), "NCCL", MEASURED) for m in sizes}
+    kinds = {m: MEASURED if m * hidden in times else INTERPOLATED for m in sizes}
+    return {m: Cell(curve(m * hidden), "NCCL", kind) for m, kind in kinds.items()}
 
 
 def _attention(source: Source, shard: ModelSpec) -> Cells:

@@ -19,7 +19,7 @@ from flowsim.calibration import rest, timing
 from flowsim.calibration.attention import KERNELS, Choice, default_kernel, working_kernels
 from flowsim.calibration.batch import CacheSlice
 from flowsim.calibration.decision import time_decisions, time_hand_offs
-from flowsim.calibration.errors import leave_one_out
+from flowsim.calibration.errors import DEVICE_BOUND, leave_one_out
 from flowsim.calibration.grid import QUICK, Grid
 from flowsim.calibration.journal import Journal, Progress, Rows
 from flowsim.calibration.machine import check_device, check_model, check_seed, dtype_of, gpu_id, machine
@@ -42,8 +42,6 @@ FEWEST_TOKENS = 128
 """Of a model's longest context: with less, too few sizes of the grid are left for curves."""
 UNREST = 1.2
 """What is timed is timed again if the host took so many times what it took when it was quietest."""
-HIDDEN = 0.5
-"""Where launching takes less than this share of the device's time, the host's unrest does not show in that."""
 
 
 def calibrate(
@@ -84,7 +82,8 @@ def calibrate(
     if tp > 1:  # a rank alone has no all-reduces to record
         grid = replace(grid, graphs=(), graph_passes=())
     here = machine(device, gpu)
-    identity = {"spec": asdict(spec), "tp": tp, "grid": asdict(grid), "seed": seed, "machine": here}
+    where = {**here, "gpu_id": gpu_id(device)}
+    identity = {"spec": asdict(spec), "tp": tp, "grid": asdict(grid), "seed": seed, "machine": where}
     identity |= {"without": sorted(without)} if without else {}
     log = Journal(journal, identity, progress or (lambda done, total, what: None))
     if log.rows and say:
@@ -98,7 +97,7 @@ def calibrate(
             job.hand_off(runner)
     boost = rest.fit_boost(log.mapping("gain"), log.mapping("course"))
     provenance = {
-        "schema_version": SCHEMA_VERSION, **here, "gpu_id": gpu_id(device), "model": spec.name,
+        "schema_version": SCHEMA_VERSION, **where, "model": spec.name,
         "model_spec": asdict(spec),
         "pass_layers": model.layers, "tp": tp, "dtype": dtype_of(device),
         "calls": log.mapping("calls"), "first_call_us": job.first_call_us,
@@ -239,7 +238,7 @@ class _Calibration:
             self.quietest_s = min(self.quietest_s, launched_s)
             found.append((launched_s, attempt, device, host))
             device_s = sum(statistics.median(times) for times in device.values())
-            if launched_s < UNREST * self.quietest_s or launched_s < HIDDEN * device_s:
+            if launched_s < UNREST * self.quietest_s or device_s > DEVICE_BOUND * launched_s:
                 break
         return min(found)[2:]
 

@@ -16,12 +16,14 @@ def ran_out(error: BaseException) -> bool:
 
 
 @contextmanager
-def enough_memory(what: str) -> Iterator[None]:
-    """Make one line of it when the memory runs out for what all sizes need: the weights of this model."""
+def enough_memory(what: str, allowed: str = "a device with more, or a smaller model") -> Iterator[None]:
+    """Make one line of it when the memory runs out for what nothing goes without."""
+    import torch
+
     try:
         yield
     except (RuntimeError, MemoryError) as error:
         if not ran_out(error):
             raise
-        short = "found a device with too little free memory for its weights"
-        raise InputError(f"{what}: {short}; allowed: one with more, or a smaller model") from error
+        torch.cuda.empty_cache()
+        raise InputError(f"{what}: the device ran out of memory; allowed: {allowed}") from error

@@ -14,10 +14,11 @@ from flowsim.errors import InputError
 from flowsim.typed import fits, said
 from flowsim.unique_keys import UniqueKeys
 
-FACTS: Mapping[str, Any] = {
+TYPES: Mapping[str, Any] = {
     "notes": Sequence[str],
     "leave_one_out": Mapping[str, Mapping[str, float]],
     "all_reduce": Mapping[str, Any],
+    "cells": Mapping[str, Mapping[str, int]],
     "gpu_id": str | None,
     **dict.fromkeys(("sha256", "error", "measured"), NoneType),  # which a fit works out
 }
@@ -39,7 +40,7 @@ def load_provenance(path: Path, version: int) -> Mapping[str, Any]:
     if found != version:
         cure = "update flowsim" if type(found) is int and found > version else "measure it again"
         raise InputError(f"{path}, schema_version: found {found!r}; allowed: {version} ({cure})")
-    for key, hint in FACTS.items():
+    for key, hint in TYPES.items():
         if key in values and not fits(values[key], hint):
             raise InputError(f"{path}, {key}: found {values[key]!r:.60}; allowed: {said(hint)}")
     try:

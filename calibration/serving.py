@@ -5,12 +5,11 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 from flowsim.calibration.attention import KERNELS, PADDING, Choice, kernel_choice
 from flowsim.calibration.batch import CacheSlice
 from flowsim.calibration.machine import check_model, dtype_of
-from flowsim.calibration.memory import ran_out
+from flowsim.calibration.memory import enough_memory
 from flowsim.calibration.models import BYTES_PER_VALUE, ModelSpec
 from flowsim.calibration.operators import Decoder
 from flowsim.calibration.runner import synchroniser
@@ -26,22 +25,8 @@ MET_TOKENS = 4096
 tokens for the first time: it chooses matrix kernels, and loads them, which took 1 to 4 ms on an H200 (llama3-8b)."""
 HEAT_S = 0.5
 """How long to keep the device busy before it counts as warm."""
-
-
-@contextmanager
-def out_of_memory(what: str) -> Iterator[None]:
-    """Make one line of it when the device's memory runs out."""
-    import torch
-
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        if not ran_out(error):
-            raise
-        torch.cuda.empty_cache()
-        raise InputError(
-            f"{what}: the device ran out of memory; allowed: a smaller model, less --kv-tokens or --max-batched-tokens"
-        ) from error
+LESS = "a smaller model, less --kv-tokens or --max-batched-tokens"
+"""What is allowed where the memory does not do."""
 
 
 def serving_decoder(
@@ -66,7 +51,7 @@ def serving_decoder(
         InputError: it does not fit.
     """
     check_memory(spec, device, rows, chunk_tokens, recorded_tokens)
-    with out_of_memory(spec.name):
+    with enough_memory(spec.name, LESS):
         attention = servable(kernel_choice(table))
         return Decoder(spec, device, rows=rows, dtype=dtype_of(device), seed=seed, attention=attention)
 

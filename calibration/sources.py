@@ -1,6 +1,7 @@
 """Where the rows of an imported table come from: what a row's `backend` ends in, behind ": ".
 
 measured: publicly, at this shape and size;
+interpolated: all-reduces, between two numbers of values that were measured;
 utilisation: matrix products of a shape that was not measured, by the share of arithmetic reached at the shapes around
   it; heads likewise;
 bandwidth: norms, rotary embedding, activation, embedding; bytes moved over the bandwidth that kernels reach;
@@ -14,9 +15,9 @@ from collections.abc import Mapping
 
 from flowsim.calibration.table import OperatorRow
 
-MEASURED, UTILISATION, BANDWIDTH = "measured", "utilisation", "bandwidth"
+MEASURED, INTERPOLATED, UTILISATION, BANDWIDTH = "measured", "interpolated", "utilisation", "bandwidth"
 SHAPE_OF, COPIED_FROM = "shape of ", "copied from "
-FILLED_IN = (UTILISATION, BANDWIDTH, SHAPE_OF, COPIED_FROM)
+FILLED_IN = (INTERPOLATED, UTILISATION, BANDWIDTH, SHAPE_OF, COPIED_FROM)
 """How `backend` ends where nothing was measured at this shape and size."""
 
 

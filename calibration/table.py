@@ -205,10 +205,9 @@ class Range:
         """Whether each prompt of so many tokens, some cached, leaves the range in forwards of `forward_tokens`."""
         computed = tokens - cached
         most = np.minimum(computed, forward_tokens)
-        on_context = (cached > 0) | (computed > forward_tokens)
-        beyond: npt.NDArray[np.bool_] = (most > self.tokens) | on_context & (
-            (tokens > self.context) | (most > self.chunk_tokens)
-        )
+        chunk = np.where(cached > 0, most, np.minimum(computed - most, forward_tokens))  # the largest on context
+        context = np.where(chunk > 0, cached + (computed - 1) // forward_tokens * forward_tokens, 0)
+        beyond: npt.NDArray[np.bool_] = (most > self.tokens) | (chunk > self.chunk_tokens) | (context > self.context)
         return beyond
 
 
@@ -259,6 +258,8 @@ def _from_csv(kind: type[Row], path: Path) -> Iterator[Row]:
     _, names = next(rows, ("", []))
     if needed := _missing(kind, names):
         raise InputError(f"{path}, row 1: missing columns: {', '.join(needed)}")
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"{path}, row 1: found the column {twice[0]!r} twice; allowed: once")
     for where, row in rows:
         if len(row) != len(names):
             raise InputError(f"{where}: found {len(row)} fields; allowed: the {len(names)} of row 1")

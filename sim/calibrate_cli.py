@@ -71,11 +71,13 @@ def calibrate(
     if context.invoked_subcommand:
         _check_place(context, context.invoked_subcommand)
         return
+    from flowsim.files import check_writable
     from flowsim.progress import bar
 
     if out is None:
         raise InputError("--out is missing, allowed is a folder for the table")
     with saving(out):
+        check_writable(Path(out).parent)  # where the journal is to be
         from flowsim.calibration.measure import calibrate as measure
         from flowsim.calibration.models import load_model
 
@@ -87,7 +89,7 @@ def calibrate(
         table.save(out)
         journal.unlink(missing_ok=True)
     if report:
-        write_page(table, None, f"{out}.html")
+        write_page(table, None, f"{Path(out)}.html")
     if not quiet:
         print_errors(table)
         use = "use it with --cost" if tp == 1 else "complete it with flowsim calibrate all-reduce"
@@ -109,7 +111,7 @@ def _going_on(journal: Path, quiet: bool) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, SystemExit):
-        if not quiet and journal.exists():
+        if not quiet and journal.exists() and journal.read_bytes().count(b"\n") > 1:
             click.echo(f"what was measured is kept in {journal}; run the same command again to go on", err=True)
         raise
 

@@ -55,8 +55,8 @@ def saving(folder: str | Path, check: Callable[[str | Path], None] = check_table
     """
     from flowsim.files import alone, check_writable, followed
 
-    for place in (folder, Path(folder).parent, followed(folder).parent):
-        check_writable(place)
+    check_writable(folder)
+    check_writable(followed(folder).parent)
     check(folder)
     with alone(folder):
         yield
@@ -95,9 +95,11 @@ def print_beside_its_speed(claimed: OperatorTable, measured: OperatorTable) -> N
         show(errors_report(pass_errors(cost, measured)))
         return
     show(errors_report(pass_errors(cost, measured), pass_errors(cost, measured, longer)))
-    word, ids = "longer" if longer >= 0 else "shorter", {of.provenance.get("gpu_id") for of in (claimed, measured)}
+    word, about = "longer" if longer >= 0 else "shorter", (claimed.provenance, measured.provenance)
+    ids = {None if "passes_of" in of else of.get("gpu_id") for of in about}  # a group's GPUs are several
     where = "there" if None in ids else "on the same GPU" if len(ids) == 1 else "on another GPU"
-    click.echo(f"passes take {abs(longer):.1%} {word} {where} than the table says (median; {LONG_PROMPT})")
+    of_these = f"median; {LONG_PROMPT}, that wait for the device alone"
+    click.echo(f"passes take {abs(longer):.1%} {word} {where} than the table says ({of_these})")
 
 
 def print_errors(table: OperatorTable) -> None:

@@ -20,11 +20,12 @@ from flowsim.calibration.graphs import graph_sizes
 from flowsim.calibration.grid import QUICK, REPLAYED
 from flowsim.calibration.machine import check_device, machine
 from flowsim.calibration.measure import calibrate
+from flowsim.calibration.memory import enough_memory
 from flowsim.calibration.models import load_model, spec_of
 from flowsim.calibration.monitor import gpu_state
 from flowsim.calibration.predictor import make_predictor
 from flowsim.calibration.runner import Runner
-from flowsim.calibration.serving import UNSERVABLE, out_of_memory, serving_decoder, warm_up
+from flowsim.calibration.serving import LESS, UNSERVABLE, serving_decoder, warm_up
 from flowsim.calibration.steady import RUNNER, core_of
 from flowsim.calibration.table import OperatorTable
 from flowsim.calibration.tables import load_table
@@ -206,7 +207,7 @@ def _execute(
     recordings = len({load_policy(case.policy).cut for case in cases}) * sum(graph_sizes(graph_tokens))
     sizes = {"rows": rows, "chunk_tokens": chunk_tokens, "recorded_tokens": recordings}
     decoder = serving_decoder(spec, table, device, seed=plan.seed, **sizes)
-    with Runner(decoder, core_of(device, RUNNER)) as runner, out_of_memory(spec.name):
+    with Runner(decoder, core_of(device, RUNNER)) as runner, enough_memory(spec.name, LESS):
         runner.call(lambda decoder: warm_up(decoder, min(chunk_tokens, longest), longest))
         _run_all(plan, save, recorded, costs, runner, say)
 

@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -44,9 +44,10 @@ HEAD = """# How far the cost models are off
 Whole forwards, measured at sizes and in batches that no fit ever sees, against what the cost model of each shipped
 table says of them: by kind of forward their number, then the median and, in brackets, the largest error. The first
 columns are of the GPU and the run in which the table was measured; *on another GPU* is a run of its own, another day or
-hour, on another H200 (`flowsim calibrate verify`, kept in `tests/passes`). *Longer* is how much longer whole prompts
-from 1024 tokens take there than the table says (median). Under some tables stands what another calibration says of such
-prompts (that of llama3-70b with fewer sizes, `--quick`).
+hour, on another H200 (`flowsim calibrate verify`, kept in `tests/passes`; their files do not say yet which one).
+*Longer* is how much longer whole prompts from 1024 tokens that wait for the device alone take there than the table says
+(median). Under some tables stands what another calibration says of such prompts (that of llama3-70b with fewer sizes,
+`--quick`).
 
 Forwards of up to some 300 to 500 tokens, and checked ones of some more, wait for the host's launches, and so do those
 of up to some thousand tokens in mixtures of experts; what launches take changes by a factor of two on shared machines.
@@ -83,16 +84,11 @@ def columns(gpu: str, model: str, tp: int) -> list[Column]:
     sets = [(own, table)]
     elsewhere = [OperatorTable.load(folder) for folder in ELSEWHERE]
     sets += [
-        (f"{_place(about, other.provenance)}, {other.provenance['date']}", other)
+        (f"on another GPU, {other.provenance['date']}", other)
         for other in elsewhere
         if all(other.provenance[key] == about[key] for key in ("gpu", "model", "tp"))
     ]
     return [Column(title, bias(cost, passes), pass_errors(cost, passes)) for title, passes in sets]
-
-
-def _place(about: Mapping[str, Any], other: Mapping[str, Any]) -> str:
-    same = other.get("gpu_id") and other["gpu_id"] == about.get("gpu_id")
-    return "on the same GPU" if same else "on another GPU"
 
 
 def page() -> str:

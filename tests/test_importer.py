@@ -177,11 +177,12 @@ def test_leaving_out_a_point_of_a_line_loses_nothing() -> None:
 
 def test_what_is_extrapolated_is_counted() -> None:
     span = Range(tokens=4096, chunk_tokens=1024, context=9000)
-    tokens = np.array([100, 4096, 4097, 9000, 9001])
+    tokens = np.array([100, 4096, 4097, 9000, 10300])
     none = np.zeros_like(tokens)
     assert span.beyond(tokens, none, 8192).tolist() == [False, False, True, True, True]
     assert span.beyond(tokens, none, 1024).tolist() == [False, False, False, False, True]
     assert span.beyond(tokens, none, 2048).tolist() == [False, True, True, True, True]
+    assert span.beyond(tokens, none, 4095).tolist() == [False, False, False, True, True]  # by chunks of 0, 1, 2, 4095
     cached = np.array([50, 3072, 16, 8000, 9000])  # what is computed is a chunk on them
     assert span.beyond(tokens, cached, 8192).tolist() == [False, False, True, False, True]
     assert span.beyond(tokens, cached, 1024).tolist() == [False, False, False, False, True]

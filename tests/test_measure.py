@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -191,9 +192,7 @@ def test_a_model_beyond_the_memory_is_one_line_and_other_errors_are_not(
 
     message = "a bug"
     if "bug" not in str(error):
-        message = (
-            "^tiny: found a device with too little free memory for its weights; allowed: one with more, or a small"
-        )
+        message = "^tiny: the device ran out of memory; allowed: a device with more, or a small"
     monkeypatch.setattr("flowsim.calibration.measure.Decoder", fail)
     with pytest.raises(RuntimeError if message == "a bug" else InputError, match=message):
         calibrate(SPEC, device="cpu", grid=GRID)
@@ -204,37 +203,24 @@ def test_a_model_beyond_the_memory_is_one_line_and_other_errors_are_not(
             calibrate(SPEC, device="cpu", grid=GRID)
 
 
-@pytest.mark.parametrize(
-    ("key", "old", "new", "message"),
-    [
-        ("head 1", '"device_us": ', '"device_us": "abc", "": ', "device_us: found 'abc'; allowed: a number from 0"),
-        ("head 1", '"device_us": ', '"device_us": NaN, "": ', "device_us: found nan; allowed: a number from 0"),
-        ("head 1", '"device_us": ', '"device_us": -5, "": ', "device_us: found -5; allowed: a number from 0"),
-        ("head 1", '"tokens": 1', '"tokens": 1.5', "tokens: found 1.5; allowed: a whole number from 0 to 2**40"),
-        ("head 1", '"repeats"', '"repeat"', "missing: repeats"),
-        ("pass none 5@0", '"wall_us": ', '"wall_us": 0, "": ', "wall_us: found 0; allowed: a number above 0"),
-        ("kernels", '"working": ', '"working": 3, "": ', "working: found 3; allowed: a list, each a text"),
-        ("calls", "[", "3, [", "rows: found "),
-        ("calls", '"calls": [', '"calls": ["x", ', "calls: found ['x', "),
-        ("calls", '"calls"', '"call"', "unknown field 'call'; did you mean 'calls'?"),
-    ],
-)
+@pytest.mark.parametrize("change", [("5@0", "6@0"), ('"wall_us": ', '"wall_us": 1'), ('"repeats": ', '"repeats": -')])
 def test_a_journal_that_was_changed_is_refused_in_one_line(
-    measured: tuple[OperatorTable, Path, object], tmp_path: Path, key: str, old: str, new: str, message: str
+    measured: tuple[OperatorTable, Path, object], tmp_path: Path, change: tuple[str, str]
 ) -> None:
     copy = tmp_path / "journal.jsonl"
     lines = measured[1].read_text().splitlines(keepends=True)
-    at = next(i for i, line in enumerate(lines) if line.startswith(f'{{"key": "{key}", '))
-    start, rows = lines[at].split('"rows": ')
-    assert old in rows
-    changed = "3}\n" if message.startswith("rows") else rows.replace(old, new, 1)
-    copy.write_text("".join([*lines[:at], f'{start}"rows": {changed}', *lines[at + 1 :]]))
+    at = next(i for i, line in enumerate(lines) if line.startswith('{"key": "pass none 5@0", '))
+    changed = lines[at].replace(*change, 1)
+    assert changed != lines[at]
+    copy.write_text("".join([*lines[:at], changed, *lines[at + 1 :]]))
     before = copy.read_text()
     with pytest.raises(InputError) as error:
         calibrate(SPEC, device="cpu", grid=GRID, journal=copy)
-    assert str(error.value).startswith(f"{copy}, line {at + 1}")
-    assert f"{message}" in str(error.value)
-    assert str(error.value).endswith("; or no journal (delete it to measure all anew)")
+    assert re.fullmatch(
+        rf"{copy}, line {at + 1}: found 'pass none .@0' changed; allowed: as it was left "
+        r"\(delete it to measure all anew\)",
+        str(error.value),
+    )
     assert copy.read_text() == before
 
 

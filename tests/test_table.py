@@ -136,6 +136,7 @@ def test_a_wrong_file_is_one_clear_line(tmp_path: Path, file: str, old: str, new
             "leave_one_out: found 3; allowed: a mapping, each a mapping, each a number from 0 to 2^53",
         ),
         ("all_reduce: 3", "all_reduce: found 3; allowed: a mapping, each anything"),
+        ("cells: 5", "cells: found 5; allowed: a mapping, each a mapping, each a whole number from -1 to 2^53"),
         ("gpu_id: [a]", "gpu_id: found ['a']; allowed: a text or null"),
         ("error: 3", "error: found 3; allowed: null"),
         ("2: 3", ": found what JSON cannot hold ("),
@@ -156,9 +157,9 @@ def test_what_is_only_shown_may_be_anything(tmp_path: Path) -> None:
     from flowsim.calibration.page import calibration_page
 
     table = load_table("h200", "llama3-8b")
-    absurd = {"cells": 5, "clocks_mhz": "x", "date": None, "first_call_us": [1]}
+    absurd = {"clocks_mhz": "x", "date": None, "first_call_us": [1]}
     replace(table, provenance={**table.provenance, **absurd}).save(tmp_path)
-    assert "<dt>cells</dt><dd>5</dd>" in calibration_page(OperatorTable.load(tmp_path))
+    assert "<dt>clocks_mhz</dt><dd>x</dd>" in calibration_page(OperatorTable.load(tmp_path))
 
 
 @pytest.mark.parametrize("there", [True, False])
