@@ -123,7 +123,7 @@ def load_model(name_or_path: str | Path) -> ModelSpec:
     that is missing, unknown, there twice or out of range, or an architecture that is not of this kind.
     """
     where = str(name_or_path)
-    if where not in model_names() and Path(where).is_dir():
+    if where and where not in model_names() and Path(where).is_dir():
         where = str(Path(where) / "config.json")
     if where.endswith((".yaml", ".yml", ".json")):
         try:
@@ -187,10 +187,10 @@ def _check(name: str, value: Any, kind: str) -> None:
     """Raise InputError unless `value` is of this `kind` and, if a number, positive."""
     least = 0 if name.startswith("experts") else 1
     if kind == "int" and (type(value) is not int or not least <= value <= LARGEST):
-        raise InputError(f"{name}: found {value!r}; allowed: a whole number from {least} to 2**40")
-    if kind == "float" and (type(value) not in (int, float) or not 0 < value < float("inf")):
+        raise InputError(f"{name}: found {value!r:.60}; allowed: a whole number from {least} to 2**40")
+    if kind == "float" and (type(value) not in (int, float) or not 0 < value <= LARGEST):
         hint = ", as in 1.0e-5, for YAML reads 1e-5 as text" if isinstance(value, str) else ""
-        raise InputError(f"{name}: found {value!r}; allowed: a number above 0{hint}")
+        raise InputError(f"{name}: found {value!r:.60}; allowed: a number above 0{hint}")
     if kind == "bool" and type(value) is not bool:
         raise InputError(f"{name}: found {value!r}; allowed: true or false")
     if kind == "str" and (type(value) is not str or not value):

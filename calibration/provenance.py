@@ -20,6 +20,8 @@ TYPES: Mapping[str, Any] = {
     "all_reduce": Mapping[str, Any],
     "cells": Mapping[str, Mapping[str, int]],
     "gpu_id": str | None,
+    "calls": Mapping[str, int],
+    "memory_bytes": int,
     **dict.fromkeys(("sha256", "error", "measured"), NoneType),  # which a fit works out
 }
 """Types of what is used unseen, where it is stated at all; what a fit needs, it checks."""

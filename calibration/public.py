@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import gzip
 import importlib.util
-import math
 import re
 import zlib
 from collections.abc import Mapping
@@ -24,6 +23,7 @@ import yaml
 from flowsim.calibration.models import check_name
 from flowsim.calibration.table import LARGEST
 from flowsim.errors import InputError, unknown
+from flowsim.typed import MOST
 from flowsim.unique_keys import UniqueKeys
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ ONE_PROMPT: Mapping[str, str | int] = {
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
 FACTS = {"mem_capacity": 1, "mem_bw": 1, "mem_bw_empirical_scaling_factor": 0.001, "mem_empirical_constant_latency": 0}
 """What a system's YAML file says of its `gpu`, and the least that each may be."""
+LONGEST_MS = 2**30
+"""Of a time; a table holds it in microseconds."""
 REPEATS = 2.0
 """How many times as long as the fastest a row of the same size and kernel may take; it was measured again then.
 
@@ -144,9 +146,11 @@ def _facts(path: Path) -> list[float]:
     if not isinstance(gpu, Mapping):
         raise InputError(f"{path}, gpu: found {gpu!r}; allowed: a mapping of {', '.join(FACTS)}")
     for key, least in FACTS.items():
-        if type(gpu.get(key)) not in (int, float) or not least <= gpu[key] < math.inf:
+        if type(gpu.get(key)) not in (int, float) or not least <= gpu[key] <= MOST:
             hint = ", as in 2.0e+12, for YAML reads 2e12 as text" if isinstance(gpu.get(key), str) else ""
-            raise InputError(f"{path}, gpu, {key}: found {gpu.get(key)!r}; allowed: a number from {least}{hint}")
+            raise InputError(
+                f"{path}, gpu, {key}: found {gpu.get(key)!r:.60}; allowed: a number from {least} to 2^53{hint}"
+            )
     return [float(gpu[key]) for key in FACTS]
 
 
@@ -209,7 +213,7 @@ def _numbers(path: Path, column: pd.Series[Any], least: int | None = None) -> pd
 
     numbers = pd.to_numeric(column, errors="coerce")
     if least is None:
-        good, allowed = (numbers > 0) & (numbers < math.inf), "a number above 0"
+        good, allowed = (numbers > 0) & (numbers <= LONGEST_MS), "a number above 0, to 2**30"
     else:
         good, allowed = (numbers % 1 == 0) & numbers.between(least, LARGEST), f"a whole number from {least} to 2**40"
     for row in column.index[~good]:

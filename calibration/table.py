@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import math
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
@@ -34,7 +33,7 @@ SCHEMA_VERSION = 1
 FILES = ("provenance.yaml", "operators.csv", "passes.csv")
 """What the folder of a table holds."""
 LARGEST = 2**40
-"""Of sizes and repeats."""
+"""Of sizes, repeats and microseconds."""
 MODEL_OPERATORS = ("embed", "head")
 """Before the first layer (by tokens), and after the last (`tokens` = number of sequences sampled)."""
 HOST_OPERATORS = ("prepare", "check", "resume", "acknowledge", "decision")
@@ -231,8 +230,8 @@ def parse_slices(text: str) -> tuple[tuple[int, int], ...]:
         pairs = tuple((int(tokens), int(context)) for tokens, context in (s.split("@") for s in text.split("+")))
     except ValueError:
         pairs = ()
-    if not pairs or any(tokens < 1 or context < 0 for tokens, context in pairs):
-        raise InputError(f"slices: found {text!r}; allowed: tokens@context joined by +, as in 512@0+300@1024")
+    if not pairs or any(not 1 <= tokens <= LARGEST or not 0 <= context <= LARGEST for tokens, context in pairs):
+        raise InputError(f"slices: found {text!r:.60}; allowed: tokens@context joined by +, as in 512@0+300@1024")
     return pairs
 
 
@@ -292,18 +291,18 @@ def _missing(kind: type[Row], names: Collection[str]) -> list[str]:
 def _value(where: str, name: str, kind: str, found: Any) -> Any:
     """The value of one field, checked; `where` is the file and row for the error."""
     lowest, text = "above 0" if name == "wall_us" else "from 0", str(found)
-    allowed = f"a number {lowest}" if kind == "float" else f"a whole number {lowest} to 2**40"
+    allowed = f"a {'' if kind == 'float' else 'whole '}number {lowest} to 2**40"
     try:
         if kind == "str":
             return _text(name, text)
         value = float(text) if kind == "float" else int(text)
-        if 0 <= value < math.inf and (value or name != "wall_us") and (kind == "float" or value <= LARGEST):
+        if 0 <= value <= LARGEST and (value or name != "wall_us"):
             return value
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
     except ValueError:
         pass
-    raise InputError(f"{where}, {name}: found {found!r}; allowed: {allowed}")
+    raise InputError(f"{where}, {name}: found {found!r:.60}; allowed: {allowed}")
 
 
 def _text(name: str, text: str) -> str:

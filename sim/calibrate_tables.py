@@ -21,6 +21,8 @@ def open_table(where: str, *, passes_alone: bool = False) -> OperatorTable:
     from flowsim.calibration.table import OperatorTable
     from flowsim.calibration.tables import load_table
 
+    if not where:
+        raise InputError("TABLE is empty, allowed is a folder or a name, as in h200/llama3-8b/tp1")
     gpu, _, rest = where.partition("/")
     model, _, tp = rest.partition("/tp")
     if not Path(where).is_dir() and tp.isdecimal():

@@ -51,7 +51,7 @@ def writing(folder: str | Path) -> Iterator[Path]:
     try:
         stage.chmod(0o755)
         yield stage
-        _move(stage, target)
+        _move(stage, path)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror})") from error
     finally:
@@ -97,7 +97,7 @@ def _lock(place: int, name: str) -> None:
 
 def _move(stage: Path, path: Path) -> None:
     if not path.exists():
-        stage.rename(path)
+        stage.rename(followed(path))
         return
     files = [(file, path / file.relative_to(stage)) for file in sorted(stage.rglob("*"))]
     for file, place in files:
