@@ -59,14 +59,14 @@ def _errors(table: OperatorTable, model: CostModel) -> str:
     return (
         "<h2>Passes measured and not fitted</h2>"
         + (
-            _table(("passes", "number", "median, signed", "median", "largest"), sorted(rows))
+            _table(("passes", "number", "median (+: longer by the model)", "without sign", "largest"), sorted(rows))
             if rows
             else "<p>None were measured: the error of whole passes is not known.</p>"
         )
         + "<h2>Operators, one size left out at a time</h2>"
         "<p>Sizes on both sides of a tile border are measured; without one of them the jump is lost, so what is "
-        "left out is harder to tell than a size between two that are in the table.</p>"
-        + _table(("operator", "sizes", "median", "largest"), operators)
+        "left out is harder to tell than a size between two that are in the table. Of an import only what was measured "
+        "counts.</p>" + _table(("operator", "sizes", "median", "largest"), operators)
     )
 
 
@@ -109,7 +109,7 @@ def _passes(table: OperatorTable, model: CostModel) -> str:
     ax.axhline(0, color="grey", lw=0.5)
     for kind, of in points.items():
         ax.plot(*zip(*of, strict=True), ".", label=kind)
-    ax.legend(fontsize=8)
+    ax.legend(fontsize=8, loc="upper right")
     return "<h2>Residuals of passes</h2>" + _image(figure)
 
 

@@ -12,6 +12,7 @@ import click
 
 from flowsim.calibrate_tables import (
     check_alike,
+    check_model,
     check_passes,
     open_table,
     print_beside_its_speed,
@@ -181,6 +182,7 @@ def verify(table: str, out: str | None, quick: bool, device: str, seed: int, qui
     if quiet and out is None:
         raise InputError("--quiet without --out leaves nothing, allowed is --quiet with --out DIR")
     claimed = open_table(table)
+    check_model(claimed, table)
     with nullcontext() if out is None else saving(out, check_passes):
         with bar("measuring", quiet=quiet) as progress:
             measured = measure_passes(claimed, device=device, quick=quick, seed=seed, progress=progress)
@@ -209,6 +211,7 @@ def report(table: str, beside: str | None, out: str) -> None:
     ours, other = open_table(table), None if beside is None else open_table(beside)
     if beside is not None and other is not None:
         check_alike(ours, other, beside)
+    check_model(ours, table)
     write_page(ours, other, out)
     click.echo(f"saved the page in {out}")
 
@@ -226,7 +229,6 @@ def report(table: str, beside: str | None, out: str) -> None:
 def compare(first: str, second: str) -> None:
     """Hold two tables against each other."""
     from flowsim.calibration.beside import beside, titles
-    from flowsim.calibration.fit import fit_passes
     from flowsim.report import plain_table, show
 
     ours, theirs = open_table(first), open_table(second, passes_alone=True)
@@ -234,7 +236,7 @@ def compare(first: str, second: str) -> None:
         raise InputError(f"{second}: found neither operators nor passes; allowed: a table, or what verify kept")
     check_alike(ours, theirs, second, passes=bool(theirs.passes))
     if theirs.passes:
-        fit_passes(ours)  # before anything is printed
+        check_model(ours, first)  # before anything is printed
     table = plain_table("operator", "sizes", *titles(), "source of the second")
     for ratios in beside(ours, theirs):
         medians = ("" if ratio is None else f"{ratio:.3f}" for ratio in ratios.medians())

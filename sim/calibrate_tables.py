@@ -33,6 +33,16 @@ def open_table(where: str, *, passes_alone: bool = False) -> OperatorTable:
     return table
 
 
+def check_model(table: OperatorTable, where: str) -> None:
+    """InputError, which begins with where the table is, unless it makes a cost model."""
+    from flowsim.calibration.fit import fit_passes
+
+    try:
+        fit_passes(table)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+
+
 def check_table(out: str | Path) -> None:
     """InputError unless a table may be saved as this folder: it is new, empty, or holds one."""
     from flowsim.calibration.table import check_replaceable

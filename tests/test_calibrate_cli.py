@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from costs import GRID
 
 from flowsim.calibration import timing
 from flowsim.calibration.table import OperatorTable
+from flowsim.calibration.tables import load_table
 from flowsim.cli import main
 from flowsim.files import alone
 
@@ -94,3 +96,13 @@ def test_a_link_to_where_nothing_can_be_written_is_refused_at_once() -> None:
     result = calibrate("link")
     assert result.stderr == "flowsim: error: link: cannot be written (No such file or directory)\n"
     assert sorted(path.name for path in Path().iterdir()) == ["link", "tiny.yaml"]
+
+
+@pytest.mark.parametrize("command", [("compare", "t", "t"), ("report", "t"), ("verify", "t", "--device", "cpu")])
+def test_a_table_that_makes_no_model_is_named(here: Path, command: tuple[str, ...]) -> None:
+    table = load_table("h200", "llama3-8b")
+    lacking = tuple(row for row in table.operators if row.operator != "o_proj")
+    replace(table, operators=lacking).save("t")
+    result = CliRunner().invoke(main, ["calibrate", *command])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == "flowsim: error: t: operators: found no row of o_proj; allowed: at least one\n"
