@@ -109,7 +109,7 @@ def _passes(table: OperatorTable, model: CostModel) -> str:
     ax.axhline(0, color="grey", lw=0.5)
     for kind, of in points.items():
         ax.plot(*zip(*of, strict=True), ".", label=kind)
-    ax.legend(fontsize=8, loc="upper right")
+    figure.legend(fontsize=8, loc="outside right upper")
     return "<h2>Residuals of passes</h2>" + _image(figure)
 
 
