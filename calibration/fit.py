@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from functools import lru_cache
@@ -24,6 +23,8 @@ TABULATED = 8193
 """Sizes up to which costs that are asked again and again are worked out beforehand: the tokens of one forward."""
 KV_MEMORY_SHARE = 0.9
 """Part of the GPU's memory that weights and KV cache may take (vLLM's default)."""
+UNREST, QUIETEST = 1.25, 0.05
+"""A host that takes so many times what it takes at its quietest, at this quantile, is busy with something else."""
 
 
 def fit(table: OperatorTable) -> CostModel:
@@ -70,14 +71,14 @@ def _model(table: OperatorTable, layers: int, errors: dict[str, Any]) -> CostMod
     if spec.experts and table.has("experts"):
         linear = [*(name for name in linear if name not in EXPERTS), "experts"]
     rows = {name: table.curve(name) for name in (*linear, "attention")}
-    host: dict[str, Cost] = {name: _usual(table, name) for name in linear}
+    host: dict[str, Cost] = {name: _launch(table, name) for name in linear}
     host["prepare"] = _host_curve(table, "prepare", TABULATED)
     device: dict[str, Cost] = {name: Curve(rows[name].tokens, rows[name].device_s, TABULATED) for name in linear}
     if table.has(ALL_REDUCE):
         reduced = table.curve(ALL_REDUCE)
         for name in ("all_reduce_attn", "all_reduce_mlp"):
             device[name] = Curve(reduced.tokens, reduced.device_s, TABULATED)
-            host[name] = _usual(table, ALL_REDUCE)
+            host[name] = _launch(table, ALL_REDUCE)
     calls, kernel = about.get("calls", {}), lru_cache(KNOWN)(kernel_choice(table))
     return CostModel(
         name=f"{about['gpu']}/{about['model']}/tp{tp}",
@@ -108,8 +109,8 @@ def _graph_cost(table: OperatorTable, device: Mapping[str, Cost]) -> GraphCost:
     return GraphCost(
         most=int(rows.tokens[-1]),
         layer=_of_recordings(rows.tokens, np.maximum(rows.device_s - ends_s, 0.0) / layers),
-        prepare=_usual(table, "graph_prepare", GRAPH_HOST_TOKENS),
-        check=_usual(table, "graph_check", GRAPH_HOST_TOKENS),
+        prepare=_usual(table, "graph_prepare"),
+        check=_usual(table, "graph_check"),
     )
 
 
@@ -162,13 +163,16 @@ def kv_capacity(spec: ModelSpec, memory_bytes: int, tp: int) -> int:
     return max(int(room // shard.kv_bytes_per_token), 0)
 
 
-def _usual(table: OperatorTable, operator: str, most: float = math.inf) -> Cost:
-    """Host time, alike at all sizes: they matter less than the host's unrest, which may last for half of them.
+def _launch(table: OperatorTable, operator: str) -> Cost:
+    """Launch time, alike at all sizes: they matter less than the host's unrest."""
+    seconds = undisturbed(table.curve(operator).host_s)
+    return lambda size: seconds
 
-    It is taken from sizes up to `most`, or else the smallest.
-    """
+
+def _usual(table: OperatorTable, operator: str) -> Cost:
+    """Host time of a recording, alike at all sizes: from short ones, or else the smallest."""
     rows = table.curve(operator)
-    seconds = shorth(rows.host_s[rows.tokens <= max(most, rows.tokens[0])])
+    seconds = shorth(rows.host_s[rows.tokens <= max(GRAPH_HOST_TOKENS, rows.tokens[0])])
     return lambda size: seconds
 
 
@@ -178,17 +182,28 @@ def _attention_launch(table: OperatorTable, kernel: Callable[[int, int], str]) -
     for row in table.operators:
         if row.operator == "attention":
             of.setdefault(row.backend, []).append(row.host_us * 1e-6)
-    usual = {backend: shorth(seconds) for backend, seconds in of.items()}
+    usual = {backend: undisturbed(seconds) for backend, seconds in of.items()}
     typical_s = float(np.median(list(usual.values())))
     return lambda tokens, context: usual.get(kernel(tokens, context), typical_s)
+
+
+def undisturbed(values: ArrayLike) -> float:
+    """What a host's times are where most of them are (`shorth`), or else where it was at its own pace.
+
+    On a host that others use too, launches gather twice: at its own pace, and at up to three times that for as long as
+    it is busy with something else. Where that was so for most of them, the median of those counts that are not beyond
+    `UNREST` times the quietest, their 5 % quantile.
+    """
+    taken = np.asarray(values, float)
+    most_s, own_pace_s = shorth(taken), UNREST * float(np.quantile(taken, QUIETEST))
+    return most_s if most_s <= own_pace_s else float(np.median(taken[taken <= own_pace_s]))
 
 
 def shorth(values: ArrayLike) -> float:
     """The median of the half of these values that lies closest together, the first such half.
 
-    Where values gather twice, as launches do on a host that is busy with something else for a while, it is where most
-    of them are. Half is one more than n // 2 of n. P. J. Rousseeuw and A. M. Leroy, A robust scale estimator based on
-    the shortest half, Statistica Neerlandica 42 (1988).
+    Where values gather twice, it is where most of them are. Half is one more than n // 2 of n. P. J. Rousseeuw and
+    A. M. Leroy, A robust scale estimator based on the shortest half, Statistica Neerlandica 42 (1988).
     """
     ordered = np.sort(np.asarray(values, float))
     half = ordered.size // 2 + 1

@@ -70,10 +70,11 @@ def public_all_reduce(source: Source, rank: OperatorTable) -> OperatorTable:
     return OperatorTable(provenance, tuple(_row(ALL_REDUCE, n, 0, cell, launch_us) for n, cell in cells.items()))
 
 
-def nearest_own(spec: ModelSpec) -> OperatorTable:
+def nearest_own(spec: ModelSpec, system: str) -> OperatorTable:
     """Our own table of this model or, failing that, of the one with the same operators and the most similar heads.
 
-    InputError: there is none of such a model.
+    Of tables of several GPUs it is that of the system's (h100 of h100_sxm), or else the one with most rows. InputError:
+    there is none of such a model.
     """
     names = [name for name in table_names() if name[2] == 1]
     tables = [table for table in (load_table(*name) for name in names) if "source" not in table.provenance]
@@ -83,10 +84,12 @@ def nearest_own(spec: ModelSpec) -> OperatorTable:
             f"{spec.name}: found no own table of a model with {', '.join(spec.operators)}; measure one first"
         )
 
-    def distance(table: OperatorTable) -> tuple[bool, float]:
+    def distance(table: OperatorTable) -> tuple[bool, float, bool, int]:
         other = _spec(table)
         ratio = (other.heads / other.kv_heads) / (spec.heads / spec.kv_heads)
-        return other.name != spec.name, abs(math.log(ratio)) + abs(math.log(other.heads / spec.heads))
+        unlike = abs(math.log(ratio)) + abs(math.log(other.heads / spec.heads))
+        elsewhere = table.provenance["gpu"] != system.split("_")[0]
+        return other.name != spec.name, unlike, elsewhere, -len(table.operators)
 
     return min(alike, key=distance)
 

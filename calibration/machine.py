@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +57,8 @@ def machine(device: str, gpu: str | None) -> dict[str, Any]:
     if gpu is not None:
         check_name("gpu", gpu)
     name = torch.cuda.get_device_name() if device == "cuda" else "CPU"
-    slug = "-".join(word for word in name.lower().split() if word != "nvidia")
     return {
-        "gpu": gpu or slug,
+        "gpu": gpu or short_name(name),
         "gpu_name": name,
         "memory_bytes": torch.cuda.get_device_properties().total_memory if device == "cuda" else CPU_MEMORY_BYTES,
         "torch": str(torch.__version__),
@@ -67,6 +67,11 @@ def machine(device: str, gpu: str | None) -> dict[str, Any]:
         "python": platform.python_version(),
         "cpu": _cpu_name(),
     }
+
+
+def short_name(name: str) -> str:
+    """A GPU's own name without its maker and its memory, which a table states: h100 of NVIDIA H100 80GB HBM3."""
+    return "-".join(word for word in name.lower().split() if not re.fullmatch(r"nvidia|[0-9]+gb|hbm[0-9]+e?", word))
 
 
 def gpu_id(device: str) -> str | None:

@@ -20,6 +20,7 @@ from flowsim.calibration.attention import KERNELS, Choice, default_kernel, worki
 from flowsim.calibration.batch import CacheSlice
 from flowsim.calibration.decision import time_decisions, time_hand_offs
 from flowsim.calibration.errors import DEVICE_BOUND, leave_one_out
+from flowsim.calibration.fit import UNREST
 from flowsim.calibration.grid import QUICK, Grid
 from flowsim.calibration.journal import Journal, Progress, Rows
 from flowsim.calibration.machine import check_device, check_model, check_seed, dtype_of, gpu_id, machine
@@ -40,8 +41,6 @@ STACK_BYTES = 24 << 30
 FEWEST_LAYERS = 4
 FEWEST_TOKENS = 128
 """Of a model's longest context: with less, too few sizes of the grid are left for curves."""
-UNREST = 1.2
-"""What is timed is timed again if the host took so many times what it took when it was quietest."""
 
 
 def calibrate(

@@ -290,7 +290,7 @@ def import_(
             )
         found = folder_source(source)
     spec = load_model(model)
-    table = import_table(found, spec, nearest_own(spec), tp)
+    table = import_table(found, spec, nearest_own(spec, found.system), tp)
     folder = Path(out) if out else table_folder(found.system, spec.name, tp)
     with saving(folder):
         table.save(folder)

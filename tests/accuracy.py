@@ -39,12 +39,13 @@ IN_SHORT = (
     "checked at every operator, from 1024 tokens",
 )
 DENSE = ("llama3-8b", "qwen2.5-14b", "qwen3-8b", "qwen3-32b", "llama3-70b")
+GPUS = {"h200": DENSE, "h100": DENSE[:2]}
 HEAD = """# How far the cost models are off
 
 Whole forwards, measured at sizes and in batches that no fit ever sees, against what the cost model of each shipped
 table says of them: by kind of forward their number, then the median and, in brackets, the largest error. The first
 columns are of the GPU and the run in which the table was measured; *on another GPU* is a run of its own, another day or
-hour, on another H200 (`flowsim calibrate verify`, kept in `tests/passes`; their files do not say yet which one).
+hour, on another GPU of that kind (`flowsim calibrate verify`, kept in `tests/passes`; from 2026-11-28 on with its id).
 *Longer* is how much longer whole prompts from 1024 tokens that wait for the device alone take there than the table says
 (median). Under some tables stands what another calibration says of such prompts (that of llama3-70b with fewer sizes,
 `--quick`).
@@ -99,10 +100,10 @@ def page() -> str:
 def summary_rows() -> list[str]:
     """The README's table: median errors of the dense models on one GPU, a row a run."""
     rows = [_row("", ["", *IN_SHORT, "*longer*"]), "|---|---|" + "--:|" * (len(IN_SHORT) + 1)]
-    for model in DENSE:
-        for i, column in enumerate(columns("h200", model, 1)):
+    for gpu, model in ((gpu, model) for gpu, models in GPUS.items() for model in models):
+        for i, column in enumerate(columns(gpu, model, 1)):
             medians = [f"{column.errors[kind]['median']:.1%}" if kind in column.errors else "" for kind in IN_SHORT]
-            rows.append(_row("" if i else model, [column.title, *medians, f"{column.longer:+.1%}"]))
+            rows.append(_row("" if i else f"{gpu}: {model}", [column.title, *medians, f"{column.longer:+.1%}"]))
     return rows
 
 

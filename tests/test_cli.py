@@ -390,7 +390,7 @@ def test_what_is_no_trace_is_refused() -> None:
         ("--format qwenn", "unknown trace format 'qwenn'; did you mean 'qwen'?"),
         ("--format azure", "t.jsonl, line 1: no field 'TIMESTAMP'"),
         ("--model llama3-80b", "unknown model on h200 'llama3-80b'; did you mean 'llama3-8b'?"),
-        ("--gpu h100", "unknown gpu 'h100'; did you mean 'h200'?"),
+        ("--gpu h201", "unknown gpu 'h201'; did you mean 'h200'?"),
         ("--tp 3", "unknown tp of llama3-8b on h200 '3' (known: 1, 2, 4, 8)"),
         ("--slo qwen2.5-14", "unknown SLO mix 'qwen2.5-14'; did you mean 'qwen2.5-14b'?"),
         ("--slo 0", "class '*' is 0.0; allowed: a positive number of seconds"),

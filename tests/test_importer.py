@@ -44,7 +44,7 @@ def rows_of(table: OperatorTable, operator: str) -> dict[tuple[int, int], Operat
 
 
 def test_every_row_says_where_it_comes_from(source: Source) -> None:
-    table = import_table(source, MODEL, nearest_own(MODEL))
+    table = import_table(source, MODEL, nearest_own(MODEL, "toy_gpu"))
     qkv, down, norm = (rows_of(table, name)[64, 0] for name in ("qkv_proj", "down_proj", "norm_attn"))
     assert (qkv.device_us, qkv.backend) == (pytest.approx(64 * 6144 * 4096 * 1e-6), "linear: measured")
     # k = 14336 lies 5/6 of the way from 4096 (rate 1) to 16384 (rate 1/2): rate 7/12.
@@ -77,7 +77,7 @@ def test_a_chunk_takes_as_much_more_than_its_work_as_ours_does(source: Source) -
 
 
 def test_the_wrong_public_table_is_one_line(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    own = nearest_own(MODEL)
+    own = nearest_own(MODEL, "toy_gpu")
     with pytest.raises(InputError, match="found no all-reduce among 2 GPUs; allowed: tp 1"):
         import_table(source, MODEL, own, tp=2)
     with pytest.raises(InputError, match="found no attention of head_dim 64"):
@@ -92,11 +92,11 @@ def test_the_wrong_public_table_is_one_line(source: Source, tmp_path: Path, monk
 def test_the_head_needs_a_number_of_sequences(source: Source) -> None:
     large = replace(source, gemm=source.gemm[source.gemm["m"] > 128])
     with pytest.raises(InputError, match="found no matrix products of m 1, 2, 4, 8, 16, 32, 64, 128; allowed: one at"):
-        import_table(large, MODEL, nearest_own(MODEL))
+        import_table(large, MODEL, nearest_own(MODEL, "toy_gpu"))
 
 
 def test_what_was_filled_in_has_no_error(source: Source) -> None:
-    table = import_table(source, MODEL, nearest_own(MODEL))
+    table = import_table(source, MODEL, nearest_own(MODEL, "toy_gpu"))
     assert {name: of["sizes"] for name, of in leave_one_out(table).items()} == {
         "qkv_proj": 1, "o_proj": 1, "attention": 2,
     }  # fmt: skip
@@ -119,7 +119,8 @@ def test_an_import_runs_under_its_gpu_s_name(folder: Path, tmp_path: Path, monke
     result = flowsim.run("example", gpu="toy_gpu", limit=20)
     assert result.summary["inputs"]["cost_model"] == "toy_gpu/llama3-8b/tp1"
     assert load_table("toy_gpu", "llama3-8b").provenance["source"] == "gemm.csv and context_attention.csv"
-    assert nearest_own(MODEL).provenance["gpu"] == "h200"
+    nearest = {system: nearest_own(MODEL, system).provenance["gpu"] for system in ("toy_gpu", "h100_sxm", "h200_sxm")}
+    assert nearest == {"toy_gpu": "h200", "h100_sxm": "h100", "h200_sxm": "h200"}
 
 
 PLAIN = """schema_version: 1
