@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flowsim.calibration.waves import Waves
+
 
 class Curve:
     """A cost of one size, between measured points by straight lines; outside them the nearest line goes on.
@@ -45,34 +47,47 @@ class AttentionCurve:
     """The cost of attention, of (tokens, context).
 
     Between two measured sizes it grows linearly with the work, tokens * (context + (tokens + 1) / 2) query-key
-    pairs, which is right both where a fixed cost and where the work dominates; between two measured contexts,
-    linearly with the context. Beyond the last context it goes on with the work.
+    pairs, which is right both where a fixed cost and where the work dominates; on a context, where the waves are known
+    in which a GPU takes it, with the work of full ones. Between two measured contexts it grows linearly with the
+    context. Beyond the last context it goes on with the work.
     """
 
-    def __init__(self, tokens: NDArray[Any], context: NDArray[Any], seconds: NDArray[Any]) -> None:
-        self._contexts = sorted({int(c) for c in context})
-        self._rows = [Curve(work(tokens[context == c], c), seconds[context == c]) for c in self._contexts]
+    def __init__(
+        self, tokens: NDArray[Any], context: NDArray[Any], seconds: NDArray[Any], waves: Waves | None = None
+    ) -> None:
+        self._waves, self._contexts = waves, sorted({int(c) for c in context})
+        self._rows = []
+        for c in self._contexts:
+            sizes = np.array([taken(t, c, waves) for t in tokens[context == c].tolist()])
+            self._rows.append(Curve(sizes, seconds[context == c]))
 
     def __call__(self, tokens: int, context: int) -> float:
         """Device seconds of one layer's attention for `tokens` new ones on top of `context`."""
         if not tokens:
             return 0.0
-        contexts, rows = self._contexts, self._rows
+        contexts, rows, waves = self._contexts, self._rows, self._waves
         below = bisect_right(contexts, context)
         if below <= 1 and context <= contexts[0]:
-            return rows[0](work(tokens, context))
+            return rows[0](taken(tokens, context, waves))
+        alone, room = work(tokens, 0), tokens if waves is None else waves.room(tokens)
         # The largest so far: noise must not let it fall from one context to the next.
-        at_low = max([row(work(tokens, c)) for row, c in zip(rows[:below], contexts, strict=False)])
+        at_low = max([row(room * c + alone) for row, c in zip(rows[:below], contexts, strict=False)])
         if below == len(contexts):
-            return max(at_low, rows[-1](work(tokens, context)))
+            return max(at_low, rows[-1](room * context + alone))
         low, high = contexts[below - 1], contexts[below]
-        at_high = max(at_low, rows[below](work(tokens, high)))
+        at_high = max(at_low, rows[below](room * high + alone))
         return at_low + (at_high - at_low) * (context - low) / (high - low)
 
 
 def work(tokens: Any, context: Any) -> Any:
     """Query-key pairs of causal attention: tokens * context + tokens * (tokens + 1) / 2."""
     return tokens * context + tokens * (tokens + 1) / 2
+
+
+def taken(tokens: int, context: int, waves: Waves | None) -> float:
+    """Query-key pairs for which a GPU's multiprocessors are kept: `work`, but on a context that of full waves."""
+    room = tokens if waves is None else waves.room(tokens)
+    return float(room * context + work(tokens, 0))
 
 
 def isotonic(values: NDArray[Any]) -> list[float]:

@@ -9,9 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from flowsim.calibration.cost import CostModel
-from flowsim.calibration.curves import Curve, work
+from flowsim.calibration.curves import Curve, taken
 from flowsim.calibration.sources import filled_in
 from flowsim.calibration.table import HOST_OPERATORS, OPERATORS, OPTIONAL_HOST_OPERATORS, OperatorTable, PassRow
+from flowsim.calibration.waves import Waves
 from flowsim.forward import Slice
 
 NEIGHBOURS = 8
@@ -47,6 +48,7 @@ def left_out(table: OperatorTable) -> Iterator[Residual]:
     Of an imported table only what was measured counts: what a formula filled in would but tell of the formula.
     """
     table = replace(table, operators=tuple(row for row in table.operators if not filled_in(row)))
+    waves = Waves.of(table.provenance)
     for operator in OPERATORS:
         if operator in (*HOST_OPERATORS, *OPTIONAL_HOST_OPERATORS) or not table.has(operator):
             continue
@@ -54,7 +56,9 @@ def left_out(table: OperatorTable) -> Iterator[Residual]:
         for context in np.unique(rows.context):
             at = rows.context == context
             tokens, seconds = rows.tokens[at], rows.device_s[at]
-            sizes = work(tokens, context) if operator == "attention" else tokens
+            sizes = tokens
+            if operator == "attention":
+                sizes = np.array([taken(t, int(context), waves) for t in tokens.tolist()])
             for i in range(1, len(tokens) - 1):
                 near = [j for j in range(max(0, i - NEIGHBOURS), min(len(tokens), i + NEIGHBOURS + 1)) if j != i]
                 predicted = Curve(sizes[near], seconds[near])(float(sizes[i]))

@@ -17,6 +17,7 @@ from flowsim.calibration.curves import AttentionCurve, Curve
 from flowsim.calibration.errors import leave_one_out, pass_errors
 from flowsim.calibration.models import EXPERTS, ModelSpec, spec_of
 from flowsim.calibration.table import ALL_REDUCE, GRAPH, GRAPH_HOST_TOKENS, GRAPH_RESTED, OperatorTable, Range
+from flowsim.calibration.waves import Waves
 from flowsim.errors import InputError
 
 TABULATED = 8193
@@ -70,7 +71,7 @@ def _model(table: OperatorTable, layers: int, errors: dict[str, Any]) -> CostMod
     linear = [name for name in spec.operators if name != "attention"]
     if spec.experts and table.has("experts"):
         linear = [*(name for name in linear if name not in EXPERTS), "experts"]
-    rows = {name: table.curve(name) for name in (*linear, "attention")}
+    rows, attention = {name: table.curve(name) for name in linear}, table.curve("attention")
     host: dict[str, Cost] = {name: _launch(table, name) for name in linear}
     host["prepare"] = _host_curve(table, "prepare", TABULATED)
     device: dict[str, Cost] = {name: Curve(rows[name].tokens, rows[name].device_s, TABULATED) for name in linear}
@@ -84,7 +85,7 @@ def _model(table: OperatorTable, layers: int, errors: dict[str, Any]) -> CostMod
         name=f"{about['gpu']}/{about['model']}/tp{tp}",
         layers=layers,
         device=device,
-        attention=AttentionCurve(rows["attention"].tokens, rows["attention"].context, rows["attention"].device_s),
+        attention=AttentionCurve(attention.tokens, attention.context, attention.device_s, Waves.of(about)),
         host=host,
         attention_launch=_attention_launch(table, kernel),
         calls=calls,

@@ -61,6 +61,7 @@ def machine(device: str, gpu: str | None) -> dict[str, Any]:
         "gpu": gpu or short_name(name),
         "gpu_name": name,
         "memory_bytes": torch.cuda.get_device_properties().total_memory if device == "cuda" else CPU_MEMORY_BYTES,
+        "multiprocessors": torch.cuda.get_device_properties().multi_processor_count if device == "cuda" else None,
         "torch": str(torch.__version__),
         "cuda": torch.version.cuda,
         "driver": driver_version() if device == "cuda" else None,

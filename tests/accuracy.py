@@ -59,10 +59,12 @@ really faster (`gate_up_proj` of llama3-8b takes 265 us at 448 tokens and 154 at
 
 Up to 2026-11-22 a chunk's attention went over all of its context at once, from 2026-11-24 on over the context's full
 tiles of 128 tokens and, with the chunk, over what is left: before, attention took some 7 % longer on contexts that are
-no multiple of 128, which no table holds. Recorded forwards followed one another in older runs, and follow a long one in
-later ones, as the tables of llama3 and qwen2.5 on one GPU and that of qwen3-32b state them; where the two differ, runs
-of the older kind are left out. Up to 2026-11-24 a size was run for 0.1 s before it was timed, loading its kernels
-included; from 2026-11-27 on for 0.25 s once they are loaded, until a GPU's power limit no longer overshoots.
+no multiple of 128, which no table holds. Between two measured sizes of a chunk its attention takes whole waves of tiles
+(`calibration/waves.py`); that these GPUs have 132 multiprocessors was added to tables of up to 2026-11-28. Recorded
+forwards followed one another in older runs, and follow a long one in later ones, as the tables of llama3 and qwen2.5 on
+one GPU and that of qwen3-32b state them; where the two differ, runs of the older kind are left out. Up to 2026-11-24 a
+size was run for 0.1 s before it was timed, loading its kernels included; from 2026-11-27 on for 0.25 s once they are
+loaded, until a GPU's power limit no longer overshoots.
 
 *This page is written by `python tests/accuracy.py`.*"""
 

@@ -15,6 +15,7 @@ from flowsim.calibration.batch import CacheSlice, Step
 from flowsim.calibration.decision import time_decisions, time_hand_offs
 from flowsim.calibration.fit import fit, fit_passes
 from flowsim.calibration.grid import QUICK, Grid
+from flowsim.calibration.machine import short_name
 from flowsim.calibration.measure import _midpoint, calibrate
 from flowsim.calibration.models import ModelSpec, load_model
 from flowsim.calibration.monitor import summarise
@@ -233,6 +234,21 @@ def test_without_torch_or_gpu_it_is_one_line(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(InputError, match=r"measuring needs torch: pip install 'flowsim\[calibrate\]'"):
         calibrate(SPEC)
+
+
+@pytest.mark.parametrize(
+    ("name", "short"),
+    [
+        ("NVIDIA H200", "h200"),
+        ("NVIDIA H100 80GB HBM3", "h100"),
+        ("NVIDIA A100-SXM4-80GB", "a100-sxm4-80gb"),
+        ("NVIDIA H100 PCIe", "h100-pcie"),
+        ("NVIDIA GeForce RTX 4090", "geforce-rtx-4090"),
+        ("CPU", "cpu"),
+    ],
+)
+def test_a_table_is_named_by_its_gpu_s_short_name(name: str, short: str) -> None:
+    assert short_name(name) == short
 
 
 def test_a_cpu_is_for_small_models() -> None:

@@ -34,7 +34,7 @@ of_each, of_elsewhere = (
 MOST = {
     "whole prompt, from 1024 tokens": 0.02,
     "whole prompt, below 1024 tokens": 0.035,
-    "chunk on context": 0.04,
+    "chunk on context": 0.031,
     "packed prompts": 0.04,
     "checked at every layer, from 1024 tokens": 0.03,
     "checked at every layer, below 1024 tokens": 0.055,
