@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -47,9 +48,15 @@ class AttentionCurve:
     """The cost of attention, of (tokens, context).
 
     Between two measured sizes it grows linearly with the work, tokens * (context + (tokens + 1) / 2) query-key
-    pairs, which is right both where a fixed cost and where the work dominates; on a context, where the waves are known
-    in which a GPU takes it, with the work of full ones. Between two measured contexts it grows linearly with the
-    context. Beyond the last context it goes on with the work.
+    pairs, which is right both where a fixed cost and where the work dominates; on a context, where it is known in which
+    waves a GPU takes it, with the work of full ones. Between two measured contexts it grows linearly with the context.
+    Beyond the last context it goes on with the work.
+
+    Args:
+        tokens: measured sizes of chunks, increasing for each context, shape [n].
+        context: tokens before each, shape [n].
+        seconds: cost of each, shape [n].
+        waves: those in which the GPU takes a chunk on its context; of sizes that fill one wave the largest counts.
     """
 
     def __init__(
@@ -58,24 +65,32 @@ class AttentionCurve:
         self._waves, self._contexts = waves, sorted({int(c) for c in context})
         self._rows = []
         for c in self._contexts:
-            sizes = np.array([taken(t, c, waves) for t in tokens[context == c].tolist()])
-            self._rows.append(Curve(sizes, seconds[context == c]))
+            sizes, at = tokens[context == c].tolist(), seconds[context == c]
+            if waves is not None and c:
+                last = {waves.quantized(n): i for i, n in enumerate(sizes)}
+                sizes, at = [sizes[i] for i in last.values()], at[list(last.values())]
+            self._rows.append(Curve(quantized_work(sizes, c, waves), at))
 
     def __call__(self, tokens: int, context: int) -> float:
         """Device seconds of one layer's attention for `tokens` new ones on top of `context`."""
         if not tokens:
             return 0.0
-        contexts, rows, waves = self._contexts, self._rows, self._waves
+        contexts, rows = self._contexts, self._rows
         below = bisect_right(contexts, context)
+
+        alone, filled = work(tokens, 0), tokens if self._waves is None else self._waves.quantized(tokens)
+
+        def pairs(context: int) -> float:
+            return float(alone + filled * context)
+
         if below <= 1 and context <= contexts[0]:
-            return rows[0](taken(tokens, context, waves))
-        alone, room = work(tokens, 0), tokens if waves is None else waves.room(tokens)
+            return rows[0](pairs(context))
         # The largest so far: noise must not let it fall from one context to the next.
-        at_low = max([row(room * c + alone) for row, c in zip(rows[:below], contexts, strict=False)])
+        at_low = max([row(pairs(c)) for row, c in zip(rows[:below], contexts, strict=False)])
         if below == len(contexts):
-            return max(at_low, rows[-1](room * context + alone))
+            return max(at_low, rows[-1](pairs(context)))
         low, high = contexts[below - 1], contexts[below]
-        at_high = max(at_low, rows[below](room * high + alone))
+        at_high = max(at_low, rows[below](pairs(high)))
         return at_low + (at_high - at_low) * (context - low) / (high - low)
 
 
@@ -84,10 +99,11 @@ def work(tokens: Any, context: Any) -> Any:
     return tokens * context + tokens * (tokens + 1) / 2
 
 
-def taken(tokens: int, context: int, waves: Waves | None) -> float:
-    """Query-key pairs for which a GPU's multiprocessors are kept: `work`, but on a context that of full waves."""
-    room = tokens if waves is None else waves.room(tokens)
-    return float(room * context + work(tokens, 0))
+def quantized_work(tokens: Sequence[int], context: int, waves: Waves | None) -> NDArray[Any]:
+    """Query-key pairs for which each of these chunks keeps a GPU: `work`, but on the context that of full waves."""
+    filled = tokens if waves is None else [waves.quantized(n) for n in tokens]
+    pairs: NDArray[Any] = np.asarray(filled) * context + work(np.asarray(tokens), 0)
+    return pairs
 
 
 def isotonic(values: NDArray[Any]) -> list[float]:

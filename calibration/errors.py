@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from flowsim.calibration.cost import CostModel
-from flowsim.calibration.curves import Curve, taken
+from flowsim.calibration.curves import Curve, quantized_work
 from flowsim.calibration.sources import filled_in
 from flowsim.calibration.table import HOST_OPERATORS, OPERATORS, OPTIONAL_HOST_OPERATORS, OperatorTable, PassRow
 from flowsim.calibration.waves import Waves
@@ -56,9 +56,7 @@ def left_out(table: OperatorTable) -> Iterator[Residual]:
         for context in np.unique(rows.context):
             at = rows.context == context
             tokens, seconds = rows.tokens[at], rows.device_s[at]
-            sizes = tokens
-            if operator == "attention":
-                sizes = np.array([taken(t, int(context), waves) for t in tokens.tolist()])
+            sizes = quantized_work(tokens.tolist(), int(context), waves) if operator == "attention" else tokens
             for i in range(1, len(tokens) - 1):
                 near = [j for j in range(max(0, i - NEIGHBOURS), min(len(tokens), i + NEIGHBOURS + 1)) if j != i]
                 predicted = Curve(sizes[near], seconds[near])(float(sizes[i]))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from flowsim.calibration.attention import kernel_choice
 from flowsim.calibration.boost import Boost
@@ -16,6 +17,7 @@ from flowsim.calibration.cost import KNOWN, Cost, CostModel, GraphCost
 from flowsim.calibration.curves import AttentionCurve, Curve
 from flowsim.calibration.errors import leave_one_out, pass_errors
 from flowsim.calibration.models import EXPERTS, ModelSpec, spec_of
+from flowsim.calibration.pace import Usual, usual_of
 from flowsim.calibration.table import ALL_REDUCE, GRAPH, GRAPH_HOST_TOKENS, GRAPH_RESTED, OperatorTable, Range
 from flowsim.calibration.waves import Waves
 from flowsim.errors import InputError
@@ -24,8 +26,6 @@ TABULATED = 8193
 """Sizes up to which costs that are asked again and again are worked out beforehand: the tokens of one forward."""
 KV_MEMORY_SHARE = 0.9
 """Part of the GPU's memory that weights and KV cache may take (vLLM's default)."""
-UNREST, QUIETEST = 1.25, 0.05
-"""A host that takes so many times what it takes at its quietest, at this quantile, is busy with something else."""
 
 
 def fit(table: OperatorTable) -> CostModel:
@@ -72,14 +72,15 @@ def _model(table: OperatorTable, layers: int, errors: dict[str, Any]) -> CostMod
     if spec.experts and table.has("experts"):
         linear = [*(name for name in linear if name not in EXPERTS), "experts"]
     rows, attention = {name: table.curve(name) for name in linear}, table.curve("attention")
-    host: dict[str, Cost] = {name: _launch(table, name) for name in linear}
+    usual = usual_of(table)
+    host: dict[str, Cost] = {name: _usually(table, name, usual) for name in linear}
     host["prepare"] = _host_curve(table, "prepare", TABULATED)
     device: dict[str, Cost] = {name: Curve(rows[name].tokens, rows[name].device_s, TABULATED) for name in linear}
     if table.has(ALL_REDUCE):
         reduced = table.curve(ALL_REDUCE)
         for name in ("all_reduce_attn", "all_reduce_mlp"):
             device[name] = Curve(reduced.tokens, reduced.device_s, TABULATED)
-            host[name] = _launch(table, ALL_REDUCE)
+            host[name] = _usually(table, ALL_REDUCE, usual)
     calls, kernel = about.get("calls", {}), lru_cache(KNOWN)(kernel_choice(table))
     return CostModel(
         name=f"{about['gpu']}/{about['model']}/tp{tp}",
@@ -87,7 +88,7 @@ def _model(table: OperatorTable, layers: int, errors: dict[str, Any]) -> CostMod
         device=device,
         attention=AttentionCurve(attention.tokens, attention.context, attention.device_s, Waves.of(about)),
         host=host,
-        attention_launch=_attention_launch(table, kernel),
+        attention_launch=_attention_launch(table, kernel, usual),
         calls=calls,
         attention_calls=lambda tokens, context: calls.get(kernel(tokens, context), 1),
         check_s=_host_curve(table, "check")(0),
@@ -95,7 +96,7 @@ def _model(table: OperatorTable, layers: int, errors: dict[str, Any]) -> CostMod
         complete_s=_host_curve(table, "complete")(0) if table.has("complete") else None,
         resume_s=_host_curve(table, "resume")(0),
         decision=_host_curve(table, "decision", TABULATED),
-        graph=_graph_cost(table, device) if table.has(GRAPH) else None,
+        graph=_graph_cost(table, device, usual) if table.has(GRAPH) else None,
         tp=tp,
         kv_capacity_tokens=kv_capacity(spec, about["memory_bytes"], tp),
         boost=_boost(table),
@@ -103,15 +104,15 @@ def _model(table: OperatorTable, layers: int, errors: dict[str, Any]) -> CostMod
     )
 
 
-def _graph_cost(table: OperatorTable, device: Mapping[str, Cost]) -> GraphCost:
+def _graph_cost(table: OperatorTable, device: Mapping[str, Cost], usual: Usual) -> GraphCost:
     """What recorded forwards cost: a layer's share of what they take on the device without embedding and head."""
     rows, layers = table.curve(GRAPH), _pass_layers(table.provenance)
     ends_s = np.array([device["embed"](tokens) + device["head"](1) for tokens in rows.tokens.tolist()])
     return GraphCost(
         most=int(rows.tokens[-1]),
         layer=_of_recordings(rows.tokens, np.maximum(rows.device_s - ends_s, 0.0) / layers),
-        prepare=_usual(table, "graph_prepare"),
-        check=_usual(table, "graph_check"),
+        prepare=_usually(table, "graph_prepare", usual, GRAPH_HOST_TOKENS),
+        check=_usually(table, "graph_check", usual, GRAPH_HOST_TOKENS),
     )
 
 
@@ -148,6 +149,8 @@ def _facts(about: Mapping[str, Any]) -> tuple[ModelSpec, int]:
     for key in ("tp", "memory_bytes"):
         if type(about.get(key)) is not int or about[key] < 1:
             raise InputError(f"provenance, {key}: found {about.get(key)!r}; allowed: a whole number from 1")
+    if (found := about.get("multiprocessors")) is not None and (type(found) is not int or found < 1):
+        raise InputError(f"provenance, multiprocessors: found {found!r}; allowed: a whole number from 1")
     calls = about.get("calls", {})
     if not isinstance(calls, Mapping) or any(type(n) is not int or n < 1 for n in calls.values()):
         raise InputError(f"provenance, calls: found {calls!r}; allowed: a whole number from 1 for each operator")
@@ -164,52 +167,27 @@ def kv_capacity(spec: ModelSpec, memory_bytes: int, tp: int) -> int:
     return max(int(room // shard.kv_bytes_per_token), 0)
 
 
-def _launch(table: OperatorTable, operator: str) -> Cost:
-    """Launch time, alike at all sizes: they matter less than the host's unrest."""
-    seconds = undisturbed(table.curve(operator).host_s)
-    return lambda size: seconds
+def _usually(table: OperatorTable, operator: str, usual: Usual, most: float = math.inf) -> Cost:
+    """Host time, alike at all sizes: they matter less than the host's unrest.
 
-
-def _usual(table: OperatorTable, operator: str) -> Cost:
-    """Host time of a recording, alike at all sizes: from short ones, or else the smallest."""
+    It is taken from sizes up to `most`, or else the smallest.
+    """
     rows = table.curve(operator)
-    seconds = shorth(rows.host_s[rows.tokens <= max(GRAPH_HOST_TOKENS, rows.tokens[0])])
+    seconds = usual(rows.host_s[rows.tokens <= max(most, rows.tokens[0])])
     return lambda size: seconds
 
 
-def _attention_launch(table: OperatorTable, kernel: Callable[[int, int], str]) -> Callable[[int, int], float]:
+def _attention_launch(
+    table: OperatorTable, kernel: Callable[[int, int], str], usual: Usual
+) -> Callable[[int, int], float]:
     """Launch time of attention, of (tokens, context): the usual one of the `kernel` that is used there."""
     of: dict[str, list[float]] = {}
     for row in table.operators:
         if row.operator == "attention":
             of.setdefault(row.backend, []).append(row.host_us * 1e-6)
-    usual = {backend: undisturbed(seconds) for backend, seconds in of.items()}
-    typical_s = float(np.median(list(usual.values())))
-    return lambda tokens, context: usual.get(kernel(tokens, context), typical_s)
-
-
-def undisturbed(values: ArrayLike) -> float:
-    """What a host's times are where most of them are (`shorth`), or else where it was at its own pace.
-
-    On a host that others use too, launches gather twice: at its own pace, and at up to three times that for as long as
-    it is busy with something else. Where that was so for most of them, the median of those counts that are not beyond
-    `UNREST` times the quietest, their 5 % quantile.
-    """
-    taken = np.asarray(values, float)
-    most_s, own_pace_s = shorth(taken), UNREST * float(np.quantile(taken, QUIETEST))
-    return most_s if most_s <= own_pace_s else float(np.median(taken[taken <= own_pace_s]))
-
-
-def shorth(values: ArrayLike) -> float:
-    """The median of the half of these values that lies closest together, the first such half.
-
-    Where values gather twice, it is where most of them are. Half is one more than n // 2 of n. P. J. Rousseeuw and
-    A. M. Leroy, A robust scale estimator based on the shortest half, Statistica Neerlandica 42 (1988).
-    """
-    ordered = np.sort(np.asarray(values, float))
-    half = ordered.size // 2 + 1
-    first = int(np.argmin(ordered[half - 1 :] - ordered[: ordered.size - half + 1]))
-    return float(np.median(ordered[first : first + half]))
+    usually = {backend: usual(seconds) for backend, seconds in of.items()}
+    typical_s = float(np.median(list(usually.values())))
+    return lambda tokens, context: usually.get(kernel(tokens, context), typical_s)
 
 
 def _host_curve(table: OperatorTable, operator: str, tabulate: int = 0) -> Curve:

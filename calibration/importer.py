@@ -14,6 +14,7 @@ import numpy as np
 from flowsim.calibration.collective import TOKENS, ranks
 from flowsim.calibration.curves import AttentionCurve, Curve, work
 from flowsim.calibration.models import BYTES_PER_VALUE, ModelSpec, spec_of
+from flowsim.calibration.pace import usual_of
 from flowsim.calibration.public import Source, of_shape
 from flowsim.calibration.sources import BANDWIDTH, COPIED_FROM, INTERPOLATED, MEASURED, SHAPE_OF, UTILISATION, source_of
 from flowsim.calibration.table import ALL_REDUCE, HOST_OPERATORS, SCHEMA_VERSION, OperatorRow, OperatorTable
@@ -47,6 +48,7 @@ def import_table(source: Source, spec: ModelSpec, own: OperatorTable, tp: int = 
         stated.setdefault(operator, {})[kind] = count
     provenance = {
         "schema_version": SCHEMA_VERSION, "gpu": source.system, "memory_bytes": source.memory_bytes,
+        "multiprocessors": own.provenance.get("multiprocessors") if _is_of(own, source.system) else None,
         "source": source.name, "licence": "Apache-2.0", "own": _name(own), "own_sha256": own.digest(),
         "model": spec.name, "model_spec": asdict(spec), "pass_layers": spec.layers, "tp": tp, "dtype": "bfloat16",
         "imported": datetime.now(UTC).date().isoformat(), "cells": stated,
@@ -88,10 +90,14 @@ def nearest_own(spec: ModelSpec, system: str) -> OperatorTable:
         other = _spec(table)
         ratio = (other.heads / other.kv_heads) / (spec.heads / spec.kv_heads)
         unlike = abs(math.log(ratio)) + abs(math.log(other.heads / spec.heads))
-        elsewhere = table.provenance["gpu"] != system.split("_")[0]
-        return other.name != spec.name, unlike, elsewhere, -len(table.operators)
+        return other.name != spec.name, unlike, not _is_of(table, system), -len(table.operators)
 
     return min(alike, key=distance)
+
+
+def _is_of(table: OperatorTable, system: str) -> bool:
+    """Whether our own table is of the GPU of this system, as h100 of h100_sxm."""
+    return bool(table.provenance["gpu"] == system.split("_")[0])
 
 
 def _spec(table: OperatorTable) -> ModelSpec:
@@ -256,7 +262,7 @@ def _host_rows(own: OperatorTable) -> Iterator[OperatorRow]:
 
 
 def _launch_us(own: OperatorTable, operator: str) -> float:
-    return round(float(np.median(own.curve(operator).host_s)) * 1e6, 3)
+    return round(usual_of(own)(own.curve(operator).host_s) * 1e6, 3)
 
 
 def _row(operator: str, tokens: int, context: int, cell: Cell, launch_us: float) -> OperatorRow:

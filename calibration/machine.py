@@ -57,11 +57,12 @@ def machine(device: str, gpu: str | None) -> dict[str, Any]:
     if gpu is not None:
         check_name("gpu", gpu)
     name = torch.cuda.get_device_name() if device == "cuda" else "CPU"
+    gpu_has = torch.cuda.get_device_properties() if device == "cuda" else None
     return {
         "gpu": gpu or short_name(name),
         "gpu_name": name,
-        "memory_bytes": torch.cuda.get_device_properties().total_memory if device == "cuda" else CPU_MEMORY_BYTES,
-        "multiprocessors": torch.cuda.get_device_properties().multi_processor_count if device == "cuda" else None,
+        "memory_bytes": gpu_has.total_memory if gpu_has else CPU_MEMORY_BYTES,
+        "multiprocessors": gpu_has.multi_processor_count if gpu_has else None,
         "torch": str(torch.__version__),
         "cuda": torch.version.cuda,
         "driver": driver_version() if device == "cuda" else None,
@@ -71,7 +72,7 @@ def machine(device: str, gpu: str | None) -> dict[str, Any]:
 
 
 def short_name(name: str) -> str:
-    """A GPU's own name without its maker and its memory, which a table states: h100 of NVIDIA H100 80GB HBM3."""
+    """A GPU's own name without words of its maker and its memory: h100 of NVIDIA H100 80GB HBM3."""
     return "-".join(word for word in name.lower().split() if not re.fullmatch(r"nvidia|[0-9]+gb|hbm[0-9]+e?", word))
 
 

@@ -20,7 +20,6 @@ from flowsim.calibration.attention import KERNELS, Choice, default_kernel, worki
 from flowsim.calibration.batch import CacheSlice
 from flowsim.calibration.decision import time_decisions, time_hand_offs
 from flowsim.calibration.errors import DEVICE_BOUND, leave_one_out
-from flowsim.calibration.fit import UNREST
 from flowsim.calibration.grid import QUICK, Grid
 from flowsim.calibration.journal import Journal, Progress, Rows
 from flowsim.calibration.machine import check_device, check_model, check_seed, dtype_of, gpu_id, machine
@@ -28,6 +27,7 @@ from flowsim.calibration.memory import enough_memory, ran_out
 from flowsim.calibration.models import ModelSpec
 from flowsim.calibration.monitor import gpu_state
 from flowsim.calibration.operators import Decoder
+from flowsim.calibration.pace import UNREST
 from flowsim.calibration.passes import Passes, pass_rows
 from flowsim.calibration.rows import host_row, operator_row, rounded
 from flowsim.calibration.runner import Runner

@@ -22,6 +22,7 @@ TYPES: Mapping[str, Any] = {
     "gpu_id": str | None,
     "calls": Mapping[str, int],
     "memory_bytes": int,
+    "multiprocessors": int | None,
     **dict.fromkeys(("sha256", "error", "measured"), NoneType),  # which a fit works out
 }
 """Types of what is used unseen, where it is stated at all; what a fit needs, it checks."""

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from flowsim.calibration.models import spec_of
-from flowsim.errors import InputError
 
 TILE = 128
-"""Queries of one head that a multiprocessor takes at a time: by FlashAttention-2 and cuDNN, at head sizes up to 128."""
+"""Queries of one head that a multiprocessor takes at a time: by FlashAttention-2 on GPUs of compute capability 8.0 and
+9.0 (`flash_fwd_launch_template.h` in Dao-AILab/flash-attention) and, by our measurements on the latter, by cuDNN."""
+HEAD_DIM = 128
+"""Largest size of a head of which that is so."""
 
 
 class Waves(NamedTuple):
@@ -27,16 +29,20 @@ class Waves(NamedTuple):
 
     @classmethod
     def of(cls, provenance: Mapping[str, Any]) -> Waves | None:
-        """Those of what a table is of; None if it does not say how many multiprocessors its GPU has."""
+        """Those of what a table is of; None if it does not say how many multiprocessors there are, or heads are large.
+
+        InputError: it states a model that is none.
+        """
         found = provenance.get("multiprocessors")
         if found is None:
             return None
-        if type(found) is not int or found < 1:
-            raise InputError(f"provenance, multiprocessors: found {found!r}; allowed: a whole number from 1")
         spec = spec_of(provenance.get("model_spec"), "provenance, model_spec")
-        return cls(spec.shard(provenance["tp"]).heads, found)
+        return cls(spec.shard(provenance["tp"]).heads, found) if spec.head_dim <= HEAD_DIM else None
 
-    def room(self, tokens: int) -> float:
-        """Tokens that would fill the waves these take; of the first, which kernels may split, these themselves."""
+    def quantized(self, tokens: int) -> float:
+        """Tokens that would fill the waves which these take; within the first these themselves.
+
+        For there FlashAttention-2 splits the context among multiprocessors that have no tile.
+        """
         waves = math.ceil(math.ceil(tokens / TILE) * self.heads / self.multiprocessors)
         return tokens if waves <= 1 else waves * self.multiprocessors * TILE / self.heads

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from reference import forwards, walk
 
 from flowsim.calibration.cost import CostModel
-from flowsim.calibration.curves import AttentionCurve, Curve, isotonic, taken, work
+from flowsim.calibration.curves import AttentionCurve, Curve, isotonic, work
 from flowsim.calibration.waves import Waves
-from flowsim.errors import InputError
 from flowsim.forward import ATTENTION, CHECKED_AFTER, LAYER_OPERATORS, Launch, Slice
 
 seconds = st.one_of(st.just(0.0), st.floats(0.0, 4.0))
@@ -203,45 +202,30 @@ def test_work_counts_query_key_pairs() -> None:
 GRID = [(tokens, context) for context in (0, 512, 4096) for tokens in (16, 128, 1024, 8192)]
 
 
-waves = st.none() | st.builds(Waves, st.integers(1, 64), st.integers(1, 200))
-
-
-@given(st.floats(0.0, 1e-3), st.floats(1e-12, 1e-9), st.integers(1, 20000), st.integers(0, 20000), waves)
-def test_attention_is_exact_for_a_fixed_cost_plus_one_by_work(
-    a: float, b: float, tokens: int, context: int, waves: Waves | None
-) -> None:
+@given(st.floats(0.0, 1e-3), st.floats(1e-12, 1e-9), st.integers(1, 20000), st.integers(0, 20000))
+def test_attention_is_exact_for_a_fixed_cost_plus_one_by_work(a: float, b: float, tokens: int, context: int) -> None:
     sizes, contexts = (np.array(column) for column in zip(*GRID, strict=True))
-    curve = AttentionCurve(sizes, contexts, a + b * np.array([taken(*pair, waves) for pair in GRID]), waves)
-    assert curve(tokens, context) == pytest.approx(a + b * taken(tokens, context, waves), rel=1e-9)
+    curve = AttentionCurve(sizes, contexts, a + b * work(sizes, contexts))
+    assert curve(tokens, context) == pytest.approx(a + b * work(tokens, context), rel=1e-9)
     assert curve(0, context) == 0.0
 
 
-def test_waves_are_of_tiles_of_128_queries() -> None:
-    waves = Waves(40, 132)
-    # 3 tiles of 40 heads are 120 of 132; 4 are 160, of 264; 24 are 960, of 8 waves, which 26 fill as well.
-    assert [waves.room(tokens) for tokens in (1, 384, 385, 512)] == pytest.approx([1, 384, 844.8, 844.8])
-    assert [waves.room(tokens) for tokens in (3000, 3328, 3329)] == pytest.approx([3379.2, 3379.2, 3801.6])
-    assert [taken(2, 10, waves), taken(512, 1000, waves)] == pytest.approx([2 * 10 + 3, 844_800 + 512 * 513 / 2])
+@st.composite
+def measured_attention(draw: st.DrawFn) -> AttentionCurve:
+    """Any costs, at any sizes on any contexts, with waves or without."""
+    rows = []
+    for context in sorted(draw(st.sets(st.integers(0, 9000), min_size=1, max_size=4))):
+        tokens = sorted(draw(st.sets(st.integers(1, 20000), min_size=1, max_size=5)))
+        rows += [(size, context, draw(st.floats(1e-6, 1.0))) for size in tokens]
+    waves = draw(st.none() | st.builds(Waves, st.integers(1, 64), st.integers(1, 200)))
+    sizes, contexts, values = (np.array(column) for column in zip(*rows, strict=True))
+    return AttentionCurve(sizes, contexts, values, waves)
 
 
-def test_a_chunk_on_context_waits_for_full_waves_between_measured_sizes() -> None:
-    sizes, far = np.array([2048, 4096]), 10**9
-    curve = AttentionCurve(sizes, np.full(2, far), np.array([5.0, 10.0]), Waves(40, 132))  # a second a wave
-    assert [curve(tokens, far) for tokens in (2048, 2112, 3000, 4096)] == pytest.approx([5, 6, 8, 10], rel=1e-5)
-
-
-def test_a_table_without_multiprocessors_knows_no_waves_and_a_wrong_number_is_refused() -> None:
-    assert Waves.of({}) is None
-    with pytest.raises(InputError, match="provenance, multiprocessors: found 0; allowed: a whole number from 1"):
-        Waves.of({"multiprocessors": 0})
-
-
-@given(st.lists(st.floats(1e-6, 1.0), min_size=len(GRID), max_size=len(GRID)), waves, st.data())
-def test_attention_never_falls(values: list[float], waves: Waves | None, data: st.DataObject) -> None:
-    sizes, contexts = (np.array(column) for column in zip(*GRID, strict=True))
-    curve = AttentionCurve(sizes, contexts, np.array(values), waves)
-    tokens = sorted(data.draw(st.lists(st.integers(1, 20000), min_size=2, max_size=2)))
-    context = sorted(data.draw(st.lists(st.integers(0, 9000), min_size=2, max_size=2)))
+@given(measured_attention(), st.data())
+def test_attention_never_falls(curve: AttentionCurve, data: st.DataObject) -> None:
+    tokens = sorted(data.draw(st.lists(st.integers(1, 30000), min_size=2, max_size=2)))
+    context = sorted(data.draw(st.lists(st.integers(0, 12000), min_size=2, max_size=2)))
     assert curve(tokens[0], context[0]) <= curve(tokens[1], context[0]) * (1 + 1e-9)
     assert curve(tokens[0], context[0]) <= curve(tokens[0], context[1]) * (1 + 1e-9)
 

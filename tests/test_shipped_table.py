@@ -38,16 +38,29 @@ MOST = {
     "packed prompts": 0.04,
     "checked at every layer, from 1024 tokens": 0.03,
     "checked at every layer, below 1024 tokens": 0.055,
-    "checked at every block, from 1024 tokens": 0.03,
-    "checked at every block, below 1024 tokens": 0.065,
+    "checked at every block, from 1024 tokens": 0.026,
+    "checked at every block, below 1024 tokens": 0.06,
     "checked at every operator, from 1024 tokens": 0.025,
-    "checked at every operator, below 1024 tokens": 0.09,
-    "graph: whole prompt, below 1024 tokens": 0.035,
-    "graph: checked at every layer, below 1024 tokens": 0.04,
+    "checked at every operator, below 1024 tokens": 0.075,
+    "graph: whole prompt, below 1024 tokens": 0.025,
+    "graph: checked at every layer, below 1024 tokens": 0.026,
     "graph: checked at every block, below 1024 tokens": 0.04,
-    "graph: checked at every operator, below 1024 tokens": 0.075,
+    "graph: checked at every operator, below 1024 tokens": 0.045,
 }
 """Kind of pass -> the largest median error that a shipped table may have in a run of its own on another GPU."""
+MOST_OF = {
+    "h200": MOST,
+    "h100": {
+        **MOST,
+        "chunk on context": 0.015,
+        "checked at every block, below 1024 tokens": 0.065,
+        "checked at every operator, below 1024 tokens": 0.09,
+        "graph: whole prompt, below 1024 tokens": 0.035,
+        "graph: checked at every layer, below 1024 tokens": 0.04,
+        "graph: checked at every operator, below 1024 tokens": 0.075,
+    },
+}
+"""GPU -> the same; that of the H100 had a busy host."""
 ON_ANY_HOST = {
     "whole prompt, from 1024 tokens": 0.03,
     "whole prompt, below 1024 tokens": 0.12,
@@ -55,15 +68,15 @@ ON_ANY_HOST = {
     "packed prompts": 0.1,
     "checked at every layer, from 1024 tokens": 0.11,
     "checked at every operator, from 1024 tokens": 0.16,
-    "graph: whole prompt, below 1024 tokens": 0.035,
+    "graph: whole prompt, below 1024 tokens": 0.025,
     "graph: checked at every operator, below 1024 tokens": 0.06,
 }
 """Kind of pass -> the largest median error of any shipped table of one GPU; mixtures of experts wait for the host."""
-MOST_ELSEWHERE, MOST_BESIDE = 0.06, 0.05
+MOST_ELSEWHERE, MOST_BESIDE = 0.06, 0.04
 """The largest error at a whole prompt from 1024 tokens, in a run of its own on another GPU of this kind, and what is
 left of it with the GPU's speed taken off."""
-ODD = {"qwen3-32b": (1100, 1500)}
-"""Model -> sizes that miss more than that, at most by 8 %."""
+ODD = {("h200", "qwen3-32b"): (1100, 1500), ("h100", "llama3-8b"): (1100,)}
+"""GPU and model -> sizes that miss more than that, at most by 8 %."""
 
 TOKENS = np.unique(np.geomspace(1, 40000, 1500).astype(int)).tolist()
 CONTEXT = [0, 1, *np.unique(np.geomspace(2, 100000, 150).astype(int)).tolist()]
@@ -83,7 +96,18 @@ def test_it_says_what_was_measured_where_and_when(name: tuple[str, str, int]) ->
     about, (gpu, model_name, tp) = load_table(*name).provenance, name
     assert (about["gpu"], about["model"], about["tp"]) == (gpu, model_name, tp)
     assert load_model(model_name).layers == about["model_spec"]["layers"] >= about["pass_layers"]
-    assert {"gpu_name", "torch", "cuda", "driver", "dtype", "date", "clocks_mhz", "power_w", "seed"} <= about.keys()
+    assert {
+        "gpu_name",
+        "torch",
+        "cuda",
+        "driver",
+        "dtype",
+        "date",
+        "clocks_mhz",
+        "power_w",
+        "seed",
+        "multiprocessors",
+    } <= about.keys()
 
 
 @of_each
@@ -115,8 +139,9 @@ def elsewhere(folder: Path) -> tuple[CostModel, OperatorTable]:
 
 @of_elsewhere
 def test_the_error_is_small_in_a_run_of_its_own_on_another_gpu(folder: Path) -> None:
-    errors = pass_errors(*elsewhere(folder))
-    for kind, most in MOST.items():
+    cost, measured = elsewhere(folder)
+    errors = pass_errors(cost, measured)
+    for kind, most in MOST_OF[measured.provenance["gpu"]].items():
         if kind in errors:
             assert errors[kind]["median"] < (2.2 * most if folder.name in FEW else most), kind
     assert len(MOST.keys() - errors.keys()) in (0, 4)  # older runs are without recordings
@@ -132,7 +157,7 @@ def test_another_gpu_of_the_kind_is_some_per_cent_faster_or_slower(folder: Path)
     errors = {row.shape[0][0]: e for row, what, e in pass_residuals(cost, measured) if what == LONG_PROMPT}
     assert len(errors) == (2 if folder.name in FEW else 12)
     for tokens, error in errors.items():
-        odd = tokens in ODD.get(measured.provenance["model"], ())
+        odd = tokens in ODD.get((measured.provenance["gpu"], measured.provenance["model"]), ())
         assert abs(error) < (0.08 if odd else MOST_ELSEWHERE), tokens
         assert abs((1 + error) * (1 + longer) - 1) < (0.08 if odd else MOST_BESIDE), tokens
 
