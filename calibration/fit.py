@@ -16,7 +16,7 @@ from flowsim.calibration.boost import Boost
 from flowsim.calibration.cost import KNOWN, Cost, CostModel, GraphCost
 from flowsim.calibration.curves import AttentionCurve, Curve
 from flowsim.calibration.errors import leave_one_out, pass_errors
-from flowsim.calibration.models import EXPERTS, ModelSpec, spec_of
+from flowsim.calibration.models import EXPERTS, ModelSpec, check_name, spec_of
 from flowsim.calibration.pace import Usual, usual_of
 from flowsim.calibration.table import ALL_REDUCE, GRAPH, GRAPH_HOST_TOKENS, GRAPH_RESTED, OperatorTable, Range
 from flowsim.calibration.waves import Waves
@@ -37,10 +37,9 @@ def fit(table: OperatorTable) -> CostModel:
     """
     spec, tp = _facts(table.provenance)
     if tp > 1 and not table.has(ALL_REDUCE):
-        name = f"{table.provenance['gpu']}/{table.provenance['model']}/tp{tp}"
         raise InputError(
-            f"{name}: found a rank without all_reduce rows; allowed: a table completed by flowsim calibrate "
-            f"all-reduce, on {tp} GPUs or with public ones (flowsim calibrate all-reduce {name} --public SYSTEM)"
+            "found a rank without all_reduce rows; allowed: a table that flowsim calibrate all-reduce TABLE completed, "
+            f"on {tp} GPUs or with public ones (--public SYSTEM)"
         )
     return _model(table, spec.layers, _errors(table))
 
@@ -157,6 +156,7 @@ def _facts(about: Mapping[str, Any]) -> tuple[ModelSpec, int]:
     for key in ("gpu", "model"):
         if not isinstance(about.get(key), str):
             raise InputError(f"provenance, {key}: found {about.get(key)!r}; allowed: a name")
+        check_name(f"provenance, {key}", about[key])
     return spec_of(about.get("model_spec"), "provenance, model_spec"), about["tp"]
 
 

@@ -85,10 +85,11 @@ def _curves(table: OperatorTable, model: CostModel) -> str:
     for context in sorted(set(attention.context.tolist())):
         at = attention.context == context
         (line,) = ax.plot(attention.tokens[at], 1e3 * attention.device_s[at], ".", ms=3, label=f"{context:,}")
-        sizes = np.unique(np.geomspace(attention.tokens[at][0], attention.tokens[at][-1], 60).astype(int))
+        sizes = np.unique(np.geomspace(attention.tokens[at][0], attention.tokens[at][-1], 400).astype(int))
         ax.plot(sizes, [1e3 * model.attention(int(n), context) for n in sizes], lw=1, color=line.get_color())
     ax.legend(title="context", fontsize=6, title_fontsize=6, ncols=2)
-    return "<h2>Curves</h2><p>Dots were measured, lines are the fit; tokens across.</p>" + _image(figure)
+    note = "Dots were measured, lines are the fit; tokens across. Steps are the waves in which a GPU takes a chunk."
+    return f"<h2>Curves</h2><p>{note}</p>" + _image(figure)
 
 
 def _residuals(residuals: Sequence[Residual]) -> str:

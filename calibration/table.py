@@ -281,7 +281,14 @@ def row_of(kind: type[Row], values: Mapping[str, Any], where: str) -> Row:
     if needed := _missing(kind, values):
         raise InputError(f"{where}: missing: {', '.join(needed)}")
     present = [f for f in fields(kind) if f.name in values]
-    return kind(**{f.name: _value(where, f.name, str(f.type), values[f.name]) for f in present})
+    row = kind(**{f.name: _value(where, f.name, str(f.type), values[f.name]) for f in present})
+    if (
+        isinstance(row, OperatorRow)
+        and not row.tokens
+        and row.operator not in (*HOST_OPERATORS, *OPTIONAL_HOST_OPERATORS)
+    ):
+        raise InputError(f"{where}, tokens: found 0; allowed with {row.operator}: a whole number from 1 to 2**40")
+    return row
 
 
 def _missing(kind: type[Row], names: Collection[str]) -> list[str]:

@@ -152,7 +152,8 @@ def all_reduce(table: str, system: str | None, device: str, out: str | None) -> 
         whole = join(rank, group)
         whole.save(folder)
     print_errors(whole)
-    use = f"--model {quote(about['model'])} --tp {about['tp']}" if named else f"--cost {quote(str(folder))}"
+    by_name = f"--gpu {quote(about['gpu'])} --model {quote(about['model'])} --tp {about['tp']}"
+    use = by_name if named else f"--cost {quote(str(folder))}"
     click.echo(f"saved the table in {folder}; use it with {use}")
 
 

@@ -232,11 +232,15 @@ def tradeoff(context: click.Context, /, tokens: int, model: str, gpu: str, tp: i
     _check_costs(context)
     from flowsim.replay import load_cost
     from flowsim.report import tradeoff_report
+    from flowsim.tradeoff import is_extrapolated
     from flowsim.tradeoff import tradeoff as rows
 
     if tokens < 1:
         raise InputError(f"--tokens is {tokens}, allowed is 1 or more")
-    _print(tradeoff_report(rows(load_cost(cost, model, gpu, tp), tokens)))
+    costs = load_cost(cost, model, gpu, tp)
+    _print(tradeoff_report(rows(costs, tokens)))
+    if is_extrapolated(costs, tokens):
+        click.echo(f"prompts of {tokens:,} tokens reach beyond the measured sizes: extrapolated")
 
 
 main.add_command(calibrate)
@@ -283,6 +287,8 @@ def _check_costs(context: click.Context) -> None:
     twice = [option for option in given(context) if option in ("--model", "--gpu", "--tp")]
     if context.params["cost"] is not None and twice:
         raise InputError(f"{', '.join(twice)} given with --cost, whose table says it; allowed: one of them")
+    if context.params["cost"] == "":
+        raise InputError("--cost is empty, allowed is the folder of a table")
 
 
 def _progress(quiet: bool) -> Any:

@@ -258,7 +258,7 @@ def load_cost(folder: str | Path | None, model: str = MODEL, gpu: str = GPU, tp:
     try:
         cost = fit(table)
     except InputError as error:
-        raise InputError(f"{folder}: {error}" if folder else str(error)) from error
+        raise InputError(f"{folder or f'{gpu}/{model}/tp{tp}'}: {error}") from error
     cost.provenance["folder"] = None if folder is None else _anywhere(str(folder))
     return cost
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from flowsim.calibration.cost import CostModel
+from flowsim.calibration.table import Range
 from flowsim.engine import Server
 from flowsim.forward import Cut
 from flowsim.policies.flowprefill import FlowPrefill
@@ -59,6 +60,15 @@ def tradeoff(
             | {f"{key}_s": blocking[key] for key in ("mean", "p99", "max")}
         )
     return rows
+
+
+def is_extrapolated(cost: CostModel, tokens: int, chunks: Sequence[int] = CHUNKS) -> bool:
+    """Whether a prompt of so many tokens, whole or in these chunks, leaves the sizes that were measured."""
+    measured = cost.provenance.get("measured")
+    if measured is None:
+        return False
+    prompt, cached = np.array([tokens]), np.array([0])
+    return any(Range(**measured).beyond(prompt, cached, forward).any() for forward in (*chunks, tokens))
 
 
 def _blocking_s(

@@ -427,6 +427,7 @@ def test_what_is_no_trace_is_refused() -> None:
         ("--cost absent --gpu h200 --tp 2", "--gpu, --tp given with --cost, whose table says it; allowed: one of them"),
         ("--cost absent", "absent: found no folder; allowed: an operator table (shipped ones are named by --gpu"),
         ("--cost t.jsonl", "t.jsonl: found no folder; allowed: an operator table"),
+        ("--cost=", "--cost is empty, allowed is the folder of a table"),
         ("--out t.jsonl", "t.jsonl: is a file, allowed is a folder, new or existing"),
         ("--out t.jsonl/deeper", "t.jsonl/deeper: cannot be written"),
         ("more", "Got unexpected extra argument (more)"),
@@ -545,6 +546,20 @@ def longer(path: Path, start: str) -> None:
     path.write_text("".join([first, second, third.replace("\n", ",x,y\n"), *rest]))
 
 
+def zero_tokens(path: Path, start: str) -> None:
+    first, second, *rest = path.read_text().splitlines(keepends=True)
+    operator, _, *others = second.split(",")
+    path.write_text("".join([first, ",".join([operator, "0", *others]), *rest]))
+
+
+def elsewhere(path: Path, start: str) -> None:
+    path.write_text(path.read_text().replace("gpu: h200\n", "gpu: ../h200\n"))
+
+
+def no_multiprocessors(path: Path, start: str) -> None:
+    path.write_text(path.read_text().replace("multiprocessors: 132", "multiprocessors: 0"))
+
+
 def removed(path: Path, start: str) -> None:
     path.unlink()
 
@@ -564,6 +579,19 @@ def removed(path: Path, start: str) -> None:
         (doubled, "operators.csv", "check,", "table: operators: found two rows of check at 0@0; allowed: one"),
         (doubled, "operators.csv", "attention,", "table: operators: found two rows of attention at 1@0"),
         (longer, "operators.csv", "", "operators.csv, row 3: found 11 fields; allowed: the 9 of row 1"),
+        (
+            zero_tokens,
+            "operators.csv",
+            "",
+            "operators.csv, row 2, tokens: found 0; allowed with norm_attn: a whole number",
+        ),
+        (elsewhere, "provenance.yaml", "", "table: provenance, gpu: found '../h200'; allowed: a name without slashes"),
+        (
+            no_multiprocessors,
+            "provenance.yaml",
+            "",
+            "table: provenance, multiprocessors: found 0; allowed: a whole number",
+        ),
         (without, "provenance.yaml", "tp:", "table: provenance, tp: found None; allowed: a whole number from 1"),
         (without, "provenance.yaml", "memory_bytes:", "table: provenance, memory_bytes: found None"),
         (without, "provenance.yaml", "gpu:", "table: provenance, gpu: found None; allowed: a name"),
@@ -575,6 +603,21 @@ def test_a_damaged_table_is_refused(damage: Callable[..., None], file: str, star
     load_table("h200", "llama3-8b").save("table")
     damage(Path("table", file), start)
     assert message in refused("run", "t.jsonl", "--cost", "table", "--out", "results")
+
+
+def test_a_tradeoff_beyond_the_measured_sizes_says_so() -> None:
+    assert "extrapolated" not in invoke("tradeoff", "--tokens", "16384").stdout
+    beyond = "prompts of 40,000 tokens reach beyond the measured sizes: extrapolated"
+    assert invoke("tradeoff", "--tokens", "40000").stdout.endswith(f"{beyond}\n")
+
+
+def test_a_damaged_table_of_a_catalogue_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLOWSIM_TABLES", "tables")
+    load_table("h200", "llama3-8b").save("tables/h200/llama3-8b/tp1")
+    no_multiprocessors(Path("tables/h200/llama3-8b/tp1/provenance.yaml"), "")
+    message = "h200/llama3-8b/tp1: provenance, multiprocessors: found 0; allowed: a whole number from 1"
+    assert refused("run", "t.jsonl", "--out", "results") == message
+    assert refused("tradeoff") == message
 
 
 def test_slos_are_those_of_the_model_that_the_costs_are_of() -> None:

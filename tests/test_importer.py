@@ -303,6 +303,6 @@ def test_a_run_on_public_all_reduces_says_so(folder: Path, tmp_path: Path, monke
     monkeypatch.setattr("flowsim.calibration.public.package_source", lambda system: source)
     arguments = ["calibrate", "all-reduce", "h200/llama3-70b/tp4", "--public", "h200_sxm"]
     done = CliRunner().invoke(main, arguments, catch_exceptions=False)
-    assert done.output.endswith("use it with --model llama3-70b --tp 4\n")
+    assert done.output.endswith("use it with --gpu h200 --model llama3-70b --tp 4\n")
     run = CliRunner().invoke(main, ["run", "example", "--model", "llama3-70b", "--tp", "4"], catch_exceptions=False)
     assert f"all-reduces from {source.name}" in run.output
