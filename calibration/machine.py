@@ -57,12 +57,12 @@ def machine(device: str, gpu: str | None) -> dict[str, Any]:
     if gpu is not None:
         check_name("gpu", gpu)
     name = torch.cuda.get_device_name() if device == "cuda" else "CPU"
-    gpu_has = torch.cuda.get_device_properties() if device == "cuda" else None
+    has = torch.cuda.get_device_properties() if device == "cuda" else None
     return {
         "gpu": gpu or short_name(name),
         "gpu_name": name,
-        "memory_bytes": gpu_has.total_memory if gpu_has else CPU_MEMORY_BYTES,
-        "multiprocessors": gpu_has.multi_processor_count if gpu_has else None,
+        "memory_bytes": CPU_MEMORY_BYTES if has is None else has.total_memory,
+        "multiprocessors": None if has is None else has.multi_processor_count,
         "torch": str(torch.__version__),
         "cuda": torch.version.cuda,
         "driver": driver_version() if device == "cuda" else None,
