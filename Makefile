@@ -26,6 +26,7 @@ test: install-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy -p flowsim
+	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -n auto --cov=flowsim --cov-report=term
 
 bench: install

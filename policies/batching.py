@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from flowsim.core.order import Order
+from flowsim.core.policy import View
+from flowsim.core.request import Request
 from flowsim.errors import InputError
-from flowsim.order import Order
-from flowsim.policy import View
-from flowsim.request import Request
 
 
 def check_positive(policy: object, *names: str) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flowsim.execution import Execution, Pass
-from flowsim.forward import Cut
-from flowsim.order import Fixed
-from flowsim.policy import View, Wake
-from flowsim.request import Request
+from flowsim.core.order import Fixed
+from flowsim.core.passes import Execution, Pass
+from flowsim.core.policy import View, Wake
+from flowsim.core.request import Request
+from flowsim.core.timeline import Cut
 
 EARLIEST = Fixed(key=lambda candidate: candidate.deadline_s)
 

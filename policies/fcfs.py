@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from flowsim.execution import Pass
-from flowsim.forward import Cut
+from flowsim.core.passes import Pass
+from flowsim.core.policy import View, Wake
+from flowsim.core.request import Request
+from flowsim.core.timeline import Cut
 from flowsim.policies.batching import check_positive
-from flowsim.policy import View, Wake
-from flowsim.request import Request
 
 
 @dataclass(frozen=True)

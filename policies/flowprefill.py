@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flowsim.core.order import Flipping
+from flowsim.core.passes import Execution, Pass
+from flowsim.core.policy import View, Wake
+from flowsim.core.request import Request
+from flowsim.core.timeline import Cut
 from flowsim.errors import InputError
-from flowsim.execution import Execution, Pass
-from flowsim.forward import Cut
-from flowsim.order import Flipping
 from flowsim.policies.batching import check_positive, fill
-from flowsim.policy import View, Wake
-from flowsim.request import Request
 
 S_EDF = Flipping(
     key=lambda candidate: candidate.deadline_s,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flowsim.execution import Execution, Pass
-from flowsim.forward import Cut
-from flowsim.order import Fixed
+from flowsim.core.order import Fixed
+from flowsim.core.passes import Execution, Pass
+from flowsim.core.policy import View, Wake
+from flowsim.core.request import Request
+from flowsim.core.timeline import Cut
 from flowsim.policies.batching import check_positive, fill
-from flowsim.policy import View, Wake
-from flowsim.request import Request
 
 SHORTEST = Fixed(key=lambda candidate: candidate.tokens)
 

@@ -6,20 +6,20 @@ A discrete-event simulator of LLM prefill serving, with costs measured operator 
     result = flowsim.run("trace.jsonl", policy="flowprefill")
 """
 
-from flowsim.calibration.cost import CostModel
-from flowsim.capacity import capacity
-from flowsim.comparison import Comparison, compare
-from flowsim.engine import Server
+from flowsim.calibration.costs.cost_model import CostModel
+from flowsim.core.order import Fixed, Flipping, Moving
+from flowsim.core.passes import Execution, Pass
+from flowsim.core.policy import Policy, View
+from flowsim.core.request import Request
+from flowsim.core.slo import SLOMix
+from flowsim.engine.simulate import Server
 from flowsim.errors import InputError
-from flowsim.execution import Execution, Pass
-from flowsim.order import Fixed, Flipping, Moving
-from flowsim.policy import Policy, View
-from flowsim.replay import load_cost, run
-from flowsim.request import Request
-from flowsim.result import RunResult
-from flowsim.slo import SLOMix
-from flowsim.study import Study
-from flowsim.sweep import Runs, load_runs, sweep
+from flowsim.results.result import RunResult
+from flowsim.runs.compare import Comparison, compare
+from flowsim.runs.run import load_cost, run
+from flowsim.studies.capacity import capacity
+from flowsim.studies.study import Study
+from flowsim.studies.sweep import Runs, load_runs, sweep
 from flowsim.traces.catalogue import example_trace, load_trace
 from flowsim.traces.trace import Trace
 

@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from flowsim.errors import InputError
-from flowsim.traces import careful, fast
-from flowsim.traces.careful import Part, check_fields, json_object, part_of, shown
+from flowsim.traces import bulk_reader as fast
+from flowsim.traces import row_reader as careful
 from flowsim.traces.columns import Floats, generator
+from flowsim.traces.compression import Block, blocks, is_parquet
 from flowsim.traces.formats import FORMATS, TICKS, Format, Layout, find_format
 from flowsim.traces.prefix import Blocks, Chats
-from flowsim.traces.sources import Block, blocks, is_parquet
+from flowsim.traces.row_reader import Part, check_fields, json_object, part_of, shown
 from flowsim.traces.trace import Trace
 
 BATCH = 65536  # rows converted at a time, so that a long file never exists as Python objects

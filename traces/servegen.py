@@ -12,7 +12,7 @@ import numpy as np
 
 from flowsim.errors import InputError
 from flowsim.traces.columns import LARGEST, MOST_REQUESTS, Floats, Ints, generator
-from flowsim.traces.sources import blocks
+from flowsim.traces.compression import blocks
 from flowsim.traces.trace import Trace
 
 LEAST_SHAPE = 1e-3

@@ -1,0 +1,270 @@
+"""The cost model: what any pass costs, from an operator table or from functions written by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass
+from functools import lru_cache
+from html import escape
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from flowsim.calibration.costs.forward import Shape, pieces
+from flowsim.core.timeline import (
+    ATTENTION,
+    CHECKED_AFTER,
+    LAYER_OPERATORS,
+    Forward,
+    Launch,
+    Slice,
+    Timeline,
+    graph_size,
+    split,
+)
+from flowsim.errors import InputError
+
+if TYPE_CHECKING:
+    from flowsim.calibration.costs.power import Boost
+
+Cost = Callable[[int], float]
+
+
+KNOWN = 1 << 16
+"""How many of each kind of answer a cost model remembers."""
+
+
+class Steps(NamedTuple):
+    """One forward's operators on the two clocks: before the layers, of one layer, behind them; and a check's time."""
+
+    lead: list[Launch]
+    layer: list[Launch]
+    head: Launch
+    check_s: float
+
+
+@dataclass(frozen=True)
+class GraphCost:
+    """What forwards recorded as CUDA graphs take (`flowsim.calibration.gpu.graphs`), by the tokens of the recording.
+
+    Attributes:
+        most: tokens of the largest recording that was measured.
+        layer: device seconds of one layer.
+        prepare: host seconds to fill in what it is to compute and to launch it.
+        check: seconds that each segment takes beyond its device time; an unchecked forward is one segment.
+    """
+
+    most: int
+    layer: Cost
+    prepare: Cost
+    check: Cost
+
+
+def free(size: int) -> float:
+    """A cost of nothing."""
+    return 0.0
+
+
+class CostModel:
+    """Device and host time of every operator, and from them the timeline of any pass.
+
+    Linear operators cost a function of the pass's tokens; attention the sum over slices of a function of (tokens,
+    context); the head a function of the number of slices (each samples one token). Every forward begins with
+    `prepare` on the host and ends with a check, because its last token has to be read back.
+
+    Args:
+        name: what it was fitted to, as in "h200/llama3-8b/tp1".
+        layers: number of layers.
+        device: device seconds by operator of LAYER_OPERATORS (but attention), "embed" and "head"; absent = nothing.
+        attention: device seconds of (tokens, context), one slice, one layer.
+        host: launch seconds by operator (but attention), and "prepare". From a table: what is usual over all sizes, on
+            which it does not depend; what a row takes more is the host's own unrest.
+        attention_launch: launch seconds of (tokens, context), one slice.
+        calls: in how many calls of the framework an operator (but attention) is launched; 1 if absent.
+        attention_calls: the same of (tokens, context), one slice.
+        check_s: what one check adds on the host: the synchronise returns, the flag is read.
+        acknowledge_s: from a pass's stop at a cut until the scheduler knows.
+        complete_s: from a pass's end until the scheduler knows, which may have slept longer; None = `acknowledge_s`.
+        resume_s: from the scheduler's word to the first launch of a pass, new or stopped.
+        decision: seconds of one scheduling decision, of the number of requests and passes it looks at: from taking
+            in what happened until the runner has its order (`flowsim.calibration.measure.host_costs`).
+        graph: what recorded forwards cost; None if that was not measured. None is recorded until `with_graphs`.
+        tp: tensor-parallel degree; above 1 a signalled pass runs one more whole segment (flowprefill.md).
+        kv_capacity_tokens: tokens that fit in the KV cache of one instance.
+        boost: how much faster than all this a GPU is that has rested; None = not at all. Every time that a cost model
+            gives is that of a busy GPU: only an instance knows how busy it was.
+        provenance: where the costs come from: hashes, error, machine.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        layers: int,
+        device: Mapping[str, Cost],
+        attention: Callable[[int, int], float],
+        host: Mapping[str, Cost] | None = None,
+        *,
+        attention_launch: Callable[[int, int], float] = lambda tokens, context: 0.0,
+        calls: Mapping[str, int] | None = None,
+        attention_calls: Callable[[int, int], int] = lambda tokens, context: 1,
+        check_s: float = 0.0,
+        acknowledge_s: float = 0.0,
+        complete_s: float | None = None,
+        resume_s: float = 0.0,
+        decision: Cost = free,
+        graph: GraphCost | None = None,
+        tp: int = 1,
+        kv_capacity_tokens: int = 1 << 40,
+        boost: Boost | None = None,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.name = name
+        self.layers = layers
+        self.device = device
+        self.attention = attention
+        self.host = host or {}
+        self.attention_launch = attention_launch
+        self.calls = calls or {}
+        self.attention_calls = attention_calls
+        self.check_s = check_s
+        self.acknowledge_s = acknowledge_s
+        self.complete_s = acknowledge_s if complete_s is None else complete_s
+        self.resume_s = resume_s
+        self.decision = decision
+        self.graph = graph
+        self.graph_tokens = 0
+        self.tp = tp
+        self.kv_capacity_tokens = kv_capacity_tokens
+        self.boost = boost
+        self.provenance = dict(provenance or {})
+        names = (*LAYER_OPERATORS, "embed", "head")
+        self._costs = {
+            name: (self.host.get(name, free), device.get(name, free), self.calls.get(name, 1)) for name in names
+        }
+        costly = [name in self.host or name in device for name in LAYER_OPERATORS]
+        self._pieces = {
+            cut: [[self._costs[LAYER_OPERATORS[i]] for i in piece if costly[i]] for piece in pieces(cut)]
+            for cut in CHECKED_AFTER
+        }
+        self._attend = lru_cache(KNOWN)(
+            lambda slice_: Launch(attention_launch(*slice_), attention(*slice_), attention_calls(*slice_))
+        )
+        self._remember()
+
+    def _remember(self) -> None:
+        self._shape = lru_cache(KNOWN)(self._new_shape)
+        self._forward_of_one = lru_cache(KNOWN)(self._new_forward)
+        self._timeline_of_one = lru_cache(KNOWN)(self._new_timeline)
+        self._with_graphs: Callable[[int], CostModel] = lru_cache(KNOWN)(self._recording)
+
+    def with_graphs(self, graph_tokens: int) -> CostModel:
+        """The costs if forwards of one prompt of at most so many tokens, without context, are recorded; 0 = none.
+
+        Raises:
+            InputError: recorded forwards were not measured, or not so large ones.
+        """
+        return self if graph_tokens == self.graph_tokens else self._with_graphs(graph_tokens)
+
+    def _recording(self, graph_tokens: int) -> CostModel:
+        if graph_tokens and self.graph is None:
+            raise InputError(
+                f"graph_tokens is {graph_tokens}, allowed is 0 with {self.name}, which was measured without graphs"
+            )
+        if self.graph is not None and graph_tokens > self.graph.most:
+            raise InputError(
+                f"graph_tokens is {graph_tokens}, allowed is 0 to {self.graph.most} as measured for {self.name}"
+            )
+        other = copy(self)
+        other.graph_tokens = graph_tokens
+        other._remember()
+        return other
+
+    def timeline(self, slices: Sequence[Slice], cut: str, chunk_tokens: int) -> Timeline:
+        """The timeline of a pass over these slices, in forwards of at most `chunk_tokens`, checked at `cut`."""
+        if len(slices) == 1:
+            return self._timeline_of_one(tuple(slices), cut, chunk_tokens)
+        return self._new_timeline(slices, cut, chunk_tokens)
+
+    def solo_s(self, tokens: int, context: int = 0, cut: str = "none", chunk_tokens: int = 8192) -> float:
+        """Seconds that one prompt of `tokens` takes alone, on top of `context`."""
+        return self.timeline((Slice(tokens, context),), cut, chunk_tokens).duration_s
+
+    def forward(self, slices: Sequence[Slice], cut: str) -> Forward:
+        """The timeline of one forward over these slices, checked at `cut`."""
+        return self._forward_of_one(tuple(slices), cut) if len(slices) == 1 else self._new_forward(slices, cut)
+
+    def launches(self, slices: Sequence[Slice]) -> Steps:
+        """The operators of one forward over these slices."""
+        if self._is_graph(slices):
+            return self._graph_steps(graph_size(slices[0].tokens))
+        tokens = sum([slice_.tokens for slice_ in slices])
+        layer = [self._launch(name, tokens) for name in LAYER_OPERATORS]
+        layer[ATTENTION] = self._attend_all(slices)
+        return Steps(self._lead(tokens), layer, self._launch("head", len(slices)), self.check_s)
+
+    def __repr__(self) -> str:
+        """Name and one figure."""
+        return f"CostModel({self.name}: 2048 tokens alone {self.solo_s(2048) * 1e3:.1f} ms)"
+
+    def _repr_html_(self) -> str:
+        sizes = (128, 512, 2048, 8192, 32768)
+        rows = [("tokens of a prompt alone", *(f"{size:,}" for size in sizes))]
+        for cut in ("none", "layer", "operator"):
+            name = "unchecked" if cut == "none" else f"checked at every {cut}"
+            rows.append((name, *(f"{self.solo_s(size, cut=cut) * 1e3:,.1f} ms" for size in sizes)))
+        cells = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+        error = self.provenance.get("error", {}).get("whole prompt, from 1024 tokens")
+        off = f"off measured prefills from 1024 tokens by {error['median']:.1%} (median)" if error else "error unknown"
+        return f"<div><b>{escape(self.name)}</b>, {off}<table>{cells}</table></div>"
+
+    def _new_timeline(self, slices: Sequence[Slice], cut: str, chunk_tokens: int) -> Timeline:
+        if sum([slice_.tokens for slice_ in slices]) <= chunk_tokens:
+            recorded = graph_size(slices[0].tokens) if self._is_graph(slices) else 0
+            return Timeline((self.forward(slices, cut),), cut, recorded)
+        return Timeline([self.forward(part, cut) for part in split(slices, chunk_tokens)], cut)
+
+    def _is_graph(self, slices: Sequence[Slice]) -> bool:
+        return slices[0].tokens <= self.graph_tokens and len(slices) == 1 and not slices[0].context
+
+    def _graph_steps(self, size: int) -> Steps:
+        """A recorded forward of `size` tokens. Launched, it needs the host no more, up to the next check."""
+        graph = self.graph
+        assert graph is not None
+        device = [self.device.get(name, free)(size) for name in LAYER_OPERATORS]
+        device[ATTENTION] = self.attention(size, 0)
+        scale = graph.layer(size) / (sum(device) or 1.0)
+        lead = [Launch(graph.prepare(size), 0.0), Launch(0.0, self.device.get("embed", free)(size))]
+        layer = [Launch(0.0, scale * device_s) for device_s in device]
+        return Steps(lead, layer, Launch(0.0, self.device.get("head", free)(1)), graph.check(size))
+
+    def _new_forward(self, slices: Sequence[Slice], cut: str) -> Forward:
+        head = self._launch("head", len(slices))
+        if self._is_graph(slices):
+            lead, layer, head, check_s = self._graph_steps(graph_size(slices[0].tokens))
+            parts = [layer[piece.start : piece.stop] for piece in pieces(cut)]
+            return Shape(slices[0].tokens, lead, parts, self.layers, check_s, cut).forward(layer[ATTENTION], head)
+        shape = self._shape(sum([slice_.tokens for slice_ in slices]), cut)
+        return shape.forward(self._attend_all(slices), head)
+
+    def _new_shape(self, tokens: int, cut: str) -> Shape:
+        layer = [
+            [Launch(host(tokens), device(tokens), calls) for host, device, calls in piece]
+            for piece in self._pieces[cut]
+        ]
+        return Shape(tokens, self._lead(tokens), layer, self.layers, self.check_s, cut)
+
+    def _lead(self, tokens: int) -> list[Launch]:
+        return [Launch(self._host("prepare", tokens), 0.0), self._launch("embed", tokens)]
+
+    def _attend_all(self, slices: Sequence[Slice]) -> Launch:
+        parts = [self._attend(slice_) for slice_ in slices]
+        if len(parts) == 1:
+            return parts[0]
+        host_s, device_s, calls = (sum(column) for column in zip(*parts, strict=True))
+        return Launch(host_s, device_s, int(calls))
+
+    def _launch(self, operator: str, size: int) -> Launch:
+        host, device, calls = self._costs[operator]
+        return Launch(host(size), device(size), calls)
+
+    def _host(self, operator: str, size: int) -> float:
+        return self.host.get(operator, free)(size)

@@ -1,0 +1,123 @@
+"""Curves through measured costs: monotone, and straight between measured points, never in logarithms."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowsim.calibration.costs.waves import Waves
+
+
+class Curve:
+    """A cost of one size, between measured points by straight lines; outside them the nearest line goes on.
+
+    Args:
+        sizes: measured sizes, increasing, shape [n].
+        seconds: cost at each; made non-decreasing by isotonic regression.
+        tabulate: whole sizes below this are worked out beforehand.
+    """
+
+    def __init__(self, sizes: NDArray[Any], seconds: NDArray[Any], tabulate: int = 0) -> None:
+        self._sizes: list[float] = np.asarray(sizes, float).tolist()
+        self._seconds = isotonic(seconds)
+        steps = zip(pairwise(self._sizes), pairwise(self._seconds), strict=True)
+        self._slopes: list[float] = [(after - before) / (high - low) for (low, high), (before, after) in steps] or [0.0]
+        self._table: list[float] = self._at(np.arange(tabulate)).tolist() if tabulate else []
+
+    def __call__(self, size: float) -> float:
+        """Cost at this size, seconds."""
+        if isinstance(size, int) and 0 <= size < len(self._table):
+            return self._table[size]
+        left = min(max(bisect_right(self._sizes, size) - 1, 0), len(self._slopes) - 1)
+        return max(self._seconds[left] + self._slopes[left] * (size - self._sizes[left]), 0.0)
+
+    def _at(self, sizes: NDArray[Any]) -> NDArray[Any]:
+        """What `__call__` says of each of many sizes."""
+        left = np.clip(np.searchsorted(self._sizes, sizes, "right") - 1, 0, len(self._slopes) - 1)
+        low, seconds, slopes = (np.array(column)[left] for column in (self._sizes, self._seconds, self._slopes))
+        costs: NDArray[Any] = np.maximum(seconds + slopes * (sizes - low), 0.0)
+        return costs
+
+
+class AttentionCurve:
+    """The cost of attention, of (tokens, context).
+
+    Between two measured sizes it grows linearly with the work, tokens * (context + (tokens + 1) / 2) query-key
+    pairs, which is right both where a fixed cost and where the work dominates; on a context, where it is known in which
+    waves a GPU takes it, with the work of full ones. Between two measured contexts it grows linearly with the context.
+    Beyond the last context it goes on with the work.
+
+    Args:
+        tokens: measured sizes of chunks, increasing for each context, shape [n].
+        context: tokens before each, shape [n].
+        seconds: cost of each, shape [n].
+        waves: those in which the GPU takes a chunk on its context; of sizes that fill one wave the largest counts.
+    """
+
+    def __init__(
+        self, tokens: NDArray[Any], context: NDArray[Any], seconds: NDArray[Any], waves: Waves | None = None
+    ) -> None:
+        self._waves, self._contexts = waves, sorted({int(c) for c in context})
+        self._rows = []
+        for c in self._contexts:
+            sizes, at = tokens[context == c].tolist(), seconds[context == c]
+            if waves is not None and c:
+                last = {waves.quantized(n): i for i, n in enumerate(sizes)}
+                sizes, at = [sizes[i] for i in last.values()], at[list(last.values())]
+            self._rows.append(Curve(quantized_work(sizes, c, waves), at))
+
+    def __call__(self, tokens: int, context: int) -> float:
+        """Device seconds of one layer's attention for `tokens` new ones on top of `context`."""
+        if not tokens:
+            return 0.0
+        contexts, rows = self._contexts, self._rows
+        below = bisect_right(contexts, context)
+
+        alone, filled = work(tokens, 0), tokens if self._waves is None else self._waves.quantized(tokens)
+
+        def pairs(context: int) -> float:
+            return float(alone + filled * context)
+
+        if below <= 1 and context <= contexts[0]:
+            return rows[0](pairs(context))
+        # The largest so far: noise must not let it fall from one context to the next.
+        at_low = max([row(pairs(c)) for row, c in zip(rows[:below], contexts, strict=False)])
+        if below == len(contexts):
+            return max(at_low, rows[-1](pairs(context)))
+        low, high = contexts[below - 1], contexts[below]
+        at_high = max(at_low, rows[below](pairs(high)))
+        return at_low + (at_high - at_low) * (context - low) / (high - low)
+
+
+def work(tokens: Any, context: Any) -> Any:
+    """Query-key pairs of causal attention: tokens * context + tokens * (tokens + 1) / 2."""
+    return tokens * context + tokens * (tokens + 1) / 2
+
+
+def quantized_work(tokens: Sequence[int], context: int, waves: Waves | None) -> NDArray[Any]:
+    """Query-key pairs for which each of these chunks keeps a GPU: `work`, but on the context that of full waves."""
+    filled = tokens if waves is None else [waves.quantized(n) for n in tokens]
+    pairs: NDArray[Any] = np.asarray(filled) * context + work(np.asarray(tokens), 0)
+    return pairs
+
+
+def isotonic(values: NDArray[Any]) -> list[float]:
+    """The non-decreasing sequence nearest to `values`, with weights 1 / value: pool adjacent violators.
+
+    Source: Barlow et al., Statistical Inference under Order Restrictions, 1972. Ours because scipy's takes longer to
+    import than a whole run takes.
+    """
+    pools: list[tuple[float, float, int]] = []  # sum of weight * value, sum of weights, members
+    for value in values.tolist():
+        weight = 1 / max(value, 1e-9)
+        total, members = weight * value, 1
+        while pools and pools[-1][0] * weight >= total * pools[-1][1]:
+            before = pools.pop()
+            total, weight, members = total + before[0], weight + before[1], members + before[2]
+        pools.append((total, weight, members))
+    return [total / weight for total, weight, members in pools for _ in range(members)]

@@ -1,0 +1,1 @@
+"""The decoder that is measured and executed, on torch."""

@@ -1,0 +1,93 @@
+"""The machine that is measured: whether it can be, what it is called, and in which type it computes."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from pathlib import Path
+from typing import Any
+
+from flowsim.calibration.costs.models import BYTES_PER_VALUE, ModelSpec, check_name
+from flowsim.calibration.gpu.monitor import driver_version
+from flowsim.errors import InputError, unknown
+
+CPU_MEMORY_BYTES = 16 << 30
+"""What a table measured on a CPU says of the memory: enough for the small models that one measures there."""
+FLOAT32_BYTES = 4
+
+
+def check_seed(seed: int) -> None:
+    """InputError if no random numbers can be drawn from it."""
+    if not 0 <= seed < 2**63:
+        raise InputError(f"seed is {seed}, allowed is a whole number from 0 to below 2**63")
+
+
+def check_device(device: str) -> None:
+    """InputError unless torch is installed and has this device."""
+    try:
+        import torch
+    except ImportError as error:
+        raise InputError("measuring needs torch: pip install 'flowsim[calibrate]'") from error
+    if device not in ("cuda", "cpu"):
+        raise unknown("device", device, ("cuda", "cpu"))
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("device: found no CUDA GPU; allowed: a machine with one, or the device 'cpu'")
+
+
+def check_model(spec: ModelSpec, device: str) -> None:
+    """InputError if the model is too large to be measured on a CPU, where it would take hours."""
+    needed = spec.weight_bytes * FLOAT32_BYTES // BYTES_PER_VALUE
+    if device == "cpu" and needed > CPU_MEMORY_BYTES:
+        found, most = (f"{size / 2**30:.1f} GiB" for size in (needed, CPU_MEMORY_BYTES))
+        raise InputError(
+            f"{spec.name}: found {found} of weights in float32; allowed on a CPU, which is for trying out: up to {most}"
+        )
+
+
+def dtype_of(device: str) -> str:
+    """The type, by torch's name, in which a model computes on this device."""
+    return "bfloat16" if device == "cuda" else "float32"
+
+
+def machine(device: str, gpu: str | None) -> dict[str, Any]:
+    """The names and versions of what is measured and with what."""
+    import torch
+
+    if gpu is not None:
+        check_name("gpu", gpu)
+    name = torch.cuda.get_device_name() if device == "cuda" else "CPU"
+    has = torch.cuda.get_device_properties() if device == "cuda" else None
+    return {
+        "gpu": gpu or short_name(name),
+        "gpu_name": name,
+        "memory_bytes": CPU_MEMORY_BYTES if has is None else has.total_memory,
+        "multiprocessors": None if has is None else has.multi_processor_count,
+        "torch": str(torch.__version__),
+        "cuda": torch.version.cuda,
+        "driver": driver_version() if device == "cuda" else None,
+        "python": platform.python_version(),
+        "cpu": _cpu_name(),
+    }
+
+
+def short_name(name: str) -> str:
+    """A GPU's own name without words of its maker and its memory: h100 of NVIDIA H100 80GB HBM3."""
+    return "-".join(word for word in name.lower().split() if not re.fullmatch(r"nvidia|[0-9]+gb|hbm[0-9]+e?", word))
+
+
+def gpu_id(device: str) -> str | None:
+    """What tells GPUs of one name apart, the beginning of the GPU's UUID; None if it has none that torch knows."""
+    import torch
+
+    uuid = getattr(torch.cuda.get_device_properties(), "uuid", None) if device == "cuda" else None
+    return str(uuid)[:8] if uuid else None
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores"

@@ -1,0 +1,1 @@
+"""Measuring operators, passes and the host."""

@@ -1,0 +1,297 @@
+"""Calibration: measure a model's operators and passes on this machine's GPU, and write down how.
+
+Sizes are taken in random order, so that drift does not look like a trend. Device times come from whole layers in
+place; whole passes, at sizes off the grid, are kept apart to state the error of a fit
+(`flowsim.calibration.measure.passes`).
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import random
+import statistics
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from flowsim.calibration.costs.accuracy import DEVICE_BOUND, leave_one_out
+from flowsim.calibration.costs.attention_kernels import Choice
+from flowsim.calibration.costs.host_times import UNREST
+from flowsim.calibration.costs.models import ModelSpec
+from flowsim.calibration.costs.table import SCHEMA_VERSION, OperatorRow, OperatorTable, format_slices
+from flowsim.calibration.gpu.attention import KERNELS, default_kernel, working_kernels
+from flowsim.calibration.gpu.batch import CacheSlice
+from flowsim.calibration.gpu.decoder import Decoder
+from flowsim.calibration.gpu.machine import check_device, check_model, check_seed, dtype_of, gpu_id, machine
+from flowsim.calibration.gpu.memory import enough_memory, ran_out
+from flowsim.calibration.gpu.monitor import gpu_state
+from flowsim.calibration.gpu.quiet_host import RUNNER, SCHEDULER, core_of, steady
+from flowsim.calibration.measure import rested_gpu, stopwatch
+from flowsim.calibration.measure.grid import QUICK, Grid
+from flowsim.calibration.measure.host_costs import time_decisions, time_hand_offs
+from flowsim.calibration.measure.journal import Journal, Progress, Rows
+from flowsim.calibration.measure.passes import Passes, pass_rows
+from flowsim.calibration.measure.rows import host_row, operator_row, rounded
+from flowsim.calibration.serve.runner import Runner
+from flowsim.core.timeline import LAYER_OPERATORS
+from flowsim.errors import InputError
+
+STACK_BYTES = 24 << 30
+"""Weights of the layers in which operators are timed, at most, but for the fewest that do."""
+FEWEST_LAYERS = 4
+FEWEST_TOKENS = 128
+"""Of a model's longest context: with less, too few sizes of the grid are left for curves."""
+
+
+def calibrate(
+    spec: ModelSpec,
+    gpu: str | None = None,
+    *,
+    tp: int = 1,
+    quick: bool = False,
+    grid: Grid | None = None,
+    device: str = "cuda",
+    seed: int = 0,
+    progress: Progress | None = None,
+    journal: str | Path | None = None,
+    without: Collection[str] = (),
+    say: Callable[[str], None] | None = None,
+) -> OperatorTable:
+    """Measure this model's operators and passes here, with random weights, on one GPU.
+
+    With `tp` above 1 it is what one of so many tensor-parallel ranks computes, its all-reduces apart: those are
+    measured by `flowsim.calibration.measure.all_reduce` and joined to the table.
+
+    `gpu` is the table's name for the GPU (from its own name unless told); `grid` overrides the sizes; `progress` is
+    called with (done, total, what) after every size. Finished sizes are appended to `journal` and not measured
+    again when the same calibration is started anew; `say` is told of how many it goes on from. A size that does not
+    fit the memory is skipped and noted. `without`: attention kernels not to use.
+    InputError: no torch, no such device, too short a context, too little memory for any size, or the journal of another
+    calibration, or one that was changed.
+    """
+    check_seed(seed)
+    check_device(device)
+    import torch
+
+    shard = spec.shard(tp)
+    check_model(shard, device)
+    if spec.max_context < FEWEST_TOKENS:
+        raise InputError(f"{spec.name}, max_context: found {spec.max_context}; allowed: {FEWEST_TOKENS} or more")
+    grid = (grid or (QUICK if quick else Grid())).within(spec.max_context)
+    if tp > 1:  # a rank alone has no all-reduces to record
+        grid = replace(grid, graphs=(), graph_passes=())
+    here = machine(device, gpu)
+    where = {**here, "gpu_id": gpu_id(device)}
+    identity = {"spec": asdict(spec), "tp": tp, "grid": asdict(grid), "seed": seed, "machine": where}
+    identity |= {"without": sorted(without)} if without else {}
+    log = Journal(journal, identity, progress or (lambda done, total, what: None))
+    if log.rows and say:
+        say(f"going on from {len(log.rows)} measured sizes in {journal}")
+    core = core_of(device, RUNNER)
+    with torch.inference_mode(), gpu_state(device == "cuda") as state, enough_memory(spec.name):
+        job = _Calibration(shard, grid, device, seed, log, without)
+        with steady(device, RUNNER):  # timed as it will run
+            model = job.run()
+        with steady(device, SCHEDULER), Runner(model, core) as runner:
+            job.hand_off(runner)
+    boost = rested_gpu.fit_boost(log.mapping("gain"), log.mapping("course"))
+    provenance = {
+        "schema_version": SCHEMA_VERSION, **where, "model": spec.name,
+        "model_spec": asdict(spec),
+        "pass_layers": model.layers, "tp": tp, "dtype": dtype_of(device),
+        "calls": log.mapping("calls"), "first_call_us": job.first_call_us,
+        **({"boost": boost} if boost else {}),
+        **({"expert_load": log.mapping("expert_load")} if spec.experts else {}),
+        "date": datetime.now(UTC).date().isoformat(), **state, "seed": seed, "notes": log.notes(),
+    }  # fmt: skip
+    table = OperatorTable(provenance, log.collect(OperatorRow, "operator"), pass_rows(log))
+    return replace(table, provenance={**provenance, "leave_one_out": leave_one_out(table)})
+
+
+class _Calibration:
+    """The jobs of one calibration: operators in a stack of a few layers, then passes through the whole model."""
+
+    def __init__(
+        self, spec: ModelSpec, grid: Grid, device: str, seed: int, log: Journal, without: Collection[str]
+    ) -> None:
+        self.without = without
+        self.spec, self.grid, self.device, self.seed, self.log = spec, grid, device, seed, log
+        self.limits = grid.limits
+        self.random = random.Random(seed)
+        self.quietest_s = math.inf
+        self.first_call_us: dict[str, float] = {}
+        self.chunks = [(t, c) for t in grid.chunk_tokens for c in grid.chunk_contexts]
+        self.cells = [(t, c) for t in grid.kernel_tokens for c in grid.kernel_contexts]
+        self.passes = Passes(spec, grid, device, seed, log)
+        counted = (grid.tokens, self.chunks, self.cells, grid.sequences, grid.prepared, grid.queues)
+        log.total = self.passes.count + sum(map(len, counted)) + grid.extra + 3
+        log.total += len(grid.prepared) if spec.experts else 0
+        log.total += len(grid.boosted) + 1 if device == "cuda" else 0
+
+    def run(self) -> Decoder:
+        """Measure all that one thread can; the journal holds the results. Returns the model that passes ran through."""
+        choice = self._run_stack()
+        gc.collect()  # of the stack, before the model asks how much memory is free
+        return self.passes.run(choice)
+
+    def hand_off(self, runner: Runner) -> None:
+        """Measure what takes two threads; this one is the scheduler."""
+        for n in self.grid.queues:
+            self.log.do(f"decision {n}", self._decision, n)
+        self.log.do("hand-offs", self._hand_offs, runner)
+
+    def _run_stack(self) -> Choice:
+        grid, do = self.grid, self.log.do
+        sizes = (*grid.tokens, *grid.prepared, *grid.sequences, *grid.boosted)
+        sizes += tuple(t + c for t, c in self.chunks + self.cells)
+        wanted = grid.expert_layers if self.spec.experts else grid.layers
+        fitting = max(FEWEST_LAYERS, STACK_BYTES // self.spec.layer_bytes)
+        dtype, layers = dtype_of(self.device), min(wanted, fitting)
+        stack = Decoder(self.spec, self.device, rows=max(sizes), layers=layers, dtype=dtype, seed=self.seed)
+        stack.attention = self._choose_kernels(stack)
+        jobs = [(t, 0) for t in grid.tokens] + self.chunks
+        self.random.shuffle(jobs)
+        for job in jobs:
+            do(f"layer {format_slices([job])}", self._layers, stack, *job)
+        self._refine(stack)
+        for n in grid.sequences:
+            do(f"head {n}", self._head, stack, n)
+        for n in grid.prepared:
+            do(f"prepare {n}", self._prepare, stack, n)
+            if self.spec.experts:
+                do(f"expert load {n}", self._expert_load, stack, n)
+        do("check", self._check, stack)
+        if self.device == "cuda":
+            self._boost(stack)
+        return stack.attention
+
+    def _boost(self, stack: Decoder) -> None:
+        """How much faster a GPU is that has rested, by tokens, and how soon it is no longer."""
+        for n in self.grid.boosted:
+            self.log.do(f"boost {n}", rested_gpu.time_gain, stack, n, self.grid.rests)
+        tokens = rested_gpu.course_tokens(self.log.mapping("gain"))
+        if tokens is None:
+            self.log.total -= 1
+        else:
+            self.log.do("boost course", rested_gpu.time_course, stack, tokens)
+
+    def _choose_kernels(self, stack: Decoder) -> Choice:
+        working = self.log.do("kernels", self._try_kernels, stack)[0]["working"]
+        default = default_kernel(working)
+        cells, firsts = {}, dict[str, list[float]]()
+        for cell in self.cells:
+            row = self.log.do(f"kernel {format_slices([cell])}", self._race, stack, cell, working)[0]
+            cells[cell] = row.get("winner", default)
+            for name, us in row.get("first_call_us", {}).items():
+                firsts.setdefault(name, []).append(us)
+        self.first_call_us = {name: rounded(statistics.median(us)) for name, us in firsts.items()}
+        return Choice.of(default, cells)
+
+    def _try_kernels(self, stack: Decoder) -> Rows:
+        spec = self.spec
+        with enough_memory(spec.name):  # without kernels there is no other size
+            found = working_kernels(spec.heads, spec.kv_heads, spec.head_dim, stack.device, stack.dtype)
+        found |= dict.fromkeys(self.without, "left out")
+        broken = [{"note": f"{name} not used: {reason}"} for name, reason in found.items() if reason]
+        return [{"working": [name for name, reason in found.items() if not reason]}, *broken]
+
+    def _race(self, stack: Decoder, cell: tuple[int, int], candidates: list[str]) -> Rows:
+        """Time each kernel at one size. One that raises is out; a tie within 2 % goes to the earlier.
+
+        `sdpa` itself chooses among the others, and makes cuDNN build a plan for every length (40 ms); `math` is slow,
+        and its mask is large. Both are for where nothing else works.
+        """
+        import torch
+
+        times, firsts, notes = dict[str, float](), dict[str, float](), Rows()
+        p = stack.prepare([CacheSlice(*cell)])
+        p.queries[0].normal_()
+        for name in candidates:
+            if name in ("sdpa", "math") and times:
+                continue
+            p.kernels = (KERNELS[name],)
+            try:
+                times[name], firsts[name] = stopwatch.time_attention(stack, p, self.grid.kernel_limits)
+            except (ValueError, RuntimeError, MemoryError) as error:
+                if ran_out(error):
+                    notes.append({"note": f"{name} not tried: out of memory"})
+                    torch.cuda.empty_cache()
+        if not times:
+            return [{"note": "no attention kernel fits"}, *notes]
+        best = min(times.values())
+        winner = next(name for name in times if times[name] <= 1.02 * best)
+        return [{"winner": winner, "device_us": _us(times), "first_call_us": _us(firsts)}, *notes]
+
+    def _layers(self, stack: Decoder, tokens: int, context: int) -> Rows:
+        device, host = self._at_rest(stack, [CacheSlice(tokens, context)])
+        backends = {"attention": stack.attention(tokens, context)}
+        names = ["attention"] if context else list(device)
+        return [operator_row(n, tokens, context, device[n], host[n], backends.get(n, "torch")) for n in names]
+
+    def _at_rest(self, stack: Decoder, slices: list[CacheSlice]) -> tuple[stopwatch.Samples, stopwatch.Samples]:
+        """Device and host times; taken up to three times where the host decides and is busy with something else."""
+        found = []
+        for attempt in range(3):
+            device, host = stopwatch.time_layers(stack, slices, self.limits)
+            launched_s = sum(statistics.median(times) for name, times in host.items() if name != "attention")
+            self.quietest_s = min(self.quietest_s, launched_s)
+            found.append((launched_s, attempt, device, host))
+            device_s = sum(statistics.median(times) for times in device.values())
+            if launched_s < UNREST * self.quietest_s or device_s > DEVICE_BOUND * launched_s:
+                break
+        return min(found)[2:]
+
+    def _refine(self, stack: Decoder) -> None:
+        """Add sizes where a line between neighbours misses the operators, attention apart, by more than 2 %."""
+        for done in range(self.grid.extra):
+            tokens = _midpoint(self._layer_curve())
+            if tokens is None:
+                self.log.total -= self.grid.extra - done
+                return
+            self.log.do(f"layer {tokens}@0", self._layers, stack, tokens, 0)
+
+    def _layer_curve(self) -> list[tuple[int, float]]:
+        """(tokens, microseconds of a layer but for its attention), ascending."""
+        sums: dict[int, float] = {}
+        for row in (row for rows in self.log.rows.values() for row in rows):
+            if row.get("operator") in LAYER_OPERATORS and row["operator"] != "attention":
+                sums[row["tokens"]] = sums.get(row["tokens"], 0.0) + row["device_us"]
+        return sorted(sums.items())
+
+    def _head(self, stack: Decoder, sequences: int) -> Rows:
+        return [operator_row("head", sequences, 0, *stopwatch.time_head(stack, sequences, self.limits), "torch")]
+
+    def _prepare(self, stack: Decoder, tokens: int) -> Rows:
+        return [host_row("prepare", tokens, stopwatch.time_prepare(stack, tokens, self.limits))]
+
+    def _expert_load(self, stack: Decoder, tokens: int) -> Rows:
+        p = stack.prepare([CacheSlice(tokens)])
+        stack.run(p)
+        return [{"expert_load": [tokens, rounded(stack.expert_load(p))]}]
+
+    def _decision(self, queue: int) -> Rows:
+        return [host_row("decision", queue, time_decisions(queue, self.limits))]
+
+    def _check(self, stack: Decoder) -> Rows:
+        return [host_row("check", 0, stopwatch.time_check(stack.device, self.limits))]
+
+    def _hand_offs(self, runner: Runner) -> Rows:
+        found = time_hand_offs(runner, self.limits.most)
+        return [host_row(name, 0, seconds) for name, seconds in found._asdict().items()]
+
+
+def _midpoint(curve: list[tuple[int, float]]) -> int | None:
+    """The middle of the widest interval beside the point that its neighbours' line misses worst, beyond 2 %."""
+    worst, at = 0.02, None
+    for (t0, y0), (t1, y1), (t2, y2) in zip(curve, curve[1:], curve[2:], strict=False):
+        width, middle = max((t1 - t0, (t0 + t1) // 2), (t2 - t1, (t1 + t2) // 2))
+        miss = abs(y0 + (y2 - y0) * (t1 - t0) / (t2 - t0) - y1) / y1 if y1 else 0.0
+        if width >= 16 and miss > worst:
+            worst, at = miss, middle
+    return at
+
+
+def _us(times: Mapping[str, float]) -> dict[str, float]:
+    return {name: rounded(1e6 * t) for name, t in times.items()}

@@ -1,0 +1,190 @@
+"""What serving costs the host beside passes: the real scheduler's decisions, and its hand-offs with the runner."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Iterator
+from typing import NamedTuple, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowsim.calibration.costs.cost_model import CostModel
+from flowsim.calibration.costs.predictor import Predictor
+from flowsim.calibration.measure.stopwatch import Limits
+from flowsim.calibration.serve.gpu_device import RealInstance, WallClock
+from flowsim.calibration.serve.replay import Replay, execute
+from flowsim.calibration.serve.runner import Job, Runner, Told
+from flowsim.core.ledger import Ledger
+from flowsim.core.policy import load_policy
+from flowsim.core.request import Request
+
+FREE = CostModel("none", 1, {}, lambda tokens, context: 0.0)
+UNLIMITED = 1 << 40
+"""Tokens of a cache that holds whatever is begun."""
+LONGEST = 4096
+APART_S = 5e-3
+"""About as long as between two passes, so that a thread that sleeps has to be woken up."""
+SHORT, BURST = 64, 5
+"""Tokens of the prompts that are handed over, and how many come at once: all but the first wait."""
+LONG, INTERRUPTIONS = 16384, 30
+"""Tokens of the prompts that are preempted, and how often."""
+INTERRUPTED_S, SPARED = (15e-3, 0.1), 3.0
+"""How far apart interruptions are: so many times what the short prompt takes, but within these seconds."""
+A_ROUND = 64
+"""Requests that a round may take in: more than any pass of 2048 tokens has members."""
+
+
+def time_decisions(seen: int, limits: Limits, apart_s: float = APART_S) -> list[float]:
+    """Seconds of a decision among `seen` requests and passes: a mean over each round of one completion and arrivals.
+
+    It is `flowsim.calibration.serve.gpu_device.RealInstance.settle` under the policy flowprefill (S-EDF, in batches
+    up to 2048
+    tokens), from taking the arrivals in until the runner has its order: what a replay logs as `control_s`, and what a
+    simulation charges as `CostModel.decision`. A completion is followed by as many arrivals as make it `seen` again.
+    Decisions are about as far apart as in a replay, so that the processor has turned to something else meanwhile.
+    """
+    runner = Idle()
+    requests = [_request(i) for i in range(seen + A_ROUND * limits.most)]
+    instance, arrivals = _instance(requests, runner), iter(requests)
+    _arrive_until(seen, instance, arrivals, runner, 0.0)
+    samples, log = list[float](), instance.log
+    for _ in limits.rounds(samples):
+        before_s, before = log.control_s, log.decisions
+        _complete(instance, runner, apart_s)
+        _arrive_until(seen, instance, arrivals, runner, apart_s)
+        samples.append((log.control_s - before_s) / (log.decisions - before))
+    return samples
+
+
+class HandOffs(NamedTuple):
+    """Seconds, samples each.
+
+    Attributes:
+        complete: from a pass's end until the scheduler knows.
+        acknowledge: from a pass's stop at a cut until the scheduler, which has just signalled it, knows; `complete`
+            where no pass was stopped.
+        resume: from the scheduler's word until the runner begins on a pass, new or stopped: what a hand-over takes
+            besides knowing of the last pass's end and deciding.
+    """
+
+    complete: list[float]
+    acknowledge: list[float]
+    resume: list[float]
+
+
+def time_hand_offs(runner: Runner, rounds: int) -> HandOffs:
+    """Time what passes between the scheduler and the runner as prompts are served.
+
+    First short prompts in bursts, of which all but the first wait; then long ones, each of them preempted again and
+    again by short ones.
+    """
+    short = min(SHORT, runner.decoder.rows)
+    served = _serve(
+        [Request(i, i // BURST * APART_S, short, math.inf) for i in range(rounds)], "fcfs:batch_tokens=1", runner
+    )
+    (log,) = served.outcome.logs
+    known_s, decision_s = statistics.median(served.acknowledged_s), log.control_s / log.decisions
+    resumes = [max(0.0, s - known_s - decision_s) for s in served.hand_overs_s]
+    least_s, most_s = INTERRUPTED_S
+    apart_s = min(max(least_s, SPARED * statistics.median(served.outcome.ledger.service_s)), most_s)
+    stopped = _serve(_interrupted(runner.decoder.rows, rounds, apart_s), "edf", runner).preemptions
+    acknowledges = [pause.acknowledged_s - pause.stopped_s for pause in stopped]
+    return HandOffs(served.acknowledged_s, acknowledges or served.acknowledged_s, resumes)
+
+
+def _serve(requests: list[Request], policy: str, runner: Runner) -> Replay:
+    return execute(requests, load_policy(policy), FREE, Predictor("none", lambda n, context: 0.0), runner)
+
+
+def _interrupted(rows: int, rounds: int, apart_s: float) -> list[Request]:
+    """Long prompts, each with urgent ones at its heels, so far apart."""
+    long = max(1, min(LONG, rows - 4 * SHORT))
+    short = min(SHORT, rows)
+    tokens = [short if i % (INTERRUPTIONS + 1) else long for i in range(rounds)]
+    slos = [0.1 if n == short else 60.0 for n in tokens]
+    return [Request(i, i * apart_s, n, slo_s) for i, (n, slo_s) in enumerate(zip(tokens, slos, strict=True))]
+
+
+class Idle:
+    """A runner that takes orders and executes nothing; and its decoder, which only knows rows and tokens."""
+
+    rows = UNLIMITED
+
+    def __init__(self) -> None:
+        self.decoder = self
+        self.job: Job | None = None
+        self.signalled = False
+        self._ids = np.zeros(LONGEST, np.int64)
+
+    def random_ids(self, prompt: int, first: int, tokens: int) -> NDArray[np.int64]:
+        """The tokens of a prompt."""
+        return self._ids[first : first + tokens]
+
+    def start(self, job: Job, *, to_next_cut: bool = False) -> None:
+        """Have this job be the one that runs."""
+        self.job = job
+
+    def signal(self) -> None:
+        """Have it stop."""
+        self.signalled = True
+
+    def told(self, *, completed: bool) -> Told:
+        """The word that it has completed, or stopped."""
+        assert self.job is not None
+        job, self.signalled = self.job, False
+        job.stopped_s = time.perf_counter()
+        job.next_ids = dict.fromkeys(range(A_ROUND), (None, 0))
+        return Told(job, completed)
+
+
+def _request(id: int) -> Request:
+    """Of 64 to 4063 tokens, with an SLO of 0.25 s to 10.2 s."""
+    tokens = 64 + id * 104729 % 4000
+    request = Request(id, 0.0, tokens, 0.25 + 0.01 * (id * 7919 % 997), block_tokens=16)
+    request.predicted_s = _predicted_s(tokens, 0)
+    return request
+
+
+def _predicted_s(tokens: int, context: int) -> float:
+    return ((1e-13 * tokens + 1e-9) * tokens + 2e-5) * tokens + 0.01
+
+
+def _instance(requests: list[Request], runner: Idle) -> RealInstance:
+    clock = WallClock()
+    clock.start()
+    return RealInstance(
+        clock,
+        load_policy("flowprefill"),
+        Predictor("cubic", _predicted_s),
+        requests,
+        Ledger(len(requests)),
+        runner=cast(Runner, runner),
+        cost=FREE,
+        chunk_tokens=8192,
+        kv_tokens=UNLIMITED,
+        slots=128,
+    )
+
+
+def _arrive_until(seen: int, instance: RealInstance, arrivals: Iterator[Request], runner: Idle, apart_s: float) -> None:
+    while instance.seen < seen:
+        time.sleep(apart_s)
+        instance.clock.tick()
+        instance.arrive(next(arrivals))
+        instance.settle()
+        if runner.signalled:
+            _hear(instance, runner, completed=False)
+
+
+def _complete(instance: RealInstance, runner: Idle, apart_s: float) -> None:
+    time.sleep(apart_s)
+    _hear(instance, runner, completed=True)
+
+
+def _hear(instance: RealInstance, runner: Idle, *, completed: bool) -> None:
+    instance.hear(runner.told(completed=completed))
+    instance.clock.tick()
+    instance.settle()

@@ -1,0 +1,252 @@
+"""Whole passes, measured: what a cost model is held against and is never fitted to; and forwards recorded as graphs.
+
+Those that are recorded run as the recordings whose device times are in the table: held to account is what is composed
+of them, their launches and their checks. All run through a model of as many layers as fit, in random order, so that
+drift does not look like a trend.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+
+from flowsim.calibration.costs.accuracy import HOST_BOUND
+from flowsim.calibration.costs.attention_kernels import Choice, kernel_choice
+from flowsim.calibration.costs.cost_model import CostModel
+from flowsim.calibration.costs.fit import fit_passes
+from flowsim.calibration.costs.models import BYTES_PER_VALUE, ModelSpec, spec_of
+from flowsim.calibration.costs.table import GRAPH, GRAPH_RESTED, SCHEMA_VERSION, OperatorTable, PassRow, parse_slices
+from flowsim.calibration.gpu.attention import PADDING, default_kernel, working_kernels
+from flowsim.calibration.gpu.batch import CacheSlice
+from flowsim.calibration.gpu.decoder import Decoder
+from flowsim.calibration.gpu.graphs import Launcher
+from flowsim.calibration.gpu.launch_calls import count_calls
+from flowsim.calibration.gpu.machine import check_device, check_model, check_seed, dtype_of, gpu_id, machine
+from flowsim.calibration.gpu.memory import enough_memory
+from flowsim.calibration.gpu.monitor import gpu_state
+from flowsim.calibration.gpu.quiet_host import RUNNER, steady
+from flowsim.calibration.measure.graph_stopwatch import time_graph_checks, time_recording
+from flowsim.calibration.measure.grid import QUICK, Grid
+from flowsim.calibration.measure.journal import Journal, Progress, Rows
+from flowsim.calibration.measure.rows import host_row, operator_row, pass_row
+from flowsim.calibration.measure.stopwatch import LIGHT_HEAT_S, time_pass, watched
+from flowsim.core.timeline import graph_size
+from flowsim.errors import InputError
+
+EXPERTS_HOST_BOUND = 4096
+"""Tokens below which passes of a mixture of experts wait for the host."""
+PASS_BYTES = 20 << 30
+"""Weights of the layers in whole passes, at most: about what an 8B model has, since time grows with them."""
+
+
+def measure_passes(
+    table: OperatorTable, *, device: str = "cuda", quick: bool = False, grid: Grid | None = None, seed: int = 0,
+    progress: Progress | None = None,
+) -> OperatorTable:  # fmt: skip
+    """Measure whole passes of a table's model here, and none of its operators.
+
+    They run through as many layers as the table's did, with its attention kernels where those work here (the notes
+    name the others). Passes are recorded as graphs too if the table knows what that takes. `quick`, `grid`,
+    `progress`: as `flowsim.calibration.measure.calibrate.calibrate` takes them.
+
+    Returns:
+        A table of passes alone, for `pass_errors(fit_passes(table), ...)`; its provenance names `table` by digest
+        under `verifies`.
+
+    Raises:
+        InputError: the table is of a rank of several or makes no cost model; no torch, no such device; or the layers
+            do not fit its memory.
+    """
+    cost, spec = fit_passes(table), spec_of(table.provenance["model_spec"], "provenance, model_spec")
+    if cost.tp > 1:
+        how = "passes of a group are measured by flowsim calibrate all-reduce"
+        raise InputError(f"tp of the table: found {cost.tp}; allowed: 1 ({how})")
+    check_seed(seed)
+    check_device(device)
+    check_model(spec, device)
+    import torch
+
+    grid = _recording(cost, (grid or (QUICK if quick else Grid())).within(spec.max_context))
+    log = Journal(None, {}, progress or (lambda done, total, what: None))
+    job = Passes(spec, grid, device, seed, log, cost.layers)
+    log.total = job.timings
+    with torch.inference_mode(), gpu_state(device == "cuda") as state, steady(device, RUNNER):
+        choice, notes = _choice_here(table, spec, device)
+        with enough_memory(f"{cost.name}, {cost.layers} layers"):
+            job.measure(job.model(choice))
+    provenance = {
+        "schema_version": SCHEMA_VERSION, "verifies": table.digest(), **machine(device, None), "gpu_id": gpu_id(device),
+        "model": spec.name, "model_spec": asdict(spec), "pass_layers": cost.layers, "tp": 1, "dtype": dtype_of(device),
+        "date": datetime.now(UTC).date().isoformat(), **state, "seed": seed, "notes": notes + log.notes(),
+    }  # fmt: skip
+    return OperatorTable(provenance, (), pass_rows(log))
+
+
+def _recording(cost: CostModel, grid: Grid) -> Grid:
+    """This grid, with recordings only of the sizes as which its passes run, and only of those that the model knows."""
+    most = cost.graph.most if cost.graph else 0
+    sizes = {graph_size(parse_slices(text)[0][0]) for text in grid.graph_passes}
+    return replace(grid, graphs=tuple(sorted(size for size in sizes if size <= most)))
+
+
+def _choice_here(table: OperatorTable, spec: ModelSpec, device: str) -> tuple[Choice, list[str]]:
+    """The table's attention kernels, with the default in place of those that do not work here, and notes on these."""
+    import torch
+
+    dtype = getattr(torch, dtype_of(device))
+    found = working_kernels(spec.heads, spec.kv_heads, spec.head_dim, torch.device(device), dtype)
+    working = [name for name, reason in found.items() if not reason]
+    choice, default = kernel_choice(table), default_kernel(working)
+    others = {name for _, _, kernels in choice.rows for name in kernels} - set(working)
+    notes = [f"attention: {default} for {name}: {found.get(name, 'no kernel of torch')}" for name in sorted(others)]
+    return choice.among(working, default), notes
+
+
+class Passes:
+    """Whole forwards of one model at the sizes and cuts of a grid, and its recorded forwards, for a journal.
+
+    `layers` are those of the model that they run through; as many as fit, unless told.
+
+    Attributes:
+        forwards: (cut, slices, tokens up to which is recorded, or 0) of each pass.
+        timings: how many entries of the journal `measure` makes; `count`: how many `run` makes.
+    """
+
+    def __init__(
+        self, spec: ModelSpec, grid: Grid, device: str, seed: int, log: Journal, layers: int | None = None
+    ) -> None:
+        self.spec, self.grid, self.device, self.seed, self.log, self.layers = spec, grid, device, seed, log, layers
+        self.forwards = [("none", s, 0) for s in grid.passes]
+        self.forwards += [(cut, s, 0) for cut in grid.cuts for s in grid.checked_passes]
+        self.forwards += [(cut, s, max(grid.graphs)) for cut in ("none", *grid.cuts) for s in self._recorded_passes()]
+        self.timings = len(self.forwards) + len(self._waiting())
+        self.count = len(grid.graphs) + self.timings + 1
+        self._launchers: dict[tuple[str, int], Launcher] = {}
+
+    def run(self, choice: Choice) -> Decoder:
+        """Measure recorded forwards and passes, and count calls; the journal holds it all. Returns the model."""
+        model = self.model(choice)
+        for tokens in self.grid.graphs:
+            self.log.do(f"graph {tokens}", self._graph, model, tokens)
+        self.measure(model)
+        self.log.do("calls", self._count, model, choice)
+        return model
+
+    def model(self, choice: Choice) -> Decoder:
+        """The model that they run through, with these attention kernels and rows for the longest of them."""
+        slices = [s for _, text, _ in self.forwards for s in packed(text)]
+        rows = max([1, *(s.start + s.context + s.tokens for s in slices), *self._sizes(), *self.grid.graphs])
+        layers = self.layers or layers_that_fit(self.spec, rows, self.device)
+        dtype = dtype_of(self.device)
+        return Decoder(
+            self.spec, self.device, rows=rows, layers=layers, dtype=dtype, seed=self.seed, attention=choice
+        )  # fmt: skip
+
+    def measure(self, model: Decoder) -> None:
+        """Measure the passes through this model; those that wait for the host twice, and again when all are done.
+
+        Somebody else keeps a host busy for seconds, which only ever adds to what is measured: the lesser one counts.
+        """
+        draw = random.Random(self.seed)
+        for forwards, suffix in ((self.forwards, ""), (self._waiting(), " again")):
+            for cut, text, graph_tokens in draw.sample(forwards, len(forwards)):
+                key = f"pass {cut} {text}" + (" as a graph" if graph_tokens else "") + suffix
+                self.log.do(key, self._pass, model, cut, text, graph_tokens)
+        self._launchers.clear()
+
+    def _waiting(self) -> list[tuple[str, str, int]]:
+        """The forwards that wait for the host."""
+        return [forward for forward in self.forwards if host_bound(self.spec, *forward[1:])]
+
+    def _recorded_passes(self) -> tuple[str, ...]:
+        """Passes to be launched as graphs; all within the largest that is recorded."""
+        largest = max(self.grid.graphs, default=0)
+        return tuple(text for text in self.grid.graph_passes if parse_slices(text)[0][0] <= largest)
+
+    def _launcher(self, model: Decoder, cut: str, graph_tokens: int) -> Launcher:
+        """What readies passes checked at this cut, with recordings of the sizes that are measured if there are any."""
+        if (cut, graph_tokens) not in self._launchers:
+            more = {"none": self.grid.graphs, "operator": self.grid.graphs_checked}.get(cut, ())
+            sizes = sorted({*self._sizes(), graph_tokens, *more})
+            self._launchers[cut, graph_tokens] = Launcher(model, cut, sizes if graph_tokens else ())
+        return self._launchers[cut, graph_tokens]
+
+    def _sizes(self) -> list[int]:
+        """Of the recordings as which the passes that are launched as graphs run."""
+        return [graph_size(parse_slices(text)[0][0]) for text in self._recorded_passes()]
+
+    def _graph(self, model: Decoder, tokens: int) -> Rows:
+        """A recorded forward: its device time, and what the host takes beyond."""
+        largest, limits = max(self.grid.graphs), self.grid.graph_limits
+        whole, checked = (self._launcher(model, cut, largest) for cut in ("none", "operator"))
+        for launcher in (whole, checked):
+            launcher.release()  # what a size that ran out of memory still holds
+        times, kernel = time_recording(whole, tokens, largest, limits, self.grid.rests), model.attention(tokens, 0)
+        named = zip((GRAPH, GRAPH_RESTED), times, strict=True)
+        rows = [operator_row(name, tokens, 0, device, [0.0], kernel) for name, device in named if device]
+        if tokens in self.grid.graphs_checked:
+            prepare, check = time_graph_checks(whole, checked, tokens, limits)
+            rows += [host_row("graph_prepare", tokens, prepare), host_row("graph_check", tokens, check)]
+        return rows
+
+    def _count(self, model: Decoder, choice: Choice) -> Rows:
+        """Calls that launch each operator and, under its own name, each attention kernel."""
+        found: dict[str, int] = {}
+        for tokens, context, kernel in choice.examples(model.rows):
+            counts = count_calls(model, [CacheSlice(tokens, context)])
+            found |= counts | {kernel: counts["attention"]}
+        return [{"calls": [name, count]} for name, count in found.items() if name != "attention"]
+
+    def _pass(self, model: Decoder, cut: str, text: str, graph_tokens: int) -> Rows:
+        """The wall time of a pass; short ones settle soon (`timing.Limits`).
+
+        One that is recorded follows the longest recording, checked otherwise: what it takes is stated of a busy GPU,
+        and a graph that is replayed again and again is launched faster than in serving, where sizes and cuts change.
+        """
+        launcher, slices, limits = self._launcher(model, cut, graph_tokens), packed(text), self.grid.pass_limits
+        if host_bound(self.spec, text, graph_tokens):
+            limits = replace(limits, heat_s=min(limits.heat_s, LIGHT_HEAT_S))
+        if not graph_tokens:
+            return [pass_row(cut, text, time_pass(launcher, slices, limits))]
+        other = self._launcher(model, "layer" if cut == "none" else "none", graph_tokens)
+        before = watched(other, [CacheSlice(graph_tokens)])
+        return [pass_row(cut, text, time_pass(launcher, slices, limits, before), graph_tokens)]
+
+
+def pass_rows(log: Journal) -> tuple[PassRow, ...]:
+    """The passes in a journal; of one that was timed twice, the lesser time."""
+    found: dict[tuple[str, str, int], PassRow] = {}
+    for row in log.collect(PassRow, "cut"):
+        which = row.cut, row.slices, row.graph_tokens
+        found[which] = min(found.get(which, row), row, key=lambda row: row.wall_us)
+    return tuple(found.values())
+
+
+def host_bound(spec: ModelSpec, text: str, graph_tokens: int = 0) -> bool:
+    """Whether a pass of these tokens waits for the host, which a layer of experts has more to do."""
+    bound = EXPERTS_HOST_BOUND if spec.experts else HOST_BOUND
+    return not graph_tokens and sum(tokens for tokens, _ in parse_slices(text)) < bound
+
+
+def packed(text: str) -> list[CacheSlice]:
+    """The slices in a text, each with cache rows of its own."""
+    slices, start = [], 0
+    for tokens, context in parse_slices(text):
+        slices.append(CacheSlice(tokens, context, start))
+        start += tokens + context
+    return slices
+
+
+def layers_that_fit(spec: ModelSpec, rows: int, device: str) -> int:
+    """As many layers as have weights of PASS_BYTES and, with a cache of `rows` tokens, leave memory free."""
+    import torch
+
+    layers = min(spec.layers, max(2, PASS_BYTES // spec.layer_bytes))
+    if device != "cuda":
+        return layers
+    torch.cuda.empty_cache()
+    free, _ = torch.cuda.mem_get_info()
+    ends = 2 * spec.vocab * spec.hidden * BYTES_PER_VALUE
+    layer = spec.layer_bytes + spec.kv_bytes_per_token * (rows + PADDING) // spec.layers
+    return max(1, min(layers, int(0.75 * free - ends) // layer))

@@ -1,0 +1,212 @@
+"""Rest: how much faster a GPU is that has rested, as measured, and the `Boost` that says so.
+
+What is run is the layers of a stack, again and again on one batch, with the host ahead of the device. A CPU has no
+power limit of this kind: there nothing is to be measured.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from itertools import cycle, islice, pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowsim.calibration.costs.power import Boost
+from flowsim.calibration.gpu.batch import CacheSlice
+from flowsim.calibration.gpu.decoder import Decoder
+from flowsim.calibration.measure.stopwatch import AHEAD, LEAD_S, Stopwatch
+
+REST_S = 0.2
+"""A pause after which a GPU counts as rested: several windows long."""
+HEAT_S = 0.3
+"""How long it is kept busy until its speed is the sustained one."""
+SUSTAINED = 8
+"""How often the sustained speed is timed: cheap beside a rest."""
+BURST_S = 15e-3
+"""How long a rested GPU is timed: too short for the power limit to hold already."""
+COURSE_TOKENS = 4096
+COURSE_S = 0.35
+DUTIES = (0.9, 0.8, 0.7, 0.6)
+DUTY_S, CYCLE_S = 0.6, 20e-3
+"""How long each share of busy time is kept up, and how long the GPU is busy at a time."""
+LEAST_GAIN = 0.01
+"""With less there is no boost to speak of, and no window that could be told from it."""
+STARTS = [(window_s, threshold) for window_s in (0.01, 0.04, 0.16) for threshold in (0.3, 0.6, 0.8)]
+WINDOWS_S, THRESHOLDS = (2e-3, 2.0), (0.0, 0.95)
+OUTLIER = 0.01
+"""Relative miss beyond which a sample counts for less and less."""
+
+
+class Span(NamedTuple):
+    """Work without a pause, seconds: the pause before it, what it takes on a busy GPU, and what it took."""
+
+    idle_s: float
+    work_s: float
+    real_s: float
+
+
+Course = Sequence[Sequence[float]]
+"""Spans, one after another, of which the first begins on a rested GPU; what its pause says does not count."""
+
+
+class Stack:
+    """The layers of a decoder, again and again, on one batch of so many tokens without context.
+
+    Attributes:
+        layer_s: about how long one takes on the device; `launch_s`: on the host.
+    """
+
+    def __init__(self, decoder: Decoder, tokens: int) -> None:
+        self.watch = Stopwatch(decoder.device)
+        self.layer_s = self.launch_s = 0.0
+        self._batch = decoder.prepare([CacheSlice(tokens)])
+        self._embed = decoder.program[0].run
+        self._layers = [[step.run for step in decoder.program if step.layer == i] for i in range(decoder.layers)]
+        for _ in range(3):  # the first run loads kernels
+            begun = time.perf_counter()
+            marks = self._launch(len(self._layers), 0.0)
+            self.launch_s = (time.perf_counter() - begun) / len(self._layers)
+            self.watch.synchronise()
+            self.layer_s = self.watch.between(marks[0], marks[-1]) / len(self._layers)
+
+    def sustained_s(self, layers: int, rounds: int = SUSTAINED, heat_s: float = HEAT_S) -> float:
+        """Device seconds of so many layers on a busy GPU, median; it is heated for `heat_s`, just as it is timed.
+
+        The device is kept busy until the host is ahead: by other layers, which also follow, so that it does not rest
+        until the next round; or by a stall where the host is slower than they are.
+        """
+        ahead = self.layer_s > AHEAD * self.launch_s
+        leading = int(LEAD_S / self.layer_s) + 1 if ahead else 0
+        samples, end = list[float](), time.perf_counter() + heat_s
+        while len(samples) < rounds:
+            heated = time.perf_counter() >= end
+            marks = self._launch(leading + layers + leading, 0.0 if ahead else self._stall_s(layers))
+            self.watch.wait(marks[leading + layers])
+            samples += [self.watch.between(marks[leading], marks[leading + layers])] if heated else []
+        self.watch.synchronise()
+        return statistics.median(samples)
+
+    def rested_s(self, layers: int, rounds: int, rest_s: float = REST_S) -> float:
+        """Device seconds of so many layers after a rest, median."""
+        return statistics.median(sum(s.real_s for s in self.course(layers, 0.0, rest_s)) for _ in range(rounds))
+
+    def course(self, layers: int, layer_s: float, rest_s: float = REST_S) -> list[Span]:
+        """So many layers on end, after a rest; `layer_s` is what each takes on a busy GPU."""
+        spin(rest_s)
+        marks = self._launch(layers, self._stall_s(layers))
+        self.watch.synchronise()
+        return [Span(0.0, layer_s, self.watch.between(a, b)) for a, b in pairwise(marks)]
+
+    def cycles(self, layers: int, layer_s: float, duty: float, seconds: float, rest_s: float = REST_S) -> list[Span]:
+        """Bursts of so many layers, after a rest, with pauses that leave the device busy for the share `duty`.
+
+        The stall in which the host gets ahead is part of the pause, which the device's own clock tells.
+        """
+        spin(rest_s)
+        work_s, stall_s = layers * layer_s, self._stall_s(layers)
+        spans, ended = list[Span](), None
+        for _ in range(max(1, int(seconds * duty / work_s))):
+            marks = self._launch(layers, stall_s)
+            self.watch.synchronise()
+            idle_s = 0.0 if ended is None else self.watch.between(ended, marks[0])
+            ended = marks[-1]
+            spans.append(Span(idle_s, work_s, self.watch.between(marks[0], ended)))
+            spin(work_s * (1 / duty - 1) - stall_s)
+        return spans
+
+    def _launch(self, layers: int, stall_s: float) -> list[Any]:
+        """Launch so many layers behind a stall; the marks before, between and behind them."""
+        self._embed(self._batch)
+        self.watch.stall(stall_s)
+        marks = [self.watch.mark()]
+        for layer in islice(cycle(self._layers), layers):
+            for run in layer:
+                run(self._batch)
+            marks.append(self.watch.mark())
+        return marks
+
+    def _stall_s(self, layers: int) -> float:
+        """How long a stall lets the host get ahead of so many layers."""
+        return min(1.2 * layers * self.launch_s + 2e-4, 20e-3)
+
+
+def time_gain(decoder: Decoder, tokens: int, rounds: int) -> list[dict[str, Any]]:
+    """Journal rows of a size: `gain`, (tokens, sustained over rested time less 1), or a note why there is none."""
+    stack = Stack(decoder, tokens)
+    layers = int(BURST_S / stack.layer_s)
+    if not layers:
+        return [{"note": f"not measured: a layer takes {stack.layer_s * 1e3:.1f} ms, more than a burst"}]
+    gain = stack.sustained_s(layers) / stack.rested_s(layers, rounds) - 1
+    return [{"gain": [tokens, round(gain, 5)]}]
+
+
+def time_course(decoder: Decoder, tokens: int) -> list[dict[str, Any]]:
+    """Journal rows of how the gain fades, at one size: `course`, (tokens, courses)."""
+    stack = Stack(decoder, tokens)
+    layers = max(1, round(CYCLE_S / stack.layer_s))
+    layer_s = stack.sustained_s(layers) / layers
+    courses = [stack.course(int(COURSE_S / layer_s), layer_s)]
+    courses += [stack.cycles(layers, layer_s, duty, DUTY_S) for duty in DUTIES]
+    return [{"course": [tokens, [[[round(x, 7) for x in span] for span in course] for course in courses]]}]
+
+
+def course_tokens(gains: Mapping[int, float]) -> int | None:
+    """The size at which the fading is to be measured: the largest up to COURSE_TOKENS; None if none has a gain."""
+    size = max((tokens for tokens in gains if tokens <= COURSE_TOKENS), default=None)
+    return size if size is not None and gains[size] >= LEAST_GAIN else None
+
+
+def fit_boost(gains: Mapping[int, float], courses: Mapping[int, Sequence[Course]]) -> dict[str, Any] | None:
+    """What a provenance says of the boost (`Boost.of` reads it); None if the GPU has none.
+
+    Args:
+        gains: by tokens.
+        courses: measured at one size, by its tokens.
+    """
+    if not courses:
+        return None
+    ((tokens, measured),) = courses.items()
+    window_s, threshold = fit_window(gains[tokens], measured)
+    pairs = [[size, gain] for size, gain in sorted(gains.items())]
+    return {"window_s": round(window_s, 5), "threshold": round(threshold, 4), "gain": pairs}
+
+
+def fit_window(gain: float, courses: Sequence[Course]) -> tuple[float, float]:
+    """The window (seconds) and the threshold with which the model is least off the courses, by relative squares.
+
+    From several starts, for the squares have more than one valley; spans far off count for less (soft L1).
+    """
+    from scipy.optimize import least_squares
+
+    spans = [[Span(*span) for span in course] for course in courses]
+
+    def residuals(x: NDArray[np.float64]) -> list[float]:
+        boost = Boost(float(np.exp(x[0])), float(x[1]), lambda tokens: gain)
+        return [told_s / span.real_s - 1 for of in spans for span, told_s in zip(of, told(boost, of), strict=True)]
+
+    (first, last), (low, high) = np.log(WINDOWS_S), THRESHOLDS
+    options: dict[str, Any] = {"bounds": ([first, low], [last, high]), "loss": "soft_l1", "f_scale": OUTLIER}
+    found = [least_squares(residuals, (np.log(w), a), diff_step=1e-4, x_scale=(1.0, 0.2), **options) for w, a in STARTS]
+    log_window, threshold = min(found, key=lambda fit: float(fit.cost)).x
+    return float(np.exp(log_window)), float(threshold)
+
+
+def told(boost: Boost, spans: Sequence[Span]) -> list[float]:
+    """Real seconds of each span as the model tells them, from a rested GPU on."""
+    use, seconds = 0.0, list[float]()
+    for idle_s, work_s, _ in spans:
+        pace = boost.pace(boost.rested(use, idle_s), 0)
+        seconds.append(pace.real_s(work_s))
+        use = pace.use_after(seconds[-1])
+    return seconds
+
+
+def spin(seconds: float) -> None:
+    """Wait awake: a host that has slept launches slowly."""
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        pass

@@ -1,0 +1,318 @@
+"""Stopwatches: how long operators, passes, checks and thread hand-offs take; all results in seconds.
+
+Device time is taken in place: whole layers run back to back on a busy device, with the host ahead, so that the device
+never waits. A CPU has no stream; there, device time is the host's own.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import cycle, islice, pairwise
+from typing import Any
+
+from flowsim.calibration.gpu.batch import Batch, CacheSlice, Step
+from flowsim.calibration.gpu.decoder import Decoder
+from flowsim.calibration.gpu.graphs import Launcher
+from flowsim.calibration.serve.runner import launch, synchroniser
+
+Samples = dict[str, list[float]]
+NOTHING = Step("nothing", -1, lambda p: None)
+LEAD_S = 5e-3
+"""How long to keep the device busy between two timings, so that the pause does not show."""
+LIGHT_HEAT_S = 0.1
+"""How long to run, at most, a size at which the host is the slower: it draws little power, and clocks settle soon."""
+AHEAD = 1.2
+"""The host is ahead of the device where that takes so many times as long, marks and all."""
+
+
+def typical(samples: Sequence[float]) -> float:
+    """The mean of the middle half: a GPU at its power limit changes between clocks, and a median jumps with them."""
+    skipped = len(samples) // 4
+    return statistics.fmean(sorted(samples)[skipped : len(samples) - skipped])
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How often to repeat: at least `least` times, then until the median is sure to 1 %, or `most`, or `seconds`.
+
+    What is settled is the whole (a layer, a pass); its parts are known as well as so many repeats make them.
+
+    `heat_s`: how long to run a size on a GPU before timing it. Layers of 4096 tokens, without a pause, on one H200,
+    took 3 % less at first than after half a second, and up to 20 % more between 0.1 and 0.25 s, for the power limit
+    overshoots; of 1024 tokens 9 % less at first, and as long as ever from 0.1 s on.
+    """
+
+    least: int = 4
+    most: int = 60
+    seconds: float = 0.5
+    heat_s: float = 0.3
+
+    def rounds(self, samples: Sequence[float]) -> Iterator[int]:
+        """Count rounds until enough; `samples` is the list that each round appends to."""
+        end = time.perf_counter() + self.seconds
+        for i in range(self.most):
+            if i >= self.least and (time.perf_counter() > end or _settled(samples)):
+                return
+            yield i
+
+
+class Stopwatch:
+    """Marks in the work of one device, and the time between them."""
+
+    def __init__(self, device: Any) -> None:
+        self.cuda = device.type == "cuda"
+        self.synchronise = synchroniser(device)
+
+    def mark(self) -> Any:
+        """The point in the stream that everything launched so far precedes."""
+        import torch
+
+        if not self.cuda:
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+    def wait(self, mark: Any) -> None:
+        """Wait until the device has passed a mark; it may be busy with what was launched behind it."""
+        if self.cuda:
+            mark.synchronize()
+
+    def between(self, begin: Any, end: Any) -> float:
+        """Device seconds between two marks that the device has passed."""
+        return float(begin.elapsed_time(end) * 1e-3 if self.cuda else end - begin)
+
+    def stall(self, seconds: float) -> None:
+        """Keep the device busy for about as long, so that the host gets ahead of it."""
+        import torch
+
+        if self.cuda:
+            torch.cuda._sleep(int(seconds * 1.8e9))  # cycles, at about the clock of a data-centre GPU
+
+
+def time_layers(decoder: Decoder, slices: Sequence[CacheSlice], limits: Limits) -> tuple[Samples, Samples]:
+    """Device and host seconds of embed and of each layer operator: one sample a repeat, the mean of its layers.
+
+    A mean, for a pass runs all its layers: of launches, some are slow, and experts are loaded unlike in each layer.
+    The first layer is dropped. What a mark takes is taken from every operator; layers are timed with marks at their
+    borders alone, too, and all operators are scaled alike so that together they take what a layer then does. Host
+    seconds are those of launching while the device is busy.
+    """
+    watch, p = Stopwatch(decoder.device), decoder.prepare(slices)
+    steps, first = decoder.program[:-1], 1 + len(decoder.operators)
+    lead = _warm_up(watch, steps, p, limits.heat_s)
+    device, host = ({name: list[float]() for name in ("embed", *decoder.operators)} for _ in range(2))
+    whole = list[float]()
+    kept = {name: [i for i, step in enumerate(steps) if step.layer and step.operator == name] for name in device}
+    for _ in limits.rounds(whole):
+        between, launches = _time_borders(watch, steps, first, p, lead)
+        whole.append(statistics.fmean(between) / (decoder.layers - 1))
+        *times, mark_s = _time_steps(watch, [*steps, NOTHING], p, lead)
+        for operator, places in kept.items():
+            device[operator].append(statistics.fmean(max(times[i] - mark_s, 0.1 * times[i]) for i in places))
+            host[operator].append(statistics.fmean(launches[i] for i in places))
+    scale = typical(whole) / sum(typical(device[name]) for name in decoder.operators)
+    return device | {name: [scale * s for s in device[name]] for name in decoder.operators}, host
+
+
+def time_head(decoder: Decoder, sequences: int, limits: Limits) -> tuple[list[float], list[float]]:
+    """Device and host seconds of the head over as many sequences."""
+    watch, p = Stopwatch(decoder.device), decoder.prepare([CacheSlice(1, 0, i) for i in range(sequences)])
+    steps = [decoder.program[0], *[decoder.program[-1]] * 3]
+    lead = _warm_up(watch, steps, p, limits.heat_s)
+    device, host = list[float](), list[float]()
+    for _ in limits.rounds(device):
+        device += _time_steps(watch, steps, p, lead)[2:]
+        host += _time_borders(watch, steps, 1, p, lead)[1][2:]
+    return device, host
+
+
+def time_attention(decoder: Decoder, p: Batch, limits: Limits) -> tuple[float, float]:
+    """Device seconds of attention with the pass's kernels (median), and seconds its first call took longer."""
+    watch = Stopwatch(decoder.device)
+    steps = [s for s in decoder.program if s.operator == "attention"]
+    begin = time.perf_counter()
+    steps[0].run(p)
+    watch.synchronise()
+    first_s = time.perf_counter() - begin
+    lead = _warm_up(watch, steps, p, limits.heat_s)
+    samples = list[float]()
+    for _ in limits.rounds(samples):
+        samples += _time_steps(watch, steps, p, lead)[1:]
+    median = statistics.median(samples)
+    return median, max(0.0, first_s - median)
+
+
+def time_prepare(decoder: Decoder, tokens: int, limits: Limits) -> list[float]:
+    """Host seconds of making a pass of this many tokens: its indices, their copy to the device, its buffers."""
+    watch, samples = Stopwatch(decoder.device), list[float]()
+    for i in limits.rounds(samples):
+        watch.synchronise()
+        begin = time.perf_counter()
+        decoder.prepare([CacheSlice(tokens)])
+        samples += [time.perf_counter() - begin] if i else []
+    return samples
+
+
+def time_pass(
+    launcher: Launcher, slices: Sequence[CacheSlice], limits: Limits, before: Callable[[], object] = lambda: None
+) -> list[float]:
+    """Wall seconds of a whole forward, from preparing to the last synchronise, checked as a runner checks it.
+
+    It is launched by the same loop as a runner's, `flowsim.calibration.serve.runner.launch`. `before` is called
+    before each.
+    """
+    once, samples = watched(launcher, slices), list[float]()
+    once()
+    end = time.perf_counter() + (limits.heat_s if launcher.decoder.device.type == "cuda" else 0.0)
+    while time.perf_counter() < end:
+        before()
+        once()
+    for _ in limits.rounds(samples):
+        before()
+        samples.append(sum(once()[:2]))
+    return samples
+
+
+def watched(launcher: Launcher, slices: Sequence[CacheSlice]) -> Callable[[], tuple[float, float, int]]:
+    """What runs a forward and says how long it took to prepare and to run, seconds, and in how many segments."""
+    synchronise, flag = synchroniser(launcher.decoder.device), threading.Event()
+
+    def once() -> tuple[float, float, int]:
+        begin = time.perf_counter()
+        forward = launcher.ready(slices)
+        prepared = time.perf_counter()
+        segments = launch(forward, synchronise, flag.is_set)
+        ended = time.perf_counter()
+        launcher.next_ids(forward)
+        return prepared - begin, ended - prepared, segments
+
+    return once
+
+
+def time_check(device: Any, limits: Limits) -> list[float]:
+    """Host seconds that a check adds to a segment: what a launch-synchronise-test loop takes beyond its parts.
+
+    Each round launches one kernel of about 30 us, synchronises, and tests a `threading.Event`. From the round is
+    taken the kernel's device time and the host's time to launch it; left is the start of a kernel on an idle
+    device, the return of the synchronise, and the test, after which the next launch is possible.
+    """
+    watch, flag, kernel_s = Stopwatch(device), threading.Event(), 30e-6
+    launches, rounds, trains = list[float](), list[float](), list[float]()
+    for _ in range(20):
+        watch.stall(1e-3)
+        begin = watch.mark()
+        for _ in range(20):
+            t = time.perf_counter()
+            watch.stall(kernel_s)
+            launches.append(time.perf_counter() - t)
+        end = watch.mark()
+        watch.synchronise()
+        trains.append(watch.between(begin, end) / 20 if watch.cuda else 0.0)
+    parts = statistics.median(launches) + statistics.median(trains)
+    for _ in range(limits.most * 10):
+        t = time.perf_counter()
+        watch.stall(kernel_s)
+        watch.synchronise()
+        flag.is_set()
+        rounds.append(time.perf_counter() - t)
+    return [max(0.0, r - parts) for r in rounds]
+
+
+@dataclass(frozen=True)
+class Lead:
+    """What keeps the device busy while the host gets ahead of it: more of the same steps or, failing that, a stall.
+
+    The steps are launched behind each timing, so that the device is busy from one to the next: in a pause of some
+    milliseconds it would rest, and run what follows faster than a busy GPU does (`flowsim.calibration.costs.power`).
+    So it
+    would during a stall, which is only for sizes at which the host is the slower of the two; those draw little power.
+    """
+
+    steps: Sequence[Step]
+    stall_s: float
+
+    def before(self, watch: Stopwatch) -> None:
+        """Launch the stall, if it is one."""
+        watch.stall(self.stall_s)
+
+    def behind(self, watch: Stopwatch, p: Batch, last: Any) -> None:
+        """Launch the steps, if it is some, and wait for the mark behind what was timed."""
+        for step in self.steps:
+            step.run(p)
+        watch.wait(last)
+
+
+def _warm_up(watch: Stopwatch, steps: Sequence[Step], p: Batch, heat_s: float) -> Lead:
+    """Run the steps until clocks and power are those of a busy GPU, and go on; returns what to time them with.
+
+    It is heated just as it is timed, for each change in its load sets its power limit hunting anew. The first run heats
+    nothing: for up to some tenths of a second it loads kernels and makes plans of attention.
+    """
+    runs = [_run_marked(watch, steps, p) for _ in range(3 if watch.cuda else 1)]
+    host_s, device_s = map(min, zip(*runs, strict=True))
+    ahead = watch.cuda and device_s > AHEAD * host_s
+    if ahead:
+        lead = Lead([*islice(cycle(steps), math.ceil(len(steps) * LEAD_S / device_s))], 0.0)
+        lead.behind(watch, p, watch.mark())
+    else:
+        lead = Lead((), min(2.4 * host_s + 2e-4, 20e-3))  # twice the steps, as `_time_borders` runs them
+    end = time.perf_counter() + (heat_s if ahead else min(heat_s, LIGHT_HEAT_S))
+    while watch.cuda and time.perf_counter() < end:
+        _time_borders(watch, steps, 0, p, lead)
+        _time_steps(watch, steps, p, lead)
+    return lead
+
+
+def _run_marked(watch: Stopwatch, steps: Sequence[Step], p: Batch) -> tuple[float, float]:
+    """Host seconds to launch the steps with marks between, and device seconds until they are done."""
+    begin, first = time.perf_counter(), watch.mark()
+    for step in steps:
+        step.run(p)
+        watch.mark()
+    host_s, last = time.perf_counter() - begin, watch.mark()
+    watch.synchronise()
+    return host_s, watch.between(first, last)
+
+
+def _time_steps(watch: Stopwatch, steps: Sequence[Step], p: Batch, lead: Lead) -> list[float]:
+    lead.before(watch)
+    marks = [watch.mark()]
+    for step in steps:
+        step.run(p)
+        marks.append(watch.mark())
+    lead.behind(watch, p, marks[-1])
+    return [watch.between(a, b) for a, b in pairwise(marks)]
+
+
+def _time_borders(
+    watch: Stopwatch, steps: Sequence[Step], first: int, p: Batch, lead: Lead
+) -> tuple[list[float], list[float]]:
+    """Twice, one behind another: device seconds of the steps from `first` on; mean host seconds to launch each step."""
+    lead.before(watch)
+    marks, launches = list[tuple[Any, Any]](), [list[float]() for _ in steps]
+    for _ in range(2):
+        for i, step in enumerate(steps):
+            if i == first:
+                begin = watch.mark()
+            launched = time.perf_counter()
+            step.run(p)
+            launches[i].append(time.perf_counter() - launched)
+        marks.append((begin, watch.mark()))
+    lead.behind(watch, p, marks[-1][1])
+    return [watch.between(*pair) for pair in marks], [statistics.fmean(times) for times in launches]
+
+
+def _settled(samples: Sequence[float]) -> bool:
+    """Whether the median's 95 % interval, by order statistics, is within 1 % of it."""
+    n = len(samples)
+    if n < 8:
+        return False
+    ordered, reach = sorted(samples), 0.98 * n**0.5
+    low, high = ordered[max(0, int(n / 2 - reach))], ordered[min(n - 1, int(n / 2 + reach) + 1)]
+    return high - low < 0.02 * statistics.median(ordered)

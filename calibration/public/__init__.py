@@ -1,0 +1,1 @@
+"""Public measurements of other GPUs, and tables side by side."""

@@ -1,0 +1,63 @@
+"""Two operator tables beside each other: of two machines, or our own and a public one."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from flowsim.calibration.costs.row_sources import BANDWIDTH, COPIED_FROM, SHAPE_OF, source_of
+from flowsim.calibration.costs.table import OperatorRow, OperatorTable
+
+BANDS = ((1, 63), (64, 1023), (1024, 1 << 30))
+"""Sizes, in tokens, over which ratios are summed up."""
+NOT_THEIRS = (BANDWIDTH, SHAPE_OF, COPIED_FROM)
+"""Sources of rows that hold nothing of the GPU that an imported table is of."""
+
+
+class Ratios(NamedTuple):
+    """One operator in two tables: what measured it in the second, and (tokens, first / second) by ascending tokens."""
+
+    operator: str
+    backend: str
+    points: tuple[tuple[int, float], ...]
+
+    def medians(self) -> list[float | None]:
+        """The median ratio in each of BANDS; None where there is no size."""
+        bands = ([ratio for n, ratio in self.points if least <= n <= most] for least, most in BANDS)
+        return [statistics.median(of) if of else None for of in bands]
+
+
+def beside(first: OperatorTable, second: OperatorTable) -> list[Ratios]:
+    """Device times of the first over the second, by operator, where both have the same size and neither derived it."""
+    found: dict[str, list[tuple[OperatorRow, OperatorRow]]] = {}
+    for ours, theirs in _pairs(first, second):
+        name = f"{ours.operator} on context" if ours.context else ours.operator
+        found.setdefault(name, []).append((ours, theirs))
+    return [
+        Ratios(name, _backends(pairs), tuple(sorted((a.tokens, a.device_us / b.device_us) for a, b in pairs)))
+        for name, pairs in found.items()
+    ]
+
+
+def titles() -> list[str]:
+    """What each of BANDS is called."""
+    return [f"{least} to {most} tokens" if most < BANDS[-1][1] else f"from {least} tokens" for least, most in BANDS]
+
+
+def _pairs(first: OperatorTable, second: OperatorTable) -> Iterator[tuple[OperatorRow, OperatorRow]]:
+    theirs: Mapping[tuple[str, int, int], OperatorRow] = {
+        (row.operator, row.tokens, row.context): row for row in second.operators if _measured(row)
+    }
+    for row in filter(_measured, first.operators):
+        other = theirs.get((row.operator, row.tokens, row.context))
+        if other is not None:
+            yield row, other
+
+
+def _measured(row: OperatorRow) -> bool:
+    return row.device_us > 0 and not source_of(row).startswith(NOT_THEIRS)
+
+
+def _backends(pairs: Sequence[tuple[OperatorRow, OperatorRow]]) -> str:
+    return ", ".join(sorted({theirs.backend for _, theirs in pairs}))

@@ -1,0 +1,282 @@
+"""An operator table from public measurements, with what they lack filled in, and every row saying how (`sources`)."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import numpy as np
+
+from flowsim.calibration.costs.catalogue import load_table, table_names
+from flowsim.calibration.costs.curves import AttentionCurve, Curve, work
+from flowsim.calibration.costs.host_times import usual_of
+from flowsim.calibration.costs.models import BYTES_PER_VALUE, ModelSpec, spec_of
+from flowsim.calibration.costs.row_sources import (
+    BANDWIDTH,
+    COPIED_FROM,
+    INTERPOLATED,
+    MEASURED,
+    SHAPE_OF,
+    UTILISATION,
+    source_of,
+)
+from flowsim.calibration.costs.table import ALL_REDUCE, HOST_OPERATORS, SCHEMA_VERSION, OperatorRow, OperatorTable
+from flowsim.calibration.measure.all_reduce import TOKENS, ranks
+from flowsim.calibration.public.aiconfigurator import Source, of_shape
+from flowsim.errors import InputError
+
+SEQUENCES = (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+class Cell(NamedTuple):
+    """Device seconds of one size, the kernel, and where it comes from."""
+
+    seconds: float
+    kernel: str
+    source: str
+
+
+Cells = dict[int, Cell]
+
+
+def import_table(source: Source, spec: ModelSpec, own: OperatorTable, tp: int = 1) -> OperatorTable:
+    """The operator table of this model on the source's system, one of `tp` ranks, its all-reduces included.
+
+    `own` is a table measured by flowsim, of a model with the same operators: host times and the shape of chunks on
+    context come from it. InputError: the source has no such experts or all-reduces, or `own` lacks an operator.
+    """
+    rows = [*_device_rows(source, spec.shard(tp), own, tp), *_host_rows(own)]
+    cells = Counter((row.operator, source_of(row)) for row in rows)
+    stated: dict[str, dict[str, int]] = {}
+    for (operator, kind), count in cells.items():
+        stated.setdefault(operator, {})[kind] = count
+    provenance = {
+        "schema_version": SCHEMA_VERSION, "gpu": source.system, "memory_bytes": source.memory_bytes,
+        "multiprocessors": own.provenance.get("multiprocessors") if _is_of(own, source.system) else None,
+        "source": source.name, "licence": "Apache-2.0", "own": _name(own), "own_sha256": own.digest(),
+        "model": spec.name, "model_spec": asdict(spec), "pass_layers": spec.layers, "tp": tp, "dtype": "bfloat16",
+        "imported": datetime.now(UTC).date().isoformat(), "cells": stated,
+    }  # fmt: skip
+    return OperatorTable(provenance, tuple(rows))
+
+
+def public_all_reduce(source: Source, rank: OperatorTable) -> OperatorTable:
+    """The source's all-reduces among as many GPUs as this rank is of, as a table for `join`.
+
+    They are of a system that the user holds for the rank's. InputError: the source has none of so many GPUs, or the
+    table is not of one of several ranks.
+    """
+    gpu, tp, width = rank.provenance["gpu"], ranks(rank), _spec(rank).hidden
+    launch_us = _launch_us(rank, "o_proj")
+    cells = _reduces(source, width, tp, list(TOKENS))
+    provenance = {
+        "schema_version": SCHEMA_VERSION, "gpu": gpu, "model": ALL_REDUCE, "width": width, "tp": tp,
+        "source": source.name, "licence": "Apache-2.0", "imported": datetime.now(UTC).date().isoformat(),
+    }  # fmt: skip
+    return OperatorTable(provenance, tuple(_row(ALL_REDUCE, n, 0, cell, launch_us) for n, cell in cells.items()))
+
+
+def nearest_own(spec: ModelSpec, system: str) -> OperatorTable:
+    """Our own table of this model or, failing that, of the one with the same operators and the most similar heads.
+
+    Of tables of several GPUs it is that of the system's (h100 of h100_sxm), or else the one with most rows. InputError:
+    there is none of such a model.
+    """
+    names = [name for name in table_names() if name[2] == 1]
+    tables = [table for table in (load_table(*name) for name in names) if "source" not in table.provenance]
+    alike = [table for table in tables if _spec(table).operators == spec.operators]
+    if not alike:
+        raise InputError(
+            f"{spec.name}: found no own table of a model with {', '.join(spec.operators)}; measure one first"
+        )
+
+    def distance(table: OperatorTable) -> tuple[bool, float, bool, int]:
+        other = _spec(table)
+        ratio = (other.heads / other.kv_heads) / (spec.heads / spec.kv_heads)
+        unlike = abs(math.log(ratio)) + abs(math.log(other.heads / spec.heads))
+        return other.name != spec.name, unlike, not _is_of(table, system), -len(table.operators)
+
+    return min(alike, key=distance)
+
+
+def _is_of(table: OperatorTable, system: str) -> bool:
+    """Whether our own table is of the GPU of this system, as h100 of h100_sxm."""
+    return bool(table.provenance["gpu"] == system.split("_")[0])
+
+
+def _spec(table: OperatorTable) -> ModelSpec:
+    return spec_of(table.provenance["model_spec"], "provenance, model_spec")
+
+
+def _device_rows(source: Source, shard: ModelSpec, own: OperatorTable, tp: int) -> Iterator[OperatorRow]:
+    operators = {**_products(source, shard), **_elementwise(source, shard)}
+    if shard.experts:
+        operators["experts"] = _experts(source, shard, tp)
+    if tp > 1:
+        operators[ALL_REDUCE] = _reduces(source, shard.hidden, tp, sorted(operators["o_proj"]))
+    attention = _attention(source, shard)
+    for name, cells in operators.items():
+        launch_us = _launch_us(own, "o_proj" if name in (ALL_REDUCE, "experts") else name)  # one call each
+        yield from (_row(name, tokens, 0, cell, launch_us) for tokens, cell in cells.items())
+    launch_us = _launch_us(own, "attention")
+    yield from (_row("attention", tokens, 0, cell, launch_us) for tokens, cell in attention.items())
+    for (tokens, context), cell in _chunks(attention, own).items():
+        yield _row("attention", tokens, context, cell, launch_us)
+
+
+def _products(source: Source, shard: ModelSpec) -> dict[str, Cells]:
+    """The matrix products, by operator; the head at numbers of sequences."""
+    width = shard.heads * shard.head_dim
+    shapes = {"qkv_proj": (shard.qkv_width, shard.hidden), "o_proj": (shard.hidden, width)}
+    if shard.experts:
+        shapes["router"] = (shard.experts, shard.hidden)
+    else:
+        shapes["gate_up_proj"] = (2 * shard.intermediate, shard.hidden)
+        shapes["down_proj"] = (shard.hidden, shard.intermediate)
+    cells = {name: _product(source, n, k) for name, (n, k) in shapes.items()}
+    head = _product(source, shard.vocab, shard.hidden)
+    at_sequences = {m: cell for m, cell in head.items() if m in SEQUENCES}
+    if not at_sequences:
+        sizes = ", ".join(map(str, SEQUENCES))
+        raise InputError(f"{source.name}: found no matrix products of m {sizes}; allowed: one at least, for the head")
+    return {**cells, "head": at_sequences}
+
+
+def _product(source: Source, n: int, k: int) -> Cells:
+    """Cells by m of one shape: measured, or by the arithmetic rate at the measured shapes around it."""
+    exact = of_shape(source.gemm, n=n, k=k)
+    if exact:
+        return {m: Cell(seconds, kernel, MEASURED) for m, (seconds, kernel) in exact.items()}
+    corners = [
+        (share_n * share_k, low_n, low_k, of_shape(source.gemm, n=low_n, k=low_k))
+        for low_n, share_n in _around(sorted(source.gemm["n"].unique().tolist()), n)
+        for low_k, share_k in _around(sorted(source.gemm["k"].unique().tolist()), k)
+    ]
+    corners = [corner for corner in corners if corner[-1]]
+    sizes = set.intersection(*(set(times) for *_, times in corners)) if corners else set()
+    if not sizes:
+        raise InputError(f"{source.name}: found no matrix products around n={n}, k={k}; allowed: another framework")
+    whole = sum(share for share, *_ in corners)
+    return {
+        m: Cell(
+            m * n * k / (sum(share * m * a * b / times[m][0] for share, a, b, times in corners) / whole),
+            corners[0][-1][m][1],
+            UTILISATION,
+        )
+        for m in sorted(sizes)
+    }
+
+
+def _around(grid: list[int], value: int) -> list[tuple[int, float]]:
+    """The entries on either side of `value`, and the share of each in between; the last one beyond the ends."""
+    above = next((i for i, entry in enumerate(grid) if entry >= value), len(grid))
+    if above in (0, len(grid)) or grid[above] == value:
+        return [(grid[min(above, len(grid) - 1)], 1.0)]
+    low, high = grid[above - 1], grid[above]
+    share = (value - low) / (high - low)
+    return [(low, 1 - share), (high, share)]
+
+
+def _elementwise(source: Source, shard: ModelSpec) -> dict[str, Cells]:
+    """Operators bound by bandwidth: each value read or written, in bf16, once."""
+    heads = shard.heads + shard.kv_heads
+    values = {
+        "embed": 2 * shard.hidden,
+        "norm_attn": 4 * shard.hidden,  # with the residual that serving frameworks add there
+        "rope_kv": 2 * (heads + shard.kv_heads) * shard.head_dim * (2 if shard.qk_norm else 1),
+        "norm_mlp": 4 * shard.hidden,
+    }
+    if not shard.experts:
+        values["activation"] = 3 * shard.intermediate
+    sizes = sorted(source.gemm["m"].unique().tolist())
+    return {
+        name: {
+            m: Cell(source.launch_s + m * each * BYTES_PER_VALUE / source.bandwidth, "elementwise", BANDWIDTH)
+            for m in sizes
+        }
+        for name, each in values.items()
+    }
+
+
+def _experts(source: Source, shard: ModelSpec, tp: int) -> Cells:
+    """The fused experts of this shape; the distribution of tokens over experts stands in the kernel's name."""
+    if source.moe is None:
+        raise InputError(f"{source.name}: found no mixtures of experts; allowed: a dense model")
+    frame = source.moe.rename(columns={"num_tokens": "m"})
+    shape = {"hidden_size": shard.hidden, "inter_size": shard.intermediate * tp, "moe_tp_size": tp}
+    shape |= {"num_experts": shard.experts, "topk": shard.experts_per_token}
+    for column, value in shape.items():
+        frame = frame[frame[column] == value]
+    if frame.empty:
+        wanted = ", ".join(f"{column} {value}" for column, value in shape.items())
+        raise InputError(f"{source.name}: found no experts of {wanted}; allowed: a shape that it has")
+    skew = sorted(frame["distribution"].unique())[0]
+    times = of_shape(frame[frame["distribution"] == skew])
+    return {m: Cell(seconds, f"{kernel} {skew}", MEASURED) for m, (seconds, kernel) in times.items()}
+
+
+def _reduces(source: Source, hidden: int, tp: int, sizes: list[int]) -> Cells:
+    """NCCL's all-reduce of each number of tokens, between measured numbers of values."""
+    frame = None if source.reduce is None else source.reduce[source.reduce["num_gpus"] == tp]
+    if frame is None or frame.empty:
+        raise InputError(f"{source.name}: found no all-reduce among {tp} GPUs; allowed: tp 1")
+    times = of_shape(frame.rename(columns={"message_size": "m"}))
+    curve = Curve(np.array(list(times)), np.array([seconds for seconds, _ in times.values()]))
+    kinds = {m: MEASURED if m * hidden in times else INTERPOLATED for m in sizes}
+    return {m: Cell(curve(m * hidden), "NCCL", kind) for m, kind in kinds.items()}
+
+
+def _attention(source: Source, shard: ModelSpec) -> Cells:
+    """Causal attention of one prompt: of these heads, or of the nearest measured ones by their number."""
+    frame = source.attention[source.attention["head_dim"] == shard.head_dim]
+    pairs = {(int(h), int(g)) for h, g in zip(frame["num_heads"], frame["num_key_value_heads"], strict=True)}
+    if not pairs:
+        raise InputError(f"{source.name}: found no attention of head_dim {shard.head_dim}; allowed: another framework")
+
+    def distance(pair: tuple[int, int]) -> tuple[float, tuple[int, int]]:
+        off = abs(math.log(pair[0] / shard.heads)) + abs(math.log(pair[0] / pair[1] * shard.kv_heads / shard.heads))
+        return off, pair
+
+    heads, kv_heads = min(pairs, key=distance)
+    kind = MEASURED if (heads, kv_heads) == (shard.heads, shard.kv_heads) else UTILISATION
+    times = of_shape(frame, num_heads=heads, num_key_value_heads=kv_heads)
+    return {n: Cell(seconds * shard.heads / heads, kernel, kind) for n, (seconds, kernel) in times.items()}
+
+
+def _chunks(attention: Mapping[int, Cell], own: OperatorTable) -> dict[tuple[int, int], Cell]:
+    """Chunks on context at our own sizes: theirs of as much work, by what ours take beyond ours of as much work."""
+    ours = own.curve("attention")
+    plain = ours.context == 0
+    ours_alone = AttentionCurve(ours.tokens[plain], ours.context[plain], ours.device_s[plain])
+    sizes = np.array(list(attention))
+    theirs = AttentionCurve(sizes, np.zeros_like(sizes), np.array([cell.seconds for cell in attention.values()]))
+    cells = {}
+    for tokens, context, seconds in zip(ours.tokens.tolist(), ours.context.tolist(), ours.device_s, strict=True):
+        if context:
+            alike = round((2 * work(tokens, context)) ** 0.5)
+            ratio = float(seconds) / ours_alone(alike, 0)
+            cells[tokens, context] = Cell(theirs(alike, 0) * ratio, "attention", f"{SHAPE_OF}{_name(own)}")
+    return cells
+
+
+def _host_rows(own: OperatorTable) -> Iterator[OperatorRow]:
+    for row in own.operators:
+        if row.operator in HOST_OPERATORS:
+            yield replace(row, backend=f"host: {COPIED_FROM}{_name(own)}")
+
+
+def _launch_us(own: OperatorTable, operator: str) -> float:
+    return round(usual_of(own)(own.curve(operator).host_s) * 1e6, 3)
+
+
+def _row(operator: str, tokens: int, context: int, cell: Cell, launch_us: float) -> OperatorRow:
+    us = round(cell.seconds * 1e6, 3)
+    return OperatorRow(operator, tokens, context, us, us, us, launch_us, 0, f"{cell.kernel}: {cell.source}")
+
+
+def _name(table: OperatorTable) -> str:
+    return f"{table.provenance['gpu']}/{table.provenance['model']}/tp{table.provenance['tp']}"

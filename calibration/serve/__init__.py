@@ -1,0 +1,1 @@
+"""Serving for real: the runner of a GPU, and replays on it."""

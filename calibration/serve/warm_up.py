@@ -1,0 +1,131 @@
+"""Getting a model ready to serve on the device at hand: whether it fits, its attention kernels, and everything warm."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Iterator
+
+from flowsim.calibration.costs.attention_kernels import Choice, kernel_choice
+from flowsim.calibration.costs.models import BYTES_PER_VALUE, ModelSpec
+from flowsim.calibration.costs.table import OperatorTable
+from flowsim.calibration.gpu.attention import KERNELS, PADDING
+from flowsim.calibration.gpu.batch import CacheSlice
+from flowsim.calibration.gpu.decoder import Decoder
+from flowsim.calibration.gpu.machine import check_model, dtype_of
+from flowsim.calibration.gpu.memory import enough_memory
+from flowsim.calibration.serve.runner import synchroniser
+from flowsim.errors import InputError
+
+UNSERVABLE = ("split",)
+"""Kernels for which cuDNN builds plans for ever new lengths: some 40 ms each at a first call, while serving."""
+FORWARDS = 6
+"""Forwards of full size whose activations the memory must hold: the running one, and paused ones."""
+MET_TOKENS = 4096
+"""Longer forwards wait for the device alone. Shorter ones may wait for what the host does when it meets a number of
+tokens for the first time: it chooses matrix kernels, and loads them, which took 1 to 4 ms on an H200 (llama3-8b)."""
+HEAT_S = 0.5
+"""How long to keep the device busy before it counts as warm."""
+LESS = "a smaller model, less --kv-tokens or --max-batched-tokens"
+"""What is allowed where the memory does not do."""
+
+
+def serving_decoder(
+    spec: ModelSpec,
+    table: OperatorTable,
+    device: str,
+    *,
+    rows: int,
+    chunk_tokens: int,
+    recorded_tokens: int = 0,
+    seed: int = 0,
+) -> Decoder:
+    """The whole model with a cache of so many rows.
+
+    Args:
+        table: whose attention kernels it uses, but for those that cannot serve.
+        rows: tokens of the KV cache.
+        chunk_tokens: most tokens of one forward.
+        recorded_tokens: of all forwards that are to be recorded, whose buffers stay.
+
+    Raises:
+        InputError: it does not fit.
+    """
+    check_memory(spec, device, rows, chunk_tokens, recorded_tokens)
+    with enough_memory(spec.name, LESS):
+        attention = servable(kernel_choice(table))
+        return Decoder(spec, device, rows=rows, dtype=dtype_of(device), seed=seed, attention=attention)
+
+
+def servable(choice: Choice) -> Choice:
+    """The same choice of kernels, with the default in place of those that cannot serve or are not torch's."""
+    used = {kernel for _, _, kernels in choice.rows for kernel in kernels}
+    default = "flash" if "cudnn" in used else choice.default
+    return choice.among(KERNELS.keys() - set(UNSERVABLE), default)
+
+
+def check_memory(spec: ModelSpec, device: str, rows: int, chunk_tokens: int, recorded_tokens: int = 0) -> None:
+    """InputError unless weights, a cache of so many rows, some forwards and recordings fit the memory that is free."""
+    check_model(spec, device)
+    import torch
+
+    if device != "cuda":
+        return
+    gc.collect()
+    torch.cuda.empty_cache()
+    free, _ = torch.cuda.mem_get_info()
+    widths = 4 * spec.hidden + 2 * spec.qkv_width + 3 * spec.intermediate * max(1, spec.experts_per_token)
+    parts = {
+        "weights": spec.weight_bytes,
+        "KV cache": spec.kv_bytes_per_token * (rows + PADDING),
+        "activations": (FORWARDS * chunk_tokens + recorded_tokens) * widths * BYTES_PER_VALUE,
+    }
+    if sum(parts.values()) > 0.97 * free:
+        needs = ", ".join(f"{name} {size / 2**30:.1f}" for name, size in parts.items())
+        raise InputError(
+            f"{spec.name}: found {free / 2**30:.1f} GiB of free GPU memory; allowed: what it needs, in GiB: {needs} "
+            "(less with --kv-tokens, --max-batched-tokens or --graph-tokens)"
+        )
+
+
+def warm_up(decoder: Decoder, largest: int, longest: int) -> Iterator[None]:
+    """Run everything once that is slow the first time: kernels' plans, memory pools; then until clocks are up.
+
+    To be called in the thread that will serve (`Runner.call`): handles and plans are a thread's own. Yields between
+    any two layers, where it may be left.
+
+    Args:
+        largest: tokens of the largest forward; `longest`: of the longest prompt.
+    """
+    synchronise = synchroniser(decoder.device)
+    until_attention = next(i for i, step in enumerate(decoder.program) if step.operator == "attention") + 1
+    sizes = range(PADDING, largest + PADDING, PADDING) if decoder.device.type == "cuda" else ()
+    contexts = sorted({longest - largest, longest - 1, largest} & set(range(1, longest)))
+    chunks = [CacheSlice(min(largest, longest - context), context) for context in contexts]
+    powers = [1 << n for n in range(largest.bit_length())]
+    shortest = [*decoder.program[: 1 + len(decoder.operators)], decoder.program[-1]]
+    for tokens in range(1, min(largest, MET_TOKENS) + 1) if decoder.device.type == "cuda" else ():
+        p = decoder.prepare([CacheSlice(tokens)])
+        for step in shortest:
+            step.run(p)
+        yield
+    for tokens in sizes:
+        p = decoder.prepare([CacheSlice(min(tokens, largest))])
+        for step in decoder.program[:until_attention]:
+            step.run(p)
+        yield
+    for slices in [[CacheSlice(n)] for n in powers] + [[chunk] for chunk in chunks] + [[CacheSlice(largest)]]:
+        yield from _forward(decoder, slices, synchronise)
+    end = time.perf_counter() + (HEAT_S if decoder.device.type == "cuda" else 0.0)
+    while time.perf_counter() < end:
+        yield from _forward(decoder, [CacheSlice(largest)], synchronise)
+
+
+def _forward(decoder: Decoder, slices: list[CacheSlice], synchronise: Callable[[], None]) -> Iterator[None]:
+    """One forward, with the device at most a layer behind."""
+    p = decoder.prepare(slices)
+    for segment in decoder.segments("layer"):
+        for run in segment:
+            run(p)
+        synchronise()
+        yield

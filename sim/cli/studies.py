@@ -1,0 +1,207 @@
+"""The commands `flowsim sweep`, `capacity` and `plot`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from flowsim.errors import InputError
+
+
+def cluster_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Where the runs are done, and how much is said."""
+    options = [
+        click.option("--workers", type=int, metavar="N", help="Processes on this machine.  [default: one a core]"),
+        click.option("--dask", metavar="ADDRESS", help="Run on the workers of this Dask scheduler instead."),
+        click.option(
+            "--against",
+            multiple=True,
+            metavar="SPEC",
+            help="Compare the other policies with this one, on the same arrivals; several times if wanted.  "
+            "[default: of highest rates the first policy]",
+        ),
+        click.option("--quiet", "-q", is_flag=True, help="Print no report and no progress."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("study")
+@click.option("--out", metavar="DIR", required=True, help="Folder of the results. A study begun there goes on.")
+@cluster_options
+def sweep(study: str, out: str, workers: int | None, dask: str | None, against: tuple[str, ...], quiet: bool) -> int:
+    """Run all points of STUDY, a YAML file, and print each configuration with its interval.
+
+    \b
+    A study says what all runs share, and the axes of a grid (or listed points):
+      run:  {trace: synthetic:qwen:2000}
+      axes:
+        policy: [fcfs, chunked:2048, flowprefill]
+        rate_rps: {from: 8, to: 20, step: 2}
+        seed: {from: 0, to: 9}
+
+    An axis is any option of a run: trace, policy, policy.OPTION, model, gpu, tp, cost, slo, slo_scale, rate_scale,
+    rate_rps, mix.CLASS (its share of the requests), predictor, instances, router, slots, max_batched_tokens,
+    graph_tokens, kv_tokens, block_tokens, limit, window, format, prefix_cache, new_tokens, seed, until_s, warmup.
+    "points" lists points one by one (a range in one stands for all its values);
+    "capacity: {target: 0.9, by: all}" searches the highest rate at each point; "requests: true" keeps a row a request.
+
+    DIR gets runs.parquet (a row a run), whatever the number of workers the same bytes. What has run is not run again;
+    a failed run is kept with its error, tried again the next time, and makes the exit status 1.
+
+    \b
+    Example:
+      flowsim sweep studies/rate.yaml --out results/rate
+    """
+    from flowsim.core.policy import spelling
+    from flowsim.io.progress import bar
+    from flowsim.studies.study import Study
+    from flowsim.studies.sweep import sweep as run
+
+    points = Study.read(study)
+    if against:
+        points.check()
+        for name in against:
+            spelling(name, points.policies)
+    with bar("sweeping", quiet=quiet) as progress:
+        runs = run(points, out, workers=workers, dask=dask, progress=progress)
+    return _show(runs, out, against, quiet)
+
+
+@click.command()
+@click.argument("traces", metavar="TRACE...", nargs=-1, required=True)
+@click.option(
+    "--policy",
+    "policies",
+    multiple=True,
+    metavar="SPEC",
+    help="Once for each policy.  [default: fcfs, chunked:2048, flowprefill]",
+)
+@click.option("--gpu", "gpus", multiple=True, metavar="NAME", help="Once for each GPU.  [default: h200]")
+@click.option("--target", type=float, default=0.9, show_default=True, help="Share of requests within their SLO.")
+@click.option(
+    "--by",
+    default="all",
+    show_default=True,
+    metavar="all|class",
+    help="The share is of all requests, or of every class.",
+)
+@click.option("--tolerance", type=float, default=0.01, show_default=True, help="Width of the bracket, a share of it.")
+@click.option(
+    "--replications",
+    type=int,
+    default=10,
+    show_default=True,
+    help="Seeds of a synthetic trace, or windows of equal length of any other. Each begins without a queue and with an "
+    "empty prefix cache: short ones flatter a policy, and hide reuse.",
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Any option of a run, as flowsim sweep --help lists them; a list makes an axis: --set slo_scale=[1,2]",
+)
+@click.option("--out", metavar="DIR", help="Save the results there. A search begun there goes on.")
+@cluster_options
+def capacity(
+    traces: tuple[str, ...],
+    policies: tuple[str, ...],
+    gpus: tuple[str, ...],
+    settings: tuple[str, ...],
+    out: str | None,
+    against: tuple[str, ...],
+    quiet: bool,
+    **options: Any,
+) -> int:
+    """Find the max goodput: the highest request rate that each policy sustains on each TRACE, with intervals.
+
+    TRACE is a file, 'example', or 'synthetic:PRESET:N' with N requests drawn anew for each replication. A rate is
+    sustained when the target share of requests meets its SLO, and the queue empties in the last third of the run: a
+    queue that only grows is refused, however many of the others are served in time. Every policy gets the same
+    requests at the same rates. The first tenth of the requests is a warm-up (--set warmup=0.1).
+
+    The table says the highest rate that was sustained, the next one tried, that was not, and in how many replications
+    attainment or the queue gave way there; at the highest rate the goodput, the late and the starved requests, and the
+    use of the GPU. Below it, each policy is compared with the first, or those of --against, on the same arrivals.
+
+    \b
+    Examples:
+      flowsim capacity synthetic:qwen:1000 --replications 5
+      flowsim capacity trace.jsonl --policy fcfs --policy flowprefill --by class --set slo_scale=1.5 --out results
+      flowsim capacity synthetic:qwen:2000 trace.csv.gz --gpu h200 --gpu a100_sxm --against fcfs --against chunked:2048
+      flowsim capacity trace.jsonl --set slo_scale=[0.5,1,2] --set prefix_cache=ideal
+    """
+    from flowsim.core.policy import spelling
+    from flowsim.io.progress import bar
+    from flowsim.studies.capacity import POLICIES
+    from flowsim.studies.capacity import capacity as find
+
+    policies = policies or POLICIES
+    given = dict(_setting(text) for text in settings) | ({"gpu": list(gpus)} if gpus else {})
+    if clash := {"trace", "policy", *options, "out"} & set(given):
+        raise InputError(f"--set {min(clash)}: allowed is an option of a run other than trace and policy")
+    for name in against:
+        spelling(name, policies)
+    with bar("searching", quiet=quiet) as progress:
+        runs = find(traces, policies, out=out, progress=progress, **options, **given)
+    return _show(runs, out, against, quiet)
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    import yaml
+
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise InputError(f"--set {text}: allowed is NAME=VALUE")
+    try:
+        return name, yaml.safe_load(value)
+    except yaml.YAMLError:
+        return name, value
+
+
+def _show(runs: Any, out: str | None, against: tuple[str, ...], quiet: bool) -> int:
+    """Print a study; the exit status."""
+    if not quiet:
+        from flowsim.show.text import show
+        from flowsim.studies.text import study_report
+
+        show(study_report(runs, against))
+        if out:
+            click.echo(f"saved runs.parquet and study.yaml in {out}; draw with flowsim plot {out}")
+    return 1 if len(runs.failed) else 0
+
+
+@click.command()
+@click.argument("results")
+@click.option("--out", metavar="DIR", help="Folder of the figures.  [default: RESULTS]")
+@click.option(
+    "--select", "settings", multiple=True, metavar="NAME=VALUE", help="Only runs with this value of an option."
+)
+@click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
+def plot(results: str, out: str | None, settings: tuple[str, ...], quiet: bool) -> None:
+    """Draw the figures of a folder that sweep or capacity left, as PNG and SVG.
+
+    One varied number gives lines with intervals against it (and, of attainment, a panel a policy with a line a class),
+    two give a heat map for each policy. A capacity study over policies gives bars with ratios, a panel for each trace
+    and GPU. Other options that are no numbers give a set of figures for each value. A study that kept its requests
+    also gives the distribution of TTFT.
+
+    \b
+    Example:
+      flowsim plot results/rate --select slo_scale=1
+    """
+    from flowsim.studies.plots import draw, save, select
+    from flowsim.studies.sweep import load_runs
+
+    runs = load_runs(results)
+    if len(runs.failed) and not quiet:
+        click.echo(f"left out: {len(runs.failed)} failed runs ({', '.join(dict.fromkeys(runs.failed['policy']))})")
+    figures = draw(select(runs, settings))
+    for name in save(figures, out or results):
+        if not quiet:
+            click.echo(f"{out or results}/{name}")

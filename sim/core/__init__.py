@@ -1,0 +1,1 @@
+"""What a scheduler deals with: requests, passes and their timelines, orders, policies, routers and SLOs."""

@@ -1,0 +1,286 @@
+"""Orders: who goes first, and the queues that keep waiting requests in that order without rescanning them.
+
+An order says how its key moves with time, and from that follows the cheapest exact queue:
+
+- `Fixed`: never while a request waits (FCFS, SJF, EDF): a tree over the ranks;
+- `Flipping`: once, at a known time (S-EDF): two such trees and a heap of flip times;
+- `Moving`: all the time (least laxity, ageing): a vectorised scan.
+
+The smallest key goes first; ties go to the earlier arrival, then the smaller id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from typing import Any, Protocol
+
+import numpy as np
+
+from flowsim.core.passes import Execution
+from flowsim.core.request import Request
+
+Candidate = Request | Execution
+UNBOUNDED = 1 << 62
+"""More tokens than any request has."""
+ABSENT = UNBOUNDED + 1
+
+
+class Order(Protocol):
+    """How candidates are ranked. An order has no state: `queue` makes the structure that has."""
+
+    def rank(self, candidate: Candidate, now: float) -> Any:
+        """A value by which any two candidates compare at this moment; the smaller goes first."""
+
+    def queue(self, requests: Sequence[Request]) -> Queue:
+        """An empty queue for any of these requests (all rows of the trace, in order of arrival)."""
+
+
+class Queue(Protocol):
+    """Waiting requests kept in an order."""
+
+    def add(self, request: Request) -> None:
+        """Take a request in."""
+
+    def remove(self, request: Request) -> None:
+        """Take a request out."""
+
+    def after(self, now: float, last: Request | None, max_tokens: int) -> Request | None:
+        """The first request behind `last` (None: the first of all) with at most `max_tokens` tokens."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fixed:
+    """An order whose key never moves while a request waits: `key(candidate)`, smallest first."""
+
+    key: Callable[[Any], Any]
+
+    def rank(self, candidate: Candidate, now: float) -> Any:
+        """(key, arrival, id)."""
+        return self.key(candidate), candidate.arrival_s, candidate.id
+
+    def queue(self, requests: Sequence[Request]) -> Queue:
+        """A tree over the ranks of all requests."""
+        return FixedQueue(_ranked(requests, self.key))
+
+
+@dataclass(frozen=True, eq=False)
+class Flipping:
+    """An order whose key moves once: before `flips_at(candidate)` it is `key`, from then on `flipped`.
+
+    Every candidate that has not flipped precedes every one that has.
+    """
+
+    key: Callable[[Any], Any]
+    flips_at: Callable[[Any], float]
+    flipped: Callable[[Any], Any]
+
+    def rank(self, candidate: Candidate, now: float) -> Any:
+        """(has it flipped, key, arrival, id)."""
+        late = now >= self.flips_at(candidate)
+        key = self.flipped(candidate) if late else self.key(candidate)
+        return late, key, candidate.arrival_s, candidate.id
+
+    def queue(self, requests: Sequence[Request]) -> Queue:
+        """Two trees and a heap of flip times."""
+        return FlippingQueue(_ranked(requests, self.key), _ranked(requests, self.flipped), self.flips_at)
+
+
+@dataclass(frozen=True, eq=False)
+class Moving:
+    """An order whose key moves all the time: `key(candidate, now)`, smallest first.
+
+    `key` gets a candidate, or `Columns` of all that wait: use expressions that work on numbers and on arrays alike.
+    """
+
+    key: Callable[[Any, float], Any]
+
+    def rank(self, candidate: Candidate, now: float) -> Any:
+        """(key, arrival, id)."""
+        return self.key(candidate, now), candidate.arrival_s, candidate.id
+
+    def queue(self, requests: Sequence[Request]) -> Queue:
+        """A scan over columns."""
+        return MovingQueue(self.key, requests)
+
+
+def _ranked(requests: Sequence[Request], key: Callable[[Any], Any]) -> list[Request]:
+    return sorted(requests, key=lambda request: (key(request), request.arrival_s, request.id))
+
+
+class RankTree:
+    """Which ranks are present, as a tree of minima: finds the first one behind a rank with few enough tokens.
+
+    Adding, removing and finding take the logarithm of the number of ranks.
+    """
+
+    def __init__(self, ranked: Sequence[Request]) -> None:
+        self._ranked = ranked
+        self._leaves = 1 << max(len(ranked) - 1, 1).bit_length()
+        self._least = [ABSENT] * (2 * self._leaves)
+        """Fewest tokens below each node; node k has children 2k and 2k + 1, leaves come last."""
+
+    def add(self, rank: int, tokens: int) -> None:
+        """Mark a rank present, with this many tokens."""
+        least, node = self._least, self._leaves + rank
+        while node and least[node] > tokens:
+            least[node] = tokens
+            node >>= 1
+
+    def remove(self, rank: int) -> None:
+        """Mark a rank absent."""
+        least, node = self._least, self._leaves + rank
+        gone, least[node] = least[node], ABSENT
+        node >>= 1
+        while node and least[node] == gone:
+            left, right = least[2 * node], least[2 * node + 1]
+            least[node] = left if left < right else right
+            node >>= 1
+
+    def after(self, rank: int, max_tokens: int) -> Request | None:
+        """The present request of the smallest rank above `rank` with at most `max_tokens` tokens."""
+        least, node = self._least, self._leaves + rank
+        if rank < 0:
+            node = 1
+            if least[1] > max_tokens:
+                return None
+        else:
+            # Climb until a subtree to the right holds one that fits.
+            while node & 1 or least[node + 1] > max_tokens:
+                node >>= 1
+                if node <= 1:
+                    return None
+            node += 1
+        while node < self._leaves:
+            node *= 2
+            if least[node] > max_tokens:
+                node += 1
+        return self._ranked[node - self._leaves]
+
+
+class FixedQueue:
+    """A queue whose ranks are known beforehand."""
+
+    def __init__(self, ranked: Sequence[Request]) -> None:
+        self._rank = _positions(ranked)
+        self._tree = RankTree(ranked)
+
+    def add(self, request: Request) -> None:
+        """Take a request in."""
+        self._tree.add(self._rank[request.id], request.tokens)
+
+    def remove(self, request: Request) -> None:
+        """Take a request out."""
+        self._tree.remove(self._rank[request.id])
+
+    def after(self, now: float, last: Request | None, max_tokens: int) -> Request | None:
+        """The first request behind `last` with at most `max_tokens` tokens."""
+        return self._tree.after(-1 if last is None else self._rank[last.id], max_tokens)
+
+
+class FlippingQueue:
+    """Requests that have not flipped, those that have, and when the former will."""
+
+    def __init__(self, ranked: Sequence[Request], flipped: Sequence[Request], flips_at: Callable[[Any], float]) -> None:
+        self._rank, self._flipped_rank = _positions(ranked), _positions(flipped)
+        self._tree, self._flipped_tree = RankTree(ranked), RankTree(flipped)
+        self._flips_at = flips_at
+        self._flips: list[tuple[float, int, Request]] = []
+        self._fresh: set[int] = set()
+
+    def add(self, request: Request) -> None:
+        """Take a request in."""
+        self._fresh.add(request.id)
+        self._tree.add(self._rank[request.id], request.tokens)
+        heappush(self._flips, (self._flips_at(request), request.id, request))
+
+    def remove(self, request: Request) -> None:
+        """Take a request out."""
+        if request.id in self._fresh:
+            self._fresh.remove(request.id)
+            self._tree.remove(self._rank[request.id])
+        else:
+            self._flipped_tree.remove(self._flipped_rank[request.id])
+
+    def after(self, now: float, last: Request | None, max_tokens: int) -> Request | None:
+        """The first request behind `last` with at most `max_tokens` tokens; flips what is due first."""
+        while self._flips and self._flips[0][0] <= now:
+            self._flip(heappop(self._flips)[2])
+        rank = -1
+        if last is not None:
+            if now >= self._flips_at(last):
+                return self._flipped_tree.after(self._flipped_rank[last.id], max_tokens)
+            rank = self._rank[last.id]
+        return self._tree.after(rank, max_tokens) or self._flipped_tree.after(-1, max_tokens)
+
+    def _flip(self, request: Request) -> None:
+        if request.id in self._fresh:
+            self._fresh.remove(request.id)
+            self._tree.remove(self._rank[request.id])
+            self._flipped_tree.add(self._flipped_rank[request.id], request.tokens)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The attributes of many requests, an array each, under the names they have on one request."""
+
+    id: np.ndarray
+    arrival_s: np.ndarray
+    slo_s: np.ndarray
+    deadline_s: np.ndarray
+    tokens: np.ndarray
+    predicted_s: np.ndarray
+
+    @classmethod
+    def of(cls, requests: Sequence[Request]) -> Columns:
+        """The columns of these requests."""
+        return cls(**{name: np.array([getattr(r, name) for r in requests]) for name in cls.__annotations__})
+
+    def rows(self, ids: np.ndarray) -> Columns:
+        """The columns of the requests with these ids, in this order."""
+        return Columns(**{name: getattr(self, name)[ids] for name in self.__annotations__})
+
+
+class MovingQueue:
+    """Requests whose keys are all computed anew at each question."""
+
+    def __init__(self, key: Callable[[Any, float], Any], requests: Sequence[Request]) -> None:
+        self._key = key
+        self._requests = requests
+        self._columns = Columns.of(requests)
+        self._ids: dict[int, None] = {}
+
+    def add(self, request: Request) -> None:
+        """Take a request in."""
+        self._ids[request.id] = None
+
+    def remove(self, request: Request) -> None:
+        """Take a request out."""
+        self._ids.pop(request.id)
+
+    def after(self, now: float, last: Request | None, max_tokens: int) -> Request | None:
+        """The first request behind `last` with at most `max_tokens` tokens."""
+        waiting = self._columns.rows(np.fromiter(self._ids, np.int64, len(self._ids)))
+        key = self._keys(waiting, now)
+        eligible = np.flatnonzero(waiting.tokens <= max_tokens)
+        if last is not None:
+            # By way of columns, as its own key was: on numbers, powers and the like may differ in the last bit.
+            alone = self._columns.rows(np.array([last.id]))
+            bound = (self._keys(alone, now)[0], last.arrival_s, last.id)
+            behind = [(key[i], waiting.arrival_s[i], waiting.id[i]) > bound for i in eligible]
+            eligible = eligible[np.array(behind, bool)]
+        if not eligible.size:
+            return None
+        ties = eligible[key[eligible] == key[eligible].min()]
+        return self._requests[int(waiting.id[ties].min())]
+
+    def _keys(self, columns: Columns, now: float) -> np.ndarray:
+        return np.broadcast_to(np.asarray(self._key(columns, now), float), columns.id.shape)
+
+
+def _positions(ranked: Sequence[Request]) -> list[int]:
+    positions = [0] * len(ranked)
+    for position, request in enumerate(ranked):
+        positions[request.id] = position
+    return positions

@@ -1,0 +1,1 @@
+"""The engine: prefill instances on simulated devices, driven by a trace."""

@@ -1,0 +1,80 @@
+"""What a policy sees of an instance."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from flowsim.core.order import UNBOUNDED, Order
+from flowsim.core.passes import Execution
+from flowsim.core.request import Request
+
+if TYPE_CHECKING:
+    from flowsim.engine.instance import Instance
+
+
+class InstanceView:
+    """What a policy sees of an instance: see `flowsim.core.policy.View`."""
+
+    __slots__ = ("_instance",)
+
+    def __init__(self, instance: Instance) -> None:
+        self._instance = instance
+
+    @property
+    def now(self) -> float:
+        """The time, seconds."""
+        return float(self._instance.clock.now)
+
+    @property
+    def waiting(self) -> Collection[Request]:
+        """Requests of which nothing is computed yet, in order of arrival."""
+        return self._instance.waiting.values()
+
+    @property
+    def started(self) -> Collection[Request]:
+        """Requests partly computed by completed passes."""
+        return self._instance.started.values()
+
+    @property
+    def paused(self) -> Collection[Execution]:
+        """Passes stopped at a cut."""
+        return self._instance.paused.values()
+
+    @property
+    def running(self) -> Execution | None:
+        """The pass that is being executed."""
+        return self._instance.running
+
+    @property
+    def free_tokens(self) -> int:
+        """Tokens for which KV blocks are free."""
+        return self._instance.free_tokens
+
+    @property
+    def free_slots(self) -> int:
+        """Passes that may still be launched before one completes."""
+        return self._instance.free_slots
+
+    def first(self, order: Order) -> Request | Execution | None:
+        """The best of all in this order; a waiting one only if it fits."""
+        instance, now = self._instance, self._instance.clock.now
+        best: Request | Execution | None = instance.running
+        rank = None if best is None else order.rank(best, now)
+        for candidates in (instance.paused, instance.started if instance.free_slots else {}):
+            for candidate in candidates.values():
+                other = order.rank(candidate, now)
+                if rank is None or other < rank:
+                    best, rank = candidate, other
+        head = instance.queue(order).after(now, None, UNBOUNDED)
+        if head is None or (rank is not None and rank < order.rank(head, now)):
+            return best
+        return head if instance.free_slots and head.kv_tokens <= instance.free_tokens else best
+
+    def next_waiting(self, order: Order, last: Request | None = None, max_tokens: int = UNBOUNDED) -> Request | None:
+        """The first waiting request behind `last` in this order that has at most `max_tokens` tokens."""
+        return self._instance.queue(order).after(self._instance.clock.now, last, max_tokens)
+
+    def predict(self, tokens: int, context: int = 0) -> float:
+        """Predicted seconds of so many tokens alone."""
+        return self._instance.predictor.predict(tokens, context)

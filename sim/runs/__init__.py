@@ -1,0 +1,1 @@
+"""Runs: from options to a result, alone or side by side."""

@@ -1,0 +1,50 @@
+"""Digests of what a run reads (files, tables, policies), each worked out once for as long as the files stay."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+from functools import cache, lru_cache
+from pathlib import Path
+
+from flowsim.calibration.costs.catalogue import load_table
+from flowsim.calibration.costs.table import OperatorTable
+from flowsim.core.policy import NAMES
+from flowsim.errors import InputError
+
+Stamp = tuple[tuple[int, int, int], ...]
+
+
+def stamp_of(name: str | Path | None) -> Stamp:
+    """When the file of this name, or those in the folder, were written: what was read of them is kept until then."""
+    place = Path(name) if name else None
+    if place is None or not place.exists():
+        return ()
+    states = [path.stat() for path in (sorted(place.iterdir()) if place.is_dir() else [place])]
+    return tuple((state.st_mtime_ns, state.st_size, state.st_ino) for state in states)
+
+
+@lru_cache(maxsize=64)
+def file_digest(path: str, stamp: Stamp) -> str:
+    """SHA-256 of a file's content, in hexadecimal; `stamp` is the file's."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+@lru_cache(maxsize=64)
+def cost_digest(folder: str | None, stamp: Stamp, model: str, gpu: str, tp: int) -> str:
+    """Of the table in this folder or, without one, of the table of this name; `stamp` is the folder's."""
+    try:
+        return (load_table(gpu, model, tp) if folder is None else OperatorTable.load(folder)).digest()
+    except InputError as error:  # the run will say so
+        return str(error)
+
+
+@cache
+def policy_digest(policy: str) -> str:
+    """Of the source file of a policy that flowsim does not ship; read once, as Python imports it once."""
+    name = policy.partition(":")[0]
+    if name in NAMES:
+        return ""
+    source = inspect.getsourcefile(importlib.import_module(name))
+    return file_digest(source, stamp_of(source)) if source else ""

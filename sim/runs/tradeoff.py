@@ -1,0 +1,84 @@
+"""The trade-off of chunked prefill, and its absence with finer cuts: time of a long prompt against blocking of a short.
+
+Small chunks let a short prompt in soon, but each chunk reads its whole context and all weights again, so the long
+prompt takes longer. Cuts inside a forward let it in sooner and cost the long prompt only the checks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from flowsim.calibration.costs.cost_model import CostModel
+from flowsim.calibration.costs.table import Range
+from flowsim.core.slo import SLOMix
+from flowsim.core.timeline import Cut
+from flowsim.engine.simulate import Server
+from flowsim.policies.flowprefill import FlowPrefill
+from flowsim.results.result import quantiles
+from flowsim.runs.run import run
+from flowsim.traces.trace import Trace
+
+CHUNKS = (256, 512, 1024, 2048, 4096, 8192)
+CUTS: tuple[Cut, ...] = ("layer", "block", "operator")
+SHORT_TOKENS = 128
+SLO = SLOMix("a short prompt in a hurry", {"long": 3600.0, "short": 60.0})
+
+
+def tradeoff(
+    cost: CostModel,
+    tokens: int = 16384,
+    chunks: Sequence[int] = CHUNKS,
+    cuts: Sequence[Cut] = CUTS,
+    *,
+    samples: int = 200,
+) -> list[dict[str, Any]]:
+    """A row for each chunk size (preemption between chunks), and for each finer cut in a pass not chunked.
+
+    Args:
+        cost: what passes cost.
+        tokens: length of the long prompt; the short one has SHORT_TOKENS.
+        chunks: chunk sizes, tokens.
+        cuts: cut levels within a forward.
+        samples: moments at which a short prompt arrives, evenly spread over the long one's execution.
+
+    Returns:
+        Rows with keys preemption, solo_s (the long prompt alone), solo_more (as a share of the whole pass without
+        checks) and mean_s, p99_s, max_s of the blocking time: from the signal until the long prompt has stopped.
+    """
+    whole_s = cost.solo_s(tokens, chunk_tokens=tokens)
+    ways = [(f"every {chunk} tokens", FlowPrefill(cut="chunk"), chunk) for chunk in chunks]
+    ways += [(f"every {cut}", FlowPrefill(cut=cut), tokens) for cut in cuts]
+    rows = []
+    for name, policy, chunk_tokens in ways:
+        solo_s = cost.solo_s(tokens, cut=policy.cut, chunk_tokens=chunk_tokens)
+        blocking = quantiles(_blocking_s(cost, policy, tokens, chunk_tokens, solo_s, samples), (99,))
+        rows.append(
+            {"preemption": name, "solo_s": solo_s, "solo_more": solo_s / whole_s - 1}
+            | {f"{key}_s": blocking[key] for key in ("mean", "p99", "max")}
+        )
+    return rows
+
+
+def is_extrapolated(cost: CostModel, tokens: int, chunks: Sequence[int] = CHUNKS) -> bool:
+    """Whether a prompt of so many tokens, whole or in these chunks, leaves the sizes that were measured."""
+    measured = cost.provenance.get("measured")
+    if measured is None:
+        return False
+    prompt, cached = np.array([tokens]), np.array([0])
+    return any(Range(**measured).beyond(prompt, cached, forward).any() for forward in (*chunks, tokens))
+
+
+def _blocking_s(
+    cost: CostModel, policy: FlowPrefill, tokens: int, chunk_tokens: int, solo_s: float, samples: int
+) -> np.ndarray:
+    """Blocking times [samples]: runs of a long prompt, each with a short one that arrives at another moment."""
+    server = Server(max_batched_tokens=chunk_tokens)
+    blocking_s = []
+    for moment in (np.arange(samples) + 0.5) / samples * solo_s:
+        trace = Trace.of([0.0, moment], [tokens, SHORT_TOKENS], classes=["long", "short"])
+        result = run(trace, policy, cost=cost, slo=SLO, server=server, predictor="exact")
+        blocking_s.extend(result.blocking_s.tolist())
+    return np.array(blocking_s)

@@ -1,0 +1,19 @@
+"""Numbers as text: shares and durations."""
+
+from __future__ import annotations
+
+
+def percent(share: float | None) -> str:
+    """A share as text: "93.4 %"."""
+    return "-" if share is None else f"{100 * share:.1f} %"
+
+
+def seconds(value: float | None) -> str:
+    """A duration with three significant digits, in the unit that suits it."""
+    if value is None:
+        return "-"
+    if value == 0:
+        return "0"
+    if value < 0.9995e-3:
+        return f"{value * 1e6:.3g} us"
+    return f"{value * 1e3:.3g} ms" if value < 0.9995 else f"{value:.4g} s" if value < 1000 else f"{value:,.0f} s"

@@ -1,0 +1,1 @@
+"""Studies: grids of runs, max goodput, intervals, and where results are kept."""

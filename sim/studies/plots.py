@@ -1,0 +1,190 @@
+"""All figures that a study has in it, chosen by the options that vary, and their files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from flowsim.errors import InputError, unknown
+from flowsim.io.folders import writing
+from flowsim.studies.figures import bars_height, class_tradeoff, heat_map, lines, max_goodput, ttft_distribution
+from flowsim.studies.intervals import REPLICATION, intervals, varied
+from flowsim.studies.store import REQUESTS
+from flowsim.studies.sweep import Runs
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def draw(runs: Runs) -> dict[str, Figure]:
+    """Every figure that the options varied in a study allow, by name.
+
+    Options that are no numbers (trace, GPU) tell figures apart, or the panels of one, where there are numbers as well.
+
+    Raises:
+        InputError: no run succeeded, or more options vary than a figure can show: select one value of some.
+    """
+    done = runs.succeeded
+    if done.empty:
+        raise InputError("no run of this study succeeded, so there is nothing to draw")
+    value, free = "max_rate_rps" if "max_rate_rps" in done else "attainment", _free(done)
+    words = [name for name in free if done[name].dtype.kind not in "iuf"]
+    if words and value == "max_rate_rps" and len(words) == len(free):
+        figures = {"max_goodput": max_goodput_panels(runs, words)}
+    elif words and len(free) > 1:
+        figures = _each(runs, words[: len(free) - 1])
+    else:
+        figures = _drawn(runs, value, free)
+    if runs.folder is not None and (runs.folder / REQUESTS).is_dir():
+        figures["ttft"] = _figure(ttft_distribution(runs))
+    return figures
+
+
+def max_goodput_panels(runs: Runs, by: Sequence[str]) -> Figure:
+    """`max_goodput` for each combination of values of one or two options, as trace and gpu: the last from side to side.
+
+    Raises:
+        InputError: as `max_goodput` does; also, when there are more options.
+    """
+    if len(by) > 2:
+        raise _too_many(by)
+    done = runs.succeeded
+    down, across = (list(dict.fromkeys(done[name])) for name in (by[0], by[-1]))
+    down = down if len(by) == 2 else [None]
+    height = bars_height(done["policy"].nunique())
+    figure, panels = _panels(len(down), len(across), (6.2, height))
+    for (row, column), axes in np.ndenumerate(panels):
+        part = done[(done[by[-1]] == across[column]) & ((done[by[0]] == down[row]) | (len(by) == 1))]
+        if part.empty:
+            axes.axis("off")
+            continue
+        max_goodput(replace(runs, table=part), axes)
+        axes.set_title(", ".join(_setting(name, part[name].iloc[0]) for name in by), loc="left", fontsize=11)
+        if row < len(down) - 1:
+            axes.set_xlabel("")
+        if column:
+            axes.set_yticklabels([])
+    return figure
+
+
+def classes_panels(runs: Runs, x: str) -> Figure:
+    """`class_tradeoff` of each policy, side by side on the same scale."""
+    policies = list(dict.fromkeys(runs.succeeded["policy"]))
+    across = min(3, len(policies))
+    figure, panels = _panels(-(-len(policies) // across), across, (4, 3.2))
+    for place, axes in enumerate(panels.flat):
+        if place >= len(policies):
+            axes.axis("off")
+            continue
+        class_tradeoff(runs, x, policies[place], axes)
+        if place:
+            axes.get_legend().remove()
+        if place % across:
+            axes.set_ylabel("")
+        if place + across < len(policies):
+            axes.set_xlabel("")
+    return figure
+
+
+def save(figures: Mapping[str, Figure], folder: str | Path) -> list[str]:
+    """Write each figure as PNG and SVG, all or none; the names of the files."""
+    import re
+
+    import matplotlib as mpl
+
+    names = []
+    with writing(folder) as stage, mpl.rc_context({"svg.hashsalt": "flowsim"}):
+        for name, figure in figures.items():
+            stem = re.sub(r"[^\w.=,-]+", "-", name)
+            figure.savefig(stage / f"{stem}.png", dpi=150, metadata={"Software": None})
+            figure.savefig(stage / f"{stem}.svg", metadata={"Date": None})
+            names += [f"{stem}.png", f"{stem}.svg"]
+    return names
+
+
+def select(runs: Runs, settings: Sequence[str]) -> Runs:
+    """The runs in which options have these values, each written NAME=VALUE.
+
+    Raises:
+        InputError: no such option, or no run has that value.
+    """
+    table = runs.table
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals:
+            raise InputError(f"--select {setting}: allowed is NAME=VALUE")
+        if name not in table:
+            raise unknown("option", name, [*varied(table), *REPLICATION])
+        known = table[name].map(lambda value: f"{value:g}" if isinstance(value, float) else str(value))
+        if not (known == text).any():
+            raise InputError(f"no run has {setting}, allowed for {name} is {', '.join(dict.fromkeys(known))}")
+        table = table[known == text]
+    return replace(runs, table=table)
+
+
+def _free(done: pd.DataFrame) -> list[str]:
+    """The options that vary, but for the policy and replications; when the policy's own do, those alone."""
+    options = [name for name in varied(done) if name != "policy" and name not in REPLICATION]
+    return [name for name in options if name.startswith("policy.")] or options
+
+
+def _each(runs: Runs, words: Sequence[str]) -> dict[str, Figure]:
+    """The figures of each combination of values of these options."""
+    figures = {}
+    for values, part in runs.succeeded.groupby(list(words), sort=False):
+        setting = ", ".join(map(_setting, words, values))
+        for name, figure in draw(replace(runs, table=part, folder=None)).items():
+            figure.suptitle(setting, x=0.01, ha="left", fontsize=10)
+            figures[f"{name}-{setting}"] = figure
+    return figures
+
+
+def _drawn(runs: Runs, value: str, free: Sequence[str]) -> dict[str, Figure]:
+    done = runs.succeeded
+    if len(free) > 2:
+        raise _too_many(free)
+    if len(free) == 2:
+        parts = {str(name): replace(runs, table=of) for name, of in done.groupby("policy", sort=False)}
+        x, y = free
+        means = intervals(done, value, ["policy", y, x])["mean"]
+        ends = float(means.min()), float(means.max())
+        return {f"{value}-{x}-{y}-{name}": _figure(heat_map(of, x, y, value, ends=ends)) for name, of in parts.items()}
+    if not free:
+        whole = {"max_goodput": max_goodput(runs)} if value == "max_rate_rps" else {value: lines(runs, "policy", value)}
+        return {name: _figure(axes) for name, axes in whole.items()}
+    axes = lines(runs, free[0], value)
+    axes.set_title(runs.title, loc="left", fontsize=11)
+    drawn = {f"{value}-{free[0]}": _figure(axes)}
+    if value == "attainment" and not free[0].startswith("policy.") and done[free[0]].dtype.kind in "iuf":
+        drawn[f"classes-{free[0]}"] = classes_panels(runs, free[0])
+    return drawn
+
+
+def _too_many(names: Sequence[str]) -> InputError:
+    return InputError(f"{', '.join(names)} all vary, allowed are two of them at most: --select {names[0]}=VALUE")
+
+
+def _setting(name: str, value: object) -> str:
+    """An option and its value, a path by its last part."""
+    return f"{name} {value:g}" if isinstance(value, float) else f"{name} {Path(str(value)).name}"
+
+
+def _panels(down: int, across: int, size: tuple[float, float]) -> tuple[Figure, np.ndarray]:
+    import matplotlib.pyplot as plt
+
+    whole = (size[0] * across, size[1] * down)
+    figure, panels = plt.subplots(down, across, figsize=whole, layout="constrained", squeeze=False)
+    plt.close(figure)  # a notebook shows what a cell returns; pyplot is to show nothing besides
+    return figure, panels
+
+
+def _figure(axes: Axes) -> Figure:
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    return figure

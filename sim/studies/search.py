@@ -1,0 +1,176 @@
+"""The highest request rate that a policy sustains: bracketing, then bisection, over rate-scaled replays."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowsim.errors import InputError, unknown
+from flowsim.results.result import RunResult
+from flowsim.studies.point import Point, fitted_cost, replayed, run_point
+from flowsim.traces.trace import Trace
+
+FEWEST_REQUESTS = 30
+"""For each instance: of fewer, all might find an instance free however fast they come."""
+FINEST = 1e-6
+STARVED_SLOS = 10
+"""A request is starved that gets its first token later than so many times its SLO, or never."""
+LOWEST = 2.0**-12
+"""The search gives up below this share of the rate at which one would guess the server to be full."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a search asks of a rate, and how close it goes.
+
+    Attributes:
+        target: share of requests within their SLO that must be reached.
+        by: "all" = of all requests together, "class" = in every class.
+        tolerance: the search ends when the bracket is narrower than this share of the rate; 1e-6 at least.
+    """
+
+    target: float = 0.9
+    by: str = "all"
+    tolerance: float = 0.01
+
+    def __post_init__(self) -> None:
+        if self.by not in ("all", "class"):
+            raise unknown("value of by", str(self.by), ("all", "class"))
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name != "by" and not (isinstance(value, int | float) and 0 < value <= 1):
+                raise InputError(f"{field.name} is {value!r}, allowed is a share above 0 and up to 1")
+        if self.tolerance < FINEST:
+            raise InputError(f"tolerance is {self.tolerance!r}, allowed is {FINEST:g} or more")
+
+
+@dataclass(frozen=True)
+class Found:
+    """The bracket of a highest rate, requests a second: sustained at `low`, not at `high`.
+
+    Attributes:
+        low: 0 if no rate was sustained.
+        high: the lowest rate tried that was not sustained.
+        weak: what gave way at `high`: "attainment", "attainment of CLASS" or "queue" (it only grew).
+        probes: runs that the search took.
+        result: the run at `low`.
+    """
+
+    low: float
+    high: float
+    weak: str
+    probes: int
+    result: RunResult | None
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """As plain columns; the figures of the run at `low` stand beside them."""
+        return {
+            "max_rate_rps": self.low,
+            "max_rate_high_rps": self.high,
+            "gives_way": self.weak,
+            "probes": self.probes,
+        }
+
+
+def highest_rate(point: Point, root: str, search: Search) -> Found:
+    """The highest rate at which the policy of a point reaches the target on its trace and its queue does not only grow.
+
+    Rates are tried on the powers of two of a request a second, from where the server should be full, and then halved
+    in the logarithm. So every policy is asked about the same rates on the same requests (common random numbers).
+
+    Raises:
+        InputError: fewer than 30 requests an instance, or what a run rejects.
+    """
+    trace = check_length(point, root)
+    full_rps = point.instances / fitted_cost(point, root).solo_s(round(float(trace.input_length.mean())))
+    guess = 2.0 ** round(math.log2(full_rps))
+    tried = _Tried(point, root, search)
+    while not (tried.low and tried.high):  # the bracket: up or down by powers of two
+        tried.probe(2 * tried.low if tried.low else tried.high / 2 if tried.high else guess)
+        if not tried.low and tried.high / 2 < LOWEST * guess:
+            break
+    while tried.low and tried.high > tried.low * (1 + search.tolerance):
+        tried.probe(math.sqrt(tried.low * tried.high))
+    return tried.found
+
+
+class _Tried:
+    """What is known of the rates tried: the highest sustained and the lowest not sustained; 0 = none yet."""
+
+    def __init__(self, point: Point, root: str, search: Search) -> None:
+        self._point, self._root, self._search = point, root, search
+        self.low = self.high = 0.0
+        self._best: RunResult | None = None
+        self._weak, self._probes = "", 0
+
+    def probe(self, rate_rps: float) -> None:
+        """Replay at this rate, which lies between the two."""
+        self._probes += 1
+        result = run_point(replace(self._point, rate_rps=rate_rps), self._root)
+        why = gives_way(result, self._search)
+        if why:
+            self.high, self._weak = rate_rps, why
+        else:
+            self.low, self._best = rate_rps, result
+
+    @property
+    def found(self) -> Found:
+        """The bracket as it is."""
+        return Found(self.low, self.high, self._weak, self._probes, self._best)
+
+
+def check_length(point: Point, root: str) -> Trace:
+    """The requests of a point. InputError unless they are enough to judge a rate by."""
+    trace, fewest = replayed(point, root), FEWEST_REQUESTS * point.instances
+    if len(trace) < fewest:
+        each = f" ({FEWEST_REQUESTS} an instance)" if point.instances > 1 else ""
+        where = f", window {point.window}" if point.window else ""
+        raise InputError(f"{trace.name}{where}: {len(trace)} requests, allowed for a search is {fewest} or more{each}")
+    if not trace.span_s:
+        raise InputError(f"{trace.name}: all requests arrive at once, allowed is a trace that spans some time")
+    return trace
+
+
+def gives_way(result: RunResult, search: Search) -> str:
+    """What a run does not sustain: "" if it meets the target and its queue empties."""
+    summary = result.summary
+    shares = {"attainment": summary["attainment"]}
+    if search.by == "class":
+        shares = {f"attainment of {name}": of["attainment"] for name, of in summary["classes"].items()}
+    for what, share in shares.items():
+        if share is not None and share < search.target:
+            return what
+    return "" if empties(result) else "queue"
+
+
+def empties(result: RunResult) -> bool:
+    """Whether some request in the last third of all finds an instance with nothing to do.
+
+    A queue that only grows, or that leaves some requests behind for good, never gets there, however well the others
+    fare; a stable one does again and again, and for longer the longer the trace.
+    """
+    arrival_s, finished_s = result.trace.arrival_s, np.array(result.outcome.ledger.finished_s)
+    left_s = np.where(result.outcome.ledger.rejected, arrival_s, finished_s)
+    gone = np.searchsorted(np.sort(left_s), arrival_s, side="right")  # NaN, never gone, sorts last
+    backlog = np.arange(arrival_s.size) - gone
+    return bool((backlog[-(-2 * arrival_s.size // 3) :] < len(result.outcome.logs)).any())
+
+
+def late(result: RunResult) -> NDArray[np.bool_]:
+    """Whether each request counts and got its first token after its SLO, or never, shape [n]."""
+    return result.counted & (_waited(result) > result.slo.ttft_slo_s)
+
+
+def starved(result: RunResult) -> NDArray[np.bool_]:
+    """Whether each request counts and got its first token later than 10 times its SLO, or never, shape [n]."""
+    return result.counted & (_waited(result) > STARVED_SLOS * result.slo.ttft_slo_s)
+
+
+def _waited(result: RunResult) -> NDArray[np.float64]:
+    """TTFT, seconds, infinite where there was none, shape [n]."""
+    return np.where(np.isnan(result.ttft_s), np.inf, result.ttft_s)

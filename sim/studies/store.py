@@ -1,0 +1,255 @@
+"""The folder of a study's results: a journal that grows run by run, and the Parquet file that it is sealed into."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from flowsim.errors import InputError
+from flowsim.io.folders import check_writable
+from flowsim.studies.point import is_option
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+JOURNAL, SEALED, REQUESTS, STUDY = "runs.jsonl", "runs.parquet", "requests", "study.yaml"
+ROWS_AT_ONCE = 1024
+Row = Mapping[str, Any]
+
+
+class Store:
+    """Rows of runs by their key, on disk; in memory only where each row begins.
+
+    A key stands for the inputs of a run, however a study writes them: a row gets its options when it is sealed.
+
+    Opened as a context manager by one process at a time. `append` survives a kill at any moment: at the next opening
+    a row that is not whole is forgotten, and so are failed runs, which are to be tried again.
+
+    Raises InputError when it is opened on the runs of another study: any whose key is not one of `keys`.
+    """
+
+    def __init__(self, folder: str | Path, keys: Collection[str]) -> None:
+        check_writable(folder)
+        self.folder = Path(folder)
+        self._keys = keys
+        self._at: dict[str, int] = {}
+        self._sealed = False
+
+    def __enter__(self) -> Store:
+        self._refuse_strangers(row["key"] for row in sealed_rows(self.folder, ["key"]))
+        self._made = not self.folder.exists()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._file = (self.folder / JOURNAL).open("a+b")
+        except OSError as error:
+            raise InputError(f"{self.folder}: cannot be written to ({error.strerror})") from error
+        try:
+            self._lock()
+            self._read_journal()
+            self._unseal()
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._close()
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._at
+
+    def append(self, row: Row, requests: bytes | None = None) -> None:
+        """Keep a row, and the Parquet bytes of its requests if there are any."""
+        if requests is not None:
+            place = self.requests(row["key"])
+            place.parent.mkdir(exist_ok=True)
+            partial = place.with_suffix(".partial")
+            partial.write_bytes(requests)
+            partial.replace(place)
+        self._at[row["key"]] = self._file.seek(0, os.SEEK_END)
+        self._file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+        self._file.flush()
+
+    def requests(self, key: str) -> Path:
+        """The file with a row a request of the run of this key."""
+        return self.folder / REQUESTS / f"{key[:16]}.parquet"
+
+    def seal(self, study: Mapping[str, Any], options: Callable[[str], Row]) -> None:
+        """Write runs.parquet, with the rows of all keys in their order, and study.yaml; then drop the journal.
+
+        Args:
+            study: in its YAML form.
+            options: the options of the run of a key, as the study writes them.
+        """
+        import pyarrow.parquet as pq
+
+        (self.folder / STUDY).write_text(study_text(study), encoding="utf-8")
+        keys = list(self._keys)
+        kinds = _kinds(self._rows(keys, options))
+        partial = self.folder / f".{SEALED}.partial"
+        with pq.ParquetWriter(partial, _schema(kinds), compression="zstd") as writer:
+            for start in range(0, len(keys), ROWS_AT_ONCE):
+                writer.write_table(_arrow(self._rows(keys[start : start + ROWS_AT_ONCE], options), kinds))
+        partial.replace(self.folder / SEALED)
+        self._sealed = True
+
+    def _rows(self, keys: Iterable[str], options: Callable[[str], Row]) -> Iterator[dict[str, Any]]:
+        for key in keys:
+            self._file.seek(self._at[key])
+            row = json.loads(self._file.readline())
+            yield {**options(key), **{name: value for name, value in row.items() if not is_option(name)}}
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(f"{self.folder}: another sweep is at work here") from None
+
+    def _close(self) -> None:
+        if os.fstat(self._file.fileno()).st_size == 0 or self._sealed:
+            (self.folder / JOURNAL).unlink(missing_ok=True)
+        self._file.close()
+        if self._made:
+            with suppress(OSError):  # something is in it
+                self.folder.rmdir()
+
+    def _refuse_strangers(self, keys: Iterable[str]) -> None:
+        strange = sum(key not in self._keys for key in keys)
+        if strange:
+            found = f"{self.folder}: holds {strange} runs that are not part of this study"
+            allowed = "a new folder, the same study of the same files, or the study with more values"
+            raise InputError(f"{found}; allowed is {allowed}")
+
+    def _read_journal(self) -> None:
+        self._file.seek(0)
+        whole = 0
+        for line in self._file:
+            if not line.endswith(b"\n"):
+                break
+            row = json.loads(line)
+            if row["error"] is None:
+                self._at[row["key"]] = whole
+            whole += len(line)
+        self._refuse_strangers(self._at)
+        self._file.truncate(whole)
+
+    def _unseal(self) -> None:
+        """Put the rows of runs.parquet back into the journal: the study may have grown since."""
+        for row in sealed_rows(self.folder):
+            if row["key"] not in self._at and row["error"] is None:
+                self.append(row)
+
+
+def study_text(study: Mapping[str, Any]) -> str:
+    """The study.yaml of a study in its YAML form."""
+    return yaml.safe_dump(dict(study), sort_keys=False, allow_unicode=True)
+
+
+def sealed_keys(folder: str | Path, study: Mapping[str, Any]) -> list[str] | None:
+    """The keys in runs.parquet, in order; None unless it is of this very study, whole, and without a failed run."""
+    import pyarrow.parquet as pq
+
+    path = Path(folder, SEALED)
+    if not path.exists() or Path(folder, JOURNAL).exists():
+        return None
+    if not (about := Path(folder, STUDY)).exists() or about.read_text(encoding="utf-8") != study_text(study):
+        return None
+    with _reading(path):
+        table = pq.read_table(path, columns=["key", "error"])
+    return None if table["error"].null_count < len(table) else table["key"].to_pylist()
+
+
+def sealed_rows(folder: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+    """The rows of runs.parquet, a row group at a time; none when there is no such file."""
+    import pyarrow.parquet as pq
+
+    if (folder / SEALED).exists():
+        with _reading(folder / SEALED), pq.ParquetFile(folder / SEALED) as file:
+            for group in range(file.num_row_groups):
+                yield from file.read_row_group(group, columns).to_pylist()
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        allowed = "what flowsim sweep or capacity wrote; remove it to run the study again"
+        raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())}), allowed is {allowed}") from error
+
+
+def read_runs(folder: str | Path) -> pd.DataFrame:
+    """The runs of a study's folder, a row a run; while the study is still going, those done so far.
+
+    Raises:
+        InputError: the folder holds no runs.
+    """
+    import pandas as pd
+
+    place = Path(folder)
+    if (place / JOURNAL).exists():
+        rows = [json.loads(line) for line in (place / JOURNAL).read_bytes().split(b"\n")[:-1]]
+        done = {row["key"]: row for row in rows}.values()
+        frame: pd.DataFrame = _arrow(done, _kinds(done)).to_pandas()
+        return frame
+    if not (place / SEALED).exists():
+        raise InputError(f"{folder}: no {SEALED} there, allowed is a folder that flowsim sweep or capacity wrote")
+    with _reading(place / SEALED):
+        return pd.read_parquet(place / SEALED)
+
+
+def title_of(folder: str | Path) -> str:
+    """The title of the study whose results the folder holds; "" if it has none, or is still going."""
+    path = Path(folder, STUDY)
+    return str(yaml.safe_load(path.read_text(encoding="utf-8")).get("title", "")) if path.exists() else ""
+
+
+def _kinds(rows: Iterable[Row]) -> dict[str, str]:
+    """The kind of each column of any of these rows, in order of first appearance."""
+    ranks = {"null": 0, "bool_": 1, "int64": 2, "float64": 3, "string": 4}
+    kinds: dict[str, str] = {}
+    for row in rows:
+        for name, value in row.items():
+            kind = _kind(value)
+            before = kinds.get(name, "null")
+            if {kind, before} in ({"bool_", "int64"}, {"bool_", "float64"}):
+                kind = "string"
+            if ranks[kind] >= ranks[before]:
+                kinds[name] = kind
+    return {name: "string" if kind == "null" else kind for name, kind in kinds.items()}
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "null"
+    names = {bool: "bool_", int: "int64", float: "float64", str: "string"}
+    return names[type(value)]
+
+
+def _schema(kinds: Mapping[str, str]) -> Any:
+    import pyarrow as pa
+
+    return pa.schema([(name, getattr(pa, kind)()) for name, kind in kinds.items()])
+
+
+def _arrow(rows: Iterable[Row], kinds: Mapping[str, str]) -> Any:
+    """An Arrow table of rows; a number in a column with texts becomes one."""
+    import pyarrow as pa
+
+    texts = {name for name, kind in kinds.items() if kind == "string"}
+    plain = [{name: _text(value) if name in texts else value for name, value in row.items()} for row in rows]
+    return pa.Table.from_pylist(plain, _schema(kinds))
+
+
+def _text(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else json.dumps(value).removesuffix(".0")

@@ -1,0 +1,199 @@
+"""`flowsim.studies.sweep`: all points of a study, on the cores of this machine or on a Dask cluster."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flowsim.errors import InputError
+from flowsim.studies.intervals import differences, intervals, ratios
+from flowsim.studies.point import Point
+from flowsim.studies.store import Store, read_runs, sealed_keys, title_of
+from flowsim.studies.study import Study
+from flowsim.studies.workers import Done, Task, execute
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FILES = ("trace", "slo", "cost")
+"""Options that may name a file or folder."""
+MOST_RUNS_A_TASK = 8
+"""So few that a killed study loses little, so many that handing them out costs little."""
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """The runs of a study. Made by `flowsim.studies.sweep`, `flowsim.studies.capacity` and `flowsim.load_runs`.
+
+    Attributes:
+        table: a row a run: its options, key (SHA-256 of its inputs), error (None unless it failed), then its figures as
+            in a summary, ttft_s p50 as ttft_p50_s, those of class text as attainment_text. `attainment_low` and
+            `attainment_high` come from a moving-block bootstrap of the one run. Of a search, the figures of
+            `highest_rate`.
+        title: of the study.
+        folder: where they are, if anywhere.
+        new: runs done by this call; the others were there already.
+        cpu_s: seconds of CPU that those took, in whatever process.
+        failed: the rows with an error.
+        succeeded: the others.
+    """
+
+    table: pd.DataFrame
+    title: str = ""
+    folder: Path | None = None
+    new: int = 0
+    cpu_s: float = 0.0
+    failed: pd.DataFrame = field(init=False)
+    succeeded: pd.DataFrame = field(init=False)
+
+    def __post_init__(self) -> None:
+        fine = self.table["error"].isna()
+        object.__setattr__(self, "failed", self.table[~fine])
+        object.__setattr__(self, "succeeded", self.table[fine])
+
+    def intervals(self, value: str, by: Sequence[str] = ("policy",)) -> pd.DataFrame:
+        """See `flowsim.studies.intervals.intervals`."""
+        return intervals(self.table, value, by)
+
+    def differences(self, value: str, against: str, by: Sequence[str] = ()) -> pd.DataFrame:
+        """See `flowsim.studies.intervals.differences`."""
+        return differences(self.table, value, against, by)
+
+    def ratios(self, value: str, against: str, by: Sequence[str] = ()) -> pd.DataFrame:
+        """See `flowsim.studies.intervals.ratios`."""
+        return ratios(self.table, value, against, by)
+
+    def _repr_html_(self) -> str:
+        head = f"{len(self.table):,} runs, {len(self.failed):,} failed"
+        return f"<div><b>{self.title or 'study'}</b>: {head}{self.table.head()._repr_html_()}</div>"  # type: ignore[operator]
+
+
+def sweep(
+    study: Study | Mapping[str, Any] | str | Path,
+    out: str | Path | None = None,
+    *,
+    workers: int | None = None,
+    dask: str | None = None,
+    progress: Callable[..., None] | None = None,
+) -> Runs:
+    """Run all points of a study that have not been run yet.
+
+    Args:
+        study: a YAML file, or the same as a mapping: "run" (options that all runs share), "axes" (lists of values by
+            option, crossed), "points" (listed), "capacity" (see `Search`), "requests", "title".
+        out: folder of the results; a study that was interrupted goes on there, one that has grown runs what is new.
+            Default: nothing is kept on disk.
+        workers: processes on this machine; default: one a core. The results do not depend on it.
+        dask: address of a Dask scheduler, whose workers then do the runs; they must see the files that the study names.
+        progress: called as `flowsim.io.progress.Progress` says.
+
+    Raises:
+        InputError: something in the study is wrong (found before the first run), or `out` holds another study's runs.
+    """
+    study = _study(study)
+    study.check()
+    if workers is not None and workers < 1:
+        raise InputError(f"workers is {workers}, allowed is 1 or more")
+    if workers is not None and dask is not None:
+        raise InputError(f"workers is {workers} and dask is {dask!r}, allowed is one of them")
+    if out is None:
+        with tempfile.TemporaryDirectory(prefix="flowsim-") as folder:
+            done = sweep(study, folder, workers=workers, dask=dask, progress=progress)
+        return Runs(done.table, done.title, None, done.new, done.cpu_s)
+    places = _keys(study)
+    plain = _plain(study)
+    if sealed_keys(out, plain) == list(places) and not study.requests:
+        return Runs(read_runs(out), study.title, Path(out))
+    with Store(out, places) as store:
+        pending = _pending(study, store, places)
+        workers = min(workers or _cores(), max(len(pending), 1))
+        new, cpu_s = _collect(store, execute(_tasks(study, pending, workers), workers, dask), len(pending), progress)
+        store.seal(plain, lambda key: Point.of(study.point(places[key])).columns)
+    return Runs(read_runs(out), study.title, Path(out), new, cpu_s)
+
+
+def load_runs(folder: str | Path) -> Runs:
+    """The runs in a folder that `sweep` or `capacity` wrote; while the study is still going, those done so far.
+
+    Raises:
+        InputError: the folder holds no runs.
+    """
+    return Runs(read_runs(folder), title_of(folder), Path(folder))
+
+
+def _study(study: Study | Mapping[str, Any] | str | Path) -> Study:
+    if isinstance(study, Study):
+        return study
+    return Study.read(study) if isinstance(study, str | Path) else Study.of(study)
+
+
+def _keys(study: Study) -> dict[str, int]:
+    """The place of each different point in the study, by its key."""
+    places: dict[str, int] = {}
+    kind = "" if study.search is None else f"{asdict(study.search)}"
+    for place in range(len(study)):
+        places.setdefault(Point.of(study.point(place)).key(study.root, kind), place)
+    return places
+
+
+def _pending(study: Study, store: Store, places: Mapping[str, int]) -> list[tuple[str, int]]:
+    def there(key: str) -> bool:
+        return key in store and (not study.requests or store.requests(key).exists())
+
+    return [(key, place) for key, place in places.items() if not there(key)]
+
+
+def _tasks(study: Study, pending: Sequence[tuple[str, int]], workers: int) -> Iterator[Task]:
+    """Tasks of some runs each; those of one trace behind each other, so that a worker loads it once."""
+    size = max(1, min(MOST_RUNS_A_TASK, len(pending) // (8 * workers)))
+    ordered = sorted(pending, key=lambda item: (_trace_of(study, item[1]), item[1]))
+    for start in range(0, len(ordered), size):
+        items = tuple((key, study.point(place)) for key, place in ordered[start : start + size])
+        yield Task(items, study.root, study.search, study.requests)
+
+
+def _trace_of(study: Study, place: int) -> str:
+    values = study.point(place)
+    return f"{values['trace']} {values.get('seed', 0):09d}"
+
+
+def _collect(
+    store: Store, done: Iterator[list[Done]], total: int, progress: Callable[..., None] | None
+) -> tuple[int, float]:
+    """Keep every row as it comes; the number of runs and their seconds of CPU."""
+    count, cpu_s, begin = 0, 0.0, time.monotonic()
+    for batch in done:
+        for row, requests, seconds in batch:
+            store.append(row, requests)
+            count, cpu_s = count + 1, cpu_s + seconds
+        if progress is not None:
+            progress(count, total, f"{count / max(time.monotonic() - begin, 1e-9):.1f} runs/s")
+    return count, cpu_s
+
+
+def _cores() -> int:
+    from joblib import cpu_count
+
+    return int(cpu_count())
+
+
+def _plain(study: Study) -> dict[str, Any]:
+    """The study in its YAML form, ranges written out and files named so that they are found from any folder."""
+
+    def plain(name: str, value: Any) -> Any:
+        files = name in FILES and isinstance(value, str) and (place := Path(study.root, value)).exists()
+        return str(place.resolve()) if files else value
+
+    sections = {
+        "title": study.title,
+        "run": {name: plain(name, value) for name, value in study.base.items()},
+        "axes": {name: [plain(name, value) for value in values] for name, values in study.axes.items()},
+        "points": [{name: plain(name, value) for name, value in point.items()} for point in study.listed],
+        "capacity": study.search and asdict(study.search),
+        "requests": study.requests,
+    }
+    return {name: value for name, value in sections.items() if value}

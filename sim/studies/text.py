@@ -1,0 +1,201 @@
+"""Studies and searches as one screen of text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import pandas as pd
+from pandas.api.types import is_numeric_dtype
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from flowsim.core.policy import spelling
+from flowsim.show.format import percent
+from flowsim.studies.intervals import REPLICATION, Interval, differences, independent, ratios, t_interval, varied
+from flowsim.studies.sweep import Runs
+
+MOST_LINES = 60
+FEW_REQUESTS = 300
+"""Below so many the report says that a highest rate rests on few."""
+INTERVALS = "Intervals: 95 %, Student's t over {n} replications"
+
+
+def study_report(runs: Runs, against: Sequence[str] = ()) -> RenderableType:
+    """Attainment and goodput, or the highest rates, with intervals; failed runs; paired differences.
+
+    Args:
+        runs: of a study.
+        against: the policies that the others are compared with; default: none, or of highest rates the first policy.
+
+    Raises:
+        InputError: no such policy in the study.
+    """
+    done = independent(runs.succeeded)
+    parts: list[RenderableType] = [Text(_headline(runs)), *(Text(line, "red") for line in _failures(runs))]
+    if done.empty:
+        return Group(*parts)
+    searched = "max_rate_rps" in done
+    against = [spelling(name, set(done["policy"])) for name in against] or [done["policy"].iloc[0]] * searched
+    for heading, part in _settings(done):
+        parts += [Text(), *heading, _rates(part) if searched else _figures(part)]
+        if len(set(part["policy"])) > 1 and against:
+            parts += [Text(), _comparison(part, "max_rate_rps" if searched else "attainment", against)]
+    footing = _footing(done, bool(against) and done["policy"].nunique() > 1)
+    return Group(*parts, Text(), Text(f"{_repeated(len(runs.succeeded) - len(done))}{footing}{_short(done)}"))
+
+
+def _settings(done: pd.DataFrame) -> Iterator[tuple[list[Text], pd.DataFrame]]:
+    """The runs apart by the options that vary and are no numbers (trace, GPU), each with a heading.
+
+    Unless a single line were left under each.
+    """
+    names = [name for name in _by(done)[1:] if not is_numeric_dtype(done[name])]
+    if names and len(done.value_counts(names, dropna=False)) == len(done.value_counts(_by(done), dropna=False)):
+        names = []
+    for values, part in done.groupby(names, sort=False, dropna=False) if names else [((), done)]:
+        heading = ", ".join(f"{name} {value}" for name, value in zip(names, values, strict=True))
+        yield [Text(heading, "bold")] * bool(names), part
+
+
+def _headline(runs: Runs) -> str:
+    done = f"{runs.new:,} run now, in {runs.cpu_s:,.1f} s of CPU" if runs.new else "all there already"
+    return f"{runs.title or 'study'}: {len(runs.table):,} runs ({done}), {len(runs.failed):,} failed"
+
+
+def _failures(runs: Runs) -> list[str]:
+    counts = runs.failed["error"].value_counts(sort=False)
+    lines = [f"failed {number} x: {error}" for error, number in counts.items()]
+    return lines[:5] + [f"and {len(lines) - 5} other errors"] * (len(lines) > 5)
+
+
+def _figures(done: pd.DataFrame) -> Table:
+    by = _by(done)
+    table = _table(*by, "runs", "attainment", "goodput, req/s", "TTFT p50, s", "TTFT p99, s", "late", "starved")
+    groups = list(done.groupby(by, sort=False, dropna=False))
+    for key, group in groups[:MOST_LINES]:
+        attainment, goodput, p50, p99 = (
+            t_interval(group[name]) for name in ("attainment", "goodput_rps", "ttft_p50_s", "ttft_p99_s")
+        )
+        table.add_row(
+            *_cells(key),
+            str(len(group)),
+            _share(attainment),
+            goodput.format("{:.2f}"),
+            f"{p50.mean:.3g}",
+            f"{p99.mean:.3g}",
+            *(percent((group[name] / group["counted"]).mean()) for name in ("late", "starved")),
+        )
+    if len(groups) > MOST_LINES:
+        table.add_row(f"... {len(groups) - MOST_LINES} more")
+    return table
+
+
+def _rates(done: pd.DataFrame) -> Table:
+    by, number = _by(done), f"{{:.{_decimals(done['max_rate_rps'])}f}}"
+    table = _table(*by, "runs", "max rate, req/s", "not at", "gives way", "goodput", "late", "starved", "use")
+    for key, group in done.groupby(by, sort=False, dropna=False):
+        sustained = group[group["max_rate_rps"] > 0]
+        counted = sustained["counted"] if len(sustained) else math.nan
+        table.add_row(
+            *_cells(key),
+            str(len(group)),
+            _positive(t_interval(group["max_rate_rps"])).format(number),
+            number.format(group["max_rate_high_rps"].mean()),
+            ", ".join(f"{name} {number}" for name, number in group["gives_way"].value_counts(sort=False).items()),
+            number.format(sustained["goodput_rps"].mean()) if len(sustained) else "-",
+            *(percent((sustained[name] / counted).mean()) if len(sustained) else "-" for name in ("late", "starved")),
+            percent(sustained["utilization"].mean()) if len(sustained) else "-",
+        )
+    return table
+
+
+def _comparison(part: pd.DataFrame, value: str, against: Sequence[str]) -> Table:
+    """Each policy against some of them, on the same arrivals: differences and ratios."""
+    others = _by(part)[1:]
+    factor, number, unit = (100, "{:+.1f}", "% points")
+    if value == "max_rate_rps":
+        factor, number, unit = 1, f"{{:+.{_decimals(part[value])}f}}", "req/s"
+    table = _table("policy", *others, *(column for name in against for column in (f"- {name}, {unit}", f"/ {name}")))
+    cells: dict[tuple[object, ...], list[str]] = {
+        place: [] for place, _ in part.groupby(["policy", *others], sort=False, dropna=False)
+    }
+    for name in against:
+        for compare, scale, form in ((differences, factor, number), (ratios, 1, "{:.2f}")):
+            found = {}
+            for policy, _, *at, mean, low, high, n in compare(part, value, name, others).itertuples(index=False):
+                interval = Interval(scale * mean, scale * low, scale * high, n)
+                found[(policy, *at)] = "-" if math.isnan(mean) else interval.format(form)
+            for place, row in cells.items():
+                row.append(found.get(place, ""))
+    for place, row in cells.items():
+        if any(row):
+            table.add_row(*_cells(place), *row)
+    return table
+
+
+def _decimals(values: pd.Series) -> int:
+    """Two, or as many as show three digits of the largest value."""
+    most = float(values.max())
+    return max(2, 2 - math.floor(math.log10(most))) if most > 0 else 2
+
+
+def _footing(done: pd.DataFrame, compared: bool) -> str:
+    replications = done.groupby(_by(done), sort=False, dropna=False).size()
+    one = int(replications.max()) == 1
+    n = f"{replications.min()}" if replications.nunique() == 1 else f"{replications.min()} to {replications.max()}"
+    basis = "One replication each: no intervals over replications" if one else INTERVALS.format(n=n)
+    warmup = float(done["warmup"].max())
+    pairs = "; differences and ratios (geometric means) are paired, on the same arrivals" if compared else ""
+    return (
+        f"{basis}{pairs}. Warm-up left out: {percent(warmup)} of the requests. "
+        "The drain is part of the run: every request is followed to its end. Starved: later than 10 SLOs, or never."
+    )
+
+
+def _repeated(number: int) -> str:
+    return f"Left out: {number} that only repeat others, for their seeds draw nothing. " if number else ""
+
+
+def _short(done: pd.DataFrame) -> str:
+    """A warning where highest rates rest on few requests."""
+    if "max_rate_rps" not in done or "counted" not in done or not done["counted"].min() < FEW_REQUESTS:
+        return ""
+    few, most = int(done["counted"].min()), int(done["counted"].max())
+    seconds = (done["counted"] / done["max_rate_rps"]).min()
+    return (
+        f" Few requests: {few} to {most} count in a run, which at its highest rate are {seconds:.3g} s of arrivals or "
+        "more. A queue has little time to grow in so few: longer traces or fewer replications tell more."
+    )
+
+
+def _by(done: pd.DataFrame) -> list[str]:
+    """The policy, and what else tells the runs apart (not the policy's own options: its name holds them)."""
+    more = [name for name in varied(done) if name != "policy" and not name.startswith("policy.")]
+    return ["policy", *(name for name in more if name not in REPLICATION)]
+
+
+def _share(interval: Interval) -> str:
+    low, high = (
+        min(max(100 * bound, 0.0), 100.0) if bound == bound else bound for bound in (interval.low, interval.high)
+    )
+    scaled = Interval(100 * interval.mean, low, high, interval.n)
+    return scaled.format("{:.1f}") + " %"
+
+
+def _positive(interval: Interval) -> Interval:
+    return replace(interval, low=max(interval.low, 0.0)) if interval.low < 0 else interval
+
+
+def _cells(key: object) -> Sequence[str]:
+    parts = key if isinstance(key, tuple) else (key,)
+    return [f"{part:g}" if isinstance(part, float) else str(part) for part in parts]
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for place, column in enumerate(columns):
+        table.add_column(column, justify="left" if place == 0 else "right", overflow="fold")
+    return table

@@ -1,0 +1,152 @@
+"""The runs of a study, done on the cores of this machine or on a Dask cluster, each to a plain row."""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import hashlib
+import io
+import os
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flowsim.errors import InputError, raised
+from flowsim.results.result import RunResult
+from flowsim.studies.intervals import block_bootstrap
+from flowsim.studies.point import Point, run_point
+from flowsim.studies.search import Search, highest_rate, late, starved
+
+Row = dict[str, Any]
+Kept = bytes | None
+Done = tuple[Row, Kept, float]
+"""The row of a run, its requests as Parquet if they are kept, and the seconds of CPU that it took."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """Some runs of a study: the key and the options of each, and what `measure` wants to know besides."""
+
+    items: tuple[tuple[str, Mapping[str, Any]], ...]
+    root: str
+    search: Search | None
+    requests: bool
+
+    def __call__(self) -> list[Done]:
+        """Do them."""
+        done = []
+        for key, values in self.items:
+            begin = time.process_time()
+            row, kept = measure(Point.of(values), key, self.root, self.search, self.requests)
+            done.append((row, kept, time.process_time() - begin))
+        return done
+
+
+def execute(tasks: Iterator[Task], workers: int, dask: str | None) -> Iterator[list[Done]]:
+    """What each task did, as they complete."""
+    if dask is not None:
+        yield from _on_dask(tasks, dask)
+    elif workers == 1:
+        yield from (task() for task in tasks)
+    else:
+        from joblib import Parallel, delayed
+
+        options: dict[str, Any] = {"pre_dispatch": "2*n_jobs", "batch_size": 1}
+        options |= {"initializer": _end_with, "initargs": (os.getpid(),)}
+        pool = Parallel(workers, return_as="generator_unordered", **options)
+        with warnings.catch_warnings():  # a worker whose caches have grown is replaced, which is nobody's concern
+            warnings.filterwarnings("ignore", "A worker stopped while some jobs were given")
+            yield from pool(delayed(task)() for task in tasks)
+
+
+def _end_with(parent: int) -> None:
+    """End this worker when its parent is gone: killed, it cannot tell, and the worker would wait for it for ever.
+
+    And end it fast: Python would look for cycles in all that it knows, for seconds, before it gives the memory back.
+    """
+    atexit.register(gc.freeze)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _on_dask(tasks: Iterator[Task], address: str) -> Iterator[list[Done]]:
+    try:
+        from distributed import Client, as_completed
+    except ImportError:
+        raise InputError("--dask needs Dask: pip install 'flowsim[dask]'") from None
+    try:
+        client = Client(address, timeout=5)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise InputError(f"dask {address!r}: no scheduler answers ({' '.join(str(error).split())})") from None
+    with client:
+        futures = [client.submit(task, pure=False) for task in tasks]
+        for future in as_completed(futures):
+            yield future.result()
+            future.release()
+
+
+def measure(point: Point, key: str, root: str, search: Search | None, requests: bool) -> tuple[Row, Kept]:
+    """Run one point, or search its highest rate. An error becomes part of the row."""
+    row, kept = {**point.columns, "key": key, "error": None}, None
+    try:
+        if search is not None:
+            found = highest_rate(point, root, search)
+            row |= found.row | (figures(found.result) if found.result is not None else {})
+        else:
+            result = run_point(point, root)
+            row |= figures(result)
+            kept = _parquet(result, key) if requests else None
+    except InputError as error:
+        row["error"] = str(error)
+    except Exception as error:  # whatever a user's policy does
+        row["error"] = raised(error)
+    return row, kept
+
+
+def figures(result: RunResult) -> dict[str, Any]:
+    """The summary of a run as plain columns, with the bootstrap interval of its attainment."""
+    summary = result.summary
+    inputs = summary["inputs"]
+    interval = block_bootstrap(result.attained[result.counted], seed=result.config["seed"])
+    row = {name: inputs[name] for name in ("trace_sha256", "cost_model", "cost_model_sha256", "version")}
+    row |= {"served_sha256": _digest(result), "slo_rule": inputs["slo"]}
+    row |= {"rate_rps_replayed": result.trace.rate_rps}
+    row |= _flat({name: value for name, value in summary.items() if name not in ("policy", "inputs", "classes")})
+    row |= {"attainment_low": interval.low, "attainment_high": interval.high}
+    row |= {"late": int(late(result).sum()), "starved": int(starved(result).sum())}
+    for name, of in summary["classes"].items():
+        row |= {f"{column}_{name}": value for column, value in _flat(of).items()}
+    return row
+
+
+def _digest(result: RunResult) -> str:
+    """SHA-256 of the requests as they were served: runs whose seeds drew nothing have equal ones."""
+    trace, slo = result.trace, result.slo
+    columns = (trace.arrival_s, trace.input_length, slo.ttft_slo_s, slo.class_code, result.cached)
+    return hashlib.sha256(b"".join(column.tobytes() for column in columns)).hexdigest()
+
+
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= {f"{name.removesuffix('_s')}_{part}_s": number for part, number in value.items()}
+        else:
+            flat[name] = value
+    return flat
+
+
+def _parquet(result: RunResult, key: str) -> bytes:
+    frame = result.requests
+    frame.insert(0, "key", key)
+    with io.BytesIO() as file:
+        frame.to_parquet(file, index=False, compression="zstd")
+        return file.getvalue()

@@ -1,0 +1,180 @@
+"""A case of a validation, one policy on one stretch of a trace at one rate, and what a real run of it is."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from flowsim.calibration.costs.cost_model import CostModel
+from flowsim.calibration.costs.predictor import make_predictor
+from flowsim.core.ledger import Ledger, Log
+from flowsim.core.policy import load_policy
+from flowsim.core.request import Request
+from flowsim.core.slo import Assignment
+from flowsim.engine.simulate import Outcome, Server, simulate
+from flowsim.results.result import RunResult
+from flowsim.runs.run import make_requests
+from flowsim.traces.trace import Trace
+
+DIGITS = 6
+"""Of seconds, in files: microseconds."""
+
+
+@dataclass(frozen=True)
+class RealRun:
+    """One real execution of a case; columns have a row a request, seconds from the start of the replay.
+
+    Attributes:
+        started_s, finished_s, service_s, preemptions: as `flowsim.core.ledger.Ledger` has them; None for never.
+        blocking_s, busy_s, control_s, decisions: as `flowsim.core.ledger.Log` has them.
+        pauses: (head, signal, stop, acknowledgement, resumption) of each preemption, seconds; None for never.
+        lateness_s: p50, p99 and max of how late arrivals were taken in.
+        hand_overs_s: the same of the time between two stretches of execution, where the second was ready.
+        machine: clocks, power and throttling meanwhile; empty where they cannot be read.
+        scattered, crowded, first_tokens: as `flowsim.calibration.serve.replay.Replay` has it.
+    """
+
+    started_s: Sequence[float | None]
+    finished_s: Sequence[float | None]
+    service_s: Sequence[float]
+    preemptions: Sequence[int]
+    blocking_s: Sequence[float]
+    busy_s: float
+    control_s: float
+    decisions: int
+    stopped_s: float
+    pauses: Sequence[Sequence[float | None]]
+    lateness_s: Mapping[str, float]
+    hand_overs_s: Mapping[str, float]
+    machine: Mapping[str, Any] = field(default_factory=dict)
+    scattered: int = 0
+    crowded: int = 0
+    first_tokens: Sequence[int] = ()
+
+    def outcome(self, rejected: Sequence[bool]) -> Outcome:
+        """As the engine would have written it down."""
+        ledger = Ledger(len(self.started_s))
+        ledger.instance = [0] * len(self.started_s)
+        ledger.started_s, ledger.finished_s = times(self.started_s), times(self.finished_s)
+        ledger.service_s, ledger.preemptions = list(self.service_s), list(self.preemptions)
+        ledger.rejected = list(rejected)
+        log = Log(self.busy_s, 0.0, self.control_s, self.decisions, len(self.pauses), list(self.blocking_s))
+        return Outcome(ledger, [log], self.stopped_s)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One policy on one stretch of a trace at one rate: all that determines its simulation but for the cost model.
+
+    Attributes:
+        policy: its specification.
+        load: the rate as a share of the policy's simulated capacity; None if the rate was given.
+        rate_rps: requests a second, on average.
+        arrival_s, input_length, class_code: a row a request.
+        class_names, ttft_slo_s: a row a class; None for a class without an SLO.
+        server, predictor, seed: as `flowsim.run` takes them.
+    """
+
+    policy: str
+    load: float | None
+    rate_rps: float
+    arrival_s: Sequence[float]
+    input_length: Sequence[int]
+    class_code: Sequence[int]
+    class_names: Sequence[str]
+    ttft_slo_s: Sequence[float | None]
+    rule: str
+    server: Mapping[str, Any]
+    predictor: str
+    seed: int
+
+    @classmethod
+    def of(cls, policy: str, load: float | None, trace: Trace, slo: Assignment, **settings: Any) -> Case:
+        """The case of these requests; their times are rounded to microseconds."""
+        slos = [slo.ttft_slo_s[slo.class_code == code] for code in range(len(slo.class_names))]
+        return cls(
+            policy,
+            load,
+            _rounded(trace.rate_rps),
+            [_rounded(t) for t in trace.arrival_s.tolist()],
+            trace.input_length.tolist(),
+            slo.class_code.tolist(),
+            list(slo.class_names),
+            [float(of[0]) if of.size and math.isfinite(of[0]) else None for of in slos],
+            slo.rule,
+            **settings,
+        )
+
+    @property
+    def name(self) -> str:
+        """The policy and its load, as people read it."""
+        return f"{self.policy}, {self.at}"
+
+    @property
+    def at(self) -> str:
+        """The load, or the rate."""
+        return f"{self.rate_rps:.2f} req/s" if self.load is None else f"{100 * self.load:g} %"
+
+    @property
+    def slug(self) -> str:
+        """Its name as a file's."""
+        return re.sub(r"[^\w.=,-]+", "-", f"{self.policy}-{self.at}").strip("-")
+
+    @cached_property
+    def trace(self) -> Trace:
+        """The requests."""
+        n = len(self.arrival_s)
+        columns = (np.array(self.arrival_s), np.array(self.input_length), np.zeros(n, np.int64))
+        names = tuple(self.class_names)
+        return Trace.from_columns(*columns, np.array(self.class_code), names, name=self.name, source="evidence")
+
+    @cached_property
+    def slo(self) -> Assignment:
+        """Their classes and TTFT SLOs."""
+        codes = np.array(self.class_code)
+        return Assignment(np.array(times(self.ttft_slo_s))[codes], codes, tuple(self.class_names), self.rule)
+
+    def requests(self) -> list[Request]:
+        """Fresh requests, for one run."""
+        return make_requests(self.trace, self.slo, Server(**self.server))
+
+    def rejected(self) -> list[bool]:
+        """Of each request, whether it is turned away when it arrives, since the KV cache can never hold it."""
+        tokens = Server(**self.server).kv_tokens
+        return [tokens is not None and request.kv_tokens > tokens for request in self.requests()]
+
+    def simulate(self, cost: CostModel) -> RunResult:
+        """What the simulation says of it."""
+        policy, server = load_policy(self.policy), Server(**self.server)
+        cost = cost.with_graphs(server.graph_tokens)
+        predictor = make_predictor(self.predictor, cost, policy.cut, server.max_batched_tokens, self.seed)
+        return self.result(simulate(self.requests(), policy, cost, predictor, server), cost)
+
+    def result(self, outcome: Outcome, cost: CostModel) -> RunResult:
+        """An outcome as a result."""
+        inputs = {"cost_model": cost.name}
+        return RunResult(self.trace, self.slo, outcome, self.policy, {}, inputs, np.zeros(len(self.trace), np.int64))
+
+    def really(self, run: RealRun, cost: CostModel) -> RunResult:
+        """A real run as a result."""
+        return self.result(run.outcome(self.rejected()), cost)
+
+
+def seconds(values: Sequence[float]) -> list[float | None]:
+    """Seconds as files hold them: microseconds, None in place of NaN."""
+    return [None if math.isnan(value) else _rounded(value) for value in values]
+
+
+def times(values: Sequence[float | None]) -> list[float]:
+    """The seconds in a file, NaN in place of None."""
+    return [math.nan if value is None else value for value in values]
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), DIGITS)

@@ -1,0 +1,258 @@
+"""A rested GPU is faster: its time warp, and passes on it with a pencil."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flowsim.calibration.costs.cost_model import CostModel, GraphCost
+from flowsim.calibration.costs.power import Boost, Pace
+from flowsim.calibration.costs.predictor import make_predictor
+from flowsim.core.request import Request
+from flowsim.engine.simulate import Outcome, Server, simulate
+from flowsim.errors import InputError
+from flowsim.policies.edf import EDF
+from flowsim.policies.fcfs import FCFS
+from support.costs import pencil
+from support.slow_power import Heat
+
+shares = st.floats(0.0, 1.0)
+thresholds = st.one_of(st.floats(0.0, 0.99), st.sampled_from([0.0, 0.5]))
+windows = st.sampled_from([1e-3, 0.04, 1.0, 100.0])
+paces = st.builds(Pace, windows, thresholds, st.floats(0.0, 2.0), st.one_of(shares, st.just(0.5)), shares)
+spans = st.one_of(st.floats(1e-6, 1e3), st.just(0.0))
+NEARLY = 1e-12
+
+
+@given(paces, spans)
+def test_work_and_real_time_are_each_other_s_inverse(pace: Pace, seconds: float) -> None:
+    assert pace.work_s(pace.real_s(seconds)) == pytest.approx(seconds, rel=NEARLY, abs=1e-15)
+    assert pace.real_s(pace.work_s(seconds)) == pytest.approx(seconds, rel=NEARLY, abs=1e-15)
+
+
+@given(paces, spans, st.floats(1e-9, 1e3))
+def test_time_goes_on_and_never_faster_than_on_a_rested_gpu(pace: Pace, seconds: float, more_s: float) -> None:
+    for end_s, begin_s in ((pace.work_s(seconds), seconds), (seconds, pace.real_s(seconds))):
+        assert begin_s * (1 - NEARLY) <= end_s <= begin_s * (1 + pace.gain) * (1 + NEARLY)
+    assert pace.work_s(seconds + more_s) >= pace.work_s(seconds) + more_s * (1 - 1e-9) - NEARLY * seconds
+    assert pace.real_s(seconds + more_s) >= pace.real_s(seconds) * (1 - NEARLY)
+
+
+@given(paces, st.floats(0.0, 100.0))
+def test_work_is_the_sum_of_the_speed(pace: Pace, windows: float) -> None:
+    slow = Heat(pace.window_s, pace.threshold, pace.use, share=pace.share, gain=pace.gain)
+    seconds = windows * pace.window_s
+    assert pace.work_s(seconds) == pytest.approx(slow.work_s(seconds), rel=1e-10)
+
+
+@given(paces, spans, spans)
+def test_a_stretch_in_two_is_the_stretch_in_one(pace: Pace, first_s: float, second_s: float) -> None:
+    later = Pace(pace.window_s, pace.threshold, pace.gain, pace.share, pace.use_after(first_s))
+    whole_s = pace.work_s(first_s + second_s)
+    assert pace.work_s(first_s) + later.work_s(second_s) == pytest.approx(whole_s, rel=1e-9)
+
+
+@given(st.lists(st.tuples(spans, shares, spans), max_size=20), windows)
+def test_use_stays_a_share(course: list[tuple[float, float, float]], window_s: float) -> None:
+    boost, use = Boost(window_s, 0.7, lambda tokens: 0.08), 0.0
+    for idle_s, share, real_s in course:
+        use = boost.rested(use, idle_s)
+        assert 0.0 <= use <= 1.0
+        use = boost.pace(use, 100, share).use_after(real_s)
+        assert 0.0 <= use <= 1.0
+
+
+def test_without_gain_time_is_as_it_was() -> None:
+    for use in (0.0, 0.3, 0.9):
+        pace = Pace(1.0, 0.3, 0.0, 1.0, use)
+        assert [pace.real_s(t) for t in (0.25, 0.3, 7.1)] == [0.25, 0.3, 7.1]
+
+
+# The measurement that the model is from.
+
+H200 = Boost(0.04, 0.7, lambda tokens: 0.085)
+
+
+def test_it_tells_what_was_measured_at_steady_duty_cycles() -> None:
+    """Passes of 29.9 ms, with pauses: what was measured is 1, 0.948, 0.925 and 0.919; 0.8 is told worst."""
+    told = [relative(29.9e-3, duty) for duty in (1.0, 0.8, 0.6, 0.4)]
+    assert told == pytest.approx([1.0, 0.948, 0.925, 0.919], abs=0.012)
+
+
+def relative(pass_s: float, duty: float) -> float:
+    use = 0.0
+    for _ in range(200):
+        pace = H200.pace(use, 1100)
+        real_s = pace.real_s(pass_s)
+        use = H200.rested(pace.use_after(real_s), real_s * (1 / duty - 1))
+    return real_s / pass_s
+
+
+# Passes. A token takes a second on a busy GPU, and half of it on a rested one; use halves its distance every 10 s.
+
+HALVING = Boost(10 / math.log(2), 0.5, lambda tokens: 1.0)
+
+
+def run(policy: Any, *rows: tuple[float, int, float], cost: Any = None, **limits: Any) -> Outcome:
+    cost = cost or pencil(boost=HALVING)
+    server = Server(**{"block_tokens": 1, **limits})
+    requests = [Request(i, *row, block_tokens=1) for i, row in enumerate(rows)]
+    predictor = make_predictor("exact", cost, policy.cut, server.max_batched_tokens)
+    return simulate(requests, policy, cost, predictor, server, stretches=True)
+
+
+def near(*stretches: tuple[float, float, tuple[int, ...], bool]) -> list[tuple[Any, ...]]:
+    return [(pytest.approx(begin), pytest.approx(end), ids, done) for begin, end, ids, done in stretches]
+
+
+def test_a_pass_on_a_rested_gpu_slows_down_when_its_use_reaches_the_threshold() -> None:
+    """Use is 0.5 after 10 s, when 20 tokens are done; then the speed is 1 + 2 ** (-t / 10): in 10 s 10 + 5 / ln 2."""
+    cost = pencil(boost=HALVING, head_s=5 / math.log(2))
+    outcome = run(FCFS(), (0.0, 30, math.inf), cost=cost)
+    assert outcome.logs[0].stretches == near((0.0, 20.0, (0,), True))
+    assert outcome.logs[0].busy_s == outcome.ledger.service_s[0] == pytest.approx(20.0)
+
+
+def test_a_pass_after_a_pause_has_what_the_pause_gave_back() -> None:
+    """Use: 0.5 at 10 s, 0.25 at 20 s; 0.5 again 10 * log2(1.5) s later; 0.75 10 s later; 0.5 after such a pause."""
+    climb_s = 10 * math.log2(1.5)
+    held_s = 10 + 5 / math.log(2)  # of work, in 10 s from 0.5 on
+    work_s = {1: 20.0, 2: 2 * climb_s + held_s, 3: held_s}
+    cost = CostModel("by label", 1, {"down_proj": work_s.__getitem__}, lambda tokens, context: 0.0, boost=HALVING)
+    third_s = 30 + 2 * climb_s
+    outcome = run(FCFS(), (0.0, 1, math.inf), (20.0, 2, math.inf), (third_s, 3, math.inf), cost=cost)
+    assert outcome.logs[0].stretches == near(
+        (0.0, 10.0, (0,), True), (20.0, 30 + climb_s, (1,), True), (third_s, third_s + 10, (2,), True)
+    )
+    assert outcome.logs[0].busy_s == pytest.approx(30 + climb_s)
+
+
+def test_a_preempted_pass_goes_on_at_the_speed_that_is_left() -> None:
+    """Cuts every 2 s of a busy GPU, so every second: stopped at 2 s; the urgent token 0.5 s; the rest 3 s."""
+    outcome = run(EDF(), (0.0, 10, 1000.0), (1.5, 1, 10.0))
+    (log,) = outcome.logs
+    assert log.stretches == near((0.0, 2.0, (0,), False), (2.0, 2.5, (1,), True), (2.5, 5.5, (0,), True))
+    assert log.blocking_s == [pytest.approx(0.5)]
+    assert outcome.ledger.service_s == [pytest.approx(5.0), pytest.approx(0.5)]
+    assert log.busy_s == pytest.approx(5.5)
+
+
+def test_checks_are_no_device_work_and_count_as_they_did() -> None:
+    """Five segments of 1 s with a check of 1 s each, and the check of the read-out, which comes in any case.
+
+    So the device works for 5 of 11 s, and what its use tends to is below the threshold.
+    """
+    boost = Boost(10 / math.log(2), 0.6, lambda tokens: 1.0)
+    outcome = run(EDF(), (0.0, 5, math.inf), cost=pencil(boost=boost, check_s=1.0))
+    (log,) = outcome.logs
+    assert log.busy_s == pytest.approx(11 / (1 + 5 / 11))
+    assert log.check_s == pytest.approx(5 / (1 + 5 / 11))
+
+
+def test_the_gain_is_that_of_a_forward_of_the_pass() -> None:
+    """Twenty tokens in forwards of five: the gain of five, though the pass is longer."""
+    boost = Boost(1e9, 0.5, lambda tokens: tokens / 10)
+    assert run(FCFS(), (0.0, 20, math.inf), cost=pencil(boost=boost), max_batched_tokens=5).ledger.finished_s == [
+        pytest.approx(20 / 1.5)
+    ]
+
+
+def recording(seconds: float) -> GraphCost:
+    """Recorded forwards that take so many seconds on a busy GPU, whatever their size."""
+    return GraphCost(128, lambda tokens: seconds, lambda tokens: 0.0, lambda tokens: 0.0)
+
+
+@pytest.mark.parametrize(("rows", "ends"), [([1], 5.0), ([64], 5.0), ([65], 10.0), ([129], 86.0)])
+def test_a_recorded_forward_gains_what_its_recording_does(rows: list[int], ends: float) -> None:
+    """Twice as fast as a recording of 64 tokens, as ever as one of 128; launched (129 tokens), half again as fast."""
+    boost = Boost(1e9, 0.5, lambda tokens: 0.5, {64: 1.0, 128: 0.0}.__getitem__)
+    cost = pencil(boost=boost, graph=recording(10.0))
+    assert run(FCFS(), (0.0, rows[0], math.inf), cost=cost, graph_tokens=128).ledger.finished_s == [pytest.approx(ends)]
+
+
+def test_recordings_of_which_no_gain_is_known_gain_as_forwards_do() -> None:
+    cost = pencil(boost=Boost(1e9, 0.5, lambda tokens: tokens / 64), graph=recording(10.0))
+    assert run(FCFS(), (0.0, 32, math.inf), cost=cost, graph_tokens=128).ledger.finished_s == [pytest.approx(10 / 1.5)]
+
+
+def test_a_simulation_that_ends_early_counts_real_time() -> None:
+    requests = [Request(0, 0.0, 10, math.inf)]
+    cost = pencil(boost=HALVING)
+    outcome = simulate(requests, FCFS(), cost, make_predictor("exact", cost, "none", 8192), until_s=3.0, stretches=True)
+    assert outcome.logs[0].busy_s == pytest.approx(3.0)
+    assert outcome.logs[0].stretches == near((0.0, 3.0, (0,), False))
+
+
+def test_a_policy_that_wakes_at_cuts_stops_at_each() -> None:
+    outcome = run(EDF(cut="layer", wake="cuts"), (0.0, 10, math.inf), cost=pencil(layers=2, boost=HALVING))
+    (log,) = outcome.logs
+    ends = (10.0, 10.0, (0,), True)  # the head, which is free here
+    assert log.stretches == near((0.0, 5.0, (0,), False), (5.0, 10.0, (0,), False), ends)
+    assert log.busy_s == pytest.approx(10.0)
+
+
+# What a table states.
+
+STATED = {"window_s": 0.04, "threshold": 0.7, "gain": [[256, -0.01], [1024, 0.08], [4096, 0.07]]}
+
+
+def test_the_gain_is_on_straight_lines_and_constant_above() -> None:
+    boost = Boost.of(STATED)
+    assert boost is not None
+    assert (boost.window_s, boost.threshold) == (0.04, 0.7)
+    assert [boost.gain(n) for n in (1, 64, 256, 640, 1024, 4096, 10**6)] == pytest.approx(
+        [0.0, 0.0, 0.0, 0.04, 0.08, 0.07, 0.07]
+    )
+
+
+def test_below_the_smallest_size_the_gain_falls_to_nothing_at_64_tokens() -> None:
+    boost = Boost.of({**STATED, "gain": [[264, 0.02]]})
+    assert boost is not None
+    assert [boost.gain(n) for n in (1, 64, 164, 264, 300)] == pytest.approx([0.0, 0.0, 0.01, 0.02, 0.02])
+
+
+@given(windows, thresholds, st.floats(1e-3, 0.9), st.floats(1e-3, 1.0))
+def test_the_gain_of_a_recording_follows_from_how_long_it_takes_busy_and_rested(
+    window_s: float, threshold: float, gain: float, busy_s: float
+) -> None:
+    """Also where the limit holds before a rested one has ended; unless it holds from the start."""
+    rested_s = Pace(window_s, threshold, gain, 1.0, 0.0).real_s(busy_s)
+    boost = Boost(window_s, threshold, lambda tokens: 0.0).with_recordings({64: (busy_s, rested_s)})
+    assert boost.recorded_gain is not None
+    assert boost.recorded_gain(64) == pytest.approx(gain, rel=1e-5)
+
+
+def test_between_recordings_the_gain_is_on_straight_lines_and_one_that_loses_gains_nothing() -> None:
+    boost = Boost(1e9, 0.5, lambda tokens: 0.0).with_recordings({256: (0.011, 0.010), 64: (0.010, 0.011)})
+    assert boost.recorded_gain is not None
+    assert [boost.recorded_gain(n) for n in (1, 64, 160, 256, 2048)] == pytest.approx([0, 0, 0.05, 0.1, 0.1])
+    assert (boost.window_s, boost.threshold, boost.gain(64)) == (1e9, 0.5, 0.0)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        7,
+        {},
+        {**STATED, "window_s": 0},
+        {**STATED, "window_s": float("nan")},
+        {**STATED, "window_s": "long"},
+        {**STATED, "threshold": 1.0},
+        {**STATED, "threshold": -0.1},
+        {**STATED, "gain": []},
+        {**STATED, "gain": 0.1},
+        {**STATED, "gain": [[256]]},
+        {**STATED, "gain": [[256, 0.1], [256, 0.2]]},
+        {**STATED, "gain": [[0, 0.1]]},
+        {**STATED, "gain": [[256, 1.0]]},
+        {**STATED, "gain": [[256, True]]},
+        {**STATED, "power_w": 700},
+    ],
+)
+def test_what_is_no_boost_is_one_line(wrong: Any) -> None:
+    with pytest.raises(InputError, match=r"^provenance, boost: found [^\n]*; allowed: window_s above 0"):
+        Boost.of(wrong)

@@ -1,0 +1,124 @@
+"""Predictors: exact, the paper's cubic, biased and noisy, and what they say of executions under way."""
+
+from __future__ import annotations
+
+import math
+import statistics
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flowsim.calibration.costs.cost_model import CostModel
+from flowsim.calibration.costs.predictor import Predictor, make_predictor, noise
+from flowsim.core.passes import Execution
+from flowsim.core.request import Request
+from flowsim.core.timeline import Slice
+from flowsim.errors import InputError
+from support.costs import pencil
+
+
+def costing(solo: object, **device: object) -> CostModel:
+    """One layer whose time is a given function of the tokens."""
+    return CostModel("given", 1, {"down_proj": solo, **device}, lambda tokens, context: 0.0)  # type: ignore[dict-item]
+
+
+def execution(cost: CostModel, tokens: int, cut: str = "operator", chunk_tokens: int = 8192) -> Execution:
+    request = Request(0, 0.0, tokens, 9.0)
+    return Execution(((request, tokens),), cost.timeline([Slice(tokens, 0)], cut, chunk_tokens))
+
+
+def test_exact_is_what_the_engine_will_take() -> None:
+    cost = CostModel("by hand", 2, {"o_proj": lambda n: n}, lambda tokens, context: context, check_s=0.5)
+    predictor = make_predictor("exact", cost, "layer", 4)
+    # Forwards of 4, 4 and 2 tokens on 0, 4 and 8: two layers each, a check a layer and one at the end.
+    assert predictor.predict(10) == 2 * (4 + 4 + 2) + 2 * (0 + 4 + 8) + 3 * 1.5
+    assert predictor.predict(4, 100) == 2 * 4 + 2 * 100 + 1.5
+    running = execution(cost, 10, "layer", 4)
+    assert predictor.left(running, 7.0, 10, 7.0) == running.timeline.duration_s - 7.0
+
+
+def test_cubic_fits_solo_times_as_the_paper_does() -> None:
+    cost = costing(lambda n: 0.01 + 2e-5 * n + 1e-9 * n**2 + 1e-14 * n**3)
+    predictor = make_predictor("cubic", cost, "operator", 1 << 20)
+    for tokens in (1, 100, 3000, 20480):
+        assert predictor.predict(tokens) == pytest.approx(cost.solo_s(tokens, chunk_tokens=1 << 20), rel=1e-6)
+    assert predictor.predict(100, 5000) == predictor.predict(100)  # it does not look at the context
+
+
+def test_cubic_goes_on_by_chunks_beyond_what_was_fitted() -> None:
+    predictor = make_predictor("cubic", costing(lambda n: 1e-4 * n), "none", 1 << 20)
+    assert predictor.predict(20481) == pytest.approx(2 * (0.8192 + 0.010) + 0.4097, rel=1e-6)
+    assert predictor.predict(24576) == pytest.approx(3 * (0.8192 + 0.010), rel=1e-6)
+
+
+def test_cubic_leaves_outliers_out_of_its_second_fit() -> None:
+    odd = {4096: 3.0, 10240: 0.0}
+    predictor = make_predictor("cubic", costing(lambda n: odd.get(n, 1e-4 * n)), "none", 1 << 20)
+    assert predictor.predict(4096) == pytest.approx(0.4096, rel=1e-3)
+    assert predictor.predict(16384) == pytest.approx(1.6384, rel=1e-3)
+
+
+def test_cubic_predicts_the_rest_of_an_execution_from_its_tokens_left() -> None:
+    """A batch is taken for one sequence, the context computed before is ignored (flowprefill's released code)."""
+    predictor = make_predictor("cubic", costing(lambda n: 1e-4 * n), "operator", 8192)
+    running = execution(pencil(), 3000)
+    assert predictor.left(running, 5.0, 3000, 0.25) == predictor.predict(3000) - 0.25
+    assert predictor.left(running, 5.0, 1000, 0.0) == predictor.predict(1000)
+
+
+def test_biased_is_exact_but_for_a_factor() -> None:
+    cost = pencil()
+    predictor = make_predictor("biased:1.5", cost, "operator", 8192)
+    assert predictor.predict(10) == 15.0
+    assert predictor.left(execution(cost, 10), 4.0, 10, 4.0) == 9.0
+
+
+def test_noisy_draws_a_factor_for_each_length() -> None:
+    cost = pencil()
+    predictor = make_predictor("noisy:0.5", cost, "none", 8192, seed=3)
+    assert predictor.predict(10) == make_predictor("noisy:0.5", cost, "none", 8192, seed=3).predict(10)
+    assert predictor.predict(10) != make_predictor("noisy:0.5", cost, "none", 8192, seed=4).predict(10)
+    assert predictor.predict(20) != pytest.approx(2 * predictor.predict(10))
+    share = predictor.predict(10) / 10
+    assert predictor.left(execution(cost, 10), 4.0, 10, 4.0) == pytest.approx(6.0 * share)
+
+
+def test_noise_is_lognormal_with_median_one() -> None:
+    factors = [noise(0.5, seed=0)(tokens) for tokens in range(1, 2001)]
+    logs = [statistics.NormalDist().cdf(2 * x) for x in map(math.log, factors)]
+    # Uniform under the stated law: mean 1/2 and standard deviation 1/sqrt(12), four standard errors.
+    assert statistics.mean(logs) == pytest.approx(0.5, abs=4 * 12**-0.5 / 2000**0.5)
+    assert statistics.pstdev(logs) == pytest.approx(12**-0.5, abs=0.01)
+
+
+@given(st.integers(1, 10**6), st.integers(0, 10**6))
+def test_a_question_is_answered_once(tokens: int, context: int) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def solo(*question: int) -> float:
+        asked.append(question)  # type: ignore[arg-type]
+        return 1.0
+
+    predictor = Predictor("counted", solo)
+    assert [predictor.predict(tokens, context) for _ in range(3)] == [1.0] * 3
+    assert asked == [(tokens, context)]
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("exakt", "unknown predictor 'exakt'; did you mean 'exact'? (known: biased:FACTOR, cubic, exact, noisy:SIGMA)"),
+        ("cubic:3", "predictor 'cubic:3': cubic takes no number"),
+        ("biased", "predictor 'biased': allowed is biased:NUMBER with a number from 0.001 to 1000"),
+        ("biased:much", "predictor 'biased:much': allowed is biased:NUMBER with a number from 0.001 to 1000"),
+        ("biased:0", "predictor 'biased:0': allowed is biased:NUMBER with a number from 0.001 to 1000"),
+        ("noisy:-1", "predictor 'noisy:-1': allowed is noisy:NUMBER with a number from 0 to 10"),
+        ("noisy:nan", "predictor 'noisy:nan': allowed is noisy:NUMBER with a number from 0 to 10"),
+        ("noisy:inf", "predictor 'noisy:inf': allowed is noisy:NUMBER with a number from 0 to 10"),
+    ],
+)
+def test_a_wrong_specification_is_refused_in_one_line(spec: str, message: str) -> None:
+    with pytest.raises(InputError) as error:
+        make_predictor(spec, pencil(), "none", 8192)
+    assert str(error.value) == message

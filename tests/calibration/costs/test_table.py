@@ -1,0 +1,224 @@
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flowsim.calibration.costs.catalogue import load_table, table_names
+from flowsim.calibration.costs.models import EXPERTS, ModelSpec
+from flowsim.calibration.costs.table import (
+    ALL_REDUCE,
+    GRAPH,
+    GRAPH_RESTED,
+    HOST_OPERATORS,
+    OPTIONAL_HOST_OPERATORS,
+    OperatorRow,
+    OperatorTable,
+    PassRow,
+    format_slices,
+    parse_slices,
+)
+from flowsim.core.timeline import CHECKED_AFTER, LAYER_OPERATORS
+from flowsim.errors import InputError
+
+ROWS = (
+    OperatorRow("attention", 64, 1024, 20.0, 19.0, 21.5, 6.0, 40, "flash"),
+    OperatorRow("attention", 128, 0, 12.0, 11.0, 12.5, 5.0, 40, "cudnn"),
+    OperatorRow("attention", 64, 0, 10.0, 9.0, 10.5, 5.5, 40, "cudnn"),
+    OperatorRow("check", 0, 0, 0.0, 0.0, 0.0, 8.25, 600, "host"),
+)
+PASSES = (PassRow("operator", "300@0+700@16", 30000.125, 29000.0, 31000.0, 12),)
+TABLE = OperatorTable({"schema_version": 1, "gpu": "h200", "date": "2026-01-31", "notes": ["ü"]}, ROWS, PASSES)
+
+
+def test_a_table_comes_back_as_it_was_saved(tmp_path: Path) -> None:
+    TABLE.save(tmp_path / "deep" / "table")
+    loaded = OperatorTable.load(tmp_path / "deep" / "table")
+    assert loaded == TABLE
+    assert loaded.digest() == TABLE.digest()
+    assert [p.name for p in (tmp_path / "deep").iterdir()] == ["table"]
+
+
+def test_the_files_are_plain(tmp_path: Path) -> None:
+    TABLE.save(tmp_path / "table")
+    assert (tmp_path / "table" / "passes.csv").read_text() == (
+        "cut,slices,wall_us,wall_us_p10,wall_us_p90,repeats\noperator,300@0+700@16,30000.125,29000.0,31000.0,12\n"
+    )
+    assert (tmp_path / "table" / "operators.csv").read_text().splitlines()[:2] == [
+        "operator,tokens,context,device_us,device_us_p10,device_us_p90,host_us,repeats,backend",
+        "attention,64,1024,20.0,19.0,21.5,6.0,40,flash",
+    ]
+
+
+def test_saving_replaces_a_table_but_no_other_folder(tmp_path: Path) -> None:
+    TABLE.save(tmp_path / "table")
+    newer = replace(TABLE, passes=())
+    newer.save(tmp_path / "table")
+    assert OperatorTable.load(tmp_path / "table") == newer
+    (tmp_path / "mine").mkdir()
+    TABLE.save(tmp_path / "mine")  # which was empty
+    assert OperatorTable.load(tmp_path / "mine") == TABLE
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").touch()
+    with pytest.raises(InputError, match=r"other: holds notes\.txt; allowed: a new folder or a table alone"):
+        TABLE.save(tmp_path / "other")
+    (tmp_path / "table" / ".DS_Store").touch()
+    newer.save(tmp_path / "table")
+    (tmp_path / "table" / "evidence.json").touch()
+    with pytest.raises(InputError, match=r"table: holds evidence\.json; allowed: a new folder or a table alone"):
+        TABLE.save(tmp_path / "table")
+
+
+def test_a_failed_save_leaves_the_old_table(tmp_path: Path) -> None:
+    TABLE.save(tmp_path / "table")
+    with pytest.raises(Exception, match="cannot represent"):
+        replace(TABLE, provenance={"schema_version": 1, "bad": object()}).save(tmp_path / "table")
+    assert OperatorTable.load(tmp_path / "table") == TABLE
+    assert [p.name for p in tmp_path.iterdir()] == ["table"]
+
+
+def test_a_curve_is_sorted_and_in_seconds() -> None:
+    curve = TABLE.curve("attention")
+    assert curve.tokens.tolist() == [64, 128, 64]
+    assert curve.context.tolist() == [0, 0, 1024]
+    np.testing.assert_allclose(curve.device_s, [10e-6, 12e-6, 20e-6])
+    np.testing.assert_allclose(curve.host_s, [5.5e-6, 5e-6, 6e-6])
+    with pytest.raises(InputError, match="operators: found no row of o_proj; allowed: at least one"):
+        TABLE.curve("o_proj")
+
+
+def test_the_digest_tells_contents_apart() -> None:
+    assert TABLE.digest() != replace(TABLE, passes=()).digest()
+    assert TABLE.digest() != replace(TABLE, operators=ROWS[1:]).digest()
+    assert TABLE.digest() == replace(TABLE, provenance=dict(reversed(TABLE.provenance.items()))).digest()
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        ("operators.csv", "context,", "contexts,", "operators.csv, row 1: missing columns: context"),
+        ("operators.csv", "64,1024", "64,many", "row 2, context: found 'many'; allowed: a whole number from 0"),
+        ("operators.csv", "20.0", "-20.0", "row 2, device_us: found '-20.0'; allowed: a number from 0"),
+        ("operators.csv", "20.0", "nan", "row 2, device_us: found 'nan'; allowed: a number from 0"),
+        ("operators.csv", "20.0", "", "row 2, device_us: found ''; allowed: a number from 0"),
+        ("operators.csv", "check,0,0,0.0", "check,0", "row 5: found 7 fields; allowed: the 9 of row 1"),
+        ("operators.csv", "check", "chek", "row 5: unknown operator 'chek'; did you mean 'check'?"),
+        ("passes.csv", "operator,300", "op,300", "row 2: unknown cut 'op'"),
+        ("passes.csv", "700@16", "700", "row 2: slices: found '300@0+700'; allowed: tokens@context joined by +"),
+        ("provenance.yaml", "schema_version: 1", "schema_version: 9", "found 9; allowed: 1 (update flowsim)"),
+        ("provenance.yaml", "schema_version: 1", "schema_version: 0", "found 0; allowed: 1 (measure it again)"),
+        ("provenance.yaml", "gpu:", "gpu", "provenance.yaml: cannot be read"),
+    ],
+)
+def test_a_wrong_file_is_one_clear_line(tmp_path: Path, file: str, old: str, new: str, message: str) -> None:
+    TABLE.save(tmp_path / "table")
+    path = tmp_path / "table" / file
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(InputError) as error:
+        OperatorTable.load(tmp_path / "table").digest()
+    assert message in str(error.value)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("notes: 3", "notes: found 3; allowed: a list, each a text"),
+        ("notes: [1]", "notes: found [1]; allowed: a list, each a text"),
+        (
+            "leave_one_out: 3",
+            "leave_one_out: found 3; allowed: a mapping, each a mapping, each a number from 0 to 2^53",
+        ),
+        ("all_reduce: 3", "all_reduce: found 3; allowed: a mapping, each anything"),
+        ("cells: 5", "cells: found 5; allowed: a mapping, each a mapping, each a whole number from -1 to 2^53"),
+        ("gpu_id: [a]", "gpu_id: found ['a']; allowed: a text or null"),
+        ("error: 3", "error: found 3; allowed: null"),
+        ("2: 3", ": found what JSON cannot hold ("),
+        ("date: 2026-13-45", ": cannot be read: month must be in 1..12"),
+    ],
+)
+def test_what_is_used_of_a_provenance_is_checked(tmp_path: Path, line: str, message: str) -> None:
+    TABLE.save(tmp_path)
+    path = tmp_path / "provenance.yaml"
+    path.write_text(f"schema_version: 1\n{line}\n")
+    with pytest.raises(InputError) as error:
+        OperatorTable.load(tmp_path)
+    assert str(error.value).startswith(f"{path}{message}" if message[0] == ":" else f"{path}, {message}")
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_only_shown_may_be_anything(tmp_path: Path) -> None:
+    from flowsim.calibration.public.report import calibration_page
+
+    table = load_table("h200", "llama3-8b")
+    absurd = {"clocks_mhz": "x", "date": None, "first_call_us": [1]}
+    replace(table, provenance={**table.provenance, **absurd}).save(tmp_path)
+    assert "<dt>clocks_mhz</dt><dd>x</dd>" in calibration_page(OperatorTable.load(tmp_path))
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_is_followed(tmp_path: Path, there: bool) -> None:
+    link, target = tmp_path / "link", tmp_path / "deep" / "target"
+    if there:
+        TABLE.save(target)
+    link.symlink_to(target)
+    replace(TABLE, passes=()).save(link)
+    assert link.is_symlink()
+    assert OperatorTable.load(target).passes == ()
+
+
+def test_a_missing_table(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="absent: found no folder; allowed: an operator table"):
+        OperatorTable.load(tmp_path / "absent")
+
+
+def test_every_shipped_table_loads_and_holds_every_operator() -> None:
+    for name in table_names():
+        table = load_table(*name)
+        spec = ModelSpec(**table.provenance["model_spec"])
+        wanted = {*spec.operators, *HOST_OPERATORS}
+        if table.has("experts"):
+            wanted = wanted - {*EXPERTS} | {"experts"}
+        optional = {ALL_REDUCE, GRAPH, GRAPH_RESTED, *OPTIONAL_HOST_OPERATORS}
+        assert {r.operator for r in table.operators} - optional == wanted
+        of_group = table.provenance.get("passes_of") == "group"
+        assert {r.cut for r in table.passes} == {"none", "layer", "operator"} | (set() if of_group else {"block"})
+
+
+def test_an_unknown_table_names_those_that_are_shipped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    TABLE.save(tmp_path / "h200" / "llama3-8b" / "tp1")
+    monkeypatch.setattr("flowsim.calibration.costs.catalogue._data", lambda: tmp_path)
+    assert table_names() == [("h200", "llama3-8b", 1)]
+    assert load_table("h200", "llama3-8b") == TABLE
+    with pytest.raises(InputError) as error:
+        load_table("h20", "llama3-8b")
+    hint = "public measurements of others: flowsim calibrate import aiconfigurator --system h20"
+    assert str(error.value) == f"unknown gpu 'h20'; did you mean 'h200'? (known: h200); {hint}"
+    with pytest.raises(InputError, match=r"unknown model on h200 'qwen' \(known: llama3-8b\)"):
+        load_table("h200", "qwen")
+    with pytest.raises(InputError, match=r"unknown tp of llama3-8b on h200 '2' \(known: 1\)"):
+        load_table("h200", "llama3-8b", 2)
+
+
+@given(st.lists(st.tuples(st.integers(1, 10**6), st.integers(0, 10**6)), min_size=1))
+def test_slices_come_back_from_their_text(slices: list[tuple[int, int]]) -> None:
+    assert list(parse_slices(format_slices(slices))) == slices
+
+
+@pytest.mark.parametrize("text", ["", "512", "0@0", "5@-1", "5@0+", "a@b", "5@0@1"])
+def test_what_is_no_text_of_slices(text: str) -> None:
+    with pytest.raises(InputError, match="slices: found"):
+        parse_slices(text)
+
+
+def test_a_finer_cut_checks_wherever_a_coarser_one_does() -> None:
+    cuts = [set(CHECKED_AFTER[cut]) for cut in ("none", "layer", "block", "operator")]
+    assert all(a < b for a, b in pairwise(cuts))
+    assert cuts[-1] < set(LAYER_OPERATORS)
+    assert PASSES[0].shape == ((300, 0), (700, 16))

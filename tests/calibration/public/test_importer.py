@@ -1,0 +1,308 @@
+"""Public tables: what is measured there, what is filled in, and the commands about tables."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import flowsim
+from flowsim.calibration.costs.accuracy import leave_one_out, left_out
+from flowsim.calibration.costs.catalogue import load_table
+from flowsim.calibration.costs.curves import work
+from flowsim.calibration.costs.fit import fit
+from flowsim.calibration.costs.models import load_model
+from flowsim.calibration.costs.table import OperatorRow, OperatorTable, Range
+from flowsim.calibration.measure.all_reduce import join
+from flowsim.calibration.public.aiconfigurator import Source, folder_source, package_source
+from flowsim.calibration.public.compare import beside
+from flowsim.calibration.public.importer import import_table, nearest_own, public_all_reduce
+from flowsim.calibration.public.report import calibration_page
+from flowsim.cli.main import main
+from flowsim.errors import InputError
+from support.public_folder import public_folder
+
+MODEL = load_model("llama3-8b")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return public_folder(tmp_path / "public")
+
+
+@pytest.fixture
+def source(folder: Path) -> Source:
+    return folder_source(folder)
+
+
+def rows_of(table: OperatorTable, operator: str) -> dict[tuple[int, int], OperatorRow]:
+    return {(row.tokens, row.context): row for row in table.operators if row.operator == operator}
+
+
+def test_every_row_says_where_it_comes_from(source: Source) -> None:
+    table = import_table(source, MODEL, nearest_own(MODEL, "toy_gpu"))
+    qkv, down, norm = (rows_of(table, name)[64, 0] for name in ("qkv_proj", "down_proj", "norm_attn"))
+    assert (qkv.device_us, qkv.backend) == (pytest.approx(64 * 6144 * 4096 * 1e-6), "linear: measured")
+    # k = 14336 lies 5/6 of the way from 4096 (rate 1) to 16384 (rate 1/2): rate 7/12.
+    assert (down.device_us, down.backend) == (
+        pytest.approx(64 * 4096 * 14336 * 1e-6 * 12 / 7),
+        "linear: utilisation",
+    )
+    # 64 tokens of 4 x 4096 values of 2 bytes at 1 TB/s, and 3 us.
+    assert (norm.device_us, norm.backend) == (
+        pytest.approx(3 + 64 * 4 * 4096 * 2e-6, abs=1e-3),
+        "elementwise: bandwidth",
+    )
+    head = rows_of(table, "head")
+    assert set(head) == {(1, 0), (64, 0)}
+    assert head[1, 0].backend == "linear: utilisation"
+    assert table.provenance["cells"]["attention"] == {"measured": 4, "shape of h200/llama3-8b/tp1": 81}
+    cost = fit(table)
+    assert cost.name == "toy_gpu/llama3-8b/tp1"
+    assert cost.kv_capacity_tokens == int((0.9 * 85899345920 - MODEL.weight_bytes) // MODEL.kv_bytes_per_token)
+    assert cost.provenance["error"] == {}
+
+
+def test_a_chunk_takes_as_much_more_than_its_work_as_ours_does(source: Source) -> None:
+    own = load_table("h200", "llama3-8b")
+    theirs, ours = rows_of(import_table(source, MODEL, own), "attention"), fit(own)
+    tokens, context = 1024, 8192
+    alike = round((2 * work(tokens, context)) ** 0.5)
+    ratio = rows_of(own, "attention")[tokens, context].device_us * 1e-6 / ours.attention(alike, 0)
+    assert theirs[tokens, context].device_us == pytest.approx(work(alike, 0) * 1e-3 * ratio, rel=1e-4)
+
+
+def test_the_wrong_public_table_is_one_line(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = nearest_own(MODEL, "toy_gpu")
+    with pytest.raises(InputError, match="found no all-reduce among 2 GPUs; allowed: tp 1"):
+        import_table(source, MODEL, own, tp=2)
+    with pytest.raises(InputError, match="found no attention of head_dim 64"):
+        import_table(source, replace(MODEL, head_dim=64), own)
+    with pytest.raises(InputError, match=r"allowed is a folder with gemm\*.csv, context_attention\*.csv and SYSTEM"):
+        folder_source(tmp_path)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"aiconfigurator-core is not installed: pip install 'flowsim\[import\]'"):
+        package_source("a100_sxm")
+
+
+def test_the_head_needs_a_number_of_sequences(source: Source) -> None:
+    large = replace(source, gemm=source.gemm[source.gemm["m"] > 128])
+    with pytest.raises(InputError, match="found no matrix products of m 1, 2, 4, 8, 16, 32, 64, 128; allowed: one at"):
+        import_table(large, MODEL, nearest_own(MODEL, "toy_gpu"))
+
+
+def test_what_was_filled_in_has_no_error(source: Source) -> None:
+    table = import_table(source, MODEL, nearest_own(MODEL, "toy_gpu"))
+    assert {name: of["sizes"] for name, of in leave_one_out(table).items()} == {
+        "qkv_proj": 1, "o_proj": 1, "attention": 2,
+    }  # fmt: skip
+    assert {residual.context for residual in left_out(table)} == {0}
+
+
+def test_a_run_says_how_much_was_filled_in(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "table"
+    CliRunner().invoke(main, ["calibrate", "import", str(folder), "--out", str(out)], catch_exceptions=False)
+    run = CliRunner().invoke(main, ["run", "example", "--cost", str(out)], catch_exceptions=False)
+    # Of 3 sizes each of 9 operators, 2 of the head, 4 of attention and 81 chunks: qkv_proj, o_proj and attention.
+    assert "of its 114 rows of the device 10 were measured there, the rest filled in" in run.output
+
+
+def test_an_import_runs_under_its_gpu_s_name(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLOWSIM_TABLES", str(tmp_path / "tables"))
+    done = CliRunner().invoke(main, ["calibrate", "import", str(folder)], catch_exceptions=False)
+    assert "qkv_proj     3 measured" in done.output
+    assert "use it with --gpu toy_gpu --model llama3-8b" in done.output
+    result = flowsim.run("example", gpu="toy_gpu", limit=20)
+    assert result.summary["inputs"]["cost_model"] == "toy_gpu/llama3-8b/tp1"
+    assert load_table("toy_gpu", "llama3-8b").provenance["source"] == "gemm.csv and context_attention.csv"
+    nearest = {system: nearest_own(MODEL, system).provenance["gpu"] for system in ("toy_gpu", "h100_sxm", "h200_sxm")}
+    assert nearest == {"toy_gpu": "h200", "h100_sxm": "h100", "h200_sxm": "h200"}
+
+
+PLAIN = """schema_version: 1
+gpu: mine
+model: tiny
+tp: 1
+memory_bytes: 1000000000
+model_spec: {name: tiny, layers: 2, hidden: 8, heads: 2, kv_heads: 1, head_dim: 4, intermediate: 16, vocab: 10,
+  max_context: 100, rope_theta: 10000.0, norm_eps: 0.00001}
+"""
+
+
+def test_a_table_filled_by_hand_is_enough(tmp_path: Path) -> None:
+    layer = ["embed", "norm_attn", "qkv_proj", "rope_kv", "attention", "o_proj", "norm_mlp", "gate_up_proj"]
+    names = [*layer, "activation", "down_proj", "head", "prepare", "check", "acknowledge", "resume", "decision"]
+    rows = [f"{name},{n},0,{0 if name in names[11:] else n},0,0,1,0,profiler" for name in names for n in (1, 100)]
+    rows = [row.replace("check,1,", "check,0,") for row in rows]
+    header = "operator,tokens,context,device_us,device_us_p10,device_us_p90,host_us,repeats,backend\n"
+    (tmp_path / "operators.csv").write_text(header + "\n".join(rows))
+    (tmp_path / "passes.csv").write_text("cut,slices,wall_us,wall_us_p10,wall_us_p90,repeats\n")
+    (tmp_path / "provenance.yaml").write_text(PLAIN)
+    cost = flowsim.load_cost(tmp_path)
+    # 2 us until embed is launched; it and 8 operators a layer take 50 us, attention goes by its work; head, check 1 us.
+    attention_us = 1 + 99 * (work(50, 0) - 1) / (work(100, 0) - 1)
+    assert cost.solo_s(50) == pytest.approx((2 + 50 + 2 * (8 * 50 + attention_us) + 1 + 1) * 1e-6)
+    assert cost.provenance["error"] == {}
+    assert cost.attention_launch(50, 7) == pytest.approx(1e-6)  # no chunk was measured
+    assert "None were measured" in calibration_page(OperatorTable.load(tmp_path))
+    (tmp_path / "provenance.yaml").write_text(PLAIN.replace("memory_bytes", "memory"))
+    with pytest.raises(InputError, match=r"provenance, memory_bytes: found None"):
+        flowsim.load_cost(tmp_path)
+    (tmp_path / "provenance.yaml").write_text(PLAIN.replace("hidden:", "hiden:"))
+    with pytest.raises(InputError, match=r"model_spec: unknown model field 'hiden'; did you mean 'hidden'"):
+        flowsim.load_cost(tmp_path)
+
+
+def test_tables_beside_each_other(source: Source) -> None:
+    own = load_table("h200", "llama3-8b")
+    slower = replace(own, operators=tuple(replace(row, device_us=2 * row.device_us) for row in own.operators))
+    ratios = beside(slower, own)
+    assert {of.operator for of in ratios} == {*MODEL.operators, "attention on context", "graph", "graph_rested"}
+    assert all(m is None or m == pytest.approx(2.0) for of in ratios for m in of.medians())
+    imported = beside(own, import_table(source, MODEL, own))
+    assert {of.operator for of in imported} == {"qkv_proj", "o_proj", "gate_up_proj", "down_proj", "head", "attention"}
+
+
+def test_leaving_out_a_point_of_a_line_loses_nothing() -> None:
+    rows = tuple(OperatorRow("o_proj", n, 0, 2.0 + n, 0, 0, 1.0, 5, "torch") for n in (1, 2, 5, 9))
+    line = OperatorTable({}, rows)
+    assert [r.tokens for r in left_out(line)] == [2, 5]
+    assert leave_one_out(line)["o_proj"]["max"] == pytest.approx(0.0, abs=1e-12)
+    bent = OperatorTable({}, (*rows[:2], replace(rows[2], device_us=10.0), rows[3]))
+    assert [r.error for r in left_out(bent)] == pytest.approx([(3 + 7 / 4) / 4 - 1, (4 + 7 * 3 / 7) / 10 - 1])
+
+
+def test_what_is_extrapolated_is_counted() -> None:
+    span = Range(tokens=4096, chunk_tokens=1024, context=9000)
+    tokens = np.array([100, 4096, 4097, 9000, 10300])
+    none = np.zeros_like(tokens)
+    assert span.beyond(tokens, none, 8192).tolist() == [False, False, True, True, True]
+    assert span.beyond(tokens, none, 1024).tolist() == [False, False, False, False, True]
+    assert span.beyond(tokens, none, 2048).tolist() == [False, True, True, True, True]
+    assert span.beyond(tokens, none, 4095).tolist() == [False, False, False, True, True]  # by chunks of 0, 1, 2, 4095
+    cached = np.array([50, 3072, 16, 8000, 9000])  # what is computed is a chunk on them
+    assert span.beyond(tokens, cached, 8192).tolist() == [False, False, True, False, True]
+    assert span.beyond(tokens, cached, 1024).tolist() == [False, False, False, False, True]
+    table = load_table("h200", "llama3-8b")
+    assert Range.of(table) == Range(tokens=32768, chunk_tokens=8192, context=131072)
+    trace = flowsim.Trace.of([0.0, 1.0], [100, 200_000])
+    result = flowsim.run(trace, "fcfs", slo=1e3)
+    assert result.summary["inputs"]["extrapolated"] == 1
+    assert set(result.summary["inputs"]["cost_model_leave_one_out"]) == {*MODEL.operators, "graph", "graph_rested"}
+
+
+def test_the_page_shows_errors_curves_and_provenance(source: Source) -> None:
+    table = load_table("h200", "llama3-8b")
+    page = calibration_page(table, import_table(source, MODEL, table))
+    for text in ("<h2>Passes measured and not fitted</h2>", "packed prompts", "chunk on context", "one size left out"):
+        assert text in page
+    assert "Beside gemm.csv and context_attention.csv" in page
+    assert page.count("<img alt='' src='data:image/png;base64,") == 4
+    assert "None were measured" in calibration_page(replace(table, passes=()))
+    unrested = {key: value for key, value in table.provenance.items() if key != "boost"}
+    assert "<h2>Rested</h2>" not in calibration_page(replace(table, provenance=unrested))
+    boost = {"window_s": 0.04, "threshold": 0.7, "gain": [[256, 0.012], [4096, 0.08]]}
+    rested = calibration_page(replace(table, provenance={**table.provenance, "boost": boost}))
+    assert "faster than all this by: 256 tokens 1.2 %, 4,096 tokens 8.0 %; until its use, averaged over 40 ms" in rested
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--out is missing"),
+        (["--out", "x"], "device: found no CUDA GPU"),
+        (["--tp", "3", "--device", "cpu", "--out", "x"], "tp: found 3; allowed: a divisor of llama3-8b's heads, 32"),
+        (["all-reduce", "h200/llama3-8b/tp1", "--device", "cpu"], "tp of the table: found 1; allowed: from 2"),
+        (["report", "nothing"], "nothing: found no folder; allowed: an operator table"),
+        (["report", "h200/llama3-8b/tp3"], "unknown tp of llama3-8b on h200 '3'"),
+        (["import", "aiconfigurator"], "--system is missing"),
+        (
+            ["import", ".", "--system", "a100_sxm", "--framework", "vllm"],
+            "--system, --framework found with a folder, which tells of itself; allowed: with aiconfigurator",
+        ),
+        (["--model", "x", "import", "."], "--model: found before import; allowed: behind import"),
+        (["-q", "compare", "a", "b"], "--quiet: found before compare; allowed: none, for compare has no such option"),
+        (["--out", ""], "--out is empty, allowed is a name"),
+        (["all-reduce", "x", "--out", ""], "--out is empty"),
+        (["report", "h200/llama3-8b/tp1", "--beside", ""], "--beside is empty"),
+        (
+            ["report", "h200/llama3-8b/tp1", "--beside", "h200/qwen3-8b/tp1"],
+            "h200/qwen3-8b/tp1, model: found qwen3-8b; allowed: that of the first, llama3-8b",
+        ),
+    ],
+)
+def test_a_wrong_command_is_one_line(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["flowsim", "calibrate", *arguments])
+    with pytest.raises(SystemExit) as done:
+        main()
+    assert done.value.code == 2
+    assert f"flowsim: error: {message}" in (said := capsys.readouterr().err)
+    assert said.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_page_from_the_command_line(tmp_path: Path) -> None:
+    out = tmp_path / "page.html"
+    arguments = ["calibrate", "report", "h200/llama3-8b/tp1", "--out", str(out)]
+    assert CliRunner().invoke(main, arguments, catch_exceptions=False).output == f"saved the page in {out}\n"
+    assert out.read_text().startswith("<!doctype html>")
+    table = CliRunner().invoke(main, ["calibrate", "compare", *["h200/llama3-8b/tp1"] * 2], catch_exceptions=False)
+    assert "1.000" in table.output
+
+
+def test_an_import_replaces_the_table_that_is_there_and_the_help_says_so(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        done = CliRunner().invoke(main, ["calibrate", "import", str(folder), "--out", "my table"])
+        assert done.output.endswith("saved the table in my table; use it with --cost 'my table'\n")
+    assert OperatorTable.load("my table").provenance["gpu"] == "toy_gpu"
+    text = CliRunner().invoke(main, ["calibrate", "import", "--help"]).output
+    assert "one already there is replaced" in " ".join(text.split())
+
+
+def test_a_rank_is_completed_with_public_all_reduces(folder: Path) -> None:
+    import pandas as pd
+
+    sizes = [1 << 12, 1 << 20, 1 << 28]
+    reduce = pd.DataFrame({"num_gpus": 4, "message_size": sizes, "kernel_source": "NCCL", "latency": [0.01, 0.02, 2.0]})
+    source = replace(folder_source(folder), reduce=reduce)
+    rank = load_table("h200", "llama3-70b", 4)
+    table = join(rank, public_all_reduce(source, rank))
+    # 128 tokens of 8192 values are 2**20 of them: 20 us, twice a layer; the curve is straight between sizes.
+    assert fit(table).device["all_reduce_attn"](128) == pytest.approx(20e-6)
+    assert table.provenance["all_reduce"]["source"] == source.name
+    with pytest.raises(InputError, match="found no all-reduce among 2 GPUs"):
+        public_all_reduce(source, load_table("h200", "llama3-70b", 2))
+    with pytest.raises(InputError, match="tp of the table: found 1; allowed: from 2, for one GPU alone has nothing to"):
+        public_all_reduce(source, load_table("h200", "llama3-8b"))
+
+
+def test_a_run_on_public_all_reduces_says_so(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pandas as pd
+
+    reduce = pd.DataFrame(
+        {"num_gpus": 4, "message_size": [4096, 1 << 28], "kernel_source": "NCCL", "latency": [0.01, 2.0]}
+    )
+    source = replace(folder_source(folder), reduce=reduce)
+    monkeypatch.setenv("FLOWSIM_TABLES", str(tmp_path))
+    monkeypatch.setattr("flowsim.calibration.public.aiconfigurator.package_source", lambda system: source)
+    arguments = ["calibrate", "all-reduce", "h200/llama3-70b/tp4", "--public", "h200_sxm"]
+    done = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    assert done.output.endswith("use it with --gpu h200 --model llama3-70b --tp 4\n")
+    run = CliRunner().invoke(main, ["run", "example", "--model", "llama3-70b", "--tp", "4"], catch_exceptions=False)
+    assert f"all-reduces from {source.name}" in run.output

@@ -1,0 +1,254 @@
+"""The engine against the slow reference engine, on random workloads: every time stamp, count and log."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from flowsim.calibration.costs.cost_model import CostModel
+from flowsim.calibration.costs.predictor import Predictor, make_predictor
+from flowsim.core.order import Fixed, Moving, Order
+from flowsim.core.passes import Pass
+from flowsim.core.request import Request
+from flowsim.core.timeline import CHECKED_AFTER
+from flowsim.engine.simulate import Server, simulate
+from flowsim.policies.batching import fill
+from flowsim.policies.chunked import Chunked
+from flowsim.policies.edf import EDF
+from flowsim.policies.fcfs import FCFS
+from flowsim.policies.flowprefill import FlowPrefill
+from flowsim.policies.sjf import SJF
+from support.costs import coincident_cost, random_boost, random_cost
+from support.reference import step_through
+
+TOLERANCE = 1e-9
+CUTS = tuple(CHECKED_AFTER)
+
+
+@dataclass(frozen=True)
+class AsReleased:
+    """`step` and `form` of the released FlowPrefill, written down from its description; drives the reference only."""
+
+    cut: str
+    wake: str
+    batch_tokens: int = 2048
+    reserve: float = 0.1
+
+    def choose(self, view: Any) -> Any:
+        batches = [*view.paused, *([view.running] if view.running else [])]
+        order = sorted([*batches, *view.waiting], key=lambda x: (-priority(view, x), x.arrival_s, x.id))
+        head = order[0] if order else None
+        if head in view.waiting and (view.free_slots < 1 or head.kv_tokens > view.free_tokens):
+            order = [x for x in order if x not in view.waiting]
+            head = order[0] if order else None
+        if head not in view.waiting:
+            return head
+        return Pass.whole(*self.form(view, head, [x for x in order if x in view.waiting and x is not head]))
+
+    def form(self, view: Any, head: Request, rest: list[Request]) -> list[Request]:
+        batch, tokens, free = [head], head.tokens, view.free_tokens - head.kv_tokens
+        if tokens > self.batch_tokens or head.deadline_s - view.now < self.reserve * head.slo_s:
+            return batch
+        for other in rest:
+            if tokens + other.tokens > self.batch_tokens or other.kv_tokens > free:
+                continue
+            if head.deadline_s - view.now - view.predict(tokens + other.tokens) < self.reserve * head.slo_s:
+                break
+            batch.append(other)
+            tokens, free = tokens + other.tokens, free - other.kv_tokens
+        return batch
+
+
+def priority(view: Any, candidate: Any) -> float:
+    """+1 / deadline while it can make it, else -1 / deadline."""
+    slack = candidate.deadline_s - view.now - max(candidate.predicted_s, 0.0)
+    return (1 if slack > 0 else -1) / candidate.deadline_s
+
+
+SHORTEST_TIME = Fixed(lambda candidate: round(candidate.predicted_s, 9))  # equal lengths tie, whatever the rounding
+LEAST_LAXITY = Moving(lambda candidate, now: candidate.deadline_s - now - candidate.predicted_s)
+
+
+@dataclass(frozen=True)
+class InOrder:
+    """Preemption in a given order, with batches."""
+
+    order: Order
+    cut: Any
+    wake: Any
+    batch_tokens: int
+
+    def choose(self, view: Any) -> Any:
+        head = view.first(self.order)
+        if not isinstance(head, Request):
+            return head
+        return Pass.whole(*fill(view, self.order, head, self.batch_tokens))
+
+
+@dataclass(frozen=True)
+class Stepwise(InOrder):
+    """Passes over a part of one prompt, of those begun and those not, in a given order."""
+
+    def choose(self, view: Any) -> Any:
+        head = view.first(self.order)
+        return Pass(((head, min(head.tokens, self.batch_tokens)),)) if isinstance(head, Request) else head
+
+
+class Workload(NamedTuple):
+    """What both engines are given."""
+
+    policy: Any
+    reference_policy: Any
+    cost: CostModel
+    predictor: str
+    server: Server
+    rows: list[tuple[float, int, float]]
+    until_s: float | None
+    cached: bool = False
+
+    def requests(self) -> list[Request]:
+        tokens, rng = self.server.block_tokens, np.random.default_rng(len(self.rows))
+        held = [int(rng.integers(0, length)) if self.cached else 0 for _, length, _ in self.rows]
+        return [Request(i, *row, block_tokens=tokens, cached=held[i]) for i, row in enumerate(self.rows)]
+
+    def make_predictor(self) -> Predictor:
+        return make_predictor(self.predictor, self.cost, self.policy.cut, self.server.max_batched_tokens, seed=1)
+
+
+def random_workload(seed: int) -> Workload:
+    """A workload of 10 to 40 requests in which as much as possible differs from seed to seed."""
+    rng = np.random.default_rng(seed)
+    cost = random_cost(rng)
+    policy, reference_policy = random_policy(rng)
+    n = int(rng.integers(10, 40))
+    lengths = rng.choice([rng.integers(1, 400, n), rng.choice([1, 16, 64, 300], n), rng.integers(1, 64, n)])
+    server = Server(
+        instances=int(rng.choice([1, 1, 2, 3])),
+        router=str(rng.choice(["round-robin", "least-work"])),
+        slots=int(rng.choice([1, 2, 3, 128])),
+        max_batched_tokens=int(rng.choice([7, 64, 128, 8192])),
+        kv_tokens=int(rng.choice([300, 500, 1 << 20])),
+        block_tokens=int(rng.choice([1, 16])),
+        graph_tokens=int(rng.choice([0, 0, 64, 256])),
+    )
+    cost = cost.with_graphs(server.graph_tokens)
+    solo = [cost.solo_s(int(length), 0, policy.cut, server.max_batched_tokens) for length in lengths]
+    gaps = rng.exponential(float(np.mean(solo)) / server.instances / rng.uniform(0.5, 2.0), n)
+    gaps[rng.random(n) < rng.choice([0.0, 0.3])] = 0.0
+    slo = np.array(solo) * rng.uniform(0.5, 12.0, n)
+    slo[rng.random(n) < rng.choice([0.0, 0.2])] = math.inf
+    arrivals = np.cumsum(gaps)
+    until_s = float(arrivals[-1] * rng.uniform(0.3, 1.0)) if rng.random() < 0.3 else None
+    rows = [(float(a), int(t), float(s)) for a, t, s in zip(arrivals, lengths, slo, strict=True)]
+    predictor = str(rng.choice(["exact", "cubic", "biased:0.6", "biased:1.7", "noisy:0.5"]))
+    return Workload(policy, reference_policy, cost, predictor, server, rows, until_s or None)
+
+
+def random_policy(rng: np.random.Generator) -> tuple[Any, Any]:
+    """A policy, and what drives the reference engine: the same, but for FlowPrefill its transcription."""
+    cut, wake = str(rng.choice(CUTS)), str(rng.choice(["events", "cuts"]))
+    cap = int(rng.choice([1, 64, 256, 2048]))
+    kind = rng.choice(["fcfs", "chunked", "sjf", "edf", "srpt", "laxity", "stepwise", "flowprefill", "flowprefill"])
+    if kind == "flowprefill":
+        reserve = float(rng.choice([0.1, 0.3]))
+        options = {"cut": cut, "wake": wake, "batch_tokens": cap, "reserve": reserve}
+        return FlowPrefill(**options), AsReleased(**options)
+    policy = {
+        "fcfs": FCFS(cap),
+        "chunked": Chunked(cap),
+        "sjf": SJF(cap, cut=cut, wake=wake),
+        "edf": EDF(cut=cut, wake=wake),
+        "srpt": InOrder(SHORTEST_TIME, cut, wake, cap),
+        "laxity": InOrder(LEAST_LAXITY, cut, wake, cap),
+        "stepwise": Stepwise(LEAST_LAXITY, cut, wake, max(cap, 32)),
+    }[str(kind)]
+    return policy, policy
+
+
+def coincident_workload(seed: int) -> Workload:
+    """A workload whose every time is a multiple of 1/4 s, so that much happens at the same moment, exactly."""
+    rng = np.random.default_rng([1, seed])
+    cost = coincident_cost(rng)
+    policy, reference_policy = random_policy(rng)
+    n = int(rng.integers(5, 25))
+    lengths = rng.integers(1, 9, n)
+    server = Server(
+        instances=int(rng.choice([1, 2])),
+        slots=int(rng.choice([1, 2, 128])),
+        max_batched_tokens=int(rng.choice([3, 8192])),
+        kv_tokens=int(rng.choice([12, 1 << 20])),
+        block_tokens=int(rng.choice([1, 4])),
+    )
+    solo = np.array([cost.solo_s(int(n), 0, policy.cut, server.max_batched_tokens) for n in lengths])
+    gaps = rng.exponential(float(solo.mean()) / server.instances / rng.uniform(0.5, 2.0), n)
+    arrivals, slos = np.cumsum(quarters(gaps)), quarters(solo * rng.uniform(0.5, 12.0, n))
+    until_s = float(quarters(arrivals[-1] * 0.7)) if rng.random() < 0.3 else None
+    rows = [(float(a), int(t), float(s)) for a, t, s in zip(arrivals, lengths, slos, strict=True)]
+    return Workload(policy, reference_policy, cost, "exact", server, rows, until_s or None)
+
+
+def quarters(seconds: Any) -> Any:
+    return np.round(seconds * 4) / 4
+
+
+def with_boost(w: Workload, seed: int) -> Workload:
+    """The same workload on a GPU that is faster when it has rested."""
+    typical_s = float(np.mean([w.cost.solo_s(tokens) for _, tokens, _ in w.rows]))
+    w.cost.boost = random_boost(np.random.default_rng([2, seed]), typical_s)
+    return w
+
+
+either = pytest.mark.parametrize("boosted", [False, True], ids=["sustained", "boosted"])
+
+
+@either
+@pytest.mark.parametrize("seed", range(250))
+def test_engine_agrees_with_reference(seed: int, boosted: bool) -> None:
+    w = random_workload(seed)
+    check_agreement(with_boost(w, seed) if boosted else w)
+
+
+@either
+@pytest.mark.parametrize("seed", range(100))
+def test_engine_agrees_with_reference_when_much_happens_at_once(seed: int, boosted: bool) -> None:
+    w = coincident_workload(seed)
+    check_agreement(with_boost(w, seed) if boosted else w)
+
+
+@either
+@pytest.mark.parametrize("seed", range(80))
+def test_engine_agrees_with_reference_when_prefixes_are_cached(seed: int, boosted: bool) -> None:
+    w = random_workload(seed)._replace(cached=True)
+    check_agreement(with_boost(w, seed) if boosted else w)
+
+
+def check_agreement(w: Workload) -> None:
+    outcome = simulate(w.requests(), w.policy, w.cost, w.make_predictor(), w.server, until_s=w.until_s, stretches=True)
+    expected = step_through(
+        w.requests(), w.reference_policy, w.cost, w.make_predictor(), w.server, w.until_s or math.inf
+    )
+    ledger, rows = outcome.ledger, expected.rows
+    absent = SimpleNamespace(started_s=math.nan, finished_s=math.nan, service_s=0.0, preemptions=0, rejected=False)
+    rows = [rows.get(i, absent) for i in range(len(w.rows))]
+    assert ledger.instance == [expected.instance.get(i, -1) for i in range(len(w.rows))]
+    assert ledger.rejected == [row.rejected for row in rows]
+    for log, site in zip(outcome.logs, expected.sites, strict=True):
+        assert [s[2:] for s in log.stretches] == [s[2:] for s in site.stretches]
+        close([s[:2] for s in log.stretches], [s[:2] for s in site.stretches])
+        assert (log.decisions, log.preemptions) == (site.decisions, site.preemptions)
+        close(log.blocking_s, site.blocking_s)
+        close(
+            [log.busy_s, log.check_s, log.control_s],
+            [site.busy_s, site.check_s, site.control_s],
+        )
+    for name in ("started_s", "finished_s", "service_s", "preemptions"):
+        close(getattr(ledger, name), [getattr(row, name) for row in rows])
+
+
+def close(found: Any, expected: Any) -> None:
+    np.testing.assert_allclose(np.array(found), np.array(expected), rtol=0, atol=TOLERANCE)

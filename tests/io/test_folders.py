@@ -1,0 +1,157 @@
+"""Writing a folder of outputs: whole, or as if nothing had been tried."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from flowsim.cli.main import main
+from flowsim.errors import InputError
+from flowsim.io.folders import alone, check_writable, writing
+
+
+def tree(folder: Path) -> dict[str, str]:
+    """Every file below, with its text; folders with a slash."""
+    return {
+        str(path.relative_to(folder)) + ("/" if path.is_dir() else ""): "" if path.is_dir() else path.read_text()
+        for path in folder.rglob("*")
+    }
+
+
+def fill(stage: Path) -> None:
+    (stage / "a.txt").write_text("new a")
+    (stage / "inner").mkdir()
+    (stage / "inner" / "b.txt").write_text("new b")
+
+
+NEW = {"out/": "", "out/a.txt": "new a", "out/inner/": "", "out/inner/b.txt": "new b"}
+
+
+def test_a_new_folder(tmp_path: Path) -> None:
+    with writing(tmp_path / "out") as stage:
+        fill(stage)
+    assert tree(tmp_path) == NEW
+    assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == 0o755
+
+
+def test_missing_parents_are_made(tmp_path: Path) -> None:
+    with writing(tmp_path / "deep" / "er") as stage:
+        fill(stage)
+    assert set(tree(tmp_path / "deep" / "er")) == {"a.txt", "inner/", "inner/b.txt"}
+
+
+def test_files_of_the_same_names_are_replaced_and_others_kept(tmp_path: Path) -> None:
+    (tmp_path / "out" / "inner").mkdir(parents=True)
+    for name in ("a.txt", "mine.txt", "inner/b.txt", "inner/mine.txt"):
+        (tmp_path / "out" / name).write_text("old")
+    with writing(tmp_path / "out") as stage:
+        fill(stage)
+    assert tree(tmp_path) == NEW | {"out/mine.txt": "old", "out/inner/mine.txt": "old"}
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_failure_leaves_everything_as_it_was(tmp_path: Path, error: type[BaseException], exists: bool) -> None:
+    if exists:
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "a.txt").write_text("old")
+    before = tree(tmp_path)
+    with pytest.raises(error), writing(tmp_path / "out") as stage:
+        fill(stage)
+        raise error
+    assert tree(tmp_path) == before
+
+
+def test_a_full_disk_is_said_in_one_line(tmp_path: Path) -> None:
+    full = pytest.raises(InputError, match=r"out: cannot be written \(No space left on device\)")
+    with full, writing(tmp_path / "out") as stage:
+        fill(stage)
+        raise OSError(28, os.strerror(28))
+    assert tree(tmp_path) == {}
+
+
+@pytest.mark.parametrize(("name", "kind"), [("a.txt", "folder"), ("inner", "file")])
+def test_something_of_another_kind_in_the_way_stops_all(tmp_path: Path, name: str, kind: str) -> None:
+    (tmp_path / "out").mkdir()
+    if kind == "folder":
+        (tmp_path / "out" / name).mkdir()
+    else:
+        (tmp_path / "out" / name).write_text("old")
+    before = tree(tmp_path)
+    with pytest.raises(InputError, match=f"{name}: is in the way of a"), writing(tmp_path / "out") as stage:
+        fill(stage)
+    assert tree(tmp_path) == before
+
+
+def test_what_cannot_be_a_folder_is_known_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InputError, match="file: is a file, allowed is a folder"):
+        check_writable(tmp_path / "file")
+    with pytest.raises(InputError, match=r"out: cannot be written \(.*file is not a writable folder\)"):
+        check_writable(tmp_path / "file" / "out")
+    check_writable(tmp_path / "new" / "deep")
+    check_writable(tmp_path)
+    assert tree(tmp_path) == {"file": "x"}
+
+
+def test_a_link_to_nothing_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("deep/out")
+    with writing(tmp_path / "link") as stage:
+        (stage / "a.txt").write_text("a")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "deep" / "out" / "a.txt").read_text() == "a"
+    (tmp_path / "file").touch()
+    (tmp_path / "wrong").symlink_to("file/out")
+    with pytest.raises(InputError, match=r"wrong: cannot be written \(.*file is not a writable folder\)"):
+        check_writable(tmp_path / "wrong")
+    (tmp_path / "round").symlink_to("round")
+    with pytest.raises(InputError, match=r"round: cannot be written \(File exists\)"), alone(tmp_path / "round"):
+        pytest.fail("a link to itself")
+
+
+@pytest.mark.parametrize("name", ["out", "deep/er/out"])
+def test_a_folder_is_one_processs_and_gone_if_nothing_was_put_into_it(tmp_path: Path, name: str) -> None:
+    with alone(tmp_path / name):
+        with pytest.raises(InputError, match="out: another command is at work here"), alone(tmp_path / name):
+            pytest.fail("two at once")
+        assert (tmp_path / name).is_dir()
+    assert tree(tmp_path) == {}
+    with alone(tmp_path / name):
+        (tmp_path / name / "a.txt").write_text("mine")
+    with alone(tmp_path / name):
+        pass
+    assert (tmp_path / name / "a.txt").read_text() == "mine"
+    with pytest.raises(InputError, match="cannot be written"), alone(tmp_path / name / "a.txt"):
+        pytest.fail("not a folder")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
+    tmp_path.chmod(0o555)
+    try:
+        for folder in (tmp_path, tmp_path / "out"):
+            with pytest.raises(InputError, match="cannot be written"):
+                check_writable(folder)
+    finally:
+        tmp_path.chmod(0o755)
+
+
+def test_a_folder_that_turns_out_not_to_be_writable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object, **options: object) -> None:
+        raise OSError(30, os.strerror(30))
+
+    monkeypatch.setattr("tempfile.mkdtemp", refuse)
+    with pytest.raises(InputError, match=r"cannot be written \(Read-only file system\)"), writing(tmp_path / "out"):
+        pytest.fail("nowhere to write")
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc here")
+@pytest.mark.parametrize("command", [("validate", "example"), ("calibrate",)])
+def test_a_folder_that_takes_nothing_is_one_line(command: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(main, [*command, "--device", "cpu", "--out", "/proc/x"])
+    assert result.exit_code == 2
+    assert result.stderr == "flowsim: error: /proc/x: cannot be written (No such file or directory)\n"

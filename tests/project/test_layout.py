@@ -1,0 +1,205 @@
+"""The package: all of it is in the wheel, imports point one way, importing it is cheap, everything is documented."""
+
+from __future__ import annotations
+
+import ast
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+from support.places import ROOT
+
+FOLDERS = {
+    "sim": "flowsim",
+    "calibration": "flowsim.calibration",
+    "policies": "flowsim.policies",
+    "traces": "flowsim.traces",
+}
+HEAVY = ("torch", "pandas", "matplotlib", "scipy", "rich", "pyarrow")
+
+
+def sources() -> dict[str, Path]:
+    """Every module of the package, by its dotted name."""
+    found = {}
+    for folder, package in FOLDERS.items():
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            parts = path.relative_to(ROOT / folder).with_suffix("").parts
+            found[".".join([package, *(part for part in parts if part != "__init__")])] = path
+    return found
+
+
+SOURCES = sources()
+TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in SOURCES.items()}
+
+
+def statements(nodes: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """What runs when a module is imported: not what is in functions, nor what only type checkers read."""
+    for node in nodes:
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        yield node
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            for block in ("body", "orelse", "finalbody"):
+                yield from statements([n for n in getattr(node, block, []) if isinstance(n, ast.stmt)])
+
+
+def imported(nodes: Iterator[ast.AST]) -> set[str]:
+    """The modules that import statements among these nodes name."""
+    names = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "a relative import"
+            for alias in node.names:  # a module of a package, or a name in a module
+                whole = f"{node.module}.{alias.name}"
+                names.add(whole if whole in SOURCES else str(node.module))
+    return names
+
+
+IMPORTS = {name: imported(statements(tree.body)) & SOURCES.keys() for name, tree in TREES.items()}
+
+
+def reached(name: str) -> set[str]:
+    """All that importing a module imports of the package."""
+    seen: set[str] = set()
+    todo = [name]
+    while todo:
+        new = IMPORTS[todo.pop()] - seen
+        seen |= new
+        todo.extend(new)
+    return seen
+
+
+def group(patterns: tuple[str, ...]) -> set[str]:
+    return {name for name in SOURCES for pattern in patterns if fnmatch(name, f"flowsim.{pattern}")}
+
+
+# What is shipped.
+
+
+def wanted() -> set[str]:
+    """What a wheel must hold: every module, and every file that is not Python beside them."""
+    files = set()
+    for folder, package in FOLDERS.items():
+        for path in (ROOT / folder).rglob("*"):
+            if path.is_file() and path.suffix != ".pyc":
+                files.add(f"{package.replace('.', '/')}/{path.relative_to(ROOT / folder)}")
+    return files
+
+
+def packages() -> set[str]:
+    """Every package: a folder with modules."""
+    return {name if path.stem == "__init__" else name.rpartition(".")[0] for name, path in SOURCES.items()}
+
+
+def test_the_project_names_every_folder_of_the_package() -> None:
+    """Without building: what setuptools is told is what is there."""
+    tool = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    assert tool["package-dir"] == {package: folder for folder, package in FOLDERS.items()}
+    assert sorted(tool["packages"]) == sorted(packages())
+    matched = set()
+    for folder, package in FOLDERS.items():
+        for pattern in tool["package-data"].get(package, []):
+            found = {path for path in (ROOT / folder).glob(pattern) if path.is_file()}
+            matched |= {f"{package.replace('.', '/')}/{path.relative_to(ROOT / folder)}" for path in found}
+    assert {name for name in wanted() if not name.endswith(".py")} <= matched
+
+
+def test_the_wheel_holds_every_module_and_all_data(tmp_path: Path) -> None:
+    pytest.importorskip("setuptools", "77", reason="building a wheel needs setuptools")
+    source = tmp_path / "source"  # building leaves files behind
+    for name in FOLDERS:
+        shutil.copytree(ROOT / name, source / name)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    build = "import setuptools.build_meta as backend; backend.build_wheel('..')"
+    subprocess.run([sys.executable, "-c", build], cwd=source, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("flowsim-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        held = {name for name in archive.namelist() if ".dist-info/" not in name}
+        entry_points = archive.read(next(n for n in archive.namelist() if n.endswith("entry_points.txt"))).decode()
+    assert held == wanted()
+    assert "flowsim = flowsim.cli.main:main" in entry_points
+
+
+# Which way imports point.
+
+
+def test_policies_and_costs_know_nothing_of_each_other() -> None:
+    policies = group(("policies.*",))
+    assert not any(reached(name) & group(("calibration.*",)) for name in policies)
+    assert not reached("flowsim.calibration.costs.cost_model") & policies
+
+
+def test_policies_import_no_more_than_what_a_policy_needs() -> None:
+    """Not even inside functions."""
+    allowed = {
+        "errors",
+        "core.passes",
+        "core.timeline",
+        "core.order",
+        "core.policy",
+        "core.request",
+        "policies.batching",
+    }
+    for name in group(("policies.*",)):
+        names = {n for n in imported(ast.walk(TREES[name])) if n.partition(".")[0] == "flowsim"}
+        assert names <= {f"flowsim.{n}" for n in allowed}, name
+
+
+def test_no_module_imports_itself_by_a_detour() -> None:
+    TopologicalSorter({name: IMPORTS[name] for name in SOURCES if name != "flowsim"}).prepare()
+
+
+def test_the_package_never_imports_its_folders_by_their_own_names() -> None:
+    """That would make a second copy of every class."""
+    for name, tree in TREES.items():
+        assert not imported(ast.walk(tree)) & FOLDERS.keys(), name
+
+
+# What importing costs.
+
+
+def heavy_after(code: str) -> set[str]:
+    script = f"{code}\nimport sys; print(*(n for n in {HEAVY} if n in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_importing_flowsim_is_cheap() -> None:
+    assert heavy_after("import flowsim") == set()
+
+
+def test_replaying_needs_no_heavy_library() -> None:
+    assert heavy_after("import flowsim; flowsim.run('example', limit=20).summary") == set()
+
+
+def test_no_module_needs_torch_to_be_imported() -> None:
+    names = ", ".join(name for name in SOURCES if name != "flowsim.__main__")
+    assert "torch" not in heavy_after(f"import {names}")
+
+
+# Documentation.
+
+
+def undocumented(node: ast.AST, name: str) -> Iterator[str]:
+    kinds = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    if isinstance(node, kinds) and not ast.get_docstring(node):
+        yield name
+    for inner in getattr(node, "body", []) if isinstance(node, ast.Module | ast.ClassDef) else []:
+        if isinstance(inner, ast.ClassDef | ast.FunctionDef) and not inner.name.startswith("_"):
+            yield from undocumented(inner, f"{name}.{inner.name}")
+
+
+def test_everything_public_says_what_it_is() -> None:
+    missing = [bare for name, tree in TREES.items() for bare in undocumented(tree, name)]
+    assert missing == []

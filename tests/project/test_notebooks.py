@@ -1,0 +1,32 @@
+"""The notebooks run, and what they show is what is committed."""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from support.places import ROOT
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.filterwarnings("ignore")
+def test_a_notebook_runs_and_shows_what_is_committed(path: Path) -> None:
+    committed = nbformat.read(path, as_version=4)
+    shown = [texts(cell) for cell in committed.cells]
+    assert any(pictures(cell) for cell in committed.cells)
+    run = NotebookClient(nbformat.read(path, as_version=4), timeout=120, kernel_name="python3").execute()
+    assert [texts(cell) for cell in run.cells] == shown
+    assert [pictures(cell) for cell in run.cells] == [pictures(cell) for cell in committed.cells]
+
+
+def pictures(cell: nbformat.NotebookNode) -> int:
+    """How many figures a cell shows."""
+    return sum("image/png" in output.get("data", {}) for output in cell.get("outputs", []))
+
+
+def texts(cell: nbformat.NotebookNode) -> list[str]:
+    """What a cell shows, as text."""
+    return [output.data["text/plain"] for output in cell.get("outputs", []) if output.output_type != "stream"]

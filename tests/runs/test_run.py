@@ -1,0 +1,340 @@
+"""From a trace and a policy to a result: parts of a trace, the record that gives the same run again, comparisons."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+import flowsim
+from flowsim.calibration.costs.catalogue import load_table
+from flowsim.core.slo import SLOMix
+from flowsim.errors import InputError
+from flowsim.policies.flowprefill import FlowPrefill
+from flowsim.runs.compare import Comparison, compare
+from flowsim.runs.config import read_config
+from flowsim.runs.run import load_cost, make_requests, replayed_part, run
+from flowsim.traces import Trace
+from support.costs import pencil
+
+FILES = ("config.yaml", "requests.parquet", "summary.json")
+
+
+def three() -> Trace:
+    return Trace.of([0, 1, 2], [3, 1, 2], classes=["long", "short", "short"], name="three")
+
+
+def replayed(policy: Any = "fcfs", **options: Any) -> flowsim.RunResult:
+    return run(three(), policy, **{"cost": pencil(), "slo": SLOMix.uniform(4), "predictor": "exact", **options})
+
+
+def same_files(one: Path, other: Path) -> None:
+    for name in FILES:
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with a trace in it."""
+    flowsim.example_trace().head(40).write_jsonl(tmp_path / "trace.jsonl")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+# One run.
+
+
+def test_a_run_by_hand() -> None:
+    """3 tokens, then the two that came meanwhile together."""
+    result = replayed()
+    assert result.requests["finished_s"].tolist() == [3.0, 6.0, 6.0]
+    assert result.requests["attained"].tolist() == [True, False, True]
+    assert result.summary["goodput_rps"] == 2 / 6
+
+
+def test_inputs_say_what_went_in(folder: Path) -> None:
+    inputs = run("trace.jsonl", seed=3, predictor="noisy:0.1").summary["inputs"]
+    digest = hashlib.sha256((folder / "trace.jsonl").read_bytes()).hexdigest()
+    table = load_table("h200", "llama3-8b")
+    assert set(inputs) >= {"trace_sha256", "cost_model", "cost_model_error", "slo", "seed", "version"}
+    assert (inputs["trace"], inputs["trace_sha256"]) == ("trace.jsonl", digest)
+    assert (inputs["cost_model"], inputs["cost_model_sha256"]) == ("h200/llama3-8b/tp1", table.digest())
+    assert inputs["cost_model_error"]["whole prompt, from 1024 tokens"]["median"] < 0.05
+    assert inputs["slo"] == "llama3-8b: by class: text 0.25 s, image 0.5 s, search 4 s, file 6 s"
+    assert (inputs["seed"], inputs["predictor"], inputs["version"]) == (3, "noisy:0.1", version("flowsim"))
+
+
+def test_the_window_is_taken_first_then_the_limit_then_the_rate() -> None:
+    trace = Trace.of([0, 10, 20, 30, 40], [1, 2, 3, 4, 5])
+    part = replayed_part(trace, rate_scale=2, limit=2, window=(15, 100))
+    assert part.input_length.tolist() == [3, 4]
+    assert part.arrival_s.tolist() == [0, 5]
+    assert replayed_part(trace, rate_scale=1, limit=None, window=None) is trace
+
+
+def test_the_hash_in_inputs_is_that_of_the_file_even_of_a_part(folder: Path) -> None:
+    inputs = run("trace.jsonl", limit=5, rate_scale=2).summary["inputs"]
+    assert inputs["trace_sha256"] == hashlib.sha256((folder / "trace.jsonl").read_bytes()).hexdigest()
+    assert [notice.split(" (")[0] for notice in inputs["trace_notices"]] == ["first 5 requests", "rate scaled by 2"]
+
+
+def test_requests_without_an_slo_have_no_deadline() -> None:
+    trace = three()
+    requests = make_requests(trace, SLOMix("mix", {"long": 4.0}).assign(trace), flowsim.Server(block_tokens=2))
+    assert [r.deadline_s for r in requests] == [4.0, math.inf, math.inf]
+    assert [(r.id, r.class_name, r.kv_tokens) for r in requests] == [(0, "long", 4), (1, "short", 2), (2, "short", 2)]
+
+
+def test_slos_are_a_mix_a_number_or_a_text() -> None:
+    expected = [2.0, 2.0, 2.0]
+    for slo in (2, 2.0, "2", SLOMix.uniform(2), "long=2,*=2"):
+        assert replayed(slo=slo).slo.ttft_slo_s.tolist() == expected
+    assert replayed(slo=1, slo_scale=2.0).slo.ttft_slo_s.tolist() == expected
+
+
+def test_until_stops_and_leaves_the_rest_unfinished() -> None:
+    result = replayed(until_s=4.0)
+    assert result.requests["state"].tolist() == ["finished", "unfinished", "unfinished"]
+    assert (result.summary["utilization"], result.summary["span_s"]) == (1.0, 3.0)
+
+
+def test_a_request_larger_than_the_cache_is_rejected() -> None:
+    result = replayed(server=flowsim.Server(kv_tokens=2, block_tokens=1))
+    assert result.requests["state"].tolist() == ["rejected", "finished", "finished"]
+    assert result.summary["attainment"] == 2 / 3
+
+
+def test_progress_is_told_and_reaches_the_end() -> None:
+    seen: list[tuple[int, int]] = []
+    trace = Trace.of(range(3000), [1] * 3000)
+    run(
+        trace,
+        "fcfs",
+        cost=pencil(),
+        slo=1.0,
+        predictor="exact",
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    assert seen == [(1000, 3000), (2000, 3000), (3000, 3000)]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"seed": -1}, "seed is -1, allowed is a whole number from 0"),
+        ({"until_s": 0.0}, "until_s is 0.0, allowed is a number of seconds above 0"),
+        ({"until_s": math.inf}, "until_s is inf, allowed is a number of seconds above 0"),
+        ({"window": (2, 1)}, "no request arrives from 2 s to 1 s"),
+        ({"window": (0, math.nan)}, "no request arrives from 0 s to nan s"),
+        ({"rate_scale": 1e-300}, "the factor to scale the rate by is 1e-300"),
+        ({"slo": -1}, "class '[*]' is -1.0; allowed: a positive number of seconds"),
+        ({"policy": object()}, "policy object has no method choose"),
+    ],
+)
+def test_wrong_arguments_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        replayed(**options)
+
+
+# The same run again.
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"policy": "flowprefill:cut=layer,reserve=0.2", "slo": "text=0.3,*=2", "slo_scale": 1.5},
+        {"rate_scale": 3, "limit": 30, "window": (1, math.inf), "until_s": 5.0, "seed": 7, "predictor": "noisy:0.3"},
+        {"server": flowsim.Server(instances=2, router="least-work", slots=4, kv_tokens=50000), "format": "flowsim"},
+        {"rate_scale": np.float64(2), "limit": np.int64(9), "seed": np.int64(3), "window": (np.float64(0), 9.0)},
+    ],
+)
+def test_a_config_gives_the_same_run_again(folder: Path, options: dict[str, Any]) -> None:
+    run("trace.jsonl", **options).save("first")
+    run(**read_config("first/config.yaml")).save("second")
+    same_files(folder / "first", folder / "second")
+
+
+def test_a_config_gives_a_run_with_an_own_table_again(folder: Path) -> None:
+    load_table("h200", "llama3-8b").save("table")
+    run("trace.jsonl", cost="table").save("first")
+    run(**read_config("first/config.yaml")).save("second")
+    same_files(folder / "first", folder / "second")
+    shipped = run("trace.jsonl").summary
+    assert run("trace.jsonl", cost="table").summary == shipped
+
+
+def test_a_policy_given_as_an_object_is_recorded_as_its_specification(folder: Path) -> None:
+    run("trace.jsonl", FlowPrefill(cut="block", batch_tokens=512)).save("first")
+    run("trace.jsonl", "flowprefill:cut=block,batch_tokens=512").save("second")
+    same_files(folder / "first", folder / "second")
+
+
+def test_a_built_in_trace_is_recorded_by_name(folder: Path) -> None:
+    config = run("example", limit=5).config
+    assert config["trace"] == "example"
+
+
+def test_what_was_built_in_memory_is_not_taken_for_something_else(folder: Path) -> None:
+    replayed().save("out")
+    arguments = read_config("out/config.yaml")
+    assert (arguments["trace"], arguments["cost"]) == ("built in memory", "pencil (given in Python, in no table)")
+    with pytest.raises(InputError, match="pencil"):
+        run(**arguments)
+
+
+def test_a_config_may_say_no_more_than_the_trace(folder: Path) -> None:
+    Path("c.yaml").write_text("trace: trace.jsonl\n")
+    assert run(**read_config("c.yaml")).summary == run("trace.jsonl").summary
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("polcy: fcfs", "unknown key 'polcy'; did you mean 'policy'?"),
+        ("5: 5", "unknown key '5'"),
+        ("stretches: true", "unknown key 'stretches'"),
+        ("policy: [fcfs]", "policy is ['fcfs'], allowed is text"),
+        ("seed: 1.5", "seed is 1.5, allowed is a whole number"),
+        ("limit: true", "limit is True, allowed is a whole number or null"),
+        ("slo_scale: big", "slo_scale is 'big', allowed is a number"),
+        ("until_s: soon", "until_s is 'soon', allowed is a number or null"),
+        ("cost: 5", "cost is 5, allowed is text or null"),
+        ("slo: [1]", "slo is [1], allowed is text or a number or a mapping or null"),
+        ("slo: {ttft_s: {text: soon}}", "class 'text' is 'soon'; allowed: a positive number of seconds"),
+        ("slo: {tftt_s: {text: 1}}", "unknown key of an SLO mix 'tftt_s'; did you mean 'ttft_s'?"),
+        ("window: 5", "window is 5, allowed is a list or null"),
+        ("window: [1]", "window is [1], allowed is [from, to] in seconds"),
+        ("window: [a, b]", "window is ['a', 'b'], allowed is [from, to] in seconds"),
+        ("server: [1]", "server is [1], allowed is a mapping or null"),
+        ("server: {instancs: 2}", "unknown key of server 'instancs'; did you mean 'instances'?"),
+        ("server: {instances: two}", "instances is 'two', allowed is a whole number"),
+        ("server: {instances: 0}", "server: instances is 0, allowed is 1 or more"),
+        ("server: {router: lest-work}", "unknown router 'lest-work'; did you mean 'least-work'?"),
+    ],
+)
+def test_a_wrong_config_is_refused_in_one_line(tmp_path: Path, line: str, message: str) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(f"trace: example\n{line}\n")
+    with pytest.raises(InputError) as refused:
+        read_config(path)
+    assert str(refused.value).startswith(f"{path}: ")
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["", "- a\n", "5\n", "policy: fcfs\n", "a: [\n", "\x00"])
+def test_what_is_no_config(tmp_path: Path, text: str) -> None:
+    (tmp_path / "c.yaml").write_text(text)
+    with pytest.raises(InputError, match=r"c\.yaml: (allowed is a mapping with at least the key trace|not YAML)"):
+        read_config(tmp_path / "c.yaml")
+    with pytest.raises(InputError, match=r"absent\.yaml: cannot be read \(No such file"):
+        read_config(tmp_path / "absent.yaml")
+
+
+def test_a_config_with_a_key_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("trace: example\nseed: 1\nseed: 2\n")
+    with pytest.raises(InputError, match=r"c\.yaml, line 3: the key 'seed' is there twice; allowed: once"):
+        read_config(tmp_path / "c.yaml")
+
+
+def test_loading_costs_names_what_a_table_lacks(tmp_path: Path) -> None:
+    load_table("h200", "llama3-8b").save(tmp_path / "table")
+    about = tmp_path / "table" / "provenance.yaml"
+    values = yaml.safe_load(about.read_text())
+    about.write_text(yaml.safe_dump(values | {"tp": 0}))
+    with pytest.raises(InputError, match=r"table: provenance, tp: found 0; allowed: a whole number from 1"):
+        load_cost(tmp_path / "table")
+
+
+# Comparisons.
+
+
+def three_policies(**options: Any) -> Comparison:
+    chosen = ["fcfs", "chunked:1", FlowPrefill(cut="layer")]
+    return compare(three(), chosen, cost=pencil(), slo=SLOMix("mix", {"long": 4.0, "short": 2.0}), **options)
+
+
+def test_a_comparison_has_a_row_a_policy() -> None:
+    table = three_policies().table
+    assert list(table.index) == ["fcfs", "chunked:1", "flowprefill:cut=layer"]
+    assert list(table.columns) == [
+        "attainment",
+        "goodput_rps",
+        "ttft_p50_s",
+        "ttft_p90_s",
+        "ttft_p99_s",
+        "blocking_mean_s",
+        "blocking_p99_s",
+        "preemptions",
+        "utilization",
+        "unfinished",
+        "rejected",
+        "attainment_long",
+        "attainment_short",
+    ]
+    assert table.loc["fcfs", "attainment_long"] == 1.0
+    assert table.loc["fcfs", "attainment_short"] == 0.0
+    assert table.loc["fcfs", "goodput_rps"] == 1 / 6
+
+
+def test_every_policy_gets_the_same_requests() -> None:
+    results = three_policies(rate_scale=2.0, limit=2).results.values()
+    assert {result.trace.sha256 for result in results} == {next(iter(results)).trace.sha256}
+    assert {len(result.trace) for result in results} == {2}
+
+
+def test_a_comparison_of_policies_is_their_runs(folder: Path) -> None:
+    compare("trace.jsonl", ["fcfs", "chunked:512"], rate_scale=2, format="flowsim").save("out")
+    for policy, name in (("fcfs", "fcfs"), ("chunked:512", "chunked-512")):
+        run("trace.jsonl", policy, rate_scale=2, format="flowsim").save("alone")
+        same_files(folder / "out" / name, folder / "alone")
+
+
+def test_the_files_of_a_comparison(folder: Path) -> None:
+    three_policies().save("out")
+    found = {str(path.relative_to("out")) for path in Path("out").rglob("*") if path.is_file()}
+    policies = ("fcfs", "chunked-1", "flowprefill-cut=layer")
+    assert found == {"comparison.csv", "comparison.png"} | {f"{policy}/{name}" for policy in policies for name in FILES}
+    lines = Path("out/comparison.csv").read_text().splitlines()
+    assert lines[0].startswith("policy,attainment,goodput_rps,ttft_p50_s,")
+    assert [line.split(",")[0] for line in lines[1:]] == ["fcfs", "chunked:1", "flowprefill:cut=layer"]
+    assert Path("out/comparison.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_comparison_in_a_notebook_escapes_names() -> None:
+    comparison = three_policies()
+    shown = Comparison({"<b>mine</b>": comparison.results["fcfs"]})._repr_html_()
+    assert "<b>mine" not in shown
+    assert "&lt;b&gt;mine" in shown
+
+
+@pytest.mark.parametrize(
+    ("policies", "message"),
+    [
+        ([], "no policy to compare, allowed is one or more"),
+        (["fcfs", "fcfs"], "policy 'fcfs' is named twice"),
+        (["fcfs", "fcfz"], "unknown policy 'fcfz'; did you mean 'fcfs'?"),
+        (["fcfs", object()], "policy object has no method choose"),
+    ],
+)
+def test_policies_that_cannot_be_compared_are_refused_before_the_first_run(policies: list[Any], message: str) -> None:
+    def told(done: int, total: int) -> None:
+        pytest.fail("a run has begun")
+
+    trace = Trace.of(range(2000), [1] * 2000)
+    with pytest.raises(InputError) as refused:
+        compare(trace, policies, cost=pencil(), slo=1.0, progress=told)
+    assert message in str(refused.value)
+
+
+def test_a_mix_and_rates_exclude_each_other() -> None:
+    slo = SLOMix("mine", {"text": 1.0, "search": 4.0}, rates={"text": 3.0, "search": 1.0})
+    with pytest.raises(InputError, match="a mix and an SLO mix with rates were both given"):
+        flowsim.run("example", slo=slo, mix="text=.5")

@@ -1,0 +1,107 @@
+"""Figures: bars and lines against the results they show, and pictures that can be saved whatever the names."""
+
+from __future__ import annotations
+
+import io
+import math
+from itertools import pairwise
+
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+
+from flowsim.results.result import RunResult
+from flowsim.show.result_figures import COLOURS, attainment_by_class, comparison, ttft_distribution
+from support.results import NEVER, by_hand, six
+
+
+def axes() -> Axes:
+    return Figure().subplots()
+
+
+def heights(drawn: Axes) -> list[list[float]]:
+    return [[bar.get_height() for bar in bars] for bars in drawn.containers]
+
+
+def picture(figure: Figure) -> bytes:
+    out = io.BytesIO()
+    figure.savefig(out, format="png", metadata={"Software": None})
+    return out.getvalue()
+
+
+def test_a_bar_for_each_class_and_policy() -> None:
+    other = by_hand([0, 0, 0], [1, 1, 1], [1, 1, NEVER], ["text", "file", "other"])
+    drawn = attainment_by_class({"six": six(), "other": other}, axes())
+    assert [bars.get_label() for bars in drawn.containers] == ["six", "other"]
+    assert heights(drawn)[0] == pytest.approx([40, 100 / 3, 50, math.nan], nan_ok=True)
+    assert heights(drawn)[1] == pytest.approx([100, 100, 100, math.nan], nan_ok=True)
+    assert [text.get_text() for text in drawn.get_xticklabels()] == ["all", "text\n1 s", "file\n4 s", "other"]
+    assert [text.get_text() for text in drawn.texts] == ["40", "33.3", "50", "", "100", "100", "100", ""]
+
+
+def test_bars_of_a_class_stand_side_by_side() -> None:
+    drawn = attainment_by_class({"a": six(), "b": six(), "c": six()}, axes())
+    edges = sorted((bar.get_x(), bar.get_x() + bar.get_width()) for bars in drawn.containers for bar in bars)
+    assert all(right <= left + 1e-9 for (_, right), (left, _) in pairwise(edges))
+
+
+def test_the_distribution_counts_every_request() -> None:
+    """2 of 6 never got a first token: the curve ends at 4 of 6."""
+    (line,) = ttft_distribution({"six": six()}, axes()).get_lines()
+    assert list(line.get_xdata()) == [0.5, 2.0, 4.0, 5.0]
+    assert list(line.get_ydata()) == pytest.approx([100 / 6, 200 / 6, 300 / 6, 400 / 6])
+    assert line.get_drawstyle() == "steps-post"
+
+
+def test_a_policy_has_one_colour_in_both_panels() -> None:
+    figure = comparison({"a": six(), "b": six()})
+    left, right = figure.axes
+    bars = [container[0].get_facecolor() for container in left.containers]
+    assert bars == [to_rgba(line.get_color()) for line in right.get_lines()] == [to_rgba(c) for c in COLOURS[:2]]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
+
+
+def test_more_policies_than_colours_still_differ() -> None:
+    figure = comparison({f"p{i}": six() for i in range(2 * len(COLOURS) + 1)})
+    left, right = figure.axes
+    assert len({(c[0].get_facecolor(), c[0].get_hatch()) for c in left.containers}) == 2 * len(COLOURS) + 1
+    assert len({(line.get_color(), line.get_linestyle()) for line in right.get_lines()}) == 2 * len(COLOURS) + 1
+
+
+def test_the_same_results_give_the_same_picture() -> None:
+    first, second = (picture(comparison({"fcfs": six(), "chunked:2048": six()})) for _ in range(2))
+    assert first == second
+    assert len(first) > 10_000
+
+
+def nothing() -> RunResult:
+    return by_hand([0, 1], [NEVER, NEVER], [1, NEVER], ["a", "b"], started_s=[NEVER, NEVER])
+
+
+TWELVE = range(12)
+CASES = {
+    "formulas": {"$x$ \\foo": by_hand([0], [1], [2], ["$y$ \\bar"])},
+    "underscores": {"_mine": six(), "my_module:My_Class": six()},
+    "nothing finished": {"a": nothing(), "b": nothing()},
+    "no time at all": {"a": by_hand([0, 0], [0, 0], [1, 1])},
+    "many classes": {"a": by_hand(TWELVE, range(1, 13), [2] * 12, [f"class with a long name {i}" for i in range(12)])},
+    "long names": {f"flowprefill:cut=layer,batch_tokens=4096,reserve=0.{i}": six() for i in TWELVE},
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_nothing_overlaps_or_is_clipped_whatever_the_names(case: str) -> None:
+    figure = comparison(CASES[case])
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    renderer = canvas.get_renderer()
+    legend = figure.legends[0].get_window_extent(renderer)
+    panels = [drawn.get_tightbbox(renderer) for drawn in figure.axes]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(CASES[case])
+    for box in (legend, *panels):
+        assert figure.bbox.x0 <= box.x0 + 1 and box.x1 <= figure.bbox.x1 + 1
+        assert figure.bbox.y0 <= box.y0 + 1 and box.y1 <= figure.bbox.y1 + 1
+    assert not any(legend.overlaps(panel) for panel in panels)
+    assert not panels[0].overlaps(panels[1])

@@ -1,0 +1,127 @@
+"""Reports: whole screens as text, what is shown when something is not known, and that no width loses a digit."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+from rich.console import Console, RenderableType
+
+from flowsim.show.format import seconds
+from flowsim.show.text import compare_report, cost_line, errors_report, run_report, summary_html, tradeoff_report
+from support.results import INPUTS, NEVER, by_hand, six
+
+ERROR = {"whole prompt, from 1024 tokens": {"passes": 12, "median": 0.0172, "max": 0.039}}
+
+
+def shown(what: RenderableType, width: int = 120) -> str:
+    out = io.StringIO()
+    Console(file=out, width=width, markup=False, emoji=False, highlight=False).print(what)
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+
+
+def test_a_run_on_one_screen() -> None:
+    result = six()
+    summary = result.summary | {"inputs": INPUTS | {"trace_notices": ["first 6 requests"]}}
+    assert shown(run_report(summary)) == (
+        "trace   by hand: 6 requests, 1.00 req/s offered\n"
+        "        first 6 requests\n"
+        "policy  fcfs\n"
+        "costs   pencil (error not known)\n"
+        "SLOs    as written\n"
+        "\n"
+        "class  requests  SLO  attained     goodput  TTFT p50     p90      p99  max\n"
+        "all           6         40.0 %  0.20 req/s       3 s   4.7 s   4.97 s  5 s\n"
+        "text          3  1 s    33.3 %  0.10 req/s    1.25 s  1.85 s  1.985 s  2 s\n"
+        "file          2  4 s    50.0 %  0.10 req/s       4 s     4 s      4 s  4 s\n"
+        "other         1    -         -  0.00 req/s       5 s     5 s      5 s  5 s\n"
+        "\n"
+        "preemptions  4; blocking time p50 500 ms, p99 745 ms, max 750 ms\n"
+        "device       used 25.0 %; of that for checks 10.0 %; scheduler deciding 1.0 % of the time\n"
+        "requests     unfinished 1, rejected 1, without SLO 1; longest wait 12 s"
+    )
+
+
+def test_policies_side_by_side_on_one_screen() -> None:
+    classes = ["text", "text", "file", "file", "text", "other"]
+    never, slo_s = [NEVER] * 6, [1, 1, 4, 4, 1, NEVER]
+    idle = by_hand(range(6), never, slo_s, classes, started_s=never, stopped_s=16.0)
+    assert shown(compare_report({"fcfs": six().summary, "idle": idle.summary})) == (
+        "trace  by hand: 6 requests, 1.00 req/s offered\n"
+        "costs  pencil (error not known)\n"
+        "SLOs   as written\n"
+        "\n"
+        "policy  attained     goodput  TTFT p50    p90     p99  blocking mean     max  preempted     use\n"
+        "fcfs      40.0 %  0.20 req/s       3 s  4.7 s  4.97 s         500 ms  750 ms          4  25.0 %\n"
+        "idle       0.0 %  0.00 req/s         -      -       -              -       -          0   0.0 %\n"
+        "\n"
+        "attained    text    file  other  unfinished  rejected\n"
+        "fcfs      33.3 %  50.0 %      -           1         1\n"
+        "idle       0.0 %   0.0 %      -           6         0"
+    )
+
+
+@pytest.mark.parametrize("width", [50, 80])
+def test_a_narrow_screen_loses_nothing(width: int) -> None:
+    def characters(text: str) -> list[str]:
+        return sorted(re.sub(r"\s", "", text))
+
+    for report in (run_report(six().summary), compare_report({"a-policy:with=options": six().summary})):
+        assert characters(shown(report, width)) == characters(shown(report, 200))
+
+
+def test_names_are_not_markup() -> None:
+    result = by_hand([0], [1], [2], ["[red]x"], policy="[/b]:smile:", inputs=INPUTS | {"trace": "t[1].jsonl"})
+    text = shown(run_report(result.summary))
+    assert all(name in text for name in ("[red]x", "[/b]:smile:", "t[1].jsonl: 1 requests"))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "-"),
+        (0.0, "0"),
+        (3.54e-7, "0.354 us"),
+        (4.2e-5, "42 us"),
+        (0.000999, "999 us"),
+        (0.0009996, "1 ms"),
+        (0.0123456, "12.3 ms"),
+        (0.25, "250 ms"),
+        (0.9996, "0.9996 s"),
+        (1.03861, "1.039 s"),
+        (86.5, "86.5 s"),
+        (1234.5, "1,234 s"),
+    ],
+)
+def test_durations_take_the_unit_that_suits_them(value: float | None, text: str) -> None:
+    assert seconds(value) == text
+
+
+def test_the_error_of_the_costs_is_said() -> None:
+    assert cost_line("h200", ERROR) == "h200, off measured prefills from 1024 tokens by 1.7% (median), 3.9% (most)"
+    packed = {"packed prompts": {"passes": 1, "median": 0.5, "max": 0.625}}
+    assert cost_line("h200", packed) == "h200, off measured packed prompts by 50.0% (median), 62.5% (most)"
+    assert cost_line("h200", {}) == cost_line("h200", None) == "h200 (error not known)"
+
+
+def test_errors_by_kind_of_pass() -> None:
+    assert shown(errors_report(ERROR)) == (
+        "measured passes, not fitted     passes  median error  largest error\n"
+        "whole prompt, from 1024 tokens      12         1.72%          3.90%"
+    )
+
+
+def test_the_trade_off_as_a_table() -> None:
+    row = {"preemption": "every 256 tokens", "solo_s": 0.788, "solo_more": 0.539}
+    row |= {"mean_s": 0.00613, "p99_s": 0.0141, "max_s": None}
+    assert shown(tradeoff_report([row])) == (
+        "preemption        long prompt alone  more than whole  blocking mean      p99  max\n"
+        "every 256 tokens             788 ms           +53.9%        6.13 ms  14.1 ms    -"
+    )
+
+
+def test_html_shows_the_same_figures() -> None:
+    html = summary_html(six().summary)
+    assert "<tr><td>text</td><td>3</td><td>1 s</td><td>33.3 %</td><td>0.10 req/s</td>" in html
+    assert "preemptions 4; blocking time p50 500 ms" in html

@@ -1,0 +1,191 @@
+"""Figures of studies: what they show, and what they refuse."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+
+import flowsim
+from flowsim import cli
+from flowsim.errors import InputError
+from flowsim.studies.figures import class_tradeoff, heat_map, lines, max_goodput, ttft_distribution
+from flowsim.studies.plots import draw, save, select
+
+mpl.use("Agg")
+RUN = {"trace": "synthetic:qwen:100"}
+
+
+@pytest.fixture(scope="module")
+def rates(tmp_path_factory: pytest.TempPathFactory) -> flowsim.Runs:
+    axes: dict[str, Any] = {"policy": ["fcfs", "flowprefill"], "rate_rps": [8, 24], "seed": [0, 1]}
+    folder = tmp_path_factory.mktemp("rates")
+    return flowsim.sweep({"run": RUN, "axes": axes, "requests": True}, folder, workers=1)
+
+
+@pytest.fixture(scope="module")
+def searched() -> flowsim.Runs:
+    return flowsim.capacity("synthetic:qwen:60", ["fcfs", "flowprefill"], replications=2, tolerance=0.1, workers=1)
+
+
+def test_lines_are_the_means_of_the_replications(rates: flowsim.Runs) -> None:
+    axes = lines(rates, "rate_rps")
+    assert axes.get_legend_handles_labels()[1] == ["fcfs", "flowprefill"]
+    means = rates.intervals("attainment", ["policy", "rate_rps"])["mean"].to_numpy()
+    shown = [container[0].get_ydata() for container in axes.containers]
+    assert np.concatenate(shown).tolist() == (100 * means).tolist()
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("request rate, req/s", "requests within their TTFT SLO, %")
+
+
+def test_error_bars_of_one_replication_are_those_of_the_bootstrap(rates: flowsim.Runs) -> None:
+    one = select(rates, ["seed=0", "policy=fcfs"])
+    bars = lines(one, "rate_rps").containers[0].lines[2][0].get_segments()
+    bounds = one.table[["attainment_low", "attainment_high"]].to_numpy()
+    assert np.array(bars)[:, :, 1] == pytest.approx(100 * bounds)
+
+
+def test_a_bound_beyond_the_mean_is_no_error_bar(rates: flowsim.Runs) -> None:
+    one = select(rates, ["seed=0"])
+    wrong = one.table.assign(attainment_low=one.table["attainment"] + 1e-6)
+    bars = lines(replace(one, table=wrong), "rate_rps").containers[0].lines[2][0].get_segments()
+    assert all(bottom[1] <= top[1] for bottom, top in bars)
+
+
+def test_policies_alone_are_places_on_the_axis(rates: flowsim.Runs) -> None:
+    figures = draw(replace(select(rates, ["rate_rps=24"]), folder=None))
+    assert list(figures) == ["attainment"]
+    axes = figures["attainment"].axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["fcfs", "flowprefill"]
+    assert [container[0].get_xdata().tolist() for container in axes.containers] == [[0], [1]]
+    assert axes.get_legend() is None
+
+
+def test_bars_are_highest_rates_with_their_ratio(searched: flowsim.Runs) -> None:
+    axes = max_goodput(searched)
+    means = searched.intervals("max_rate_rps")["mean"]
+    assert [bar.get_width() for bar in axes.patches] == means.tolist()
+    ratio = searched.ratios("max_rate_rps", against="fcfs")["mean"][0]
+    assert axes.texts[1].get_text() == f"{means[1]:.3g}  ({ratio:.2f} x)"
+
+
+def test_a_heat_map_has_a_cell_for_each_pair() -> None:
+    axes: dict[str, Any] = {"mix.text": [0.2, 0.6], "mix.search": [0.1, 0.2, 0.3]}
+    runs = flowsim.sweep({"run": {**RUN, "rate_rps": 20, "policy": "fcfs"}, "axes": axes}, workers=1)
+    drawn = heat_map(runs, "mix.search", "mix.text")
+    cells = np.array(drawn.images[0].get_array())
+    assert cells.shape == (2, 3)
+    at = runs.table[(runs.table["mix.text"] == 0.2) & (runs.table["mix.search"] == 0.3)]
+    assert cells[1, 2] == pytest.approx(100 * at["attainment"].iloc[0])
+    assert (drawn.get_xlabel(), drawn.get_ylabel()) == ("share of search", "share of text")
+    assert list(draw(runs)) == ["attainment-mix.text-mix.search-fcfs"]
+    worse = runs.table.assign(policy="edf", attainment=runs.table["attainment"] / 2)
+    both = draw(replace(runs, table=pd.concat([runs.table, worse])))
+    ends = {figure.axes[0].images[0].get_clim() for figure in both.values()}
+    assert ends == {(50 * runs.table["attainment"].min(), 100 * runs.table["attainment"].max())}
+
+
+def test_classes_are_lines_of_their_own(rates: flowsim.Runs) -> None:
+    axes = class_tradeoff(rates, "rate_rps", "fcfs")
+    assert axes.get_legend_handles_labels()[1] == ["text", "image", "search", "file"]
+    with pytest.raises(InputError, match="unknown policy of the study 'fcf'; did you mean 'fcfs'"):
+        class_tradeoff(rates, "rate_rps", "fcf")
+
+
+def test_all_figures_of_a_study_are_written_twice_with_the_same_bytes(rates: flowsim.Runs, tmp_path: Path) -> None:
+    figures = draw(rates)
+    assert list(figures) == ["attainment-rate_rps", "classes-rate_rps", "ttft"]
+    names = save(figures, tmp_path / "a")
+    save(draw(rates), tmp_path / "b")
+    assert len(names) == 6
+    assert all((tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes() for name in names)
+
+
+def test_options_that_are_words_are_places_on_the_axis() -> None:
+    axes: dict[str, Any] = {"predictor": ["exact", "biased:2"]}
+    drawn = lines(flowsim.sweep({"run": {**RUN, "rate_rps": 20}, "axes": axes}, workers=1), "predictor")
+    assert [label.get_text() for label in drawn.get_xticklabels()] == ["exact", "biased:2"]
+
+
+def test_an_option_of_the_policy_is_one_line() -> None:
+    axes: dict[str, Any] = {"policy.budget": [512, 2048]}
+    runs = flowsim.sweep({"run": {**RUN, "rate_rps": 20, "policy": "chunked"}, "axes": axes}, workers=1)
+    assert list(draw(runs)) == ["attainment-policy.budget"]
+    assert lines(runs, "policy.budget").lines[0].get_xdata().tolist() == [512, 2048]
+
+
+def test_highest_rates_of_several_traces_and_gpus_are_panels() -> None:
+    runs = flowsim.capacity(["synthetic:qwen:60", "example"], ["fcfs", "edf"], replications=2, tolerance=0.2, workers=1)
+    figures = draw(runs)
+    assert list(figures) == ["max_goodput"]
+    assert [axes.get_title(loc="left") for axes in figures["max_goodput"].axes] == [
+        "trace synthetic:qwen:60",
+        "trace example",
+    ]
+    many = runs.table.assign(gpu=runs.table["seed"].map("h{}".format))
+    assert len(draw(replace(runs, table=many))["max_goodput"].axes) == 4
+    with pytest.raises(
+        InputError, match="trace, model, gpu all vary, allowed are two of them at most: --select trace="
+    ):
+        draw(replace(runs, table=many.assign(model=many["gpu"])))
+
+
+def test_traces_of_a_sweep_have_figures_of_their_own() -> None:
+    axes: dict[str, Any] = {"trace": ["synthetic:qwen:60", "example"], "rate_rps": [8, 24]}
+    figures = draw(flowsim.sweep({"run": {"policy": "fcfs"}, "axes": axes}, workers=1))
+    assert list(figures) == [
+        f"{name}-rate_rps-trace {trace}"
+        for trace in ("synthetic:qwen:60", "example")
+        for name in ("attainment", "classes")
+    ]
+
+
+def test_what_cannot_be_drawn_is_said(rates: flowsim.Runs, searched: flowsim.Runs, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="unknown option 'rate'"):
+        lines(rates, "rate")
+    with pytest.raises(InputError, match="no highest rates here"):
+        max_goodput(rates)
+    with pytest.raises(InputError, match="no requests kept"):
+        ttft_distribution(searched)
+    with pytest.raises(InputError, match="no run has rate_rps=9, allowed for rate_rps is 8, 24"):
+        select(rates, ["rate_rps=9"])
+    with pytest.raises(InputError, match="--select policy: allowed is NAME=VALUE"):
+        select(rates, ["policy"])
+    with pytest.raises(InputError, match="no run of this study succeeded"):
+        draw(replace(rates, table=rates.table.assign(error="broken")))
+    with pytest.raises(InputError, match=r"no runs.parquet there"):
+        flowsim.load_runs(tmp_path)
+
+
+def test_the_commands_go_from_a_study_to_its_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "study.yaml").write_text(
+        "run: {trace: 'synthetic:qwen:60'}\naxes: {policy: [fcfs, flowprefill], slo_scale: [0.5, 1]}\n"
+    )
+    out = str(tmp_path / "out")
+    for arguments in (["sweep", str(tmp_path / "study.yaml"), "--out", out, "--workers", "1"], ["plot", out]):
+        with pytest.raises(SystemExit) as exit_:
+            cli.main(arguments)
+        assert exit_.value.code == 0
+    said = capsys.readouterr().out
+    assert "paired" not in said
+    assert "study: 4 runs (4 run now" in said and "attainment-slo_scale.svg" in said
+    assert (tmp_path / "out" / "attainment-slo_scale.png").exists()
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["capacity", "synthetic:qwen:60", "--replications", "2", "--set", "slo_scale=2", "--workers", "1"])
+    assert exit_.value.code == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert (
+        "- fcfs, req/s" in said and "are paired, on the same arrivals." in said and "[-" not in said.split("- fcfs")[0]
+    )
+    assert "Few requests: 54 to 54 count in a run, which at its highest rate are" in said
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["capacity", "example", "--set", "slo_scale"])
+    assert "--set slo_scale: allowed is NAME=VALUE" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["capacity", "example", "--set", "seeds=2"])
+    assert exit_.value.code == 2
+    assert "unknown option 'seeds'; did you mean 'seed'?" in capsys.readouterr().err

@@ -1,0 +1,438 @@
+"""A second engine, slow and plain, which the real one has to agree with on every time stamp.
+
+It steps through the operators of every pass on the two clocks, keeps everything in plain lists that it sorts and
+scans anew at every question, and has its own loop over time. Of the package it uses the costs of operators
+(`CostModel.launches` and the constants), the policies, the predictors and the class `Request`; no timeline, queue or
+instance.
+How a rested GPU's boost bends time is worked out in `slow_boost`.
+
+Within one instant arrivals come first, then what the device does, then decisions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from types import SimpleNamespace
+from typing import Any
+
+from flowsim.calibration.costs.cost_model import CostModel
+from flowsim.calibration.costs.power import Boost
+from flowsim.calibration.costs.predictor import Predictor
+from flowsim.core.passes import Pass
+from flowsim.core.policy import Policy
+from flowsim.core.request import Request
+from flowsim.core.timeline import LAYER_OPERATORS, Slice
+from flowsim.engine.simulate import Server
+from support.slow_power import Heat
+
+CHECKED_AFTER = {
+    "none": [],
+    "chunk": [],
+    "layer": ["all_reduce_mlp"],
+    "block": ["all_reduce_attn", "all_reduce_mlp"],
+    "operator": ["qkv_proj", "attention", "all_reduce_attn", "router", "all_reduce_mlp"],
+}
+
+
+@dataclass(frozen=True)
+class Check:
+    """A point where the host waits for the device: its time, the tokens of the forwards ended, is it an end itself."""
+
+    at_s: float
+    tokens: int
+    ends: bool
+
+
+def forwards(slices: Sequence[Slice], chunk_tokens: int) -> Iterator[list[Slice]]:
+    """The pass token by token, dealt out into forwards of `chunk_tokens`."""
+    tokens = [(which, context + i) for which, (n, context) in enumerate(slices) for i in range(n)]
+    for start in range(0, len(tokens), chunk_tokens):
+        members = groupby(tokens[start : start + chunk_tokens], key=lambda token: token[0])
+        positions = [[position for _, position in member] for _, member in members]
+        yield [Slice(len(position), position[0]) for position in positions]
+
+
+def walk(cost: CostModel, slices: Sequence[Slice], cut: str, chunk_tokens: int) -> list[Check]:
+    """Every check of a pass, operator by operator; the last is its completion."""
+    checks: list[Check] = []
+    clock, done = 0.0, 0
+    for part in forwards(slices, chunk_tokens):
+        lead, layer, head, check_s = cost.launches(part)
+        host = device = clock
+        for launch in lead:
+            for _ in range(launch.calls):
+                host += launch.host_s / launch.calls
+                device = max(device, host) + launch.device_s / launch.calls
+        for _ in range(cost.layers):
+            for name, launch in zip(LAYER_OPERATORS, layer, strict=True):
+                for _ in range(launch.calls):
+                    host += launch.host_s / launch.calls
+                    device = max(device, host) + launch.device_s / launch.calls
+                if name in CHECKED_AFTER[cut]:
+                    host = device = device + check_s
+                    checks.append(Check(host, done, ends=False))
+        for _ in range(head.calls):
+            host += head.host_s / head.calls
+            device = max(device, host) + head.device_s / head.calls
+        clock = device + check_s
+        done += sum(tokens for tokens, _ in part)
+        checks.append(Check(clock, done, ends=True))
+    return checks
+
+
+def device_work_s(cost: CostModel, slices: Sequence[Slice], chunk_tokens: int) -> float:
+    """For how much of a pass the device is busy: one operator's time after another."""
+    all_launches = []
+    for part in forwards(slices, chunk_tokens):
+        lead, layer, head, _ = cost.launches(part)
+        all_launches += [*lead, *layer * cost.layers, head]
+    return sum(launch.device_s for launch in all_launches)
+
+
+class Batch:
+    """A pass that has been launched, ranked by its head."""
+
+    def __init__(
+        self, parts: tuple[tuple[Request, int], ...], checks: list[Check], unchecked_s: float, device_s: float
+    ) -> None:
+        head = parts[0][0]
+        self.id, self.arrival_s, self.class_name = head.id, head.arrival_s, head.class_name
+        self.slo_s, self.deadline_s = head.slo_s, head.deadline_s
+        self.parts = parts
+        self.requests = [request for request, _ in parts]
+        self.batch_tokens = self.tokens = sum(tokens for _, tokens in parts)
+        self.predicted_s = head.predicted_s
+        self.since_s = 0.0
+        self.checks = checks
+        self.duration_s = checks[-1].at_s
+        self.unchecked_s = unchecked_s
+        self.device_s = device_s
+        self.recorded = 0  # tokens of the recording as which it runs
+        self.timeline = SimpleNamespace(duration_s=self.duration_s)
+        self.stopped = -1  # the check at which it was last stopped
+        self.elapsed_s = 0.0  # how far it was then
+        self.taken_s = 0.0  # how long it had really run
+
+    def measure(self, predictor: Predictor, elapsed_s: float) -> None:
+        """What policies see of it after `elapsed_s`."""
+        ended = [check for check in self.checks if check.ends and check.at_s <= elapsed_s]
+        self.tokens = self.batch_tokens - (ended[-1].tokens if ended else 0)
+        self.since_s = elapsed_s - (ended[-1].at_s if ended else 0.0)
+        self.predicted_s = predictor.left(self, elapsed_s, self.tokens, self.since_s)  # type: ignore[arg-type]
+
+
+class Site:
+    """One instance; it is also the view that its policy gets."""
+
+    def __init__(self, policy: Policy, cost: CostModel, predictor: Predictor, server: Server) -> None:
+        self.policy, self.cost, self.predictor, self.server = policy, cost, predictor, server
+        self.at_cuts = policy.wake == "cuts" and policy.cut != "none"
+        self.now = 0.0
+        self.waiting: list[Request] = []
+        self.started: list[Request] = []
+        self.paused: list[Batch] = []
+        self.running: Batch | None = None
+        self.blocks = (server.kv_tokens or cost.kv_capacity_tokens) // server.block_tokens
+        self.taken_blocks = 0
+        self.launched = 0
+        boost = cost.boost
+        self.heat = Heat(boost.window_s, boost.threshold) if boost else None
+        self.thinks_s = 0.0  # when the scheduler began to think about its latest decision
+        self.began_s = 0.0  # when the running stretch began; later than now while a pass is being resumed
+        self.stop: int | None = None  # the check at which the running pass will stop
+        self.event_s = math.inf  # when the device, or the acknowledgement of its stop, is next heard of
+        self.decide_s = math.inf  # when the decision in progress is made
+        self.chosen: Any = None
+        self.signal_s = 0.0
+        self.due = False
+        self.unseen_s: float | None = None
+        self.outstanding: list[Request] = []
+        self.rows: dict[int, SimpleNamespace] = {}
+        self.busy_s = self.check_s = self.control_s = 0.0
+        self.decisions = self.preemptions = 0
+        self.blocking_s: list[float] = []
+        self.stretches: list[tuple[float, float, tuple[int, ...], bool]] = []
+
+    # What a policy sees.
+
+    @property
+    def free_tokens(self) -> int:
+        return (self.blocks - self.taken_blocks) * self.server.block_tokens
+
+    @property
+    def free_slots(self) -> int:
+        return self.server.slots - self.launched
+
+    def predict(self, tokens: int, context: int = 0) -> float:
+        return self.predictor.predict(tokens, context)
+
+    def first(self, order: Any) -> Any:
+        def best(candidates: list[Any]) -> Any:
+            return min(candidates, key=lambda candidate: order.rank(candidate, self.now), default=None)
+
+        started = self.started if self.free_slots > 0 else []
+        others = [*started, *self.paused, *([self.running] if self.running else [])]
+        found = best(others + self.waiting)
+        if found in self.waiting and not (self.free_slots > 0 and self.fits(found)):
+            return best(others)
+        return found
+
+    def next_waiting(self, order: Any, last: Request | None = None, max_tokens: int = 1 << 62) -> Any:
+        ranked = sorted(self.waiting, key=lambda request: order.rank(request, self.now))
+        if last is not None:
+            ranked = [r for r in ranked if order.rank(r, self.now) > order.rank(last, self.now)]
+        return next((request for request in ranked if request.tokens <= max_tokens), None)
+
+    # What happens.
+
+    def blocks_of(self, request: Request) -> int:
+        return math.ceil(request.input_length / self.server.block_tokens)
+
+    def fits(self, request: Request) -> bool:
+        return self.blocks_of(request) <= self.blocks - self.taken_blocks
+
+    @property
+    def work_s(self) -> float:
+        """In whole nanoseconds a request, so that equal work is equal in whatever order it came and went."""
+        return (
+            sum(round(self.predictor.predict(r.input_length - r.cached, r.cached) * 1e9) for r in self.outstanding)
+            * 1e-9
+        )
+
+    def arrive(self, request: Request, now: float) -> None:
+        self.rows[request.id] = row = SimpleNamespace(
+            started_s=math.nan, finished_s=math.nan, service_s=0.0, preemptions=0, rejected=False
+        )
+        if self.blocks_of(request) > self.blocks:
+            row.rejected = True
+            return
+        request.predicted_s = self.predictor.predict(request.input_length - request.cached, request.cached)
+        self.outstanding.append(request)
+        self.waiting.append(request)
+        self.notice(now)
+
+    def notice(self, now: float) -> None:
+        """Something happened: begin a decision, or have the scheduler look at it later."""
+        if self.unseen_s is None:
+            self.unseen_s = now
+        if self.decide_s < math.inf or self.chosen is not None:
+            self.due = True
+        elif not (self.waiting or self.started or self.paused):
+            self.unseen_s = None
+        elif self.running is None or (self.policy.cut != "none" and not self.at_cuts):
+            self.begin_decision(now)
+
+    def begin_decision(self, now: float) -> None:
+        looked_at = len(self.waiting) + len(self.started) + len(self.paused) + (1 if self.running else 0)
+        self.thinks_s, self.decide_s = now, now + self.cost.decision(looked_at)
+        self.control_s += self.cost.decision(looked_at)
+        self.decisions += 1
+
+    def ran_s(self, now: float) -> float:
+        """How far the running pass has got, as it runs."""
+        assert self.running is not None
+        real_s = max(now - self.began_s, 0.0)
+        return self.running.elapsed_s + (self.heat.work_s(real_s) if self.heat else real_s)
+
+    def decide(self, now: float) -> None:
+        self.now, self.decide_s = now, math.inf
+        running, standing = self.running, self.event_s == math.inf
+        if running is not None:
+            running.measure(self.predictor, running.elapsed_s if standing else self.ran_s(now))
+        choice: Any = self.policy.choose(self)  # type: ignore[arg-type]
+        unseen_s, self.unseen_s, self.due = self.unseen_s, None, False
+        if choice is None or choice is running:
+            if running is not None and standing:
+                self.run(running, now + self.cost.resume_s)
+        elif running is None:
+            self.launch(choice, now)
+        elif standing:
+            self.blocking_s.append(0.0 if unseen_s is None else now - unseen_s)
+            self.suspend(running)
+            self.launch(choice, now)
+        else:
+            self.signal(running, choice, now)
+
+    def signal(self, running: Batch, choice: Any, now: float) -> None:
+        self.chosen, self.signal_s = choice, now
+        cuts = range(len(running.checks) - 1)
+        waits_from_s = now if self.cost.tp > 1 else max(self.thinks_s, now - 1e-4)  # the runner, at a check
+        since_s = self.ran_s(waits_from_s)
+        ahead = [i for i in cuts if i > running.stopped and running.checks[i].at_s >= since_s]
+        if self.cost.tp > 1:
+            ahead = ahead[1:]
+        if ahead:
+            self.stop = ahead[0]
+            self.event_s = max(self.check_time(running, self.stop), now) + self.cost.acknowledge_s
+
+    def check_time(self, running: Batch, index: int) -> float:
+        return self.time_of(running, running.checks[index].at_s)
+
+    def time_of(self, running: Batch, elapsed_s: float) -> float:
+        """When the running pass gets so far."""
+        work_s = elapsed_s - running.elapsed_s
+        return self.began_s + (self.heat.real_s(work_s) if self.heat else work_s)
+
+    def heard(self, now: float) -> None:
+        """The device has completed, stands at a cut, or has acknowledged that it stopped."""
+        self.event_s = math.inf
+        assert self.running is not None
+        if self.stop is None:
+            self.complete(self.running, self.check_time(self.running, len(self.running.checks) - 1), now)
+            return
+        stop, self.stop = self.stop, None
+        self.log(self.running, self.check_time(self.running, stop), completed=False)
+        self.running.stopped, self.running.elapsed_s = stop, self.running.checks[stop].at_s
+        if self.at_cuts:
+            self.begin_decision(now)
+            return
+        self.blocking_s.append(now - self.signal_s)
+        chosen, self.chosen = self.chosen, None
+        self.suspend(self.running)
+        self.launch(chosen, now)
+        if self.due:
+            self.notice(now)
+
+    def suspend(self, running: Batch) -> None:
+        running.measure(self.predictor, running.elapsed_s)
+        self.paused.append(running)
+        self.running = None
+        self.preemptions += 1
+        for request in running.requests:
+            self.rows[request.id].preemptions += 1
+
+    def launch(self, choice: Any, now: float) -> None:
+        if isinstance(choice, Batch):
+            self.paused.remove(choice)
+            self.run(choice, now + self.cost.resume_s)
+            return
+        assert isinstance(choice, Pass)
+        for request, _ in choice.parts:
+            if request in self.waiting:
+                assert self.fits(request)
+                self.waiting.remove(request)
+                self.taken_blocks += self.blocks_of(request)
+                self.rows[request.id].started_s = now
+            else:
+                self.started.remove(request)
+        self.launched += 1
+        assert self.launched <= self.server.slots
+        slices = [Slice(tokens, request.context) for request, tokens in choice.parts]
+        chunk_tokens = self.server.max_batched_tokens
+        checks = walk(self.cost, slices, self.policy.cut, chunk_tokens)
+        unchecked = walk(self.cost, slices, "none", chunk_tokens)
+        if self.policy.cut == "none":
+            checks = checks[-1:]
+        batch = Batch(choice.parts, checks, unchecked[-1].at_s, device_work_s(self.cost, slices, chunk_tokens))
+        (tokens, context), alone = slices[0], len(slices) == 1
+        if alone and not context and tokens <= min(self.cost.graph_tokens, chunk_tokens):
+            batch.recorded = math.ceil(tokens / 64) * 64
+        self.run(batch, now + self.cost.resume_s)
+
+    def run(self, batch: Batch, now: float) -> None:
+        self.running, self.began_s = batch, now
+        if self.heat and self.cost.boost:
+            share = min(batch.device_s / batch.duration_s, 1.0) if batch.duration_s else 1.0
+            self.heat.becomes(now, share, share * self.gain(batch, self.cost.boost))
+        self.stop = None
+        if self.at_cuts and batch.stopped + 1 < len(batch.checks) - 1:
+            self.stop = batch.stopped + 1
+        end = self.check_time(batch, len(batch.checks) - 1 if self.stop is None else self.stop)
+        self.event_s = end + (self.cost.complete_s if self.stop is None else self.cost.acknowledge_s)
+
+    def gain(self, batch: Batch, boost: Boost) -> float:
+        """What the batch gains on a rested GPU."""
+        if batch.recorded and boost.recorded_gain:
+            return boost.recorded_gain(batch.recorded)
+        return boost.gain(min(batch.batch_tokens, self.server.max_batched_tokens))
+
+    def complete(self, batch: Batch, ended_s: float, now: float) -> None:
+        self.log(batch, ended_s, completed=True)
+        self.busy_s += batch.taken_s
+        if batch.duration_s:
+            self.check_s += batch.taken_s * (1 - batch.unchecked_s / batch.duration_s)
+        self.running = None
+        self.launched -= 1
+        for request, tokens in batch.parts:
+            row = self.rows[request.id]
+            row.service_s += batch.taken_s
+            request.context, request.tokens = request.context + tokens, request.tokens - tokens
+            if request.tokens:
+                request.predicted_s = self.predictor.predict(request.tokens, request.context)
+                self.started.append(request)
+            else:
+                row.finished_s = ended_s
+                self.taken_blocks -= self.blocks_of(request)
+                self.outstanding.remove(request)
+        if self.chosen is not None:
+            self.blocking_s.append(now - self.signal_s)
+            chosen, self.chosen = self.chosen, None
+            self.launch(chosen, now)
+        self.notice(now)
+
+    def log(self, batch: Batch, end_s: float, *, completed: bool) -> None:
+        ids = tuple(request.id for request in batch.requests)
+        batch.taken_s += end_s - self.began_s
+        if self.heat:
+            self.heat.becomes(end_s, 0.0)
+        self.stretches.append((self.began_s, end_s, ids, completed))
+
+    def close(self, now: float) -> None:
+        """Count what was computed of passes that have not completed."""
+        if self.running is not None and self.event_s < math.inf:
+            last = self.running.checks[-1 if self.stop is None else self.stop]
+            reached = min(self.ran_s(now), last.at_s)
+            if now > self.began_s:
+                self.log(self.running, self.time_of(self.running, reached), completed=False)
+            self.running.elapsed_s = reached
+        self.busy_s += sum(batch.taken_s for batch in [*self.paused, *([self.running] if self.running else [])])
+
+
+@dataclass
+class Reference:
+    """What came of a replay: the rows by request id, which site each went to, and the sites with their logs."""
+
+    sites: list[Site]
+    instance: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> dict[int, SimpleNamespace]:
+        return {id: row for site in self.sites for id, row in site.rows.items()}
+
+
+def step_through(
+    requests: Sequence[Request],
+    policy: Policy,
+    cost: CostModel,
+    predictor: Predictor,
+    server: Server,
+    until_s: float = math.inf,
+) -> Reference:
+    """Replay requests (in order of arrival) the slow way."""
+    sites = [Site(policy, cost, predictor, server) for _ in range(server.instances)]
+    result = Reference(sites)
+    coming = list(requests)
+    while True:
+        times = [coming[0].arrival_s if coming else math.inf]
+        times += [min(site.event_s, site.decide_s) for site in sites]
+        now = min(times)
+        if now >= until_s or now == math.inf:
+            break
+        while coming and coming[0].arrival_s == now:
+            request = coming.pop(0)
+            turn = len(result.instance) % len(sites)
+            least = min(range(len(sites)), key=lambda i: (sites[i].work_s, i))
+            result.instance[request.id] = index = turn if server.router == "round-robin" else least
+            sites[index].arrive(request, now)
+        for site in sites:
+            if site.event_s == now:
+                site.heard(now)
+        for site in sites:
+            if site.decide_s == now:
+                site.decide(now)
+    for site in sites:
+        site.close(min(now, until_s))
+    return result

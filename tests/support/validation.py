@@ -1,0 +1,50 @@
+"""How near simulations are to all that was recorded, by measure, with and without a GPU's boost: `docs/validation.md`.
+
+`python tests/validation.py` prints the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from statistics import fmean
+
+from flowsim.validation.evidence import Evidence
+from flowsim.validation.report import Compared, compared
+from support.places import ROOT
+
+FOLDERS = sorted((ROOT / "tests" / "data" / "evidence").iterdir())
+MEASURES = ("attainment", "TTFT p50", "TTFT p90", "TTFT p99", "blocking mean", "per request")
+HEAD = """| | as near as asked | off | two real runs | without boost | off |
+|---|--:|--:|--:|--:|--:|"""
+
+
+def rows() -> Iterator[str]:
+    """The lines of the table, in Markdown: counts, and means over all cases."""
+    opened = [Evidence.load(folder) for folder in FOLDERS]
+    cases, sustained = compared(*opened), compared(*map(without_boost, opened))
+    yield from HEAD.split("\n")
+    for measure in MEASURES:
+        floors = [f for case in cases if (f := case.distances[measure].floor) is not None]
+        cells = (*_near(cases, measure), _hundred(floors, measure), *_near(sustained, measure))
+        yield f"| {measure} | {' | '.join(cells)} |"
+
+
+def without_boost(evidence: Evidence) -> Evidence:
+    """The same runs, to be simulated at the sustained speed throughout."""
+    about = {key: value for key, value in evidence.table.provenance.items() if key != "boost"}
+    return replace(evidence, table=replace(evidence.table, provenance=about))
+
+
+def _near(cases: list[Compared], measure: str) -> tuple[str, str]:
+    found = [distance for case in cases if (distance := case.distances[measure]).good is not None]
+    good = sum(distance.good is True for distance in found)
+    return f"{good} of {len(found)}", _hundred([d.off for d in found if d.off is not None], measure)
+
+
+def _hundred(shares: list[float], measure: str) -> str:
+    return f"{100 * fmean(shares):.1f} {'points' if measure == 'attainment' else '%'}"
+
+
+if __name__ == "__main__":
+    print("\n".join(rows()))

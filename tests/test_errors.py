@@ -1,0 +1,43 @@
+"""Errors: one text, made in one place, of fields that programs can read."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from flowsim.errors import InputError, raised, unknown
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (InputError("seed", found=-1, expected=">= 0"), "seed must be >= 0, got -1"),
+        (InputError("seed", found=None, expected=">= 0"), "seed must be >= 0, got nothing"),
+        (InputError("name", found="x" * 200, expected="short"), f"name must be short, got 'x{'x' * 75}..."),
+        (InputError("t.jsonl", "is empty"), "t.jsonl: is empty"),
+        (InputError("t.jsonl", "is empty", expected="a request"), "t.jsonl: is empty; expected a request"),
+        (InputError("no policy to compare"), "no policy to compare"),
+        (
+            InputError("input_length", found=0, expected=">= 1").within("row 3").within("t.csv"),
+            "t.csv: row 3: input_length must be >= 1, got 0",
+        ),
+        (unknown("policy", "fcfz", ["fcfs", "edf"]), "unknown policy 'fcfz'; did you mean 'fcfs'? (known: edf, fcfs)"),
+        (unknown("table", "zzz", []), "unknown table 'zzz' (known: none)"),
+    ],
+)
+def test_an_error_is_one_line_made_of_its_fields(error: InputError, text: str) -> None:
+    assert str(error) == text
+
+
+def test_fields_survive_the_way_between_processes() -> None:
+    for error in (InputError("seed", found=-1, expected=">= 0"), InputError("t.jsonl", "is empty")):
+        again = pickle.loads(pickle.dumps(error))
+        assert (str(again), vars(again)) == (str(error), vars(error))
+
+
+def test_what_foreign_code_raised_is_said_with_its_place() -> None:
+    try:
+        _ = {}["x"]
+    except KeyError as error:
+        assert raised(error).startswith("KeyError: 'x' (test_errors.py, line ")

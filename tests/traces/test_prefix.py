@@ -1,0 +1,140 @@
+"""Prefix caches and the paper's preparation: against plain ones, on what really was replayed, and in a run."""
+
+import csv
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import flowsim
+from flowsim.errors import InputError
+from flowsim.traces import Blocks, Chats, Trace, cached_tokens, new_tokens, read_trace
+from support.places import SHARED_TRACES
+
+SHARED = SHARED_TRACES
+needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the production traces are not here")
+
+
+def with_blocks(lists, tokens=4, lengths=None):
+    lengths = lengths or [max(tokens * len(ids) - 1, 1) for ids in lists]
+    trace = Trace.of(np.arange(len(lists)), lengths)
+    ids = np.array([id for some in lists for id in some], dtype=np.int64)
+    return trace.derived("made", blocks=Blocks.of(tokens, ids, np.array([len(some) for some in lists])))
+
+
+def test_what_is_cached_by_hand():
+    trace = with_blocks([[1, 2, 3], [1, 2, 4], [5], [1, 2, 4], []], lengths=[12, 11, 4, 13, 2])
+    assert cached_tokens(trace, "none").tolist() == [0, 0, 0, 0, 0]
+    assert cached_tokens(trace).tolist() == [0, 8, 0, 12, 0]
+    assert cached_tokens(trace, "lru:3").tolist() == [0, 8, 0, 8, 0]  # the 5 drove out the 4, the last of its request
+    assert cached_tokens(trace, "lru:1").tolist() == [0, 4, 0, 0, 0]
+
+
+def test_the_last_token_is_always_computed():
+    assert cached_tokens(with_blocks([[1, 2], [1, 2]], lengths=[8, 8])).tolist() == [0, 4]
+    assert cached_tokens(with_blocks([[1], [1]], lengths=[1, 1])).tolist() == [0, 0]
+
+
+LISTS = st.lists(st.lists(st.integers(0, 6), max_size=5, unique=True), min_size=1, max_size=25)
+
+
+@given(LISTS, st.integers(1, 12))
+def test_caches_agree_with_plain_ones(lists, limit):
+    trace = with_blocks(lists, tokens=1, lengths=[9] * len(lists))
+    held, ideal, recent, lru = set(), [], [], []
+    for ids in lists:
+        ideal.append(next((k for k, id in enumerate(ids) if id not in held), len(ids)))
+        held.update(ids)
+        lru.append(next((k for k, id in enumerate(ids) if id not in recent), len(ids)))
+        recent = (ids + [id for id in recent if id not in ids])[:limit]
+    assert cached_tokens(trace, "ideal").tolist() == ideal
+    assert cached_tokens(trace, f"lru:{limit}").tolist() == lru
+    assert (cached_tokens(trace, "lru:1000") == ideal).all()
+
+
+@pytest.mark.parametrize("cache", ["lru", "lru:0", "lru:x", "ideel", "none:3"])
+def test_bad_caches(cache):
+    with pytest.raises(InputError, match=r"allowed: none, ideal, lru:BLOCKS"):
+        cached_tokens(with_blocks([[1]]), cache)
+
+
+def test_a_trace_without_blocks_has_nothing_to_cache():
+    with pytest.raises(InputError, match="has no prefix blocks"):
+        cached_tokens(Trace.of([0], [1]), "ideal")
+
+
+def test_new_tokens_by_hand():
+    trace = Trace.of([0, 1, 2, 3], [79, 209, 100, 70], classes=["text", "text", "file", "text"])
+    chats = Chats(np.array([7, 8, 9, 10]), np.array([-1, 7, 7, 6]), np.array([1, 2, 2, 2]))
+    made = new_tokens(trace.derived("made", chats=chats))
+    assert made.input_length.tolist() == [79, 144, 100, 70]  # 14 blocks of 16 less 5
+    assert "text: 1 of 2 later turns keep only their new tokens; the other 1 have no parent here" in made.notices[-1]
+    with pytest.raises(InputError, match="has no chat_id"):
+        new_tokens(trace)
+
+
+@needs_shared
+def test_new_tokens_are_those_that_the_authors_replayed():
+    replayed = read_trace(SHARED / "qwen_trace_a/first_2_minutes.jsonl")
+    length = dict(zip(replayed.chats.chat_id.tolist(), replayed.input_length.tolist(), strict=True))
+    with (SHARED / "qwen_trace_a/sampled_rows.csv").open() as file:
+        raw = {int(row["chat_id"]): row for row in csv.DictReader(file)}
+    second = [  # whose parent is a first turn, and so was replayed with its raw length
+        (int(row["parent_chat_id"]), chat, int(row["raw_input_length"]))
+        for chat, row in raw.items()
+        if row["turn"] == "2" and row["type"] == "text" and chat in length and int(row["parent_chat_id"]) in length
+    ]
+    assert len(second) >= 5
+    for parent, chat, n in second:
+        trace = Trace.of([0, 1], [length[parent], n], classes=["text", "text"])
+        chats = Chats(np.array([parent, chat]), np.array([-1, parent]), np.array([1, 2]))
+        assert new_tokens(trace.derived("made", chats=chats)).input_length[1] == length[chat]
+
+
+def test_cached_tokens_are_attended_to_but_not_computed():
+    from costs import pencil
+
+    cost = pencil()
+    trace = with_blocks([[1, 2], [1, 3]], tokens=4, lengths=[8, 8]).scaled(0.01)
+    result = flowsim.run(trace, "fcfs", cost=cost, slo=1000, predictor="exact", prefix_cache="ideal")
+    assert result.ttft_s.tolist() == pytest.approx([8.0, 4.0])  # a second a token
+    assert result.requests["cached_tokens"].tolist() == [0, 4]
+    assert result.summary["inputs"]["cached_share"] == 0.25
+    plain = flowsim.run(trace, "fcfs", cost=cost, slo=1000, predictor="exact")
+    assert plain.ttft_s.tolist() == pytest.approx([8.0, 8.0])
+
+
+def test_a_cached_prompt_costs_less_than_whole_and_more_than_alone():
+    trace = with_blocks([[1, 2], [1, 3]], tokens=8192, lengths=[16384, 16384]).scaled(0.01)
+    ttft = flowsim.run(trace, "fcfs", slo=10, predictor="exact", prefix_cache="ideal").ttft_s
+    alone = flowsim.run(Trace.of([0], [8192]), "fcfs", slo=10, predictor="exact").ttft_s[0]
+    assert 1.02 * alone < ttft[1] < 0.9 * ttft[0]
+
+
+@pytest.mark.parametrize("policy", ["fcfs", "chunked:64", "sjf", "edf", "flowprefill"])
+def test_every_policy_takes_cached_prompts(policy):
+    trace = with_blocks([[1, 2], [1, 2, 3], [1, 4], [1, 2, 3]] * 5, tokens=100)
+    result = flowsim.run(trace.scaled(30), policy, slo=1, prefix_cache="lru:3")
+    assert result.summary["finished"] == 20
+
+
+def test_lru_and_ideal_agree_when_nothing_is_forgotten():
+    rng = np.random.default_rng(0)
+    trace = with_blocks([rng.permutation(50)[: rng.integers(0, 9)].tolist() for _ in range(400)])
+    assert np.array_equal(cached_tokens(trace), cached_tokens(trace, "lru:50"))
+
+
+@given(st.lists(st.tuples(st.integers(-1, 6), st.integers(1, 90), st.sampled_from(["text", "file"])), min_size=1))
+def test_new_tokens_agree_with_plain_ones(rows):
+    """Each row: the chat that it continues, its length, its class; chats are numbered as they come."""
+    parents, lengths, classes = zip(*rows, strict=True)
+    trace = Trace.of(np.arange(len(rows)), lengths, classes=classes)
+    chats = Chats(np.arange(len(rows)), np.array(parents), np.ones(len(rows), dtype=np.int64))
+    expected = []
+    for parent, length, name in rows:
+        left = 0
+        if name == "text" and 0 <= parent < len(rows):
+            left = -(-length // 16) - -(-lengths[parent] // 16)
+        expected.append(16 * left if left > 0 else length)
+    assert new_tokens(trace.derived("made", chats=chats)).input_length.tolist() == expected
