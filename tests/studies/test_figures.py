@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import flowsim
-from flowsim import cli
+from flowsim.cli import main as cli
 from flowsim.errors import InputError
 from flowsim.studies.figures import class_tradeoff, heat_map, lines, max_goodput, ttft_distribution
 from flowsim.studies.plots import draw, save, select

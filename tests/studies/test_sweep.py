@@ -19,8 +19,8 @@ import psutil
 import pytest
 
 import flowsim
-from flowsim import cli
 from flowsim.calibration.costs.catalogue import load_table
+from flowsim.cli import main as cli
 from flowsim.errors import InputError
 from flowsim.studies.point import Point
 from flowsim.studies.store import JOURNAL, SEALED, _arrow, _kinds

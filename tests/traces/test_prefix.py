@@ -93,7 +93,7 @@ def test_new_tokens_are_those_that_the_authors_replayed():
 
 
 def test_cached_tokens_are_attended_to_but_not_computed():
-    from costs import pencil
+    from support.costs import pencil
 
     cost = pencil()
     trace = with_blocks([[1, 2], [1, 3]], tokens=4, lengths=[8, 8]).scaled(0.01)
