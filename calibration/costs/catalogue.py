@@ -1,54 +1,78 @@
-"""The catalogue of operator tables: those shipped, and the user's, by GPU, model and tensor-parallel degree."""
+"""The catalogue of operator tables, by GPU, model and tensor-parallel degree: those shipped and the user's own."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from shlex import quote
+from typing import NamedTuple
+
+from platformdirs import user_data_path
 
 from flowsim.calibration.costs.table import OperatorTable
 from flowsim.errors import InputError, unknown
 
 
-def table_names() -> list[tuple[str, str, int]]:
-    """The tables shipped and those in `user_tables`, as (gpu, model, tensor-parallel degree)."""
-    return sorted(_found())
+class TableName(NamedTuple):
+    """What a table is found by: the names of its GPU and model, and the tensor-parallel degree."""
+
+    gpu: str
+    model: str
+    tp: int
+
+
+def table_names() -> list[TableName]:
+    """The names of all tables, shipped and the user's, sorted."""
+    return sorted(_all_tables())
+
+
+def shipped_tables() -> dict[TableName, Path]:
+    """The folders of the tables that are shipped with the package."""
+    return _tables_in(Path(str(resources.files("flowsim.calibration"))) / "data")
+
+
+def user_tables() -> dict[TableName, Path]:
+    """The folders of the user's own tables, under `user_root`."""
+    return _tables_in(user_root())
 
 
 def load_table(gpu: str, model: str, tp: int = 1) -> OperatorTable:
-    """The table of this GPU, model and tensor-parallel degree, shipped or imported; InputError names those there."""
-    names = table_names()
-    if gpu not in {n[0] for n in names}:
+    """The table of this name; the user's comes before a shipped one. InputError names those that exist."""
+    tables = _all_tables()
+    gpus = {name.gpu for name in tables}
+    if gpu not in gpus:
         how = f"flowsim calibrate import aiconfigurator --system {quote(gpu)}"
-        raise InputError(f"{unknown('gpu', gpu, {n[0] for n in names})}; public measurements of others: {how}")
-    if model not in {n[1] for n in names if n[0] == gpu}:
-        raise unknown(f"model on {gpu}", model, {n[1] for n in names if n[0] == gpu})
-    if (gpu, model, tp) not in names:
-        raise unknown(f"tp of {model} on {gpu}", str(tp), {str(n[2]) for n in names if n[:2] == (gpu, model)})
-    return OperatorTable.load(_found()[gpu, model, tp])
+        raise InputError(f"{unknown('gpu', gpu, gpus)}; public measurements of others: {how}")
+    models = {name.model for name in tables if name.gpu == gpu}
+    if model not in models:
+        raise unknown(f"model on {gpu}", model, models)
+    name = TableName(gpu, model, tp)
+    if name not in tables:
+        degrees = {str(other.tp) for other in tables if other[:2] == (gpu, model)}
+        raise unknown(f"tp of {model} on {gpu}", str(tp), degrees)
+    return OperatorTable.load(tables[name])
 
 
-def user_tables() -> Path:
-    """Where the user's tables lie, as GPU/MODEL/tpN: in FLOWSIM_TABLES, or in ~/.local/share/flowsim/tables."""
-    return Path(os.environ.get("FLOWSIM_TABLES") or Path.home() / ".local" / "share" / "flowsim" / "tables")
+def user_root() -> Path:
+    """The folder of the user's tables, as GPU/MODEL/tpN: FLOWSIM_TABLES or, on Linux, ~/.local/share/flowsim/tables."""
+    return Path(os.environ.get("FLOWSIM_TABLES") or user_data_path("flowsim", appauthor=False) / "tables")
 
 
 def table_folder(gpu: str, model: str, tp: int) -> Path:
-    """Where the user's table of this name lies, or would."""
-    return user_tables() / gpu / model / f"tp{tp}"
+    """The folder of the user's table of this name, whether it exists or not."""
+    return user_root() / gpu / model / f"tp{tp}"
 
 
-def _found() -> dict[tuple[str, str, int], Path]:
-    """The folders of all tables of models by name; the user's comes before a shipped one of the same name."""
+def _all_tables() -> Mapping[TableName, Path]:
+    return shipped_tables() | user_tables()
+
+
+def _tables_in(root: Path) -> dict[TableName, Path]:
     found = {}
-    for root in (_data(), user_tables()):
-        for path in sorted(root.glob("*/*/tp*/provenance.yaml")):
-            gpu, model, tp = path.parent.relative_to(root).parts
-            if tp.removeprefix("tp").isdecimal():
-                found[gpu, model, int(tp.removeprefix("tp"))] = path.parent
+    for path in sorted(root.glob("*/*/tp*/provenance.yaml")):
+        gpu, model, degree = path.parent.relative_to(root).parts
+        if degree.removeprefix("tp").isdecimal():
+            found[TableName(gpu, model, int(degree.removeprefix("tp")))] = path.parent
     return found
-
-
-def _data() -> Path:
-    return Path(str(resources.files("flowsim.calibration"))) / "data"

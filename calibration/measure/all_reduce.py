@@ -28,7 +28,7 @@ from flowsim.calibration.gpu.graphs import Launcher
 from flowsim.calibration.gpu.machine import check_device, dtype_of, machine
 from flowsim.calibration.gpu.quiet_host import RUNNER, steady
 from flowsim.calibration.measure.grid import CHECKED, OFF_GRID
-from flowsim.calibration.measure.journal import Progress
+from flowsim.calibration.measure.measurement_log import Progress
 from flowsim.calibration.measure.passes import host_bound, layers_that_fit, packed
 from flowsim.calibration.measure.rows import operator_row, pass_row
 from flowsim.calibration.measure.stopwatch import Limits, Stopwatch

@@ -31,7 +31,7 @@ from flowsim.calibration.gpu.quiet_host import RUNNER, SCHEDULER, core_of, stead
 from flowsim.calibration.measure import rested_gpu, stopwatch
 from flowsim.calibration.measure.grid import QUICK, Grid
 from flowsim.calibration.measure.host_costs import time_decisions, time_hand_offs
-from flowsim.calibration.measure.journal import Journal, Progress, Rows
+from flowsim.calibration.measure.measurement_log import MeasurementLog, Progress, Rows
 from flowsim.calibration.measure.passes import Passes, pass_rows
 from flowsim.calibration.measure.rows import host_row, operator_row, rounded
 from flowsim.calibration.serve.runner import Runner
@@ -86,11 +86,11 @@ def calibrate(
     where = {**here, "gpu_id": gpu_id(device)}
     identity = {"spec": asdict(spec), "tp": tp, "grid": asdict(grid), "seed": seed, "machine": where}
     identity |= {"without": sorted(without)} if without else {}
-    log = Journal(journal, identity, progress or (lambda done, total, what: None))
-    if log.rows and say:
-        say(f"going on from {len(log.rows)} measured sizes in {journal}")
+    log = MeasurementLog(journal, identity, progress or (lambda done, total, what: None))
     core = core_of(device, RUNNER)
-    with torch.inference_mode(), gpu_state(device == "cuda") as state, enough_memory(spec.name):
+    with log, torch.inference_mode(), gpu_state(device == "cuda") as state, enough_memory(spec.name):
+        if log.rows and say:
+            say(f"continuing from {len(log.rows)} measured sizes in {journal}")
         job = _Calibration(shard, grid, device, seed, log, without)
         with steady(device, RUNNER):  # timed as it will run
             model = job.run()
@@ -114,7 +114,7 @@ class _Calibration:
     """The jobs of one calibration: operators in a stack of a few layers, then passes through the whole model."""
 
     def __init__(
-        self, spec: ModelSpec, grid: Grid, device: str, seed: int, log: Journal, without: Collection[str]
+        self, spec: ModelSpec, grid: Grid, device: str, seed: int, log: MeasurementLog, without: Collection[str]
     ) -> None:
         self.without = without
         self.spec, self.grid, self.device, self.seed, self.log = spec, grid, device, seed, log

@@ -28,7 +28,7 @@ from flowsim.calibration.gpu.monitor import gpu_state
 from flowsim.calibration.gpu.quiet_host import RUNNER, steady
 from flowsim.calibration.measure.graph_stopwatch import time_graph_checks, time_recording
 from flowsim.calibration.measure.grid import QUICK, Grid
-from flowsim.calibration.measure.journal import Journal, Progress, Rows
+from flowsim.calibration.measure.measurement_log import MeasurementLog, Progress, Rows
 from flowsim.calibration.measure.rows import host_row, operator_row, pass_row
 from flowsim.calibration.measure.stopwatch import LIGHT_HEAT_S, time_pass, watched
 from flowsim.core.timeline import graph_size
@@ -68,7 +68,7 @@ def measure_passes(
     import torch
 
     grid = _recording(cost, (grid or (QUICK if quick else Grid())).within(spec.max_context))
-    log = Journal(None, {}, progress or (lambda done, total, what: None))
+    log = MeasurementLog(None, {}, progress or (lambda done, total, what: None))
     job = Passes(spec, grid, device, seed, log, cost.layers)
     log.total = job.timings
     with torch.inference_mode(), gpu_state(device == "cuda") as state, steady(device, RUNNER):
@@ -114,7 +114,7 @@ class Passes:
     """
 
     def __init__(
-        self, spec: ModelSpec, grid: Grid, device: str, seed: int, log: Journal, layers: int | None = None
+        self, spec: ModelSpec, grid: Grid, device: str, seed: int, log: MeasurementLog, layers: int | None = None
     ) -> None:
         self.spec, self.grid, self.device, self.seed, self.log, self.layers = spec, grid, device, seed, log, layers
         self.forwards = [("none", s, 0) for s in grid.passes]
@@ -214,7 +214,7 @@ class Passes:
         return [pass_row(cut, text, time_pass(launcher, slices, limits, before), graph_tokens)]
 
 
-def pass_rows(log: Journal) -> tuple[PassRow, ...]:
+def pass_rows(log: MeasurementLog) -> tuple[PassRow, ...]:
     """The passes in a journal; of one that was timed twice, the lesser time."""
     found: dict[tuple[str, str, int], PassRow] = {}
     for row in log.collect(PassRow, "cut"):

@@ -65,12 +65,13 @@ def saving(folder: str | Path, check: Callable[[str | Path], None] = check_table
 
     `check` raises it of what is there already.
     """
-    from flowsim.io.folders import alone, check_writable, followed
+    from flowsim.io.folders import check_writable, followed
+    from flowsim.io.locks import locked
 
     check_writable(folder)
     check_writable(followed(folder).parent)
     check(folder)
-    with alone(folder):
+    with locked(folder):
         yield
 
 

@@ -33,7 +33,8 @@ from flowsim.core.policy import load_policy
 from flowsim.core.timeline import graph_size
 from flowsim.engine.simulate import Server
 from flowsim.errors import InputError
-from flowsim.io.folders import alone, check_writable
+from flowsim.io.folders import check_writable
+from flowsim.io.locks import locked
 from flowsim.io.progress import Progress
 from flowsim.validation.case import Case, RealRun, seconds
 from flowsim.validation.distance import distances
@@ -81,7 +82,7 @@ def validate(
         raise InputError(f"{out}: is an operator table; {NEW}")
     check(plan)
     check_device(device)
-    with alone(out):
+    with locked(out):
         table = _table(Path(out), plan, gpu, cost, coarse, device, progress)
         return _recorded(plan, Path(out), table, device, say)
 
@@ -214,7 +215,7 @@ def _execute(
 
 def accept(folder: str | Path) -> Evidence:
     """Keep, with each case of a folder, how far today's simulation is off its runs: later ones are held to that."""
-    with alone(folder):
+    with locked(folder):
         evidence = Evidence.load(folder)
         for of in evidence.recorded:
             if of.runs:

@@ -13,7 +13,7 @@ from flowsim.calibration.costs.catalogue import load_table
 from flowsim.calibration.costs.table import OperatorTable
 from flowsim.calibration.measure import stopwatch
 from flowsim.cli.main import main
-from flowsim.io.folders import alone
+from flowsim.io.locks import locked
 from support.costs import GRID
 
 pytest.importorskip("torch")
@@ -57,7 +57,7 @@ def test_an_interrupted_calibration_says_how_it_goes_on_and_goes_on(
     assert not Path("my table").exists()
     sizes = len(Path("my table.journal").read_text().splitlines()) - 1
     result = calibrate("my table")
-    assert result.stderr == f"going on from {sizes} measured sizes in my table.journal\n"
+    assert result.stderr == f"continuing from {sizes} measured sizes in my table.journal\n"
     assert result.stdout.endswith("saved the table in my table; use it with --cost 'my table'\n")
     assert sorted(path.name for path in Path().iterdir()) == ["my table", "tiny.yaml"]
 
@@ -73,9 +73,9 @@ def test_what_goes_on_quietly_says_nothing(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_two_at_once_are_refused() -> None:
-    with alone("table"):
+    with locked("table"):
         result = calibrate("table")
-    expected = "table: another command is at work here; allowed: another folder, or once it ends"
+    expected = "table: is in use by another command; use another folder, or wait until it ends"
     assert (result.exit_code, result.stderr) == (2, f"flowsim: error: {expected}\n")
     assert [path.name for path in Path().iterdir()] == ["tiny.yaml"]
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from flowsim.calibration.costs.accuracy import Errors, bias, pass_errors
-from flowsim.calibration.costs.catalogue import load_table, table_names
+from flowsim.calibration.costs.catalogue import TableName, load_table, shipped_tables
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.fit import fit_passes
 from flowsim.calibration.costs.table import ALL_REDUCE, OperatorTable
@@ -126,9 +126,10 @@ def _alone_s(cost: CostModel, tokens: int) -> float:
     return cost.forward([Slice(tokens, 0)], "none").duration_s
 
 
-def _whole() -> list[tuple[str, str, int]]:
+def _whole() -> list[TableName]:
     """The tables that hold whole passes of all that they are of."""
-    return [name for name in table_names() if name[2] == 1 or load_table(*name).provenance.get("passes_of") == "group"]
+    names = sorted(shipped_tables())
+    return [name for name in names if name.tp == 1 or load_table(*name).provenance.get("passes_of") == "group"]
 
 
 def _section(gpu: str, model: str, tp: int) -> Iterator[str]:

@@ -29,7 +29,7 @@ from flowsim.calibration.serve import warm_up as serving
 from flowsim.cli.main import main
 from flowsim.core.slo import SLOMix
 from flowsim.errors import InputError
-from flowsim.io.folders import alone
+from flowsim.io.locks import locked
 from flowsim.validation.case import Case
 from flowsim.validation.distance import Distance, distances, request_error
 from flowsim.validation.evidence import Evidence
@@ -420,7 +420,7 @@ def test_a_signal_ends_the_warm_up_at_once_and_leaves_nothing(here: Path, kind: 
         process.wait(1)
     second = invoke(command(out, "--repeats", "1"))
     assert second.exit_code == 2
-    assert second.stderr.startswith(f"flowsim: error: {out}: another command is at work here; allowed:")
+    assert second.stderr.startswith(f"flowsim: error: {out}: is in use by another command")
     process.send_signal(kind)
     said = process.communicate(timeout=10)[1]
     assert process.returncode == status
@@ -429,7 +429,7 @@ def test_a_signal_ends_the_warm_up_at_once_and_leaves_nothing(here: Path, kind: 
     assert not list(Path(out).glob("*"))
     assert Path(out).exists() == (kind is signal.SIGKILL)
     assert not list(here.rglob(".flowsim-*"))
-    with alone(out):
+    with locked(out):
         pass
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from flowsim.calibration.costs.accuracy import LONG_PROMPT, bias, leave_one_out, pass_errors, pass_residuals
-from flowsim.calibration.costs.catalogue import load_table, table_names
+from flowsim.calibration.costs.catalogue import load_table, shipped_tables
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.fit import fit, fit_passes
 from flowsim.calibration.costs.models import load_model
@@ -20,7 +20,7 @@ from flowsim.runs.run import load_cost
 from support import accuracy
 from support.places import DATA
 
-WHOLE = [name for name in table_names() if name[2] == 1 or load_table(*name).has(ALL_REDUCE)]
+WHOLE = [name for name in sorted(shipped_tables()) if name[2] == 1 or load_table(*name).has(ALL_REDUCE)]
 """All that a run can be costed with; the others are ranks that lack their all-reduces."""
 ELSEWHERE = sorted((DATA / "passes").iterdir())
 """Whole passes of the same models that were measured apart from their tables, on other GPUs (`calibrate verify`)."""

@@ -1,3 +1,4 @@
+import sys
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -7,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowsim.calibration.costs.catalogue import load_table, table_names
+from flowsim.calibration.costs.catalogue import (
+    load_table,
+    shipped_tables,
+    table_folder,
+    table_names,
+    user_root,
+    user_tables,
+)
 from flowsim.calibration.costs.models import EXPERTS, ModelSpec
 from flowsim.calibration.costs.table import (
     ALL_REDUCE,
@@ -179,8 +187,9 @@ def test_a_missing_table(tmp_path: Path) -> None:
 
 
 def test_every_shipped_table_loads_and_holds_every_operator() -> None:
-    for name in table_names():
-        table = load_table(*name)
+    for name, folder in shipped_tables().items():
+        table = OperatorTable.load(folder)
+        assert (table.provenance["gpu"], table.provenance["model"], table.provenance["tp"]) == name
         spec = ModelSpec(**table.provenance["model_spec"])
         wanted = {*spec.operators, *HOST_OPERATORS}
         if table.has("experts"):
@@ -191,9 +200,10 @@ def test_every_shipped_table_loads_and_holds_every_operator() -> None:
         assert {r.cut for r in table.passes} == {"none", "layer", "operator"} | (set() if of_group else {"block"})
 
 
-def test_an_unknown_table_names_those_that_are_shipped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_unknown_table_names_those_that_exist(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     TABLE.save(tmp_path / "h200" / "llama3-8b" / "tp1")
-    monkeypatch.setattr("flowsim.calibration.costs.catalogue._data", lambda: tmp_path)
+    monkeypatch.setattr("flowsim.calibration.costs.catalogue.shipped_tables", dict)
+    monkeypatch.setenv("FLOWSIM_TABLES", str(tmp_path))
     assert table_names() == [("h200", "llama3-8b", 1)]
     assert load_table("h200", "llama3-8b") == TABLE
     with pytest.raises(InputError) as error:
@@ -204,6 +214,29 @@ def test_an_unknown_table_names_those_that_are_shipped(monkeypatch: pytest.Monke
         load_table("h200", "qwen")
     with pytest.raises(InputError, match=r"unknown tp of llama3-8b on h200 '2' \(known: 1\)"):
         load_table("h200", "llama3-8b", 2)
+
+
+def test_the_user_s_tables_are_told_from_shipped_ones_and_come_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shipped = shipped_tables()
+    monkeypatch.setenv("FLOWSIM_TABLES", str(tmp_path))
+    assert user_tables() == {}
+    for name in (("h200", "llama3-8b", 1), ("mine", "tiny", 2)):
+        TABLE.save(table_folder(*name))
+    assert set(user_tables()) == {("h200", "llama3-8b", 1), ("mine", "tiny", 2)}
+    assert shipped_tables() == shipped
+    assert set(table_names()) == set(shipped) | {("mine", "tiny", 2)}
+    assert load_table("h200", "llama3-8b") == TABLE
+
+
+def test_the_user_s_tables_are_where_the_system_keeps_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("FLOWSIM_TABLES")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    if sys.platform.startswith("linux"):
+        assert user_root() == tmp_path / "flowsim" / "tables"
+        monkeypatch.delenv("XDG_DATA_HOME")
+        assert user_root() == Path.home() / ".local" / "share" / "flowsim" / "tables"
 
 
 @given(st.lists(st.tuples(st.integers(1, 10**6), st.integers(0, 10**6)), min_size=1))

@@ -19,7 +19,7 @@ from flowsim.calibration.gpu.batch import CacheSlice
 from flowsim.calibration.gpu.decoder import Decoder
 from flowsim.calibration.measure import graph_stopwatch
 from flowsim.calibration.measure.grid import Grid
-from flowsim.calibration.measure.journal import Journal
+from flowsim.calibration.measure.measurement_log import MeasurementLog
 from flowsim.calibration.measure.passes import host_bound, measure_passes, pass_rows
 from flowsim.calibration.measure.stopwatch import Limits
 from flowsim.cli.main import main
@@ -104,7 +104,7 @@ def test_a_recorded_pass_follows_the_longest_recording_of_another_cut(monkeypatc
     monkeypatch.setattr(passes, "Launcher", Noted)
     grid = replace(GRID, graphs=(64, 128), graph_passes=("30@0",), passes=(), checked_passes=())
     with torch.inference_mode():
-        passes.Passes(SPEC, grid, "cpu", 0, Journal(None, {}, lambda *call: None)).run(Choice.of("math", {}))
+        passes.Passes(SPEC, grid, "cpu", 0, MeasurementLog(None, {}, lambda *call: None)).run(Choice.of("math", {}))
     for cut, other in (("none", "layer"), ("layer", "none"), ("operator", "none")):
         before = [readied[i - 1] for i, (name, tokens) in enumerate(readied) if (name, tokens) == (cut, 30)]
         assert before[1:] == [(other, 128)] * (len(before) - 1)  # but for the first, which warms up
@@ -119,7 +119,7 @@ def test_what_ran_out_of_memory_leaves_no_recording_taken(monkeypatch: pytest.Mo
         raise torch.OutOfMemoryError("no")
 
     grid = replace(GRID, graphs=(64, 128), graph_passes=(), passes=(), checked_passes=(), cuts=())
-    log, crowded = Journal(None, {}, lambda *call: None), list[int]()
+    log, crowded = MeasurementLog(None, {}, lambda *call: None), list[int]()
     monkeypatch.setattr(graph_stopwatch, "_run", scarce)
     with torch.inference_mode():
         of = passes.Passes(SPEC, grid, "cpu", 0, log)
@@ -268,7 +268,7 @@ def test_a_wrong_command_is_one_line(
 
 
 def test_of_a_pass_that_was_timed_twice_the_lesser_time_counts() -> None:
-    log = Journal(None, {}, lambda *call: None)
+    log = MeasurementLog(None, {}, lambda *call: None)
     for key, us in (("first", 500.0), ("again", 900.0)):
         log.do(
             key,
