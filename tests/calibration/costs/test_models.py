@@ -191,11 +191,11 @@ def test_a_name_that_can_be_no_folder_is_refused(tmp_path: Path, name: str) -> N
 def test_no_field_is_there_twice(tmp_path: Path) -> None:
     file = tmp_path / "wrong.yaml"
     file.write_text(TINY.replace("layers: 2", "layers: 2\nlayers: 3"))
-    with pytest.raises(InputError, match=r"wrong\.yaml, line \d+: the key 'layers' is there twice; allowed: once"):
+    with pytest.raises(InputError, match=r"wrong\.yaml, line \d+: the key 'layers' is repeated"):
         load_model(file)
     config = tmp_path / "config.json"
     config.write_text(json.dumps(LLAMA)[:-1] + ', "hidden_size": 64}')
-    with pytest.raises(InputError, match=r"config\.json, the key 'hidden_size' is there twice; allowed: once"):
+    with pytest.raises(InputError, match=r"config\.json, the key 'hidden_size' is repeated"):
         load_model(config)
 
 

@@ -83,7 +83,7 @@ def test_a_wrong_size_is_one_line(column: str, value: str, folder: Path) -> None
         ),
         ("toy_gpu.yaml", ("0.000003", "-1"), ", gpu, mem_empirical_constant_latency: found -1; allowed: a number from"),
         ("toy_gpu.yaml", ("0.5", ".nan"), ", gpu, mem_bw_empirical_scaling_factor: found nan; allowed: a number from"),
-        ("toy_gpu.yaml", ("0.5", "0.5\n  mem_bw: 1"), ", line 4: the key 'mem_bw' is there twice; allowed: once"),
+        ("toy_gpu.yaml", ("0.5", "0.5\n  mem_bw: 1"), ", line 4: the key 'mem_bw' is repeated"),
     ],
 )
 def test_a_wrong_folder_is_one_line(
