@@ -230,7 +230,7 @@ def report(table: str, beside: str | None, out: str) -> None:
 def compare(first: str, second: str) -> None:
     """Hold two tables against each other."""
     from flowsim.calibration.public.compare import beside, titles
-    from flowsim.show.text import plain_table, show
+    from flowsim.show import screen
 
     ours, theirs = open_table(first), open_table(second, passes_alone=True)
     if not theirs.operators and not theirs.passes:
@@ -238,12 +238,12 @@ def compare(first: str, second: str) -> None:
     check_alike(ours, theirs, second, passes=bool(theirs.passes))
     if theirs.passes:
         check_model(ours, first)  # before anything is printed
-    table = plain_table("operator", "sizes", *titles(), "source of the second")
+    table = screen.table("operator", "sizes", *titles(), "source of the second")
     for ratios in beside(ours, theirs):
         medians = ("" if ratio is None else f"{ratio:.3f}" for ratio in ratios.medians())
         table.add_row(ratios.operator, str(len(ratios.points)), *medians, ratios.backend)
     if table.row_count or not theirs.passes:
-        show(table)
+        screen.show(table)
     if theirs.passes:
         print_beside_its_speed(ours, theirs)
 

@@ -100,7 +100,8 @@ def print_beside_its_speed(claimed: OperatorTable, measured: OperatorTable) -> N
     """How far the claimed table is off passes, and how far beyond the difference of the two GPUs, if that shows."""
     from flowsim.calibration.costs.accuracy import LONG_PROMPT, bias, pass_errors
     from flowsim.calibration.costs.fit import fit_passes
-    from flowsim.show.text import errors_report, show
+    from flowsim.show.screen import show
+    from flowsim.show.text import errors_report
 
     cost = fit_passes(claimed)
     longer = bias(cost, measured)
@@ -119,7 +120,8 @@ def print_errors(table: OperatorTable) -> None:
     """How far the cost model of a table is off its passes, if it has any."""
     from flowsim.calibration.costs.accuracy import pass_errors
     from flowsim.calibration.costs.fit import fit_passes
-    from flowsim.show.text import errors_report, show
+    from flowsim.show.screen import show
+    from flowsim.show.text import errors_report
 
     if table.passes:
         show(errors_report(pass_errors(fit_passes(table), table)))

@@ -298,7 +298,7 @@ def _progress(quiet: bool) -> Any:
 
 
 def _print(what: Any) -> None:
-    from flowsim.show.text import show
+    from flowsim.show.screen import show
 
     show(what)
 

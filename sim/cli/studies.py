@@ -167,7 +167,7 @@ def _setting(text: str) -> tuple[str, Any]:
 def _show(runs: Any, out: str | None, against: tuple[str, ...], quiet: bool) -> int:
     """Print a study; the exit status."""
     if not quiet:
-        from flowsim.show.text import show
+        from flowsim.show.screen import show
         from flowsim.studies.text import study_report
 
         show(study_report(runs, against))

@@ -267,10 +267,10 @@ def list_() -> None:
     Example:
       flowsim traces list
     """
-    from flowsim.show.text import _table
+    from flowsim.show.screen import table as new_table
     from flowsim.traces.commands import list as rows
 
-    table = _table("kind")
+    table = new_table("kind")
     table.add_column("name", no_wrap=True)
     table.add_column("what", overflow="fold")
     for row in rows():

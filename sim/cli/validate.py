@@ -177,8 +177,9 @@ def _free(out: str, folders: Sequence[str]) -> str:
 
 def _show(evidence: Sequence[Evidence], folder: str, quiet: bool) -> None:
     """Compare, write the page and the figures into this folder, and print the table."""
-    from flowsim.show.text import show
-    from flowsim.validation.report import compared, save_report, validation_report
+    from flowsim.show.screen import show
+    from flowsim.validation.compared import compared
+    from flowsim.validation.report import save_report, validation_report
 
     cases = compared(*evidence)
     save_report(evidence, cases, folder)

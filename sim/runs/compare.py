@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 from flowsim.core.policy import Policy, check_policy, load_policy, policy_spec
 from flowsim.errors import InputError
 from flowsim.io.folders import writing
+from flowsim.results.figure_data import class_attainment, ttft_distributions
 from flowsim.results.result import RunResult
 from flowsim.runs.run import run
+from flowsim.show.result_figures import comparison
 from flowsim.traces.catalogue import load_trace
 from flowsim.traces.trace import Trace
 
@@ -33,19 +35,21 @@ class Comparison:
 
     @property
     def table(self) -> pd.DataFrame:
-        """A row a policy: attainment (overall, and by class), goodput, TTFT, blocking time, preemptions."""
-        import pandas as pd
+        """One row per policy: attainment (overall, and by class), goodput, TTFT, blocking time, preemptions."""
+        import pandas as pd  # slow to import, and only tables need it
 
         return pd.DataFrame([_row(result.summary) for result in self.results.values()], index=list(self.results))
 
     def plot(self) -> Figure:
         """Attainment by class, and the distribution of TTFT."""
-        from flowsim.show.result_figures import comparison
-
-        return comparison(self.results)
+        return comparison(class_attainment(self.results), ttft_distributions(self.results))
 
     def save(self, folder: str | Path) -> Path:
-        """Write comparison.csv, comparison.png and, a folder a policy, the files of each result: all, or none."""
+        """Write comparison.csv, comparison.png and one folder per policy with the files of its result: all, or none.
+
+        Raises:
+            InputError: the folder cannot be written.
+        """
         with writing(folder) as stage:
             self.table.to_csv(stage / "comparison.csv", index_label="policy")
             self.plot().savefig(stage / "comparison.png", metadata={"Software": None})
@@ -63,14 +67,14 @@ def compare(trace: Trace | str | Path, policies: Sequence[Policy | str], **optio
     """Replay the same requests under several policies; `options` are those of `run`.
 
     Raises:
-        InputError: as `run` does; also for no policy, and for one that is named twice.
+        InputError: as `run` does; also for no policy, and for one that is given twice.
     """
     names = [policy if isinstance(policy, str) else policy_spec(policy) for policy in policies]
     for name in names:
         if names.count(name) > 1:
-            raise InputError(f"policy {name!r} is named twice")
+            raise InputError(f"policy {name!r}", "is given twice")
     if not names:
-        raise InputError("no policy to compare, allowed is one or more")
+        raise InputError("policies", found=[], expected="one or more")
     if not isinstance(trace, Trace):
         trace = load_trace(trace, options.get("format"), seed=options.get("seed", 0))
     for policy in policies:  # all of them, before the first run
@@ -92,4 +96,4 @@ def _row(summary: Mapping[str, Any]) -> dict[str, Any]:
         "unfinished": summary["unfinished"],
         "rejected": summary["rejected"],
     }
-    return row | {f"attainment_{name}": figures["attainment"] for name, figures in summary["classes"].items()}
+    return row | {f"attainment_{name}": metrics["attainment"] for name, metrics in summary["classes"].items()}

@@ -1,7 +1,7 @@
-"""The trade-off of chunked prefill, and its absence with finer cuts: time of a long prompt against blocking of a short.
+"""The trade-off of chunked prefill, and its absence with finer cuts: a long prompt's time, a short one's blocking.
 
 Small chunks let a short prompt in soon, but each chunk reads its whole context and all weights again, so the long
-prompt takes longer. Cuts inside a forward let it in sooner and cost the long prompt only the checks.
+prompt takes longer. Cuts inside a forward let the short prompt in sooner and cost the long one only the checks.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from flowsim.core.slo import SLOMix
 from flowsim.core.timeline import Cut
 from flowsim.engine.simulate import Server
 from flowsim.policies.flowprefill import FlowPrefill
-from flowsim.results.result import quantiles
+from flowsim.results.metrics import quantiles
 from flowsim.runs.run import run
 from flowsim.traces.trace import Trace
 
@@ -35,18 +35,19 @@ def tradeoff(
     *,
     samples: int = 200,
 ) -> list[dict[str, Any]]:
-    """A row for each chunk size (preemption between chunks), and for each finer cut in a pass not chunked.
+    """One row per chunk size (preemption between chunks) and per finer cut in a pass that is not chunked.
 
     Args:
-        cost: what passes cost.
+        cost: the cost of passes.
         tokens: length of the long prompt; the short one has SHORT_TOKENS.
         chunks: chunk sizes, tokens.
         cuts: cut levels within a forward.
-        samples: moments at which a short prompt arrives, evenly spread over the long one's execution.
+        samples: how many moments, evenly spread over the long prompt's execution, a short prompt arrives at.
 
     Returns:
-        Rows with keys preemption, solo_s (the long prompt alone), solo_more (as a share of the whole pass without
-        checks) and mean_s, p99_s, max_s of the blocking time: from the signal until the long prompt has stopped.
+        Rows with the keys preemption, solo_s (the long prompt alone), solo_more (how much longer that is than the whole
+        prompt in one pass without checks, as a share of it) and mean_s, p99_s, max_s of the blocking time: from the
+        signal until the long prompt has stopped.
     """
     whole_s = cost.solo_s(tokens, chunk_tokens=tokens)
     ways = [(f"every {chunk} tokens", FlowPrefill(cut="chunk"), chunk) for chunk in chunks]
@@ -63,7 +64,7 @@ def tradeoff(
 
 
 def is_extrapolated(cost: CostModel, tokens: int, chunks: Sequence[int] = CHUNKS) -> bool:
-    """Whether a prompt of so many tokens, whole or in these chunks, leaves the sizes that were measured."""
+    """Whether a prompt of this many tokens, whole or in these chunks, exceeds the sizes that were measured."""
     measured = cost.provenance.get("measured")
     if measured is None:
         return False
@@ -74,7 +75,7 @@ def is_extrapolated(cost: CostModel, tokens: int, chunks: Sequence[int] = CHUNKS
 def _blocking_s(
     cost: CostModel, policy: FlowPrefill, tokens: int, chunk_tokens: int, solo_s: float, samples: int
 ) -> np.ndarray:
-    """Blocking times [samples]: runs of a long prompt, each with a short one that arrives at another moment."""
+    """Blocking times, shape [samples]: in each run a long prompt and a short one that arrives at another moment."""
     server = Server(max_batched_tokens=chunk_tokens)
     blocking_s = []
     for moment in (np.arange(samples) + 0.5) / samples * solo_s:

@@ -1,76 +1,97 @@
-"""Figures of results, in Okabe and Ito's colours, which colour-blind readers tell apart."""
+"""Figures of results: each draws a small value that was computed before (`flowsim.results.figure_data`)."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+from flowsim.show.style import new_panels, plain, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from flowsim.results.result import RunResult
-
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
-ROUNDS = (("", "-"), ("///", "--"), ("...", ":"))
-"""Hatching of bars and dashes of lines, each time all colours have been used."""
+Floats = NDArray[np.float64]
 LEGEND_CHARACTERS, LABEL_CHARACTERS = 130, 70
-"""What a line of the legend, and the labels of the classes side by side, have room for."""
+"""How many characters fit in a line of the legend, and in the labels of all classes side by side."""
+MOST_LABELLED_BARS = 20
+"""With more bars than this, none has its value written above it."""
 
 
-def comparison(results: Mapping[str, RunResult]) -> Figure:
+@dataclass(frozen=True)
+class ClassAttainment:
+    """Attainment overall and by class, of several results on the same requests.
+
+    Attributes:
+        classes: name and TTFT SLO (seconds) of each group of bars; the first is all requests, without an SLO.
+        percent: by the name of the result, its attainment of each group, per cent; NaN where no request has an SLO.
+    """
+
+    classes: Sequence[tuple[str, float | None]]
+    percent: Mapping[str, Sequence[float]]
+
+
+@dataclass(frozen=True, eq=False)
+class Distribution:
+    """An empirical distribution function.
+
+    Attributes:
+        values: in ascending order, shape [k].
+        percent: how many per cent of all have this value or a lower one, shape [k].
+    """
+
+    values: Floats
+    percent: Floats
+
+    @classmethod
+    def of(cls, values: Floats, total: int | None = None) -> Distribution:
+        """The distribution of `values` (NaN = never) among a `total` of this many; default: among all of them."""
+        known = np.sort(values[~np.isnan(values)])
+        return cls(known, 100 * np.arange(1, known.size + 1) / max(values.size if total is None else total, 1))
+
+
+def comparison(attainment: ClassAttainment, ttft_s: Mapping[str, Distribution]) -> Figure:
     """Two panels: attainment by class, and the distribution of TTFT, of several policies on the same requests."""
-    import matplotlib.pyplot as plt
-
-    columns = max(1, min(len(results), LEGEND_CHARACTERS // (max(map(len, results)) + 8)))
-    legend_rows = -(-len(results) // columns)
-    size = (11, 4.2 + 0.22 * (legend_rows - 1))
-    figure, (left, right) = plt.subplots(1, 2, figsize=size, layout="constrained", width_ratios=(3, 2))
-    plt.close(figure)  # pyplot lets a notebook show the figure that a cell returns, and is to show it once
-    attainment_by_class(results, left)
-    ttft_distribution(results, right)
-    legend = figure.legend(left.containers, list(results), loc="outside lower center", ncols=columns, frameon=False)
+    names = list(attainment.percent)
+    columns = max(1, min(len(names), LEGEND_CHARACTERS // (max(map(len, names)) + 8)))
+    legend_rows = -(-len(names) // columns)
+    figure, panels = new_panels(1, 2, (11, 4.2 + 0.22 * (legend_rows - 1)), width_ratios=(3, 2))
+    left, right = panels[0]
+    attainment_by_class(attainment, left)
+    ttft_distribution(ttft_s, right)
+    legend = figure.legend(left.containers, names, loc="outside lower center", ncols=columns, frameon=False)
     for text in legend.get_texts():
         text.set_parse_math(False)
     return figure
 
 
-def attainment_by_class(results: Mapping[str, RunResult], axes: Axes) -> Axes:
-    """Bars: the share of requests within their TTFT SLO, overall and for each class, a colour a policy.
-
-    Classes without an SLO have no bar.
-    """
-    first = next(iter(results.values())).summary
-    classes = [("all", None), *((name, of["ttft_slo_s"]) for name, of in first["classes"].items())]
-    width = 0.8 / len(results)
-    for place, (name, result) in enumerate(results.items()):
-        shares = [result.summary["attainment"]] + [of["attainment"] for of in result.summary["classes"].values()]
-        heights = [math.nan if share is None else 100 * share for share in shares]
-        left = np.arange(len(classes)) + (place - (len(results) - 1) / 2) * width
+def attainment_by_class(attainment: ClassAttainment, axes: Axes) -> Axes:
+    """Bars: the share of requests within their TTFT SLO, overall and by class, one colour per policy."""
+    groups, many = len(attainment.classes), len(attainment.percent)
+    width = 0.8 / many
+    for place, (name, heights) in enumerate(attainment.percent.items()):
+        left = np.arange(groups) + (place - (many - 1) / 2) * width
         colour, hatch, _ = style(place)
         bars = axes.bar(left, heights, width, label=name, color=colour, hatch=hatch, edgecolor="white", linewidth=0)
-        if len(results) * len(classes) <= 20:
+        if many * groups <= MOST_LABELLED_BARS:
             axes.bar_label(bars, fmt="%.3g", fontsize=7, padding=1)
-    axes.set_xticks(range(len(classes)), **_class_labels(classes))
-    axes.set_xlim(-0.6, len(classes) - 0.4)
+    axes.set_xticks(range(groups), **_class_labels(attainment.classes))
+    axes.set_xlim(-0.6, groups - 0.4)
     axes.set_ylim(0, 106)
     axes.set_ylabel("within their TTFT SLO, %")
     axes.set_title("Attainment by class", loc="left")
-    _plain(axes)
+    plain(axes)
     return axes
 
 
-def ttft_distribution(results: Mapping[str, RunResult], axes: Axes) -> Axes:
+def ttft_distribution(ttft_s: Mapping[str, Distribution], axes: Axes) -> Axes:
     """The share of requests with a first token within a time; those that never got one keep the curve below 100 %."""
-    for place, (name, result) in enumerate(results.items()):
-        ttft_s = np.sort(result.ttft_s[~np.isnan(result.ttft_s)])
-        share = 100 * np.arange(1, ttft_s.size + 1) / len(result.trace)
-        shown = ttft_s > 0  # a logarithmic axis has no zero
-        colour, _, dashes = style(place)
-        axes.step(ttft_s[shown], share[shown], where="post", label=name, color=colour, ls=dashes, lw=1.6)
+    for place, (name, distribution) in enumerate(ttft_s.items()):
+        draw_steps(axes, place, name, distribution, log=True)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_ylim(0, 102)
@@ -78,26 +99,38 @@ def ttft_distribution(results: Mapping[str, RunResult], axes: Axes) -> Axes:
     axes.set_ylabel("requests, %")
     axes.set_title("Time to first token", loc="left")
     axes.grid(axis="x", alpha=0.25)
-    _plain(axes)
+    plain(axes)
     return axes
 
 
-def style(place: int) -> tuple[str, str, str]:
-    """Colour, hatching and dashes of the policy or run at this place."""
-    times, place = divmod(place, len(COLOURS))
-    return COLOURS[place], *ROUNDS[times % len(ROUNDS)]
+def blocking_distribution(blocking_s: Mapping[str, Distribution], axes: Axes) -> Axes:
+    """The share of preemptions whose blocking time is within a time."""
+    for place, (name, distribution) in enumerate(blocking_s.items()):
+        draw_steps(axes, place, name, Distribution(1e3 * distribution.values, distribution.percent))
+    if not any(distribution.values.size for distribution in blocking_s.values()):
+        axes.text(0.5, 0.5, "no pass was told to stop", transform=axes.transAxes, ha="center", color="grey")
+    axes.set_xlim(left=0)
+    axes.set_ylim(0, 102)
+    axes.set_xlabel("blocking time, ms")
+    axes.set_ylabel("preemptions, %")
+    axes.set_title("Blocking time", loc="left")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
+    return axes
+
+
+def draw_steps(axes: Axes, place: int, name: str, distribution: Distribution, log: bool = False) -> None:
+    """The distribution of the policy or run at this place; a logarithmic axis has no room for a zero."""
+    shown = distribution.values > 0 if log else slice(None)
+    colour, _, dashes = style(place)
+    values, percent = distribution.values[shown], distribution.percent[shown]
+    axes.step(values, percent, where="post", label=name, color=colour, ls=dashes, lw=1.6)
 
 
 def _class_labels(classes: Sequence[tuple[str, float | None]]) -> dict[str, Any]:
-    """Each class with its SLO below, or slanted when they would not fit side by side. Names are no formulas."""
+    """Each class with its SLO below it, or slanted if they do not fit side by side. Names are not formulas."""
     if sum(len(name) + 2 for name, _ in classes) <= LABEL_CHARACTERS:
         labels = [name if slo_s is None else f"{name}\n{slo_s:g} s" for name, slo_s in classes]
         return {"labels": labels, "parse_math": False}
     labels = [name if slo_s is None else f"{name}, {slo_s:g} s" for name, slo_s in classes]
     return {"labels": labels, "parse_math": False, "rotation": 30, "ha": "right", "rotation_mode": "anchor"}
-
-
-def _plain(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", alpha=0.25)
-    axes.set_axisbelow(True)

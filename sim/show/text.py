@@ -1,205 +1,115 @@
-"""Results as people read them: one screen of text in the shell, a small table in a notebook."""
+"""Runs, comparisons, trade-offs and cost models, each as one screen of text."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from flowsim.show.format import percent, seconds
+from flowsim.show.format import percent, rate, seconds
+from flowsim.show.screen import facts, table
+from flowsim.show.summary import CLASS_COLUMNS, Summary, class_rows, scheduler_facts
 
-Summary = Mapping[str, Any]
+WHOLE = "whole prompt, from 1024 tokens"
+"""The kind of measured pass that tells most about a cost model."""
 
 
 def run_report(summary: Summary) -> RenderableType:
     """One screen about one run."""
-    inputs = summary["inputs"]
-    head = _facts(
-        [
-            ("trace", f"{inputs['trace']}: {summary['requests']:,} requests, {_rate(summary['offered_rps'])} offered"),
-            *[("", notice) for notice in inputs["trace_notices"]],
-            ("policy", summary["policy"]),
-            *_cache(inputs),
-            *_costs(inputs),
-            ("SLOs", inputs["slo"]),
-        ]
-    )
-    return Group(head, Text(), _classes(summary), Text(), _facts(_scheduler(summary)))
+    head = facts(_head(summary, [("policy", summary["policy"])]))
+    return Group(head, Text(), _classes(summary), Text(), facts(scheduler_facts(summary)))
 
 
 def compare_report(summaries: Mapping[str, Summary]) -> RenderableType:
-    """One screen about several policies on the same requests."""
+    """One screen about several policies on the same requests; `summaries` by the name of the policy."""
     first = next(iter(summaries.values()))
-    inputs = first["inputs"]
-    head = _facts(
-        [
-            ("trace", f"{inputs['trace']}: {first['requests']:,} requests, {_rate(first['offered_rps'])} offered"),
-            *[("", notice) for notice in inputs["trace_notices"]],
-            *_cache(inputs),
-            *_costs(inputs),
-            ("SLOs", inputs["slo"]),
-        ]
-    )
-    table = _table(
-        "policy", "attained", "goodput", "TTFT p50", "p90", "p99", "blocking mean", "max", "preempted", "use"
-    )
-    for name, summary in summaries.items():
-        ttft, blocking = summary["ttft_s"], summary["blocking_s"]
-        table.add_row(
-            name,
-            percent(summary["attainment"]),
-            _rate(summary["goodput_rps"]),
-            *(seconds(ttft[key]) for key in ("p50", "p90", "p99")),
-            *(seconds(blocking[key]) for key in ("mean", "max")),
-            f"{summary['preemptions']:,}",
-            percent(summary["utilization"]),
-        )
-    classes = _table("attained", *first["classes"], "unfinished", "rejected")
-    for name, summary in summaries.items():
-        shares = (percent(figures["attainment"]) for figures in summary["classes"].values())
-        classes.add_row(name, *shares, f"{summary['unfinished']:,}", f"{summary['rejected']:,}")
-    return Group(head, Text(), table, Text(), classes)
+    return Group(facts(_head(first)), Text(), _policies(summaries), Text(), _attained(summaries))
 
 
-def _cache(inputs: Mapping[str, Any]) -> list[tuple[str, str]]:
-    if inputs["prefix_cache"] == "none":
-        return []
-    return [("prefixes", f"{inputs['prefix_cache']} cache: {percent(inputs['cached_share'])} of input tokens cached")]
-
-
-def cost_line(name: str, error: Mapping[str, Mapping[str, float]] | None) -> str:
-    """The cost model and how far it is off passes really measured."""
-    if not error:
-        return f"{name} (error not known)"
-    whole = "whole prompt, from 1024 tokens"
-    kind, what = (whole, "prefills from 1024 tokens") if whole in error else (next(iter(error)),) * 2
-    return f"{name}, off measured {what} by {error[kind]['median']:.1%} (median), {error[kind]['max']:.1%} (most)"
-
-
-def _costs(inputs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _head(summary: Summary, more: Iterable[tuple[str, str]] = ()) -> Iterator[tuple[str, str]]:
+    """What was replayed, on which costs, for which SLOs."""
+    inputs = summary["inputs"]
+    yield "trace", f"{inputs['trace']}: {summary['requests']:,} requests, {rate(summary['offered_rps'])} offered"
+    for notice in inputs["trace_notices"]:
+        yield "", notice
+    yield from more
+    if inputs["prefix_cache"] != "none":
+        yield "prefixes", f"{inputs['prefix_cache']} cache: {percent(inputs['cached_share'])} of input tokens cached"
     yield "costs", cost_line(inputs["cost_model"], inputs["cost_model_error"])
     for source in inputs["cost_model_sources"]:
         yield "", source
     if prompts := inputs.get("extrapolated"):
         yield "", f"{prompts:,} prompts reach beyond the measured sizes: extrapolated"
+    yield "SLOs", inputs["slo"]
+
+
+def _classes(summary: Summary) -> Table:
+    """One row per class."""
+    made = table(*CLASS_COLUMNS)
+    for row in class_rows(summary):
+        made.add_row(*row)
+    return made
+
+
+def _policies(summaries: Mapping[str, Summary]) -> Table:
+    """One row per policy."""
+    made = table("policy", "attained", "goodput", "TTFT p50", "p90", "p99", "blocking mean", "max", "preempted", "use")
+    for name, summary in summaries.items():
+        ttft, blocking = summary["ttft_s"], summary["blocking_s"]
+        made.add_row(
+            name,
+            percent(summary["attainment"]),
+            rate(summary["goodput_rps"]),
+            *(seconds(ttft[key]) for key in ("p50", "p90", "p99")),
+            *(seconds(blocking[key]) for key in ("mean", "max")),
+            f"{summary['preemptions']:,}",
+            percent(summary["utilization"]),
+        )
+    return made
+
+
+def _attained(summaries: Mapping[str, Summary]) -> Table:
+    """One row per policy: the attainment of each class, and what was never served."""
+    made = table("attained", *next(iter(summaries.values()))["classes"], "unfinished", "rejected")
+    for name, summary in summaries.items():
+        shares = (percent(metrics["attainment"]) for metrics in summary["classes"].values())
+        made.add_row(name, *shares, f"{summary['unfinished']:,}", f"{summary['rejected']:,}")
+    return made
+
+
+def cost_line(name: str, error: Mapping[str, Mapping[str, float]] | None) -> str:
+    """The cost model, and by how much it differs from measured passes."""
+    if not error:
+        return f"{name} (error not known)"
+    kind, what = (WHOLE, "prefills of >= 1024 tokens") if WHOLE in error else (next(iter(error)),) * 2
+    median, largest = error[kind]["median"], error[kind]["max"]
+    return f"{name}, differs from measured {what} by {median:.1%} (median), {largest:.1%} (max)"
 
 
 def errors_report(
     error: Mapping[str, Mapping[str, float]], told: Mapping[str, Mapping[str, float]] | None = None
 ) -> RenderableType:
-    """How far a cost model is off each kind of pass that was really measured and not fitted.
+    """By how much a cost model differs from each kind of pass that was measured and not fitted.
 
-    `told`: the same, had the model been told of the GPU's speed ("at this GPU's speed").
+    Args:
+        error: by kind of pass: how many passes, and the median and the largest error.
+        told: the same for the model told of this GPU's speed.
     """
     more = ("at this GPU's speed: median", "largest") if told else ()
-    table = _table("measured passes, not fitted", "passes", "median error", "largest error", *more)
+    made = table("measured passes, not fitted", "passes", "median error", "largest error", *more)
     for kind, of in error.items():
         both = [of, told[kind]] if told else [of]
-        table.add_row(kind, str(of["passes"]), *(f"{of[key]:.2%}" for of in both for key in ("median", "max")))
-    return table
+        made.add_row(kind, str(of["passes"]), *(f"{of[key]:.2%}" for of in both for key in ("median", "max")))
+    return made
 
 
 def tradeoff_report(rows: Iterable[Mapping[str, Any]]) -> RenderableType:
     """What each way of preempting costs the long prompt, and how long it blocks the short one."""
-    table = _table("preemption", "long prompt alone", "more than whole", "blocking mean", "p99", "max")
+    made = table("preemption", "long prompt alone", "more than whole", "blocking mean", "p99", "max")
     for row in rows:
         blocking = (seconds(row[key]) for key in ("mean_s", "p99_s", "max_s"))
-        table.add_row(row["preemption"], seconds(row["solo_s"]), f"{row['solo_more']:+.1%}", *blocking)
-    return table
-
-
-def summary_html(summary: Summary) -> str:
-    """The same figures as an HTML table, for notebooks."""
-    columns = ("", "requests", "SLO", "attained", "goodput", "TTFT p50", "p90", "p99", "max")
-    body = "".join(_html_row("td", row) for row in _class_rows(summary))
-    facts = "; ".join(f"{key} {value}" for key, value in _scheduler(summary))
-    title = f"{summary['policy']} on {summary['inputs']['trace']}"
-    return (
-        f"<div><b>{html.escape(title)}</b><table>{_html_row('th', columns)}{body}</table>"
-        f"<small>{html.escape(facts)}</small></div>"
-    )
-
-
-def _html_row(cell: str, values: Iterable[str]) -> str:
-    return f"<tr>{''.join(f'<{cell}>{html.escape(value)}</{cell}>' for value in values)}</tr>"
-
-
-def _classes(summary: Summary) -> Table:
-    table = _table("class", "requests", "SLO", "attained", "goodput", "TTFT p50", "p90", "p99", "max")
-    for row in _class_rows(summary):
-        table.add_row(*row)
-    return table
-
-
-def _class_rows(summary: Summary) -> list[tuple[str, ...]]:
-    rows = [("all", summary, None)] + [(name, of, of["ttft_slo_s"]) for name, of in summary["classes"].items()]
-    return [
-        (
-            name,
-            f"{figures['requests']:,}",
-            "" if figures is summary else seconds(slo_s),
-            percent(figures["attainment"]),
-            _rate(figures["goodput_rps"]),
-            *(seconds(figures["ttft_s"][key]) for key in ("p50", "p90", "p99", "max")),
-        )
-        for name, figures, slo_s in rows
-    ]
-
-
-def _scheduler(summary: Summary) -> list[tuple[str, str]]:
-    blocking = summary["blocking_s"]
-    times = ", ".join(f"{key} {seconds(blocking[key])}" for key in ("p50", "p99", "max"))
-    return [
-        ("preemptions", f"{summary['preemptions']:,}; blocking time {times}"),
-        (
-            "device",
-            f"used {percent(summary['utilization'])}; of that for checks {percent(summary['check_share'])}; "
-            f"scheduler deciding {percent(summary['control_share'])} of the time",
-        ),
-        (
-            "requests",
-            f"unfinished {summary['unfinished']:,}, rejected {summary['rejected']:,}, without SLO "
-            f"{summary['without_slo']:,}; longest wait {seconds(summary['longest_wait_s'])}",
-        ),
-    ]
-
-
-def show(what: RenderableType) -> None:
-    """Print it: as wide as the terminal, or 120 columns where there is none."""
-
-    # Names of traces, classes and policies are no markup.
-    plain: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}
-    console = Console(**plain)
-    if not console.is_terminal:
-        console = Console(width=120, **plain)
-    console.print(what)
-
-
-def plain_table(first: str, *columns: str) -> Table:
-    """A table without lines; all columns but the first are numbers."""
-    return _table(first, *columns)
-
-
-def _table(first: str, *columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column(first, overflow="fold")
-    for column in columns:
-        table.add_column(column, justify="right", overflow="fold")
-    return table
-
-
-def _facts(rows: Iterable[tuple[str, str]]) -> Table:
-    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for key, value in rows:
-        table.add_row(key, value)
-    return table
-
-
-def _rate(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f} req/s"
+        made.add_row(row["preemption"], seconds(row["solo_s"]), f"{row['solo_more']:+.1%}", *blocking)
+    return made

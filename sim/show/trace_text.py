@@ -26,7 +26,8 @@ def info_report(facts: Mapping[str, Any]) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
-    from flowsim.show.text import _facts, _table
+    from flowsim.show.screen import facts as _facts
+    from flowsim.show.screen import table as _table
 
     table = _table("tokens", "requests", "mean", "p10", "p25", "p50", "p75", "p90", "p99", "max", "rank corr.")
     for name, of in facts["lengths"].items():
@@ -70,7 +71,8 @@ def distances_report(distances: Mapping[str, Any], name: str) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
-    from flowsim.show.text import _facts, _table
+    from flowsim.show.screen import facts as _facts
+    from flowsim.show.screen import table as _table
 
     table = _table(f"against {name}", "requests", "there", "share", "there", "KS input", "KS output")
     for group, of in distances["ks"].items():
@@ -102,7 +104,8 @@ def figure(trace: Trace) -> Figure:
     """Three panels: the request rate over time, and the distributions of input and of output length by class."""
     import matplotlib.pyplot as plt
 
-    from flowsim.show.result_figures import COLOURS, _plain
+    from flowsim.show.style import COLOURS
+    from flowsim.show.style import plain as _plain
 
     drawn, axes = plt.subplots(1, 3, figsize=(13, 3.8), layout="constrained")
     plt.close(drawn)
@@ -123,7 +126,7 @@ def figure(trace: Trace) -> Figure:
 
 def _distributions(panel: Axes, trace: Trace, column: str) -> None:
     """The share of the requests up to each length, by class."""
-    from flowsim.show.result_figures import COLOURS
+    from flowsim.show.style import COLOURS
 
     some, drawn = groups(trace), list[str]()
     colours = [COLOURS[0]] if len(some) == 1 else ["#444444", *(COLOURS[k % 7] for k in range(len(some)))]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flowsim.errors import InputError, unknown
-from flowsim.show.result_figures import COLOURS, _plain
+from flowsim.show.style import COLOURS, plain
 from flowsim.studies.intervals import REPLICATION, intervals, ratios, varied
 from flowsim.studies.store import REQUESTS
 from flowsim.studies.sweep import Runs
@@ -89,7 +89,7 @@ def max_goodput(runs: Runs, axes: Axes | None = None) -> Axes:
     axes.set_xlim(0, 1.3 * right or 1)
     axes.set_xlabel(f"{LABELS['max_rate_rps']} (ratio to {first})")
     _title(axes, "Max goodput")
-    _plain(axes)
+    plain(axes)
     axes.grid(axis="y", visible=False)
     axes.grid(axis="x", alpha=0.25)
     return axes
@@ -178,7 +178,7 @@ def ttft_distribution(runs: Runs, axes: Axes | None = None) -> Axes:
     axes.set_ylabel("requests, %")
     axes.legend(frameon=False)
     _title(axes, "Time to first token")
-    _plain(axes)
+    plain(axes)
     return axes
 
 
@@ -240,7 +240,7 @@ def _finish(axes: Axes, x: str, value: str) -> None:
     axes.set_xlabel(_label(x))
     axes.set_ylabel(_label(value))
     axes.legend(frameon=False, fontsize=9)
-    _plain(axes)
+    plain(axes)
 
 
 def _label(name: str) -> str:

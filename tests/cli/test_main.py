@@ -462,7 +462,7 @@ def test_an_output_that_fails_late_is_refused_all_the_same() -> None:
         ("runn", "No such command 'runn'. Did you mean 'run'?"),
         ("run", "Missing argument 'TRACE'."),
         ("compare", "Missing argument 'TRACE'."),
-        ("compare t.jsonl --policy fcfs --policy fcfs", "policy 'fcfs' is named twice"),
+        ("compare t.jsonl --policy fcfs --policy fcfs", "policy 'fcfs': is given twice"),
         ("tradeoff --tokens 0", "--tokens is 0, allowed is 1 or more"),
         ("tradeoff --gpu h20", "unknown gpu 'h20'; did you mean 'h200'?"),
         ("calibrate", "--out is missing, allowed is a folder for the table"),

@@ -318,8 +318,8 @@ def test_a_comparison_in_a_notebook_escapes_names() -> None:
 @pytest.mark.parametrize(
     ("policies", "message"),
     [
-        ([], "no policy to compare, allowed is one or more"),
-        (["fcfs", "fcfs"], "policy 'fcfs' is named twice"),
+        ([], "policies must be one or more, got []"),
+        (["fcfs", "fcfs"], "policy 'fcfs': is given twice"),
         (["fcfs", "fcfz"], "unknown policy 'fcfz'; did you mean 'fcfs'?"),
         (["fcfs", object()], "policy object has no method choose"),
     ],

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import flowsim
-from flowsim.cli import main as cli
+from flowsim.cli.main import main
 from flowsim.errors import InputError
 from flowsim.studies.figures import class_tradeoff, heat_map, lines, max_goodput, ttft_distribution
 from flowsim.studies.plots import draw, save, select
@@ -168,14 +168,14 @@ def test_the_commands_go_from_a_study_to_its_figures(tmp_path: Path, capsys: pyt
     out = str(tmp_path / "out")
     for arguments in (["sweep", str(tmp_path / "study.yaml"), "--out", out, "--workers", "1"], ["plot", out]):
         with pytest.raises(SystemExit) as exit_:
-            cli.main(arguments)
+            main(arguments)
         assert exit_.value.code == 0
     said = capsys.readouterr().out
     assert "paired" not in said
     assert "study: 4 runs (4 run now" in said and "attainment-slo_scale.svg" in said
     assert (tmp_path / "out" / "attainment-slo_scale.png").exists()
     with pytest.raises(SystemExit) as exit_:
-        cli.main(["capacity", "synthetic:qwen:60", "--replications", "2", "--set", "slo_scale=2", "--workers", "1"])
+        main(["capacity", "synthetic:qwen:60", "--replications", "2", "--set", "slo_scale=2", "--workers", "1"])
     assert exit_.value.code == 0
     said = " ".join(capsys.readouterr().out.split())
     assert (
@@ -183,9 +183,9 @@ def test_the_commands_go_from_a_study_to_its_figures(tmp_path: Path, capsys: pyt
     )
     assert "Few requests: 54 to 54 count in a run, which at its highest rate are" in said
     with pytest.raises(SystemExit) as exit_:
-        cli.main(["capacity", "example", "--set", "slo_scale"])
+        main(["capacity", "example", "--set", "slo_scale"])
     assert "--set slo_scale: allowed is NAME=VALUE" in capsys.readouterr().err
     with pytest.raises(SystemExit) as exit_:
-        cli.main(["capacity", "example", "--set", "seeds=2"])
+        main(["capacity", "example", "--set", "seeds=2"])
     assert exit_.value.code == 2
     assert "unknown option 'seeds'; did you mean 'seed'?" in capsys.readouterr().err

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from statistics import fmean
 
+from flowsim.validation.compared import Compared, compared
 from flowsim.validation.evidence import Evidence
-from flowsim.validation.report import Compared, compared
 from support.places import ROOT
 
 FOLDERS = sorted((ROOT / "tests" / "data" / "evidence").iterdir())

@@ -31,10 +31,11 @@ from flowsim.core.slo import SLOMix
 from flowsim.errors import InputError
 from flowsim.io.locks import locked
 from flowsim.validation.case import Case
+from flowsim.validation.compared import compared, verdict
 from flowsim.validation.distance import Distance, distances, request_error
 from flowsim.validation.evidence import Evidence
 from flowsim.validation.plan import Plan, shortfalls
-from flowsim.validation.report import compared, figure, verdict
+from flowsim.validation.report import figure
 from support.costs import GRID
 from support.places import DATA
 
@@ -101,8 +102,8 @@ def test_a_validation_leaves_evidence_figures_and_a_page(evidence: tuple[Evidenc
     runs = {f"runs/{slug}.json" for slug in slugs} | {f"figures/{slug}.png" for slug in slugs}
     table = {f"table/{name}" for name in TABLE}
     assert files(folder / "evidence") == runs | table | {"evidence.json", "validation.html"}
-    assert "a request" in evidence[1].output
-    assert "measures of 2 cases are as near as asked" in evidence[1].output
+    assert "per request" in evidence[1].output
+    assert "measures of 2 cases pass" in evidence[1].output
     page = (folder / "evidence" / "validation.html").read_text()
     assert page.count("data:image/png") == 2
     assert "http" not in page
@@ -204,7 +205,7 @@ def test_several_folders_make_one_page(evidence: tuple[Evidence, Result], here: 
         if word in ("trace", "policy", "fcfs", "flowprefill")
     ]
     assert first == ["trace", "policy", "fcfs", "flowprefill", "trace", "policy", "fcfs"]
-    assert "measures of 3 cases are as near as asked" in result.stdout
+    assert "measures of 3 cases pass" in result.stdout
     assert [path.name.partition("-")[0] for path in sorted(Path("both", "figures").iterdir())] == ["1", "1", "2"]
     page = Path("both", "validation.html").read_text()
     assert page.count("data:image/png") == 3
@@ -583,7 +584,7 @@ def test_a_case_without_a_run_is_said(evidence: tuple[Evidence, Result], here: P
     result = invoke(["validate", "runless"])
     assert result.exit_code == 0
     assert f"runless: runs/{path.name} holds no real run, so this case is left out" in result.stderr
-    assert "measures of 1 case are as near" in result.stdout
+    assert "measures of 1 case pass" in result.stdout
 
 
 def test_a_wrong_plan_is_named_as_it_was_given(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -712,11 +713,13 @@ def test_distances_by_hand(evidence: tuple[Evidence, Result]) -> None:
 def test_the_verdict_counts_measures_in_which_two_real_runs_disagree(evidence: tuple[Evidence, Result]) -> None:
     (case, *_) = compared(evidence[0])
     near, far = (Distance("TTFT p50", 1.0, (1.0, 1.0), 0.01, floor, True, floor > 0.05) for floor in (0.02, 0.4))
-    case.distances = {"a": near}
-    assert verdict([case]).startswith("1 of 1 measures of 1 case are as near as asked; 1 of 1 are within")
-    case.distances = {"a": near, "b": far, "c": replace(far, good=None)}
-    assert verdict([case]).startswith(
-        "2 of 2 measures of 1 case are as near as asked (of 1, two real runs are further apart than the bar); 2 of 2"
+    assert verdict([replace(case, distances={"a": near})]) == (
+        "1 of 1 measures of 1 case pass; 1 of 1 are within 1.25 times the difference of two real runs, however small "
+        "that is."
+    )
+    several = {"a": near, "b": far, "c": replace(far, good=None)}
+    assert verdict([replace(case, distances=several)]).startswith(
+        "2 of 2 measures of 1 case pass (in 1 of them, two real runs differ by more than the bar); 2 of 2"
     )
 
 
@@ -759,8 +762,7 @@ def test_every_model_policy_and_load_was_really_run_twice() -> None:
 
 def test_a_blocking_curve_is_drawn_for_every_run() -> None:
     of = compared(Evidence.load(RECORDED[0].parent))[-1]
-    of.real *= 5
-    *_, axes = figure(of).axes
+    *_, axes = figure(replace(of, real=[*of.real] * 5)).axes
     assert len(axes.lines) == 11
 
 

@@ -1,0 +1,31 @@
+"""The numbers that the figures of results show, computed before anything is drawn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from flowsim.results.result import RunResult
+from flowsim.show.result_figures import ClassAttainment, Distribution
+
+
+def class_attainment(results: Mapping[str, RunResult]) -> ClassAttainment:
+    """Attainment overall and by class, of results on the same requests."""
+    first = next(iter(results.values())).summary
+    classes = [("all", None), *((name, metrics["ttft_slo_s"]) for name, metrics in first["classes"].items())]
+    return ClassAttainment(classes, {name: _percent(result) for name, result in results.items()})
+
+
+def _percent(result: RunResult) -> list[float]:
+    shares = [result.summary["attainment"], *(of["attainment"] for of in result.summary["classes"].values())]
+    return [math.nan if share is None else 100 * share for share in shares]
+
+
+def ttft_distributions(results: Mapping[str, RunResult]) -> dict[str, Distribution]:
+    """The distribution of TTFT, seconds, among all requests of each result."""
+    return {name: Distribution.of(result.ttft_s) for name, result in results.items()}
+
+
+def blocking_distributions(results: Mapping[str, RunResult]) -> dict[str, Distribution]:
+    """The distribution of blocking times, seconds, among the preemptions of each result."""
+    return {name: Distribution.of(result.blocking_s) for name, result in results.items()}

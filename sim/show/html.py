@@ -1,0 +1,45 @@
+"""HTML for pages and notebooks, from the Jinja templates in `templates`."""
+
+from __future__ import annotations
+
+import base64
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from flowsim.show.summary import CLASS_COLUMNS, Summary, class_rows, scheduler_facts
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+def render(template: str, **values: Any) -> str:
+    """The text of a template of this package; every value is escaped."""
+    return _environment().get_template(template).render(values)
+
+
+def summary_html(summary: Summary) -> str:
+    """The summary of a run as a small table, for notebooks."""
+    trace = summary["inputs"].get("trace")  # a run made from evidence has no trace file
+    return render(
+        "summary.html",
+        title=summary["policy"] if trace is None else f"{summary['policy']} on {trace}",
+        header=("", *CLASS_COLUMNS[1:]),
+        rows=class_rows(summary),
+        facts="; ".join(f"{name} {value}" for name, value in scheduler_facts(summary)),
+    )
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    import jinja2  # slow to import, and only a page needs it
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("flowsim.show"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["base64"] = lambda data: base64.b64encode(data).decode("ascii")
+    return environment

@@ -1,0 +1,59 @@
+"""HTML: what notebooks and pages show, and that no name becomes markup."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from jinja2 import UndefinedError
+
+from flowsim.show.html import render, summary_html
+from support.results import INPUTS, by_hand, six
+
+
+def test_a_notebook_shows_the_same_metrics_as_the_screen() -> None:
+    html = summary_html(six().summary)
+    assert "<tr><td>text</td><td>3</td><td>1 s</td><td>33.3 %</td><td>0.10 req/s</td>" in html
+    assert "<b>fcfs on by hand</b>" in html
+    assert "preemptions 4; blocking time p50 500 ms" in html
+
+
+def test_a_result_without_a_trace_file_is_titled_by_its_policy() -> None:
+    """Results made from evidence name a cost model and nothing else."""
+    html = by_hand([0], [1], [2], inputs={"cost_model": "pencil"})._repr_html_()
+    assert "<b>fcfs</b>" in html
+
+
+def test_names_are_not_markup() -> None:
+    inputs = INPUTS | {"trace": "<script>alert(1)</script>"}
+    html = by_hand([0], [1], [2], ["<img src=x>"], policy="<b>mine</b>", inputs=inputs)._repr_html_()
+    for bad in ("<img", "<b>mine", "<script"):
+        assert bad not in html
+    assert "&lt;img src=x&gt;" in html
+    assert "<b>&lt;b&gt;mine&lt;/b&gt; on &lt;script&gt;alert(1)&lt;/script&gt;</b>" in html
+
+
+def page(**given: object) -> str:
+    case = {"title": "a & b", "about": "", "png": b"png", "header": ["", "x"], "rows": [["<m>", "1 !"], ["n", "2"]]}
+    values = {"title": "T", "header": ("p", "q"), "legend": "L", "verdict": "V", "folders": [], "cases": [case]}
+    return render("validation.html", **{**values, "is_miss": lambda cell: cell.endswith("!"), **given})
+
+
+def test_a_page_needs_no_other_file_and_marks_misses() -> None:
+    html = page()
+    assert html.startswith("<!doctype html>\n<html")
+    assert "<title>T</title>" in html and "<h1>T</h1>" in html
+    assert "<h2>a &amp; b</h2>" in html
+    assert '<tr><td>&lt;m&gt;</td><td class="miss">1 !</td></tr>' in html
+    assert "<tr><td>n</td><td>2</td></tr>" in html
+    assert re.findall(r'src="([^"]*)"', html) == ["data:image/png;base64,cG5n"]
+    assert "http" not in html
+
+
+def test_facts_are_listed_under_their_names() -> None:
+    assert "<dt>trace</dt><dd>&lt;t&gt;</dd>" in page(folders=[{"facts": {"trace": "<t>"}, "rows": []}])
+
+
+def test_a_value_that_a_template_lacks_is_an_error() -> None:
+    with pytest.raises(UndefinedError, match="legend"):
+        render("validation.html", title="T", header=(), folders=[])
