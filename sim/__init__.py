@@ -11,8 +11,8 @@ from flowsim.core.order import Fixed, Flipping, Moving
 from flowsim.core.passes import Execution, Pass
 from flowsim.core.policy import Policy, View
 from flowsim.core.request import Request
+from flowsim.core.server import ServerOptions
 from flowsim.core.slo import SLOMix
-from flowsim.engine.simulate import Server
 from flowsim.errors import InputError
 from flowsim.results.result import RunResult
 from flowsim.runs.compare import Comparison, compare
@@ -37,7 +37,7 @@ __all__ = [
     "RunResult",
     "Runs",
     "SLOMix",
-    "Server",
+    "ServerOptions",
     "Study",
     "Trace",
     "View",

@@ -22,7 +22,8 @@ from flowsim.calibration.serve.runner import Runner, Told
 from flowsim.core.ledger import Ledger
 from flowsim.core.policy import Policy
 from flowsim.core.request import Request
-from flowsim.engine.simulate import Outcome, Server, whole_blocks
+from flowsim.core.server import ServerOptions
+from flowsim.engine.simulate import Outcome, whole_blocks
 
 AWAKE_S = 3e-4
 """For how long the scheduler waits for an arrival awake."""
@@ -61,7 +62,7 @@ def execute(
     cost: CostModel,
     predictor: Predictor,
     runner: Runner,
-    server: Server | None = None,
+    server: ServerOptions | None = None,
     *,
     stretches: bool = False,
 ) -> Replay:
@@ -79,7 +80,7 @@ def execute(
     Raises:
         InputError: the policy chose something that cannot be done, or the device ran out of memory.
     """
-    server = server or Server()
+    server = server or ServerOptions()
     for request in requests:  # before any order ranks them
         request.predicted_s = predictor.predict(request.tokens, request.context)
     ledger, clock, events = Ledger(len(requests)), WallClock(), SimpleQueue[Told]()

@@ -273,11 +273,11 @@ for command in (sweep, capacity, plot, validate):
 
 def _arguments(options: dict[str, Any]) -> dict[str, Any]:
     """The keyword arguments of `flowsim.run` that the shared options stand for."""
-    from flowsim.engine.simulate import Server
+    from flowsim.core.server import ServerOptions
     from flowsim.runs.run import parse_window
 
     names = {"instances", "router", "slots", "max_batched_tokens", "kv_tokens", "graph_tokens"}
-    server = Server(**{name: options[name] for name in names})
+    server = ServerOptions(**{name: options[name] for name in names})
     rest = {name: value for name, value in options.items() if name not in names}
     return {**rest, "window": parse_window("--window", options["window"]), "server": server}
 

@@ -128,13 +128,13 @@ def _plan(
     options: dict[str, Any],
 ) -> Plan:
     """The plan that the options stand for; what was not given is the default, or that of --quick."""
-    from flowsim.engine.simulate import Server
+    from flowsim.core.server import ServerOptions
     from flowsim.validation.plan import QUICK, Plan
 
     limits = {name: options.pop(name) for name in ("slots", "max_batched_tokens", "kv_tokens", "graph_tokens")}
     given: dict[str, Any] = {"policies": policies, "loads": loads, "window_s": window_s}
     given = {name: value for name, value in given.items() if value not in ((), None)}
-    return Plan(trace, server=Server(**limits), **options, **{**(QUICK if quick else {}), **given})
+    return Plan(trace, server=ServerOptions(**limits), **options, **{**(QUICK if quick else {}), **given})
 
 
 def _is_evidence(folder: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 
 import simpy
@@ -16,46 +16,12 @@ from flowsim.core.ledger import Ledger, Log
 from flowsim.core.policy import Policy
 from flowsim.core.request import Request
 from flowsim.core.router import make_router
-from flowsim.core.timeline import GRAPH_STEP, graph_size
+from flowsim.core.server import ServerOptions
 from flowsim.engine.device import SimulatedInstance
 from flowsim.engine.power import BoostedInstance
 from flowsim.errors import InputError
 
 PROGRESS_EVERY = 1000
-
-
-@dataclass(frozen=True)
-class Server:
-    """What serves the requests.
-
-    Attributes:
-        instances: prefill instances, all alike.
-        router: which instance an arrival goes to: "round-robin" or "least-work".
-        slots: passes an instance may have begun and not completed (FlowPrefill's runner slots).
-        max_batched_tokens: most tokens of one forward; longer passes run as several (vLLM's max_num_batched_tokens).
-        kv_tokens: tokens of an instance's KV cache; None = what the cost model says fits on the GPU.
-        block_tokens: tokens of a KV block; a prompt takes whole blocks.
-        graph_tokens: forwards of one prompt of at most so many tokens, without context, run as recorded CUDA graphs,
-            padded to a multiple of 64; 0 = none.
-    """
-
-    instances: int = 1
-    router: str = "round-robin"
-    slots: int = 128
-    max_batched_tokens: int = 8192
-    kv_tokens: int | None = None
-    block_tokens: int = 16
-    graph_tokens: int = 0
-
-    def __post_init__(self) -> None:
-        make_router(self.router)
-        for field in fields(self):
-            value = getattr(self, field.name)
-            least = 0 if field.name == "graph_tokens" else 1
-            if field.name != "router" and value is not None and value < least:
-                raise InputError(f"server: {field.name} is {value}, allowed is {least} or more")
-        if self.graph_tokens != graph_size(self.graph_tokens):
-            raise InputError(f"server: graph_tokens is {self.graph_tokens}, allowed is a multiple of {GRAPH_STEP}")
 
 
 @dataclass(frozen=True)
@@ -106,7 +72,7 @@ def simulate(
     policy: Policy,
     cost: CostModel,
     predictor: Predictor,
-    server: Server | None = None,
+    server: ServerOptions | None = None,
     *,
     until_s: float | None = None,
     stretches: bool = False,
@@ -119,7 +85,7 @@ def simulate(
         policy: the scheduler of every instance.
         cost: what passes cost on every instance.
         predictor: what the policy believes they cost.
-        server: instances and their limits; default `Server()`.
+        server: instances and their limits; default `ServerOptions()`.
         until_s: when to stop, seconds; what has not finished then stays unfinished.
         stretches: whether to log every uninterrupted stretch of execution.
         progress: called now and then with the number of arrivals so far.
@@ -127,7 +93,7 @@ def simulate(
     Raises:
         InputError: the policy chose something that cannot be done, or the cost model knows no recorded forwards.
     """
-    server = server or Server()
+    server = server or ServerOptions()
     cost = cost.with_graphs(server.graph_tokens)
     env = simpy.Environment()
     ledger = Ledger(len(requests))
@@ -164,7 +130,7 @@ def simulate(
     return Outcome(ledger, [instance.log for instance in instances], float(env.now))
 
 
-def whole_blocks(server: Server, cost: CostModel) -> int:
+def whole_blocks(server: ServerOptions, cost: CostModel) -> int:
     """Tokens of an instance's KV cache: what the server says or else the cost model, in whole blocks."""
     tokens = server.kv_tokens or cost.kv_capacity_tokens
     if not tokens:

@@ -42,6 +42,18 @@ SIGNS: Mapping[str, tuple[str, Callable[[Any, Any], bool]]] = {
 """The bounds that `Meta` has: the sign, and whether bound and value are in this order."""
 
 
+def option(help: str, metavar: str = "", *, default: str = "", flag: str = "") -> Meta:
+    """What users are told of a field that is an option; to stand in the field's type, `Annotated[int, option(...)]`.
+
+    Args:
+        help: what it is for, one sentence or two.
+        metavar: what stands for its value: "FROM:TO".
+        default: the default in words, where the value itself does not say it.
+        flag: its name on the command line and as a keyword, where that is not the field's.
+    """
+    return Meta(description=help, extra={"metavar": metavar, "default": default, "flag": flag})
+
+
 class Checked(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A struct whose fields are also checked when it is made in Python. InputError names the field."""
 
@@ -167,7 +179,8 @@ def _joined(path: str, name: str) -> str:
 
 def _options(hint: Any) -> tuple[Any, ...]:
     """The members of a union, or the one type that it is."""
-    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    bare = _bare(hint)
+    return get_args(bare) if get_origin(bare) in (Union, UnionType) else (hint,)
 
 
 def _bare(hint: Any) -> Any:

@@ -6,12 +6,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
+from flowsim.core.server import ServerOptions
 from flowsim.core.slo import SLOMix
-from flowsim.engine.simulate import Server
 from flowsim.errors import InputError, unknown
 from flowsim.io.documents import UniqueKeys
 from flowsim.runs.run import run
@@ -46,10 +46,10 @@ def read_config(path: str | Path) -> dict[str, Any]:
     server = values.get("server") or {}
     try:
         _check_types("key", values, run, leave_out=("progress", "stretches"))
-        _check_types("key of server", server, Server)
+        _check_types("key of server", server, ServerOptions)
         if isinstance(values.get("slo"), dict):
             values["slo"] = SLOMix.from_dict(values["slo"])
-        return {**values, "server": Server(**server), "window": _window(values.get("window"))}
+        return {**values, "server": ServerOptions(**server), "window": _window(values.get("window"))}
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
@@ -68,8 +68,8 @@ def _check_types(what: str, values: Mapping[str, Any], of: Callable[..., Any], l
 
 def _yaml_types(hint: Any) -> set[type]:
     """What stands in YAML for a value of this type: a mapping for an SLO mix or a server, a list for a window."""
-    hints = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-    stands_for = {SLOMix: dict, Server: dict, float: int}
+    hints = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    stands_for = {SLOMix: dict, ServerOptions: dict, float: int}
     kinds = {get_origin(one) or one for one in hints}
     return kinds | {stands_for[kind] for kind in kinds & stands_for.keys()} | ({list} if tuple in kinds else set())
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,8 +21,9 @@ from flowsim.calibration.costs.row_sources import counted
 from flowsim.calibration.costs.table import OperatorTable, Range
 from flowsim.core.policy import Policy, check_policy, load_policy, policy_spec
 from flowsim.core.request import Request
+from flowsim.core.server import ServerOptions
 from flowsim.core.slo import Assignment, SLOMix
-from flowsim.engine.simulate import Server, simulate
+from flowsim.engine.simulate import simulate
 from flowsim.errors import InputError
 from flowsim.results.result import RunResult
 from flowsim.traces.catalogue import load_trace
@@ -52,7 +53,7 @@ def run(
     prefix_cache: str = "none",
     new_tokens: bool = False,
     predictor: str = "cubic",
-    server: Server | None = None,
+    server: ServerOptions | None = None,
     seed: int = 0,
     until_s: float | None = None,
     warmup: float = 0.0,
@@ -97,7 +98,7 @@ def run(
     replayed = replayed_part(loaded, rate_scale, limit, window, until_s, shares, slos, seed)
     cached = cached_tokens(replayed, prefix_cache)
     assignment = slos.scaled(slo_scale).assign(replayed, seed)
-    server = server or Server()
+    server = server or ServerOptions()
     costs = costs.with_graphs(server.graph_tokens)
     beliefs = make_predictor(predictor, costs, scheduler.cut, server.max_batched_tokens, seed)
     if seed < 0:
@@ -122,7 +123,7 @@ def run(
         "prefix_cache": prefix_cache,
         "new_tokens": new_tokens,
         "predictor": predictor,
-        "server": asdict(server),
+        "server": msgspec.structs.asdict(server),
         "seed": seed,
         "until_s": until_s,
         "warmup": warmup,
@@ -239,7 +240,7 @@ def parse_window(what: str, text: str | None) -> tuple[float, float] | None:
 
 
 def make_requests(
-    trace: Trace, slo: Assignment, server: Server, cached: NDArray[np.int64] | None = None
+    trace: Trace, slo: Assignment, server: ServerOptions, cached: NDArray[np.int64] | None = None
 ) -> list[Request]:
     """The engine's requests: those of the trace, with their SLOs (infinite where there is none) and cached tokens."""
     slo_s = np.where(np.isnan(slo.ttft_slo_s), math.inf, slo.ttft_slo_s)
@@ -263,7 +264,7 @@ def load_cost(folder: str | Path | None, model: str = MODEL, gpu: str = GPU, tp:
     return cost
 
 
-def extrapolated(cost: CostModel, trace: Trace, server: Server, cached: NDArray[np.int64]) -> int | None:
+def extrapolated(cost: CostModel, trace: Trace, server: ServerOptions, cached: NDArray[np.int64]) -> int | None:
     """How many prompts, of which so many tokens are cached, reach beyond the sizes to which the cost model was fitted.
 
     None if those are not known.

@@ -13,9 +13,9 @@ import numpy as np
 
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.table import Range
+from flowsim.core.server import ServerOptions
 from flowsim.core.slo import SLOMix
 from flowsim.core.timeline import Cut
-from flowsim.engine.simulate import Server
 from flowsim.policies.flowprefill import FlowPrefill
 from flowsim.results.metrics import quantiles
 from flowsim.runs.run import run
@@ -76,7 +76,7 @@ def _blocking_s(
     cost: CostModel, policy: FlowPrefill, tokens: int, chunk_tokens: int, solo_s: float, samples: int
 ) -> np.ndarray:
     """Blocking times, shape [samples]: in each run a long prompt and a short one that arrives at another moment."""
-    server = Server(max_batched_tokens=chunk_tokens)
+    server = ServerOptions(max_batched_tokens=chunk_tokens)
     blocking_s = []
     for moment in (np.arange(samples) + 0.5) / samples * solo_s:
         trace = Trace.of([0.0, moment], [tokens, SHORT_TOKENS], classes=["long", "short"])

@@ -14,8 +14,8 @@ from typing import Any
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.predictor import make_predictor
 from flowsim.core.policy import NAMES, canonical, load_policy
+from flowsim.core.server import ServerOptions
 from flowsim.core.slo import SLOMix
-from flowsim.engine.simulate import Server
 from flowsim.errors import InputError, unknown
 from flowsim.results.result import RunResult
 from flowsim.runs.digests import Stamp, cost_digest, file_digest, policy_digest, stamp_of
@@ -43,7 +43,7 @@ class Point:
         window: "FROM:TO", seconds of the trace.
         slo: as `SLOMix.parse` takes it, or a file; when it has rates of its own, `rate_scale` multiplies them.
         instances, router, slots, max_batched_tokens, kv_tokens, block_tokens, graph_tokens: fields of
-            `Server`.
+            `ServerOptions`.
     """
 
     trace: str
@@ -112,9 +112,9 @@ class Point:
         return values | {"policy": self.spec} | more
 
     @property
-    def server(self) -> Server:
+    def server(self) -> ServerOptions:
         """What serves the requests."""
-        return Server(**{name: getattr(self, name) for name in SERVER})
+        return ServerOptions(**{name: getattr(self, name) for name in SERVER})
 
     def key(self, root: str, kind: str = "") -> str:
         """SHA-256 of all inputs: these options, of the files that they name the content, and the `kind` of run."""

@@ -16,8 +16,9 @@ from flowsim.calibration.costs.predictor import make_predictor
 from flowsim.core.ledger import Ledger, Log
 from flowsim.core.policy import load_policy
 from flowsim.core.request import Request
+from flowsim.core.server import ServerOptions
 from flowsim.core.slo import Assignment
-from flowsim.engine.simulate import Outcome, Server, simulate
+from flowsim.engine.simulate import Outcome, simulate
 from flowsim.results.result import RunResult
 from flowsim.runs.run import make_requests
 from flowsim.traces.trace import Trace
@@ -142,16 +143,16 @@ class Case:
 
     def requests(self) -> list[Request]:
         """Fresh requests, for one run."""
-        return make_requests(self.trace, self.slo, Server(**self.server))
+        return make_requests(self.trace, self.slo, ServerOptions(**self.server))
 
     def rejected(self) -> list[bool]:
         """Of each request, whether it is turned away when it arrives, since the KV cache can never hold it."""
-        tokens = Server(**self.server).kv_tokens
+        tokens = ServerOptions(**self.server).kv_tokens
         return [tokens is not None and request.kv_tokens > tokens for request in self.requests()]
 
     def simulate(self, cost: CostModel) -> RunResult:
         """What the simulation says of it."""
-        policy, server = load_policy(self.policy), Server(**self.server)
+        policy, server = load_policy(self.policy), ServerOptions(**self.server)
         cost = cost.with_graphs(server.graph_tokens)
         predictor = make_predictor(self.predictor, cost, policy.cut, server.max_batched_tokens, self.seed)
         return self.result(simulate(self.requests(), policy, cost, predictor, server), cost)

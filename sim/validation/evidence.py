@@ -19,11 +19,11 @@ from typing import Any
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.fit import fit
 from flowsim.calibration.costs.table import OperatorTable
-from flowsim.engine.simulate import Server
+from flowsim.core.server import ServerOptions
 from flowsim.errors import InputError
 from flowsim.io.documents import unique_pairs
 from flowsim.io.folders import writing
-from flowsim.io.schema import fits, made
+from flowsim.io.schema import build, fits, made
 from flowsim.validation.case import Case, RealRun
 
 SCHEMA_VERSION = 1
@@ -55,7 +55,7 @@ class Recorded:
         if not fits(known, Mapping[str, Mapping[str, float | None]]):
             raise InputError(f"{path}, distances: found {known!r}; allowed: what flowsim validate wrote")
         case = made(Case, values.get("case"), f"{path}, case")
-        made(Server, case.server, f"{path}, case, server")
+        build(ServerOptions, case.server, f"{path}: case.server")
         recorded = cls(case, [made(RealRun, run, f"{path}, runs[{i}]") for i, run in enumerate(runs)], known)
         _check_columns(recorded, path)
         return recorded

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.predictor import parse_predictor
 from flowsim.calibration.gpu.machine import check_seed
 from flowsim.core.policy import load_policy
+from flowsim.core.server import ServerOptions
 from flowsim.core.slo import SLOMix
-from flowsim.engine.simulate import Server, whole_blocks
+from flowsim.engine.simulate import whole_blocks
 from flowsim.errors import InputError
 from flowsim.runs.run import extrapolated
 from flowsim.studies.point import Point, replayed
@@ -63,7 +65,7 @@ class Plan:
     slo_scale: float = 1.0
     format: str | None = None
     predictor: str = "cubic"
-    server: Server = field(default_factory=Server)
+    server: ServerOptions = field(default_factory=ServerOptions)
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -175,7 +177,7 @@ def _lasting(plan: Plan, cases: Sequence[Case]) -> str:
 
 def _case(plan: Plan, policy: str, load: float | None, trace: Trace, costs: CostModel) -> Case:
     server, slo = _server(plan.server, trace, costs), _slos(plan).assign(trace, plan.seed)
-    settings = {"server": asdict(server), "predictor": plan.predictor, "seed": plan.seed}
+    settings = {"server": msgspec.structs.asdict(server), "predictor": plan.predictor, "seed": plan.seed}
     return Case.of(policy, load, trace, slo, **settings)
 
 
@@ -204,11 +206,11 @@ def _at_rate(trace: Trace, rate_rps: float, window_s: float) -> Trace:
     return part.scaled(rate_rps / part.rate_rps)
 
 
-def _server(server: Server, trace: Trace, costs: CostModel) -> Server:
+def _server(server: ServerOptions, trace: Trace, costs: CostModel) -> ServerOptions:
     """The server with a KV cache no larger than what all the requests take together."""
     blocks = -(-trace.input_length // server.block_tokens)
     most = whole_blocks(server, costs) if server.kv_tokens else min(whole_blocks(server, costs), KV_TOKENS)
-    return replace(server, kv_tokens=min(most, int(blocks.sum()) * server.block_tokens))
+    return msgspec.structs.replace(server, kv_tokens=min(most, int(blocks.sum()) * server.block_tokens))
 
 
 def cache_rows(case: Case) -> int:
@@ -217,7 +219,7 @@ def cache_rows(case: Case) -> int:
     In a cache of 2^18 tokens that is always full, 2 of 20000 prompts of QwenTrace's lengths then find no stretch (a
     quarter as many again: 149; twice as many: none). They wait.
     """
-    server = Server(**case.server)
+    server = ServerOptions(**case.server)
     return min(sum(request.kv_tokens for request in case.requests()), (server.kv_tokens or 0) * 3 // 2)
 
 

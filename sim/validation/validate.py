@@ -6,12 +6,13 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 
 from flowsim.calibration.costs.catalogue import load_table
@@ -30,8 +31,8 @@ from flowsim.calibration.measure.grid import QUICK, REPLAYED
 from flowsim.calibration.serve.runner import Runner
 from flowsim.calibration.serve.warm_up import LESS, UNSERVABLE, serving_decoder, warm_up
 from flowsim.core.policy import load_policy
+from flowsim.core.server import ServerOptions
 from flowsim.core.timeline import graph_size
-from flowsim.engine.simulate import Server
 from flowsim.errors import InputError
 from flowsim.io.folders import check_writable
 from flowsim.io.locks import locked
@@ -249,7 +250,7 @@ def _run(case: Case, costs: CostModel, runner: Runner) -> RealRun:
     """One real execution of a case."""
     from flowsim.calibration.serve.replay import execute
 
-    policy, server = load_policy(case.policy), Server(**case.server)
+    policy, server = load_policy(case.policy), ServerOptions(**case.server)
     costs = costs.with_graphs(server.graph_tokens)
     predictor = make_predictor(case.predictor, costs, policy.cut, server.max_batched_tokens, case.seed)
     with gpu_state(runner.decoder.device.type == "cuda") as state:
@@ -300,7 +301,7 @@ def _about(plan: Plan, table: OperatorTable, device: str) -> dict[str, Any]:
         "machine": machine(device, None) | {"usable_cores": cores},
         "trace": {"name": trace.name, "sha256": trace.sha256, "notices": list(trace.notices)},
         "table": {"gpu": about["gpu"], "model": about["model"], "tp": about["tp"], "sha256": table.digest()},
-        "options": {name: value for name, value in asdict(plan).items() if name not in OF_CASES},
+        "options": {name: value for name, value in msgspec.to_builtins(plan).items() if name not in OF_CASES},
     }
 
 

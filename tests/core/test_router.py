@@ -11,7 +11,8 @@ from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.predictor import make_predictor
 from flowsim.core.request import Request
 from flowsim.core.router import make_router
-from flowsim.engine.simulate import Server, simulate
+from flowsim.core.server import ServerOptions
+from flowsim.engine.simulate import simulate
 from flowsim.errors import InputError
 from flowsim.policies.fcfs import FCFS
 from support.costs import pencil
@@ -22,7 +23,7 @@ def routed(
 ) -> list[int]:
     cost = cost or pencil()
     requests = [Request(i, at, tokens, 99.0) for i, (at, tokens) in enumerate(rows)]
-    server = Server(instances=instances, router=router, kv_tokens=kv_tokens, block_tokens=1)
+    server = ServerOptions(instances=instances, router=router, kv_tokens=kv_tokens, block_tokens=1)
     return simulate(requests, FCFS(1), cost, make_predictor("exact", cost, "none", 8192), server).ledger.instance
 
 

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.predictor import make_predictor
 from flowsim.core.request import Request
+from flowsim.core.server import ServerOptions
 from flowsim.core.timeline import CHECKED_AFTER, Slice
-from flowsim.engine.simulate import Outcome, Server, simulate
+from flowsim.engine.simulate import Outcome, simulate
 from flowsim.policies.chunked import Chunked
 from flowsim.policies.edf import EDF
 from flowsim.policies.fcfs import FCFS
@@ -33,7 +34,7 @@ policies = st.one_of(
     st.builds(FlowPrefill, cuts, wakes, caps),
 )
 servers = st.builds(
-    Server,
+    ServerOptions,
     instances=st.integers(1, 3),
     router=st.sampled_from(["round-robin", "least-work"]),
     slots=st.sampled_from([1, 2, 128]),
@@ -74,7 +75,7 @@ class Replay(NamedTuple):
         return [r for r in self.requests if ledger.instance[r.id] == index and not ledger.rejected[r.id]]
 
 
-def replay(policy: Any, cost: CostModel, server: Server, drawn: Any, until_s: float | None = None) -> Replay:
+def replay(policy: Any, cost: CostModel, server: ServerOptions, drawn: Any, until_s: float | None = None) -> Replay:
     arrivals = list(accumulate(gap_s for gap_s, _, _ in drawn))
     shapes = [(at, tokens, slo_s) for at, (_, tokens, slo_s) in zip(arrivals, drawn, strict=True)]
     requests, copies = (
@@ -101,7 +102,7 @@ anything = given(policies, costs, servers, rows)
 @common
 @given(policies, costs, servers, rows, st.one_of(st.none(), st.floats(0.01, 3.0)))
 def test_every_arrival_ends_in_exactly_one_state(
-    policy: Any, cost: CostModel, server: Server, drawn: Any, until_s: float | None
+    policy: Any, cost: CostModel, server: ServerOptions, drawn: Any, until_s: float | None
 ) -> None:
     replayed = replay(policy, cost, server, drawn, until_s)
     ledger = replayed.outcome.ledger
@@ -119,7 +120,7 @@ def test_every_arrival_ends_in_exactly_one_state(
             assert math.isnan(finished_s) or request.arrival_s - 1e-9 <= started_s < finished_s < until_s
 
 
-def server_tokens(server: Server) -> int:
+def server_tokens(server: ServerOptions) -> int:
     assert server.kv_tokens is not None
     return server.kv_tokens // server.block_tokens * server.block_tokens
 
@@ -127,7 +128,7 @@ def server_tokens(server: Server) -> int:
 @common
 @given(policies, costs, servers, rows, st.one_of(st.none(), st.floats(0.01, 3.0)))
 def test_a_device_does_one_thing_at_a_time_and_its_time_adds_up(
-    policy: Any, cost: CostModel, server: Server, drawn: Any, until_s: float | None
+    policy: Any, cost: CostModel, server: ServerOptions, drawn: Any, until_s: float | None
 ) -> None:
     replayed = replay(policy, cost, server, drawn, until_s)
     for index, log in enumerate(replayed.outcome.logs):
@@ -142,7 +143,7 @@ def test_a_device_does_one_thing_at_a_time_and_its_time_adds_up(
 @common
 @anything
 def test_service_is_the_time_of_the_passes_that_computed_a_request(
-    policy: Any, cost: CostModel, server: Server, drawn: Any
+    policy: Any, cost: CostModel, server: ServerOptions, drawn: Any
 ) -> None:
     replayed = replay(policy, cost, server, drawn)
     ledger = replayed.outcome.ledger
@@ -160,7 +161,7 @@ def test_service_is_the_time_of_the_passes_that_computed_a_request(
 
 @common
 @given(policies, servers, rows, st.sampled_from([0.0, 0.001]))
-def test_work_done_is_work_asked_and_checks(policy: Any, server: Server, drawn: Any, check_s: float) -> None:
+def test_work_done_is_work_asked_and_checks(policy: Any, server: ServerOptions, drawn: Any, check_s: float) -> None:
     """At a second a token and nothing fixed, neither order nor batching nor cutting makes work or loses any."""
     replayed = replay(policy, service(layers=4, check_s=check_s), server, drawn)
     asked = sum(r.input_length for i in range(server.instances) for r in replayed.of_instance(i))
@@ -175,7 +176,9 @@ def test_work_done_is_work_asked_and_checks(policy: Any, server: Server, drawn: 
 
 @common
 @anything
-def test_kv_blocks_and_slots_are_never_exceeded(policy: Any, cost: CostModel, server: Server, drawn: Any) -> None:
+def test_kv_blocks_and_slots_are_never_exceeded(
+    policy: Any, cost: CostModel, server: ServerOptions, drawn: Any
+) -> None:
     replayed = replay(policy, cost, server, drawn)
     ledger = replayed.outcome.ledger
     for index in range(server.instances):
@@ -194,7 +197,7 @@ def test_kv_blocks_and_slots_are_never_exceeded(policy: Any, cost: CostModel, se
 class Watched:
     """A policy that looks at its view, and then leaves the choice to another."""
 
-    def __init__(self, policy: Any, server: Server) -> None:
+    def __init__(self, policy: Any, server: ServerOptions) -> None:
         self.policy, self.cut, self.wake, self.server = policy, policy.cut, policy.wake, server
 
     def choose(self, view: Any) -> Any:
@@ -216,13 +219,17 @@ class Watched:
 
 @common
 @anything
-def test_what_a_policy_sees_adds_up_at_every_decision(policy: Any, cost: CostModel, server: Server, drawn: Any) -> None:
+def test_what_a_policy_sees_adds_up_at_every_decision(
+    policy: Any, cost: CostModel, server: ServerOptions, drawn: Any
+) -> None:
     replay(Watched(policy, server), cost, server, drawn)
 
 
 @common
 @given(st.one_of(st.builds(FCFS, caps), st.builds(Chunked, caps)), costs, servers, rows)
-def test_first_come_first_served_keeps_the_order(policy: Any, cost: CostModel, server: Server, drawn: Any) -> None:
+def test_first_come_first_served_keeps_the_order(
+    policy: Any, cost: CostModel, server: ServerOptions, drawn: Any
+) -> None:
     replayed = replay(policy, cost, server, drawn)
     ledger = replayed.outcome.ledger
     for index in range(server.instances):
@@ -234,7 +241,7 @@ def test_first_come_first_served_keeps_the_order(policy: Any, cost: CostModel, s
 @common
 @anything
 def test_no_first_token_comes_before_the_device_alone_could_have_made_it(
-    policy: Any, cost: CostModel, server: Server, drawn: Any
+    policy: Any, cost: CostModel, server: ServerOptions, drawn: Any
 ) -> None:
     replayed = replay(policy, cost, server, drawn)
     for request in (r for i in range(server.instances) for r in replayed.of_instance(i)):
@@ -247,6 +254,6 @@ def test_no_first_token_comes_before_the_device_alone_could_have_made_it(
 
 @common
 @given(policies, seeds, servers, rows)
-def test_the_same_input_gives_the_same_bytes(policy: Any, seed: int, server: Server, drawn: Any) -> None:
+def test_the_same_input_gives_the_same_bytes(policy: Any, seed: int, server: ServerOptions, drawn: Any) -> None:
     first, second = (replay(policy, cost_of(seed), server, drawn).outcome for _ in range(2))
     assert repr((vars(first.ledger), first.logs)) == repr((vars(second.ledger), second.logs))

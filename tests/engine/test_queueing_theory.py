@@ -23,7 +23,8 @@ from flowsim.calibration.costs.predictor import make_predictor
 from flowsim.core.order import Fixed
 from flowsim.core.passes import Pass
 from flowsim.core.request import Request
-from flowsim.engine.simulate import Server, simulate
+from flowsim.core.server import ServerOptions
+from flowsim.engine.simulate import simulate
 from flowsim.policies.fcfs import FCFS
 from support.costs import service
 
@@ -77,7 +78,7 @@ def replicate(
         rows = zip(arrivals.tolist(), tokens.tolist(), kinds.tolist(), strict=True)
         requests = [Request(i, at, n, 1e12, class_name=str(kind)) for i, (at, n, kind) in enumerate(rows)]
         predictor = make_predictor("exact", cost, policy.cut, 1 << 40)
-        server = Server(instances=instances, max_batched_tokens=1 << 40, slots=REQUESTS, kv_tokens=1 << 60)
+        server = ServerOptions(instances=instances, max_batched_tokens=1 << 40, slots=REQUESTS, kv_tokens=1 << 50)
         ledger = simulate(requests, policy, cost, predictor, server).ledger
         wait_s, response_s = np.array(ledger.started_s) - arrivals, np.array(ledger.finished_s) - arrivals
         samples.append(Sample(kinds[WARM_UP:], wait_s[WARM_UP:], response_s[WARM_UP:]))

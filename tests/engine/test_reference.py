@@ -15,8 +15,9 @@ from flowsim.calibration.costs.predictor import Predictor, make_predictor
 from flowsim.core.order import Fixed, Moving, Order
 from flowsim.core.passes import Pass
 from flowsim.core.request import Request
+from flowsim.core.server import ServerOptions
 from flowsim.core.timeline import CHECKED_AFTER
-from flowsim.engine.simulate import Server, simulate
+from flowsim.engine.simulate import simulate
 from flowsim.policies.batching import fill
 from flowsim.policies.chunked import Chunked
 from flowsim.policies.edf import EDF
@@ -106,7 +107,7 @@ class Workload(NamedTuple):
     reference_policy: Any
     cost: CostModel
     predictor: str
-    server: Server
+    server: ServerOptions
     rows: list[tuple[float, int, float]]
     until_s: float | None
     cached: bool = False
@@ -127,7 +128,7 @@ def random_workload(seed: int) -> Workload:
     policy, reference_policy = random_policy(rng)
     n = int(rng.integers(10, 40))
     lengths = rng.choice([rng.integers(1, 400, n), rng.choice([1, 16, 64, 300], n), rng.integers(1, 64, n)])
-    server = Server(
+    server = ServerOptions(
         instances=int(rng.choice([1, 1, 2, 3])),
         router=str(rng.choice(["round-robin", "least-work"])),
         slots=int(rng.choice([1, 2, 3, 128])),
@@ -177,7 +178,7 @@ def coincident_workload(seed: int) -> Workload:
     policy, reference_policy = random_policy(rng)
     n = int(rng.integers(5, 25))
     lengths = rng.integers(1, 9, n)
-    server = Server(
+    server = ServerOptions(
         instances=int(rng.choice([1, 2])),
         slots=int(rng.choice([1, 2, 128])),
         max_batched_tokens=int(rng.choice([3, 8192])),

@@ -18,7 +18,8 @@ from flowsim.calibration.costs.predictor import make_predictor
 from flowsim.core.order import Fixed
 from flowsim.core.passes import Pass
 from flowsim.core.request import Request
-from flowsim.engine.simulate import Outcome, Server, simulate
+from flowsim.core.server import ServerOptions
+from flowsim.engine.simulate import Outcome, simulate
 from flowsim.errors import InputError
 from flowsim.policies.chunked import Chunked
 from flowsim.policies.edf import EDF
@@ -31,7 +32,7 @@ Row = tuple[float, int, float]  # arrival, tokens, SLO
 
 
 def run(policy: Any, cost: CostModel, *rows: Row, until_s: float | None = None, **limits: Any) -> Outcome:
-    server = Server(**{"block_tokens": 1, **limits})
+    server = ServerOptions(**{"block_tokens": 1, **limits})
     requests = [Request(i, *row, block_tokens=server.block_tokens) for i, row in enumerate(rows)]
     predictor = make_predictor("exact", cost, policy.cut, server.max_batched_tokens)
     return simulate(requests, policy, cost, predictor, server, until_s=until_s, stretches=True)
@@ -400,13 +401,13 @@ def test_a_policy_may_choose_nothing() -> None:
 @pytest.mark.parametrize(
     ("limits", "message"),
     [
-        ({"slots": 0}, "server: slots is 0, allowed is 1 or more"),
-        ({"instances": -1}, "server: instances is -1, allowed is 1 or more"),
-        ({"kv_tokens": 0}, "server: kv_tokens is 0, allowed is 1 or more"),
+        ({"slots": 0}, "slots must be >= 1, got 0"),
+        ({"instances": -1}, "instances must be >= 1, got -1"),
+        ({"kv_tokens": 0}, "kv_tokens must be >= 1, got 0"),
         ({"router": "round-robbin"}, "unknown router 'round-robbin'; did you mean 'round-robin'?"),
     ],
 )
 def test_server_limits_are_checked(limits: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError) as error:
-        Server(**limits)
+        ServerOptions(**limits)
     assert str(error.value).startswith(message)

@@ -15,8 +15,8 @@ from flowsim.calibration.costs.predictor import Predictor
 from flowsim.core.passes import Execution, Pass
 from flowsim.core.policy import NAMES, check_policy, describe_policies, load_policy, policy_spec
 from flowsim.core.request import Request
+from flowsim.core.server import ServerOptions
 from flowsim.core.timeline import CHECKED_AFTER, Forward, Timeline
-from flowsim.engine.simulate import Server
 from flowsim.errors import InputError
 from flowsim.policies.chunked import Chunked
 from flowsim.policies.edf import EDF
@@ -200,7 +200,7 @@ def situation(
     **limits: int,
 ) -> Any:
     """A view with these requests and executions; predictions are a second a token unless `solo` says otherwise."""
-    view = Site(FCFS(), pencil(), Predictor("by hand", solo), Server(**{"block_tokens": 1, **limits}))
+    view = Site(FCFS(), pencil(), Predictor("by hand", solo), ServerOptions(**{"block_tokens": 1, **limits}))
     view.now, view.running = now, running
     view.waiting, view.paused, view.started = list(waiting), list(paused), list(started)
     held = [*view.started, *(r for execution in [*paused, *([running] if running else [])] for r in execution.requests)]

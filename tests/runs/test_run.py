@@ -86,7 +86,7 @@ def test_the_hash_in_inputs_is_that_of_the_file_even_of_a_part(folder: Path) -> 
 
 def test_requests_without_an_slo_have_no_deadline() -> None:
     trace = three()
-    requests = make_requests(trace, SLOMix("mix", {"long": 4.0}).assign(trace), flowsim.Server(block_tokens=2))
+    requests = make_requests(trace, SLOMix("mix", {"long": 4.0}).assign(trace), flowsim.ServerOptions(block_tokens=2))
     assert [r.deadline_s for r in requests] == [4.0, math.inf, math.inf]
     assert [(r.id, r.class_name, r.kv_tokens) for r in requests] == [(0, "long", 4), (1, "short", 2), (2, "short", 2)]
 
@@ -105,7 +105,7 @@ def test_until_stops_and_leaves_the_rest_unfinished() -> None:
 
 
 def test_a_request_larger_than_the_cache_is_rejected() -> None:
-    result = replayed(server=flowsim.Server(kv_tokens=2, block_tokens=1))
+    result = replayed(server=flowsim.ServerOptions(kv_tokens=2, block_tokens=1))
     assert result.requests["state"].tolist() == ["rejected", "finished", "finished"]
     assert result.summary["attainment"] == 2 / 3
 
@@ -151,7 +151,10 @@ def test_wrong_arguments_are_refused(options: dict[str, Any], message: str) -> N
         {},
         {"policy": "flowprefill:cut=layer,reserve=0.2", "slo": "text=0.3,*=2", "slo_scale": 1.5},
         {"rate_scale": 3, "limit": 30, "window": (1, math.inf), "until_s": 5.0, "seed": 7, "predictor": "noisy:0.3"},
-        {"server": flowsim.Server(instances=2, router="least-work", slots=4, kv_tokens=50000), "format": "flowsim"},
+        {
+            "server": flowsim.ServerOptions(instances=2, router="least-work", slots=4, kv_tokens=50000),
+            "format": "flowsim",
+        },
         {"rate_scale": np.float64(2), "limit": np.int64(9), "seed": np.int64(3), "window": (np.float64(0), 9.0)},
     ],
 )
@@ -215,7 +218,7 @@ def test_a_config_may_say_no_more_than_the_trace(folder: Path) -> None:
         ("server: [1]", "server is [1], allowed is a mapping or null"),
         ("server: {instancs: 2}", "unknown key of server 'instancs'; did you mean 'instances'?"),
         ("server: {instances: two}", "instances is 'two', allowed is a whole number"),
-        ("server: {instances: 0}", "server: instances is 0, allowed is 1 or more"),
+        ("server: {instances: 0}", "instances must be >= 1, got 0"),
         ("server: {router: lest-work}", "unknown router 'lest-work'; did you mean 'least-work'?"),
     ],
 )

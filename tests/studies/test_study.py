@@ -202,7 +202,7 @@ def test_values_take_the_kind_of_their_option() -> None:
         ({"trace": "example", "slo_scale": "x"}, "slo_scale is 'x', allowed is a number"),
         ({"trace": "example", "slo_scale": float("nan")}, "slo_scale is nan, allowed is a number"),
         ({"trace": "example", "rate_rps": 2, "rate_scale": 2}, "rate_rps and rate_scale both given"),
-        ({"trace": "example", "instances": 0}, "server: instances is 0, allowed is 1 or more"),
+        ({"trace": "example", "instances": 0}, "instances must be >= 1, got 0"),
         ({"trace": "example", "window": ["a", "b"]}, "window is 'a', allowed is a number"),
         ({"trace": "example", "new_tokens": 1}, "new_tokens is 1, allowed is true or false"),
         ({"trace": "example", "prefix_cache": "big"}, "prefix cache 'big'"),

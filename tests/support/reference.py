@@ -24,8 +24,8 @@ from flowsim.calibration.costs.predictor import Predictor
 from flowsim.core.passes import Pass
 from flowsim.core.policy import Policy
 from flowsim.core.request import Request
+from flowsim.core.server import ServerOptions
 from flowsim.core.timeline import LAYER_OPERATORS, Slice
-from flowsim.engine.simulate import Server
 from support.slow_power import Heat
 
 CHECKED_AFTER = {
@@ -127,7 +127,7 @@ class Batch:
 class Site:
     """One instance; it is also the view that its policy gets."""
 
-    def __init__(self, policy: Policy, cost: CostModel, predictor: Predictor, server: Server) -> None:
+    def __init__(self, policy: Policy, cost: CostModel, predictor: Predictor, server: ServerOptions) -> None:
         self.policy, self.cost, self.predictor, self.server = policy, cost, predictor, server
         self.at_cuts = policy.wake == "cuts" and policy.cut != "none"
         self.now = 0.0
@@ -408,7 +408,7 @@ def step_through(
     policy: Policy,
     cost: CostModel,
     predictor: Predictor,
-    server: Server,
+    server: ServerOptions,
     until_s: float = math.inf,
 ) -> Reference:
     """Replay requests (in order of arrival) the slow way."""

@@ -140,7 +140,7 @@ def test_a_case_is_what_run_replays(here: Path) -> None:
     settings = {"server": {"kv_tokens": 9000}, "predictor": "cubic", "seed": 0}
     case = Case.of("flowprefill", 0.5, trace, slo, **settings)
     cost = flowsim.load_cost("table")
-    expected = flowsim.run(trace, "flowprefill", cost=cost, slo=0.1, server=flowsim.Server(kv_tokens=9000))
+    expected = flowsim.run(trace, "flowprefill", cost=cost, slo=0.1, server=flowsim.ServerOptions(kv_tokens=9000))
     assert case.simulate(cost).ttft_s == pytest.approx(expected.ttft_s, abs=3e-6)
     assert case.name == "flowprefill, 50 %"
     assert case.slug == "flowprefill-50"
@@ -538,7 +538,7 @@ def test_a_trace_without_a_rate_is_refused_before_anything_is_measured(
             lambda of: of["case"]["arrival_s"].reverse(),
             "arrival_s: found one before another; allowed: in order",
         ),
-        (lambda of: of["case"]["server"].update(slots="x"), "case, server, slots: found 'x'; allowed: a whole number"),
+        (lambda of: of["case"]["server"].update(slots="x"), "case.server: slots must be a whole number >= 1, got 'x'"),
         (lambda of: of["case"].update(colour=1), "case: unknown field 'colour'"),
         (lambda of: of["case"].pop("seed"), "case: missing: seed"),
         (lambda of: of.update(case=[]), "case: found []; allowed: a mapping"),

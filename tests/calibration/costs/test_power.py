@@ -13,7 +13,8 @@ from flowsim.calibration.costs.cost_model import CostModel, GraphCost
 from flowsim.calibration.costs.power import Boost, Pace
 from flowsim.calibration.costs.predictor import make_predictor
 from flowsim.core.request import Request
-from flowsim.engine.simulate import Outcome, Server, simulate
+from flowsim.core.server import ServerOptions
+from flowsim.engine.simulate import Outcome, simulate
 from flowsim.errors import InputError
 from flowsim.policies.edf import EDF
 from flowsim.policies.fcfs import FCFS
@@ -99,7 +100,7 @@ HALVING = Boost(10 / math.log(2), 0.5, lambda tokens: 1.0)
 
 def run(policy: Any, *rows: tuple[float, int, float], cost: Any = None, **limits: Any) -> Outcome:
     cost = cost or pencil(boost=HALVING)
-    server = Server(**{"block_tokens": 1, **limits})
+    server = ServerOptions(**{"block_tokens": 1, **limits})
     requests = [Request(i, *row, block_tokens=1) for i, row in enumerate(rows)]
     predictor = make_predictor("exact", cost, policy.cut, server.max_batched_tokens)
     return simulate(requests, policy, cost, predictor, server, stretches=True)

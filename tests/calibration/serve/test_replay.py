@@ -24,7 +24,7 @@ from flowsim.calibration.serve.runner import Job, Member, Runner, launch
 from flowsim.core.passes import Pass
 from flowsim.core.policy import Policy, View, load_policy
 from flowsim.core.request import Request
-from flowsim.engine.simulate import Server
+from flowsim.core.server import ServerOptions
 from flowsim.errors import InputError
 from support.costs import service
 
@@ -67,7 +67,7 @@ def workload(n: int = 40, every_s: float = 0.004) -> list[Request]:
 
 def really(policy: Policy | str, decoder: Decoder, requests: list[Request] | None = None, **limits: int) -> Replay:
     policy = load_policy(policy) if isinstance(policy, str) else policy
-    server = replace(Server(kv_tokens=4000, max_batched_tokens=256), **limits)
+    server = ServerOptions(**{"kv_tokens": 4000, "max_batched_tokens": 256, **limits})
     predictor = make_predictor("exact", COST, policy.cut, server.max_batched_tokens)
     with Runner(decoder) as runner:
         return execute(requests or workload(), policy, COST, predictor, runner, server, stretches=True)
