@@ -195,7 +195,7 @@ def plot(results: str, out: str | None, settings: tuple[str, ...], quiet: bool) 
     Example:
       flowsim plot results/rate --select slo_scale=1
     """
-    from flowsim.studies.plots import draw, save, select
+    from flowsim.studies.plot import draw, save, select
     from flowsim.studies.sweep import load_runs
 
     runs = load_runs(results)

@@ -1,26 +1,39 @@
-"""Figures of studies, each a function that returns its Axes; `flowsim.studies.plots` makes all of a study."""
+"""Figures of studies, each a function that returns its Axes; `flowsim.studies.plot` makes all of a study."""
 
 from __future__ import annotations
 
 import math
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flowsim.errors import InputError, unknown
-from flowsim.show.style import COLOURS, plain
-from flowsim.studies.intervals import REPLICATION, intervals, ratios, varied
-from flowsim.studies.store import REQUESTS
+from flowsim.show.result_figures import draw_steps
+from flowsim.show.style import COLOURS, new_axes, plain
+from flowsim.studies.figure_data import (
+    HeatMap,
+    Line,
+    LineChart,
+    RateBars,
+    class_chart,
+    heat_map_of,
+    line_chart,
+    rate_bars,
+    ttft_distributions,
+)
 from flowsim.studies.sweep import Runs
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
 
+LINES_SIZE, MAP_SIZE = (6.4, 4.2), (5.6, 4.4)
+BARS_WIDTH = 7
+"""Sizes of figures, inches."""
 MARKERS = "osD^vPX*"
 LINES: dict[str, Any] = {"markersize": 4, "linewidth": 1.5, "elinewidth": 1, "capsize": 2}
 ERROR_BARS: dict[str, Any] = {"capsize": 3, "elinewidth": 1.2, "ecolor": "0.45"}
+HIGH_PERCENT = 60
+"""Where all shares are above it, the axis does not begin at zero."""
 LABELS = {
     "rate_rps": "request rate, req/s",
     "rate_scale": "request rate, as a multiple of the trace's",
@@ -34,70 +47,34 @@ LABELS = {
 
 
 def lines(runs: Runs, x: str, value: str = "attainment", axes: Axes | None = None) -> Axes:
-    """A figure of a run against an option, a line a policy, with 95 % intervals.
-
-    They are Student's t over the replications; of one replication the moving-block bootstrap of its attainment.
+    """A metric of the runs against an option, one line per policy, with 95 % intervals; see `line_chart`.
 
     Raises:
         InputError: no such column, or runs that differ in a further option: select one value of it.
     """
-    axes = axes if axes is not None else _new((6.4, 4.2))
-    done, name = runs.succeeded, "policy"
-    if x.startswith("policy."):
-        done, name = done.assign(family=done["policy"].str.partition(":")[0]), "family"
-    by = list(dict.fromkeys((name, x)))
-    stats = intervals(done, value, by) if x in done else _no(x, done)
-    if value == "attainment" and (stats["n"] <= 1).all():
-        bounds = done.groupby(by, sort=False)[["attainment_low", "attainment_high"]].first().reset_index()
-        stats[["low", "high"]] = bounds[["attainment_low", "attainment_high"]]
-    factor = 100 if value.startswith("attainment") else 1
-    ticks = list(dict.fromkeys(stats[x])) if stats[x].dtype.kind not in "iuf" else None
-    for place, (policy, of) in enumerate(stats.groupby(name, sort=False)):
-        at = of[x] if ticks is None else of[x].map(ticks.index)
-        _line(axes, place, stats[name].nunique(), at, of, factor, str(policy), "-" if ticks is None else "")
-    if ticks is not None:
-        axes.set_xticks(range(len(ticks)), ticks, rotation=30, ha="right")
-        axes.set_xlim(-0.3, len(ticks) - 0.7)
-    else:
-        _scale(axes, np.unique(stats[x]))
-    _finish(axes, x, value)
-    if x == "policy":
-        axes.get_legend().remove()
-    lowest = float(np.nanmin(factor * stats[["mean", "low"]].to_numpy()))
-    if value == "attainment" and lowest > 60:
-        axes.set_ylim(bottom=10 * math.floor(lowest / 10))
+    return draw_lines(line_chart(runs, x, value), axes or new_axes(LINES_SIZE))
+
+
+def class_tradeoff(runs: Runs, x: str, policy: str, axes: Axes | None = None) -> Axes:
+    """Attainment of each class against an option, under one policy: who pays, and from where on.
+
+    Raises:
+        InputError: no such policy in the study; or as `lines`.
+    """
+    axes = axes or new_axes(LINES_SIZE)
+    _draw_chart(class_chart(runs, x, policy), axes)
+    axes.set_title(policy, loc="left")
     return axes
 
 
 def max_goodput(runs: Runs, axes: Axes | None = None) -> Axes:
-    """Bars: the highest rate that each policy sustains, with intervals, and its paired ratio to the first policy's."""
-    done = runs.succeeded
-    if "max_rate_rps" not in done:
-        raise InputError("no highest rates here, allowed is a study with capacity, or flowsim capacity --out")
-    stats, first = intervals(done, "max_rate_rps", ["policy"]), done["policy"].iloc[0]
-    ratio = ratios(done, "max_rate_rps", first).set_index("policy")["mean"]
-    axes = axes if axes is not None else _new((7, bars_height(len(stats))))
-    places = np.arange(len(stats))[::-1]
-    error = np.nan_to_num([stats["mean"] - stats["low"], stats["high"] - stats["mean"]])
-    colours = [COLOURS[place % len(COLOURS)] for place in range(len(stats))]
-    axes.barh(places, stats["mean"], 0.62, xerr=error, color=colours, error_kw=ERROR_BARS)
-    right = float((stats["mean"] + error[1]).max())
-    for place, policy, mean, more in zip(places, stats["policy"], stats["mean"], error[1], strict=True):
-        times = f"  ({ratio[policy]:.2f} x)" if ratio.get(policy, math.nan) > 0 else ""
-        axes.text(mean + more + 0.015 * right, place, f"{mean:.3g}{times}", va="center", fontsize=9)
-    axes.set_yticks(places, list(stats["policy"]))
-    axes.set_xlim(0, 1.3 * right or 1)
-    axes.set_xlabel(f"{LABELS['max_rate_rps']} (ratio to {first})")
-    _title(axes, "Max goodput")
-    plain(axes)
-    axes.grid(axis="y", visible=False)
-    axes.grid(axis="x", alpha=0.25)
-    return axes
+    """Bars: the highest rate that each policy sustains, with intervals, and its paired ratio to the first policy's.
 
-
-def bars_height(bars: int) -> float:
-    """Inches that so many bars need."""
-    return 0.42 * bars + 1.3
+    Raises:
+        InputError: the study did not search for highest rates.
+    """
+    bars = rate_bars(runs)
+    return draw_bars(bars, axes or new_axes((BARS_WIDTH, bars_height(len(bars.policies)))))
 
 
 def heat_map(
@@ -108,50 +85,14 @@ def heat_map(
     axes: Axes | None = None,
     ends: tuple[float, float] | None = None,
 ) -> Axes:
-    """A figure of the runs of one policy over two options, the mean of the replications written in each cell.
+    """A metric of the runs of one policy over two options, the mean of the replications written in each cell.
 
     The colours go from one of `ends` to the other, those of all policies if they are to be compared; default: its own.
 
     Raises:
         InputError: no such column, or runs of several policies or of a further option: select one.
     """
-    axes = axes if axes is not None else _new((5.6, 4.4))
-    table = (
-        intervals(runs.succeeded, value, [y, x]).pivot(index=y, columns=x, values="mean").sort_index(ascending=False)
-    )
-    factor = 100 if value.startswith("attainment") else 1
-    cells = factor * table.to_numpy()
-    bottom, top = (factor * end for end in ends) if ends else (np.nanmin(cells), np.nanmax(cells))
-    image = axes.imshow(cells, cmap="cividis", aspect="auto", vmin=bottom, vmax=top)
-    middle = (bottom + top) / 2
-    for row, column in np.ndindex(cells.shape):
-        if not np.isnan(cells[row, column]):
-            colour = "black" if cells[row, column] > middle else "white"
-            axes.text(column, row, f"{cells[row, column]:.3g}", ha="center", va="center", color=colour, fontsize=8)
-    axes.set_xticks(range(table.shape[1]), [f"{at:g}" for at in table.columns])
-    axes.set_yticks(range(table.shape[0]), [f"{at:g}" for at in table.index])
-    axes.set_xlabel(_label(x))
-    axes.set_ylabel(_label(y))
-    axes.figure.colorbar(image, ax=axes, label=_label(value))
-    _title(axes, ", ".join(dict.fromkeys(runs.succeeded["policy"])))
-    return axes
-
-
-def class_tradeoff(runs: Runs, x: str, policy: str, axes: Axes | None = None) -> Axes:
-    """Attainment of each class against an option, under one policy: who pays, and from where on."""
-    axes = axes if axes is not None else _new((6.4, 4.2))
-    done = runs.succeeded
-    if policy not in set(done["policy"]):
-        raise unknown("policy of the study", policy, set(done["policy"]))
-    done = done[done["policy"] == policy]
-    names = classes_of(done)
-    for place, name in enumerate(names):
-        stats = intervals(done, f"attainment_{name}", [x])
-        _line(axes, place, len(names), stats[x], stats, 100, name)
-    _scale(axes, np.unique(done[x]))
-    _finish(axes, x, "attainment")
-    _title(axes, policy)
-    return axes
+    return draw_heat_map(heat_map_of(runs, x, y, value, ends), axes or new_axes(MAP_SIZE))
 
 
 def ttft_distribution(runs: Runs, axes: Axes | None = None) -> Axes:
@@ -160,62 +101,64 @@ def ttft_distribution(runs: Runs, axes: Axes | None = None) -> Axes:
     Raises:
         InputError: the study kept no requests ("requests: true").
     """
-    import pandas as pd
-
-    axes = axes if axes is not None else _new((6.4, 4.2))
-    folder = (runs.folder or Path()) / REQUESTS
-    if runs.folder is None or not folder.is_dir():
-        raise InputError("no requests kept, allowed is a study with requests: true, and a folder")
-    for place, (policy, of) in enumerate(runs.succeeded.groupby("policy", sort=False)):
-        files = [folder / f"{key[:16]}.parquet" for key in of["key"]]
-        ttft_s = pd.concat([pd.read_parquet(file, columns=["ttft_s"]) for file in files])["ttft_s"]
-        known = np.sort(ttft_s.dropna())
-        share = 100 * np.arange(1, known.size + 1) / ttft_s.size
-        axes.step(known, share, where="post", label=str(policy), color=COLOURS[place % len(COLOURS)], linewidth=1.6)
+    distributions = ttft_distributions(runs)
+    axes = axes or new_axes(LINES_SIZE)
+    for place, (policy, distribution) in enumerate(distributions.items()):
+        draw_steps(axes, place, policy, distribution, log=True)
     axes.set_xscale("log")
     axes.set_ylim(0, 102)
     axes.set_xlabel("TTFT, s")
     axes.set_ylabel("requests, %")
     axes.legend(frameon=False)
-    _title(axes, "Time to first token")
+    axes.set_title("Time to first token", loc="left")
     plain(axes)
     return axes
 
 
-def classes_of(table: pd.DataFrame) -> list[str]:
-    """The request classes of these runs."""
-    names = [name.removeprefix("requests_") for name in table.columns if name.startswith("requests_")]
-    return [name for name in names if table[f"attainment_{name}"].notna().any()]
-
-
-def _no(name: str, table: pd.DataFrame) -> Any:
-    raise unknown("option", name, [*varied(table), *REPLICATION])
-
-
-def _new(size: tuple[float, float]) -> Axes:
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=size, layout="constrained")
-    plt.close(figure)  # a notebook shows what a cell returns; pyplot is to show nothing besides
+def draw_lines(chart: LineChart, axes: Axes) -> Axes:
+    """Draw a chart with one line per policy."""
+    _draw_chart(chart, axes)
+    if chart.x == "policy":
+        axes.get_legend().remove()
+    lowest = float(np.nanmin([(line.mean, line.low) for line in chart.lines]))
+    if chart.value == "attainment" and lowest > HIGH_PERCENT:
+        axes.set_ylim(bottom=10 * math.floor(lowest / 10))
     return axes
 
 
-def _line(
-    axes: Axes, place: int, of: int, at: pd.Series, stats: pd.DataFrame, factor: int, label: str, dash: str = "-"
-) -> None:
-    """One line with its error bars, a point (of the page) beside its neighbours' so that none hides another."""
-    from matplotlib.transforms import ScaledTranslation
+def _draw_chart(chart: LineChart, axes: Axes) -> None:
+    shares = chart.value.startswith("attainment")
+    for place, line in enumerate(chart.lines):
+        _draw_line(axes, place, len(chart.lines), line, 100 if shares else np.inf, "" if chart.words else "-")
+    if chart.words:
+        axes.set_xticks(range(len(chart.ticks)), chart.ticks, rotation=30, ha="right")
+        axes.set_xlim(-0.3, len(chart.ticks) - 0.7)
+    else:
+        _scale(axes, chart.ticks)
+    if shares:
+        axes.set_ylim(0, 103)
+    else:
+        axes.autoscale_view()
+        axes.set_ylim(bottom=0)
+    axes.set_xlabel(label(chart.x))
+    axes.set_ylabel(label(chart.value))
+    axes.legend(frameon=False, fontsize=9)
+    plain(axes)
 
-    top = 100 if factor == 100 else np.inf  # a share stays between 0 and 100 %
-    mean, low, high = (factor * stats[name] for name in ("mean", "low", "high"))
-    error = np.maximum(np.nan_to_num([mean - low.clip(0, top), high.clip(0, top) - mean]), 0)
-    aside = ScaledTranslation((place - (of - 1) / 2) * 1.2 / 72, 0, axes.figure.dpi_scale_trans)
+
+def _draw_line(axes: Axes, place: int, many: int, line: Line, top: float, dash: str) -> None:
+    """One line with its error bars, shifted by a point (of the page) from the next so that neither hides the other."""
+    from matplotlib.transforms import ScaledTranslation  # slow to import, and only figures need it
+
+    low, high = line.low.clip(0, top), line.high.clip(0, top)  # a share stays between 0 and 100 %
+    error = np.maximum(np.nan_to_num([line.mean - low, high - line.mean]), 0)
+    shift = ScaledTranslation((place - (many - 1) / 2) * 1.2 / 72, 0, axes.figure.dpi_scale_trans)
     style = {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)], **LINES}
-    axes.update_datalim(np.column_stack([at, mean + error[1]]))
-    axes.errorbar(at, mean, error, label=label, linestyle=dash, transform=axes.transData + aside, **style)
+    axes.update_datalim(np.column_stack([line.x, line.mean + error[1]]))
+    axes.errorbar(line.x, line.mean, error, label=line.name, linestyle=dash, transform=axes.transData + shift, **style)
 
 
-def _scale(axes: Axes, at: Any) -> None:
+def _scale(axes: Axes, at: Sequence[float]) -> None:
     """Limits around these values; a logarithmic axis for what spans three doublings or more."""
     if at[0] > 0 and at[-1] >= 8 * at[0]:
         shown = [at[0]]
@@ -231,21 +174,48 @@ def _scale(axes: Axes, at: Any) -> None:
         axes.set_xlim(at[0] - margin, at[-1] + margin)
 
 
-def _finish(axes: Axes, x: str, value: str) -> None:
-    if value.startswith("attainment"):
-        axes.set_ylim(0, 103)
-    else:
-        axes.autoscale_view()
-        axes.set_ylim(bottom=0)
-    axes.set_xlabel(_label(x))
-    axes.set_ylabel(_label(value))
-    axes.legend(frameon=False, fontsize=9)
+def draw_bars(bars: RateBars, axes: Axes) -> Axes:
+    """Draw one horizontal bar per policy, the first at the top."""
+    places = np.arange(len(bars.policies))[::-1]
+    error = np.nan_to_num([bars.mean - bars.low, bars.high - bars.mean])
+    colours = [COLOURS[place % len(COLOURS)] for place in range(len(bars.policies))]
+    axes.barh(places, bars.mean, 0.62, xerr=error, color=colours, error_kw=ERROR_BARS)
+    right = float((bars.mean + error[1]).max())
+    for place, mean, more, ratio in zip(places, bars.mean, error[1], bars.ratio, strict=True):
+        times = f"  ({ratio:.2f} x)" if ratio > 0 else ""
+        axes.text(mean + more + 0.015 * right, place, f"{mean:.3g}{times}", va="center", fontsize=9)
+    axes.set_yticks(places, bars.policies)
+    axes.set_xlim(0, 1.3 * right or 1)
+    axes.set_xlabel(f"{LABELS['max_rate_rps']} (ratio to {bars.policies[0]})")
+    axes.set_title("Max goodput", loc="left")
     plain(axes)
+    axes.grid(axis="y", visible=False)
+    axes.grid(axis="x", alpha=0.25)
+    return axes
 
 
-def _label(name: str) -> str:
+def bars_height(bars: int) -> float:
+    """The height of a figure with this many bars, inches."""
+    return 0.42 * bars + 1.3
+
+
+def draw_heat_map(found: HeatMap, axes: Axes) -> Axes:
+    """Draw the cells, each with its value."""
+    bottom, top = found.ends
+    image = axes.imshow(found.cells, cmap="cividis", aspect="auto", vmin=bottom, vmax=top)
+    for (row, column), cell in np.ndenumerate(found.cells):
+        if not np.isnan(cell):
+            colour = "black" if cell > (bottom + top) / 2 else "white"
+            axes.text(column, row, f"{cell:.3g}", ha="center", va="center", color=colour, fontsize=8)
+    axes.set_xticks(range(len(found.across)), [f"{at:g}" for at in found.across])
+    axes.set_yticks(range(len(found.down)), [f"{at:g}" for at in found.down])
+    axes.set_xlabel(label(found.x))
+    axes.set_ylabel(label(found.y))
+    axes.figure.colorbar(image, ax=axes, label=label(found.value))
+    axes.set_title(", ".join(found.policies), loc="left")
+    return axes
+
+
+def label(name: str) -> str:
+    """A column as an axis names it."""
     return f"share of {name.removeprefix('mix.')}" if name.startswith("mix.") else LABELS.get(name, name)
-
-
-def _title(axes: Axes, text: str) -> None:
-    axes.set_title(text, loc="left")

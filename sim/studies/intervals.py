@@ -10,23 +10,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
+from flowsim.core.policy import spelling
 from flowsim.errors import InputError, unknown
+from flowsim.studies.point import is_option
 
 if TYPE_CHECKING:
     import pandas as pd
 
 LEVEL = 0.95
 REPLICATION = ("seed", "window")
-"""The options of a study that make replications: runs that differ in them alone are repetitions of one another."""
+"""The options of a study that make replications: runs that differ only in them repeat one another."""
 FEWEST_VALUES = 10
-"""Of fewer values the bootstrap says nothing."""
+"""With fewer values the bootstrap gives no interval."""
 
 
 @dataclass(frozen=True)
 class Interval:
     """A mean and the interval that holds the true one with 95 % confidence; `n` replications.
 
-    From one replication the interval is not known: `low` and `high` are NaN.
+    With one replication the interval is not known: `low` and `high` are NaN.
     """
 
     mean: float
@@ -46,7 +48,7 @@ class Interval:
 
 def t_interval(values: ArrayLike, level: float = LEVEL) -> Interval:
     """The mean of independent replications and Student's t interval; NaNs are left out."""
-    from scipy.special import stdtrit
+    from scipy.special import stdtrit  # slow to import, and only intervals need it
 
     array = np.asarray(values, dtype=float)
     array = array[~np.isnan(array)]
@@ -59,7 +61,7 @@ def t_interval(values: ArrayLike, level: float = LEVEL) -> Interval:
 
 
 def paired(ours: ArrayLike, theirs: ArrayLike, level: float = LEVEL) -> Interval:
-    """The mean difference of two series that share their randomness replication by replication, and its t interval."""
+    """The mean difference of two series that share the randomness of each replication, and its t interval."""
     return t_interval(np.asarray(ours, dtype=float) - np.asarray(theirs, dtype=float), level)
 
 
@@ -79,8 +81,9 @@ def block_bootstrap(
     """The mean of one autocorrelated series and its percentile interval from a moving-block bootstrap.
 
     Overlapping blocks of consecutive values are drawn with replacement until the series has its length again
-    (Künsch 1989), on a circle, so that its ends count like the rest (Politis and Romano 1992). A queue remembers, so
-    the block is long: the square root of the length unless `block` says else. Below 10 values the bounds are NaN.
+    (Künsch 1989), on a circle, so that its ends count like the rest (Politis and Romano 1992). The values of a queue
+    are correlated for long, so the block is long: the square root of the length, unless `block` is given. With fewer
+    than FEWEST_VALUES values the bounds are NaN.
     """
     array = np.asarray(values, dtype=float)
     n = array.size
@@ -97,14 +100,14 @@ def block_bootstrap(
 def intervals(runs: pd.DataFrame, value: str, by: Sequence[str], level: float = LEVEL) -> pd.DataFrame:
     """For each combination of the columns `by`: mean, low, high and n of `value` over its replications.
 
-    Left out are failed runs, and those that only repeat another (see `independent`). Rows keep the order in which their
-    combination first appears.
+    Failed runs are left out, and so are runs that only repeat another (see `independent`). Rows are in the order in
+    which their combinations first appear.
 
     Raises:
-        InputError: no such column; or runs of one combination differ in more than `REPLICATION`, so that they are
-            not replications of one another.
+        InputError: no such column; or runs of one combination differ in more than `REPLICATION`, so they do not
+            repeat one another.
     """
-    import pandas as pd
+    import pandas as pd  # slow to import, and only tables need it
 
     _check(runs, value, by)
     rows = []
@@ -123,18 +126,21 @@ def differences(
         runs: as `sweep` gives them.
         value: the column whose difference is taken.
         against: the policy that the others are compared with, in any spelling.
-        by: columns that tell apart further comparisons, as slo_scale.
-        level: of the interval.
+        by: columns whose values are compared separately, such as slo_scale.
+        level: confidence level of the interval.
 
     Returns:
         Columns policy, against, `by`, then mean, low, high, n of `value` of the policy minus that of `against`, over
         the replications that both have.
+
+    Raises:
+        InputError: no such policy; or as `intervals`.
     """
     return _compared(runs, value, against, by, lambda ours, theirs: paired(ours, theirs, level))
 
 
 def ratios(runs: pd.DataFrame, value: str, against: str, by: Sequence[str] = (), level: float = LEVEL) -> pd.DataFrame:
-    """Paired ratios of each policy to one of them, on the same arrivals: as `differences`, of the logarithms.
+    """Paired ratios of each policy to one of them, on the same arrivals: as `differences`, but of the logarithms.
 
     `mean` is the geometric mean of the ratios; it and its interval are NaN when a value is not positive.
     """
@@ -148,9 +154,7 @@ def _compared(
     by: Sequence[str],
     compare: Callable[[ArrayLike, ArrayLike], Interval],
 ) -> pd.DataFrame:
-    import pandas as pd
-
-    from flowsim.core.policy import spelling
+    import pandas as pd  # slow to import, and only tables need it
 
     _check(runs, value, ["policy", *by])
     against = spelling(against, set(runs["policy"]))
@@ -167,9 +171,9 @@ def _compared(
 
 
 def independent(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs less those whose seed drew nothing new: equal requests, and no noise in the predictor's beliefs.
+    """The runs without those whose seed drew nothing new: equal requests, and a predictor without noise.
 
-    Of such repetitions the one of the lowest seed is left, under every policy the same one.
+    Of such repetitions the one with the lowest seed is kept, the same one under every policy.
     """
     if "served_sha256" not in runs:
         return runs
@@ -179,14 +183,12 @@ def independent(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def varied(runs: pd.DataFrame) -> list[str]:
-    """The options in which the runs of a study differ, replications aside."""
+    """The options in which the runs of a study differ, other than those of REPLICATION."""
     names = [name for name in _options(runs) if name not in REPLICATION]
     return [name for name in names if runs[name].nunique(dropna=False) > 1]
 
 
 def _options(runs: pd.DataFrame) -> list[str]:
-    from flowsim.studies.point import is_option
-
     return [name for name in runs.columns if is_option(name)]
 
 
@@ -198,7 +200,8 @@ def _check(runs: pd.DataFrame, value: str, by: Sequence[str]) -> None:
     aside = {*by, *(policy_options if "policy" in by else ())}
     more = [name for name in varied(runs) if name not in aside and _differs(runs, name, by)]
     if more:
-        raise InputError(f"runs that share {', '.join(by) or 'all'} differ in {', '.join(more)}; name them or select")
+        shared = f"runs with the same {', '.join(by)}" if by else "runs"
+        raise InputError(shared, f"differ in {', '.join(more)}", expected="runs that differ in seed or window alone")
 
 
 def _differs(runs: pd.DataFrame, name: str, by: Sequence[str]) -> bool:

@@ -14,12 +14,16 @@ from rich.text import Text
 
 from flowsim.core.policy import spelling
 from flowsim.show.format import percent
+from flowsim.show.screen import table as new_table
 from flowsim.studies.intervals import REPLICATION, Interval, differences, independent, ratios, t_interval, varied
 from flowsim.studies.sweep import Runs
 
 MOST_LINES = 60
+"""Settings that a table shows."""
+MOST_ERRORS = 5
+"""Different errors of failed runs that are shown."""
 FEW_REQUESTS = 300
-"""Below so many the report says that a highest rate rests on few."""
+"""With fewer requests per run, the report warns that a highest rate rests on few."""
 INTERVALS = "Intervals: 95 %, Student's t over {n} replications"
 
 
@@ -27,8 +31,8 @@ def study_report(runs: Runs, against: Sequence[str] = ()) -> RenderableType:
     """Attainment and goodput, or the highest rates, with intervals; failed runs; paired differences.
 
     Args:
-        runs: of a study.
-        against: the policies that the others are compared with; default: none, or of highest rates the first policy.
+        runs: the runs of a study.
+        against: the policies that the others are compared with; default: none, or for highest rates the first policy.
 
     Raises:
         InputError: no such policy in the study.
@@ -48,9 +52,9 @@ def study_report(runs: Runs, against: Sequence[str] = ()) -> RenderableType:
 
 
 def _settings(done: pd.DataFrame) -> Iterator[tuple[list[Text], pd.DataFrame]]:
-    """The runs apart by the options that vary and are no numbers (trace, GPU), each with a heading.
+    """The runs of each combination of the options that vary and are not numbers (trace, GPU), with its heading.
 
-    Unless a single line were left under each.
+    All of them together if only one line would be left under each heading.
     """
     names = [name for name in _by(done)[1:] if not is_numeric_dtype(done[name])]
     if names and len(done.value_counts(names, dropna=False)) == len(done.value_counts(_by(done), dropna=False)):
@@ -61,19 +65,19 @@ def _settings(done: pd.DataFrame) -> Iterator[tuple[list[Text], pd.DataFrame]]:
 
 
 def _headline(runs: Runs) -> str:
-    done = f"{runs.new:,} run now, in {runs.cpu_s:,.1f} s of CPU" if runs.new else "all there already"
+    done = f"{runs.new:,} run now, in {runs.cpu_s:,.1f} s of CPU" if runs.new else "all done before"
     return f"{runs.title or 'study'}: {len(runs.table):,} runs ({done}), {len(runs.failed):,} failed"
 
 
 def _failures(runs: Runs) -> list[str]:
     counts = runs.failed["error"].value_counts(sort=False)
     lines = [f"failed {number} x: {error}" for error, number in counts.items()]
-    return lines[:5] + [f"and {len(lines) - 5} other errors"] * (len(lines) > 5)
+    return lines[:MOST_ERRORS] + [f"and {len(lines) - MOST_ERRORS} other errors"] * (len(lines) > MOST_ERRORS)
 
 
 def _figures(done: pd.DataFrame) -> Table:
     by = _by(done)
-    table = _table(*by, "runs", "attainment", "goodput, req/s", "TTFT p50, s", "TTFT p99, s", "late", "starved")
+    table = new_table(*by, "runs", "attainment", "goodput, req/s", "TTFT p50, s", "TTFT p99, s", "late", "starved")
     groups = list(done.groupby(by, sort=False, dropna=False))
     for key, group in groups[:MOST_LINES]:
         attainment, goodput, p50, p99 = (
@@ -95,7 +99,7 @@ def _figures(done: pd.DataFrame) -> Table:
 
 def _rates(done: pd.DataFrame) -> Table:
     by, number = _by(done), f"{{:.{_decimals(done['max_rate_rps'])}f}}"
-    table = _table(*by, "runs", "max rate, req/s", "not at", "gives way", "goodput", "late", "starved", "use")
+    table = new_table(*by, "runs", "max rate, req/s", "fails at", "limited by", "goodput", "late", "starved", "use")
     for key, group in done.groupby(by, sort=False, dropna=False):
         sustained = group[group["max_rate_rps"] > 0]
         counted = sustained["counted"] if len(sustained) else math.nan
@@ -113,12 +117,12 @@ def _rates(done: pd.DataFrame) -> Table:
 
 
 def _comparison(part: pd.DataFrame, value: str, against: Sequence[str]) -> Table:
-    """Each policy against some of them, on the same arrivals: differences and ratios."""
+    """Differences and ratios of each policy to those in `against`, on the same arrivals."""
     others = _by(part)[1:]
     factor, number, unit = (100, "{:+.1f}", "% points")
     if value == "max_rate_rps":
         factor, number, unit = 1, f"{{:+.{_decimals(part[value])}f}}", "req/s"
-    table = _table("policy", *others, *(column for name in against for column in (f"- {name}, {unit}", f"/ {name}")))
+    table = new_table("policy", *others, *(column for name in against for column in (f"- {name}, {unit}", f"/ {name}")))
     cells: dict[tuple[object, ...], list[str]] = {
         place: [] for place, _ in part.groupby(["policy", *others], sort=False, dropna=False)
     }
@@ -137,7 +141,7 @@ def _comparison(part: pd.DataFrame, value: str, against: Sequence[str]) -> Table
 
 
 def _decimals(values: pd.Series) -> int:
-    """Two, or as many as show three digits of the largest value."""
+    """How many decimals show three digits of the largest value; at least two."""
     most = float(values.max())
     return max(2, 2 - math.floor(math.log10(most))) if most > 0 else 2
 
@@ -151,12 +155,13 @@ def _footing(done: pd.DataFrame, compared: bool) -> str:
     pairs = "; differences and ratios (geometric means) are paired, on the same arrivals" if compared else ""
     return (
         f"{basis}{pairs}. Warm-up left out: {percent(warmup)} of the requests. "
-        "The drain is part of the run: every request is followed to its end. Starved: later than 10 SLOs, or never."
+        "The drain is part of the run: every request is followed to its end. "
+        "Starved: TTFT > 10 SLOs, or no first token."
     )
 
 
 def _repeated(number: int) -> str:
-    return f"Left out: {number} that only repeat others, for their seeds draw nothing. " if number else ""
+    return f"Left out: {number} runs that only repeat others, as their seeds draw nothing. " if number else ""
 
 
 def _short(done: pd.DataFrame) -> str:
@@ -166,13 +171,13 @@ def _short(done: pd.DataFrame) -> str:
     few, most = int(done["counted"].min()), int(done["counted"].max())
     seconds = (done["counted"] / done["max_rate_rps"]).min()
     return (
-        f" Few requests: {few} to {most} count in a run, which at its highest rate are {seconds:.3g} s of arrivals or "
-        "more. A queue has little time to grow in so few: longer traces or fewer replications tell more."
+        f" Few requests: {few} to {most} count per run, which at its highest rate is >= {seconds:.3g} s of arrivals. "
+        "A queue has little time to grow in that: use longer traces, or fewer replications."
     )
 
 
 def _by(done: pd.DataFrame) -> list[str]:
-    """The policy, and what else tells the runs apart (not the policy's own options: its name holds them)."""
+    """The policy and the options that tell the runs apart (but not the policy's own options: its name holds them)."""
     more = [name for name in varied(done) if name != "policy" and not name.startswith("policy.")]
     return ["policy", *(name for name in more if name not in REPLICATION)]
 
@@ -192,10 +197,3 @@ def _positive(interval: Interval) -> Interval:
 def _cells(key: object) -> Sequence[str]:
     parts = key if isinstance(key, tuple) else (key,)
     return [f"{part:g}" if isinstance(part, float) else str(part) for part in parts]
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for place, column in enumerate(columns):
-        table.add_column(column, justify="left" if place == 0 else "right", overflow="fold")
-    return table

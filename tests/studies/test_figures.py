@@ -15,7 +15,7 @@ import flowsim
 from flowsim.cli.main import main
 from flowsim.errors import InputError
 from flowsim.studies.figures import class_tradeoff, heat_map, lines, max_goodput, ttft_distribution
-from flowsim.studies.plots import draw, save, select
+from flowsim.studies.plot import draw, save, select
 
 mpl.use("Agg")
 RUN = {"trace": "synthetic:qwen:100"}
@@ -129,7 +129,7 @@ def test_highest_rates_of_several_traces_and_gpus_are_panels() -> None:
     many = runs.table.assign(gpu=runs.table["seed"].map("h{}".format))
     assert len(draw(replace(runs, table=many))["max_goodput"].axes) == 4
     with pytest.raises(
-        InputError, match="trace, model, gpu all vary, allowed are two of them at most: --select trace="
+        InputError, match="trace, model, gpu: all vary; expected at most two that vary: --select trace=VALUE"
     ):
         draw(replace(runs, table=many.assign(model=many["gpu"])))
 
@@ -144,18 +144,18 @@ def test_traces_of_a_sweep_have_figures_of_their_own() -> None:
     ]
 
 
-def test_what_cannot_be_drawn_is_said(rates: flowsim.Runs, searched: flowsim.Runs, tmp_path: Path) -> None:
+def test_errors_say_why_nothing_can_be_drawn(rates: flowsim.Runs, searched: flowsim.Runs, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="unknown option 'rate'"):
         lines(rates, "rate")
-    with pytest.raises(InputError, match="no highest rates here"):
+    with pytest.raises(InputError, match="study: has no highest rates; expected one with capacity, or"):
         max_goodput(rates)
-    with pytest.raises(InputError, match="no requests kept"):
+    with pytest.raises(InputError, match="study: kept no requests; expected requests: true, and a folder"):
         ttft_distribution(searched)
-    with pytest.raises(InputError, match="no run has rate_rps=9, allowed for rate_rps is 8, 24"):
+    with pytest.raises(InputError, match="--select rate_rps must be one of 8, 24, got '9'"):
         select(rates, ["rate_rps=9"])
-    with pytest.raises(InputError, match="--select policy: allowed is NAME=VALUE"):
+    with pytest.raises(InputError, match="--select must be NAME=VALUE, got 'policy'"):
         select(rates, ["policy"])
-    with pytest.raises(InputError, match="no run of this study succeeded"):
+    with pytest.raises(InputError, match="study: has no run that succeeded, so there is nothing to draw"):
         draw(replace(rates, table=rates.table.assign(error="broken")))
     with pytest.raises(InputError, match=r"no runs.parquet there"):
         flowsim.load_runs(tmp_path)
@@ -181,7 +181,7 @@ def test_the_commands_go_from_a_study_to_its_figures(tmp_path: Path, capsys: pyt
     assert (
         "- fcfs, req/s" in said and "are paired, on the same arrivals." in said and "[-" not in said.split("- fcfs")[0]
     )
-    assert "Few requests: 54 to 54 count in a run, which at its highest rate are" in said
+    assert "Few requests: 54 to 54 count per run, which at its highest rate is >=" in said
     with pytest.raises(SystemExit) as exit_:
         main(["capacity", "example", "--set", "slo_scale"])
     assert "--set slo_scale: allowed is NAME=VALUE" in capsys.readouterr().err

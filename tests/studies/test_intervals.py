@@ -68,7 +68,7 @@ def test_the_ends_of_a_series_count_like_its_middle() -> None:
     assert len({interval.high for interval in drawn}) == 1
 
 
-def test_of_a_few_values_the_bootstrap_says_nothing() -> None:
+def test_with_few_values_the_bootstrap_gives_no_interval() -> None:
     assert math.isnan(block_bootstrap([0.0, 1.0]).low) and math.isnan(block_bootstrap([0.0, 1.0] * 4).high)
     assert block_bootstrap([0.0] * 5 + [1.0] * 5).low < 0.5
 
@@ -180,7 +180,7 @@ def test_seeds_that_draw_nothing_are_no_replications() -> None:
     stats = same.intervals("attainment")
     assert stats["n"].tolist() == [1, 1] and stats["low"].isna().all()
     assert same.differences("attainment", "fcfs")["n"].tolist() == [1]
-    assert "Left out: 4 that only repeat others, for their seeds draw nothing." in _said(same)
+    assert "Left out: 4 runs that only repeat others, as their seeds draw nothing." in _said(same)
     for drawn in ({"predictor": "noisy:1"}, {"mix.text": 0.3}, {"trace": "synthetic:qwen:40"}):
         assert flowsim.sweep({"run": {**run, **drawn}, "axes": axes}, workers=1).intervals("attainment")["n"][0] == 3
 
@@ -189,7 +189,7 @@ def test_means_are_over_replications_only() -> None:
     means = intervals(TABLE, "goodput_rps", ["policy"])
     assert means[["policy", "mean", "n"]].values.tolist() == [["a", 1.5, 2], ["b", 4.75, 2], ["c", 1.5, 2]]
     mixed = TABLE.assign(slo_scale=[1.0, 2.0] * 3)
-    with pytest.raises(InputError, match="runs that share policy differ in slo_scale"):
+    with pytest.raises(InputError, match="runs with the same policy: differ in slo_scale; expected"):
         intervals(mixed, "goodput_rps", ["policy"])
     with pytest.raises(InputError, match="unknown column 'goodput'; did you mean 'goodput_rps'"):
         intervals(TABLE, "goodput", ["policy"])

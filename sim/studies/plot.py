@@ -1,7 +1,8 @@
-"""All figures that a study has in it, chosen by the options that vary, and their files."""
+"""All figures of a study, chosen by the options that vary, and their files: what `flowsim plot` does."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,8 @@ import numpy as np
 
 from flowsim.errors import InputError, unknown
 from flowsim.io.folders import writing
+from flowsim.show.style import new_panels
+from flowsim.studies.figure_data import is_number
 from flowsim.studies.figures import bars_height, class_tradeoff, heat_map, lines, max_goodput, ttft_distribution
 from flowsim.studies.intervals import REPLICATION, intervals, varied
 from flowsim.studies.store import REQUESTS
@@ -21,20 +24,23 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+ACROSS = 3
+"""Panels side by side."""
+
 
 def draw(runs: Runs) -> dict[str, Figure]:
     """Every figure that the options varied in a study allow, by name.
 
-    Options that are no numbers (trace, GPU) tell figures apart, or the panels of one, where there are numbers as well.
+    Options that are words (trace, GPU) make one figure each, or one panel each, where others are numbers.
 
     Raises:
         InputError: no run succeeded, or more options vary than a figure can show: select one value of some.
     """
     done = runs.succeeded
     if done.empty:
-        raise InputError("no run of this study succeeded, so there is nothing to draw")
+        raise InputError("study", "has no run that succeeded, so there is nothing to draw")
     value, free = "max_rate_rps" if "max_rate_rps" in done else "attainment", _free(done)
-    words = [name for name in free if done[name].dtype.kind not in "iuf"]
+    words = [name for name in free if not is_number(done[name])]
     if words and value == "max_rate_rps" and len(words) == len(free):
         figures = {"max_goodput": max_goodput_panels(runs, words)}
     elif words and len(free) > 1:
@@ -47,10 +53,10 @@ def draw(runs: Runs) -> dict[str, Figure]:
 
 
 def max_goodput_panels(runs: Runs, by: Sequence[str]) -> Figure:
-    """`max_goodput` for each combination of values of one or two options, as trace and gpu: the last from side to side.
+    """`max_goodput` for each combination of values of one or two options, such as trace and GPU; the last goes across.
 
     Raises:
-        InputError: as `max_goodput` does; also, when there are more options.
+        InputError: as `max_goodput` does; also for more than two options.
     """
     if len(by) > 2:
         raise _too_many(by)
@@ -58,7 +64,7 @@ def max_goodput_panels(runs: Runs, by: Sequence[str]) -> Figure:
     down, across = (list(dict.fromkeys(done[name])) for name in (by[0], by[-1]))
     down = down if len(by) == 2 else [None]
     height = bars_height(done["policy"].nunique())
-    figure, panels = _panels(len(down), len(across), (6.2, height))
+    figure, panels = new_panels(len(down), len(across), (6.2 * len(across), height * len(down)))
     for (row, column), axes in np.ndenumerate(panels):
         part = done[(done[by[-1]] == across[column]) & ((done[by[0]] == down[row]) | (len(by) == 1))]
         if part.empty:
@@ -76,8 +82,9 @@ def max_goodput_panels(runs: Runs, by: Sequence[str]) -> Figure:
 def classes_panels(runs: Runs, x: str) -> Figure:
     """`class_tradeoff` of each policy, side by side on the same scale."""
     policies = list(dict.fromkeys(runs.succeeded["policy"]))
-    across = min(3, len(policies))
-    figure, panels = _panels(-(-len(policies) // across), across, (4, 3.2))
+    across = min(ACROSS, len(policies))
+    down = -(-len(policies) // across)
+    figure, panels = new_panels(down, across, (4 * across, 3.2 * down))
     for place, axes in enumerate(panels.flat):
         if place >= len(policies):
             axes.axis("off")
@@ -93,10 +100,12 @@ def classes_panels(runs: Runs, x: str) -> Figure:
 
 
 def save(figures: Mapping[str, Figure], folder: str | Path) -> list[str]:
-    """Write each figure as PNG and SVG, all or none; the names of the files."""
-    import re
+    """Write each figure as PNG and SVG: all of them, or none. Returns the names of the files.
 
-    import matplotlib as mpl
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    import matplotlib as mpl  # slow to import, and only figures need it
 
     names = []
     with writing(folder) as stage, mpl.rc_context({"svg.hashsalt": "flowsim"}):
@@ -118,18 +127,18 @@ def select(runs: Runs, settings: Sequence[str]) -> Runs:
     for setting in settings:
         name, equals, text = setting.partition("=")
         if not equals:
-            raise InputError(f"--select {setting}: allowed is NAME=VALUE")
+            raise InputError("--select", found=setting, expected="NAME=VALUE")
         if name not in table:
             raise unknown("option", name, [*varied(table), *REPLICATION])
         known = table[name].map(lambda value: f"{value:g}" if isinstance(value, float) else str(value))
         if not (known == text).any():
-            raise InputError(f"no run has {setting}, allowed for {name} is {', '.join(dict.fromkeys(known))}")
+            raise InputError(f"--select {name}", found=text, expected=f"one of {', '.join(dict.fromkeys(known))}")
         table = table[known == text]
     return replace(runs, table=table)
 
 
 def _free(done: pd.DataFrame) -> list[str]:
-    """The options that vary, but for the policy and replications; when the policy's own do, those alone."""
+    """The options that vary, other than the policy and replications; if the policy's own options do, only those."""
     options = [name for name in varied(done) if name != "policy" and name not in REPLICATION]
     return [name for name in options if name.startswith("policy.")] or options
 
@@ -161,27 +170,18 @@ def _drawn(runs: Runs, value: str, free: Sequence[str]) -> dict[str, Figure]:
     axes = lines(runs, free[0], value)
     axes.set_title(runs.title, loc="left", fontsize=11)
     drawn = {f"{value}-{free[0]}": _figure(axes)}
-    if value == "attainment" and not free[0].startswith("policy.") and done[free[0]].dtype.kind in "iuf":
+    if value == "attainment" and not free[0].startswith("policy.") and is_number(done[free[0]]):
         drawn[f"classes-{free[0]}"] = classes_panels(runs, free[0])
     return drawn
 
 
 def _too_many(names: Sequence[str]) -> InputError:
-    return InputError(f"{', '.join(names)} all vary, allowed are two of them at most: --select {names[0]}=VALUE")
+    return InputError(", ".join(names), "all vary", expected=f"at most two that vary: --select {names[0]}=VALUE")
 
 
 def _setting(name: str, value: object) -> str:
     """An option and its value, a path by its last part."""
     return f"{name} {value:g}" if isinstance(value, float) else f"{name} {Path(str(value)).name}"
-
-
-def _panels(down: int, across: int, size: tuple[float, float]) -> tuple[Figure, np.ndarray]:
-    import matplotlib.pyplot as plt
-
-    whole = (size[0] * across, size[1] * down)
-    figure, panels = plt.subplots(down, across, figsize=whole, layout="constrained", squeeze=False)
-    plt.close(figure)  # a notebook shows what a cell returns; pyplot is to show nothing besides
-    return figure, panels
 
 
 def _figure(axes: Axes) -> Figure:
