@@ -14,13 +14,13 @@ def check_positive(policy: object, *names: str) -> None:
     """Raise `InputError` unless each named option of the policy is at least 1."""
     for name in names:
         if (value := getattr(policy, name)) < 1:
-            raise InputError(f"policy {type(policy).__name__.lower()}: option {name} is {value}, allowed is 1 or more")
+            raise InputError(f"option {name}", found=value, expected=">= 1")
 
 
 def fill(
     view: View, order: Order, head: Request, cap: int, accept: Callable[[int], bool] = lambda tokens: True
 ) -> list[Request]:
-    """A batch: `head`, then in this order every waiting request behind it that still fits.
+    """A batch: `head`, then in this order every later waiting request that still fits.
 
     Those longer than the room left under `cap` tokens, or without KV blocks, are skipped; the first fitting one
     whose batch would have a number of tokens that `accept` refuses ends the filling. Source: `form` in the

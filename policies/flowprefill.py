@@ -46,7 +46,7 @@ class FlowPrefill:
     def __post_init__(self) -> None:
         check_positive(self, "batch_tokens")
         if not 0 <= self.reserve <= 1:
-            raise InputError(f"policy flowprefill: option reserve is {self.reserve}, allowed is 0 to 1")
+            raise InputError("option reserve", found=self.reserve, expected="between 0 and 1")
 
     def choose(self, view: View) -> Pass | Execution | None:
         """The first in S-EDF order, with companions if it has time for them."""

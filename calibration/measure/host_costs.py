@@ -18,8 +18,8 @@ from flowsim.calibration.serve.gpu_device import RealInstance, WallClock
 from flowsim.calibration.serve.replay import Replay, execute
 from flowsim.calibration.serve.runner import Job, Runner, Told
 from flowsim.core.ledger import Ledger
-from flowsim.core.policy import load_policy
 from flowsim.core.request import Request
+from flowsim.policies.registry import load_policy
 
 FREE = CostModel("none", 1, {}, lambda tokens, context: 0.0)
 UNLIMITED = 1 << 40

@@ -256,7 +256,7 @@ def policies() -> None:
     """
     from rich.table import Table
 
-    from flowsim.core.policy import describe_policies
+    from flowsim.policies.registry import describe_policies
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in ("policy", "what it does", "options and their defaults"):

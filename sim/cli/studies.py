@@ -57,8 +57,8 @@ def sweep(study: str, out: str, workers: int | None, dask: str | None, against: 
     Example:
       flowsim sweep studies/rate.yaml --out results/rate
     """
-    from flowsim.core.policy import spelling
     from flowsim.io.progress import bar
+    from flowsim.policies.registry import spelling
     from flowsim.studies.study import Study
     from flowsim.studies.sweep import sweep as run
 
@@ -136,8 +136,8 @@ def capacity(
       flowsim capacity synthetic:qwen:2000 trace.csv.gz --gpu h200 --gpu a100_sxm --against fcfs --against chunked:2048
       flowsim capacity trace.jsonl --set slo_scale=[0.5,1,2] --set prefix_cache=ideal
     """
-    from flowsim.core.policy import spelling
     from flowsim.io.progress import bar
+    from flowsim.policies.registry import spelling
     from flowsim.studies.capacity import POLICIES
     from flowsim.studies.capacity import capacity as find
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flowsim.core.policy import Policy, check_policy, load_policy, policy_spec
+from flowsim.core.policy import Policy, check_policy
 from flowsim.errors import InputError
 from flowsim.io.folders import writing
+from flowsim.policies.registry import load_policy, policy_spec
 from flowsim.results.figure_data import class_attainment, ttft_distributions
 from flowsim.results.result import RunResult
 from flowsim.runs.run import run
@@ -69,7 +70,7 @@ def compare(trace: Trace | str | Path, policies: Sequence[Policy | str], **optio
     Raises:
         InputError: as `run` does; also for no policy, and for one that is given twice.
     """
-    names = [policy if isinstance(policy, str) else policy_spec(policy) for policy in policies]
+    names = [policy if isinstance(policy, str) else str(policy_spec(policy)) for policy in policies]
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"policy {name!r}", "is given twice")

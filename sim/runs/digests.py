@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
-import inspect
 from functools import cache, lru_cache
 from pathlib import Path
 
 from flowsim.calibration.costs.catalogue import load_table
 from flowsim.calibration.costs.table import OperatorTable
-from flowsim.core.policy import NAMES
 from flowsim.errors import InputError
+from flowsim.policies.registry import PolicySpec, source_file
 
 Stamp = tuple[tuple[int, int, int], ...]
 
@@ -43,8 +41,5 @@ def cost_digest(folder: str | None, stamp: Stamp, model: str, gpu: str, tp: int)
 @cache
 def policy_digest(policy: str) -> str:
     """Of the source file of a policy that flowsim does not ship; read once, as Python imports it once."""
-    name = policy.partition(":")[0]
-    if name in NAMES:
-        return ""
-    source = inspect.getsourcefile(importlib.import_module(name))
+    source = source_file(PolicySpec.parse(policy))
     return file_digest(source, stamp_of(source)) if source else ""

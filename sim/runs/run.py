@@ -19,12 +19,13 @@ from flowsim.calibration.costs.fit import fit
 from flowsim.calibration.costs.predictor import make_predictor
 from flowsim.calibration.costs.row_sources import counted
 from flowsim.calibration.costs.table import OperatorTable, Range
-from flowsim.core.policy import Policy, check_policy, load_policy, policy_spec
+from flowsim.core.policy import Policy, check_policy
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
 from flowsim.core.slo import Assignment, SLOMix
 from flowsim.engine.simulate import simulate
 from flowsim.errors import InputError
+from flowsim.policies.registry import load_policy, policy_spec
 from flowsim.results.result import RunResult
 from flowsim.traces.catalogue import load_trace
 from flowsim.traces.combine import parse_mix, reweighted, with_rates
@@ -113,7 +114,7 @@ def run(
         stretches=stretches,
         progress=progress and (lambda arrived: progress(arrived, len(replayed))),
     )
-    spec = policy if isinstance(policy, str) else policy_spec(scheduler)
+    spec = policy if isinstance(policy, str) else str(policy_spec(scheduler))
     options = {
         "slo_scale": slo_scale,
         "rate_scale": rate_scale,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from flowsim.core.policy import spelling
 from flowsim.errors import InputError, unknown
+from flowsim.policies.registry import spelling
 from flowsim.studies.point import is_option
 
 if TYPE_CHECKING:

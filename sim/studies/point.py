@@ -13,10 +13,10 @@ from typing import Any
 
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.predictor import make_predictor
-from flowsim.core.policy import NAMES, canonical, load_policy
 from flowsim.core.server import ServerOptions
 from flowsim.core.slo import SLOMix
 from flowsim.errors import InputError, unknown
+from flowsim.policies.registry import NAMES, canonical, load_policy
 from flowsim.results.result import RunResult
 from flowsim.runs.digests import Stamp, cost_digest, file_digest, policy_digest, stamp_of
 from flowsim.runs.run import check_times, load_cost, own_version, parse_window, replayed_part, run

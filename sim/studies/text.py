@@ -12,7 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from flowsim.core.policy import spelling
+from flowsim.policies.registry import spelling
 from flowsim.show.format import percent
 from flowsim.show.screen import table as new_table
 from flowsim.studies.intervals import REPLICATION, Interval, differences, independent, ratios, t_interval, varied

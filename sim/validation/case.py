@@ -14,11 +14,11 @@ import numpy as np
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.predictor import make_predictor
 from flowsim.core.ledger import Ledger, Log
-from flowsim.core.policy import load_policy
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
 from flowsim.core.slo import Assignment
 from flowsim.engine.simulate import Outcome, simulate
+from flowsim.policies.registry import load_policy
 from flowsim.results.result import RunResult
 from flowsim.runs.run import make_requests
 from flowsim.traces.trace import Trace

@@ -14,11 +14,11 @@ import numpy as np
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.predictor import parse_predictor
 from flowsim.calibration.gpu.machine import check_seed
-from flowsim.core.policy import load_policy
 from flowsim.core.server import ServerOptions
 from flowsim.core.slo import SLOMix
 from flowsim.engine.simulate import whole_blocks
 from flowsim.errors import InputError
+from flowsim.policies.registry import load_policy
 from flowsim.runs.run import extrapolated
 from flowsim.studies.point import Point, replayed
 from flowsim.studies.search import FEWEST_REQUESTS, Search, highest_rate

@@ -30,13 +30,13 @@ from flowsim.calibration.measure.calibrate import calibrate
 from flowsim.calibration.measure.grid import QUICK, REPLAYED
 from flowsim.calibration.serve.runner import Runner
 from flowsim.calibration.serve.warm_up import LESS, UNSERVABLE, serving_decoder, warm_up
-from flowsim.core.policy import load_policy
 from flowsim.core.server import ServerOptions
 from flowsim.core.timeline import graph_size
 from flowsim.errors import InputError
 from flowsim.io.folders import check_writable
 from flowsim.io.locks import locked
 from flowsim.io.progress import Progress
+from flowsim.policies.registry import load_policy
 from flowsim.validation.case import Case, RealRun, seconds
 from flowsim.validation.distance import distances
 from flowsim.validation.evidence import Evidence, Recorded, read, with_run, write_about

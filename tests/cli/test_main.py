@@ -22,8 +22,8 @@ from click.testing import CliRunner, Result
 import flowsim
 from flowsim.calibration.costs.catalogue import load_table
 from flowsim.cli.main import main
-from flowsim.core.policy import NAMES
 from flowsim.io.progress import bar
+from flowsim.policies.registry import NAMES
 from support.places import DATA
 
 FILES = {"config.yaml", "requests.parquet", "summary.json"}
@@ -382,8 +382,8 @@ def test_what_is_no_trace_is_refused() -> None:
         ),
         ("--policy flowprefill:cutt=layer", "unknown option of policy flowprefill 'cutt'; did you mean 'cut'?"),
         ("--policy flowprefill:cut=lair", "unknown cut 'lair'; did you mean 'layer'?"),
-        ("--policy chunked:0", "option budget is 0, allowed is 1 or more"),
-        ("--policy chunked:many", "option budget is 'many', allowed is a whole number"),
+        ("--policy chunked:0", "option budget must be >= 1, got 0"),
+        ("--policy chunked:many", "option budget must be a whole number, got 'many'"),
         ("--predictor cubik", "unknown predictor 'cubik'; did you mean 'cubic'?"),
         ("--predictor biased:0", "predictor 'biased:0': allowed is biased:NUMBER with a number from 0.001 to 1000"),
         ("--predictor noisy", "predictor 'noisy': allowed is noisy:NUMBER"),
@@ -503,7 +503,7 @@ def test_a_wrong_config_is_refused(values: dict[str, Any], message: str) -> None
         ("zero:Fine", "cannot import 'zero': ZeroDivisionError: division by zero (zero.py, line 1)"),
         ("own_policies:Fien", "unknown policy class in module own_policies 'Fien'; did you mean 'Fine'?"),
         ("own_policies:Fine:speed=2", "'speed'"),
-        ("own_policies:Blind", "policy Blind has no method choose(view)"),
+        ("own_policies:Blind", "policy Blind: has no method choose(view)"),
         ("own_policies:Vague", "unknown cut 'often' (known: block, chunk, layer, none, operator)"),
         ("own_policies:Stillborn", "policy 'own_policies:Stillborn': RuntimeError: no speed (own_policies.py, line 2"),
         ("own_policies:Raises", "policy Raises at 0.000075 s raised KeyError: 'x' (own_policies.py, line 1"),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from flowsim.calibration.costs.predictor import Predictor
 from flowsim.core.passes import Execution, Pass
-from flowsim.core.policy import NAMES, check_policy, describe_policies, load_policy, policy_spec
+from flowsim.core.policy import check_policy
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
 from flowsim.core.timeline import CHECKED_AFTER, Forward, Timeline
@@ -22,6 +22,7 @@ from flowsim.policies.chunked import Chunked
 from flowsim.policies.edf import EDF
 from flowsim.policies.fcfs import FCFS
 from flowsim.policies.flowprefill import S_EDF, FlowPrefill
+from flowsim.policies.registry import NAMES, describe_policies, load_policy, policy_spec
 from flowsim.policies.sjf import SJF
 from support.costs import pencil
 from support.reference import Site
@@ -58,15 +59,15 @@ def test_a_specification_names_a_policy_and_its_options(spec: str, policy: Any) 
         ("edf:cut=layr", "unknown cut 'layr'; did you mean 'layer'?"),
         ("edf:wake=event", "unknown wake 'event'; did you mean 'events'?"),
         ("edf:layer,cuts", "option 'cuts' lacks its value (write cuts=VALUE)"),
-        ("chunked:many", "option budget is 'many', allowed is a whole number"),
-        ("chunked:1.5", "option budget is '1.5', allowed is a whole number"),
-        ("flowprefill:reserve=lots", "option reserve is 'lots', allowed is a number"),
-        ("flowprefill:reserve=1.5", "option reserve is 1.5, allowed is 0 to 1"),
-        ("flowprefill:reserve=nan", "option reserve is nan, allowed is 0 to 1"),
-        ("flowprefill:batch_tokens=0", "option batch_tokens is 0, allowed is 1 or more"),
-        ("fcfs:-1", "option batch_tokens is -1, allowed is 1 or more"),
-        ("sjf:0", "option batch_tokens is 0, allowed is 1 or more"),
-        ("chunked:0", "option budget is 0, allowed is 1 or more"),
+        ("chunked:many", "option budget must be a whole number, got 'many'"),
+        ("chunked:1.5", "option budget must be a whole number, got '1.5'"),
+        ("flowprefill:reserve=lots", "option reserve must be a number, got 'lots'"),
+        ("flowprefill:reserve=1.5", "option reserve must be between 0 and 1, got 1.5"),
+        ("flowprefill:reserve=nan", "option reserve must be between 0 and 1, got nan"),
+        ("flowprefill:batch_tokens=0", "option batch_tokens must be >= 1, got 0"),
+        ("fcfs:-1", "option batch_tokens must be >= 1, got -1"),
+        ("sjf:0", "option batch_tokens must be >= 1, got 0"),
+        ("chunked:0", "option budget must be >= 1, got 0"),
         ("no_such_module:Mine", "cannot import 'no_such_module'"),
         ("flowsim.policies.edf:EFD", "unknown policy class in module flowsim.policies.edf 'EFD'; did you mean 'EDF'?"),
     ],
@@ -130,18 +131,26 @@ def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_a_policy_of_ones_own_is_found_in_the_current_folder(own_module: str) -> None:
     policy: Any = load_policy(f"{own_module}:Mine:eager=TRUE,share=0.25,cut=block")
     assert (policy.eager, policy.share, policy.cut) == (True, 0.25, "block")
-    assert policy_spec(policy) == f"{own_module}:Mine:eager=True,share=0.25,cut=block"
+    assert str(policy_spec(policy)) == f"{own_module}:Mine:eager=True,share=0.25,cut=block"
     assert load_policy(policy_spec(policy)) == policy
     needing: Any = load_policy(f"{own_module}:Demanding:needed=7")
     assert needing.needed == "7"
+
+
+def test_the_working_directory_is_searched_last_and_only_for_policies_of_ones_own(own_module: str) -> None:
+    before = sys.path.copy()
+    load_policy("flowprefill")
+    assert sys.path == before
+    load_policy(f"{own_module}:Mine")
+    assert sys.path == [*before, str(Path.cwd())]
 
 
 @pytest.mark.parametrize(
     ("rest", "message"),
     [
         ("Mein", "unknown policy class in module my_own_policies 'Mein'; did you mean 'Mine'?"),
-        ("Mine:eager=yes", "option eager is 'yes', allowed is true or false"),
-        ("NoChoice", "policy NoChoice has no method choose(view)"),
+        ("Mine:eager=yes", "option eager must be true or false, got 'yes'"),
+        ("NoChoice", "policy NoChoice: has no method choose(view)"),
         ("NoCut", "unknown cut 'missing'"),
         ("Broken", "KeyError"),
         ("Demanding", "missing 1 required positional argument: 'needed'"),
@@ -181,7 +190,7 @@ def test_every_short_name_works_and_is_described() -> None:
     described = {name: (what, options) for name, what, options in describe_policies()}
     for name in NAMES:
         policy = load_policy(name)
-        assert policy_spec(policy) == name
+        assert str(policy_spec(policy)) == name
         assert check_policy(policy) is policy
         assert described[name][0].endswith(".")
     assert described["edf"][1] == "cut=operator, wake=events"

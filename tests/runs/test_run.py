@@ -134,7 +134,7 @@ def test_progress_is_told_and_reaches_the_end() -> None:
         ({"window": (0, math.nan)}, "no request arrives from 0 s to nan s"),
         ({"rate_scale": 1e-300}, "the factor to scale the rate by is 1e-300"),
         ({"slo": -1}, "class '[*]' is -1.0; allowed: a positive number of seconds"),
-        ({"policy": object()}, "policy object has no method choose"),
+        ({"policy": object()}, "policy object: has no method choose"),
     ],
 )
 def test_wrong_arguments_are_refused(options: dict[str, Any], message: str) -> None:
@@ -324,7 +324,7 @@ def test_a_comparison_in_a_notebook_escapes_names() -> None:
         ([], "policies must be one or more, got []"),
         (["fcfs", "fcfs"], "policy 'fcfs': is given twice"),
         (["fcfs", "fcfz"], "unknown policy 'fcfz'; did you mean 'fcfs'?"),
-        (["fcfs", object()], "policy object has no method choose"),
+        (["fcfs", object()], "policy object: has no method choose"),
     ],
 )
 def test_policies_that_cannot_be_compared_are_refused_before_the_first_run(policies: list[Any], message: str) -> None:

@@ -22,10 +22,11 @@ from flowsim.calibration.serve import warm_up as serving
 from flowsim.calibration.serve.replay import Replay, execute
 from flowsim.calibration.serve.runner import Job, Member, Runner, launch
 from flowsim.core.passes import Pass
-from flowsim.core.policy import Policy, View, load_policy
+from flowsim.core.policy import Policy, View
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
 from flowsim.errors import InputError
+from flowsim.policies.registry import load_policy
 from support.costs import service
 
 torch = pytest.importorskip("torch")

@@ -1,0 +1,189 @@
+"""The policies by name: the table of names, and how a policy is found, given its options, and described."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from msgspec import Struct
+
+from flowsim.core.policy import Policy, check_policy
+from flowsim.errors import InputError, raised, unknown
+
+NAMES: Mapping[str, str] = {
+    "fcfs": "flowsim.policies.fcfs:FCFS",
+    "chunked": "flowsim.policies.chunked:Chunked",
+    "sjf": "flowsim.policies.sjf:SJF",
+    "edf": "flowsim.policies.edf:EDF",
+    "flowprefill": "flowsim.policies.flowprefill:FlowPrefill",
+}
+"""The policies that have a short name, and where each lives."""
+
+FIRST = ""
+"""The name of an option that was given without one: the policy's first."""
+
+
+class PolicySpec(Struct, frozen=True, forbid_unknown_fields=True):
+    """A policy by name, with its options.
+
+    Attributes:
+        name: one of `NAMES`, or "MODULE:CLASS" for a policy of your own.
+        options: values by option; the first option may go under the name "".
+    """
+
+    name: str
+    options: Mapping[str, str | int | float | bool] = {}
+
+    @classmethod
+    def parse(cls, text: str) -> PolicySpec:
+        """The specification in a text: NAME or MODULE:CLASS, then ":" and OPTION=VALUE pairs with commas between.
+
+        "flowprefill:cut=layer,batch_tokens=4096"; the first option may go without its name: "chunked:2048".
+
+        Raises:
+            InputError: an unknown short name, or an option that lacks its value.
+        """
+        parts = text.split(":")
+        own = len(parts) > 1 and parts[0] not in NAMES and parts[1].isidentifier()
+        name, rest = (":".join(parts[:2]), parts[2:]) if own else (parts[0], parts[1:])
+        if not own and name not in NAMES:
+            raise unknown("policy", name, NAMES)
+        return cls(name, _pairs(name, ":".join(rest)))
+
+    def __str__(self) -> str:
+        """The text that `parse` reads."""
+        options = ",".join(f"{key}={value}" if key else str(value) for key, value in self.options.items())
+        return f"{self.name}:{options}" if options else self.name
+
+    @property
+    def shipped(self) -> bool:
+        """Whether it is a policy with a short name."""
+        return self.name in NAMES
+
+
+def load_policy(spec: PolicySpec | str) -> Policy:
+    """The policy that a specification names, as a value or as text (see `PolicySpec.parse`).
+
+    A module of your own is looked up where Python looks, then in the working directory.
+
+    Raises:
+        InputError: unknown name, module, class or option, or a value that does not fit its option.
+    """
+    spec = PolicySpec.parse(spec) if isinstance(spec, str) else spec
+    make = _find(spec)
+    try:
+        policy = make(**_converted(spec, make))
+    except InputError as error:
+        raise error.within(f"policy {str(spec)!r}") from error
+    except (TypeError, ValueError) as error:
+        raise InputError(f"policy {str(spec)!r}", str(error)) from error
+    except Exception as error:  # whatever the user's class does
+        raise InputError(f"policy {str(spec)!r}", raised(error)) from error
+    return check_policy(policy)
+
+
+def policy_spec(policy: Policy) -> PolicySpec:
+    """The specification from which `load_policy` makes an equal policy: the options that differ from their defaults."""
+    kind = type(policy)
+    target = f"{kind.__module__}:{kind.__qualname__}"
+    name = next((name for name, place in NAMES.items() if place == target), target)
+    parameters = inspect.signature(kind).parameters
+    options = {key: getattr(policy, key, parameter.default) for key, parameter in parameters.items()}
+    return PolicySpec(name, {key: value for key, value in options.items() if value != parameters[key].default})
+
+
+def canonical(spec: PolicySpec | str) -> str:
+    """One text for a shipped policy with the same options, however they were written; else the text itself."""
+    try:
+        parsed = PolicySpec.parse(spec) if isinstance(spec, str) else spec
+        return str(policy_spec(load_policy(parsed)) if parsed.shipped else parsed)
+    except InputError:  # whoever loads it will say so
+        return str(spec)
+
+
+def spelling(spec: str, known: Iterable[str]) -> str:
+    """The one of the `known` specifications that means the same policy as `spec`. InputError if none does."""
+    known = list(known)
+    same = [spec] if spec in known else [name for name in known if canonical(name) == canonical(spec)]
+    if not same:
+        raise unknown("policy of the study", spec, known)
+    return same[0]
+
+
+def describe_policies() -> list[tuple[str, str, str]]:
+    """For each policy with a short name: the name, its first line of documentation, its options with their defaults."""
+    rows = []
+    for name in NAMES:
+        kind = _find(PolicySpec(name))
+        options = [f"{key}={parameter.default}" for key, parameter in inspect.signature(kind).parameters.items()]
+        rows.append((name, (inspect.getdoc(kind) or "").split("\n\n")[0].replace("\n", " "), ", ".join(options)))
+    return rows
+
+
+def source_file(spec: PolicySpec) -> str | None:
+    """The file of a policy of the user's own; None for a shipped one, or one that no file holds."""
+    if spec.shipped:
+        return None
+    return inspect.getsourcefile(_module(spec, spec.name.partition(":")[0]))
+
+
+def _pairs(name: str, text: str) -> dict[str, str | int | float | bool]:
+    options: dict[str, str | int | float | bool] = {}
+    for item in filter(None, text.split(",")):
+        key, equals, value = item.partition("=")
+        if not equals and options:
+            raise InputError(f"policy {name}", f"option {item!r} lacks its value (write {item}=VALUE)")
+        options[key if equals else FIRST] = value if equals else item
+    return options
+
+
+def _find(spec: PolicySpec) -> Callable[..., object]:
+    module_name, _, class_name = NAMES.get(spec.name, spec.name).partition(":")
+    module = _module(spec, module_name)
+    found = getattr(module, class_name, None)
+    if not callable(found):
+        names = [name for name, value in vars(module).items() if hasattr(value, "choose")]
+        raise unknown(f"policy class in module {module_name}", class_name, names)
+    return cast("Callable[..., object]", found)
+
+
+def _module(spec: PolicySpec, name: str) -> Any:
+    here = str(Path.cwd())
+    if not spec.shipped and here not in sys.path:
+        sys.path.append(here)
+    try:
+        return importlib.import_module(name)
+    except (ImportError, SyntaxError) as error:
+        raise InputError(f"policy {str(spec)!r}", f"cannot import {name!r}: {error}") from error
+    except (Exception, SystemExit) as error:  # whatever the user's module does
+        raise InputError(f"policy {str(spec)!r}", f"cannot import {name!r}: {raised(error)}") from error
+
+
+def _converted(spec: PolicySpec, make: Callable[..., object]) -> dict[str, Any]:
+    """The options by name, each of the type of its default."""
+    parameters = inspect.signature(make).parameters
+    options: dict[str, Any] = {}
+    for key, value in spec.options.items():
+        name = key or next(iter(parameters), "")
+        if name not in parameters:
+            raise unknown(f"option of policy {spec.name}", name or str(value), parameters)
+        options[name] = _fitting(f"option {name}", value, parameters[name].default)
+    return options
+
+
+def _fitting(what: str, value: str | int | float | bool, default: Any) -> Any:
+    if isinstance(default, bool):
+        if str(value).lower() not in ("true", "false"):
+            raise InputError(what, found=value, expected="true or false")
+        return str(value).lower() == "true"
+    if isinstance(default, int | float):
+        kind = type(default)
+        try:
+            return kind(str(value))
+        except ValueError:
+            raise InputError(what, found=value, expected=f"a {'whole ' if kind is int else ''}number") from None
+    return str(value)
