@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from docs.tables import accuracy
+from docs.written import accuracy
 from flowsim.calibration.costs.accuracy import LONG_PROMPT, bias, leave_one_out, pass_errors, pass_residuals
 from flowsim.calibration.costs.catalogue import load_table, shipped_tables
 from flowsim.calibration.costs.cost_model import CostModel

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
+from flowsim.validation.compared import Compared, compared
 from flowsim.validation.evidence import Evidence
-from flowsim.validation.report import Compared, compared
 
 FOLDERS = sorted((Path(__file__).parents[2] / "tests" / "data" / "evidence").iterdir())
 MEASURES = ("attainment", "TTFT p50", "TTFT p90", "TTFT p99", "blocking mean", "per request")
