@@ -1,12 +1,16 @@
-"""Traces: the columnar trace, readers of public formats, and synthetic traces."""
+"""Traces: read, written, described, combined, synthesized and fetched.
+
+Each command of `flowsim traces` is a function of the same name here.
+"""
 
 from flowsim.traces.catalogue import BUILT_IN, example_trace, load_trace
-from flowsim.traces.combine import merge, reweighted, with_rates
-from flowsim.traces.commands import convert, info, pull, sample, scale, synth
+from flowsim.traces.columns import Blocks, Chats
+from flowsim.traces.combine import reweighted, with_rates
+from flowsim.traces.commands import convert, info, merge, pull, sample, scale, synth
 from flowsim.traces.commands import list as list
 from flowsim.traces.commands import slice as slice
 from flowsim.traces.formats import FORMATS, Format, find_format
-from flowsim.traces.prefix import Blocks, Chats, cached_tokens, new_tokens
+from flowsim.traces.prefix import cached_tokens, new_tokens
 from flowsim.traces.readers import detect_format, read_trace
 from flowsim.traces.synthetic import synthesize
 from flowsim.traces.trace import Trace

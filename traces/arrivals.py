@@ -1,4 +1,4 @@
-"""Arrival times of synthetic traces: a renewal process, whose clock a rate profile may speed up and slow down."""
+"""Arrival times of synthetic traces: a renewal process, sped up and slowed down by a rate profile."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from flowsim.traces.columns import Floats
 PROCESSES = ("poisson", "gamma:CV", "weibull:CV")
 PROFILES = ("constant", "ramp:FROM:TO", "daily:SWING", "step:AT=FACTOR,AT=FACTOR")
 CVS = {"gamma": (0.001, 30.0), "weibull": (0.05, 20.0)}
-"""Coefficients of variation that a process can have: with larger ones almost all gaps are 0 to a computer."""
+"""Range of the coefficient of variation by process: beyond it almost all gaps round to 0."""
 DAY_S = 86400.0
 
 
 def unit_gaps(process: str, n: int, rng: np.random.Generator) -> Floats:
-    """`n` gaps of mean 1 and, but for "poisson", of the given coefficient of variation.
+    """`n` gaps of mean 1 with the coefficient of variation that the process names (1 for "poisson").
 
-    Raises InputError for an unknown process, or a CV outside its `CVS`.
+    Raises:
+        InputError: an unknown process, or a CV outside its `CVS`.
     """
     name, _, text = process.partition(":")
     if name not in {known.partition(":")[0] for known in PROCESSES}:
@@ -31,8 +32,8 @@ def unit_gaps(process: str, n: int, rng: np.random.Generator) -> Floats:
     cv = _number(text)
     least, most = CVS.get(name, (math.inf, 0))
     if not least <= cv <= most:
-        ranges = "; ".join(f"{known}:CV with CV from {low:g} to {high:g}" for known, (low, high) in CVS.items())
-        raise InputError(f"arrival process {process!r}; allowed: poisson; {ranges}")
+        ranges = "; ".join(f"{known}:CV with {low:g} <= CV <= {high:g}" for known, (low, high) in CVS.items())
+        raise InputError("arrival process", found=process, expected=f"poisson; {ranges}")
     if name == "gamma":
         return rng.gamma(cv**-2, cv**2, n)
     shape = weibull_shape(cv)
@@ -52,14 +53,15 @@ def weibull_shape(cv: float) -> float:
 def arrivals(n: int, rate_rps: float, process: str, profile: str, rng: np.random.Generator) -> Floats:
     """`n` arrival times in seconds, the first at 0.
 
-    The gaps of the process are those of a clock that runs at `rate_rps` times the profile's factor:
+    The rate at each time is `rate_rps` times the profile's factor:
 
         constant                 1 throughout
-        ramp:FROM:TO             from FROM at the start, evenly to TO at the end
-        daily:SWING              1 + SWING sin(2 pi t / day), with SWING from 0 to 1 and a day of 86,400 s
+        ramp:FROM:TO             linear from FROM at the start to TO at the end
+        daily:SWING              1 + SWING sin(2 pi t / day), with 0 <= SWING <= 1 and a day of 86,400 s
         step:AT=FACTOR,...       1 at first, FACTOR from AT seconds on
 
-    Raises InputError for an unknown process or profile.
+    Raises:
+        InputError: an unknown process or profile.
     """
     gaps = unit_gaps(process, n - 1, rng)
     if profile == "constant":
@@ -70,7 +72,7 @@ def arrivals(n: int, rate_rps: float, process: str, profile: str, rng: np.random
 
 
 def _clock(profile: str, length_s: float) -> tuple[Floats, Floats]:
-    """Times, and the integral of the factor up to each; the integral reaches at least `length_s`."""
+    """Times, and the integral of the factor up to each; the last integral is at least `length_s`."""
     name, _, text = profile.partition(":")
     makers: dict[str, Callable[[str, float], tuple[Floats, Floats] | None]] = {
         "ramp": _ramp,
@@ -79,7 +81,8 @@ def _clock(profile: str, length_s: float) -> tuple[Floats, Floats]:
     }
     made = makers[name](text, length_s) if name in makers else None
     if made is None:
-        raise InputError(f"rate profile {profile!r}; allowed: {', '.join(PROFILES)} (factors above 0, SWING up to 1)")
+        expected = f"{', '.join(PROFILES[:-1])} or {PROFILES[-1]} (factors > 0, 0 <= SWING <= 1, times ascending)"
+        raise InputError("rate profile", found=profile, expected=expected)
     return made
 
 

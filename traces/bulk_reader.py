@@ -1,4 +1,4 @@
-"""Rows of a trace read many at a time, by pyarrow: where it is not sure of every one, `careful` reads them."""
+"""Reads rows of a trace many at a time, by pyarrow; if one is not plainly valid, `row_reader` must read them."""
 
 from __future__ import annotations
 
@@ -10,28 +10,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowsim.traces.columns import Floats, Ints, bad_lengths, bad_lengths_or_0, bad_seconds
-from flowsim.traces.compression import Block
+from flowsim.traces.compression import Lines
 from flowsim.traces.formats import TICKS, Format, Layout
 from flowsim.traces.row_reader import Part
 
 
 class Unsure(Exception):
-    """A row that is not plainly right."""
+    """A row is not plainly valid."""
 
 
-def part_of(block: Block, kind: Format, layout: Layout, header: Sequence[str], codes: dict[str, int]) -> Part | None:
-    """The rows of a block, as `careful.part_of` gives them; None = not sure."""
+def part_of(lines: Lines, kind: Format, layout: Layout, header: Sequence[str], codes: dict[str, int]) -> Part | None:
+    """The rows in these lines, as `row_reader.part_of` converts them; None if one is not plainly valid."""
     import pyarrow as pa
 
     try:
-        table = _json(block.text, kind) if layout == "jsonl" else _csv(block.text, kind, header)
+        table = _json(lines.text, kind) if layout == "jsonl" else _csv(lines.text, kind, header)
         return part_of_table(table, kind, codes)
     except (Unsure, pa.ArrowException, ValueError, TypeError):
         return None
 
 
 def part_of_table(table: Any, kind: Format, codes: dict[str, int]) -> Part:
-    """The rows of a pyarrow table; raises `Unsure`, or an error of pyarrow, when any is not plainly right."""
+    """The rows of a pyarrow table.
+
+    Raises:
+        Unsure: a row is not plainly valid; so do errors of pyarrow, ValueError and TypeError.
+    """
     n = table.num_rows
     columns = {name: table[name].combine_chunks() for name in table.column_names}
     needed = (kind.arrival, kind.input_length)
@@ -52,7 +56,7 @@ def part_of_table(table: Any, kind: Format, codes: dict[str, int]) -> Part:
         np.full(n, size) if isinstance(size, int) else _whole(columns.get(size), n, 0),
         np.stack([_whole(columns.get(field), n, -1) for field in kind.chats or (None,) * 3], axis=1),
     )
-    if kind.class_name in columns:  # last, for it changes `codes`
+    if kind.class_name in columns:  # last, because it changes `codes`
         part.class_code[:] = _codes(columns[kind.class_name], codes)
     return part
 
@@ -65,7 +69,7 @@ def _times(column: Any, clock: str) -> NDArray[Any]:
 
 
 def _whole(column: Any, n: int, absent: int) -> Ints:
-    """Whole numbers; what is not known is `absent`, the least."""
+    """Whole numbers; a missing one is `absent`, the least."""
     import pyarrow as pa
 
     if column is None:
@@ -80,7 +84,7 @@ def _json(text: bytes, kind: Format) -> Any:
 
     rows = text.count(b"\n") + (not text.endswith(b"\n"))
     if text.count(b"\n{") + text.startswith(b"{") != rows:
-        raise Unsure  # a blank line, say, which could make up for two objects on one
+        raise Unsure  # a blank line, say, which could offset two objects on one line
     number, whole = pa.float64(), pa.int64()
     fields = {kind.arrival: pa.string() if kind.clock == "date" else number, kind.input_length: number}
     fields |= {name: number for name in (kind.output_length,) if name}
@@ -99,7 +103,7 @@ def _csv(text: bytes, kind: Format, header: Sequence[str]) -> Any:
     import pyarrow.csv as pc
 
     if b'"' in text or kind.hash_ids in header or len(set(header)) < len(header):
-        raise Unsure  # pyarrow takes a quote that is never closed for a field with the rest of the file
+        raise Unsure  # pyarrow reads an unclosed quote as a field with the rest of the file
     number, whole = pa.float64(), pa.int64()
     types = {kind.arrival: pa.string() if kind.clock == "date" else number, kind.input_length: number}
     types |= {name: number for name in (kind.output_length,) if name}
@@ -125,7 +129,7 @@ def _floats(column: Any) -> Floats:
 
 
 def _filled(column: Any, absent: int) -> Any:
-    return column.fill_null(absent) if column.null_count else column  # imports pandas, as does `to_numpy`
+    return column.fill_null(absent) if column.null_count else column  # only then: it imports pandas, as `to_numpy` does
 
 
 def _values(column: Any, kind: type[Any]) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""The traces that flowsim knows by name, and the one way to get a trace from what a user typed."""
+"""The built-in traces, and the one way to load a trace from what a user typed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flowsim.traces.trace import Trace
 
 
 def example_trace() -> Trace:
-    """The built-in example: 400 requests of four classes at about 4 requests a second, always the same."""
+    """The built-in example: 400 requests of four classes at about 4 requests per second, always the same."""
     made = synthesize(400, rate_rps=4.0, seed=5)
     return replace(made, name="example", source="example", notices=(*made.notices, made.source))
 
@@ -23,13 +23,16 @@ BUILT_IN: Mapping[str, Callable[[], Trace]] = {"example": example_trace}
 
 
 def load_trace(spec: str | Path, format: str | None = None, *, spread: bool = True, seed: int = 0) -> Trace:
-    """The trace in the file `spec` or, when no file is called so, the built-in trace of that name.
+    """The trace in the file `spec` or, if there is no such file, the built-in trace of that name.
 
     The other arguments are those of `read_trace`; a built-in trace does not depend on them.
+
+    Raises:
+        InputError: neither a file nor a built-in trace, or a file that `read_trace` rejects.
     """
     if Path(spec).exists():
         return read_trace(spec, format, spread=spread, seed=seed)
     if str(spec) in BUILT_IN:
         return BUILT_IN[str(spec)]()
     names = ", ".join(BUILT_IN)
-    raise InputError(f"{spec}: no such file; allowed: a trace file, or the name of a built-in trace ({names})")
+    raise InputError(str(spec), "no such file", expected=f"a trace file or a built-in trace ({names})")

@@ -1,9 +1,10 @@
-"""What the columns of a trace may hold: one rule for files and for columns built in memory."""
+"""The columns of a trace, and what each may hold: one rule for files and for columns built in memory."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass, fields
 from typing import TypeAlias
 
 import numpy as np
@@ -16,52 +17,39 @@ Ints: TypeAlias = NDArray[np.int64]
 Bools: TypeAlias = NDArray[np.bool_]
 
 LARGEST = 2**40
-"""Of a length in tokens and of a time in seconds: what is larger must be in other units."""
+"""The largest length in tokens and the largest time in seconds; anything larger must be in another unit."""
 SECONDS = "a finite number of seconds from 0 to 2**40"
 LENGTH = "a whole number of tokens from 1 to 2**40"
 LENGTH_OR_0 = "a whole number of tokens from 0 (unknown) to 2**40"
+CLASS = "a non-empty Unicode string or null"
 SURROGATE = re.compile("[\ud800-\udfff]")
-"""Half of a character, which JSON can write and no file can hold."""
-CLASS = "a non-empty string of Unicode characters, or none at all"
-
-
-MOST_REQUESTS = 10**8
-"""That are made at once: the arrays of more would be larger than most memories."""
-
-
-def generator(seed: int, *place: int) -> np.random.Generator:
-    """Random numbers that follow from a seed and, where there are several sequences, from the place of this one.
-
-    Raises InputError for a negative seed.
-    """
-    if seed < 0:
-        raise InputError(f"seed is {seed}; allowed: a whole number from 0")
-    return np.random.default_rng((seed, *place) if place else seed)
+"""Half of a character: JSON can escape it, but no UTF-8 file can hold it."""
 
 
 def bad_seconds(values: Floats) -> Bools:
-    """Which of these are not `SECONDS`."""
+    """Mask of the values that are not `SECONDS`."""
     good: Bools = (values >= 0) & (values <= LARGEST)
     return ~good
 
 
 def bad_lengths_or_0(values: Floats) -> Bools:
-    """Which of these are not `LENGTH_OR_0`."""
+    """Mask of the values that are not `LENGTH_OR_0`."""
     whole: Bools = np.floor(values) == values
     bad: Bools = bad_seconds(values) | ~whole
     return bad
 
 
 def bad_lengths(values: Floats) -> Bools:
-    """Which of these are not `LENGTH`."""
+    """Mask of the values that are not `LENGTH`."""
     bad: Bools = bad_lengths_or_0(values) | (values == 0)
     return bad
 
 
 def encode(classes: Iterable[object], codes: dict[str, int]) -> Ints:
-    """Class names as numbers, None as -1. A name not yet in `codes` enters it with the next number.
+    """Class names as numbers, None as -1. A name that is not yet in `codes` is added with the next number.
 
-    Raises InputError for a class that is neither None nor a non-empty string.
+    Raises:
+        InputError: a class is neither None nor a non-empty Unicode string.
     """
     column = []
     for row, name in enumerate(classes):
@@ -70,5 +58,61 @@ def encode(classes: Iterable[object], codes: dict[str, int]) -> Ints:
         elif isinstance(name, str) and name and not SURROGATE.search(name):
             column.append(codes.setdefault(name, len(codes)))
         else:
-            raise InputError(f"classes[{row}] is {name!r}; allowed: {CLASS}")
+            raise InputError(f"classes[{row}]", found=name, expected=CLASS)
     return np.array(column, dtype=np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Blocks:
+    """The prefix blocks of n requests: equal ids stand for equal tokens preceded by equal tokens.
+
+    Request i has the blocks `ids[offsets[i]:offsets[i + 1]]`, in the order of its tokens; the last may be partly
+    filled.
+    """
+
+    tokens: int
+    """Tokens in a full block."""
+    ids: Ints
+    offsets: Ints
+    """Shape [n + 1], from 0 to the number of ids."""
+
+    @classmethod
+    def of(cls, tokens: int, ids: Ints, counts: Ints) -> Blocks:
+        """Blocks from the ids of all requests, concatenated, and the number of blocks of each request."""
+        return cls(tokens, ids, np.append(0, np.cumsum(counts)))
+
+    @property
+    def counts(self) -> Ints:
+        """Number of blocks of each request, shape [n]."""
+        return np.diff(self.offsets)
+
+    def take(self, rows: Ints) -> Blocks:
+        """The blocks of these requests; none for a row of -1."""
+        known = np.maximum(rows, 0)
+        counts = np.where(rows < 0, 0, self.counts[known])
+        starts = np.repeat(self.offsets[known], counts)
+        places = starts + np.arange(starts.size) - np.repeat(np.cumsum(counts) - counts, counts)
+        return Blocks.of(self.tokens, self.ids[places], counts)
+
+
+@dataclass(frozen=True, eq=False)
+class Chats:
+    """The conversations of n requests, each column of shape [n]; -1 = unknown or none."""
+
+    chat_id: Ints
+    parent_chat_id: Ints
+    """`chat_id` of the request whose answer this one continues."""
+    turn: Ints
+    """1 for the first request of a conversation."""
+
+    def take(self, rows: Ints) -> Chats:
+        """The conversations of these requests; unknown for a row of -1."""
+        columns = (getattr(self, field.name) for field in fields(self))
+        return Chats(*(np.where(rows < 0, -1, column[np.maximum(rows, 0)]) for column in columns))
+
+    def parents(self) -> Ints:
+        """Row of each request's parent in the same trace, shape [n]; -1 where the trace does not have it."""
+        order = np.argsort(self.chat_id, kind="stable")
+        place = np.minimum(np.searchsorted(self.chat_id, self.parent_chat_id, sorter=order), order.size - 1)
+        found = (self.parent_chat_id >= 0) & (self.chat_id[order[place]] == self.parent_chat_id)
+        return np.where(found, order[place], -1)

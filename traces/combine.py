@@ -1,4 +1,4 @@
-"""Traces made of others: several at once, or one with another mix of classes."""
+"""Traces made from others: several merged, or one with another mix of classes."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from functools import reduce
 import numpy as np
 
 from flowsim.errors import InputError, unknown
-from flowsim.traces.columns import Bools, Floats, Ints, generator
-from flowsim.traces.prefix import Blocks, Chats
+from flowsim.traces.columns import Blocks, Bools, Chats, Floats, Ints
+from flowsim.traces.seeds import generator
 from flowsim.traces.trace import Trace
 
 
-def merge(traces: Sequence[Trace]) -> Trace:
-    """All requests of these traces, each at its own time from the start; of one instant in the order given.
+def merged(traces: Sequence[Trace]) -> Trace:
+    """All requests of these traces, each at its own arrival time; ties in the order of the traces.
 
-    Classes of one name become one. Prefix blocks and conversations of different traces stay different; blocks are
-    dropped, with a notice, when their sizes differ.
+    Classes of the same name become one. Prefix blocks and conversations of different traces stay distinct; blocks
+    are dropped, with a notice, if their sizes differ.
 
     Raises:
         InputError: fewer than two traces.
     """
     if len(traces) < 2:
-        raise InputError(f"{len(traces)} traces to merge; allowed: two or more")
+        raise InputError("number of traces to merge", found=len(traces), expected=">= 2")
     named = (replace(trace, notices=tuple(f"{trace.name}: {what}" for what in trace.notices)) for trace in traces)
-    return reduce(_merged, named)
+    return reduce(_merged_pair, named)
 
 
-def _merged(one: Trace, other: Trace) -> Trace:
+def _merged_pair(one: Trace, other: Trace) -> Trace:
     names = tuple(dict.fromkeys((*one.class_names, *other.class_names)))
     table = np.array([*(names.index(name) for name in other.class_names), -1])
     arrival_s = np.append(one.arrival_s, other.arrival_s)
@@ -71,7 +71,7 @@ def _merged_chats(one: Trace, other: Trace) -> Chats | None:
     others = np.unique(np.concatenate([theirs.chat_id, theirs.parent_chat_id, [-1]]))
 
     def numbered(name: str) -> Ints:
-        """Conversations by their rank among all ids, those of the second trace after those of the first."""
+        """Ids replaced by their rank, those of the second trace after those of the first."""
         first = np.searchsorted(known, getattr(mine, name)) - 1
         second = np.searchsorted(others, getattr(theirs, name)) - 1
         return np.append(first, np.where(second < 0, -1, second + known.size - 1))
@@ -80,7 +80,11 @@ def _merged_chats(one: Trace, other: Trace) -> Chats | None:
 
 
 def parse_mix(text: str) -> dict[str, float]:
-    """The shares of classes in text such as "text=.5,search=.5"; InputError for a pair that is none."""
+    """The shares of classes in text such as "text=.5,search=.5".
+
+    Raises:
+        InputError: a pair is not CLASS=SHARE, or a class is given twice.
+    """
     shares: dict[str, float] = {}
     for pair in text.split(","):
         name, _, value = (part.strip() for part in pair.partition("="))
@@ -89,7 +93,7 @@ def parse_mix(text: str) -> dict[str, float]:
         except ValueError:
             share = math.nan
         if not name or name in shares or math.isnan(share):
-            raise InputError(f"mix {text!r}: {pair.strip()!r}; allowed: each class once, as class=share")
+            raise InputError(f"mix {text!r}", f"has {pair.strip()!r}", expected="each class once, as CLASS=SHARE")
         shares[name] = share
     return shares
 
@@ -98,21 +102,21 @@ def reweighted(trace: Trace, mix: Mapping[str, float], seed: int = 0) -> Trace:
     """The same arrivals with another mix of classes: as few requests as possible are replaced.
 
     Arrival times stay. The number of requests of each class follows from its share (by largest remainders); what the
-    named shares leave of 1 goes to all other requests in the proportions that they have in the trace. Of a class with
-    too many, requests drawn at random are replaced, each by one drawn with replacement from those of a class with too
-    few: its lengths and class, but no prefix blocks and no conversation, so that no reuse is invented. One draw serves
-    all mixes: as a share moves, the requests replaced before stay replaced, and the shares that the trace has leave it
-    as it is. By whom they are replaced can change: where several classes have too few, with the numbers of each the
-    class of a stand-in.
+    named shares leave of 1 is divided among the other classes in the proportions of the trace. From a class with too
+    many requests, some are drawn at random and replaced, each by a request drawn with replacement from a class with
+    too few: by its lengths and class, without prefix blocks or conversation, so that no reuse is invented. One draw
+    serves all mixes: as a share changes further, the requests replaced before stay replaced, and the trace's own
+    shares leave it unchanged. If several classes have too few requests, the class that replaces a request can change
+    with the mix.
 
     Args:
-        trace: has classes.
-        mix: share of the requests by class, 0 to 1.
-        seed: of the draw.
+        trace: a trace with classes.
+        mix: share of the requests by class, from 0 to 1.
+        seed: seed of the draw.
 
     Raises:
-        InputError: a trace without classes, a class that it does not have or has no request of, or shares that are
-            not from 0 to 1 in all.
+        InputError: the trace has no classes, a class is unknown or has no request, or the shares are not from 0 to 1
+            or sum to more than 1.
     """
     shares = _shares(trace, mix)
     rows, replaced = _replacements(trace, shares, seed)
@@ -131,20 +135,21 @@ def reweighted(trace: Trace, mix: Mapping[str, float], seed: int = 0) -> Trace:
 def _shares(trace: Trace, mix: Mapping[str, float]) -> Floats:
     """The share of each class, and of the requests without one; they sum to 1."""
     if not trace.class_names:
-        raise InputError(f"{trace.name} has no classes, so no mix of them can be made")
+        raise InputError(trace.name, "has no classes, so their mix cannot be changed")
     for name, share in mix.items():
         if name not in trace.class_names:
-            raise unknown(f"class of {trace.name} in mix", name, trace.class_names)
+            raise unknown("class", name, trace.class_names).within("mix")
         if not 0 <= share <= 1:
-            raise InputError(f"the share of {name!r} in the mix is {share!r}; allowed: from 0 to 1")
+            raise InputError(f"mix: {name}", found=share, expected="from 0 to 1")
     left = 1 - sum(mix.values())
     have = _counts(trace)
     given = np.array([*(mix.get(name, np.nan) for name in trace.class_names), np.nan])
     others = np.where(np.isnan(given), have, 0)
     if left < -1e-9:
-        raise InputError(f"the shares of the mix sum to {1 - left:g}; allowed: 1 at most")
+        raise InputError("sum of the shares of the mix", found=float(f"{1 - left:g}"), expected="<= 1")
     if left > 1e-9 and not others.any():
-        raise InputError(f"the shares of the mix sum to {1 - left:g} and no other class is left; allowed: 1")
+        expected = "1, since no other class is left"
+        raise InputError("sum of the shares of the mix", found=float(f"{1 - left:g}"), expected=expected)
     return np.where(np.isnan(given), others * (max(left, 0.0) / max(others.sum(), 1)), given)
 
 
@@ -154,12 +159,12 @@ def _counts(trace: Trace) -> Ints:
 
 
 def _replacements(trace: Trace, shares: Floats, seed: int) -> tuple[Ints, Bools]:
-    """The row that stands in for each row, and whether it is another's; `shares` as `_shares` gives them."""
+    """The row that replaces each row, and whether it is another one; `shares` as returned by `_shares`."""
     n, code = len(trace), np.where(trace.class_code < 0, len(trace.class_names), trace.class_code)
     have, want = _counts(trace), _apportioned(shares, n)
     for name, wanted, there in zip(trace.class_names, want, have, strict=False):
         if wanted and not there:
-            raise InputError(f"{trace.name} has no request of class {name!r} to draw from")
+            raise InputError(trace.name, f"has no request of class {name!r} to draw from")
     rng = generator(seed)
     turn, pick = rng.permutation(n), rng.random(n)
     start = np.cumsum(have) - have  # of each class among the rows sorted by class
@@ -175,7 +180,7 @@ def _replacements(trace: Trace, shares: Floats, seed: int) -> tuple[Ints, Bools]
 
 
 def _apportioned(weights: Floats, n: int) -> Ints:
-    """`n` shared out by weight: whole parts, then one each to the largest remainders (ties: the first)."""
+    """`n` divided by weight: whole parts, then one each to the largest remainders (ties: the first)."""
     exact = weights / weights.sum() * n
     counts: Ints = np.floor(exact).astype(np.int64)
     counts[np.argsort(counts - exact, kind="stable")[: n - counts.sum()]] += 1
@@ -183,18 +188,18 @@ def _apportioned(weights: Floats, n: int) -> Ints:
 
 
 def with_rates(trace: Trace, rates: Mapping[str, float], seed: int = 0, *, reweigh: bool = True) -> Trace:
-    """The trace with so many requests per second of each class: `reweighted` by their rates, and scaled to their sum.
+    """The trace with these requests per second of each class: `reweighted` by the rates, and scaled to their sum.
 
     Without `reweigh` it is only scaled, for classes that are drawn later.
 
     Raises:
-        InputError: as `reweighted` does; also when all requests arrive at once.
+        InputError: as for `reweighted`; also if all requests arrive at once.
     """
     if not trace.span_s:
-        raise InputError(f"{trace.name} has no rate: all its requests arrive at once")
+        raise InputError(trace.name, "has no rate: all its requests arrive at once")
     for name in rates if reweigh else ():
         if name not in trace.class_names:
-            raise unknown(f"class of {trace.name} in the rates of the SLO mix", name, trace.class_names)
+            raise unknown("class", name, trace.class_names).within("class rates")
     total_rps = sum(rates.values())
     shares = {name: rate / total_rps for name, rate in rates.items()}
     mixed = reweighted(trace, shares, seed) if reweigh else trace

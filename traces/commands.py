@@ -1,4 +1,4 @@
-"""What `flowsim traces` does, as functions of the same names."""
+"""The commands `flowsim traces ...` as functions of the same names."""
 
 from __future__ import annotations
 
@@ -7,42 +7,49 @@ from pathlib import Path
 from typing import Any
 
 from flowsim.errors import InputError
-from flowsim.traces import statistics, synthetic
+from flowsim.traces import statistics
 from flowsim.traces.catalogue import BUILT_IN, load_trace
-from flowsim.traces.combine import merge, reweighted
+from flowsim.traces.combine import merged, reweighted
 from flowsim.traces.formats import FORMATS, find_format
-from flowsim.traces.pull import PUBLISHED, pull
+from flowsim.traces.published import PUBLISHED, pull
 from flowsim.traces.servegen import synthesize_clients
+from flowsim.traces.synthetic import presets, synthesize
 from flowsim.traces.trace import Trace
+from flowsim.traces.writers import write_trace
 
 __all__ = ["convert", "info", "list", "merge", "pull", "sample", "scale", "slice", "synth"]
 
 
 def info(trace: Trace | str | Path, against: Trace | str | Path | None = None) -> Mapping[str, Any]:
-    """What a trace looks like, see `statistics.info`; with `against`, also its `distances` from another."""
+    """What a trace looks like (see `statistics.info`); with `against`, also its `distances` from that trace."""
     mine = _loaded(trace)
     facts = statistics.info(mine)
     return facts if against is None else facts | {"distances": statistics.distances(mine, _loaded(against))}
 
 
 def convert(trace: Trace | str | Path, path: str | Path, format: str = "flowsim") -> tuple[str, ...]:
-    """Write a trace in another format (see `write_trace`); returns what is lost.
+    """Write a trace in another format (see `write_trace`); returns what that format cannot hold.
 
-    Coarse time stamps of a file stay where they are only in a format whose reader spreads them (see `read_trace`); for
-    any other they are spread (seed 0), so that what is written replays as the file does.
+    Coarse time stamps of a file are kept only in a format whose reader spreads them (see `read_trace`); for any
+    other they are spread (seed 0), so that the new file replays as the old one does.
     """
     made = trace if isinstance(trace, Trace) else load_trace(trace, spread=not find_format(format).ticks)
-    return made.write(path, format)
+    return write_trace(made, path, format)
 
 
 def slice(trace: Trace | str | Path, start_s: float = 0.0, end_s: float = float("inf")) -> Trace:
-    """The requests that arrive in [start_s, end_s), see `Trace.window`."""
+    """The requests that arrive in [start_s, end_s); see `Trace.window`."""
     return _loaded(trace).window(start_s, end_s)
 
 
 def scale(trace: Trace | str | Path, factor: float) -> Trace:
-    """The same requests at `factor` times the rate, see `Trace.scaled`."""
+    """The same requests at `factor` times the rate; see `Trace.scaled`."""
     return _loaded(trace).scaled(factor)
+
+
+def merge(traces: Sequence[Trace | str | Path]) -> Trace:
+    """The requests of all these traces, each at its own arrival time; see `combine.merged`."""
+    return merged([_loaded(trace) for trace in traces])
 
 
 def sample(
@@ -63,33 +70,34 @@ def synth(
     duration_s: float | None = None,
     seed: int = 0,
 ) -> Trace:
-    """A synthetic trace: of a preset (see `synthesize`), or of the ServeGen clients in a file.
+    """A synthetic trace from a preset (see `synthesize`) or from the ServeGen clients in a file.
 
-    A preset makes 1000 `requests` at a constant profile, if nothing else is said. Clients bring their own rates and
-    arrivals, which a `rate_rps` scales, and last `duration_s`, 600 s if nothing else is said. Raises InputError for
-    an argument of the other kind, and what `synthesize` and `synthesize_clients` raise.
+    A preset makes 1000 `requests` with a constant profile by default. Clients have their own rates and arrival
+    processes, scaled together to `rate_rps` if that is given, and last `duration_s`, 600 s by default.
+
+    Raises:
+        InputError: an argument that does not apply to the source, or whatever `synthesize` and `synthesize_clients`
+            reject.
     """
     if Path(source).is_file():
-        _reject("a file of ServeGen clients", source, requests=requests, arrivals=arrivals, profile=profile)
+        _reject("ServeGen clients", requests=requests, arrivals=arrivals, profile=profile)
         made = synthesize_clients(source, 600.0 if duration_s is None else duration_s, seed)
         return made if rate_rps is None else made.scaled(rate_rps / made.rate_rps)
-    _reject("no file of ServeGen clients", source, duration_s=duration_s)
+    _reject("presets", duration_s=duration_s)
     n, how = 1000 if requests is None else requests, "constant" if profile is None else profile
-    return synthetic.synthesize(n, rate_rps, seed, str(source), arrivals=arrivals, profile=how)
+    return synthesize(n, rate_rps, seed, str(source), arrivals=arrivals, profile=how)
 
 
-def _reject(kind: str, source: str | Path, **arguments: Any) -> None:
+def _reject(kind: str, **arguments: Any) -> None:
     for name, value in arguments.items():
         if value is not None:
-            raise InputError(f"{source} is {kind}, for which {name} ({value}) has no meaning; allowed: without it")
+            raise InputError(name, f"does not apply to {kind}")
 
 
 def list() -> Sequence[tuple[str, str, str]]:
-    """What there is by name: (kind, name, what it is)."""
+    """What is known by name: rows of (kind, name, description)."""
     rows = [("built in", name, "400 requests, always the same") for name in BUILT_IN]
-    rows += [
-        ("preset", name, f"{of.source}; {of.detail} quantiles a length") for name, of in synthetic.presets().items()
-    ]
+    rows += [("preset", name, f"{of.source}; {of.detail} quantiles per length") for name, of in presets().items()]
     rows += [("to pull", name, f"{of.licence}; {of.citation}") for name, of in PUBLISHED.items()]
     fields = {name: f"{kind.layout}: {', '.join(kind.signature)}" for name, kind in FORMATS.items()}
     return [*rows, *(("format", name, text) for name, text in fields.items())]

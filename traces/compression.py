@@ -1,4 +1,4 @@
-"""The bytes of a trace file: plain, gzip or zstd, in blocks of whole lines."""
+"""The text of a trace file, plain, gzip or zstd, read some whole lines at a time."""
 
 from __future__ import annotations
 
@@ -12,50 +12,56 @@ from typing import IO, Any, NamedTuple, cast
 from flowsim.errors import InputError
 
 BLOCK_BYTES = 8 << 20
-"""Bytes taken at a time, so that a long file never lies in memory whole."""
+"""Bytes held at a time, so that a long file is never in memory as a whole."""
 PIECE_BYTES = 1 << 14
-"""Bytes decompressed at a time: so many may go unread before what is damaged."""
+"""Bytes decompressed at a time: at most this many before damaged data go unread."""
 LONGEST = 4 * BLOCK_BYTES
-"""Bytes that one line may have."""
+"""Most bytes in one line."""
+NEWLINE = b"\n"
 GZIP, ZSTD, PARQUET = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1"
 
 
-class Block(NamedTuple):
-    """Some whole lines of a file, and the number of the first, from 1."""
+class Lines(NamedTuple):
+    """Consecutive whole lines of a file."""
 
-    line: int
+    first: int
+    """Number of the first of them, from 1."""
     text: bytes
 
 
 def check_file(path: Path) -> None:
-    """Raise `InputError` unless `path` is a regular file, or is missing, which opening it says better."""
+    """Raise `InputError` if `path` exists but is not a regular file; opening a missing one gives the better error."""
     if path.exists() and not path.is_file():
-        found = "a directory" if path.is_dir() else "no regular file"
-        raise InputError(f"{path}: is {found}; allowed: a trace file")
+        raise InputError(
+            str(path), "is a folder" if path.is_dir() else "is not a regular file", expected="a trace file"
+        )
 
 
 def is_parquet(path: Path) -> bool:
-    """Whether the file begins as Parquet does."""
+    """Whether the file starts with the magic bytes of Parquet."""
     check_file(path)
-    with _told(path), path.open("rb") as file:
+    with _reading(path), path.open("rb") as file:
         return file.read(4) == PARQUET
 
 
-def blocks(path: Path, *, quotes: bool = False) -> Iterator[Block]:
-    """The lines of a file in blocks; with `quotes`, no block ends inside a pair of double quotes.
+def read_lines(path: Path, *, quotes: bool = False) -> Iterator[Lines]:
+    """The lines of a text file, decompressed, many at a time; with `quotes`, never split inside double quotes.
 
-    Raises InputError for what cannot be read, is damaged or cut off, or is not UTF-8.
+    Raises:
+        InputError: the file cannot be read, is damaged or cut off, is not UTF-8, or has a line that is too long.
     """
     check_file(path)
     line, held = 1, b""
-    with _told(path), path.open("rb") as raw:
+    with _reading(path), path.open("rb") as raw:
         stream = _decompressed(raw)
         while chunk := _read(path, stream, line + held.count(b"\n") - 1):
             held += chunk
             end = held.rfind(b"\n") + 1
             if not end or (quotes and held.count(b'"', 0, end) % 2):
                 if len(held) > LONGEST:
-                    raise InputError(f"{path}, line {line}: more than {LONGEST} bytes; allowed: one request a line")
+                    raise InputError(
+                        f"{path}: line {line}", f"has more than {LONGEST} bytes", expected="one request per line"
+                    )
                 continue
             yield _checked(path, line, held[:end])
             line += held.count(b"\n", 0, end)
@@ -86,25 +92,23 @@ def _read(path: Path, stream: IO[bytes], lines: int) -> bytes:
             raise
         kind = "gzip" if isinstance(cast(Any, stream), gzip.GzipFile) else "zstd"
         lines += held.count(b"\n")
-        found = f"{kind} data damaged or cut off after line {lines}"
-        raise InputError(f"{path}: {found} ({error}); allowed: a whole {kind} file") from None
+        raise InputError(str(path), f"{kind} data damaged or cut off after line {lines} ({error})") from None
 
 
-def _checked(path: Path, line: int, text: bytes) -> Block:
+def _checked(path: Path, line: int, text: bytes) -> Lines:
     text = text.removeprefix(b"\xef\xbb\xbf") if line == 1 else text
     try:
         text.decode()
     except UnicodeDecodeError as error:
+        where = f"{path}: line {line + text.count(NEWLINE, 0, error.start)}"
         found = f"byte 0x{text[error.start]:02x} is not UTF-8"
-        where = line + text.count(b"\n", 0, error.start)
-        allowed = "UTF-8 text, plain or compressed by gzip or zstd, or a Parquet file"
-        raise InputError(f"{path}, line {where}: {found}; allowed: {allowed}") from None
-    return Block(line, text)
+        raise InputError(where, found, expected="text in UTF-8, plain, gzip or zstd, or a Parquet file") from None
+    return Lines(line, text)
 
 
 @contextlib.contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; allowed: a trace file that can be read") from None
+        raise InputError(str(path), f"cannot be read ({error.strerror})") from None

@@ -1,4 +1,4 @@
-"""The trace formats that flowsim reads and writes, as a table: which fields hold what."""
+"""The trace formats that flowsim reads and writes: a table of which fields hold what."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ CLOCKS = {
     "ms": "a finite number of milliseconds from 0 to 1000 * 2**40",
     "date": "a UTC date and time such as 2023-11-16 18:15:46.6805900",
 }
-"""What the arrival field of a format may hold."""
+"""What the arrival field may hold, by the clock of the format."""
 TICKS = {"s": 1.0, "ms": 1000.0}
-"""In a second, of the clocks that are numbers."""
+"""Ticks per second of the numeric clocks."""
 
 
 @dataclass(frozen=True)
 class Format:
-    """A file format: which fields hold what, and which fields give it away.
+    """A file format: which fields hold what, and by which fields it is recognised.
 
-    A new format is one more entry of `FORMATS`. All but arrival and input length may be missing from any row. The
-    layout is the one it is published in; it is read from JSON lines, CSV and Parquet alike.
+    A new format is one more entry in `FORMATS`. Every field but arrival and input length may be missing from any
+    row. The layout is the one the format is published in and written in; every format is read from JSON lines, CSV
+    and Parquet alike.
     """
 
     name: str
@@ -34,17 +35,17 @@ class Format:
     output_length: str | None = None
     class_name: str | None = None
     clock: Literal["s", "ms", "date"] = "s"
-    """The arrival field is in seconds, in milliseconds, or a date with a time of day (UTC)."""
+    """Whether the arrival field is in seconds, in milliseconds, or a UTC date and time."""
     marks: tuple[str, ...] = ()
     """Further fields that the first row must have for the format to be recognised."""
     ticks: bool = False
-    """Its time stamps may sit on ticks, many requests on one, see `read_trace`."""
+    """Whether its time stamps may be so coarse that many requests share one; see `read_trace`."""
     hash_ids: str | None = None
     """Field with the ids of a request's prefix blocks."""
     block_tokens: int | str | None = None
-    """Tokens of such a block, or the field that holds them."""
+    """Tokens per block, or the field that holds that number."""
     chats: tuple[str, str, str] | None = None
-    """Fields with the ids of a request's conversation and of the one it continues, and with its turn."""
+    """Fields with the id of a request's conversation, the id of the request it continues, and its turn."""
 
     @property
     def signature(self) -> tuple[str, ...]:
@@ -85,20 +86,21 @@ FORMATS: dict[str, Format] = {
         Format("vidur", "csv", *_VIDUR),
     )
 }
-"""The formats by name; the first one that fits a file's first row is taken. Azure's of 2023 and of 2024 are one."""
+"""The formats by name; a file is read in the first one that fits its first row. Azure's traces of 2023 and of 2024
+have the same format."""
 
-NAMED = ("arrival_s", "arrival_ms", "arrival_date", "input_length", "output_length", "class")
-"""What a field can be named as, see `find_format`."""
+USER_FIELDS = ("arrival_s", "arrival_ms", "arrival_date", "input_length", "output_length", "class")
+"""The keys of a format that the user describes, see `find_format`."""
 
 
 def find_format(spec: str) -> Format:
-    """The format of this name, or one with fields of the user's naming.
+    """The format of this name, or one whose fields the user names.
 
-    The latter are pairs such as "arrival_s=ts,input_length=prompt,class=kind"; the arrival is given as arrival_s,
+    The latter is written as pairs such as "arrival_s=ts,input_length=prompt,class=kind"; the arrival is arrival_s,
     arrival_ms or arrival_date, according to its unit.
 
     Raises:
-        InputError: no such format; or a pair that is none, is given twice, or lacks.
+        InputError: an unknown format or key, a pair without a field, a repeated key, or a missing one.
     """
     if "=" not in spec:
         if spec not in FORMATS:
@@ -107,15 +109,15 @@ def find_format(spec: str) -> Format:
     fields: dict[str, str] = {}
     for pair in spec.split(","):
         key, _, field = (part.strip() for part in pair.partition("="))
-        if key not in NAMED:
-            raise unknown(f"field in the trace format {spec!r}:", key, NAMED)
+        if key not in USER_FIELDS:
+            raise unknown("key", key, USER_FIELDS).within(f"trace format {spec!r}")
         if not field or key in fields:
-            raise InputError(f"trace format {spec!r}: {key} is {'given twice' if field else 'no field'}")
+            raise InputError(f"trace format {spec!r}: {key}", "is given twice" if field else "names no field")
         fields[key] = field
     arrivals = [key for key in fields if key.startswith("arrival_")]
     if len(arrivals) != 1 or "input_length" not in fields:
-        allowed = "allowed: one of arrival_s, arrival_ms and arrival_date, and input_length"
-        raise InputError(f"trace format {spec!r}: has {', '.join(fields)}; {allowed}")
+        needed = "one of arrival_s, arrival_ms and arrival_date, and input_length"
+        raise InputError(f"trace format {spec!r}", f"has {', '.join(fields)}", expected=needed)
     clock = arrivals[0].removeprefix("arrival_")
     return Format(
         spec,

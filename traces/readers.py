@@ -1,4 +1,4 @@
-"""Readers of trace files: one `Format` each, found by content; JSON lines, CSV or Parquet; plain, gzip or zstd."""
+"""Reads trace files: the format is detected from the content; JSON lines, CSV or Parquet; plain, gzip or zstd."""
 
 from __future__ import annotations
 
@@ -12,29 +12,35 @@ from pathlib import Path
 
 import numpy as np
 
-from flowsim.errors import InputError
-from flowsim.traces import bulk_reader as fast
-from flowsim.traces import row_reader as careful
-from flowsim.traces.columns import Floats, generator
-from flowsim.traces.compression import Block, blocks, is_parquet
+from flowsim.errors import InputError, shown
+from flowsim.traces import bulk_reader, row_reader
+from flowsim.traces.columns import Blocks, Chats, Floats
+from flowsim.traces.compression import Lines, is_parquet, read_lines
 from flowsim.traces.formats import FORMATS, TICKS, Format, Layout, find_format
-from flowsim.traces.prefix import Blocks, Chats
-from flowsim.traces.row_reader import Part, check_fields, json_object, part_of, shown
+from flowsim.traces.row_reader import Part, check_fields, json_object
+from flowsim.traces.seeds import generator
 from flowsim.traces.trace import Trace
 
-BATCH = 65536  # rows converted at a time, so that a long file never exists as Python objects
-FAST_FROM = 4 << 20
-"""Bytes on disk from which reading a text file with pyarrow saves more than importing it takes."""
+ROWS_AT_ONCE = 65536
+"""Rows converted at a time, so that a long file is never held as Python objects."""
+BULK_FROM_BYTES = 4 << 20
+"""Size on disk from which reading a text file with pyarrow saves more time than importing it takes."""
 SUFFIXES = (".gz", ".zst")
 
 
 def read_trace(path: str | Path, format: str | None = None, *, spread: bool = True, seed: int = 0) -> Trace:
-    """The trace in this file, in the format that is named (see `find_format`) or the one that its first row fits.
+    """The trace in this file: JSON lines, CSV or Parquet, the first two plain or compressed by gzip or zstd.
 
-    The file is JSON lines, CSV or Parquet, the first two plain or compressed by gzip or zstd: that is found by its
-    content. Mooncake's time stamps sit on ticks of about 3 s. With `spread`, the requests of a tick are spread over
-    it uniformly at random from `seed`, in the order of the file. Raises InputError in one line that names file,
-    line, field, what was found and what is allowed.
+    Args:
+        path: the file; its layout and compression are detected from its content.
+        format: name or fields of its format, see `find_format`; default: the first that its first row fits.
+        spread: whether to spread coarse time stamps. Mooncake's are multiples of about 3 s; the requests of each are
+            spread over the time to the next, uniformly at random, in the order of the file.
+        seed: seed of the spreading.
+
+    Raises:
+        InputError: in one line with the file, the line (of Parquet: the row), the field, what was found and what was
+            expected.
     """
     path = Path(path)
     kind = None if format is None else find_format(format)
@@ -54,7 +60,7 @@ def read_trace(path: str | Path, format: str | None = None, *, spread: bool = Tr
 
 
 def detect_format(path: str | Path) -> Format:
-    """The format that this file's first row fits; InputError lists the known ones when none does."""
+    """The format that the first row of this file fits. Raises InputError, with the known ones, if none does."""
     path = Path(path)
     if is_parquet(path):
         return _fitting(str(path), "parquet", _parquet_names(path))
@@ -63,25 +69,24 @@ def detect_format(path: str | Path) -> Format:
 
 
 def _head(path: Path) -> tuple[Layout, str, Sequence[str]]:
-    """Layout of a text file, where its first row is, and the names of that row's fields."""
-    for block in blocks(path):
-        for number, line in enumerate(io.BytesIO(block.text), block.line):  # ends at \n alone, as `_bodies` has it
+    """Layout of a text file, where its first row is, and the names of the fields of that row."""
+    for lines in read_lines(path):
+        for number, line in enumerate(io.BytesIO(lines.text), lines.first):  # lines end at \n alone, as in `_bodies`
             text = line.decode()
             if text and not text.isspace():
-                where = f"{path}, line {number}"
+                where = f"{path}: line {number}"
                 if text.lstrip()[0] in "{[":
                     return "jsonl", where, list(json_object(where, text))
                 return "csv", where, _csv_header(where, text)
-    raise InputError(f"{path}: the file is empty; allowed: one request a line")
+    raise InputError(str(path), "is empty", expected="one request per line")
 
 
 def _csv_header(where: str, text: str) -> list[str]:
     try:
         return next(csv.reader([text], strict=True))
     except csv.Error as error:
-        raise InputError(
-            f"{where}: {shown(text.strip())} is not CSV ({error}); allowed: fields between commas"
-        ) from None
+        found = f"is not CSV ({error}): {shown(text.strip())}"
+        raise InputError(where, found, expected="fields separated by commas") from None
 
 
 def _fitting(where: str, layout: Layout, header: Sequence[str]) -> Format:
@@ -89,33 +94,33 @@ def _fitting(where: str, layout: Layout, header: Sequence[str]) -> Format:
         if set(header).issuperset(kind.signature):
             return kind
     known = (f"{kind.name} ({kind.layout}: {', '.join(kind.signature)})" for kind in FORMATS.values())
-    servegen = " (of ServeGen's clients flowsim traces synth makes a trace)" if "clients" in header else ""
-    found = f"the {layout} fields {shown(', '.join(header))} fit no known format{servegen}"
-    raise InputError(f"{where}: {found}; allowed: {'; '.join(known)}; or fields that you name (arrival_s=FIELD,...)")
+    servegen = " (flowsim traces synth makes a trace from ServeGen's clients)" if "clients" in header else ""
+    found = f"has {layout} fields that fit no known format{servegen}: {shown(', '.join(header))}"
+    raise InputError(where, found, expected=f"{'; '.join(known)}; or fields that you name (arrival_s=FIELD,...)")
 
 
 def _parts(path: Path, layout: Layout, kind: Format, header: Sequence[str], codes: dict[str, int]) -> Iterator[Part]:
-    large = path.stat().st_size >= FAST_FROM
-    for block in _bodies(path, layout, kind, header):
-        part = fast.part_of(block, kind, layout, header, codes) if block.text and large else None
+    large = path.stat().st_size >= BULK_FROM_BYTES
+    for lines in _bodies(path, layout, kind, header):
+        part = bulk_reader.part_of(lines, kind, layout, header, codes) if lines.text and large else None
         if part is not None:
             yield part
             continue
-        rows = careful.rows_of(str(path), block, layout, header)
-        while batch := list(islice(rows, BATCH)):
-            yield part_of(batch, f"{path}, line", kind, layout, codes)
+        rows = row_reader.rows_of(str(path), lines, layout, header)
+        while batch := list(islice(rows, ROWS_AT_ONCE)):
+            yield row_reader.part_of(batch, f"{path}: line", kind, layout, codes)
 
 
-def _bodies(path: Path, layout: Layout, kind: Format, header: Sequence[str]) -> Iterator[Block]:
-    """The blocks of a file, without the header of CSV."""
+def _bodies(path: Path, layout: Layout, kind: Format, header: Sequence[str]) -> Iterator[Lines]:
+    """The lines of a file, without the header of CSV."""
     ahead = layout == "csv"
-    for line, text in blocks(path, quotes=layout == "csv"):
+    for line, text in read_lines(path, quotes=layout == "csv"):
         while ahead and text:
             first, _, text = text.partition(b"\n")
             line, ahead = line + 1, not first.strip()
             if not ahead:
-                check_fields(f"{path}, line {line - 1}", header, kind)
-        yield Block(line, text)
+                check_fields(f"{path}: line {line - 1}", header, kind)
+        yield Lines(line, text)
 
 
 def _parquet_names(path: Path) -> Sequence[str]:
@@ -129,7 +134,7 @@ def _parquet_names(path: Path) -> Sequence[str]:
 
 
 def _damaged(path: Path, error: Exception) -> InputError:
-    return InputError(f"{path}: Parquet file damaged ({' '.join(str(error).split())[:200]})")
+    return InputError(str(path), f"is a damaged Parquet file ({' '.join(str(error).split())[:200]})")
 
 
 def _parquet_parts(path: Path, kind: Format, names: Sequence[str], codes: dict[str, int]) -> Iterator[Part]:
@@ -142,13 +147,13 @@ def _parquet_parts(path: Path, kind: Format, names: Sequence[str], codes: dict[s
     try:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(1 << 18, columns=wanted):
-                batch.validate(full=True)  # what is damaged may say places that there are not
+                batch.validate(full=True)  # damaged data may refer to places that do not exist
                 table = pa.Table.from_batches([batch])
                 try:
-                    yield fast.part_of_table(table, kind, codes)
-                except (fast.Unsure, pa.ArrowException, ValueError, TypeError):
+                    yield bulk_reader.part_of_table(table, kind, codes)
+                except (bulk_reader.Unsure, pa.ArrowException, ValueError, TypeError):
                     rows = list(enumerate(table.to_pylist(), first))
-                    yield part_of(rows, f"{path}, row", kind, "parquet", codes)
+                    yield row_reader.part_of(rows, f"{path}: row", kind, "parquet", codes)
                 first += table.num_rows
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise _damaged(path, error) from None
@@ -156,7 +161,7 @@ def _parquet_parts(path: Path, kind: Format, names: Sequence[str], codes: dict[s
 
 def _assembled(path: Path, kind: Format, parts: Sequence[Part], codes: dict[str, int]) -> Trace:
     if not any(part.arrival.size for part in parts):
-        raise InputError(f"{path}: the file has no request; allowed: one request a line")
+        raise InputError(str(path), "has no requests", expected="one request per line")
 
     def joined(name: str) -> np.ndarray:
         return np.concatenate([getattr(part, name) for part in parts])
@@ -194,13 +199,13 @@ def _name(path: Path) -> str:
 def _block_tokens(path: Path, tokens: np.ndarray, counts: np.ndarray) -> int:
     sizes = np.unique(tokens[counts > 0])
     if sizes.size > 1 or not sizes[0]:
-        found = f"block_tokens is {', '.join(map(str, sizes))} (0: missing)"
-        raise InputError(f"{path}: {found}; allowed: one size above 0 for all rows with hash_ids")
+        found = f"is {', '.join(map(str, sizes))} (0: missing)"
+        raise InputError(f"{path}: block_tokens", found, expected="one size >= 1 for all rows with hash_ids")
     return int(sizes[0])
 
 
 def _seconds(arrival: np.ndarray, kind: Format) -> tuple[Floats, int | None]:
-    """Seconds, and `Trace.start_ns`."""
+    """Arrival times in seconds, and `Trace.start_ns`."""
     if kind.clock != "date":
         return arrival / TICKS[kind.clock], None
     first = int(arrival.min())
@@ -208,7 +213,7 @@ def _seconds(arrival: np.ndarray, kind: Format) -> tuple[Floats, int | None]:
 
 
 def _spread(trace: Trace, seed: int) -> Trace:
-    """The trace with each tick's requests spread over the tick, when its time stamps sit on ticks."""
+    """The trace with the requests of each tick spread over the tick, if its time stamps are multiples of a tick."""
     starts, tick_of = np.unique(trace.arrival_s, return_inverse=True)
     if not 3 <= starts.size <= len(trace) / 2:
         return trace
@@ -217,7 +222,7 @@ def _spread(trace: Trace, seed: int) -> Trace:
     if np.mean(np.abs(gaps - np.round(gaps)) < 0.02) < 0.9:
         return trace
     width = np.minimum(np.append(np.diff(starts), tick), tick)[tick_of]
-    # Ticks do not overlap, so sorting keeps each request on its tick and in its place.
+    # Ticks do not overlap, so sorting keeps each request in its tick and in its place.
     arrival = np.sort(trace.arrival_s + width * generator(seed).random(len(trace)))
     notice = f"ticks of {tick:g} s: the requests of each were spread over it at random (seed {seed})"
     return replace(trace, arrival_s=arrival - arrival[0], notices=(*trace.notices, notice))

@@ -1,4 +1,4 @@
-"""Rows of a trace read one by one: slow, but it knows the row and the field of whatever is wrong."""
+"""Reads rows of a trace one by one: slow, but its errors name the row and the field."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from flowsim.errors import InputError
+from flowsim.errors import InputError, shown
 from flowsim.traces.columns import (
     CLASS,
     LENGTH,
@@ -27,7 +27,7 @@ from flowsim.traces.columns import (
     bad_seconds,
     encode,
 )
-from flowsim.traces.compression import Block
+from flowsim.traces.compression import Lines
 from flowsim.traces.formats import CLOCKS, TICKS, Format, Layout
 
 Row: TypeAlias = tuple[int, dict[str, Any]]
@@ -36,45 +36,49 @@ Row: TypeAlias = tuple[int, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Part:
-    """Some rows of a trace, converted and checked; an array a column, shape [n]."""
+    """Some rows of a trace, converted and checked: one array of shape [n] per column."""
 
     arrival: NDArray[Any]
-    """Seconds, milliseconds, or (int64) nanoseconds since 1970, as the format's clock says."""
+    """Seconds, milliseconds, or (int64) nanoseconds since 1970, according to the clock of the format."""
     input_length: Ints
     output_length: Ints
     class_code: Ints
     block_ids: Ints
-    """The prefix blocks of all rows, one after another."""
+    """The prefix blocks of all rows, concatenated."""
     block_counts: Ints
-    """How many of them each row has."""
+    """Number of prefix blocks of each row."""
     block_tokens: Ints
-    """0 = not known."""
+    """Tokens per prefix block; 0 = unknown."""
     chats: Ints
-    """chat_id, parent_chat_id and turn, shape [n, 3]; -1 = not known."""
+    """chat_id, parent_chat_id and turn, shape [n, 3]; -1 = unknown."""
 
 
-def rows_of(path: str, block: Block, layout: Layout, header: Sequence[str]) -> Iterator[Row]:
-    """The rows in a block of lines; `header` names the fields of CSV."""
-    return _jsonl_rows(path, block) if layout == "jsonl" else _csv_rows(path, block, header)
+def rows_of(path: str, lines: Lines, layout: Layout, header: Sequence[str]) -> Iterator[Row]:
+    """The rows in these lines; `header` names the fields of CSV.
+
+    Raises:
+        InputError: a line is not a JSON object, or not CSV with one value per field.
+    """
+    return _jsonl_rows(path, lines) if layout == "jsonl" else _csv_rows(path, lines, header)
 
 
 def json_object(where: str, text: str) -> dict[str, Any]:
-    """The JSON object in one line."""
+    """The JSON object in one line. Raises InputError if there is none."""
     try:
         row = _DECODER.decode(text)
     except (ValueError, RecursionError) as error:
-        found = f"{shown(text.strip())} is not JSON ({getattr(error, 'msg', 'too large')})"
-        raise InputError(f"{where}: {found}; allowed: one JSON object a line") from None
+        found = f"is not JSON ({getattr(error, 'msg', 'too large')}): {shown(text.strip())}"
+        raise InputError(where, found, expected="one JSON object per line") from None
     if not isinstance(row, dict):
-        raise InputError(f"{where}: found {shown(row)}; allowed: one JSON object a line")
+        raise InputError(where, f"is not a JSON object: {shown(row)}", expected="one JSON object per line")
     return row
 
 
 class Repeated(tuple[Any, ...]):
-    """What a field holds that is there more than once: no column takes it."""
+    """The values of a field that occurs more than once: no column accepts it."""
 
     def __repr__(self) -> str:
-        return f"there {len(self)} times ({', '.join(map(repr, self))})"
+        return f"{len(self)} values ({', '.join(map(repr, self))})"
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -89,48 +93,52 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _DECODER = json.JSONDecoder(object_pairs_hook=_object)
 
 
-def _jsonl_rows(path: str, block: Block) -> Iterator[Row]:
-    for number, line in enumerate(block.text.split(b"\n"), block.line):
+def _jsonl_rows(path: str, lines: Lines) -> Iterator[Row]:
+    for number, line in enumerate(lines.text.split(b"\n"), lines.first):
         text = line.decode()
         if text and not text.isspace():
-            yield number, json_object(f"{path}, line {number}", text)
+            yield number, json_object(f"{path}: line {number}", text)
 
 
-def _csv_rows(path: str, block: Block, header: Sequence[str]) -> Iterator[Row]:
-    reader = csv.reader(io.StringIO(block.text.decode(), newline=""), strict=True)
+def _csv_rows(path: str, lines: Lines, header: Sequence[str]) -> Iterator[Row]:
+    reader = csv.reader(io.StringIO(lines.text.decode(), newline=""), strict=True)
     try:
         for row in reader:
-            number = block.line - 1 + reader.line_num
+            number = lines.first - 1 + reader.line_num
             if row and len(row) != len(header):
-                raise InputError(f"{path}, line {number}: {len(row)} fields; allowed: {len(header)}, as the header has")
+                where, expected = f"{path}: line {number}", f"{len(header)}, as in the header"
+                raise InputError(where, f"has {len(row)} fields", expected=expected)
             if row:
                 yield number, dict(zip(header, row, strict=True))
     except csv.Error as error:
-        where = f"{path}, line {block.line - 1 + reader.line_num}"
-        raise InputError(f"{where}: not CSV ({error}); allowed: fields between commas") from None
+        where = f"{path}: line {lines.first - 1 + reader.line_num}"
+        raise InputError(where, f"is not CSV ({error})", expected="fields separated by commas") from None
 
 
 def check_fields(where: str, names: Sequence[str], kind: Format) -> None:
-    """Raise `InputError` unless a row with fields of these names can be read: none is missing, or there twice."""
+    """Raise `InputError` if fields that the format needs are missing from these, or occur more than once."""
     for field in kind.fields[:2]:
         if field not in names:
-            found = f"no field {field!r} among {shown(', '.join(names))}"
-            raise InputError(f"{where}: {found}; the format {kind.name} needs it")
+            found = f"has no field {field!r} among {shown(', '.join(names))}"
+            needed = f"{kind.arrival} and {kind.input_length} (format {kind.name})"
+            raise InputError(where, found, expected=needed)
     for field in kind.fields:
         if names.count(field) > 1:
-            raise InputError(f"{where}: the field {field!r} is there {names.count(field)} times; allowed: once")
-
-
-def shown(value: object) -> str:
-    """A value as it is shown in an error, cut short if need be."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+            raise InputError(f"{where}: {field}", f"occurs {names.count(field)} times")
 
 
 def part_of(rows: Sequence[Row], where: str, kind: Format, layout: Layout, codes: dict[str, int]) -> Part:
-    """These rows, converted; class names not yet in `codes` enter it.
+    """These rows, converted; class names that are not yet in `codes` are added to it.
 
-    InputError names the field at fault, and the row: `where` ("file, line") and its number.
+    Args:
+        rows: the rows and their numbers.
+        where: what precedes the number of a row in an error: "trace.csv: line".
+        kind: the format of the rows.
+        layout: the layout of the file: the values of CSV are text.
+        codes: the number of each class name.
+
+    Raises:
+        InputError: names the row and the field of the first bad value.
     """
     for number, row in rows:
         if kind.arrival not in row or kind.input_length not in row:
@@ -151,18 +159,18 @@ def part_of(rows: Sequence[Row], where: str, kind: Format, layout: Layout, codes
 
 @dataclass(frozen=True)
 class _Table:
-    """Some rows, and what converts their columns: all raise for a value that is not allowed."""
+    """Some rows and the converters of their columns, each of which raises for a bad value."""
 
     rows: Sequence[Row]
     where: str
-    """What stands before a row's number in an error."""
+    """What precedes the number of a row in an error."""
     text: bool
-    """Values are text, as CSV has them, and an empty one is none."""
+    """Whether values are text, as in CSV, where an empty one is missing."""
 
     def column(
-        self, field: str | None, convert: Callable[[list[Any]], Any], allowed: str, optional: bool = True
+        self, field: str | None, convert: Callable[[list[Any]], Any], expected: str, optional: bool = True
     ) -> Any:
-        """A column, converted; InputError names its first value that does not convert."""
+        """A column, converted. Raises InputError for the first value that does not convert."""
         values = [row.get(str(field)) for _, row in self.rows]
         if self.text and optional:
             values = [None if value == "" else value for value in values]
@@ -170,7 +178,7 @@ class _Table:
             return array
         numbered = zip(self.rows, values, strict=True)
         number, value = next((row[0], value) for row, value in numbered if _tried(convert, [value]) is None)
-        raise InputError(f"{self.where} {number}: {field} is {shown(value)}; allowed: {allowed}")
+        raise InputError(f"{self.where} {number}: {field}", found=value, expected=expected)
 
     def numbers(self, values: Sequence[Any]) -> Floats:
         return _csv_numbers(values) if self.text else _json_numbers(values)
@@ -188,12 +196,12 @@ class _Table:
         return _good(self.numbers(known), bad_lengths_or_0).astype(np.int64)
 
     def whole(self, values: Sequence[Any], least: int) -> Ints:
-        """Whole numbers; what is not known is the least."""
+        """Whole numbers; a missing one is `least`."""
         known = [least if value is None else value for value in values]
         return _whole([int(_plain(value)) if isinstance(value, str) else value for value in known], least)
 
     def ragged(self, values: Sequence[Any]) -> tuple[Ints, Ints]:
-        """All ids one after another, and how many each row has."""
+        """All ids, concatenated, and the number in each row."""
         lists = [[] if value is None else json.loads(value) if self.text else value for value in values]
         if not set(map(type, lists)) <= {list}:
             raise TypeError
@@ -202,12 +210,12 @@ class _Table:
 
 
 ID_LIST = "a list of whole numbers from 0 to 2**63 - 1"
-SIZE = "a whole number of tokens above 0"
+SIZE = "a whole number of tokens >= 1"
 CHAT = "a whole number from -1 (none) to 2**63 - 1"
 
 
 def _tried(convert: Callable[[list[Any]], Any], values: Sequence[Any]) -> Any:
-    """The column of these values; None if one of them does not convert."""
+    """The converted column; None if one of the values does not convert."""
     try:
         return convert(list(values))
     except (ValueError, TypeError, OverflowError, RecursionError):
@@ -225,7 +233,7 @@ def _csv_numbers(values: Sequence[Any]) -> Floats:
 
 
 def _plain(number: str) -> str:
-    """The text of a number; Python would take 1_0, and the digits of other scripts, as well."""
+    """The text of a number in ASCII; Python would also accept 1_0 and the digits of other scripts."""
     if "_" in number or not number.isascii():
         raise ValueError
     return number
@@ -250,8 +258,8 @@ _DATE = re.compile(r"((?:19|20)\d\d-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d{1,9})?)(?
 
 
 def _dates(values: Sequence[object]) -> Ints:
-    """Nanoseconds since 1970: float seconds would not hold a date to 100 ns."""
-    matches = [_DATE.fullmatch(str(value)) for value in values]  # Parquet has dates that are no text
+    """Nanoseconds since 1970: seconds in floating point do not resolve 100 ns."""
+    matches = [_DATE.fullmatch(str(value)) for value in values]  # the dates of Parquet are not text
     if None in matches:
         raise ValueError
     dates = np.array([match[1] for match in matches if match], dtype="datetime64[ns]")

@@ -1,4 +1,4 @@
-"""Traces from ServeGen's client specifications: each client its rate, arrival law and lengths."""
+"""Traces from ServeGen's client specifications: each client has its own rate, arrival process and lengths."""
 
 from __future__ import annotations
 
@@ -11,36 +11,37 @@ from typing import Any
 import numpy as np
 
 from flowsim.errors import InputError
-from flowsim.traces.columns import LARGEST, MOST_REQUESTS, Floats, Ints, generator
-from flowsim.traces.compression import blocks
+from flowsim.traces.columns import LARGEST, Floats, Ints
+from flowsim.traces.compression import read_lines
+from flowsim.traces.seeds import MOST_REQUESTS, generator
 from flowsim.traces.trace import Trace
 
 LEAST_SHAPE = 1e-3
-"""Of an arrival law: below it almost all gaps are 0 to a computer. ServeGen's own are from 0.019."""
+"""Least shape of an arrival process: below it almost all gaps round to 0. ServeGen's own start at 0.019."""
 FIELDS = "rate, family (Gamma or Weibull), shape, scale, input_pdf and output_pdf"
 
 
 def synthesize_clients(path: str | Path, duration_s: float = 600.0, seed: int = 0) -> Trace:
-    """Requests of all the clients in a ServeGen specification, for so many seconds.
+    """The requests of all clients in a ServeGen specification during `duration_s` seconds.
 
-    Each client draws gaps from its own law, beginning somewhere in the first of them, and lengths from its own
-    distributions, input and output independently. Client by client from seeds of their own: another client changes
-    nothing for the rest.
+    Each client draws gaps from its own distribution, starting at a random point of the first gap, and lengths from
+    its own distributions, input and output independently. Every client has its own random numbers: adding one
+    changes nothing for the others.
 
     Raises:
-        InputError: the file is no such specification, or gives no request.
+        InputError: the file is not a ServeGen specification, or no client has a request.
     """
     if not 0 < duration_s < math.inf:
-        raise InputError(f"the duration is {duration_s} s; allowed: a positive number of seconds")
+        raise InputError("duration_s", found=duration_s, expected="a finite number of seconds > 0")
     path = Path(path)
     clients = _clients(path)
     columns: list[tuple[Floats, Ints, Ints]] = []
     for place, client in enumerate(clients):
-        where = f"{path}, client {place + 1}"
+        where = f"{path}: client {place + 1}"
         if _field(where, client, "rate"):
             columns.append(_requests(where, client, duration_s, generator(seed, place)))
     if not sum(arrival.size for arrival, _, _ in columns):
-        raise InputError(f"{path}: no client has a request in {duration_s:g} s")
+        raise InputError(str(path), f"has no client with a request in {duration_s:g} s")
     arrival, inputs, outputs = (np.concatenate(column) for column in zip(*columns, strict=True))
     source = f"{len(columns)} clients of {path} for {duration_s:g} s, seed {seed}"
     order = np.argsort(arrival, kind="stable")
@@ -51,15 +52,16 @@ def synthesize_clients(path: str | Path, duration_s: float = 600.0, seed: int = 
 
 
 def _clients(path: Path) -> list[Mapping[str, Any]]:
-    text = b"".join(block.text for block in blocks(path))
+    text = b"".join(lines.text for lines in read_lines(path))
     try:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:
-        found = f"not JSON ({getattr(error, 'msg', 'too deep')})"
-        raise InputError(f"{path}: {found}; allowed: the name of a preset, or a ServeGen specification") from None
+        found = f"is not JSON ({getattr(error, 'msg', 'too deep')})"
+        raise InputError(str(path), found, expected="the name of a preset or a ServeGen specification") from None
     clients = values.get("clients") if isinstance(values, dict) else None
     if not isinstance(clients, list) or not clients or not all(isinstance(client, dict) for client in clients):
-        raise InputError(f"{path}: no ServeGen specification; allowed: an object with clients, each with {FIELDS}")
+        expected = f"an object with a list of clients, each with {FIELDS}"
+        raise InputError(str(path), "is not a ServeGen specification", expected=expected)
     return clients
 
 
@@ -74,13 +76,16 @@ def _requests(
 def _arrivals(where: str, client: Mapping[str, Any], duration_s: float, rng: np.random.Generator) -> Floats:
     shape, scale = (_field(where, client, name) for name in ("shape", "scale"))
     family = client.get("family")
-    if family not in ("Gamma", "Weibull") or shape < LEAST_SHAPE or not scale:
-        found = f"family {family!r}, shape {shape:g}, scale {scale:g}"
-        raise InputError(f"{where}: {found}; allowed: Gamma or Weibull, shape from {LEAST_SHAPE:g}, scale above 0")
+    if family not in ("Gamma", "Weibull"):
+        raise InputError(f"{where}: family", found=family, expected="Gamma or Weibull")
+    if shape < LEAST_SHAPE:
+        raise InputError(f"{where}: shape", found=shape, expected=f">= {LEAST_SHAPE:g}")
+    if not scale:
+        raise InputError(f"{where}: scale", found=scale, expected="> 0")
     mean_s = scale * (shape if family == "Gamma" else math.gamma(1 + 1 / max(shape, 0.01)))
     if duration_s > mean_s * MOST_REQUESTS:
-        found = f"gaps of {mean_s:g} s on average, so {duration_s / mean_s:.3g} requests in {duration_s:g} s"
-        raise InputError(f"{where}: {found}; allowed: {MOST_REQUESTS} at most")
+        found = f"has {duration_s / mean_s:.3g} requests in {duration_s:g} s (mean gap {mean_s:g} s)"
+        raise InputError(where, found, expected=f"<= {MOST_REQUESTS} requests")
     draw = rng.gamma if family == "Gamma" else lambda k, theta, n: theta * rng.weibull(k, n)
     many = 100 + int(1.2 * duration_s / mean_s)
     end_s = 0.0
@@ -106,12 +111,14 @@ def _lengths(where: str, client: Mapping[str, Any], name: str, n: int, rng: np.r
         if not good or not 0 < weights.sum() < math.inf:
             raise ValueError
     except (TypeError, ValueError, OverflowError):
-        raise InputError(f"{where}: {name} is no table; allowed: tokens (1 or more) to probability") from None
+        raise InputError(
+            f"{where}: {name}", found=table, expected="a mapping of tokens (>= 1) to probability"
+        ) from None
     return np.asarray(rng.choice(lengths, n, p=weights / weights.sum()))
 
 
 def _field(where: str, client: Mapping[str, Any], name: str) -> float:
     value = client.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-        raise InputError(f"{where}: {name} is {value!r}; allowed: a finite number, not negative")
+        raise InputError(f"{where}: {name}", found=value, expected="a finite number >= 0")
     return float(value)

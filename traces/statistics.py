@@ -1,4 +1,4 @@
-"""What a trace looks like: rate, burstiness, lengths, prefix reuse; and how far it is from another."""
+"""What a trace looks like (rate, burstiness, lengths, prefix reuse), and how far it is from another."""
 
 from __future__ import annotations
 
@@ -20,14 +20,17 @@ RATE_BINS = 60
 
 
 def info(trace: Trace) -> dict[str, Any]:
-    """What the trace holds, as plain values; what cannot be known of it is None.
+    """What the trace holds, as plain values; None where it is unknown.
 
-    Keys: those of `Trace.describe`; `gap_cv`, the coefficient of variation of the gaps between arrivals (1 for a
-    Poisson process); `dispersion`, by window length in seconds the variance of the number of arrivals in a window
-    over its mean (1 for a Poisson process); `rate`, the bin in seconds and the requests per second in each of up to
-    60 bins; `lengths`, by class ("all" first) the requests and mean, quantiles and maximum of input and of known output
-    lengths, and Spearman's rank correlation of the two; `prefix`, see `prefix_reuse`; `turns`, how many requests
-    continue another.
+    The keys of `Trace.describe`, and
+
+        gap_cv      coefficient of variation of the gaps between arrivals (1 for a Poisson process)
+        dispersion  by window in seconds, variance over mean of the arrivals per window (1 for a Poisson process)
+        rate        bin_s, the width of a bin in seconds, and rps, the requests per second in each of up to 60 bins
+        lengths     by class ("all" first), the number of requests; mean, quantiles and maximum of the input lengths
+                    and of the known output lengths; and Spearman's rank correlation of the two
+        prefix      see `prefix_reuse`
+        turns       number of requests that continue another
     """
     gaps = np.diff(trace.arrival_s)
     return trace.describe() | {
@@ -41,11 +44,11 @@ def info(trace: Trace) -> dict[str, Any]:
 
 
 def dispersion(trace: Trace, window_s: float) -> float | None:
-    """Variance over mean of the number of arrivals in windows of so many seconds; None for fewer than 10 windows."""
+    """Variance over mean of the number of arrivals in windows of `window_s`; None for fewer than 10 windows."""
     windows = int(trace.span_s // window_s)
     if windows < FEWEST_WINDOWS:
         return None
-    # Only windows with an arrival are counted one by one: in a trace with long pauses most have none.
+    # Only windows with an arrival are enumerated: in a trace with long pauses most have none.
     arrival_s = trace.arrival_s[trace.arrival_s < windows * window_s]
     counts = np.unique(arrival_s // window_s, return_counts=True)[1]
     mean = arrival_s.size / windows
@@ -53,10 +56,14 @@ def dispersion(trace: Trace, window_s: float) -> float | None:
 
 
 def prefix_reuse(trace: Trace) -> dict[str, Any]:
-    """Of a trace with prefix blocks: tokens of a block, blocks in all and different ones, and the share of the
-    requests and of the input tokens that a prefix cache that forgets nothing would serve."""
+    """Prefix reuse as plain values: tokens per block, all and different blocks, and the share of the requests that hit
+    and of the input tokens that are served by a prefix cache that never evicts.
+
+    Raises:
+        InputError: the trace has no prefix blocks.
+    """
     if trace.blocks is None:
-        raise InputError(f"{trace.name} has no prefix blocks (hash_ids)")
+        raise InputError(trace.name, "has no prefix blocks (hash_ids)")
     cached = cached_tokens(trace, "ideal")
     return {
         "block_tokens": trace.blocks.tokens,
@@ -68,10 +75,16 @@ def prefix_reuse(trace: Trace) -> dict[str, Any]:
 
 
 def distances(trace: Trace, real: Trace) -> dict[str, Any]:
-    """How far a trace is from a real one: `ks`, by class ("all" first) the requests of each and the
-    Kolmogorov-Smirnov distance of the input and output lengths (None where one of them knows no output length);
-    `rate_rps`, `gap_cv`, the shares of the classes and, by window length in seconds, `dispersion`, a pair each. Only
-    classes of both are compared. Equal lengths and gaps are no equal bursts: those only the dispersion tells."""
+    """How far a trace is from a real one, as plain values. Pairs are (trace, real).
+
+        ks          by class of both ("all" first): pairs of the number and the share of requests, and the
+                    Kolmogorov-Smirnov distances of input and output lengths (None if one has no known length)
+        rate_rps    pair of mean rates
+        gap_cv      pair of coefficients of variation of the gaps
+        dispersion  by window in seconds, pair of indices of dispersion
+
+    Equal lengths and gaps do not imply equal bursts: only the dispersion shows those.
+    """
     mine, theirs = groups(trace), groups(real)
     facts = [info(one) for one in (trace, real)]
     compared = {
@@ -94,8 +107,8 @@ def distances(trace: Trace, real: Trace) -> dict[str, Any]:
 
 
 def ks_distance(one: NDArray[Any], other: NDArray[Any]) -> float | None:
-    """The largest difference of the two empirical distribution functions of the lengths that are known (not 0); None
-    if one has none."""
+    """Kolmogorov-Smirnov distance: the largest difference of the empirical distribution functions of the known lengths
+    (not 0); None if either has none."""
     one, other = one[one > 0], other[other > 0]
     if not (one.size and other.size):
         return None
@@ -105,8 +118,8 @@ def ks_distance(one: NDArray[Any], other: NDArray[Any]) -> float | None:
 
 
 def groups(trace: Trace) -> dict[str, Bools]:
-    """The rows of "all" requests, of each class, and of those without one, "(none)", if others have one; in brackets
-    (again) where a class has that name."""
+    """Masks of "all" requests, of each class, and, if there are classes, of the requests without one, "(none)". The two
+    labels get further brackets where a class has that name."""
     found: dict[str, Bools] = {_free("all", trace): np.ones(len(trace), dtype=bool)}
     found |= {name: trace.class_code == code for code, name in enumerate(trace.class_names)}
     if trace.class_names and (trace.class_code < 0).any():

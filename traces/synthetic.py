@@ -1,4 +1,4 @@
-"""Synthetic traces: arrivals of a process, and lengths drawn from tables of quantiles of a real trace."""
+"""Synthetic traces: arrivals from a process, and lengths drawn from the quantiles of a real trace."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ import numpy as np
 
 from flowsim.errors import InputError, unknown
 from flowsim.traces.arrivals import arrivals as arrival_times
-from flowsim.traces.columns import LARGEST, MOST_REQUESTS, Floats, Ints, generator
+from flowsim.traces.columns import LARGEST, Floats, Ints
+from flowsim.traces.seeds import MOST_REQUESTS, generator
 from flowsim.traces.trace import Trace
 
 PROBABILITIES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
-"""Where `RequestClass` gives its quantiles: minimum, p10, p25, p50, p75, p90, p99, maximum."""
+"""Probabilities of the quantiles of a `RequestClass`: minimum, p10, p25, p50, p75, p90, p99, maximum."""
 
 
 @dataclass(frozen=True)
 class RequestClass:
     """A class of requests: its weight in the mix, and the quantiles of its lengths in tokens.
 
-    The quantiles are at `PROBABILITIES` or, when there are more of them, at equal steps from the minimum to the
-    maximum.
+    The quantiles are at `PROBABILITIES` or, if there are more of them, at equal steps of probability from the
+    minimum to the maximum.
     """
 
     weight: float
     input_length: tuple[float, ...]
     output_length: tuple[float, ...]
     rank_correlation: float = 0.0
-    """Spearman's, of input and output lengths."""
+    """Spearman's rank correlation of input and output lengths."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,11 @@ class Preset:
     rate_rps: float
     """The mean rate of the trace that is imitated, requests per second."""
     arrivals: str = "poisson"
-    """The arrival process that imitates its gaps."""
+    """The arrival process whose gaps vary as those of the imitated trace."""
 
     @property
     def detail(self) -> int:
-        """In how many quantiles its finest table says a distribution of lengths."""
+        """Number of quantiles in its finest distribution of lengths."""
         return max(len(entry.input_length) for entry in self.classes.values())
 
 
@@ -85,7 +86,7 @@ PRESETS: Mapping[str, Preset] = {
 
 @cache
 def presets() -> Mapping[str, Preset]:
-    """The presets by name: those in `PRESETS`, and those in data/presets.json with their finer tables."""
+    """The presets by name: `PRESETS`, and the finer ones of data/presets.json."""
     text = files("flowsim.traces").joinpath("data/presets.json").read_text(encoding="utf-8")
     fine = {}
     for name, values in json.loads(text).items():
@@ -109,25 +110,25 @@ def synthesize(
     arrivals: str | None = None,
     profile: str = "constant",
 ) -> Trace:
-    """`n` requests at `rate_rps` requests per second times the factors of the profile, the first at 0 s.
+    """`n` requests at `rate_rps` requests per second times the factor of the profile, the first at 0 s.
 
     Classes are drawn by their weights, and lengths by inverse CDF on the quantiles of the class, linear between
     them, with the class's rank correlation of input and output (by a Gaussian copula: rho = 2 sin(pi r / 6) for
     Spearman's r). The same arguments give the same trace.
 
     Args:
-        n: requests.
-        rate_rps: the mean where the profile's factor is 1; default: the rate of the trace that is imitated.
-        seed: of all randomness.
+        n: number of requests.
+        rate_rps: mean rate where the profile's factor is 1; default: the rate of the imitated trace.
+        seed: seed of all random numbers.
         preset: a name in `presets()`.
-        arrivals: "poisson", "gamma:CV" or "weibull:CV"; default: as the preset says.
-        profile: how the rate moves, see `flowsim.traces.arrivals.arrivals`.
+        arrivals: "poisson", "gamma:CV" or "weibull:CV"; default: the preset's process.
+        profile: how the rate changes over time, see `flowsim.traces.arrivals.arrivals`.
 
     Raises:
-        InputError: an argument is none of these.
+        InputError: an argument is out of range, or names an unknown preset, process or profile.
     """
     if preset not in presets():
-        raise unknown("preset of synthetic traces", preset, presets())
+        raise unknown("preset", preset, presets())
     chosen = presets()[preset]
     rate_rps = chosen.rate_rps if rate_rps is None else rate_rps
     _check(n, rate_rps)
@@ -145,13 +146,13 @@ def synthesize(
 
 def _check(n: int, rate_rps: float) -> None:
     if not 1 <= n <= MOST_REQUESTS:
-        raise InputError(f"the number of requests is {n}; allowed: 1 to {MOST_REQUESTS}")
+        raise InputError("requests", found=n, expected=f"from 1 to {MOST_REQUESTS}")
     if not (0 < rate_rps < math.inf and n / rate_rps <= LARGEST):
-        raise InputError(f"rate_rps is {rate_rps}; allowed: a positive number of requests per second (not too near 0)")
+        raise InputError("rate_rps", found=rate_rps, expected="finite and > 0, with all times <= 2**40 s")
 
 
 def _requests(classes: list[RequestClass], n: int, rng: np.random.Generator) -> tuple[Ints, Ints, Ints]:
-    """Input lengths, output lengths and classes of `n` requests, as numbers."""
+    """Input lengths, output lengths and class codes of `n` requests."""
     weights = np.array([entry.weight for entry in classes])
     codes = rng.choice(len(weights), size=n, p=weights / weights.sum())
     first, second = rng.random(n), rng.random(n)
@@ -161,7 +162,7 @@ def _requests(classes: list[RequestClass], n: int, rng: np.random.Generator) -> 
 
 
 def _correlated(first: Floats, second: Floats, rank_correlation: Floats) -> Floats:
-    """Uniform numbers with these rank correlations to `first`, made of the independent `second`."""
+    """Uniform numbers with these rank correlations to `first`, made from the independent `second`."""
     if not rank_correlation.any():
         return second
     from scipy.special import ndtr, ndtri

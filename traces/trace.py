@@ -1,4 +1,4 @@
-"""The trace: an immutable, columnar sequence of requests, from a file or built in memory."""
+"""The trace: an immutable sequence of requests in columns, from a file or built in memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,16 +19,17 @@ from flowsim.traces.columns import (
     LENGTH,
     LENGTH_OR_0,
     SECONDS,
+    Blocks,
     Bools,
+    Chats,
     Floats,
     Ints,
     bad_lengths,
     bad_lengths_or_0,
     bad_seconds,
     encode,
-    generator,
 )
-from flowsim.traces.prefix import Blocks, Chats
+from flowsim.traces.seeds import generator
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Trace:
-    """Requests in the order of their arrival, one column an attribute, each column an array of shape [n].
+    """Requests in the order of their arrival; one attribute per column, each an array of shape [n].
 
-    Build one with `Trace.of`, `read_trace` or `synthesize`: they check and sort what they are given. The
-    columns are read-only, and every method that changes something returns another trace.
+    Build one with `Trace.of`, `read_trace` or `synthesize`, which check and sort their input. The columns are
+    read-only, and every method that changes something returns another trace.
     """
 
     arrival_s: Floats
@@ -50,23 +50,23 @@ class Trace:
     output_length: Ints
     """Answer lengths in tokens; 0 = unknown."""
     class_code: Ints
-    """Index into `class_names`; -1 = the request has no class."""
+    """Index into `class_names`; -1 = no class."""
     class_names: tuple[str, ...]
-    """The classes, in the order of their first appearance; empty when the trace has none."""
+    """The classes in the order of their first appearance; empty if the trace has none."""
     name: str
     """A short name for tables and plots."""
     source: str
-    """Where the requests come from: a path, or a description."""
+    """Where the requests come from: a path or a description."""
     sha256: str
-    """SHA-256 of the file's bytes on disk, or of the columns when the trace was built in memory."""
+    """SHA-256 of the file's bytes on disk, or of the columns if the trace was built in memory."""
     notices: tuple[str, ...] = ()
-    """What was done to the requests on the way in (sorted, shifted, spread, scaled), one line each."""
+    """What was done to the requests (sorted, shifted, spread, scaled), one line each."""
     blocks: Blocks | None = None
-    """The prefix blocks that requests share, if the trace knows them."""
+    """The prefix blocks of the requests, if known."""
     chats: Chats | None = None
-    """The conversations that requests belong to, if the trace knows them."""
+    """The conversations of the requests, if known."""
     start_ns: int | None = None
-    """Nanoseconds since 1970 (UTC) at second 0, if the trace knows dates."""
+    """Nanoseconds since 1970 (UTC) at second 0, if the date is known."""
 
     def __post_init__(self) -> None:
         for column in self._arrays():
@@ -90,11 +90,20 @@ class Trace:
         name: str = "trace",
         source: str = "built in memory",
     ) -> Trace:
-        """A trace of these columns, all of the same length: seconds, tokens, tokens, class names.
+        """A trace from columns of equal length.
 
-        Without `output_length` all are unknown (0); a class may be None. Requests out of order are sorted
-        (stably), and times are shifted to start at 0; both leave a notice. InputError says which value of
-        which column is wrong.
+        Requests that are out of order are sorted (stably), and times are shifted to start at 0; each leaves a notice.
+
+        Args:
+            arrival_s: arrival times in seconds, >= 0.
+            input_length: prompt lengths in tokens, >= 1.
+            output_length: answer lengths in tokens, 0 = unknown; default: all unknown.
+            classes: class names, None = no class; default: no classes.
+            name: a short name for tables and plots.
+            source: where the requests come from.
+
+        Raises:
+            InputError: names the column and the row of the first bad value, or the column of the wrong length.
         """
         arrival = _column("arrival_s", arrival_s, bad_seconds, SECONDS)
         inputs = _column("input_length", input_length, bad_lengths, LENGTH).astype(np.int64)
@@ -105,7 +114,7 @@ class Trace:
         coded = np.full(inputs.size, -1) if classes is None else encode(classes, codes)
         for column, array in {"input_length": inputs, "output_length": outputs, "classes": coded}.items():
             if array.size != arrival.size:
-                raise InputError(f"{column} has {array.size} values; allowed: {arrival.size}, as arrival_s has")
+                raise InputError(column, f"has {array.size} values", expected=f"{arrival.size}, as in arrival_s")
         return cls.from_columns(arrival, inputs, outputs, coded, tuple(codes), name=name, source=source)
 
     @classmethod
@@ -125,9 +134,13 @@ class Trace:
         chats: Chats | None = None,
         start_ns: int | None = None,
     ) -> Trace:
-        """A trace of columns that hold valid values already: sorts, shifts, hashes and copies, no more."""
+        """A trace from columns whose values are valid: sorts, shifts, hashes and copies them.
+
+        Raises:
+            InputError: there are no requests.
+        """
         if arrival_s.size == 0:
-            raise InputError(f"{source}: no requests; allowed: at least one")
+            raise InputError(source, "has no requests")
         order = np.argsort(arrival_s, kind="stable")
         late = int(np.count_nonzero(arrival_s[1:] < arrival_s[:-1]))
         if late:
@@ -159,43 +172,56 @@ class Trace:
 
     @property
     def rate_rps(self) -> float:
-        """Mean request rate: gaps / span. NaN when every request arrives at once."""
+        """Mean request rate in requests per second: number of gaps / span. NaN if all requests arrive at once."""
         return (len(self) - 1) / self.span_s if self.span_s else math.nan
 
     def scaled(self, factor: float) -> Trace:
-        """The same requests at `factor` times the rate: every gap is divided by it."""
+        """The same requests at `factor` times the rate: every gap is divided by `factor`.
+
+        Raises:
+            InputError: the factor is not a finite number > 0, or so small that times exceed `LARGEST`.
+        """
         if not 0 < factor < math.inf or self.span_s / factor > LARGEST:
-            raise InputError(
-                f"the factor to scale the rate by is {factor!r}; allowed: a positive number (not too near 0)"
-            )
+            raise InputError("rate factor", found=factor, expected="finite and > 0, with all times <= 2**40 s")
         return self.derived(f"rate scaled by {factor:g}", arrival_s=self.arrival_s / factor)
 
     def head(self, n: int) -> Trace:
-        """The first `n` requests, or all when there are fewer."""
+        """The first `n` requests, or all if there are fewer. Raises InputError unless n >= 1."""
         if n < 1:
-            raise InputError(f"the number of requests to keep is {n}; allowed: 1 or more")
+            raise InputError("number of requests to keep", found=n, expected=">= 1")
         return self.derived(f"first {min(n, len(self))} requests", np.arange(min(n, len(self))))
 
     def window(self, start_s: float, end_s: float) -> Trace:
-        """The requests that arrive in [start_s, end_s), shifted so that the first is at 0."""
+        """The requests that arrive in [start_s, end_s), shifted so that the first is at 0 s.
+
+        Raises:
+            InputError: no request arrives in the window.
+        """
         first, last = (int(np.searchsorted(self.arrival_s, t)) for t in (start_s, end_s))
         if not (start_s < end_s and first < last):
             found = f"no request arrives from {start_s:g} s to {end_s:g} s"
-            raise InputError(f"{self.name}: {found}; allowed: within 0 to {self.span_s:g} s")
+            raise InputError(self.name, found, expected=f"a window within 0 to {self.span_s:g} s")
         until = "on" if end_s == math.inf else f"to {end_s:g} s"
         return self.derived(f"window from {start_s:g} s {until}", np.arange(first, last))
 
     def sample(self, n: int, seed: int = 0) -> Trace:
-        """`n` of the requests, drawn without replacement, each at its own time (shifted so that the first is at 0)."""
+        """`n` requests drawn without replacement, each at its own time (shifted so that the first is at 0 s).
+
+        Raises:
+            InputError: `n` is not from 1 to the number of requests.
+        """
         if not 1 <= n <= len(self):
-            raise InputError(f"the number of requests to draw is {n}; allowed: 1 to {len(self)}, as {self.name} has")
+            raise InputError(
+                "number of requests to draw", found=n, expected=f"from 1 to {len(self)}, as in {self.name}"
+            )
         rows = np.sort(generator(seed).permutation(len(self))[:n])
         return self.derived(f"{n} of {len(self)} requests drawn at random (seed {seed})", rows)
 
     def derived(self, what: str, rows: Ints | None = None, **changed: Any) -> Trace:
-        """This trace with some columns changed, or these rows of it shifted to start at 0; a notice says `what`.
+        """This trace with some columns changed, or only these rows of it, shifted to start at 0 s.
 
-        For methods and functions that make a trace from another: they see to it that the columns are valid.
+        For functions that make a trace from another: they ensure that the columns are valid. A notice says `what`
+        was done.
         """
         if rows is not None:
             kept = {name: getattr(self, name)[rows] for name in ("input_length", "output_length", "class_code")}
@@ -216,7 +242,7 @@ class Trace:
         return digest.hexdigest()
 
     def describe(self) -> dict[str, Any]:
-        """What the trace holds, as plain values: seconds, requests per second, tokens, requests a class."""
+        """What the trace holds, as plain values: seconds, requests per second, tokens, and requests per class."""
         p50, p99 = np.percentile(self.input_length, (50, 99))
         counts = np.bincount(self.class_code + 1, minlength=len(self.class_names) + 1).tolist()
         return {
@@ -244,35 +270,22 @@ class Trace:
         return f"<table>{''.join(rows)}</table>"
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a request: arrival_s, input_length, output_length and class (categorical)."""
+        """One row per request: arrival_s, input_length, output_length and class (categorical)."""
         import pandas as pd
 
         classes = pd.Categorical.from_codes(self.class_code, categories=pd.Index(self.class_names))
         lengths = {"input_length": self.input_length, "output_length": self.output_length}
         return pd.DataFrame({"arrival_s": self.arrival_s, **lengths, "class": classes})
 
-    def write_jsonl(self, path: str | Path) -> Path:
-        """Write flowsim's own JSON lines, whatever the path says but for .gz and .zst; see `write_trace`."""
-        from flowsim.traces.writers import write_trace
 
-        write_trace(self, path, layout="jsonl")
-        return Path(path)
-
-    def write(self, path: str | Path, format: str = "flowsim") -> tuple[str, ...]:
-        """Write a file, see `write_trace`; returns what the format cannot hold, a line each."""
-        from flowsim.traces.writers import write_trace
-
-        return write_trace(self, path, format)
-
-
-def _column(name: str, values: ArrayLike, bad: Callable[[Floats], Bools], allowed: str) -> Floats:
+def _column(name: str, values: ArrayLike, bad: Callable[[Floats], Bools], expected: str) -> Floats:
     array = np.asarray(values)
     if array.ndim != 1 or array.dtype.kind not in "iuf":
-        found = f"an array of {array.dtype} of shape {list(array.shape)}"
-        raise InputError(f"{name} is {found}; allowed: a sequence of numbers, one a request")
+        found = f"is an array of {array.dtype} of shape {list(array.shape)}"
+        raise InputError(name, found, expected="one number per request")
     numbers = array.astype(np.float64)
     wrong = bad(numbers)
     if wrong.any():
         row = int(wrong.argmax())
-        raise InputError(f"{name}[{row}] is {numbers[row]:g}; allowed: {allowed}")
+        raise InputError(f"{name}[{row}]", found=array[row].item(), expected=expected)
     return numbers

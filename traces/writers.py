@@ -1,67 +1,63 @@
-"""Writers of trace files, whole or not at all; each says what its format cannot hold."""
+"""Writes trace files, whole or not at all, and says what a format cannot hold."""
 
 from __future__ import annotations
 
 import contextlib
 import gzip
 import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, Any, cast
 
 import numpy as np
 
 from flowsim.errors import InputError
+from flowsim.io.folders import writing_file
+from flowsim.traces.columns import Blocks
 from flowsim.traces.formats import Format, Layout, find_format
-
-if TYPE_CHECKING:
-    from flowsim.traces.prefix import Blocks
-    from flowsim.traces.trace import Trace
+from flowsim.traces.trace import Trace
 
 LAYOUTS: dict[str, Layout] = {".jsonl": "jsonl", ".csv": "csv", ".parquet": "parquet"}
 DATES_END_S = 4102444800.0
-"""2100-01-01, from where on no date is read."""
-ROWS = 65536  # turned into Python objects at a time
+"""2100-01-01 in seconds since 1970: dates from then on are not read."""
+ROWS_AT_ONCE = 65536
+"""Rows converted to Python objects at a time."""
 
 
 def write_trace(
     trace: Trace, path: str | Path, format: str = "flowsim", layout: Layout | None = None
 ) -> tuple[str, ...]:
-    """Write a trace to a file, whole or (on any error) not at all; returns what the format could not hold.
+    """Write a trace to a file, whole or (on any error) not at all.
 
     Args:
-        trace: what is written.
-        path: .jsonl, .csv or .parquet for flowsim's own format; .gz or .zst behind it compresses the first two.
-        format: a name in `FORMATS`; all but flowsim's own are written in the layout that they are published in.
-        layout: in which layout, whatever the path says.
+        trace: the trace to write.
+        path: ends in .jsonl, .csv or .parquet for flowsim's own format; .gz or .zst after the first two compresses.
+        format: a name in `FORMATS`; all but flowsim's own are written in the layout they are published in.
+        layout: the layout, whatever the ending of the path.
+
+    Returns:
+        What the format cannot hold of this trace, one line each.
 
     Raises:
-        InputError: an unknown format, a path whose ending says no layout or another, or a file that cannot be written.
+        InputError: an unknown format, a path whose ending does not fit the layout, dates after 2099, or a file that
+            cannot be written.
     """
     kind, target = find_format(format), Path(path)
     if kind.clock == "date" and (trace.start_ns or 0) / 1e9 + trace.span_s >= DATES_END_S:
-        raise InputError(f"{target}: {trace.name} spans {trace.span_s:g} s; allowed: dates until 2099-12-31")
+        raise InputError(str(target), f"{trace.name} spans {trace.span_s:g} s", expected="dates until 2099-12-31")
     layout = layout or (layout_of(target) if kind.name == "flowsim" else _published_layout(kind, target))
     lost = losses(trace, kind)
     if trace.blocks is not None and not _holds_blocks(trace.blocks, kind):
         trace = replace(trace, blocks=None)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
+    with writing_file(target) as partial:
         _WRITE[layout](trace, partial, kind, target.suffix)
-        partial.replace(target)
-    except OSError as error:
-        raise InputError(f"{target}: cannot be written: {error.strerror}") from None
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()
     return lost
 
 
 def losses(trace: Trace, kind: Format) -> tuple[str, ...]:
-    """What a format cannot hold of this trace, a line each."""
+    """What a format cannot hold of this trace, one line each."""
     found = []
     if trace.class_names and not kind.class_name:
         found.append(f"the classes ({', '.join(trace.class_names)})")
@@ -85,30 +81,35 @@ def losses(trace: Trace, kind: Format) -> tuple[str, ...]:
 
 
 def _holds_blocks(blocks: Blocks, kind: Format) -> bool:
-    """Whether a format says the size of these blocks: with another, as many would be other tokens."""
+    """Whether a format has blocks of this size: with another size the same ids would stand for other tokens."""
     return kind.hash_ids is not None and kind.block_tokens in (blocks.tokens, "block_tokens")
 
 
 def _finer(trace: Trace, ticks_a_second: float) -> bool:
-    """Whether arrivals lie between ticks, by more than what a float may be off."""
+    """Whether arrivals lie between ticks, by more than the rounding of a float."""
     ticks = trace.arrival_s * ticks_a_second
     return bool((np.abs(ticks - np.rint(ticks)) > 1e-2 + 4 * np.spacing(ticks)).any())
 
 
 def layout_of(path: Path) -> Layout:
-    """The layout in which flowsim's own format is written to this path; InputError when its ending says none."""
+    """The layout in which flowsim's own format is written to this path.
+
+    Raises:
+        InputError: the ending of the path names no layout.
+    """
     suffixes = [suffix for suffix in path.suffixes if suffix not in (".gz", ".zst")]
     if not suffixes or suffixes[-1] not in LAYOUTS or (suffixes[-1] == ".parquet" and path.suffix != ".parquet"):
-        allowed = ".jsonl or .csv (.gz or .zst behind it compresses), or .parquet"
-        raise InputError(f"{path}: its ending says no layout; allowed: {allowed}")
+        expected = ".jsonl or .csv (then .gz or .zst to compress) or .parquet"
+        raise InputError(str(path), "its ending names no layout", expected=expected)
     return LAYOUTS[suffixes[-1]]
 
 
 def _published_layout(kind: Format, path: Path) -> Layout:
-    """The layout of a published format; InputError when the ending of the path says another."""
+    """The layout of a published format. Raises InputError if the ending of the path names another."""
     said = {LAYOUTS[suffix] for suffix in path.suffixes[-2:] if suffix in LAYOUTS}
     if said - {kind.layout}:
-        raise InputError(f"{path}: its ending says {', '.join(said)}; allowed: .{kind.layout}, as {kind.name} has it")
+        named, expected = ", ".join(said), f".{kind.layout}, the layout of {kind.name}"
+        raise InputError(str(path), f"its ending names {named}", expected=expected)
     return kind.layout
 
 
@@ -165,12 +166,12 @@ _WRITE: dict[Layout, Callable[[Trace, Path, Format, str], None]] = {
 
 
 def _columns(trace: Trace, kind: Format, text: Callable[[object], str]) -> Iterator[dict[str, list[str | None]]]:
-    """Field by field the values as they are written, None = not known; a part of the rows at a time."""
+    """Values as they are written, by field, `ROWS_AT_ONCE` at a time; None = unknown."""
     names = [text(name) for name in trace.class_names]
-    own = kind.name == "flowsim"  # says only what is known; the published formats have all their fields in each row
+    own = kind.name == "flowsim"  # only what is known; published formats have all their fields in each row
     classes = [*names, None if own or text is _csv_text else "null"]
-    for start in range(0, len(trace), ROWS):
-        rows = slice(start, start + ROWS)
+    for start in range(0, len(trace), ROWS_AT_ONCE):
+        rows = slice(start, start + ROWS_AT_ONCE)
         columns = {kind.arrival: _times(trace, rows, kind, text)}
         columns[kind.input_length] = _numbers(trace.input_length[rows])
         if kind.output_length:
@@ -209,7 +210,7 @@ def _times(trace: Trace, rows: slice, kind: Format, text: Callable[[object], str
     if kind.clock == "s":
         return _numbers(arrival_s)
     if kind.clock == "ms":
-        ms = (round(s * 1e3, 6) for s in arrival_s.tolist())  # to the nanosecond: what was read as ms is so again
+        ms = (round(s * 1e3, 6) for s in arrival_s.tolist())  # to 1 ns: what was read as ms is written as read
         return [repr(int(value) if value.is_integer() else value) for value in ms]
     ticks = np.rint(arrival_s * 1e7).astype(np.int64) + (trace.start_ns or 0) // 100
     dates = np.datetime_as_string((ticks * 100).astype("datetime64[ns]"), unit="ns")
@@ -220,7 +221,7 @@ def _times(trace: Trace, rows: slice, kind: Format, text: Callable[[object], str
 def _opened(path: Path, suffix: str) -> Iterator[IO[bytes]]:
     with path.open("wb") as raw:
         if suffix == ".gz":
-            # No name and no time in the header: the same trace gives the same bytes.
+            # Neither a name nor a time in the header: the same trace gives the same bytes.
             with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=raw, mtime=0) as file:
                 yield cast("IO[bytes]", file)
         elif suffix == ".zst":

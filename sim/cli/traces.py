@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from flowsim.errors import InputError
-
-if TYPE_CHECKING:
-    from flowsim.traces.trace import Trace
+from flowsim.traces import commands, statistics
+from flowsim.traces.catalogue import load_trace
+from flowsim.traces.combine import merged, parse_mix
+from flowsim.traces.formats import find_format
+from flowsim.traces.published import PUBLISHED, target_of
+from flowsim.traces.trace import Trace
+from flowsim.traces.writers import write_trace
 
 
 @click.group()
 def traces() -> None:
     """Describe, convert, cut, combine, synthesize and fetch traces.
 
-    A trace is a file (flowsim, Qwen-Bailian, Mooncake, Azure, BurstGPT or vidur; JSON lines, CSV or Parquet; plain,
-    gzip or zstd; found by content) or 'example'.
+    A trace is 'example' or a file: in the format of flowsim, Qwen-Bailian, Mooncake, Azure, BurstGPT or vidur; JSON
+    lines, CSV or Parquet; plain, gzip or zstd. The format is detected from the content.
 
     \b
     Examples:
@@ -30,18 +34,18 @@ def traces() -> None:
 
 
 def reading(command: Callable[..., None]) -> Callable[..., None]:
-    """The options of commands that read a trace."""
+    """Add the options of commands that read a trace."""
     options = [
         click.option(
             "--format",
             metavar="NAME",
             help="Format of the file, or its fields: arrival_s=FIELD,input_length=FIELD,... (or arrival_ms, "
-            "arrival_date; output_length, class).  [default: found by content]",
+            "arrival_date; output_length, class).  [default: detected from the content]",
         ),
         click.option(
-            "--spread/--no-spread", default=True, show_default=True, help="Spread coarse time stamps over their ticks."
+            "--spread/--no-spread", default=True, show_default=True, help="Spread coarse time stamps at random."
         ),
-        click.option("--seed", type=int, default=0, show_default=True, help="Seed of all randomness."),
+        click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random numbers."),
     ]
     for option in reversed(options):
         command = option(command)
@@ -49,23 +53,21 @@ def reading(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def writing(command: Callable[..., None]) -> Callable[..., None]:
-    """The options of commands that write a trace."""
+    """Add the options of commands that write a trace."""
     out = click.option("--out", metavar="FILE", required=True, help=".jsonl, .csv (.gz, .zst) or .parquet.")
     to = click.option("--to", default="flowsim", show_default=True, metavar="FORMAT", help="Format to write.")
     return out(to(command))
 
 
 def _load(trace: str, options: dict[str, Any]) -> Trace:
-    from flowsim.traces.catalogue import load_trace
-
     source, target = Path(trace), Path(options.get("out") or "")
     if target.is_file() and source.exists() and target.samefile(source):
-        raise InputError(f"{target} is the trace that is read; allowed: another file to write to")
+        raise InputError(str(target), "is the trace to read", expected="another file to write to")
     return load_trace(trace, options["format"], spread=options["spread"], seed=options["seed"])
 
 
 def _write(trace: Trace, options: dict[str, Any]) -> None:
-    lost = trace.write(options["out"], options["to"])
+    lost = write_trace(trace, options["out"], options["to"])
     click.echo(f"wrote {options['out']}: {len(trace):,} requests, {trace.span_s:,.6g} s")
     for notice in trace.notices:
         click.echo(f"  {notice}")
@@ -75,27 +77,28 @@ def _write(trace: Trace, options: dict[str, Any]) -> None:
 
 @traces.command()
 @click.argument("trace")
-@click.option("--against", metavar="TRACE", help="Another trace, from which the distances are told.")
+@click.option("--against", metavar="TRACE", help="Another trace to compare with.")
 @click.option("--figure", metavar="FILE", help="Draw rate over time and lengths (.png, .pdf or .svg).")
 @reading
 def info(trace: str, against: str | None, figure: str | None, **options: Any) -> None:
-    """Tell what TRACE looks like: rate, burstiness, lengths by class, prefix reuse.
+    """Show what TRACE looks like: rate, burstiness, lengths by class, prefix reuse.
 
     \b
     Examples:
       flowsim traces info trace.csv.gz --figure trace.png
       flowsim traces info synthetic.jsonl --against trace.csv.gz
     """
-    from flowsim.show.trace_text import check_figure, distances_report, info_report, save_figure
-    from flowsim.traces import statistics
+    from flowsim.show.screen import show  # rich and matplotlib are slow to import
+    from flowsim.show.trace_figures import check_figure, save_figure
+    from flowsim.show.trace_text import distances_report, info_report
 
     if figure is not None:
         check_figure(figure)
     loaded = _load(trace, options)
-    _print(info_report(statistics.info(loaded)))
+    show(info_report(statistics.info(loaded)))
     if against is not None:
         real = _load(against, {**options, "format": None})
-        _print(distances_report(statistics.distances(loaded, real), real.name))
+        show(distances_report(statistics.distances(loaded, real), real.name))
     if figure is not None:
         save_figure(loaded, figure)
         click.echo(f"drew {figure}")
@@ -107,16 +110,14 @@ def info(trace: str, against: str | None, figure: str | None, **options: Any) ->
 @reading
 @click.pass_context
 def convert(context: click.Context, /, trace: str, **options: Any) -> None:
-    """Write TRACE in another format; says what that format cannot hold.
+    """Write TRACE in another format, and say what that format cannot hold.
 
-    Coarse time stamps stay as they are for --to mooncake, whose reader spreads them; for any other they are spread.
+    Coarse time stamps are kept for --to mooncake, whose reader spreads them, and spread for any other format.
 
     \b
     Example:
       flowsim traces convert mooncake.jsonl.gz --out mooncake.parquet
     """
-    from flowsim.traces.formats import find_format
-
     if context.get_parameter_source("spread") is click.core.ParameterSource.DEFAULT:
         options["spread"] = not find_format(options["to"]).ticks
     _write(_load(trace, options), options)
@@ -128,7 +129,7 @@ def convert(context: click.Context, /, trace: str, **options: Any) -> None:
 @writing
 @reading
 def slice_(trace: str, window: str, **options: Any) -> None:
-    """Keep the requests of TRACE that arrive from FROM to TO, seconds; either may be left out.
+    """Write the requests of TRACE that arrive from second FROM to TO; either may be omitted.
 
     \b
     Example:
@@ -140,7 +141,7 @@ def slice_(trace: str, window: str, **options: Any) -> None:
     except ValueError:
         colon = ""
     if not colon:
-        raise InputError(f"{window!r}: allowed is FROM:TO in seconds")
+        raise InputError("window", found=window, expected="FROM:TO in seconds")
     _write(_load(trace, options).window(start_s, end_s), options)
 
 
@@ -150,7 +151,7 @@ def slice_(trace: str, window: str, **options: Any) -> None:
 @writing
 @reading
 def scale(trace: str, factor: float, **options: Any) -> None:
-    """Write TRACE at FACTOR times its rate: every gap is divided by it.
+    """Write TRACE at FACTOR times its rate: every gap is divided by FACTOR.
 
     \b
     Example:
@@ -164,14 +165,12 @@ def scale(trace: str, factor: float, **options: Any) -> None:
 @writing
 @reading
 def merge(trace: tuple[str, ...], **options: Any) -> None:
-    """Write the requests of all TRACEs as one, each at its own time from the start.
+    """Write the requests of all TRACEs as one trace, each at its own arrival time.
 
     \b
     Example:
       flowsim traces merge chat.jsonl code.csv --out both.jsonl
     """
-    from flowsim.traces.combine import merge as merged
-
     _write(merged([_load(one, options) for one in trace]), options)
 
 
@@ -179,106 +178,87 @@ def merge(trace: tuple[str, ...], **options: Any) -> None:
 @click.argument("trace")
 @click.option("--requests", type=int, metavar="N", help="Draw N requests without replacement.  [default: all]")
 @click.option(
-    "--mix", metavar="SHARES", help="Other shares of the classes: text=.5,search=.5 (the rest as in the trace)."
+    "--mix", metavar="SHARES", help="New shares of classes: text=.5,search=.5 (the others keep their proportions)."
 )
 @writing
 @reading
 def sample(trace: str, requests: int | None, mix: str | None, **options: Any) -> None:
     """Draw requests of TRACE at random, or change its mix of classes.
 
-    With --mix the arrival times stay, and as few requests as possible are replaced: those of classes with too many,
-    by requests drawn from the classes with too few.
+    With --mix the arrival times stay, and as few requests as possible are replaced: those of classes with too many
+    requests, by requests drawn from classes with too few.
 
     \b
     Examples:
       flowsim traces sample trace.jsonl --requests 1000 --out some.jsonl
       flowsim traces sample trace.jsonl --mix text=.5,search=.5 --out mixed.jsonl
     """
-    from flowsim.traces.combine import parse_mix
-    from flowsim.traces.commands import sample as sampled
-
     shares = None if mix is None else parse_mix(mix)
-    _write(sampled(_load(trace, options), requests, shares, options["seed"]), options)
+    _write(commands.sample(_load(trace, options), requests, shares, options["seed"]), options)
 
 
 @traces.command()
 @click.argument("source")
-@click.option("--requests", type=int, metavar="N", help="Requests.  [presets only; default: 1000]")
+@click.option("--requests", type=int, metavar="N", help="Number of requests.  [presets only; default: 1000]")
 @click.option(
-    "--rate", "rate_rps", type=float, help="Mean requests per second, before --profile. [default: as imitated]"
+    "--rate", "rate_rps", type=float, help="Mean requests per second, before --profile.  [default: as in the source]"
 )
 @click.option("--arrivals", metavar="PROCESS", help="poisson, gamma:CV or weibull:CV.  [presets only]")
 @click.option(
     "--profile",
-    help="How the rate moves: constant, ramp:FROM:TO, daily:SWING, step:AT=FACTOR,... (factors of the rate).  "
+    help="Rate over time: constant, ramp:FROM:TO, daily:SWING, step:AT=FACTOR,... (factors of --rate).  "
     "[presets only; default: constant]",
 )
-@click.option("--duration", "duration_s", type=float, help="Seconds.  [clients only; default: 600]")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of all randomness.")
+@click.option("--duration", "duration_s", type=float, help="Length in seconds.  [clients only; default: 600]")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random numbers.")
 @writing
 def synth(source: str, out: str, to: str, **options: Any) -> None:
-    """Make a synthetic trace of SOURCE: a preset (see flowsim traces list) or a file of ServeGen clients.
+    """Write a synthetic trace from SOURCE: a preset (see flowsim traces list) or a file of ServeGen clients.
 
     \b
     Examples:
       flowsim traces synth qwen-a --requests 5000 --rate 10 --out synthetic.jsonl
       flowsim traces synth azure-conversation --arrivals gamma:2 --profile ramp:0.5:2 --out rising.jsonl.zst
     """
-    from flowsim.traces.commands import synth as made
-
-    trace = made(source, **options)
+    trace = commands.synth(source, **options)
     _write(trace, {"out": out, "to": to})
     click.echo(f"  {trace.source}")
 
 
 @traces.command()
 @click.argument("name")
-@click.option("--out", metavar="FILE", help="Where the trace goes.  [default: NAME.jsonl.zst]")
-@click.option("--url", metavar="URL", help="Another address of it; with --sha256, of any trace.")
+@click.option("--out", metavar="FILE", help="File to write.  [default: NAME.jsonl.zst]")
+@click.option("--url", metavar="URL", help="Another address of the trace; with --sha256, of any trace.")
 @click.option("--sha256", metavar="HASH", help="SHA-256 of the file at another address.")
 def pull(name: str, out: str | None, url: str | None, sha256: str | None) -> None:
     """Fetch a published trace by NAME (see flowsim traces list), check it and convert it.
 
-    An interrupted download goes on where it was. A file that is there already is neither fetched again nor checked.
+    An interrupted download is resumed. A file that exists already is neither fetched again nor checked.
 
     \b
     Example:
       flowsim traces pull azure-conversation-2023 --out azure.jsonl.zst
     """
-    from flowsim.traces.pull import PUBLISHED, target_of
-    from flowsim.traces.pull import pull as fetched
-
-    there = target_of(name, out).exists()
-    trace = fetched(name, out, url=url, sha256=sha256)
+    existed = target_of(name, out).exists()
+    trace = commands.pull(name, out, url=url, sha256=sha256)
     click.echo(f"{trace.source}: {len(trace):,} requests, {trace.span_s:,.6g} s")
-    if there:
-        click.echo("  was there already: not fetched, and not checked to be what is published")
+    if existed:
+        click.echo("  existed already: neither fetched nor checked against the published hash")
     for notice in trace.notices:
         click.echo(f"  {notice}")
-    if not there and (known := PUBLISHED.get(name)) is not None:
+    if not existed and (known := PUBLISHED.get(name)) is not None:
         click.echo(f"  licence: {known.licence}\n  please cite: {known.citation}")
 
 
 @traces.command("list")
 def list_() -> None:
-    """List the built-in traces, the presets of synth, the formats, and what pull can fetch.
+    """List the built-in traces, the presets of synth, what pull can fetch, and the formats.
 
     \b
     Example:
       flowsim traces list
     """
-    from flowsim.show.screen import table as new_table
-    from flowsim.traces.commands import list as rows
+    from flowsim.show.screen import show  # rich is slow to import
+    from flowsim.show.trace_text import list_report
 
-    table = new_table("kind")
-    table.add_column("name", no_wrap=True)
-    table.add_column("what", overflow="fold")
-    for row in rows():
-        table.add_row(*row)
-    _print(table)
-
-
-def _print(what: Any) -> None:
-    from flowsim.cli.main import _print as shown
-
-    shown(what)
+    show(list_report(commands.list()))

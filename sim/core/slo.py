@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from flowsim.core.slo_text import mapping, pairs
 from flowsim.errors import InputError, unknown
-from flowsim.traces.columns import generator
+from flowsim.traces.seeds import generator
 
 if TYPE_CHECKING:
     from flowsim.traces.trace import Trace

@@ -1,4 +1,4 @@
-"""Folders of output: written whole or not at all."""
+"""Outputs, folders and files: written whole or not at all."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from flowsim.errors import InputError
@@ -55,6 +55,27 @@ def writing(folder: str | Path) -> Iterator[Path]:
         raise InputError(str(path), f"cannot be written ({error.strerror})") from error
     finally:
         shutil.rmtree(stage, ignore_errors=True)
+
+
+@contextmanager
+def writing_file(path: str | Path) -> Iterator[Path]:
+    """A temporary path, with the same suffix, whose file replaces `path` when the block succeeds.
+
+    If the block fails, `path` is as it was.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    target = Path(path)
+    partial = target.with_name(f".{target.stem}.{os.getpid()}.partial{target.suffix}")
+    try:
+        yield partial
+        partial.replace(target)
+    except OSError as error:
+        raise InputError(str(target), f"cannot be written ({error.strerror})") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink()
 
 
 def _move(stage: Path, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Progress of long work, on stderr: a bar on a terminal, and elsewhere a line now and then."""
+"""Progress of long work on stderr: a bar on a terminal, otherwise a line now and then."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-APART_S = 30.0
-"""From one line to the next where there is no terminal."""
+LINE_EVERY_S = 30.0
+"""Least time between two lines where there is no terminal."""
 Progress = Callable[..., None]
-"""Called with (done, all) or (done, all, what is being done)."""
+"""Called with (done, total) or (done, total, what is being done)."""
 
 
 @contextmanager
 def bar(what: str, *, quiet: bool = False) -> Iterator[Progress | None]:
-    """A function to be called as `Progress` says, which moves a bar; None if nobody would see it."""
+    """A `Progress` function that moves a bar, or prints lines; None if `quiet`."""
     if quiet:
         yield None
         return
@@ -37,12 +37,12 @@ def bar(what: str, *, quiet: bool = False) -> Iterator[Progress | None]:
 
 
 def _lines(what: str) -> Progress:
-    """Print how far it is, at most every APART_S seconds."""
+    """Print the progress, at most once every `LINE_EVERY_S`."""
     last_s = time.monotonic()
 
     def advance(done: int, total: int, doing: str = "") -> None:
         nonlocal last_s
-        if time.monotonic() - last_s >= APART_S:
+        if time.monotonic() - last_s >= LINE_EVERY_S:
             last_s = time.monotonic()
             print(f"{what}: {done} of {total}{doing and ', '}{doing}", file=sys.stderr, flush=True)
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ import yaml
 
 from flowsim.errors import InputError
 from flowsim.io.folders import check_writable
+from flowsim.io.locks import locked
 from flowsim.studies.point import is_option
 
 if TYPE_CHECKING:
@@ -45,23 +45,20 @@ class Store:
 
     def __enter__(self) -> Store:
         self._refuse_strangers(row["key"] for row in sealed_rows(self.folder, ["key"]))
-        self._made = not self.folder.exists()
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._file = (self.folder / JOURNAL).open("a+b")
-        except OSError as error:
-            raise InputError(f"{self.folder}: cannot be written to ({error.strerror})") from error
-        try:
-            self._lock()
+        with ExitStack() as opened:
+            opened.enter_context(locked(self.folder))
+            try:
+                self._file = (self.folder / JOURNAL).open("a+b")
+            except OSError as error:
+                raise InputError(str(self.folder), f"cannot be written ({error.strerror})") from error
+            opened.callback(self._close)
             self._read_journal()
             self._unseal()
-        except BaseException:
-            self._close()
-            raise
+            self._opened = opened.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._close()
+        self._opened.close()
 
     def __contains__(self, key: str) -> bool:
         return key in self._at
@@ -107,19 +104,11 @@ class Store:
             row = json.loads(self._file.readline())
             yield {**options(key), **{name: value for name, value in row.items() if not is_option(name)}}
 
-    def _lock(self) -> None:
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(f"{self.folder}: another sweep is at work here") from None
-
     def _close(self) -> None:
-        if os.fstat(self._file.fileno()).st_size == 0 or self._sealed:
-            (self.folder / JOURNAL).unlink(missing_ok=True)
+        empty = os.fstat(self._file.fileno()).st_size == 0
         self._file.close()
-        if self._made:
-            with suppress(OSError):  # something is in it
-                self.folder.rmdir()
+        if empty or self._sealed:
+            (self.folder / JOURNAL).unlink(missing_ok=True)
 
     def _refuse_strangers(self, keys: Iterable[str]) -> None:
         strange = sum(key not in self._keys for key in keys)

@@ -24,6 +24,7 @@ from flowsim.calibration.costs.catalogue import load_table
 from flowsim.cli.main import main
 from flowsim.io.progress import bar
 from flowsim.policies.registry import NAMES
+from flowsim.traces.columns import CLASS, LENGTH, SECONDS
 from support.places import DATA
 
 FILES = {"config.yaml", "requests.parquet", "summary.json"}
@@ -175,8 +176,8 @@ EXAMPLES = [
 
 @pytest.mark.parametrize("line", sorted(set(EXAMPLES)))
 def test_an_example_of_the_help_runs(line: str) -> None:
-    flowsim.example_trace().head(30).write_jsonl("trace.jsonl")
-    flowsim.example_trace().head(30).write_jsonl("trace.csv.gz")
+    flowsim.traces.write_trace(flowsim.example_trace().head(30), "trace.jsonl")
+    flowsim.traces.write_trace(flowsim.example_trace().head(30), "trace.csv.gz", layout="jsonl")
     Path("my_module.py").write_text(OWN.replace("class Fine", "class MyPolicy").replace("(Fine)", "(MyPolicy)"))
     load_table("h200", "llama3-8b").save("my-table")
     assert done(*shlex.split(line)[1:])
@@ -277,7 +278,7 @@ def test_a_comparison_leaves_a_figure_a_table_and_the_results_of_each() -> None:
 
 
 def test_two_processes_leave_the_same_bytes() -> None:
-    flowsim.example_trace().head(60).write_jsonl("trace.jsonl")
+    flowsim.traces.write_trace(flowsim.example_trace().head(60), "trace.jsonl")
     said = []
     for seed in ("1", "2"):
         before = tree()
@@ -340,18 +341,42 @@ def test_a_run_in_which_nothing_finishes_still_reports() -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "bad.jsonl: the file is empty; allowed: one request a line"),
-        ("{oops\n", "bad.jsonl, line 2: '{oops' is not JSON"),
-        ('{"arrival_s": 1}\n', "bad.jsonl, line 2: no field 'input_length'"),
-        ('{"arrival_s": 1, "input_length": -5}\n', "bad.jsonl, line 2: input_length is -5; allowed: a whole number"),
-        ('{"arrival_s": 1, "input_length": 0}\n', "bad.jsonl, line 2: input_length is 0; allowed: a whole number"),
-        ('{"arrival_s": 1, "input_length": 1.5}\n', "line 2: input_length is 1.5; allowed: a whole number of tokens"),
-        ('{"arrival_s": 1, "input_length": "9"}\n', "line 2: input_length is '9'"),
-        ('{"arrival_s": 1, "input_length": NaN}\n', "line 2: input_length is nan"),
-        ('{"arrival_s": NaN, "input_length": 5}\n', "line 2: arrival_s is nan; allowed: a finite number of seconds"),
-        ('{"arrival_s": -1, "input_length": 5}\n', "line 2: arrival_s is -1"),
-        ('{"arrival_s": 1, "input_length": 5, "class": 7}\n', "line 2: class is 7; allowed: a non-empty string"),
-        ("[1]\n", "line 2: found [1]; allowed: one JSON object a line"),
+        ("", "bad.jsonl: is empty; expected one request per line"),
+        ("{oops\n", "bad.jsonl: line 2: is not JSON (Expecting property name enclosed in double quotes): '{oops'"),
+        ('{"arrival_s": 1}\n', "bad.jsonl: line 2: has no field 'input_length' among 'arrival_s'"),
+        (
+            '{"arrival_s": 1, "input_length": -5}\n',
+            f"bad.jsonl: line 2: input_length must be {LENGTH}, got -5",
+        ),
+        (
+            '{"arrival_s": 1, "input_length": 0}\n',
+            f"bad.jsonl: line 2: input_length must be {LENGTH}, got 0",
+        ),
+        (
+            '{"arrival_s": 1, "input_length": 1.5}\n',
+            f"line 2: input_length must be {LENGTH}, got 1.5",
+        ),
+        (
+            '{"arrival_s": 1, "input_length": "9"}\n',
+            f"line 2: input_length must be {LENGTH}, got '9'",
+        ),
+        (
+            '{"arrival_s": 1, "input_length": NaN}\n',
+            f"line 2: input_length must be {LENGTH}, got nan",
+        ),
+        (
+            '{"arrival_s": NaN, "input_length": 5}\n',
+            f"line 2: arrival_s must be {SECONDS}, got nan",
+        ),
+        (
+            '{"arrival_s": -1, "input_length": 5}\n',
+            f"line 2: arrival_s must be {SECONDS}, got -1",
+        ),
+        (
+            '{"arrival_s": 1, "input_length": 5, "class": 7}\n',
+            f"line 2: class must be {CLASS}, got 7",
+        ),
+        ("[1]\n", "line 2: is not a JSON object: [1]; expected one JSON object per line"),
     ],
 )
 def test_a_wrong_trace_is_refused(content: str, message: str) -> None:
@@ -361,9 +386,11 @@ def test_a_wrong_trace_is_refused(content: str, message: str) -> None:
 
 
 def test_what_is_no_trace_is_refused() -> None:
-    assert refused("run", "absent.jsonl").startswith("absent.jsonl: no such file; allowed: a trace file, or the name")
+    assert refused("run", "absent.jsonl").startswith(
+        "absent.jsonl: no such file; expected a trace file or a built-in trace"
+    )
     Path("some").mkdir()
-    assert refused("run", "some") == "some: is a directory; allowed: a trace file"
+    assert refused("run", "some") == "some: is a folder; expected a trace file"
     Path("raw.bin").write_bytes(b"\xff\xfe\x00\x01")
     assert refused("run", "raw.bin").startswith("raw.bin, line 1: byte 0xff is not UTF-8")
     write("csv.csv", "a,b\n1,2\n")
@@ -389,7 +416,7 @@ def test_what_is_no_trace_is_refused() -> None:
         ("--predictor noisy", "predictor 'noisy': allowed is noisy:NUMBER"),
         ("--router lest-work", "unknown router 'lest-work'; did you mean 'least-work'?"),
         ("--format qwenn", "unknown trace format 'qwenn'; did you mean 'qwen'?"),
-        ("--format azure", "t.jsonl, line 1: no field 'TIMESTAMP'"),
+        ("--format azure", "t.jsonl: line 1: has no field 'TIMESTAMP' among 'arrival_s"),
         ("--model llama3-80b", "unknown model on h200 'llama3-80b'; did you mean 'llama3-8b'?"),
         ("--gpu h201", "unknown gpu 'h201'; did you mean 'h200'?"),
         ("--tp 3", "unknown tp of llama3-8b on h200 '3' (known: 1, 2, 4, 8)"),
@@ -400,18 +427,18 @@ def test_what_is_no_trace_is_refused() -> None:
         ("--slo absent.yaml", "absent.yaml: No such file or directory; allowed: a YAML file"),
         ("--slo-scale 0", "the scale is 0.0; allowed: a positive number"),
         ("--slo-scale nan", "the scale is nan; allowed: a positive number"),
-        ("--rate-scale 0", "the factor to scale the rate by is 0.0; allowed: a positive number"),
-        ("--rate-scale nan", "the factor to scale the rate by is nan; allowed: a positive number"),
-        ("--rate-scale -1", "the factor to scale the rate by is -1.0; allowed: a positive number"),
-        ("--rate-scale 1e-300", "the factor to scale the rate by is 1e-300; allowed: a positive number"),
+        ("--rate-scale 0", "rate factor must be finite and > 0, with all times <= 2**40 s, got 0.0"),
+        ("--rate-scale nan", "rate factor must be finite and > 0, with all times <= 2**40 s, got nan"),
+        ("--rate-scale -1", "rate factor must be finite and > 0, with all times <= 2**40 s, got -1.0"),
+        ("--rate-scale 1e-300", "rate factor must be finite and > 0, with all times <= 2**40 s, got 1e-300"),
         ("--rate-scale fast", "Invalid value for '--rate-scale': 'fast' is not a valid float."),
-        ("--limit 0", "the number of requests to keep is 0; allowed: 1 or more"),
+        ("--limit 0", "number of requests to keep must be >= 1, got 0"),
         ("--limit few", "Invalid value for '--limit': 'few' is not a valid integer."),
         ("--window nonsense", "--window 'nonsense': allowed is FROM:TO in seconds, with FROM before TO"),
         ("--window 5:1", "--window '5:1': allowed is FROM:TO"),
         ("--window 5", "--window '5': allowed is FROM:TO"),
         ("--window nan:", "--window 'nan:': allowed is FROM:TO"),
-        ("--window 100:200", "no request arrives from 100 s to 200 s; allowed: within 0 to 2 s"),
+        ("--window 100:200", "no request arrives from 100 s to 200 s; expected a window within 0 to 2 s"),
         ("--instances 0", "instances must be >= 1, got 0"),
         ("--slots 0", "slots must be >= 1, got 0"),
         ("--kv-tokens 0", "kv_tokens must be >= 1, got 0"),

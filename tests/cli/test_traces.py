@@ -8,13 +8,13 @@ from click.testing import CliRunner
 import flowsim
 from flowsim.cli.main import main
 from flowsim.cli.traces import traces
-from flowsim.traces import read_trace
+from flowsim.traces import read_trace, write_trace
 
 
 @pytest.fixture
 def shell(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    flowsim.example_trace().head(200).write_jsonl("t.jsonl")
+    write_trace(flowsim.example_trace().head(200), "t.jsonl")
 
     def run(line, status=0):
         done = CliRunner().invoke(main, ["traces", *line.split()])
@@ -33,7 +33,7 @@ def test_info_tells_and_draws(shell, tmp_path):
 
 
 def test_distances_of_what_is_not_known(shell):
-    flowsim.Trace.of([0, 1], [5, 6]).write_jsonl("u.jsonl")
+    write_trace(flowsim.Trace.of([0, 1], [5, 6]), "u.jsonl")
     assert re.search(r"all +2 +200 +100.0% +100.0% +1.0000 +-\n", shell("info u.jsonl --against t.jsonl"))
 
 
@@ -71,18 +71,21 @@ def test_list_names_everything(shell):
     ("line", "message"),
     [
         ("info nothing.jsonl", "no such file"),
-        ("info t.jsonl --figure t.doc", "ends in .png, .pdf or .svg"),
-        ("slice t.jsonl 5 --out o.jsonl", "allowed is FROM:TO"),
-        ("slice t.jsonl 900:950 --out o.jsonl", "no request arrives from 900 s to 950 s"),
-        ("convert t.jsonl --out o.txt", "its ending says no layout"),
+        ("info t.jsonl --figure t.doc", "t.doc: does not end as a figure does; expected .png, .pdf or .svg"),
+        ("slice t.jsonl 5 --out o.jsonl", "window must be FROM:TO in seconds, got '5'"),
+        ("slice t.jsonl 900:950 --out o.jsonl", "t: no request arrives from 900 s to 950 s"),
+        ("convert t.jsonl --out o.txt", "its ending names no layout"),
         ("convert t.jsonl --out no/o.jsonl", "cannot be written"),
         ("synth qwen-b --out o.jsonl", "did you mean 'qwen-a'"),
-        ("synth qwen-a --duration 60 --out o.jsonl", "no file of ServeGen clients, for which duration_s (60.0)"),
-        ("convert t.jsonl --out t.jsonl", "t.jsonl is the trace that is read; allowed: another file"),
-        ("merge example t.jsonl --out ./t.jsonl", "is the trace that is read"),
+        ("synth qwen-a --duration 60 --out o.jsonl", "duration_s: does not apply to presets"),
+        ("convert t.jsonl --out t.jsonl", "t.jsonl: is the trace to read; expected another file"),
+        ("merge example t.jsonl --out ./t.jsonl", "is the trace to read"),
         ("pull nothing", "unknown published trace"),
         ("sample t.jsonl --mix txt=1 --out o.jsonl", "did you mean 'text'"),
-        ("scale t.jsonl -- -1 --out o.jsonl", ""),
+        (
+            "scale t.jsonl --out o.jsonl -- -1",
+            "rate factor must be finite and > 0, with all times <= 2**40 s, got -1.0",
+        ),
     ],
 )
 def test_what_is_wrong_is_told_in_one_line(shell, line, message):
@@ -100,7 +103,7 @@ def test_every_command_has_an_example_and_a_twin_in_python():
 
 
 def test_no_class_steers_the_terminal(shell):
-    flowsim.Trace.of([0, 1], [5, 6], classes=["a\x1b[31mred\nb", "[bold]é"]).write_jsonl("c.jsonl")
+    write_trace(flowsim.Trace.of([0, 1], [5, 6], classes=["a\x1b[31mred\nb", "[bold]é"]), "c.jsonl")
     text = shell("info c.jsonl --against c.jsonl")
     assert "\x1b" not in text and text.count("a\\x1b[31mred\\nb") == 2 and text.count("[bold]é") == 2
 
@@ -125,12 +128,12 @@ def test_a_star_import_hides_nothing_of_pythons():
     ],
 )
 def test_any_trace_can_be_drawn(trace, tmp_path):
-    from flowsim.show.trace_text import save_figure
+    from flowsim.show.trace_figures import save_figure
 
     save_figure(trace, tmp_path / "t.png")
     assert (tmp_path / "t.png").stat().st_size > 10_000
 
 
 def test_a_trace_of_one_instant_has_no_rate(shell):
-    flowsim.Trace.of([0, 0], [5, 6]).write_jsonl("one.jsonl")
+    write_trace(flowsim.Trace.of([0, 0], [5, 6]), "one.jsonl")
     assert "2 in 0 s, - req/s" in shell("info one.jsonl --against one.jsonl")

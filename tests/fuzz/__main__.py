@@ -1,7 +1,7 @@
 """Fuzz the readers of trace files with atheris: `python -m tests.fuzz --seconds 1800`.
 
-New inputs that reach new code gather in --corpus; an input that breaks something is left beside that folder, in
-crash-* (or timeout-*, oom-*). What is worth keeping goes into tests/fuzz/corpus, which the tests replay.
+Inputs that reach new code are collected in --corpus; an input that breaks something is left beside that folder, in
+crash-* (or timeout-*, oom-*). Those worth keeping belong in tests/fuzz/corpus, which the tests replay.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 
 
 def words() -> list[str]:
-    """What the fuzzer is told to try: the names of fields, and values at the edges of what is allowed."""
+    """What the fuzzer is told to try: field names, and values at the edges of what is valid."""
     fields = {name for kind in FORMATS.values() for name in (*kind.signature, *(kind.chats or ()), kind.hash_ids)}
     edges = ("NaN", "Infinity", "-1", "1e400", "1099511627776", "9223372036854775808", "null", "true", "[]", "{}")
     dates = ("2023-11-16 18:15:46.6805900", "2024-05-10T00:00:01+00:00")
@@ -32,8 +32,8 @@ def words() -> list[str]:
 def main() -> None:
     """Run the fuzzer."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
-    parser.add_argument("--seconds", type=int, default=1800, help="how long")
-    parser.add_argument("--corpus", type=Path, default=Path("out/fuzz"), help="where new inputs gather")
+    parser.add_argument("--seconds", type=int, default=1800, help="duration")
+    parser.add_argument("--corpus", type=Path, default=Path("out/fuzz"), help="folder for new inputs")
     options = parser.parse_args()
     options.corpus.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name:

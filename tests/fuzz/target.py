@@ -1,4 +1,4 @@
-"""What must hold of a trace file with any content: one input of the fuzzer, and of the test that replays its corpus."""
+"""What must hold for a trace file with any content; run by the fuzzer and by the test that replays its corpus."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from pathlib import Path
 import numpy as np
 
 from flowsim.errors import InputError
-from flowsim.traces import FORMATS, Trace, read_trace, readers, statistics
+from flowsim.traces import FORMATS, Trace, read_trace, readers, statistics, write_trace
 from flowsim.traces.servegen import synthesize_clients
 
 PACKED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1")
 
 
 def check(content: bytes, folder: Path) -> None:
-    """Raise AssertionError, or whatever a reader raises that is no InputError, unless all of this holds.
+    """Raise AssertionError, or whatever a reader raises other than InputError, unless all of this holds.
 
-    The file is read, or rejected in one line that names it; the fast and the careful reader say the same; each line
-    that holds something is a request; the trace can be described; and what is written of it is read again.
+    The file is read, or rejected in one line that names it; the bulk reader and the row reader agree; every line
+    that is not blank is a request; the trace can be described; and what is written of it can be read again.
     """
     path = folder / "input"
     path.write_bytes(content)
     names = list(FORMATS)
     for format in (None, names[zlib.crc32(content) % len(names)]):
-        one, other = (_outcome(path, format, fast_from) for fast_from in (0, 1 << 60))
+        one, other = (_outcome(path, format, bulk_from) for bulk_from in (0, 1 << 60))
         assert isinstance(one, str) == isinstance(other, str), (one, other)
         if isinstance(one, str) or isinstance(other, str):
             assert one == other
@@ -37,21 +37,21 @@ def check(content: bytes, folder: Path) -> None:
         if not content.startswith(PACKED):
             assert len(one) == _rows(content), (len(one), _rows(content))
         statistics.info(one)
-        one.write(folder / "again.jsonl")
+        write_trace(one, folder / "again.jsonl")
         _same(one, read_trace(folder / "again.jsonl"))
         assert len(read_trace(path, format)) == len(one)
     if b"clients" in content:
         _clients(path)
 
 
-def _outcome(path: Path, format: str | None, fast_from: int) -> Trace | str:
-    before, readers.FAST_FROM = readers.FAST_FROM, fast_from
+def _outcome(path: Path, format: str | None, bulk_from: int) -> Trace | str:
+    before, readers.BULK_FROM_BYTES = readers.BULK_FROM_BYTES, bulk_from
     try:
         return read_trace(path, format, spread=False)
     except InputError as error:
         return str(error)
     finally:
-        readers.FAST_FROM = before
+        readers.BULK_FROM_BYTES = before
 
 
 def _clients(path: Path) -> None:
@@ -79,7 +79,7 @@ def _same(one: Trace, other: Trace) -> None:
 
 
 def _rows(content: bytes) -> int:
-    """The requests in a text, counted in another way than the readers do."""
+    """The number of requests in a text, counted independently of the readers."""
     text = content.removeprefix(b"\xef\xbb\xbf").decode()
     if text.lstrip()[0] in "{[":
         return sum(not line.isspace() for line in text.split("\n") if line)

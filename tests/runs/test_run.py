@@ -42,7 +42,7 @@ def same_files(one: Path, other: Path) -> None:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, with a trace in it."""
-    flowsim.example_trace().head(40).write_jsonl(tmp_path / "trace.jsonl")
+    flowsim.traces.write_trace(flowsim.example_trace().head(40), tmp_path / "trace.jsonl")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -132,7 +132,7 @@ def test_progress_is_told_and_reaches_the_end() -> None:
         ({"until_s": math.inf}, "until_s is inf, allowed is a number of seconds above 0"),
         ({"window": (2, 1)}, "no request arrives from 2 s to 1 s"),
         ({"window": (0, math.nan)}, "no request arrives from 0 s to nan s"),
-        ({"rate_scale": 1e-300}, "the factor to scale the rate by is 1e-300"),
+        ({"rate_scale": 1e-300}, "rate factor must be finite and > 0, .* got 1e-300"),
         ({"slo": -1}, "class '[*]' is -1.0; allowed: a positive number of seconds"),
         ({"policy": object()}, "policy object: has no method choose"),
     ],

@@ -77,11 +77,14 @@ def test_a_search_on_too_few_requests_stops_it(tmp_path: Path) -> None:
     ("axes", "message"),
     [
         ("policy: [chunked:512, edf]\n  policy.budget: [64, 128]", "line 3, axes policy #2: policy 'edf:budget=64'"),
-        ("mix.text: [0.1, 0.7]\n  mix.search: [0.2, 0.5]", "line 4, axes mix.search: the shares of the mix sum to 1.2"),
+        (
+            "mix.text: [0.1, 0.7]\n  mix.search: [0.2, 0.5]",
+            "line 4, axes mix.search: sum of the shares of the mix must be",
+        ),
         ("model: [llama3-8b, qwen3-8b]\n  slo: [0.5, null]", "line 4, axes slo: no TTFT SLOs are known"),
         (
             "prefix_cache: [none, ideal]\n  trace: [blocks.jsonl, example]",
-            "line 4, axes trace: example has no prefix blocks",
+            "line 4, axes trace: example: has no prefix blocks",
         ),
         (
             "limit: [5, 80]\n  window: ['0:90', '90:120']\n  trace: [example, 'synthetic:qwen:50']",
@@ -139,7 +142,7 @@ def test_a_range_includes_its_end(axis: str, given: object, values: tuple[object
         ("  seed", "  gpu: [h200,\n   a1000]\n  seed", "line 8, axes gpu #2: unknown gpu 'a1000'"),
         ("  seed", "  window: ['5']\n  seed", "line 7, axes window #1: window '5': allowed is FROM:TO"),
         ("  seed", "  warmup: [1.5]\n  seed", "line 7, axes warmup #1: warmup is 1.5, allowed is a share"),
-        ("  seed", "  mix.txt: [0.5]\n  seed", "line 7, axes mix.txt #1: unknown class of synthetic-qwen in mix 'txt'"),
+        ("  seed", "  mix.txt: [0.5]\n  seed", "line 7, axes mix.txt #1: mix: unknown class 'txt'"),
         (
             "  seed",
             "  policy.budget: [64]\n  seed",
@@ -205,7 +208,10 @@ def test_values_take_the_kind_of_their_option() -> None:
         ({"trace": "example", "instances": 0}, "instances must be >= 1, got 0"),
         ({"trace": "example", "window": ["a", "b"]}, "window is 'a', allowed is a number"),
         ({"trace": "example", "new_tokens": 1}, "new_tokens is 1, allowed is true or false"),
-        ({"trace": "example", "prefix_cache": "big"}, "prefix cache 'big'"),
+        (
+            {"trace": "example", "prefix_cache": "big"},
+            "prefix cache must be none, ideal or lru:BLOCKS with",
+        ),
         ({"trace": "example", "prefix_cache": "ideal"}, "no prefix blocks"),
         ({"trace": "example", "until_s": 0}, "until_s is 0.0, allowed is a number of seconds above 0"),
     ],

@@ -181,7 +181,7 @@ def test_while_a_study_goes_on_its_runs_have_the_kinds_they_will_have(tmp_path: 
         seen.append(flowsim.load_runs(tmp_path / "out").table)
 
     seen: list[pd.DataFrame] = []
-    flowsim.example_trace().head(40).write_jsonl(tmp_path / "7")
+    flowsim.traces.write_trace(flowsim.example_trace().head(40), tmp_path / "7", layout="jsonl")
     study = Study.of({"run": {"trace": "7", "slo": "0.5"}, "axes": {"policy": ["fcfs", "edf"]}}, root=tmp_path)
     runs = flowsim.sweep(study, tmp_path / "out", workers=1, progress=look)
     pd.testing.assert_frame_equal(seen[-1], runs.table)
@@ -190,7 +190,7 @@ def test_while_a_study_goes_on_its_runs_have_the_kinds_they_will_have(tmp_path: 
 
 def test_the_study_that_is_kept_runs_again_from_anywhere(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
-    flowsim.example_trace().head(40).write_jsonl(tmp_path / "in" / "trace.jsonl")
+    flowsim.traces.write_trace(flowsim.example_trace().head(40), tmp_path / "in" / "trace.jsonl")
     (tmp_path / "in" / "slo.yaml").write_text("ttft_s: {'*': 1.0}")
     (tmp_path / "in" / "study.yaml").write_text(
         "run: {slo: slo.yaml}\naxes: {policy: [fcfs]}\npoints: [{trace: trace.jsonl}, {trace: example, limit: 30}]"
@@ -269,11 +269,11 @@ def test_a_study_of_which_a_run_failed_at_first_has_the_bytes_of_one_that_went_w
 
 
 def test_a_changed_trace_is_another_run(tmp_path: Path) -> None:
-    flowsim.example_trace().head(20).write_jsonl(tmp_path / "trace.jsonl")
+    flowsim.traces.write_trace(flowsim.example_trace().head(20), tmp_path / "trace.jsonl")
     point = Point.of({"trace": "trace.jsonl"})
     key = point.key(str(tmp_path))
     assert Point.of({"trace": "trace.jsonl", "seed": 0, "slo_scale": 1}).key(str(tmp_path)) == key
-    flowsim.example_trace().head(21).write_jsonl(tmp_path / "trace.jsonl")
+    flowsim.traces.write_trace(flowsim.example_trace().head(21), tmp_path / "trace.jsonl")
     assert point.key(str(tmp_path)) != key
 
 
@@ -281,7 +281,7 @@ def test_a_trace_that_changes_in_one_process_is_read_again_and_run_again(tmp_pat
     place = tmp_path / "trace.jsonl"
     study = {"run": {"trace": str(place), "policy": "fcfs"}}
     for requests in (60, 90):
-        flowsim.example_trace().head(requests).write_jsonl(place)
+        flowsim.traces.write_trace(flowsim.example_trace().head(requests), place, layout="jsonl")
         runs = flowsim.sweep(study, workers=1)
         assert (runs.new, runs.table["requests"].tolist()) == (1, [requests])
 
@@ -308,7 +308,7 @@ def test_requests_are_kept_when_asked_for(tmp_path: Path) -> None:
 
 def test_two_sweeps_do_not_write_one_folder(tmp_path: Path) -> None:
     def again(done: int, total: int, doing: str) -> None:
-        with pytest.raises(InputError, match="another sweep is at work here"):
+        with pytest.raises(InputError, match="is in use by another command"):
             flowsim.sweep(STUDY, tmp_path, workers=1)
 
     flowsim.sweep(STUDY, tmp_path, workers=1, progress=again)

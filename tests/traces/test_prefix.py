@@ -10,10 +10,7 @@ from hypothesis import strategies as st
 import flowsim
 from flowsim.errors import InputError
 from flowsim.traces import Blocks, Chats, Trace, cached_tokens, new_tokens, read_trace
-from support.places import SHARED_TRACES
-
-SHARED = SHARED_TRACES
-needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the production traces are not here")
+from support.traces import QWEN, needs_traces
 
 
 def with_blocks(lists, tokens=4, lengths=None):
@@ -55,7 +52,9 @@ def test_caches_agree_with_plain_ones(lists, limit):
 
 @pytest.mark.parametrize("cache", ["lru", "lru:0", "lru:x", "ideel", "none:3"])
 def test_bad_caches(cache):
-    with pytest.raises(InputError, match=r"allowed: none, ideal, lru:BLOCKS"):
+    with pytest.raises(
+        InputError, match=rf"prefix cache must be none, ideal or lru:BLOCKS with BLOCKS >= 1, got '{cache}'"
+    ):
         cached_tokens(with_blocks([[1]]), cache)
 
 
@@ -70,15 +69,15 @@ def test_new_tokens_by_hand():
     made = new_tokens(trace.derived("made", chats=chats))
     assert made.input_length.tolist() == [79, 144, 100, 70]  # 14 blocks of 16 less 5
     assert "text: 1 of 2 later turns keep only their new tokens; the other 1 have no parent here" in made.notices[-1]
-    with pytest.raises(InputError, match="has no chat_id"):
+    with pytest.raises(InputError, match="has no conversations"):
         new_tokens(trace)
 
 
-@needs_shared
+@needs_traces
 def test_new_tokens_are_those_that_the_authors_replayed():
-    replayed = read_trace(SHARED / "qwen_trace_a/first_2_minutes.jsonl")
+    replayed = read_trace(QWEN)
     length = dict(zip(replayed.chats.chat_id.tolist(), replayed.input_length.tolist(), strict=True))
-    with (SHARED / "qwen_trace_a/sampled_rows.csv").open() as file:
+    with (QWEN.with_name("sampled_rows.csv")).open() as file:
         raw = {int(row["chat_id"]): row for row in csv.DictReader(file)}
     second = [  # whose parent is a first turn, and so was replayed with its raw length
         (int(row["parent_chat_id"]), chat, int(row["raw_input_length"]))

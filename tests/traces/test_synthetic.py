@@ -8,12 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowsim.errors import InputError
-from flowsim.traces import example_trace, read_trace, synthesize
-from flowsim.traces.synthetic import PRESETS, PROBABILITIES
-from support.places import SHARED_TRACES
+from flowsim.traces import info, read_trace, synthesize
+from flowsim.traces.statistics import distances
+from flowsim.traces.synthetic import PRESETS, PROBABILITIES, presets
+from support.traces import AZURE, MOONCAKE, QWEN, needs_traces
 
-STATISTICS = SHARED_TRACES / "qwen_trace_a/class_statistics.json"
-TRACE = STATISTICS.with_name("first_2_minutes.jsonl")
+STATISTICS = QWEN.with_name("class_statistics.json")
+REAL = {"qwen-a": QWEN, "azure-conversation": AZURE, "mooncake-conversation": MOONCAKE}
 KNOTS = ("min", "p10", "p25", "p50", "p75", "p90", "p99", "max")
 
 
@@ -30,18 +31,9 @@ def test_what_is_said_of_the_rate_is_so():
     assert rising.source.startswith("20000 requests at 4 req/s times ramp:1:3 (poisson), seed 0, from")
 
 
-@pytest.mark.skipif(not TRACE.exists(), reason="the production traces are not here")
+@needs_traces
 def test_the_default_imitates_the_rate_of_its_trace():
-    assert PRESETS["qwen"].rate_rps == pytest.approx(read_trace(TRACE).rate_rps, rel=0.005)
-
-
-def test_the_example():
-    trace = example_trace()
-    assert repr(trace) == "Trace('example', 400 requests, 95.4553 s, 4.18 req/s)"
-    assert trace.describe()["classes"] == {"text": 286, "image": 24, "search": 77, "file": 13}
-    assert (trace.input_length[:4].tolist(), int(trace.input_length.max())) == ([2602, 1089, 394, 3858], 16478)
-    assert trace.source == "example"  # so that it loads again
-    assert "QwenTrace A (Alibaba, Apache-2.0)" in trace.notices[0]
+    assert PRESETS["qwen"].rate_rps == pytest.approx(read_trace(QWEN).rate_rps, rel=0.005)
 
 
 def test_statistics_come_back():
@@ -70,15 +62,18 @@ def test_lengths_stay_within_the_published_extremes(n, rate_rps, seed):
         assert (lengths <= high[trace.class_code]).all()
 
 
+RATE = "finite and > 0, with all times <= 2**40 s"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((0, 1.0, 0), "the number of requests is 0; allowed: 1 to 100000000"),
-        ((10**11, 1.0, 0), "the number of requests is 100000000000; allowed: 1 to 100000000"),
-        ((5, 0.0, 0), "rate_rps is 0.0; allowed: a positive number of requests per second"),
-        ((5, 1e-300, 0), "rate_rps is 1e-300; allowed: a positive number of requests per second (not too near 0)"),
-        ((5, float("nan"), 0), "rate_rps is nan; allowed"),
-        ((5, 1.0, 0, "qwn"), "unknown preset of synthetic traces 'qwn'; did you mean 'qwen'?"),
+        ((0, 1.0, 0), "requests must be from 1 to 100000000, got 0"),
+        ((10**11, 1.0, 0), "requests must be from 1 to 100000000, got 100000000000"),
+        ((5, 0.0, 0), f"rate_rps must be {RATE}, got 0.0"),
+        ((5, 1e-300, 0), f"rate_rps must be {RATE}, got 1e-300"),
+        ((5, float("nan"), 0), f"rate_rps must be {RATE}, got nan"),
+        ((5, 1.0, 0, "qwn"), "unknown preset 'qwn'; did you mean 'qwen'?"),
     ],
 )
 def test_bad_arguments(arguments, message):
@@ -87,9 +82,45 @@ def test_bad_arguments(arguments, message):
     assert message in str(error.value)
 
 
-@pytest.mark.skipif(not STATISTICS.exists(), reason="the production traces are not here")
+@needs_traces
 def test_the_table_is_the_published_one():
     published = json.loads(STATISTICS.read_text())
     for name, entry in PRESETS["qwen"].classes.items():
         for column, key in (("input_length", "input"), ("output_length", "output")):
             assert getattr(entry, column) == tuple(published[name][key][knot] for knot in KNOTS)
+
+
+def test_rank_correlations_come_back():
+    lengths = info(synthesize(50_000, preset="qwen-a"))["lengths"]
+    for name, entry in presets()["qwen-a"].classes.items():
+        assert lengths[name]["rank_correlation"] == pytest.approx(entry.rank_correlation, abs=0.05)
+
+
+@needs_traces
+@pytest.mark.parametrize(
+    ("preset", "most"), [("qwen-a", 0.03), ("azure-conversation", 0.01), ("mooncake-conversation", 0.01)]
+)
+def test_imitations_are_good(preset, most):
+    real = read_trace(REAL[preset])
+    far = distances(synthesize(50_000, preset=preset), real)
+    for name, of in far["ks"].items():
+        if of["requests"][1] >= 60:
+            assert max(of["input"], of["output"]) < most, name
+    assert far["rate_rps"][0] == pytest.approx(far["rate_rps"][1], rel=0.02)
+    assert far["gap_cv"][0] == pytest.approx(far["gap_cv"][1], rel=0.15)
+
+
+@needs_traces
+@pytest.mark.parametrize(("preset", "said"), [("azure-conversation", [1.3, 16]), ("mooncake-conversation", [1.1, 2.9])])
+def test_imitations_have_no_bursts_as_the_readme_says(preset, said):
+    real = read_trace(REAL[preset])
+    assert distances(synthesize(50_000, preset=preset), real)["dispersion"]["60"] == pytest.approx(said, rel=0.05)
+
+
+def test_azure_code_has_the_published_medians():
+    """Of the whole trace, 1,500 and 13 tokens (Splitwise, ISCA 2024, figure 3); the table is of an eighth of it."""
+    facts = info(synthesize(50_000, preset="azure-code"))
+    lengths = facts["lengths"]["all"]
+    assert lengths["input"]["p50"] == pytest.approx(1500, rel=0.05)
+    assert lengths["output"]["p50"] == 13
+    assert facts["gap_cv"] == pytest.approx(12, rel=0.2)

@@ -1,6 +1,5 @@
 """The trace: what it checks, keeps and gives back."""
 
-import gzip
 import json
 import pickle
 from dataclasses import FrozenInstanceError
@@ -11,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowsim.errors import InputError
-from flowsim.traces import Trace, read_trace, writers
+from flowsim.traces import Trace
 
 COLUMNS = ("arrival_s", "input_length", "output_length", "class_code")
 
@@ -61,31 +60,30 @@ def test_the_caller_keeps_arrays_of_his_own():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (([0, float("nan")], [1, 1]), "arrival_s[1] is nan; allowed: a finite number of seconds from 0 to 2**40"),
-        (([-1, 0], [1, 1]), "arrival_s[0] is -1; allowed"),
-        (([0, float("inf")], [1, 1]), "arrival_s[1] is inf; allowed"),
-        (([0, 1], [1, 0]), "input_length[1] is 0; allowed: a whole number of tokens from 1 to 2**40"),
-        (([0, 1], [1, 1.5]), "input_length[1] is 1.5; allowed"),
-        (([0, 1], [1, 2**41]), "input_length[1] is 2.19902e+12; allowed"),
-        (([0, 1], [1, 1], [1, -1]), "output_length[1] is -1; allowed: a whole number of tokens from 0 (unknown)"),
-        (([0, 1], [1]), "input_length has 1 values; allowed: 2, as arrival_s has"),
-        (([0, 1], [1, 1], None, ["a"]), "classes has 1 values; allowed: 2"),
+        (([0, float("nan")], [1, 1]), "arrival_s[1] must be a finite number of seconds from 0 to 2**40, got nan"),
+        (([-1, 0], [1, 1]), "arrival_s[0] must be a finite number of seconds from 0 to 2**40, got -1"),
+        (([0, float("inf")], [1, 1]), "arrival_s[1] must be a finite number of seconds from 0 to 2**40, got inf"),
+        (([0, 1], [1, 0]), "input_length[1] must be a whole number of tokens from 1 to 2**40, got 0"),
+        (([0, 1], [1, 1.5]), "input_length[1] must be a whole number of tokens from 1 to 2**40, got 1.5"),
+        (([0, 1], [1, 2**41]), "input_length[1] must be a whole number of tokens from 1 to 2**40, got 2199023255552"),
         (
-            ([0, 1], [1, 1], None, ["a", 3]),
-            "classes[1] is 3; allowed: a non-empty string of Unicode characters, or none at all",
+            ([0, 1], [1, 1], [1, -1]),
+            "output_length[1] must be a whole number of tokens from 0 (unknown) to 2**40, got -1",
         ),
-        (([0, 1], ["1", "2"]), "input_length is an array of <U1 of shape [2]; allowed: a sequence of numbers"),
-        (([True, False], [1, 2]), "arrival_s is an array of bool"),
-        (([[0.0]], [1]), "arrival_s is an array of float64 of shape [1, 1]"),
-        (([0, None], [1, 1]), "arrival_s is an array of object"),
-        ((np.zeros(0), np.zeros(0)), "built in memory: no requests; allowed: at least one"),
+        (([0, 1], [1]), "input_length: has 1 values; expected 2, as in arrival_s"),
+        (([0, 1], [1, 1], None, ["a"]), "classes: has 1 values; expected 2, as in arrival_s"),
+        (([0, 1], [1, 1], None, ["a", 3]), "classes[1] must be a non-empty Unicode string or null, got 3"),
+        (([0, 1], ["1", "2"]), "input_length: is an array of <U1 of shape [2]; expected one number per request"),
+        (([True, False], [1, 2]), "arrival_s: is an array of bool of shape [2]; expected one number per request"),
+        (([[0.0]], [1]), "arrival_s: is an array of float64 of shape [1, 1]; expected one number per request"),
+        (([0, None], [1, 1]), "arrival_s: is an array of object of shape [2]; expected one number per request"),
+        ((np.zeros(0), np.zeros(0)), "built in memory: has no requests"),
     ],
 )
 def test_bad_columns_are_named(arguments, message):
     with pytest.raises(InputError) as error:
         Trace.of(*arguments)
-    assert message in str(error.value)
-    assert "\n" not in str(error.value)
+    assert str(error.value) == message
 
 
 def test_scaled_compresses_every_gap_by_the_same_factor():
@@ -97,8 +95,8 @@ def test_scaled_compresses_every_gap_by_the_same_factor():
 
 
 @pytest.mark.parametrize("factor", [0, -1, float("nan"), float("inf")])
-def test_scaled_refuses_what_is_no_factor(factor):
-    with pytest.raises(InputError, match=r"the factor to scale the rate by is .*; allowed: a positive number"):
+def test_scaled_rejects_bad_factors(factor):
+    with pytest.raises(InputError, match=r"rate factor must be finite and > 0, with all times <= 2\*\*40 s, got "):
         small().scaled(factor)
 
 
@@ -111,10 +109,10 @@ def test_head_and_window_start_at_zero():
     assert len(small().head(9)) == 4
     window = small().window(1, 4)
     assert (window.arrival_s.tolist(), window.input_length.tolist()) == ([0.0, 1.0], [200, 300])
-    with pytest.raises(InputError, match="the number of requests to keep is 0; allowed: 1 or more"):
+    with pytest.raises(InputError, match="number of requests to keep must be >= 1, got 0"):
         small().head(0)
     for start, end in ((2.5, 4), (5, 6), (2, 1), (float("nan"), 1)):
-        with pytest.raises(InputError, match=r"no request arrives .*; allowed: within 0 to 4 s"):
+        with pytest.raises(InputError, match=r"small: no request arrives from .*; expected a window within 0 to 4 s"):
             small().window(start, end)
 
 
@@ -148,54 +146,8 @@ def test_to_frame():
     assert Trace.of([0], [1]).to_frame()["class"].isna().all()
 
 
-def test_write_jsonl_says_only_what_is_known(tmp_path):
-    path = small().head(3).write_jsonl(tmp_path / "t.jsonl")
-    assert path.read_text().splitlines() == [
-        '{"arrival_s": 0.0, "input_length": 100, "output_length": 1, "class": "text"}',
-        '{"arrival_s": 1.0, "input_length": 200, "class": "file"}',
-        '{"arrival_s": 2.0, "input_length": 300, "output_length": 3}',
-    ]
-
-
-def test_write_jsonl_gz_gives_the_same_bytes_each_time(tmp_path):
-    first = small().write_jsonl(tmp_path / "a.jsonl.gz").read_bytes()
-    second = small().write_jsonl(tmp_path / "b.jsonl.gz").read_bytes()
-    assert first == second
-    assert len(gzip.decompress(first).splitlines()) == 4
-
-
-def test_write_jsonl_leaves_all_or_nothing(tmp_path, monkeypatch):
-    target = tmp_path / "t.jsonl"
-    target.write_text("before")
-
-    def broken(trace, path, kind, suffix):
-        path.write_text("half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setitem(writers._WRITE, "jsonl", broken)
-    with pytest.raises(InputError, match=r"t\.jsonl: cannot be written: No space left on device"):
-        small().write_jsonl(target)
-    assert [path.name for path in tmp_path.iterdir()] == ["t.jsonl"]
-    assert target.read_text() == "before"
-    for place in (tmp_path / "no" / "t.jsonl", target / "t.jsonl"):
-        with pytest.raises(InputError, match="cannot be written"):
-            small().write_jsonl(place)
-
-
 TIMES = st.floats(0, 1e6, allow_nan=False)
 ROWS = st.tuples(TIMES, st.integers(1, 2**40), st.integers(0, 2**40), st.sampled_from([None, "text", 'ï "q"\n']))
-
-
-@given(st.lists(ROWS, min_size=1, max_size=40))
-def test_a_trace_survives_its_file(tmp_path_factory, table):
-    trace = Trace.of(*zip(*table, strict=True))
-    path = trace.write_jsonl(tmp_path_factory.mktemp("trace") / "t.jsonl.gz")
-    again = read_trace(path)
-    for column in COLUMNS[:3]:
-        assert np.array_equal(getattr(trace, column), getattr(again, column))
-    names = [(*trace.class_names, None)[code] for code in trace.class_code]
-    assert names == [(*again.class_names, None)[code] for code in again.class_code]
-    assert again.notices == ()
 
 
 @given(st.lists(ROWS, min_size=1, max_size=40))

@@ -57,7 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("validate")
     rng = np.random.default_rng(1)
     trace = flowsim.Trace.of(np.cumsum(rng.exponential(0.05, 60)), rng.choice([20, 60, 500], 60, p=[0.6, 0.3, 0.1]))
-    trace.write_jsonl(folder / "trace.jsonl")
+    flowsim.traces.write_trace(trace, folder / "trace.jsonl")
     calibrate(SPEC, device="cpu", grid=GRID).save(folder / "table")
     about = yaml.safe_load((folder / "table" / "provenance.yaml").read_text())
     (folder / "tiny.yaml").write_text(yaml.safe_dump(about["model_spec"]))
@@ -507,7 +507,7 @@ def test_wrong_input_is_one_line(here: Path, more: tuple[str, ...], said: str) -
 def test_a_trace_without_a_rate_is_refused_before_anything_is_measured(
     here: Path, monkeypatch: pytest.MonkeyPatch, arrival_s: list[float], options: tuple[str, ...], said: str
 ) -> None:
-    flowsim.Trace.of(arrival_s, [5000] * len(arrival_s)).write_jsonl("few.jsonl")
+    flowsim.traces.write_trace(flowsim.Trace.of(arrival_s, [5000] * len(arrival_s)), "few.jsonl")
     monkeypatch.setattr("flowsim.validation.validate.calibrate", lambda *given, **more: pytest.fail("measured"))
     fixed = ("--model", "tiny.yaml", "--device", "cpu", "--slo", "1", "--out", "norate")
     result = invoke(["validate", "few.jsonl", *fixed, *options])
@@ -742,7 +742,7 @@ def test_there_is_recorded_evidence() -> None:
 def test_a_window_in_which_hardly_a_request_arrives_is_refused(here: Path) -> None:
     """With a prompt of ten million tokens any rate is low: two requests would take hours."""
     trace = flowsim.Trace.of([0.01 * i for i in range(40)], [10_000_000 if i == 6 else 20 for i in range(40)])
-    trace.write_jsonl("rare.jsonl")
+    flowsim.traces.write_trace(trace, "rare.jsonl")
     arguments = [a for a in command("rare", "--policy", "fcfs", "--load", "0.5") if a not in ("--rate-scale", "4")]
     result = invoke(["validate", "rare.jsonl", *arguments[2:]])
     assert result.exit_code == 2, result.output

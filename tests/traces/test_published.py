@@ -1,6 +1,8 @@
 """Fetching a published trace, from a server on the loopback address that misbehaves as told."""
 
+import gzip
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
@@ -10,8 +12,9 @@ from click.testing import CliRunner
 
 from flowsim.cli.main import main
 from flowsim.errors import InputError
-from flowsim.traces import Trace, pull, read_trace
-from support.places import SHARED_TRACES
+from flowsim.traces import Trace, pull, read_trace, write_trace
+from flowsim.traces.published import PUBLISHED
+from support.traces import AZURE, MOONCAKE, needs_traces
 
 CUT = 4096
 
@@ -60,7 +63,8 @@ def server(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     trace = Trace.of(np.arange(500.0), np.arange(1, 501))
     with Server() as server:
-        server.content = trace.write_jsonl(tmp_path / "served.jsonl").read_bytes()
+        write_trace(trace, tmp_path / "served.jsonl")
+        server.content = (tmp_path / "served.jsonl").read_bytes()
         server.sha256 = hashlib.sha256(server.content).hexdigest()
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -91,7 +95,9 @@ def test_ticks_are_spread_once_and_for_all(tmp_path, server):
 
 
 def test_a_wrong_hash_leaves_nothing(tmp_path, server):
-    with pytest.raises(InputError, match=r"mine: SHA-256 of http.* is not 000000000000\.\.\.: it has changed"):
+    with pytest.raises(
+        InputError, match=r"mine: the SHA-256 of http.* is not 000000000000\.\.\.: the file has changed"
+    ):
         pull("mine", tmp_path / "t.jsonl", url=server.url, sha256="0" * 64)
     assert [path.name for path in tmp_path.iterdir()] == ["served.jsonl"]
 
@@ -113,6 +119,22 @@ def test_what_came_is_kept_for_the_next_call(tmp_path, server):
     assert server.asked[-1] == "bytes=12288-"
 
 
+def test_of_two_calls_for_one_target_one_fetches(tmp_path, server):
+    with ThreadPoolExecutor(4) as pool:
+        calls = [
+            pool.submit(pull, "mine", tmp_path / "t.jsonl", url=server.url, sha256=server.sha256) for _ in range(4)
+        ]
+        assert [len(call.result()) for call in calls] == [500] * 4
+    assert server.asked == [None]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["served.jsonl", "t.jsonl"]
+
+
+def test_a_target_in_no_folder_is_rejected_before_anything_is_fetched(tmp_path, server):
+    with pytest.raises(InputError, match=r"t\.jsonl: cannot be written \(.*no is not a folder\)"):
+        pull("mine", tmp_path / "no" / "t.jsonl", url=server.url, sha256=server.sha256)
+    assert not server.asked
+
+
 def test_a_part_that_is_whole_is_taken(tmp_path, server):
     (tmp_path / "t.jsonl.part").write_bytes(server.content)
     assert len(pull("mine", tmp_path / "t.jsonl", url=server.url, sha256=server.sha256)) == 500
@@ -123,7 +145,7 @@ def test_no_connection_and_no_such_file(tmp_path, server):
         pull("mine", tmp_path / "t.jsonl", url="http://127.0.0.1:1/x", sha256="0" * 64)
     with pytest.raises(InputError, match=r"mine: cannot be fetched from file:///x \(No connection adapters"):
         pull("mine", tmp_path / "t.jsonl", url="file:///x", sha256="0" * 64)
-    with pytest.raises(InputError, match="its ending says no layout"):
+    with pytest.raises(InputError, match="its ending names no layout"):
         pull("mine", tmp_path / "t.txt", url=server.url, sha256=server.sha256)
     assert not server.asked
     with pytest.raises(InputError, match="unknown published trace 'mooncake-conv'; did you mean 'mooncake-conv"):
@@ -131,8 +153,8 @@ def test_no_connection_and_no_such_file(tmp_path, server):
 
 
 @pytest.mark.parametrize("sha256", ["abc", "x" * 64])
-def test_what_is_no_hash_is_told_before_anything_is_fetched(tmp_path, server, sha256):
-    with pytest.raises(InputError, match=f"the SHA-256 is '{sha256}'; allowed: 64 hexadecimal digits"):
+def test_a_bad_hash_is_rejected_before_anything_is_fetched(tmp_path, server, sha256):
+    with pytest.raises(InputError, match=f"mine: sha256 must be 64 hexadecimal digits, got '{sha256}'"):
         pull("mine", tmp_path / "t.jsonl", url=server.url, sha256=sha256)
     assert not server.asked
 
@@ -140,31 +162,21 @@ def test_what_is_no_hash_is_told_before_anything_is_fetched(tmp_path, server, sh
 def test_names_leave_no_folder(tmp_path, server, monkeypatch):
     (tmp_path / "in").mkdir()
     monkeypatch.chdir(tmp_path / "in")
-    with pytest.raises(InputError, match=r"'\.\./out' is no name of a file"):
+    with pytest.raises(InputError, match=r"'\.\./out': is not a file name; expected a name without folders, or a path"):
         pull("../out", url=server.url, sha256=server.sha256)
     assert len(pull("../out", "t.jsonl", url=server.url, sha256=server.sha256.upper())) == 500
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["in", "served.jsonl", "t.jsonl"]
 
 
 def test_a_file_that_was_there_is_not_given_out_as_the_published_one(tmp_path):
-    Trace.of([0], [5]).write_jsonl(tmp_path / "t.jsonl")
+    write_trace(Trace.of([0], [5]), tmp_path / "t.jsonl")
     done = CliRunner().invoke(main, ["traces", "pull", "azure-conversation-2023", "--out", str(tmp_path / "t.jsonl")])
-    assert done.exit_code == 0 and "not fetched, and not checked" in done.output and "licence" not in done.output
+    assert done.exit_code == 0 and "neither fetched nor checked" in done.output and "licence" not in done.output
 
 
+@needs_traces
 def test_what_is_published_is_named_by_its_hash():
-
-    from flowsim.traces.pull import PUBLISHED
-
-    shared = SHARED_TRACES
-    files = {
-        "azure-conversation-2023": "azure_llm_2023/AzureLLMInferenceTrace_conv.csv.gz",
-        "mooncake-conversation": "mooncake_fast25/conversation_trace.jsonl.gz",
-    }
+    files = {"azure-conversation-2023": AZURE, "mooncake-conversation": MOONCAKE}
     assert sorted(files) == sorted(PUBLISHED)
-    if not shared.is_dir():
-        pytest.skip("the production traces are not here")
-    import gzip
-
     for name, file in files.items():
-        assert hashlib.sha256(gzip.decompress((shared / file).read_bytes())).hexdigest() == PUBLISHED[name].sha256
+        assert hashlib.sha256(gzip.decompress(file.read_bytes())).hexdigest() == PUBLISHED[name].sha256
