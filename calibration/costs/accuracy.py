@@ -78,7 +78,7 @@ def pass_residuals(model: CostModel, table: OperatorTable) -> Iterator[tuple[Pas
         if row.graph_tokens and (model.graph is None or row.graph_tokens > model.graph.most):
             continue  # of another table, whose recorded forwards this model knows nothing of
         slices = [Slice(*pair) for pair in row.shape]
-        predicted_s = model.with_graphs(row.graph_tokens).forward(slices, row.cut).duration_s
+        predicted_s = model.forward(slices, row.cut, row.graph_tokens).duration_s
         what = ("graph: " if row.graph_tokens else "") + kind(row.cut, slices)
         yield row, what, predicted_s / (row.wall_us * 1e-6) - 1
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache
 from html import escape
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from flowsim.calibration.costs.forward import Shape, pieces
+from flowsim.calibration.costs.host_times import SWITCH_S
+from flowsim.calibration.costs.power import Boost
 from flowsim.core.timeline import (
     ATTENTION,
     CHECKED_AFTER,
@@ -22,9 +23,6 @@ from flowsim.core.timeline import (
     split,
 )
 from flowsim.errors import InputError
-
-if TYPE_CHECKING:
-    from flowsim.calibration.costs.power import Boost
 
 Cost = Callable[[int], float]
 
@@ -87,7 +85,8 @@ class CostModel:
         resume_s: from the scheduler's word to the first launch of a pass, new or stopped.
         decision: seconds of one scheduling decision, of the number of requests and passes it looks at: from taking
             in what happened until the runner has its order (`flowsim.calibration.measure.host_costs`).
-        graph: what recorded forwards cost; None if that was not measured. None is recorded until `with_graphs`.
+        switch_s: how long a runner at a check waits for a scheduler that is deciding.
+        graph: what recorded forwards cost; None if that was not measured.
         tp: tensor-parallel degree; above 1 a signalled pass runs one more whole segment (flowprefill.md).
         kv_capacity_tokens: tokens that fit in the KV cache of one instance.
         boost: how much faster than all this a GPU is that has rested; None = not at all. Every time that a cost model
@@ -111,6 +110,7 @@ class CostModel:
         complete_s: float | None = None,
         resume_s: float = 0.0,
         decision: Cost = free,
+        switch_s: float = SWITCH_S,
         graph: GraphCost | None = None,
         tp: int = 1,
         kv_capacity_tokens: int = 1 << 40,
@@ -130,8 +130,8 @@ class CostModel:
         self.complete_s = acknowledge_s if complete_s is None else complete_s
         self.resume_s = resume_s
         self.decision = decision
+        self.switch_s = switch_s
         self.graph = graph
-        self.graph_tokens = 0
         self.tp = tp
         self.kv_capacity_tokens = kv_capacity_tokens
         self.boost = boost
@@ -148,53 +148,46 @@ class CostModel:
         self._attend = lru_cache(KNOWN)(
             lambda slice_: Launch(attention_launch(*slice_), attention(*slice_), attention_calls(*slice_))
         )
-        self._remember()
-
-    def _remember(self) -> None:
         self._shape = lru_cache(KNOWN)(self._new_shape)
         self._forward_of_one = lru_cache(KNOWN)(self._new_forward)
         self._timeline_of_one = lru_cache(KNOWN)(self._new_timeline)
-        self._with_graphs: Callable[[int], CostModel] = lru_cache(KNOWN)(self._recording)
 
-    def with_graphs(self, graph_tokens: int) -> CostModel:
-        """The costs if forwards of one prompt of at most so many tokens, without context, are recorded; 0 = none.
-
-        Raises:
-            InputError: recorded forwards were not measured, or not so large ones.
-        """
-        return self if graph_tokens == self.graph_tokens else self._with_graphs(graph_tokens)
-
-    def _recording(self, graph_tokens: int) -> CostModel:
+    def check_graph_tokens(self, graph_tokens: int) -> None:
+        """Raise `InputError` unless it is known what recorded forwards of up to `graph_tokens` cost; 0 = none are."""
         if graph_tokens and self.graph is None:
-            raise InputError(
-                f"graph_tokens is {graph_tokens}, allowed is 0 with {self.name}, which was measured without graphs"
-            )
+            raise InputError("graph_tokens", f"{self.name} was measured without recorded forwards", expected="0")
         if self.graph is not None and graph_tokens > self.graph.most:
-            raise InputError(
-                f"graph_tokens is {graph_tokens}, allowed is 0 to {self.graph.most} as measured for {self.name}"
-            )
-        other = copy(self)
-        other.graph_tokens = graph_tokens
-        other._remember()
-        return other
+            expected = f"<= {self.graph.most} (the most measured for {self.name})"
+            raise InputError("graph_tokens", found=graph_tokens, expected=expected)
 
-    def timeline(self, slices: Sequence[Slice], cut: str, chunk_tokens: int) -> Timeline:
-        """The timeline of a pass over these slices, in forwards of at most `chunk_tokens`, checked at `cut`."""
+    def timeline(self, slices: Sequence[Slice], cut: str, max_batched_tokens: int, graph_tokens: int = 0) -> Timeline:
+        """The timeline of a pass.
+
+        Args:
+            slices: what it computes.
+            cut: where it is checked.
+            max_batched_tokens: most tokens of one forward; a longer pass runs as several.
+            graph_tokens: forwards of one prompt of at most so many tokens, without context, run as recorded graphs.
+        """
         if len(slices) == 1:
-            return self._timeline_of_one(tuple(slices), cut, chunk_tokens)
-        return self._new_timeline(slices, cut, chunk_tokens)
+            return self._timeline_of_one(tuple(slices), cut, max_batched_tokens, graph_tokens)
+        return self._new_timeline(slices, cut, max_batched_tokens, graph_tokens)
 
-    def solo_s(self, tokens: int, context: int = 0, cut: str = "none", chunk_tokens: int = 8192) -> float:
-        """Seconds that one prompt of `tokens` takes alone, on top of `context`."""
-        return self.timeline((Slice(tokens, context),), cut, chunk_tokens).duration_s
+    def solo_s(
+        self, tokens: int, context: int = 0, cut: str = "none", max_batched_tokens: int = 8192, graph_tokens: int = 0
+    ) -> float:
+        """Seconds that one prompt of `tokens` takes alone, on top of `context`; for the rest see `timeline`."""
+        return self.timeline((Slice(tokens, context),), cut, max_batched_tokens, graph_tokens).duration_s
 
-    def forward(self, slices: Sequence[Slice], cut: str) -> Forward:
-        """The timeline of one forward over these slices, checked at `cut`."""
-        return self._forward_of_one(tuple(slices), cut) if len(slices) == 1 else self._new_forward(slices, cut)
+    def forward(self, slices: Sequence[Slice], cut: str, graph_tokens: int = 0) -> Forward:
+        """The timeline of one forward over these slices; for the rest see `timeline`."""
+        if len(slices) == 1:
+            return self._forward_of_one(tuple(slices), cut, graph_tokens)
+        return self._new_forward(slices, cut, graph_tokens)
 
-    def launches(self, slices: Sequence[Slice]) -> Steps:
+    def launches(self, slices: Sequence[Slice], graph_tokens: int = 0) -> Steps:
         """The operators of one forward over these slices."""
-        if self._is_graph(slices):
+        if _is_graph(slices, graph_tokens):
             return self._graph_steps(graph_size(slices[0].tokens))
         tokens = sum([slice_.tokens for slice_ in slices])
         layer = [self._launch(name, tokens) for name in LAYER_OPERATORS]
@@ -216,14 +209,11 @@ class CostModel:
         off = f"off measured prefills from 1024 tokens by {error['median']:.1%} (median)" if error else "error unknown"
         return f"<div><b>{escape(self.name)}</b>, {off}<table>{cells}</table></div>"
 
-    def _new_timeline(self, slices: Sequence[Slice], cut: str, chunk_tokens: int) -> Timeline:
-        if sum([slice_.tokens for slice_ in slices]) <= chunk_tokens:
-            recorded = graph_size(slices[0].tokens) if self._is_graph(slices) else 0
-            return Timeline((self.forward(slices, cut),), cut, recorded)
-        return Timeline([self.forward(part, cut) for part in split(slices, chunk_tokens)], cut)
-
-    def _is_graph(self, slices: Sequence[Slice]) -> bool:
-        return slices[0].tokens <= self.graph_tokens and len(slices) == 1 and not slices[0].context
+    def _new_timeline(self, slices: Sequence[Slice], cut: str, max_batched_tokens: int, graph_tokens: int) -> Timeline:
+        if sum([slice_.tokens for slice_ in slices]) <= max_batched_tokens:
+            recorded = graph_size(slices[0].tokens) if _is_graph(slices, graph_tokens) else 0
+            return Timeline((self.forward(slices, cut, graph_tokens),), cut, recorded)
+        return Timeline([self.forward(part, cut, graph_tokens) for part in split(slices, max_batched_tokens)], cut)
 
     def _graph_steps(self, size: int) -> Steps:
         """A recorded forward of `size` tokens. Launched, it needs the host no more, up to the next check."""
@@ -236,9 +226,9 @@ class CostModel:
         layer = [Launch(0.0, scale * device_s) for device_s in device]
         return Steps(lead, layer, Launch(0.0, self.device.get("head", free)(1)), graph.check(size))
 
-    def _new_forward(self, slices: Sequence[Slice], cut: str) -> Forward:
+    def _new_forward(self, slices: Sequence[Slice], cut: str, graph_tokens: int) -> Forward:
         head = self._launch("head", len(slices))
-        if self._is_graph(slices):
+        if _is_graph(slices, graph_tokens):
             lead, layer, head, check_s = self._graph_steps(graph_size(slices[0].tokens))
             parts = [layer[piece.start : piece.stop] for piece in pieces(cut)]
             return Shape(slices[0].tokens, lead, parts, self.layers, check_s, cut).forward(layer[ATTENTION], head)
@@ -268,3 +258,8 @@ class CostModel:
 
     def _host(self, operator: str, size: int) -> float:
         return self.host.get(operator, free)(size)
+
+
+def _is_graph(slices: Sequence[Slice], graph_tokens: int) -> bool:
+    """Whether a forward over these slices runs as a recorded graph."""
+    return slices[0].tokens <= graph_tokens and len(slices) == 1 and not slices[0].context

@@ -25,7 +25,7 @@ held to it, of which this model knows nothing: short prompts alone, at full load
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
@@ -33,9 +33,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from flowsim.calibration.costs.cost_model import KNOWN, Cost
 from flowsim.errors import InputError
 
+Gain = Callable[[int], float]
+"""The gain of a number of tokens."""
+KNOWN = 1 << 16
+"""How many answers a gain remembers."""
 MOST_GAIN = 0.99
 """Of a recording: a gain is less than 1."""
 NO_GAIN_TOKENS = 64
@@ -57,8 +60,8 @@ class Boost:
 
     window_s: float
     threshold: float
-    gain: Cost
-    recorded_gain: Cost | None = None
+    gain: Gain
+    recorded_gain: Gain | None = None
 
     def rested(self, use: float, idle_s: float) -> float:
         """The use after so many idle seconds."""
@@ -200,14 +203,14 @@ class Pace(NamedTuple):
         return 1.0 + slope * (1.0 - self.share), slope * (self.share - use) * self.window_s
 
 
-def gain_through(points: list[tuple[float, float]]) -> Cost:
+def gain_through(points: list[tuple[float, float]]) -> Gain:
     """The gain of any number of tokens, from (tokens, gain) pairs, as `Boost.of` says."""
     if points[0][0] > NO_GAIN_TOKENS:
         points = [(NO_GAIN_TOKENS, 0.0), *points]
     return _through([tokens for tokens, _ in points], [max(gain, 0.0) for _, gain in points])
 
 
-def _through(sizes: Sequence[float], values: Sequence[float]) -> Cost:
+def _through(sizes: Sequence[float], values: Sequence[float]) -> Gain:
     """Straight lines through these points, constant outside."""
     return lru_cache(KNOWN)(lambda size: float(np.interp(size, sizes, values)))
 

@@ -9,21 +9,23 @@ import numpy as np
 
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.core.passes import Execution
+from flowsim.core.predictor import Predictor
 from flowsim.errors import InputError, unknown
 
 Solo = Callable[[int, int], float]
+"""Seconds that so many tokens take alone on top of so much context."""
 
 CHUNK_TOKENS, CHUNK_PENALTY_S, LONGEST_FITTED = 8192, 0.010, 20480
-"""The released code's prediction above 20480 tokens: whole chunks of 8192, 10 ms each besides, and the rest."""
+"""The released code's prediction above 20480 tokens: whole chunks of 8192, 10 ms more for each, and the rest."""
 
 
-class Predictor:
-    """Predicted seconds of a prompt alone.
+class SoloPredictor:
+    """Predicts from what a prompt takes alone.
 
     Args:
         name: as `make_predictor` takes it.
         solo: seconds of (tokens, context); asked once for each pair.
-        left: if given, seconds left of an execution that ran so far; else prediction of the tokens left less the
+        left: if given, seconds left of an execution that has got so far; else prediction of the tokens left less the
             time since the last completed forward (released FlowPrefill code), which ignores the context computed
             before and takes a batch for one sequence.
     """
@@ -48,27 +50,23 @@ class Predictor:
         return self.predict(tokens) - since_s
 
 
-def exact(cost: CostModel, cut: str, chunk_tokens: int) -> Predictor:
-    """What the engine will really take for a prompt alone, and for the rest of an execution, on a GPU kept busy."""
-    return Predictor(
-        "exact",
-        lambda tokens, context: cost.solo_s(tokens, context, cut, chunk_tokens),
-        lambda execution, elapsed_s: execution.timeline.duration_s - elapsed_s,
-    )
+def exact(solo: Solo) -> SoloPredictor:
+    """What the engine will take for a prompt alone, and for the rest of an execution, on a GPU kept busy."""
+    return SoloPredictor("exact", solo, lambda execution, elapsed_s: execution.timeline.duration_s - elapsed_s)
 
 
-def cubic(cost: CostModel, cut: str, chunk_tokens: int) -> Predictor:
+def cubic(solo: Solo) -> SoloPredictor:
     """The paper's: a cubic polynomial fitted to solo TTFT at 16 ... 256 and 512, 1024, ... 20480 tokens.
 
-    Points off by more than three times the median residual are left out of a second fit (the released code refits
-    without outliers; its threshold is not stated, this one is ours).
+    A second fit leaves out points that differ from the first by more than three times the median residual (the released
+    code refits without outliers; its threshold is not stated, this one is ours).
     """
     sizes = np.array([16, 32, 64, 128, 256, *range(512, LONGEST_FITTED + 1, 512)])
-    solo = np.array([cost.solo_s(int(size), 0, cut, chunk_tokens) for size in sizes])
-    fit = np.polynomial.Polynomial.fit(sizes, solo, 3)
-    off = np.abs(fit(sizes) - solo)
-    keep = off <= 3 * max(float(np.median(off)), 1e-12)
-    coefficients = np.polynomial.Polynomial.fit(sizes[keep], solo[keep], 3).convert().coef.tolist()
+    seconds = np.array([solo(int(size), 0) for size in sizes])
+    first = np.polynomial.Polynomial.fit(sizes, seconds, 3)
+    residuals = np.abs(first(sizes) - seconds)
+    keep = residuals <= 3 * max(float(np.median(residuals)), 1e-12)
+    coefficients = np.polynomial.Polynomial.fit(sizes[keep], seconds[keep], 3).convert().coef.tolist()
 
     def polynomial(tokens: int) -> float:
         return float(sum(c * tokens**power for power, c in enumerate(coefficients)))
@@ -79,12 +77,12 @@ def cubic(cost: CostModel, cut: str, chunk_tokens: int) -> Predictor:
         chunks, rest = divmod(tokens, CHUNK_TOKENS)
         return chunks * (polynomial(CHUNK_TOKENS) + CHUNK_PENALTY_S) + (polynomial(rest) if rest else 0.0)
 
-    return Predictor("cubic", predicted)
+    return SoloPredictor("cubic", predicted)
 
 
-def mistaken(name: str, base: Predictor, factor: Callable[[int], float]) -> Predictor:
-    """`base`, off by `factor(tokens)`."""
-    return Predictor(
+def mistaken(name: str, base: Predictor, factor: Callable[[int], float]) -> SoloPredictor:
+    """What `base` predicts, times `factor(tokens)`."""
+    return SoloPredictor(
         name,
         lambda tokens, context: factor(tokens) * base.predict(tokens, context),
         lambda execution, elapsed_s: factor(execution.batch_tokens) * base.left(execution, elapsed_s, 0, 0.0),
@@ -99,31 +97,41 @@ def noise(sigma: float, seed: int) -> Callable[[int], float]:
 PREDICTORS = ("exact", "cubic", "biased:FACTOR", "noisy:SIGMA")
 
 
-def make_predictor(spec: str, cost: CostModel, cut: str, chunk_tokens: int, seed: int = 0) -> Predictor:
+def make_predictor(
+    spec: str, cost: CostModel, cut: str, max_batched_tokens: int, seed: int = 0, graph_tokens: int = 0
+) -> SoloPredictor:
     """The predictor that `spec` names: exact, cubic (the paper's), biased:FACTOR or noisy:SIGMA.
 
     The last two are exact but for a factor: a constant one, or a lognormal one drawn for each prompt length.
 
-    It predicts passes checked at `cut`, in forwards of at most `chunk_tokens`.
+    Args:
+        spec: its name, and its number if it takes one.
+        cost: what prompts take.
+        cut, max_batched_tokens, graph_tokens: how passes are executed, as `CostModel.timeline` takes them.
+        seed: of noisy:SIGMA.
 
     Raises:
-        InputError: an unknown name, or a factor that is no positive number.
+        InputError: an unknown name, or a number out of range.
     """
     name, number = parse_predictor(spec)
+
+    def solo(tokens: int, context: int) -> float:
+        return cost.solo_s(tokens, context, cut, max_batched_tokens, graph_tokens)
+
     if name in ("exact", "cubic"):
-        return (exact if name == "exact" else cubic)(cost, cut, chunk_tokens)
+        return (exact if name == "exact" else cubic)(solo)
     factor = noise(number, seed) if name == "noisy" else lambda tokens: number
-    return mistaken(spec, exact(cost, cut, chunk_tokens), factor)
+    return mistaken(spec, exact(solo), factor)
 
 
 def parse_predictor(spec: str) -> tuple[str, float]:
-    """The name of a predictor and its number, 1 where it takes none. InputError as `make_predictor` says."""
+    """The name of a predictor and its number, 1 if it takes none. InputError as `make_predictor` says."""
     name, _, text = spec.partition(":")
     if name not in {known.partition(":")[0] for known in PREDICTORS}:
         raise unknown("predictor", spec, PREDICTORS)
     if name in ("exact", "cubic"):
         if text:
-            raise InputError(f"predictor {spec!r}: {name} takes no number")
+            raise InputError("predictor", f"{name} takes no number, got {spec!r}")
         return name, 1.0
     try:
         number = float(text)
@@ -131,5 +139,6 @@ def parse_predictor(spec: str) -> tuple[str, float]:
         number = math.nan
     least, most = (0.0, 10.0) if name == "noisy" else (1e-3, 1e3)
     if not least <= number <= most:
-        raise InputError(f"predictor {spec!r}: allowed is {name}:NUMBER with a number from {least:g} to {most:g}")
+        expected = f"{name}:NUMBER with a number from {least:g} to {most:g}"
+        raise InputError("predictor", found=spec, expected=expected)
     return name, number

@@ -5,20 +5,22 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Iterator
 from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flowsim.calibration.costs.cost_model import CostModel
-from flowsim.calibration.costs.predictor import Predictor
+from flowsim.calibration.costs.predictor import SoloPredictor
 from flowsim.calibration.measure.stopwatch import Limits
-from flowsim.calibration.serve.gpu_device import RealInstance, WallClock
+from flowsim.calibration.serve.gpu_device import GpuDevice, WallClock
 from flowsim.calibration.serve.replay import Replay, execute
+from flowsim.calibration.serve.row_cache import RowCache
 from flowsim.calibration.serve.runner import Job, Runner, Told
+from flowsim.core.events import EventRecorder
 from flowsim.core.ledger import Ledger
 from flowsim.core.request import Request
+from flowsim.engine.instance import Instance
 from flowsim.policies.registry import load_policy
 
 FREE = CostModel("none", 1, {}, lambda tokens, context: 0.0)
@@ -40,21 +42,19 @@ A_ROUND = 64
 def time_decisions(seen: int, limits: Limits, apart_s: float = APART_S) -> list[float]:
     """Seconds of a decision among `seen` requests and passes: a mean over each round of one completion and arrivals.
 
-    It is `flowsim.calibration.serve.gpu_device.RealInstance.settle` under the policy flowprefill (S-EDF, in batches
-    up to 2048
-    tokens), from taking the arrivals in until the runner has its order: what a replay logs as `control_s`, and what a
-    simulation charges as `CostModel.decision`. A completion is followed by as many arrivals as make it `seen` again.
-    Decisions are about as far apart as in a replay, so that the processor has turned to something else meanwhile.
+    It is `flowsim.calibration.serve.gpu_device.GpuDevice.settle` under the policy flowprefill (S-EDF, in batches up to
+    2048 tokens), from taking the arrivals in until the runner has its order: what a replay logs as `control_s`, and
+    what a simulation charges as `CostModel.decision`. A completion is followed by as many arrivals as make it `seen`
+    again. Decisions are about as far apart as in a replay, so that the processor has turned to something else
+    meanwhile.
     """
-    runner = Idle()
-    requests = [_request(i) for i in range(seen + A_ROUND * limits.most)]
-    instance, arrivals = _instance(requests, runner), iter(requests)
-    _arrive_until(seen, instance, arrivals, runner, 0.0)
-    samples, log = list[float](), instance.log
+    scheduler = Scheduler([_request(i) for i in range(seen + A_ROUND * limits.most)])
+    scheduler.arrive_until(seen, 0.0)
+    samples, log = list[float](), scheduler.log
     for _ in limits.rounds(samples):
         before_s, before = log.control_s, log.decisions
-        _complete(instance, runner, apart_s)
-        _arrive_until(seen, instance, arrivals, runner, apart_s)
+        scheduler.complete(apart_s)
+        scheduler.arrive_until(seen, apart_s)
         samples.append((log.control_s - before_s) / (log.decisions - before))
     return samples
 
@@ -96,7 +96,7 @@ def time_hand_offs(runner: Runner, rounds: int) -> HandOffs:
 
 
 def _serve(requests: list[Request], policy: str, runner: Runner) -> Replay:
-    return execute(requests, load_policy(policy), FREE, Predictor("none", lambda n, context: 0.0), runner)
+    return execute(requests, load_policy(policy), FREE, SoloPredictor("none", lambda n, context: 0.0), runner)
 
 
 def _interrupted(rows: int, rounds: int, apart_s: float) -> list[Request]:
@@ -152,39 +152,42 @@ def _predicted_s(tokens: int, context: int) -> float:
     return ((1e-13 * tokens + 1e-9) * tokens + 2e-5) * tokens + 0.01
 
 
-def _instance(requests: list[Request], runner: Idle) -> RealInstance:
-    clock = WallClock()
-    clock.start()
-    return RealInstance(
-        clock,
-        load_policy("flowprefill"),
-        Predictor("cubic", _predicted_s),
-        requests,
-        Ledger(len(requests)),
-        runner=cast(Runner, runner),
-        cost=FREE,
-        chunk_tokens=8192,
-        kv_tokens=UNLIMITED,
-        slots=128,
-    )
+class Scheduler:
+    """The real scheduler under the policy flowprefill, on a device that takes orders and executes nothing.
 
+    Args:
+        requests: those that may arrive, in this order.
 
-def _arrive_until(seen: int, instance: RealInstance, arrivals: Iterator[Request], runner: Idle, apart_s: float) -> None:
-    while instance.seen < seen:
+    Attributes:
+        log: what it does with its time.
+    """
+
+    def __init__(self, requests: list[Request]) -> None:
+        clock = WallClock()
+        clock.start()
+        self._runner, self._arrivals = Idle(), iter(requests)
+        recorder, kv = EventRecorder(Ledger(len(requests))), RowCache(UNLIMITED, UNLIMITED)
+        self._device = GpuDevice(clock, cast(Runner, self._runner), FREE, kv, 8192)
+        predictor, policy = SoloPredictor("cubic", _predicted_s), load_policy("flowprefill")
+        self._instance = Instance(self._device, policy, predictor, requests, recorder, kv, 128)
+        self.log = recorder.log
+
+    def arrive_until(self, seen: int, apart_s: float) -> None:
+        """Have requests arrive, so far apart, until a decision looks at `seen` requests and passes."""
+        while self._instance.seen < seen:
+            time.sleep(apart_s)
+            self._device.clock.tick()
+            self._instance.arrive(next(self._arrivals))
+            self._device.settle()
+            if self._runner.signalled:
+                self._hear(completed=False)
+
+    def complete(self, apart_s: float) -> None:
+        """Have the running pass complete, so long after what was before."""
         time.sleep(apart_s)
-        instance.clock.tick()
-        instance.arrive(next(arrivals))
-        instance.settle()
-        if runner.signalled:
-            _hear(instance, runner, completed=False)
+        self._hear(completed=True)
 
-
-def _complete(instance: RealInstance, runner: Idle, apart_s: float) -> None:
-    time.sleep(apart_s)
-    _hear(instance, runner, completed=True)
-
-
-def _hear(instance: RealInstance, runner: Idle, *, completed: bool) -> None:
-    instance.hear(runner.told(completed=completed))
-    instance.clock.tick()
-    instance.settle()
+    def _hear(self, *, completed: bool) -> None:
+        self._device.hear(self._runner.told(completed=completed))
+        self._device.clock.tick()
+        self._device.settle()

@@ -1,39 +1,20 @@
-"""A real prefill instance: what its scheduler does is `flowsim.engine.instance`'s, what it does it with is a runner.
-
-Times are read from `time.perf_counter`, seconds from the start of the replay.
-"""
+"""A real device: passes are jobs of a runner, and time is read from `time.perf_counter`."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, cast
 
 from flowsim.calibration.costs.cost_model import CostModel
-from flowsim.calibration.costs.predictor import Predictor
 from flowsim.calibration.gpu.batch import CacheSlice
-from flowsim.calibration.gpu.kv_rows import CacheRows
+from flowsim.calibration.serve.row_cache import RowCache
 from flowsim.calibration.serve.runner import Job, Member, Runner, Told
-from flowsim.core.ledger import NEVER, Ledger
 from flowsim.core.passes import Execution, Part
-from flowsim.core.policy import Policy
 from flowsim.core.request import Request
 from flowsim.core.timeline import Slice
-from flowsim.engine.instance import Instance
-
-
-class Preemption(NamedTuple):
-    """One pause of a pass, seconds: the scheduler's signal, the runner's stop, the scheduler's knowing, the resumption.
-
-    If the policy wakes at cuts there is no signal; then `signal_s` is `stopped_s`.
-    """
-
-    head: int
-    signal_s: float
-    stopped_s: float
-    acknowledged_s: float
-    resumed_s: float
+from flowsim.engine.device import Listener
 
 
 class WallClock:
@@ -48,7 +29,7 @@ class WallClock:
         self._zero_s = 0.0
 
     def start(self) -> None:
-        """Let it be 0."""
+        """Make the present time 0."""
         self._zero_s = time.perf_counter()
 
     def tick(self) -> float:
@@ -61,8 +42,14 @@ class WallClock:
         return counter_s - self._zero_s
 
 
-class Course:
-    """How a pass really goes, as policies and predictors ask it."""
+class JobTimeline:
+    """The course of a job, as instances and predictors ask about it.
+
+    Attributes:
+        overhead_s: 0, for nobody knows how long the pass would take without checks.
+    """
+
+    overhead_s = 0.0
 
     def __init__(self, job: Job, believed_s: Callable[[], float]) -> None:
         self.job = job
@@ -70,170 +57,147 @@ class Course:
 
     @cached_property
     def duration_s(self) -> float:
-        """How long it takes in all, as the cost model says."""
+        """How long it takes in all, according to the cost model."""
         return self._believed_s()
 
     def progress(self, elapsed_s: float) -> tuple[int, float]:
-        """What is behind after `elapsed_s`: tokens of the ended forwards, and seconds since the last of them."""
+        """After `elapsed_s`: tokens of the completed forwards, and seconds since the last of them ended."""
         tokens, ended_s = self.job.behind
         return tokens, elapsed_s - ended_s
 
 
-class RealInstance(Instance):
-    """A prefill instance whose passes a runner really executes.
+class GpuDevice:
+    """Has a runner execute the passes of one instance (see `flowsim.engine.device.Device`).
+
+    Its owner tells it what the runner says (`hear`), and when all that is known has been taken in (`settle`).
 
     Args:
         clock: real time.
         runner: executes passes; the cache of its decoder fills with the prompts' keys and values.
         cost: what predictors may ask how long a pass takes.
-        chunk_tokens: most tokens of one forward.
-        policy, predictor, requests, ledger, limits: as `Instance` takes them.
-    """
+        kv: which rows of the decoder's cache the requests have.
+        max_batched_tokens: most tokens of one forward.
+        graph_tokens: most tokens of a forward that runs as a recorded graph, as `cost` is to know.
 
-    clock: WallClock
+    Attributes:
+        next_ids: for each request that has been computed, the next tokens of a forward, and its place there.
+        hand_overs_s: from the end of a stretch of execution until the next began, where the scheduler had one ready.
+        scattered: at how many decisions free rows did not count (`RowCache.scattered`).
+    """
 
     def __init__(
         self,
         clock: WallClock,
-        policy: Policy,
-        predictor: Predictor,
-        requests: list[Request],
-        ledger: Ledger,
-        *,
         runner: Runner,
         cost: CostModel,
-        chunk_tokens: int,
-        **limits: Any,
+        kv: RowCache,
+        max_batched_tokens: int,
+        graph_tokens: int = 0,
     ) -> None:
-        super().__init__(clock, policy, predictor, requests, ledger, **limits)
-        self.preemptions: list[Preemption] = []
+        self.clock = clock
         self.next_ids: dict[int, tuple[Any, int]] = {}
         self.hand_overs_s: list[float] = []
-        self.acknowledged_s: list[float] = []
         self.scattered = 0
-        self._paused_at: dict[int, int] = {}
-        """Where in `preemptions` the pause of every paused pass is, by its head."""
+        self._runner = runner
+        self._ids = runner.decoder.random_ids
+        self._cost = cost
+        self._kv = kv
+        self._max_batched_tokens = max_batched_tokens
+        self._graph_tokens = graph_tokens
+        self._running: Execution
+        self._since_s = 0.0
+        """When the running pass was handed to the runner."""
+        self._thinking = self._signalled = False
         self._freed_s: float | None = None
         """When the runner came free, until the scheduler has dealt with that."""
         self._handing_over_s: float | None = None
         """When the runner came free, for the job that it was then given; None if it had been idle."""
-        self._wall = clock
-        self._runner = runner
-        self._cost = cost
-        self._chunk_tokens = chunk_tokens
-        self._rows = CacheRows(runner.decoder.rows)
-        self._starts: dict[int, int] = {}
-        """The first cache row of every request that has been launched and has not finished."""
-        self._ids = runner.decoder.random_ids
+
+    def connect(self, listener: Listener, cut: str, stops_at_cuts: bool) -> None:
+        """See `Device`."""
+        self._listener, self._cut, self._stops_at_cuts = listener, cut, stops_at_cuts
+
+    def tick(self) -> float:
+        """See `Device`."""
+        return self.clock.tick()
+
+    def think(self, seen: int) -> None:
+        """Decide in the next `settle`."""
+        self._thinking = True
 
     def settle(self) -> None:
         """Decide, if something has happened about which the scheduler may; then all that is known is dealt with.
 
         That takes `control_s`: from the clock's last tick, before the arrivals were put in order, until the runner has
-        its order, if there is one. It is what a simulation charges as `CostModel.decision`.
+        its order, if there is one. A simulation charges it as `CostModel.decision`.
         """
-        if self._deciding:
-            begin_s = self._wall.now
-            self._decide()
-            self.log.control_s += self._wall.tick() - begin_s
+        if self._thinking:
+            self._thinking = False
+            self.scattered += self._kv.scattered
+            began_s = self.clock.now
+            self._listener.decide()
+            self._listener.thought(began_s, self.clock.tick() - began_s)
         self._freed_s = None
 
     def hear(self, told: Told) -> None:
         """Take in what the runner tells. Whatever made a job fail is raised."""
-        running = self.running
-        assert running is not None
         if told.error is not None:
             raise told.error
-        job = told.job
-        self._freed_s = self._wall.at(job.stopped_s)
-        self.acknowledged_s.append(self._wall.tick() - self._freed_s)
-        running.elapsed_s = job.elapsed_s
-        self._note(running, job, told.completed)
+        running, job = self._running, told.job
+        running.began_s, running.ended_s = self.clock.at(job.began_s), self.clock.at(job.stopped_s)
+        running.elapsed_s = running.taken_s = job.elapsed_s
+        self.clock.tick()
+        if self._handing_over_s is not None:
+            self.hand_overs_s.append(running.began_s - self._handing_over_s)
+        self._freed_s = running.ended_s
+        signalled, self._signalled = self._signalled, False
         if told.completed:
             self._keep_tokens(running, job)
-            self._completed(running, job.elapsed_s, self._wall.at(job.stopped_s))
-        elif self._chosen is None:
-            self._reached_cut()
+            self._listener.completed()
+        elif signalled:
+            self._listener.acknowledged()
         else:
-            self._acknowledged()
+            self._listener.reached_cut()
 
-    def _think(self) -> None:
-        self._deciding = True
-        self.log.decisions += 1
-
-    def _choose(self) -> Any:
-        """Ask the policy, which sees no more of the cache as free than its longest free stretch of rows.
-
-        Then whatever it begins finds rows. A prompt too long for that waits, as if there were no blocks for it.
-        """
-        scattered = max(0, self.free_tokens - self._rows.longest)
-        self.scattered += scattered > 0
-        self.free_tokens -= scattered
-        choice = super()._choose()
-        self.free_tokens += scattered
-        self._wall.tick()
-        return choice
-
-    def _ran_s(self, running: Execution) -> float:
-        return running.elapsed_s + max(0.0, self._wall.now - running.begun_s)
-
-    def _launch(self, choice: Any) -> None:
-        self._wall.tick()
-        super()._launch(choice)
-
-    def _begin(self, parts: tuple[Part, ...]) -> Execution:
-        job = Job([self._member(request, tokens) for request, tokens in parts], self._chunk_tokens)
+    def begin(self, parts: tuple[Part, ...]) -> Execution:
+        """See `Device`."""
+        self.clock.tick()
+        job = Job([self._member(request, tokens) for request, tokens in parts], self._max_batched_tokens)
         self._start(job)
-        stretches = [Slice(tokens, request.context) for request, tokens in parts]
-        believed = self._cost.timeline
-        course = Course(job, lambda: believed(stretches, self._cut, self._chunk_tokens).duration_s)
-        execution = Execution(parts, course)
-        execution.begun_s = self._wall.now
-        return execution
+        slices = [Slice(tokens, request.context) for request, tokens in parts]
+        self._running = Execution(parts, JobTimeline(job, lambda: self._believed_s(slices)))
+        return self._running
 
-    def _continue(self, execution: Execution) -> None:
-        execution.begun_s = self._wall.now
-        self._start(execution.timeline.job)
+    def resume(self, execution: Execution) -> None:
+        """See `Device`."""
+        self.clock.tick()
+        self._running = execution
+        self._start(cast(JobTimeline, execution.timeline).job)  # `begin` made it
 
-    def _start(self, job: Job) -> None:
-        self._runner.start(job, to_next_cut=self._at_cuts)
-        self._handing_over_s, self._freed_s = self._freed_s, None
-
-    def _stop(self, running: Execution) -> None:
+    def stop(self, execution: Execution) -> None:
+        """See `Device`."""
+        self._signalled = True
         self._runner.signal()
 
-    def _pause(self, running: Execution) -> None:
-        stopped_s = self._wall.at(running.timeline.job.stopped_s)
-        signal_s = stopped_s if self._at_cuts else self._signal_s
-        self._paused_at[running.id] = len(self.preemptions)
-        self.preemptions.append(Preemption(running.id, signal_s, stopped_s, self._wall.now, NEVER))
-        super()._pause(running)
+    def elapsed_s(self, execution: Execution) -> float:
+        """See `Device`."""
+        return execution.elapsed_s + max(0.0, self.clock.now - self._since_s)
 
-    def _advance(self, request: Request, tokens: int, duration_s: float, ended_s: float) -> None:
-        super()._advance(request, tokens, duration_s, ended_s)
-        if not request.tokens:
-            self._rows.give(self._starts.pop(request.id), request.kv_tokens)
+    def _start(self, job: Job) -> None:
+        self._runner.start(job, to_next_cut=self._stops_at_cuts)
+        self._since_s = self.clock.now
+        self._handing_over_s, self._freed_s = self._freed_s, None
+
+    def _believed_s(self, slices: list[Slice]) -> float:
+        return self._cost.timeline(slices, self._cut, self._max_batched_tokens, self._graph_tokens).duration_s
 
     def _member(self, request: Request, tokens: int) -> Member:
         """A stretch of a prompt in the cache; its token ids are drawn, the same ones however it is executed."""
-        if request.id not in self._starts:
-            self._starts[request.id] = self._rows.take(request.kv_tokens)
         ids = self._ids(request.id, request.context, tokens)
-        return Member(CacheSlice(tokens, request.context, self._starts[request.id]), ids)
-
-    def _note(self, running: Execution, job: Job, completed: bool) -> None:
-        """Write down the stretch that has ended, and when the pass was resumed if it had been paused."""
-        began_s, stopped_s = self._wall.at(job.began_s), self._wall.at(job.stopped_s)
-        if self._handing_over_s is not None:
-            self.hand_overs_s.append(began_s - self._handing_over_s)
-        if (place := self._paused_at.pop(running.id, None)) is not None:
-            self.preemptions[place] = self.preemptions[place]._replace(resumed_s=began_s)
-        if self.log.stretches is not None:
-            ids = tuple(request.id for request in running.requests)
-            self.log.stretches.append((began_s, stopped_s, ids, completed))
+        return Member(CacheSlice(tokens, request.context, self._kv.first_row(request)), ids)
 
     def _keep_tokens(self, execution: Execution, job: Job) -> None:
-        """The first token of every prompt that this pass has computed to its end."""
+        """Keep the first token of every prompt that this pass has computed to its end."""
         for place, (request, tokens) in enumerate(execution.parts):
             if tokens == request.tokens:
                 self.next_ids[request.id] = job.next_ids[place]

@@ -1,29 +1,31 @@
 """The real counterpart of `flowsim.engine.simulate`: replays requests on the device at hand, with the same policies.
 
 Two threads, as in FlowPrefill: this one takes in the arrivals as they fall due, hears from the runner, and schedules;
-the runner (`flowsim.calibration.serve.runner`) launches. What the scheduler does about an event is
-`flowsim.engine.instance`'s,
-the same code as in a simulation. Times are read from `time.perf_counter`, seconds from the start of the replay.
+the runner (`flowsim.calibration.serve.runner`) launches. What the scheduler does about an event is the same code as in
+a simulation (`flowsim.engine.instance`). Times are read from `time.perf_counter`, seconds from the start of the replay.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
 from flowsim.calibration.costs.cost_model import CostModel
-from flowsim.calibration.costs.predictor import Predictor
 from flowsim.calibration.gpu.quiet_host import SCHEDULER, steady
-from flowsim.calibration.serve.gpu_device import Preemption, RealInstance, WallClock
+from flowsim.calibration.serve.gpu_device import GpuDevice, WallClock
+from flowsim.calibration.serve.row_cache import RowCache
 from flowsim.calibration.serve.runner import Runner, Told
+from flowsim.core.events import Completed, Event, EventRecorder, Pause, Stopped, pauses
 from flowsim.core.ledger import Ledger
 from flowsim.core.policy import Policy
+from flowsim.core.predictor import Predictor
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
-from flowsim.engine.simulate import Outcome, whole_blocks
+from flowsim.engine.instance import Instance
+from flowsim.engine.simulate import Outcome, kv_capacity_tokens, outcome_of
 
 AWAKE_S = 3e-4
 """For how long the scheduler waits for an arrival awake."""
@@ -34,26 +36,38 @@ class Replay:
     """What came of a real replay.
 
     Attributes:
-        outcome: as `flowsim.engine.simulate.simulate` gives it.
-        preemptions: in order of their acknowledgement.
+        outcome: as `flowsim.engine.simulate.simulate` gives it, with its events.
         lateness_s: how late each request was taken in, seconds after its arrival was due, shape [n].
-        acknowledged_s: from each end of a stretch of execution until the scheduler knew.
         hand_overs_s: from the end of a stretch of execution until the next began, where the scheduler had one ready.
         first_tokens: the first token of each request; -1 where there is none.
         scattered: at how many decisions the free rows of the cache were in stretches too short to count them all as
             free, which a simulation knows nothing of.
-        crowded: forwards launched without a graph because the recording of their size was in use, which it neither
-            knows of.
+        crowded: forwards launched without a graph because the recording of their size was in use, of which it knows
+            nothing either.
     """
 
     outcome: Outcome
-    preemptions: tuple[Preemption, ...]
     lateness_s: list[float]
-    acknowledged_s: list[float]
     hand_overs_s: list[float]
     first_tokens: list[int]
     scattered: int
     crowded: int
+
+    @property
+    def preemptions(self) -> list[Pause]:
+        """Every preemption, in order of acknowledgement."""
+        return pauses(self._events)
+
+    @property
+    def acknowledged_s(self) -> list[float]:
+        """From each end of a stretch of execution until the scheduler knew, seconds."""
+        ends = [event for event in self._events if isinstance(event, Stopped | Completed)]
+        return [event.time_s - event.ended_s for event in ends]
+
+    @property
+    def _events(self) -> Sequence[Event]:
+        assert self.outcome.events is not None
+        return self.outcome.events[0]
 
 
 def execute(
@@ -63,8 +77,6 @@ def execute(
     predictor: Predictor,
     runner: Runner,
     server: ServerOptions | None = None,
-    *,
-    stretches: bool = False,
 ) -> Replay:
     """Replay requests on the runner's device, in real time, until the last has finished.
 
@@ -75,80 +87,67 @@ def execute(
         predictor: what the policy believes that passes take.
         runner: executes the passes. If the replay is broken off, the runner may still be at work on one.
         server: limits; one instance.
-        stretches: whether to log every uninterrupted stretch of execution.
 
     Raises:
-        InputError: the policy chose something that cannot be done, or the device ran out of memory.
+        InputError: the policy chose something that cannot be done, the device ran out of memory, or recorded forwards
+            of this size were not measured.
     """
     server = server or ServerOptions()
+    cost.check_graph_tokens(server.graph_tokens)
     for request in requests:  # before any order ranks them
         request.predicted_s = predictor.predict(request.tokens, request.context)
-    ledger, clock, events = Ledger(len(requests)), WallClock(), SimpleQueue[Told]()
-    ledger.instance = [0] * len(requests)
-    runner.serve(policy.cut, events.put, server.graph_tokens)
+    clock, told, recorder = WallClock(), SimpleQueue[Told](), EventRecorder(Ledger(len(requests)))
+    runner.serve(policy.cut, told.put, server.graph_tokens)
     with steady(runner.decoder.device.type, SCHEDULER):
-        instance = RealInstance(
-            clock,
-            policy,
-            predictor,
-            requests,
-            ledger,
-            runner=runner,
-            cost=cost,
-            chunk_tokens=server.max_batched_tokens,
-            kv_tokens=min(whole_blocks(server, cost), runner.decoder.rows),
-            slots=server.slots,
-            stretches=stretches,
-        )
-        lateness_s = _serve(instance, clock, requests, events)
-    tokens = [-1] * len(requests)
-    for id, (ids, place) in instance.next_ids.items():
-        tokens[id] = int(ids[place])
-    outcome = Outcome(ledger, [instance.log], clock.now)
+        rows = runner.decoder.rows
+        kv = RowCache(min(kv_capacity_tokens(server, cost), rows), rows)
+        device = GpuDevice(clock, runner, cost, kv, server.max_batched_tokens, server.graph_tokens)
+        instance = Instance(device, policy, predictor, requests, recorder, kv, server.slots)
+        lateness_s = _serve(instance, device, requests, told)
     return Replay(
-        outcome,
-        tuple(instance.preemptions),
+        outcome_of([recorder], clock.now),
         lateness_s,
-        instance.acknowledged_s,
-        instance.hand_overs_s,
-        tokens,
-        instance.scattered,
+        device.hand_overs_s,
+        _first_tokens(device, len(requests)),
+        device.scattered,
         runner.crowded,
     )
 
 
-def _serve(
-    instance: RealInstance,
-    clock: WallClock,
-    requests: list[Request],
-    events: SimpleQueue[Told],
-) -> list[float]:
+def _first_tokens(device: GpuDevice, n: int) -> list[int]:
+    tokens = [-1] * n
+    for id, (ids, place) in device.next_ids.items():
+        tokens[id] = int(ids[place])
+    return tokens
+
+
+def _serve(instance: Instance, device: GpuDevice, requests: list[Request], told: SimpleQueue[Told]) -> list[float]:
     """The scheduler's loop: wait for the runner or the next arrival, take in all there is, decide once; lateness."""
-    lateness_s = list[float]()
+    lateness_s, clock = list[float](), device.clock
     clock.start()
     while len(lateness_s) < len(requests) or instance.running is not None:
         due_s = requests[len(lateness_s)].arrival_s - clock.tick() if len(lateness_s) < len(requests) else None
-        for told in _heard(events, due_s):
-            instance.hear(told)
+        for word in _heard(told, due_s):
+            device.hear(word)
         clock.tick()
         while len(lateness_s) < len(requests) and requests[len(lateness_s)].arrival_s <= clock.now:
             request = requests[len(lateness_s)]
             lateness_s.append(clock.now - request.arrival_s)
             instance.arrive(request)
-        instance.settle()
+        device.settle()
     return lateness_s
 
 
-def _heard(events: SimpleQueue[Told], due_s: float | None) -> Iterator[Told]:
+def _heard(told: SimpleQueue[Told], due_s: float | None) -> Iterator[Told]:
     """What the runner has told, waiting for it at most `due_s` seconds, the last of them awake: a sleep ends late."""
     end_s = time.perf_counter() + (math.inf if due_s is None else due_s)
     try:
         try:
-            yield events.get(timeout=None if due_s is None else max(due_s - AWAKE_S, 0.0))
+            yield told.get(timeout=None if due_s is None else max(due_s - AWAKE_S, 0.0))
         except Empty:
-            while events.empty() and time.perf_counter() < end_s:
+            while told.empty() and time.perf_counter() < end_s:
                 time.sleep(0)  # lets the runner have the interpreter
         while True:
-            yield events.get_nowait()
+            yield told.get_nowait()
     except Empty:
         return

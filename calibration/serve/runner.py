@@ -58,7 +58,7 @@ class Member(NamedTuple):
 
 
 class Job:
-    """A pass as the runner executes it: forwards of at most `chunk_tokens`, and how far it has got.
+    """A pass as the runner executes it: forwards of at most `max_batched_tokens`, and how far it has got.
 
     Attributes:
         began_s: when its latest stretch began; `stopped_s`: when that ended. Seconds of `time.perf_counter`.
@@ -67,8 +67,8 @@ class Job:
         next_ids: for each member that has ended, the next tokens of a forward, on the device, and its place there.
     """
 
-    def __init__(self, members: Sequence[Member], chunk_tokens: int) -> None:
-        self._forwards = list(_forwards(members, chunk_tokens))
+    def __init__(self, members: Sequence[Member], max_batched_tokens: int) -> None:
+        self._forwards = list(_forwards(members, max_batched_tokens))
         self._number = 0
         self._forward: Ready | None = None
         self._at = 0
@@ -116,11 +116,11 @@ class Chunk(NamedTuple):
     ended: list[tuple[int, int]]
 
 
-def _forwards(members: Sequence[Member], chunk_tokens: int) -> Iterator[Chunk]:
+def _forwards(members: Sequence[Member], max_batched_tokens: int) -> Iterator[Chunk]:
     """The forwards of a pass, as `flowsim.core.timeline.split` cuts it."""
     whole = [Slice(member.slice.tokens, member.slice.context) for member in members]
     place = done = 0
-    for part in split(whole, chunk_tokens):
+    for part in split(whole, max_batched_tokens):
         slices, ids, ended = list[CacheSlice](), [], []
         for tokens, context in part:
             member = members[place]

@@ -36,7 +36,7 @@ def serving_decoder(
     device: str,
     *,
     rows: int,
-    chunk_tokens: int,
+    max_batched_tokens: int,
     recorded_tokens: int = 0,
     seed: int = 0,
 ) -> Decoder:
@@ -45,13 +45,13 @@ def serving_decoder(
     Args:
         table: whose attention kernels it uses, but for those that cannot serve.
         rows: tokens of the KV cache.
-        chunk_tokens: most tokens of one forward.
+        max_batched_tokens: most tokens of one forward.
         recorded_tokens: of all forwards that are to be recorded, whose buffers stay.
 
     Raises:
         InputError: it does not fit.
     """
-    check_memory(spec, device, rows, chunk_tokens, recorded_tokens)
+    check_memory(spec, device, rows, max_batched_tokens, recorded_tokens)
     with enough_memory(spec.name, LESS):
         attention = servable(kernel_choice(table))
         return Decoder(spec, device, rows=rows, dtype=dtype_of(device), seed=seed, attention=attention)
@@ -64,7 +64,7 @@ def servable(choice: Choice) -> Choice:
     return choice.among(KERNELS.keys() - set(UNSERVABLE), default)
 
 
-def check_memory(spec: ModelSpec, device: str, rows: int, chunk_tokens: int, recorded_tokens: int = 0) -> None:
+def check_memory(spec: ModelSpec, device: str, rows: int, max_batched_tokens: int, recorded_tokens: int = 0) -> None:
     """InputError unless weights, a cache of so many rows, some forwards and recordings fit the memory that is free."""
     check_model(spec, device)
     import torch
@@ -78,7 +78,7 @@ def check_memory(spec: ModelSpec, device: str, rows: int, chunk_tokens: int, rec
     parts = {
         "weights": spec.weight_bytes,
         "KV cache": spec.kv_bytes_per_token * (rows + PADDING),
-        "activations": (FORWARDS * chunk_tokens + recorded_tokens) * widths * BYTES_PER_VALUE,
+        "activations": (FORWARDS * max_batched_tokens + recorded_tokens) * widths * BYTES_PER_VALUE,
     }
     if sum(parts.values()) > 0.97 * free:
         needs = ", ".join(f"{name} {size / 2**30:.1f}" for name, size in parts.items())

@@ -1,22 +1,23 @@
-"""What a replay writes down: a row a request (`Ledger`), and an account of each instance's time (`Log`)."""
+"""What a replay adds up to: one row per request (`Ledger`), one account per instance (`Log`), and who keeps both."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 NEVER = float("nan")
 
 
 class Ledger:
-    """What happened to each request, a row each: lists of the trace's length, times in seconds, NaN for never.
+    """What happened to each request, one row each: lists of the trace's length, times in seconds, NaN for never.
 
     Attributes:
         instance: index of the instance it went to; -1 before its arrival.
         started_s: when the first pass with it was launched.
         finished_s: when its first token was there.
-        service_s: duration of the passes that computed it and have completed.
-        preemptions: how often a pass with it was paused.
-        rejected: whether it was turned away on arrival, because the KV cache could never hold it.
+        service_s: duration of the completed passes that computed it.
+        preemptions: how often a pass with it was preempted.
+        rejected: whether it was rejected on arrival because the KV cache could never hold it.
     """
 
     def __init__(self, rows: int) -> None:
@@ -37,11 +38,9 @@ class Log:
         check_s: the part of `busy_s` that these passes would not have taken without checks.
         control_s: time its scheduler spent deciding, from taking in what happened until the device has its order.
         decisions: how often it decided.
-        preemptions: how often a pass was paused.
-        blocking_s: an entry each time a pass was told to stop: until it acknowledged or completed. If the policy wakes
+        preemptions: how often a pass was preempted.
+        blocking_s: one entry each time a pass was told to stop: until it acknowledged or completed. If the policy wakes
             at cuts, there is no signal: then from the first arrival that it had not seen.
-        stretches: (start, end, ids of the members, completed?) of every uninterrupted stretch of execution; None
-            unless asked for.
     """
 
     busy_s: float = 0.0
@@ -50,4 +49,93 @@ class Log:
     decisions: int = 0
     preemptions: int = 0
     blocking_s: list[float] = field(default_factory=list)
-    stretches: list[tuple[float, float, tuple[int, ...], bool]] | None = None
+
+
+class Recorder:
+    """Adds what happens on one instance to its log and to the rows of its requests.
+
+    It has one method per event of `flowsim.core.events`, with the event's fields as arguments: feeding it a kept stream
+    again gives the same rows and the same log.
+
+    Args:
+        ledger: the rows of all requests, shared by the instances.
+        instance: index of this instance.
+    """
+
+    keeps_events = False
+    """Whether `decided` is to be told; it adds nothing to a log."""
+
+    def __init__(self, ledger: Ledger, instance: int = 0) -> None:
+        self.ledger = ledger
+        self.log = Log()
+        self.instance = instance
+
+    def arrived(self, time_s: float, request: int) -> None:
+        """A request has come to this instance."""
+        self.ledger.instance[request] = self.instance
+
+    def rejected(self, time_s: float, request: int) -> None:
+        """A request that has arrived is turned away."""
+        self.ledger.rejected[request] = True
+
+    def thought(self, time_s: float, control_s: float) -> None:
+        """The scheduler spends `control_s` on a decision."""
+        self.log.control_s += control_s
+        self.log.decisions += 1
+
+    def decided(
+        self, time_s: float, waiting: int, started: int, paused: int, running: int | None, chosen: int | None
+    ) -> None:
+        """The scheduler has decided."""
+
+    def launched(self, time_s: float, execution: int, members: Sequence[int], tokens: Sequence[int]) -> None:
+        """A new pass is launched; those of its members that no pass has computed before start now."""
+        started_s = self.ledger.started_s
+        for member in members:
+            if started_s[member] != started_s[member]:  # NaN
+                started_s[member] = time_s
+
+    def resumed(self, time_s: float, execution: int) -> None:
+        """A pass that was stopped goes on."""
+
+    def signalled(self, time_s: float, execution: int) -> None:
+        """The running pass is told to stop."""
+
+    def stopped(self, time_s: float, execution: int, members: Sequence[int], began_s: float, ended_s: float) -> None:
+        """The scheduler learns that the running pass has stopped at a cut."""
+
+    def preempted(self, time_s: float, execution: int, members: Sequence[int], blocking_s: float) -> None:
+        """A pass that has stopped is put aside for another."""
+        self.log.preemptions += 1
+        self.log.blocking_s.append(blocking_s)
+        preemptions = self.ledger.preemptions
+        for member in members:
+            preemptions[member] += 1
+
+    def completed(
+        self,
+        time_s: float,
+        execution: int,
+        members: Sequence[int],
+        finished: Sequence[int],
+        began_s: float,
+        ended_s: float,
+        taken_s: float,
+        check_s: float,
+        blocking_s: float | None,
+    ) -> None:
+        """The scheduler learns that the running pass has completed."""
+        ledger, log = self.ledger, self.log
+        log.busy_s += taken_s
+        log.check_s += check_s
+        if blocking_s is not None:
+            log.blocking_s.append(blocking_s)
+        service_s, finished_s = ledger.service_s, ledger.finished_s
+        for member in members:
+            service_s[member] += taken_s
+        for member in finished:
+            finished_s[member] = ended_s
+
+    def unfinished(self, time_s: float, execution: int, taken_s: float) -> None:
+        """The run ends before this pass has completed."""
+        self.log.busy_s += taken_s

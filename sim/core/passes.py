@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 from flowsim.core.request import Request
 
@@ -23,8 +23,23 @@ class Pass(NamedTuple):
 
     @classmethod
     def whole(cls, *requests: Request) -> Pass:
-        """All tokens that are left of each of these requests."""
+        """All remaining tokens of each of these requests."""
         return cls(tuple([(request, request.tokens) for request in requests]))
+
+
+class PassTimeline(Protocol):
+    """What an instance and predictors ask about the course of a pass."""
+
+    @property
+    def duration_s(self) -> float:
+        """How long the whole pass takes, seconds."""
+
+    @property
+    def overhead_s(self) -> float:
+        """How much of that is due to checks, seconds; 0 if unknown."""
+
+    def progress(self, elapsed_s: float) -> tuple[int, float]:
+        """After `elapsed_s`: tokens of the completed forwards, and seconds since the last of them ended."""
 
 
 class Execution:
@@ -32,27 +47,42 @@ class Execution:
 
     It is ranked like a request: `id`, `arrival_s`, `slo_s`, `deadline_s` and `class_name` are its head's; `tokens` and
     `predicted_s` are what is left of the whole batch when it was last stopped (for the running one: now).
-    Only the engine changes it. `timeline` is what its device knows of its course: `duration_s`, `progress(elapsed_s)`.
+    Only the engine changes it.
+
+    Attributes:
+        parts: (request, tokens) for each member, head first.
+        members: ids of the members, head first; `shares`: how many tokens of each the pass computes.
+        timeline: what its device knows about its course.
+        batch_tokens: tokens of the whole pass.
+        tokens: tokens left.
+        predicted_s: predicted seconds left.
+        elapsed_s: how far it had got when it was last stopped, seconds of its timeline.
+        taken_s: how long it had run by then, seconds; differs from `elapsed_s` where a GPU's speed varies.
+        began_s, ended_s: when its latest stretch of uninterrupted execution began and ended.
+        passed: number of the cut at which it was last stopped; -1 before.
     """
 
     __slots__ = (
         "arrival_s",
         "batch_tokens",
-        "begun_s",
+        "began_s",
         "class_name",
         "deadline_s",
         "elapsed_s",
+        "ended_s",
         "id",
+        "members",
         "parts",
         "passed",
         "predicted_s",
+        "shares",
         "slo_s",
         "taken_s",
         "timeline",
         "tokens",
     )
 
-    def __init__(self, parts: tuple[Part, ...], timeline: Any) -> None:
+    def __init__(self, parts: tuple[Part, ...], timeline: PassTimeline) -> None:
         head = parts[0][0]
         self.id = head.id
         self.arrival_s = head.arrival_s
@@ -60,24 +90,20 @@ class Execution:
         self.deadline_s = head.deadline_s
         self.class_name = head.class_name
         self.parts = parts
+        self.members = tuple([request.id for request, _ in parts])
+        self.shares = tuple([tokens for _, tokens in parts])
         self.timeline = timeline
-        self.batch_tokens = self.tokens = sum([tokens for _, tokens in parts])
+        self.batch_tokens = self.tokens = sum(self.shares)
         self.predicted_s = head.predicted_s
-        self.elapsed_s = 0.0
-        """How far it had got when it was last stopped, seconds of its timeline."""
-        self.begun_s = 0.0
-        """The moment at which it would have begun, had it never been stopped; where a GPU's speed varies, not kept."""
-        self.taken_s = 0.0
-        """How long it had run by then, where a GPU's speed varies."""
+        self.elapsed_s = self.taken_s = self.began_s = self.ended_s = 0.0
         self.passed = -1
-        """Number of the cut at which it was last stopped."""
 
     @property
-    def requests(self) -> Iterable[Request]:
+    def requests(self) -> Sequence[Request]:
         """Its members, head first."""
         return [request for request, _ in self.parts]
 
     def __repr__(self) -> str:
         """The execution in one line."""
-        members = ", ".join(str(request.id) for request in self.requests)
+        members = ", ".join(map(str, self.members))
         return f"Execution(requests {members}; {self.tokens} of {self.batch_tokens} tokens left)"

@@ -148,10 +148,10 @@ def device_end(launches: Iterable[Launch]) -> float:
     return Run.of(launches).end_s
 
 
-def split(slices: Sequence[Slice], chunk_tokens: int) -> Iterator[list[Slice]]:
-    """Cut a pass into forwards of at most `chunk_tokens` tokens, filled in the order of its slices."""
+def split(slices: Sequence[Slice], max_batched_tokens: int) -> Iterator[list[Slice]]:
+    """Cut a pass into forwards of at most `max_batched_tokens` tokens, filled in the order of its slices."""
     forward: list[Slice] = []
-    room = chunk_tokens
+    room = max_batched_tokens
     for tokens, context in slices:
         while tokens:
             taken = min(tokens, room)
@@ -159,7 +159,7 @@ def split(slices: Sequence[Slice], chunk_tokens: int) -> Iterator[list[Slice]]:
             tokens, context, room = tokens - taken, context + taken, room - taken
             if not room:
                 yield forward
-                forward, room = [], chunk_tokens
+                forward, room = [], max_batched_tokens
     if forward:
         yield forward
 

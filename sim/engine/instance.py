@@ -5,83 +5,68 @@ the scheduler signals, the device runs on to its next cut and acknowledges (the 
 where it stopped, keeping its slot and its KV blocks, and the other is launched. While the scheduler decides or waits
 for an acknowledgement, new events wait for it; then it decides once for all of them.
 
-All of that is here, and is the same whether the device is simulated (`flowsim.engine.device`) or real
-(`flowsim.calibration.serve.gpu_device`): a device has a clock, and methods that begin, continue and stop a pass.
+All of that is the same whether the device is simulated or real (`flowsim.engine.device`).
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections import OrderedDict
+from collections.abc import Sequence
 from numbers import Integral
-from typing import Any, Protocol
+from typing import Any
 
-from flowsim.calibration.costs.predictor import Predictor
-from flowsim.core.ledger import Ledger, Log
-from flowsim.core.order import Order, Queue
-from flowsim.core.passes import Execution, Part, Pass
+from flowsim.core.ledger import Recorder
+from flowsim.core.passes import Execution, Pass
 from flowsim.core.policy import Policy
+from flowsim.core.predictor import Predictor
 from flowsim.core.request import Request
+from flowsim.engine.device import Device
+from flowsim.engine.kv import KVCache
 from flowsim.engine.view import InstanceView
+from flowsim.engine.waiting import Waiting
 from flowsim.errors import InputError, raised
 
-MOST_ORDERS = 16
 
-
-class Clock(Protocol):
-    """What tells the time: a SimPy environment, or a real clock."""
-
-    @property
-    def now(self) -> float:
-        """The time, seconds."""
-
-
-class Instance(ABC):
-    """One prefill instance; its subclasses know the device.
-
-    A subclass tells of what its device did by calling `_reached_cut`, `_acknowledged` and `_completed`.
+class Instance:
+    """One prefill instance.
 
     Args:
-        clock: tells the time.
+        device: executes its passes, and tells it (`flowsim.engine.device.Listener`).
         policy: decides what runs.
-        predictor: what the policy believes of the cost.
-        requests: all rows of the trace (the policy's orders rank them once).
-        ledger: where the requests' rows are written.
-        kv_tokens: tokens of its KV cache.
+        predictor: what the policy believes about costs.
+        requests: all requests of the trace, in order of arrival.
+        recorder: is told what happens.
+        kv: its KV cache.
         slots: passes that may be launched and not completed.
-        stretches: whether to log every stretch of execution.
     """
 
     def __init__(
         self,
-        clock: Clock,
+        device: Device,
         policy: Policy,
         predictor: Predictor,
-        requests: list[Request],
-        ledger: Ledger,
-        *,
-        kv_tokens: int,
+        requests: Sequence[Request],
+        recorder: Recorder,
+        kv: KVCache,
         slots: int,
-        stretches: bool = False,
     ) -> None:
-        self.clock = clock
+        self.clock = device.clock
         self.predictor = predictor
-        self.ledger = ledger
-        self.log = Log(stretches=[] if stretches else None)
-        self.waiting: OrderedDict[int, Request] = OrderedDict()
+        self.kv = kv
+        self.waiting = Waiting(requests)
         self.started: OrderedDict[int, Request] = OrderedDict()
         self.paused: dict[int, Execution] = {}
         self.running: Execution | None = None
-        self.kv_tokens = self.free_tokens = kv_tokens
         self.free_slots = slots
         self._work_ns = 0
         """`work_s` in whole nanoseconds, whose sums are exact: routers compare them, and ties must be ties."""
+        self._device = device
         self._policy = policy
-        self._cut = policy.cut
-        self._at_cuts = policy.wake == "cuts" and policy.cut != "none"
-        self._requests = requests
-        self._queues: dict[Order, Queue] = {}
+        self._recorder = recorder
         self._view = InstanceView(self)
+        at_cuts = policy.wake == "cuts" and policy.cut != "none"
+        self._decides_meanwhile = policy.cut != "none" and not at_cuts
+        """Whether the scheduler decides while a pass is being executed."""
         self._deciding = False
         self._due = False
         """Whether something happened that the scheduler, busy, has not looked at."""
@@ -92,31 +77,12 @@ class Instance(ABC):
         self._signal_s = 0.0
         self._standing = False
         """Whether the running pass stands at a cut until the scheduler, which wakes at cuts, has decided."""
-
-    @abstractmethod
-    def _think(self) -> None:
-        """Have `_decide` called as soon as the scheduler has made up its mind; until then `_deciding` holds."""
-
-    @abstractmethod
-    def _ran_s(self, running: Execution) -> float:
-        """How long the running pass has run by now, pauses left out, seconds."""
-
-    @abstractmethod
-    def _begin(self, parts: tuple[Part, ...]) -> Execution:
-        """Set the device going on a new pass."""
-
-    @abstractmethod
-    def _continue(self, execution: Execution) -> None:
-        """Set the device going on a pass that stands at a cut or is paused, from where it stopped."""
-
-    @abstractmethod
-    def _stop(self, running: Execution) -> None:
-        """Have the device stop at the next cut and acknowledge; a pass without a further one completes."""
+        device.connect(self, policy.cut, at_cuts)
 
     @property
     def seen(self) -> int:
         """How many requests and passes a decision looks at now: those that wait, have started, are paused or run."""
-        return len(self.waiting) + len(self.started) + len(self.paused) + (self.running is not None)
+        return len(self.waiting.requests) + len(self.started) + len(self.paused) + (self.running is not None)
 
     @property
     def work_s(self) -> float:
@@ -124,111 +90,163 @@ class Instance(ABC):
         return self._work_ns * 1e-9
 
     def arrive(self, request: Request) -> None:
-        """Take a request in, or turn it away if the KV cache could never hold it."""
-        if request.kv_tokens > self.kv_tokens:
-            self.ledger.rejected[request.id] = True
+        """Take a request in, or reject it if the KV cache could never hold it."""
+        now = self.clock.now
+        self._recorder.arrived(now, request.id)
+        if not self.kv.can_ever_hold(request):
+            self._recorder.rejected(now, request.id)
             return
         self._work_ns += round(request.predicted_s * 1e9)
-        self.waiting[request.id] = request
         try:
-            for queue in self._queues.values():
-                queue.add(request)
+            self.waiting.add(request)
         except Exception as error:  # whatever the user's order does
-            raise InputError(f"{self._who()} raised {raised(error)}") from error
-        self.wake()
+            raise self._wrong(f"raised {raised(error)}") from error
+        self._wake()
 
-    def wake(self) -> None:
+    def close(self) -> None:
+        """The run ends: account for the passes that have not completed."""
+        unfinished = [*self.paused.values(), *([self.running] if self.running else [])]
+        for execution in unfinished:
+            self._recorder.unfinished(self.clock.now, execution.id, execution.taken_s)
+
+    # What the device tells.
+
+    def thought(self, began_s: float, control_s: float) -> None:
+        """See `flowsim.engine.device.Listener`."""
+        self._recorder.thought(began_s, control_s)
+
+    def decide(self) -> None:
+        """Ask the policy, and do what it says."""
+        running, standing = self.running, self._standing
+        if running is not None and not standing:
+            self._measure(running, self._device.elapsed_s(running))
+        choice = self._choose()
+        now = self._device.tick()
+        if self._recorder.keeps_events:
+            self._record(now, choice)
+        unseen_s, self._unseen_s = self._unseen_s, None
+        self._deciding = self._due = self._standing = False
+        if choice is None or choice is running:
+            if running is not None and standing:
+                self._resume(running)
+        elif running is None:
+            self._launch(choice)
+        elif standing:
+            self._preempt(running, now, now if unseen_s is None else unseen_s)
+            self._launch(choice)
+        else:
+            self._chosen, self._signal_s = choice, now
+            self._device.stop(running)
+            self._recorder.signalled(now, running.id)
+
+    def reached_cut(self) -> None:
+        """The running pass stands at a cut; ask the policy, which wakes at every cut."""
+        running = self._stopped()
+        self._standing = True
+        self._measure(running, running.elapsed_s)
+        self._think()
+
+    def acknowledged(self) -> None:
+        """The running pass has stopped, as it was told; launch what was chosen in its place."""
+        running, chosen = self._stopped(), self._chosen
+        assert chosen is not None
+        self._chosen = None
+        self._preempt(running, self.clock.now, self._signal_s)
+        self._launch(chosen)
+        if self._due:
+            self._wake()
+
+    def cut_off(self) -> None:
+        """The run ends while the running pass is being executed."""
+        self._stopped()
+
+    def completed(self) -> None:
+        """The running pass has completed; launch what was chosen to replace it, if anything was."""
+        execution, now, chosen = self.running, self.clock.now, self._chosen
+        assert execution is not None
+        self.running = None
+        self.free_slots += 1
+        taken_s, timeline = execution.taken_s, execution.timeline
+        overhead_s = timeline.overhead_s
+        self._recorder.completed(
+            now,
+            execution.id,
+            execution.members,
+            tuple([request.id for request, tokens in execution.parts if self._advance(request, tokens)]),
+            execution.began_s,
+            execution.ended_s,
+            taken_s,
+            overhead_s * (taken_s / timeline.duration_s) if overhead_s else 0.0,
+            None if chosen is None else now - self._signal_s,
+        )
+        if chosen is not None:
+            self._chosen = None
+            self._launch(chosen)
+        self._wake()
+
+    # What the scheduler does.
+
+    def _wake(self) -> None:
         """Have the scheduler decide, as soon as it can and if a decision can change anything."""
         if self._unseen_s is None:
             self._unseen_s = self.clock.now
         if self._deciding or self._chosen is not None:
             self._due = True
-        elif not (self.waiting or self.started or self.paused):
+        elif not (self.waiting.requests or self.started or self.paused):
             self._unseen_s = None
-        elif self.running is None or (self._cut != "none" and not self._at_cuts):
+        elif self.running is None or self._decides_meanwhile:
             self._think()
 
-    def queue(self, order: Order) -> Queue:
-        """The waiting requests in this order; the queue is made when a policy first asks for the order."""
-        queue = self._queues.get(order)
-        if queue is None:
-            if len(self._queues) == MOST_ORDERS:
-                raise self._refuse(f"by its {MOST_ORDERS + 1}th order, allowed are orders made once, outside of choose")
-            queue = self._queues[order] = order.queue(self._requests)
-            for request in self.waiting.values():
-                queue.add(request)
-        return queue
-
-    def _decide(self, _: Any = None) -> None:
-        running, standing = self.running, self._standing
-        if running is not None and not standing:
-            self._measure(running, self._ran_s(running))
-        choice = self._choose()
-        unseen_s, self._unseen_s = self._unseen_s, None
-        self._deciding = self._due = False
-        if choice is None or choice is running:
-            if running is not None and standing:
-                self._standing = False
-                self._continue(running)
-        elif running is None:
-            self._launch(choice)
-        elif standing:
-            self._standing = False
-            self.log.blocking_s.append(self.clock.now - (self.clock.now if unseen_s is None else unseen_s))
-            self._pause(running)
-            self._launch(choice)
-        else:
-            self._chosen, self._signal_s = choice, self.clock.now
-            self._stop(running)
+    def _think(self) -> None:
+        self._deciding = True
+        self._device.think(self.seen)
 
     def _choose(self) -> Pass | Execution | None:
         try:
-            return self._policy.choose(self._view)
+            choice = self._policy.choose(self._view)
         except (Exception, SystemExit) as error:  # whatever the user's policy does
-            raise InputError(f"{self._who()} raised {raised(error)}") from error
+            raise self._wrong(f"raised {raised(error)}") from error
+        if isinstance(choice, Pass):
+            self._check(choice.parts)
+        elif choice is not None and not isinstance(choice, Execution):
+            raise self._wrong(f"chose {choice!r}", "a Pass, a paused or the running Execution, or None")
+        return choice
 
-    def _reached_cut(self) -> None:
-        """The running pass stands at a cut; ask the policy, which wakes at every cut."""
-        assert self.running is not None
-        self._standing = True
-        self._measure(self.running, self.running.elapsed_s)
-        self._think()
+    def _check(self, parts: Any) -> None:
+        """Raise `InputError` unless these are parts of a pass."""
+        if not isinstance(parts, tuple | list) or not parts:
+            raise self._wrong("chose a pass without requests")
+        for part in parts:
+            if not (isinstance(part, tuple) and len(part) == 2 and isinstance(part[0], Request)):
+                raise self._wrong(f"chose a pass with {part!r}", "pairs of a request and its tokens")
 
-    def _acknowledged(self) -> None:
-        """The running pass has stopped, as it was told; launch what was chosen in its place."""
-        running, chosen = self.running, self._chosen
-        assert running is not None and chosen is not None
-        self.log.blocking_s.append(self.clock.now - self._signal_s)
-        self._chosen = None
-        self._pause(running)
-        self._launch(chosen)
-        if self._due:
-            self.wake()
+    def _record(self, now: float, choice: Pass | Execution | None) -> None:
+        head = choice.parts[0][0] if isinstance(choice, Pass) else choice
+        running = self.running
+        self._recorder.decided(
+            now,
+            len(self.waiting.requests),
+            len(self.started),
+            len(self.paused),
+            None if running is None else running.id,
+            None if head is None else head.id,
+        )
 
-    def _completed(self, execution: Execution, duration_s: float, ended_s: float) -> None:
-        """The running pass completed at that time; it ran for so long."""
-        self.running = None
-        self.free_slots += 1
-        self.log.busy_s += duration_s
-        for request, tokens in execution.parts:
-            self._advance(request, tokens, duration_s, ended_s)
-        chosen = self._chosen
-        if chosen is not None:
-            self._chosen = None
-            self.log.blocking_s.append(self.clock.now - self._signal_s)
-            self._launch(chosen)
-        self.wake()
+    def _stopped(self) -> Execution:
+        running = self.running
+        assert running is not None
+        self._recorder.stopped(self.clock.now, running.id, running.members, running.began_s, running.ended_s)
+        return running
 
-    def _pause(self, running: Execution) -> None:
+    def _preempt(self, running: Execution, now: float, since_s: float) -> None:
+        """Put the running pass, which has stopped, aside; it blocked another from `since_s` on."""
         self._measure(running, running.elapsed_s)
         self.paused[running.id] = running
         self.running = None
-        self.log.preemptions += 1
-        for request, _ in running.parts:
-            self.ledger.preemptions[request.id] += 1
+        self._recorder.preempted(now, running.id, running.members, now - since_s)
 
     def _measure(self, execution: Execution, elapsed_s: float) -> None:
-        """Bring up to date what policies see of an execution that has run so long."""
+        """Bring up to date what policies see of an execution that has got so far."""
         done, since_s = execution.timeline.progress(elapsed_s)
         execution.tokens = execution.batch_tokens - done
         execution.predicted_s = self.predictor.left(execution, elapsed_s, execution.tokens, since_s)
@@ -236,50 +254,47 @@ class Instance(ABC):
     def _launch(self, choice: Pass | Execution) -> None:
         if isinstance(choice, Execution):
             if self.paused.pop(choice.id, None) is not choice:
-                raise self._refuse(f"{choice} is neither running nor paused")
+                raise self._wrong(f"chose {choice}, which is neither running nor paused")
             self.running = choice
-            self._continue(choice)
+            self._resume(choice)
             return
-        if not isinstance(choice, Pass) or not isinstance(choice.parts, tuple | list):
-            raise self._refuse(f"{choice!r}, allowed is a Pass, a paused or the running Execution, or None")
-        for part in choice.parts:
-            self._take(part)
+        for request, tokens in choice.parts:
+            self._take(request, tokens)
         self.free_slots -= 1
-        if self.free_slots < 0 or self.free_tokens < 0 or not choice.parts:
-            lacks = "no request" if not choice.parts else "no free runner slot, or no KV blocks for all of it"
-            raise self._refuse(f"a pass with {lacks}")
-        self.running = self._begin(choice.parts)
+        if self.free_slots < 0:
+            raise self._wrong("chose a pass for which no runner slot is free")
+        self.running = execution = self._device.begin(choice.parts)
+        self._recorder.launched(self.clock.now, execution.id, execution.members, execution.shares)
 
-    def _take(self, part: Any) -> None:
-        if not (isinstance(part, tuple) and len(part) == 2 and isinstance(part[0], Request)):
-            raise self._refuse(f"a pass with {part!r}, allowed are pairs of a request and its tokens")
-        request, tokens = part
+    def _resume(self, execution: Execution) -> None:
+        self._device.resume(execution)
+        self._recorder.resumed(self.clock.now, execution.id)
+
+    def _take(self, request: Request, tokens: Any) -> None:
         if not (isinstance(tokens, Integral) and 0 < int(tokens) <= request.tokens):
-            raise self._refuse(f"{tokens} tokens of {request}")
-        if self.waiting.pop(request.id, None) is not None:
-            self.free_tokens -= request.kv_tokens
-            self.ledger.started_s[request.id] = self.clock.now
-            for queue in self._queues.values():
-                queue.remove(request)
+            raise self._wrong(f"chose {tokens} tokens of {request}")
+        if self.waiting.remove(request):
+            if not self.kv.take(request):
+                raise self._wrong("chose a pass for which too few KV blocks are free")
         elif self.started.pop(request.id, None) is None:
-            raise self._refuse(f"{request}, which is neither waiting nor started")
+            raise self._wrong(f"chose {request}, which is neither waiting nor started")
 
-    def _advance(self, request: Request, tokens: int, duration_s: float, ended_s: float) -> None:
-        """Book computed tokens; a prompt computed to its end has its first token."""
-        self.ledger.service_s[request.id] += duration_s
+    def _advance(self, request: Request, tokens: int) -> bool:
+        """Book computed tokens; whether the request is through: computed to its end, it has its first token.
+
+        Here a request would turn from prefilling to decoding, or leave with its KV for an instance that decodes.
+        """
         request.context += tokens
         request.tokens -= tokens
         if request.tokens:
             request.predicted_s = self.predictor.predict(request.tokens, request.context)
             self.started[request.id] = request
-            return
-        self.ledger.finished_s[request.id] = ended_s
-        self.free_tokens += request.kv_tokens
+            return False
+        self.kv.give_back(request)
         alone_s = self.predictor.predict(request.input_length - request.cached, request.cached)
         self._work_ns -= round(alone_s * 1e9)
+        return True
 
-    def _refuse(self, what: str) -> InputError:
-        return InputError(f"{self._who()} chose {what}")
-
-    def _who(self) -> str:
-        return f"policy {type(self._policy).__name__} at {self.clock.now:.6f} s"
+    def _wrong(self, problem: str, expected: str = "") -> InputError:
+        place = f"policy {type(self._policy).__name__} at {self.clock.now:.6f} s"
+        return InputError(place, problem, expected=expected)

@@ -1,63 +1,112 @@
-"""A simulated instance whose GPU runs above its sustained clock until its power limit holds (`Boost`).
+"""How fast a simulated GPU runs: from seconds of a timeline to those of the simulation, and back.
 
-Two kinds of seconds: timelines, cuts and what predictors are asked (`elapsed_s`) are in those of a busy GPU, as in any
-simulation; the environment, the ledger and the log (`busy_s`, `check_s`, `service_s`, stretches) are in real ones. They
-are converted at one place, `_pace`, which every stretch of execution gets at its begin and which holds until its end:
-it takes the tokens of the recording as which the pass runs or else its own, at most those of one forward, and the share
-of its time for which the device is busy.
+Timelines, cuts and what predictors are asked (`Execution.elapsed_s`) are in seconds of a GPU that has been busy; the
+environment, the ledger and the log (`busy_s`, `check_s`, `service_s`) are in seconds of the simulation. They differ on
+a GPU that runs above its sustained clock after a rest (`flowsim.calibration.costs.power`), and only here is one made of
+the other.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Protocol
 
 from flowsim.calibration.costs.power import Boost, Pace
 from flowsim.core.passes import Execution
-from flowsim.engine.device import SimulatedInstance
+from flowsim.core.timeline import Timeline
 
 
-class BoostedInstance(SimulatedInstance):
-    """One prefill instance, rested when the simulation begins.
+class Speed(Protocol):
+    """Converts times of one stretch of execution after another."""
+
+    def begin(self, execution: Execution, timeline: Timeline) -> None:
+        """A stretch of this pass begins at `execution.began_s`."""
+
+    def end(self, execution: Execution) -> None:
+        """It ended at `execution.ended_s`, `execution.elapsed_s` into the timeline; adds it to `execution.taken_s`."""
+
+    def time_of(self, elapsed_s: float) -> float:
+        """When the running pass gets this far in its timeline."""
+
+    def elapsed_at(self, time_s: float) -> float:
+        """How far the running pass gets in its timeline by then."""
+
+
+class SustainedSpeed:
+    """A GPU that always runs at its sustained clock: both kinds of seconds are the same."""
+
+    def __init__(self) -> None:
+        self._origin_s = 0.0
+        """When the running pass would have begun, had it never been stopped."""
+        self._from_s = 0.0
+
+    def begin(self, execution: Execution, timeline: Timeline) -> None:
+        """See `Speed`."""
+        self._from_s = execution.elapsed_s
+        self._origin_s = execution.began_s - execution.elapsed_s
+
+    def end(self, execution: Execution) -> None:
+        """See `Speed`."""
+        execution.taken_s = execution.elapsed_s
+
+    def time_of(self, elapsed_s: float) -> float:
+        """See `Speed`."""
+        return self._origin_s + elapsed_s
+
+    def elapsed_at(self, time_s: float) -> float:
+        """See `Speed`."""
+        return max(time_s - self._origin_s, self._from_s)
+
+
+class BoostedSpeed:
+    """A GPU, rested when the simulation begins, that runs above its sustained clock until its power limit holds.
+
+    Each stretch gets a `Pace` when it begins, which holds until its end. It follows from the tokens of the recording as
+    which the pass runs, or else its own, at most those of one forward, and from the share of its time for which the
+    device is busy.
 
     Args:
         boost: how the GPU's speed follows from its use.
-        arguments, options: as `SimulatedInstance` takes them.
+        max_batched_tokens: most tokens of one forward.
     """
 
-    def __init__(self, boost: Boost, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
+    def __init__(self, boost: Boost, max_batched_tokens: int) -> None:
         self._boost = boost
+        self._max_batched_tokens = max_batched_tokens
         self._use = 0.0
         """Its use at `_use_s`: the begin of the running stretch, or the end of the last one."""
         self._use_s = 0.0
         self._pace: Pace = boost.pace(0.0, 0)
-        """Of the running stretch, which began at `_from_s` of the pass's timeline."""
-        self._from_s = 0.0
-        self._then = (0.0, 0.0)
-        """The latest answer of `_when` in this stretch: how far in the timeline, and when."""
+        """Of the running stretch, which began at `_began_s`, `_from_s` into the timeline of its pass."""
+        self._began_s = self._from_s = 0.0
+        self._latest = (0.0, 0.0)
+        """The latest answer of `time_of` in this stretch: how far in the timeline, and when."""
 
-    def _begin_stretch(self, execution: Execution) -> None:
-        timeline = execution.timeline
+    def begin(self, execution: Execution, timeline: Timeline) -> None:
+        """See `Speed`."""
         share = timeline.device_s / timeline.duration_s if timeline.duration_s else 1.0
-        tokens = min(execution.batch_tokens, self._chunk_tokens)
+        tokens = min(execution.batch_tokens, self._max_batched_tokens)
+        self._began_s, self._from_s = execution.began_s, execution.elapsed_s
         self._use, self._use_s = self._boost.rested(self._use, self._began_s - self._use_s), self._began_s
         self._pace = self._boost.pace(self._use, tokens, min(share, 1.0), timeline.recorded)
-        self._from_s = execution.elapsed_s
-        self._then = (self._from_s, self._began_s)
+        self._latest = (self._from_s, self._began_s)
 
-    def _end_stretch(self, execution: Execution, end_s: float, *, completed: bool) -> None:
-        super()._end_stretch(execution, end_s, completed=completed)
-        real_s = end_s - self._began_s
-        self._use, self._use_s = self._pace.use_after(real_s), end_s
+    def end(self, execution: Execution) -> None:
+        """See `Speed`."""
+        real_s = execution.ended_s - self._began_s
+        self._use, self._use_s = self._pace.use_after(real_s), execution.ended_s
         execution.taken_s += real_s
 
-    def _when(self, running: Execution, elapsed_s: float) -> float:
-        if elapsed_s != self._then[0]:
-            self._then = (elapsed_s, self._began_s + self._pace.real_s(elapsed_s - self._from_s))
-        return self._then[1]
+    def time_of(self, elapsed_s: float) -> float:
+        """See `Speed`."""
+        if elapsed_s != self._latest[0]:
+            self._latest = (elapsed_s, self._began_s + self._pace.real_s(elapsed_s - self._from_s))
+        return self._latest[1]
 
-    def _ran_by(self, running: Execution, time_s: float) -> float:
+    def elapsed_at(self, time_s: float) -> float:
+        """See `Speed`."""
         return self._from_s + self._pace.work_s(max(time_s - self._began_s, 0.0))
 
-    def _taken_s(self, execution: Execution) -> float:
-        return execution.taken_s
+
+def speed_of(boost: Boost | None, max_batched_tokens: int) -> Speed:
+    """The speed of a GPU with this boost, or with none."""
+    return SustainedSpeed() if boost is None else BoostedSpeed(boost, max_batched_tokens)

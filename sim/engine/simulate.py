@@ -6,19 +6,20 @@ import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 
 import simpy
 
 from flowsim.calibration.costs.cost_model import CostModel
-from flowsim.calibration.costs.predictor import Predictor
-from flowsim.core.ledger import Ledger, Log
+from flowsim.core.events import Event, EventRecorder
+from flowsim.core.ledger import Ledger, Log, Recorder
 from flowsim.core.policy import Policy
+from flowsim.core.predictor import Predictor
 from flowsim.core.request import Request
 from flowsim.core.router import make_router
 from flowsim.core.server import ServerOptions
-from flowsim.engine.device import SimulatedInstance
-from flowsim.engine.power import BoostedInstance
+from flowsim.engine.instance import Instance
+from flowsim.engine.kv import KVCache, whole_blocks
+from flowsim.engine.simulated_device import SimulatedDevice
 from flowsim.errors import InputError
 
 PROGRESS_EVERY = 1000
@@ -26,11 +27,19 @@ PROGRESS_EVERY = 1000
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a replay: a row a request, a log an instance, and the time when the simulation stopped."""
+    """What came of a replay.
+
+    Attributes:
+        ledger: one row per request.
+        logs: one account per instance.
+        stopped_s: when the replay stopped, seconds.
+        events: what happened on each instance (`flowsim.core.events`); None unless asked for.
+    """
 
     ledger: Ledger
     logs: Sequence[Log]
     stopped_s: float
+    events: Sequence[Sequence[Event]] | None = None
 
 
 class Arrivals:
@@ -75,7 +84,7 @@ def simulate(
     server: ServerOptions | None = None,
     *,
     until_s: float | None = None,
-    stretches: bool = False,
+    events: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> Outcome:
     """Replay requests until the last has finished, or until `until_s`.
@@ -87,57 +96,53 @@ def simulate(
         predictor: what the policy believes they cost.
         server: instances and their limits; default `ServerOptions()`.
         until_s: when to stop, seconds; what has not finished then stays unfinished.
-        stretches: whether to log every uninterrupted stretch of execution.
+        events: whether to keep what happened on each instance.
         progress: called now and then with the number of arrivals so far.
 
     Raises:
-        InputError: the policy chose something that cannot be done, or the cost model knows no recorded forwards.
+        InputError: the policy chose something that cannot be done, no KV cache fits beside the weights, or recorded
+            forwards of this size were not measured.
     """
     server = server or ServerOptions()
-    cost = cost.with_graphs(server.graph_tokens)
+    cost.check_graph_tokens(server.graph_tokens)
     env = simpy.Environment()
-    ledger = Ledger(len(requests))
     for request in requests:  # before any order ranks them
         request.predicted_s = predictor.predict(request.tokens, request.context)
-    make = SimulatedInstance if cost.boost is None else partial(BoostedInstance, cost.boost)
-    instances = [
-        make(
-            env,
-            policy,
-            cost,
-            predictor,
-            requests,
-            ledger,
-            kv_tokens=whole_blocks(server, cost),
-            slots=server.slots,
-            chunk_tokens=server.max_batched_tokens,
-            stretches=stretches,
-        )
-        for _ in range(server.instances)
-    ]
+    ledger = Ledger(len(requests))
+    recorders = [(EventRecorder if events else Recorder)(ledger, index) for index in range(server.instances)]
+    kv_tokens = kv_capacity_tokens(server, cost)
+    devices, instances = [], []
+    for recorder in recorders:
+        device = SimulatedDevice(env, cost, server.max_batched_tokens, server.graph_tokens)
+        devices.append(device)
+        instances.append(Instance(device, policy, predictor, requests, recorder, KVCache(kv_tokens), server.slots))
     router = make_router(server.router)
-
-    def route(request: Request) -> None:
-        index = router.route(request, instances)
-        ledger.instance[request.id] = index
-        instances[index].arrive(request)
-
-    Arrivals(env, requests, route, progress)
+    Arrivals(env, requests, lambda request: instances[router.route(request, instances)].arrive(request), progress)
     with _no_garbage_collector():
         env.run(until_s)
-    for instance in instances:
+    for device, instance in zip(devices, instances, strict=True):
+        device.close()
         instance.close()
-    return Outcome(ledger, [instance.log for instance in instances], float(env.now))
+    return outcome_of(recorders, float(env.now))
 
 
-def whole_blocks(server: ServerOptions, cost: CostModel) -> int:
-    """Tokens of an instance's KV cache: what the server says or else the cost model, in whole blocks."""
+def outcome_of(recorders: Sequence[Recorder], stopped_s: float) -> Outcome:
+    """What these recorders, one per instance, have taken down."""
+    kept = [recorder.events for recorder in recorders if isinstance(recorder, EventRecorder)]
+    return Outcome(recorders[0].ledger, [recorder.log for recorder in recorders], stopped_s, kept or None)
+
+
+def kv_capacity_tokens(server: ServerOptions, cost: CostModel) -> int:
+    """Tokens of an instance's KV cache in whole blocks: as the server says, or else what fits beside the weights.
+
+    Raises:
+        InputError: nothing fits.
+    """
     tokens = server.kv_tokens or cost.kv_capacity_tokens
     if not tokens:
-        raise InputError(
-            f"{cost.name}: found no memory for a KV cache beside the weights; allowed: a higher --tp, or --kv-tokens N"
-        )
-    return tokens // server.block_tokens * server.block_tokens
+        problem = "leaves no memory for a KV cache beside the weights"
+        raise InputError(cost.name, problem, expected="a higher --tp, or --kv-tokens N")
+    return whole_blocks(tokens, server.block_tokens)
 
 
 @contextmanager

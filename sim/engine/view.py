@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping
+from typing import Protocol
 
 from flowsim.core.order import UNBOUNDED, Order
 from flowsim.core.passes import Execution
+from flowsim.core.predictor import Predictor
 from flowsim.core.request import Request
+from flowsim.engine.device import Clock
+from flowsim.engine.kv import KVCache
+from flowsim.engine.waiting import Waiting
 
-if TYPE_CHECKING:
-    from flowsim.engine.instance import Instance
+
+class Viewed(Protocol):
+    """The parts of an instance that a view reads."""
+
+    clock: Clock
+    predictor: Predictor
+    kv: KVCache
+    waiting: Waiting
+    running: Execution | None
+    free_slots: int
+
+    @property
+    def started(self) -> Mapping[int, Request]:
+        """Requests partly computed, by id."""
+
+    @property
+    def paused(self) -> Mapping[int, Execution]:
+        """Passes stopped at a cut, by the id of their head."""
 
 
 class InstanceView:
@@ -18,7 +38,7 @@ class InstanceView:
 
     __slots__ = ("_instance",)
 
-    def __init__(self, instance: Instance) -> None:
+    def __init__(self, instance: Viewed) -> None:
         self._instance = instance
 
     @property
@@ -29,7 +49,7 @@ class InstanceView:
     @property
     def waiting(self) -> Collection[Request]:
         """Requests of which nothing is computed yet, in order of arrival."""
-        return self._instance.waiting.values()
+        return self._instance.waiting.requests.values()
 
     @property
     def started(self) -> Collection[Request]:
@@ -49,7 +69,7 @@ class InstanceView:
     @property
     def free_tokens(self) -> int:
         """Tokens for which KV blocks are free."""
-        return self._instance.free_tokens
+        return self._instance.kv.free_tokens
 
     @property
     def free_slots(self) -> int:
@@ -66,15 +86,15 @@ class InstanceView:
                 other = order.rank(candidate, now)
                 if rank is None or other < rank:
                     best, rank = candidate, other
-        head = instance.queue(order).after(now, None, UNBOUNDED)
+        head = instance.waiting.queue(order).after(now, None, UNBOUNDED)
         if head is None or (rank is not None and rank < order.rank(head, now)):
             return best
-        return head if instance.free_slots and head.kv_tokens <= instance.free_tokens else best
+        return head if instance.free_slots and head.kv_tokens <= instance.kv.free_tokens else best
 
     def next_waiting(self, order: Order, last: Request | None = None, max_tokens: int = UNBOUNDED) -> Request | None:
-        """The first waiting request behind `last` in this order that has at most `max_tokens` tokens."""
-        return self._instance.queue(order).after(self._instance.clock.now, last, max_tokens)
+        """The first waiting request after `last` in this order that has at most `max_tokens` tokens."""
+        return self._instance.waiting.queue(order).after(self._instance.clock.now, last, max_tokens)
 
     def predict(self, tokens: int, context: int = 0) -> float:
-        """Predicted seconds of so many tokens alone."""
+        """Predicted seconds of a prompt of `tokens` alone, on top of `context`."""
         return self._instance.predictor.predict(tokens, context)

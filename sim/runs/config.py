@@ -45,7 +45,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
         raise InputError(f"{path}: allowed is a mapping with at least the key trace, as --out writes it")
     server = values.get("server") or {}
     try:
-        _check_types("key", values, run, leave_out=("progress", "stretches"))
+        _check_types("key", values, run, leave_out=("progress", "events"))
         _check_types("key of server", server, ServerOptions)
         if isinstance(values.get("slo"), dict):
             values["slo"] = SLOMix.from_dict(values["slo"])

@@ -58,7 +58,7 @@ def run(
     seed: int = 0,
     until_s: float | None = None,
     warmup: float = 0.0,
-    stretches: bool = False,
+    events: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> RunResult:
     """Replay a trace under a policy.
@@ -83,7 +83,7 @@ def run(
         seed: of all randomness (spreading of coarse time stamps, noise of the predictor).
         until_s: stop then, seconds from the first arrival; what arrives later is not replayed.
         warmup: share of the requests, the first ones, that are served but do not count in attainment, goodput and TTFT.
-        stretches: log every uninterrupted stretch of execution in `outcome.logs`.
+        events: keep what happened on each instance in `outcome.events`.
         progress: called now and then with (requests arrived, requests in all).
 
     Raises:
@@ -100,8 +100,8 @@ def run(
     cached = cached_tokens(replayed, prefix_cache)
     assignment = slos.scaled(slo_scale).assign(replayed, seed)
     server = server or ServerOptions()
-    costs = costs.with_graphs(server.graph_tokens)
-    beliefs = make_predictor(predictor, costs, scheduler.cut, server.max_batched_tokens, seed)
+    costs.check_graph_tokens(server.graph_tokens)
+    beliefs = make_predictor(predictor, costs, scheduler.cut, server.max_batched_tokens, seed, server.graph_tokens)
     if seed < 0:
         raise InputError(f"seed is {seed}, allowed is a whole number from 0")
     outcome = simulate(
@@ -111,7 +111,7 @@ def run(
         beliefs,
         server,
         until_s=until_s,
-        stretches=stretches,
+        events=events,
         progress=progress and (lambda arrived: progress(arrived, len(replayed))),
     )
     spec = policy if isinstance(policy, str) else str(policy_spec(scheduler))
@@ -144,7 +144,7 @@ def run(
         "trace_notices": list(replayed.notices),
         "cost_model": costs.name,
         "cost_model_sha256": costs.provenance.get("sha256"),
-        "cost_model_sources": _sources(costs),
+        "cost_model_sources": _sources(costs, server.graph_tokens),
         "cost_model_error": costs.provenance.get("error"),
         "cost_model_leave_one_out": costs.provenance.get("leave_one_out"),
         "extrapolated": extrapolated(costs, replayed, server, cached),
@@ -170,7 +170,7 @@ def _place(costs: CostModel) -> dict[str, Any]:
     return {"cost": about["folder"], "model": about["model"], "gpu": about["gpu"], "tp": about["tp"]}
 
 
-def _sources(costs: CostModel) -> list[str]:
+def _sources(costs: CostModel, graph_tokens: int) -> list[str]:
     """Public measurements that the costs hold, if any (all else was measured by flowsim); and what else goes in."""
     about = costs.provenance
     parts = {"operators": about, "all-reduces": about.get("all_reduce", {})}
@@ -178,8 +178,8 @@ def _sources(costs: CostModel) -> list[str]:
     if "cells" in about:
         measured, rows = counted(about["cells"])
         said.append(f"of its {rows:,} rows of the device {measured:,} were measured there, the rest filled in")
-    if costs.graph_tokens:
-        said.append(f"forwards of one prompt of up to {costs.graph_tokens:,} tokens run as recorded CUDA graphs")
+    if graph_tokens:
+        said.append(f"forwards of one prompt of up to {graph_tokens:,} tokens run as recorded CUDA graphs")
     if costs.boost is not None:
         said.append(f"a GPU that has rested is faster at first, by {costs.boost.gain(8192):.0%} with 8192 tokens")
     return said

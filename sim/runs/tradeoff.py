@@ -49,13 +49,13 @@ def tradeoff(
         prompt in one pass without checks, as a share of it) and mean_s, p99_s, max_s of the blocking time: from the
         signal until the long prompt has stopped.
     """
-    whole_s = cost.solo_s(tokens, chunk_tokens=tokens)
+    whole_s = cost.solo_s(tokens, max_batched_tokens=tokens)
     ways = [(f"every {chunk} tokens", FlowPrefill(cut="chunk"), chunk) for chunk in chunks]
     ways += [(f"every {cut}", FlowPrefill(cut=cut), tokens) for cut in cuts]
     rows = []
-    for name, policy, chunk_tokens in ways:
-        solo_s = cost.solo_s(tokens, cut=policy.cut, chunk_tokens=chunk_tokens)
-        blocking = quantiles(_blocking_s(cost, policy, tokens, chunk_tokens, solo_s, samples), (99,))
+    for name, policy, max_batched_tokens in ways:
+        solo_s = cost.solo_s(tokens, cut=policy.cut, max_batched_tokens=max_batched_tokens)
+        blocking = quantiles(_blocking_s(cost, policy, tokens, max_batched_tokens, solo_s, samples), (99,))
         rows.append(
             {"preemption": name, "solo_s": solo_s, "solo_more": solo_s / whole_s - 1}
             | {f"{key}_s": blocking[key] for key in ("mean", "p99", "max")}
@@ -73,10 +73,10 @@ def is_extrapolated(cost: CostModel, tokens: int, chunks: Sequence[int] = CHUNKS
 
 
 def _blocking_s(
-    cost: CostModel, policy: FlowPrefill, tokens: int, chunk_tokens: int, solo_s: float, samples: int
+    cost: CostModel, policy: FlowPrefill, tokens: int, max_batched_tokens: int, solo_s: float, samples: int
 ) -> np.ndarray:
     """Blocking times, shape [samples]: in each run a long prompt and a short one that arrives at another moment."""
-    server = ServerOptions(max_batched_tokens=chunk_tokens)
+    server = ServerOptions(max_batched_tokens=max_batched_tokens)
     blocking_s = []
     for moment in (np.arange(samples) + 0.5) / samples * solo_s:
         trace = Trace.of([0.0, moment], [tokens, SHORT_TOKENS], classes=["long", "short"])

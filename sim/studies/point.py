@@ -145,8 +145,8 @@ def check(point: Point, root: str) -> None:
     policy, costs, trace = load_policy(point.spec), fitted_cost(point, root), replayed(point, root)
     _slos(point, root).assign(trace, point.seed)
     cached_tokens(trace.head(1), point.prefix_cache)
-    costs = costs.with_graphs(point.graph_tokens)
-    make_predictor(point.predictor, costs, policy.cut, point.server.max_batched_tokens, point.seed)
+    costs.check_graph_tokens(point.graph_tokens)
+    make_predictor(point.predictor, costs, policy.cut, point.server.max_batched_tokens, point.seed, point.graph_tokens)
     check_times(point.until_s, point.warmup)
 
 

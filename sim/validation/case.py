@@ -153,8 +153,10 @@ class Case:
     def simulate(self, cost: CostModel) -> RunResult:
         """What the simulation says of it."""
         policy, server = load_policy(self.policy), ServerOptions(**self.server)
-        cost = cost.with_graphs(server.graph_tokens)
-        predictor = make_predictor(self.predictor, cost, policy.cut, server.max_batched_tokens, self.seed)
+        cost.check_graph_tokens(server.graph_tokens)
+        predictor = make_predictor(
+            self.predictor, cost, policy.cut, server.max_batched_tokens, self.seed, server.graph_tokens
+        )
         return self.result(simulate(self.requests(), policy, cost, predictor, server), cost)
 
     def result(self, outcome: Outcome, cost: CostModel) -> RunResult:

@@ -16,7 +16,7 @@ from flowsim.calibration.costs.predictor import parse_predictor
 from flowsim.calibration.gpu.machine import check_seed
 from flowsim.core.server import ServerOptions
 from flowsim.core.slo import SLOMix
-from flowsim.engine.simulate import whole_blocks
+from flowsim.engine.simulate import kv_capacity_tokens
 from flowsim.errors import InputError
 from flowsim.policies.registry import load_policy
 from flowsim.runs.run import extrapolated
@@ -209,7 +209,7 @@ def _at_rate(trace: Trace, rate_rps: float, window_s: float) -> Trace:
 def _server(server: ServerOptions, trace: Trace, costs: CostModel) -> ServerOptions:
     """The server with a KV cache no larger than what all the requests take together."""
     blocks = -(-trace.input_length // server.block_tokens)
-    most = whole_blocks(server, costs) if server.kv_tokens else min(whole_blocks(server, costs), KV_TOKENS)
+    most = kv_capacity_tokens(server, costs) if server.kv_tokens else min(kv_capacity_tokens(server, costs), KV_TOKENS)
     return msgspec.structs.replace(server, kv_tokens=min(most, int(blocks.sum()) * server.block_tokens))
 
 

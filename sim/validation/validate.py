@@ -130,7 +130,7 @@ def _costs(plan: Plan, table: OperatorTable) -> CostModel:
     costs = fit(table)
     if costs.tp != 1:
         raise InputError(f"tp is {costs.tp}, allowed is 1: a real run has one GPU")
-    costs.with_graphs(plan.server.graph_tokens)
+    costs.check_graph_tokens(plan.server.graph_tokens)
     return costs
 
 
@@ -203,14 +203,14 @@ def _execute(
     spec = spec_of(table.provenance["model_spec"], "the operator table")
     cases = [of.case for of in recorded.values()]
     say(f"building {spec.name} and warming up")
-    chunk_tokens, graph_tokens = plan.server.max_batched_tokens, plan.server.graph_tokens
+    max_batched_tokens, graph_tokens = plan.server.max_batched_tokens, plan.server.graph_tokens
     rows = max(graph_size(graph_tokens), *(cache_rows(case) for case in cases))
     longest = max(n for case in cases for n, out in zip(case.input_length, case.rejected(), strict=True) if not out)
     recordings = len({load_policy(case.policy).cut for case in cases}) * sum(graph_sizes(graph_tokens))
-    sizes = {"rows": rows, "chunk_tokens": chunk_tokens, "recorded_tokens": recordings}
+    sizes = {"rows": rows, "max_batched_tokens": max_batched_tokens, "recorded_tokens": recordings}
     decoder = serving_decoder(spec, table, device, seed=plan.seed, **sizes)
     with Runner(decoder, core_of(device, RUNNER)) as runner, enough_memory(spec.name, LESS):
-        runner.call(lambda decoder: warm_up(decoder, min(chunk_tokens, longest), longest))
+        runner.call(lambda decoder: warm_up(decoder, min(max_batched_tokens, longest), longest))
         _run_all(plan, save, recorded, costs, runner, say)
 
 
@@ -251,8 +251,9 @@ def _run(case: Case, costs: CostModel, runner: Runner) -> RealRun:
     from flowsim.calibration.serve.replay import execute
 
     policy, server = load_policy(case.policy), ServerOptions(**case.server)
-    costs = costs.with_graphs(server.graph_tokens)
-    predictor = make_predictor(case.predictor, costs, policy.cut, server.max_batched_tokens, case.seed)
+    predictor = make_predictor(
+        case.predictor, costs, policy.cut, server.max_batched_tokens, case.seed, server.graph_tokens
+    )
     with gpu_state(runner.decoder.device.type == "cuda") as state:
         replay = execute(case.requests(), policy, costs, predictor, runner, server)
     return _as_run(replay, state)
@@ -270,7 +271,7 @@ def _as_run(replay: Replay, state: dict[str, Any]) -> RealRun:
         round(log.control_s, 6),
         log.decisions,
         round(replay.outcome.stopped_s, 6),
-        [[pause.head, *seconds(pause[1:])] for pause in replay.preemptions],
+        [[pause.execution, *seconds(pause[1:])] for pause in replay.preemptions],
         _quantiles(replay.lateness_s),
         _quantiles(replay.hand_overs_s),
         state,

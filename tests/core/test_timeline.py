@@ -63,11 +63,11 @@ def test_a_pass_is_split_in_the_order_of_its_slices() -> None:
 
 
 @given(slices, st.integers(1, 50))
-def test_splitting_deals_out_every_token_once(parts: list[Slice], chunk_tokens: int) -> None:
-    found = list(split(parts, chunk_tokens))
-    assert found == list(forwards(parts, chunk_tokens))
+def test_splitting_deals_out_every_token_once(parts: list[Slice], max_batched_tokens: int) -> None:
+    found = list(split(parts, max_batched_tokens))
+    assert found == list(forwards(parts, max_batched_tokens))
     sizes = [sum(tokens for tokens, _ in forward) for forward in found]
-    assert all(size == chunk_tokens for size in sizes[:-1])
+    assert all(size == max_batched_tokens for size in sizes[:-1])
     assert sum(sizes) == sum(tokens for tokens, _ in parts)
 
 

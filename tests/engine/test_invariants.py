@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.predictor import make_predictor
+from flowsim.core.events import Stretch, stretches
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
 from flowsim.core.timeline import CHECKED_AFTER, Slice
@@ -82,11 +83,12 @@ def replay(policy: Any, cost: CostModel, server: ServerOptions, drawn: Any, unti
         [Request(i, *shape, block_tokens=server.block_tokens) for i, shape in enumerate(shapes)] for _ in range(2)
     )
     predictor = make_predictor("exact", cost, policy.cut, server.max_batched_tokens)
-    return Replay(requests, simulate(copies, policy, cost, predictor, server, until_s=until_s, stretches=True))
+    return Replay(requests, simulate(copies, policy, cost, predictor, server, until_s=until_s, events=True))
 
 
-def stretches(replayed: Replay, index: int) -> Any:
-    return replayed.outcome.logs[index].stretches
+def ran(replayed: Replay, index: int) -> list[Stretch]:
+    assert replayed.outcome.events is not None
+    return stretches(replayed.outcome.events[index])
 
 
 def most_at_once(held: list[tuple[float, float, int]]) -> int:
@@ -132,7 +134,7 @@ def test_a_device_does_one_thing_at_a_time_and_its_time_adds_up(
 ) -> None:
     replayed = replay(policy, cost, server, drawn, until_s)
     for index, log in enumerate(replayed.outcome.logs):
-        spans = [(begin, end) for begin, end, _, _ in stretches(replayed, index)]
+        spans = [(begin, end) for begin, end, _, _ in ran(replayed, index)]
         assert all(begin <= end + 1e-9 for begin, end in spans)
         assert all(end <= begin + 1e-9 for (_, end), (begin, _) in pairwise(spans))
         assert log.busy_s == pytest.approx(sum(end - begin for begin, end in spans))
@@ -149,12 +151,12 @@ def test_service_is_the_time_of_the_passes_that_computed_a_request(
     ledger = replayed.outcome.ledger
     served = [0.0] * len(drawn)
     for index in range(server.instances):
-        for begin, end, ids, _ in stretches(replayed, index):
+        for begin, end, ids, _ in ran(replayed, index):
             for id in ids:
                 served[id] += end - begin
     assert ledger.service_s == pytest.approx(served)
     if policy.wake == "events" or policy.cut == "none":
-        stops = [ids for i in range(server.instances) for _, _, ids, done in stretches(replayed, i) if not done]
+        stops = [ids for i in range(server.instances) for _, _, ids, done in ran(replayed, i) if not done]
         assert ledger.preemptions == [sum(id in ids for ids in stops) for id in range(len(drawn))]
         assert sum(log.preemptions for log in replayed.outcome.logs) == len(stops)
 
@@ -169,7 +171,7 @@ def test_work_done_is_work_asked_and_checks(policy: Any, server: ServerOptions, 
     overhead_s = sum(log.check_s for log in replayed.outcome.logs)
     forwards = (busy_s - overhead_s - asked) / (check_s or 1.0)  # each is read out with a check of its own
     assert forwards == pytest.approx(round(forwards), abs=1e-6)
-    completed = sum(done for i in range(server.instances) for _, _, _, done in stretches(replayed, i))
+    completed = sum(done for i in range(server.instances) for _, _, _, done in ran(replayed, i))
     assert round(forwards) >= (completed if check_s else 0)
     assert overhead_s == pytest.approx(0.0) or (check_s and policy.cut not in ("none", "chunk"))
 
@@ -186,7 +188,7 @@ def test_kv_blocks_and_slots_are_never_exceeded(
         assert most_at_once(held) <= server_tokens(server)
         launched: dict[tuple[int, ...], float] = {}
         passes = []
-        for begin, end, ids, done in stretches(replayed, index):
+        for begin, end, ids, done in ran(replayed, index):
             launched.setdefault(ids, begin)
             if done:
                 passes.append((launched.pop(ids), end, 1))

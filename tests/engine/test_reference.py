@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 
 from flowsim.calibration.costs.cost_model import CostModel
-from flowsim.calibration.costs.predictor import Predictor, make_predictor
+from flowsim.calibration.costs.predictor import make_predictor
+from flowsim.core.events import stretches
 from flowsim.core.order import Fixed, Moving, Order
 from flowsim.core.passes import Pass
+from flowsim.core.predictor import Predictor
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
 from flowsim.core.timeline import CHECKED_AFTER
@@ -118,7 +120,9 @@ class Workload(NamedTuple):
         return [Request(i, *row, block_tokens=tokens, cached=held[i]) for i, row in enumerate(self.rows)]
 
     def make_predictor(self) -> Predictor:
-        return make_predictor(self.predictor, self.cost, self.policy.cut, self.server.max_batched_tokens, seed=1)
+        return make_predictor(
+            self.predictor, self.cost, self.policy.cut, self.server.max_batched_tokens, 1, self.server.graph_tokens
+        )
 
 
 def random_workload(seed: int) -> Workload:
@@ -137,8 +141,9 @@ def random_workload(seed: int) -> Workload:
         block_tokens=int(rng.choice([1, 16])),
         graph_tokens=int(rng.choice([0, 0, 64, 256])),
     )
-    cost = cost.with_graphs(server.graph_tokens)
-    solo = [cost.solo_s(int(length), 0, policy.cut, server.max_batched_tokens) for length in lengths]
+    solo = [
+        cost.solo_s(int(length), 0, policy.cut, server.max_batched_tokens, server.graph_tokens) for length in lengths
+    ]
     gaps = rng.exponential(float(np.mean(solo)) / server.instances / rng.uniform(0.5, 2.0), n)
     gaps[rng.random(n) < rng.choice([0.0, 0.3])] = 0.0
     slo = np.array(solo) * rng.uniform(0.5, 12.0, n)
@@ -199,7 +204,7 @@ def quarters(seconds: Any) -> Any:
 
 def with_boost(w: Workload, seed: int) -> Workload:
     """The same workload on a GPU that is faster when it has rested."""
-    typical_s = float(np.mean([w.cost.solo_s(tokens) for _, tokens, _ in w.rows]))
+    typical_s = float(np.mean([w.cost.solo_s(tokens, graph_tokens=w.server.graph_tokens) for _, tokens, _ in w.rows]))
     w.cost.boost = random_boost(np.random.default_rng([2, seed]), typical_s)
     return w
 
@@ -229,7 +234,7 @@ def test_engine_agrees_with_reference_when_prefixes_are_cached(seed: int, booste
 
 
 def check_agreement(w: Workload) -> None:
-    outcome = simulate(w.requests(), w.policy, w.cost, w.make_predictor(), w.server, until_s=w.until_s, stretches=True)
+    outcome = simulate(w.requests(), w.policy, w.cost, w.make_predictor(), w.server, until_s=w.until_s, events=True)
     expected = step_through(
         w.requests(), w.reference_policy, w.cost, w.make_predictor(), w.server, w.until_s or math.inf
     )
@@ -238,9 +243,11 @@ def check_agreement(w: Workload) -> None:
     rows = [rows.get(i, absent) for i in range(len(w.rows))]
     assert ledger.instance == [expected.instance.get(i, -1) for i in range(len(w.rows))]
     assert ledger.rejected == [row.rejected for row in rows]
-    for log, site in zip(outcome.logs, expected.sites, strict=True):
-        assert [s[2:] for s in log.stretches] == [s[2:] for s in site.stretches]
-        close([s[:2] for s in log.stretches], [s[:2] for s in site.stretches])
+    assert outcome.events is not None
+    for log, events, site in zip(outcome.logs, outcome.events, expected.sites, strict=True):
+        ran = stretches(events)
+        assert [s[2:] for s in ran] == [s[2:] for s in site.stretches]
+        close([s[:2] for s in ran], [s[:2] for s in site.stretches])
         assert (log.decisions, log.preemptions) == (site.decisions, site.preemptions)
         close(log.blocking_s, site.blocking_s)
         close(

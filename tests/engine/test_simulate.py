@@ -15,6 +15,7 @@ import pytest
 
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.predictor import make_predictor
+from flowsim.core.events import Stretch, stretches
 from flowsim.core.order import Fixed
 from flowsim.core.passes import Pass
 from flowsim.core.request import Request
@@ -35,7 +36,13 @@ def run(policy: Any, cost: CostModel, *rows: Row, until_s: float | None = None, 
     server = ServerOptions(**{"block_tokens": 1, **limits})
     requests = [Request(i, *row, block_tokens=server.block_tokens) for i, row in enumerate(rows)]
     predictor = make_predictor("exact", cost, policy.cut, server.max_batched_tokens)
-    return simulate(requests, policy, cost, predictor, server, until_s=until_s, stretches=True)
+    return simulate(requests, policy, cost, predictor, server, until_s=until_s, events=True)
+
+
+def ran(outcome: Outcome) -> list[Stretch]:
+    """The stretches of execution on the only instance."""
+    assert outcome.events is not None
+    return stretches(outcome.events[0])
 
 
 URGENT = [(0.0, 10, 1000.0), (3.0, 1, 10.0)]
@@ -52,10 +59,10 @@ def test_a_pass_stops_at_the_next_cut_of_its_level(cut: Any, stop: float | None)
     outcome = run(EDF(cut=cut), pencil(layers=2), *URGENT, max_batched_tokens=4 if cut == "chunk" else 8192)
     (log,) = outcome.logs
     if stop is None:
-        assert log.stretches == [(0.0, 20.0, (0,), True), (20.0, 22.0, (1,), True)]
+        assert ran(outcome) == [(0.0, 20.0, (0,), True), (20.0, 22.0, (1,), True)]
         assert (log.blocking_s, outcome.ledger.preemptions) == ([], [0, 0])
         return
-    assert log.stretches == [
+    assert ran(outcome) == [
         (0.0, stop, (0,), False),
         (stop, stop + 2, (1,), True),
         (stop + 2, 22.0, (0,), True),
@@ -74,8 +81,9 @@ def test_a_cut_at_the_very_moment_of_the_signal_still_counts(arrival: float, sto
 
 
 def test_under_tensor_parallelism_one_more_whole_segment_runs() -> None:
-    (log,) = run(EDF(), pencil(layers=2, tp=2), *URGENT).logs
-    assert log.stretches == [(0.0, 6.0, (0,), False), (6.0, 8.0, (1,), True), (8.0, 22.0, (0,), True)]
+    outcome = run(EDF(), pencil(layers=2, tp=2), *URGENT)
+    (log,) = outcome.logs
+    assert ran(outcome) == [(0.0, 6.0, (0,), False), (6.0, 8.0, (1,), True), (8.0, 22.0, (0,), True)]
     assert log.blocking_s == [3.0]
 
 
@@ -89,8 +97,9 @@ def test_under_tensor_parallelism_one_more_whole_segment_runs() -> None:
 )
 def test_a_runner_at_a_check_waits_for_the_scheduler_a_little(tp: int, arrival: float, stop: float) -> None:
     cost = pencil(tp=tp, decision=lambda seen: 0.25)
-    (log,) = run(EDF(), cost, (0.0, 10, 1000.0), (arrival, 1, 10.0)).logs
-    assert (log.stretches or [])[0] == (0.25, stop, (0,), False)
+    outcome = run(EDF(), cost, (0.0, 10, 1000.0), (arrival, 1, 10.0))
+    (log,) = outcome.logs
+    assert ran(outcome)[0] == (0.25, stop, (0,), False)
     assert log.blocking_s == [pytest.approx(max(stop - arrival - 0.25, 0.0))]
 
 
@@ -102,7 +111,7 @@ def test_check_acknowledgement_resumption_and_decision_take_their_time() -> None
     # Two looked at: signalled at 3.25, stopped at 3.375, acknowledged at 3.625; launched at 4.375.
     # Five segments of 1 + 0.5 and the read-out's check: done at 12.375, known at 12.625; one looked at; 0.75 to resume.
     # Left of the first: 4 segments of 2.5 and a check.
-    assert log.stretches == [
+    assert ran(outcome) == [
         (0.875, 3.375, (0,), False),
         (4.375, 12.375, (1,), True),
         (13.5, 24.0, (0,), True),
@@ -116,15 +125,16 @@ def test_check_acknowledgement_resumption_and_decision_take_their_time() -> None
 def test_past_its_last_cut_a_pass_completes_instead() -> None:
     outcome = run(EDF(cut="layer"), pencil(head_s=5.0), (0.0, 10, 1000.0), (12.0, 1, 10.0))
     (log,) = outcome.logs
-    assert log.stretches == [(0.0, 15.0, (0,), True), (15.0, 21.0, (1,), True)]
+    assert ran(outcome) == [(0.0, 15.0, (0,), True), (15.0, 21.0, (1,), True)]
     assert log.blocking_s == [3.0]
     assert outcome.ledger.preemptions == [0, 0]
 
 
 def test_a_resumed_pass_runs_at_least_one_segment() -> None:
     # The second urgent request arrives while the patient pass is being resumed.
-    (log,) = run(EDF(), pencil(resume_s=1.0), *URGENT, (5.5, 1, 10.0)).logs
-    assert log.stretches == [
+    outcome = run(EDF(), pencil(resume_s=1.0), *URGENT, (5.5, 1, 10.0))
+    (log,) = outcome.logs
+    assert ran(outcome) == [
         (1.0, 3.0, (0,), False),
         (4.0, 5.0, (1,), True),
         (6.0, 8.0, (0,), False),
@@ -136,8 +146,7 @@ def test_a_resumed_pass_runs_at_least_one_segment() -> None:
 
 def test_preemptions_nest() -> None:
     outcome = run(EDF(), pencil(), (0.0, 20, 900.0), (1.0, 10, 100.0), (5.0, 5, 10.0))
-    (log,) = outcome.logs
-    assert log.stretches == [
+    assert ran(outcome) == [
         (0.0, 4.0, (0,), False),
         (4.0, 6.0, (1,), False),
         (6.0, 11.0, (2,), True),
@@ -153,23 +162,25 @@ def test_preemptions_nest() -> None:
 def test_arrivals_during_a_decision_are_looked_at_by_it() -> None:
     outcome = run(FCFS(), pencil(decision=lambda n: 1.0), (0.0, 2, 9.0), (0.5, 3, 9.0), (4.0, 1, 9.0))
     (log,) = outcome.logs
-    assert log.stretches == [(1.0, 6.0, (0, 1), True), (7.0, 8.0, (2,), True)]
+    assert ran(outcome) == [(1.0, 6.0, (0, 1), True), (7.0, 8.0, (2,), True)]
     assert (log.decisions, log.control_s) == (2, 2.0)
 
 
 def test_a_completion_during_a_decision_is_seen_by_it() -> None:
-    (log,) = run(EDF(), pencil(decision=lambda n: 4.0), (0.0, 10, 1000.0), (11.0, 1, 10.0)).logs
-    assert log.stretches == [(4.0, 14.0, (0,), True), (15.0, 16.0, (1,), True)]
+    outcome = run(EDF(), pencil(decision=lambda n: 4.0), (0.0, 10, 1000.0), (11.0, 1, 10.0))
+    (log,) = outcome.logs
+    assert ran(outcome) == [(4.0, 14.0, (0,), True), (15.0, 16.0, (1,), True)]
     assert log.blocking_s == []
 
 
 def test_arrivals_before_the_acknowledgement_wait_for_it_and_share_a_decision() -> None:
     rows = [*URGENT, (4.5, 1, 5.0), (5.0, 1, 4.0)]
-    (log,) = run(EDF(), pencil(acknowledge_s=2.0), *rows).logs
+    outcome = run(EDF(), pencil(acknowledge_s=2.0), *rows)
+    (log,) = outcome.logs
     # Signalled at 3, stopped at 4, acknowledged at 6, when the chosen one starts although two more urgent ones
     # are there; the next decision, at once, signals it in turn: cut at 6.2, acknowledged at 8.2. Completions are known
     # 2 s after they happen.
-    assert [(round(begin, 9), round(end, 9), *rest) for begin, end, *rest in log.stretches or []] == [
+    assert [(round(begin, 9), round(end, 9), *rest) for begin, end, *rest in ran(outcome)] == [
         (0.0, 4.0, (0,), False),
         (6.0, 6.2, (1,), False),
         (8.2, 9.2, (3,), True),
@@ -182,14 +193,16 @@ def test_arrivals_before_the_acknowledgement_wait_for_it_and_share_a_decision() 
 
 
 def test_simultaneous_arrivals_are_decided_on_together_and_ties_go_by_id() -> None:
-    (log,) = run(EDF(), pencil(), *[(1.0, 2, 50.0)] * 3).logs
-    assert log.stretches == [(1.0, 3.0, (0,), True), (3.0, 5.0, (1,), True), (5.0, 7.0, (2,), True)]
+    outcome = run(EDF(), pencil(), *[(1.0, 2, 50.0)] * 3)
+    (log,) = outcome.logs
+    assert ran(outcome) == [(1.0, 3.0, (0,), True), (3.0, 5.0, (1,), True), (5.0, 7.0, (2,), True)]
     assert log.decisions == 3
 
 
 def test_without_cuts_nothing_is_decided_while_a_pass_runs() -> None:
-    (log,) = run(FCFS(), pencil(), (0.0, 10, 99.0), (1.0, 1, 99.0), (2.0, 1, 99.0)).logs
-    assert log.stretches == [(0.0, 10.0, (0,), True), (10.0, 12.0, (1, 2), True)]
+    outcome = run(FCFS(), pencil(), (0.0, 10, 99.0), (1.0, 1, 99.0), (2.0, 1, 99.0))
+    (log,) = outcome.logs
+    assert ran(outcome) == [(0.0, 10.0, (0,), True), (10.0, 12.0, (1, 2), True)]
     assert log.decisions == 2
 
 
@@ -197,7 +210,7 @@ def test_waking_at_cuts_decides_at_each_and_only_there() -> None:
     outcome = run(EDF(cut="layer", wake="cuts"), pencil(layers=3, decision=lambda n: 0.5), *URGENT)
     (log,) = outcome.logs
     # A layer takes 10 s; each cut costs a decision; the urgent request waits from 3 until the cut is decided on.
-    assert log.stretches == [
+    assert ran(outcome) == [
         (0.5, 10.5, (0,), False),
         (11.0, 12.0, (1,), False),
         (12.5, 13.5, (1,), False),
@@ -264,14 +277,14 @@ def test_members_of_a_batch_finish_together() -> None:
 
 def test_chunked_prefill_steps() -> None:
     outcome = run(Chunked(4), pencil(), (0.0, 6, 9.0), (1.0, 3, 9.0))
-    assert outcome.logs[0].stretches == [(0.0, 4.0, (0,), True), (4.0, 8.0, (0, 1), True), (8.0, 9.0, (1,), True)]
+    assert ran(outcome) == [(0.0, 4.0, (0,), True), (4.0, 8.0, (0, 1), True), (8.0, 9.0, (1,), True)]
     assert outcome.ledger.started_s == [0.0, 4.0]
     assert outcome.ledger.finished_s == [8.0, 9.0]
     assert outcome.ledger.service_s == [8.0, 5.0]
 
 
 @pytest.mark.parametrize(
-    ("until_s", "stretches", "busy_s"),
+    ("until_s", "expected", "busy_s"),
     [
         (0.5, [], 0.0),  # being started
         (2.0, [(1.0, 2.0, (0,), False)], 1.0),  # in a pass
@@ -282,10 +295,10 @@ def test_chunked_prefill_steps() -> None:
         (9.0, [(1.0, 3.0, (0,), False), (5.0, 6.0, (1,), True), (8.0, 9.0, (0,), False)], 4.0),
     ],
 )
-def test_what_has_not_finished_by_the_end_stays_unfinished(until_s: float, stretches: Any, busy_s: float) -> None:
+def test_what_has_not_finished_by_the_end_stays_unfinished(until_s: float, expected: Any, busy_s: float) -> None:
     outcome = run(EDF(), pencil(acknowledge_s=1.0, resume_s=1.0), *URGENT, until_s=until_s)
     (log,) = outcome.logs
-    assert log.stretches == stretches
+    assert ran(outcome) == expected
     assert log.busy_s == busy_s
     assert math.isnan(outcome.ledger.finished_s[0])
     assert outcome.ledger.instance == [0, 0 if until_s > 3.0 else -1]
@@ -309,11 +322,11 @@ def test_a_begun_prompt_is_predicted_anew_on_its_context() -> None:
     assert outcome.ledger.finished_s == [4.0 + 44.0 + 82.0]
 
 
-def test_stretches_are_logged_only_on_demand_and_progress_is_told() -> None:
+def test_events_are_kept_only_on_demand_and_progress_is_told() -> None:
     cost, told = pencil(), []
     requests = [Request(i, float(i), 1, 9.0) for i in range(2500)]
     outcome = simulate(requests, FCFS(), cost, make_predictor("exact", cost, "none", 8192), progress=told.append)
-    assert outcome.logs[0].stretches is None
+    assert outcome.events is None
     assert told == [1000, 2000]
 
 
@@ -357,11 +370,11 @@ def remember(view: Any) -> Any:
         (lambda view: Pass(((first(view), 11),)), "11 tokens of Request(0,"),
         (lambda view: Pass(((first(view), 0),)), "0 tokens of Request(0,"),
         (lambda view: Pass(((first(view), 1.5),)), "1.5 tokens of Request(0,"),
-        (lambda view: Pass((first(view),)), "allowed are pairs of a request and its tokens"),
+        (lambda view: Pass((first(view),)), "expected pairs of a request and its tokens"),
         (lambda view: Pass.whole(first(view), first(view)), "neither waiting nor started"),
-        (lambda view: Pass(()), "a pass with no request"),
-        (lambda view: Pass.whole(*view.waiting), "no KV blocks"),
-        (lambda view: first(view), "allowed is a Pass"),
+        (lambda view: Pass(()), "a pass without requests"),
+        (lambda view: Pass.whole(*view.waiting), "too few KV blocks are free"),
+        (lambda view: first(view), "expected a Pass"),
         (remember, "neither running nor paused"),
     ],
 )
@@ -375,20 +388,20 @@ def test_a_policy_that_chooses_what_cannot_be_is_told_so(choice: Any, complaint:
 
 
 def test_what_a_policy_raises_is_told_in_one_line() -> None:
-    with pytest.raises(InputError, match=r"^policy Chooses at 1\.0+ s raised ZeroDivisionError: .*\Z"):
+    with pytest.raises(InputError, match=r"^policy Chooses at 1\.0+ s: raised ZeroDivisionError: .*\Z"):
         run(Chooses(lambda view: 1 / 0), pencil(), (1.0, 10, 9.0))
 
 
 def test_orders_made_at_every_decision_are_refused() -> None:
     """Each would keep a queue of its own for ever."""
     careless = Chooses(lambda view: view.first(Fixed(lambda candidate: candidate.deadline_s)) and None)
-    with pytest.raises(InputError, match="allowed are orders made once, outside of choose"):
+    with pytest.raises(InputError, match="expected orders made once, outside choose"):
         run(careless, pencil(), *[(float(i), 1, 9.0) for i in range(100)])
 
 
 def test_a_policy_without_a_free_slot_is_told_so() -> None:
     greedy = Chooses(lambda view: Pass.whole(first(view)) if view.waiting else view.running)
-    with pytest.raises(InputError, match="no free runner slot"):
+    with pytest.raises(InputError, match="no runner slot is free"):
         run(greedy, pencil(), (0.0, 10, 9.0), (1.0, 10, 9.0), slots=1)
 
 

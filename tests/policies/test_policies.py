@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowsim.calibration.costs.predictor import Predictor
+from flowsim.calibration.costs.predictor import SoloPredictor
 from flowsim.core.passes import Execution, Pass
 from flowsim.core.policy import check_policy
 from flowsim.core.request import Request
@@ -209,7 +209,7 @@ def situation(
     **limits: int,
 ) -> Any:
     """A view with these requests and executions; predictions are a second a token unless `solo` says otherwise."""
-    view = Site(FCFS(), pencil(), Predictor("by hand", solo), ServerOptions(**{"block_tokens": 1, **limits}))
+    view = Site(FCFS(), pencil(), SoloPredictor("by hand", solo), ServerOptions(**{"block_tokens": 1, **limits}))
     view.now, view.running = now, running
     view.waiting, view.paused, view.started = list(waiting), list(paused), list(started)
     held = [*view.started, *(r for execution in [*paused, *([running] if running else [])] for r in execution.requests)]
@@ -324,7 +324,7 @@ def test_corner_case_2_a_batch_is_predicted_as_one_sequence() -> None:
 
 
 def test_corner_case_3_what_is_left_ignores_the_context_before_it() -> None:
-    predictor = Predictor("by hand", lambda tokens, context: float(tokens + 100 * context))
+    predictor = SoloPredictor("by hand", lambda tokens, context: float(tokens + 100 * context))
     running = executing(request(0, 10))
     assert predictor.left(running, 6.0, 4, 1.0) == 3.0
 

@@ -202,7 +202,7 @@ def test_a_config_may_say_no_more_than_the_trace(folder: Path) -> None:
     [
         ("polcy: fcfs", "unknown key 'polcy'; did you mean 'policy'?"),
         ("5: 5", "unknown key '5'"),
-        ("stretches: true", "unknown key 'stretches'"),
+        ("events: true", "unknown key 'events'"),
         ("policy: [fcfs]", "policy is ['fcfs'], allowed is text"),
         ("seed: 1.5", "seed is 1.5, allowed is a whole number"),
         ("limit: true", "limit is True, allowed is a whole number or null"),

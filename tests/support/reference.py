@@ -20,9 +20,9 @@ from typing import Any
 
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.power import Boost
-from flowsim.calibration.costs.predictor import Predictor
 from flowsim.core.passes import Pass
 from flowsim.core.policy import Policy
+from flowsim.core.predictor import Predictor
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
 from flowsim.core.timeline import LAYER_OPERATORS, Slice
@@ -46,21 +46,23 @@ class Check:
     ends: bool
 
 
-def forwards(slices: Sequence[Slice], chunk_tokens: int) -> Iterator[list[Slice]]:
-    """The pass token by token, dealt out into forwards of `chunk_tokens`."""
+def forwards(slices: Sequence[Slice], max_batched_tokens: int) -> Iterator[list[Slice]]:
+    """The pass token by token, dealt out into forwards of `max_batched_tokens`."""
     tokens = [(which, context + i) for which, (n, context) in enumerate(slices) for i in range(n)]
-    for start in range(0, len(tokens), chunk_tokens):
-        members = groupby(tokens[start : start + chunk_tokens], key=lambda token: token[0])
+    for start in range(0, len(tokens), max_batched_tokens):
+        members = groupby(tokens[start : start + max_batched_tokens], key=lambda token: token[0])
         positions = [[position for _, position in member] for _, member in members]
         yield [Slice(len(position), position[0]) for position in positions]
 
 
-def walk(cost: CostModel, slices: Sequence[Slice], cut: str, chunk_tokens: int) -> list[Check]:
+def walk(
+    cost: CostModel, slices: Sequence[Slice], cut: str, max_batched_tokens: int, graph_tokens: int = 0
+) -> list[Check]:
     """Every check of a pass, operator by operator; the last is its completion."""
     checks: list[Check] = []
     clock, done = 0.0, 0
-    for part in forwards(slices, chunk_tokens):
-        lead, layer, head, check_s = cost.launches(part)
+    for part in forwards(slices, max_batched_tokens):
+        lead, layer, head, check_s = cost.launches(part, graph_tokens)
         host = device = clock
         for launch in lead:
             for _ in range(launch.calls):
@@ -83,11 +85,11 @@ def walk(cost: CostModel, slices: Sequence[Slice], cut: str, chunk_tokens: int) 
     return checks
 
 
-def device_work_s(cost: CostModel, slices: Sequence[Slice], chunk_tokens: int) -> float:
+def device_work_s(cost: CostModel, slices: Sequence[Slice], max_batched_tokens: int, graph_tokens: int) -> float:
     """For how much of a pass the device is busy: one operator's time after another."""
     all_launches = []
-    for part in forwards(slices, chunk_tokens):
-        lead, layer, head, _ = cost.launches(part)
+    for part in forwards(slices, max_batched_tokens):
+        lead, layer, head, _ = cost.launches(part, graph_tokens)
         all_launches += [*lead, *layer * cost.layers, head]
     return sum(launch.device_s for launch in all_launches)
 
@@ -321,14 +323,14 @@ class Site:
         self.launched += 1
         assert self.launched <= self.server.slots
         slices = [Slice(tokens, request.context) for request, tokens in choice.parts]
-        chunk_tokens = self.server.max_batched_tokens
-        checks = walk(self.cost, slices, self.policy.cut, chunk_tokens)
-        unchecked = walk(self.cost, slices, "none", chunk_tokens)
+        sizes = max_batched_tokens, graph_tokens = self.server.max_batched_tokens, self.server.graph_tokens
+        checks = walk(self.cost, slices, self.policy.cut, *sizes)
+        unchecked = walk(self.cost, slices, "none", *sizes)
         if self.policy.cut == "none":
             checks = checks[-1:]
-        batch = Batch(choice.parts, checks, unchecked[-1].at_s, device_work_s(self.cost, slices, chunk_tokens))
+        batch = Batch(choice.parts, checks, unchecked[-1].at_s, device_work_s(self.cost, slices, *sizes))
         (tokens, context), alone = slices[0], len(slices) == 1
-        if alone and not context and tokens <= min(self.cost.graph_tokens, chunk_tokens):
+        if alone and not context and tokens <= min(graph_tokens, max_batched_tokens):
             batch.recorded = math.ceil(tokens / 64) * 64
         self.run(batch, now + self.cost.resume_s)
 

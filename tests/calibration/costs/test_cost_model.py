@@ -40,10 +40,10 @@ def cost_models(draw: st.DrawFn) -> CostModel:
 
 
 @given(cost_models(), slices, st.sampled_from(sorted(CHECKED_AFTER)), st.integers(1, 60))
-def test_arithmetic_equals_stepping(cost: CostModel, parts: list[Slice], cut: str, chunk_tokens: int) -> None:
-    timeline = cost.timeline(parts, cut, chunk_tokens)
-    checks = walk(cost, parts, cut, chunk_tokens)
-    unchecked_s = walk(cost, parts, "none", chunk_tokens)[-1].at_s
+def test_arithmetic_equals_stepping(cost: CostModel, parts: list[Slice], cut: str, max_batched_tokens: int) -> None:
+    timeline = cost.timeline(parts, cut, max_batched_tokens)
+    checks = walk(cost, parts, cut, max_batched_tokens)
+    unchecked_s = walk(cost, parts, "none", max_batched_tokens)[-1].at_s
     # Relative to the whole pass: times are sums of many numbers, in another order.
     assert timeline.duration_s == pytest.approx(checks[-1].at_s, rel=1e-12)
     assert timeline.overhead_s == pytest.approx(checks[-1].at_s - unchecked_s, abs=1e-11 * checks[-1].at_s)
@@ -129,7 +129,7 @@ def test_an_operator_of_several_calls_begins_before_it_is_launched_whole() -> No
 def test_a_long_pass_runs_as_several_forwards() -> None:
     cost = pencil(layers=2, head_s=1.0)
     assert cost.solo_s(10) == 21.0
-    assert cost.solo_s(10, chunk_tokens=4) == 23.0
+    assert cost.solo_s(10, max_batched_tokens=4) == 23.0
     assert len(list(forwards([Slice(10, 0)], 4))) == 3
 
 

@@ -142,27 +142,27 @@ def recorded() -> OperatorTable:
 
 
 def test_a_recorded_forward_takes_what_was_measured_of_it_and_no_launches() -> None:
-    model = fit(recorded()).with_graphs(128)
+    model = fit(recorded())
     assert (model.acknowledge_s, model.complete_s) == (4e-3, pytest.approx(7e-3))
     whole_us = {1: 20 + 1000 + 600 + 1100 + 10, 64: 2730, 65: 20 + 1000 + 1200 + 1100 + 10}
-    assert {n: round(model.solo_s(n) * 1e6, 6) for n in whole_us} == whole_us
-    checked = model.forward([Slice(64, 0)], "layer")
+    assert {n: round(model.solo_s(n, graph_tokens=128) * 1e6, 6) for n in whole_us} == whole_us
+    checked = model.forward([Slice(64, 0)], "layer", 128)
     assert round(checked.duration_s * 1e6, 6) == 2730 + 2 * 10
     assert round(checked.unchecked_s * 1e6, 6) == 2730
     for slices in ([Slice(129, 0)], [Slice(5, 3)], [Slice(5, 0), Slice(6, 0)]):
-        assert model.forward(slices, "none").duration_s == fit(recorded()).forward(slices, "none").duration_s
+        assert model.forward(slices, "none", 128).duration_s == model.forward(slices, "none").duration_s
 
 
 @pytest.mark.parametrize(
     ("source", "tokens", "message"),
     [
-        (table, 64, "graph_tokens is 64, allowed is 0 with pencil/tiny/tp1, which was measured without graphs"),
-        (recorded, 192, "graph_tokens is 192, allowed is 0 to 128 as measured for pencil/tiny/tp1"),
+        (table, 64, "graph_tokens: pencil/tiny/tp1 was measured without recorded forwards; expected 0"),
+        (recorded, 192, "graph_tokens must be <= 128 (the most measured for pencil/tiny/tp1), got 192"),
     ],
 )
 def test_recordings_that_were_not_measured_are_refused(source: Any, tokens: int, message: str) -> None:
     with pytest.raises(InputError, match=re.escape(message)):
-        fit(source()).with_graphs(tokens)
+        fit(source()).check_graph_tokens(tokens)
 
 
 def test_passes_that_were_graphs_are_held_against_models_that_know_graphs_only() -> None:

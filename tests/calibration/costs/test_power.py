@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from flowsim.calibration.costs.cost_model import CostModel, GraphCost
 from flowsim.calibration.costs.power import Boost, Pace
 from flowsim.calibration.costs.predictor import make_predictor
+from flowsim.core.events import Stretch, stretches
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
 from flowsim.engine.simulate import Outcome, simulate
@@ -103,18 +104,24 @@ def run(policy: Any, *rows: tuple[float, int, float], cost: Any = None, **limits
     server = ServerOptions(**{"block_tokens": 1, **limits})
     requests = [Request(i, *row, block_tokens=1) for i, row in enumerate(rows)]
     predictor = make_predictor("exact", cost, policy.cut, server.max_batched_tokens)
-    return simulate(requests, policy, cost, predictor, server, stretches=True)
+    return simulate(requests, policy, cost, predictor, server, events=True)
 
 
-def near(*stretches: tuple[float, float, tuple[int, ...], bool]) -> list[tuple[Any, ...]]:
-    return [(pytest.approx(begin), pytest.approx(end), ids, done) for begin, end, ids, done in stretches]
+def ran(outcome: Outcome) -> list[Stretch]:
+    """The stretches of execution on the only instance."""
+    assert outcome.events is not None
+    return stretches(outcome.events[0])
+
+
+def near(*expected: tuple[float, float, tuple[int, ...], bool]) -> list[tuple[Any, ...]]:
+    return [(pytest.approx(begin), pytest.approx(end), ids, done) for begin, end, ids, done in expected]
 
 
 def test_a_pass_on_a_rested_gpu_slows_down_when_its_use_reaches_the_threshold() -> None:
     """Use is 0.5 after 10 s, when 20 tokens are done; then the speed is 1 + 2 ** (-t / 10): in 10 s 10 + 5 / ln 2."""
     cost = pencil(boost=HALVING, head_s=5 / math.log(2))
     outcome = run(FCFS(), (0.0, 30, math.inf), cost=cost)
-    assert outcome.logs[0].stretches == near((0.0, 20.0, (0,), True))
+    assert ran(outcome) == near((0.0, 20.0, (0,), True))
     assert outcome.logs[0].busy_s == outcome.ledger.service_s[0] == pytest.approx(20.0)
 
 
@@ -126,7 +133,7 @@ def test_a_pass_after_a_pause_has_what_the_pause_gave_back() -> None:
     cost = CostModel("by label", 1, {"down_proj": work_s.__getitem__}, lambda tokens, context: 0.0, boost=HALVING)
     third_s = 30 + 2 * climb_s
     outcome = run(FCFS(), (0.0, 1, math.inf), (20.0, 2, math.inf), (third_s, 3, math.inf), cost=cost)
-    assert outcome.logs[0].stretches == near(
+    assert ran(outcome) == near(
         (0.0, 10.0, (0,), True), (20.0, 30 + climb_s, (1,), True), (third_s, third_s + 10, (2,), True)
     )
     assert outcome.logs[0].busy_s == pytest.approx(30 + climb_s)
@@ -136,7 +143,7 @@ def test_a_preempted_pass_goes_on_at_the_speed_that_is_left() -> None:
     """Cuts every 2 s of a busy GPU, so every second: stopped at 2 s; the urgent token 0.5 s; the rest 3 s."""
     outcome = run(EDF(), (0.0, 10, 1000.0), (1.5, 1, 10.0))
     (log,) = outcome.logs
-    assert log.stretches == near((0.0, 2.0, (0,), False), (2.0, 2.5, (1,), True), (2.5, 5.5, (0,), True))
+    assert ran(outcome) == near((0.0, 2.0, (0,), False), (2.0, 2.5, (1,), True), (2.5, 5.5, (0,), True))
     assert log.blocking_s == [pytest.approx(0.5)]
     assert outcome.ledger.service_s == [pytest.approx(5.0), pytest.approx(0.5)]
     assert log.busy_s == pytest.approx(5.5)
@@ -183,16 +190,16 @@ def test_recordings_of_which_no_gain_is_known_gain_as_forwards_do() -> None:
 def test_a_simulation_that_ends_early_counts_real_time() -> None:
     requests = [Request(0, 0.0, 10, math.inf)]
     cost = pencil(boost=HALVING)
-    outcome = simulate(requests, FCFS(), cost, make_predictor("exact", cost, "none", 8192), until_s=3.0, stretches=True)
+    outcome = simulate(requests, FCFS(), cost, make_predictor("exact", cost, "none", 8192), until_s=3.0, events=True)
     assert outcome.logs[0].busy_s == pytest.approx(3.0)
-    assert outcome.logs[0].stretches == near((0.0, 3.0, (0,), False))
+    assert ran(outcome) == near((0.0, 3.0, (0,), False))
 
 
 def test_a_policy_that_wakes_at_cuts_stops_at_each() -> None:
     outcome = run(EDF(cut="layer", wake="cuts"), (0.0, 10, math.inf), cost=pencil(layers=2, boost=HALVING))
     (log,) = outcome.logs
     ends = (10.0, 10.0, (0,), True)  # the head, which is free here
-    assert log.stretches == near((0.0, 5.0, (0,), False), (5.0, 10.0, (0,), False), ends)
+    assert ran(outcome) == near((0.0, 5.0, (0,), False), (5.0, 10.0, (0,), False), ends)
     assert log.busy_s == pytest.approx(10.0)
 
 

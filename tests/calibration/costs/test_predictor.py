@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowsim.calibration.costs.cost_model import CostModel
-from flowsim.calibration.costs.predictor import Predictor, make_predictor, noise
+from flowsim.calibration.costs.predictor import SoloPredictor, make_predictor, noise
 from flowsim.core.passes import Execution
 from flowsim.core.request import Request
 from flowsim.core.timeline import Slice
@@ -23,9 +23,9 @@ def costing(solo: object, **device: object) -> CostModel:
     return CostModel("given", 1, {"down_proj": solo, **device}, lambda tokens, context: 0.0)  # type: ignore[dict-item]
 
 
-def execution(cost: CostModel, tokens: int, cut: str = "operator", chunk_tokens: int = 8192) -> Execution:
+def execution(cost: CostModel, tokens: int, cut: str = "operator", max_batched_tokens: int = 8192) -> Execution:
     request = Request(0, 0.0, tokens, 9.0)
-    return Execution(((request, tokens),), cost.timeline([Slice(tokens, 0)], cut, chunk_tokens))
+    return Execution(((request, tokens),), cost.timeline([Slice(tokens, 0)], cut, max_batched_tokens))
 
 
 def test_exact_is_what_the_engine_will_take() -> None:
@@ -42,7 +42,7 @@ def test_cubic_fits_solo_times_as_the_paper_does() -> None:
     cost = costing(lambda n: 0.01 + 2e-5 * n + 1e-9 * n**2 + 1e-14 * n**3)
     predictor = make_predictor("cubic", cost, "operator", 1 << 20)
     for tokens in (1, 100, 3000, 20480):
-        assert predictor.predict(tokens) == pytest.approx(cost.solo_s(tokens, chunk_tokens=1 << 20), rel=1e-6)
+        assert predictor.predict(tokens) == pytest.approx(cost.solo_s(tokens, max_batched_tokens=1 << 20), rel=1e-6)
     assert predictor.predict(100, 5000) == predictor.predict(100)  # it does not look at the context
 
 
@@ -100,7 +100,7 @@ def test_a_question_is_answered_once(tokens: int, context: int) -> None:
         asked.append(question)  # type: ignore[arg-type]
         return 1.0
 
-    predictor = Predictor("counted", solo)
+    predictor = SoloPredictor("counted", solo)
     assert [predictor.predict(tokens, context) for _ in range(3)] == [1.0] * 3
     assert asked == [(tokens, context)]
 
@@ -109,13 +109,13 @@ def test_a_question_is_answered_once(tokens: int, context: int) -> None:
     ("spec", "message"),
     [
         ("exakt", "unknown predictor 'exakt'; did you mean 'exact'? (known: biased:FACTOR, cubic, exact, noisy:SIGMA)"),
-        ("cubic:3", "predictor 'cubic:3': cubic takes no number"),
-        ("biased", "predictor 'biased': allowed is biased:NUMBER with a number from 0.001 to 1000"),
-        ("biased:much", "predictor 'biased:much': allowed is biased:NUMBER with a number from 0.001 to 1000"),
-        ("biased:0", "predictor 'biased:0': allowed is biased:NUMBER with a number from 0.001 to 1000"),
-        ("noisy:-1", "predictor 'noisy:-1': allowed is noisy:NUMBER with a number from 0 to 10"),
-        ("noisy:nan", "predictor 'noisy:nan': allowed is noisy:NUMBER with a number from 0 to 10"),
-        ("noisy:inf", "predictor 'noisy:inf': allowed is noisy:NUMBER with a number from 0 to 10"),
+        ("cubic:3", "predictor: cubic takes no number, got 'cubic:3'"),
+        ("biased", "predictor must be biased:NUMBER with a number from 0.001 to 1000, got 'biased'"),
+        ("biased:much", "predictor must be biased:NUMBER with a number from 0.001 to 1000, got 'biased:much'"),
+        ("biased:0", "predictor must be biased:NUMBER with a number from 0.001 to 1000, got 'biased:0'"),
+        ("noisy:-1", "predictor must be noisy:NUMBER with a number from 0 to 10, got 'noisy:-1'"),
+        ("noisy:nan", "predictor must be noisy:NUMBER with a number from 0 to 10, got 'noisy:nan'"),
+        ("noisy:inf", "predictor must be noisy:NUMBER with a number from 0 to 10, got 'noisy:inf'"),
     ],
 )
 def test_a_wrong_specification_is_refused_in_one_line(spec: str, message: str) -> None:

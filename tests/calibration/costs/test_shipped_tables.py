@@ -195,7 +195,7 @@ def test_no_pass_gets_faster_with_more_tokens_or_context(name: tuple[str, str, i
     cost = model(name)
     launches = [cost.attention_launch(tokens, context) for tokens in (1, 64, 512, 4096) for context in CONTEXT]
     spread_s = cost.layers * (max(launches) - min(launches) / 6)
-    growing = [cost.solo_s(tokens, 0, cut, chunk_tokens=1 << 20) for tokens in TOKENS]
+    growing = [cost.solo_s(tokens, 0, cut, max_batched_tokens=1 << 20) for tokens in TOKENS]
     deeper = [cost.solo_s(512, context, cut) for context in CONTEXT]
     assert all(a <= b + spread_s for values in (growing, deeper) for a, b in pairwise(values))
 

@@ -22,7 +22,7 @@ from flowsim.calibration.measure.calibrate import _midpoint, calibrate
 from flowsim.calibration.measure.grid import QUICK, Grid
 from flowsim.calibration.measure.host_costs import time_decisions, time_hand_offs
 from flowsim.calibration.measure.stopwatch import Limits, _settled, typical
-from flowsim.calibration.serve.gpu_device import RealInstance
+from flowsim.calibration.serve.gpu_device import GpuDevice
 from flowsim.calibration.serve.runner import Runner
 from flowsim.core.policy import Policy
 from flowsim.core.request import Request
@@ -302,13 +302,13 @@ def test_on_a_gpu_a_small_calibration_is_whole() -> None:
 
 def test_decisions_are_timed_on_the_real_scheduler_with_so_many_in_sight(monkeypatch: pytest.MonkeyPatch) -> None:
     looked_at: list[int] = []
-    real = RealInstance._choose
+    real = GpuDevice.think
 
-    def choose(instance: RealInstance) -> object:
-        looked_at.append(instance.seen)
-        return real(instance)
+    def think(device: GpuDevice, seen: int) -> None:
+        looked_at.append(seen)
+        real(device, seen)
 
-    monkeypatch.setattr(RealInstance, "_choose", choose)
+    monkeypatch.setattr(GpuDevice, "think", think)
     for seen in (1, 2, 50):
         looked_at.clear()
         samples = time_decisions(seen, Limits(3, 8, 60.0), apart_s=0.0)

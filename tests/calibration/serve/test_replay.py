@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flowsim.calibration.costs.cost_model import GraphCost
 from flowsim.calibration.costs.models import ModelSpec
 from flowsim.calibration.costs.predictor import make_predictor
 from flowsim.calibration.gpu.batch import Batch, CacheSlice, Step
@@ -21,6 +22,7 @@ from flowsim.calibration.gpu.kv_rows import CacheRows
 from flowsim.calibration.serve import warm_up as serving
 from flowsim.calibration.serve.replay import Replay, execute
 from flowsim.calibration.serve.runner import Job, Member, Runner, launch
+from flowsim.core.events import Stretch, stretches
 from flowsim.core.passes import Pass
 from flowsim.core.policy import Policy, View
 from flowsim.core.request import Request
@@ -32,7 +34,7 @@ from support.costs import service
 torch = pytest.importorskip("torch")
 
 SPEC = ModelSpec("tiny", 2, 64, 4, 2, 16, 128, 97, 4096, 10000.0, 1e-5)
-COST = service(2)
+COST = service(2, graph=GraphCost(192, lambda n: n / 2, lambda n: 0.0, lambda n: 0.0))
 ROWS = 6000
 POLICIES = (
     "fcfs", "chunked:128", "sjf:cut=chunk", "edf:cut=layer", "edf", "flowprefill:cut=block", "flowprefill",
@@ -71,7 +73,12 @@ def really(policy: Policy | str, decoder: Decoder, requests: list[Request] | Non
     server = ServerOptions(**{"kv_tokens": 4000, "max_batched_tokens": 256, **limits})
     predictor = make_predictor("exact", COST, policy.cut, server.max_batched_tokens)
     with Runner(decoder) as runner:
-        return execute(requests or workload(), policy, COST, predictor, runner, server, stretches=True)
+        return execute(requests or workload(), policy, COST, predictor, runner, server)
+
+
+def ran(replay: Replay) -> list[Stretch]:
+    assert replay.outcome.events is not None
+    return stretches(replay.outcome.events[0])
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -86,10 +93,9 @@ def test_every_policy_computes_every_prompt_however_it_chunks_packs_and_preempts
         assert request.arrival_s <= started_s < finished_s <= replay.outcome.stopped_s
     assert len(replay.lateness_s) == len(requests)
     assert min(replay.lateness_s) >= 0
-    assert log.stretches is not None
-    for (_, end_s, _, _), (begin_s, _, _, _) in zip(log.stretches, log.stretches[1:], strict=False):
+    for (_, end_s, _, _), (begin_s, _, _, _) in pairwise(ran(replay)):
         assert end_s <= begin_s  # one at a time
-    spent_s = sum(end_s - begin_s for begin_s, end_s, _, _ in log.stretches)
+    spent_s = sum(end_s - begin_s for begin_s, end_s, _, _ in ran(replay))
     assert log.busy_s == pytest.approx(spent_s)
     assert log.preemptions == len(replay.preemptions)
     assert log.control_s > 0
@@ -100,11 +106,10 @@ def test_a_long_prompt_is_preempted_between_operators(decoder: Decoder) -> None:
     replay = really("edf", decoder, requests, max_batched_tokens=2500)
     (pause,) = replay.preemptions
     ledger, (log,) = replay.outcome.ledger, replay.outcome.logs
-    assert pause.head == 0
+    assert pause.execution == 0
     assert 0.002 <= pause.signal_s <= pause.stopped_s <= pause.acknowledged_s <= pause.resumed_s
     assert log.blocking_s == [pytest.approx(pause.acknowledged_s - pause.signal_s)]
-    assert log.stretches is not None
-    assert [(ids, completed) for _, _, ids, completed in log.stretches] == [((0,), False), ((1,), True), ((0,), True)]
+    assert [(ids, completed) for _, _, ids, completed in ran(replay)] == [((0,), False), ((1,), True), ((0,), True)]
     assert ledger.preemptions == [1, 0]
     assert ledger.finished_s[1] < ledger.finished_s[0]
 
@@ -126,7 +131,7 @@ def test_a_policy_that_asks_for_what_there_is_not_ends_the_replay(decoder: Decod
         def choose(self, view: View) -> Pass:
             return Pass(())
 
-    with pytest.raises(InputError, match=r"policy Wrong at .* chose a pass with no request"):
+    with pytest.raises(InputError, match=r"policy Wrong at .*: chose a pass without requests"):
         really(Wrong(), decoder)  # type: ignore[arg-type]
 
 
@@ -215,12 +220,12 @@ def test_a_job_of_several_forwards_ends_its_members_where_they_end(decoder: Deco
     ids = [decoder.random_ids(i, 0, n) for i, n in enumerate(sizes)]
     members = [Member(CacheSlice(n, 0, start), of) for n, start, of in zip(sizes, starts, ids, strict=True)]
     job, signals = Job(members, 128), iter([True, False] * 100)
-    stretches = 1
+    times = 1
     behind = [job.behind[0]]
     while not job.run(Launcher(decoder, "layer", [64]), lambda: None, lambda: next(signals)):
-        stretches += 1
+        times += 1
         behind.append(job.behind[0])
-    assert stretches > 3
+    assert times > 3
     assert behind == sorted(behind)
     assert job.behind == (380, job.elapsed_s)
     for place, (n, of) in enumerate(zip(sizes, ids, strict=True)):

@@ -1,0 +1,45 @@
+"""The KV cache of an instance: how many tokens it holds, and what of it is free.
+
+A prompt takes whole blocks (`Request.kv_tokens`) from the launch of its first pass to its first token. This is the
+place for whatever else decides what a request takes: prefixes that are cached here, and KV that outlives the first
+token because its request decodes, or that is handed to another instance.
+"""
+
+from __future__ import annotations
+
+from flowsim.core.request import Request
+
+
+def whole_blocks(tokens: int, block_tokens: int) -> int:
+    """The tokens of the whole blocks of `block_tokens` that `tokens` make up."""
+    return tokens // block_tokens * block_tokens
+
+
+class KVCache:
+    """Blocks of KV cache, counted in tokens.
+
+    Attributes:
+        capacity_tokens: tokens of all its blocks.
+        free_tokens: tokens of its free blocks.
+
+    Args:
+        capacity_tokens: tokens of all its blocks (`whole_blocks`).
+    """
+
+    def __init__(self, capacity_tokens: int) -> None:
+        self.capacity_tokens = self.free_tokens = capacity_tokens
+
+    def can_ever_hold(self, request: Request) -> bool:
+        """Whether the request would fit if nothing else were there."""
+        return request.kv_tokens <= self.capacity_tokens
+
+    def take(self, request: Request) -> bool:
+        """Give the request its blocks; False, and nothing is taken, if too few are free."""
+        if request.kv_tokens > self.free_tokens:
+            return False
+        self.free_tokens -= request.kv_tokens
+        return True
+
+    def give_back(self, request: Request) -> None:
+        """Free the blocks of a request."""
+        self.free_tokens += request.kv_tokens

@@ -1,0 +1,148 @@
+"""A device in a SimPy environment: passes, checks, hand-overs and decisions take what the cost model says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+import simpy
+
+from flowsim.calibration.costs.cost_model import CostModel
+from flowsim.core.passes import Execution, Part
+from flowsim.core.timeline import Slice, Timeline
+from flowsim.engine.device import Listener
+from flowsim.engine.power import speed_of
+
+
+class SimulatedDevice:
+    """Executes passes in simulated time.
+
+    Args:
+        env: the environment.
+        cost: what passes, checks and decisions take.
+        max_batched_tokens: most tokens of one forward.
+        graph_tokens: most tokens of a forward that runs as a recorded graph; 0 = none does.
+    """
+
+    def __init__(self, env: simpy.Environment, cost: CostModel, max_batched_tokens: int, graph_tokens: int = 0) -> None:
+        self.clock = env
+        self._cost = cost
+        self._max_batched_tokens = max_batched_tokens
+        self._graph_tokens = graph_tokens
+        self._further = 1 if cost.tp > 1 else 0
+        self._speed = speed_of(cost.boost, max_batched_tokens)
+        self._running: Execution | None = None
+        """The pass that is being executed: begun, and not known to have stopped."""
+        self._timeline: Timeline
+        self._stop_at: tuple[float, int] | None = None
+        """The cut at which it is going to stop: (its time, its number)."""
+        self._end: simpy.Event | None = None
+        """The event that is to end it; an event that has been overtaken is not this one."""
+        self._thinks_s = 0.0
+        """When the scheduler began to think about its latest decision."""
+
+    def connect(self, listener: Listener, cut: str, stops_at_cuts: bool) -> None:
+        """See `Device`."""
+        self._listener, self._cut, self._stops_at_cuts = listener, cut, stops_at_cuts
+
+    def tick(self) -> float:
+        """The time; nothing has to be read."""
+        return float(self.clock.now)
+
+    def think(self, seen: int) -> None:
+        """See `Device`."""
+        delay_s = self._cost.decision(seen)
+        self._thinks_s = float(self.clock.now)
+        self._listener.thought(self._thinks_s, delay_s)
+        self._after(delay_s, self._decide)
+
+    def begin(self, parts: tuple[Part, ...]) -> Execution:
+        """See `Device`."""
+        slices = [Slice(tokens, request.context) for request, tokens in parts]
+        timeline = self._cost.timeline(slices, self._cut, self._max_batched_tokens, self._graph_tokens)
+        execution = Execution(parts, timeline)
+        self._run(execution, timeline)
+        return execution
+
+    def resume(self, execution: Execution) -> None:
+        """See `Device`."""
+        self._run(execution, cast(Timeline, execution.timeline))  # `begin` made it
+
+    def stop(self, execution: Execution) -> None:
+        """Stop at the first cut since the scheduler began to think, or since `switch_s` ago if that is later.
+
+        The two share an interpreter: a runner that comes to a check meanwhile waits there, but no longer than that.
+        Not so among tensor-parallel ranks, which learn of a signal from each other.
+        """
+        now = float(self.clock.now)
+        since_s = now if self._further else max(self._thinks_s, now - self._cost.switch_s)
+        elapsed_s = self._speed.elapsed_at(since_s)
+        self._stop_at = self._timeline.next_cut(elapsed_s, execution.passed, self._further)
+        if self._stop_at is not None:
+            ahead_s = max(self._speed.time_of(self._stop_at[0]) - now, 0.0)
+            self._end = self._after(ahead_s + self._cost.acknowledge_s, self._acknowledge)
+
+    def elapsed_s(self, execution: Execution) -> float:
+        """See `Device`."""
+        return self._speed.elapsed_at(float(self.clock.now))
+
+    def close(self) -> None:
+        """Bring the pass that is being executed up to date, when the simulation ends before it does."""
+        running = self._running
+        if running is None:
+            return
+        end_s = self._stop_at[0] if self._stop_at else self._timeline.duration_s
+        running.elapsed_s = min(self._speed.elapsed_at(float(self.clock.now)), end_s)
+        if self.clock.now > running.began_s:
+            self._end_stretch(running, self._speed.time_of(running.elapsed_s))
+            self._listener.cut_off()
+
+    def _after(self, delay_s: float, callback: Callable[[simpy.Event], None]) -> simpy.Event:
+        event: simpy.Event = self.clock.timeout(delay_s if delay_s > 0.0 else 0.0)
+        event.callbacks.append(callback)
+        return event
+
+    def _decide(self, event: simpy.Event) -> None:
+        self._listener.decide()
+
+    def _run(self, execution: Execution, timeline: Timeline) -> None:
+        """Execute a pass from where it is: to its next cut if it stops at each, else to its end."""
+        cost, now = self._cost, self.clock.now
+        self._running, self._timeline = execution, timeline
+        execution.began_s = now + cost.resume_s
+        self._speed.begin(execution, timeline)
+        self._stop_at = timeline.next_cut(execution.elapsed_s, execution.passed) if self._stops_at_cuts else None
+        if self._stop_at is None:
+            end_s, known_s, then = timeline.duration_s, cost.complete_s, self._complete
+        else:
+            end_s, known_s, then = self._stop_at[0], cost.acknowledge_s, self._reach_cut
+        self._end = self._after(self._speed.time_of(end_s) - now + known_s, then)
+
+    def _acknowledge(self, event: simpy.Event) -> None:
+        if event is self._end:
+            self._stand()
+            self._listener.acknowledged()
+
+    def _reach_cut(self, event: simpy.Event) -> None:
+        self._stand()
+        self._listener.reached_cut()
+
+    def _stand(self) -> None:
+        """Have the running pass stand at the cut where it was going to stop."""
+        running, stop_at = self._running, self._stop_at
+        assert running is not None and stop_at is not None
+        running.elapsed_s, running.passed = stop_at
+        self._end_stretch(running, self._speed.time_of(running.elapsed_s))
+
+    def _complete(self, event: simpy.Event) -> None:
+        running = self._running
+        if event is not self._end or running is None:
+            return
+        running.elapsed_s = self._timeline.duration_s
+        self._end_stretch(running, self._speed.time_of(running.elapsed_s))
+        self._listener.completed()
+
+    def _end_stretch(self, running: Execution, ended_s: float) -> None:
+        self._running = self._stop_at = None
+        running.ended_s = ended_s
+        self._speed.end(running)

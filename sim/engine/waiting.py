@@ -1,0 +1,55 @@
+"""The requests that wait on an instance, in every order in which its policy asks for them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from flowsim.core.order import Order, Queue
+from flowsim.core.request import Request
+from flowsim.errors import InputError
+
+MOST_ORDERS = 16
+
+
+class Waiting:
+    """Requests that no pass has computed yet.
+
+    Attributes:
+        requests: by id, in order of arrival.
+
+    Args:
+        everything: all requests of the trace, in order of arrival; an order ranks them once.
+    """
+
+    def __init__(self, everything: Sequence[Request]) -> None:
+        self.requests: OrderedDict[int, Request] = OrderedDict()
+        self._everything = everything
+        self._queues: dict[Order, Queue] = {}
+
+    def add(self, request: Request) -> None:
+        """Take a request in. Raises what the policy's orders raise."""
+        self.requests[request.id] = request
+        for queue in self._queues.values():
+            queue.add(request)
+
+    def remove(self, request: Request) -> bool:
+        """Take a request out; False if it does not wait here."""
+        if self.requests.pop(request.id, None) is None:
+            return False
+        for queue in self._queues.values():
+            queue.remove(request)
+        return True
+
+    def queue(self, order: Order) -> Queue:
+        """The waiting requests in this order; the queue is made when a policy first asks for the order."""
+        queue = self._queues.get(order)
+        return self._new_queue(order) if queue is None else queue
+
+    def _new_queue(self, order: Order) -> Queue:
+        if len(self._queues) == MOST_ORDERS:
+            raise InputError("orders", f"this is the {MOST_ORDERS + 1}th", expected="orders made once, outside choose")
+        queue = self._queues[order] = order.queue(self._everything)
+        for request in self.requests.values():
+            queue.add(request)
+        return queue
