@@ -1,4 +1,7 @@
-"""One benchmark case in a process of its own: prints one JSON line. CPU seconds count from after the imports."""
+"""One benchmark case in a process of its own: prints one JSON line. CPU seconds count from after the imports.
+
+It runs under other versions of flowsim too (`python -m benchmarks versus`), so it uses only what they share.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,15 @@ import sys
 import time
 from pathlib import Path
 
-import simpy
+BEFORE_S = time.process_time()
+import flowsim  # noqa: E402
 
-import flowsim
-from flowsim.traces.synthetic import synthesize
+run, load_cost = flowsim.run, flowsim.load_cost  # imported no later than here
+IMPORT_S = time.process_time() - BEFORE_S
+
+import simpy  # noqa: E402
+
+from flowsim.traces.synthetic import synthesize  # noqa: E402
 
 SATURATING = 1000.0
 
@@ -24,9 +32,9 @@ def load(source: str) -> flowsim.Trace:
 
 
 def capacity_rps(trace: flowsim.Trace, policy: str) -> float:
-    """Requests a second that the policy completes when they all wait from the start."""
+    """Requests per second that the policy completes when they all wait from the start."""
     part = trace.head(4000)
-    result = flowsim.run(part, policy, rate_scale=SATURATING)
+    result = run(part, policy, rate_scale=SATURATING)
     return len(part) / result.span_s
 
 
@@ -34,7 +42,7 @@ def replay(source: str, policy: str, rate_rps: float) -> dict[str, float]:
     """Load, simulate, and summarise."""
     begin = time.process_time()
     trace = load(source)
-    result = flowsim.run(trace, policy, rate_scale=rate_rps / trace.rate_rps)
+    result = run(trace, policy, rate_scale=rate_rps / trace.rate_rps)
     summary = result.summary
     cpu_s = time.process_time() - begin
     assert summary["finished"] == summary["requests"]
@@ -42,7 +50,7 @@ def replay(source: str, policy: str, rate_rps: float) -> dict[str, float]:
 
 
 def bare_queue(source: str) -> dict[str, float]:
-    """The limit: the same arrivals through one SimPy process and one Store, a timeout of service for each."""
+    """The limit: the same arrivals through one SimPy process and one Store, one timeout of service each."""
     begin = time.process_time()
     trace = load(source)
     env = simpy.Environment()
@@ -63,17 +71,39 @@ def bare_queue(source: str) -> dict[str, float]:
     return {"requests": len(trace), "cpu_s": time.process_time() - begin}
 
 
+def study(seeds: int) -> dict[str, float]:
+    """A study of small runs, one per policy and seed, one after another."""
+    policies = ["fcfs", "chunked:2048", "edf", "flowprefill"]
+    grid = {"run": {"trace": "synthetic:qwen:40"}, "axes": {"policy": policies, "seed": {"from": 1, "to": seeds}}}
+    begin = time.process_time()
+    runs = flowsim.sweep(grid, "study", workers=1)
+    assert len(runs.table) == len(policies) * seeds
+    return {"requests": 40 * len(runs.table), "cpu_s": time.process_time() - begin}
+
+
+def start() -> dict[str, float]:
+    """All CPU time until the shipped cost table is loaded."""
+    load_cost(None)
+    return {"cpu_s": time.process_time()}
+
+
 def main() -> None:
     """Run the case that the command line names."""
-    kind, source, *rest = sys.argv[1:]
-    if kind == "bare":
-        figures = bare_queue(source)
-    elif kind == "capacity":
-        figures = {"rps": capacity_rps(load(source), rest[0])}
-    else:
-        figures = replay(source, rest[0], float(rest[1]))
+    match sys.argv[1:]:
+        case ["import"]:
+            figures = {"cpu_s": IMPORT_S}
+        case ["start"]:
+            figures = start()
+        case ["study", seeds]:
+            figures = study(int(seeds))
+        case ["bare", source]:
+            figures = bare_queue(source)
+        case ["capacity", source, policy]:
+            figures = {"rps": capacity_rps(load(source), policy)}
+        case ["run", source, policy, rate_rps]:
+            figures = replay(source, policy, float(rate_rps))
     figures["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"case": Path(source).name, **figures}))
+    print(json.dumps({"case": Path(sys.argv[2]).name if len(sys.argv) > 2 else sys.argv[1], **figures}))
 
 
 if __name__ == "__main__":
