@@ -1,12 +1,13 @@
 # make demo   a first answer: three schedulers on the built-in trace, in a fresh .venv
 # make test   all checks, as CI runs them
-# make bench  the speed figures of the README
+# make docs   writes the tables and outputs in README.md and docs/ anew
+# make bench  the speed figures of docs/performance.md
 # make fuzz   half an hour (FUZZ_SECONDS) of fuzzing the readers of traces; what breaks one is left in out/
 PYTHON ?= python3
 FUZZ_SECONDS ?= 1800
 BIN = .venv/bin
 
-.PHONY: demo test bench fuzz notebook clean
+.PHONY: demo test docs bench fuzz notebook clean
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -28,6 +29,9 @@ test: install-dev
 	$(BIN)/mypy -p flowsim
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -n auto --cov=flowsim --cov-report=term
+
+docs: install
+	$(BIN)/python -m docs.written
 
 bench: install
 	$(BIN)/python -m benchmarks

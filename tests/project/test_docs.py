@@ -1,51 +1,63 @@
-"""Every command, code block and figure of text in the README, and the outputs in docs, are what comes out."""
+"""Every command, block of code, option and file that the README and docs show runs, exists, or is what comes out."""
 
+from __future__ import annotations
+
+import contextlib
 import importlib.util
-import os
 import re
-import shlex
 import shutil
-import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import click
 import pytest
+from click.testing import CliRunner
 
 import flowsim
+from docs.written.outputs import SHOWN, TIMED, as_shown, words
+from docs.written.pages import PAGES, with_tables
 from flowsim.calibration.costs.models import load_model
 from flowsim.calibration.measure.calibrate import calibrate
-from support import accuracy, validation
+from flowsim.cli.main import main
 from support.costs import GRID
 from support.places import ROOT
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-VALIDATION = (ROOT / "docs" / "validation.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README + VALIDATION, re.MULTILINE | re.DOTALL)
-COMMANDS = [
-    line.partition("#")[0].strip()
-    for _, block in BLOCKS
-    for line in block.splitlines()
-    if re.match(r"flowsim \w", line)
-]
-TIMED = re.compile(r", in [\d.]+ s of CPU")
-TINY = """
-name: tiny
-layers: 2
-hidden: 64
-heads: 4
-kv_heads: 2
-head_dim: 16
-intermediate: 128
-vocab: 256
-max_context: 600
-rope_theta: 10000.0
-norm_eps: 1.0e-5
-"""
+TEXTS = {path.name: path.read_text(encoding="utf-8") for path in PAGES}
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+BLOCKS = [(name, language, block) for name, text in TEXTS.items() for language, block in BLOCK.findall(text)]
+OUTPUTS = [(name, found[1], found[2]) for name, text in TEXTS.items() for found in SHOWN.finditer(text)]
+SHORT = ["--device", "cpu", "--quick", "--model", "tiny.yaml"]
+SHORT_RUN = ["--cost", "tiny-table", "--slo", "1", "--window", "0.05", "--repeats", "1"]
+NOT_RUN = {
+    "all-reduce": "needs several GPUs or the extra 'import'; tests/calibration has the like",
+    "llama3-70b": "needs the table of the command before it; tests/calibration has the like",
+    "aiconfigurator": None if importlib.util.find_spec("aiconfigurator_core") else "needs the extra 'import'",
+    "a100_sxm": "needs the table of the command before it; tests/calibration has the like",
+}
+"""Word of a command -> why it is only parsed."""
+
+
+def command_blocks() -> list[list[str]]:
+    """The commands of each block, in their order; one that several pages show is run with the last of them."""
+    blocks = [
+        [line.partition(" #")[0].strip() for line in block.splitlines() if re.match(r"flowsim \w", line)]
+        for _, language, block in BLOCKS
+        if not language
+    ]
+    shown = {f"flowsim {command}" for _, command, _ in OUTPUTS}
+    for i, block in enumerate(blocks):
+        later = {command for others in blocks[i + 1 :] for command in others}
+        block[:] = [command for command in dict.fromkeys(block) if command not in later | shown]
+    return [block for block in blocks if block]
+
+
+COMMANDS = command_blocks()
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as the README's reader has it: traces, and the policy it shows."""
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as a reader has it: traces, a study, evidence, and the policy that the README shows."""
     folder = tmp_path_factory.mktemp("reader")
     trace = flowsim.example_trace().head(60)
     flowsim.traces.write_trace(trace, folder / "trace.jsonl")
@@ -53,113 +65,143 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     short = flowsim.Trace.of(trace.arrival_s, trace.input_length % 90 + 1)
     flowsim.traces.write_trace(short, folder / "short.jsonl")
     (folder / "my_policies.py").write_text(block_with("class MostOverdue"))
-    (folder / "tiny.yaml").write_text(TINY)
+    tiny = block_with("name: tiny").replace("max_context: 2048", "max_context: 600")
+    (folder / "tiny.yaml").write_text(tiny)
     shutil.copytree(ROOT / "tests" / "data" / "evidence", folder / "tests" / "data" / "evidence")
+    (folder / "tests" / "data" / "passes").symlink_to(ROOT / "tests" / "data" / "passes")
     (folder / "studies").mkdir()
     study = (ROOT / "studies" / "slo_scale.yaml").read_text(encoding="utf-8")
     (folder / "studies" / "slo_scale.yaml").write_text(study.replace("qwen:2000", "qwen:40"))
     return folder
 
 
+@pytest.fixture(autouse=True)
+def folder(reader: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The reader's folder is the current one; what is calibrated there is small."""
+    monkeypatch.setenv("FLOWSIM_TABLES", str(reader / "tables"))
+    monkeypatch.setattr("flowsim.calibration.measure.calibrate.QUICK", GRID)
+    with contextlib.chdir(reader):
+        yield reader
+
+
 def block_with(text: str) -> str:
-    return next(block for _, block in BLOCKS if text in block)
+    """The first block of code with this text."""
+    return next(block for _, _, block in BLOCKS if text in block)
 
 
-def table(folder: Path) -> str:
+def tiny_table() -> str:
     """The tiny model's operator table, measured in a moment."""
-    if not (folder / "tiny-table").exists():
-        calibrate(load_model(str(folder / "tiny.yaml")), device="cpu", grid=GRID).save(folder / "tiny-table")
+    if not Path("tiny-table").exists():
+        calibrate(load_model("tiny.yaml"), device="cpu", grid=GRID).save("tiny-table")
     return "tiny-table"
 
 
-def flowsim_command(arguments: list[str], folder: Path) -> str:
-    environment = {**os.environ, "COLUMNS": "120", "FLOWSIM_TABLES": str(folder / "tables")}
-    command = [sys.executable, "-m", "flowsim.cli.main", *arguments]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return "\n".join(line.rstrip() for line in done.stdout.splitlines())
+def made_small(arguments: list[str]) -> list[str]:
+    """The same command without a GPU, on a small model, a short trace or one core."""
+    match arguments:
+        case ["calibrate", option, *_] if option.startswith("-"):
+            return [*arguments, *SHORT]
+        case ["calibrate", "verify", _, *_]:
+            return ["calibrate", "verify", tiny_table(), *SHORT[:3]]
+        case ["validate", _, *options] if "--quick" in options:
+            tiny_table()
+            return ["validate", "short.jsonl", *options, *SHORT, *SHORT_RUN]
+        case ["sweep" | "capacity", *_]:
+            return [*arguments, "--workers", "1"]
+    return arguments
 
 
-def in_shell(word: str, folder: Path) -> list[str]:
-    """What a shell makes of a word: the files that a pattern matches."""
-    found = sorted(str(path.relative_to(folder)) for path in folder.glob(word)) if "*" in word else []
-    return found or [word]
+def output(arguments: list[str]) -> str:
+    """What a command prints on 120 columns."""
+    done = CliRunner().invoke(main, arguments, prog_name="flowsim", env={"COLUMNS": "120"}, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return as_shown(done.stdout)
 
 
-def test_the_readme_has_no_gap() -> None:
-    assert not re.search(r"^[A-Z]{6,}$", README + VALIDATION, re.MULTILINE)
+def parsed(arguments: list[str]) -> None:
+    """Check a command's name, options and arguments without running it."""
+    command: click.Command = main
+    while isinstance(command, click.Group) and arguments[0] in command.commands:
+        command, arguments = command.commands[arguments[0]], arguments[1:]
+    command.make_context("flowsim", arguments)
 
 
-def test_the_readme_shows_commands() -> None:
-    assert len(COMMANDS) >= 8
+def test_there_are_commands_to_run() -> None:
+    assert sum(map(len, COMMANDS)) >= 25
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_of_the_readme_runs(command: str, folder: Path) -> None:
-    arguments = shlex.split(command)[1:]
-    if "results/config.yaml" in arguments:
-        flowsim_command(["run", "trace.jsonl", "--policy", "chunked:2048", "--out", "results", "-q"], folder)
-    if "info" in arguments and "synthetic.jsonl.zst" in arguments:
-        flowsim_command(["traces", "synth", "qwen", "--out", "synthetic.jsonl.zst"], folder)
-    if "plot" in arguments:
-        flowsim_command(["sweep", "studies/slo_scale.yaml", "--out", "scale", "--workers", "1", "-q"], folder)
-    if "import" in arguments and importlib.util.find_spec("aiconfigurator_core") is None:
-        pytest.skip("needs the extra 'import'")
-    if "all-reduce" in arguments:
-        pytest.skip("needs the table made by the command before it; test_collective and test_importer make the like")
-    if ("a100_sxm" in arguments and "run" in arguments) or "llama3-70b" in arguments:
-        pytest.skip("needs the table made by the command before it; test_importer makes the like")
-    if arguments[0] == "calibrate" and arguments[1].startswith("-"):  # the README's reader has a GPU
-        arguments += ["--device", "cpu", "--quick", "--model", "tiny.yaml"]
-    if arguments[:2] == ["calibrate", "verify"]:
-        arguments = ["calibrate", "verify", table(folder), "--device", "cpu", "--quick"]
-    if arguments[1:2] == ["evidence"] and not (folder / "evidence").exists():
-        pytest.skip("needs the evidence of the command before it")
-    if arguments[0] == "validate" and "--quick" in arguments:
-        arguments[1] = "short.jsonl"
-        arguments += ["--device", "cpu", "--model", "tiny.yaml", "--slo", "1", "--window", "0.05", "--repeats", "1"]
-        arguments += ["--cost", table(folder)]
-    assert flowsim_command(arguments, folder)
+@pytest.mark.parametrize("commands", COMMANDS, ids=lambda commands: commands[0])
+def test_commands_run(commands: list[str]) -> None:
+    for command in commands:
+        arguments = words(command.removeprefix("flowsim "), Path())
+        if any(NOT_RUN.get(word) for text in arguments for word in text.split("/")):
+            parsed(arguments)
+        else:
+            output(made_small(arguments))
 
 
-@pytest.mark.parametrize(
-    "start",
-    [
-        "$ flowsim compare example",
-        "preemption         long prompt alone",
-        "$ flowsim capacity",
-        "$ flowsim validate tests/data/evidence/h200",
-        "$ flowsim validate tests/data/evidence/*",
-    ],
-)
-def test_output_shown_is_what_comes_out(start: str, folder: Path) -> None:
-    shown = block_with(start).rstrip("\n")
-    if shown.startswith("$"):
-        command, _, shown = shown.partition("\n")
-        arguments = [name for word in shlex.split(command)[2:] for name in in_shell(word, folder)]
-    else:
-        arguments = ["tradeoff"]
-    assert TIMED.sub("", flowsim_command(arguments, folder)) == TIMED.sub("", shown)
+@pytest.mark.parametrize(("page", "command", "shown"), OUTPUTS, ids=[f"{name}: {c}" for name, c, _ in OUTPUTS])
+def test_output_shown_is_what_comes_out(page: str, command: str, shown: str) -> None:
+    """`python -m docs.written` writes it anew."""
+    assert TIMED.sub("", output(words(command, Path()))) == TIMED.sub("", shown)
 
 
-def test_the_python_of_the_readme_runs() -> None:
-    names: dict[str, object] = {}
-    exec(block_with("import flowsim\n"), names)
+@pytest.mark.parametrize("page", [path.name for path in PAGES if "<!-- table: " in TEXTS[path.name]])
+def test_tables_are_up_to_date(page: str) -> None:
+    """`python -m docs.written` writes them anew."""
+    assert with_tables(TEXTS[page]) == TEXTS[page]
+
+
+@pytest.mark.parametrize("name", ["README.md", "python.md"])
+def test_python_code_runs(name: str) -> None:
+    names: dict[str, Any] = {}
+    for page, language, block in BLOCKS:
+        if page == name and language == "python":
+            exec(block, names)
     assert names["result"].attainment() == 1.0
 
 
-def test_the_stated_errors_are_those_of_the_tables() -> None:
-    assert accuracy.PAGE.read_text(encoding="utf-8") == accuracy.page()
-    for row in accuracy.summary_rows():
-        assert f"{row}\n" in README
+def test_yaml_is_valid() -> None:
+    kinds = {"ttft_s:": 0, "axes:": 0, "layers:": 0}
+    for i, block in enumerate(block for _, language, block in BLOCKS if language == "yaml"):
+        (kind,) = (kind for kind in kinds if kind in block)
+        kinds[kind] += 1
+        path = Path(f"block-{i}.yaml")
+        path.write_text(block)
+        {"ttft_s:": flowsim.SLOMix.parse, "axes:": flowsim.Study.read, "layers:": load_model}[kind](str(path))
+    assert all(kinds.values())
 
 
-def test_the_stated_nearness_is_that_of_the_evidence() -> None:
-    for row in validation.rows():
-        assert f"{row}\n" in VALIDATION
+def commands_of(command: click.Command) -> Iterator[click.Command]:
+    yield command
+    for inner in command.commands.values() if isinstance(command, click.Group) else ():
+        yield from commands_of(inner)
+
+
+def test_options_named_exist() -> None:
+    options = {name for command in commands_of(main) for option in command.params for name in option.opts}
+    for name, text in TEXTS.items():
+        named = re.findall(r"(?<=[`( ])--[a-z][a-z-]+", SHOWN.sub("", text))
+        assert set(named) <= options | {"--help"}, name
 
 
 def test_files_named_exist() -> None:
-    root = ROOT
-    for name in re.findall(r"\]\(([\w/.]+)\)", README):
-        assert (root / name).exists(), name
+    for path in PAGES:
+        for name in re.findall(r"\]\((?!http)([\w/.]+)\)", TEXTS[path.name]):
+            assert (path.parent / name).exists(), f"{path.name}: {name}"
+        for name in re.findall(r"`((?:sim|calibration|policies|traces|studies|tests|docs)/[\w/.]*)`", TEXTS[path.name]):
+            assert (ROOT / name).exists(), f"{path.name}: {name}"
+
+
+def test_policies_and_their_options_are_documented() -> None:
+    listed = output(["policies"])
+    names = re.findall(r"^(\w+)  ", listed, re.MULTILINE)[1:]
+    shipped = TEXTS["policies.md"].partition("## A policy of your own")[0]
+    documented = re.findall(r"^\| `(\w+)` \|", shipped, re.MULTILINE)
+    assert names == documented
+    for option in re.findall(r"[a-z_]+=[a-z\d.]+", listed):
+        assert f"`{option}`" in shipped, option
+
+
+def test_the_readme_is_short() -> None:
+    assert len(TEXTS["README.md"].splitlines()) <= 160

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from docs.written import accuracy
 from flowsim.calibration.costs.accuracy import LONG_PROMPT, bias, leave_one_out, pass_errors, pass_residuals
 from flowsim.calibration.costs.catalogue import load_table, shipped_tables
 from flowsim.calibration.costs.cost_model import CostModel
@@ -17,7 +18,6 @@ from flowsim.calibration.costs.models import load_model
 from flowsim.calibration.costs.table import ALL_REDUCE, OperatorTable
 from flowsim.core.timeline import CHECKED_AFTER, LAYER_OPERATORS
 from flowsim.runs.run import load_cost
-from support import accuracy
 from support.places import DATA
 
 WHOLE = [name for name in sorted(shipped_tables()) if name[2] == 1 or load_table(*name).has(ALL_REDUCE)]
@@ -165,7 +165,7 @@ def test_another_gpu_of_the_kind_is_some_per_cent_faster_or_slower(folder: Path)
 
 @pytest.mark.parametrize("model_name", accuracy.DENSE)
 def test_another_calibration_of_another_run_says_the_same(model_name: str) -> None:
-    found = accuracy.again("h200", model_name, 1)
+    found = accuracy.recalibrations("h200", model_name, 1)
     assert found
     for folder, _, times in found:
         assert abs(np.median(times) - 1) < 0.02, folder

@@ -1,26 +1,23 @@
-"""How near simulations are to all that was recorded, by measure, with and without a GPU's boost: `docs/validation.md`.
-
-`python tests/validation.py` prints the table.
-"""
+"""How near simulations are to all recorded GPU runs, by measure, with and without the speed of a rested GPU."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from statistics import fmean
 
 from flowsim.validation.compared import Compared, compared
 from flowsim.validation.evidence import Evidence
-from support.places import ROOT
 
-FOLDERS = sorted((ROOT / "tests" / "data" / "evidence").iterdir())
+FOLDERS = sorted((Path(__file__).parents[2] / "tests" / "data" / "evidence").iterdir())
 MEASURES = ("attainment", "TTFT p50", "TTFT p90", "TTFT p99", "blocking mean", "per request")
-HEAD = """| | as near as asked | off | two real runs | without boost | off |
+HEAD = """| | as near as asked | differs by | two GPU runs | without boost | differs by |
 |---|--:|--:|--:|--:|--:|"""
 
 
-def rows() -> Iterator[str]:
-    """The lines of the table, in Markdown: counts, and means over all cases."""
+def by_measure() -> Iterator[str]:
+    """One row per measure: counts, and means over all cases."""
     opened = [Evidence.load(folder) for folder in FOLDERS]
     cases, sustained = compared(*opened), compared(*map(without_boost, opened))
     yield from HEAD.split("\n")
@@ -44,7 +41,3 @@ def _near(cases: list[Compared], measure: str) -> tuple[str, str]:
 
 def _hundred(shares: list[float], measure: str) -> str:
     return f"{100 * fmean(shares):.1f} {'points' if measure == 'attainment' else '%'}"
-
-
-if __name__ == "__main__":
-    print("\n".join(rows()))

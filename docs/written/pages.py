@@ -1,0 +1,25 @@
+"""The pages, and the tables between their markers `<!-- table: NAME -->` and `<!-- end -->`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from docs.written import accuracy, nearness
+
+ROOT = Path(__file__).parents[2]
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+TABLE = re.compile(r"(?<=<!-- table: )([\w-]+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
+TABLES: Mapping[str, Callable[[], Iterable[str]]] = {
+    "costs-in-short": accuracy.in_short,
+    "dense-models": accuracy.dense_models,
+    "all-tables": accuracy.all_tables,
+    "by-measure": nearness.by_measure,
+}
+"""Name of a table -> what gives its lines."""
+
+
+def with_tables(page: str) -> str:
+    """A page with its tables as they come out now; KeyError when a marker names none of them."""
+    return TABLE.sub(lambda found: "\n".join((found[1] + found[2], *TABLES[found[1]](), "\n")), page)
