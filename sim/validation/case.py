@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from msgspec import Meta, Struct
 
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.predictor import make_predictor
@@ -18,6 +18,7 @@ from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
 from flowsim.core.slo import Assignment
 from flowsim.engine.simulate import Outcome, simulate
+from flowsim.io.schema import Amount, Count
 from flowsim.policies.registry import load_policy
 from flowsim.results.result import RunResult
 from flowsim.runs.run import make_requests
@@ -25,11 +26,12 @@ from flowsim.traces.trace import Trace
 
 DIGITS = 6
 """Of seconds, in files: microseconds."""
+Token = Annotated[int, Meta(ge=-1)]
+"""The id of a token; -1 for none."""
 
 
-@dataclass(frozen=True)
-class RealRun:
-    """One real execution of a case; columns have a row a request, seconds from the start of the replay.
+class RealRun(Struct, frozen=True, forbid_unknown_fields=True):
+    """One real run of a case; columns have one row per request, seconds from the start of the replay.
 
     Attributes:
         started_s, finished_s, service_s, preemptions: as `flowsim.core.ledger.Ledger` has them; None for never.
@@ -41,22 +43,22 @@ class RealRun:
         scattered, crowded, first_tokens: as `flowsim.calibration.serve.replay.Replay` has it.
     """
 
-    started_s: Sequence[float | None]
-    finished_s: Sequence[float | None]
-    service_s: Sequence[float]
-    preemptions: Sequence[int]
-    blocking_s: Sequence[float]
-    busy_s: float
-    control_s: float
-    decisions: int
-    stopped_s: float
-    pauses: Sequence[Sequence[float | None]]
-    lateness_s: Mapping[str, float]
-    hand_overs_s: Mapping[str, float]
-    machine: Mapping[str, Any] = field(default_factory=dict)
-    scattered: int = 0
-    crowded: int = 0
-    first_tokens: Sequence[int] = ()
+    started_s: Sequence[Amount | None]
+    finished_s: Sequence[Amount | None]
+    service_s: Sequence[Amount]
+    preemptions: Sequence[Count]
+    blocking_s: Sequence[Amount]
+    busy_s: Amount
+    control_s: Amount
+    decisions: Count
+    stopped_s: Amount
+    pauses: Sequence[Sequence[Amount | None]]
+    lateness_s: Mapping[str, Amount]
+    hand_overs_s: Mapping[str, Amount]
+    machine: Mapping[str, Any] = {}
+    scattered: Count = 0
+    crowded: Count = 0
+    first_tokens: Sequence[Token] = ()
 
     def outcome(self, rejected: Sequence[bool]) -> Outcome:
         """As the engine would have written it down."""
@@ -69,31 +71,30 @@ class RealRun:
         return Outcome(ledger, [log], self.stopped_s)
 
 
-@dataclass(frozen=True)
-class Case:
+class Case(Struct, frozen=True, forbid_unknown_fields=True, dict=True):  # dict: for the cached properties
     """One policy on one stretch of a trace at one rate: all that determines its simulation but for the cost model.
 
     Attributes:
         policy: its specification.
         load: the rate as a share of the policy's simulated capacity; None if the rate was given.
-        rate_rps: requests a second, on average.
-        arrival_s, input_length, class_code: a row a request.
-        class_names, ttft_slo_s: a row a class; None for a class without an SLO.
+        rate_rps: requests per second, on average.
+        arrival_s, input_length, class_code: one row per request.
+        class_names, ttft_slo_s: one row per class; None for a class without an SLO.
         server, predictor, seed: as `flowsim.run` takes them.
     """
 
     policy: str
-    load: float | None
-    rate_rps: float
-    arrival_s: Sequence[float]
-    input_length: Sequence[int]
-    class_code: Sequence[int]
+    load: Amount | None
+    rate_rps: Amount
+    arrival_s: Sequence[Amount]
+    input_length: Sequence[Count]
+    class_code: Sequence[Count]
     class_names: Sequence[str]
-    ttft_slo_s: Sequence[float | None]
+    ttft_slo_s: Sequence[Amount | None]
     rule: str
-    server: Mapping[str, Any]
+    server: ServerOptions
     predictor: str
-    seed: int
+    seed: Count
 
     @classmethod
     def of(cls, policy: str, load: float | None, trace: Trace, slo: Assignment, **settings: Any) -> Case:
@@ -143,16 +144,16 @@ class Case:
 
     def requests(self) -> list[Request]:
         """Fresh requests, for one run."""
-        return make_requests(self.trace, self.slo, ServerOptions(**self.server))
+        return make_requests(self.trace, self.slo, self.server)
 
     def rejected(self) -> list[bool]:
         """Of each request, whether it is turned away when it arrives, since the KV cache can never hold it."""
-        tokens = ServerOptions(**self.server).kv_tokens
+        tokens = self.server.kv_tokens
         return [tokens is not None and request.kv_tokens > tokens for request in self.requests()]
 
     def simulate(self, cost: CostModel) -> RunResult:
         """What the simulation says of it."""
-        policy, server = load_policy(self.policy), ServerOptions(**self.server)
+        policy, server = load_policy(self.policy), self.server
         cost.check_graph_tokens(server.graph_tokens)
         predictor = make_predictor(
             self.predictor, cost, policy.cut, server.max_batched_tokens, self.seed, server.graph_tokens

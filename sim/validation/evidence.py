@@ -1,63 +1,119 @@
-"""Evidence: what really happened when requests were replayed on a GPU, and all that it takes to simulate the same.
+"""Evidence: what happened when requests were replayed on a GPU, and all that it takes to simulate the same.
 
-A folder of it holds `evidence.json` (the machine, the versions, the trace, the options), the operator table of the
-simulation, and one file a case under `runs/`. A case is one policy at one rate: its requests, its settings, and the
-runs really executed; with the distances that its simulation had when it was recorded or last accepted (`flowsim
+A folder of evidence holds `evidence.json` (the machine, the versions, the trace, the options), the operator table that
+the simulation uses, and one file per case under `runs/`. A case is one policy at one rate: its requests, its settings
+and its real runs, together with the distances that its simulation had when it was recorded or last accepted (`flowsim
 validate DIR --accept`), to which later simulations are held.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.fit import fit
 from flowsim.calibration.costs.table import OperatorTable
-from flowsim.core.server import ServerOptions
 from flowsim.errors import InputError
-from flowsim.io.documents import unique_pairs
+from flowsim.io.documents import mapping
 from flowsim.io.folders import writing
-from flowsim.io.schema import build, fits, made
+from flowsim.io.schema import Amount, Count, build
 from flowsim.validation.case import Case, RealRun
 
 SCHEMA_VERSION = 1
-STATED = (("date",), ("machine", "gpu_name", "torch", "cpu"), ("trace", "name", "sha256"), ("table", "sha256"))
-"""What `evidence.json` must say, beside the cases: a name and, where it is a mapping, the names in it."""
+ABOUT = "evidence.json"
+QUANTILES = ("p50", "p99", "max")
+
+Kind = TypeVar("Kind", bound=Struct)
 
 
-@dataclass(frozen=True)
-class Recorded:
-    """A case, the real runs of it, and the distances that its simulation had to them when they were accepted."""
+class Machine(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The machine of the real runs: its GPU, and the versions of what ran there."""
+
+    gpu: str = ""
+    gpu_name: str
+    memory_bytes: Count | None = None
+    multiprocessors: Count | None = None
+    torch: str
+    cuda: str | None = None
+    driver: str | None = None
+    python: str = ""
+    cpu: str
+    usable_cores: Count | None = None
+
+
+class TraceFacts(Struct, frozen=True, forbid_unknown_fields=True):
+    """The trace whose requests were replayed."""
+
+    name: str
+    sha256: str
+    notices: Sequence[str] = ()
+
+
+class TableFacts(Struct, frozen=True, forbid_unknown_fields=True):
+    """The operator table of the simulation."""
+
+    gpu: str
+    model: str
+    tp: Count
+    sha256: str
+
+
+class About(Struct, frozen=True, forbid_unknown_fields=True):
+    """What `evidence.json` says: where the evidence comes from.
+
+    Attributes:
+        flowsim: the version that recorded it.
+        date: of the first run, YYYY-MM-DD.
+        options: the options of the plan that all cases share.
+        cases: slugs of the cases, in the order in which they were asked for.
+    """
+
+    flowsim: str
+    date: str
+    machine: Machine
+    trace: TraceFacts
+    table: TableFacts
+    options: Mapping[str, Any]
+    cases: Sequence[str] = ()
+
+
+class Accepted(Struct, frozen=True, forbid_unknown_fields=True):
+    """A distance to which later simulations are held; see `flowsim.validation.distance.Distance`."""
+
+    off: Amount | None
+    floor: Amount | None
+
+
+class Recorded(Struct, frozen=True, forbid_unknown_fields=True):
+    """A case, its real runs, and by measure the distances that its simulation had to them when they were accepted."""
 
     case: Case
     runs: Sequence[RealRun] = ()
-    distances: Mapping[str, Any] = field(default_factory=dict)
+    distances: Mapping[str, Accepted] = {}
 
     def save(self, folder: Path) -> None:
         """Write it into `folder`/runs, whole or not at all."""
-        text = json.dumps({"schema_version": SCHEMA_VERSION, **asdict(self)}, separators=(",", ":"), allow_nan=False)
         with writing(folder / "runs") as stage:
-            (stage / f"{self.case.slug}.json").write_text(text + "\n", encoding="utf-8")
+            _write(stage / f"{self.case.slug}.json", self, separators=(",", ":"))
 
     @classmethod
     def load(cls, path: Path) -> Recorded:
-        """Read it back. InputError: it is no such file, or of another version."""
-        values = read(path)
-        if not isinstance(runs := values.get("runs"), list):
-            raise InputError(f"{path}, runs: found {runs!r}; allowed: a list")
-        known: Any = values.get("distances")
-        if not fits(known, Mapping[str, Mapping[str, float | None]]):
-            raise InputError(f"{path}, distances: found {known!r}; allowed: what flowsim validate wrote")
-        case = made(Case, values.get("case"), f"{path}, case")
-        build(ServerOptions, case.server, f"{path}: case.server")
-        recorded = cls(case, [made(RealRun, run, f"{path}, runs[{i}]") for i, run in enumerate(runs)], known)
-        _check_columns(recorded, path)
+        """Read it back. InputError: not such a file, or of another version."""
+        recorded = _read(cls, path)
+        try:
+            _check(recorded, path.stem)
+        except InputError as error:
+            raise error.within(str(path)) from None
         return recorded
 
 
@@ -66,14 +122,14 @@ class Evidence:
     """A folder of evidence, open.
 
     Attributes:
-        about: what `evidence.json` says: machine, versions, cost table, trace, options.
+        about: where the evidence comes from.
         recorded: the cases, in the order in which they were asked for.
-        table: the operator table that their simulation is costed with.
+        table: the operator table of their simulation.
         folder: where it is, as it was named.
-        missing: slugs of cases that `evidence.json` names and that have no file.
+        missing: slugs of cases that `about` names and that have no file.
     """
 
-    about: Mapping[str, Any]
+    about: About
     recorded: Sequence[Recorded]
     table: OperatorTable
     folder: str
@@ -85,86 +141,83 @@ class Evidence:
         try:
             return fit(self.table)
         except InputError as error:
-            raise InputError(f"{Path(self.folder) / 'table'}: {error}") from None
+            raise error.within(str(Path(self.folder) / "table")) from None
 
     @classmethod
     def load(cls, folder: str | Path) -> Evidence:
-        """Open a folder. InputError: it is none, a file is wrong, or the table is not the one it names."""
+        """Open a folder. InputError: it is not evidence, a file is wrong, or the table is not the one it names."""
         root = Path(folder)
-        about = read(root / "evidence.json")
-        _check_about(about, root / "evidence.json")
-        slugs, sha256 = about["cases"], about["table"]["sha256"]
+        about = read_about(root)
         table = OperatorTable.load(root / "table")
-        if table.digest() != sha256:
-            raise InputError(f"{root / 'table'}: found another table than the one with SHA-256 {str(sha256)[:12]}")
-        files = {slug: root / "runs" / f"{slug}.json" for slug in slugs}
+        if table.digest() != about.table.sha256:
+            wanted = f"the table with SHA-256 {about.table.sha256[:12]}"
+            raise InputError(str(root / "table"), "is another table", expected=wanted)
+        files = {slug: root / "runs" / f"{slug}.json" for slug in about.cases}
         missing = [slug for slug, path in files.items() if not path.exists()]
         recorded = [Recorded.load(path) for slug, path in files.items() if slug not in missing]
         return cls(about, recorded, table, str(folder), missing)
 
 
-def read(path: Path) -> dict[str, Any]:
-    """A JSON file of evidence. InputError: it cannot be read, or is of another version."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique_pairs)
-    except InputError as error:
-        raise InputError(f"{path}, {error}") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    if not isinstance(values, dict) or values.get("schema_version") != SCHEMA_VERSION:
-        found = values.get("schema_version") if isinstance(values, dict) else type(values).__name__
-        raise InputError(f"{path}, schema_version: found {found!r}; allowed: {SCHEMA_VERSION}")
-    return values
+def read_about(folder: Path) -> About:
+    """What `evidence.json` in a folder says. InputError: it cannot be read, or is of another version."""
+    about = _read(About, folder / ABOUT)
+    for i, slug in enumerate(about.cases):
+        if slug != Path(slug).name:
+            raise InputError(f"{folder / ABOUT}: cases[{i}]", found=slug, expected="the name of a file")
+    return about
 
 
-def _check_about(about: Mapping[str, Any], path: Path) -> None:
-    """InputError unless it names what the page shows: each a text, but for the list of the cases' slugs."""
-    for name, *parts in STATED:
-        values = [about.get(name)]
-        if parts:
-            values = [values[0].get(part) if isinstance(values[0], dict) else None for part in parts]
-        if not all(isinstance(value, str) for value in values):
-            raise InputError(f"{path}, {name}: found {about.get(name)!r}; allowed: what flowsim validate wrote")
-    cases = about.get("cases")
-    if not isinstance(cases, list) or not all(isinstance(slug, str) and slug == Path(slug).name for slug in cases):
-        raise InputError(f"{path}, cases: found {cases!r}; allowed: what flowsim validate wrote")
-
-
-def _check_columns(recorded: Recorded, path: Path) -> None:
-    """InputError unless the file is of the case it is named after, and each column has a row a request."""
-    case, n = recorded.case, len(recorded.case.arrival_s)
-    if case.slug != path.stem:
-        raise InputError(f"{path}: found the case {case.slug}; allowed: {path.stem}, after which it is named")
-    columns = {f"case, {name}": getattr(case, name) for name in ("arrival_s", "input_length", "class_code")}
-    for i, run in enumerate(recorded.runs):
-        names = ("started_s", "finished_s", "service_s", "preemptions")
-        columns |= {f"runs[{i}], {name}": getattr(run, name) for name in names}
-        columns |= {f"runs[{i}], first_tokens": run.first_tokens} if run.first_tokens else {}
-        known = {"lateness_s": run.lateness_s} | ({"hand_overs_s": run.hand_overs_s} if run.hand_overs_s else {})
-        for name, found in known.items():
-            if not {"p50", "p99", "max"} <= found.keys():
-                raise InputError(f"{path}, runs[{i}], {name}: found {dict(found)}; allowed: p50, p99 and max")
-    for what, rows in columns.items():
-        if len(rows) != n:
-            raise InputError(f"{path}, {what}: found {len(rows)} rows; allowed: {n}")
-    classes = len(case.class_names)
-    if max(case.class_code, default=0) >= classes or min((*case.input_length, *case.class_code), default=0) < 0:
-        raise InputError(f"{path}, case: found a class or a length that is none; allowed: what flowsim validate wrote")
-    if len(case.ttft_slo_s) != classes:
-        raise InputError(
-            f"{path}, case, ttft_slo_s: found {len(case.ttft_slo_s)} rows; allowed: {classes}, one a class"
-        )
-    if any(b < a for a, b in pairwise(case.arrival_s)):
-        raise InputError(f"{path}, case, arrival_s: found one before another; allowed: in order of time")
-
-
-def write_about(folder: Path, about: Mapping[str, Any]) -> None:
+def write_about(folder: Path, about: About) -> None:
     """Write `evidence.json`, whole or not at all."""
     with writing(folder) as stage:
-        text = json.dumps({"schema_version": SCHEMA_VERSION, **about}, indent=1, allow_nan=False, default=str)
-        (stage / "evidence.json").write_text(text + "\n", encoding="utf-8")
+        _write(stage / ABOUT, about, indent=1)
 
 
 def with_run(recorded: Recorded, run: RealRun) -> Recorded:
     """One more real run."""
     return replace(recorded, runs=[*recorded.runs, run])
+
+
+def _read(kind: type[Kind], path: Path) -> Kind:
+    values = mapping(path, "evidence that flowsim validate wrote")
+    version = values.pop("schema_version", None)
+    if version != SCHEMA_VERSION:
+        raise InputError(f"{path}: schema_version", found=version, expected=str(SCHEMA_VERSION))
+    return build(kind, values, str(path))
+
+
+def _write(path: Path, what: Struct, **layout: Any) -> None:
+    values = {"schema_version": SCHEMA_VERSION, **msgspec.to_builtins(what)}
+    path.write_text(json.dumps(values, allow_nan=False, **layout) + "\n", encoding="utf-8")
+
+
+def _check(recorded: Recorded, name: str) -> None:
+    """InputError unless the file of this name is of its case, and each column has one row per request or class."""
+    case = recorded.case
+    if case.slug != name:
+        raise InputError("case", f"is {case.slug}", expected=f"{name}, after which the file is named")
+    for place, rows, expected, each in _columns(recorded):
+        if rows != expected:
+            raise InputError(place, f"has {rows} rows", expected=f"{expected}, one per {each}")
+    if (code := max(case.class_code, default=0)) >= len(case.class_names):
+        raise InputError("case.class_code", found=code, expected=f"< {len(case.class_names)}, the number of classes")
+    for i, (earlier, later) in enumerate(pairwise(case.arrival_s), 1):
+        if later < earlier:
+            raise InputError(f"case.arrival_s[{i}]", found=later, expected=f">= {earlier}, the arrival before it")
+    for i, run in enumerate(recorded.runs):
+        known = {"lateness_s": run.lateness_s} | ({"hand_overs_s": run.hand_overs_s} if run.hand_overs_s else {})
+        for column, found in known.items():
+            if not found.keys() >= set(QUANTILES):
+                raise InputError(f"runs[{i}].{column}", found=found, expected=f"a mapping of {', '.join(QUANTILES)}")
+
+
+def _columns(recorded: Recorded) -> Iterator[tuple[str, int, int, str]]:
+    """Of each column: its place, its rows, how many there should be, and what each stands for."""
+    case, n = recorded.case, len(recorded.case.arrival_s)
+    for name in ("input_length", "class_code"):
+        yield f"case.{name}", len(getattr(case, name)), n, "request"
+    yield "case.ttft_slo_s", len(case.ttft_slo_s), len(case.class_names), "class"
+    for i, run in enumerate(recorded.runs):
+        names = ("started_s", "finished_s", "service_s", "preemptions")
+        for name in names if not run.first_tokens else (*names, "first_tokens"):
+            yield f"runs[{i}].{name}", len(getattr(run, name)), n, "request"

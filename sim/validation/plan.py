@@ -177,7 +177,7 @@ def _lasting(plan: Plan, cases: Sequence[Case]) -> str:
 
 def _case(plan: Plan, policy: str, load: float | None, trace: Trace, costs: CostModel) -> Case:
     server, slo = _server(plan.server, trace, costs), _slos(plan).assign(trace, plan.seed)
-    settings = {"server": msgspec.structs.asdict(server), "predictor": plan.predictor, "seed": plan.seed}
+    settings = {"server": server, "predictor": plan.predictor, "seed": plan.seed}
     return Case.of(policy, load, trace, slo, **settings)
 
 
@@ -219,8 +219,7 @@ def cache_rows(case: Case) -> int:
     In a cache of 2^18 tokens that is always full, 2 of 20000 prompts of QwenTrace's lengths then find no stretch (a
     quarter as many again: 149; twice as many: none). They wait.
     """
-    server = ServerOptions(**case.server)
-    return min(sum(request.kv_tokens for request in case.requests()), (server.kv_tokens or 0) * 3 // 2)
+    return min(sum(request.kv_tokens for request in case.requests()), (case.server.kv_tokens or 0) * 3 // 2)
 
 
 def _slos(plan: Plan) -> SLOMix:

@@ -157,13 +157,13 @@ def _hundred(share: float) -> str:
 
 
 def _facts(evidence: Evidence) -> dict[str, str]:
-    about = evidence.about
-    machine, table = about["machine"], about["table"]
+    """Where the evidence comes from, as the report names it."""
+    about, machine = evidence.about, evidence.about.machine
     costs = cost_line(evidence.cost.name, evidence.cost.provenance.get("error"))
     return {
-        "trace": f"{about['trace']['name']} (SHA-256 {about['trace']['sha256'][:12]})",
-        "machine": f"{machine['gpu_name']}, torch {machine['torch']}, {machine['cpu']}, {about['date']}",
-        "costs": f"{costs} (SHA-256 {table['sha256'][:12]})",
+        "trace": f"{about.trace.name} (SHA-256 {about.trace.sha256[:12]})",
+        "machine": f"{machine.gpu_name}, torch {machine.torch}, {machine.cpu}, {about.date}",
+        "costs": f"{costs} (SHA-256 {about.table.sha256[:12]})",
     }
 
 

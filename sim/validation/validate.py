@@ -6,7 +6,6 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from flowsim.calibration.costs.catalogue import load_table
 from flowsim.calibration.costs.cost_model import CostModel
@@ -30,7 +30,6 @@ from flowsim.calibration.measure.calibrate import calibrate
 from flowsim.calibration.measure.grid import QUICK, REPLAYED
 from flowsim.calibration.serve.runner import Runner
 from flowsim.calibration.serve.warm_up import LESS, UNSERVABLE, serving_decoder, warm_up
-from flowsim.core.server import ServerOptions
 from flowsim.core.timeline import graph_size
 from flowsim.errors import InputError
 from flowsim.io.folders import check_writable
@@ -39,7 +38,19 @@ from flowsim.io.progress import Progress
 from flowsim.policies.registry import load_policy
 from flowsim.validation.case import Case, RealRun, seconds
 from flowsim.validation.distance import distances
-from flowsim.validation.evidence import Evidence, Recorded, read, with_run, write_about
+from flowsim.validation.evidence import (
+    ABOUT,
+    About,
+    Accepted,
+    Evidence,
+    Machine,
+    Recorded,
+    TableFacts,
+    TraceFacts,
+    read_about,
+    with_run,
+    write_about,
+)
 from flowsim.validation.plan import Plan, cache_rows, cases_of, check, shortfalls, whole_trace
 
 if TYPE_CHECKING:
@@ -48,7 +59,7 @@ if TYPE_CHECKING:
 OF_CASES = ("trace", "policies", "loads", "rate_scale", "window_s", "start_s", "repeats")
 """Fields of a plan that may differ between the cases of one folder, which hold what follows from them."""
 Save = Callable[[Recorded], None]
-NEW = "allowed: a new folder (flowsim validate DIR DIR shows several together)"
+NEW = "a new folder (flowsim validate DIR DIR shows several together)"
 
 
 def validate(
@@ -80,7 +91,7 @@ def validate(
     """
     check_writable(out)
     if (Path(out) / "provenance.yaml").exists():
-        raise InputError(f"{out}: is an operator table; {NEW}")
+        raise InputError(str(out), "is an operator table", expected=NEW)
     check(plan)
     check_device(device)
     with locked(out):
@@ -92,10 +103,10 @@ def _recorded(plan: Plan, root: Path, table: OperatorTable, device: str, say: Ca
     """The evidence in a folder, once all that the plan asks for has been executed."""
     costs = _costs(plan, table)
     about = _about(plan, table, device)
-    older = read(root / "evidence.json") if (root / "evidence.json").exists() else {}
+    older = read_about(root) if (root / ABOUT).exists() else None
     for key in ("machine", "trace", "table", "options"):
-        if older and older[key] != about[key]:
-            raise InputError(f"{root}: holds evidence with other {key} ({_differing(older[key], about[key])}); {NEW}")
+        if older and (differing := _differing(getattr(older, key), getattr(about, key))):
+            raise InputError(str(root), f"holds evidence with other {key} ({differing})", expected=NEW)
     say("finding the rates")
     known = [Recorded.load(path).case for path in sorted((root / "runs").glob("*.json"))]
     with _saved(table, root / "table") as place:
@@ -107,19 +118,19 @@ def _recorded(plan: Plan, root: Path, table: OperatorTable, device: str, say: Ca
     for short in shortfalls(plan, cases, costs):
         say(short)
     recorded = {case.slug: _so_far(root, case) for case in cases}
-    about["cases"] = list(dict.fromkeys([*older.get("cases", ()), *recorded]))
+    slugs = list(dict.fromkeys([*(older.cases if older else ()), *recorded]))
 
     def save(of: Recorded) -> None:
         """Keep a run; with the first, where it comes from."""
         if not (root / "table").is_dir():
             table.save(root / "table")
-        write_about(root, about)
+        write_about(root, replace(about, cases=slugs))
         of.save(root)
 
     if any(len(of.runs) < plan.repeats for of in recorded.values()):
         _execute(plan, save, recorded, table, costs, device, say)
     else:
-        write_about(root, {**about, **older, "cases": about["cases"]})
+        write_about(root, replace(older or about, cases=slugs))
     return Evidence.load(root)
 
 
@@ -159,7 +170,7 @@ def _table(
     if cost is not None or gpu is not None:
         table = OperatorTable.load(cost) if cost is not None else load_table(gpu or "", plan.model)
         if known is not None and known.digest() != table.digest():
-            raise InputError(f"{root}: holds evidence with another operator table; {NEW}")
+            raise InputError(str(root), "holds evidence with another operator table", expected=NEW)
         unserved = {row.backend for row in table.operators if row.operator == "attention"}.intersection(UNSERVABLE)
         if unserved:
             raise InputError(
@@ -186,7 +197,7 @@ def _so_far(root: Path, case: Case) -> Recorded:
         return Recorded(case)
     recorded = Recorded.load(path)
     if recorded.case != case:
-        raise InputError(f"{path}: is of another validation (other requests or settings); {NEW}")
+        raise InputError(str(path), "is of another validation (other requests or settings)", expected=NEW)
     return recorded
 
 
@@ -250,7 +261,7 @@ def _run(case: Case, costs: CostModel, runner: Runner) -> RealRun:
     """One real execution of a case."""
     from flowsim.calibration.serve.replay import execute
 
-    policy, server = load_policy(case.policy), ServerOptions(**case.server)
+    policy, server = load_policy(case.policy), case.server
     predictor = make_predictor(
         case.predictor, costs, policy.cut, server.max_batched_tokens, case.seed, server.graph_tokens
     )
@@ -286,25 +297,28 @@ def _quantiles(values: Sequence[float]) -> dict[str, float]:
     return {name: round(float(np.percentile(values, q)), 6) for name, q in names.items()} if values else {}
 
 
-def _distances(of: Recorded, costs: CostModel) -> dict[str, Any]:
+def _distances(of: Recorded, costs: CostModel) -> dict[str, Accepted]:
     real = [of.case.really(run, costs) for run in of.runs]
-    return {d.measure: {"off": d.off, "floor": d.floor} for d in distances(of.case.simulate(costs), real)}
+    return {d.measure: Accepted(d.off, d.floor) for d in distances(of.case.simulate(costs), real)}
 
 
-def _about(plan: Plan, table: OperatorTable, device: str) -> dict[str, Any]:
+def _about(plan: Plan, table: OperatorTable, device: str) -> About:
     """Where the evidence comes from."""
     trace = whole_trace(plan)
     about = table.provenance
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {
-        "flowsim": version("flowsim"),
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": machine(device, None) | {"usable_cores": cores},
-        "trace": {"name": trace.name, "sha256": trace.sha256, "notices": list(trace.notices)},
-        "table": {"gpu": about["gpu"], "model": about["model"], "tp": about["tp"], "sha256": table.digest()},
-        "options": {name: value for name, value in msgspec.to_builtins(plan).items() if name not in OF_CASES},
-    }
+    options = {name: value for name, value in msgspec.to_builtins(plan).items() if name not in OF_CASES}
+    return About(
+        flowsim=version("flowsim"),
+        date=datetime.now(UTC).date().isoformat(),
+        machine=Machine(**machine(device, None), usable_cores=cores),
+        trace=TraceFacts(trace.name, trace.sha256, list(trace.notices)),
+        table=TableFacts(about["gpu"], about["model"], about["tp"], table.digest()),
+        options=options,
+    )
 
 
-def _differing(a: dict[str, Any], b: dict[str, Any]) -> str:
-    return ", ".join(name for name in b if a.get(name) != b[name])
+def _differing(older: object, newer: object) -> str:
+    """The names whose values differ."""
+    known, found = msgspec.to_builtins(older), msgspec.to_builtins(newer)
+    return ", ".join(name for name in found if known.get(name) != found[name])
