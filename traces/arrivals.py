@@ -42,7 +42,7 @@ def unit_gaps(process: str, n: int, rng: np.random.Generator) -> Floats:
 
 def weibull_shape(cv: float) -> float:
     """The shape of a Weibull distribution with this coefficient of variation."""
-    from scipy.optimize import brentq
+    from scipy.optimize import brentq  # SciPy is slow to import
 
     def excess(shape: float) -> float:
         return math.gamma(1 + 2 / shape) / math.gamma(1 + 1 / shape) ** 2 - 1 - cv**2

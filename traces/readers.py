@@ -199,7 +199,7 @@ def _name(path: Path) -> str:
 def _block_tokens(path: Path, tokens: np.ndarray, counts: np.ndarray) -> int:
     sizes = np.unique(tokens[counts > 0])
     if sizes.size > 1 or not sizes[0]:
-        found = f"is {', '.join(map(str, sizes))} (0: missing)"
+        found = f"is {', '.join(str(size) if size else 'missing' for size in sizes)}"
         raise InputError(f"{path}: block_tokens", found, expected="one size >= 1 for all rows with hash_ids")
     return int(sizes[0])
 

@@ -150,9 +150,14 @@ def _quantiles(values: NDArray[Any]) -> dict[str, float]:
 def _spearman(one: NDArray[Any], other: NDArray[Any]) -> float | None:
     if not one.size or np.ptp(one) == 0 or np.ptp(other) == 0:
         return None
-    from scipy.stats import rankdata
+    return float(np.corrcoef(_ranks(one), _ranks(other))[0, 1])
 
-    return float(np.corrcoef(rankdata(one), rankdata(other))[0, 1])
+
+def _ranks(values: NDArray[Any]) -> Floats:
+    """Ranks from 1; ties share their mean rank."""
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks: Floats = (np.cumsum(counts) - (counts - 1) / 2)[place]
+    return ranks
 
 
 def _rate_over_time(trace: Trace) -> tuple[float | None, list[float]]:

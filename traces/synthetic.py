@@ -165,7 +165,7 @@ def _correlated(first: Floats, second: Floats, rank_correlation: Floats) -> Floa
     """Uniform numbers with these rank correlations to `first`, made from the independent `second`."""
     if not rank_correlation.any():
         return second
-    from scipy.special import ndtr, ndtri
+    from scipy.special import ndtr, ndtri  # SciPy is slow to import
 
     rho = 2 * np.sin(np.pi * rank_correlation / 6)
     return np.asarray(ndtr(rho * ndtri(first) + np.sqrt(1 - rho**2) * ndtri(second)))

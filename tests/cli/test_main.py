@@ -392,9 +392,9 @@ def test_what_is_no_trace_is_refused() -> None:
     Path("some").mkdir()
     assert refused("run", "some") == "some: is a folder; expected a trace file"
     Path("raw.bin").write_bytes(b"\xff\xfe\x00\x01")
-    assert refused("run", "raw.bin").startswith("raw.bin, line 1: byte 0xff is not UTF-8")
+    assert refused("run", "raw.bin").startswith("raw.bin: line 1: byte 0xff is not UTF-8")
     write("csv.csv", "a,b\n1,2\n")
-    assert refused("run", "csv.csv").startswith("csv.csv, line 1: the csv fields 'a, b' fit no known format")
+    assert refused("run", "csv.csv").startswith("csv.csv: line 1: has csv fields that fit no known format")
 
 
 # What is refused: names, numbers, folders.

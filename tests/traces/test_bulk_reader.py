@@ -11,6 +11,13 @@ from flowsim.traces import FORMATS, bulk_reader, read_trace, readers
 
 COLUMNS = ("arrival_s", "input_length", "output_length", "class_code")
 
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """One folder for all the examples of a test."""
+    return tmp_path_factory.mktemp("examples")
+
+
 CELL = st.one_of(
     st.integers(-3, 12),
     st.floats(-1, 20),
@@ -23,14 +30,13 @@ FIELDS = sorted({field for kind in FORMATS.values() for field in (*kind.signatur
 
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(sorted(FORMATS)), st.lists(st.dictionaries(st.sampled_from(FIELDS), CELL), max_size=4))
-def test_the_bulk_reader_agrees_with_the_row_reader(tmp_path_factory, name, changes):
+def test_the_bulk_reader_agrees_with_the_row_reader(folder, name, changes):
     kind = FORMATS[name]
     good = {field: 5 for field in (kind.arrival, kind.input_length)} | {field: [1] for field in kind.marks}
     if kind.clock == "date":
         good[kind.arrival] = "2024-05-10 00:00:00.009930+00:00"
     if "type" in kind.marks:
         good["type"] = "a"
-    folder = tmp_path_factory.mktemp("agree")
     path = folder / "t.jsonl"
     path.write_text("".join(json.dumps(good | change) + "\n" for change in [{}, *changes]))
     names = list(good)

@@ -1,4 +1,4 @@
-"""Prefix caches and the paper's preparation: against plain ones, on what really was replayed, and in a run."""
+"""Prefix caches and the paper's preparation: compared with plain ones, with what the authors replayed, and in a run."""
 
 import csv
 

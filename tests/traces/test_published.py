@@ -20,7 +20,7 @@ CUT = 4096
 
 
 class Server(ThreadingHTTPServer):
-    """Serves one file; of the first `cuts` answers only so many bytes."""
+    """Serves one file; the first `cuts` answers end after CUT bytes."""
 
     content = b""
     cuts = 0
@@ -103,14 +103,14 @@ def test_a_wrong_hash_leaves_nothing(tmp_path, server):
 
 
 @pytest.mark.parametrize("ranges", [True, False])
-def test_a_cut_connection_is_gone_on_with(tmp_path, server, ranges):
+def test_a_broken_connection_is_resumed(tmp_path, server, ranges):
     server.cuts, server.ranges = 2, ranges
     trace = pull("mine", tmp_path / "t.jsonl", url=server.url, sha256=server.sha256)
     assert len(trace) == 500
     assert server.asked == [None, f"bytes={CUT}-", f"bytes={2 * CUT if ranges else CUT}-"]
 
 
-def test_what_came_is_kept_for_the_next_call(tmp_path, server):
+def test_what_arrived_is_kept_for_the_next_call(tmp_path, server):
     server.cuts = 3
     with pytest.raises(InputError, match=r"cannot be fetched from http.*12,288 bytes are kept in .*t\.jsonl\.part"):
         pull("mine", tmp_path / "t.jsonl", url=server.url, sha256=server.sha256)
@@ -135,7 +135,7 @@ def test_a_target_in_no_folder_is_rejected_before_anything_is_fetched(tmp_path, 
     assert not server.asked
 
 
-def test_a_part_that_is_whole_is_taken(tmp_path, server):
+def test_a_part_that_is_complete_is_used(tmp_path, server):
     (tmp_path / "t.jsonl.part").write_bytes(server.content)
     assert len(pull("mine", tmp_path / "t.jsonl", url=server.url, sha256=server.sha256)) == 500
 
@@ -159,7 +159,7 @@ def test_a_bad_hash_is_rejected_before_anything_is_fetched(tmp_path, server, sha
     assert not server.asked
 
 
-def test_names_leave_no_folder(tmp_path, server, monkeypatch):
+def test_names_stay_in_the_folder(tmp_path, server, monkeypatch):
     (tmp_path / "in").mkdir()
     monkeypatch.chdir(tmp_path / "in")
     with pytest.raises(InputError, match=r"'\.\./out': is not a file name; expected a name without folders, or a path"):
@@ -168,7 +168,7 @@ def test_names_leave_no_folder(tmp_path, server, monkeypatch):
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["in", "served.jsonl", "t.jsonl"]
 
 
-def test_a_file_that_was_there_is_not_given_out_as_the_published_one(tmp_path):
+def test_an_existing_file_is_not_presented_as_the_published_one(tmp_path):
     write_trace(Trace.of([0], [5]), tmp_path / "t.jsonl")
     done = CliRunner().invoke(main, ["traces", "pull", "azure-conversation-2023", "--out", str(tmp_path / "t.jsonl")])
     assert done.exit_code == 0 and "neither fetched nor checked" in done.output and "licence" not in done.output

@@ -42,6 +42,12 @@ def written(folder, content, name="t.txt"):
     return path
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """One folder for all the examples of a test."""
+    return tmp_path_factory.mktemp("examples")
+
+
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("squeeze", [bytes, gzip.compress])
 def test_every_format_is_found_by_content(tmp_path, name, squeeze):
@@ -238,9 +244,11 @@ def test_a_pipe_is_refused_rather_than_waited_for(tmp_path):
         read_trace(tmp_path / "pipe")
 
 
-def test_the_row_is_named_far_into_the_file(tmp_path):
-    with pytest.raises(InputError, match=r"line 70001: input_length must be .*, got 0"):
-        read_trace(written(tmp_path, OWN * 70_000 + bad_own(input_length=0).splitlines()[1]))
+def test_the_row_is_named_far_into_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr("flowsim.traces.compression.BLOCK_BYTES", 50_000)
+    monkeypatch.setattr("flowsim.traces.readers.ROWS_AT_ONCE", 1000)
+    with pytest.raises(InputError, match=r"line 5001: input_length must be .*, got 0"):
+        read_trace(written(tmp_path, OWN * 5000 + bad_own(input_length=0).splitlines()[1]))
 
 
 def test_class_numbers_agree_across_batches(tmp_path, monkeypatch):
@@ -306,8 +314,8 @@ def test_irregular_repeats_are_no_ticks(tmp_path):
 
 
 @given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
-def test_no_content_ends_in_anything_but_an_input_error(tmp_path_factory, content):
-    path = written(tmp_path_factory.mktemp("fuzz"), OWN.encode() + content)
+def test_no_content_ends_in_anything_but_an_input_error(folder, content):
+    path = written(folder, OWN.encode() + content)
     for name in FORMATS:
         try:
             assert len(read_trace(path, name)) > 0
@@ -434,8 +442,8 @@ def test_a_quote_that_is_never_closed_swallows_no_rows(tmp_path):
 
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from(["t.parquet", "t.jsonl.zst", "t.csv.gz", "t.csv"]), st.data())
-def test_damaged_files_are_told_or_read(tmp_path_factory, name, data):
-    path = tmp_path_factory.mktemp("damaged") / name
+def test_damaged_files_are_told_or_read(folder, name, data):
+    path = folder / name
     write_trace(Trace.of([0, 0.5, 1.25], [7, 8, 9], [0, 3, 0], ["a", None, "b"]), path)
     content = bytearray(path.read_bytes())
     for _ in range(data.draw(st.integers(1, 3))):
