@@ -1,8 +1,8 @@
-"""How far two runs of the same requests are apart, and whether a simulation is as near as it is asked to be.
+"""The distance between a simulation and real runs of the same requests, and whether it is small enough.
 
 A simulation cannot be expected to be nearer to a real run than a second real run is: that distance is the floor. Where
-two real runs agree within the bar, the simulation is to be within it as well; elsewhere, within 1.25 times the floor.
-`Distance.near` says whether it is within 1.25 times the floor anyway, however small that is.
+two real runs agree within the bar, the simulation must be within it too; elsewhere, within FLOOR_FACTOR times the
+floor. `Distance.near` says whether it is within FLOOR_FACTOR times the floor in any case, however small that is.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ PER_REQUEST = "per request"
 
 @dataclass(frozen=True)
 class Measure:
-    """Something of which two runs are to agree.
+    """A quantity in which two runs should agree.
 
     Attributes:
         name: as it is shown.
-        of: its value in a run; None if the run has none.
-        bar: the largest distance that is good; None = only shown.
-        points: whether the distance is the difference, as of shares; else it is the difference as a share.
+        of: its value, from the summary of a run; None if the run has none.
+        bar: the largest distance that is good; None if the measure is only shown.
+        points: whether the distance is the absolute difference (for shares) and not the relative one.
     """
 
     name: str
@@ -59,11 +59,13 @@ class Distance:
     """How far a simulation is from real runs in one measure.
 
     Attributes:
-        simulated: the measure in the simulation; `real`: in each real run. None where there is none.
-        off: mean distance of the simulation to the real runs; None if it cannot be told.
-        floor: mean distance of two real runs; None with fewer than two.
-        good: the verdict; None without a bar, or if neither the simulation nor reality has the measure.
-        apart: whether two real runs are further apart than the bar.
+        measure: its name.
+        simulated: its value in the simulation; None if there is none.
+        real: its value in each real run; None where there is none.
+        off: mean distance between the simulation and the real runs; None if it is not known.
+        floor: mean distance between two real runs; None with fewer than two.
+        good: the verdict; None without a bar, or if neither the simulation nor the real runs have the measure.
+        apart: whether two real runs differ by more than the bar.
     """
 
     measure: str
@@ -76,19 +78,19 @@ class Distance:
 
     @property
     def ratio(self) -> float | None:
-        """The distance over the floor."""
+        """The distance divided by the floor; None if one of them is not known, or the floor is 0."""
         return self.off / self.floor if self.off is not None and self.floor else None
 
     @property
     def near(self) -> bool | None:
-        """Whether the simulation is within 1.25 times the floor; None if there is no verdict or no floor."""
+        """Whether the simulation is within FLOOR_FACTOR times the floor; None without a verdict or a floor."""
         if self.good is None or self.floor is None:
             return None
         return self.off is not None and self.off <= FLOOR_FACTOR * self.floor
 
 
 def distances(simulated: RunResult, real: Sequence[RunResult]) -> list[Distance]:
-    """The distances in every measure, those of the classes' attainment, and the median error of a request."""
+    """The distance in every measure, in the attainment of each class, and in the TTFT of the median request."""
     measures = [*MEASURES, *(_attainment_of(name) for name in simulated.slo.class_names)]
     summaries = [result.summary for result in real]
     found = []
@@ -102,7 +104,10 @@ def distances(simulated: RunResult, real: Sequence[RunResult]) -> list[Distance]
 
 
 def request_error(ttft_s: Times, other_s: Times, of_s: Times) -> float | None:
-    """Median over requests of the difference of two TTFTs, as a share of `of_s`; all of shape [n], NaN = unfinished."""
+    """Median over requests of |ttft_s - other_s| / of_s; None if no request has both.
+
+    All arguments are in seconds, shape [n], NaN where the request is unfinished.
+    """
     known = ~np.isnan(ttft_s) & ~np.isnan(other_s)
     if not known.any():
         return None
