@@ -198,11 +198,11 @@ class Trace:
             InputError: no request arrives in the window.
         """
         first, last = (int(np.searchsorted(self.arrival_s, t)) for t in (start_s, end_s))
+        window = f"from {start_s:g} s " + ("on" if end_s == math.inf else f"to {end_s:g} s")
         if not (start_s < end_s and first < last):
-            found = f"no request arrives from {start_s:g} s to {end_s:g} s"
-            raise InputError(self.name, found, expected=f"a window within 0 to {self.span_s:g} s")
-        until = "on" if end_s == math.inf else f"to {end_s:g} s"
-        return self.derived(f"window from {start_s:g} s {until}", np.arange(first, last))
+            expected = f"a window within 0 to {self.span_s:g} s"
+            raise InputError(self.name, f"no request arrives {window}", expected=expected)
+        return self.derived(f"window {window}", np.arange(first, last))
 
     def sample(self, n: int, seed: int = 0) -> Trace:
         """`n` requests drawn without replacement, each at its own time (shifted so that the first is at 0 s).

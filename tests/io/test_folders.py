@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from flowsim.cli.main import main
 from flowsim.errors import InputError
-from flowsim.io.folders import check_writable, writing
+from flowsim.io.folders import check_writable, writing, writing_file
 
 
 def tree(folder: Path) -> dict[str, str]:
@@ -110,7 +110,7 @@ def test_a_link_to_nothing_is_followed(tmp_path: Path) -> None:
         check_writable(tmp_path / "wrong")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
     tmp_path.chmod(0o555)
     try:
@@ -136,3 +136,23 @@ def test_a_folder_that_takes_nothing_is_one_line(command: tuple[str, ...]) -> No
     result = CliRunner().invoke(main, [*command, "--device", "cpu", "--out", "/proc/x"])
     assert result.exit_code == 2
     assert result.stderr == "flowsim: error: /proc/x: cannot be written (No such file or directory)\n"
+
+
+def test_a_file_is_replaced_when_all_of_it_is_written(tmp_path: Path) -> None:
+    target = tmp_path / "t.csv"
+    target.write_text("old")
+    with pytest.raises(ValueError, match="stop"), writing_file(target) as partial:
+        assert partial.suffix == ".csv"
+        partial.write_text("half")
+        raise ValueError("stop")
+    assert tree(tmp_path) == {"t.csv": "old"}
+    with writing_file(target) as partial:
+        partial.write_text("new")
+        assert target.read_text() == "old"
+    assert tree(tmp_path) == {"t.csv": "new"}
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as error, writing_file(tmp_path / "no" / "t.csv") as partial:
+        partial.write_text("new")
+    assert str(error.value) == f"{tmp_path / 'no' / 't.csv'}: cannot be written (No such file or directory)"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from flowsim.errors import InputError
-from flowsim.io.locks import locked
+from flowsim.io.locks import FOREVER_S, locked, locked_file
 
 
 def test_a_link_to_itself_is_refused(tmp_path: Path) -> None:
@@ -40,3 +41,21 @@ def test_a_folder_may_be_replaced_while_it_is_locked(tmp_path: Path) -> None:
         (tmp_path / "out").mkdir()
         with pytest.raises(InputError, match="out: is in use"), locked(tmp_path / "out"):
             pytest.fail("two at once")
+
+
+def test_who_waits_for_a_file_gets_it_afterwards(tmp_path: Path) -> None:
+    order = []
+
+    def wait() -> None:
+        with locked_file(tmp_path / "lock", FOREVER_S):
+            order.append("second")
+
+    with ThreadPoolExecutor(1) as pool:
+        with locked_file(tmp_path / "lock"):
+            with pytest.raises(TimeoutError), locked_file(tmp_path / "lock"):
+                pytest.fail("two at once")
+            waiting = pool.submit(wait)
+            order.append("first")
+        waiting.result()
+    assert order == ["first", "second"]
+    assert list(tmp_path.iterdir()) == []

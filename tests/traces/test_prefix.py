@@ -1,4 +1,4 @@
-"""Prefix caches and the paper's preparation: compared with plain ones, with what the authors replayed, and in a run."""
+"""Prefix caches and the paper's preparation: compared with plain ones, and with what the authors replayed."""
 
 import csv
 
@@ -7,17 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import flowsim
 from flowsim.errors import InputError
-from flowsim.traces import Blocks, Chats, Trace, cached_tokens, new_tokens, read_trace
-from support.traces import QWEN, needs_traces
-
-
-def with_blocks(lists, tokens=4, lengths=None):
-    lengths = lengths or [max(tokens * len(ids) - 1, 1) for ids in lists]
-    trace = Trace.of(np.arange(len(lists)), lengths)
-    ids = np.array([id for some in lists for id in some], dtype=np.int64)
-    return trace.derived("made", blocks=Blocks.of(tokens, ids, np.array([len(some) for some in lists])))
+from flowsim.traces import Chats, Trace, cached_tokens, new_tokens, read_trace
+from support.traces import QWEN, needs_traces, with_blocks
 
 
 def test_what_is_cached_by_hand():
@@ -89,33 +81,6 @@ def test_new_tokens_are_those_that_the_authors_replayed():
         trace = Trace.of([0, 1], [length[parent], n], classes=["text", "text"])
         chats = Chats(np.array([parent, chat]), np.array([-1, parent]), np.array([1, 2]))
         assert new_tokens(trace.derived("made", chats=chats)).input_length[1] == length[chat]
-
-
-def test_cached_tokens_are_attended_to_but_not_computed():
-    from support.costs import pencil
-
-    cost = pencil()
-    trace = with_blocks([[1, 2], [1, 3]], tokens=4, lengths=[8, 8]).scaled(0.01)
-    result = flowsim.run(trace, "fcfs", cost=cost, slo=1000, predictor="exact", prefix_cache="ideal")
-    assert result.ttft_s.tolist() == pytest.approx([8.0, 4.0])  # a second a token
-    assert result.requests["cached_tokens"].tolist() == [0, 4]
-    assert result.summary["inputs"]["cached_share"] == 0.25
-    plain = flowsim.run(trace, "fcfs", cost=cost, slo=1000, predictor="exact")
-    assert plain.ttft_s.tolist() == pytest.approx([8.0, 8.0])
-
-
-def test_a_cached_prompt_costs_less_than_whole_and_more_than_alone():
-    trace = with_blocks([[1, 2], [1, 3]], tokens=8192, lengths=[16384, 16384]).scaled(0.01)
-    ttft = flowsim.run(trace, "fcfs", slo=10, predictor="exact", prefix_cache="ideal").ttft_s
-    alone = flowsim.run(Trace.of([0], [8192]), "fcfs", slo=10, predictor="exact").ttft_s[0]
-    assert 1.02 * alone < ttft[1] < 0.9 * ttft[0]
-
-
-@pytest.mark.parametrize("policy", ["fcfs", "chunked:64", "sjf", "edf", "flowprefill"])
-def test_every_policy_takes_cached_prompts(policy):
-    trace = with_blocks([[1, 2], [1, 2, 3], [1, 4], [1, 2, 3]] * 5, tokens=100)
-    result = flowsim.run(trace.scaled(30), policy, slo=1, prefix_cache="lru:3")
-    assert result.summary["finished"] == 20
 
 
 def test_lru_and_ideal_agree_when_nothing_is_forgotten():
