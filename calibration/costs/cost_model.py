@@ -129,7 +129,7 @@ class CostModel:
         self.acknowledge_s = acknowledge_s
         self.complete_s = acknowledge_s if complete_s is None else complete_s
         self.resume_s = resume_s
-        self.decision = decision
+        self.decision = lru_cache(KNOWN)(decision)
         self.switch_s = switch_s
         self.graph = graph
         self.tp = tp
@@ -148,6 +148,7 @@ class CostModel:
         self._attend = lru_cache(KNOWN)(
             lambda slice_: Launch(attention_launch(*slice_), attention(*slice_), attention_calls(*slice_))
         )
+        self._head = lru_cache(KNOWN)(lambda prompts: self._launch("head", prompts))
         self._shape = lru_cache(KNOWN)(self._new_shape)
         self._forward_of_one = lru_cache(KNOWN)(self._new_forward)
         self._timeline_of_one = lru_cache(KNOWN)(self._new_timeline)
@@ -192,7 +193,7 @@ class CostModel:
         tokens = sum([slice_.tokens for slice_ in slices])
         layer = [self._launch(name, tokens) for name in LAYER_OPERATORS]
         layer[ATTENTION] = self._attend_all(slices)
-        return Steps(self._lead(tokens), layer, self._launch("head", len(slices)), self.check_s)
+        return Steps(self._lead(tokens), layer, self._head(len(slices)), self.check_s)
 
     def __repr__(self) -> str:
         """Name and one figure."""
@@ -227,7 +228,7 @@ class CostModel:
         return Steps(lead, layer, Launch(0.0, self.device.get("head", free)(1)), graph.check(size))
 
     def _new_forward(self, slices: Sequence[Slice], cut: str, graph_tokens: int) -> Forward:
-        head = self._launch("head", len(slices))
+        head = self._head(len(slices))
         if _is_graph(slices, graph_tokens):
             lead, layer, head, check_s = self._graph_steps(graph_size(slices[0].tokens))
             parts = [layer[piece.start : piece.stop] for piece in pieces(cut)]

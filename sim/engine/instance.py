@@ -63,6 +63,8 @@ class Instance:
         self._device = device
         self._policy = policy
         self._recorder = recorder
+        self.thought = recorder.thought
+        """See `flowsim.engine.device.Listener`."""
         self._view = InstanceView(self)
         at_cuts = policy.wake == "cuts" and policy.cut != "none"
         self._decides_meanwhile = policy.cut != "none" and not at_cuts
@@ -93,7 +95,7 @@ class Instance:
         """Take a request in, or reject it if the KV cache could never hold it."""
         now = self.clock.now
         self._recorder.arrived(now, request.id)
-        if not self.kv.can_ever_hold(request):
+        if request.kv_tokens > self.kv.capacity_tokens:
             self._recorder.rejected(now, request.id)
             return
         self._work_ns += round(request.predicted_s * 1e9)
@@ -101,7 +103,7 @@ class Instance:
             self.waiting.add(request)
         except Exception as error:  # whatever the user's order does
             raise self._wrong(f"raised {raised(error)}") from error
-        self._wake()
+        self._wake(now)
 
     def close(self) -> None:
         """The run ends: account for the passes that have not completed."""
@@ -110,10 +112,6 @@ class Instance:
             self._recorder.unfinished(self.clock.now, execution.id, execution.taken_s)
 
     # What the device tells.
-
-    def thought(self, began_s: float, control_s: float) -> None:
-        """See `flowsim.engine.device.Listener`."""
-        self._recorder.thought(began_s, control_s)
 
     def decide(self) -> None:
         """Ask the policy, and do what it says."""
@@ -154,7 +152,7 @@ class Instance:
         self._preempt(running, self.clock.now, self._signal_s)
         self._launch(chosen)
         if self._due:
-            self._wake()
+            self._wake(self.clock.now)
 
     def cut_off(self) -> None:
         """The run ends while the running pass is being executed."""
@@ -182,14 +180,14 @@ class Instance:
         if chosen is not None:
             self._chosen = None
             self._launch(chosen)
-        self._wake()
+        self._wake(now)
 
     # What the scheduler does.
 
-    def _wake(self) -> None:
+    def _wake(self, now: float) -> None:
         """Have the scheduler decide, as soon as it can and if a decision can change anything."""
         if self._unseen_s is None:
-            self._unseen_s = self.clock.now
+            self._unseen_s = now
         if self._deciding or self._chosen is not None:
             self._due = True
         elif not (self.waiting.requests or self.started or self.paused):
@@ -271,7 +269,7 @@ class Instance:
         self._recorder.resumed(self.clock.now, execution.id)
 
     def _take(self, request: Request, tokens: Any) -> None:
-        if not (isinstance(tokens, Integral) and 0 < int(tokens) <= request.tokens):
+        if not ((type(tokens) is int or isinstance(tokens, Integral)) and 0 < int(tokens) <= request.tokens):
             raise self._wrong(f"chose {tokens} tokens of {request}")
         if self.waiting.remove(request):
             if not self.kv.take(request):

@@ -19,7 +19,7 @@ class KVCache:
     """Blocks of KV cache, counted in tokens.
 
     Attributes:
-        capacity_tokens: tokens of all its blocks.
+        capacity_tokens: tokens of all its blocks; a request that needs more never fits.
         free_tokens: tokens of its free blocks.
 
     Args:
@@ -28,10 +28,6 @@ class KVCache:
 
     def __init__(self, capacity_tokens: int) -> None:
         self.capacity_tokens = self.free_tokens = capacity_tokens
-
-    def can_ever_hold(self, request: Request) -> bool:
-        """Whether the request would fit if nothing else were there."""
-        return request.kv_tokens <= self.capacity_tokens
 
     def take(self, request: Request) -> bool:
         """Give the request its blocks; False, and nothing is taken, if too few are free."""

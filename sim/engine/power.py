@@ -21,8 +21,8 @@ class Speed(Protocol):
     def begin(self, execution: Execution, timeline: Timeline) -> None:
         """A stretch of this pass begins at `execution.began_s`."""
 
-    def end(self, execution: Execution) -> None:
-        """It ended at `execution.ended_s`, `execution.elapsed_s` into the timeline; adds it to `execution.taken_s`."""
+    def end(self, execution: Execution, elapsed_s: float) -> None:
+        """It ended this far into the timeline; brings `elapsed_s`, `ended_s` and `taken_s` of the pass up to date."""
 
     def time_of(self, elapsed_s: float) -> float:
         """When the running pass gets this far in its timeline."""
@@ -44,9 +44,10 @@ class SustainedSpeed:
         self._from_s = execution.elapsed_s
         self._origin_s = execution.began_s - execution.elapsed_s
 
-    def end(self, execution: Execution) -> None:
+    def end(self, execution: Execution, elapsed_s: float) -> None:
         """See `Speed`."""
-        execution.taken_s = execution.elapsed_s
+        execution.elapsed_s = execution.taken_s = elapsed_s
+        execution.ended_s = self._origin_s + elapsed_s
 
     def time_of(self, elapsed_s: float) -> float:
         """See `Speed`."""
@@ -90,8 +91,9 @@ class BoostedSpeed:
         self._pace = self._boost.pace(self._use, tokens, min(share, 1.0), timeline.recorded)
         self._latest = (self._from_s, self._began_s)
 
-    def end(self, execution: Execution) -> None:
+    def end(self, execution: Execution, elapsed_s: float) -> None:
         """See `Speed`."""
+        execution.elapsed_s, execution.ended_s = elapsed_s, self.time_of(elapsed_s)
         real_s = execution.ended_s - self._began_s
         self._use, self._use_s = self._pace.use_after(real_s), execution.ended_s
         execution.taken_s += real_s

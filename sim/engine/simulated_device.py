@@ -47,12 +47,13 @@ class SimulatedDevice:
 
     def tick(self) -> float:
         """The time; nothing has to be read."""
-        return float(self.clock.now)
+        now: float = self.clock.now
+        return now
 
     def think(self, seen: int) -> None:
         """See `Device`."""
         delay_s = self._cost.decision(seen)
-        self._thinks_s = float(self.clock.now)
+        self._thinks_s = self.clock.now
         self._listener.thought(self._thinks_s, delay_s)
         self._after(delay_s, self._decide)
 
@@ -92,9 +93,8 @@ class SimulatedDevice:
         if running is None:
             return
         end_s = self._stop_at[0] if self._stop_at else self._timeline.duration_s
-        running.elapsed_s = min(self._speed.elapsed_at(float(self.clock.now)), end_s)
         if self.clock.now > running.began_s:
-            self._end_stretch(running, self._speed.time_of(running.elapsed_s))
+            self._speed.end(running, min(self._speed.elapsed_at(float(self.clock.now)), end_s))
             self._listener.cut_off()
 
     def _after(self, delay_s: float, callback: Callable[[simpy.Event], None]) -> simpy.Event:
@@ -131,18 +131,14 @@ class SimulatedDevice:
         """Have the running pass stand at the cut where it was going to stop."""
         running, stop_at = self._running, self._stop_at
         assert running is not None and stop_at is not None
-        running.elapsed_s, running.passed = stop_at
-        self._end_stretch(running, self._speed.time_of(running.elapsed_s))
+        self._running = self._stop_at = None
+        elapsed_s, running.passed = stop_at
+        self._speed.end(running, elapsed_s)
 
     def _complete(self, event: simpy.Event) -> None:
         running = self._running
         if event is not self._end or running is None:
             return
-        running.elapsed_s = self._timeline.duration_s
-        self._end_stretch(running, self._speed.time_of(running.elapsed_s))
+        self._running = None
+        self._speed.end(running, self._timeline.duration_s)
         self._listener.completed()
-
-    def _end_stretch(self, running: Execution, ended_s: float) -> None:
-        self._running = self._stop_at = None
-        running.ended_s = ended_s
-        self._speed.end(running)
