@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from flowsim.traces.columns import Floats, Ints, bad_lengths, bad_lengths_or_0, bad_seconds
 from flowsim.traces.compression import Lines
-from flowsim.traces.formats import TICKS, Format, Layout
+from flowsim.traces.formats import TICKS_PER_S, Format, Layout
 from flowsim.traces.row_reader import Part
 
 
@@ -65,7 +65,7 @@ def _times(column: Any, clock: str) -> NDArray[Any]:
     if clock == "date":
         return _nanoseconds(column)
     times = _floats(column)
-    return _sure(times, bad_seconds(times / TICKS[clock]))
+    return _sure(times, bad_seconds(times / TICKS_PER_S[clock]))
 
 
 def _whole(column: Any, n: int, absent: int) -> Ints:

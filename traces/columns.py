@@ -45,7 +45,7 @@ def bad_lengths(values: Floats) -> Bools:
     return bad
 
 
-def encode(classes: Iterable[object], codes: dict[str, int]) -> Ints:
+def encode_classes(classes: Iterable[object], codes: dict[str, int]) -> Ints:
     """Class names as numbers, None as -1. A name that is not yet in `codes` is added with the next number.
 
     Raises:

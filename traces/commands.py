@@ -33,7 +33,7 @@ def convert(trace: Trace | str | Path, path: str | Path, format: str = "flowsim"
     Coarse time stamps of a file are kept only in a format whose reader spreads them (see `read_trace`); for any
     other they are spread (seed 0), so that the new file replays as the old one does.
     """
-    made = trace if isinstance(trace, Trace) else load_trace(trace, spread=not find_format(format).ticks)
+    made = trace if isinstance(trace, Trace) else load_trace(trace, spread=not find_format(format).coarse)
     return write_trace(made, path, format)
 
 

@@ -15,8 +15,8 @@ CLOCKS = {
     "date": "a UTC date and time such as 2023-11-16 18:15:46.6805900",
 }
 """What the arrival field may hold, by the clock of the format."""
-TICKS = {"s": 1.0, "ms": 1000.0}
-"""Ticks per second of the numeric clocks."""
+TICKS_PER_S = {"s": 1.0, "ms": 1000.0}
+"""Ticks per second of the clocks that are numbers."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Format:
     """Whether the arrival field is in seconds, in milliseconds, or a UTC date and time."""
     marks: tuple[str, ...] = ()
     """Further fields that the first row must have for the format to be recognised."""
-    ticks: bool = False
+    coarse: bool = False
     """Whether its time stamps may be so coarse that many requests share one; see `read_trace`."""
     hash_ids: str | None = None
     """Field with the ids of a request's prefix blocks."""
@@ -77,7 +77,7 @@ FORMATS: dict[str, Format] = {
             *_STAMPED,
             clock="ms",
             marks=("hash_ids",),
-            ticks=True,
+            coarse=True,
             hash_ids="hash_ids",
             block_tokens=512,
         ),

@@ -16,7 +16,7 @@ from flowsim.errors import InputError, shown
 from flowsim.traces import bulk_reader, row_reader
 from flowsim.traces.columns import Blocks, Chats, Floats
 from flowsim.traces.compression import Lines, is_parquet, read_lines
-from flowsim.traces.formats import FORMATS, TICKS, Format, Layout, find_format
+from flowsim.traces.formats import FORMATS, TICKS_PER_S, Format, Layout, find_format
 from flowsim.traces.row_reader import Part, check_fields, json_object
 from flowsim.traces.seeds import generator
 from flowsim.traces.trace import Trace
@@ -56,7 +56,7 @@ def read_trace(path: str | Path, format: str | None = None, *, spread: bool = Tr
     trace = _assembled(path, kind, parts, codes)
     if unread := [name for name in names if name and name not in kind.fields]:
         trace = replace(trace, notices=(*trace.notices, f"fields that are not read: {shown(', '.join(unread))[1:-1]}"))
-    return _spread(trace, seed) if spread and kind.ticks else trace
+    return _spread(trace, seed) if spread and kind.coarse else trace
 
 
 def detect_format(path: str | Path) -> Format:
@@ -207,7 +207,7 @@ def _block_tokens(path: Path, tokens: np.ndarray, counts: np.ndarray) -> int:
 def _seconds(arrival: np.ndarray, kind: Format) -> tuple[Floats, int | None]:
     """Arrival times in seconds, and `Trace.start_ns`."""
     if kind.clock != "date":
-        return arrival / TICKS[kind.clock], None
+        return arrival / TICKS_PER_S[kind.clock], None
     first = int(arrival.min())
     return (arrival - first) / 1e9, first
 

@@ -25,10 +25,10 @@ from flowsim.traces.columns import (
     bad_lengths,
     bad_lengths_or_0,
     bad_seconds,
-    encode,
+    encode_classes,
 )
 from flowsim.traces.compression import Lines
-from flowsim.traces.formats import CLOCKS, TICKS, Format, Layout
+from flowsim.traces.formats import CLOCKS, TICKS_PER_S, Format, Layout
 
 Row: TypeAlias = tuple[int, dict[str, Any]]
 """The number of a row in its file, and its fields."""
@@ -149,7 +149,7 @@ def part_of(rows: Sequence[Row], where: str, kind: Format, layout: Layout, codes
         table.column(kind.arrival, partial(table.times, clock=kind.clock), CLOCKS[kind.clock], optional=False),
         table.column(kind.input_length, table.lengths, LENGTH, optional=False),
         table.column(kind.output_length, table.lengths_or_0, LENGTH_OR_0),
-        table.column(kind.class_name, partial(encode, codes=codes), CLASS),
+        table.column(kind.class_name, partial(encode_classes, codes=codes), CLASS),
         ids,
         counts,
         np.full(len(rows), size) if isinstance(size, int) else table.column(size, partial(table.whole, least=0), SIZE),
@@ -186,7 +186,7 @@ class _Table:
     def times(self, values: Sequence[Any], clock: str) -> NDArray[Any]:
         if clock == "date":
             return _dates(values)
-        return _good(self.numbers(values), lambda ticks: bad_seconds(ticks / TICKS[clock]))
+        return _good(self.numbers(values), lambda ticks: bad_seconds(ticks / TICKS_PER_S[clock]))
 
     def lengths(self, values: Sequence[Any]) -> Ints:
         return _good(self.numbers(values), bad_lengths).astype(np.int64)

@@ -27,7 +27,7 @@ from flowsim.traces.columns import (
     bad_lengths,
     bad_lengths_or_0,
     bad_seconds,
-    encode,
+    encode_classes,
 )
 from flowsim.traces.seeds import generator
 
@@ -111,7 +111,7 @@ class Trace:
         if output_length is not None:
             outputs = _column("output_length", output_length, bad_lengths_or_0, LENGTH_OR_0).astype(np.int64)
         codes: dict[str, int] = {}
-        coded = np.full(inputs.size, -1) if classes is None else encode(classes, codes)
+        coded = np.full(inputs.size, -1) if classes is None else encode_classes(classes, codes)
         for column, array in {"input_length": inputs, "output_length": outputs, "classes": coded}.items():
             if array.size != arrival.size:
                 raise InputError(column, f"has {array.size} values", expected=f"{arrival.size}, as in arrival_s")

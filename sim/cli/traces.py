@@ -119,7 +119,7 @@ def convert(context: click.Context, /, trace: str, **options: Any) -> None:
       flowsim traces convert mooncake.jsonl.gz --out mooncake.parquet
     """
     if context.get_parameter_source("spread") is click.core.ParameterSource.DEFAULT:
-        options["spread"] = not find_format(options["to"]).ticks
+        options["spread"] = not find_format(options["to"]).coarse
     _write(_load(trace, options), options)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -59,3 +61,9 @@ def test_who_waits_for_a_file_gets_it_afterwards(tmp_path: Path) -> None:
         waiting.result()
     assert order == ["first", "second"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_flowsim_needs_no_lock_of_one_operating_system() -> None:
+    """Windows has no fcntl."""
+    script = "import sys; sys.modules['fcntl'] = None; import flowsim.cli.main, flowsim.studies.store, flowsim.io.locks"
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -1,4 +1,4 @@
-"""Writers and readers together: nothing is lost but what a format cannot hold, and the fast reader agrees."""
+"""Writers and readers together: nothing is lost but what a format cannot hold, and what is written is whole."""
 
 import gzip
 import re
