@@ -1,4 +1,4 @@
-"""How near simulations are to all recorded GPU runs, by measure, with and without the speed of a rested GPU."""
+"""How near simulations are to all recorded real runs, by measure, with and without the speed of a rested GPU."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flowsim.validation.evidence import Evidence
 
 FOLDERS = sorted((Path(__file__).parents[2] / "tests" / "data" / "evidence").iterdir())
 MEASURES = ("attainment", "TTFT p50", "TTFT p90", "TTFT p99", "blocking mean", "per request")
-HEAD = """| | as near as asked | differs by | two GPU runs | without boost | differs by |
+HEAD = """| | pass | differs by | two real runs | without boost | differs by |
 |---|--:|--:|--:|--:|--:|"""
 
 
