@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowsim.errors import InputError
+from flowsim.show.html import render
 from flowsim.studies.intervals import differences, intervals, ratios
 from flowsim.studies.point import Point
 from flowsim.studies.store import Store, read_runs, sealed_keys, title_of
@@ -68,8 +69,9 @@ class Runs:
         return ratios(self.table, value, against, by)
 
     def _repr_html_(self) -> str:
-        head = f"{len(self.table):,} runs, {len(self.failed):,} failed"
-        return f"<div><b>{self.title or 'study'}</b>: {head}{self.table.head()._repr_html_()}</div>"  # type: ignore[operator]
+        first = self.table.head()._repr_html_()  # type: ignore[operator]
+        counts = {"runs": len(self.table), "failed": len(self.failed)}
+        return render("runs.html", title=self.title or "study", **counts, first=first)
 
 
 def sweep(

@@ -62,16 +62,17 @@ def save_report(evidence: Sequence[Evidence], cases: Sequence[Compared], folder:
     """Write validation.html and one figures/*.png per case into the folder: all of them, or none."""
     with writing(folder) as stage:
         (stage / "figures").mkdir()
-        images = [_png(figure(of)) for of in cases]
+        images = [picture(of) for of in cases]
         for of, image in zip(cases, images, strict=True):
             name = of.case.slug if len(evidence) == 1 else f"{of.folder}-{of.case.slug}"
             (stage / "figures" / f"{name}.png").write_bytes(image)
         (stage / "validation.html").write_text(page(evidence, cases, images), encoding="utf-8")
 
 
-def _png(drawn: Figure) -> bytes:
+def picture(of: Compared) -> bytes:
+    """The figure of a case, as PNG."""
     out = io.BytesIO()
-    drawn.savefig(out, format="png", dpi=110, metadata={"Software": None})
+    figure(of).savefig(out, format="png", dpi=110, metadata={"Software": None})
     return out.getvalue()
 
 

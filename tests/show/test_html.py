@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
+import pandas as pd
 import pytest
 from jinja2 import UndefinedError
 
+import flowsim
 from flowsim.show.html import render, summary_html
 from support.results import INPUTS, by_hand, six
 
@@ -31,6 +33,13 @@ def test_names_are_not_markup() -> None:
         assert bad not in html
     assert "&lt;img src=x&gt;" in html
     assert "<b>&lt;b&gt;mine&lt;/b&gt; on &lt;script&gt;alert(1)&lt;/script&gt;</b>" in html
+
+
+def test_a_study_shows_its_first_runs() -> None:
+    table = pd.DataFrame({"policy": ["<b>mine</b>", "fcfs"], "error": [None, "broken"]})
+    html = flowsim.Runs(table, title="<i>rates</i>")._repr_html_()
+    assert "<b>&lt;i&gt;rates&lt;/i&gt;</b>: 2 runs, 1 failed" in html
+    assert "<td>&lt;b&gt;mine&lt;/b&gt;</td>" in html
 
 
 def page(**given: object) -> str:

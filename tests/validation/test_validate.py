@@ -53,6 +53,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `evidence` shows once is not drawn again, and nothing is collected for the sake of steady times."""
+    monkeypatch.setattr("flowsim.validation.report.picture", lambda of: b"png")
+    monkeypatch.setattr("flowsim.calibration.gpu.quiet_host.gc.collect", lambda *generation: 0)
+
+
 @pytest.fixture
 def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(folder)
