@@ -1,4 +1,7 @@
-"""Reads rows of a trace many at a time, by pyarrow; if one is not plainly valid, `row_reader` must read them."""
+"""Reads rows of a trace many at a time, by pyarrow; if one is not plainly valid, `row_reader` must read them.
+
+pyarrow is slow to import, so that is done where it is used: small files do without it.
+"""
 
 from __future__ import annotations
 

@@ -106,14 +106,7 @@ def find_format(spec: str) -> Format:
         if spec not in FORMATS:
             raise unknown("trace format", spec, FORMATS)
         return FORMATS[spec]
-    fields: dict[str, str] = {}
-    for pair in spec.split(","):
-        key, _, field = (part.strip() for part in pair.partition("="))
-        if key not in USER_FIELDS:
-            raise unknown("key", key, USER_FIELDS).within(f"trace format {spec!r}")
-        if not field or key in fields:
-            raise InputError(f"trace format {spec!r}: {key}", "is given twice" if field else "names no field")
-        fields[key] = field
+    fields = _named_fields(spec)
     arrivals = [key for key in fields if key.startswith("arrival_")]
     if len(arrivals) != 1 or "input_length" not in fields:
         needed = "one of arrival_s, arrival_ms and arrival_date, and input_length"
@@ -128,3 +121,16 @@ def find_format(spec: str) -> Format:
         fields.get("class"),
         clock="s" if clock == "s" else "ms" if clock == "ms" else "date",
     )
+
+
+def _named_fields(spec: str) -> dict[str, str]:
+    """The fields that the user names, by key."""
+    fields: dict[str, str] = {}
+    for pair in spec.split(","):
+        key, _, field = (part.strip() for part in pair.partition("="))
+        if key not in USER_FIELDS:
+            raise unknown("key", key, USER_FIELDS).within(f"trace format {spec!r}")
+        if not field or key in fields:
+            raise InputError(f"trace format {spec!r}: {key}", "is given twice" if field else "names no field")
+        fields[key] = field
+    return fields

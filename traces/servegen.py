@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -87,17 +87,20 @@ def _arrivals(where: str, client: Mapping[str, Any], duration_s: float, rng: np.
         found = f"has {duration_s / mean_s:.3g} requests in {duration_s:g} s (mean gap {mean_s:g} s)"
         raise InputError(where, found, expected=f"<= {MOST_REQUESTS} requests")
     draw = rng.gamma if family == "Gamma" else lambda k, theta, n: theta * rng.weibull(k, n)
-    many = 100 + int(1.2 * duration_s / mean_s)
-    end_s = 0.0
-    gaps: list[Floats] = []
+    arrival = _renewals(lambda n: draw(shape, scale, n), 100 + int(1.2 * duration_s / mean_s), duration_s, rng)
+    return np.asarray(arrival[arrival < duration_s])
+
+
+def _renewals(draw: Callable[[int], Floats], many: int, duration_s: float, rng: np.random.Generator) -> Floats:
+    """Arrival times that reach at least to `duration_s`, from gaps drawn `many` at a time; the first gap is cut."""
+    end_s, gaps = 0.0, list[Floats]()
     while end_s < duration_s:
-        some = draw(shape, scale, many)
+        some = draw(many)
         if not gaps:
             some[0] *= rng.random()
         gaps.append(some)
         end_s += float(some.sum())
-    arrival = np.cumsum(np.concatenate(gaps))
-    return np.asarray(arrival[arrival < duration_s])
+    return np.cumsum(np.concatenate(gaps))
 
 
 def _lengths(where: str, client: Mapping[str, Any], name: str, n: int, rng: np.random.Generator) -> Ints:
