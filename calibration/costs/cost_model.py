@@ -32,7 +32,7 @@ KNOWN = 1 << 16
 
 
 class Steps(NamedTuple):
-    """One forward's operators on the two clocks: before the layers, of one layer, behind them; and a check's time."""
+    """One forward's operators on the two clocks: before the layers, of one layer, after them; and a check's time."""
 
     lead: list[Launch]
     layer: list[Launch]
@@ -217,7 +217,7 @@ class CostModel:
         return Timeline([self.forward(part, cut, graph_tokens) for part in split(slices, max_batched_tokens)], cut)
 
     def _graph_steps(self, size: int) -> Steps:
-        """A recorded forward of `size` tokens. Launched, it needs the host no more, up to the next check."""
+        """A recorded forward of `size` tokens; once launched, it does not need the host until the next check."""
         graph = self.graph
         assert graph is not None
         device = [self.device.get(name, free)(size) for name in LAYER_OPERATORS]

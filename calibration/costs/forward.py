@@ -1,7 +1,7 @@
 """A forward's shape: when the device ends its operators, whatever attention takes.
 
-Attention alone depends on contexts, and takes long to work out. So all else is worked out once for each number of
-tokens, and the timeline of a forward follows from that and its attention.
+Only attention depends on contexts. So all else is computed once for each number of tokens, and the timeline of a
+forward follows from that and its attention.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def pieces(cut: str) -> tuple[range, ...]:
 
 
 class Shape:
-    """All of a forward's timeline that does not depend on its attention nor on its head: those come last.
+    """All of a forward's timeline that depends neither on its attention nor on its head, which are added last.
 
     Args:
         tokens: tokens it computes.
@@ -49,7 +49,7 @@ class Shape:
         at = self._at = [piece.stop for piece in pieces(cut)].index(ATTENTION)
         self._front, self._back = reduce(Run.then, runs[: at + 1]), reduce(Run.then, runs[at + 1 :])
         self._checked = cut not in ("none", "chunk")
-        self._before, self._behind = runs[at : at + 2]
+        self._before, self._after = runs[at : at + 2]
         self._ends_s = [run.end_s + check_s for run in runs[:at] + runs[at + 1 :]]
         self._first_s = self._lead.then(runs[0]).end_s + check_s
 
@@ -61,7 +61,7 @@ class Shape:
         unchecked_s = whole.end_s + self._check_s
         if not self._checked:
             return Forward(self._tokens, (), 0.0, self._layers, unchecked_s, unchecked_s, whole.device_s)
-        segment = self._before.then(attending).then(self._behind)
+        segment = self._before.then(attending).then(self._after)
         ends_s, first_s = self._ends_s.copy(), self._first_s
         ends_s[self._at] = segment.end_s + self._check_s
         if not self._at:

@@ -1,10 +1,10 @@
-"""Boost: what a GPU's power limit does to passes, for a GPU that has rested runs above its sustained clock for a while.
+"""Boost: how a GPU that has rested runs above its sustained clock until its power limit holds.
 
 A GPU holds the average of its power, not each moment's, to its limit. So after a pause compute-bound work runs faster
 than what a table holds, which is the time on a GPU that has been busy, until the average has reached the limit. On an
 H200 (llama3-8b) 1100 tokens again and again with pauses between, which left it busy for 80, 60 and 40 % of the time,
 took 0.948, 0.925 and 0.919 of the sustained time; after a pause of 0.1 s the first two passes took 0.942 and 0.951,
-and the fourth 0.999; 300 tokens took 0.98 to 1.0, 64 tokens the same as ever.
+and the fourth 0.999; 300 tokens took 0.98 to 1.0, and 64 tokens the same time in all cases.
 
 The model is of first order. The use u of a GPU is the exponential average, over a window of some tens of milliseconds,
 of whether it is busy. Up to a threshold a (0.5 to 0.7 on H200s) it runs at full speed, and from there its speed falls
@@ -16,10 +16,10 @@ in proportion, to the sustained one at u = 1:
 
 Where w is constant, u is an exponential and the sustained seconds done, the integral of the speed, have a closed form.
 
-Forwards recorded as CUDA graphs wait for no host, so that short ones gain too: on an H200 (llama3-8b, in service)
-those of 192 to 448 tokens took 5 to 10 % longer among long prompts than on a rested GPU. So their gain is known apart,
-and their sustained time is that behind heavier work. On end, short ones draw less than the limit allows and are not
-held to it, of which this model knows nothing: short prompts alone, at full load, it takes to be slower than they are.
+Forwards recorded as CUDA graphs do not wait for the host, so that short ones gain too: on an H200 (llama3-8b, in
+service) those of 192 to 448 tokens took 5 to 10 % longer among long prompts than on a rested GPU. So their gain is
+known separately, and their sustained time is the one after heavier work. A long run of short ones draws less than the
+limit allows and is not held to it. The model ignores that: for short prompts alone, at full load, it is too slow.
 """
 
 from __future__ import annotations
@@ -64,30 +64,30 @@ class Boost:
     recorded_gain: Gain | None = None
 
     def rested(self, use: float, idle_s: float) -> float:
-        """The use after so many idle seconds."""
+        """The use after `idle_s` idle seconds."""
         return use * math.exp(-max(idle_s, 0.0) / self.window_s)
 
     def pace(self, use: float, tokens: int, share: float = 1.0, recorded: int = 0) -> Pace:
         """How a stretch of a pass goes that begins at this use; `share` of its time is device work.
 
-        `tokens` are those of the pass; `recorded` those of the recording as which it runs, 0 if it is launched.
+        `tokens` are those of the pass; `recorded` those of the recording that it runs as, 0 if it is launched.
         """
         known = self.recorded_gain if recorded else None
         gain = self.gain(tokens) if known is None else known(recorded)
         return Pace(self.window_s, self.threshold, share * gain, share, use)
 
     def with_recordings(self, times_s: Mapping[int, tuple[float, float]]) -> Boost:
-        """This boost with the gain of recordings of so many tokens, from how long they took: busy and rested.
+        """This boost with the gain of recordings, from how long they took: {tokens: (busy, rested)}, seconds.
 
-        The limit may begin to hold before a long one has ended; that is allowed for.
+        It is taken into account that the limit may begin to hold before a long one has ended.
         """
         gains = [self._gain_of(*times_s[tokens]) for tokens in sorted(times_s)]
         return replace(self, recorded_gain=_through(sorted(times_s), gains))
 
     def _gain_of(self, busy_s: float, rested_s: float) -> float:
-        """The gain with which work of so many sustained seconds takes a GPU that has rested so many real ones.
+        """The gain with which work of `busy_s` sustained seconds takes `rested_s` on a GPU that has rested.
 
-        How far the limit lets it go does not depend on the gain, so that what it saves is proportional to that.
+        When the limit begins to hold does not depend on the gain, so that the time saved is proportional to it.
         """
         free_s = Pace(self.window_s, self.threshold, 1.0, 1.0, 0.0).work_s(rested_s) - rested_s
         return min(max((busy_s - rested_s) / free_s, 0.0), MOST_GAIN) if free_s else 0.0
@@ -100,7 +100,7 @@ class Boost:
         them constant; below them it falls to 0 at NO_GAIN_TOKENS.
 
         Raises:
-            InputError: it is none.
+            InputError: it is malformed.
         """
         if found is None:
             return None
@@ -121,7 +121,7 @@ class Boost:
 
 
 class Pace(NamedTuple):
-    """How far a stretch of execution gets in time: seconds of a busy GPU (`work_s`) and real ones, both from its begin.
+    """How far a stretch of execution gets: seconds of a busy GPU (`work_s`) and real ones, both from its begin.
 
     Attributes:
         window_s, threshold: as `Boost` has them.
@@ -137,11 +137,11 @@ class Pace(NamedTuple):
     use: float
 
     def use_after(self, real_s: float) -> float:
-        """The use after so long."""
+        """The use after `real_s`."""
         return self.share + (self.use - self.share) * math.exp(-real_s / self.window_s)
 
     def work_s(self, real_s: float) -> float:
-        """Sustained seconds done after so many real ones; from as many to 1 + gain times as many."""
+        """Sustained seconds done after `real_s` real ones: between `real_s` and (1 + gain) times that."""
         turn_s, free = self._turn_s(), self.use < self.threshold
         if real_s <= turn_s:
             return self._free(real_s) if free else self._held(real_s, self.use)
@@ -151,7 +151,7 @@ class Pace(NamedTuple):
         return self._held(turn_s, self.use) + self._free(rest_s)
 
     def real_s(self, work_s: float) -> float:
-        """Real seconds after which so many sustained ones are done: the inverse of `work_s`."""
+        """Real seconds after which `work_s` sustained ones are done: the inverse of `work_s()`."""
         window_s, threshold, gain, share, use = self
         if use < threshold:
             free_s = work_s / (1.0 + gain)
@@ -183,7 +183,7 @@ class Pace(NamedTuple):
     def _until(self, work_s: float, use: float) -> float:
         """The inverse of `_held`, by Newton's method.
 
-        That is convex or concave, so that from the speed at the begin every step goes to the same side, to the root.
+        `_held` is convex or concave, so that from the speed at the begin every step approaches the root from one side.
         """
         window_s, threshold, gain, share, _ = self
         slope = gain / (1.0 - threshold)
@@ -222,7 +222,8 @@ def _number(value: Any) -> float:
 
 
 def _refuse(found: Any) -> InputError:
-    return InputError(
-        f"provenance, boost: found {found!r}; allowed: window_s above 0, threshold from 0 to below 1, "
-        "and gain, pairs of tokens (ascending, from 1) and a number between -1 and 1"
+    expected = (
+        "a mapping of window_s (> 0), threshold (>= 0 and < 1) and gain: "
+        "pairs of tokens (ascending, >= 1) and a number between -1 and 1"
     )
+    return InputError("provenance: boost", found=found, expected=expected)

@@ -13,7 +13,7 @@ from flowsim.core.predictor import Predictor
 from flowsim.errors import InputError, unknown
 
 Solo = Callable[[int, int], float]
-"""Seconds that so many tokens take alone on top of so much context."""
+"""Seconds of (tokens, context): what a prompt of `tokens` takes alone on top of `context`."""
 
 CHUNK_TOKENS, CHUNK_PENALTY_S, LONGEST_FITTED = 8192, 0.010, 20480
 """The released code's prediction above 20480 tokens: whole chunks of 8192, 10 ms more for each, and the rest."""

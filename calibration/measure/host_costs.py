@@ -1,4 +1,4 @@
-"""What serving costs the host beside passes: the real scheduler's decisions, and its hand-offs with the runner."""
+"""What serving costs the host apart from passes: the real scheduler's decisions, and its hand-offs with the runner."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from flowsim.policies.registry import load_policy
 
 FREE = CostModel("none", 1, {}, lambda tokens, context: 0.0)
 UNLIMITED = 1 << 40
-"""Tokens of a cache that holds whatever is begun."""
+"""Tokens of a cache that is never full."""
 LONGEST = 4096
 APART_S = 5e-3
 """About as long as between two passes, so that a thread that sleeps has to be woken up."""
@@ -34,9 +34,9 @@ SHORT, BURST = 64, 5
 LONG, INTERRUPTIONS = 16384, 30
 """Tokens of the prompts that are preempted, and how often."""
 INTERRUPTED_S, SPARED = (15e-3, 0.1), 3.0
-"""How far apart interruptions are: so many times what the short prompt takes, but within these seconds."""
+"""How far apart interruptions are: within these seconds, and SPARED times what a short prompt takes."""
 A_ROUND = 64
-"""Requests that a round may take in: more than any pass of 2048 tokens has members."""
+"""Requests that may arrive in a round: more than any pass of 2048 tokens has members."""
 
 
 def time_decisions(seen: int, limits: Limits, apart_s: float = APART_S) -> list[float]:
@@ -60,14 +60,14 @@ def time_decisions(seen: int, limits: Limits, apart_s: float = APART_S) -> list[
 
 
 class HandOffs(NamedTuple):
-    """Seconds, samples each.
+    """Samples of three hand-offs, seconds.
 
     Attributes:
         complete: from a pass's end until the scheduler knows.
         acknowledge: from a pass's stop at a cut until the scheduler, which has just signalled it, knows; `complete`
             where no pass was stopped.
         resume: from the scheduler's word until the runner begins on a pass, new or stopped: what a hand-over takes
-            besides knowing of the last pass's end and deciding.
+            apart from learning of the last pass's end and deciding.
     """
 
     complete: list[float]
@@ -78,8 +78,8 @@ class HandOffs(NamedTuple):
 def time_hand_offs(runner: Runner, rounds: int) -> HandOffs:
     """Time what passes between the scheduler and the runner as prompts are served.
 
-    First short prompts in bursts, of which all but the first wait; then long ones, each of them preempted again and
-    again by short ones.
+    First short prompts in bursts, all but the first of which wait; then long ones, each preempted again and again by
+    short ones.
     """
     short = min(SHORT, runner.decoder.rows)
     served = _serve(
@@ -100,7 +100,7 @@ def _serve(requests: list[Request], policy: str, runner: Runner) -> Replay:
 
 
 def _interrupted(rows: int, rounds: int, apart_s: float) -> list[Request]:
-    """Long prompts, each with urgent ones at its heels, so far apart."""
+    """Long prompts, each followed by urgent short ones; arrivals are `apart_s` apart."""
     long = max(1, min(LONG, rows - 4 * SHORT))
     short = min(SHORT, rows)
     tokens = [short if i % (INTERRUPTIONS + 1) else long for i in range(rounds)]
@@ -173,7 +173,7 @@ class Scheduler:
         self.log = recorder.log
 
     def arrive_until(self, seen: int, apart_s: float) -> None:
-        """Have requests arrive, so far apart, until a decision looks at `seen` requests and passes."""
+        """Have requests arrive, `apart_s` apart, until a decision looks at `seen` requests and passes."""
         while self._instance.seen < seen:
             time.sleep(apart_s)
             self._device.clock.tick()
@@ -183,7 +183,7 @@ class Scheduler:
                 self._hear(completed=False)
 
     def complete(self, apart_s: float) -> None:
-        """Have the running pass complete, so long after what was before."""
+        """Have the running pass complete after `apart_s`."""
         time.sleep(apart_s)
         self._hear(completed=True)
 

@@ -62,7 +62,7 @@ class JobTimeline:
 
     def progress(self, elapsed_s: float) -> tuple[int, float]:
         """After `elapsed_s`: tokens of the completed forwards, and seconds since the last of them ended."""
-        tokens, ended_s = self.job.behind
+        tokens, ended_s = self.job.done
         return tokens, elapsed_s - ended_s
 
 

@@ -41,9 +41,8 @@ class Replay:
         hand_overs_s: from the end of a stretch of execution until the next began, where the scheduler had one ready.
         first_tokens: the first token of each request; -1 where there is none.
         scattered: at how many decisions the free rows of the cache were in stretches too short to count them all as
-            free, which a simulation knows nothing of.
-        crowded: forwards launched without a graph because the recording of their size was in use, of which it knows
-            nothing either.
+            free; a simulation does not know about that.
+        crowded: forwards launched without a graph because the recording of their size was in use; nor about that.
     """
 
     outcome: Outcome
@@ -139,7 +138,7 @@ def _serve(instance: Instance, device: GpuDevice, requests: list[Request], told:
 
 
 def _heard(told: SimpleQueue[Told], due_s: float | None) -> Iterator[Told]:
-    """What the runner has told, waiting for it at most `due_s` seconds, the last of them awake: a sleep ends late."""
+    """What the runner has said, waiting for it at most `due_s` seconds; awake at the end, as a sleep ends late."""
     end_s = time.perf_counter() + (math.inf if due_s is None else due_s)
     try:
         try:

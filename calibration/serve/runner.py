@@ -1,7 +1,7 @@
-"""The runner: a thread that executes passes on one device, and stops between two segments when it is told to.
+"""The runner: a thread that executes passes on one device, and stops between two segments when it is signalled.
 
-It owns the stream: nobody else launches while it runs. After every segment it waits for the device and looks whether
-it was signalled; if so, it tells, keeps the activations of the pass where they are, and takes the next order, which
+It owns the stream: nobody else launches while it runs. After every segment it waits for the device and checks for a
+signal; if there is one, it says so, keeps the activations of the pass where they are, and takes the next order, which
 may be to go on with a pass that it left. `launch` is also what calibration times whole passes with.
 """
 
@@ -34,7 +34,7 @@ def synchroniser(device: Any) -> Callable[[], None]:
 
 
 def launch(forward: Ready, synchronise: Callable[[], None], signalled: Callable[[], bool], at: int = 0) -> int:
-    """Launch a forward segment by segment, from segment `at`; behind each, wait for the device and look for a signal.
+    """Launch a forward segment by segment, from segment `at`; after each, wait for the device and look for a signal.
 
     Returns:
         How many segments have run: all of them, unless `signalled()` said to stop.
@@ -63,7 +63,7 @@ class Job:
     Attributes:
         began_s: when its latest stretch began; `stopped_s`: when that ended. Seconds of `time.perf_counter`.
         elapsed_s: how long it has run, up to the end of its latest stretch.
-        behind: tokens of the forwards that have ended, and `elapsed_s` when the last of them ended.
+        done: tokens of the forwards that have ended, and `elapsed_s` when the last of them ended.
         next_ids: for each member that has ended, the next tokens of a forward, on the device, and its place there.
     """
 
@@ -73,7 +73,7 @@ class Job:
         self._forward: Ready | None = None
         self._at = 0
         self.began_s = self.stopped_s = self.elapsed_s = 0.0
-        self.behind = (0, 0.0)
+        self.done = (0, 0.0)
         self.next_ids: dict[int, tuple[Any, int]] = {}
 
     def run(self, launcher: Launcher, synchronise: Callable[[], None], signalled: Callable[[], bool]) -> bool:
@@ -98,7 +98,7 @@ class Job:
         chunk = self._forwards[self._number]
         self.next_ids |= {member: (next_ids, place) for member, place in chunk.ended}
         self._forward = None
-        self.behind = self.behind[0] + len(chunk.ids), self.elapsed_s
+        self.done = self.done[0] + len(chunk.ids), self.elapsed_s
         self._number += 1
 
 
@@ -144,8 +144,8 @@ class Told(NamedTuple):
 class Runner:
     """A thread that executes one job at a time; a context in which it lives.
 
-    It is to outlive the replays that it serves: handles of cuBLAS and plans of cuDNN are a thread's own, so that a new
-    thread would have to make them anew.
+    It should outlive the replays that it serves: handles of cuBLAS and plans of cuDNN belong to a thread, so that a new
+    thread would have to make them again.
 
     Args:
         decoder: what it runs on.
@@ -167,7 +167,7 @@ class Runner:
         """From now on check at `cut`, and `tell`, in its thread, when a job has completed, stopped or failed.
 
         Args:
-            graph_tokens: record forwards of at most so many tokens as graphs, before this returns; 0 = none.
+            graph_tokens: record forwards of at most this many tokens as graphs, before this returns; 0 = none.
         """
         self._tell, self._serves = tell, (cut, graph_tokens)
         if self._serves not in self._launchers:
@@ -200,7 +200,7 @@ class Runner:
     def call(self, work: Callable[[Decoder], Iterator[None] | None]) -> None:
         """Do something else in its thread, and wait for it. Whatever it raises is raised here.
 
-        Work that takes long yields now and then: there it ends when the runner is left meanwhile.
+        Long work yields now and then, and ends there if the runner is left in the meantime.
         """
         answers: SimpleQueue[BaseException | None] = SimpleQueue()
 

@@ -18,7 +18,7 @@ from flowsim.calibration.serve.runner import synchroniser
 from flowsim.errors import InputError
 
 UNSERVABLE = ("split",)
-"""Kernels for which cuDNN builds plans for ever new lengths: some 40 ms each at a first call, while serving."""
+"""Kernels for which cuDNN builds a new plan for each length: some 40 ms at its first call, while serving."""
 FORWARDS = 6
 """Forwards of full size whose activations the memory must hold: the running one, and paused ones."""
 MET_TOKENS = 4096
@@ -27,7 +27,7 @@ tokens for the first time: it chooses matrix kernels, and loads them, which took
 HEAT_S = 0.5
 """How long to keep the device busy before it counts as warm."""
 LESS = "a smaller model, less --kv-tokens or --max-batched-tokens"
-"""What is allowed where the memory does not do."""
+"""What to try when the memory is not enough."""
 
 
 def serving_decoder(
@@ -40,7 +40,7 @@ def serving_decoder(
     recorded_tokens: int = 0,
     seed: int = 0,
 ) -> Decoder:
-    """The whole model with a cache of so many rows.
+    """The whole model with its KV cache.
 
     Args:
         table: whose attention kernels it uses, but for those that cannot serve.
@@ -65,7 +65,7 @@ def servable(choice: Choice) -> Choice:
 
 
 def check_memory(spec: ModelSpec, device: str, rows: int, max_batched_tokens: int, recorded_tokens: int = 0) -> None:
-    """InputError unless weights, a cache of so many rows, some forwards and recordings fit the memory that is free."""
+    """Raise `InputError` unless weights, a cache of `rows` tokens, some forwards and recordings fit the free memory."""
     check_model(spec, device)
     import torch
 
@@ -83,15 +83,16 @@ def check_memory(spec: ModelSpec, device: str, rows: int, max_batched_tokens: in
     if sum(parts.values()) > 0.97 * free:
         needs = ", ".join(f"{name} {size / 2**30:.1f}" for name, size in parts.items())
         raise InputError(
-            f"{spec.name}: found {free / 2**30:.1f} GiB of free GPU memory; allowed: what it needs, in GiB: {needs} "
-            "(less with --kv-tokens, --max-batched-tokens or --graph-tokens)"
+            spec.name,
+            f"does not fit the {free / 2**30:.1f} GiB of GPU memory that are free; in GiB it needs: {needs}",
+            expected="less, with --kv-tokens, --max-batched-tokens or --graph-tokens",
         )
 
 
 def warm_up(decoder: Decoder, largest: int, longest: int) -> Iterator[None]:
-    """Run everything once that is slow the first time: kernels' plans, memory pools; then until clocks are up.
+    """Run everything that is slow the first time once: kernels' plans, memory pools; then go on until clocks are up.
 
-    To be called in the thread that will serve (`Runner.call`): handles and plans are a thread's own. Yields between
+    To be called in the thread that will serve (`Runner.call`): handles and plans belong to a thread. Yields between
     any two layers, where it may be left.
 
     Args:
@@ -122,7 +123,7 @@ def warm_up(decoder: Decoder, largest: int, longest: int) -> Iterator[None]:
 
 
 def _forward(decoder: Decoder, slices: list[CacheSlice], synchronise: Callable[[], None]) -> Iterator[None]:
-    """One forward, with the device at most a layer behind."""
+    """One forward; the device lags by at most a layer."""
     p = decoder.prepare(slices)
     for segment in decoder.segments("layer"):
         for run in segment:

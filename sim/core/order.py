@@ -47,7 +47,7 @@ class Queue(Protocol):
         """Take a request out."""
 
     def after(self, now: float, last: Request | None, max_tokens: int) -> Request | None:
-        """The first request behind `last` (None: the first of all) with at most `max_tokens` tokens."""
+        """The first request after `last` (None: the first of all) with at most `max_tokens` tokens."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +110,7 @@ def _ranked(requests: Sequence[Request], key: Callable[[Any], Any]) -> list[Requ
 
 
 class RankTree:
-    """Which ranks are present, as a tree of minima: finds the first one behind a rank with few enough tokens.
+    """Which ranks are present, as a tree of minima: finds the first one after a rank with few enough tokens.
 
     Adding, removing and finding take the logarithm of the number of ranks.
     """
@@ -160,7 +160,7 @@ class RankTree:
 
 
 class FixedQueue:
-    """A queue whose ranks are known beforehand."""
+    """A queue whose ranks are known in advance."""
 
     def __init__(self, ranked: Sequence[Request]) -> None:
         self._rank = _positions(ranked)
@@ -175,12 +175,12 @@ class FixedQueue:
         self._tree.remove(self._rank[request.id])
 
     def after(self, now: float, last: Request | None, max_tokens: int) -> Request | None:
-        """The first request behind `last` with at most `max_tokens` tokens."""
+        """The first request after `last` with at most `max_tokens` tokens."""
         return self._tree.after(-1 if last is None else self._rank[last.id], max_tokens)
 
 
 class FlippingQueue:
-    """Requests that have not flipped, those that have, and when the former will."""
+    """Requests that have not flipped, requests that have, and when each of the former will."""
 
     def __init__(self, ranked: Sequence[Request], flipped: Sequence[Request], flips_at: Callable[[Any], float]) -> None:
         self._rank, self._flipped_rank = _positions(ranked), _positions(flipped)
@@ -204,7 +204,7 @@ class FlippingQueue:
             self._flipped_tree.remove(self._flipped_rank[request.id])
 
     def after(self, now: float, last: Request | None, max_tokens: int) -> Request | None:
-        """The first request behind `last` with at most `max_tokens` tokens; flips what is due first."""
+        """The first request after `last` with at most `max_tokens` tokens; flips what is due first."""
         while self._flips and self._flips[0][0] <= now:
             self._flip(heappop(self._flips)[2])
         rank = -1
@@ -243,7 +243,7 @@ class Columns:
 
 
 class MovingQueue:
-    """Requests whose keys are all computed anew at each question."""
+    """Requests whose keys are recomputed each time."""
 
     def __init__(self, key: Callable[[Any, float], Any], requests: Sequence[Request]) -> None:
         self._key = key
@@ -260,16 +260,16 @@ class MovingQueue:
         self._ids.pop(request.id)
 
     def after(self, now: float, last: Request | None, max_tokens: int) -> Request | None:
-        """The first request behind `last` with at most `max_tokens` tokens."""
+        """The first request after `last` with at most `max_tokens` tokens."""
         waiting = self._columns.rows(np.fromiter(self._ids, np.int64, len(self._ids)))
         key = self._keys(waiting, now)
         eligible = np.flatnonzero(waiting.tokens <= max_tokens)
         if last is not None:
-            # By way of columns, as its own key was: on numbers, powers and the like may differ in the last bit.
+            # Through columns, as for the others: on plain numbers, powers and the like may differ in the last bit.
             alone = self._columns.rows(np.array([last.id]))
             bound = (self._keys(alone, now)[0], last.arrival_s, last.id)
-            behind = [(key[i], waiting.arrival_s[i], waiting.id[i]) > bound for i in eligible]
-            eligible = eligible[np.array(behind, bool)]
+            later = [(key[i], waiting.arrival_s[i], waiting.id[i]) > bound for i in eligible]
+            eligible = eligible[np.array(later, bool)]
         if not eligible.size:
             return None
         ties = eligible[key[eligible] == key[eligible].min()]

@@ -43,8 +43,8 @@ LAYER_OPERATORS = (
 
 In place of a dense layer's gate_up_proj, activation and down_proj a mixture of experts has router, dispatch (tokens
 sorted by expert), expert_gate_up, expert_activation, expert_down and combine (each token's outputs added up); `experts`
-is all behind the router in one, as public tables have it. So what stands behind the first or the last of the MLP stands
-at the same place in both. All-reduces run under tensor parallelism.
+is all that follows the router in one, as in public tables. So what follows the first or the last operator of the MLP is
+at the same place in both kinds of layer. All-reduces run under tensor parallelism.
 """
 
 CHECKED_AFTER: dict[str, tuple[str, ...]] = {
@@ -57,7 +57,7 @@ CHECKED_AFTER: dict[str, tuple[str, ...]] = {
 """Where each cut level checks inside a layer: the released code's two blocks; the paper's five operators.
 
 Those are qkv_proj, attention, o_proj, gate_up_proj and down_proj, or for experts qkv_proj, attention, o_proj, router
-and all that follows; the check behind an operator that ends in an all-reduce comes after it.
+and all that follows; where an all-reduce follows the operator, the check comes after the all-reduce.
 """
 
 ATTENTION = LAYER_OPERATORS.index("attention")
@@ -85,7 +85,7 @@ class Slice(NamedTuple):
 
 
 def graph_size(tokens: int) -> int:
-    """Tokens of the recording as which a forward of so many runs: the next multiple of GRAPH_STEP."""
+    """Tokens of the recording that a forward of `tokens` runs as: the next multiple of GRAPH_STEP."""
     return -(-tokens // GRAPH_STEP) * GRAPH_STEP
 
 
@@ -130,14 +130,14 @@ class Run(NamedTuple):
         return cls(launched_s, device_s, end_s)
 
     def then(self, other: Run) -> Run:
-        """These operators, and behind them those."""
+        """These operators, followed by `other`."""
         host_s, device_s, end_s = other
         return Run(self[0] + host_s, self[1] + device_s, max(self[2] + device_s, self[0] + end_s))
 
     def times(self, n: int) -> Run:
         """These operators `n` times, at least once.
 
-        Whichever time the device waits for the host in: before it, each takes `host_s`, behind it `device_s`.
+        Up to the last one in which the device waits for the host each takes `host_s`, after that `device_s`.
         """
         host_s, device_s, end_s = self
         return Run(n * host_s, n * device_s, end_s + (n - 1) * max(host_s, device_s))
@@ -233,7 +233,7 @@ class Timeline:
     def __init__(self, forwards: Sequence[Forward], cut: str, recorded: int = 0) -> None:
         self._forwards = forwards
         self.recorded = recorded
-        """Tokens of the recording as which its only forward runs; 0 for one that is launched, and for several."""
+        """Tokens of the recording that its only forward runs as; 0 if that is launched, or if there are several."""
         self.cuttable = cut != "none"
         self._stride = forwards[0].cuts + 1
         if len(forwards) == 1:
@@ -274,7 +274,7 @@ class Timeline:
         return (self._ends_s[chunk - 1] if chunk else 0.0) + self._forwards[chunk].cut_s(place)
 
     def progress(self, elapsed_s: float) -> tuple[int, float]:
-        """What is behind after `elapsed_s`: tokens of the completed forwards, and seconds since the last of them."""
+        """After `elapsed_s`: tokens of the completed forwards, and seconds since the last of them ended."""
         if elapsed_s < self._ends_s[0]:
             return 0, max(elapsed_s, 0.0)
         tokens, start_s = 0, 0.0

@@ -32,12 +32,12 @@ class SimulatedDevice:
         self._further = 1 if cost.tp > 1 else 0
         self._speed = speed_of(cost.boost, max_batched_tokens)
         self._running: Execution | None = None
-        """The pass that is being executed: begun, and not known to have stopped."""
+        """The pass that is being executed."""
         self._timeline: Timeline
         self._stop_at: tuple[float, int] | None = None
         """The cut at which it is going to stop: (its time, its number)."""
         self._end: simpy.Event | None = None
-        """The event that is to end it; an event that has been overtaken is not this one."""
+        """The event that will end it; an event that has been superseded is ignored."""
         self._thinks_s = 0.0
         """When the scheduler began to think about its latest decision."""
 

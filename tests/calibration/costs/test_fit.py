@@ -97,7 +97,7 @@ def test_a_boost_is_what_the_provenance_states_and_else_there_is_none() -> None:
     assert model.boost is not None
     assert (model.boost.window_s, model.boost.gain(1024)) == (0.04, 0.08)
     assert model.solo_s(1024) == fit(table()).solo_s(1024)  # a cost model tells what a busy GPU takes
-    with pytest.raises(InputError, match=r"provenance, boost: found 0\.08; allowed: "):
+    with pytest.raises(InputError, match=r"provenance: boost must be a mapping of .*, got 0\.08"):
         fit(replace(table(), provenance={**ABOUT, "boost": 0.08}))
 
 

@@ -261,6 +261,6 @@ def test_between_recordings_the_gain_is_on_straight_lines_and_one_that_loses_gai
         {**STATED, "power_w": 700},
     ],
 )
-def test_what_is_no_boost_is_one_line(wrong: Any) -> None:
-    with pytest.raises(InputError, match=r"^provenance, boost: found [^\n]*; allowed: window_s above 0"):
+def test_a_malformed_boost_is_refused_in_one_line(wrong: Any) -> None:
+    with pytest.raises(InputError, match=r"^provenance: boost must be a mapping of window_s [^\n]*, got [^\n]+\Z"):
         Boost.of(wrong)

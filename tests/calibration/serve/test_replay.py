@@ -1,4 +1,4 @@
-"""Requests really executed, on the CPU, with a model small enough: every policy, to the end, with the right tokens."""
+"""Requests executed on the CPU, with a model small enough: every policy, to the end, with the right tokens."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -155,7 +155,7 @@ def inference() -> Iterator[None]:
 
 @pytest.mark.usefixtures("inference")
 @pytest.mark.parametrize("cut", ["none", "layer", "block", "operator"])
-def test_a_forward_stops_behind_the_segment_in_which_it_is_signalled_and_goes_on(decoder: Decoder, cut: str) -> None:
+def test_a_forward_stops_after_the_segment_in_which_it_is_signalled_and_goes_on(decoder: Decoder, cut: str) -> None:
     ids = decoder.random_ids(0, 0, 50)
     whole = decoder.prepare([CacheSlice(50)], ids)
     decoder.run(whole)
@@ -221,13 +221,13 @@ def test_a_job_of_several_forwards_ends_its_members_where_they_end(decoder: Deco
     members = [Member(CacheSlice(n, 0, start), of) for n, start, of in zip(sizes, starts, ids, strict=True)]
     job, signals = Job(members, 128), iter([True, False] * 100)
     times = 1
-    behind = [job.behind[0]]
+    done = [job.done[0]]
     while not job.run(Launcher(decoder, "layer", [64]), lambda: None, lambda: next(signals)):
         times += 1
-        behind.append(job.behind[0])
+        done.append(job.done[0])
     assert times > 3
-    assert behind == sorted(behind)
-    assert job.behind == (380, job.elapsed_s)
+    assert done == sorted(done)
+    assert job.done == (380, job.elapsed_s)
     for place, (n, of) in enumerate(zip(sizes, ids, strict=True)):
         next_ids, row = job.next_ids[place]
         assert next_ids[row] == decoder.run(decoder.prepare([CacheSlice(n, start=1000)], of))[0]
