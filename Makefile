@@ -1,5 +1,6 @@
 # make demo   a first answer: three schedulers on the built-in trace, in a fresh .venv
 # make test   all checks, as CI runs them
+# make cover  the lines and branches that tests run, which takes three times as long
 # make docs   writes the tables and outputs in README.md and docs/ anew
 # make bench  the speed figures of docs/performance.md
 # make fuzz   half an hour (FUZZ_SECONDS) of fuzzing the readers of traces; what breaks one is left in out/
@@ -7,7 +8,7 @@ PYTHON ?= python3
 FUZZ_SECONDS ?= 1800
 BIN = .venv/bin
 
-.PHONY: demo test docs bench fuzz notebook clean
+.PHONY: demo test cover docs bench fuzz notebook clean
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -28,7 +29,10 @@ test: install-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy -p flowsim
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -n auto --cov=flowsim --cov-report=term
+	$(BIN)/python -m pytest -n auto --dist worksteal
+
+cover: install-dev
+	$(BIN)/python -m pytest -n auto --dist worksteal --cov=flowsim --cov-report=term
 
 docs: install
 	$(BIN)/python -m docs.written
