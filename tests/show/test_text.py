@@ -8,7 +8,6 @@ import re
 import pytest
 from rich.console import Console, RenderableType
 
-from flowsim.show.format import seconds
 from flowsim.show.text import compare_report, cost_line, errors_report, run_report, tradeoff_report
 from support.results import INPUTS, NEVER, by_hand, six
 
@@ -75,27 +74,6 @@ def test_names_are_not_markup() -> None:
     result = by_hand([0], [1], [2], ["[red]x"], policy="[/b]:smile:", inputs=INPUTS | {"trace": "t[1].jsonl"})
     text = shown(run_report(result.summary))
     assert all(name in text for name in ("[red]x", "[/b]:smile:", "t[1].jsonl: 1 requests"))
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (None, "-"),
-        (0.0, "0"),
-        (3.54e-7, "0.354 us"),
-        (4.2e-5, "42 us"),
-        (0.000999, "999 us"),
-        (0.0009996, "1 ms"),
-        (0.0123456, "12.3 ms"),
-        (0.25, "250 ms"),
-        (0.9996, "0.9996 s"),
-        (1.03861, "1.039 s"),
-        (86.5, "86.5 s"),
-        (1234.5, "1,234 s"),
-    ],
-)
-def test_durations_take_the_unit_that_suits_them(value: float | None, text: str) -> None:
-    assert seconds(value) == text
 
 
 def test_the_error_of_the_costs_is_shown() -> None:
