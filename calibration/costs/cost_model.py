@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from html import escape
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from flowsim.calibration.costs.fit_record import FitRecord
 from flowsim.calibration.costs.forward import Shape, pieces
 from flowsim.calibration.costs.host_times import SWITCH_S
 from flowsim.calibration.costs.power import Boost
@@ -91,7 +92,7 @@ class CostModel:
         kv_capacity_tokens: tokens that fit in the KV cache of one instance.
         boost: how much faster than all this a GPU is that has rested; None = not at all. Every time that a cost model
             gives is that of a busy GPU: only an instance knows how busy it was.
-        provenance: where the costs come from: hashes, error, machine.
+        provenance: the table that the costs were fitted to, and how accurate they are; None for costs given in Python.
     """
 
     def __init__(
@@ -115,7 +116,7 @@ class CostModel:
         tp: int = 1,
         kv_capacity_tokens: int = 1 << 40,
         boost: Boost | None = None,
-        provenance: Mapping[str, Any] | None = None,
+        provenance: FitRecord | None = None,
     ) -> None:
         self.name = name
         self.layers = layers
@@ -135,7 +136,7 @@ class CostModel:
         self.tp = tp
         self.kv_capacity_tokens = kv_capacity_tokens
         self.boost = boost
-        self.provenance = dict(provenance or {})
+        self.provenance = provenance
         names = (*LAYER_OPERATORS, "embed", "head")
         self._costs = {
             name: (self.host.get(name, free), device.get(name, free), self.calls.get(name, 1)) for name in names
@@ -206,8 +207,8 @@ class CostModel:
             name = "unchecked" if cut == "none" else f"checked at every {cut}"
             rows.append((name, *(f"{self.solo_s(size, cut=cut) * 1e3:,.1f} ms" for size in sizes)))
         cells = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-        error = self.provenance.get("error", {}).get("whole prompt, from 1024 tokens")
-        off = f"off measured prefills from 1024 tokens by {error['median']:.1%} (median)" if error else "error unknown"
+        error = self.provenance and self.provenance.error.get("whole prompt, from 1024 tokens")
+        off = f"differs from measured prefills of >= 1024 tokens by {error.median:.1%}" if error else "error unknown"
         return f"<div><b>{escape(self.name)}</b>, {off}<table>{cells}</table></div>"
 
     def _new_timeline(self, slices: Sequence[Slice], cut: str, max_batched_tokens: int, graph_tokens: int) -> Timeline:

@@ -1,4 +1,4 @@
-"""Hugging Face's config.json, read as the shape of a model."""
+"""Hugging Face's config.json as the shape of a model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KINDS: Mapping[str, Mapping[str, Any]] = {
     "qwen3": {"qk_norm": True},
     "qwen3_moe": {"qk_norm": True},
 }
-"""The architectures (`model_type`) that `ModelSpec` describes, and what of each its config.json leaves unsaid."""
+"""The architectures (`model_type`) that `ModelSpec` describes, with the fields that config.json does not state."""
 
 KEYS = {
     "layers": ("num_hidden_layers",),
@@ -34,44 +34,47 @@ KEYS = {
     "experts_per_token": ("num_experts_per_tok",),
     "tied": ("tie_word_embeddings",),
 }
-"""Fields of `ModelSpec`, and the keys that may hold each, the first that is there winning."""
+"""Fields of `ModelSpec`, and the keys that may hold each; the first one present counts."""
+NEEDED = ("layers", "hidden", "heads", "kv_heads", "intermediate", "vocab", "max_context", "rope_theta", "norm_eps")
 
 DTYPES = ("bfloat16", "float16", "float32", "auto")
-"""Of weights; all are timed in bf16."""
+"""Types of weights that are accepted; all are timed in bf16."""
 
 
-def spec_fields(where: str, config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """The fields of a `ModelSpec` in this config.json, named after the folder that it lies in; and its key of each.
+def hugging_face_fields(where: str, config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The fields of a `ModelSpec` that a config.json states, named after its folder; and the key of each field.
 
-    InputError: an architecture of another kind, sliding windows, layers of which only some have experts, or weights
-    that are quantised.
+    Raises:
+        InputError: a key is missing, or the architecture is of another kind: sliding windows, layers of which only some
+            have experts, quantised weights.
     """
     kind = str(config.get("model_type"))
     if kind not in KINDS:
-        raise InputError(f"{where}: {unknown('model_type', kind, KINDS)}")
+        raise unknown("model_type", kind, KINDS).within(where)
     windows = config.get("sliding_window") and config.get("use_sliding_window", True)
     if windows or config.get("mlp_only_layers") or config.get("decoder_sparse_step", 1) != 1:
-        raise InputError(f"{where}: found layers that differ or sliding windows; allowed: layers alike, full attention")
+        raise InputError(where, "has sliding windows or unequal layers", expected="equal layers, full attention")
     _check_bf16(where, config)
     rope = config.get("rope_parameters") or {}  # where transformers 5 keeps rope_theta
     if not isinstance(rope, Mapping):
-        raise InputError(f"{where}: rope_parameters: found {rope!r}; allowed: a mapping")
+        raise InputError(f"{where}: rope_parameters", found=rope, expected="a mapping")
     config = {key: value for key, value in {**config, **rope}.items() if value is not None}
-    names = {field: next((key for key in keys if key in config), keys[-1]) for field, keys in KEYS.items()}
-    values = {field: config[key] for field, key in names.items() if key in config}
-    hidden, heads = values.get("hidden"), values.get("heads")
-    values.setdefault(
-        "head_dim",  # None if one of the two is wrong, which is what will be said
-        hidden // heads if isinstance(hidden, int) and isinstance(heads, int) and heads > 0 else None,
-    )
-    return {"name": Path(where).absolute().parent.name.lower(), **values, **KINDS[kind]}, names
+    keys = {field: next((key for key in keys if key in config), keys[-1]) for field, keys in KEYS.items()}
+    values = {field: config[key] for field, key in keys.items() if key in config}
+    if missing := sorted(keys[field] for field in NEEDED if field not in values):
+        raise InputError(where, f"lacks {', '.join(missing)}")
+    hidden, heads = values["hidden"], values["heads"]
+    if isinstance(hidden, int) and isinstance(heads, int) and heads > 0:
+        values.setdefault("head_dim", hidden // heads)
+    values.setdefault("head_dim", 2)  # one of the two is wrong, which is what the error will say
+    return {"name": Path(where).absolute().parent.name.lower(), **values, **KINDS[kind]}, keys
 
 
 def _check_bf16(where: str, config: Mapping[str, Any]) -> None:
-    """Raise InputError if the weights are of another kind than what is timed."""
+    """Raise InputError if the weights are of another type than what is timed."""
     if quantised := config.get("quantization_config"):
         found = quantised.get("quant_method") if isinstance(quantised, Mapping) else quantised
-        raise InputError(f"{where}: quantization_config: found {found!r}; allowed: weights that are not quantised")
+        raise InputError(f"{where}: quantization_config", found=found, expected="absent: weights are timed in bf16")
     for key in ("dtype", "torch_dtype"):
         if (found := config.get(key)) is not None and found not in DTYPES:
-            raise InputError(f"{where}: {key}: found {found!r}; allowed: {', '.join(DTYPES)}, all timed in bf16")
+            raise InputError(f"{where}: {key}", found=found, expected=f"{', '.join(DTYPES)} (all are timed in bf16)")

@@ -2,65 +2,66 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields, replace
 from importlib import resources
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any
 
-import yaml
+from msgspec import Meta
+from msgspec.structs import replace
 
-from flowsim.calibration.costs.huggingface import spec_fields
-from flowsim.calibration.costs.table import LARGEST
+from flowsim.calibration.costs.huggingface import hugging_face_fields
 from flowsim.errors import InputError, unknown
-from flowsim.io.documents import UniqueKeys, unique_pairs
+from flowsim.io.documents import mapping
+from flowsim.io.schema import Checked, Name, Positive, build
 
+LARGEST = 10**12
+"""Of sizes in tokens or elements."""
 BYTES_PER_VALUE = 2  # bf16
 ATTENTION_OPERATORS = ("norm_attn", "qkv_proj", "rope_kv", "attention", "o_proj")
 MLP_OPERATORS = ("norm_mlp", "gate_up_proj", "activation", "down_proj")
 EXPERTS = ("dispatch", "expert_gate_up", "expert_activation", "expert_down", "combine")
-"""What stands behind the router; a table may have it in one, as `experts`."""
+"""What follows the router; a table may have them as one operator, `experts`."""
 EXPERT_OPERATORS = ("norm_mlp", "router", *EXPERTS)
 
+Size = Annotated[int, Meta(ge=1, le=LARGEST)]
+Experts = Annotated[int, Meta(ge=0, le=LARGEST)]
 
-@dataclass(frozen=True)
-class ModelSpec:
+
+class ModelSpec(Checked, frozen=True, forbid_unknown_fields=True):
     """The shape of a decoder: pre-norm, rotary positions, grouped-query attention, SwiGLU, dense or of experts.
 
-    Sizes count elements; `max_context` counts tokens. With `experts` above 0 every MLP is a mixture of so many, each
-    `intermediate` wide, of which a router picks `experts_per_token` for each token.
+    Sizes count elements; `max_context` counts tokens. With `experts` > 0 every MLP is a mixture of that many experts,
+    each `intermediate` wide, of which a router picks `experts_per_token` for each token.
     """
 
-    name: str
-    layers: int
-    hidden: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    intermediate: int
-    vocab: int
-    max_context: int
-    rope_theta: float
-    norm_eps: float
+    name: Name
+    layers: Size
+    hidden: Size
+    heads: Size
+    kv_heads: Size
+    head_dim: Size
+    intermediate: Size
+    vocab: Size
+    max_context: Size
+    rope_theta: Positive
+    norm_eps: Positive
     qkv_bias: bool = False
     qk_norm: bool = False  # RMSNorm of every query and key head, before the rotary embedding
-    experts: int = 0
-    experts_per_token: int = 0
+    experts: Experts = 0
+    experts_per_token: Experts = 0
     tied: bool = False  # the output head is the embedding
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            _check(field.name, getattr(self, field.name), str(field.type))
+        super().__post_init__()
         if self.heads % self.kv_heads:
-            raise InputError(f"heads: found {self.heads}; allowed: a multiple of kv_heads, {self.kv_heads}")
+            of_kv_heads = f"a multiple of the number of key-value heads, {self.kv_heads}"
+            raise InputError("heads", found=self.heads, expected=of_kv_heads)
         if self.head_dim % 2:
-            raise InputError(f"head_dim: found {self.head_dim}; allowed: an even number, for rotary positions")
+            raise InputError("head_dim", found=self.head_dim, expected="even, for rotary positions")
         if bool(self.experts) != bool(self.experts_per_token) or self.experts_per_token > self.experts:
-            allowed = f"0 without experts, else 1 to {self.experts}"
-            raise InputError(f"experts_per_token: found {self.experts_per_token}; allowed: {allowed}")
+            allowed = f"1 to {self.experts}, the number of experts" if self.experts else "0 without experts"
+            raise InputError("experts_per_token", found=self.experts_per_token, expected=allowed)
 
     @property
     def qkv_width(self) -> int:
@@ -102,7 +103,7 @@ class ModelSpec:
         parts = {"heads": self.heads, "intermediate": self.intermediate, "kv_heads": max(self.kv_heads, tp)}
         for name, size in parts.items():
             if tp < 1 or size % tp or (name == "kv_heads" and size % self.kv_heads):
-                raise InputError(f"tp: found {tp}; allowed: a divisor of {self.name}'s {name}, {getattr(self, name)}")
+                raise InputError("tp", found=tp, expected=f"a divisor of {self.name}'s {name}, {getattr(self, name)}")
         heads, intermediate, kv_heads = (size // tp for size in parts.values())
         return replace(
             self, heads=heads, intermediate=intermediate, kv_heads=kv_heads, vocab=-(-self.vocab // tp)
@@ -111,87 +112,69 @@ class ModelSpec:
 
 def model_names() -> list[str]:
     """The names of the models shipped with the package."""
-    folder = resources.files("flowsim.calibration") / "data" / "models"
-    return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
+    return sorted(file.stem for file in _shipped().glob("*.yaml"))
 
 
 def load_model(name_or_path: str | Path) -> ModelSpec:
     """The model of this shipped name, or the one that a file describes.
 
     A path ends in .yaml or .yml (`ModelSpec`'s fields) or in .json (a Hugging Face config.json, whose model is named
-    after its folder), or is a folder that holds a config.json. InputError: an unknown name, an unreadable file, a field
-    that is missing, unknown, there twice or out of range, or an architecture that is not of this kind.
+    after its folder), or is a folder that holds a config.json.
+
+    Raises:
+        InputError: an unknown name, an unreadable file, a field that is missing, unknown, repeated or out of range, or
+            an architecture of another kind.
     """
     where = str(name_or_path)
     if where and where not in model_names() and Path(where).is_dir():
         where = str(Path(where) / "config.json")
-    if where.endswith((".yaml", ".yml", ".json")):
-        try:
-            return _parse(where, Path(where).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{where}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if where.endswith(".json"):
+        return _named(_of_config(where), where)
+    if where.endswith((".yaml", ".yml")):
+        return _named(spec_of(mapping(where, "a mapping of model fields"), where), where)
     if where not in model_names():
         raise unknown("model", where, model_names())
-    file = resources.files("flowsim.calibration") / "data" / "models" / f"{where}.yaml"
-    return _parse(f"{where}.yaml", file.read_text(encoding="utf-8"))
+    return spec_of(mapping(_shipped() / f"{where}.yaml"), where)
 
 
-def _parse(where: str, text: str) -> ModelSpec:
+def spec_of(values: Any, where: str) -> ModelSpec:
+    """The model that a mapping of `ModelSpec`'s fields describes. InputError begins with `where`."""
     try:
-        if where.endswith(".json"):
-            values = json.loads(text, object_pairs_hook=unique_pairs)
-        else:
-            values = yaml.load(text, Loader=UniqueKeys)
+        return build(ModelSpec, values, where)
     except InputError as error:
-        raise InputError(f"{where}, {error}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        kind = "JSON" if where.endswith(".json") else "YAML"
-        raise InputError(f"{where}: not {kind}: {' '.join(str(error).split())}") from error
-    names: Mapping[str, str] = {}
-    if isinstance(values, Mapping) and where.endswith(".json"):
-        values, names = spec_fields(where, values)
-    spec = spec_of(values, where, names)
-    check_name(f"{where}: name", spec.name)
-    return spec
+        raise as_yaml_number(error) from None
 
 
-def spec_of(values: Any, where: str, names: Mapping[str, str] = MappingProxyType({})) -> ModelSpec:
-    """The model that a mapping of `ModelSpec`'s fields describes; InputError, which begins with `where`, if none.
-
-    `names`: what fields are called where the values come from, if not as here.
-    """
-    if not isinstance(values, Mapping):
-        raise InputError(f"{where}: found {type(values).__name__}; allowed: a mapping of model fields")
-    known = {field.name for field in fields(ModelSpec)}
-    for key in values:
-        if key not in known:
-            raise InputError(f"{where}: {unknown('model field', str(key), known)}")
-    missing = {field.name for field in fields(ModelSpec) if field.default is MISSING} - set(values)
-    if missing:
-        raise InputError(f"{where}: missing: {', '.join(sorted({names.get(name, name) for name in missing}))}")
-    try:
-        return ModelSpec(**values)
-    except InputError as error:
-        said = re.sub(r"\w+", lambda word: names.get(word[0], word[0]), str(error))
-        raise InputError(f"{where}: {said}") from error
+def as_yaml_number(error: InputError) -> InputError:
+    """The same error; if the value is 1e-5, which YAML reads as text, it says how to write it."""
+    if not (isinstance(error.found, str) and re.fullmatch(r"[-+]?\d+[eE][-+]?\d+", error.found)):
+        return error
+    digits, _, exponent = error.found.lower().partition("e")
+    sign = "" if exponent[0] in "+-" else "+"
+    hint = f"{error.expected}; YAML reads this as text, so write {digits}.0e{sign}{exponent}"
+    return InputError(error.where, found=error.found, expected=hint)
 
 
 def check_name(what: str, name: str) -> None:
     """Raise InputError unless `name` can name a folder of tables."""
     if not re.fullmatch(r"[^\s./\\]([^\n\r/\\]*[^\s/\\])?", name):
-        allowed = "a name without slashes, a dot in front, or blanks around it"
-        raise InputError(f"{what}: found {name!r}; allowed: {allowed}")
+        raise InputError(what, found=name, expected="a name without slashes, a leading dot or surrounding blanks")
 
 
-def _check(name: str, value: Any, kind: str) -> None:
-    """Raise InputError unless `value` is of this `kind` and, if a number, positive."""
-    least = 0 if name.startswith("experts") else 1
-    if kind == "int" and (type(value) is not int or not least <= value <= LARGEST):
-        raise InputError(f"{name}: found {value!r:.60}; allowed: a whole number from {least} to 2**40")
-    if kind == "float" and (type(value) not in (int, float) or not 0 < value <= LARGEST):
-        hint = ", as in 1.0e-5, for YAML reads 1e-5 as text" if isinstance(value, str) else ""
-        raise InputError(f"{name}: found {value!r:.60}; allowed: a number above 0{hint}")
-    if kind == "bool" and type(value) is not bool:
-        raise InputError(f"{name}: found {value!r}; allowed: true or false")
-    if kind == "str" and (type(value) is not str or not value):
-        raise InputError(f"{name}: found {value!r}; allowed: a name")
+def _shipped() -> Path:
+    return Path(str(resources.files("flowsim.calibration"))) / "data" / "models"
+
+
+def _named(spec: ModelSpec, where: str) -> ModelSpec:
+    check_name(f"{where}: name", spec.name)
+    return spec
+
+
+def _of_config(where: str) -> ModelSpec:
+    """The model of a Hugging Face config.json; errors name its keys."""
+    values, keys = hugging_face_fields(where, mapping(where, "a Hugging Face config.json"))
+    try:
+        return build(ModelSpec, values)
+    except InputError as error:
+        where = f"{where}: {keys.get(error.where, error.where)}"
+        raise InputError(where, error.problem, found=error.found, expected=error.expected) from None

@@ -28,12 +28,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from flowsim.errors import InputError
+from flowsim.calibration.costs.provenance import PowerFit
 
 Gain = Callable[[int], float]
 """The gain of a number of tokens."""
@@ -93,31 +92,15 @@ class Boost:
         return min(max((busy_s - rested_s) / free_s, 0.0), MOST_GAIN) if free_s else 0.0
 
     @classmethod
-    def of(cls, found: Any) -> Boost | None:
-        """The boost that a table's provenance states: `window_s`, `threshold` and pairs `gain`; None if it has none.
+    def of(cls, stated: PowerFit | None) -> Boost | None:
+        """The boost that a table's provenance states; None if it states none.
 
-        Pairs are (tokens, gain), ascending; a gain below 0 counts as 0. Between them it is on straight lines, above
-        them constant; below them it falls to 0 at NO_GAIN_TOKENS.
-
-        Raises:
-            InputError: it is malformed.
+        A gain below 0 counts as 0. Between the stated sizes it is on straight lines, above them constant; below them it
+        falls to 0 at NO_GAIN_TOKENS.
         """
-        if found is None:
+        if stated is None:
             return None
-        try:
-            if not isinstance(found, Mapping) or set(found) != {"window_s", "threshold", "gain"}:
-                raise ValueError
-            window_s, threshold = (_number(found[key]) for key in ("window_s", "threshold"))
-            points = [(_number(tokens), _number(gain)) for tokens, gain in found["gain"]]
-        except (ValueError, TypeError):
-            raise _refuse(found) from None
-        tokens = [n for n, _ in points]
-        ascending = all(low < high for low, high in pairwise(tokens))
-        if not (window_s > 0 and 0 <= threshold < 1 and points and tokens[0] >= 1 and ascending):
-            raise _refuse(found)
-        if any(abs(gain) >= 1 for _, gain in points):
-            raise _refuse(found)
-        return cls(window_s, threshold, gain_through(points))
+        return cls(stated.window_s, stated.threshold, gain_through(stated.gain))
 
 
 class Pace(NamedTuple):
@@ -203,7 +186,7 @@ class Pace(NamedTuple):
         return 1.0 + slope * (1.0 - self.share), slope * (self.share - use) * self.window_s
 
 
-def gain_through(points: list[tuple[float, float]]) -> Gain:
+def gain_through(points: Sequence[tuple[float, float]]) -> Gain:
     """The gain of any number of tokens, from (tokens, gain) pairs, as `Boost.of` says."""
     if points[0][0] > NO_GAIN_TOKENS:
         points = [(NO_GAIN_TOKENS, 0.0), *points]
@@ -213,17 +196,3 @@ def gain_through(points: list[tuple[float, float]]) -> Gain:
 def _through(sizes: Sequence[float], values: Sequence[float]) -> Gain:
     """Straight lines through these points, constant outside."""
     return lru_cache(KNOWN)(lambda size: float(np.interp(size, sizes, values)))
-
-
-def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError
-    return float(value)
-
-
-def _refuse(found: Any) -> InputError:
-    expected = (
-        "a mapping of window_s (> 0), threshold (>= 0 and < 1) and gain: "
-        "pairs of tokens (ascending, >= 1) and a number between -1 and 1"
-    )
-    return InputError("provenance: boost", found=found, expected=expected)

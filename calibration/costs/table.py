@@ -1,8 +1,8 @@
 """The operator table: what each operator of a model costs on a GPU, as measured, and how it was measured.
 
-On disk a table is a folder: `provenance.yaml`, `operators.csv` (what a cost model is fitted to) and
-`passes.csv` (whole forwards, for stating the error of that fit, never fitted; those that are recorded run as recordings
-of which `operators.csv` has the device times).
+On disk a table is a folder of three files: `provenance.yaml`, `operators.csv`, to which a cost model is fitted, and
+`passes.csv`: whole forwards, which are never fitted and state the error of that fit. Recorded passes run as CUDA graphs
+whose device times are in `operators.csv`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import hashlib
 import io
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -21,7 +21,8 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
-from flowsim.calibration.costs.provenance import as_text, load_provenance
+from flowsim.calibration.costs.models import LARGEST
+from flowsim.calibration.costs.provenance import Provenance, as_text
 from flowsim.core.timeline import CHECKED_AFTER, LAYER_OPERATORS
 from flowsim.errors import InputError, unknown
 from flowsim.io.folders import followed
@@ -29,24 +30,21 @@ from flowsim.io.folders import followed
 if TYPE_CHECKING:
     import _csv
 
-SCHEMA_VERSION = 1
 FILES = ("provenance.yaml", "operators.csv", "passes.csv")
-"""What the folder of a table holds."""
-LARGEST = 2**40
-"""Of sizes, repeats and microseconds."""
+"""The files of a table's folder."""
 MODEL_OPERATORS = ("embed", "head")
 """Before the first layer (by tokens), and after the last (`tokens` = number of sequences sampled)."""
 HOST_OPERATORS = ("prepare", "check", "resume", "acknowledge", "decision")
-"""Work of the host alone; `flowsim.calibration.measure.calibrate` says what each one is."""
+"""Work of the host alone; `CostModel` says what each one is."""
 OPTIONAL_HOST_OPERATORS = ("complete", "graph_prepare", "graph_check")
-"""More of it, which a table may lack: hearing of a pass's end, and what recorded forwards need (`GraphChecks`)."""
+"""More work of the host, which a table may lack: noticing the end of a pass, and what recorded forwards need."""
 GRAPH, GRAPH_RESTED = "graph", "graph_rested"
-"""A whole recorded forward of so many tokens through `pass_layers` layers, on the device alone: on a GPU that others
-keep busy; and on one that has rested (`RecordingTimes`), which a table may lack."""
+"""A whole forward recorded as a CUDA graph, through `pass_layers` layers, on the device alone: right after heavy work,
+when the power limit holds; and after a pause, when it does not yet, which a table may lack (`RecordingTimes`)."""
 GRAPH_HOST_TOKENS = 256
-"""Tokens of recordings up to which what the host takes counts: longer ones may be held up by the power limit."""
+"""Recordings up to this size give the host times: longer ones may be slowed by the power limit."""
 ALL_REDUCE = "all_reduce"
-"""Of the activations of so many tokens; a layer under tensor parallelism runs two, alike."""
+"""Of the activations; a layer under tensor parallelism runs two equal ones."""
 OPERATORS = (
     *(name for name in LAYER_OPERATORS if not name.startswith(ALL_REDUCE)),
     ALL_REDUCE,
@@ -63,8 +61,16 @@ Floats = npt.NDArray[np.float64]
 class OperatorRow:
     """One operator at one size.
 
-    `device_us`: typical time on the GPU (the mean of the middle half), in place, and two percentiles of it; `host_us`:
-    median time that the host takes to launch it.
+    Attributes:
+        operator: one of OPERATORS.
+        tokens: of the pass; of "head", the number of sequences.
+        context: tokens before them, for attention.
+        device_us: typical time on the GPU, microseconds: the mean of the middle half of the samples.
+        device_us_p10: their 10th percentile.
+        device_us_p90: their 90th percentile.
+        host_us: median time that the host takes to launch it.
+        repeats: number of samples.
+        backend: the kernel or library; in an imported table, also where the row comes from (`row_sources`).
     """
 
     operator: str
@@ -80,11 +86,17 @@ class OperatorRow:
 
 @dataclass(frozen=True, slots=True)
 class PassRow:
-    """One whole forward, checked at every `cut`; `slices` is "tokens@context" joined by "+".
+    """One whole forward.
 
-    `wall_us`: typical time from the start of preparing its inputs to the return of the last synchronise; of one that
-    waits for the host, and is timed twice for it, the lesser.
-    `graph_tokens`: what was recorded; 0 = it was launched operator by operator.
+    Attributes:
+        cut: where it was checked.
+        slices: "tokens@context" of each sequence, joined by "+".
+        wall_us: typical time from the start of preparing its inputs to the return of the last synchronise,
+            microseconds; a pass that waits for the host is timed twice, and the lesser time counts.
+        wall_us_p10: the 10th percentile.
+        wall_us_p90: the 90th percentile.
+        repeats: number of samples.
+        graph_tokens: largest size that was recorded as a CUDA graph; 0 = launched operator by operator.
     """
 
     cut: str
@@ -101,7 +113,7 @@ class PassRow:
         return parse_slices(self.slices)
 
 
-class Curve(NamedTuple):
+class Samples(NamedTuple):
     """The measured sizes of one operator, sorted by (context, tokens); times in seconds."""
 
     tokens: npt.NDArray[np.int64]
@@ -114,22 +126,22 @@ class Curve(NamedTuple):
 class OperatorTable:
     """Measured costs of one model on one GPU: operators, whole passes, and their provenance."""
 
-    provenance: Mapping[str, Any]
+    provenance: Provenance
     operators: tuple[OperatorRow, ...]
     passes: tuple[PassRow, ...] = field(default=())
 
-    def curve(self, operator: str) -> Curve:
+    def samples(self, operator: str) -> Samples:
         """The rows of this operator, sorted by context, then tokens. InputError: it was not measured."""
         rows = sorted((r for r in self.operators if r.operator == operator), key=lambda r: (r.context, r.tokens))
         if not rows:
-            raise InputError(f"operators: found no row of {operator}; allowed: at least one")
+            raise InputError("operators", f"no row of {operator}")
         for row, following in pairwise(rows):
             if (row.tokens, row.context) == (following.tokens, following.context):
                 size = format_slices([(row.tokens, row.context)])
-                raise InputError(f"operators: found two rows of {operator} at {size}; allowed: one")
+                raise InputError("operators", f"two rows of {operator} at {size}")
         if operator != "attention" and any(r.context for r in rows):
-            raise InputError(f"operator {operator!r}: found a context; allowed: 0, for only attention depends on it")
-        return Curve(
+            raise InputError("operators", f"a row of {operator} has a context, on which only attention depends")
+        return Samples(
             np.array([r.tokens for r in rows], np.int64),
             np.array([r.context for r in rows], np.int64),
             np.array([r.device_us for r in rows]) * 1e-6,
@@ -143,17 +155,21 @@ class OperatorTable:
     def digest(self) -> str:
         """SHA-256 over the content, in hexadecimal: the same for equal tables, on any machine."""
         rows = _to_csv(OperatorRow, self.operators) + _to_csv(PassRow, self.passes)
-        return hashlib.sha256((as_text(self.provenance) + rows).encode()).hexdigest()
+        return hashlib.sha256((as_text(self.provenance.stated) + rows).encode()).hexdigest()
+
+    def stating(self, **facts: Any) -> OperatorTable:
+        """The same table with more, or other, facts in its provenance."""
+        return replace(self, provenance=Provenance.of({**self.provenance.stated, **facts}))
 
     def save(self, folder: str | Path) -> None:
-        """Write the table as this folder, whole or not at all; a table already there is replaced, a link followed."""
+        """Write the table as this folder, whole or not at all; replaces a table that is there, and follows a link."""
         check_replaceable(folder)
         target = followed(folder)
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".table-", dir=target.parent) as staging:
             new = Path(staging) / "new"
             new.mkdir()
-            text = yaml.safe_dump(dict(self.provenance), sort_keys=False, allow_unicode=True)
+            text = yaml.safe_dump(dict(self.provenance.stated), sort_keys=False, allow_unicode=True)
             (new / "provenance.yaml").write_text(text, encoding="utf-8")
             (new / "operators.csv").write_text(_to_csv(OperatorRow, self.operators), encoding="utf-8")
             (new / "passes.csv").write_text(_to_csv(PassRow, self.passes), encoding="utf-8")
@@ -166,57 +182,21 @@ class OperatorTable:
         """Read a table from its folder. InputError names the file, the row and the field that is wrong."""
         root = Path(folder)
         if not root.is_dir():
-            shipped = "shipped ones are named by --gpu, --model and --tp; where a TABLE is asked for, gpu/model/tpN"
-            raise InputError(f"{root}: found no folder; allowed: an operator table ({shipped})")
-        about = load_provenance(root / "provenance.yaml", SCHEMA_VERSION)
+            how = "shipped tables are named by --gpu, --model and --tp or, as a TABLE, by gpu/model/tpN"
+            raise InputError(str(root), f"is not a folder; expected an operator table ({how})")
+        provenance = Provenance.load(root / "provenance.yaml")
         operators, passes = _from_csv(OperatorRow, root / "operators.csv"), _from_csv(PassRow, root / "passes.csv")
-        return cls(about, tuple(operators), tuple(passes))
+        return cls(provenance, tuple(operators), tuple(passes))
 
 
 def check_replaceable(folder: str | Path) -> None:
-    """Raise `InputError` unless a table may be saved as this folder: it is new, empty, or just an operator table."""
+    """Raise `InputError` unless a table may be saved as this folder: it is new, empty, or an operator table."""
     target = Path(folder)
     names = {path.name for path in target.iterdir()} if target.is_dir() else set()
     others = sorted(name for name in names.difference(FILES) if not name.startswith("."))
     if others or (target.exists() and not target.is_dir()):
-        raise InputError(f"{target}: holds {others[0] if others else 'a file'}; allowed: a new folder or a table alone")
-
-
-@dataclass(frozen=True)
-class Range:
-    """What a table's rows span, in tokens; costs beyond are extrapolated."""
-
-    tokens: int  # of one forward
-    chunk_tokens: int  # of a chunk on context
-    context: int
-
-    @classmethod
-    def of(cls, table: OperatorTable) -> Range:
-        """The range of this table."""
-        layer = [row for row in table.operators if row.operator in LAYER_OPERATORS]
-        chunks = [(row.tokens, row.context) for row in layer if row.context]
-        largest, deepest = (max(column) for column in zip(*chunks, strict=True)) if chunks else (0, 0)
-        return cls(min(_largest(layer).values(), default=0), largest, deepest)
-
-    def beyond(
-        self, tokens: npt.NDArray[np.int64], cached: npt.NDArray[np.int64], forward_tokens: int
-    ) -> npt.NDArray[np.bool_]:
-        """Whether each prompt of so many tokens, some cached, leaves the range in forwards of `forward_tokens`."""
-        computed = tokens - cached
-        most = np.minimum(computed, forward_tokens)
-        chunk = np.where(cached > 0, most, np.minimum(computed - most, forward_tokens))  # the largest on context
-        context = np.where(chunk > 0, cached + (computed - 1) // forward_tokens * forward_tokens, 0)
-        beyond: npt.NDArray[np.bool_] = (most > self.tokens) | (chunk > self.chunk_tokens) | (context > self.context)
-        return beyond
-
-
-def _largest(rows: Iterable[OperatorRow]) -> dict[str, int]:
-    """The largest size without context of each operator."""
-    largest: dict[str, int] = {}
-    for row in rows:
-        if not row.context:
-            largest[row.operator] = max(row.tokens, largest.get(row.operator, 0))
-    return largest
+        found = f"holds {others[0]}" if others else "is a file"
+        raise InputError(str(target), found, expected="a new folder, or one with nothing but a table")
 
 
 def format_slices(slices: Iterable[tuple[int, int]]) -> str:
@@ -225,13 +205,13 @@ def format_slices(slices: Iterable[tuple[int, int]]) -> str:
 
 
 def parse_slices(text: str) -> tuple[tuple[int, int], ...]:
-    """The (tokens, context) pairs in a text such as "300@0+700@0". InputError if it is none."""
+    """The (tokens, context) pairs in text such as "300@0+700@0". InputError if it has another form."""
     try:
         pairs = tuple((int(tokens), int(context)) for tokens, context in (s.split("@") for s in text.split("+")))
     except ValueError:
         pairs = ()
     if not pairs or any(not 1 <= tokens <= LARGEST or not 0 <= context <= LARGEST for tokens, context in pairs):
-        raise InputError(f"slices: found {text!r:.60}; allowed: tokens@context joined by +, as in 512@0+300@1024")
+        raise InputError("slices", found=text, expected="tokens@context joined by +, as in 512@0+300@1024")
     return pairs
 
 
@@ -252,42 +232,39 @@ def _from_csv(kind: type[Row], path: Path) -> Iterator[Row]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        raise InputError(str(path), f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
     rows = _rows(csv.reader(io.StringIO(text.removeprefix("\ufeff"))), path)
     _, names = next(rows, ("", []))
     if needed := _missing(kind, names):
-        raise InputError(f"{path}, row 1: missing columns: {', '.join(needed)}")
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise InputError(f"{path}, row 1: found the column {twice[0]!r} twice; allowed: once")
+        raise InputError(f"{path}: row 1", f"lacks the columns {', '.join(needed)}")
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"{path}: row 1", f"the column {repeated[0]!r} is repeated")
     for where, row in rows:
         if len(row) != len(names):
-            raise InputError(f"{where}: found {len(row)} fields; allowed: the {len(names)} of row 1")
-        yield row_of(kind, dict(zip(names, row, strict=True)), where)
+            raise InputError(where, f"has {len(row)} fields", expected=f"{len(names)}, as in row 1")
+        try:
+            yield row_of(kind, dict(zip(names, row, strict=True)))
+        except InputError as error:
+            raise error.within(where) from None
 
 
 def _rows(lines: _csv.Reader, path: Path) -> Iterator[tuple[str, list[str]]]:
-    """Where each line that is not empty stands, and its fields."""
+    """The place and the fields of each line that is not empty."""
     try:
-        yield from ((f"{path}, row {lines.line_num}", row) for row in lines if row)
+        yield from ((f"{path}: row {lines.line_num}", row) for row in lines if row)
     except csv.Error as error:
-        raise InputError(f"{path}, row {lines.line_num + 1}: {error}; allowed: the fields of row 1") from error
+        raise InputError(f"{path}: row {lines.line_num + 1}", f"is not CSV: {error}") from error
 
 
-def row_of(kind: type[Row], values: Mapping[str, Any], where: str) -> Row:
-    """The row of these fields, each a number or the text of one; InputError, which begins with `where`, if it is none.
+def row_of(kind: type[Row], values: Mapping[str, str]) -> Row:
+    """The row whose fields these texts are. InputError names the field that is wrong.
 
-    Fields that have a default may be missing; those that no row has are left out.
+    Fields that have a default may be missing; fields that no row has are ignored.
     """
-    if needed := _missing(kind, values):
-        raise InputError(f"{where}: missing: {', '.join(needed)}")
-    present = [f for f in fields(kind) if f.name in values]
-    row = kind(**{f.name: _value(where, f.name, str(f.type), values[f.name]) for f in present})
-    if (
-        isinstance(row, OperatorRow)
-        and not row.tokens
-        and row.operator not in (*HOST_OPERATORS, *OPTIONAL_HOST_OPERATORS)
-    ):
-        raise InputError(f"{where}, tokens: found 0; allowed with {row.operator}: a whole number from 1 to 2**40")
+    row = kind(**{f.name: _value(f.name, str(f.type), values[f.name]) for f in fields(kind) if f.name in values})
+    of_host = (*HOST_OPERATORS, *OPTIONAL_HOST_OPERATORS)
+    if isinstance(row, OperatorRow) and not row.tokens and row.operator not in of_host:
+        raise InputError("tokens", found=0, expected=f">= 1 for {row.operator}")
     return row
 
 
@@ -295,21 +272,18 @@ def _missing(kind: type[Row], names: Collection[str]) -> list[str]:
     return [f.name for f in fields(kind) if f.default is MISSING and f.name not in names]
 
 
-def _value(where: str, name: str, kind: str, found: Any) -> Any:
-    """The value of one field, checked; `where` is the file and row for the error."""
-    lowest, text = "above 0" if name == "wall_us" else "from 0", str(found)
-    allowed = f"a {'' if kind == 'float' else 'whole '}number {lowest} to 2**40"
+def _value(name: str, kind: str, text: str) -> Any:
+    """The value of one field, checked."""
+    if kind == "str":
+        return _text(name, text)
     try:
-        if kind == "str":
-            return _text(name, text)
         value = float(text) if kind == "float" else int(text)
-        if 0 <= value <= LARGEST and (value or name != "wall_us"):
-            return value
-    except InputError as error:
-        raise InputError(f"{where}: {error}") from error
     except ValueError:
-        pass
-    raise InputError(f"{where}, {name}: found {found!r:.60}; allowed: {allowed}")
+        value = -1
+    if 0 <= value <= LARGEST and (value or name != "wall_us"):
+        return value
+    number = "a number" if kind == "float" else "a whole number"
+    raise InputError(name, found=text, expected=f"{number} {'> 0' if name == 'wall_us' else '>= 0'} and <= 10^12")
 
 
 def _text(name: str, text: str) -> str:

@@ -1,4 +1,4 @@
-"""A batch on its way through the decoder: what it carries, how it is checked and laid out, and one step of its way."""
+"""A batch on its way through the decoder: what it carries, how it is checked and laid out, and its steps."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class CacheSlice:
 
 
 class Rope(NamedTuple):
-    """What the rotary embedding of a pass reads and writes, as views made once; pairs are (first, second) half.
+    """What the rotary embedding of a pass reads and writes, as views created once; pairs are (first, second) half.
 
     [tokens, heads + kv_heads, (2,) head_dim / 2], of which keys and values are [tokens, kv_heads, head_dim]; `heads`
     are the queries and keys before the rotation, [tokens, heads + kv_heads, head_dim].
@@ -76,7 +76,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One operator at its place: `layer` is -1 for embed and the number of layers for head."""
+    """One operator of a layer; `layer` is -1 for embed and the number of layers for head."""
 
     operator: str
     layer: int
@@ -84,14 +84,16 @@ class Step:
 
 
 def check_slices(slices: Sequence[CacheSlice], given: int, rows: int) -> None:
-    """InputError: no slice, one that a cache of `rows` tokens does not hold, or not one id `given` for each token."""
+    """Raise `InputError` unless the slices fit a cache of `rows` tokens, and `given` ids are one per token."""
     total = sum(s.tokens for s in slices)
     if not slices or given != total:
-        raise InputError(f"ids: found {given} for {total} tokens; allowed: one for each, and at least one slice")
+        raise InputError(
+            "ids", f"there are {given} for {total} tokens", expected="one per token, and at least one slice"
+        )
     for s in slices:
         end = s.context + s.tokens
         if s.tokens < 1 or min(s.context, s.start) < 0 or s.start + end > rows:
-            raise InputError(f"slice: found {s}; allowed: 1 token or more, within {rows} cache rows")
+            raise InputError("slice", found=s, expected=f">= 1 token within {rows} cache rows")
 
 
 def indices(slices: Sequence[CacheSlice], ids: Ids) -> np.ndarray[Any, Any]:

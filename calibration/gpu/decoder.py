@@ -22,7 +22,7 @@ from flowsim.calibration.costs.attention_kernels import Choice
 from flowsim.calibration.costs.models import ModelSpec
 from flowsim.calibration.gpu.attention import KERNELS, PADDING
 from flowsim.calibration.gpu.batch import Batch, CacheSlice, Ids, Step, Tensor, allocate, check_slices, indices
-from flowsim.calibration.gpu.layer import attention_half, expert_half, mlp_half
+from flowsim.calibration.gpu.layer import attention_operators, expert_operators, mlp_operators
 from flowsim.core.timeline import LAYER_OPERATORS, check_cut, segments
 
 REDUCED_BY = {"o_proj": "all_reduce_attn", "down_proj": "all_reduce_mlp", "combine": "all_reduce_mlp"}
@@ -192,8 +192,8 @@ class Decoder:
         steps = [Step("embed", -1, self._embed())]
         for layer in range(self.layers):
             w = self.weights[layer]
-            first = attention_half(self.spec, w, self.cache[layer], self._kept)
-            second = (expert_half if self.spec.experts else mlp_half)(self.spec, w, self._kept)
+            first = attention_operators(self.spec, w, self.cache[layer], self._kept)
+            second = (expert_operators if self.spec.experts else mlp_operators)(self.spec, w, self._kept)
             for name, run in (*first, *second):
                 steps.append(Step(name, layer, run))
                 if self._reduce and name in REDUCED_BY:

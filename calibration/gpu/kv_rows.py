@@ -1,4 +1,4 @@
-"""Which rows of a decoder's key-value cache are free."""
+"""The free rows of a decoder's key-value cache."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from flowsim.errors import InputError
 
 
 class CacheRows:
-    """Which rows of the cache are free: a prompt gets its own in one stretch, the shortest that is long enough.
+    """Allocates rows of the cache: each prompt gets one contiguous stretch, from the shortest that is long enough.
 
-    Prompts that take no more than `longest` together always find their stretches, in any order: what is not in a
-    shorter stretch is cut from the longest one.
+    Prompts that need no more than `longest` together always fit, in any order: whatever does not fit a shorter stretch
+    is cut from the longest one.
     """
 
     def __init__(self, rows: int) -> None:
@@ -21,17 +21,17 @@ class CacheRows:
         return max([end - start for start, end in self._free], default=0)
 
     def take(self, rows: int) -> int:
-        """The first of so many rows. InputError: they are not free in one stretch."""
+        """Allocate contiguous rows; returns the first. InputError: no free stretch is long enough."""
         fitting = [(end - start, start) for start, end in self._free if end - start >= rows]
         if not fitting:
-            raise InputError(f"KV cache: found no {rows} free rows in one stretch; allowed: what view.free_tokens says")
+            raise InputError("KV cache", f"no {rows} contiguous rows are free", expected="<= view.free_tokens")
         length, start = min(fitting)
         place = self._free.index((start, start + length))
         self._free[place : place + 1] = [(start + rows, start + length)] if length > rows else []
         return start
 
     def give(self, start: int, rows: int) -> None:
-        """Free rows that were taken."""
+        """Free rows that were allocated."""
         stretches = sorted([*self._free, (start, start + rows)])
         self._free = stretches[:1]
         for start, end in stretches[1:]:

@@ -1,4 +1,4 @@
-"""In how many calls of torch operators are launched, which all take the host their time."""
+"""The number of torch calls that launch each operator; each call costs host time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from flowsim.calibration.gpu.decoder import Decoder
 
 
 def count_calls(decoder: Decoder, slices: Sequence[CacheSlice]) -> dict[str, int]:
-    """In how many calls of torch each operator is launched: those that compute, not those that view or allocate."""
+    """The number of torch calls that launch each operator: those that compute, not those that view or allocate."""
     from torch.utils._python_dispatch import TorchDispatchMode
 
     class Counter(TorchDispatchMode):  # type: ignore[misc]
@@ -18,7 +18,7 @@ def count_calls(decoder: Decoder, slices: Sequence[CacheSlice]) -> dict[str, int
 
         @classmethod
         def _should_skip_dynamo(cls) -> bool:
-            return False  # to skip it torch imports it, for some seconds
+            return False  # skipping it would import it, which takes seconds
 
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             views = any(r.alias_info and not r.alias_info.is_write for r in func._schema.returns)

@@ -1,8 +1,8 @@
-"""The halves of a decoder layer: around attention, and the MLP or the mixture of experts in its place.
+"""The operators of a decoder layer: attention with its projections, and the MLP or the mixture of experts.
 
-A half is its operators by name, in order, as functions of a batch. Each binds its weights once, so that a call costs
-the host little but the launches. `kept` is what the residual stream is multiplied by before a half's output is added
-to it: 1, or 0 on the tensor-parallel ranks that do not add it.
+Each function returns operators by name, in order, as functions of a batch. An operator binds its weights once, so that
+a call costs the host little beyond the launches. `kept` multiplies the residual stream before an output is added to it:
+1, or 0 on the tensor-parallel ranks that do not add it.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping
 from flowsim.calibration.costs.models import ModelSpec
 from flowsim.calibration.gpu.batch import Batch, Tensor
 
-Launch = Callable[[Batch], None]
-Half = list[tuple[str, Launch]]
+Operator = Callable[[Batch], None]
+Operators = list[tuple[str, Operator]]
 Weights = Mapping[str, Tensor]
 
 
-def attention_half(spec: ModelSpec, w: Weights, cache: Tensor, kept: float) -> Half:
+def attention_operators(spec: ModelSpec, w: Weights, cache: Tensor, kept: float) -> Operators:
     """Norm, q-k-v projection, rotary embedding and cache write, attention, output projection.
 
     `cache` is the layer's, [2, rows, kv_heads, head_dim]: keys and values.
@@ -31,12 +31,12 @@ def attention_half(spec: ModelSpec, w: Weights, cache: Tensor, kept: float) -> H
     ]
 
 
-def mlp_half(spec: ModelSpec, w: Weights, kept: float) -> Half:
+def mlp_operators(spec: ModelSpec, w: Weights, kept: float) -> Operators:
     """Norm, gate-up projection, SiLU times up, down projection."""
     return [("norm_mlp", _norm(spec, w["norm_mlp"])), *_mlp(w, kept)]
 
 
-def expert_half(spec: ModelSpec, w: Weights, kept: float) -> Half:
+def expert_operators(spec: ModelSpec, w: Weights, kept: float) -> Operators:
     """Norm, router, dispatch, the experts' gate-up projection, activation and down projection, combine."""
     return [
         ("norm_mlp", _norm(spec, w["norm_mlp"])),
@@ -46,7 +46,7 @@ def expert_half(spec: ModelSpec, w: Weights, kept: float) -> Half:
     ]
 
 
-def _norm(spec: ModelSpec, weight: Tensor) -> Launch:
+def _norm(spec: ModelSpec, weight: Tensor) -> Operator:
     import torch
 
     rms_norm, shape, eps = torch.rms_norm, (spec.hidden,), spec.norm_eps
@@ -57,7 +57,7 @@ def _norm(spec: ModelSpec, weight: Tensor) -> Launch:
     return norm
 
 
-def _qkv_proj(w: Weights) -> Launch:
+def _qkv_proj(w: Weights) -> Operator:
     import torch
 
     bias, qkv_t = w["qkv_bias"], w["qkv"].t()
@@ -72,7 +72,7 @@ def _qkv_proj(w: Weights) -> Launch:
     return qkv_proj
 
 
-def _rope_kv(spec: ModelSpec, w: Weights, cache: Tensor) -> Launch:
+def _rope_kv(spec: ModelSpec, w: Weights, cache: Tensor) -> Operator:
     import torch
 
     rms_norm, mul, eps = torch.rms_norm, torch.mul, spec.norm_eps
@@ -93,7 +93,7 @@ def _rope_kv(spec: ModelSpec, w: Weights, cache: Tensor) -> Launch:
     return rope_kv
 
 
-def _attention(spec: ModelSpec, cache: Tensor) -> Launch:
+def _attention(spec: ModelSpec, cache: Tensor) -> Operator:
     import torch
 
     cat, width = torch.cat, spec.heads * spec.head_dim
@@ -110,7 +110,7 @@ def _attention(spec: ModelSpec, cache: Tensor) -> Launch:
     return attention
 
 
-def _o_proj(w: Weights, kept: float) -> Launch:
+def _o_proj(w: Weights, kept: float) -> Operator:
     o_t = w["o"].t()
 
     def o_proj(p: Batch) -> None:
@@ -119,7 +119,7 @@ def _o_proj(w: Weights, kept: float) -> Launch:
     return o_proj
 
 
-def _mlp(w: Weights, kept: float) -> Half:
+def _mlp(w: Weights, kept: float) -> Operators:
     import torch
 
     gate_up_t, down_t = w["gate_up"].t(), w["down"].t()
@@ -138,8 +138,8 @@ def _mlp(w: Weights, kept: float) -> Half:
     return [(f.__name__, f) for f in (gate_up_proj, activation, down_proj)]
 
 
-def _routed(spec: ModelSpec, w: Weights) -> Half:
-    """Every token's experts, and the tokens gathered by expert."""
+def _routed(spec: ModelSpec, w: Weights) -> Operators:
+    """The router, and the tokens gathered by expert."""
     import torch
 
     best, router_t, mm = spec.experts_per_token, w["router"].t(), torch.mm
@@ -157,8 +157,8 @@ def _routed(spec: ModelSpec, w: Weights) -> Half:
     return [(f.__name__, f) for f in (router, dispatch)]
 
 
-def _experts(w: Weights) -> Half:
-    """What the experts make of the tokens gathered for them."""
+def _experts(w: Weights) -> Operators:
+    """The experts, on the tokens gathered for them."""
     import torch
 
     gate_up_t, down_t = w["gate_up"].mT, w["down"].mT
@@ -177,7 +177,7 @@ def _experts(w: Weights) -> Half:
     return [(f.__name__, f) for f in (expert_gate_up, expert_activation, expert_down)]
 
 
-def _combine(spec: ModelSpec, kept: float) -> Launch:
+def _combine(spec: ModelSpec, kept: float) -> Operator:
     import torch
 
     best, hidden = spec.experts_per_token, spec.hidden

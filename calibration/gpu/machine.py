@@ -1,4 +1,4 @@
-"""The machine that is measured: whether it can be, what it is called, and in which type it computes."""
+"""The machine that is measured: whether it can be, its names and versions, and the type in which it computes."""
 
 from __future__ import annotations
 
@@ -13,45 +13,44 @@ from flowsim.calibration.gpu.monitor import driver_version
 from flowsim.errors import InputError, unknown
 
 CPU_MEMORY_BYTES = 16 << 30
-"""What a table measured on a CPU says of the memory: enough for the small models that one measures there."""
+"""Memory stated in a table that was measured on a CPU: enough for the small models that are measured there."""
 FLOAT32_BYTES = 4
 
 
 def check_seed(seed: int) -> None:
-    """InputError if no random numbers can be drawn from it."""
+    """Raise `InputError` unless this can seed random numbers."""
     if not 0 <= seed < 2**63:
-        raise InputError(f"seed is {seed}, allowed is a whole number from 0 to below 2**63")
+        raise InputError("seed", found=seed, expected=">= 0 and < 2^63")
 
 
 def check_device(device: str) -> None:
-    """InputError unless torch is installed and has this device."""
+    """Raise `InputError` unless torch is installed and has this device."""
     try:
         import torch
     except ImportError as error:
-        raise InputError("measuring needs torch: pip install 'flowsim[calibrate]'") from error
+        raise InputError("torch", "is needed to measure: pip install 'flowsim[calibrate]'") from error
     if device not in ("cuda", "cpu"):
         raise unknown("device", device, ("cuda", "cpu"))
     if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("device: found no CUDA GPU; allowed: a machine with one, or the device 'cpu'")
+        raise InputError("device", "no CUDA GPU was found", expected="a machine with one, or the device 'cpu'")
 
 
 def check_model(spec: ModelSpec, device: str) -> None:
-    """InputError if the model is too large to be measured on a CPU, where it would take hours."""
+    """Raise `InputError` if the model is too large to be measured on a CPU, where it would take hours."""
     needed = spec.weight_bytes * FLOAT32_BYTES // BYTES_PER_VALUE
     if device == "cpu" and needed > CPU_MEMORY_BYTES:
         found, most = (f"{size / 2**30:.1f} GiB" for size in (needed, CPU_MEMORY_BYTES))
-        raise InputError(
-            f"{spec.name}: found {found} of weights in float32; allowed on a CPU, which is for trying out: up to {most}"
-        )
+        expected = f"<= {most} on a CPU, which is only to try out"
+        raise InputError(spec.name, f"has {found} of weights in float32", expected=expected)
 
 
 def dtype_of(device: str) -> str:
-    """The type, by torch's name, in which a model computes on this device."""
+    """torch's name of the type in which a model computes on this device."""
     return "bfloat16" if device == "cuda" else "float32"
 
 
 def machine(device: str, gpu: str | None) -> dict[str, Any]:
-    """The names and versions of what is measured and with what."""
+    """The names and versions of the hardware and the software."""
     import torch
 
     if gpu is not None:
@@ -72,12 +71,12 @@ def machine(device: str, gpu: str | None) -> dict[str, Any]:
 
 
 def short_name(name: str) -> str:
-    """A GPU's own name without words of its maker and its memory: h100 of NVIDIA H100 80GB HBM3."""
+    """A GPU's own name without its maker and its memory: h100 for NVIDIA H100 80GB HBM3."""
     return "-".join(word for word in name.lower().split() if not re.fullmatch(r"nvidia|[0-9]+gb|hbm[0-9]+e?", word))
 
 
 def gpu_id(device: str) -> str | None:
-    """What tells GPUs of one name apart, the beginning of the GPU's UUID; None if it has none that torch knows."""
+    """The start of the GPU's UUID, which tells GPUs of one name apart; None if torch does not know it."""
     import torch
 
     uuid = getattr(torch.cuda.get_device_properties(), "uuid", None) if device == "cuda" else None

@@ -1,4 +1,4 @@
-"""Running out of memory: a GPU's, of which torch has an error of its own, or a CPU's, of which it has none."""
+"""Running out of memory: torch has an error of its own for a GPU's, and none for a CPU's."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from flowsim.errors import InputError
 
 
 def ran_out(error: BaseException) -> bool:
-    """Whether this is what torch raises where memory runs out."""
+    """Whether this is what torch raises when memory runs out."""
     import torch
 
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 @contextmanager
-def enough_memory(what: str, allowed: str = "a device with more, or a smaller model") -> Iterator[None]:
-    """Make one line of it when the memory runs out for what nothing goes without."""
+def enough_memory(what: str, cure: str = "use one with more, or a smaller model") -> Iterator[None]:
+    """Raise a one-line `InputError` if memory runs out in the block; `cure` says what to do."""
     import torch
 
     try:
@@ -26,4 +26,4 @@ def enough_memory(what: str, allowed: str = "a device with more, or a smaller mo
         if not ran_out(error):
             raise
         torch.cuda.empty_cache()
-        raise InputError(f"{what}: the device ran out of memory; allowed: {allowed}") from error
+        raise InputError(what, f"the device ran out of memory; {cure}") from error

@@ -1,7 +1,7 @@
-"""The state of the GPU while it is measured: clocks, power and throttling, read along by nvidia-smi.
+"""The state of the GPU while it is measured: clocks, power and throttling, as nvidia-smi reports them.
 
-A process of its own reads them, because a thread of this one would contend for the interpreter lock with the
-launches that are timed.
+A separate process reads them, because a thread of this one would contend for the interpreter lock with the launches
+that are timed.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from contextlib import contextmanager
 from typing import Any
 
 REASONS = ("clocks_event_reasons.active", "clocks_throttle_reasons.active")
-"""What drivers call the bits that say why a clock is low: newer ones, older ones."""
+"""The query for the reasons of a low clock, in newer and in older drivers."""
 THROTTLED = 0x4 | 0x8 | 0x20 | 0x40 | 0x80
-"""Bits of NVML's reasons that slow a busy GPU: power cap, hardware slowdown, software and hardware heat, brake."""
+"""NVML's reasons that slow a busy GPU: power cap, hardware slowdown, software and hardware thermal, power brake."""
 
 
 @contextmanager
 def gpu_state(wanted: bool = True) -> Iterator[dict[str, Any]]:
-    """Fill the yielded mapping, at its end, with `summarise` of what was read meanwhile.
+    """A mapping that is filled, when the block ends, with a summary of what was read during it.
 
-    It stays empty if not `wanted`, or where nvidia-smi is not to be had.
+    It stays empty if not `wanted`, or where there is no nvidia-smi.
     """
     state: dict[str, Any] = {}
     with tempfile.TemporaryFile("w+") as log:
@@ -60,7 +60,7 @@ def summarise(log: str) -> dict[str, Any]:
 
 
 def driver_version() -> str | None:
-    """The NVIDIA driver's version; None without nvidia-smi."""
+    """The version of the NVIDIA driver; None without nvidia-smi."""
     return _ask("--query-gpu=driver_version", "--format=csv,noheader")
 
 
@@ -79,7 +79,7 @@ def _start(log: Any) -> subprocess.Popen[bytes] | None:
 
 @contextmanager
 def _on_any_core() -> Iterator[None]:
-    """Let a process started meanwhile run anywhere: a child is bound to the core to which its parent is."""
+    """Let processes started in the block run on any core: a child inherits the affinity of its parent."""
     if not hasattr(os, "sched_setaffinity"):
         yield
         return
@@ -92,7 +92,7 @@ def _on_any_core() -> Iterator[None]:
 
 
 def _ask(*options: str) -> str | None:
-    """The first line that nvidia-smi answers; None if it fails or is not there."""
+    """The first line of nvidia-smi's answer; None if it fails or is missing."""
     try:
         done = subprocess.run(["nvidia-smi", *options], capture_output=True, text=True, timeout=30, check=True)
     except (OSError, subprocess.SubprocessError):

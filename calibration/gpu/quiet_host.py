@@ -1,8 +1,8 @@
-"""A steady host: what keeps launches from jittering while passes are executed or timed.
+"""A quiet host: what keeps launches from jittering while passes are executed or timed.
 
-No garbage collection, quick hand-overs of the interpreter between threads and, beside a GPU, a processor core for each
-of the two threads that serve: the scheduler and the runner. On one core torch computes with one thread: several would
-wait for each other there (on a host of 16 cores, 130 ms to pin the indices of 16384 tokens instead of 0.2).
+No garbage collection, quick hand-overs of the interpreter between threads and, with a GPU, a processor core for each of
+the two threads that serve: the scheduler and the runner. On one core torch computes with one thread: several would wait
+for each other (on a host with 16 cores, pinning the indices of 16384 tokens took 130 ms instead of 0.2).
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from flowsim.calibration.costs.host_times import SWITCH_S
 
 SCHEDULER, RUNNER = 0, 1
 FEWEST_CORES = 4
-"""With fewer, threads are left to the operating system."""
+"""With fewer cores, the operating system places the threads."""
 
 
 @contextmanager
-def steady(device: str, role: int) -> Iterator[None]:
-    """A steady host meanwhile, with this thread on the core of its role (SCHEDULER or RUNNER)."""
+def quiet_host(device: str, role: int) -> Iterator[None]:
+    """Keep the host quiet during the block, with this thread on the core of its role (SCHEDULER or RUNNER)."""
     core = core_of(device, role)
     interval_s, enabled = sys.getswitchinterval(), gc.isenabled()
     gc.collect()
@@ -41,7 +41,7 @@ def steady(device: str, role: int) -> Iterator[None]:
 
 @contextmanager
 def on_core(core: int) -> Iterator[None]:
-    """This thread on one core meanwhile, and what it computes there; then on those again where it was."""
+    """Bind this thread and torch's computations to one core during the block."""
     import torch
 
     cores, threads = os.sched_getaffinity(0), torch.get_num_threads()
@@ -55,11 +55,11 @@ def on_core(core: int) -> Iterator[None]:
 
 
 def core_of(device: str, role: int) -> int | None:
-    """The core for this role; None where threads are not to be bound. Not to be asked by a bound thread.
+    """The core for this role; None if threads are not to be bound. A thread must ask before it is bound.
 
-    Several runners, one a GPU, have the roles from RUNNER on.
+    Several runners, one per GPU, have the roles from RUNNER on.
 
-    Hyper-threads of one core are numbered either next to each other or half of all apart: these two are never that.
+    Hyper-threads of one core are numbered either consecutively or half of all apart; these two cores are neither.
     """
     cores = _cores() if device == "cuda" else []
     if len(cores) < FEWEST_CORES:
@@ -68,5 +68,5 @@ def core_of(device: str, role: int) -> int | None:
 
 
 def _cores() -> list[int]:
-    """The cores that this thread may use; none where that cannot be told."""
+    """The cores that this thread may use; none if that is unknown."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []

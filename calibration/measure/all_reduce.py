@@ -20,13 +20,14 @@ from typing import Any
 
 from flowsim.calibration.costs.attention_kernels import Choice, kernel_choice
 from flowsim.calibration.costs.curves import Curve
-from flowsim.calibration.costs.models import ModelSpec, spec_of
-from flowsim.calibration.costs.table import ALL_REDUCE, SCHEMA_VERSION, OperatorRow, OperatorTable, PassRow
+from flowsim.calibration.costs.models import ModelSpec
+from flowsim.calibration.costs.provenance import SCHEMA_VERSION, Provenance
+from flowsim.calibration.costs.table import ALL_REDUCE, OperatorRow, OperatorTable, PassRow
 from flowsim.calibration.gpu.batch import CacheSlice
 from flowsim.calibration.gpu.decoder import REDUCED_BY, Decoder
 from flowsim.calibration.gpu.graphs import Launcher
 from flowsim.calibration.gpu.machine import check_device, dtype_of, machine
-from flowsim.calibration.gpu.quiet_host import RUNNER, steady
+from flowsim.calibration.gpu.quiet_host import RUNNER, quiet_host
 from flowsim.calibration.measure.grid import CHECKED, OFF_GRID
 from flowsim.calibration.measure.measurement_log import Progress
 from flowsim.calibration.measure.passes import host_bound, layers_that_fit, packed
@@ -75,10 +76,10 @@ def measure_group(
     check_device(device)
     import torch
 
-    tp, spec = ranks(rank), spec_of(rank.provenance["model_spec"], "provenance, model_spec")
-    found = torch.cuda.device_count() if device == "cuda" else tp
-    if tp > found:
-        raise InputError(f"tp of the table: found {tp}; allowed: at most the GPUs of this machine, {found}")
+    tp, spec = ranks(rank), rank.provenance.rank().spec
+    gpus = torch.cuda.device_count() if device == "cuda" else tp
+    if tp > gpus:
+        raise InputError("tp of the table", found=tp, expected=f"<= {gpus}, the GPUs of this machine")
     with tempfile.TemporaryDirectory() as folder:
         grid = (grid or GroupGrid()).within(spec.max_context)
         job = _Group(tp, spec, device, kernel_choice(rank), grid, seed, folder)
@@ -87,51 +88,54 @@ def measure_group(
     if progress:
         progress(len(rows) + len(passes), len(rows) + len(passes), ALL_REDUCE)
     provenance = {
-        "schema_version": SCHEMA_VERSION, **machine(device, rank.provenance["gpu"]), "model": ALL_REDUCE,
+        "schema_version": SCHEMA_VERSION, **machine(device, rank.provenance.gpu), "model": ALL_REDUCE,
         "width": spec.hidden, "tp": tp, "seed": seed, "pass_layers": layers, "backend": _backend(device),
         "date": datetime.now(UTC).date().isoformat(),
     }  # fmt: skip
-    return OperatorTable(provenance, tuple(OperatorRow(**r) for r in rows), tuple(PassRow(**p) for p in passes))
+    operators, whole = tuple(OperatorRow(**r) for r in rows), tuple(PassRow(**p) for p in passes)
+    return OperatorTable(Provenance.of(provenance), operators, whole)
 
 
 def ranks(rank: OperatorTable) -> int:
-    """Of how many ranks this table is one. InputError: it is of a whole model, which reduces nothing."""
-    tp: int = rank.provenance["tp"]
+    """The number of ranks, of which this table is one. InputError: it is that of a whole model."""
+    tp = rank.provenance.rank().tp
     if tp < 2:
-        raise InputError(f"tp of the table: found {tp}; allowed: from 2, for one GPU alone has nothing to reduce")
+        raise InputError("tp of the table", found=tp, expected=">= 2: one GPU has nothing to reduce")
     return tp
 
 
 def join(table: OperatorTable, collective: OperatorTable) -> OperatorTable:
     """The table of a tensor-parallel rank with the all-reduces of its GPU, at its own sizes, by bytes.
 
-    If `collective` holds passes of the whole group, they take the place of the rank's. InputError: the two are of
-    different GPUs or degrees, or one of them is not such a table.
+    If `collective` holds passes of the whole group, they replace those of the rank.
+
+    Raises:
+        InputError: the two are of different GPUs or degrees, or one of them is not such a table.
     """
-    if "width" not in collective.provenance or "model_spec" not in table.provenance:
-        raise InputError("join: allowed: the table of a model, then one of all-reduces")
-    for key in ("gpu", "tp"):
-        if table.provenance[key] != collective.provenance[key]:
-            allowed = table.provenance[key]
-            raise InputError(f"{key} of the all-reduce: found {collective.provenance[key]!r}; allowed: {allowed!r}")
-    about = {key: value for key, value in collective.provenance.items() if key != "schema_version"}
-    provenance = {**table.provenance, ALL_REDUCE: {"sha256": collective.digest(), **about}}
+    ours, theirs = table.provenance, collective.provenance
+    if theirs.width is None or ours.model_spec is None:
+        raise InputError("join", "needs the table of a model, then one of all-reduces")
+    for key, mine, other in (("gpu", ours.gpu, theirs.gpu), ("tp", ours.tp, theirs.tp)):
+        if mine != other:
+            raise InputError(f"{key} of the all-reduces", found=other, expected=f"{mine!r}, as in the table")
+    about = {key: value for key, value in theirs.stated.items() if key != "schema_version"}
     others = tuple(row for row in table.operators if row.operator != ALL_REDUCE)
-    joined = replace(table, provenance=provenance, operators=others + _rows_at(table, collective))
+    joined = replace(table, operators=others + _rows_at(table, collective))
+    joined = joined.stating(**{ALL_REDUCE: {"sha256": collective.digest(), **about}})
     if not collective.passes:
         return joined
-    of_group = {"pass_layers": about["pass_layers"], "passes_of": "group"}
-    return replace(joined, provenance=provenance | of_group, passes=collective.passes)
+    return replace(joined.stating(pass_layers=theirs.pass_layers, passes_of="group"), passes=collective.passes)
 
 
 def _rows_at(table: OperatorTable, collective: OperatorTable) -> tuple[OperatorRow, ...]:
     """Rows of all_reduce at the sizes of the table's o_proj, interpolated between measured numbers of bytes."""
-    scale = table.provenance["model_spec"]["hidden"] / collective.provenance["width"]
-    measured = collective.curve(ALL_REDUCE)
+    assert table.provenance.model_spec and collective.provenance.width  # as `join` has checked
+    scale = table.provenance.model_spec.hidden / collective.provenance.width
+    measured = collective.samples(ALL_REDUCE)
     sample = next(row for row in collective.operators if row.operator == ALL_REDUCE)
     device, host = Curve(measured.tokens, measured.device_s), Curve(measured.tokens, measured.host_s)
     rows = []
-    for tokens in table.curve("o_proj").tokens.tolist():
+    for tokens in table.samples("o_proj").tokens.tolist():
         us = round(1e6 * device(tokens * scale), 3)
         launch_us = round(1e6 * host(tokens * scale), 3)
         rows.append(OperatorRow(ALL_REDUCE, tokens, 0, us, us, us, launch_us, sample.repeats, sample.backend))
@@ -164,7 +168,7 @@ def _execute(rank: int, job: _Group) -> None:
         torch.cuda.set_device(rank)
     store = f"file://{job.folder}/store"
     distributed.init_process_group(_backend(job.device), init_method=store, rank=rank, world_size=job.tp)
-    with steady(job.device, RUNNER + rank), torch.inference_mode():
+    with quiet_host(job.device, RUNNER + rank), torch.inference_mode():
         member = _Member(rank, job)
         rows = member.all_reduces()
         gc.collect()  # of the stack, before the model asks how much memory is free

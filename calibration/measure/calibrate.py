@@ -7,27 +7,32 @@ place; whole passes, at sizes off the grid, are kept apart to state the error of
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import math
 import random
 import statistics
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+
+from msgspec import to_builtins
+from msgspec.structs import asdict
 
 from flowsim.calibration.costs.accuracy import DEVICE_BOUND, leave_one_out
 from flowsim.calibration.costs.attention_kernels import Choice
 from flowsim.calibration.costs.host_times import UNREST
 from flowsim.calibration.costs.models import ModelSpec
-from flowsim.calibration.costs.table import SCHEMA_VERSION, OperatorRow, OperatorTable, format_slices
+from flowsim.calibration.costs.provenance import SCHEMA_VERSION, Provenance
+from flowsim.calibration.costs.table import OperatorRow, OperatorTable, format_slices
 from flowsim.calibration.gpu.attention import KERNELS, default_kernel, working_kernels
 from flowsim.calibration.gpu.batch import CacheSlice
 from flowsim.calibration.gpu.decoder import Decoder
 from flowsim.calibration.gpu.machine import check_device, check_model, check_seed, dtype_of, gpu_id, machine
 from flowsim.calibration.gpu.memory import enough_memory, ran_out
 from flowsim.calibration.gpu.monitor import gpu_state
-from flowsim.calibration.gpu.quiet_host import RUNNER, SCHEDULER, core_of, steady
+from flowsim.calibration.gpu.quiet_host import RUNNER, SCHEDULER, core_of, quiet_host
 from flowsim.calibration.measure import rested_gpu, stopwatch
 from flowsim.calibration.measure.grid import QUICK, Grid
 from flowsim.calibration.measure.host_costs import time_decisions, time_hand_offs
@@ -78,13 +83,13 @@ def calibrate(
     shard = spec.shard(tp)
     check_model(shard, device)
     if spec.max_context < FEWEST_TOKENS:
-        raise InputError(f"{spec.name}, max_context: found {spec.max_context}; allowed: {FEWEST_TOKENS} or more")
+        raise InputError(f"{spec.name}: max_context", found=spec.max_context, expected=f">= {FEWEST_TOKENS}")
     grid = (grid or (QUICK if quick else Grid())).within(spec.max_context)
     if tp > 1:  # a rank alone has no all-reduces to record
         grid = replace(grid, graphs=(), graph_passes=())
     here = machine(device, gpu)
     where = {**here, "gpu_id": gpu_id(device)}
-    identity = {"spec": asdict(spec), "tp": tp, "grid": asdict(grid), "seed": seed, "machine": where}
+    identity = {"spec": asdict(spec), "tp": tp, "grid": dataclasses.asdict(grid), "seed": seed, "machine": where}
     identity |= {"without": sorted(without)} if without else {}
     log = MeasurementLog(journal, identity, progress or (lambda done, total, what: None))
     core = core_of(device, RUNNER)
@@ -92,9 +97,9 @@ def calibrate(
         if log.rows and say:
             say(f"continuing from {len(log.rows)} measured sizes in {journal}")
         job = _Calibration(shard, grid, device, seed, log, without)
-        with steady(device, RUNNER):  # timed as it will run
+        with quiet_host(device, RUNNER):  # timed as it will run
             model = job.run()
-        with steady(device, SCHEDULER), Runner(model, core) as runner:
+        with quiet_host(device, SCHEDULER), Runner(model, core) as runner:
             job.hand_off(runner)
     boost = rested_gpu.fit_boost(log.mapping("gain"), log.mapping("course"))
     provenance = {
@@ -102,12 +107,12 @@ def calibrate(
         "model_spec": asdict(spec),
         "pass_layers": model.layers, "tp": tp, "dtype": dtype_of(device),
         "calls": log.mapping("calls"), "first_call_us": job.first_call_us,
-        **({"boost": boost} if boost else {}),
+        **({"boost": boost.stated()} if boost else {}),
         **({"expert_load": log.mapping("expert_load")} if spec.experts else {}),
         "date": datetime.now(UTC).date().isoformat(), **state, "seed": seed, "notes": log.notes(),
     }  # fmt: skip
-    table = OperatorTable(provenance, log.collect(OperatorRow, "operator"), pass_rows(log))
-    return replace(table, provenance={**provenance, "leave_one_out": leave_one_out(table)})
+    table = OperatorTable(Provenance.of(provenance), log.collect(OperatorRow, "operator"), pass_rows(log))
+    return table.stating(leave_one_out=to_builtins(leave_one_out(table)))
 
 
 class _Calibration:

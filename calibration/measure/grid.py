@@ -1,4 +1,4 @@
-"""The sizes that a calibration measures: operators on a grid, whole passes off it."""
+"""The sizes that a calibration measures: operators on a grid, whole passes off the grid."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ CHECKED = (
 
 
 def _pairs(first: int, last: int, step: int) -> tuple[int, ...]:
-    """Multiples of `step` from `first` to `last`, and one more than each: matrix kernels, tiled, jump there."""
+    """Multiples of `step` from `first` to `last`, and one more than each: the times of tiled kernels jump there."""
     return tuple(n + one for n in range(first, last + 1, step) for one in (0, 1))
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Which sizes to measure, in tokens, and how often."""
+    """The sizes to measure, in tokens, and how often."""
 
     tokens: tuple[int, ...] = (
         *(1, 2, 4, 8, 16, 32, 48),
@@ -51,27 +51,27 @@ class Grid:
     graphs: tuple[int, ...] = tuple(range(64, 2049, 64))  # recorded forwards
     graph_passes: tuple[str, ...] = ("75@0", "300@0", "437@0", "777@0", "1700@0")
     graph_limits: Limits = field(default_factory=lambda: Limits(4, 12, 0.1, heat_s=0.25))
-    boosted: tuple[int, ...] = (256, 512, 1024, 2048, 4096, 8192)  # timed on a GPU that has rested, too
-    rests: int = 5  # of each, and of each recorded forward
+    boosted: tuple[int, ...] = (256, 512, 1024, 2048, 4096, 8192)  # also timed on an idle GPU
+    rests: int = 5  # pauses before each, and before each recorded forward
     extra: int = 12  # sizes added where the line between neighbours misses by more than 2 %
     layers: int = 6  # of the stack in which operators are timed, and at most 4 where they are heavy
-    expert_layers: int = 12  # the same of a mixture of experts, which are loaded unlike in each layer
+    expert_layers: int = 12  # the same for a mixture of experts, whose load differs by layer
     limits: Limits = field(default_factory=lambda: Limits(seconds=0.15, heat_s=0.25))
     pass_limits: Limits = field(default_factory=lambda: Limits(least=6, seconds=0.15, heat_s=0.25))
 
     def __post_init__(self) -> None:
         if self.layers < 2:
-            raise InputError(f"layers: found {self.layers}; allowed: from 2, since the first is not timed")
+            raise InputError("layers", found=self.layers, expected=">= 2, since the first is not timed")
         if odd := [tokens for tokens in self.graphs if tokens != graph_size(tokens)]:
-            raise InputError(f"graphs: found {odd[0]}; allowed: multiples of {GRAPH_STEP}")
+            raise InputError("graphs", found=odd[0], expected=f"multiples of {GRAPH_STEP}")
 
     @property
     def graphs_checked(self) -> tuple[int, ...]:
-        """The recorded forwards of which what launches and checks take is timed, for it hardly depends on the size."""
+        """The recorded forwards whose launches and checks are timed; their time hardly depends on the size."""
         return tuple(tokens for tokens in self.graphs if tokens <= GRAPH_HOST_TOKENS) or self.graphs[:1]
 
     def within(self, longest: int) -> Grid:
-        """This grid without the sizes that a model of this longest context does not reach."""
+        """This grid without the sizes beyond a model's longest context."""
 
         def sizes(values: tuple[int, ...]) -> tuple[int, ...]:
             return tuple(n for n in values if n <= longest)
@@ -120,7 +120,7 @@ QUICK = Grid(
     limits=Limits(3, 16, 0.06, heat_s=0.25),
     pass_limits=Limits(4, 16, 0.06, heat_s=0.25),
 )
-"""Fewer sizes and repeats, in about a minute."""
+"""Fewer sizes and repeats, for about a minute."""
 
 REPLAYED = replace(Grid(), passes=QUICK.passes, checked_passes=QUICK.checked_passes, graph_passes=QUICK.graph_passes)
-"""All the operators' sizes and few passes: what a replay is simulated with is held against the replay itself."""
+"""All operator sizes and few passes, for a table whose simulation is compared with a replay."""

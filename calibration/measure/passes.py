@@ -8,15 +8,18 @@ drift does not look like a trend.
 from __future__ import annotations
 
 import random
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
+
+from msgspec.structs import asdict
 
 from flowsim.calibration.costs.accuracy import HOST_BOUND
 from flowsim.calibration.costs.attention_kernels import Choice, kernel_choice
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.fit import fit_passes
-from flowsim.calibration.costs.models import BYTES_PER_VALUE, ModelSpec, spec_of
-from flowsim.calibration.costs.table import GRAPH, GRAPH_RESTED, SCHEMA_VERSION, OperatorTable, PassRow, parse_slices
+from flowsim.calibration.costs.models import BYTES_PER_VALUE, ModelSpec
+from flowsim.calibration.costs.provenance import SCHEMA_VERSION, Provenance
+from flowsim.calibration.costs.table import GRAPH, GRAPH_RESTED, OperatorTable, PassRow, parse_slices
 from flowsim.calibration.gpu.attention import PADDING, default_kernel, working_kernels
 from flowsim.calibration.gpu.batch import CacheSlice
 from flowsim.calibration.gpu.decoder import Decoder
@@ -25,7 +28,7 @@ from flowsim.calibration.gpu.launch_calls import count_calls
 from flowsim.calibration.gpu.machine import check_device, check_model, check_seed, dtype_of, gpu_id, machine
 from flowsim.calibration.gpu.memory import enough_memory
 from flowsim.calibration.gpu.monitor import gpu_state
-from flowsim.calibration.gpu.quiet_host import RUNNER, steady
+from flowsim.calibration.gpu.quiet_host import RUNNER, quiet_host
 from flowsim.calibration.measure.graph_stopwatch import time_graph_checks, time_recording
 from flowsim.calibration.measure.grid import QUICK, Grid
 from flowsim.calibration.measure.measurement_log import MeasurementLog, Progress, Rows
@@ -58,10 +61,10 @@ def measure_passes(
         InputError: the table is of a rank of several or makes no cost model; no torch, no such device; or the layers
             do not fit its memory.
     """
-    cost, spec = fit_passes(table), spec_of(table.provenance["model_spec"], "provenance, model_spec")
+    cost, spec = fit_passes(table), table.provenance.rank().spec
     if cost.tp > 1:
         how = "passes of a group are measured by flowsim calibrate all-reduce"
-        raise InputError(f"tp of the table: found {cost.tp}; allowed: 1 ({how})")
+        raise InputError("tp of the table", found=cost.tp, expected=f"1 ({how})")
     check_seed(seed)
     check_device(device)
     check_model(spec, device)
@@ -71,7 +74,7 @@ def measure_passes(
     log = MeasurementLog(None, {}, progress or (lambda done, total, what: None))
     job = Passes(spec, grid, device, seed, log, cost.layers)
     log.total = job.timings
-    with torch.inference_mode(), gpu_state(device == "cuda") as state, steady(device, RUNNER):
+    with torch.inference_mode(), gpu_state(device == "cuda") as state, quiet_host(device, RUNNER):
         choice, notes = _choice_here(table, spec, device)
         with enough_memory(f"{cost.name}, {cost.layers} layers"):
             job.measure(job.model(choice))
@@ -80,7 +83,7 @@ def measure_passes(
         "model": spec.name, "model_spec": asdict(spec), "pass_layers": cost.layers, "tp": 1, "dtype": dtype_of(device),
         "date": datetime.now(UTC).date().isoformat(), **state, "seed": seed, "notes": notes + log.notes(),
     }  # fmt: skip
-    return OperatorTable(provenance, (), pass_rows(log))
+    return OperatorTable(Provenance.of(provenance), (), pass_rows(log))
 
 
 def _recording(cost: CostModel, grid: Grid) -> Grid:

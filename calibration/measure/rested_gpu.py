@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowsim.calibration.costs.power import Boost
+from flowsim.calibration.costs.provenance import PowerFit
 from flowsim.calibration.gpu.batch import CacheSlice
 from flowsim.calibration.gpu.decoder import Decoder
 from flowsim.calibration.measure.stopwatch import AHEAD, LEAD_S, Stopwatch
@@ -160,8 +161,8 @@ def course_tokens(gains: Mapping[int, float]) -> int | None:
     return size if size is not None and gains[size] >= LEAST_GAIN else None
 
 
-def fit_boost(gains: Mapping[int, float], courses: Mapping[int, Sequence[Course]]) -> dict[str, Any] | None:
-    """What a provenance says of the boost (`Boost.of` reads it); None if the GPU has none.
+def fit_boost(gains: Mapping[int, float], courses: Mapping[int, Sequence[Course]]) -> PowerFit | None:
+    """The boost of a GPU; None if it has none.
 
     Args:
         gains: by tokens.
@@ -171,8 +172,7 @@ def fit_boost(gains: Mapping[int, float], courses: Mapping[int, Sequence[Course]
         return None
     ((tokens, measured),) = courses.items()
     window_s, threshold = fit_window(gains[tokens], measured)
-    pairs = [[size, gain] for size, gain in sorted(gains.items())]
-    return {"window_s": round(window_s, 5), "threshold": round(threshold, 4), "gain": pairs}
+    return PowerFit(window_s=round(window_s, 5), threshold=round(threshold, 4), gain=sorted(gains.items()))
 
 
 def fit_window(gain: float, courses: Sequence[Course]) -> tuple[float, float]:

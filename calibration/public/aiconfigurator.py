@@ -1,8 +1,8 @@
 """Public measurements of operators: those of the PyPI package aiconfigurator-core (NVIDIA, Apache-2.0).
 
 For each system (a100_sxm, h100_sxm, h200_sxm, b200_sxm, ...) and serving framework it holds Parquet tables of matrix
-products, causal attention, mixtures of experts and NCCL's collectives, in milliseconds a call, and a YAML file of the
-system's memory and bandwidth. A folder of files with the same columns is read too.
+products, causal attention, mixtures of experts and NCCL's collectives, in milliseconds per call, and a YAML file with
+the system's memory and bandwidth. A folder of files with the same columns is read as well.
 """
 
 from __future__ import annotations
@@ -16,15 +16,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import yaml
+from msgspec import Meta, Struct
 
-from flowsim.calibration.costs.models import check_name
-from flowsim.calibration.costs.table import LARGEST
+from flowsim.calibration.costs.models import LARGEST, as_yaml_number, check_name
 from flowsim.errors import InputError, unknown
-from flowsim.io.documents import UniqueKeys
-from flowsim.io.schema import MOST
+from flowsim.io.documents import mapping
+from flowsim.io.schema import MOST, Amount, build, hints
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,25 +35,39 @@ ONE_PROMPT: Mapping[str, str | int] = {
     "attn_dtype": "bfloat16", "kv_cache_dtype": "bfloat16", "window_size": 0, "batch_size": 1, "step": 0,
 }  # fmt: skip
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
-FACTS = {"mem_capacity": 1, "mem_bw": 1, "mem_bw_empirical_scaling_factor": 0.001, "mem_empirical_constant_latency": 0}
-"""What a system's YAML file says of its `gpu`, and the least that each may be."""
-LONGEST_MS = 2**30
-"""Of a time; a table holds it in microseconds."""
+LONGEST_MS = 10**9
+"""Bound of times; a table holds them in microseconds."""
 REPEATS = 2.0
-"""How many times as long as the fastest a row of the same size and kernel may take; it was measured again then.
+"""Rows of the same size and kernel may differ by this factor: they were measured repeatedly, and the fastest counts.
 
-The package has such rows (attention on the A100, experts of sglang), mostly within 1 %, at most 1.55 times; the fastest
-counts. Beyond this two rows contradict each other."""
+The package has such rows (attention on the A100, experts of sglang), mostly within 1 %, at most by 1.55. Beyond this
+factor they contradict each other."""
+
+
+class Facts(Struct, frozen=True):
+    """What a system's YAML file states under `gpu`: bytes, bytes per second, a share of that, seconds."""
+
+    mem_capacity: Annotated[float, Meta(ge=1, le=MOST)]
+    mem_bw: Annotated[float, Meta(ge=1, le=MOST)]
+    mem_bw_empirical_scaling_factor: Annotated[float, Meta(ge=0.001, le=MOST)]
+    mem_empirical_constant_latency: Amount
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
     """Public measurements of one system.
 
-    `name` says where they come from. `gemm` has columns m, n, k, kernel_source, latency (milliseconds); `attention`
-    isl, num_heads, num_key_value_heads, head_dim, kernel_source, latency, one sequence each; `moe` and `reduce` are
-    None where there are none. `bandwidth` is what a kernel reaches of the memory's, bytes a second, and `launch_s` what
-    each kernel takes at least, both as the package has them.
+    Attributes:
+        name: where they come from.
+        system: the name of the system.
+        gemm: matrix products, with columns m, n, k, kernel_source, latency (milliseconds).
+        attention: causal attention of one sequence, with columns isl, num_heads, num_key_value_heads, head_dim,
+            kernel_source, latency.
+        moe: mixtures of experts; None if there are none.
+        reduce: all-reduces; None if there are none.
+        memory_bytes: of the GPU.
+        bandwidth: the memory bandwidth that kernels reach, bytes per second, as the package states it.
+        launch_s: the least that any kernel takes, as the package states it.
     """
 
     name: str
@@ -75,7 +88,7 @@ def package_source(system: str, framework: str = "vllm") -> Source:
     """
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or not spec.submodule_search_locations:
-        raise InputError("aiconfigurator-core is not installed: pip install 'flowsim[import]'")
+        raise InputError("aiconfigurator-core", "is not installed: pip install 'flowsim[import]'")
     systems = Path(spec.submodule_search_locations[0]) / "systems"
     known = [f.stem for f in systems.glob("*.yaml") if (systems / "data" / f.stem / "gemm").is_dir()]
     if system not in known:
@@ -97,8 +110,10 @@ def package_source(system: str, framework: str = "vllm") -> Source:
 def folder_source(folder: str | Path) -> Source:
     """The measurements in a folder of one gemm*, one context_attention* (.csv, .csv.gz or .parquet) and SYSTEM.yaml.
 
-    Columns are the package's; `latency_ms` may stand for latency. InputError: a file is missing or there twice, or what
-    it holds is wrong.
+    Columns are the package's; `latency_ms` may stand for latency.
+
+    Raises:
+        InputError: a file is missing, there are several of one kind, or a file's content is wrong.
     """
     root = Path(folder)
     gemm, attention = (_only(root, f"{name}*", SUFFIXES) for name in ("gemm", "context_attention"))
@@ -111,14 +126,15 @@ def _only(root: Path, pattern: str, suffixes: tuple[str, ...]) -> Path:
     """The one file of this kind in a folder."""
     found = sorted(path for path in root.glob(pattern) if path.name.endswith(suffixes))
     if not found:
-        raise InputError(f"{root}: allowed is a folder with gemm*.csv, context_attention*.csv and SYSTEM.yaml")
+        expected = "a folder with gemm*.csv, context_attention*.csv and SYSTEM.yaml"
+        raise InputError(str(root), f"has no {pattern}", expected=expected)
     if len(found) > 1:
-        raise InputError(f"{root}: found {found[0].name} and {found[1].name}; allowed: one {pattern}")
+        raise InputError(str(root), f"holds {found[0].name} and {found[1].name}", expected=f"one {pattern}")
     return found[0]
 
 
 def _source(name: str, about: Path, gemm: Path, attention: Path, moe: Path | None, reduce: Path | None) -> Source:
-    capacity, bandwidth, reached, launch_s = _facts(about)
+    facts = _facts(about)
     heads, group = ("num_heads", "num_key_value_heads", "head_dim"), ("num_gpus", "message_size")
     experts = ("hidden_size", "inter_size", "topk", "num_experts", "moe_tp_size")
     return Source(
@@ -128,45 +144,37 @@ def _source(name: str, about: Path, gemm: Path, attention: Path, moe: Path | Non
         _some(attention, _read(attention, "isl", *heads, **ONE_PROMPT)),
         None if moe is None else _read(moe, "num_tokens", *experts, moe_dtype="bfloat16", moe_ep_size=1),
         None if reduce is None else _read(reduce, *group, op_name="all_reduce", nccl_dtype="half"),
-        int(capacity),
-        bandwidth * reached,
-        launch_s,
+        int(facts.mem_capacity),
+        facts.mem_bw * facts.mem_bw_empirical_scaling_factor,
+        facts.mem_empirical_constant_latency,
     )
 
 
-def _facts(path: Path) -> list[float]:
-    """FACTS, as this file has them."""
+def _facts(path: Path) -> Facts:
+    gpu = mapping(path).get("gpu")
+    used = {key: value for key, value in gpu.items() if key in hints(Facts)} if isinstance(gpu, dict) else gpu
     try:
-        about = yaml.load(path.read_text(encoding="utf-8"), Loader=UniqueKeys)
+        return build(Facts, {} if used is None else used)
     except InputError as error:
-        raise InputError(f"{path}, {error}") from None
-    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
-        raise _unreadable(path, error) from error
-    gpu = about.get("gpu") if isinstance(about, Mapping) else None
-    if not isinstance(gpu, Mapping):
-        raise InputError(f"{path}, gpu: found {gpu!r}; allowed: a mapping of {', '.join(FACTS)}")
-    for key, least in FACTS.items():
-        if type(gpu.get(key)) not in (int, float) or not least <= gpu[key] <= MOST:
-            hint = ", as in 2.0e+12, for YAML reads 2e12 as text" if isinstance(gpu.get(key), str) else ""
-            raise InputError(
-                f"{path}, gpu, {key}: found {gpu.get(key)!r:.60}; allowed: a number from {least} to 2^53{hint}"
-            )
-    return [float(gpu[key]) for key in FACTS]
+        where = f"gpu.{error.where}" if error.where else "gpu"
+        named = InputError(f"{path}: {where}", error.problem, found=error.found, expected=error.expected)
+        raise as_yaml_number(named) from None
 
 
 def _read(path: Path, *sizes: str, **wanted: str | int) -> pd.DataFrame:
     """A table's rows with these values, in those of the columns that it has.
 
-    InputError: it cannot be read, lacks a column, or a row holds something else than a whole number in `sizes` or a
-    time as `latency`, or contradicts another.
+    Raises:
+        InputError: it cannot be read or lacks a column; or a row has a size that is not a whole number, a latency that
+            is not a time, or contradicts another row.
     """
     frame = _cells(path)
     time = "latency" if "latency" in frame.columns else "latency_ms"
     kinds = [column for column in ("distribution", "kernel_source") if column in frame.columns]
     if missing := [column for column in (*sizes, "kernel_source", time) if column not in frame.columns]:
-        raise InputError(f"{path}: missing columns: {', '.join(missing)}")
+        raise InputError(str(path), f"lacks the columns {', '.join(missing)}")
     for column in frame.columns[frame.columns.duplicated()]:
-        raise InputError(f"{path}, row 1: found the column {column!r} twice; allowed: once")
+        raise InputError(f"{path}: row 1", f"the column {column!r} is repeated")
     for column, value in wanted.items():
         if column in frame.columns:
             cells = frame[column] if isinstance(value, str) else _numbers(path, frame[column], 0)
@@ -176,19 +184,20 @@ def _read(path: Path, *sizes: str, **wanted: str | int) -> pd.DataFrame:
     repeated = frame[frame.duplicated([*sizes, *kinds], keep=False)]
     fastest = repeated.groupby([*sizes, *kinds])[time].transform("min")
     for row in repeated.index[repeated[time] > REPEATS * fastest]:
-        found = f"found {repeated[time][row]:g} beside {fastest[row]:g} of the same {', '.join(sizes)} and kernel"
-        raise InputError(f"{path}, row {row}, {time}: {found}; allowed: at most {REPEATS:g} times as long")
+        expected = f"at most {REPEATS:g} times that of the fastest row with the same {', '.join(sizes)} and kernel"
+        found = float(f"{repeated[time][row]:g}")
+        raise InputError(f"{path}: row {row}: {time}", found=found, expected=f"{expected}, {fastest[row]:g}")
     return frame.rename(columns={time: "latency"})
 
 
 def _some(path: Path, frame: pd.DataFrame) -> pd.DataFrame:
     if frame.empty:
-        raise InputError(f"{path}: found no row in bfloat16 (attention: of one whole prompt); allowed: at least one")
+        raise InputError(str(path), "has no row in bfloat16 (of attention: one whole prompt)")
     return frame
 
 
 def _cells(path: Path) -> pd.DataFrame:
-    """A table as it stands in the file, each row under its number there; of a CSV file, as text."""
+    """A table as the file has it, indexed by row number; the cells of a CSV file are text."""
     import pandas as pd
 
     try:
@@ -203,37 +212,38 @@ def _cells(path: Path) -> pd.DataFrame:
         raise _unreadable(path, error) from error
     for number, row in rows.items():
         if len(row) != len(header):
-            raise InputError(f"{path}, row {number}: found {len(row)} fields; allowed: the {len(header)} of row 1")
+            raise InputError(f"{path}: row {number}", f"has {len(row)} fields", expected=f"{len(header)}, as in row 1")
     return pd.DataFrame(list(rows.values()), index=list(rows), columns=header)
 
 
 def _numbers(path: Path, column: pd.Series[Any], least: int | None = None) -> pd.Series[Any]:
-    """These cells as whole numbers from `least` or, without it, numbers above 0. InputError: the first that is none."""
+    """These cells as whole numbers >= `least` or, without it, times > 0. InputError names the first that is not one."""
     import pandas as pd
 
     numbers = pd.to_numeric(column, errors="coerce")
     if least is None:
-        good, allowed = (numbers > 0) & (numbers <= LONGEST_MS), "a number above 0, to 2**30"
+        good, expected = (numbers > 0) & (numbers <= LONGEST_MS), "a number > 0 and <= 10^9"
     else:
-        good, allowed = (numbers % 1 == 0) & numbers.between(least, LARGEST), f"a whole number from {least} to 2**40"
+        good = (numbers % 1 == 0) & numbers.between(least, LARGEST)
+        expected = f"a whole number >= {least} and <= 10^12"
     for row in column.index[~good]:
-        raise InputError(f"{path}, row {row}, {column.name}: found {str(column[row])!r}; allowed: {allowed}")
+        raise InputError(f"{path}: row {row}: {column.name}", found=str(column[row]), expected=expected)
     return numbers
 
 
 def _unreadable(path: Path, error: BaseException) -> InputError:
     reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-    return InputError(f"{path}: cannot be read: {reason}")
+    return InputError(str(path), f"cannot be read: {reason}")
 
 
 def _newest(folder: Path, name: str) -> Path | None:
-    """The file of this name in the folder of the newest version that has one."""
+    """The file of this name of the newest version that has one."""
     files = folder.glob(f"*/{name}")
     return max(files, key=lambda file: [int(n) for n in re.findall(r"\d+", file.parent.name)], default=None)
 
 
 def of_shape(frame: pd.DataFrame, **shape: int) -> Mapping[int, tuple[float, str]]:
-    """Seconds and kernel by size (m or isl) of the rows of this shape, the fastest kernel each; empty if none."""
+    """By size (m or isl), the seconds and the name of the fastest kernel among the rows of this shape."""
     size = "m" if "m" in frame.columns else "isl"
     for column, value in shape.items():
         frame = frame[frame[column] == value]

@@ -1,4 +1,4 @@
-"""Two operator tables beside each other: of two machines, or our own and a public one."""
+"""Two operator tables compared: of two machines, or our own and a public one."""
 
 from __future__ import annotations
 
@@ -10,13 +10,19 @@ from flowsim.calibration.costs.row_sources import BANDWIDTH, COPIED_FROM, SHAPE_
 from flowsim.calibration.costs.table import OperatorRow, OperatorTable
 
 BANDS = ((1, 63), (64, 1023), (1024, 1 << 30))
-"""Sizes, in tokens, over which ratios are summed up."""
+"""Ranges of sizes, in tokens, over each of which the median ratio is taken."""
 NOT_THEIRS = (BANDWIDTH, SHAPE_OF, COPIED_FROM)
-"""Sources of rows that hold nothing of the GPU that an imported table is of."""
+"""Sources of rows in an imported table that say nothing about its GPU."""
 
 
 class Ratios(NamedTuple):
-    """One operator in two tables: what measured it in the second, and (tokens, first / second) by ascending tokens."""
+    """One operator in two tables.
+
+    Attributes:
+        operator: its name.
+        backend: the kernels and sources of its rows in the second table.
+        points: (tokens, time in the first over time in the second), by ascending tokens.
+    """
 
     operator: str
     backend: str
@@ -28,8 +34,8 @@ class Ratios(NamedTuple):
         return [statistics.median(of) if of else None for of in bands]
 
 
-def beside(first: OperatorTable, second: OperatorTable) -> list[Ratios]:
-    """Device times of the first over the second, by operator, where both have the same size and neither derived it."""
+def compare_tables(first: OperatorTable, second: OperatorTable) -> list[Ratios]:
+    """Ratios of device times, first over second, by operator, at sizes that both have and neither derived."""
     found: dict[str, list[tuple[OperatorRow, OperatorRow]]] = {}
     for ours, theirs in _pairs(first, second):
         name = f"{ours.operator} on context" if ours.context else ours.operator
@@ -41,7 +47,7 @@ def beside(first: OperatorTable, second: OperatorTable) -> list[Ratios]:
 
 
 def titles() -> list[str]:
-    """What each of BANDS is called."""
+    """The title of each of BANDS."""
     return [f"{least} to {most} tokens" if most < BANDS[-1][1] else f"from {least} tokens" for least, most in BANDS]
 
 

@@ -1,20 +1,22 @@
-"""An operator table from public measurements, with what they lack filled in, and every row saying how (`sources`)."""
+"""Imports: an operator table from public measurements, with what they lack filled in; each row states its source."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 import numpy as np
+from msgspec.structs import asdict
 
 from flowsim.calibration.costs.catalogue import load_table, table_names
 from flowsim.calibration.costs.curves import AttentionCurve, Curve, work
 from flowsim.calibration.costs.host_times import usual_of
-from flowsim.calibration.costs.models import BYTES_PER_VALUE, ModelSpec, spec_of
+from flowsim.calibration.costs.models import BYTES_PER_VALUE, ModelSpec
+from flowsim.calibration.costs.provenance import SCHEMA_VERSION, Provenance
 from flowsim.calibration.costs.row_sources import (
     BANDWIDTH,
     COPIED_FROM,
@@ -24,7 +26,7 @@ from flowsim.calibration.costs.row_sources import (
     UTILISATION,
     source_of,
 )
-from flowsim.calibration.costs.table import ALL_REDUCE, HOST_OPERATORS, SCHEMA_VERSION, OperatorRow, OperatorTable
+from flowsim.calibration.costs.table import ALL_REDUCE, HOST_OPERATORS, OperatorRow, OperatorTable
 from flowsim.calibration.measure.all_reduce import TOKENS, ranks
 from flowsim.calibration.public.aiconfigurator import Source, of_shape
 from flowsim.errors import InputError
@@ -33,7 +35,7 @@ SEQUENCES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 class Cell(NamedTuple):
-    """Device seconds of one size, the kernel, and where it comes from."""
+    """Device seconds at one size, the kernel, and the source (`row_sources`)."""
 
     seconds: float
     kernel: str
@@ -44,10 +46,17 @@ Cells = dict[int, Cell]
 
 
 def import_table(source: Source, spec: ModelSpec, own: OperatorTable, tp: int = 1) -> OperatorTable:
-    """The operator table of this model on the source's system, one of `tp` ranks, its all-reduces included.
+    """The operator table of this model on the source's system, of one of `tp` ranks, with all-reduces.
 
-    `own` is a table measured by flowsim, of a model with the same operators: host times and the shape of chunks on
-    context come from it. InputError: the source has no such experts or all-reduces, or `own` lacks an operator.
+    Args:
+        source: public measurements of a system.
+        spec: the model.
+        own: a measured table of a model with the same operators, which gives host times and the shape of chunks on
+            context.
+        tp: the tensor-parallel degree.
+
+    Raises:
+        InputError: the source has no such experts, attention or all-reduces, or `own` lacks an operator.
     """
     rows = [*_device_rows(source, spec.shard(tp), own, tp), *_host_rows(own)]
     cells = Counter((row.operator, source_of(row)) for row in rows)
@@ -56,60 +65,64 @@ def import_table(source: Source, spec: ModelSpec, own: OperatorTable, tp: int = 
         stated.setdefault(operator, {})[kind] = count
     provenance = {
         "schema_version": SCHEMA_VERSION, "gpu": source.system, "memory_bytes": source.memory_bytes,
-        "multiprocessors": own.provenance.get("multiprocessors") if _is_of(own, source.system) else None,
+        "multiprocessors": own.provenance.multiprocessors if _has_gpu_of(own, source.system) else None,
         "source": source.name, "licence": "Apache-2.0", "own": _name(own), "own_sha256": own.digest(),
         "model": spec.name, "model_spec": asdict(spec), "pass_layers": spec.layers, "tp": tp, "dtype": "bfloat16",
         "imported": datetime.now(UTC).date().isoformat(), "cells": stated,
     }  # fmt: skip
-    return OperatorTable(provenance, tuple(rows))
+    return OperatorTable(Provenance.of(provenance), tuple(rows))
 
 
 def public_all_reduce(source: Source, rank: OperatorTable) -> OperatorTable:
-    """The source's all-reduces among as many GPUs as this rank is of, as a table for `join`.
+    """The source's all-reduces among as many GPUs as there are ranks, as a table for `join`.
 
-    They are of a system that the user holds for the rank's. InputError: the source has none of so many GPUs, or the
-    table is not of one of several ranks.
+    The user vouches that the source's system is the rank's.
+
+    Raises:
+        InputError: the source has none among that many GPUs, or the table is that of a whole model.
     """
-    gpu, tp, width = rank.provenance["gpu"], ranks(rank), _spec(rank).hidden
+    gpu, tp, width = rank.provenance.gpu, ranks(rank), _spec(rank).hidden
     launch_us = _launch_us(rank, "o_proj")
     cells = _reduces(source, width, tp, list(TOKENS))
     provenance = {
         "schema_version": SCHEMA_VERSION, "gpu": gpu, "model": ALL_REDUCE, "width": width, "tp": tp,
         "source": source.name, "licence": "Apache-2.0", "imported": datetime.now(UTC).date().isoformat(),
     }  # fmt: skip
-    return OperatorTable(provenance, tuple(_row(ALL_REDUCE, n, 0, cell, launch_us) for n, cell in cells.items()))
+    rows = tuple(_row(ALL_REDUCE, n, 0, cell, launch_us) for n, cell in cells.items())
+    return OperatorTable(Provenance.of(provenance), rows)
 
 
 def nearest_own(spec: ModelSpec, system: str) -> OperatorTable:
-    """Our own table of this model or, failing that, of the one with the same operators and the most similar heads.
+    """The measured table of this model or, if there is none, of one with the same operators and the most similar heads.
 
-    Of tables of several GPUs it is that of the system's (h100 of h100_sxm), or else the one with most rows. InputError:
-    there is none of such a model.
+    Of several GPUs' tables, that of the system's GPU (h100 for h100_sxm) or, if there is none, the one with most rows.
+
+    Raises:
+        InputError: no table is of a model with these operators.
     """
     names = [name for name in table_names() if name[2] == 1]
-    tables = [table for table in (load_table(*name) for name in names) if "source" not in table.provenance]
+    tables = [table for table in (load_table(*name) for name in names) if table.provenance.source is None]
     alike = [table for table in tables if _spec(table).operators == spec.operators]
     if not alike:
-        raise InputError(
-            f"{spec.name}: found no own table of a model with {', '.join(spec.operators)}; measure one first"
-        )
+        operators = ", ".join(spec.operators)
+        raise InputError(spec.name, f"no measured table is of a model with {operators}; measure one first")
 
     def distance(table: OperatorTable) -> tuple[bool, float, bool, int]:
         other = _spec(table)
         ratio = (other.heads / other.kv_heads) / (spec.heads / spec.kv_heads)
         unlike = abs(math.log(ratio)) + abs(math.log(other.heads / spec.heads))
-        return other.name != spec.name, unlike, not _is_of(table, system), -len(table.operators)
+        return other.name != spec.name, unlike, not _has_gpu_of(table, system), -len(table.operators)
 
     return min(alike, key=distance)
 
 
-def _is_of(table: OperatorTable, system: str) -> bool:
-    """Whether our own table is of the GPU of this system, as h100 of h100_sxm."""
-    return bool(table.provenance["gpu"] == system.split("_")[0])
+def _has_gpu_of(table: OperatorTable, system: str) -> bool:
+    """Whether a measured table is of the GPU of this system, as h100 of h100_sxm."""
+    return table.provenance.gpu == system.split("_")[0]
 
 
 def _spec(table: OperatorTable) -> ModelSpec:
-    return spec_of(table.provenance["model_spec"], "provenance, model_spec")
+    return table.provenance.rank().spec
 
 
 def _device_rows(source: Source, shard: ModelSpec, own: OperatorTable, tp: int) -> Iterator[OperatorRow]:
@@ -129,7 +142,7 @@ def _device_rows(source: Source, shard: ModelSpec, own: OperatorTable, tp: int) 
 
 
 def _products(source: Source, shard: ModelSpec) -> dict[str, Cells]:
-    """The matrix products, by operator; the head at numbers of sequences."""
+    """The matrix products, by operator; those of the head are by number of sequences."""
     width = shard.heads * shard.head_dim
     shapes = {"qkv_proj": (shard.qkv_width, shard.hidden), "o_proj": (shard.hidden, width)}
     if shard.experts:
@@ -142,7 +155,7 @@ def _products(source: Source, shard: ModelSpec) -> dict[str, Cells]:
     at_sequences = {m: cell for m, cell in head.items() if m in SEQUENCES}
     if not at_sequences:
         sizes = ", ".join(map(str, SEQUENCES))
-        raise InputError(f"{source.name}: found no matrix products of m {sizes}; allowed: one at least, for the head")
+        raise InputError(source.name, f"has no matrix product with m in {sizes}; the head needs one")
     return {**cells, "head": at_sequences}
 
 
@@ -159,7 +172,7 @@ def _product(source: Source, n: int, k: int) -> Cells:
     corners = [corner for corner in corners if corner[-1]]
     sizes = set.intersection(*(set(times) for *_, times in corners)) if corners else set()
     if not sizes:
-        raise InputError(f"{source.name}: found no matrix products around n={n}, k={k}; allowed: another framework")
+        raise InputError(source.name, f"has no matrix products around n={n}, k={k}; try another framework")
     whole = sum(share for share, *_ in corners)
     return {
         m: Cell(
@@ -182,7 +195,7 @@ def _around(grid: list[int], value: int) -> list[tuple[int, float]]:
 
 
 def _elementwise(source: Source, shard: ModelSpec) -> dict[str, Cells]:
-    """Operators bound by bandwidth: each value read or written, in bf16, once."""
+    """Operators bound by bandwidth: each value is read or written once, in bf16."""
     heads = shard.heads + shard.kv_heads
     values = {
         "embed": 2 * shard.hidden,
@@ -203,9 +216,9 @@ def _elementwise(source: Source, shard: ModelSpec) -> dict[str, Cells]:
 
 
 def _experts(source: Source, shard: ModelSpec, tp: int) -> Cells:
-    """The fused experts of this shape; the distribution of tokens over experts stands in the kernel's name."""
+    """The fused experts of this shape; the distribution of tokens over experts is part of the kernel's name."""
     if source.moe is None:
-        raise InputError(f"{source.name}: found no mixtures of experts; allowed: a dense model")
+        raise InputError(source.name, "has no mixtures of experts", expected="a dense model")
     frame = source.moe.rename(columns={"num_tokens": "m"})
     shape = {"hidden_size": shard.hidden, "inter_size": shard.intermediate * tp, "moe_tp_size": tp}
     shape |= {"num_experts": shard.experts, "topk": shard.experts_per_token}
@@ -213,17 +226,17 @@ def _experts(source: Source, shard: ModelSpec, tp: int) -> Cells:
         frame = frame[frame[column] == value]
     if frame.empty:
         wanted = ", ".join(f"{column} {value}" for column, value in shape.items())
-        raise InputError(f"{source.name}: found no experts of {wanted}; allowed: a shape that it has")
+        raise InputError(source.name, f"has no experts with {wanted}")
     skew = sorted(frame["distribution"].unique())[0]
     times = of_shape(frame[frame["distribution"] == skew])
     return {m: Cell(seconds, f"{kernel} {skew}", MEASURED) for m, (seconds, kernel) in times.items()}
 
 
 def _reduces(source: Source, hidden: int, tp: int, sizes: list[int]) -> Cells:
-    """NCCL's all-reduce of each number of tokens, between measured numbers of values."""
+    """NCCL's all-reduce at each number of tokens, interpolated between measured numbers of values."""
     frame = None if source.reduce is None else source.reduce[source.reduce["num_gpus"] == tp]
     if frame is None or frame.empty:
-        raise InputError(f"{source.name}: found no all-reduce among {tp} GPUs; allowed: tp 1")
+        raise InputError(source.name, f"has no all-reduces among {tp} GPUs", expected="tp 1")
     times = of_shape(frame.rename(columns={"message_size": "m"}))
     curve = Curve(np.array(list(times)), np.array([seconds for seconds, _ in times.values()]))
     kinds = {m: MEASURED if m * hidden in times else INTERPOLATED for m in sizes}
@@ -231,11 +244,11 @@ def _reduces(source: Source, hidden: int, tp: int, sizes: list[int]) -> Cells:
 
 
 def _attention(source: Source, shard: ModelSpec) -> Cells:
-    """Causal attention of one prompt: of these heads, or of the nearest measured ones by their number."""
+    """Causal attention of one prompt, with these heads or with the nearest measured number of heads."""
     frame = source.attention[source.attention["head_dim"] == shard.head_dim]
     pairs = {(int(h), int(g)) for h, g in zip(frame["num_heads"], frame["num_key_value_heads"], strict=True)}
     if not pairs:
-        raise InputError(f"{source.name}: found no attention of head_dim {shard.head_dim}; allowed: another framework")
+        raise InputError(source.name, f"has no attention with head_dim {shard.head_dim}; try another framework")
 
     def distance(pair: tuple[int, int]) -> tuple[float, tuple[int, int]]:
         off = abs(math.log(pair[0] / shard.heads)) + abs(math.log(pair[0] / pair[1] * shard.kv_heads / shard.heads))
@@ -248,8 +261,8 @@ def _attention(source: Source, shard: ModelSpec) -> Cells:
 
 
 def _chunks(attention: Mapping[int, Cell], own: OperatorTable) -> dict[tuple[int, int], Cell]:
-    """Chunks on context at our own sizes: theirs of as much work, by what ours take beyond ours of as much work."""
-    ours = own.curve("attention")
+    """Chunks on context, at our sizes: public attention of equal work, scaled by how much longer our chunk takes."""
+    ours = own.samples("attention")
     plain = ours.context == 0
     ours_alone = AttentionCurve(ours.tokens[plain], ours.context[plain], ours.device_s[plain])
     sizes = np.array(list(attention))
@@ -270,7 +283,7 @@ def _host_rows(own: OperatorTable) -> Iterator[OperatorRow]:
 
 
 def _launch_us(own: OperatorTable, operator: str) -> float:
-    return round(usual_of(own)(own.curve(operator).host_s) * 1e6, 3)
+    return round(usual_of(own)(own.samples(operator).host_s) * 1e6, 3)
 
 
 def _row(operator: str, tokens: int, context: int, cell: Cell, launch_us: float) -> OperatorRow:
@@ -279,4 +292,4 @@ def _row(operator: str, tokens: int, context: int, cell: Cell, launch_us: float)
 
 
 def _name(table: OperatorTable) -> str:
-    return f"{table.provenance['gpu']}/{table.provenance['model']}/tp{table.provenance['tp']}"
+    return table.provenance.rank().name

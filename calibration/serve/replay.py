@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
 from flowsim.calibration.costs.cost_model import CostModel
-from flowsim.calibration.gpu.quiet_host import SCHEDULER, steady
+from flowsim.calibration.gpu.quiet_host import SCHEDULER, quiet_host
 from flowsim.calibration.serve.gpu_device import GpuDevice, WallClock
 from flowsim.calibration.serve.row_cache import RowCache
 from flowsim.calibration.serve.runner import Runner, Told
@@ -97,7 +97,7 @@ def execute(
         request.predicted_s = predictor.predict(request.tokens, request.context)
     clock, told, recorder = WallClock(), SimpleQueue[Told](), EventRecorder(Ledger(len(requests)))
     runner.serve(policy.cut, told.put, server.graph_tokens)
-    with steady(runner.decoder.device.type, SCHEDULER):
+    with quiet_host(runner.decoder.device.type, SCHEDULER):
         rows = runner.decoder.rows
         kv = RowCache(min(kv_capacity_tokens(server, cost), rows), rows)
         device = GpuDevice(clock, runner, cost, kv, server.max_batched_tokens, server.graph_tokens)

@@ -26,7 +26,7 @@ MET_TOKENS = 4096
 tokens for the first time: it chooses matrix kernels, and loads them, which took 1 to 4 ms on an H200 (llama3-8b)."""
 HEAT_S = 0.5
 """How long to keep the device busy before it counts as warm."""
-LESS = "a smaller model, less --kv-tokens or --max-batched-tokens"
+LESS = "use a smaller model, or less --kv-tokens or --max-batched-tokens"
 """What to try when the memory is not enough."""
 
 

@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flowsim.calibration.costs.accuracy import Errors, bias, kind, pass_errors
+from flowsim.calibration.costs.accuracy import bias, kind, pass_errors
 from flowsim.calibration.costs.catalogue import TableName, load_table, shipped_tables
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.fit import fit_passes
+from flowsim.calibration.costs.provenance import PassErrors
 from flowsim.calibration.costs.table import ALL_REDUCE, OperatorTable
 from flowsim.core.timeline import Slice
 
@@ -46,7 +47,7 @@ class Column(NamedTuple):
 
     title: str
     longer: float | None
-    errors: Errors
+    errors: PassErrors
 
 
 @cache
@@ -54,15 +55,15 @@ def columns(gpu: str, model: str, tp: int) -> list[Column]:
     """A table's own passes, then those measured elsewhere."""
     table = load_table(gpu, model, tp)
     cost, about = fit_passes(table), table.provenance
-    own = f"same GPU, {about['date']}"
+    own = f"same GPU, {about.stated['date']}"
     if tp > 1:
-        own = f"a group of {tp} GPUs, {about[ALL_REDUCE]['date']}"
+        own = f"a group of {tp} GPUs, {about.stated[ALL_REDUCE]['date']}"
     sets = [(own, table)]
     elsewhere = [OperatorTable.load(folder) for folder in ELSEWHERE]
     sets += [
-        (f"another GPU, {other.provenance['date']}", other)
+        (f"another GPU, {other.provenance.stated['date']}", other)
         for other in elsewhere
-        if all(other.provenance[key] == about[key] for key in ("gpu", "model", "tp"))
+        if _subject(other) == _subject(table)
     ]
     return [Column(title, bias(cost, passes), pass_errors(cost, passes)) for title, passes in sets]
 
@@ -73,8 +74,8 @@ def in_short() -> Iterator[str]:
     yield _row("median error of a table's passes", ["on the GPU measured", "on other GPUs of its kind"])
     yield "|---|--:|--:|"
     for title, name in KINDS.items():
-        own = [of[0].errors[name]["median"] for of in found if name in of[0].errors]
-        others = [column.errors[name]["median"] for of in found for column in of[1:] if name in column.errors]
+        own = [of[0].errors[name].median for of in found if name in of[0].errors]
+        others = [column.errors[name].median for of in found for column in of[1:] if name in column.errors]
         yield _row(title, [f"{min(medians):.1%} to {max(medians):.1%}" for medians in (own, others)])
 
 
@@ -85,7 +86,7 @@ def dense_models() -> Iterator[str]:
     for gpu, model in ((gpu, model) for gpu, models in GPUS.items() for model in models):
         for i, column in enumerate(columns(gpu, model, 1)):
             errors = (column.errors.get(name) for name in KINDS.values())
-            medians = [f"{of['median']:.1%}" if of else "" for of in errors]
+            medians = [f"{of.median:.1%}" if of else "" for of in errors]
             yield _row("" if i else f"{gpu}: {model}", [column.title, *medians, f"{column.longer:+.1%}"])
 
 
@@ -101,7 +102,7 @@ def recalibrations(gpu: str, model: str, tp: int) -> list[tuple[Path, OperatorTa
     cost, found = fit_passes(shipped), []
     for folder in RECALIBRATIONS:
         table = OperatorTable.load(folder)
-        if all(table.provenance[key] == shipped.provenance[key] for key in ("gpu", "model", "tp")):
+        if _subject(table) == _subject(shipped):
             other = fit_passes(table)
             found.append((folder, table, [_alone_s(other, tokens) / _alone_s(cost, tokens) for tokens in COMPOSED]))
     return found
@@ -114,7 +115,7 @@ def _alone_s(cost: CostModel, tokens: int) -> float:
 def _with_passes() -> list[TableName]:
     """The tables that hold whole passes of all their ranks."""
     names = sorted(shipped_tables())
-    return [name for name in names if name.tp == 1 or load_table(*name).provenance.get("passes_of") == "group"]
+    return [name for name in names if name.tp == 1 or load_table(*name).provenance.is_of_group]
 
 
 def _section(gpu: str, model: str, tp: int) -> Iterator[str]:
@@ -124,15 +125,19 @@ def _section(gpu: str, model: str, tp: int) -> Iterator[str]:
     yield "|---|" + "--:|" * (len(found) + 1)
     for name in sorted(found[0].errors):
         errors = [column.errors.get(name) for column in found]
-        number = str(errors[0]["passes"]) if errors[0] else ""
-        yield _row(name, [number, *(f"{e['median']:.1%} ({e['max']:.1%})" if e else "" for e in errors)])
+        number = str(errors[0].passes) if errors[0] else ""
+        yield _row(name, [number, *(f"{e.median:.1%} ({e.max:.1%})" if e else "" for e in errors)])
     yield _row("*longer*", ["", *("" if c.longer is None else f"{c.longer:+.1%}" for c in found)])
     for folder, table, times in recalibrations(gpu, model, tp):
-        where = f"(`{folder.relative_to(ROOT)}`, {table.provenance['date']})"
+        where = f"(`{folder.relative_to(ROOT)}`, {table.provenance.stated['date']})"
         sizes = f"prompts of {COMPOSED[0]:,} to {COMPOSED[-1]:,} tokens"
         spread = f"{np.median(times):.3f} times as long (median; {min(times):.3f} to {max(times):.3f})"
         text = f"By the operators of another calibration {where}, {sizes} take {spread}."
         yield "\n" + textwrap.fill(text, 120, break_on_hyphens=False, break_long_words=False)
+
+
+def _subject(table: OperatorTable) -> tuple[str | None, str | None, int | None]:
+    return table.provenance.gpu, table.provenance.model, table.provenance.tp
 
 
 def _row(first: str, cells: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
+from flowsim.calibration.costs.provenance import Provenance
 from flowsim.validation.compared import Compared, compared
 from flowsim.validation.evidence import Evidence
 
@@ -29,8 +30,8 @@ def by_measure() -> Iterator[str]:
 
 def without_boost(evidence: Evidence) -> Evidence:
     """The same runs, to be simulated at the sustained speed throughout."""
-    about = {key: value for key, value in evidence.table.provenance.items() if key != "boost"}
-    return replace(evidence, table=replace(evidence.table, provenance=about))
+    about = {key: value for key, value in evidence.table.provenance.stated.items() if key != "boost"}
+    return replace(evidence, table=replace(evidence.table, provenance=Provenance.of(about)))
 
 
 def _near(cases: list[Compared], measure: str) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""The command line of calibration: `flowsim calibrate`, and what can be done with operator tables."""
+"""`flowsim calibrate`: measure operator tables, complete, verify, compare and import them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 import click
 
 from flowsim.cli.calibrate_tables import (
-    check_alike,
     check_model,
     check_passes,
+    check_same_model,
     open_table,
-    print_beside_its_speed,
+    print_comparison,
     print_errors,
     saving,
     write_page,
@@ -23,13 +23,13 @@ from flowsim.cli.calibrate_tables import (
 from flowsim.cli.validate import given
 from flowsim.errors import InputError
 
-TABLE_HELP = "TABLE is a folder, or the name of a table there is, as in h200/llama3-8b/tp1."
+TABLE_HELP = "TABLE is a folder, or the name of a table, as in h200/llama3-8b/tp1."
 
 
 def _named(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    """InputError if what an option names is empty."""
+    """The value of an option. InputError if it is empty."""
     if value == "":
-        raise InputError(f"{parameter.opts[0]} is empty, allowed is a name")
+        raise InputError(parameter.opts[0], "is empty", expected="a name")
     return value
 
 
@@ -38,15 +38,21 @@ def _named(context: click.Context, parameter: click.Parameter, value: str | None
     "--model",
     default="llama3-8b",
     show_default=True,
-    help="A shipped model, a YAML file of its shape, or a Hugging Face config.json (or its folder).",
+    help="A shipped model, a YAML file with its shape, or a Hugging Face config.json (or its folder).",
 )
 @click.option("--gpu", metavar="NAME", help="The table's name for this GPU.  [default: from the GPU's own name]")
-@click.option("--tp", type=int, default=1, show_default=True, help="Measure one rank of so many, without all-reduces.")
+@click.option(
+    "--tp",
+    type=int,
+    default=1,
+    show_default=True,
+    help="Measure one rank of this many, without all-reduces.",
+)
 @click.option("--quick", is_flag=True, help="A coarser table, in about a minute.")
-@click.option("--device", default="cuda", show_default=True, help="cuda, or cpu (for trying the command out).")
+@click.option("--device", default="cuda", show_default=True, help="cuda, or cpu to try the command out.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the weights and of the order of sizes.")
 @click.option(
-    "--out", callback=_named, metavar="DIR", help="Folder for the table; a table there is replaced.  [required]"
+    "--out", callback=_named, metavar="DIR", help="Folder for the table; replaces a table that is there.  [required]"
 )
 @click.option("--report", is_flag=True, help="Write DIR.html too: curves, residuals, errors.")
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
@@ -55,12 +61,12 @@ def calibrate(
     context: click.Context, /, model: str, gpu: str | None, tp: int, quick: bool, device: str,
     seed: int, out: str | None, report: bool, quiet: bool,
 ) -> None:  # fmt: skip
-    """Measure a model's operators on the GPU of this machine, and write the table that runs are costed with.
+    """Measure a model's operators on the GPU of this machine, and write the table that gives runs their costs.
 
     Needs torch (pip install 'flowsim[calibrate]') but no weights: timing does not depend on them. Takes some minutes;
-    what is finished is kept in DIR.journal, so an interrupted calibration goes on where it was.
+    finished measurements are kept in DIR.journal, from which an interrupted calibration continues.
 
-    Under tensor parallelism measure a rank (--tp 2), then complete its table with all-reduces.
+    For tensor parallelism measure a rank (--tp 2), then complete its table with all-reduces.
 
     \b
     Examples:
@@ -76,16 +82,16 @@ def calibrate(
     from flowsim.io.progress import bar
 
     if out is None:
-        raise InputError("--out is missing, allowed is a folder for the table")
+        raise InputError("--out", "is missing", expected="a folder for the table")
     with saving(out):
-        check_writable(Path(out).parent)  # where the journal is to be
+        check_writable(Path(out).parent)  # for the journal
         from flowsim.calibration.costs.models import load_model
         from flowsim.calibration.measure.calibrate import calibrate as measure
 
         journal, spec = Path(f"{Path(out)}.journal"), load_model(model)
         say = None if quiet else lambda line: click.echo(line, err=True)
         options: dict[str, Any] = {"tp": tp, "quick": quick, "device": device, "seed": seed, "say": say}
-        with _going_on(journal, quiet), bar("measuring", quiet=quiet) as progress:
+        with _kept_if_interrupted(journal, quiet), bar("measuring", quiet=quiet) as progress:
             table = measure(spec, gpu, **options, progress=progress, journal=journal)
         table.save(out)
         journal.unlink(missing_ok=True)
@@ -98,41 +104,41 @@ def calibrate(
 
 
 def _check_place(context: click.Context, name: str) -> None:
-    """InputError if options stand before the command of this name, where they mean nothing."""
+    """Raise `InputError` if options stand before the command of this name, where they have no effect."""
     command = calibrate.commands[name]
     known = {option for parameter in command.params for option in parameter.opts}
     for option in given(context):
-        where = f"behind {name}" if option in known else f"none, for {name} has no such option"
-        raise InputError(f"{option}: found before {name}; allowed: {where}")
+        problem = f"must follow {name}" if option in known else f"is not an option of {name}"
+        raise InputError(option, problem)
 
 
 @contextmanager
-def _going_on(journal: Path, quiet: bool) -> Iterator[None]:
-    """Say of what is interrupted how it goes on."""
+def _kept_if_interrupted(journal: Path, quiet: bool) -> Iterator[None]:
+    """Say how to continue when the block is interrupted."""
     try:
         yield
     except (KeyboardInterrupt, SystemExit):
         if not quiet and journal.exists() and journal.read_bytes().count(b"\n") > 1:
-            click.echo(f"what was measured is kept in {journal}; run the same command again to go on", err=True)
+            click.echo(f"finished measurements are kept in {journal}; run the same command again to continue", err=True)
         raise
 
 
 @calibrate.command(
     "all-reduce",
     help="Complete the TABLE of a tensor-parallel rank: measure the all-reduces in its layers and whole passes of all "
-    "its ranks, one on each of as many GPUs of this machine, or take NVIDIA's public all-reduces (--public; needs pip "
+    "ranks, one on each GPU of this machine, or take NVIDIA's public all-reduces (--public; needs pip "
     f"install 'flowsim[import]').\n\n{TABLE_HELP}\n\n\b\nExamples:\n"
     "  flowsim calibrate all-reduce my-tp2\n"
     "  flowsim calibrate all-reduce h200/llama3-70b/tp4 --public h200_sxm",
 )
 @click.argument("table")
-@click.option("--public", "system", metavar="SYSTEM", help="System in the public measurements, as in h200_sxm.")
-@click.option("--device", default="cuda", show_default=True, help="cuda, or cpu (for trying the command out).")
+@click.option("--public", "system", metavar="SYSTEM", help="A system in the public measurements, as in h200_sxm.")
+@click.option("--device", default="cuda", show_default=True, help="cuda, or cpu to try the command out.")
 @click.option(
     "--out",
     callback=_named,
     metavar="DIR",
-    help="Folder for the whole table.  [default: TABLE, or where --tp finds it]",
+    help="Folder for the completed table.  [default: TABLE, or where --tp finds it]",
 )
 def all_reduce(table: str, system: str | None, device: str, out: str | None) -> None:
     """Complete the table of a tensor-parallel rank."""
@@ -144,23 +150,23 @@ def all_reduce(table: str, system: str | None, device: str, out: str | None) -> 
 
     rank = open_table(table)
     fit_passes(rank)  # before anything is measured
-    about = rank.provenance
+    of = rank.provenance.rank()
     named = not (out or Path(table).is_dir())
-    folder = table_folder(about["gpu"], about["model"], about["tp"]) if named else Path(out or table)
+    folder = table_folder(of.gpu, of.model, of.tp) if named else Path(out or table)
     with saving(folder):
         group = public_all_reduce(package_source(system), rank) if system else measure_group(rank, device=device)
         whole = join(rank, group)
         whole.save(folder)
     print_errors(whole)
-    by_name = f"--gpu {quote(about['gpu'])} --model {quote(about['model'])} --tp {about['tp']}"
+    by_name = f"--gpu {quote(of.gpu)} --model {quote(of.model)} --tp {of.tp}"
     use = by_name if named else f"--cost {quote(str(folder))}"
     click.echo(f"saved the table in {folder}; use it with {use}")
 
 
 @calibrate.command(
-    help="Say whether TABLE holds on the GPU of this machine: measure whole passes of its model (about a minute), none "
-    "of its operators, and print how far its cost model is off them.\n\nThe passes run through as many layers as the "
-    "table's, with its attention kernels; where one does not work here, a note says so. With --out they are kept, for "
+    help="Check TABLE on the GPU of this machine: measure whole passes of its model (about a minute), none of its "
+    "operators, and print how far its cost model is off them.\n\nThe passes run through as many layers as the "
+    "table's, with its attention kernels; a note names kernels that do not work here. --out keeps the passes for "
     f"flowsim calibrate compare TABLE DIR. Needs torch (pip install 'flowsim[calibrate]').\n\n{TABLE_HELP}\n\n\b\n"
     "Examples:\n"
     "  flowsim calibrate verify h200/llama3-8b/tp1\n"
@@ -169,19 +175,19 @@ def all_reduce(table: str, system: str | None, device: str, out: str | None) -> 
 )
 @click.argument("table")
 @click.option(
-    "--out", callback=_named, metavar="DIR", help="Folder to keep the passes in; passes kept there before are replaced."
+    "--out", callback=_named, metavar="DIR", help="Folder to keep the passes in; replaces passes that are there."
 )
 @click.option("--quick", is_flag=True, help="Fewer passes, in under half a minute.")
-@click.option("--device", default="cuda", show_default=True, help="cuda, or cpu (for trying the command out).")
+@click.option("--device", default="cuda", show_default=True, help="cuda, or cpu to try the command out.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the weights and of the order of passes.")
-@click.option("--quiet", "-q", is_flag=True, help="Print nothing; for --out.")
+@click.option("--quiet", "-q", is_flag=True, help="Print nothing; needs --out.")
 def verify(table: str, out: str | None, quick: bool, device: str, seed: int, quiet: bool) -> None:
-    """Hold a table against passes measured here."""
+    """Check a table against passes measured here."""
     from flowsim.calibration.measure.passes import measure_passes
     from flowsim.io.progress import bar
 
     if quiet and out is None:
-        raise InputError("--quiet without --out leaves nothing, allowed is --quiet with --out DIR")
+        raise InputError("--quiet", "without --out has no result")
     claimed = open_table(table)
     check_model(claimed, table)
     with nullcontext() if out is None else saving(out, check_passes):
@@ -190,8 +196,8 @@ def verify(table: str, out: str | None, quick: bool, device: str, seed: int, qui
         if out is not None:
             measured.save(out)
     if not quiet:
-        print_beside_its_speed(claimed, measured)
-        for note in measured.provenance["notes"]:
+        print_comparison(claimed, measured)
+        for note in measured.provenance.notes:
             click.echo(note)
         if out is not None:
             again = f"flowsim calibrate compare {quote(table)} {quote(out)}"
@@ -203,15 +209,13 @@ def verify(table: str, out: str | None, quick: bool, device: str, seed: int, qui
     "  flowsim calibrate report h200/llama3-8b/tp1"
 )
 @click.argument("table")
-@click.option(
-    "--beside", callback=_named, metavar="TABLE", help="Another table to hold it against, such as an imported one."
-)
+@click.option("--compare", callback=_named, metavar="TABLE", help="Another table to compare it with.")
 @click.option("--out", callback=_named, metavar="FILE", default="calibration.html", show_default=True, help="The page.")
-def report(table: str, beside: str | None, out: str) -> None:
+def report(table: str, compare: str | None, out: str) -> None:
     """Write a page about a table."""
-    ours, other = open_table(table), None if beside is None else open_table(beside)
-    if beside is not None and other is not None:
-        check_alike(ours, other, beside)
+    ours, other = open_table(table), None if compare is None else open_table(compare)
+    if compare is not None and other is not None:
+        check_same_model(ours, other, compare)
     check_model(ours, table)
     write_page(ours, other, out)
     click.echo(f"saved the page in {out}")
@@ -219,56 +223,61 @@ def report(table: str, beside: str | None, out: str) -> None:
 
 @calibrate.command(
     help="Print the ratio of FIRST's device times to SECOND's, by operator and size, and how far FIRST's cost model "
-    f"is off the whole passes in SECOND.\n\n{TABLE_HELP.replace('TABLE', 'Either')} Left out are sizes that only "
-    "one has, and rows of an imported table that hold nothing of its GPU; matrix products of a shape that was not "
-    "measured there, filled in by utilisation, say so. SECOND may be the passes that flowsim calibrate verify kept."
+    f"is off the whole passes in SECOND.\n\n{TABLE_HELP.replace('TABLE', 'Each')} Sizes that only one of them has are "
+    "left out, and so are rows of an imported table that say nothing about its GPU; matrix products of a shape that "
+    "was not measured there are marked as such. SECOND may be the passes that flowsim calibrate verify kept."
     "\n\n\b\nExample:\n"
     "  flowsim calibrate compare h200/llama3-8b/tp1 my-table"
 )
 @click.argument("first")
 @click.argument("second")
 def compare(first: str, second: str) -> None:
-    """Hold two tables against each other."""
-    from flowsim.calibration.public.compare import beside, titles
+    """Compare two tables."""
+    from flowsim.calibration.public.compare import compare_tables, titles
     from flowsim.show import screen
 
-    ours, theirs = open_table(first), open_table(second, passes_alone=True)
+    ours, theirs = open_table(first), open_table(second, passes_only=True)
     if not theirs.operators and not theirs.passes:
-        raise InputError(f"{second}: found neither operators nor passes; allowed: a table, or what verify kept")
-    check_alike(ours, theirs, second, passes=bool(theirs.passes))
+        raise InputError(second, "has neither operators nor passes")
+    check_same_model(ours, theirs, second, passes=bool(theirs.passes))
     if theirs.passes:
         check_model(ours, first)  # before anything is printed
     table = screen.table("operator", "sizes", *titles(), "source of the second")
-    for ratios in beside(ours, theirs):
+    for ratios in compare_tables(ours, theirs):
         medians = ("" if ratio is None else f"{ratio:.3f}" for ratio in ratios.medians())
         table.add_row(ratios.operator, str(len(ratios.points)), *medians, ratios.backend)
     if table.row_count or not theirs.passes:
         screen.show(table)
     if theirs.passes:
-        print_beside_its_speed(ours, theirs)
+        print_comparison(ours, theirs)
 
 
 @calibrate.command("import")
 @click.argument("source")
-@click.option("--system", metavar="NAME", help="System in the package, as in a100_sxm, h100_sxm, b200_sxm.")
-@click.option("--model", default="llama3-8b", show_default=True, help="A shipped model, or a file of its shape.")
+@click.option("--system", metavar="NAME", help="A system in the package, as in a100_sxm, h100_sxm, b200_sxm.")
+@click.option("--model", default="llama3-8b", show_default=True, help="A shipped model, or a file with its shape.")
 @click.option("--tp", type=int, default=1, show_default=True, help="Tensor-parallel degree.")
-@click.option("--framework", default="vllm", show_default=True, help="Whose kernels: vllm, sglang or trtllm.")
+@click.option(
+    "--framework",
+    default="vllm",
+    show_default=True,
+    help="The kernels' framework: vllm, sglang or trtllm.",
+)
 @click.option(
     "--out",
     callback=_named,
     metavar="DIR",
-    help="Folder for the table; one already there is replaced.  [default: where --gpu SYSTEM finds it]",
+    help="Folder for the table; replaces a table that is there.  [default: where --gpu SYSTEM finds it]",
 )
 @click.pass_context
 def import_(
     context: click.Context, /, source: str, system: str | None, model: str, tp: int, framework: str, out: str | None
 ) -> None:
-    """Build a table from public measurements: SOURCE is aiconfigurator, or a folder of CSV files like its own.
+    """Build a table from public measurements: SOURCE is aiconfigurator, or a folder of CSV files with its columns.
 
-    Needs the package aiconfigurator-core (pip install 'flowsim[import]'). What it lacks is filled in, and the table
-    says how of every row: shapes by the arithmetic rate around them, norms and the like by bandwidth, chunks on
-    context by the shape of our own nearest table, times of the host by copying that one's.
+    aiconfigurator needs the package aiconfigurator-core (pip install 'flowsim[import]'). Rows that it lacks are filled
+    in, and each row states how: matrix products by the arithmetic rate at nearby shapes, norms and the like by
+    bandwidth, chunks on context by the shape of our nearest measured table, and host times copied from that table.
 
     \b
     Example:
@@ -282,20 +291,18 @@ def import_(
 
     if source == "aiconfigurator":
         if system is None:
-            raise InputError("--system is missing, allowed is a system of the package, as in a100_sxm")
+            raise InputError("--system", "is missing", expected="a system of the package, as in a100_sxm")
         found = package_source(system, framework)
     else:
         if more := [option for option in given(context) if option in ("--system", "--framework")]:
-            raise InputError(
-                f"{', '.join(more)} found with a folder, which tells of itself; allowed: with aiconfigurator"
-            )
+            raise InputError(", ".join(more), "need the SOURCE aiconfigurator: a folder names its own system")
         found = folder_source(source)
     spec = load_model(model)
     table = import_table(found, spec, nearest_own(spec, found.system), tp)
     folder = Path(out) if out else table_folder(found.system, spec.name, tp)
     with saving(folder):
         table.save(folder)
-    for operator, kinds in table.provenance["cells"].items():
+    for operator, kinds in (table.provenance.cells or {}).items():
         click.echo(f"{operator:12} {', '.join(f'{count} {kind}' for kind, count in kinds.items())}")
     by_name = f"--gpu {quote(found.system)} --model {quote(spec.name)}" + (f" --tp {tp}" if tp > 1 else "")
     click.echo(f"saved the table in {folder}; use it with {f'--cost {quote(str(folder))}' if out else by_name}")

@@ -1,10 +1,9 @@
-"""The tables that the commands of `flowsim calibrate` open, hold against each other and save."""
+"""The tables that the commands of `flowsim calibrate` open, compare and save."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,57 +12,63 @@ import click
 from flowsim.errors import InputError
 
 if TYPE_CHECKING:
+    from flowsim.calibration.costs.provenance import PassErrors
     from flowsim.calibration.costs.table import OperatorTable
 
 
-def open_table(where: str, *, passes_alone: bool = False) -> OperatorTable:
-    """The table in this folder, or of this name. InputError: it has no operators, unless `passes_alone` will do."""
+def open_table(where: str, *, passes_only: bool = False) -> OperatorTable:
+    """The table in this folder, or of this name. InputError: it has no operators, unless `passes_only` will do."""
     from flowsim.calibration.costs.catalogue import load_table
     from flowsim.calibration.costs.table import OperatorTable
 
     if not where:
-        raise InputError("TABLE is empty, allowed is a folder or a name, as in h200/llama3-8b/tp1")
+        raise InputError("TABLE", "is empty", expected="a folder or a name, as in h200/llama3-8b/tp1")
     gpu, _, rest = where.partition("/")
     model, _, tp = rest.partition("/tp")
     if not Path(where).is_dir() and tp.isdecimal():
         return load_table(gpu, model, int(tp))
     table = OperatorTable.load(where)
-    if not (table.operators or passes_alone):
-        raise InputError(f"{where}: found a table of passes alone; allowed: one with operators")
+    if not (table.operators or passes_only):
+        raise InputError(where, "has no operators, only passes")
     return table
 
 
 def check_model(table: OperatorTable, where: str) -> None:
-    """InputError, which begins with where the table is, unless it makes a cost model."""
+    """Raise `InputError`, which begins with `where`, unless a cost model can be fitted to the table."""
     from flowsim.calibration.costs.fit import fit_passes
 
     try:
         fit_passes(table)
     except InputError as error:
-        raise InputError(f"{where}: {error}") from error
+        raise error.within(where) from None
 
 
 def check_table(out: str | Path) -> None:
-    """InputError unless a table may be saved as this folder: it is new, empty, or holds one."""
+    """Raise `InputError` unless a table may be saved as this folder: it is new, empty, or holds one."""
     from flowsim.calibration.costs.table import check_replaceable
 
     check_replaceable(out)
 
 
 def check_passes(out: str | Path) -> None:
-    """InputError unless passes may be saved as this folder: it is new, or holds such."""
+    """Raise `InputError` unless passes may be saved as this folder: it is new, or holds passes."""
     from flowsim.calibration.costs.table import OperatorTable
 
     check_table(out)
-    if Path(out).exists() and "verifies" not in OperatorTable.load(out).provenance:
-        raise InputError(f"{out}: holds a table with operators; allowed: a new folder, or one that verify made")
+    if Path(out).exists() and OperatorTable.load(out).provenance.verifies is None:
+        raise InputError(str(out), "holds a table with operators", expected="a new folder, or one that verify wrote")
 
 
 @contextmanager
 def saving(folder: str | Path, check: Callable[[str | Path], None] = check_table) -> Iterator[None]:
-    """Have to oneself a folder that a table may be saved as; InputError: none may, or another command has it.
+    """Lock a folder in which a table will be saved.
 
-    `check` raises it of what is there already.
+    Args:
+        folder: new or existing.
+        check: raises `InputError` if what the folder holds must not be replaced.
+
+    Raises:
+        InputError: as `check` raises it; the folder cannot be written, or another command is using it.
     """
     from flowsim.io.folders import check_writable, followed
     from flowsim.io.locks import locked
@@ -75,63 +80,76 @@ def saving(folder: str | Path, check: Callable[[str | Path], None] = check_table
         yield
 
 
-def check_alike(first: OperatorTable, second: OperatorTable, where: str, *, passes: bool = False) -> None:
-    """InputError unless both are of the same model and degree and, with `passes`, those are of as many layers.
+def check_same_model(first: OperatorTable, second: OperatorTable, where: str, *, passes: bool = False) -> None:
+    """Raise `InputError` unless both tables are of the same model and degree.
 
-    `where` is the second; what only one of them states is not compared.
+    What only one of them states is not compared.
+
+    Args:
+        first: a table.
+        second: another.
+        where: where the second is, for the error.
+        passes: whether their passes must also be of as many layers and ranks.
     """
-    allowed = _compared(first, "the first", passes)
-    for key, found in _compared(second, where, passes).items():
-        if found != allowed.get(key) and None not in (found, allowed.get(key)):
-            raise InputError(f"{where}, {key}: found {found}; allowed: that of the first, {allowed[key]}")
+    expected = _compared(first, passes)
+    for key, found in _compared(second, passes).items():
+        if found != expected.get(key) and None not in (found, expected.get(key)):
+            raise InputError(f"{where}: {key}", found=found, expected=f"{expected[key]!r}, as in the first table")
 
 
-def _compared(table: OperatorTable, where: str, passes: bool) -> dict[str, Any]:
-    """What is compared of two tables; of the model's shape each field, the defaults filled in."""
-    from flowsim.calibration.costs.models import spec_of
+def _compared(table: OperatorTable, passes: bool) -> dict[str, Any]:
+    """What is compared of two tables: of the model's shape each field, including defaults."""
+    from msgspec.structs import asdict
 
-    keys = ("model", "tp", *(("pass_layers", "passes_of") if passes else ()))
-    stated, spec = {key: table.provenance.get(key) for key in keys}, table.provenance.get("model_spec")
-    shape = {} if spec is None else asdict(spec_of(spec, f"{where}, model_spec"))
-    return stated | {f"model_spec, {name}": value for name, value in shape.items()}
+    about = table.provenance
+    stated: dict[str, Any] = {"model": about.model, "tp": about.tp}
+    if passes:
+        stated |= {"pass_layers": about.pass_layers, "passes_of": about.passes_of}
+    shape = asdict(about.model_spec) if about.model_spec else {}
+    return stated | {f"model_spec.{name}": value for name, value in shape.items()}
 
 
-def print_beside_its_speed(claimed: OperatorTable, measured: OperatorTable) -> None:
-    """How far the claimed table is off passes, and how far beyond the difference of the two GPUs, if that shows."""
+def print_comparison(claimed: OperatorTable, measured: OperatorTable) -> None:
+    """Print how far the claimed table is off passes, and off passes corrected for how much slower this GPU is."""
     from flowsim.calibration.costs.accuracy import LONG_PROMPT, bias, pass_errors
     from flowsim.calibration.costs.fit import fit_passes
-    from flowsim.show.screen import show
-    from flowsim.show.text import errors_report
 
     cost = fit_passes(claimed)
     longer = bias(cost, measured)
     if longer is None:
-        show(errors_report(pass_errors(cost, measured)))
+        _show_errors(pass_errors(cost, measured))
         return
-    show(errors_report(pass_errors(cost, measured), pass_errors(cost, measured, longer)))
+    _show_errors(pass_errors(cost, measured), pass_errors(cost, measured, longer))
     word, about = "longer" if longer >= 0 else "shorter", (claimed.provenance, measured.provenance)
-    ids = {None if "passes_of" in of else of.get("gpu_id") for of in about}  # a group's GPUs are several
+    ids = {None if of.passes_of else of.gpu_id for of in about}  # a group has several GPUs
     where = "there" if None in ids else "on the same GPU" if len(ids) == 1 else "on another GPU"
     of_these = f"median; {LONG_PROMPT}, that wait for the device alone"
     click.echo(f"passes take {abs(longer):.1%} {word} {where} than the table says ({of_these})")
 
 
 def print_errors(table: OperatorTable) -> None:
-    """How far the cost model of a table is off its passes, if it has any."""
+    """Print how far the cost model of a table is off its passes, if it has any."""
     from flowsim.calibration.costs.accuracy import pass_errors
     from flowsim.calibration.costs.fit import fit_passes
-    from flowsim.show.screen import show
-    from flowsim.show.text import errors_report
 
     if table.passes:
-        show(errors_report(pass_errors(fit_passes(table), table)))
+        _show_errors(pass_errors(fit_passes(table), table))
 
 
-def write_page(table: OperatorTable, beside: OperatorTable | None, file: str) -> None:
-    """Write the page about a table, held against another."""
+def write_page(table: OperatorTable, other: OperatorTable | None, file: str) -> None:
+    """Write the page about a table, compared with another."""
     from flowsim.calibration.public.report import calibration_page
     from flowsim.io.folders import writing
 
     path = Path(file)
     with writing(path.parent) as stage:
-        (stage / path.name).write_text(calibration_page(table, beside), encoding="utf-8")
+        (stage / path.name).write_text(calibration_page(table, other), encoding="utf-8")
+
+
+def _show_errors(errors: PassErrors, corrected: PassErrors | None = None) -> None:
+    from msgspec import to_builtins
+
+    from flowsim.show.screen import show
+    from flowsim.show.text import errors_report
+
+    show(errors_report(to_builtins(errors), to_builtins(corrected)))

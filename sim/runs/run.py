@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +19,7 @@ from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.fit import fit
 from flowsim.calibration.costs.predictor import make_predictor
 from flowsim.calibration.costs.row_sources import counted
-from flowsim.calibration.costs.table import OperatorTable, Range
+from flowsim.calibration.costs.table import OperatorTable
 from flowsim.core.policy import Policy, check_policy
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
@@ -91,7 +92,7 @@ def run(
     """
     scheduler = load_policy(policy) if isinstance(policy, str) else check_policy(policy)
     costs = cost if isinstance(cost, CostModel) else load_cost(cost, model, gpu, tp)
-    slos = _mix(slo, str(costs.provenance.get("model", model)))
+    slos = _mix(slo, costs.provenance.table.rank().model if costs.provenance else model)
     loaded = trace if isinstance(trace, Trace) else load_trace(trace, format, seed=seed)
     check_times(until_s, warmup)
     loaded = only_new_tokens(loaded) if new_tokens else loaded
@@ -138,15 +139,16 @@ def run(
         "slo": slos.to_dict(),
         **options,
     }
+    record = costs.provenance
     inputs = {
         "trace": Path(loaded.source).name,
         "trace_sha256": loaded.sha256,
         "trace_notices": list(replayed.notices),
         "cost_model": costs.name,
-        "cost_model_sha256": costs.provenance.get("sha256"),
+        "cost_model_sha256": None if record is None else record.sha256,
         "cost_model_sources": _sources(costs, server.graph_tokens),
-        "cost_model_error": costs.provenance.get("error"),
-        "cost_model_leave_one_out": costs.provenance.get("leave_one_out"),
+        "cost_model_error": None if record is None else msgspec.to_builtins(record.error),
+        "cost_model_leave_one_out": None if record is None else msgspec.to_builtins(record.leave_one_out),
         "extrapolated": extrapolated(costs, replayed, server, cached),
         "slo": assignment.rule,
         **options,
@@ -164,19 +166,21 @@ def own_version() -> str:
 
 def _place(costs: CostModel) -> dict[str, Any]:
     """Where the costs can be found again: a folder, or the model, GPU and degree of a shipped table."""
-    about = costs.provenance
-    if "folder" not in about:
+    record = costs.provenance
+    if record is None or not record.is_stored:
         return {"cost": f"{costs.name} (given in Python, in no table)"}
-    return {"cost": about["folder"], "model": about["model"], "gpu": about["gpu"], "tp": about["tp"]}
+    rank = record.table.rank()
+    folder = None if record.folder is None else str(record.folder)
+    return {"cost": folder, "model": rank.model, "gpu": rank.gpu, "tp": rank.tp}
 
 
 def _sources(costs: CostModel, graph_tokens: int) -> list[str]:
     """Public measurements that the costs hold, if any (all else was measured by flowsim); and what else goes in."""
-    about = costs.provenance
-    parts = {"operators": about, "all-reduces": about.get("all_reduce", {})}
-    said = [f"{part} from {of['source']}" for part, of in parts.items() if "source" in of]
-    if "cells" in about:
-        measured, rows = counted(about["cells"])
+    about = None if costs.provenance is None else costs.provenance.table
+    parts = {"operators": about, "all-reduces": None if about is None else about.all_reduce}
+    said = [f"{part} from {of.source}" for part, of in parts.items() if of is not None and of.source is not None]
+    if about is not None and about.cells is not None:
+        measured, rows = counted(about.cells)
         said.append(f"of its {rows:,} rows of the device {measured:,} were measured there, the rest filled in")
     if graph_tokens:
         said.append(f"forwards of one prompt of up to {graph_tokens:,} tokens run as recorded CUDA graphs")
@@ -261,7 +265,9 @@ def load_cost(folder: str | Path | None, model: str = MODEL, gpu: str = GPU, tp:
         cost = fit(table)
     except InputError as error:
         raise InputError(f"{folder or f'{gpu}/{model}/tp{tp}'}: {error}") from error
-    cost.provenance["folder"] = None if folder is None else _anywhere(str(folder))
+    assert cost.provenance is not None
+    place = None if folder is None else Path(_anywhere(str(folder)))
+    cost.provenance = replace(cost.provenance, folder=place, is_stored=True)
     return cost
 
 
@@ -270,10 +276,9 @@ def extrapolated(cost: CostModel, trace: Trace, server: ServerOptions, cached: N
 
     None if those are not known.
     """
-    measured = cost.provenance.get("measured")
-    if measured is None:
+    if cost.provenance is None:
         return None
-    return int(Range(**measured).beyond(trace.input_length, cached, server.max_batched_tokens).sum())
+    return int(cost.provenance.measured.beyond(trace.input_length, cached, server.max_batched_tokens).sum())
 
 
 def _mix(slo: SLOMix | str | float | None, model: str) -> SLOMix:

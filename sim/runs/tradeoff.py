@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from flowsim.calibration.costs.cost_model import CostModel
-from flowsim.calibration.costs.table import Range
 from flowsim.core.server import ServerOptions
 from flowsim.core.slo import SLOMix
 from flowsim.core.timeline import Cut
@@ -65,11 +64,11 @@ def tradeoff(
 
 def is_extrapolated(cost: CostModel, tokens: int, chunks: Sequence[int] = CHUNKS) -> bool:
     """Whether a prompt of this many tokens, whole or in these chunks, exceeds the sizes that were measured."""
-    measured = cost.provenance.get("measured")
-    if measured is None:
+    if cost.provenance is None:
         return False
+    measured = cost.provenance.measured
     prompt, cached = np.array([tokens]), np.array([0])
-    return any(Range(**measured).beyond(prompt, cached, forward).any() for forward in (*chunks, tokens))
+    return any(measured.beyond(prompt, cached, forward).any() for forward in (*chunks, tokens))
 
 
 def _blocking_s(

@@ -210,7 +210,8 @@ def _fitted(folder: str | None, stamp: Stamp, model: str, gpu: str, tp: int) -> 
 def _slos(point: Point, root: str) -> SLOMix:
     if point.slo is not None:
         return SLOMix.parse(_place(root, point.slo)).scaled(point.slo_scale)
-    return SLOMix.preset(fitted_cost(point, root).provenance["model"]).scaled(point.slo_scale)
+    record = fitted_cost(point, root).provenance
+    return SLOMix.preset(record.table.rank().model if record else point.model).scaled(point.slo_scale)
 
 
 def _at_any_rate(mix: SLOMix) -> SLOMix:

@@ -157,7 +157,8 @@ def shortfalls(plan: Plan, cases: Sequence[Case], costs: CostModel) -> Iterator[
     longest = max(cases, key=lambda case: len(case.arrival_s))
     if rejected := sum(longest.rejected()):
         yield f"rejected, for they need more KV cache than there is: {rejected} of {len(longest.arrival_s)} prompts"
-    context = costs.provenance["model_spec"]["max_context"]
+    assert costs.provenance is not None
+    context = costs.provenance.table.rank().spec.max_context
     if deep := sum(tokens > context for tokens in longest.input_length):
         yield f"longer than the model's context of {context:,} tokens: {deep} of {len(longest.arrival_s)} prompts"
     none = np.zeros_like(longest.trace.input_length)  # is cached

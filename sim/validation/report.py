@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec import to_builtins
 from rich.console import Group, RenderableType
 from rich.text import Text
 
@@ -160,7 +161,8 @@ def _hundred(share: float) -> str:
 def _facts(evidence: Evidence) -> dict[str, str]:
     """Where the evidence comes from, as the report names it."""
     about, machine = evidence.about, evidence.about.machine
-    costs = cost_line(evidence.cost.name, evidence.cost.provenance.get("error"))
+    record = evidence.cost.provenance
+    costs = cost_line(evidence.cost.name, None if record is None else to_builtins(record.error))
     return {
         "trace": f"{about.trace.name} (SHA-256 {about.trace.sha256[:12]})",
         "machine": f"{machine.gpu_name}, torch {machine.torch}, {machine.cpu}, {about.date}",

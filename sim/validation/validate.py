@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from flowsim.calibration.costs.catalogue import load_table
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.fit import fit
-from flowsim.calibration.costs.models import load_model, spec_of
+from flowsim.calibration.costs.models import load_model
 from flowsim.calibration.costs.predictor import make_predictor
 from flowsim.calibration.costs.table import OperatorTable
 from flowsim.calibration.gpu.graphs import graph_sizes
@@ -136,8 +136,8 @@ def _recorded(plan: Plan, root: Path, table: OperatorTable, device: str, say: Ca
 
 def _costs(plan: Plan, table: OperatorTable) -> CostModel:
     """The cost model of a table. InputError: the plan cannot be run with it."""
-    if spec_of(table.provenance["model_spec"], "the operator table") != load_model(plan.model):
-        raise InputError(f"model is {plan.model}, allowed is that of the operator table, {table.provenance['model']}")
+    if table.provenance.rank().spec != load_model(plan.model):
+        raise InputError(f"model is {plan.model}, allowed is that of the operator table, {table.provenance.model}")
     costs = fit(table)
     if costs.tp != 1:
         raise InputError(f"tp is {costs.tp}, allowed is 1: a real run has one GPU")
@@ -174,7 +174,7 @@ def _table(
         unserved = {row.backend for row in table.operators if row.operator == "attention"}.intersection(UNSERVABLE)
         if unserved:
             raise InputError(
-                f"{table.provenance['gpu']}/{plan.model}: found attention measured with {', '.join(unserved)}, which "
+                f"{table.provenance.gpu}/{plan.model}: found attention measured with {', '.join(unserved)}, which "
                 "would stall a server at ever new lengths; allowed: no --gpu and no --cost, which measures"
             )
         return table
@@ -211,7 +211,7 @@ def _execute(
     say: Callable[[str], None],
 ) -> None:
     """Really run what is missing, one decoder and one warm runner for all; a run is saved as soon as it has ended."""
-    spec = spec_of(table.provenance["model_spec"], "the operator table")
+    spec = table.provenance.rank().spec
     cases = [of.case for of in recorded.values()]
     say(f"building {spec.name} and warming up")
     max_batched_tokens, graph_tokens = plan.server.max_batched_tokens, plan.server.graph_tokens
@@ -305,7 +305,7 @@ def _distances(of: Recorded, costs: CostModel) -> dict[str, Accepted]:
 def _about(plan: Plan, table: OperatorTable, device: str) -> About:
     """Where the evidence comes from."""
     trace = whole_trace(plan)
-    about = table.provenance
+    rank = table.provenance.rank()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     options = {name: value for name, value in msgspec.to_builtins(plan).items() if name not in OF_CASES}
     return About(
@@ -313,7 +313,7 @@ def _about(plan: Plan, table: OperatorTable, device: str) -> About:
         date=datetime.now(UTC).date().isoformat(),
         machine=Machine(**machine(device, None), usable_cores=cores),
         trace=TraceFacts(trace.name, trace.sha256, list(trace.notices)),
-        table=TableFacts(about["gpu"], about["model"], about["tp"], table.digest()),
+        table=TableFacts(rank.gpu, rank.model, rank.tp, table.digest()),
         options=options,
     )
 

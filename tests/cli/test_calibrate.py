@@ -51,7 +51,7 @@ def test_an_interrupted_calibration_says_how_it_goes_on_and_goes_on(
         result = calibrate("my table")
         assert (result.exit_code, result.stdout) == (status, "")
         kept, end = result.stderr.split("\n", 1)
-        assert kept == "what was measured is kept in my table.journal; run the same command again to go on"
+        assert kept == "finished measurements are kept in my table.journal; run the same command again to continue"
         assert end.strip() == f"flowsim: {word}"
         assert calibrate("my table", "--quiet").stderr.strip() == f"flowsim: {word}"
     assert not Path("my table").exists()
@@ -87,7 +87,7 @@ def test_a_link_leads_to_the_table(there: bool) -> None:
     Path("link").symlink_to("deep")
     assert calibrate("link", "-q").output == ""
     assert Path("link").is_symlink()
-    assert OperatorTable.load("deep").provenance["model"] == "tiny"
+    assert OperatorTable.load("deep").provenance.model == "tiny"
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists() or sys.platform == "win32", reason="no /proc here")
@@ -105,4 +105,4 @@ def test_a_table_that_makes_no_model_is_named(here: Path, command: tuple[str, ..
     replace(table, operators=lacking).save("t")
     result = CliRunner().invoke(main, ["calibrate", *command])
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == "flowsim: error: t: operators: found no row of o_proj; allowed: at least one\n"
+    assert result.stderr == "flowsim: error: t: operators: no row of o_proj\n"

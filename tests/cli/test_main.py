@@ -453,8 +453,8 @@ def test_what_is_no_trace_is_refused() -> None:
         ("--seed -1", "seed is -1, allowed is a whole number from 0"),
         ("--polcy fcfs", "No such option '--polcy'. Did you mean '--policy'?"),
         ("--cost absent --gpu h200 --tp 2", "--gpu, --tp given with --cost, whose table says it; allowed: one of them"),
-        ("--cost absent", "absent: found no folder; allowed: an operator table (shipped ones are named by --gpu"),
-        ("--cost t.jsonl", "t.jsonl: found no folder; allowed: an operator table"),
+        ("--cost absent", "absent: is not a folder; expected an operator table (shipped tables are named by --gpu"),
+        ("--cost t.jsonl", "t.jsonl: is not a folder; expected an operator table"),
         ("--cost=", "--cost is empty, allowed is the folder of a table"),
         ("--out t.jsonl", "t.jsonl: is a file; expected a folder, new or existing"),
         ("--out t.jsonl/deeper", "t.jsonl/deeper: cannot be written"),
@@ -492,11 +492,11 @@ def test_an_output_that_fails_late_is_refused_all_the_same() -> None:
         ("compare t.jsonl --policy fcfs --policy fcfs", "policy 'fcfs': is given twice"),
         ("tradeoff --tokens 0", "--tokens is 0, allowed is 1 or more"),
         ("tradeoff --gpu h20", "unknown gpu 'h20'; did you mean 'h200'?"),
-        ("calibrate", "--out is missing, allowed is a folder for the table"),
+        ("calibrate", "--out: is missing; expected a folder for the table"),
         ("calibrate --out t.jsonl", "t.jsonl: is a file; expected a folder, new or existing"),
         ("calibrate --out .", ".: holds "),
-        (f"calibrate report {PASSES}", f"{PASSES}: found a table of passes alone; allowed: one with operators"),
-        (f"calibrate compare {PASSES} {PASSES}", f"{PASSES}: found a table of passes alone; allowed: one with"),
+        (f"calibrate report {PASSES}", f"{PASSES}: has no operators, only passes"),
+        (f"calibrate compare {PASSES} {PASSES}", f"{PASSES}: has no operators, only passes"),
         ("calibrate --out table --device cpu --model llama3", "unknown model 'llama3'; did you mean 'llama3-8b'?"),
     ],
 )
@@ -601,33 +601,38 @@ def removed(path: Path, start: str) -> None:
         (removed, "provenance.yaml", "", "provenance.yaml: cannot be read: No such file"),
         (removed, "operators.csv", "", "operators.csv: cannot be read: No such file"),
         (removed, "passes.csv", "", "passes.csv: cannot be read: No such file"),
-        (emptied, "provenance.yaml", "", "provenance.yaml: found NoneType; allowed: a mapping"),
-        (emptied, "operators.csv", "", "operators.csv, row 1: missing columns: operator, tokens"),
-        (cut_short, "operators.csv", "", "operators.csv, row "),
-        (cut_short, "passes.csv", "", "passes.csv, row "),
-        (without, "operators.csv", "check,", "table: operators: found no row of check; allowed: at least one"),
-        (without, "operators.csv", "attention,", "table: operators: found no row of attention"),
-        (doubled, "operators.csv", "check,", "table: operators: found two rows of check at 0@0; allowed: one"),
-        (doubled, "operators.csv", "attention,", "table: operators: found two rows of attention at 1@0"),
-        (longer, "operators.csv", "", "operators.csv, row 3: found 11 fields; allowed: the 9 of row 1"),
+        (emptied, "provenance.yaml", "", "provenance.yaml must be the provenance of an operator table, got nothing"),
+        (emptied, "operators.csv", "", "operators.csv: row 1: lacks the columns operator, tokens"),
+        (cut_short, "operators.csv", "", "operators.csv: row "),
+        (cut_short, "passes.csv", "", "passes.csv: row "),
+        (without, "operators.csv", "check,", "table: operators: no row of check"),
+        (without, "operators.csv", "attention,", "table: operators: no row of attention"),
+        (doubled, "operators.csv", "check,", "table: operators: two rows of check at 0@0"),
+        (doubled, "operators.csv", "attention,", "table: operators: two rows of attention at 1@0"),
+        (longer, "operators.csv", "", "operators.csv: row 3: has 11 fields; expected 9, as in row 1"),
         (
             zero_tokens,
             "operators.csv",
             "",
-            "operators.csv, row 2, tokens: found 0; allowed with norm_attn: a whole number",
+            "operators.csv: row 2: tokens must be >= 1 for norm_attn, got 0",
         ),
-        (elsewhere, "provenance.yaml", "", "table: provenance, gpu: found '../h200'; allowed: a name without slashes"),
+        (elsewhere, "provenance.yaml", "", "table: provenance: gpu must be a name without slashes"),
         (
             no_multiprocessors,
             "provenance.yaml",
             "",
-            "table: provenance, multiprocessors: found 0; allowed: a whole number",
+            "table/provenance.yaml: multiprocessors must be >= 1, got 0",
         ),
-        (without, "provenance.yaml", "tp:", "table: provenance, tp: found None; allowed: a whole number from 1"),
-        (without, "provenance.yaml", "memory_bytes:", "table: provenance, memory_bytes: found None"),
-        (without, "provenance.yaml", "gpu:", "table: provenance, gpu: found None; allowed: a name"),
-        (without, "provenance.yaml", "  hidden:", "table: provenance, model_spec: missing: hidden"),
-        (without, "provenance.yaml", "schema_version:", "provenance.yaml, schema_version: found None; allowed: 1"),
+        (without, "provenance.yaml", "tp:", "table: provenance: lacks tp"),
+        (without, "provenance.yaml", "memory_bytes:", "table: provenance: lacks memory_bytes"),
+        (without, "provenance.yaml", "gpu:", "table: provenance: lacks gpu"),
+        (without, "provenance.yaml", "  hidden:", "table/provenance.yaml: model_spec: lacks hidden"),
+        (
+            without,
+            "provenance.yaml",
+            "schema_version:",
+            "provenance.yaml: schema_version must be 1 (measure the table again)",
+        ),
     ],
 )
 def test_a_damaged_table_is_refused(damage: Callable[..., None], file: str, start: str, message: str) -> None:
@@ -646,7 +651,7 @@ def test_a_damaged_table_of_a_catalogue_is_named(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("FLOWSIM_TABLES", "tables")
     load_table("h200", "llama3-8b").save("tables/h200/llama3-8b/tp1")
     no_multiprocessors(Path("tables/h200/llama3-8b/tp1/provenance.yaml"), "")
-    message = "h200/llama3-8b/tp1: provenance, multiprocessors: found 0; allowed: a whole number from 1"
+    message = "tables/h200/llama3-8b/tp1/provenance.yaml: multiprocessors must be >= 1, got 0"
     assert refused("run", "t.jsonl", "--out", "results") == message
     assert refused("tradeoff") == message
 

@@ -252,7 +252,7 @@ def test_loading_costs_names_what_a_table_lacks(tmp_path: Path) -> None:
     about = tmp_path / "table" / "provenance.yaml"
     values = yaml.safe_load(about.read_text())
     about.write_text(yaml.safe_dump(values | {"tp": 0}))
-    with pytest.raises(InputError, match=r"table: provenance, tp: found 0; allowed: a whole number from 1"):
+    with pytest.raises(InputError, match=r"table/provenance\.yaml: tp must be >= 1, got 0"):
         load_cost(tmp_path / "table")
 
 

@@ -27,7 +27,7 @@ def test_every_model_policy_and_load_was_run_twice() -> None:
     twice = set()
     for opened in (Evidence.load(path.parent) for path in RECORDED):
         cases = [of.case for of in opened.recorded if len(of.runs) > 1]
-        twice |= {(opened.table.provenance["model"], case.policy, case.load) for case in cases}
+        twice |= {(opened.table.provenance.model, case.policy, case.load) for case in cases}
     assert twice >= set(product(MODELS, POLICIES, LOADS))
 
 

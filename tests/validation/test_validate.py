@@ -20,6 +20,7 @@ from msgspec import structs
 
 import flowsim
 from flowsim.calibration.costs.catalogue import load_table
+from flowsim.calibration.costs.fit_record import MeasuredRange
 from flowsim.calibration.costs.models import ModelSpec
 from flowsim.calibration.costs.table import OperatorTable
 from flowsim.calibration.measure.calibrate import calibrate
@@ -302,11 +303,13 @@ def test_a_cache_that_holds_no_prompt_is_refused(here: Path) -> None:
 
 def test_prompts_beyond_the_measured_sizes_are_said(evidence: tuple[Evidence, Result], here: Path) -> None:
     case, costs = evidence[0].recorded[0].case, Evidence.load("evidence").cost
-    costs.provenance["measured"] = {"tokens": 499, "chunk_tokens": 0, "context": 0}
+    assert costs.provenance is not None
+    costs.provenance = replace(costs.provenance, measured=MeasuredRange(tokens=499, chunk_tokens=0, context=0))
     said = f"extrapolated, for they reach beyond the measured sizes: {case.input_length.count(500)} of "
     plan, all_said = Plan("trace.jsonl", rate_scale=4.0), [f"{said}{len(case.input_length)} prompts"]
     assert list(shortfalls(plan, [case], costs)) == all_said
-    costs.provenance["model_spec"] = {"max_context": 499}
+    spec = structs.replace(costs.provenance.table.model_spec, max_context=499)
+    costs.provenance = replace(costs.provenance, table=structs.replace(costs.provenance.table, model_spec=spec))
     deep = f"longer than the model's context of 499 tokens: {case.input_length.count(500)} of "
     assert list(shortfalls(plan, [case], costs)) == [f"{deep}{len(case.input_length)} prompts", *all_said]
 
@@ -328,7 +331,7 @@ def test_without_a_table_the_device_is_measured_first(here: Path, monkeypatch: p
     arguments = [a for a in command("measured", "--quick", "--repeats", "1") if a not in ("--cost", "table")]
     result = invoke(arguments)
     assert result.exit_code == 0, result.output
-    notes = Evidence.load("measured").table.provenance["notes"]
+    notes = Evidence.load("measured").table.provenance.notes
     assert "kernels: split not used: left out" in notes
     assert not Path("measured.journal").exists()
 
@@ -424,7 +427,7 @@ def test_a_warm_up_that_runs_out_of_memory_is_one_line(here: Path, monkeypatch: 
     monkeypatch.setattr(serving, "_forward", full)
     result = invoke(command("cold"))
     assert result.exit_code == 2
-    assert "the device ran out of memory; allowed: a smaller model" in result.stderr.splitlines()[-1]
+    assert "the device ran out of memory; use a smaller model" in result.stderr.splitlines()[-1]
     assert not Path("cold", "runs").exists()
     assert "runner" not in {thread.name for thread in threading.enumerate()}
 
@@ -436,7 +439,7 @@ def test_a_gpu_that_runs_out_of_memory_is_one_line(here: Path, monkeypatch: pyte
     monkeypatch.setattr(executor, "execute", full)
     result = invoke(command("full"))
     assert result.exit_code == 2
-    assert "the device ran out of memory; allowed: a smaller model" in result.stderr
+    assert "the device ran out of memory; use a smaller model" in result.stderr
     assert not Path("full", "runs").exists()
 
 
@@ -444,7 +447,7 @@ def test_a_gpu_that_runs_out_of_memory_is_one_line(here: Path, monkeypatch: pyte
 def test_a_machine_without_a_gpu_says_so_in_one_line(tmp_path: Path) -> None:
     result = invoke(["validate", "example", "--quick", "--out", str(tmp_path / "out")])
     assert result.exit_code == 2
-    expected = "flowsim: error: device: found no CUDA GPU; allowed: a machine with one, or the device 'cpu'\n"
+    expected = "flowsim: error: device: no CUDA GPU was found; expected a machine with one, or the device 'cpu'\n"
     assert result.stderr == expected
     assert not (tmp_path / "out").exists()
 
@@ -513,7 +516,7 @@ def test_a_wrong_plan_is_named_as_it_was_given(here: Path, monkeypatch: pytest.M
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     for arguments, said in (
         (["trace.jsonl", "--window", "5", "--repeats", "0"], "repeats is 0, allowed is 1 to 100"),
-        (["trace.jsonl", "--quick", "--seed", "-1"], "seed is -1, allowed is a whole number from 0 to below"),
+        (["trace.jsonl", "--quick", "--seed", "-1"], "seed must be >= 0 and < 2^63, got -1"),
         (["absent.jsonl", "--quick"], "absent.jsonl"),  # and not the GPU, which is absent too
     ):
         result = invoke(["validate", *arguments])

@@ -9,6 +9,7 @@ import pytest
 from flowsim.calibration.costs.accuracy import pass_errors
 from flowsim.calibration.costs.fit import fit
 from flowsim.calibration.costs.models import EXPERTS
+from flowsim.calibration.costs.provenance import Provenance
 from flowsim.calibration.costs.table import HOST_OPERATORS, OperatorRow, OperatorTable, PassRow
 from flowsim.core.timeline import LAYER_OPERATORS, Slice
 from flowsim.errors import InputError
@@ -38,7 +39,7 @@ def table() -> OperatorTable:
     rows = [row(n, t, 100.0 * k * f, 1.0 * k) for k, n in enumerate(names, 1) for t, f in ((1, 1), (101, 2))]
     rows += [row(name, 1, 0.0, 1000.0 * k) for k, name in enumerate(HOST_OPERATORS, 1) if name != "decision"]
     rows += [row("decision", queue, 0.0, 5.0 * queue) for queue in (1, 101)]
-    return OperatorTable(ABOUT, tuple(rows))
+    return OperatorTable(Provenance.of(ABOUT), tuple(rows))
 
 
 def test_every_fact_comes_from_its_own_rows() -> None:
@@ -50,7 +51,7 @@ def test_every_fact_comes_from_its_own_rows() -> None:
 
 
 def test_an_operator_is_as_many_calls_as_were_counted() -> None:
-    counted = replace(table(), provenance={**ABOUT, "calls": {"rope_kv": 5, "head": 4, "pencil": 3}})
+    counted = table().stating(calls={"rope_kv": 5, "head": 4, "pencil": 3})
     _, layer, head, _ = fit(counted).launches([Slice(51, 0), Slice(2, 0)])
     calls = dict(zip(LAYER_OPERATORS, (launch.calls for launch in layer), strict=True))
     assert {name: n for name, n in calls.items() if n != 1} == {"rope_kv": 5, "attention": 6}
@@ -86,29 +87,29 @@ def test_the_host_s_part_of_recordings_is_that_of_short_ones() -> None:
 
 @pytest.mark.parametrize("calls", [{"qkv_proj": 0}, {"qkv_proj": 1.5}, [2], "two"])
 def test_calls_are_counted_from_one(calls: object) -> None:
-    with pytest.raises(InputError, match="provenance, calls: found"):
-        fit(replace(table(), provenance={**ABOUT, "calls": calls}))
+    with pytest.raises(InputError, match="calls"):
+        fit(table().stating(calls=calls))
 
 
 def test_a_boost_is_what_the_provenance_states_and_else_there_is_none() -> None:
     assert fit(table()).boost is None
     stated = {"window_s": 0.04, "threshold": 0.7, "gain": [[256, 0.01], [1024, 0.08]]}
-    model = fit(replace(table(), provenance={**ABOUT, "boost": stated}))
+    model = fit(table().stating(boost=stated))
     assert model.boost is not None
     assert (model.boost.window_s, model.boost.gain(1024)) == (0.04, 0.08)
     assert model.solo_s(1024) == fit(table()).solo_s(1024)  # a cost model tells what a busy GPU takes
-    with pytest.raises(InputError, match=r"provenance: boost must be a mapping of .*, got 0\.08"):
-        fit(replace(table(), provenance={**ABOUT, "boost": 0.08}))
+    with pytest.raises(InputError, match=r"boost must be a mapping of window_s, threshold, gain, got 0\.08"):
+        fit(table().stating(boost=0.08))
 
 
 def test_recordings_timed_on_a_rested_gpu_have_a_gain_of_their_own() -> None:
     stated = {"window_s": 1e6, "threshold": 0.7, "gain": [[64, 0.5]]}
-    source = replace(recorded(), provenance={**ABOUT, "boost": stated})
+    source = recorded().stating(boost=stated)
     unknown = fit(source).boost
     assert unknown is not None
     assert unknown.recorded_gain is None
     faster = [row("graph_rested", n, us, 0.0) for n, us in ((64, 2700.0 / 1.08), (192, 1.0))]
-    with pytest.raises(InputError, match="operators: found graph_rested at 192 tokens; allowed: at sizes of graph"):
+    with pytest.raises(InputError, match="operators: graph_rested at 192 tokens has no row of graph at that size"):
         fit(replace(source, operators=(*source.operators, *faster)))
     faster = faster[:1]
     known = fit(replace(source, operators=(*source.operators, *faster))).boost
@@ -180,8 +181,8 @@ def test_experts_in_one_operator_or_in_five() -> None:
     about = {**ABOUT, "model_spec": spec}
     kept = [r for r in table().operators if r.operator not in ("gate_up_proj", "activation", "down_proj")]
     of = lambda names: [row(name, n, 100.0, 1.0) for name in ("router", *names) for n in (1, 101)]  # noqa: E731
-    five = fit(OperatorTable(about, (*kept, *of(EXPERTS))))
-    one = fit(OperatorTable(about, (*kept, *of(["experts"]))))
+    five = fit(OperatorTable(Provenance.of(about), (*kept, *of(EXPERTS))))
+    one = fit(OperatorTable(Provenance.of(about), (*kept, *of(["experts"]))))
     assert [five.device[name](50) for name in EXPERTS] == [pytest.approx(1e-4)] * 5
     assert one.device["experts"](50) == pytest.approx(1e-4)
     assert five.solo_s(50) == pytest.approx(one.solo_s(50) + 2 * 4e-4)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flowsim.calibration.costs.host_times import shorth, undisturbed, usual_of
+from flowsim.calibration.costs.provenance import Provenance
 from flowsim.calibration.costs.table import OperatorRow, OperatorTable
 
 
@@ -43,7 +44,7 @@ def table(layer_us: list[float], more: tuple[OperatorRow, ...] = ()) -> Operator
         for name in ("qkv_proj", "o_proj")
         for tokens, us in enumerate(layer_us, 1)
     ]
-    return OperatorTable({}, (*rows, *more))
+    return OperatorTable(Provenance.of({}), (*rows, *more))
 
 
 QUIET, BUSY = [100.0, 101.0, 102.0, 103.0, 200.0, 210.0], [100.0, 103.0, 200.0, 205.0, 210.0, 215.0]
@@ -52,7 +53,7 @@ QUIET, BUSY = [100.0, 101.0, 102.0, 103.0, 200.0, 210.0], [100.0, 103.0, 200.0, 
 def test_on_a_host_that_was_busy_for_most_of_a_table_quiet_times_count() -> None:
     assert usual_of(table(QUIET)) is shorth
     assert usual_of(table(BUSY)) is undisturbed
-    assert usual_of(OperatorTable({}, ())) is shorth
+    assert usual_of(OperatorTable(Provenance.of({}), ())) is shorth
 
 
 def test_whether_it_was_busy_is_told_by_whole_layers() -> None:

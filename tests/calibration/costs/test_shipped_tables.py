@@ -95,8 +95,8 @@ def rises(values: list[float]) -> bool:
 @of_each
 def test_it_says_what_was_measured_where_and_when(name: tuple[str, str, int]) -> None:
     about, (gpu, model_name, tp) = load_table(*name).provenance, name
-    assert (about["gpu"], about["model"], about["tp"]) == (gpu, model_name, tp)
-    assert load_model(model_name).layers == about["model_spec"]["layers"] >= about["pass_layers"]
+    assert (about.gpu, about.model, about.tp) == (gpu, model_name, tp)
+    assert load_model(model_name).layers == about.rank().spec.layers >= about.layers_of_passes()
     assert {
         "gpu_name",
         "torch",
@@ -108,7 +108,7 @@ def test_it_says_what_was_measured_where_and_when(name: tuple[str, str, int]) ->
         "power_w",
         "seed",
         "multiprocessors",
-    } <= about.keys()
+    } <= about.stated.keys()
 
 
 @of_each
@@ -116,35 +116,36 @@ def test_it_is_found_by_its_names(name: tuple[str, str, int]) -> None:
     gpu, model_name, tp = name
     cost = load_cost(None, model_name, gpu, tp)
     assert cost.name == f"{gpu}/{model_name}/tp{tp}"
-    assert cost.provenance["sha256"] == load_table(*name).digest()
+    assert cost.provenance.sha256 == load_table(*name).digest()
 
 
 @of_each
 def test_prefills_bound_by_the_device_cost_what_was_measured(name: tuple[str, str, int]) -> None:
-    assert model(name).provenance["error"]["whole prompt, from 1024 tokens"]["median"] < 0.045
+    assert model(name).provenance.error["whole prompt, from 1024 tokens"].median < 0.045
 
 
 @pytest.mark.parametrize("name", [name for name in WHOLE if name[2] == 1], ids=str)
 def test_the_stated_error_is_bounded_on_a_restless_host_too(name: tuple[str, str, int]) -> None:
-    errors = model(name).provenance["error"]
+    errors = model(name).provenance.error
     for kind, most in ON_ANY_HOST.items():
-        assert errors[kind]["median"] < most, kind
+        assert errors[kind].median < most, kind
 
 
 def elsewhere(folder: Path) -> tuple[CostModel, OperatorTable]:
     """The passes of a run of its own, and the cost model that they are held against."""
     measured = OperatorTable.load(folder)
     about = measured.provenance
-    return fit_passes(load_table(about["gpu"], about["model"], about["tp"])), measured
+    assert about.gpu and about.model and about.tp
+    return fit_passes(load_table(about.gpu, about.model, about.tp)), measured
 
 
 @of_elsewhere
 def test_the_error_is_small_in_a_run_of_its_own_on_another_gpu(folder: Path) -> None:
     cost, measured = elsewhere(folder)
     errors = pass_errors(cost, measured)
-    for kind, most in MOST_OF[measured.provenance["gpu"]].items():
+    for kind, most in MOST_OF[measured.provenance.gpu].items():
         if kind in errors:
-            assert errors[kind]["median"] < (2.2 * most if folder.name in FEW else most), kind
+            assert errors[kind].median < (2.2 * most if folder.name in FEW else most), kind
     assert len(MOST.keys() - errors.keys()) in (0, 4)  # older runs are without recordings
 
 
@@ -158,7 +159,7 @@ def test_another_gpu_of_the_kind_is_some_per_cent_faster_or_slower(folder: Path)
     errors = {row.shape[0][0]: e for row, what, e in pass_residuals(cost, measured) if what == LONG_PROMPT}
     assert len(errors) == (2 if folder.name in FEW else 12)
     for tokens, error in errors.items():
-        odd = tokens in ODD.get((measured.provenance["gpu"], measured.provenance["model"]), ())
+        odd = tokens in ODD.get((measured.provenance.gpu, measured.provenance.model), ())
         assert abs(error) < (0.08 if odd else MOST_ELSEWHERE), tokens
         assert abs((1 + error) * (1 + longer) - 1) < (0.08 if odd else MOST_BESIDE), tokens
 
@@ -210,9 +211,9 @@ def test_checks_cost_no_less_than_none_and_finer_ones_no_less_than_coarser(name:
 @of_each
 def test_the_cache_holds_what_memory_leaves_beside_the_weights(name: tuple[str, str, int]) -> None:
     cost, about = model(name), load_table(*name).provenance
-    rank = load_model(name[1]).shard(about["tp"])
+    rank = load_model(name[1]).shard(name[2])
     used = rank.weight_bytes + cost.kv_capacity_tokens * rank.kv_bytes_per_token
-    room = 0.9 * about["memory_bytes"]
+    room = 0.9 * about.rank().memory_bytes
     assert room - rank.kv_bytes_per_token < used <= max(room, rank.weight_bytes)
 
 
@@ -227,5 +228,5 @@ def test_the_host_takes_a_moment_for_everything_it_does(name: tuple[str, str, in
 def test_the_stored_leave_one_out_errors_are_those_of_the_rows(name: tuple[str, str, int]) -> None:
     table = load_table(*name)
     computed = leave_one_out(table)
-    for operator, stored in table.provenance["leave_one_out"].items():
+    for operator, stored in table.provenance.leave_one_out.items():
         assert stored == pytest.approx(computed[operator], abs=1e-6)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from flowsim.calibration.costs.curves import AttentionCurve, quantized_work
 from flowsim.calibration.costs.models import load_model
+from flowsim.calibration.costs.provenance import Provenance
 from flowsim.calibration.costs.waves import Waves
 
 FAR = 10**9
@@ -48,8 +48,10 @@ def test_of_sizes_that_fill_one_wave_the_largest_counts() -> None:
 
 def test_a_table_says_in_which_waves_its_gpu_takes_its_heads() -> None:
     spec = load_model("qwen2.5-14b")
-    about = {"model_spec": asdict(spec), "tp": 2, "multiprocessors": 132}
-    assert Waves.of(about) == Waves(20, 132)
-    assert Waves.of({**about, "multiprocessors": None}) is None
-    assert Waves.of({"model_spec": asdict(spec), "tp": 2}) is None
-    assert Waves.of({**about, "model_spec": asdict(replace(spec, head_dim=256))}) is None  # of which tiles are smaller
+    about = {"model_spec": structs.asdict(spec), "tp": 2, "multiprocessors": 132}
+    assert Waves.of(Provenance.of(about)) == Waves(20, 132)
+    for other in (
+        {"multiprocessors": None},
+        {"model_spec": structs.asdict(structs.replace(spec, head_dim=256))},  # whose tiles are smaller
+    ):
+        assert Waves.of(Provenance.of({**about, **other})) is None

@@ -1,8 +1,8 @@
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from flowsim.calibration.costs.attention_kernels import Choice
 from flowsim.calibration.costs.models import EXPERTS as BEHIND_THE_ROUTER
@@ -77,10 +77,12 @@ def close(found: "torch.Tensor", expected: "torch.Tensor") -> bool:
     return bool(torch.allclose(found.double(), expected.double(), rtol=1e-3, atol=1e-4))
 
 
-EXPERTS = replace(SPEC, experts=6, experts_per_token=2, qk_norm=True)
+EXPERTS = structs.replace(SPEC, experts=6, experts_per_token=2, qk_norm=True)
 
 
-@pytest.mark.parametrize("spec", [SPEC, replace(SPEC, qkv_bias=True), replace(SPEC, qk_norm=True), EXPERTS])
+@pytest.mark.parametrize(
+    "spec", [SPEC, structs.replace(SPEC, qkv_bias=True), structs.replace(SPEC, qk_norm=True), EXPERTS]
+)
 def test_a_pass_computes_a_transformer(spec: ModelSpec) -> None:
     decoder = Decoder(spec, "cpu", rows=64, dtype="float32", seed=2)
     p = decoder.prepare([CacheSlice(40)], IDS[:40])
@@ -151,7 +153,7 @@ def test_segments_end_at_the_cuts_and_are_the_program(cut: str, spec: ModelSpec)
 
 
 def test_tokens_do_not_grow_alike_from_layer_to_layer() -> None:
-    spec = replace(SPEC, layers=24, experts=16, experts_per_token=2)
+    spec = structs.replace(SPEC, layers=24, experts=16, experts_per_token=2)
     decoder = Decoder(spec, "cpu", rows=400, dtype="float32", attention=Choice("math"))
     p = decoder.prepare([CacheSlice(400)])
     decoder.run(p)

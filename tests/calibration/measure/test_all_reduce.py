@@ -1,10 +1,10 @@
-from dataclasses import asdict, replace
-
 import pytest
+from msgspec import structs
 
 from flowsim.calibration.costs.catalogue import load_table
 from flowsim.calibration.costs.fit import fit, fit_passes
 from flowsim.calibration.costs.models import ModelSpec
+from flowsim.calibration.costs.provenance import Provenance
 from flowsim.calibration.costs.table import ALL_REDUCE, HOST_OPERATORS, OperatorRow, OperatorTable
 from flowsim.calibration.gpu.batch import CacheSlice
 from flowsim.calibration.gpu.decoder import REDUCED_BY, Decoder
@@ -14,17 +14,19 @@ from flowsim.errors import InputError
 
 SPEC = ModelSpec("tiny", 2, 64, 4, 2, 16, 128, 97, 128, 10000.0, 1e-5)
 ROWS = tuple(OperatorRow(ALL_REDUCE, n, 0, 10.0 + n, 9.0 + n, 11.0 + n, 4.0, 48, "nccl") for n in (1, 1024, 65536))
-COLLECTIVE = OperatorTable({"schema_version": 1, "gpu": "h200", "model": ALL_REDUCE, "width": 8192, "tp": 2}, ROWS)
+COLLECTIVE = OperatorTable(
+    Provenance.of({"schema_version": 1, "gpu": "h200", "model": ALL_REDUCE, "width": 8192, "tp": 2}), ROWS
+)
 
 
 def alone() -> OperatorTable:
     """Of one GPU, of which it does not say in which waves it takes the heads: a rank has but half of them."""
     table = load_table("h200", "llama3-8b")
-    return replace(table, provenance={**table.provenance, "multiprocessors": None})
+    return table.stating(multiprocessors=None)
 
 
 def shard() -> OperatorTable:
-    return replace(alone(), provenance={**alone().provenance, "tp": 2})
+    return alone().stating(tp=2)
 
 
 def test_a_rank_joined_with_its_all_reduces_costs_two_a_layer() -> None:
@@ -35,18 +37,21 @@ def test_a_rank_joined_with_its_all_reduces_costs_two_a_layer() -> None:
     more = 2 * 32 * 1034e-6
     assert cost.solo_s(2048) == pytest.approx(of_one.solo_s(2048) + more, rel=1e-3)
     assert cost.tp == 2
-    assert table.provenance[ALL_REDUCE]["sha256"] == COLLECTIVE.digest()
+    assert table.provenance.all_reduce.sha256 == COLLECTIVE.digest()
     assert join(table, COLLECTIVE).operators == table.operators
     # Passes were measured on one rank without all-reduces; they are held against the same.
-    assert cost.provenance["error"] == of_one.provenance["error"]
+    assert cost.provenance.error == of_one.provenance.error
 
 
 def test_what_does_not_fit_together_is_refused() -> None:
-    with pytest.raises(InputError, match="found a rank without all_reduce rows; allowed:"):
+    with pytest.raises(
+        InputError,
+        match="operators: no row of all_reduce; complete the table of a rank",
+    ):
         fit(shard())
-    with pytest.raises(InputError, match="tp of the all-reduce: found 2; allowed: 1"):
+    with pytest.raises(InputError, match="tp of the all-reduces must be 1, as in the table, got 2"):
         join(load_table("h200", "llama3-8b"), COLLECTIVE)
-    with pytest.raises(InputError, match="join: allowed: the table of a model, then one of all-reduces"):
+    with pytest.raises(InputError, match="join: needs the table of a model, then one of all-reduces"):
         join(COLLECTIVE, shard())
 
 
@@ -55,7 +60,7 @@ def tiny_rank() -> OperatorTable:
     about = {"schema_version": 1, "gpu": "cpu", "model": "tiny", "tp": 2, "memory_bytes": 1 << 30}
     rows = [OperatorRow(name, n, 0, 10.0 * n, 1.0, 1.0, 5.0, 1, "math") for name in SPEC.operators for n in (1, 64)]
     rows += [OperatorRow(name, n, 0, 0.0, 0.0, 0.0, 5.0, 1, "host") for name in HOST_OPERATORS for n in (1, 64)]
-    return OperatorTable({**about, "model_spec": asdict(SPEC)}, tuple(rows))
+    return OperatorTable(Provenance.of({**about, "model_spec": structs.asdict(SPEC)}), tuple(rows))
 
 
 def test_two_processes_run_as_one_group_on_the_cpu() -> None:
@@ -71,15 +76,15 @@ def test_two_processes_run_as_one_group_on_the_cpu() -> None:
     assert [(p.cut, p.slices) for p in group.passes] == list(passes[:2])
     assert all(0 < p.wall_us_p10 <= p.wall_us <= p.wall_us_p90 for p in group.passes)
     whole = join(tiny_rank(), group)
-    assert (whole.passes, whole.provenance["passes_of"]) == (group.passes, "group")
+    assert (whole.passes, whole.provenance.passes_of) == (group.passes, "group")
     # The error is that of a pass composed with its all-reduces, against the group's.
     composed_s = fit(whole).solo_s(5)
-    error = fit(whole).provenance["error"]["whole prompt, below 1024 tokens"]
-    assert error["median"] == pytest.approx(abs(composed_s / (group.passes[0].wall_us * 1e-6) - 1))
+    error = fit(whole).provenance.error["whole prompt, below 1024 tokens"]
+    assert error.median == pytest.approx(abs(composed_s / (group.passes[0].wall_us * 1e-6) - 1))
     assert composed_s > fit_passes(tiny_rank()).solo_s(5)
 
 
-@pytest.mark.parametrize("spec", [SPEC, replace(SPEC, experts=6, experts_per_token=2)])
+@pytest.mark.parametrize("spec", [SPEC, structs.replace(SPEC, experts=6, experts_per_token=2)])
 def test_ranks_sum_their_outputs_and_the_residual_stream_once(spec: ModelSpec) -> None:
     torch = pytest.importorskip("torch")
     summed: list[object] = []
@@ -112,8 +117,6 @@ def test_ranks_sum_their_outputs_and_the_residual_stream_once(spec: ModelSpec) -
 
 def test_it_takes_as_many_gpus_as_ranks() -> None:
     pytest.importorskip("torch")
-    alone = replace(tiny_rank(), provenance={**tiny_rank().provenance, "tp": 1})
-    with pytest.raises(
-        InputError, match="tp of the table: found 1; allowed: from 2, for one GPU alone has nothing to reduce"
-    ):
+    alone = tiny_rank().stating(tp=1)
+    with pytest.raises(InputError, match="tp of the table must be >= 2: one GPU has nothing to reduce, got 1"):
         measure_group(alone, device="cpu")

@@ -1,12 +1,13 @@
 import json
 import os
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
 import pytest
+from msgspec import structs
 
 from flowsim.calibration.costs.attention_kernels import kernel_choice
 from flowsim.calibration.costs.fit import fit, fit_passes
@@ -83,33 +84,33 @@ def test_whole_passes_are_measured_at_every_cut(measured: tuple[OperatorTable, P
 
 def test_the_provenance_says_what_was_measured(measured: tuple[OperatorTable, Path, object]) -> None:
     about = measured[0].provenance
-    assert about["model_spec"] == asdict(SPEC)
-    assert {k: about[k] for k in ("gpu", "model", "pass_layers", "tp", "dtype", "seed")} == {
+    assert about.stated["model_spec"] == structs.asdict(SPEC)
+    assert {k: about.stated[k] for k in ("gpu", "model", "pass_layers", "tp", "dtype", "seed")} == {
         "gpu": "cpu", "model": "tiny", "pass_layers": 2, "tp": 1, "dtype": "float32", "seed": 0,
     }  # fmt: skip
-    assert any(note.startswith("kernels: cudnn not used: ") for note in about["notes"])
+    assert any(note.startswith("kernels: cudnn not used: ") for note in about.notes)
 
 
 def test_the_shard_of_a_mixture_of_experts_is_measured_with_its_expert_load() -> None:
-    spec = replace(SPEC, experts=6, experts_per_token=2, qk_norm=True)
+    spec = structs.replace(SPEC, experts=6, experts_per_token=2, qk_norm=True)
     sizes = {"tokens": (1, 64), "chunk_tokens": (16,), "chunk_contexts": (16,), "kernel_contexts": (0,)}
     grid = replace(GRID, extra=0, sequences=(1,), queues=(1,), passes=("5@0",), checked_passes=(), **sizes)
     table = calibrate(spec, device="cpu", grid=grid, tp=2)
     assert {r.operator for r in table.operators} == {*spec.operators, *HOST_OPERATORS, "complete"}
-    assert table.provenance["model_spec"] == asdict(spec)
-    assert table.provenance["tp"] == 2
-    load = table.provenance["expert_load"]
+    assert table.provenance.model_spec == spec
+    assert table.provenance.tp == 2
+    load = table.provenance.stated["expert_load"]
     assert set(load) == {1, 64}
     assert load[1] == 3.0  # one token has two experts of six: each has three times the mean
     assert 1.0 <= load[64] < 3.0
-    with pytest.raises(InputError, match="found a rank without all_reduce rows; allowed:"):
+    with pytest.raises(InputError, match="operators: no row of all_reduce"):
         fit(table)
     assert fit_passes(table).layers == 2
     assert fit_passes(table).kv_capacity_tokens > fit_passes(measured_whole(table)).kv_capacity_tokens
 
 
 def measured_whole(table: OperatorTable) -> OperatorTable:
-    return replace(table, provenance={**table.provenance, "tp": 1})
+    return table.stating(tp=1)
 
 
 def test_the_table_can_be_saved_and_names_its_kernels(
@@ -145,8 +146,8 @@ def test_a_restart_measures_only_what_the_journal_lacks(
 
 
 def test_a_model_of_too_short_a_context_is_refused() -> None:
-    with pytest.raises(InputError, match="tiny, max_context: found 127; allowed: 128 or more"):
-        calibrate(replace(SPEC, max_context=127), device="cpu", grid=GRID)
+    with pytest.raises(InputError, match="tiny: max_context must be >= 128, got 127"):
+        calibrate(structs.replace(SPEC, max_context=127), device="cpu", grid=GRID)
 
 
 def test_the_journal_of_another_calibration_is_refused(
@@ -179,7 +180,7 @@ def test_a_size_beyond_the_memory_is_noted_and_skipped(monkeypatch: pytest.Monke
     time_layers = stopwatch.time_layers
     monkeypatch.setattr(stopwatch, "time_layers", scarce)
     table = calibrate(SPEC, device="cpu", grid=replace(GRID, extra=0))
-    assert "layer 64@0: skipped: out of memory" in table.provenance["notes"]
+    assert "layer 64@0: skipped: out of memory" in table.provenance.notes
     assert {r.tokens for r in table.operators if r.operator == "o_proj"} == {1}
 
 
@@ -192,7 +193,7 @@ def test_a_model_beyond_the_memory_is_one_line_and_other_errors_are_not(
 
     message = "a bug"
     if "bug" not in str(error):
-        message = "^tiny: the device ran out of memory; allowed: a device with more, or a small"
+        message = "^tiny: the device ran out of memory; use one with more, or a smaller model"
     monkeypatch.setattr("flowsim.calibration.measure.calibrate.Decoder", fail)
     with pytest.raises(RuntimeError if message == "a bug" else InputError, match=message):
         calibrate(SPEC, device="cpu", grid=GRID)
@@ -225,10 +226,10 @@ def test_without_torch_or_gpu_it_is_one_line(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(InputError, match="unknown device 'gpu'"):
         calibrate(SPEC, device="gpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(InputError, match="device: found no CUDA GPU; allowed: a machine with one, or the device 'cpu'"):
+    with pytest.raises(InputError, match="device: no CUDA GPU was found; expected a machine with one"):
         calibrate(SPEC)
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(InputError, match=r"measuring needs torch: pip install 'flowsim\[calibrate\]'"):
+    with pytest.raises(InputError, match=r"torch: is needed to measure: pip install 'flowsim\[calibrate\]'"):
         calibrate(SPEC)
 
 
@@ -248,7 +249,7 @@ def test_a_table_is_named_by_its_gpu_s_short_name(name: str, short: str) -> None
 
 
 def test_a_cpu_is_for_small_models() -> None:
-    message = "llama3-8b: found 29.9 GiB of weights in float32; allowed on a CPU, which is for trying out: up to 16.0"
+    message = "llama3-8b: has 29.9 GiB of weights in float32; expected <= 16.0 GiB on a CPU, which is only to try out"
     with pytest.raises(InputError, match=message):
         calibrate(load_model("llama3-8b"), device="cpu")
 
@@ -261,7 +262,7 @@ def test_the_shipped_grids_suit_the_shipped_model() -> None:
         solo = {parse_slices(s)[0] for s in (*grid.passes, *grid.checked_passes) if "+" not in s}
         on_grid = {(t, 0) for t in grid.tokens} | {(t, c) for t in grid.chunk_tokens for c in grid.chunk_contexts}
         assert not solo & on_grid
-    with pytest.raises(InputError, match="layers: found 1; allowed: from 2"):
+    with pytest.raises(InputError, match="layers must be >= 2, since the first is not timed, got 1"):
         Grid(layers=1)
 
 
@@ -296,7 +297,7 @@ def test_the_log_of_the_gpu_is_summarised() -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 def test_on_a_gpu_a_small_calibration_is_whole() -> None:
-    table = calibrate(replace(SPEC, head_dim=64), grid=GRID)
+    table = calibrate(structs.replace(SPEC, head_dim=64), grid=GRID)
     assert {r.operator for r in table.operators} == {*SPEC.operators, *HOST_OPERATORS}
 
 

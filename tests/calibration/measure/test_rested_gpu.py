@@ -114,8 +114,8 @@ def test_a_gpu_that_obeys_the_model_is_measured_as_it_is(monkeypatch: pytest.Mon
     (row,) = rested_gpu.time_course(device, 4000)
     found = fit_boost(gains, dict([row["course"]]))
     assert found is not None
-    assert found["window_s"] == pytest.approx(0.04, rel=0.05)
-    assert found["threshold"] == pytest.approx(0.7, abs=0.02)
+    assert found.window_s == pytest.approx(0.04, rel=0.05)
+    assert found.threshold == pytest.approx(0.7, abs=0.02)
     assert Boost.of(found) is not None
     assert [len(course) for course in row["course"][1]] == [87, 27, 24, 21, 18]
 

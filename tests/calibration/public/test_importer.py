@@ -9,19 +9,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from msgspec import structs
 
 import flowsim
 from flowsim.calibration.costs.accuracy import leave_one_out, left_out
 from flowsim.calibration.costs.catalogue import load_table
 from flowsim.calibration.costs.curves import work
 from flowsim.calibration.costs.fit import fit
+from flowsim.calibration.costs.fit_record import MeasuredRange
 from flowsim.calibration.costs.models import load_model
-from flowsim.calibration.costs.table import OperatorRow, OperatorTable, Range
+from flowsim.calibration.costs.provenance import PowerFit, Provenance
+from flowsim.calibration.costs.table import OperatorRow, OperatorTable
 from flowsim.calibration.measure.all_reduce import join
 from flowsim.calibration.public.aiconfigurator import Source, folder_source, package_source
-from flowsim.calibration.public.compare import beside
+from flowsim.calibration.public.compare import compare_tables
 from flowsim.calibration.public.importer import import_table, nearest_own, public_all_reduce
-from flowsim.calibration.public.report import calibration_page
+from flowsim.calibration.public.report import boost_line, calibration_page
 from flowsim.cli.main import main
 from flowsim.errors import InputError
 from support.public_folder import public_folder
@@ -60,11 +63,11 @@ def test_every_row_says_where_it_comes_from(source: Source) -> None:
     head = rows_of(table, "head")
     assert set(head) == {(1, 0), (64, 0)}
     assert head[1, 0].backend == "linear: utilisation"
-    assert table.provenance["cells"]["attention"] == {"measured": 4, "shape of h200/llama3-8b/tp1": 81}
+    assert table.provenance.cells["attention"] == {"measured": 4, "shape of h200/llama3-8b/tp1": 81}
     cost = fit(table)
     assert cost.name == "toy_gpu/llama3-8b/tp1"
     assert cost.kv_capacity_tokens == int((0.9 * 85899345920 - MODEL.weight_bytes) // MODEL.kv_bytes_per_token)
-    assert cost.provenance["error"] == {}
+    assert cost.provenance.error == {}
 
 
 def test_a_chunk_takes_as_much_more_than_its_work_as_ours_does(source: Source) -> None:
@@ -78,26 +81,26 @@ def test_a_chunk_takes_as_much_more_than_its_work_as_ours_does(source: Source) -
 
 def test_the_wrong_public_table_is_one_line(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = nearest_own(MODEL, "toy_gpu")
-    with pytest.raises(InputError, match="found no all-reduce among 2 GPUs; allowed: tp 1"):
+    with pytest.raises(InputError, match="has no all-reduces among 2 GPUs; expected"):
         import_table(source, MODEL, own, tp=2)
-    with pytest.raises(InputError, match="found no attention of head_dim 64"):
-        import_table(source, replace(MODEL, head_dim=64), own)
-    with pytest.raises(InputError, match=r"allowed is a folder with gemm\*.csv, context_attention\*.csv and SYSTEM"):
+    with pytest.raises(InputError, match="has no attention with head_dim 64"):
+        import_table(source, structs.replace(MODEL, head_dim=64), own)
+    with pytest.raises(InputError, match=r"expected a folder with gemm\*.csv, context_attention\*.csv and SYSTEM"):
         folder_source(tmp_path)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"aiconfigurator-core is not installed: pip install 'flowsim\[import\]'"):
+    with pytest.raises(InputError, match=r"aiconfigurator-core: is not installed: pip install 'flowsim\[import\]'"):
         package_source("a100_sxm")
 
 
 def test_the_head_needs_a_number_of_sequences(source: Source) -> None:
     large = replace(source, gemm=source.gemm[source.gemm["m"] > 128])
-    with pytest.raises(InputError, match="found no matrix products of m 1, 2, 4, 8, 16, 32, 64, 128; allowed: one at"):
+    with pytest.raises(InputError, match="has no matrix product with m in 1, 2, 4, 8, 16, 32, 64, 128; the head"):
         import_table(large, MODEL, nearest_own(MODEL, "toy_gpu"))
 
 
 def test_what_was_filled_in_has_no_error(source: Source) -> None:
     table = import_table(source, MODEL, nearest_own(MODEL, "toy_gpu"))
-    assert {name: of["sizes"] for name, of in leave_one_out(table).items()} == {
+    assert {name: of.sizes for name, of in leave_one_out(table).items()} == {
         "qkv_proj": 1, "o_proj": 1, "attention": 2,
     }  # fmt: skip
     assert {residual.context for residual in left_out(table)} == {0}
@@ -118,8 +121,8 @@ def test_an_import_runs_under_its_gpu_s_name(folder: Path, tmp_path: Path, monke
     assert "use it with --gpu toy_gpu --model llama3-8b" in done.output
     result = flowsim.run("example", gpu="toy_gpu", limit=20)
     assert result.summary["inputs"]["cost_model"] == "toy_gpu/llama3-8b/tp1"
-    assert load_table("toy_gpu", "llama3-8b").provenance["source"] == "gemm.csv and context_attention.csv"
-    nearest = {system: nearest_own(MODEL, system).provenance["gpu"] for system in ("toy_gpu", "h100_sxm", "h200_sxm")}
+    assert load_table("toy_gpu", "llama3-8b").provenance.source == "gemm.csv and context_attention.csv"
+    nearest = {system: nearest_own(MODEL, system).provenance.gpu for system in ("toy_gpu", "h100_sxm", "h200_sxm")}
     assert nearest == {"toy_gpu": "h200", "h100_sxm": "h100", "h200_sxm": "h200"}
 
 
@@ -146,38 +149,38 @@ def test_a_table_filled_by_hand_is_enough(tmp_path: Path) -> None:
     # 2 us until embed is launched; it and 8 operators a layer take 50 us, attention goes by its work; head, check 1 us.
     attention_us = 1 + 99 * (work(50, 0) - 1) / (work(100, 0) - 1)
     assert cost.solo_s(50) == pytest.approx((2 + 50 + 2 * (8 * 50 + attention_us) + 1 + 1) * 1e-6)
-    assert cost.provenance["error"] == {}
+    assert cost.provenance.error == {}
     assert cost.attention_launch(50, 7) == pytest.approx(1e-6)  # no chunk was measured
     assert "None were measured" in calibration_page(OperatorTable.load(tmp_path))
     (tmp_path / "provenance.yaml").write_text(PLAIN.replace("memory_bytes", "memory"))
-    with pytest.raises(InputError, match=r"provenance, memory_bytes: found None"):
+    with pytest.raises(InputError, match="provenance: lacks memory_bytes"):
         flowsim.load_cost(tmp_path)
     (tmp_path / "provenance.yaml").write_text(PLAIN.replace("hidden:", "hiden:"))
-    with pytest.raises(InputError, match=r"model_spec: unknown model field 'hiden'; did you mean 'hidden'"):
+    with pytest.raises(InputError, match=r"provenance.yaml: model_spec: unknown field 'hiden'; did you mean 'hidden'"):
         flowsim.load_cost(tmp_path)
 
 
-def test_tables_beside_each_other(source: Source) -> None:
+def test_tables_compared(source: Source) -> None:
     own = load_table("h200", "llama3-8b")
     slower = replace(own, operators=tuple(replace(row, device_us=2 * row.device_us) for row in own.operators))
-    ratios = beside(slower, own)
+    ratios = compare_tables(slower, own)
     assert {of.operator for of in ratios} == {*MODEL.operators, "attention on context", "graph", "graph_rested"}
     assert all(m is None or m == pytest.approx(2.0) for of in ratios for m in of.medians())
-    imported = beside(own, import_table(source, MODEL, own))
+    imported = compare_tables(own, import_table(source, MODEL, own))
     assert {of.operator for of in imported} == {"qkv_proj", "o_proj", "gate_up_proj", "down_proj", "head", "attention"}
 
 
 def test_leaving_out_a_point_of_a_line_loses_nothing() -> None:
     rows = tuple(OperatorRow("o_proj", n, 0, 2.0 + n, 0, 0, 1.0, 5, "torch") for n in (1, 2, 5, 9))
-    line = OperatorTable({}, rows)
+    line = OperatorTable(Provenance.of({}), rows)
     assert [r.tokens for r in left_out(line)] == [2, 5]
-    assert leave_one_out(line)["o_proj"]["max"] == pytest.approx(0.0, abs=1e-12)
-    bent = OperatorTable({}, (*rows[:2], replace(rows[2], device_us=10.0), rows[3]))
+    assert leave_one_out(line)["o_proj"].max == pytest.approx(0.0, abs=1e-12)
+    bent = OperatorTable(Provenance.of({}), (*rows[:2], replace(rows[2], device_us=10.0), rows[3]))
     assert [r.error for r in left_out(bent)] == pytest.approx([(3 + 7 / 4) / 4 - 1, (4 + 7 * 3 / 7) / 10 - 1])
 
 
 def test_what_is_extrapolated_is_counted() -> None:
-    span = Range(tokens=4096, chunk_tokens=1024, context=9000)
+    span = MeasuredRange(tokens=4096, chunk_tokens=1024, context=9000)
     tokens = np.array([100, 4096, 4097, 9000, 10300])
     none = np.zeros_like(tokens)
     assert span.beyond(tokens, none, 8192).tolist() == [False, False, True, True, True]
@@ -188,7 +191,7 @@ def test_what_is_extrapolated_is_counted() -> None:
     assert span.beyond(tokens, cached, 8192).tolist() == [False, False, True, False, True]
     assert span.beyond(tokens, cached, 1024).tolist() == [False, False, False, False, True]
     table = load_table("h200", "llama3-8b")
-    assert Range.of(table) == Range(tokens=32768, chunk_tokens=8192, context=131072)
+    assert MeasuredRange.of(table) == MeasuredRange(tokens=32768, chunk_tokens=8192, context=131072)
     trace = flowsim.Trace.of([0.0, 1.0], [100, 200_000])
     result = flowsim.run(trace, "fcfs", slo=1e3)
     assert result.summary["inputs"]["extrapolated"] == 1
@@ -200,38 +203,55 @@ def test_the_page_shows_errors_curves_and_provenance(source: Source) -> None:
     page = calibration_page(table, import_table(source, MODEL, table))
     for text in ("<h2>Passes measured and not fitted</h2>", "packed prompts", "chunk on context", "one size left out"):
         assert text in page
-    assert "Beside gemm.csv and context_attention.csv" in page
-    assert page.count("<img alt='' src='data:image/png;base64,") == 4
-    assert "None were measured" in calibration_page(replace(table, passes=()))
-    unrested = {key: value for key, value in table.provenance.items() if key != "boost"}
-    assert "<h2>Rested</h2>" not in calibration_page(replace(table, provenance=unrested))
-    boost = {"window_s": 0.04, "threshold": 0.7, "gain": [[256, 0.012], [4096, 0.08]]}
-    rested = calibration_page(replace(table, provenance={**table.provenance, "boost": boost}))
-    assert "faster than all this by: 256 tokens 1.2 %, 4,096 tokens 8.0 %; until its use, averaged over 40 ms" in rested
+    assert "Compared with gemm.csv and context_attention.csv" in page
+    assert page.count('<img alt="" src="data:image/png;base64,') == 4
+    assert "<dt>gpu_name</dt><dd>NVIDIA H200</dd>" in page
+    assert "<h2>An idle GPU</h2>" in page
+
+
+def test_the_page_of_a_table_without_passes_escapes_what_it_shows() -> None:
+    rows = tuple(row for row in load_table("h200", "llama3-8b").operators if row.tokens < 64 and not row.context)
+    about = {k: v for k, v in load_table("h200", "llama3-8b").provenance.stated.items() if k != "boost"}
+    page = calibration_page(OperatorTable(Provenance.of({**about, "cpu": "<b>", "notes": ["a < b"]}), rows))
+    assert "None were measured" in page
+    assert "<h2>An idle GPU</h2>" not in page
+    assert "<dt>cpu</dt><dd>&lt;b&gt;</dd>" in page
+    assert "<li>a &lt; b</li>" in page
+
+
+def test_a_boost_is_a_sentence() -> None:
+    boost = PowerFit(window_s=0.04, threshold=0.7, gain=[(256, 0.012), (4096, 0.08)])
+    assert boost_line(boost) == (
+        "An idle GPU starts faster than all this, by: 256 tokens 1.2 %, 4,096 tokens 8.0 %; the gain fades once its "
+        "utilisation, averaged over 40 ms, passes 0.70."
+    )
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "--out is missing"),
-        (["--out", "x"], "device: found no CUDA GPU"),
-        (["--tp", "3", "--device", "cpu", "--out", "x"], "tp: found 3; allowed: a divisor of llama3-8b's heads, 32"),
-        (["all-reduce", "h200/llama3-8b/tp1", "--device", "cpu"], "tp of the table: found 1; allowed: from 2"),
-        (["report", "nothing"], "nothing: found no folder; allowed: an operator table"),
+        ([], "--out: is missing; expected a folder for the table"),
+        (["--out", "x"], "device: no CUDA GPU was found"),
+        (["--tp", "3", "--device", "cpu", "--out", "x"], "tp must be a divisor of llama3-8b's heads, 32, got 3"),
+        (
+            ["all-reduce", "h200/llama3-8b/tp1", "--device", "cpu"],
+            "tp of the table must be >= 2: one GPU has",
+        ),
+        (["report", "nothing"], "nothing: is not a folder; expected an operator table"),
         (["report", "h200/llama3-8b/tp3"], "unknown tp of llama3-8b on h200 '3'"),
-        (["import", "aiconfigurator"], "--system is missing"),
+        (["import", "aiconfigurator"], "--system: is missing"),
         (
             ["import", ".", "--system", "a100_sxm", "--framework", "vllm"],
-            "--system, --framework found with a folder, which tells of itself; allowed: with aiconfigurator",
+            "--system, --framework: need the SOURCE aiconfigurator: a folder names its own system",
         ),
-        (["--model", "x", "import", "."], "--model: found before import; allowed: behind import"),
-        (["-q", "compare", "a", "b"], "--quiet: found before compare; allowed: none, for compare has no such option"),
-        (["--out", ""], "--out is empty, allowed is a name"),
-        (["all-reduce", "x", "--out", ""], "--out is empty"),
-        (["report", "h200/llama3-8b/tp1", "--beside", ""], "--beside is empty"),
+        (["--model", "x", "import", "."], "--model: must follow import"),
+        (["-q", "compare", "a", "b"], "--quiet: is not an option of compare"),
+        (["--out", ""], "--out: is empty; expected a name"),
+        (["all-reduce", "x", "--out", ""], "--out: is empty"),
+        (["report", "h200/llama3-8b/tp1", "--compare", ""], "--compare: is empty"),
         (
-            ["report", "h200/llama3-8b/tp1", "--beside", "h200/qwen3-8b/tp1"],
-            "h200/qwen3-8b/tp1, model: found qwen3-8b; allowed: that of the first, llama3-8b",
+            ["report", "h200/llama3-8b/tp1", "--compare", "h200/qwen3-8b/tp1"],
+            "h200/qwen3-8b/tp1: model must be 'llama3-8b', as in the first table, got 'qwen3-8b'",
         ),
     ],
 )
@@ -270,9 +290,9 @@ def test_an_import_replaces_the_table_that_is_there_and_the_help_says_so(
     for _ in range(2):
         done = CliRunner().invoke(main, ["calibrate", "import", str(folder), "--out", "my table"])
         assert done.output.endswith("saved the table in my table; use it with --cost 'my table'\n")
-    assert OperatorTable.load("my table").provenance["gpu"] == "toy_gpu"
+    assert OperatorTable.load("my table").provenance.gpu == "toy_gpu"
     text = CliRunner().invoke(main, ["calibrate", "import", "--help"]).output
-    assert "one already there is replaced" in " ".join(text.split())
+    assert "replaces a table that is there" in " ".join(text.split())
 
 
 def test_a_rank_is_completed_with_public_all_reduces(folder: Path) -> None:
@@ -285,10 +305,10 @@ def test_a_rank_is_completed_with_public_all_reduces(folder: Path) -> None:
     table = join(rank, public_all_reduce(source, rank))
     # 128 tokens of 8192 values are 2**20 of them: 20 us, twice a layer; the curve is straight between sizes.
     assert fit(table).device["all_reduce_attn"](128) == pytest.approx(20e-6)
-    assert table.provenance["all_reduce"]["source"] == source.name
-    with pytest.raises(InputError, match="found no all-reduce among 2 GPUs"):
+    assert table.provenance.all_reduce.source == source.name
+    with pytest.raises(InputError, match="has no all-reduces among 2 GPUs"):
         public_all_reduce(source, load_table("h200", "llama3-70b", 2))
-    with pytest.raises(InputError, match="tp of the table: found 1; allowed: from 2, for one GPU alone has nothing to"):
+    with pytest.raises(InputError, match="tp of the table must be >= 2"):
         public_all_reduce(source, load_table("h200", "llama3-8b"))
 
 

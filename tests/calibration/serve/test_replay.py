@@ -255,7 +255,7 @@ def test_cache_rows_are_taken_where_they_fit_best_and_joined_when_given_back() -
     rows = CacheRows(100)
     assert [rows.take(n) for n in (40, 30, 30)] == [0, 40, 70]
     assert rows.longest == 0
-    with pytest.raises(InputError, match="found no 1 free rows in one stretch"):
+    with pytest.raises(InputError, match=r"KV cache: no 1 contiguous rows are free; expected <= view.free_tokens"):
         rows.take(1)
     rows.give(0, 40)
     rows.give(70, 30)

@@ -1,0 +1,86 @@
+"""What a cost model was fitted to: the table, the sizes that it spans, and how far the fit is off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from flowsim.calibration.costs.provenance import PassErrors, Provenance, SizeErrors
+from flowsim.calibration.costs.table import OperatorRow, OperatorTable
+from flowsim.core.timeline import LAYER_OPERATORS
+
+
+@dataclass(frozen=True)
+class MeasuredRange:
+    """What a table's rows span, in tokens; costs beyond are extrapolated.
+
+    Attributes:
+        tokens: the largest forward.
+        chunk_tokens: the largest chunk on context.
+        context: the longest context.
+    """
+
+    tokens: int
+    chunk_tokens: int
+    context: int
+
+    @classmethod
+    def of(cls, table: OperatorTable) -> MeasuredRange:
+        """The range of this table."""
+        layer = [row for row in table.operators if row.operator in LAYER_OPERATORS]
+        chunks = [(row.tokens, row.context) for row in layer if row.context]
+        largest, deepest = (max(column) for column in zip(*chunks, strict=True)) if chunks else (0, 0)
+        return cls(min(_largest(layer).values(), default=0), largest, deepest)
+
+    def beyond(
+        self, tokens: npt.NDArray[np.int64], cached: npt.NDArray[np.int64], forward_tokens: int
+    ) -> npt.NDArray[np.bool_]:
+        """Which prompts leave the range, computed in forwards of at most `forward_tokens`.
+
+        Args:
+            tokens: of each prompt, shape [n].
+            cached: how many of them are in the prefix cache, shape [n].
+            forward_tokens: the most tokens of one forward.
+        """
+        computed = tokens - cached
+        most = np.minimum(computed, forward_tokens)
+        chunk = np.where(cached > 0, most, np.minimum(computed - most, forward_tokens))  # the largest on context
+        context = np.where(chunk > 0, cached + (computed - 1) // forward_tokens * forward_tokens, 0)
+        beyond: npt.NDArray[np.bool_] = (most > self.tokens) | (chunk > self.chunk_tokens) | (context > self.context)
+        return beyond
+
+
+@dataclass(frozen=True)
+class FitRecord:
+    """Where the costs of a cost model come from, and how accurate they are.
+
+    Attributes:
+        table: the provenance of the table.
+        sha256: the digest of the table.
+        measured: the sizes that it spans.
+        error: by kind of pass, how far the model is off whole passes that were not fitted.
+        leave_one_out: by operator, how far the fit is off sizes that are left out of it.
+        folder: the folder that the table was read from; None if it was found by its name.
+        is_stored: whether the table is in a folder or in the catalogue, so that its costs can be found again.
+    """
+
+    table: Provenance
+    sha256: str
+    measured: MeasuredRange
+    error: PassErrors = field(default_factory=dict)
+    leave_one_out: SizeErrors = field(default_factory=dict)
+    folder: Path | None = None
+    is_stored: bool = False
+
+
+def _largest(rows: Iterable[OperatorRow]) -> dict[str, int]:
+    """The largest size without context of each operator."""
+    largest: dict[str, int] = {}
+    for row in rows:
+        if not row.context:
+            largest[row.operator] = max(row.tokens, largest.get(row.operator, 0))
+    return largest
