@@ -195,13 +195,13 @@ def plot(results: str, out: str | None, settings: tuple[str, ...], quiet: bool) 
     Example:
       flowsim plot results/rate --select slo_scale=1
     """
-    from flowsim.studies.plot import draw, save, select
+    from flowsim.studies.plot import draw, save, selected
     from flowsim.studies.sweep import load_runs
 
     runs = load_runs(results)
     if len(runs.failed) and not quiet:
         click.echo(f"left out: {len(runs.failed)} failed runs ({', '.join(dict.fromkeys(runs.failed['policy']))})")
-    figures = draw(select(runs, settings))
+    figures = draw(selected(runs, settings))
     for name in save(figures, out or results):
         if not quiet:
             click.echo(f"{out or results}/{name}")

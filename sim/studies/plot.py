@@ -17,7 +17,7 @@ from flowsim.studies.figure_data import is_number
 from flowsim.studies.figures import bars_height, class_tradeoff, heat_map, lines, max_goodput, ttft_distribution
 from flowsim.studies.intervals import REPLICATION, intervals, varied
 from flowsim.studies.store import REQUESTS
-from flowsim.studies.sweep import Runs
+from flowsim.studies.sweep import Runs, load_runs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +26,24 @@ if TYPE_CHECKING:
 
 ACROSS = 3
 """Panels side by side."""
+
+
+def plot(results: Runs | str | Path, out: str | Path | None = None, select: Sequence[str] = ()) -> dict[str, Figure]:
+    """Every figure of a study by name, of the runs that `select` leaves; written as PNG and SVG if `out` is given.
+
+    Args:
+        results: the runs, or the folder that holds them.
+        out: the folder for the files.
+        select: options and their values, each "NAME=VALUE".
+
+    Raises:
+        InputError: as `load_runs`, `selected`, `draw` and `save` do.
+    """
+    runs = results if isinstance(results, Runs) else load_runs(results)
+    figures = draw(selected(runs, select))
+    if out is not None:
+        save(figures, out)
+    return figures
 
 
 def draw(runs: Runs) -> dict[str, Figure]:
@@ -117,7 +135,7 @@ def save(figures: Mapping[str, Figure], folder: str | Path) -> list[str]:
     return names
 
 
-def select(runs: Runs, settings: Sequence[str]) -> Runs:
+def selected(runs: Runs, settings: Sequence[str]) -> Runs:
     """The runs in which options have these values, each written NAME=VALUE.
 
     Raises:

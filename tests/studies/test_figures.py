@@ -15,7 +15,7 @@ import flowsim
 from flowsim.cli.main import main
 from flowsim.errors import InputError
 from flowsim.studies.figures import class_tradeoff, heat_map, lines, max_goodput, ttft_distribution
-from flowsim.studies.plot import draw, save, select
+from flowsim.studies.plot import draw, plot, save, selected
 
 mpl.use("Agg")
 RUN = {"trace": "synthetic:qwen:100"}
@@ -43,21 +43,21 @@ def test_lines_are_the_means_of_the_replications(rates: flowsim.Runs) -> None:
 
 
 def test_error_bars_of_one_replication_are_those_of_the_bootstrap(rates: flowsim.Runs) -> None:
-    one = select(rates, ["seed=0", "policy=fcfs"])
+    one = selected(rates, ["seed=0", "policy=fcfs"])
     bars = lines(one, "rate_rps").containers[0].lines[2][0].get_segments()
     bounds = one.table[["attainment_low", "attainment_high"]].to_numpy()
     assert np.array(bars)[:, :, 1] == pytest.approx(100 * bounds)
 
 
 def test_a_bound_beyond_the_mean_is_no_error_bar(rates: flowsim.Runs) -> None:
-    one = select(rates, ["seed=0"])
+    one = selected(rates, ["seed=0"])
     wrong = one.table.assign(attainment_low=one.table["attainment"] + 1e-6)
     bars = lines(replace(one, table=wrong), "rate_rps").containers[0].lines[2][0].get_segments()
     assert all(bottom[1] <= top[1] for bottom, top in bars)
 
 
 def test_policies_alone_are_places_on_the_axis(rates: flowsim.Runs) -> None:
-    figures = draw(replace(select(rates, ["rate_rps=24"]), folder=None))
+    figures = draw(replace(selected(rates, ["rate_rps=24"]), folder=None))
     assert list(figures) == ["attainment"]
     axes = figures["attainment"].axes[0]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["fcfs", "flowprefill"]
@@ -103,6 +103,13 @@ def test_all_figures_of_a_study_are_written_twice_with_the_same_bytes(rates: flo
     save(draw(rates), tmp_path / "b")
     assert len(names) == 6
     assert all((tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes() for name in names)
+
+
+def test_the_figures_of_a_folder_are_those_of_its_runs(rates: flowsim.Runs, tmp_path: Path) -> None:
+    assert rates.folder is not None
+    figures = plot(rates.folder, tmp_path / "out", ["seed=0"])
+    assert list(figures) == list(plot(selected(rates, ["seed=0"])))
+    assert sorted(path.stem for path in (tmp_path / "out").glob("*.png")) == sorted(figures)
 
 
 def test_options_that_are_words_are_places_on_the_axis() -> None:
@@ -153,8 +160,8 @@ def test_errors_say_why_nothing_can_be_drawn(rates: flowsim.Runs, searched: flow
             "study: has no highest rates; expected one with capacity, or flowsim capacity --out",
         ),
         (lambda: ttft_distribution(searched), "study: kept no requests; expected requests: true, and a folder"),
-        (lambda: select(rates, ["rate_rps=9"]), "--select rate_rps must be one of 8, 24, got '9'"),
-        (lambda: select(rates, ["policy"]), "--select must be NAME=VALUE, got 'policy'"),
+        (lambda: selected(rates, ["rate_rps=9"]), "--select rate_rps must be one of 8, 24, got '9'"),
+        (lambda: selected(rates, ["policy"]), "--select must be NAME=VALUE, got 'policy'"),
         (lambda: draw(broken), "study: has no run that succeeded, so there is nothing to draw"),
     ):
         with pytest.raises(InputError) as error:
