@@ -169,7 +169,7 @@ class CostModel:
             slices: what it computes.
             cut: where it is checked.
             max_batched_tokens: most tokens of one forward; a longer pass runs as several.
-            graph_tokens: forwards of one prompt of at most so many tokens, without context, run as recorded graphs.
+            graph_tokens: forwards of one prompt of at most this many tokens, without context, run as recorded graphs.
         """
         if len(slices) == 1:
             return self._timeline_of_one(tuple(slices), cut, max_batched_tokens, graph_tokens)
