@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import re
 import shutil
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -191,6 +192,13 @@ def test_files_named_exist() -> None:
             assert (path.parent / name).exists(), f"{path.name}: {name}"
         for name in re.findall(r"`((?:sim|calibration|policies|traces|studies|tests|docs)/[\w/.]*)`", TEXTS[path.name]):
             assert (ROOT / name).exists(), f"{path.name}: {name}"
+
+
+def test_the_architecture_lists_the_layers_in_their_order() -> None:
+    layers = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]["layers"]
+    paths = [re.sub(r"^flowsim\.(?=calibration|policies|traces)", "", layer).replace(".", "/") for layer in layers]
+    listed = re.findall(r"^\| `([\w/.]+)` \|", TEXTS["architecture.md"], re.MULTILINE)[: len(paths)]
+    assert [name.removesuffix(".py").rstrip("/").replace("sim/", "flowsim/") for name in listed] == paths[::-1]
 
 
 def test_policies_and_their_options_are_documented() -> None:
