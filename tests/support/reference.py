@@ -1,12 +1,11 @@
-"""A second engine, slow and plain, which the real one has to agree with on every time stamp.
+"""A second engine, slow and plain, with which the engine must agree on every time stamp.
 
 It steps through the operators of every pass on the two clocks, keeps everything in plain lists that it sorts and
-scans anew at every question, and has its own loop over time. Of the package it uses the costs of operators
+scans for every question, and has its own loop over time. Of the package it uses the costs of operators
 (`CostModel.launches` and the constants), the policies, the predictors and the class `Request`; no timeline, queue or
-instance.
-How a rested GPU's boost bends time is worked out in `slow_boost`.
+instance. `slow_power` has the speed of a rested GPU.
 
-Within one instant arrivals come first, then what the device does, then decisions.
+At any one time arrivals come first, then what the device does, then decisions.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ CHECKED_AFTER = {
 
 @dataclass(frozen=True)
 class Check:
-    """A point where the host waits for the device: its time, the tokens of the forwards ended, is it an end itself."""
+    """A point where the host waits for the device: its time, the tokens of all forwards ended, whether one ends here."""
 
     at_s: float
     tokens: int
@@ -47,7 +46,7 @@ class Check:
 
 
 def forwards(slices: Sequence[Slice], max_batched_tokens: int) -> Iterator[list[Slice]]:
-    """The pass token by token, dealt out into forwards of `max_batched_tokens`."""
+    """The pass token by token, split into forwards of `max_batched_tokens`."""
     tokens = [(which, context + i) for which, (n, context) in enumerate(slices) for i in range(n)]
     for start in range(0, len(tokens), max_batched_tokens):
         members = groupby(tokens[start : start + max_batched_tokens], key=lambda token: token[0])
@@ -86,7 +85,7 @@ def walk(
 
 
 def device_work_s(cost: CostModel, slices: Sequence[Slice], max_batched_tokens: int, graph_tokens: int) -> float:
-    """For how much of a pass the device is busy: one operator's time after another."""
+    """Seconds for which a pass keeps the device busy: the sum over its operators."""
     all_launches = []
     for part in forwards(slices, max_batched_tokens):
         lead, layer, head, _ = cost.launches(part, graph_tokens)
@@ -116,7 +115,7 @@ class Batch:
         self.timeline = SimpleNamespace(duration_s=self.duration_s)
         self.stopped = -1  # the check at which it was last stopped
         self.elapsed_s = 0.0  # how far it was then
-        self.taken_s = 0.0  # how long it had really run
+        self.taken_s = 0.0  # how long it had run
 
     def measure(self, predictor: Predictor, elapsed_s: float) -> None:
         """What policies see of it after `elapsed_s`."""
@@ -198,7 +197,7 @@ class Site:
 
     @property
     def work_s(self) -> float:
-        """In whole nanoseconds a request, so that equal work is equal in whatever order it came and went."""
+        """In whole nanoseconds per request, so that equal work is equal in whatever order it came and went."""
         return (
             sum(round(self.predictor.predict(r.input_length - r.cached, r.cached) * 1e9) for r in self.outstanding)
             * 1e-9
@@ -274,7 +273,7 @@ class Site:
         return self.time_of(running, running.checks[index].at_s)
 
     def time_of(self, running: Batch, elapsed_s: float) -> float:
-        """When the running pass gets so far."""
+        """When the running pass gets there."""
         work_s = elapsed_s - running.elapsed_s
         return self.began_s + (self.heat.real_s(work_s) if self.heat else work_s)
 
@@ -395,7 +394,7 @@ class Site:
 
 @dataclass
 class Reference:
-    """What came of a replay: the rows by request id, which site each went to, and the sites with their logs."""
+    """The outcome of a replay: rows by request id, the site of each, and the sites with their logs."""
 
     sites: list[Site]
     instance: dict[int, int] = field(default_factory=dict)

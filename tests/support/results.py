@@ -45,7 +45,7 @@ def by_hand(
     policy: str = "fcfs",
     inputs: dict[str, Any] = INPUTS,
 ) -> RunResult:
-    """A result: a list entry a request; NaN for what never was; `rejected` holds ids."""
+    """A result: one list entry per request; NaN for what never happened; `rejected` holds ids."""
     n = len(arrival_s)
     trace = Trace.of(arrival_s, [100] * n, classes=classes or ["text"] * n, name="by hand")
     ledger = Ledger(n)

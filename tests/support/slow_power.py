@@ -31,11 +31,11 @@ class Heat:
         self.use, self.at_s, self.share, self.gain = self.use_at(now - self.at_s), now, share, gain
 
     def use_at(self, seconds: float) -> float:
-        """The use so many seconds later."""
+        """The use this many seconds later."""
         return self.use + (self.share - self.use) * (1 - math.exp(-seconds / self.window_s))
 
     def work_s(self, real_s: float) -> float:
-        """Sustained seconds done after so many real ones."""
+        """Sustained seconds done in `real_s` seconds."""
         borders = [0.0, *self._borders(real_s), real_s]
         low, high = np.array(borders[:-1])[:, None], np.array(borders[1:])[:, None]
         times = (low + high) / 2 + (high - low) / 2 * NODES
@@ -44,7 +44,7 @@ class Heat:
         return float(((high - low) / 2 * WEIGHTS * speed).sum())
 
     def real_s(self, work_s: float) -> float:
-        """Real seconds until so many sustained ones are done."""
+        """Seconds until `work_s` sustained seconds are done."""
         low, high = work_s / (1 + self.gain), work_s
         return float(brentq(lambda real_s: self.work_s(real_s) - work_s, low - 1e-9, high + 1e-9, xtol=1e-13))
 
