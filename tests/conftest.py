@@ -9,6 +9,7 @@ import contextlib
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -42,6 +43,9 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     HOME = tempfile.mkdtemp(prefix="flowsim-home-")
     atexit.register(shutil.rmtree, HOME, ignore_errors=True)
     isolate(Path(HOME))
+
+if Path.cwd() != ROOT:  # python -m pytest searches the folder in which it was started
+    sys.path[:] = [place for place in sys.path if place not in ("", str(Path.cwd()))]
 
 with contextlib.chdir(os.environ["HOME"]):
     import matplotlib  # noqa: F401  (reads the matplotlibrc of the working directory)

@@ -86,7 +86,7 @@ def random_boost(rng: np.random.Generator, typical_s: float) -> Boost:
 
 
 def coincident_cost(rng: np.random.Generator) -> CostModel:
-    """Every cost a multiple of 1/4 s; decisions take no time, because there is no rule for those at the time of an arrival."""
+    """Every cost a multiple of 1/4 s; decisions take no time, as no rule orders those at the time of an arrival."""
     fixed = {name: int(rng.integers(0, 2)) / 4 for name in (*LAYER_OPERATORS, "check", "launch")}
     device: dict[str, Cost] = {name: lambda n, k=fixed[name]: k * n for name in LAYER_OPERATORS}
     device |= {"down_proj": lambda n: n / 4, "head": lambda n: n / 4}

@@ -38,7 +38,7 @@ CHECKED_AFTER = {
 
 @dataclass(frozen=True)
 class Check:
-    """A point where the host waits for the device: its time, the tokens of all forwards ended, whether one ends here."""
+    """A point where the host waits for the device: its time, the tokens of the forwards ended, whether it is an end."""
 
     at_s: float
     tokens: int
