@@ -1,4 +1,4 @@
-"""Which attention kernel runs where: the choice that a table's rows tell, by chunk and context."""
+"""The choice of attention kernels, by chunk and context, as recorded in a table's rows."""
 
 from __future__ import annotations
 
@@ -11,17 +11,21 @@ from flowsim.calibration.costs.table import OperatorTable
 
 @dataclass(frozen=True)
 class Choice:
-    """Which kernel to use: that of the nearest measured context, and there of the nearest tokens, both by ratio.
+    """The kernel to use: that of the nearest measured context and, there, of the nearest tokens, both by ratio.
 
-    A chunk behind a context looks only at rows that have one; with none to look at, the kernel is `default`.
+    A chunk on context uses only rows with context; without such rows, the kernel is `default`.
+
+    Attributes:
+        default: the name of a kernel.
+        rows: (context, tokens, kernels), by ascending context and tokens.
     """
 
     default: str
-    rows: tuple[tuple[int, tuple[int, ...], tuple[str, ...]], ...] = ()  # context, tokens ascending, their kernels
+    rows: tuple[tuple[int, tuple[int, ...], tuple[str, ...]], ...] = ()
 
     @classmethod
     def of(cls, default: str, cells: Mapping[tuple[int, int], str]) -> Choice:
-        """The choice by these cells, (tokens, context) -> kernel."""
+        """The choice from cells (tokens, context) -> kernel."""
         rows = []
         for context in sorted({c for _, c in cells}):
             tokens, kernels = zip(*sorted((t, k) for (t, c), k in cells.items() if c == context), strict=True)
@@ -29,7 +33,7 @@ class Choice:
         return cls(default, tuple(rows))
 
     def __call__(self, tokens: int, context: int) -> str:
-        """The kernel's name for a chunk of `tokens` behind `context`."""
+        """The name of the kernel for a chunk of `tokens` on `context`."""
         rows = [row for row in self.rows if bool(row[0]) == bool(context)]
         if not rows:
             return self.default
@@ -37,7 +41,7 @@ class Choice:
         return kernels[_nearest(sizes, tokens)]
 
     def among(self, names: Collection[str], default: str) -> Choice:
-        """The same choice, with `default` in place of every kernel that is none of these."""
+        """The same choice, with `default` in place of every kernel not in `names`."""
         rows = tuple(
             (context, tokens, tuple(name if name in names else default for name in kernels))
             for context, tokens, kernels in self.rows
@@ -45,7 +49,7 @@ class Choice:
         return Choice(default, rows)
 
     def examples(self, rows: int) -> list[tuple[int, int, str]]:
-        """For each kernel chosen somewhere, (tokens, context, its name) of the smallest such cell of at most `rows`."""
+        """(tokens, context, kernel) of the smallest cell of each chosen kernel, of at most `rows` cache rows."""
         found: dict[str, tuple[int, int, str]] = {}
         for context, tokens, kernels in reversed(self.rows):
             fitting = [(n, kernel) for n, kernel in zip(tokens, kernels, strict=True) if n + context <= rows]
@@ -60,7 +64,7 @@ def kernel_choice(table: OperatorTable) -> Choice:
 
 
 def _nearest(grid: Sequence[int], value: int) -> int:
-    """The index of the entry of an ascending grid of positive numbers that is nearest to `value` by ratio."""
+    """The index of the entry, in an ascending grid of positive numbers, nearest to `value` by ratio."""
     i = bisect.bisect_left(grid, value)
     if i == 0 or i == len(grid):
         return min(i, len(grid) - 1)

@@ -1,4 +1,4 @@
-"""Curves through measured costs: monotone, and straight between measured points, never in logarithms."""
+"""Curves through measured costs: monotone, and linear between measured points."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from flowsim.calibration.costs.waves import Waves
 
 
 class Curve:
-    """A cost of one size, between measured points by straight lines; outside them the nearest line goes on.
+    """A cost as a function of size: linear between measured points, and extrapolated with the nearest line.
 
     Args:
         sizes: measured sizes, increasing, shape [n].
         seconds: cost at each; made non-decreasing by isotonic regression.
-        tabulate: whole sizes below this are worked out beforehand.
+        tabulate: whole sizes below this are computed beforehand.
     """
 
     def __init__(self, sizes: NDArray[Any], seconds: NDArray[Any], tabulate: int = 0) -> None:
@@ -37,7 +37,7 @@ class Curve:
         return max(self._seconds[left] + self._slopes[left] * (size - self._sizes[left]), 0.0)
 
     def _at(self, sizes: NDArray[Any]) -> NDArray[Any]:
-        """What `__call__` says of each of many sizes."""
+        """The same as `__call__`, for many sizes at once."""
         left = np.clip(np.searchsorted(self._sizes, sizes, "right") - 1, 0, len(self._slopes) - 1)
         low, seconds, slopes = (np.array(column)[left] for column in (self._sizes, self._seconds, self._slopes))
         costs: NDArray[Any] = np.maximum(seconds + slopes * (sizes - low), 0.0)
@@ -45,18 +45,17 @@ class Curve:
 
 
 class AttentionCurve:
-    """The cost of attention, of (tokens, context).
+    """The cost of attention as a function of (tokens, context).
 
-    Between two measured sizes it grows linearly with the work, tokens * (context + (tokens + 1) / 2) query-key
-    pairs, which is right both where a fixed cost and where the work dominates; on a context, where it is known in which
-    waves a GPU takes it, with the work of full ones. Between two measured contexts it grows linearly with the context.
-    Beyond the last context it goes on with the work.
+    Between two measured sizes it grows linearly with the work, tokens * (context + (tokens + 1) / 2) query-key pairs,
+    which is right whether a fixed cost or the work dominates; on a context it grows with the work of full waves, if
+    these are known. Between two measured contexts it grows linearly with the context; beyond the last, with the work.
 
     Args:
         tokens: measured sizes of chunks, increasing for each context, shape [n].
         context: tokens before each, shape [n].
         seconds: cost of each, shape [n].
-        waves: those in which the GPU takes a chunk on its context; of sizes that fill one wave the largest counts.
+        waves: of the GPU, for chunks on context; of the sizes that fill the same waves, the largest counts.
     """
 
     def __init__(
@@ -72,7 +71,7 @@ class AttentionCurve:
             self._rows.append(Curve(quantized_work(sizes, c, waves), at))
 
     def __call__(self, tokens: int, context: int) -> float:
-        """Device seconds of one layer's attention for `tokens` new ones on top of `context`."""
+        """Device seconds of one layer's attention for `tokens` new tokens on `context`."""
         if not tokens:
             return 0.0
         contexts, rows = self._contexts, self._rows
@@ -85,7 +84,7 @@ class AttentionCurve:
 
         if below <= 1 and context <= contexts[0]:
             return rows[0](pairs(context))
-        # The largest so far: noise must not let it fall from one context to the next.
+        # The largest so far: noise must not make it fall from one context to the next.
         at_low = max([row(pairs(c)) for row, c in zip(rows[:below], contexts, strict=False)])
         if below == len(contexts):
             return max(at_low, rows[-1](pairs(context)))
@@ -100,7 +99,7 @@ def work(tokens: Any, context: Any) -> Any:
 
 
 def quantized_work(tokens: Sequence[int], context: int, waves: Waves | None) -> NDArray[Any]:
-    """Query-key pairs for which each of these chunks keeps a GPU: `work`, but on the context that of full waves."""
+    """The work of each chunk, in query-key pairs, with full waves of tiles on the context."""
     filled = tokens if waves is None else [waves.quantized(n) for n in tokens]
     pairs: NDArray[Any] = np.asarray(filled) * context + work(np.asarray(tokens), 0)
     return pairs
@@ -109,7 +108,7 @@ def quantized_work(tokens: Sequence[int], context: int, waves: Waves | None) -> 
 def isotonic(values: NDArray[Any]) -> list[float]:
     """The non-decreasing sequence nearest to `values`, with weights 1 / value: pool adjacent violators.
 
-    Source: Barlow et al., Statistical Inference under Order Restrictions, 1972. Ours because scipy's takes longer to
+    Source: Barlow et al., Statistical Inference under Order Restrictions, 1972. Not scipy's, which takes longer to
     import than a whole run takes.
     """
     pools: list[tuple[float, float, int]] = []  # sum of weight * value, sum of weights, members

@@ -1,4 +1,4 @@
-"""What a host usually takes, when others use it too: at its own pace, not at that of what else it does."""
+"""Host times: what a host usually takes, apart from the time in which it is busy with other work."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from flowsim.calibration.costs.table import (
 SWITCH_S = 1e-4
 """How long a thread may keep the interpreter from another that wants it while serving; Python's default is 5 ms."""
 UNREST = 1.25
-"""A host that takes so many times what it takes at its quietest is busy with something else."""
+"""A host that takes this many times as long as when it is quiet is busy with other work."""
 QUIETEST = 0.05
-"""The quantile of times that counts as a host's quietest: the least of them may be chance."""
+"""The quantile of times that counts as quiet: the minimum may be chance."""
 
 APART = (*HOST_OPERATORS, *OPTIONAL_HOST_OPERATORS, *MODEL_OPERATORS, ALL_REDUCE, GRAPH, GRAPH_RESTED)
-"""Operators that are not launched in each layer of one rank."""
+"""Operators that are not launched in every layer of one rank."""
 
 Usual = Callable[[ArrayLike], float]
 
 
 def usual_of(table: OperatorTable) -> Usual:
-    """How to tell what the host of a table usually took from its times, seconds at several sizes.
+    """The estimator of a table's usual host time, from times in seconds at several sizes.
 
-    On a busy host they gather twice: at its own pace, and at up to three times that for as long as it does something
-    else. So it is `shorth`; but `undisturbed` if the host was busy for most of the table, by what launching a layer
-    took at each size without context.
+    On a busy host times have two modes: the time on a quiet host, and up to three times that while it does other work.
+    The estimator is `shorth`, or `undisturbed` if the host was busy for most of the table, judged by what launching a
+    layer took at each size without context.
     """
     taken: dict[int, list[float]] = {}
     for row in table.operators:
@@ -48,15 +48,15 @@ def usual_of(table: OperatorTable) -> Usual:
 
 
 def undisturbed(values: ArrayLike) -> float:
-    """The median of those of these values, at least one, that are within `UNREST` times the quietest."""
+    """The median of the values within `UNREST` times the quiet quantile; at least one value."""
     taken = np.asarray(values, float)
     return float(np.median(taken[taken <= UNREST * np.quantile(taken, QUIETEST)]))
 
 
 def shorth(values: ArrayLike) -> float:
-    """The median of the half of these values, at least one, that lies closest together, the first such half.
+    """The median of the shortest half of the values, the first such half; at least one value.
 
-    Where values gather twice, it is where most of them are. Half is one more than n // 2 of n. P. J. Rousseeuw and
+    With two modes, it is in the larger one. Half of n values are n // 2 + 1. P. J. Rousseeuw and
     A. M. Leroy, A robust scale estimator based on the shortest half, Statistica Neerlandica 42 (1988).
     """
     ordered = np.sort(np.asarray(values, float))

@@ -1,10 +1,10 @@
 """Attention over a key-value cache: the kernels that torch offers for it, their check, and the choice of one.
 
-Every kernel has one signature, `kernel(q, k, v, start, tokens, context) -> out`. q is [1, heads, rows, head_dim], of
-which the chunk's begin behind `PADDING` others; k and v are the cache of a layer, [1, kv_heads, cache rows, head_dim],
-where the sequence's rows begin at `start`. The last `tokens` of its `context + tokens` positions attend causally to all
-before them. `PADDING` rows past those are readable in q, k and v, and a kernel may use them; out is [1, heads, at least
-`tokens`, head_dim].
+Every kernel has one signature, `kernel(q, k, v, start, tokens, context) -> out`. q is [1, heads, rows, head_dim], with
+the chunk's rows after `PADDING` others; k and v are the cache of a layer, [1, kv_heads, cache rows, head_dim], where
+the sequence's rows begin at `start`. The last `tokens` of its `context + tokens` positions attend causally to all
+before them. `PADDING` rows past those are readable in q, k and v, and a kernel may use them; out is [1, heads, at
+least `tokens`, head_dim].
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ Tensor = Any
 Kernel = Callable[[Tensor, Tensor, Tensor, int, int, int], Tensor]
 
 PADDING = 128
-"""cuDNN builds a plan, slowly, for every new shape, and is slower where its tiles of so many tokens are not filled."""
+"""Tokens of cuDNN's tiles; it is slow to plan for a new shape, and slower where tiles are not full."""
 
 
 def math(q: Tensor, k: Tensor, v: Tensor, start: int, tokens: int, context: int) -> Tensor:
-    """Plain attention with an explicit mask: the reference, and what a CPU runs."""
+    """Plain attention with an explicit mask: the reference, and the kernel of CPUs."""
     import torch
 
     keys = context + tokens
@@ -36,7 +36,7 @@ def math(q: Tensor, k: Tensor, v: Tensor, start: int, tokens: int, context: int)
 
 
 def sdpa(q: Tensor, k: Tensor, v: Tensor, start: int, tokens: int, context: int) -> Tensor:
-    """Whatever torch picks by itself; it has no causal mask for a chunk behind a context."""
+    """The kernel that torch picks; it has no causal mask for a chunk on context."""
     import torch
 
     if context:
@@ -46,7 +46,7 @@ def sdpa(q: Tensor, k: Tensor, v: Tensor, start: int, tokens: int, context: int)
 
 
 def cudnn(q: Tensor, k: Tensor, v: Tensor, start: int, tokens: int, context: int) -> Tensor:
-    """cuDNN's fused kernel. Padding lies behind every real token, where the causal mask hides it."""
+    """cuDNN's fused kernel. Padding follows every real token, where the causal mask hides it."""
     if context:
         raise ValueError("cudnn aligns its causal mask to the first key")
     rows = _padded(tokens)
@@ -78,10 +78,10 @@ def varlen(q: Tensor, k: Tensor, v: Tensor, start: int, tokens: int, context: in
 
 
 def split(q: Tensor, k: Tensor, v: Tensor, start: int, tokens: int, context: int) -> Tensor:
-    """cuDNN twice: over the full tiles of the context, and causal over what is left of it and the chunk.
+    """cuDNN twice: over the full tiles of the context, and causally over the rest of the context and the chunk.
 
-    The rows before the chunk's queries stand for what is left; what comes out for them is dropped. The two parts are
-    joined by their log-sum-exps.
+    The rows before the chunk's queries stand in for the rest; their outputs are dropped. The two parts are combined by
+    their log-sum-exps.
     """
     if not context:
         raise ValueError("split needs a context")
@@ -103,7 +103,7 @@ KERNELS: Mapping[str, Kernel] = {
 
 
 def default_kernel(working: Collection[str]) -> str:
-    """What to use, of the kernels that work, where none of them was timed."""
+    """The working kernel to use where none was timed."""
     return next(name for name in ("flash", "varlen", "math") if name in working)
 
 
@@ -138,7 +138,7 @@ def _trial(kernel: Kernel, heads: int, kv_heads: int, head_dim: int, device: Any
 
 
 def _cudnn(q: Tensor, k: Tensor, v: Tensor, *, causal: bool, lse: bool = True) -> tuple[Tensor, Tensor]:
-    """What comes out, [1, heads, rows, head_dim], and with `lse` the log-sum-exps, [1, heads, rows, 1]."""
+    """The output, [1, heads, rows, head_dim], and with `lse` the log-sum-exps, [1, heads, rows, 1]."""
     import torch
 
     forward = torch.ops.aten._scaled_dot_product_cudnn_attention.default

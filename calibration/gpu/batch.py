@@ -112,12 +112,16 @@ def indices(slices: Sequence[CacheSlice], ids: Ids) -> np.ndarray[Any, Any]:
 
 
 def allocate(p: Batch, spec: ModelSpec, angles: Tensor, *, own: bool) -> None:
-    """Give a batch its buffers for q, k and v before and after rotation, and every view of them that the layers need.
+    """Allocate a batch's buffers for q, k and v before and after rotation, and the views of them that the layers need.
 
-    `angles` are the cosines and sines of its tokens' positions, [tokens, 2, head_dim / 2], on the device and in the
-    type of the buffers; with `own` it reads the keys and values that it makes.
+    Args:
+        p: the batch.
+        spec: the model.
+        angles: cosines and sines of its tokens' positions, [tokens, 2, head_dim / 2], on the device and of the type of
+            the buffers.
+        own: whether attention reads the keys and values that the batch computes instead of the cache's.
     """
-    # Kernels read keys and values past the last: they must be finite.
+    # Kernels read keys and values past the last ones, which must be finite.
     make = angles.new_zeros if own else angles.new_empty
     drawn = make((p.tokens + PADDING, spec.qkv_width))
     padded = make((PADDING + p.tokens + PADDING, spec.heads + spec.kv_heads, spec.head_dim))

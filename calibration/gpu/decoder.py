@@ -1,14 +1,14 @@
-"""The decoder that is measured: a transformer of random weights, written operator by operator.
+"""The decoder that is measured: a transformer with random weights, written operator by operator.
 
-`Decoder.program` is the list of its steps, in order; `Decoder.prepare` makes a `Batch`, which carries all that a
-forward of one batch needs; `step.run(batch)` launches one operator of it. Whoever drives a forward (a timer, a
-server) may stop between any two steps: a batch owns its activations, so others can run meanwhile.
+`Decoder.program` is the list of its steps, in order; `Decoder.prepare` creates a `Batch`, which carries everything that
+a forward needs; `step.run(batch)` launches one operator. A stopwatch or a server that drives a forward may stop between
+any two steps: a batch owns its activations, so others can run meanwhile.
 
-The layer: RMSNorm, fused q-k-v projection, rotary embedding and cache write, attention, output projection;
-RMSNorm, fused gate-up projection, SiLU times up, down projection. Both residual additions are in the epilogue of
-the projection before them (o_proj, down_proj), which saves a launch. In place of those three, a mixture of experts
-has a router (the best of a softmax), tokens sorted by expert (dispatch), two grouped projections (expert_gate_up,
-expert_down) with the router's weights on the activations between them, and each token's outputs added up (combine).
+The layer: RMSNorm, fused q-k-v projection, rotary embedding and cache write, attention, output projection; RMSNorm,
+fused gate-up projection, SiLU times up, down projection. Both residual additions are in the epilogue of the projection
+before them (o_proj, down_proj), which saves a launch. Instead of the last three, a mixture of experts has a router
+(the largest of a softmax), tokens sorted by expert (dispatch), two grouped projections (expert_gate_up, expert_down)
+with the router's weights on the activations between them, and the sum of each token's outputs (combine).
 """
 
 from __future__ import annotations
@@ -26,18 +26,25 @@ from flowsim.calibration.gpu.layer import attention_operators, expert_operators,
 from flowsim.core.timeline import LAYER_OPERATORS, check_cut, segments
 
 REDUCED_BY = {"o_proj": "all_reduce_attn", "down_proj": "all_reduce_mlp", "combine": "all_reduce_mlp"}
-"""The operators whose outputs tensor-parallel ranks sum up, and what does it."""
+"""The operators whose outputs are summed over tensor-parallel ranks, and the operator that does it."""
 
 
 class Decoder:
     """Random weights in the shapes of `spec` and a cache of `rows` tokens, on one device.
 
-    `layers` (all of them unless told) are distinct, so that no cache of the GPU holds the next one's weights, and
-    what lies in the rows unwritten is noise. All randomness comes from `seed`. `attention` names the kernel for a
-    chunk. Launch under `torch.inference_mode()`.
+    To be launched under `torch.inference_mode()`.
 
-    As one of several tensor-parallel ranks it is of a shard, and `reduce` sums a tensor over the ranks, in place. Only
-    one of them `adds_residual`, so that the sum of the ranks' outputs holds the residual stream once.
+    Args:
+        spec: the model, or its shard on one tensor-parallel rank.
+        device: "cuda", "cpu", or one of several GPUs.
+        rows: tokens of the cache; rows that were not written hold noise.
+        layers: all layers of the model if None. They are distinct, so that no cache of the GPU holds the next layer's
+            weights.
+        dtype: torch's name of the type of weights and activations.
+        seed: of all randomness.
+        attention: the choice of kernels.
+        reduce: sums a tensor over the ranks, in place.
+        adds_residual: true on one rank only, so that the sum of the ranks' outputs holds the residual stream once.
     """
 
     def __init__(
@@ -74,12 +81,16 @@ class Decoder:
         self.program = self._program()
 
     def prepare(self, slices: Sequence[CacheSlice], ids: Ids | None = None, *, own: bool = False) -> Batch:
-        """A new pass over these slices; `ids` are their tokens, concatenated (random ones unless told).
+        """A new batch over these slices.
 
-        With `own`, attention reads the keys and values that the pass makes and not the cache: for one slice without
-        context that is the same, wherever in the cache they are written to.
+        Args:
+            slices: of sequences.
+            ids: their tokens, concatenated; random ones if None.
+            own: whether attention reads the keys and values that the batch computes, not the cache's: for one slice
+                without context they are the same, wherever in the cache they are written.
 
-        InputError: a slice that the cache or the positions do not hold, or a wrong number of ids.
+        Raises:
+            InputError: a slice does not fit the cache, or the number of ids is wrong.
         """
         import torch
 
@@ -98,10 +109,12 @@ class Decoder:
         return p
 
     def refill(self, p: Batch, s: CacheSlice, ids: Ids | None = None) -> None:
-        """Have a batch of one slice that reads its `own` keys and values carry another, no longer one, and padding.
+        """Reuse a batch of one slice that reads its `own` keys and values for another slice, no longer, and padding.
 
-        Whatever was launched for the batch must have ended. What its padding writes to the cache goes behind the rows.
-        InputError: as `prepare` says.
+        Everything launched for the batch must have ended. Padding is written to the cache past the rows.
+
+        Raises:
+            InputError: as in `prepare`.
         """
         check_slices((s,), s.tokens if ids is None else len(ids), self.rows)
         staged, n, total = p.staged.numpy(), s.tokens, p.tokens
@@ -112,7 +125,7 @@ class Decoder:
         p.index.copy_(p.staged, non_blocking=True)
 
     def random_ids(self, prompt: int, first: int, tokens: int) -> np.ndarray[Any, Any]:
-        """The ids of the tokens from position `first` of the prompt with this number; always the same, and no copy."""
+        """The ids of a prompt's tokens from position `first`; the same for the same prompt number, and not a copy."""
         start = (7919 * prompt + first) % self.rows
         return self._twice[start : start + tokens]
 
@@ -122,7 +135,7 @@ class Decoder:
         return tuple(step.operator for step in self.program if step.layer == 0)
 
     def expert_load(self, p: Batch) -> float:
-        """Tokens of the busiest expert over the mean of all, in the last layer that a pass has run."""
+        """Tokens of the busiest expert over the mean of all experts, in the last layer that the batch has run."""
         import torch
 
         counts = torch.bincount(p.chosen.flatten(), minlength=self.spec.experts)
@@ -135,7 +148,7 @@ class Decoder:
         return p.next_ids
 
     def segments(self, cut: str) -> list[list[Callable[[Batch], None]]]:
-        """The program in the runs of steps that a check follows at this cut; the last ends with the head."""
+        """The program divided at the checks of this cut; the last segment ends with the head."""
         check_cut(cut)
         ends = {part[-1] for part in segments(cut)} if cut not in ("none", "chunk") else set[int]()
         parts: list[list[Callable[[Batch], None]]] = [[]]
@@ -146,17 +159,17 @@ class Decoder:
         return parts
 
     def _normal(self, *shape: int, scale: float | None = None) -> Tensor:
-        """Gaussian weights; by default of the scale that keeps the size of what they multiply."""
+        """Gaussian weights; by default scaled to preserve the magnitude of what they multiply."""
         import torch
 
         out = torch.empty(shape, device=self.device, dtype=self.dtype)
         return out.normal_(0.0, shape[-1] ** -0.5 if scale is None else scale, generator=self._draw)
 
     def _added(self, width: int) -> float:
-        """Scale of weights whose output is added to the residual stream, one of two in each layer of the whole model.
+        """Scale of weights whose output is added to the residual stream, twice per layer of the whole model.
 
-        They are smaller by the root of that number (Radford et al., GPT-2, 2019, section 2.3). Without that the tokens
-        of random weights grow alike from layer to layer, and all go to the same experts.
+        They are smaller by the square root of the number of additions (Radford et al., GPT-2, 2019, section 2.3).
+        Otherwise, with random weights, tokens become similar from layer to layer and all go to the same experts.
         """
         return float((2 * self.spec.layers * width) ** -0.5)
 
@@ -232,7 +245,7 @@ class Decoder:
 
 
 def _up_to(step: Step, following: Step | None) -> range:
-    """Places in LAYER_OPERATORS of this step and of those behind it that the model lacks."""
+    """Indices in LAYER_OPERATORS of this step and of the following operators that the model lacks."""
     at = LAYER_OPERATORS.index(step.operator)
     inside = following is not None and following.layer == step.layer
     return range(at, LAYER_OPERATORS.index(following.operator) if inside and following else len(LAYER_OPERATORS))

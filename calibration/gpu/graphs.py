@@ -1,11 +1,11 @@
-"""Small forwards recorded as CUDA graphs, of which the host launches each segment in one call.
+"""Small forwards recorded as CUDA graphs: the host launches each segment in one call.
 
-What a graph reads and writes stands at fixed addresses. So there is one recording for each multiple of GRAPH_STEP
-tokens, with buffers of its own, and a forward of one prompt without context runs as the smallest that holds it, padded.
-A paused forward keeps its buffers until it has ended; another of that size is launched operator by operator meanwhile.
+A graph reads and writes fixed addresses. So there is one recording for each multiple of GRAPH_STEP tokens, with its own
+buffers, and a forward of one prompt without context runs as the smallest recording that holds it, padded. A paused
+forward keeps its buffers until it ends; meanwhile another of that size is launched operator by operator.
 
-Recording serves (vLLM and SGLang record small batches too): it takes the host's launches, which jitter and decide how
-long a short prompt takes, out of the pass. https://pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
+Like vLLM and SGLang, which record small batches too, this removes the host's launches from the pass: they jitter, and
+they dominate the time of a short prompt. https://pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ Segments = Sequence[Sequence[Callable[[Batch], None]]]
 
 
 class Ready(NamedTuple):
-    """A forward that is ready to be launched: its batch, and what to call for it, segment by segment."""
+    """A forward that is ready to be launched: its batch, and the functions to call, segment by segment."""
 
     batch: Batch
     segments: Segments
 
 
 class Launcher:
-    """Readies forwards for one cut level: as recorded graphs where there are any, else operator by operator.
+    """Prepares forwards for one cut: as recorded graphs where there are any, else operator by operator.
 
-    To be made and used in the thread that launches, under `torch.inference_mode()`.
+    To be created and used in the thread that launches, under `torch.inference_mode()`.
 
     Args:
-        decoder: what the forwards run through.
+        decoder: runs the forwards.
         cut: after which operators a segment ends.
-        sizes: tokens of the recordings to make, multiples of GRAPH_STEP.
+        sizes: tokens of the recordings, multiples of GRAPH_STEP.
 
     Attributes:
         crowded: forwards that were not launched as graphs because their recording was in use.
@@ -51,9 +51,10 @@ class Launcher:
             pass
 
     def ready(self, slices: Sequence[CacheSlice], ids: Ids | None = None) -> Ready:
-        """A forward over these slices; `ids` are their tokens, concatenated (random ones unless told).
+        """A forward over these slices; `ids` are their tokens, concatenated, or random ones.
 
-        InputError: as `Decoder.prepare` says.
+        Raises:
+            InputError: as in `Decoder.prepare`.
         """
         only, size = slices[0], graph_size(slices[0].tokens)
         recording = self._recordings.get(size) if len(slices) == 1 and not only.context else None
@@ -65,12 +66,12 @@ class Launcher:
         return recording
 
     def release(self) -> None:
-        """Free the recordings that forwards which will not be ended still hold, and count the crowded ones anew."""
+        """Free the recordings held by forwards that will not be finished, and reset the count of crowded ones."""
         self._taken.clear()
         self.crowded = 0
 
     def next_ids(self, forward: Ready) -> Any:
-        """The next token of each slice of a forward that has ended, [slices]; what it held is free for another."""
+        """The next token of each slice of a forward that has ended, [slices]; frees its recording."""
         size = forward.batch.tokens
         if forward is not self._recordings.get(size):
             return forward.batch.next_ids
@@ -78,7 +79,7 @@ class Launcher:
         return forward.batch.next_ids.clone()
 
     def record(self, sizes: Sequence[int]) -> Iterator[None]:
-        """Make recordings of so many tokens, multiples of GRAPH_STEP; yields behind each, where it may be left."""
+        """Record these sizes, multiples of GRAPH_STEP; yields after each, where the caller may stop."""
         import torch
 
         if not sizes:
@@ -94,7 +95,7 @@ class Launcher:
         with torch.cuda.stream(stream):
             for size in sizes:
                 batch = self.decoder.prepare([CacheSlice(size)], own=True)
-                self.decoder.run(batch)  # kernels' plans and workspaces are not to be part of a graph
+                self.decoder.run(batch)  # so that kernels' plans and workspaces are not part of a graph
                 stream.synchronize()
                 pool = torch.cuda.graph_pool_handle()
                 self._recordings[size] = Ready(batch, [[_graph(part, batch, pool)] for part in self._segments])
@@ -103,12 +104,12 @@ class Launcher:
 
 
 def graph_sizes(graph_tokens: int) -> range:
-    """Tokens of all recordings for forwards of at most so many."""
+    """Tokens of all recordings for forwards of at most `graph_tokens`."""
     return range(GRAPH_STEP, graph_size(graph_tokens) + 1, GRAPH_STEP)
 
 
 def _graph(steps: Sequence[Callable[[Batch], None]], batch: Batch, pool: Any) -> Callable[[Batch], None]:
-    """A graph of these steps. Those of one batch share a pool: they are replayed in the order of their recording."""
+    """A graph of these steps. Graphs of one batch share a pool, since they are replayed in the order of recording."""
     import torch
 
     graph = torch.cuda.CUDAGraph()

@@ -1,8 +1,8 @@
-"""All-reduces among the GPUs of a machine: measured in the layers of a real group of ranks, then put into their table.
+"""All-reduces among the GPUs of a machine: measured in the layers of a group of ranks, then joined to their table.
 
-One process a GPU executes one tensor-parallel rank each; after o_proj and after down_proj (or the experts) they sum up
-what they computed. A rank's time of an all-reduce includes waiting for the slowest. Whole passes of the group, which no
-fit sees, state the error of a pass composed from a rank's operators and all-reduces.
+One process per GPU executes one tensor-parallel rank; after o_proj and after down_proj (or the experts) the ranks sum
+their outputs. A rank's time of an all-reduce includes waiting for the slowest rank. Whole passes of the group, never
+fitted, state the error of a pass composed from a rank's operators and all-reduces.
 """
 
 from __future__ import annotations
@@ -31,21 +31,22 @@ from flowsim.calibration.gpu.quiet_host import RUNNER, quiet_host
 from flowsim.calibration.measure.grid import CHECKED, OFF_GRID
 from flowsim.calibration.measure.measurement_log import Progress
 from flowsim.calibration.measure.passes import host_bound, layers_that_fit, packed
+from flowsim.calibration.measure.repeats import Limits
 from flowsim.calibration.measure.rows import operator_row, pass_row
-from flowsim.calibration.measure.stopwatch import Limits, Stopwatch
+from flowsim.calibration.measure.stopwatch import Stopwatch
 from flowsim.calibration.serve.runner import launch
 from flowsim.errors import InputError
 
 TOKENS = (1, 4, 16, 32, 64, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 16384, 32768)
 LAYERS = 4
-"""Of the stack in which all-reduces are timed; the first two keep the devices busy."""
+"""Layers of the stack in which all-reduces are timed; the first two keep the devices busy."""
 STALL_S = 20e-3
-"""For how long at most a device is kept waiting until the host is ahead of it."""
+"""Longest stall of a device until the host is ahead of it."""
 
 
 @dataclass(frozen=True)
 class GroupGrid:
-    """What is measured of a group: all-reduces of so many tokens, and whole passes, checked and not, as in `Grid`."""
+    """What is measured of a group: all-reduces by tokens, and whole passes, checked and unchecked, as in `Grid`."""
 
     tokens: tuple[int, ...] = TOKENS
     passes: tuple[tuple[str, str], ...] = (
@@ -57,7 +58,7 @@ class GroupGrid:
     pass_limits: Limits = field(default_factory=lambda: Limits(least=8))
 
     def within(self, longest: int) -> GroupGrid:
-        """This grid without the sizes that a model of this longest context does not reach."""
+        """This grid without the sizes beyond a model's longest context."""
         tokens = tuple(n for n in self.tokens if n <= longest)
         fitting = (p for p in self.passes if all(s.tokens + s.context <= longest for s in packed(p[1])))
         return replace(self, tokens=tokens, passes=tuple(fitting))
@@ -67,11 +68,15 @@ def measure_group(
     rank: OperatorTable, *, device: str = "cuda", grid: GroupGrid | None = None, seed: int = 0,
     progress: Progress | None = None,
 ) -> OperatorTable:  # fmt: skip
-    """Measure the all-reduces among the ranks of which `rank` is one, and whole passes of them all, on this machine.
+    """Measure the all-reduces among the ranks of which `rank` is one, and whole passes of all ranks, on this machine.
 
-    Ranks are processes, each with a GPU of its own (NCCL), or on the CPU (gloo). Returns a table of the one operator
-    all_reduce and of the passes, for `join`. InputError: no torch, no such device, too few of them, or the table is
-    not of one of several ranks.
+    Ranks are processes, each with its own GPU (NCCL), or on the CPU (gloo).
+
+    Returns:
+        A table of the one operator all_reduce and of the passes, for `join`.
+
+    Raises:
+        InputError: there is no torch, no such device, or too few of them; or the table is that of a whole model.
     """
     check_device(device)
     import torch
@@ -148,7 +153,7 @@ def _backend(device: str) -> str:
 
 @dataclass(frozen=True)
 class _Group:
-    """What every process of a group is told."""
+    """The job of every process of a group."""
 
     tp: int
     spec: ModelSpec
@@ -160,7 +165,7 @@ class _Group:
 
 
 def _execute(rank: int, job: _Group) -> None:
-    """One process: all of them run the same; the first one writes what it read."""
+    """One process. All of them run the same; the first one saves its measurements."""
     import torch
     from torch import distributed
 
@@ -171,7 +176,7 @@ def _execute(rank: int, job: _Group) -> None:
     with quiet_host(job.device, RUNNER + rank), torch.inference_mode():
         member = _Member(rank, job)
         rows = member.all_reduces()
-        gc.collect()  # of the stack, before the model asks how much memory is free
+        gc.collect()  # frees the stack, before the model asks how much memory is free
         measured = rows, *member.passes()
     if rank == 0:
         torch.save(measured, Path(job.folder) / "measured")
@@ -179,7 +184,7 @@ def _execute(rank: int, job: _Group) -> None:
 
 
 class _Member:
-    """One rank of a group. They all repeat alike: it is the first that says how often."""
+    """One rank of a group. All ranks repeat equally often, as the first one decides."""
 
     def __init__(self, rank: int, job: _Group) -> None:
         import torch
@@ -197,7 +202,7 @@ class _Member:
         return sorted((self._all_reduce(stack, n) for n in tokens), key=lambda row: row["tokens"])
 
     def passes(self) -> tuple[list[dict[str, Any]], int]:
-        """Rows of whole passes, and the layers of the model that they ran through."""
+        """Rows of whole passes, and the number of layers that they ran through."""
         import torch
 
         grid, shapes = self.job.grid, {text: packed(text) for _, text in self.job.grid.passes}
@@ -265,7 +270,7 @@ class _Member:
         return pass_row(cut, text, wall)
 
     def _repeat(self, once: Callable[[], None], samples: list[float], limits: Limits) -> None:
-        """Warm up, then do it as often as the limits ask; `once` appends to `samples`."""
+        """Warm up, then repeat within the limits; `once` appends to `samples`."""
         once()
         end = time.perf_counter() + limits.heat_s
         while self._agree(time.perf_counter() < end):
@@ -276,7 +281,7 @@ class _Member:
             once()
 
     def _agree(self, go_on: bool) -> bool:
-        """What the first rank says."""
+        """The first rank's decision."""
         from torch import distributed
 
         self._word.fill_(float(go_on))

@@ -1,7 +1,7 @@
-"""Calibration: measure a model's operators and passes on this machine's GPU, and write down how.
+"""Calibration: measure a model's operators and passes on this machine's GPU, with their provenance.
 
-Sizes are taken in random order, so that drift does not look like a trend. Device times come from whole layers in
-place; whole passes, at sizes off the grid, are kept apart to state the error of a fit
+Sizes are measured in random order, so that drift does not look like a trend. Device times are those of operators inside
+whole layers; whole passes, at sizes off the grid, are kept separate to state the error of a fit
 (`flowsim.calibration.measure.passes`).
 """
 
@@ -33,8 +33,8 @@ from flowsim.calibration.gpu.machine import check_device, check_model, check_see
 from flowsim.calibration.gpu.memory import enough_memory, ran_out
 from flowsim.calibration.gpu.monitor import gpu_state
 from flowsim.calibration.gpu.quiet_host import RUNNER, SCHEDULER, core_of, quiet_host
-from flowsim.calibration.measure import rested_gpu, stopwatch
-from flowsim.calibration.measure.grid import QUICK, Grid
+from flowsim.calibration.measure import idle_gpu, stopwatch
+from flowsim.calibration.measure.grid import QUICK, Grid, midpoint
 from flowsim.calibration.measure.host_costs import time_decisions, time_hand_offs
 from flowsim.calibration.measure.measurement_log import MeasurementLog, Progress, Rows
 from flowsim.calibration.measure.passes import Passes, pass_rows
@@ -44,10 +44,10 @@ from flowsim.core.timeline import LAYER_OPERATORS
 from flowsim.errors import InputError
 
 STACK_BYTES = 24 << 30
-"""Weights of the layers in which operators are timed, at most, but for the fewest that do."""
+"""Largest weights of the layers in which operators are timed, unless FEWEST_LAYERS need more."""
 FEWEST_LAYERS = 4
 FEWEST_TOKENS = 128
-"""Of a model's longest context: with less, too few sizes of the grid are left for curves."""
+"""Smallest longest context of a model: with less, the grid has too few sizes for curves."""
 
 
 def calibrate(
@@ -64,17 +64,27 @@ def calibrate(
     without: Collection[str] = (),
     say: Callable[[str], None] | None = None,
 ) -> OperatorTable:
-    """Measure this model's operators and passes here, with random weights, on one GPU.
+    """Measure this model's operators and passes on one GPU of this machine, with random weights.
 
-    With `tp` above 1 it is what one of so many tensor-parallel ranks computes, its all-reduces apart: those are
-    measured by `flowsim.calibration.measure.all_reduce` and joined to the table.
+    A size that does not fit the memory is skipped and noted.
 
-    `gpu` is the table's name for the GPU (from its own name unless told); `grid` overrides the sizes; `progress` is
-    called with (done, total, what) after every size. Finished sizes are appended to `journal` and not measured
-    again when the same calibration is started anew; `say` is told of how many it goes on from. A size that does not
-    fit the memory is skipped and noted. `without`: attention kernels not to use.
-    InputError: no torch, no such device, too short a context, too little memory for any size, or the journal of another
-    calibration, or one that was changed.
+    Args:
+        spec: the model.
+        gpu: the table's name for the GPU; derived from the GPU's own name if None.
+        tp: above 1, what one of `tp` tensor-parallel ranks computes is measured, without all-reduces: those are
+            measured by `flowsim.calibration.measure.all_reduce` and joined to the table.
+        quick: measure fewer sizes, in about a minute.
+        grid: sizes to measure instead.
+        device: "cuda" or "cpu".
+        seed: of the weights and of the order of sizes.
+        progress: called with (done, total, what) after every size.
+        journal: file to which finished sizes are appended, and from which the same calibration continues.
+        without: attention kernels not to use.
+        say: called with a line if the calibration continues from a journal.
+
+    Raises:
+        InputError: there is no torch or no such device; the context is too short; no size fits the memory; or the
+            journal was changed or is that of another calibration.
     """
     check_seed(seed)
     check_device(device)
@@ -85,7 +95,7 @@ def calibrate(
     if spec.max_context < FEWEST_TOKENS:
         raise InputError(f"{spec.name}: max_context", found=spec.max_context, expected=f">= {FEWEST_TOKENS}")
     grid = (grid or (QUICK if quick else Grid())).within(spec.max_context)
-    if tp > 1:  # a rank alone has no all-reduces to record
+    if tp > 1:  # recordings would lack the all-reduces
         grid = replace(grid, graphs=(), graph_passes=())
     here = machine(device, gpu)
     where = {**here, "gpu_id": gpu_id(device)}
@@ -97,11 +107,11 @@ def calibrate(
         if log.rows and say:
             say(f"continuing from {len(log.rows)} measured sizes in {journal}")
         job = _Calibration(shard, grid, device, seed, log, without)
-        with quiet_host(device, RUNNER):  # timed as it will run
+        with quiet_host(device, RUNNER):  # as in serving
             model = job.run()
         with quiet_host(device, SCHEDULER), Runner(model, core) as runner:
             job.hand_off(runner)
-    boost = rested_gpu.fit_boost(log.mapping("gain"), log.mapping("course"))
+    boost = idle_gpu.fit_boost(log.mapping("gain"), log.mapping("course"))
     provenance = {
         "schema_version": SCHEMA_VERSION, **where, "model": spec.name,
         "model_spec": asdict(spec),
@@ -133,23 +143,23 @@ class _Calibration:
         counted = (grid.tokens, self.chunks, self.cells, grid.sequences, grid.prepared, grid.queues)
         log.total = self.passes.count + sum(map(len, counted)) + grid.extra + 3
         log.total += len(grid.prepared) if spec.experts else 0
-        log.total += len(grid.boosted) + 1 if device == "cuda" else 0
+        log.total += len(grid.boost_tokens) + 1 if device == "cuda" else 0
 
     def run(self) -> Decoder:
-        """Measure all that one thread can; the journal holds the results. Returns the model that passes ran through."""
+        """Measure everything that needs one thread. Returns the model that passes ran through."""
         choice = self._run_stack()
-        gc.collect()  # of the stack, before the model asks how much memory is free
+        gc.collect()  # frees the stack, before the model asks how much memory is free
         return self.passes.run(choice)
 
     def hand_off(self, runner: Runner) -> None:
-        """Measure what takes two threads; this one is the scheduler."""
+        """Measure what needs two threads; this one is the scheduler."""
         for n in self.grid.queues:
             self.log.do(f"decision {n}", self._decision, n)
         self.log.do("hand-offs", self._hand_offs, runner)
 
     def _run_stack(self) -> Choice:
         grid, do = self.grid, self.log.do
-        sizes = (*grid.tokens, *grid.prepared, *grid.sequences, *grid.boosted)
+        sizes = (*grid.tokens, *grid.prepared, *grid.sequences, *grid.boost_tokens)
         sizes += tuple(t + c for t, c in self.chunks + self.cells)
         wanted = grid.expert_layers if self.spec.experts else grid.layers
         fitting = max(FEWEST_LAYERS, STACK_BYTES // self.spec.layer_bytes)
@@ -173,14 +183,14 @@ class _Calibration:
         return stack.attention
 
     def _boost(self, stack: Decoder) -> None:
-        """How much faster a GPU is that has rested, by tokens, and how soon it is no longer."""
-        for n in self.grid.boosted:
-            self.log.do(f"boost {n}", rested_gpu.time_gain, stack, n, self.grid.rests)
-        tokens = rested_gpu.course_tokens(self.log.mapping("gain"))
+        """Measure how much faster an idle GPU starts, by tokens, and how soon it slows down."""
+        for n in self.grid.boost_tokens:
+            self.log.do(f"boost {n}", idle_gpu.time_gain, stack, n, self.grid.rests)
+        tokens = idle_gpu.course_tokens(self.log.mapping("gain"))
         if tokens is None:
             self.log.total -= 1
         else:
-            self.log.do("boost course", rested_gpu.time_course, stack, tokens)
+            self.log.do("boost course", idle_gpu.time_course, stack, tokens)
 
     def _choose_kernels(self, stack: Decoder) -> Choice:
         working = self.log.do("kernels", self._try_kernels, stack)[0]["working"]
@@ -203,10 +213,10 @@ class _Calibration:
         return [{"working": [name for name, reason in found.items() if not reason]}, *broken]
 
     def _race(self, stack: Decoder, cell: tuple[int, int], candidates: list[str]) -> Rows:
-        """Time each kernel at one size. One that raises is out; a tie within 2 % goes to the earlier.
+        """Time each kernel at one size. A kernel that raises is skipped; a tie within 2 % goes to the earlier one.
 
-        `sdpa` itself chooses among the others, and makes cuDNN build a plan for every length (40 ms); `math` is slow,
-        and its mask is large. Both are for where nothing else works.
+        `sdpa` chooses among the others, and makes cuDNN build a plan for every length (40 ms); `math` is slow, and its
+        mask is large. Both are only used where nothing else works.
         """
         import torch
 
@@ -230,13 +240,13 @@ class _Calibration:
         return [{"winner": winner, "device_us": _us(times), "first_call_us": _us(firsts)}, *notes]
 
     def _layers(self, stack: Decoder, tokens: int, context: int) -> Rows:
-        device, host = self._at_rest(stack, [CacheSlice(tokens, context)])
+        device, host = self._on_quiet_host(stack, [CacheSlice(tokens, context)])
         backends = {"attention": stack.attention(tokens, context)}
         names = ["attention"] if context else list(device)
         return [operator_row(n, tokens, context, device[n], host[n], backends.get(n, "torch")) for n in names]
 
-    def _at_rest(self, stack: Decoder, slices: list[CacheSlice]) -> tuple[stopwatch.Samples, stopwatch.Samples]:
-        """Device and host times; taken up to three times where the host decides and is busy with something else."""
+    def _on_quiet_host(self, stack: Decoder, slices: list[CacheSlice]) -> tuple[stopwatch.Samples, stopwatch.Samples]:
+        """Device and host times, measured up to three times where the host matters and is busy with other work."""
         found = []
         for attempt in range(3):
             device, host = stopwatch.time_layers(stack, slices, self.limits)
@@ -249,16 +259,16 @@ class _Calibration:
         return min(found)[2:]
 
     def _refine(self, stack: Decoder) -> None:
-        """Add sizes where a line between neighbours misses the operators, attention apart, by more than 2 %."""
+        """Add sizes where a line between neighbours misses the operators other than attention by more than 2 %."""
         for done in range(self.grid.extra):
-            tokens = _midpoint(self._layer_curve())
+            tokens = midpoint(self._layer_curve())
             if tokens is None:
                 self.log.total -= self.grid.extra - done
                 return
             self.log.do(f"layer {tokens}@0", self._layers, stack, tokens, 0)
 
     def _layer_curve(self) -> list[tuple[int, float]]:
-        """(tokens, microseconds of a layer but for its attention), ascending."""
+        """(tokens, microseconds of a layer without its attention), ascending."""
         sums: dict[int, float] = {}
         for row in (row for rows in self.log.rows.values() for row in rows):
             if row.get("operator") in LAYER_OPERATORS and row["operator"] != "attention":
@@ -285,17 +295,6 @@ class _Calibration:
     def _hand_offs(self, runner: Runner) -> Rows:
         found = time_hand_offs(runner, self.limits.most)
         return [host_row(name, 0, seconds) for name, seconds in found._asdict().items()]
-
-
-def _midpoint(curve: list[tuple[int, float]]) -> int | None:
-    """The middle of the widest interval beside the point that its neighbours' line misses worst, beyond 2 %."""
-    worst, at = 0.02, None
-    for (t0, y0), (t1, y1), (t2, y2) in zip(curve, curve[1:], curve[2:], strict=False):
-        width, middle = max((t1 - t0, (t0 + t1) // 2), (t2 - t1, (t1 + t2) // 2))
-        miss = abs(y0 + (y2 - y0) * (t1 - t0) / (t2 - t0) - y1) / y1 if y1 else 0.0
-        if width >= 16 and miss > worst:
-            worst, at = miss, middle
-    return at
 
 
 def _us(times: Mapping[str, float]) -> dict[str, float]:

@@ -1,9 +1,8 @@
 """Stopwatches for forwards recorded as CUDA graphs (`flowsim.calibration.gpu.graphs`); all results in seconds.
 
-How fast a GPU at its power limit runs follows from what it has just done (`flowsim.calibration.costs.power`). So a
-recording
-is timed twice: behind the longest one, which holds a GPU at its limit whatever comes next, as one of a short prompt may
-not by itself; and after a pause.
+How fast a GPU at its power limit runs depends on what it has just done (`flowsim.calibration.costs.power`). So a
+recording is timed twice: right after the longest one, which holds the GPU at its limit, as a short one may not by
+itself; and after a pause.
 """
 
 from __future__ import annotations
@@ -14,21 +13,22 @@ from typing import NamedTuple
 
 from flowsim.calibration.gpu.batch import CacheSlice
 from flowsim.calibration.gpu.graphs import Launcher, Ready
-from flowsim.calibration.measure.rested_gpu import spin
-from flowsim.calibration.measure.stopwatch import Limits, Stopwatch, watched
+from flowsim.calibration.measure.idle_gpu import spin
+from flowsim.calibration.measure.repeats import Limits
+from flowsim.calibration.measure.stopwatch import Stopwatch, watched
 
 PAUSE_S = 0.1
-"""A pause after which the use of a GPU is far below its threshold."""
+"""A pause after which the utilisation of a GPU is far below its threshold."""
 STALL_S = 2e-3
-"""How long a rested device waits for the host to have launched."""
+"""How long an idle device is stalled until the host has launched."""
 
 
 class RecordingTimes(NamedTuple):
-    """What a recorded forward takes on the device, seconds, samples each.
+    """Device seconds of a recorded forward, one per sample.
 
     Attributes:
-        busy: behind the longest recording.
-        rested: after a pause; none on a CPU, which has no power limit of this kind.
+        busy: right after the longest recording.
+        rested: after a pause; none on a CPU, which has no such power limit.
     """
 
     busy: list[float]
@@ -36,11 +36,11 @@ class RecordingTimes(NamedTuple):
 
 
 class GraphChecks(NamedTuple):
-    """What a recorded forward takes beside its device time, seconds, samples each.
+    """Seconds that a recorded forward takes beyond its device time, one per sample.
 
     Attributes:
-        prepare: on the host, to fill in what it is to compute and to launch it, all segments together.
-        check: what each segment takes beyond that, checked at every operator.
+        prepare: host time to fill in its inputs and to launch all segments.
+        check: additional time of each segment if it is checked at every operator.
     """
 
     prepare: list[float]
@@ -48,7 +48,7 @@ class GraphChecks(NamedTuple):
 
 
 def time_recording(launcher: Launcher, tokens: int, longest: int, limits: Limits, rests: int) -> RecordingTimes:
-    """Time the recorded forward of so many tokens, after a pause so often; `longest` are those of the longest one."""
+    """Time the recorded forward of `tokens`, after the one of `longest` tokens and, `rests` times, after a pause."""
     watch, times = Stopwatch(launcher.decoder.device), RecordingTimes([], [])
     load = launcher.ready([CacheSlice(longest)])
     forward = load if tokens == longest else launcher.ready([CacheSlice(tokens)])
@@ -70,11 +70,11 @@ def time_recording(launcher: Launcher, tokens: int, longest: int, limits: Limits
 
 
 def time_graph_checks(whole: Launcher, checked: Launcher, tokens: int, limits: Limits) -> GraphChecks:
-    """Time the recording of so many tokens launched whole, twice behind each other, and checked at every operator.
+    """Time the recording of `tokens` launched whole, twice back to back, and checked at every operator.
 
-    Twice takes a device time longer than once, so that no other clock is needed to tell what the launch takes; what
-    the checked one takes longer is its checks. They take turns, so that what they differ by is neither the host's nor
-    the GPU's unrest.
+    Two runs take one device time more than one run, so that the launch can be told without another clock; the checked
+    run takes longer by its checks. The three alternate, so that they do not differ by what else the host or the GPU
+    does.
     """
     slices, found, walls = [CacheSlice(tokens)], GraphChecks([], []), list[float]()
     once, once_checked = watched(whole, slices), watched(checked, slices)
@@ -91,7 +91,7 @@ def time_graph_checks(whole: Launcher, checked: Launcher, tokens: int, limits: L
 
 
 def _twice(watch: Stopwatch, launcher: Launcher, slices: list[CacheSlice]) -> float:
-    """Wall seconds of a recorded forward launched twice, from the first launch until the device has ended both."""
+    """Wall seconds from the first launch of a recorded forward that is launched twice until both have ended."""
     forward = launcher.ready(slices)
     begin = time.perf_counter()
     _run(forward)
@@ -109,7 +109,7 @@ def _run(forward: Ready) -> None:
 
 
 def _timed(watch: Stopwatch, forward: Ready) -> float:
-    """Device seconds of a forward, which is through when this returns."""
+    """Device seconds of a forward, which has ended when this returns."""
     begin = watch.mark()
     _run(forward)
     end = watch.mark()

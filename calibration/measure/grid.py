@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from flowsim.calibration.costs.table import GRAPH_HOST_TOKENS, parse_slices
-from flowsim.calibration.measure.stopwatch import Limits
+from flowsim.calibration.measure.repeats import Limits
 from flowsim.core.timeline import GRAPH_STEP, graph_size
 from flowsim.errors import InputError
 
@@ -51,7 +51,7 @@ class Grid:
     graphs: tuple[int, ...] = tuple(range(64, 2049, 64))  # recorded forwards
     graph_passes: tuple[str, ...] = ("75@0", "300@0", "437@0", "777@0", "1700@0")
     graph_limits: Limits = field(default_factory=lambda: Limits(4, 12, 0.1, heat_s=0.25))
-    boosted: tuple[int, ...] = (256, 512, 1024, 2048, 4096, 8192)  # also timed on an idle GPU
+    boost_tokens: tuple[int, ...] = (256, 512, 1024, 2048, 4096, 8192)  # also timed on an idle GPU
     rests: int = 5  # pauses before each, and before each recorded forward
     extra: int = 12  # sizes added where the line between neighbours misses by more than 2 %
     layers: int = 6  # of the stack in which operators are timed, and at most 4 where they are heavy
@@ -87,7 +87,7 @@ class Grid:
             prepared=sizes(self.prepared),
             kernel_tokens=sizes(self.kernel_tokens),
             kernel_contexts=sizes(self.kernel_contexts),
-            boosted=sizes(self.boosted),
+            boost_tokens=sizes(self.boost_tokens),
             passes=slices(self.passes),
             checked_passes=slices(self.checked_passes),
             graphs=sizes(self.graphs),
@@ -113,7 +113,7 @@ QUICK = Grid(
     graphs=(64, 128, 256, 512, 1024, 2048),
     graph_passes=("300@0",),
     graph_limits=Limits(3, 8, 0.08, heat_s=0.25),
-    boosted=(1024, 4096),
+    boost_tokens=(1024, 4096),
     rests=2,
     extra=2,
     layers=3,
@@ -124,3 +124,14 @@ QUICK = Grid(
 
 REPLAYED = replace(Grid(), passes=QUICK.passes, checked_passes=QUICK.checked_passes, graph_passes=QUICK.graph_passes)
 """All operator sizes and few passes, for a table whose simulation is compared with a replay."""
+
+
+def midpoint(curve: list[tuple[int, float]]) -> int | None:
+    """The middle of the wider interval beside the point that its neighbours' line misses most, if by more than 2 %."""
+    worst, at = 0.02, None
+    for (t0, y0), (t1, y1), (t2, y2) in zip(curve, curve[1:], curve[2:], strict=False):
+        width, middle = max((t1 - t0, (t0 + t1) // 2), (t2 - t1, (t1 + t2) // 2))
+        miss = abs(y0 + (y2 - y0) * (t1 - t0) / (t2 - t0) - y1) / y1 if y1 else 0.0
+        if width >= 16 and miss > worst:
+            worst, at = miss, middle
+    return at

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.predictor import SoloPredictor
-from flowsim.calibration.measure.stopwatch import Limits
+from flowsim.calibration.measure.repeats import Limits
 from flowsim.calibration.serve.gpu_device import GpuDevice, WallClock
 from flowsim.calibration.serve.replay import Replay, execute
 from flowsim.calibration.serve.row_cache import RowCache

@@ -1,8 +1,8 @@
-"""Whole passes, measured: what a cost model is held against and is never fitted to; and forwards recorded as graphs.
+"""Measured whole passes, with which a cost model is compared and to which it is never fitted; and recorded forwards.
 
-Those that are recorded run as the recordings whose device times are in the table: held to account is what is composed
-of them, their launches and their checks. All run through a model of as many layers as fit, in random order, so that
-drift does not look like a trend.
+Recorded passes run as CUDA graphs whose device times are in the table; they test how these compose with launches and
+checks. All passes run through a model of as many layers as fit, in random order, so that drift does not look like a
+trend.
 """
 
 from __future__ import annotations
@@ -40,26 +40,31 @@ from flowsim.errors import InputError
 EXPERTS_HOST_BOUND = 4096
 """Tokens below which passes of a mixture of experts wait for the host."""
 PASS_BYTES = 20 << 30
-"""Weights of the layers in whole passes, at most: about what an 8B model has, since time grows with them."""
+"""Largest weights of the layers in whole passes: about those of an 8B model, since time grows with them."""
 
 
 def measure_passes(
     table: OperatorTable, *, device: str = "cuda", quick: bool = False, grid: Grid | None = None, seed: int = 0,
     progress: Progress | None = None,
 ) -> OperatorTable:  # fmt: skip
-    """Measure whole passes of a table's model here, and none of its operators.
+    """Measure whole passes of a table's model on this machine, and none of its operators.
 
-    They run through as many layers as the table's did, with its attention kernels where those work here (the notes
-    name the others). Passes are recorded as graphs too if the table knows what that takes. `quick`, `grid`,
-    `progress`: as `flowsim.calibration.measure.calibrate.calibrate` takes them.
+    They run through as many layers as the table's, with its attention kernels where those work here (notes name the
+    others). Passes are also recorded as graphs if the table has recorded forwards.
+
+    Args:
+        table: of the model.
+        device: "cuda" or "cpu".
+        quick, grid, progress: as `flowsim.calibration.measure.calibrate.calibrate` takes them.
+        seed: of the weights and of the order of passes.
 
     Returns:
         A table of passes alone, for `pass_errors(fit_passes(table), ...)`; its provenance names `table` by digest
         under `verifies`.
 
     Raises:
-        InputError: the table is of a rank of several or makes no cost model; no torch, no such device; or the layers
-            do not fit its memory.
+        InputError: the table is that of one of several ranks, or makes no cost model; there is no torch or no such
+            device; or the layers do not fit its memory.
     """
     cost, spec = fit_passes(table), table.provenance.rank().spec
     if cost.tp > 1:
@@ -87,14 +92,14 @@ def measure_passes(
 
 
 def _recording(cost: CostModel, grid: Grid) -> Grid:
-    """This grid, with recordings only of the sizes as which its passes run, and only of those that the model knows."""
+    """This grid, with recordings only of the sizes that its passes need and the model knows."""
     most = cost.graph.most if cost.graph else 0
     sizes = {graph_size(parse_slices(text)[0][0]) for text in grid.graph_passes}
     return replace(grid, graphs=tuple(sorted(size for size in sizes if size <= most)))
 
 
 def _choice_here(table: OperatorTable, spec: ModelSpec, device: str) -> tuple[Choice, list[str]]:
-    """The table's attention kernels, with the default in place of those that do not work here, and notes on these."""
+    """The table's attention kernels, with the default for those that do not work here, and notes on these."""
     import torch
 
     dtype = getattr(torch, dtype_of(device))
@@ -107,13 +112,20 @@ def _choice_here(table: OperatorTable, spec: ModelSpec, device: str) -> tuple[Ch
 
 
 class Passes:
-    """Whole forwards of one model at the sizes and cuts of a grid, and its recorded forwards, for a journal.
+    """Whole forwards of one model at the sizes and cuts of a grid, and its recorded forwards, for a log.
 
-    `layers` are those of the model that they run through; as many as fit, unless told.
+    Args:
+        spec: the model.
+        grid: the sizes.
+        device: "cuda" or "cpu".
+        seed: of the weights and of the order.
+        log: takes the rows.
+        layers: of the model that they run through; as many as fit if None.
 
     Attributes:
-        forwards: (cut, slices, tokens up to which is recorded, or 0) of each pass.
-        timings: how many entries of the journal `measure` makes; `count`: how many `run` makes.
+        forwards: (cut, slices, largest recorded size or 0) of each pass.
+        timings: how many keys `measure` logs.
+        count: how many keys `run` logs.
     """
 
     def __init__(
@@ -128,7 +140,7 @@ class Passes:
         self._launchers: dict[tuple[str, int], Launcher] = {}
 
     def run(self, choice: Choice) -> Decoder:
-        """Measure recorded forwards and passes, and count calls; the journal holds it all. Returns the model."""
+        """Measure recorded forwards and passes, and count calls. Returns the model."""
         model = self.model(choice)
         for tokens in self.grid.graphs:
             self.log.do(f"graph {tokens}", self._graph, model, tokens)
@@ -137,7 +149,7 @@ class Passes:
         return model
 
     def model(self, choice: Choice) -> Decoder:
-        """The model that they run through, with these attention kernels and rows for the longest of them."""
+        """The model that passes run through, with these attention kernels and cache rows for the longest pass."""
         slices = [s for _, text, _ in self.forwards for s in packed(text)]
         rows = max([1, *(s.start + s.context + s.tokens for s in slices), *self._sizes(), *self.grid.graphs])
         layers = self.layers or layers_that_fit(self.spec, rows, self.device)
@@ -147,9 +159,9 @@ class Passes:
         )  # fmt: skip
 
     def measure(self, model: Decoder) -> None:
-        """Measure the passes through this model; those that wait for the host twice, and again when all are done.
+        """Measure the passes through this model; those that wait for the host are measured again when all are done.
 
-        Somebody else keeps a host busy for seconds, which only ever adds to what is measured: the lesser one counts.
+        Other work keeps a host busy for seconds at a time, which only adds to a time: the lesser one counts.
         """
         draw = random.Random(self.seed)
         for forwards, suffix in ((self.forwards, ""), (self._waiting(), " again")):
@@ -163,12 +175,12 @@ class Passes:
         return [forward for forward in self.forwards if host_bound(self.spec, *forward[1:])]
 
     def _recorded_passes(self) -> tuple[str, ...]:
-        """Passes to be launched as graphs; all within the largest that is recorded."""
+        """Passes to be launched as graphs: those up to the largest recorded size."""
         largest = max(self.grid.graphs, default=0)
         return tuple(text for text in self.grid.graph_passes if parse_slices(text)[0][0] <= largest)
 
     def _launcher(self, model: Decoder, cut: str, graph_tokens: int) -> Launcher:
-        """What readies passes checked at this cut, with recordings of the sizes that are measured if there are any."""
+        """The launcher of passes checked at this cut, with recordings of the measured sizes if there are any."""
         if (cut, graph_tokens) not in self._launchers:
             more = {"none": self.grid.graphs, "operator": self.grid.graphs_checked}.get(cut, ())
             sizes = sorted({*self._sizes(), graph_tokens, *more})
@@ -176,11 +188,11 @@ class Passes:
         return self._launchers[cut, graph_tokens]
 
     def _sizes(self) -> list[int]:
-        """Of the recordings as which the passes that are launched as graphs run."""
+        """Sizes of the recordings that the passes need."""
         return [graph_size(parse_slices(text)[0][0]) for text in self._recorded_passes()]
 
     def _graph(self, model: Decoder, tokens: int) -> Rows:
-        """A recorded forward: its device time, and what the host takes beyond."""
+        """Rows of a recorded forward: its device time, and the host time beyond it."""
         largest, limits = max(self.grid.graphs), self.grid.graph_limits
         whole, checked = (self._launcher(model, cut, largest) for cut in ("none", "operator"))
         for launcher in (whole, checked):
@@ -202,10 +214,10 @@ class Passes:
         return [{"calls": [name, count]} for name, count in found.items() if name != "attention"]
 
     def _pass(self, model: Decoder, cut: str, text: str, graph_tokens: int) -> Rows:
-        """The wall time of a pass; short ones settle soon (`timing.Limits`).
+        """The wall time of a pass; short ones settle soon (`Limits`).
 
-        One that is recorded follows the longest recording, checked otherwise: what it takes is stated of a busy GPU,
-        and a graph that is replayed again and again is launched faster than in serving, where sizes and cuts change.
+        A recorded pass follows the longest recording with another cut, so that the GPU is busy, and because a graph
+        that is replayed repeatedly is launched faster than in serving, where sizes and cuts change.
         """
         launcher, slices, limits = self._launcher(model, cut, graph_tokens), packed(text), self.grid.pass_limits
         if host_bound(self.spec, text, graph_tokens):
@@ -218,7 +230,7 @@ class Passes:
 
 
 def pass_rows(log: MeasurementLog) -> tuple[PassRow, ...]:
-    """The passes in a journal; of one that was timed twice, the lesser time."""
+    """The passes in a log; of one that was timed twice, the lesser time."""
     found: dict[tuple[str, str, int], PassRow] = {}
     for row in log.collect(PassRow, "cut"):
         which = row.cut, row.slices, row.graph_tokens
@@ -227,7 +239,7 @@ def pass_rows(log: MeasurementLog) -> tuple[PassRow, ...]:
 
 
 def host_bound(spec: ModelSpec, text: str, graph_tokens: int = 0) -> bool:
-    """Whether a pass of these tokens waits for the host, which a layer of experts has more to do."""
+    """Whether a pass of these slices waits for the host, which has more to launch in a layer of experts."""
     bound = EXPERTS_HOST_BOUND if spec.experts else HOST_BOUND
     return not graph_tokens and sum(tokens for tokens, _ in parse_slices(text)) < bound
 
@@ -242,7 +254,7 @@ def packed(text: str) -> list[CacheSlice]:
 
 
 def layers_that_fit(spec: ModelSpec, rows: int, device: str) -> int:
-    """As many layers as have weights of PASS_BYTES and, with a cache of `rows` tokens, leave memory free."""
+    """The number of layers whose weights stay within PASS_BYTES and, with a cache of `rows` tokens, within memory."""
     import torch
 
     layers = min(spec.layers, max(2, PASS_BYTES // spec.layer_bytes))

@@ -1,4 +1,4 @@
-"""Rows of an operator table, as fields, from samples in seconds: what is typical, and the 10th and 90th percentiles."""
+"""Fields of an operator table's rows from samples in seconds: the typical time, and the 10th and 90th percentiles."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from flowsim.calibration.costs.table import OperatorRow, PassRow
-from flowsim.calibration.measure.stopwatch import typical
+from flowsim.calibration.measure.repeats import typical
 
 
 def operator_row(
@@ -23,7 +23,7 @@ def operator_row(
 
 
 def host_row(operator: str, tokens: int, host: Sequence[float]) -> dict[str, Any]:
-    """The fields of an `OperatorRow` of the host alone."""
+    """The fields of an `OperatorRow` for work of the host alone."""
     return operator_row(operator, tokens, 0, [0.0], host, "host") | {"repeats": len(host)}
 
 
@@ -34,7 +34,7 @@ def pass_row(cut: str, slices: str, wall: Sequence[float], graph_tokens: int = 0
 
 
 def rounded(value: float) -> float:
-    """With three decimals, as rows are written."""
+    """Rounded to three decimals, as rows are written."""
     return round(float(value), 3)
 
 

@@ -1,7 +1,7 @@
-"""Stopwatches: how long operators, passes, checks and thread hand-offs take; all results in seconds.
+"""Stopwatches for operators, passes and checks; all results in seconds.
 
-Device time is taken in place: whole layers run back to back on a busy device, with the host ahead, so that the device
-never waits. A CPU has no stream; there, device time is the host's own.
+Device time is measured in place: whole layers run back to back on a busy device, with the host ahead, so that the
+device never waits. A CPU has no stream; there device time is host time.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import math
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice, pairwise
 from typing import Any
@@ -18,47 +18,17 @@ from typing import Any
 from flowsim.calibration.gpu.batch import Batch, CacheSlice, Step
 from flowsim.calibration.gpu.decoder import Decoder
 from flowsim.calibration.gpu.graphs import Launcher
+from flowsim.calibration.measure.repeats import Limits, typical
 from flowsim.calibration.serve.runner import launch, synchroniser
 
 Samples = dict[str, list[float]]
 NOTHING = Step("nothing", -1, lambda p: None)
 LEAD_S = 5e-3
-"""How long to keep the device busy between two timings, so that the pause does not show."""
+"""How long to keep the device busy between two timings, so that the pause has no effect."""
 LIGHT_HEAT_S = 0.1
-"""How long to run, at most, a size at which the host is the slower: it draws little power, and clocks settle soon."""
+"""Longest warm-up of a size that waits for the host: it draws little power, and clocks settle soon."""
 AHEAD = 1.2
-"""The host is ahead of the device where that takes so many times as long, marks and all."""
-
-
-def typical(samples: Sequence[float]) -> float:
-    """The mean of the middle half: a GPU at its power limit changes between clocks, and a median jumps with them."""
-    skipped = len(samples) // 4
-    return statistics.fmean(sorted(samples)[skipped : len(samples) - skipped])
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How often to repeat: at least `least` times, then until the median is sure to 1 %, or `most`, or `seconds`.
-
-    What is settled is the whole (a layer, a pass); its parts are known as well as so many repeats make them.
-
-    `heat_s`: how long to run a size on a GPU before timing it. Layers of 4096 tokens, without a pause, on one H200,
-    took 3 % less at first than after half a second, and up to 20 % more between 0.1 and 0.25 s, for the power limit
-    overshoots; of 1024 tokens 9 % less at first, and as long as ever from 0.1 s on.
-    """
-
-    least: int = 4
-    most: int = 60
-    seconds: float = 0.5
-    heat_s: float = 0.3
-
-    def rounds(self, samples: Sequence[float]) -> Iterator[int]:
-        """Count rounds until enough; `samples` is the list that each round appends to."""
-        end = time.perf_counter() + self.seconds
-        for i in range(self.most):
-            if i >= self.least and (time.perf_counter() > end or _settled(samples)):
-                return
-            yield i
+"""The host is ahead of the device if the device takes this many times as long, including marks."""
 
 
 class Stopwatch:
@@ -69,7 +39,7 @@ class Stopwatch:
         self.synchronise = synchroniser(device)
 
     def mark(self) -> Any:
-        """The point in the stream that everything launched so far precedes."""
+        """The point in the stream after everything launched so far."""
         import torch
 
         if not self.cuda:
@@ -79,7 +49,7 @@ class Stopwatch:
         return event
 
     def wait(self, mark: Any) -> None:
-        """Wait until the device has passed a mark; it may be busy with what was launched behind it."""
+        """Wait until the device has passed a mark; it may be busy with what was launched after it."""
         if self.cuda:
             mark.synchronize()
 
@@ -88,7 +58,7 @@ class Stopwatch:
         return float(begin.elapsed_time(end) * 1e-3 if self.cuda else end - begin)
 
     def stall(self, seconds: float) -> None:
-        """Keep the device busy for about as long, so that the host gets ahead of it."""
+        """Keep the device busy for about `seconds`, so that the host gets ahead of it."""
         import torch
 
         if self.cuda:
@@ -96,11 +66,11 @@ class Stopwatch:
 
 
 def time_layers(decoder: Decoder, slices: Sequence[CacheSlice], limits: Limits) -> tuple[Samples, Samples]:
-    """Device and host seconds of embed and of each layer operator: one sample a repeat, the mean of its layers.
+    """Device and host seconds of embed and of each layer operator: one sample per repeat, the mean over layers.
 
-    A mean, for a pass runs all its layers: of launches, some are slow, and experts are loaded unlike in each layer.
-    The first layer is dropped. What a mark takes is taken from every operator; layers are timed with marks at their
-    borders alone, too, and all operators are scaled alike so that together they take what a layer then does. Host
+    A mean, because a pass runs all its layers: some launches are slow, and the load of experts differs by layer. The
+    first layer is dropped. The time of a mark is subtracted from every operator; layers are also timed with marks only
+    at their borders, and all operators are scaled by one factor so that their sum is the time of such a layer. Host
     seconds are those of launching while the device is busy.
     """
     watch, p = Stopwatch(decoder.device), decoder.prepare(slices)
@@ -121,7 +91,7 @@ def time_layers(decoder: Decoder, slices: Sequence[CacheSlice], limits: Limits) 
 
 
 def time_head(decoder: Decoder, sequences: int, limits: Limits) -> tuple[list[float], list[float]]:
-    """Device and host seconds of the head over as many sequences."""
+    """Device and host seconds of the head over this many sequences."""
     watch, p = Stopwatch(decoder.device), decoder.prepare([CacheSlice(1, 0, i) for i in range(sequences)])
     steps = [decoder.program[0], *[decoder.program[-1]] * 3]
     lead = _warm_up(watch, steps, p, limits.heat_s)
@@ -133,7 +103,7 @@ def time_head(decoder: Decoder, sequences: int, limits: Limits) -> tuple[list[fl
 
 
 def time_attention(decoder: Decoder, p: Batch, limits: Limits) -> tuple[float, float]:
-    """Device seconds of attention with the pass's kernels (median), and seconds its first call took longer."""
+    """Median device seconds of attention with the batch's kernels, and how much longer its first call took."""
     watch = Stopwatch(decoder.device)
     steps = [s for s in decoder.program if s.operator == "attention"]
     begin = time.perf_counter()
@@ -164,8 +134,7 @@ def time_pass(
 ) -> list[float]:
     """Wall seconds of a whole forward, from preparing to the last synchronise, checked as a runner checks it.
 
-    It is launched by the same loop as a runner's, `flowsim.calibration.serve.runner.launch`. `before` is called
-    before each.
+    It is launched by the runner's own loop, `flowsim.calibration.serve.runner.launch`. `before` is called before each.
     """
     once, samples = watched(launcher, slices), list[float]()
     once()
@@ -180,7 +149,7 @@ def time_pass(
 
 
 def watched(launcher: Launcher, slices: Sequence[CacheSlice]) -> Callable[[], tuple[float, float, int]]:
-    """What runs a forward and says how long it took to prepare and to run, seconds, and in how many segments."""
+    """A function that runs a forward and returns the seconds to prepare and to run it, and its number of segments."""
     synchronise, flag = synchroniser(launcher.decoder.device), threading.Event()
 
     def once() -> tuple[float, float, int]:
@@ -196,11 +165,11 @@ def watched(launcher: Launcher, slices: Sequence[CacheSlice]) -> Callable[[], tu
 
 
 def time_check(device: Any, limits: Limits) -> list[float]:
-    """Host seconds that a check adds to a segment: what a launch-synchronise-test loop takes beyond its parts.
+    """Host seconds that a check adds to a segment: the time of a launch-synchronise-test loop beyond its parts.
 
-    Each round launches one kernel of about 30 us, synchronises, and tests a `threading.Event`. From the round is
-    taken the kernel's device time and the host's time to launch it; left is the start of a kernel on an idle
-    device, the return of the synchronise, and the test, after which the next launch is possible.
+    Each round launches one kernel of about 30 us, synchronises, and tests a `threading.Event`. The kernel's device time
+    and the host's time to launch it are subtracted; what remains is the start of a kernel on an idle device, the return
+    of the synchronise, and the test, after which the next launch is possible.
     """
     watch, flag, kernel_s = Stopwatch(device), threading.Event(), 30e-6
     launches, rounds, trains = list[float](), list[float](), list[float]()
@@ -226,40 +195,39 @@ def time_check(device: Any, limits: Limits) -> list[float]:
 
 @dataclass(frozen=True)
 class Lead:
-    """What keeps the device busy while the host gets ahead of it: more of the same steps or, failing that, a stall.
+    """What keeps the device busy while the host gets ahead of it: more of the same steps or, if need be, a stall.
 
-    The steps are launched behind each timing, so that the device is busy from one to the next: in a pause of some
-    milliseconds it would rest, and run what follows faster than a busy GPU does (`flowsim.calibration.costs.power`).
-    So it
-    would during a stall, which is only for sizes at which the host is the slower of the two; those draw little power.
+    The steps are launched after each timing, so that the device is busy from one to the next: after a pause of some
+    milliseconds it would run faster than a busy GPU does (`flowsim.calibration.costs.power`). The same holds for a
+    stall, which is only used at sizes that wait for the host; those draw little power.
     """
 
     steps: Sequence[Step]
     stall_s: float
 
     def before(self, watch: Stopwatch) -> None:
-        """Launch the stall, if it is one."""
+        """Launch the stall, if there is one."""
         watch.stall(self.stall_s)
 
-    def behind(self, watch: Stopwatch, p: Batch, last: Any) -> None:
-        """Launch the steps, if it is some, and wait for the mark behind what was timed."""
+    def after(self, watch: Stopwatch, p: Batch, last: Any) -> None:
+        """Launch the steps, if there are any, and wait for the mark after what was timed."""
         for step in self.steps:
             step.run(p)
         watch.wait(last)
 
 
 def _warm_up(watch: Stopwatch, steps: Sequence[Step], p: Batch, heat_s: float) -> Lead:
-    """Run the steps until clocks and power are those of a busy GPU, and go on; returns what to time them with.
+    """Run the steps until clocks and power are those of a busy GPU; returns the lead to time them with.
 
-    It is heated just as it is timed, for each change in its load sets its power limit hunting anew. The first run heats
-    nothing: for up to some tenths of a second it loads kernels and makes plans of attention.
+    The warm-up runs exactly as the timing does, since each change in load makes the power limit hunt anew. The first
+    run does not count: for up to some tenths of a second it loads kernels and plans attention.
     """
     runs = [_run_marked(watch, steps, p) for _ in range(3 if watch.cuda else 1)]
     host_s, device_s = map(min, zip(*runs, strict=True))
     ahead = watch.cuda and device_s > AHEAD * host_s
     if ahead:
         lead = Lead([*islice(cycle(steps), math.ceil(len(steps) * LEAD_S / device_s))], 0.0)
-        lead.behind(watch, p, watch.mark())
+        lead.after(watch, p, watch.mark())
     else:
         lead = Lead((), min(2.4 * host_s + 2e-4, 20e-3))  # twice the steps, as `_time_borders` runs them
     end = time.perf_counter() + (heat_s if ahead else min(heat_s, LIGHT_HEAT_S))
@@ -270,7 +238,7 @@ def _warm_up(watch: Stopwatch, steps: Sequence[Step], p: Batch, heat_s: float) -
 
 
 def _run_marked(watch: Stopwatch, steps: Sequence[Step], p: Batch) -> tuple[float, float]:
-    """Host seconds to launch the steps with marks between, and device seconds until they are done."""
+    """Host seconds to launch the steps with marks between them, and device seconds until they are done."""
     begin, first = time.perf_counter(), watch.mark()
     for step in steps:
         step.run(p)
@@ -286,14 +254,14 @@ def _time_steps(watch: Stopwatch, steps: Sequence[Step], p: Batch, lead: Lead) -
     for step in steps:
         step.run(p)
         marks.append(watch.mark())
-    lead.behind(watch, p, marks[-1])
+    lead.after(watch, p, marks[-1])
     return [watch.between(a, b) for a, b in pairwise(marks)]
 
 
 def _time_borders(
     watch: Stopwatch, steps: Sequence[Step], first: int, p: Batch, lead: Lead
 ) -> tuple[list[float], list[float]]:
-    """Twice, one behind another: device seconds of the steps from `first` on; mean host seconds to launch each step."""
+    """Two runs back to back: device seconds of the steps from `first` on; mean host seconds to launch each step."""
     lead.before(watch)
     marks, launches = list[tuple[Any, Any]](), [list[float]() for _ in steps]
     for _ in range(2):
@@ -304,15 +272,5 @@ def _time_borders(
             step.run(p)
             launches[i].append(time.perf_counter() - launched)
         marks.append((begin, watch.mark()))
-    lead.behind(watch, p, marks[-1][1])
+    lead.after(watch, p, marks[-1][1])
     return [watch.between(*pair) for pair in marks], [statistics.fmean(times) for times in launches]
-
-
-def _settled(samples: Sequence[float]) -> bool:
-    """Whether the median's 95 % interval, by order statistics, is within 1 % of it."""
-    n = len(samples)
-    if n < 8:
-        return False
-    ordered, reach = sorted(samples), 0.98 * n**0.5
-    low, high = ordered[max(0, int(n / 2 - reach))], ordered[min(n - 1, int(n / 2 + reach) + 1)]
-    return high - low < 0.02 * statistics.median(ordered)

@@ -41,7 +41,7 @@ def near(*expected: tuple[float, float, tuple[int, ...], bool]) -> list[tuple[An
     return [(pytest.approx(begin), pytest.approx(end), ids, done) for begin, end, ids, done in expected]
 
 
-def test_a_pass_on_a_rested_gpu_slows_down_when_its_use_reaches_the_threshold() -> None:
+def test_a_pass_on_a_idle_gpu_slows_down_when_its_use_reaches_the_threshold() -> None:
     """Use is 0.5 after 10 s, when 20 tokens are done; then the speed is 1 + 2 ** (-t / 10): in 10 s 10 + 5 / ln 2."""
     cost = pencil(boost=HALVING, head_s=5 / math.log(2))
     outcome = run(FCFS(), (0.0, 30, math.inf), cost=cost)

@@ -209,28 +209,28 @@ def with_boost(w: Workload, seed: int) -> Workload:
     return w
 
 
-either = pytest.mark.parametrize("boosted", [False, True], ids=["sustained", "boosted"])
+either = pytest.mark.parametrize("boost_tokens", [False, True], ids=["sustained", "boost_tokens"])
 
 
 @either
 @pytest.mark.parametrize("seed", range(250))
-def test_engine_agrees_with_reference(seed: int, boosted: bool) -> None:
+def test_engine_agrees_with_reference(seed: int, boost_tokens: bool) -> None:
     w = random_workload(seed)
-    check_agreement(with_boost(w, seed) if boosted else w)
+    check_agreement(with_boost(w, seed) if boost_tokens else w)
 
 
 @either
 @pytest.mark.parametrize("seed", range(100))
-def test_engine_agrees_with_reference_when_much_happens_at_once(seed: int, boosted: bool) -> None:
+def test_engine_agrees_with_reference_when_much_happens_at_once(seed: int, boost_tokens: bool) -> None:
     w = coincident_workload(seed)
-    check_agreement(with_boost(w, seed) if boosted else w)
+    check_agreement(with_boost(w, seed) if boost_tokens else w)
 
 
 @either
 @pytest.mark.parametrize("seed", range(80))
-def test_engine_agrees_with_reference_when_prefixes_are_cached(seed: int, boosted: bool) -> None:
+def test_engine_agrees_with_reference_when_prefixes_are_cached(seed: int, boost_tokens: bool) -> None:
     w = random_workload(seed)._replace(cached=True)
-    check_agreement(with_boost(w, seed) if boosted else w)
+    check_agreement(with_boost(w, seed) if boost_tokens else w)
 
 
 def check_agreement(w: Workload) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from flowsim.calibration.costs.cost_model import Cost, CostModel, GraphCost
 from flowsim.calibration.costs.power import Boost
 from flowsim.calibration.measure.grid import Grid
-from flowsim.calibration.measure.stopwatch import Limits
+from flowsim.calibration.measure.repeats import Limits
 from flowsim.core.timeline import LAYER_OPERATORS
 
 GRID = Grid(
@@ -29,6 +29,8 @@ GRID = Grid(
     layers=2,
     expert_layers=4,
     limits=Limits(3, 5, 0.02),
+    pass_limits=Limits(3, 5, 0.02),
+    graph_limits=Limits(3, 5, 0.02),
 )
 """Sizes in which a tiny model is measured in a second or two."""
 CHECKED = ("qkv_proj", "attention", "o_proj", "gate_up_proj", "down_proj")

@@ -102,7 +102,7 @@ def test_a_boost_is_what_the_provenance_states_and_else_there_is_none() -> None:
         fit(table().stating(boost=0.08))
 
 
-def test_recordings_timed_on_a_rested_gpu_have_a_gain_of_their_own() -> None:
+def test_recordings_timed_on_a_idle_gpu_have_a_gain_of_their_own() -> None:
     stated = {"window_s": 1e6, "threshold": 0.7, "gain": [[64, 0.5]]}
     source = recorded().stating(boost=stated)
     unknown = fit(source).boost

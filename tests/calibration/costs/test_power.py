@@ -29,7 +29,7 @@ def test_work_and_real_time_are_each_other_s_inverse(pace: Pace, seconds: float)
 
 
 @given(paces, spans, st.floats(1e-9, 1e3))
-def test_time_goes_on_and_never_faster_than_on_a_rested_gpu(pace: Pace, seconds: float, more_s: float) -> None:
+def test_time_goes_on_and_never_faster_than_on_a_idle_gpu(pace: Pace, seconds: float, more_s: float) -> None:
     for end_s, begin_s in ((pace.work_s(seconds), seconds), (seconds, pace.real_s(seconds))):
         assert begin_s * (1 - NEARLY) <= end_s <= begin_s * (1 + pace.gain) * (1 + NEARLY)
     assert pace.work_s(seconds + more_s) >= pace.work_s(seconds) + more_s * (1 - 1e-9) - NEARLY * seconds

@@ -182,8 +182,8 @@ def test_the_same_seed_gives_the_same_weights_and_tokens() -> None:
     ("slices", "ids", "message"),
     [
         ([], None, "at least one slice"),
-        ([CacheSlice(3)], [1, 2], "ids: found 2 for 3 tokens"),
-        ([CacheSlice(0, 5)], None, "allowed: 1 token or more, within 256 cache rows"),
+        ([CacheSlice(3)], [1, 2], "ids: there are 2 for 3 tokens"),
+        ([CacheSlice(0, 5)], None, "expected >= 1 token|must be >= 1 token within 256 cache rows"),
         ([CacheSlice(5, 0, 252)], None, "within 256 cache rows"),
         ([CacheSlice(5, -1)], None, "context=-1"),
     ],

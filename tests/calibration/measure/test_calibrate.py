@@ -19,10 +19,10 @@ from flowsim.calibration.gpu.machine import short_name
 from flowsim.calibration.gpu.monitor import summarise
 from flowsim.calibration.gpu.quiet_host import on_core
 from flowsim.calibration.measure import stopwatch
-from flowsim.calibration.measure.calibrate import _midpoint, calibrate
-from flowsim.calibration.measure.grid import QUICK, Grid
+from flowsim.calibration.measure.calibrate import calibrate
+from flowsim.calibration.measure.grid import QUICK, Grid, midpoint
 from flowsim.calibration.measure.host_costs import time_decisions, time_hand_offs
-from flowsim.calibration.measure.stopwatch import Limits, _settled, typical
+from flowsim.calibration.measure.repeats import Limits, settled, typical
 from flowsim.calibration.serve.gpu_device import GpuDevice
 from flowsim.calibration.serve.runner import Runner
 from flowsim.core.policy import Policy
@@ -48,6 +48,8 @@ GRID = Grid(
     extra=2,
     layers=2,
     limits=Limits(3, 5, 0.02),
+    pass_limits=Limits(3, 5, 0.02),
+    graph_limits=Limits(3, 5, 0.02),
 )
 
 
@@ -267,15 +269,15 @@ def test_the_shipped_grids_suit_the_shipped_model() -> None:
 
 
 def test_a_step_in_a_curve_is_bisected_and_a_line_is_not() -> None:
-    assert _midpoint([(64, 1.0), (128, 2.0), (192, 3.0), (256, 4.0)]) is None
-    assert _midpoint([(64, 1.0), (128, 2.0), (192, 2.0), (512, 2.0)]) == 160
-    assert _midpoint([(1, 1.0), (2, 5.0), (4, 1.0)]) is None  # too narrow to matter
+    assert midpoint([(64, 1.0), (128, 2.0), (192, 3.0), (256, 4.0)]) is None
+    assert midpoint([(64, 1.0), (128, 2.0), (192, 2.0), (512, 2.0)]) == 160
+    assert midpoint([(1, 1.0), (2, 5.0), (4, 1.0)]) is None  # too narrow to matter
 
 
 def test_repeating_stops_when_the_median_is_sure() -> None:
-    assert _settled([1.0] * 8)
-    assert not _settled([1.0] * 7)
-    assert not _settled([1.0, 2.0] * 10)
+    assert settled([1.0] * 8)
+    assert not settled([1.0] * 7)
+    assert not settled([1.0, 2.0] * 10)
     steady, noisy = list[float](), list[float]()
     for _ in Limits(3, 50, 60.0).rounds(steady):
         steady.append(1.0)

@@ -10,8 +10,8 @@ import pytest
 
 from flowsim.calibration.costs.power import Boost
 from flowsim.calibration.gpu.batch import CacheSlice, Step
-from flowsim.calibration.measure import graph_stopwatch, rested_gpu, stopwatch
-from flowsim.calibration.measure.stopwatch import Limits
+from flowsim.calibration.measure import graph_stopwatch, idle_gpu, stopwatch
+from flowsim.calibration.measure.repeats import Limits
 
 GAINS = {64: 0.0, 128: 0.05, 2048: 0.1}
 LAUNCH_S, SEGMENT_S = 2e-4, 3e-5
@@ -75,7 +75,7 @@ class Device:
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> Device:
     device = Device()
-    for module in (graph_stopwatch, rested_gpu, stopwatch):
+    for module in (graph_stopwatch, idle_gpu, stopwatch):
         monkeypatch.setattr(module, "time", device)
     monkeypatch.setattr(graph_stopwatch, "Stopwatch", lambda of: of)
     monkeypatch.setattr(stopwatch, "synchroniser", lambda of: of.synchronise)

@@ -23,7 +23,7 @@ from flowsim.calibration.measure import graph_stopwatch
 from flowsim.calibration.measure.grid import Grid
 from flowsim.calibration.measure.measurement_log import MeasurementLog
 from flowsim.calibration.measure.passes import host_bound, measure_passes, pass_rows
-from flowsim.calibration.measure.stopwatch import Limits
+from flowsim.calibration.measure.repeats import Limits
 from flowsim.cli.main import main
 from flowsim.errors import InputError
 

@@ -1,7 +1,7 @@
-"""Rest: how much faster a GPU is that has rested, as measured, and the `Boost` that says so.
+"""How much faster than sustained an idle GPU starts, and how soon it slows down: measured, and fitted to a `PowerFit`.
 
-What is run is the layers of a stack, again and again on one batch, with the host ahead of the device. A CPU has no
-power limit of this kind: there nothing is to be measured.
+The layers of a stack run repeatedly on one batch, with the host ahead of the device. A CPU has no such power limit, so
+there is nothing to measure on it.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ from flowsim.calibration.gpu.decoder import Decoder
 from flowsim.calibration.measure.stopwatch import AHEAD, LEAD_S, Stopwatch
 
 REST_S = 0.2
-"""A pause after which a GPU counts as rested: several windows long."""
+"""A pause after which a GPU counts as idle: several windows long."""
 HEAT_S = 0.3
-"""How long it is kept busy until its speed is the sustained one."""
+"""How long it is kept busy to reach its sustained speed."""
 SUSTAINED = 8
-"""How often the sustained speed is timed: cheap beside a rest."""
+"""Timings of the sustained speed: cheap compared with a pause."""
 BURST_S = 15e-3
-"""How long a rested GPU is timed: too short for the power limit to hold already."""
+"""How long an idle GPU is timed: too short for the power limit to take effect."""
 COURSE_TOKENS = 4096
 COURSE_S = 0.35
 DUTIES = (0.9, 0.8, 0.7, 0.6)
 DUTY_S, CYCLE_S = 0.6, 20e-3
-"""How long each share of busy time is kept up, and how long the GPU is busy at a time."""
+"""How long each duty cycle is kept up, and how long the GPU is busy at a time."""
 LEAST_GAIN = 0.01
-"""With less there is no boost to speak of, and no window that could be told from it."""
+"""With a smaller gain there is no boost to speak of, and its window cannot be fitted."""
 STARTS = [(window_s, threshold) for window_s in (0.01, 0.04, 0.16) for threshold in (0.3, 0.6, 0.8)]
 WINDOWS_S, THRESHOLDS = (2e-3, 2.0), (0.0, 0.95)
 OUTLIER = 0.01
-"""Relative miss beyond which a sample counts for less and less."""
+"""Relative residual beyond which a sample has less weight."""
 
 
 class Span(NamedTuple):
-    """Work without a pause, seconds: the pause before it, what it takes on a busy GPU, and what it took."""
+    """Uninterrupted work, seconds: the pause before it, its time on a busy GPU, and its measured time."""
 
     idle_s: float
     work_s: float
@@ -51,14 +51,15 @@ class Span(NamedTuple):
 
 
 Course = Sequence[Sequence[float]]
-"""Spans, one after another, of which the first begins on a rested GPU; what its pause says does not count."""
+"""Spans in succession; the first begins on an idle GPU, and its pause does not count."""
 
 
 class Stack:
-    """The layers of a decoder, again and again, on one batch of so many tokens without context.
+    """The layers of a decoder, run repeatedly on one batch of `tokens` without context.
 
     Attributes:
-        layer_s: about how long one takes on the device; `launch_s`: on the host.
+        layer_s: approximate device time of a layer.
+        launch_s: approximate host time to launch a layer.
     """
 
     def __init__(self, decoder: Decoder, tokens: int) -> None:
@@ -75,10 +76,10 @@ class Stack:
             self.layer_s = self.watch.between(marks[0], marks[-1]) / len(self._layers)
 
     def sustained_s(self, layers: int, rounds: int = SUSTAINED, heat_s: float = HEAT_S) -> float:
-        """Device seconds of so many layers on a busy GPU, median; it is heated for `heat_s`, just as it is timed.
+        """Device seconds of `layers` layers on a busy GPU, median, after a warm-up of `heat_s` that runs as they do.
 
-        The device is kept busy until the host is ahead: by other layers, which also follow, so that it does not rest
-        until the next round; or by a stall where the host is slower than they are.
+        The device is kept busy until the host is ahead: by other layers, which also follow, so that it is not idle
+        until the next round; or by a stall if the host is slower than the device.
         """
         ahead = self.layer_s > AHEAD * self.launch_s
         leading = int(LEAD_S / self.layer_s) + 1 if ahead else 0
@@ -92,20 +93,20 @@ class Stack:
         return statistics.median(samples)
 
     def rested_s(self, layers: int, rounds: int, rest_s: float = REST_S) -> float:
-        """Device seconds of so many layers after a rest, median."""
+        """Device seconds of `layers` layers after a pause, median."""
         return statistics.median(sum(s.real_s for s in self.course(layers, 0.0, rest_s)) for _ in range(rounds))
 
     def course(self, layers: int, layer_s: float, rest_s: float = REST_S) -> list[Span]:
-        """So many layers on end, after a rest; `layer_s` is what each takes on a busy GPU."""
+        """`layers` layers without a pause, on an idle GPU; `layer_s` is what each takes on a busy one."""
         spin(rest_s)
         marks = self._launch(layers, self._stall_s(layers))
         self.watch.synchronise()
         return [Span(0.0, layer_s, self.watch.between(a, b)) for a, b in pairwise(marks)]
 
     def cycles(self, layers: int, layer_s: float, duty: float, seconds: float, rest_s: float = REST_S) -> list[Span]:
-        """Bursts of so many layers, after a rest, with pauses that leave the device busy for the share `duty`.
+        """Bursts of `layers` layers, from an idle GPU on, with pauses that leave it busy for the share `duty`.
 
-        The stall in which the host gets ahead is part of the pause, which the device's own clock tells.
+        The stall in which the host gets ahead is part of the pause, which is measured by the device's clock.
         """
         spin(rest_s)
         work_s, stall_s = layers * layer_s, self._stall_s(layers)
@@ -120,7 +121,7 @@ class Stack:
         return spans
 
     def _launch(self, layers: int, stall_s: float) -> list[Any]:
-        """Launch so many layers behind a stall; the marks before, between and behind them."""
+        """Launch `layers` layers after a stall; returns the marks before, between and after them."""
         self._embed(self._batch)
         self.watch.stall(stall_s)
         marks = [self.watch.mark()]
@@ -131,12 +132,12 @@ class Stack:
         return marks
 
     def _stall_s(self, layers: int) -> float:
-        """How long a stall lets the host get ahead of so many layers."""
+        """The stall in which the host gets ahead of `layers` layers."""
         return min(1.2 * layers * self.launch_s + 2e-4, 20e-3)
 
 
 def time_gain(decoder: Decoder, tokens: int, rounds: int) -> list[dict[str, Any]]:
-    """Journal rows of a size: `gain`, (tokens, sustained over rested time less 1), or a note why there is none."""
+    """Rows for the log: `gain`, (tokens, sustained over idle time, less 1), or a note why there is none."""
     stack = Stack(decoder, tokens)
     layers = int(BURST_S / stack.layer_s)
     if not layers:
@@ -146,7 +147,7 @@ def time_gain(decoder: Decoder, tokens: int, rounds: int) -> list[dict[str, Any]
 
 
 def time_course(decoder: Decoder, tokens: int) -> list[dict[str, Any]]:
-    """Journal rows of how the gain fades, at one size: `course`, (tokens, courses)."""
+    """Rows for the log on how the gain fades at one size: `course`, (tokens, courses)."""
     stack = Stack(decoder, tokens)
     layers = max(1, round(CYCLE_S / stack.layer_s))
     layer_s = stack.sustained_s(layers) / layers
@@ -156,7 +157,7 @@ def time_course(decoder: Decoder, tokens: int) -> list[dict[str, Any]]:
 
 
 def course_tokens(gains: Mapping[int, float]) -> int | None:
-    """The size at which the fading is to be measured: the largest up to COURSE_TOKENS; None if none has a gain."""
+    """The size at which to measure how the gain fades: the largest up to COURSE_TOKENS; None if it has no gain."""
     size = max((tokens for tokens in gains if tokens <= COURSE_TOKENS), default=None)
     return size if size is not None and gains[size] >= LEAST_GAIN else None
 
@@ -176,9 +177,9 @@ def fit_boost(gains: Mapping[int, float], courses: Mapping[int, Sequence[Course]
 
 
 def fit_window(gain: float, courses: Sequence[Course]) -> tuple[float, float]:
-    """The window (seconds) and the threshold with which the model is least off the courses, by relative squares.
+    """The window (seconds) and the threshold that fit the courses best, by relative least squares with a soft L1 loss.
 
-    From several starts, for the squares have more than one valley; spans far off count for less (soft L1).
+    From several starts, since there is more than one local minimum.
     """
     from scipy.optimize import least_squares
 
@@ -196,7 +197,7 @@ def fit_window(gain: float, courses: Sequence[Course]) -> tuple[float, float]:
 
 
 def told(boost: Boost, spans: Sequence[Span]) -> list[float]:
-    """Real seconds of each span as the model tells them, from a rested GPU on."""
+    """The model's time of each span in seconds, from an idle GPU on."""
     use, seconds = 0.0, list[float]()
     for idle_s, work_s, _ in spans:
         pace = boost.pace(boost.rested(use, idle_s), 0)
@@ -206,7 +207,7 @@ def told(boost: Boost, spans: Sequence[Span]) -> list[float]:
 
 
 def spin(seconds: float) -> None:
-    """Wait awake: a host that has slept launches slowly."""
+    """Busy-wait: a host that has slept launches slowly."""
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
         pass

@@ -10,8 +10,8 @@ import pytest
 
 from flowsim.calibration.costs.models import ModelSpec
 from flowsim.calibration.costs.power import Boost
-from flowsim.calibration.measure import rested_gpu
-from flowsim.calibration.measure.rested_gpu import DUTIES, Span, Stack, course_tokens, fit_boost, fit_window, told
+from flowsim.calibration.measure import idle_gpu
+from flowsim.calibration.measure.idle_gpu import DUTIES, Span, Stack, course_tokens, fit_boost, fit_window, told
 
 
 def made_courses(boost: Boost, noise: float, seed: int) -> list[list[list[float]]]:
@@ -98,20 +98,20 @@ class Device:
 
 def gpu(monkeypatch: pytest.MonkeyPatch, boost: Boost) -> Any:
     device = Device(boost)
-    monkeypatch.setattr(rested_gpu, "Stopwatch", device.watch)
-    monkeypatch.setattr(rested_gpu, "time", device)
+    monkeypatch.setattr(idle_gpu, "Stopwatch", device.watch)
+    monkeypatch.setattr(idle_gpu, "time", device)
     return device
 
 
 def test_a_gpu_that_obeys_the_model_is_measured_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     device = gpu(monkeypatch, Boost(0.04, 0.7, lambda tokens: 0.08 if tokens >= 1000 else 0.03))
-    gains = dict(row["gain"] for n in (300, 1000, 4000) for row in rested_gpu.time_gain(device, n, 3))
+    gains = dict(row["gain"] for n in (300, 1000, 4000) for row in idle_gpu.time_gain(device, n, 3))
     assert gains == {
         300: pytest.approx(0.03, abs=2e-3),
         1000: pytest.approx(0.08, abs=2e-3),
         4000: pytest.approx(0.08, abs=2e-3),
     }
-    (row,) = rested_gpu.time_course(device, 4000)
+    (row,) = idle_gpu.time_course(device, 4000)
     found = fit_boost(gains, dict([row["course"]]))
     assert found is not None
     assert found.window_s == pytest.approx(0.04, rel=0.05)
@@ -122,9 +122,7 @@ def test_a_gpu_that_obeys_the_model_is_measured_as_it_is(monkeypatch: pytest.Mon
 
 def test_a_size_whose_layer_is_longer_than_a_burst_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     device = gpu(monkeypatch, Boost(0.04, 0.7, lambda tokens: 0.08))
-    assert rested_gpu.time_gain(device, 16000, 3) == [
-        {"note": "not measured: a layer takes 15.9 ms, more than a burst"}
-    ]
+    assert idle_gpu.time_gain(device, 16000, 3) == [{"note": "not measured: a layer takes 15.9 ms, more than a burst"}]
 
 
 def test_layers_of_a_real_stack_are_timed() -> None:
