@@ -63,7 +63,7 @@ def _model(table: OperatorTable, layers: int, record: FitRecord | None) -> CostM
     about, rank = table.provenance, table.provenance.rank()
     spec = rank.spec
     if not table.operators:
-        raise InputError("operators", "none: this table holds only passes")
+        raise InputError("operators", "there are none: the table holds only passes")
     linear = [name for name in spec.operators if name != "attention"]
     if spec.experts and table.has("experts"):
         linear = [*(name for name in linear if name not in EXPERTS), "experts"]

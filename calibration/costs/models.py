@@ -146,13 +146,13 @@ def spec_of(values: Any, where: str) -> ModelSpec:
 
 
 def as_yaml_number(error: InputError) -> InputError:
-    """The same error; if the value is 1e-5, which YAML reads as text, it says how to write it."""
+    """The same error; if the value is like 1e-5, which PyYAML reads as text, it also says how to write it."""
     if not (isinstance(error.found, str) and re.fullmatch(r"[-+]?\d+[eE][-+]?\d+", error.found)):
         return error
     digits, _, exponent = error.found.lower().partition("e")
     sign = "" if exponent[0] in "+-" else "+"
-    hint = f"{error.expected}; YAML reads this as text, so write {digits}.0e{sign}{exponent}"
-    return InputError(error.where, found=error.found, expected=hint)
+    hint = f"(in YAML, write {digits}.0e{sign}{exponent})"
+    return InputError(error.where, found=error.found, expected=f"{error.expected} {hint}")
 
 
 def check_name(what: str, name: str) -> None:

@@ -180,7 +180,7 @@ def test_a_table_that_cannot_be_verified_is_refused(monkeypatch: pytest.MonkeyPa
         measure_passes(load_table("h200", "llama3-8b", 2), device="cpu")
     passes_alone = measure_passes(pencil_table(), device="cpu", grid=GRID)
     for use in (measure_passes, fit, fit_passes):
-        with pytest.raises(InputError, match="operators: none: this table holds only passes"):
+        with pytest.raises(InputError, match="operators: there are none: the table holds only passes"):
             use(passes_alone)
     for layers in (0, 4, "two"):
         with pytest.raises(InputError, match=r"pass_layers must be "):

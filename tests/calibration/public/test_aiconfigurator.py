@@ -95,7 +95,7 @@ def test_a_wrong_size_is_one_line(column: str, value: str, folder: Path) -> None
         (
             "toy_gpu.yaml",
             ("2000000000000", "2e12"),
-            ": gpu.mem_bw must be a number >= 1; YAML reads this as text, so write 2.0e+12, got '2e12'",
+            ": gpu.mem_bw must be a number >= 1 (in YAML, write 2.0e+12), got '2e12'",
         ),
         ("toy_gpu.yaml", ("0.000003", "-1"), ": gpu.mem_empirical_constant_latency must be >= 0, got -1"),
         ("toy_gpu.yaml", ("0.5", ".nan"), ": gpu.mem_bw_empirical_scaling_factor must be a number >= 0.001, got nan"),
