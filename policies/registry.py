@@ -170,7 +170,9 @@ def _converted(spec: PolicySpec, make: Callable[..., object]) -> dict[str, Any]:
     for key, value in spec.options.items():
         name = key or next(iter(parameters), "")
         if name not in parameters:
-            raise unknown(f"option of policy {spec.name}", name or str(value), parameters)
+            error = unknown(f"option of policy {spec.name}", name or str(value), parameters)
+            error.option = f"policy.{name}" if key else "policy"
+            raise error
         options[name] = _fitting(f"option {name}", value, parameters[name].default)
     return options
 

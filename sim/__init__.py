@@ -16,7 +16,8 @@ from flowsim.core.slo import SLOMix
 from flowsim.errors import InputError
 from flowsim.results.result import RunResult
 from flowsim.runs.compare import Comparison, compare
-from flowsim.runs.run import load_cost, run
+from flowsim.runs.costs import load_cost
+from flowsim.runs.run import run
 from flowsim.studies.capacity import capacity
 from flowsim.studies.study import Study
 from flowsim.studies.sweep import Runs, load_runs, sweep

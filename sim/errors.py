@@ -39,7 +39,12 @@ class InputError(ValueError):
         problem: what is wrong, if that is more than a value that is not what was expected.
         found: the value found.
         expected: what would be right, to be read after "must be".
+
+    Attributes:
+        option: the dotted path of the run's option that it is about, where that is known; not in the text.
     """
+
+    option: str = ""
 
     def __init__(self, where: str, problem: str = "", *, found: object = NOTHING, expected: str = "") -> None:
         self.where = where
@@ -51,11 +56,13 @@ class InputError(ValueError):
     def within(self, place: str) -> InputError:
         """The same error, of something inside `place`."""
         where = f"{place}: {self.where}" if self.where else place
-        return type(self)(where, self.problem, found=self.found, expected=self.expected)
+        error = type(self)(where, self.problem, found=self.found, expected=self.expected)
+        error.option = self.option
+        return error
 
     def __reduce__(self) -> tuple[object, ...]:
         """Errors travel between processes with their fields."""
-        return _again, (type(self), self.where, self.problem, self.found, self.expected)
+        return _again, (type(self), self.where, self.problem, self.found, self.expected, self.option)
 
     def _text(self) -> str:
         if self.problem or self.found is NOTHING:
@@ -64,8 +71,10 @@ class InputError(ValueError):
         return f"{self.where} must be {self.expected}, got {shown(self.found)}"
 
 
-def _again(kind: type[InputError], where: str, problem: str, found: object, expected: str) -> InputError:
-    return kind(where, problem, found=NOTHING if isinstance(found, _Nothing) else found, expected=expected)
+def _again(kind: type[InputError], where: str, problem: str, found: object, expected: str, option: str) -> InputError:
+    error = kind(where, problem, found=NOTHING if isinstance(found, _Nothing) else found, expected=expected)
+    error.option = option
+    return error
 
 
 def shown(value: object) -> str:

@@ -20,7 +20,7 @@ from flowsim.cli.calibrate_tables import (
     saving,
     write_page,
 )
-from flowsim.cli.validate import given
+from flowsim.cli.kit import typed
 from flowsim.errors import InputError
 
 TABLE_HELP = "TABLE is a folder, or the name of a table, as in h200/llama3-8b/tp1."
@@ -107,7 +107,7 @@ def _check_place(context: click.Context, name: str) -> None:
     """Raise `InputError` if options stand before the command of this name, where they have no effect."""
     command = calibrate.commands[name]
     known = {option for parameter in command.params for option in parameter.opts}
-    for option in given(context):
+    for option in typed(context):
         problem = f"must follow {name}" if option in known else f"is not an option of {name}"
         raise InputError(option, problem)
 
@@ -294,7 +294,7 @@ def import_(
             raise InputError("--system", "is missing", expected="a system of the package, as in a100_sxm")
         found = package_source(system, framework)
     else:
-        if more := [option for option in given(context) if option in ("--system", "--framework")]:
+        if more := [option for option in typed(context) if option in ("--system", "--framework")]:
             raise InputError(", ".join(more), "need the SOURCE aiconfigurator: a folder names its own system")
         found = folder_source(source)
     spec = load_model(model)

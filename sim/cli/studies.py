@@ -2,61 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import click
 
+from flowsim.cli.kit import quiet_option, say, together
 from flowsim.errors import InputError
+from flowsim.io import documents
+from flowsim.runs.options import MAPPINGS
+from flowsim.runs.options import options as run_options
+
+cluster_options = together(
+    click.option("--workers", type=int, metavar="N", help="Processes on this machine.  [default: one per core]"),
+    click.option("--dask", metavar="ADDRESS", help="Run on the workers of this Dask scheduler instead."),
+    click.option(
+        "--against",
+        multiple=True,
+        metavar="SPEC",
+        help="Compare the other policies with this one, on the same arrivals; may be repeated.  "
+        "[default: the first policy, if highest rates are searched]",
+    ),
+    quiet_option,
+)
+PATHS = ", ".join([*run_options(), "policy.OPTION", *(f"{path}.CLASS" for path in MAPPINGS)])
+"""Every option of a run, as an axis of a study names it."""
+SWEEP_HELP = f"""Run all points of STUDY, a YAML file, and print each configuration with its interval.
+
+\b
+A study says what all runs share, and the axes of a grid (or listed points):
+  run:  {{trace: synthetic:qwen:2000}}
+  axes:
+    policy: [fcfs, chunked:2048, flowprefill]
+    workload.rate_rps: {{from: 8, to: 20, step: 2}}
+    seed: {{from: 0, to: 9}}
+
+An axis is any option of a run, by its path: {PATHS}. "slo" alone stands for slo.mix. The config.yaml of a run is a
+valid "run" section. "points" lists points one by one (a range in one stands for all its values); "capacity: {{target:
+0.9, by: all}}" searches the highest rate at each point; "requests: true" keeps one row per request.
+
+DIR gets runs.parquet (one row per run): the same bytes, whatever the number of workers. What has run is not run again;
+a failed run is kept with its error, tried again the next time, and makes the exit status 1.
+
+\b
+Example:
+  flowsim sweep studies/rate.yaml --out results/rate
+"""
 
 
-def cluster_options(command: Callable[..., int]) -> Callable[..., int]:
-    """Where the runs are done, and how much is said."""
-    options = [
-        click.option("--workers", type=int, metavar="N", help="Processes on this machine.  [default: one a core]"),
-        click.option("--dask", metavar="ADDRESS", help="Run on the workers of this Dask scheduler instead."),
-        click.option(
-            "--against",
-            multiple=True,
-            metavar="SPEC",
-            help="Compare the other policies with this one, on the same arrivals; several times if wanted.  "
-            "[default: of highest rates the first policy]",
-        ),
-        click.option("--quiet", "-q", is_flag=True, help="Print no report and no progress."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-@click.command()
+@click.command(help=SWEEP_HELP)
 @click.argument("study")
 @click.option("--out", metavar="DIR", required=True, help="Folder of the results. A study begun there goes on.")
 @cluster_options
 def sweep(study: str, out: str, workers: int | None, dask: str | None, against: tuple[str, ...], quiet: bool) -> int:
-    """Run all points of STUDY, a YAML file, and print each configuration with its interval.
-
-    \b
-    A study says what all runs share, and the axes of a grid (or listed points):
-      run:  {trace: synthetic:qwen:2000}
-      axes:
-        policy: [fcfs, chunked:2048, flowprefill]
-        rate_rps: {from: 8, to: 20, step: 2}
-        seed: {from: 0, to: 9}
-
-    An axis is any option of a run: trace, policy, policy.OPTION, model, gpu, tp, cost, slo, slo_scale, rate_scale,
-    rate_rps, mix.CLASS (its share of the requests), predictor, instances, router, slots, max_batched_tokens,
-    graph_tokens, kv_tokens, block_tokens, limit, window, format, prefix_cache, new_tokens, seed, until_s, warmup.
-    "points" lists points one by one (a range in one stands for all its values);
-    "capacity: {target: 0.9, by: all}" searches the highest rate at each point; "requests: true" keeps a row a request.
-
-    DIR gets runs.parquet (a row a run), whatever the number of workers the same bytes. What has run is not run again;
-    a failed run is kept with its error, tried again the next time, and makes the exit status 1.
-
-    \b
-    Example:
-      flowsim sweep studies/rate.yaml --out results/rate
-    """
+    """Run all points of a study."""
     from flowsim.io.progress import bar
     from flowsim.policies.registry import spelling
     from flowsim.studies.study import Study
@@ -104,9 +102,9 @@ def sweep(study: str, out: str, workers: int | None, dask: str | None, against: 
     "settings",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Any option of a run, as flowsim sweep --help lists them; a list makes an axis: --set slo_scale=[1,2]",
+    help="Any option of a run, as flowsim sweep --help lists them; a list makes an axis: --set slo.scale=[1,2]",
 )
-@click.option("--out", metavar="DIR", help="Save the results there. A search begun there goes on.")
+@click.option("--out", metavar="DIR", help="Save the results there; a search begun there goes on.")
 @cluster_options
 def capacity(
     traces: tuple[str, ...],
@@ -132,9 +130,9 @@ def capacity(
     \b
     Examples:
       flowsim capacity synthetic:qwen:1000 --replications 5
-      flowsim capacity trace.jsonl --policy fcfs --policy flowprefill --by class --set slo_scale=1.5 --out results
+      flowsim capacity trace.jsonl --policy fcfs --policy flowprefill --by class --set slo.scale=1.5 --out results
       flowsim capacity synthetic:qwen:2000 trace.csv.gz --gpu h200 --gpu a100_sxm --against fcfs --against chunked:2048
-      flowsim capacity trace.jsonl --set slo_scale=[0.5,1,2] --set prefix_cache=ideal
+      flowsim capacity trace.jsonl --set slo.scale=[0.5,1,2] --set workload.prefix_cache=ideal
     """
     from flowsim.io.progress import bar
     from flowsim.policies.registry import spelling
@@ -144,7 +142,7 @@ def capacity(
     policies = policies or POLICIES
     given = dict(_setting(text) for text in settings) | ({"gpu": list(gpus)} if gpus else {})
     if clash := {"trace", "policy", *options, "out"} & set(given):
-        raise InputError(f"--set {min(clash)}: allowed is an option of a run other than trace and policy")
+        raise InputError(f"--set {min(clash)}", expected="an option of a run other than trace and policy")
     for name in against:
         spelling(name, policies)
     with bar("searching", quiet=quiet) as progress:
@@ -153,14 +151,12 @@ def capacity(
 
 
 def _setting(text: str) -> tuple[str, Any]:
-    import yaml
-
     name, equals, value = text.partition("=")
     if not equals:
-        raise InputError(f"--set {text}: allowed is NAME=VALUE")
+        raise InputError("--set", found=text, expected="NAME=VALUE")
     try:
-        return name, yaml.safe_load(value)
-    except yaml.YAMLError:
+        return name, documents.parse(value, f"--set {name}")
+    except InputError:
         return name, value
 
 
@@ -172,7 +168,7 @@ def _show(runs: Any, out: str | None, against: tuple[str, ...], quiet: bool) -> 
 
         show(study_report(runs, against))
         if out:
-            click.echo(f"saved runs.parquet and study.yaml in {out}; draw with flowsim plot {out}")
+            say(f"saved runs.parquet and study.yaml in {out}; draw with flowsim plot {out}")
     return 1 if len(runs.failed) else 0
 
 
@@ -186,14 +182,14 @@ def _show(runs: Any, out: str | None, against: tuple[str, ...], quiet: bool) -> 
 def plot(results: str, out: str | None, settings: tuple[str, ...], quiet: bool) -> None:
     """Draw the figures of a folder that sweep or capacity left, as PNG and SVG.
 
-    One varied number gives lines with intervals against it (and, of attainment, a panel a policy with a line a class),
-    two give a heat map for each policy. A capacity study over policies gives bars with ratios, a panel for each trace
-    and GPU. Other options that are no numbers give a set of figures for each value. A study that kept its requests
-    also gives the distribution of TTFT.
+    One varied number gives lines with intervals against it (and, of attainment, a panel for each policy with a line
+    for each class), two give a heat map for each policy. A capacity study over policies gives bars with ratios, a
+    panel for each trace and GPU. Options that are not numbers give a set of figures for each value. A study that kept
+    its requests also gives the distribution of TTFT.
 
     \b
     Example:
-      flowsim plot results/rate --select slo_scale=1
+      flowsim plot results/rate --select slo.scale=1
     """
     from flowsim.studies.plot import draw, save, selected
     from flowsim.studies.sweep import load_runs

@@ -23,9 +23,9 @@ class ServerOptions(Checked, frozen=True):
         option("Most tokens of one forward; a longer pass is split (vLLM's max_num_batched_tokens)."),
     ] = 8192
     kv_tokens: Annotated[
-        PositiveCount | None, option("Tokens of an instance's KV cache.", default="what fits on the GPU")
+        PositiveCount | None, option("Tokens of an instance's KV cache.", "N", default="what fits on the GPU")
     ] = None
-    block_tokens: Annotated[PositiveCount, option("Tokens of a KV block; a prompt takes whole blocks.")] = 16
+    block_tokens: Annotated[PositiveCount, option("Tokens of a KV block; a prompt takes whole blocks.", flag=None)] = 16
     graph_tokens: Annotated[
         Count,
         option(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flowsim.core.slo_text import mapping, pairs
 from flowsim.errors import InputError, unknown
-from flowsim.traces.seeds import generator
+from flowsim.io import documents
 
 if TYPE_CHECKING:
     from flowsim.traces.trace import Trace
@@ -30,12 +29,15 @@ PRESETS: Mapping[str, tuple[float, float, float, float]] = {
 }
 """TTFT SLOs in seconds of `CLASSES`, by model. Source: FlowPrefill (arXiv 2602.16603).
 
-It evaluates Qwen3-30B-A3B too, for which no SLOs are known to us: there is no preset for it, nor for other models.
+It also evaluates Qwen3-30B-A3B, whose SLOs are not published: there is no preset for it, nor for other models.
 """
 
 BY = ("", "class", "length", "shares")
-UNITS = {"ttft_s": "seconds", "length_bands": "seconds", "shares": "weights", "rates": "req/s"}
-ALLOWED_MIX = "a model, seconds for every request, class=seconds pairs such as text=0.25,*=4, or a YAML file"
+UNITS = {"ttft_s": "seconds", "length_bands": "seconds", "shares": "weights", "rates": "requests per second"}
+WORKLOAD = ("shares", "rates")
+"""Keys of a file of SLOs that set options of the workload."""
+FIELDS = ("name", "scale", "by", "ttft_s", "length_bands")
+MIX = "a model, seconds for every request, CLASS=SECONDS pairs such as text=0.25,*=4, or a YAML file"
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +45,7 @@ class Assignment:
     """What `SLOMix.assign` gives each request of a trace; arrays of shape [n], in the trace's order."""
 
     ttft_slo_s: NDArray[np.float64]
-    """TTFT SLO in seconds; NaN = the request has none and is excluded from attainment."""
+    """TTFT SLO, seconds; NaN: the request has none and is excluded from attainment."""
     class_code: NDArray[np.int64]
     """Index into `class_names`, never negative."""
     class_names: tuple[str, ...]
@@ -62,67 +64,61 @@ class SLOMix:
     """TTFT SLOs in seconds, by class; and by input length for traces without classes.
 
     A class that has no SLO here gets that of the entry "*"; without one, its requests have no SLO.
-    Raises InputError for an SLO that is not a positive number and for a mix that is empty.
+
+    Attributes:
+        name: what it is called in reports.
+        ttft_s: the SLO of each class, seconds, `scale` included.
+        length_bands: the SLO, seconds, `scale` included, of prompts of up to and including so many tokens ("*": longer
+            than the last band).
+        scale: the factor by which the SLOs have been multiplied.
+        by: what gives a request its class: "class" (the trace), "length", or "shares" (a draw in the shares of the
+            workload); "" for the trace's classes if it has any, then the shares if there are any, then the length.
+
+    Raises:
+        InputError: an SLO that is not a positive number, or a mix without one.
     """
 
     name: str
     ttft_s: Mapping[str, float]
-    """The SLO of each class, `scale` included."""
     length_bands: Mapping[int | str, float] = field(default_factory=dict)
-    """The SLO up to and including so many input tokens ("*": beyond the last band), `scale` included."""
     scale: float = 1.0
-    shares: Mapping[str, float] = field(default_factory=dict)
-    """Classes that requests draw, with probabilities in these proportions (those of any `rates`); used as `by` says."""
-    rates: Mapping[str, float] = field(default_factory=dict)
-    """Requests per second of each class, to which `flowsim.run` brings the trace before it is replayed."""
     by: str = ""
-    """What gives a request its class: "class" (the trace's), "length" or "shares"; "" = the first that there is."""
 
     def __post_init__(self) -> None:
         if not (self.ttft_s or self.length_bands):
-            raise InputError(f"SLO mix {self.name!r} is empty; allowed: at least one class or length band")
+            raise self._wrong("is empty", expected="at least one class or length band")
         slos = {str(key): self._positive(f"class {key!r}", slo_s) for key, slo_s in self.ttft_s.items()}
         bands = {self._tokens(key): self._positive(f"band {key}", s) for key, s in self.length_bands.items()}
         object.__setattr__(self, "ttft_s", slos)
         object.__setattr__(self, "length_bands", dict(sorted(bands.items(), key=lambda band: _edge(band[0]))))
-        self._positive("the scale", self.scale, "a positive number")
+        self._positive("scale", self.scale, "a positive number")
         if self.by not in BY:
-            raise unknown("way to give requests a class", self.by, BY[1:])
-        for key in ("shares", "rates"):
-            object.__setattr__(self, key, self._weights(key, getattr(self, key)))
-        if self.shares and self.rates and not _alike(self.shares, self.rates):
-            found = f"shares {dict(self.shares)} and rates {dict(self.rates)} differ in proportion"
-            raise InputError(f"SLO mix {self.name!r}: {found}; allowed: either, or both alike")
-        if self.by == "shares" and not (self.shares or self.rates):
-            raise InputError(f"SLO mix {self.name!r}: by is 'shares', and there are none")
+            raise unknown("rule by which requests get a class", self.by, BY[1:])
 
-    def _positive(self, what: str, value: object, allowed: str = "a positive number of seconds") -> float:
+    def _wrong(self, problem: str, expected: str = "") -> InputError:
+        return InputError(f"SLO mix {self.name!r}", problem, expected=expected)
+
+    def _positive(self, what: str, value: object, expected: str = "a positive number of seconds") -> float:
         if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf:
             return float(value)
-        raise InputError(f"SLO mix {self.name!r}: {what} is {value!r}; allowed: {allowed}")
-
-    def _weights(self, key: str, values: Mapping[str, object]) -> dict[str, float]:
-        for name in map(str, values):
-            if name not in self.ttft_s and REST not in self.ttft_s:
-                raise unknown(f"class in the {key} of the SLO mix {self.name!r}", name, self.ttft_s)
-        return {str(name): self._positive(f"{key}: {name!r}", v, "a positive number") for name, v in values.items()}
+        raise InputError(f"SLO mix {self.name!r}: {what}", found=value, expected=expected)
 
     def _tokens(self, key: object) -> int | str:
         if key == REST:
             return REST
-        if isinstance(key, str) and key.isdecimal():  # as JSON writes it
+        if isinstance(key, str) and key.isdecimal():  # as YAML and JSON hold it
             key = int(key)
         if isinstance(key, int) and not isinstance(key, bool) and key > 0:
             return key
-        allowed = f"a positive number of tokens, or {REST!r} for the rest"
-        raise InputError(f"SLO mix {self.name!r}: length band {key!r}; allowed: {allowed}")
+        expected = f"a positive number of tokens, or {REST!r} for the rest"
+        raise InputError(f"SLO mix {self.name!r}: length band", found=key, expected=expected)
 
     @classmethod
     def preset(cls, model: str) -> SLOMix:
         """The SLOs of FlowPrefill's evaluation for this model, as length bands too; InputError when it has none."""
         if model not in PRESETS:
             known = f"no TTFT SLOs are known for the model {model!r} (known, from FlowPrefill: {', '.join(PRESETS)})"
-            raise InputError(f"{known}; allowed: an SLO mix of your own: {ALLOWED_MIX}")
+            raise InputError("", known, expected=f"an SLO mix of your own: {MIX}")
         return _with_default_bands(model, dict(zip(CLASSES, PRESETS[model], strict=True)))
 
     @classmethod
@@ -134,70 +130,52 @@ class SLOMix:
     def parse(cls, text: str) -> SLOMix:
         """A mix from what a user typed.
 
-        A model's name (`preset`); one number of seconds (`uniform`); pairs such as
-        "text=0.25,image=0.5,*=4"; or the path of a YAML file with ttft_s: {class: seconds} and, if wanted,
-        length_bands: {tokens: seconds}, shares: {class: weight}, rates: {class: requests per second},
-        by: class, length or shares, and slo_scale: a factor of all SLOs. Without bands of its own, a mix that
-        names all of `CLASSES` takes them as bands up to 1024, 4096, 16384 and more tokens; one with "*" gives
-        every length that SLO.
+        A model's name (`preset`); one number of seconds (`uniform`); pairs such as "text=0.25,image=0.5,*=4"; or the
+        path of a YAML file (see `read_slo_file`). A mix without length bands that names all of `CLASSES` takes their
+        SLOs for prompts of up to 1024, 4096, 16384 and more tokens; one with "*" gives every length that SLO.
         """
         text = text.strip()
         if text in PRESETS:
             return cls.preset(text)
         if text.endswith((".yaml", ".yml")):
-            return _from_yaml(Path(text))
+            return read_slo_file(text).mix
         if "=" in text:
-            return _with_default_bands(text, pairs(text))
+            return _with_default_bands(text, _pairs(text))
         try:
             seconds = float(text)
         except ValueError:
-            raise InputError(f"{unknown('SLO mix', text, PRESETS)}; allowed: {ALLOWED_MIX}") from None
+            raise InputError("", unknown("SLO mix", text, PRESETS).problem, expected=MIX) from None
         return cls.uniform(seconds)
 
     def scaled(self, k: float) -> SLOMix:
         """This mix with every SLO multiplied by `k`."""
-        self._positive("the scale", k, "a positive number")
+        self._positive("scale", k, "a positive number")
         slos = {key: value * k for key, value in self.ttft_s.items()}
         bands = {key: value * k for key, value in self.length_bands.items()}
         return replace(self, ttft_s=slos, length_bands=bands, scale=self.scale * k)
 
-    def way(self, trace: Trace) -> str:
-        """What gives the requests of this trace their classes: "class", "length" or "shares"."""
+    def rule(self, trace: Trace, *, shares: bool = False) -> str:
+        """What gives the requests of this trace their classes: "class", "length" or, if there are any, "shares"."""
         classed = trace.class_names and self.ttft_s
-        return self.by or ("class" if classed else "shares" if self.shares or self.rates else "length")
+        return self.by or ("class" if classed else "shares" if shares else "length")
 
-    def assign(self, trace: Trace, seed: int = 0) -> Assignment:
-        """The class and TTFT SLO of each request: by the trace's classes, by shares drawn from `seed`, or by length.
+    def assign(self, trace: Trace) -> Assignment:
+        """The class and TTFT SLO of each request, by the trace's classes or by length.
 
-        Without `by`, the trace's classes go first, then shares. With a seed, a request keeps its draw while shares
-        move. Raises InputError when not a single request gets an SLO.
+        Raises:
+            InputError: not a single request gets an SLO.
         """
-        way = self.way(trace)
-        if way == "shares":
-            names, slos, codes = self._by_shares(trace, seed)
-        else:
-            names, slos, codes = self._by_class(trace) if way == "class" else self._by_length(trace)
+        by_class = self.rule(trace) != "length"
+        names, slos, codes = self._by_class(trace) if by_class else self._by_length(trace)
         ttft_slo_s = slos[codes]
         if np.isnan(ttft_slo_s).all():
-            found = f"no request of {trace.name} gets an SLO from the mix {self.name!r}"
-            classes = ", ".join(names) or "none"
-            allowed = ", ".join(map(str, self.ttft_s)) or "none"
-            raise InputError(f"{found}: its classes are {classes}; the mix has {allowed} (add '*' for the rest)")
-        return Assignment(ttft_slo_s, codes, names, self._rule(trace, seed))
-
-    def _rule(self, trace: Trace, seed: int) -> str:
-        way = self.way(trace)
-        if way != "shares":
-            return self.describe(by_class=way == "class")
-        drawn = ", ".join(f"{name} {weight:g}" for name, weight in (self.shares or self.rates).items())
-        return f"{self.describe()}; classes drawn in shares {drawn} (seed {seed})"
-
-    def _by_shares(self, trace: Trace, seed: int) -> tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.int64]]:
-        shares = self.shares or self.rates
-        edges = np.cumsum(list(shares.values()))
-        drawn = generator(seed).random(len(trace)) * edges[-1]
-        codes = np.minimum(np.searchsorted(edges, drawn, side="right"), edges.size - 1).astype(np.int64)
-        return tuple(shares), self._slos(shares), codes
+            known = ", ".join(map(str, self.ttft_s)) or "none"
+            raise InputError(
+                trace.name,
+                f"no request gets an SLO from the mix {self.name!r}, which has {known}",
+                expected=f"SLOs of the classes {', '.join(names) or 'none'}, or '*' for the rest",
+            )
+        return Assignment(ttft_slo_s, codes, names, self.describe(by_class=by_class))
 
     def _by_class(self, trace: Trace) -> tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.int64]]:
         names, codes = trace.class_names, trace.class_code
@@ -213,8 +191,11 @@ class SLOMix:
     def _by_length(self, trace: Trace) -> tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.int64]]:
         if not self.length_bands:
             without = "" if trace.class_names else f"{trace.name} has no classes and "
-            found = f"{without}the mix {self.name!r} has no length bands"
-            raise InputError(f"{found}; allowed: a mix with '*', with all of {', '.join(CLASSES)}, or with bands")
+            raise InputError(
+                "",
+                f"{without}the mix {self.name!r} has no length bands",
+                expected=f"a mix with '*', with all of {', '.join(CLASSES)}, or with bands",
+            )
         edges = [edge for edge in self.length_bands if isinstance(edge, int)]
         slos = [*(self.length_bands[edge] for edge in edges), self.length_bands.get(REST, math.nan)]
         codes = np.searchsorted(np.array(edges, dtype=np.int64), trace.input_length, side="left")
@@ -235,28 +216,74 @@ class SLOMix:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON or YAML; `from_dict` reads them back."""
         bands = {str(key): value for key, value in self.length_bands.items()}
-        known = {"name": self.name, "scale": self.scale, "ttft_s": dict(self.ttft_s), "length_bands": bands}
-        extras: dict[str, Any] = {"shares": dict(self.shares), "rates": dict(self.rates), "by": self.by}
-        return known | {key: value for key, value in extras.items() if value}
+        values = {"name": self.name, "scale": self.scale, "ttft_s": dict(self.ttft_s), "length_bands": bands}
+        return values | ({"by": self.by} if self.by else {})
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SLOMix:
-        """The mix of `to_dict`; InputError for an unknown key. Only ttft_s or length_bands must be there."""
-        _check_keys(values, ("name", "scale", "by", *UNITS))
-        for key, unit in UNITS.items():
-            if not isinstance(values.get(key, {}), Mapping):
-                raise InputError(f"{key} is {values[key]!r}; allowed: a mapping to {unit}")
+        """The mix of `to_dict`; at least ttft_s or length_bands. InputError for an unknown key."""
+        _check(values, FIELDS)
         name, slos, scale = str(values.get("name", "custom")), values.get("ttft_s", {}), values.get("scale", 1.0)
-        extras = {"shares": values.get("shares", {}), "rates": values.get("rates", {}), "by": str(values.get("by", ""))}
+        by = str(values.get("by", ""))
         if "length_bands" not in values:
-            return replace(_with_default_bands(name, slos), scale=scale, **extras)
-        return cls(name, slos, values["length_bands"], scale, **extras)
+            return replace(_with_default_bands(name, slos), scale=scale, by=by)
+        return cls(name, slos, values["length_bands"], scale, by)
 
 
-def _check_keys(values: Mapping[str, Any], known: Sequence[str]) -> None:
-    for key in values:
+@dataclass(frozen=True)
+class SLOFile:
+    """What a YAML file of SLOs holds: the mix, and what it says of the workload."""
+
+    mix: SLOMix
+    shares: Mapping[str, Any] = field(default_factory=dict)
+    rates: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_slo_file(path: str) -> SLOFile:
+    """The SLOs in a YAML file.
+
+    It holds ttft_s: {class: seconds} and, optionally, length_bands: {tokens: seconds}, name, by, and slo_scale, a
+    factor of all SLOs. It may also set two options of the workload: shares: {class: weight}, in which requests without
+    a class draw theirs, and rates: {class: requests per second}.
+
+    Raises:
+        InputError: the file cannot be read, or something in it is wrong.
+    """
+    values = documents.mapping(path, "a mapping with ttft_s: {class: seconds}")
+    try:
+        _check(values, ("name", "slo_scale", "by", "ttft_s", "length_bands", *WORKLOAD))
+        apart = ("slo_scale", *WORKLOAD)
+        mix = SLOMix.from_dict(
+            {"name": Path(path).stem, **{key: value for key, value in values.items() if key not in apart}}
+        )
+        mix = mix.scaled(values["slo_scale"]) if "slo_scale" in values else mix
+    except InputError as error:
+        raise error.within(path) from None
+    return SLOFile(mix, values.get("shares", {}), values.get("rates", {}))
+
+
+def _check(values: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    """InputError for an unknown key, and for a value that should be a mapping."""
+    for key, value in values.items():
         if key not in known:
             raise unknown("key of an SLO mix", str(key), known)
+        if key in UNITS and not isinstance(value, Mapping):
+            raise InputError(key, found=value, expected=f"a mapping to {UNITS[key]}")
+
+
+def _pairs(text: str) -> dict[str, float]:
+    """Seconds by class of text such as "text=0.25,*=4"; InputError for a pair that is malformed or repeated."""
+    slos: dict[str, float] = {}
+    for pair in text.split(","):
+        key, _, value = (part.strip() for part in pair.partition("="))
+        try:
+            slo_s = float(value)
+        except ValueError:
+            raise InputError(f"SLO mix {text!r}", found=pair.strip(), expected="CLASS=SECONDS pairs") from None
+        if not key or key in slos:
+            raise InputError(f"SLO mix {text!r}", f"class {key!r} is {'empty' if not key else 'repeated'}")
+        slos[key] = slo_s
+    return slos
 
 
 def _with_default_bands(name: str, ttft_s: Mapping[str, float]) -> SLOMix:
@@ -267,24 +294,6 @@ def _with_default_bands(name: str, ttft_s: Mapping[str, float]) -> SLOMix:
     elif REST in ttft_s:
         bands = {REST: ttft_s[REST]}
     return SLOMix(name, ttft_s, bands)
-
-
-def _from_yaml(path: Path) -> SLOMix:
-    values = mapping(path)
-    try:
-        _check_keys(values, ("name", "slo_scale", "by", *UNITS))
-        factor = {key: value for key, value in values.items() if key == "slo_scale"}
-        rest = {key: value for key, value in values.items() if key not in factor}
-        mix = SLOMix.from_dict({"name": path.stem, **rest})
-        return mix.scaled(factor["slo_scale"]) if factor else mix
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-
-
-def _alike(some: Mapping[str, float], others: Mapping[str, float]) -> bool:
-    """Whether these are the same weights but for a factor."""
-    one, other = sum(some.values()), sum(others.values())
-    return some.keys() == others.keys() and all(math.isclose(some[key] / one, others[key] / other) for key in some)
 
 
 def _edge(band: int | str) -> float:

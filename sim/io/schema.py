@@ -33,6 +33,7 @@ Name = Annotated[str, Meta(min_length=1)]
 """Text that is not empty."""
 
 WORDS = {float: "a number", int: "a whole number", str: "text", bool: "true or false", NoneType: "null"}
+ANYTHING = "anything"
 SIGNS: Mapping[str, tuple[str, Callable[[Any, Any], bool]]] = {
     "gt": (">", operator.lt),
     "ge": (">=", operator.le),
@@ -42,16 +43,17 @@ SIGNS: Mapping[str, tuple[str, Callable[[Any, Any], bool]]] = {
 """The bounds that `Meta` has: the sign, and whether bound and value are in this order."""
 
 
-def option(help: str, metavar: str = "", *, default: str = "", flag: str = "") -> Meta:
+def option(help: str, metavar: str = "", *, default: str = "", keyword: str = "", flag: str | None = "") -> Meta:
     """What users are told of a field that is an option; to stand in the field's type, `Annotated[int, option(...)]`.
 
     Args:
         help: what it is for, one sentence or two.
         metavar: what stands for its value: "FROM:TO".
         default: the default in words, where the value itself does not say it.
-        flag: its name on the command line and as a keyword, where that is not the field's.
+        keyword: its name as an argument in Python, where that is not the field's.
+        flag: its name on the command line, where that is not its keyword with dashes; None if it has none there.
     """
-    return Meta(description=help, extra={"metavar": metavar, "default": default, "flag": flag})
+    return Meta(description=help, extra={"metavar": metavar, "default": default, "keyword": keyword, "flag": flag})
 
 
 class Checked(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -85,12 +87,14 @@ def build(kind: type[T], values: object, where: str = "") -> T:
 
 def fitted(value: object, hint: Any, where: str) -> Any:
     """A value as this type has it (3 becomes 3.0 where the type is float). InputError if it does not fit."""
-    if isinstance(value, Number) and hasattr(value, "item"):
-        value = value.item()  # a number of NumPy's
     try:
         return msgspec.convert(value, hint)
     except msgspec.ValidationError:
-        raise _wrong(value, hint, where) from None
+        plain = _plain(value)
+    try:
+        return msgspec.convert(plain, hint)
+    except msgspec.ValidationError:
+        raise _wrong(plain, hint, where) from None
 
 
 @cache
@@ -110,6 +114,15 @@ def expected(hint: Any, value: object = None) -> str:
             if broken and not math.isnan(float(value)):  # type: ignore[arg-type]
                 return broken[0]
     return " or ".join(dict.fromkeys(_said(kind) for kind in kinds)) or "null"
+
+
+def _plain(value: object) -> object:
+    """The value with Python's own numbers in place of NumPy's."""
+    if isinstance(value, list | tuple):
+        return type(value)(map(_plain, value)) if type(value) in (list, tuple) else value
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    return value.item() if isinstance(value, Number) and hasattr(value, "item") else value
 
 
 def _struct(kind: type[T], values: object, path: str) -> T:
@@ -212,15 +225,15 @@ def _said(hint: Any) -> str:
     if origin in (list, tuple, Sequence, dict, Mapping):
         each = [expected(one) for one in (of[1:] if origin in (dict, Mapping) else of) if one is not Ellipsis]
         what = "mapping" if origin in (dict, Mapping) else "list"
-        return (
-            f"a {what} of {', '.join(each)}" if origin is tuple and Ellipsis not in of else f"a {what}, each {each[0]}"
-        )
+        if origin is tuple and Ellipsis not in of:
+            return f"a {what} of {', '.join(each)}"
+        return f"a {what}" if each[0] == ANYTHING else f"a {what}, each {each[0]}"
     if isinstance(base, type) and issubclass(base, Struct):
         return f"a mapping of {', '.join(hints(base))}"
     if base is str and any(getattr(meta, "min_length", None) for meta in getattr(hint, "__metadata__", ())):
         return "text, not empty"
     limits = " and ".join(text for text in bounds if not text.endswith("2^53"))
-    return f"{WORDS.get(base, 'anything')} {limits}".strip()
+    return f"{WORDS.get(base, ANYTHING)} {limits}".strip()
 
 
 # The checkers that `build` and `fitted` replace; gone once nothing uses them.

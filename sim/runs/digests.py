@@ -39,7 +39,7 @@ def cost_digest(folder: str | None, stamp: Stamp, model: str, gpu: str, tp: int)
 
 
 @cache
-def policy_digest(policy: str) -> str:
+def policy_digest(name: str) -> str:
     """Of the source file of a policy that flowsim does not ship; read once, as Python imports it once."""
-    source = source_file(PolicySpec.parse(policy))
+    source = source_file(PolicySpec(name))
     return file_digest(source, stamp_of(source)) if source else ""

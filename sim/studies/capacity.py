@@ -6,12 +6,14 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from flowsim.errors import InputError
-from flowsim.runs.run import parse_window
+from flowsim.runs.keywords import paths_of
+from flowsim.runs.prepare import SYNTHETIC
+from flowsim.runs.workload import window_text
 from flowsim.studies.intervals import REPLICATION
-from flowsim.studies.point import Point, replayed, window_of
+from flowsim.studies.point import Point, part_of
 from flowsim.studies.search import Search
 from flowsim.studies.study import Study
 from flowsim.studies.sweep import Runs, sweep
@@ -26,7 +28,7 @@ def capacity(
     *,
     replications: int = REPLICATIONS,
     target: float = 0.9,
-    by: str = "all",
+    by: Literal["all", "class"] = "all",
     tolerance: float = 0.01,
     out: str | Path | None = None,
     workers: int | None = None,
@@ -57,10 +59,11 @@ def capacity(
             a limit of a trace that is cut into windows.
     """
     if replications < 1:
-        raise InputError(f"replications is {replications}, allowed is 1 or more")
+        raise InputError("replications", found=replications, expected=">= 1")
+    options = paths_of(options)
     for name in REPLICATION:
         if isinstance(options.get(name), list | tuple):
-            raise InputError(f"{name} is a list, but the replications make these; allowed is one {name}")
+            raise InputError(name, "is a list, but the replications make these", expected=f"one {name}")
     traces = [str(trace)] if isinstance(trace, str | Path) else [str(name) for name in trace]
     axes = {name: tuple(values) for name, values in options.items() if isinstance(values, list | tuple)}
     base = {"warmup": WARMUP, **{name: value for name, value in options.items() if name not in axes}}
@@ -79,13 +82,16 @@ def capacity(
 
 def _replications(trace: str, base: Mapping[str, Any], n: int) -> list[dict[str, Any]]:
     """What makes each replication: a seed, or a window within the one that `base` asks for, if it does."""
-    point = Point.of({"trace": trace, **base})
-    if trace.startswith("synthetic:"):
+    point = Point.of({"trace": trace, **base}).options
+    if trace.startswith(SYNTHETIC):
         return [{"seed": point.seed + k} for k in range(n)]
-    if point.limit is not None and n > 1:
-        raise InputError(f"limit is {point.limit}, but the replications are windows of {trace}; allowed is a window")
-    whole = Point(trace, format=point.format, window=point.window, seed=point.seed)
-    start_s, end_s = parse_window("window", point.window) or (0.0, math.inf)
-    span_s = replayed(whole, str(Path.cwd())).span_s
+    workload = point.workload
+    if workload.limit is not None and n > 1:
+        problem = f"is {workload.limit}, but the replications are windows of {trace}"
+        raise InputError("workload.limit", problem, expected="a window")
+    start_s, end_s = workload.period_s or (0.0, math.inf)
+    span_s = part_of(
+        trace, str(Path.cwd()), seed=point.seed, format=workload.format, window=workload.window_text
+    ).span_s
     edges = [start_s + span_s * k / n for k in range(n)] + [end_s]
-    return [{"window": window_of(*pair)} for pair in pairwise(edges)]
+    return [{"workload.window": window_text(pair)} for pair in pairwise(edges)]

@@ -34,10 +34,12 @@ LINES: dict[str, Any] = {"markersize": 4, "linewidth": 1.5, "elinewidth": 1, "ca
 ERROR_BARS: dict[str, Any] = {"capsize": 3, "elinewidth": 1.2, "ecolor": "0.45"}
 HIGH_PERCENT = 60
 """Where all shares are above it, the axis does not begin at zero."""
+SHARE = "workload.mix."
+"""What the option of a class's share begins with."""
 LABELS = {
-    "rate_rps": "request rate, req/s",
-    "rate_scale": "request rate, as a multiple of the trace's",
-    "slo_scale": "SLO scale",
+    "workload.rate_rps": "request rate, req/s",
+    "workload.rate_scale": "request rate, as a multiple of the trace's",
+    "slo.scale": "SLO scale",
     "attainment": "requests within their TTFT SLO, %",
     "max_rate_rps": "max goodput: highest rate sustained, req/s",
     "goodput_rps": "goodput, req/s",
@@ -218,4 +220,4 @@ def draw_heat_map(found: HeatMap, axes: Axes) -> Axes:
 
 def label(name: str) -> str:
     """A column as an axis names it."""
-    return f"share of {name.removeprefix('mix.')}" if name.startswith("mix.") else LABELS.get(name, name)
+    return f"share of {name.removeprefix(SHARE)}" if name.startswith(SHARE) else LABELS.get(name, name)

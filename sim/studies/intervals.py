@@ -12,13 +12,13 @@ from numpy.typing import ArrayLike
 
 from flowsim.errors import InputError, unknown
 from flowsim.policies.registry import spelling
-from flowsim.studies.point import is_option
+from flowsim.runs.options import is_option
 
 if TYPE_CHECKING:
     import pandas as pd
 
 LEVEL = 0.95
-REPLICATION = ("seed", "window")
+REPLICATION = ("seed", "workload.window")
 """The options of a study that make replications: runs that differ only in them repeat one another."""
 FEWEST_VALUES = 10
 """With fewer values the bootstrap gives no interval."""
@@ -159,7 +159,7 @@ def _compared(
     _check(runs, value, ["policy", *by])
     against = spelling(against, set(runs["policy"]))
     index, runs = [name for name in REPLICATION if name in runs], independent(runs)
-    runs = runs.assign(window=runs["window"].fillna(""))
+    runs = runs.assign(**{"workload.window": runs["workload.window"].fillna("")})
     rows = []
     for place, part in runs.groupby(list(by), sort=False, dropna=False) if by else [((), runs)]:
         table = part.pivot(index=index, columns="policy", values=value)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
-from flowsim.errors import InputError, unknown
+from flowsim.errors import InputError
+from flowsim.io.schema import Checked
 from flowsim.results.result import RunResult
-from flowsim.studies.point import Point, fitted_cost, replayed, run_point
-from flowsim.traces.trace import Trace
+from flowsim.runs.prepare import Prepared
+from flowsim.studies.point import Point, prepared, run_point
 
 FEWEST_REQUESTS = 30
 """For each instance: of fewer, all might find an instance free however fast they come."""
@@ -23,8 +25,7 @@ LOWEST = 2.0**-12
 """The search gives up below this share of the rate at which one would guess the server to be full."""
 
 
-@dataclass(frozen=True)
-class Search:
+class Search(Checked, frozen=True, kw_only=False):
     """What a search asks of a rate, and how close it goes.
 
     Attributes:
@@ -33,24 +34,14 @@ class Search:
         tolerance: the search ends when the bracket is narrower than this share of the rate; 1e-6 at least.
     """
 
-    target: float = 0.9
-    by: str = "all"
-    tolerance: float = 0.01
-
-    def __post_init__(self) -> None:
-        if self.by not in ("all", "class"):
-            raise unknown("value of by", str(self.by), ("all", "class"))
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name != "by" and not (isinstance(value, int | float) and 0 < value <= 1):
-                raise InputError(f"{field.name} is {value!r}, allowed is a share above 0 and up to 1")
-        if self.tolerance < FINEST:
-            raise InputError(f"tolerance is {self.tolerance!r}, allowed is {FINEST:g} or more")
+    target: Annotated[float, Meta(gt=0, le=1)] = 0.9
+    by: Literal["all", "class"] = "all"
+    tolerance: Annotated[float, Meta(ge=FINEST, le=1)] = 0.01
 
 
 @dataclass(frozen=True)
 class Found:
-    """The bracket of a highest rate, requests a second: sustained at `low`, not at `high`.
+    """The bracket of a highest rate, requests per second: sustained at `low`, not at `high`.
 
     Attributes:
         low: 0 if no rate was sustained.
@@ -80,14 +71,15 @@ class Found:
 def highest_rate(point: Point, root: str, search: Search) -> Found:
     """The highest rate at which the policy of a point reaches the target on its trace and its queue does not only grow.
 
-    Rates are tried on the powers of two of a request a second, from where the server should be full, and then halved
-    in the logarithm. So every policy is asked about the same rates on the same requests (common random numbers).
+    Rates are tried on the powers of two of one request per second, from where the server should be full, and then
+    halved in the logarithm. So every policy is asked about the same rates on the same requests (common random numbers).
 
     Raises:
-        InputError: fewer than 30 requests an instance, or what a run rejects.
+        InputError: fewer than 30 requests per instance, or what a run rejects.
     """
-    trace = check_length(point, root)
-    full_rps = point.instances / fitted_cost(point, root).solo_s(round(float(trace.input_length.mean())))
+    ready = prepared(point, root)
+    check_length(ready)
+    full_rps = ready.options.server.instances / ready.costs.solo_s(round(float(ready.trace.input_length.mean())))
     guess = 2.0 ** round(math.log2(full_rps))
     tried = _Tried(point, root, search)
     while not (tried.low and tried.high):  # the bracket: up or down by powers of two
@@ -111,7 +103,7 @@ class _Tried:
     def probe(self, rate_rps: float) -> None:
         """Replay at this rate, which lies between the two."""
         self._probes += 1
-        result = run_point(replace(self._point, rate_rps=rate_rps), self._root)
+        result = run_point(self._point.at_rate(rate_rps), self._root)
         why = gives_way(result, self._search)
         if why:
             self.high, self._weak = rate_rps, why
@@ -124,16 +116,16 @@ class _Tried:
         return Found(self.low, self.high, self._weak, self._probes, self._best)
 
 
-def check_length(point: Point, root: str) -> Trace:
-    """The requests of a point. InputError unless they are enough to judge a rate by."""
-    trace, fewest = replayed(point, root), FEWEST_REQUESTS * point.instances
+def check_length(ready: Prepared) -> None:
+    """Raise InputError unless the requests of a run are enough to judge a rate by."""
+    trace, workload, instances = ready.trace, ready.options.workload, ready.options.server.instances
+    fewest = FEWEST_REQUESTS * instances
     if len(trace) < fewest:
-        each = f" ({FEWEST_REQUESTS} an instance)" if point.instances > 1 else ""
-        where = f", window {point.window}" if point.window else ""
-        raise InputError(f"{trace.name}{where}: {len(trace)} requests, allowed for a search is {fewest} or more{each}")
+        each = f" ({FEWEST_REQUESTS} per instance)" if instances > 1 else ""
+        place = f"{trace.name}, window {workload.window_text}" if workload.window else trace.name
+        raise InputError(place, f"has {len(trace)} requests", expected=f">= {fewest} requests for a search{each}")
     if not trace.span_s:
-        raise InputError(f"{trace.name}: all requests arrive at once, allowed is a trace that spans some time")
-    return trace
+        raise InputError(trace.name, "all requests arrive at once", expected="a trace that spans some time")
 
 
 def gives_way(result: RunResult, search: Search) -> str:

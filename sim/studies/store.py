@@ -15,7 +15,7 @@ import yaml
 from flowsim.errors import InputError
 from flowsim.io.folders import check_writable
 from flowsim.io.locks import locked
-from flowsim.studies.point import is_option
+from flowsim.runs.options import is_option
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,9 +5,11 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from flowsim.errors import InputError
 from flowsim.show.html import render
@@ -20,7 +22,7 @@ from flowsim.studies.workers import Done, Task, execute
 if TYPE_CHECKING:
     import pandas as pd
 
-FILES = ("trace", "slo", "cost")
+FILES = ("trace", "slo.mix", "cost")
 """Options that may name a file or folder."""
 MOST_RUNS_A_TASK = 8
 """So few that a killed study loses little, so many that handing them out costs little."""
@@ -99,9 +101,9 @@ def sweep(
     study = _study(study)
     study.check()
     if workers is not None and workers < 1:
-        raise InputError(f"workers is {workers}, allowed is 1 or more")
+        raise InputError("workers", found=workers, expected=">= 1")
     if workers is not None and dask is not None:
-        raise InputError(f"workers is {workers} and dask is {dask!r}, allowed is one of them")
+        raise InputError("workers", "is given together with dask", expected="one of them")
     if out is None:
         with tempfile.TemporaryDirectory(prefix="flowsim-") as folder:
             done = sweep(study, folder, workers=workers, dask=dask, progress=progress)
@@ -136,7 +138,7 @@ def _study(study: Study | Mapping[str, Any] | str | Path) -> Study:
 def _keys(study: Study) -> dict[str, int]:
     """The place of each different point in the study, by its key."""
     places: dict[str, int] = {}
-    kind = "" if study.search is None else f"{asdict(study.search)}"
+    kind = "" if study.search is None else f"{msgspec.structs.asdict(study.search)}"
     for place in range(len(study)):
         places.setdefault(Point.of(study.point(place)).key(study.root, kind), place)
     return places
@@ -195,7 +197,7 @@ def _plain(study: Study) -> dict[str, Any]:
         "run": {name: plain(name, value) for name, value in study.base.items()},
         "axes": {name: [plain(name, value) for value in values] for name, values in study.axes.items()},
         "points": [{name: plain(name, value) for name, value in point.items()} for point in study.listed],
-        "capacity": study.search and asdict(study.search),
+        "capacity": study.search and msgspec.structs.asdict(study.search),
         "requests": study.requests,
     }
     return {name: value for name, value in sections.items() if value}

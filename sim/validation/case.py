@@ -21,7 +21,7 @@ from flowsim.engine.simulate import Outcome, simulate
 from flowsim.io.schema import Amount, Count
 from flowsim.policies.registry import load_policy
 from flowsim.results.result import RunResult
-from flowsim.runs.run import make_requests
+from flowsim.runs.prepare import make_requests
 from flowsim.traces.trace import Trace
 
 DIGITS = 6

@@ -15,12 +15,14 @@ from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.predictor import parse_predictor
 from flowsim.calibration.gpu.machine import check_seed
 from flowsim.core.server import ServerOptions
-from flowsim.core.slo import SLOMix
+from flowsim.core.slo import Assignment
 from flowsim.engine.simulate import kv_capacity_tokens
 from flowsim.errors import InputError
 from flowsim.policies.registry import load_policy
-from flowsim.runs.run import extrapolated
-from flowsim.studies.point import Point, replayed
+from flowsim.runs.costs import extrapolated
+from flowsim.runs.prepare import slo_file
+from flowsim.runs.workload import WorkloadOptions, promised
+from flowsim.studies.point import Point, part_of
 from flowsim.studies.search import FEWEST_REQUESTS, Search, highest_rate
 from flowsim.traces.trace import Trace
 from flowsim.validation.case import Case
@@ -91,33 +93,21 @@ class Plan:
 
     def point(self, policy: str, cost: str) -> Point:
         """The part of the trace on which the policy's capacity is searched."""
-        names = ("slots", "max_batched_tokens", "kv_tokens", "block_tokens", "graph_tokens")
-        return Point(
-            self.trace,
-            policy,
-            cost=cost,
-            model=self.model,
-            slo=self.slo,
-            slo_scale=self.slo_scale,
-            window=f"{self.start_s}:",
-            limit=SEARCHED,
-            format=self.format,
-            predictor=self.predictor,
-            seed=self.seed,
-            **{name: getattr(self.server, name) for name in names},
-        )
+        workload = {"window": f"{self.start_s}:", "limit": SEARCHED, "format": self.format}
+        values = {"trace": self.trace, "policy": policy, "cost": cost, "model": self.model, "seed": self.seed}
+        sections = {"workload": workload, "slo": {"mix": self.slo, "scale": self.slo_scale}, "server": self.server}
+        return Point.of({**values, **sections, "predictor": self.predictor})
 
 
 def whole_trace(plan: Plan, window: str | None = None) -> Trace:
     """The trace of a plan, or the part of it in a window ("FROM:TO", seconds), at its own rate."""
-    point = Point(plan.trace, window=window, format=plan.format, seed=plan.seed)
-    return replayed(point, str(Path.cwd()))
+    return part_of(plan.trace, str(Path.cwd()), seed=plan.seed, format=plan.format, window=window)
 
 
 def check(plan: Plan) -> None:
     """Raise `InputError` for a trace or SLOs that cannot be used, before anything is measured."""
     whole = whole_trace(plan, f"{plan.start_s}:")
-    _slos(plan).assign(whole, plan.seed)
+    _promised(plan, whole)
     if plan.rate_scale is None:
         part, fewest, what = whole.head(SEARCHED), FEWEST_REQUESTS, "to search the highest rate (or --rate-scale)"
     else:
@@ -162,7 +152,7 @@ def shortfalls(plan: Plan, cases: Sequence[Case], costs: CostModel) -> Iterator[
     if deep := sum(tokens > context for tokens in longest.input_length):
         yield f"longer than the model's context of {context:,} tokens: {deep} of {len(longest.arrival_s)} prompts"
     none = np.zeros_like(longest.trace.input_length)  # is cached
-    if beyond := extrapolated(costs, longest.trace, plan.server, none):
+    if beyond := extrapolated(costs, longest.trace, plan.server.max_batched_tokens, none):
         yield f"extrapolated, for they reach beyond the measured sizes: {beyond} of {len(longest.arrival_s)} prompts"
 
 
@@ -177,7 +167,7 @@ def _lasting(plan: Plan, cases: Sequence[Case]) -> str:
 
 
 def _case(plan: Plan, policy: str, load: float | None, trace: Trace, costs: CostModel) -> Case:
-    server, slo = _server(plan.server, trace, costs), _slos(plan).assign(trace, plan.seed)
+    server, slo = _server(plan.server, trace, costs), _promised(plan, trace)
     settings = {"server": server, "predictor": plan.predictor, "seed": plan.seed}
     return Case.of(policy, load, trace, slo, **settings)
 
@@ -223,6 +213,8 @@ def cache_rows(case: Case) -> int:
     return min(sum(request.kv_tokens for request in case.requests()), (case.server.kv_tokens or 0) * 3 // 2)
 
 
-def _slos(plan: Plan) -> SLOMix:
-    mix = SLOMix.preset(plan.model) if plan.slo is None else SLOMix.parse(plan.slo)
-    return mix.scaled(plan.slo_scale)
+def _promised(plan: Plan, trace: Trace) -> Assignment:
+    """The class and the SLO of each request."""
+    slos = slo_file(plan.slo, plan.model)
+    workload = WorkloadOptions(shares=slos.shares or None, rates=slos.rates or None)
+    return promised(trace, workload, slos.mix.scaled(plan.slo_scale), plan.seed)

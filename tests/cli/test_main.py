@@ -180,6 +180,10 @@ def test_an_example_of_the_help_runs(line: str) -> None:
     flowsim.traces.write_trace(flowsim.example_trace().head(30), "trace.csv.gz", layout="jsonl")
     Path("my_module.py").write_text(OWN.replace("class Fine", "class MyPolicy").replace("(Fine)", "(MyPolicy)"))
     load_table("h200", "llama3-8b").save("my-table")
+    Path("studies").mkdir()
+    Path("studies/rate.yaml").write_text(
+        "run: {trace: example, workload.limit: 30}\naxes: {workload.rate_rps: [4, 8]}\n"
+    )
     assert done(*shlex.split(line)[1:])
 
 
@@ -261,7 +265,7 @@ def test_a_trace_on_ticks_is_spread_the_same_way_again() -> None:
 def test_a_config_says_all_of_a_run() -> None:
     done("run", "t.jsonl", "--out", "results")
     message = refused("run", "results/config.yaml", "--rate-scale", "2", "--until", "5", "--out", "x")
-    assert message == "results/config.yaml says all of the run; leave out --rate-scale, --until"
+    assert message == "results/config.yaml: holds every option of the run; leave out --rate-scale, --until"
 
 
 def test_a_comparison_leaves_a_figure_a_table_and_the_results_of_each() -> None:
@@ -421,41 +425,41 @@ def test_what_is_no_trace_is_refused() -> None:
         ("--gpu h201", "unknown gpu 'h201'; did you mean 'h200'?"),
         ("--tp 3", "unknown tp of llama3-8b on h200 '3' (known: 1, 2, 4, 8)"),
         ("--slo qwen2.5-14", "unknown SLO mix 'qwen2.5-14'; did you mean 'qwen2.5-14b'?"),
-        ("--slo 0", "class '*' is 0.0; allowed: a positive number of seconds"),
-        ("--slo text=soon", "SLO mix 'text=soon': 'text=soon'; allowed: class=seconds"),
-        ("--slo audio=1", "no request of t gets an SLO from the mix 'audio=1': its classes are text, search"),
-        ("--slo absent.yaml", "absent.yaml: No such file or directory; allowed: a YAML file"),
-        ("--slo-scale 0", "the scale is 0.0; allowed: a positive number"),
-        ("--slo-scale nan", "the scale is nan; allowed: a positive number"),
-        ("--rate-scale 0", "rate factor must be finite and > 0, with all times <= 2**40 s, got 0.0"),
-        ("--rate-scale nan", "rate factor must be finite and > 0, with all times <= 2**40 s, got nan"),
-        ("--rate-scale -1", "rate factor must be finite and > 0, with all times <= 2**40 s, got -1.0"),
+        ("--slo 0", "class '*' must be a positive number of seconds, got 0.0"),
+        ("--slo text=soon", "SLO mix 'text=soon' must be CLASS=SECONDS pairs, got 'text=soon'"),
+        ("--slo audio=1", "t: no request gets an SLO from the mix 'audio=1', which has audio; expected SLOs of"),
+        ("--slo absent.yaml", "absent.yaml: cannot be read: No such file or directory; expected a mapping with"),
+        ("--slo-scale 0", "--slo-scale must be > 0, got 0.0"),
+        ("--slo-scale nan", "--slo-scale must be a number > 0, got nan"),
+        ("--rate-scale 0", "--rate-scale must be > 0, got 0.0"),
+        ("--rate-scale nan", "--rate-scale must be a number > 0, got nan"),
+        ("--rate-scale -1", "--rate-scale must be > 0, got -1.0"),
         ("--rate-scale 1e-300", "rate factor must be finite and > 0, with all times <= 2**40 s, got 1e-300"),
         ("--rate-scale fast", "Invalid value for '--rate-scale': 'fast' is not a valid float."),
-        ("--limit 0", "number of requests to keep must be >= 1, got 0"),
+        ("--limit 0", "--limit must be >= 1, got 0"),
         ("--limit few", "Invalid value for '--limit': 'few' is not a valid integer."),
-        ("--window nonsense", "--window 'nonsense': allowed is FROM:TO in seconds, with FROM before TO"),
-        ("--window 5:1", "--window '5:1': allowed is FROM:TO"),
-        ("--window 5", "--window '5': allowed is FROM:TO"),
-        ("--window nan:", "--window 'nan:': allowed is FROM:TO"),
+        ("--window nonsense", "--window must be FROM:TO in seconds, with 0 <= FROM < TO, got 'nonsense'"),
+        ("--window 5:1", "--window must be FROM:TO in seconds, with 0 <= FROM < TO, got '5:1'"),
+        ("--window 5", "--window must be FROM:TO in seconds, with 0 <= FROM < TO, got '5'"),
+        ("--window nan:", "--window must be FROM:TO in seconds, with 0 <= FROM < TO, got 'nan:'"),
         ("--window 100:200", "no request arrives from 100 s to 200 s; expected a window within 0 to 2 s"),
-        ("--instances 0", "instances must be >= 1, got 0"),
-        ("--slots 0", "slots must be >= 1, got 0"),
-        ("--kv-tokens 0", "kv_tokens must be >= 1, got 0"),
-        ("--max-batched-tokens -8", "max_batched_tokens must be >= 1, got -8"),
-        ("--graph-tokens 100", "graph_tokens must be a multiple of 64, got 100"),
+        ("--instances 0", "--instances must be >= 1, got 0"),
+        ("--slots 0", "--slots must be >= 1, got 0"),
+        ("--kv-tokens 0", "--kv-tokens must be >= 1, got 0"),
+        ("--max-batched-tokens -8", "--max-batched-tokens must be >= 1, got -8"),
+        ("--graph-tokens 100", "--graph-tokens must be a multiple of 64, got 100"),
         (
             "--graph-tokens 64 --tp 2",
-            "graph_tokens: h200/llama3-8b/tp2 was measured without recorded forwards; expected 0",
+            "--graph-tokens: h200/llama3-8b/tp2 was measured without recorded forwards; expected 0",
         ),
-        ("--until -1", "until_s is -1.0, allowed is a number of seconds above 0"),
-        ("--until nan", "until_s is nan, allowed is a number of seconds above 0"),
-        ("--seed -1", "seed is -1, allowed is a whole number from 0"),
+        ("--until -1", "--until must be > 0, got -1.0"),
+        ("--until nan", "--until must be a number > 0, got nan"),
+        ("--seed -1", "--seed must be >= 0, got -1"),
         ("--polcy fcfs", "No such option '--polcy'. Did you mean '--policy'?"),
-        ("--cost absent --gpu h200 --tp 2", "--gpu, --tp given with --cost, whose table says it; allowed: one of them"),
+        ("--cost absent --gpu h200 --tp 2", "--gpu, --tp: given together with --cost, whose table says it"),
         ("--cost absent", "absent: is not a folder; expected an operator table (shipped tables are named by --gpu"),
         ("--cost t.jsonl", "t.jsonl: is not a folder; expected an operator table"),
-        ("--cost=", "--cost is empty, allowed is the folder of a table"),
+        ("--cost=", "--cost must be the folder of a table, got ''"),
         ("--out t.jsonl", "t.jsonl: is a file; expected a folder, new or existing"),
         ("--out t.jsonl/deeper", "t.jsonl/deeper: cannot be written"),
         ("more", "Got unexpected extra argument (more)"),
@@ -490,7 +494,7 @@ def test_an_output_that_fails_late_is_refused_all_the_same() -> None:
         ("run", "Missing argument 'TRACE'."),
         ("compare", "Missing argument 'TRACE'."),
         ("compare t.jsonl --policy fcfs --policy fcfs", "policy 'fcfs': is given twice"),
-        ("tradeoff --tokens 0", "--tokens is 0, allowed is 1 or more"),
+        ("tradeoff --tokens 0", "--tokens must be >= 1, got 0"),
         ("tradeoff --gpu h20", "unknown gpu 'h20'; did you mean 'h200'?"),
         ("calibrate", "--out: is missing; expected a folder for the table"),
         ("calibrate --out t.jsonl", "t.jsonl: is a file; expected a folder, new or existing"),
@@ -507,11 +511,11 @@ def test_a_wrong_command_is_refused(command: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"polcy": "fcfs"}, "unknown key 'polcy'; did you mean 'policy'?"),
-        ({"server": {"instancs": 2}}, "unknown key of server 'instancs'; did you mean 'instances'?"),
-        ({"server": {"instances": "two"}}, "instances is 'two', allowed is a whole number"),
-        ({"limit": "few"}, "limit is 'few', allowed is a whole number or null"),
-        ({"window": [1]}, "window is [1], allowed is [from, to] in seconds"),
+        ({"polcy": "fcfs"}, "unknown option 'polcy'; did you mean 'policy'?"),
+        ({"server": {"instancs": 2}}, "unknown option 'server.instancs'; did you mean 'server.instances'?"),
+        ({"server": {"instances": "two"}}, "server.instances must be a whole number >= 1, got 'two'"),
+        ({"workload": {"limit": "few"}}, "workload.limit must be a whole number >= 1, got 'few'"),
+        ({"workload": {"window": [1]}}, "workload.window must be FROM:TO in seconds, with 0 <= FROM < TO, got [1.0]"),
     ],
 )
 def test_a_wrong_config_is_refused(values: dict[str, Any], message: str) -> None:

@@ -54,18 +54,10 @@ def test_requests_without_an_slo_are_excluded_and_counted():
     assert assigned.class_code.tolist() == [0, 1, 2, 1]
 
 
-def test_shares_and_rates_say_the_same(tmp_path):
-    both = {"ttft_s": {"a": 1, "b": 9}, "shares": {"a": 3, "b": 1}, "rates": {"a": 6, "b": 2}}
-    assert SLOMix.from_dict(both).shares == {"a": 3, "b": 1}
-    for shares in ({"a": 1, "b": 1}, {"a": 3}):
-        with pytest.raises(InputError, match=r"and rates {'a': 6.0, 'b': 2.0} differ in proportion; allowed: either"):
-            SLOMix.from_dict(both | {"shares": shares})
-
-
 def test_no_key_of_a_file_is_there_twice(tmp_path):
     path = tmp_path / "mix.yaml"
     path.write_text("ttft_s:\n  a: 1\n  b: 2\n  a: 3\n")
-    with pytest.raises(InputError, match=r"mix\.yaml, line 4: the key 'a' is repeated"):
+    with pytest.raises(InputError, match=r"mix\.yaml: line 4: the key 'a' is repeated"):
         SLOMix.parse(str(path))
     path.write_text("length_bands: {1024: 1, [1]: 2, [2]: 3}")
     with pytest.raises(InputError, match="a key must be text"):
@@ -93,7 +85,7 @@ def test_scaled():
     assert mix.scale == 0.4
     assert mix.describe().startswith("llama3-8b x 0.4: by class: text 0.1 s, ")
     for factor in (0, -1, math.nan, math.inf):
-        with pytest.raises(InputError, match=r"the scale is .*; allowed: a positive number$"):
+        with pytest.raises(InputError, match=r"scale must be a positive number, got .*$"):
             mix.scaled(factor)
 
 
@@ -126,16 +118,19 @@ def test_a_preset_is_not_shadowed_by_a_file_and_a_mix_survives_pickling(tmp_path
     [
         ("lama3-8b", "unknown SLO mix 'lama3-8b'; did you mean 'llama3-8b'?"),
         ("", "unknown SLO mix ''"),
-        ("-1", "class '*' is -1.0; allowed: a positive number of seconds"),
-        ("0", "class '*' is 0.0; allowed"),
-        ("nan", "class '*' is nan; allowed"),
-        ("inf", "class '*' is inf; allowed"),
-        ("text=0.25,image", "SLO mix 'text=0.25,image': 'image'; allowed: class=seconds"),
-        ("text=fast", "'text=fast'; allowed: class=seconds"),
-        ("text=-2", "class 'text' is -2.0; allowed"),
-        ("text=1,text=2", "class 'text' is given twice"),
+        ("-1", "class '*' must be a positive number of seconds, got -1.0"),
+        ("0", "class '*' must be a positive number of seconds, got 0.0"),
+        ("nan", "class '*' must be a positive number of seconds, got nan"),
+        ("inf", "class '*' must be a positive number of seconds, got inf"),
+        ("text=0.25,image", "SLO mix 'text=0.25,image' must be CLASS=SECONDS pairs, got 'image'"),
+        ("text=fast", "SLO mix 'text=fast' must be CLASS=SECONDS pairs, got 'text=fast'"),
+        ("text=-2", "class 'text' must be a positive number of seconds, got -2.0"),
+        ("text=1,text=2", "class 'text' is repeated"),
         ("=2", "class '' is empty"),
-        ("gone.yaml", "gone.yaml: No such file or directory; allowed: a YAML file with an SLO mix"),
+        (
+            "gone.yaml",
+            "gone.yaml: cannot be read: No such file or directory; expected a mapping with ttft_s: {class: seconds}",
+        ),
     ],
 )
 def test_what_cannot_be_parsed(text, message):
@@ -148,17 +143,17 @@ def test_what_cannot_be_parsed(text, message):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("ttft_s: {text: soon}", "class 'text' is 'soon'; allowed: a positive number of seconds"),
-        ("ttft_s: {text: yes}", "class 'text' is True; allowed"),
-        ("ttft_s: [1, 2]", "ttft_s is [1, 2]; allowed: a mapping to seconds"),
+        ("ttft_s: {text: soon}", "class 'text' must be a positive number of seconds, got 'soon'"),
+        ("ttft_s: {text: yes}", "class 'text' must be a positive number of seconds, got True"),
+        ("ttft_s: [1, 2]", "ttft_s must be a mapping to seconds, got [1, 2]"),
         ("ttft: {text: 1}", "unknown key of an SLO mix 'ttft'; did you mean 'ttft_s'?"),
-        ("length_bands: {-5: 1}", "length band '-5'; allowed: a positive number of tokens, or '*' for the rest"),
-        ("length_bands: {2.5: 1}", "length band '2.5'; allowed"),
-        ("{}", "is empty; allowed: at least one class or length band"),
-        ("[1]", "found list; allowed: a mapping with ttft_s"),
-        ("", "found NoneType; allowed"),
-        ("a: [", "not YAML: "),
-        (b"\xff", "not YAML: "),
+        ("length_bands: {-5: 1}", "length band must be a positive number of tokens, or '*' for the rest, got '-5'"),
+        ("length_bands: {2.5: 1}", "length band must be a positive number of tokens, or '*' for the rest, got '2.5'"),
+        ("{}", "is empty; expected at least one class or length band"),
+        ("[1]", "must be a mapping with ttft_s: {class: seconds}, got [1]"),
+        ("", "must be a mapping with ttft_s: {class: seconds}, got nothing"),
+        ("a: [", "is not YAML: "),
+        (b"\xff", "is not text in UTF-8: "),
     ],
 )
 def test_bad_yaml_names_the_file(tmp_path, content, message):
@@ -166,7 +161,7 @@ def test_bad_yaml_names_the_file(tmp_path, content, message):
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(InputError) as error:
         SLOMix.parse(str(path))
-    assert str(error.value).startswith(f"{path}: ")
+    assert str(error.value).startswith(f"{path}")
     assert message in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -180,11 +175,14 @@ def test_no_slos_are_invented_for_a_model_without():
 
 
 def test_a_mix_that_fits_no_request_is_an_error():
-    with pytest.raises(InputError, match=r"no request of t gets an SLO from the mix 'a=1': its classes are b, c; "):
+    with pytest.raises(
+        InputError,
+        match=r"t: no request gets an SLO from the mix 'a=1', which has a; expected SLOs of the classes b, c, or ",
+    ):
         SLOMix.parse("a=1").assign(classed("b", "c"))
-    with pytest.raises(InputError, match=r"t has no classes and the mix 'a=1' has no length bands; allowed: "):
+    with pytest.raises(InputError, match=r"t has no classes and the mix 'a=1' has no length bands; expected "):
         SLOMix.parse("a=1").assign(lengths(5))
-    with pytest.raises(InputError, match="no request of t gets an SLO"):
+    with pytest.raises(InputError, match="t: no request gets an SLO"):
         SLOMix("bands", {}, {100: 1.0}).assign(lengths(101))
 
 

@@ -18,8 +18,12 @@ from flowsim.core.slo import SLOMix
 from flowsim.errors import InputError
 from flowsim.policies.flowprefill import FlowPrefill
 from flowsim.runs.compare import Comparison, compare
-from flowsim.runs.config import read_config
-from flowsim.runs.run import load_cost, make_requests, replayed_part, run
+from flowsim.runs.costs import load_cost
+from flowsim.runs.options import read_options
+from flowsim.runs.prepare import make_requests
+from flowsim.runs.run import run, run_options
+from flowsim.runs.workload import WorkloadOptions
+from flowsim.runs.workload import replayed as replayed_part
 from flowsim.traces import Trace
 from support.costs import pencil
 
@@ -72,10 +76,11 @@ def test_inputs_say_what_went_in(folder: Path) -> None:
 
 def test_the_window_is_taken_first_then_the_limit_then_the_rate() -> None:
     trace = Trace.of([0, 10, 20, 30, 40], [1, 2, 3, 4, 5])
-    part = replayed_part(trace, rate_scale=2, limit=2, window=(15, 100))
+    mix = SLOMix.uniform(1)
+    part = replayed_part(trace, WorkloadOptions(rate_scale=2, limit=2, window=(15, 100)), mix, 0)
     assert part.input_length.tolist() == [3, 4]
     assert part.arrival_s.tolist() == [0, 5]
-    assert replayed_part(trace, rate_scale=1, limit=None, window=None) is trace
+    assert replayed_part(trace, WorkloadOptions(), mix, 0) is trace
 
 
 def test_the_hash_in_inputs_is_that_of_the_file_even_of_a_part(folder: Path) -> None:
@@ -127,13 +132,13 @@ def test_progress_is_told_and_reaches_the_end() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"seed": -1}, "seed is -1, allowed is a whole number from 0"),
-        ({"until_s": 0.0}, "until_s is 0.0, allowed is a number of seconds above 0"),
-        ({"until_s": math.inf}, "until_s is inf, allowed is a number of seconds above 0"),
-        ({"window": (2, 1)}, "no request arrives from 2 s to 1 s"),
-        ({"window": (0, math.nan)}, "no request arrives from 0 s to nan s"),
+        ({"seed": -1}, "seed must be >= 0, got -1"),
+        ({"until_s": 0.0}, "until_s must be > 0, got 0.0"),
+        ({"until_s": math.inf}, r"until_s must be <= 2\^53, got inf"),
+        ({"window": (2, 1)}, r"window must be FROM:TO in seconds, with 0 <= FROM < TO, got \[2.0, 1.0\]"),
+        ({"window": (0, math.nan)}, r"window must be FROM:TO in seconds, with 0 <= FROM < TO, got \[0.0, nan\]"),
         ({"rate_scale": 1e-300}, "rate factor must be finite and > 0, .* got 1e-300"),
-        ({"slo": -1}, "class '[*]' is -1.0; allowed: a positive number of seconds"),
+        ({"slo": -1}, "slo must be > 0, got -1"),
         ({"policy": object()}, "policy object: has no method choose"),
     ],
 )
@@ -160,14 +165,14 @@ def test_wrong_arguments_are_refused(options: dict[str, Any], message: str) -> N
 )
 def test_a_config_gives_the_same_run_again(folder: Path, options: dict[str, Any]) -> None:
     run("trace.jsonl", **options).save("first")
-    run(**read_config("first/config.yaml")).save("second")
+    run_options(read_options("first/config.yaml")).save("second")
     same_files(folder / "first", folder / "second")
 
 
 def test_a_config_gives_a_run_with_an_own_table_again(folder: Path) -> None:
     load_table("h200", "llama3-8b").save("table")
     run("trace.jsonl", cost="table").save("first")
-    run(**read_config("first/config.yaml")).save("second")
+    run_options(read_options("first/config.yaml")).save("second")
     same_files(folder / "first", folder / "second")
     shipped = run("trace.jsonl").summary
     assert run("trace.jsonl", cost="table").summary == shipped
@@ -186,39 +191,43 @@ def test_a_built_in_trace_is_recorded_by_name(folder: Path) -> None:
 
 def test_what_was_built_in_memory_is_not_taken_for_something_else(folder: Path) -> None:
     replayed().save("out")
-    arguments = read_config("out/config.yaml")
-    assert (arguments["trace"], arguments["cost"]) == ("built in memory", "pencil (given in Python, in no table)")
+    options = read_options("out/config.yaml")
+    assert (options.trace, options.cost) == ("built in memory", "pencil (given in Python, in no table)")
     with pytest.raises(InputError, match="pencil"):
-        run(**arguments)
+        run_options(options)
 
 
 def test_a_config_may_say_no_more_than_the_trace(folder: Path) -> None:
     Path("c.yaml").write_text("trace: trace.jsonl\n")
-    assert run(**read_config("c.yaml")).summary == run("trace.jsonl").summary
+    assert run_options(read_options("c.yaml")).summary == run("trace.jsonl").summary
 
 
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("polcy: fcfs", "unknown key 'polcy'; did you mean 'policy'?"),
-        ("5: 5", "unknown key '5'"),
-        ("events: true", "unknown key 'events'"),
-        ("policy: [fcfs]", "policy is ['fcfs'], allowed is text"),
-        ("seed: 1.5", "seed is 1.5, allowed is a whole number"),
-        ("limit: true", "limit is True, allowed is a whole number or null"),
-        ("slo_scale: big", "slo_scale is 'big', allowed is a number"),
-        ("until_s: soon", "until_s is 'soon', allowed is a number or null"),
-        ("cost: 5", "cost is 5, allowed is text or null"),
-        ("slo: [1]", "slo is [1], allowed is text or a number or a mapping or null"),
-        ("slo: {ttft_s: {text: soon}}", "class 'text' is 'soon'; allowed: a positive number of seconds"),
-        ("slo: {tftt_s: {text: 1}}", "unknown key of an SLO mix 'tftt_s'; did you mean 'ttft_s'?"),
-        ("window: 5", "window is 5, allowed is a list or null"),
-        ("window: [1]", "window is [1], allowed is [from, to] in seconds"),
-        ("window: [a, b]", "window is ['a', 'b'], allowed is [from, to] in seconds"),
-        ("server: [1]", "server is [1], allowed is a mapping or null"),
-        ("server: {instancs: 2}", "unknown key of server 'instancs'; did you mean 'instances'?"),
-        ("server: {instances: two}", "instances is 'two', allowed is a whole number"),
-        ("server: {instances: 0}", "instances must be >= 1, got 0"),
+        ("polcy: fcfs", "unknown option 'polcy'; did you mean 'policy'?"),
+        ("5: 5", "unknown option '5'"),
+        ("events: true", "unknown option 'events'"),
+        ("slo_scale: 2", "unknown option 'slo_scale'; did you mean 'slo.scale'?"),
+        ("policy: [fcfs]", "policy must be a mapping of name, options, got ['fcfs']"),
+        ("policy: fcfss", "unknown policy 'fcfss'; did you mean 'fcfs'?"),
+        ("seed: 1.5", "seed must be a whole number >= 0, got 1.5"),
+        ("workload: {limit: true}", "workload.limit must be a whole number >= 1, got True"),
+        ("slo: {scale: big}", "slo.scale must be a number > 0, got 'big'"),
+        ("until_s: soon", "until_s must be a number > 0, got 'soon'"),
+        ("cost: 5", "cost must be text, not empty, got 5"),
+        ("slo: [1]", "slo.mix must be a mapping or text, not empty or a number > 0, got [1]"),
+        ("slo: {mix: {ttft_s: {text: soon}}}", "class 'text' must be a positive number of seconds, got 'soon'"),
+        ("slo: {mix: {tftt_s: {text: 1}}}", "unknown key of an SLO mix 'tftt_s'; did you mean 'ttft_s'?"),
+        ("workload: {window: 5}", "workload.window must be a list, each a number or text, not empty, got 5"),
+        ("workload: {window: [1]}", "workload.window must be FROM:TO in seconds, with 0 <= FROM < TO, got [1.0]"),
+        ("workload: {window: [a, b]}", "workload.window[0] must be a number, got 'a'"),
+        ("workload: {mix: text=.5;search}", "mix 'text=.5;search': has 'text=.5;search'"),
+        ("workload.mix.text: big", "workload.mix.text must be a number, got 'big'"),
+        ("server: [1]", "server must be a mapping of instances, router, slots"),
+        ("server: {instancs: 2}", "unknown option 'server.instancs'; did you mean 'server.instances'?"),
+        ("server: {instances: two}", "server.instances must be a whole number >= 1, got 'two'"),
+        ("server: {instances: 0}", "server.instances must be >= 1, got 0"),
         ("server: {router: lest-work}", "unknown router 'lest-work'; did you mean 'least-work'?"),
     ],
 )
@@ -226,7 +235,7 @@ def test_a_wrong_config_is_refused_in_one_line(tmp_path: Path, line: str, messag
     path = tmp_path / "c.yaml"
     path.write_text(f"trace: example\n{line}\n")
     with pytest.raises(InputError) as refused:
-        read_config(path)
+        read_options(path)
     assert str(refused.value).startswith(f"{path}: ")
     assert message in str(refused.value)
     assert "\n" not in str(refused.value)
@@ -235,16 +244,18 @@ def test_a_wrong_config_is_refused_in_one_line(tmp_path: Path, line: str, messag
 @pytest.mark.parametrize("text", ["", "- a\n", "5\n", "policy: fcfs\n", "a: [\n", "\x00"])
 def test_what_is_no_config(tmp_path: Path, text: str) -> None:
     (tmp_path / "c.yaml").write_text(text)
-    with pytest.raises(InputError, match=r"c\.yaml: (allowed is a mapping with at least the key trace|not YAML)"):
-        read_config(tmp_path / "c.yaml")
-    with pytest.raises(InputError, match=r"absent\.yaml: cannot be read \(No such file"):
-        read_config(tmp_path / "absent.yaml")
+    with pytest.raises(
+        InputError, match=r"c\.yaml(: lacks trace| must be a mapping of the options of a run|: is not YAML)"
+    ):
+        read_options(tmp_path / "c.yaml")
+    with pytest.raises(InputError, match=r"absent\.yaml: cannot be read: No such file"):
+        read_options(tmp_path / "absent.yaml")
 
 
 def test_a_config_with_a_key_twice_is_refused(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("trace: example\nseed: 1\nseed: 2\n")
-    with pytest.raises(InputError, match=r"c\.yaml, line 3: the key 'seed' is repeated"):
-        read_config(tmp_path / "c.yaml")
+    with pytest.raises(InputError, match=r"c\.yaml: line 3: the key 'seed' is repeated"):
+        read_options(tmp_path / "c.yaml")
 
 
 def test_loading_costs_names_what_a_table_lacks(tmp_path: Path) -> None:
@@ -338,6 +349,8 @@ def test_policies_that_cannot_be_compared_are_refused_before_the_first_run(polic
 
 
 def test_a_mix_and_rates_exclude_each_other() -> None:
-    slo = SLOMix("mine", {"text": 1.0, "search": 4.0}, rates={"text": 3.0, "search": 1.0})
-    with pytest.raises(InputError, match="a mix and an SLO mix with rates were both given"):
-        flowsim.run("example", slo=slo, mix="text=.5")
+    slo, rates = SLOMix("mine", {"text": 1.0, "search": 4.0}), {"text": 3.0, "search": 1.0}
+    with pytest.raises(
+        InputError, match="mix: is given together with rates, which are a mix too; expected one of them"
+    ):
+        flowsim.run("example", slo=slo, mix="text=.5", rates=rates)

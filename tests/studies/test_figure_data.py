@@ -22,7 +22,7 @@ from flowsim.studies.figure_data import (
 
 def study(folder: Path | None = None, **columns: list[Any]) -> flowsim.Runs:
     """The runs of a study: one row per run, none of which failed."""
-    return flowsim.Runs(pd.DataFrame({"window": None, "error": None, **columns}), folder=folder)
+    return flowsim.Runs(pd.DataFrame({"workload.window": None, "error": None, **columns}), folder=folder)
 
 
 TWO_SEEDS = study(

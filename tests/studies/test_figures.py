@@ -23,7 +23,7 @@ RUN = {"trace": "synthetic:qwen:100"}
 
 @pytest.fixture(scope="module")
 def rates(tmp_path_factory: pytest.TempPathFactory) -> flowsim.Runs:
-    axes: dict[str, Any] = {"policy": ["fcfs", "flowprefill"], "rate_rps": [8, 24], "seed": [0, 1]}
+    axes: dict[str, Any] = {"policy": ["fcfs", "flowprefill"], "workload.rate_rps": [8, 24], "seed": [0, 1]}
     folder = tmp_path_factory.mktemp("rates")
     return flowsim.sweep({"run": RUN, "axes": axes, "requests": True}, folder, workers=1)
 
@@ -34,9 +34,9 @@ def searched() -> flowsim.Runs:
 
 
 def test_lines_are_the_means_of_the_replications(rates: flowsim.Runs) -> None:
-    axes = lines(rates, "rate_rps")
+    axes = lines(rates, "workload.rate_rps")
     assert axes.get_legend_handles_labels()[1] == ["fcfs", "flowprefill"]
-    means = rates.intervals("attainment", ["policy", "rate_rps"])["mean"].to_numpy()
+    means = rates.intervals("attainment", ["policy", "workload.rate_rps"])["mean"].to_numpy()
     shown = [container[0].get_ydata() for container in axes.containers]
     assert np.concatenate(shown).tolist() == (100 * means).tolist()
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("request rate, req/s", "requests within their TTFT SLO, %")
@@ -44,7 +44,7 @@ def test_lines_are_the_means_of_the_replications(rates: flowsim.Runs) -> None:
 
 def test_error_bars_of_one_replication_are_those_of_the_bootstrap(rates: flowsim.Runs) -> None:
     one = selected(rates, ["seed=0", "policy=fcfs"])
-    bars = lines(one, "rate_rps").containers[0].lines[2][0].get_segments()
+    bars = lines(one, "workload.rate_rps").containers[0].lines[2][0].get_segments()
     bounds = one.table[["attainment_low", "attainment_high"]].to_numpy()
     assert np.array(bars)[:, :, 1] == pytest.approx(100 * bounds)
 
@@ -52,12 +52,12 @@ def test_error_bars_of_one_replication_are_those_of_the_bootstrap(rates: flowsim
 def test_a_bound_beyond_the_mean_is_no_error_bar(rates: flowsim.Runs) -> None:
     one = selected(rates, ["seed=0"])
     wrong = one.table.assign(attainment_low=one.table["attainment"] + 1e-6)
-    bars = lines(replace(one, table=wrong), "rate_rps").containers[0].lines[2][0].get_segments()
+    bars = lines(replace(one, table=wrong), "workload.rate_rps").containers[0].lines[2][0].get_segments()
     assert all(bottom[1] <= top[1] for bottom, top in bars)
 
 
 def test_policies_alone_are_places_on_the_axis(rates: flowsim.Runs) -> None:
-    figures = draw(replace(selected(rates, ["rate_rps=24"]), folder=None))
+    figures = draw(replace(selected(rates, ["workload.rate_rps=24"]), folder=None))
     assert list(figures) == ["attainment"]
     axes = figures["attainment"].axes[0]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["fcfs", "flowprefill"]
@@ -74,15 +74,15 @@ def test_bars_are_highest_rates_with_their_ratio(searched: flowsim.Runs) -> None
 
 
 def test_a_heat_map_has_a_cell_for_each_pair() -> None:
-    axes: dict[str, Any] = {"mix.text": [0.2, 0.6], "mix.search": [0.1, 0.2, 0.3]}
-    runs = flowsim.sweep({"run": {**RUN, "rate_rps": 20, "policy": "fcfs"}, "axes": axes}, workers=1)
-    drawn = heat_map(runs, "mix.search", "mix.text")
+    axes: dict[str, Any] = {"workload.mix.text": [0.2, 0.6], "workload.mix.search": [0.1, 0.2, 0.3]}
+    runs = flowsim.sweep({"run": {**RUN, "workload.rate_rps": 20, "policy": "fcfs"}, "axes": axes}, workers=1)
+    drawn = heat_map(runs, "workload.mix.search", "workload.mix.text")
     cells = np.array(drawn.images[0].get_array())
     assert cells.shape == (2, 3)
-    at = runs.table[(runs.table["mix.text"] == 0.2) & (runs.table["mix.search"] == 0.3)]
+    at = runs.table[(runs.table["workload.mix.text"] == 0.2) & (runs.table["workload.mix.search"] == 0.3)]
     assert cells[1, 2] == pytest.approx(100 * at["attainment"].iloc[0])
     assert (drawn.get_xlabel(), drawn.get_ylabel()) == ("share of search", "share of text")
-    assert list(draw(runs)) == ["attainment-mix.text-mix.search-fcfs"]
+    assert list(draw(runs)) == ["attainment-workload.mix.text-workload.mix.search-fcfs"]
     worse = runs.table.assign(policy="edf", attainment=runs.table["attainment"] / 2)
     both = draw(replace(runs, table=pd.concat([runs.table, worse])))
     ends = {figure.axes[0].images[0].get_clim() for figure in both.values()}
@@ -90,15 +90,15 @@ def test_a_heat_map_has_a_cell_for_each_pair() -> None:
 
 
 def test_classes_are_lines_of_their_own(rates: flowsim.Runs) -> None:
-    axes = class_tradeoff(rates, "rate_rps", "fcfs")
+    axes = class_tradeoff(rates, "workload.rate_rps", "fcfs")
     assert axes.get_legend_handles_labels()[1] == ["text", "image", "search", "file"]
     with pytest.raises(InputError, match="unknown policy of the study 'fcf'; did you mean 'fcfs'"):
-        class_tradeoff(rates, "rate_rps", "fcf")
+        class_tradeoff(rates, "workload.rate_rps", "fcf")
 
 
 def test_all_figures_of_a_study_are_written_twice_with_the_same_bytes(rates: flowsim.Runs, tmp_path: Path) -> None:
     figures = draw(rates)
-    assert list(figures) == ["attainment-rate_rps", "classes-rate_rps", "ttft"]
+    assert list(figures) == ["attainment-workload.rate_rps", "classes-workload.rate_rps", "ttft"]
     names = save(figures, tmp_path / "a")
     save(draw(rates), tmp_path / "b")
     assert len(names) == 6
@@ -114,13 +114,13 @@ def test_the_figures_of_a_folder_are_those_of_its_runs(rates: flowsim.Runs, tmp_
 
 def test_options_that_are_words_are_places_on_the_axis() -> None:
     axes: dict[str, Any] = {"predictor": ["exact", "biased:2"]}
-    drawn = lines(flowsim.sweep({"run": {**RUN, "rate_rps": 20}, "axes": axes}, workers=1), "predictor")
+    drawn = lines(flowsim.sweep({"run": {**RUN, "workload.rate_rps": 20}, "axes": axes}, workers=1), "predictor")
     assert [label.get_text() for label in drawn.get_xticklabels()] == ["exact", "biased:2"]
 
 
 def test_an_option_of_the_policy_is_one_line() -> None:
     axes: dict[str, Any] = {"policy.budget": [512, 2048]}
-    runs = flowsim.sweep({"run": {**RUN, "rate_rps": 20, "policy": "chunked"}, "axes": axes}, workers=1)
+    runs = flowsim.sweep({"run": {**RUN, "workload.rate_rps": 20, "policy": "chunked"}, "axes": axes}, workers=1)
     assert list(draw(runs)) == ["attainment-policy.budget"]
     assert lines(runs, "policy.budget").lines[0].get_xdata().tolist() == [512, 2048]
 
@@ -142,10 +142,10 @@ def test_highest_rates_of_several_traces_and_gpus_are_panels() -> None:
 
 
 def test_traces_of_a_sweep_have_figures_of_their_own() -> None:
-    axes: dict[str, Any] = {"trace": ["synthetic:qwen:60", "example"], "rate_rps": [8, 24]}
+    axes: dict[str, Any] = {"trace": ["synthetic:qwen:60", "example"], "workload.rate_rps": [8, 24]}
     figures = draw(flowsim.sweep({"run": {"policy": "fcfs"}, "axes": axes}, workers=1))
     assert list(figures) == [
-        f"{name}-rate_rps-trace {trace}"
+        f"{name}-workload.rate_rps-trace {trace}"
         for trace in ("synthetic:qwen:60", "example")
         for name in ("attainment", "classes")
     ]
@@ -160,7 +160,7 @@ def test_errors_say_why_nothing_can_be_drawn(rates: flowsim.Runs, searched: flow
             "study: has no highest rates; expected one with capacity, or flowsim capacity --out",
         ),
         (lambda: ttft_distribution(searched), "study: kept no requests; expected requests: true, and a folder"),
-        (lambda: selected(rates, ["rate_rps=9"]), "--select rate_rps must be one of 8, 24, got '9'"),
+        (lambda: selected(rates, ["workload.rate_rps=9"]), "--select workload.rate_rps must be one of 8, 24, got '9'"),
         (lambda: selected(rates, ["policy"]), "--select must be NAME=VALUE, got 'policy'"),
         (lambda: draw(broken), "study: has no run that succeeded, so there is nothing to draw"),
     ):
@@ -171,7 +171,7 @@ def test_errors_say_why_nothing_can_be_drawn(rates: flowsim.Runs, searched: flow
 
 def test_the_commands_go_from_a_study_to_its_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "study.yaml").write_text(
-        "run: {trace: 'synthetic:qwen:60'}\naxes: {policy: [fcfs, flowprefill], slo_scale: [0.5, 1]}\n"
+        "run: {trace: 'synthetic:qwen:60'}\naxes: {policy: [fcfs, flowprefill], slo.scale: [0.5, 1]}\n"
     )
     out = str(tmp_path / "out")
     for arguments in (["sweep", str(tmp_path / "study.yaml"), "--out", out, "--workers", "1"], ["plot", out]):
@@ -180,10 +180,10 @@ def test_the_commands_go_from_a_study_to_its_figures(tmp_path: Path, capsys: pyt
         assert exit_.value.code == 0
     said = capsys.readouterr().out
     assert "paired" not in said
-    assert "study: 4 runs (4 run now" in said and "attainment-slo_scale.svg" in said
-    assert (tmp_path / "out" / "attainment-slo_scale.png").exists()
+    assert "study: 4 runs (4 run now" in said and "attainment-slo.scale.svg" in said
+    assert (tmp_path / "out" / "attainment-slo.scale.png").exists()
     with pytest.raises(SystemExit) as exit_:
-        main(["capacity", "synthetic:qwen:60", "--replications", "2", "--set", "slo_scale=2", "--workers", "1"])
+        main(["capacity", "synthetic:qwen:60", "--replications", "2", "--set", "slo.scale=2", "--workers", "1"])
     assert exit_.value.code == 0
     said = " ".join(capsys.readouterr().out.split())
     assert (
@@ -191,8 +191,8 @@ def test_the_commands_go_from_a_study_to_its_figures(tmp_path: Path, capsys: pyt
     )
     assert "Few requests: 54 to 54 count per run, which at its highest rate is >=" in said
     with pytest.raises(SystemExit) as exit_:
-        main(["capacity", "example", "--set", "slo_scale"])
-    assert "--set slo_scale: allowed is NAME=VALUE" in capsys.readouterr().err
+        main(["capacity", "example", "--set", "slo.scale"])
+    assert "--set must be NAME=VALUE, got 'slo.scale'" in capsys.readouterr().err
     with pytest.raises(SystemExit) as exit_:
         main(["capacity", "example", "--set", "seeds=2"])
     assert exit_.value.code == 2

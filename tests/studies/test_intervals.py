@@ -129,7 +129,7 @@ def test_a_ratio_to_nothing_is_not_known() -> None:
 
 
 def runs(**columns: list[object]) -> pd.DataFrame:
-    return pd.DataFrame({"window": None, **columns})
+    return pd.DataFrame({"workload.window": None, **columns})
 
 
 TABLE = runs(
@@ -149,9 +149,9 @@ def test_differences_are_taken_seed_by_seed() -> None:
 
 
 def test_differences_are_taken_apart_by_other_options() -> None:
-    table = pd.concat([TABLE.assign(slo_scale=1.0), TABLE.assign(slo_scale=2.0, goodput_rps=3.0)])
-    apart = differences(table, "goodput_rps", "a", ["slo_scale"])
-    assert apart[["policy", "slo_scale", "mean"]].values.tolist() == [
+    table = pd.concat([TABLE.assign(**{"slo.scale": 1.0}), TABLE.assign(**{"slo.scale": 2.0, "goodput_rps": 3.0})])
+    apart = differences(table, "goodput_rps", "a", ["slo.scale"])
+    assert apart[["policy", "slo.scale", "mean"]].values.tolist() == [
         ["b", 1.0, 3.25],
         ["c", 1.0, 0.0],
         ["b", 2.0, 0.0],
@@ -174,22 +174,22 @@ def _said(runs: flowsim.Runs) -> str:
 
 def test_seeds_that_draw_nothing_are_no_replications() -> None:
     axes: dict[str, Any] = {"policy": ["fcfs", "flowprefill"], "seed": [0, 1, 2]}
-    run = {"trace": "example", "limit": 60, "rate_scale": 5}
+    run = {"trace": "example", "workload.limit": 60, "workload.rate_scale": 5}
     same = flowsim.sweep({"run": run, "axes": axes}, workers=1)
     assert same.table["seed"].tolist() == [0, 1, 2] * 2
     stats = same.intervals("attainment")
     assert stats["n"].tolist() == [1, 1] and stats["low"].isna().all()
     assert same.differences("attainment", "fcfs")["n"].tolist() == [1]
     assert "Left out: 4 runs that only repeat others, as their seeds draw nothing." in _said(same)
-    for drawn in ({"predictor": "noisy:1"}, {"mix.text": 0.3}, {"trace": "synthetic:qwen:40"}):
+    for drawn in ({"predictor": "noisy:1"}, {"workload.mix.text": 0.3}, {"trace": "synthetic:qwen:40"}):
         assert flowsim.sweep({"run": {**run, **drawn}, "axes": axes}, workers=1).intervals("attainment")["n"][0] == 3
 
 
 def test_means_are_over_replications_only() -> None:
     means = intervals(TABLE, "goodput_rps", ["policy"])
     assert means[["policy", "mean", "n"]].values.tolist() == [["a", 1.5, 2], ["b", 4.75, 2], ["c", 1.5, 2]]
-    mixed = TABLE.assign(slo_scale=[1.0, 2.0] * 3)
-    with pytest.raises(InputError, match="runs with the same policy: differ in slo_scale; expected"):
+    mixed = TABLE.assign(**{"slo.scale": [1.0, 2.0] * 3})
+    with pytest.raises(InputError, match=r"runs with the same policy: differ in slo\.scale; expected"):
         intervals(mixed, "goodput_rps", ["policy"])
     with pytest.raises(InputError, match="unknown column 'goodput'; did you mean 'goodput_rps'"):
         intervals(TABLE, "goodput", ["policy"])

@@ -29,11 +29,11 @@ from flowsim.traces.synthetic import synthesize
 
 STUDY: dict[str, Any] = {
     "run": {"trace": "synthetic:qwen:150", "warmup": 0.1},
-    "axes": {"policy": ["fcfs", "chunked:512", "flowprefill"], "rate_rps": [8, 16], "seed": [0, 1, 2]},
+    "axes": {"policy": ["fcfs", "chunked:512", "flowprefill"], "workload.rate_rps": [8, 16], "seed": [0, 1, 2]},
 }
 TEXT = """
 run: {trace: "synthetic:qwen:150", warmup: 0.1}
-axes: {policy: [fcfs, "chunked:512", flowprefill], rate_rps: [8, 16], seed: [0, 1, 2]}
+axes: {policy: [fcfs, "chunked:512", flowprefill], workload.rate_rps: [8, 16], seed: [0, 1, 2]}
 """
 
 
@@ -155,7 +155,9 @@ def test_a_study_that_has_grown_has_the_bytes_of_one_that_was_whole_from_the_sta
 def test_the_options_are_those_that_the_study_writes_however_they_were_written_before(tmp_path: Path) -> None:
     def swept(*policies: str, **more: Any) -> flowsim.Runs:
         axes: dict[str, Any] = {"policy": list(policies), **more}
-        return flowsim.sweep({"run": {"trace": "example", "limit": 40}, "axes": axes}, tmp_path / "out", workers=1)
+        return flowsim.sweep(
+            {"run": {"trace": "example", "workload.limit": 40}, "axes": axes}, tmp_path / "out", workers=1
+        )
 
     assert swept("flowprefill:cut=operator").table["policy"].tolist() == ["flowprefill:cut=operator"]
     short = swept("flowprefill")
@@ -168,7 +170,7 @@ def test_the_options_are_those_that_the_study_writes_however_they_were_written_b
 
 def test_numbers_and_texts_go_on_one_axis(tmp_path: Path) -> None:
     axes: dict[str, Any] = {"policy.budget": [512, "2048"]}
-    study = {"run": {"trace": "example", "limit": 40, "policy": "chunked"}, "axes": axes}
+    study = {"run": {"trace": "example", "workload.limit": 40, "policy": "chunked"}, "axes": axes}
     runs = flowsim.sweep(study, tmp_path, workers=1)
     assert runs.table["policy.budget"].tolist() == ["512", "2048"]
     assert runs.table["policy"].tolist() == ["chunked:budget=512", "chunked:budget=2048"]
@@ -185,7 +187,7 @@ def test_while_a_study_goes_on_its_runs_have_the_kinds_they_will_have(tmp_path: 
     study = Study.of({"run": {"trace": "7", "slo": "0.5"}, "axes": {"policy": ["fcfs", "edf"]}}, root=tmp_path)
     runs = flowsim.sweep(study, tmp_path / "out", workers=1, progress=look)
     pd.testing.assert_frame_equal(seen[-1], runs.table)
-    assert seen[-1][["trace", "slo"]].values.tolist() == [["7", "0.5"]] * 2
+    assert seen[-1][["trace", "slo.mix"]].values.tolist() == [["7", "0.5"]] * 2
 
 
 def test_the_study_that_is_kept_runs_again_from_anywhere(tmp_path: Path) -> None:
@@ -193,7 +195,8 @@ def test_the_study_that_is_kept_runs_again_from_anywhere(tmp_path: Path) -> None
     flowsim.traces.write_trace(flowsim.example_trace().head(40), tmp_path / "in" / "trace.jsonl")
     (tmp_path / "in" / "slo.yaml").write_text("ttft_s: {'*': 1.0}")
     (tmp_path / "in" / "study.yaml").write_text(
-        "run: {slo: slo.yaml}\naxes: {policy: [fcfs]}\npoints: [{trace: trace.jsonl}, {trace: example, limit: 30}]"
+        "run: {slo: slo.yaml}\naxes: {policy: [fcfs]}\n"
+        "points: [{trace: trace.jsonl}, {trace: example, workload.limit: 30}]"
     )
     once = flowsim.sweep(tmp_path / "in" / "study.yaml", tmp_path / "out", workers=1)
     again = flowsim.sweep(tmp_path / "out" / "study.yaml", tmp_path / "new", workers=1)
@@ -215,7 +218,7 @@ def test_whom_to_compare_with_is_checked_before_the_first_run(
 
 def test_the_same_run_twice_is_done_once(tmp_path: Path) -> None:
     points = [{"policy": "chunked"}, {"policy": "chunked:2048"}, {"policy": "chunked", "policy.budget": 2048}]
-    runs = flowsim.sweep({"run": {"trace": "example", "limit": 40}, "points": points}, workers=1)
+    runs = flowsim.sweep({"run": {"trace": "example", "workload.limit": 40}, "points": points}, workers=1)
     assert runs.new == len(runs.table) == 1
 
 
@@ -236,7 +239,10 @@ def test_a_failed_run_is_kept_with_its_error_and_tried_again(
     (tmp_path / "moody.py").write_text(BROKEN)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    study = {"run": {"trace": "example", "rate_scale": 4}, "axes": {"policy": ["fcfs", "moody:Moody:patience=2"]}}
+    study = {
+        "run": {"trace": "example", "workload.rate_scale": 4},
+        "axes": {"policy": ["fcfs", "moody:Moody:patience=2"]},
+    }
     for _ in range(2):
         runs = flowsim.sweep(study, "out", workers=1)
         assert len(runs.failed) == 1
@@ -244,7 +250,7 @@ def test_a_failed_run_is_kept_with_its_error_and_tried_again(
         assert runs.table["attainment"].notna().tolist() == [True, False]
     assert runs.new == 1
     (tmp_path / "study.yaml").write_text(
-        "run: {trace: example, rate_scale: 4}\naxes: {policy: [moody:Moody:patience=2]}"
+        "run: {trace: example, workload.rate_scale: 4}\naxes: {policy: [moody:Moody:patience=2]}"
     )
     with pytest.raises(SystemExit) as exit_:
         cli.main(["sweep", "study.yaml", "--out", "more", "--workers", "1"])
@@ -260,7 +266,7 @@ def test_a_study_of_which_a_run_failed_at_first_has_the_bytes_of_one_that_went_w
     )
     (tmp_path / "swinging.py").write_text(policy)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    study = {"run": {"trace": "example", "limit": 40}, "axes": {"policy": ["swinging:Moody", "fcfs"]}}
+    study = {"run": {"trace": "example", "workload.limit": 40}, "axes": {"policy": ["swinging:Moody", "fcfs"]}}
     for mood, folder in (("bad", "retried"), ("good", "retried"), ("good", "straight")):
         monkeypatch.setenv("MOOD", mood)
         runs = flowsim.sweep(study, tmp_path / folder, workers=1)
@@ -272,7 +278,7 @@ def test_a_changed_trace_is_another_run(tmp_path: Path) -> None:
     flowsim.traces.write_trace(flowsim.example_trace().head(20), tmp_path / "trace.jsonl")
     point = Point.of({"trace": "trace.jsonl"})
     key = point.key(str(tmp_path))
-    assert Point.of({"trace": "trace.jsonl", "seed": 0, "slo_scale": 1}).key(str(tmp_path)) == key
+    assert Point.of({"trace": "trace.jsonl", "seed": 0, "slo.scale": 1}).key(str(tmp_path)) == key
     flowsim.traces.write_trace(flowsim.example_trace().head(21), tmp_path / "trace.jsonl")
     assert point.key(str(tmp_path)) != key
 
@@ -288,7 +294,7 @@ def test_a_trace_that_changes_in_one_process_is_read_again_and_run_again(tmp_pat
 
 def test_a_cost_table_that_changes_in_one_process_is_read_again(tmp_path: Path) -> None:
     load_table("h200", "llama3-8b").save(tmp_path / "table")
-    study = {"run": {"trace": "example", "limit": 40, "policy": "fcfs", "cost": str(tmp_path / "table")}}
+    study = {"run": {"trace": "example", "workload.limit": 40, "policy": "fcfs", "cost": str(tmp_path / "table")}}
     before = flowsim.sweep(study, workers=1).table
     load_table("h200", "qwen2.5-14b").save(tmp_path / "table")
     after = flowsim.sweep(study, workers=1).table
@@ -297,7 +303,11 @@ def test_a_cost_table_that_changes_in_one_process_is_read_again(tmp_path: Path) 
 
 
 def test_requests_are_kept_when_asked_for(tmp_path: Path) -> None:
-    study = {"run": {"trace": "example", "limit": 40}, "axes": {"policy": ["fcfs", "flowprefill"]}, "requests": True}
+    study = {
+        "run": {"trace": "example", "workload.limit": 40},
+        "axes": {"policy": ["fcfs", "flowprefill"]},
+        "requests": True,
+    }
     one, two = (flowsim.sweep(study, tmp_path / str(n), workers=n) for n in (1, 2))
     assert bytes_of(tmp_path / "1") == bytes_of(tmp_path / "2")
     assert one.folder is not None and two.new == 2
@@ -365,9 +375,9 @@ def test_what_is_no_parquet_file_is_said_in_one_line(tmp_path: Path) -> None:
 
 
 def test_bad_workers(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="workers is 2 and dask is 'tcp://x:1', allowed is one of them"):
+    with pytest.raises(InputError, match="workers: is given together with dask; expected one of them"):
         flowsim.sweep(STUDY, tmp_path / "none", workers=2, dask="tcp://x:1")
     with pytest.raises(InputError, match=r"cannot be written"):
         flowsim.sweep(STUDY, "/proc/flowsim", workers=1)
-    with pytest.raises(InputError, match="workers is 0, allowed is 1 or more"):
+    with pytest.raises(InputError, match="workers must be >= 1, got 0"):
         flowsim.sweep(STUDY, workers=0)

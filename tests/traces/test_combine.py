@@ -1,4 +1,4 @@
-"""Merged traces, other mixes of classes, rates by class, and classes drawn in shares."""
+"""Merged traces, other mixes of classes, and rates by class."""
 
 import numpy as np
 import pytest
@@ -158,51 +158,3 @@ def test_blocks_of_different_sizes_are_dropped_with_a_notice():
     other = one.derived("made", blocks=Blocks.of(512, np.arange(5), np.ones(5, int)))
     assert merge([one, other]).blocks is None
     assert "prefix blocks of 16 tokens and of 512 do not go together: dropped" in merge([one, other]).notices
-
-
-def test_shares_give_classes_to_a_trace_without(tmp_path):
-    path = tmp_path / "mix.yaml"
-    path.write_text("ttft_s: {chat: 0.5, batch: 20}\nshares: {chat: 3, batch: 1}\nslo_scale: 2\n")
-    trace = Trace.of(np.arange(4000), np.full(4000, 100))
-    mix = flowsim.SLOMix.parse(str(path))
-    given_to = mix.assign(trace, seed=1)
-    assert given_to.class_names == ("chat", "batch")
-    assert np.mean(given_to.class_code == 0) == pytest.approx(0.75, abs=0.03)
-    assert set(given_to.ttft_slo_s.tolist()) == {1.0, 40.0}
-    assert "classes drawn in shares chat 3, batch 1 (seed 1)" in given_to.rule
-    assert (mix.assign(trace, seed=1).class_code == given_to.class_code).all()
-    assert (mix.assign(trace, seed=2).class_code != given_to.class_code).any()
-    assert flowsim.SLOMix.from_dict(mix.to_dict()) == mix
-
-
-def test_by_overrules_the_traces_classes():
-    trace = flowsim.example_trace()
-    slos = {"text": 0.25, "image": 0.5, "search": 4, "file": 6}
-    assert flowsim.SLOMix.from_dict({"ttft_s": slos, "by": "length"}).assign(trace).class_names[0] == "<=1k"
-    drawn = flowsim.SLOMix.from_dict({"ttft_s": slos, "by": "shares", "shares": {"text": 1}}).assign(trace)
-    assert drawn.class_names == ("text",)
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"by": "shares"}, "by is 'shares', and there are none"),
-        ({"by": "clas"}, "did you mean 'class'"),
-        ({"shares": {"txt": 1}}, "did you mean 'text'"),
-        ({"shares": {"text": 0}}, "shares: 'text' is 0; allowed: a positive number"),
-        ({"rates": [1]}, r"rates is \[1\]; allowed: a mapping to req/s"),
-    ],
-)
-def test_bad_slo_mixes(values, message):
-    with pytest.raises(InputError, match=message):
-        flowsim.SLOMix.from_dict({"ttft_s": {"text": 1}, **values})
-
-
-def test_rates_of_an_slo_mix_and_a_mix_reach_the_run():
-    mix = flowsim.SLOMix.from_dict({"ttft_s": {"text": 1, "search": 4}, "rates": {"text": 3, "search": 1}})
-    result = flowsim.run("example", "fcfs", slo=mix)
-    assert result.trace.rate_rps == pytest.approx(4, rel=0.01)
-    assert result.summary["classes"]["search"]["requests"] == 100
-    mixed = flowsim.run("example", "fcfs", mix="text=.5,search=.5")
-    assert mixed.summary["classes"]["search"]["requests"] == 200
-    assert mixed.config["mix"] == "text=.5,search=.5"

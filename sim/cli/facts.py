@@ -1,0 +1,58 @@
+"""The commands that need no trace: `flowsim tradeoff` and `flowsim policies`."""
+
+from __future__ import annotations
+
+import click
+
+from flowsim.cli.kit import say
+from flowsim.cli.run_options import COSTS, check_costs, flags_named, run_options
+from flowsim.errors import InputError
+
+
+@click.command()
+@click.option("--tokens", type=int, default=16384, show_default=True, help="Length of the long prompt.")
+@run_options(*COSTS)
+@click.pass_context
+def tradeoff(context: click.Context, /, tokens: int, model: str, gpu: str, tp: int, cost: str | None) -> None:
+    """Show what chunks and cuts cost a long prompt, and how long they block a short one.
+
+    \b
+    Example:
+      flowsim tradeoff --tokens 32768
+    """
+    check_costs(context)
+    from flowsim.runs.costs import load_cost
+    from flowsim.runs.tradeoff import is_extrapolated
+    from flowsim.runs.tradeoff import tradeoff as rows
+    from flowsim.show.screen import show
+    from flowsim.show.text import tradeoff_report
+
+    if tokens < 1:
+        raise InputError("--tokens", found=tokens, expected=">= 1")
+    with flags_named():
+        costs = load_cost(cost, model, gpu, tp)
+    show(tradeoff_report(rows(costs, tokens)))
+    if is_extrapolated(costs, tokens):
+        say(f"prompts of {tokens:,} tokens reach beyond the measured sizes: extrapolated")
+
+
+@click.command()
+def policies() -> None:
+    """List the policies, what each does, and its options.
+
+    \b
+    Example:
+      flowsim policies
+    """
+    from rich.table import Table
+
+    from flowsim.policies.registry import describe_policies
+    from flowsim.show.screen import show
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in ("policy", "what it does", "options and their defaults"):
+        table.add_column(column, overflow="fold")
+    for name, what, options in describe_policies():
+        table.add_row(name, what, options)
+    show(table)
+    say("\nWrite NAME:OPTION=VALUE,... or, for one of your own, MODULE:CLASS:OPTION=VALUE,...")

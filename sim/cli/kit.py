@@ -1,0 +1,86 @@
+"""What all commands share: errors of one line, what was typed, and what is printed."""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+import click
+
+from flowsim.errors import InputError
+from flowsim.io.progress import bar
+
+TYPED = click.core.ParameterSource.COMMANDLINE
+TERMINATED = 143
+"""The exit status of a process that SIGTERM ended."""
+
+
+class OneLine(click.Group):
+    """A group whose every error is one line on stderr and exit status 2."""
+
+    def main(self, *args: Any, **options: Any) -> NoReturn:
+        """Run the command line and exit."""
+        options["standalone_mode"] = False
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # so that unfinished files are cleared away
+        atexit.register(gc.freeze)  # else Python looks for cycles in all that it knows, for seconds, before it ends
+        try:
+            status = super().main(*args, **options)
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.ctx.get_help() if error.ctx else "")
+            sys.exit(2)
+        except click.ClickException as error:
+            _fail(error.format_message())
+        except InputError as error:
+            _fail(str(error))
+        except (click.Abort, KeyboardInterrupt):
+            click.echo("flowsim: interrupted", err=True)
+            sys.exit(130)
+        except SystemExit as end:
+            if end.code == TERMINATED:
+                click.echo("flowsim: terminated", err=True)
+            raise
+        except BrokenPipeError:
+            sys.stderr.close()
+            sys.exit(1)
+        sys.exit(status if isinstance(status, int) else 0)
+
+
+def _fail(message: str) -> NoReturn:
+    click.echo(f"flowsim: error: {' '.join(message.split())}", err=True)
+    sys.exit(2)
+
+
+def together(*options: Callable[..., Any]) -> Callable[..., Any]:
+    """One decorator of several options, which are listed in this order."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def typed(context: click.Context, besides: Sequence[str] = ()) -> list[str]:
+    """The options, other than those named in `besides`, that were typed on the command line."""
+    named = [(parameter.name or "", parameter.opts[0]) for parameter in context.command.params]
+    return [flag for name, flag in named if name not in besides and context.get_parameter_source(name) is TYPED]
+
+
+def replaying(quiet: bool) -> Any:
+    """The progress of replaying."""
+    return bar("replaying", quiet=quiet)
+
+
+def say(text: str, quiet: bool = False) -> None:
+    """Print a line, unless asked to be quiet."""
+    if not quiet:
+        click.echo(text)
+
+
+quiet_option = click.option("--quiet", "-q", is_flag=True, help="Print no report and no progress.")
+out_option = click.option("--out", metavar="DIR", help="Save the results there.")

@@ -1,0 +1,97 @@
+"""The commands that replay one trace: `flowsim run` and `flowsim compare`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from flowsim.cli.kit import out_option, quiet_option, replaying, say, typed
+from flowsim.cli.run_options import check_costs, flags_named, run_options, stated
+from flowsim.errors import InputError
+
+TRACE_HELP = (
+    "TRACE is a file (flowsim, Qwen-Bailian, Mooncake, Azure, BurstGPT, vidur; see flowsim traces), 'example', or "
+    "'synthetic:PRESET:N'."
+)
+DEFAULT = ("fcfs", "chunked:2048", "flowprefill")
+"""The policies that `flowsim compare` compares unless told."""
+
+
+@click.command(
+    help=f"Replay TRACE under one policy and print the result.\n\n{TRACE_HELP} The config.yaml that --out writes may "
+    "be given in its place: it repeats the run.\n\n\b\nExamples:\n  flowsim run example\n"
+    "  flowsim run trace.jsonl --policy chunked:2048 --rate-scale 2\n"
+    "  flowsim run trace.csv.gz --slo 0.5 --policy flowprefill:cut=layer,batch_tokens=4096 --out results\n"
+    "  flowsim run trace.jsonl --policy my_module:MyPolicy"
+)
+@click.argument("trace")
+@run_options("policy")
+@run_options()
+@out_option
+@quiet_option
+@click.pass_context
+def run(context: click.Context, /, trace: str, policy: str, out: str | None, quiet: bool, **options: Any) -> None:
+    """Replay a trace under one policy."""
+    check_costs(context)
+    from flowsim.io.folders import check_writable
+    from flowsim.runs.keywords import from_keywords
+    from flowsim.runs.options import read_options
+    from flowsim.runs.run import run_options as replay
+    from flowsim.show.screen import show
+    from flowsim.show.text import run_report
+
+    if out:
+        check_writable(out)
+    if trace.endswith((".yaml", ".yml")):
+        if changed := typed(context, besides=("trace", "out", "quiet")):
+            raise InputError(trace, f"holds every option of the run; leave out {', '.join(changed)}")
+        wanted = read_options(trace)
+    else:
+        with flags_named():
+            wanted, _ = from_keywords(trace, policy, stated(options))
+    with flags_named(), replaying(quiet) as progress:
+        result = replay(wanted, progress=progress)
+    if not quiet:
+        show(run_report(result.summary))
+    if out:
+        result.save(out)
+        say(f"saved summary.json, requests.parquet and config.yaml in {out}", quiet)
+
+
+@click.command(
+    help=f"Replay TRACE under several policies and print them side by side.\n\n{TRACE_HELP} With --out also a "
+    "figure (attainment by class, TTFT distribution), a table, and each policy's own results.\n\n\b\nExample:\n"
+    "  flowsim compare example --policy fcfs --policy chunked:2048 --policy flowprefill --out results"
+)
+@click.argument("trace")
+@click.option(
+    "--policy",
+    "policies",
+    multiple=True,
+    metavar="SPEC",
+    help="Once for each policy.  [default: fcfs, chunked:2048, flowprefill]",
+)
+@run_options()
+@out_option
+@quiet_option
+@click.pass_context
+def compare(
+    context: click.Context, /, trace: str, policies: tuple[str, ...], out: str | None, quiet: bool, **options: Any
+) -> None:
+    """Replay a trace under several policies."""
+    check_costs(context)
+    from flowsim.io.folders import check_writable
+    from flowsim.runs.compare import compare as compare_all
+    from flowsim.show.screen import show
+    from flowsim.show.text import compare_report
+
+    if out:
+        check_writable(out)
+    with flags_named(), replaying(quiet) as progress:
+        comparison = compare_all(trace, policies or DEFAULT, **stated(options), progress=progress)
+    if not quiet:
+        show(compare_report({name: result.summary for name, result in comparison.results.items()}))
+    if out:
+        comparison.save(out)
+        say(f"saved comparison.png, comparison.csv and a folder for each policy in {out}", quiet)

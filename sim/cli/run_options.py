@@ -1,0 +1,68 @@
+"""The options of a run on the command line, made from their declaration in `flowsim.runs.options`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from flowsim.cli.kit import together, typed
+from flowsim.errors import InputError
+from flowsim.runs.keywords import renamed
+from flowsim.runs.options import Option, by_keyword
+
+COSTS = ("model", "gpu", "tp", "cost")
+
+
+def run_options(*keywords: str, **help_texts: str) -> Callable[..., Any]:
+    """The options of these keywords; without any, all that a command line has but trace and policy.
+
+    `help_texts` replaces what the declaration says, for a command that uses an option for something else.
+    """
+    known = [by_keyword()[name] for name in keywords] or [
+        option for option in by_keyword().values() if option.flag and option.keyword not in ("trace", "policy")
+    ]
+    return together(*(click_option(option, help_texts.get(option.keyword)) for option in known))
+
+
+def click_option(option: Option, help_text: str | None = None) -> Callable[..., Any]:
+    """One option of a run as one of click's; its name there is its keyword."""
+    text = help_text or option.help
+    if option.default_text:
+        text = f"{text}  [default: {option.default_text}]"
+    if option.default is False:
+        return click.option(option.flag, option.keyword, is_flag=True, help=text)
+    return click.option(
+        option.flag,
+        option.keyword,
+        type=option.number or str,
+        default=option.default,
+        show_default=option.default is not None,
+        metavar=option.metavar or None,
+        help=text,
+    )
+
+
+@contextmanager
+def flags_named() -> Iterator[None]:
+    """Errors inside that are about an option of a run name its flag."""
+    try:
+        yield
+    except InputError as error:
+        raise renamed(error, lambda option: option.flag) from error
+
+
+def check_costs(context: click.Context) -> None:
+    """Raise InputError if costs are named by a folder and otherwise too."""
+    twice = [flag for flag in typed(context) if flag in ("--model", "--gpu", "--tp")]
+    if context.params["cost"] is not None and twice:
+        raise InputError(", ".join(twice), "given together with --cost, whose table says it", expected="one of them")
+    if context.params["cost"] == "":
+        raise InputError("--cost", found="", expected="the folder of a table")
+
+
+def stated(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options by keyword that have a value."""
+    return {name: value for name, value in options.items() if value is not None}

@@ -1,0 +1,76 @@
+"""The cost model of a run, and what a result says of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowsim.calibration.costs.catalogue import load_table
+from flowsim.calibration.costs.cost_model import CostModel
+from flowsim.calibration.costs.fit import fit
+from flowsim.calibration.costs.row_sources import counted
+from flowsim.calibration.costs.table import OperatorTable
+from flowsim.errors import InputError
+from flowsim.runs.options import GPU, MODEL
+from flowsim.traces.trace import Trace
+
+
+def load_cost(folder: str | Path | None, model: str = MODEL, gpu: str = GPU, tp: int = 1) -> CostModel:
+    """The cost model fitted to the operator table in `folder`, or to the known one of this model and GPU."""
+    table = OperatorTable.load(folder) if folder is not None else load_table(gpu, model, tp)
+    try:
+        cost = fit(table)
+    except InputError as error:
+        raise error.within(str(folder or f"{gpu}/{model}/tp{tp}")) from error
+    assert cost.provenance is not None
+    place = None if folder is None else Path(anywhere(str(folder)))
+    cost.provenance = replace(cost.provenance, folder=place, is_stored=True)
+    return cost
+
+
+def anywhere(source: str) -> str:
+    """The name of a file or folder as it can be found from any folder; other names as they are."""
+    return str(Path(source).resolve()) if Path(source).exists() else source
+
+
+def place_of(costs: CostModel) -> dict[str, Any]:
+    """Where the costs can be found again: a folder, or the model, GPU and degree of a known table."""
+    record = costs.provenance
+    if record is None or not record.is_stored:
+        return {"cost": f"{costs.name} (given in Python, in no table)"}
+    rank = record.table.rank()
+    folder = None if record.folder is None else str(record.folder)
+    return {"cost": folder, "model": rank.model, "gpu": rank.gpu, "tp": rank.tp}
+
+
+def sources_of(costs: CostModel, graph_tokens: int) -> list[str]:
+    """Public measurements that the costs hold, if any (all else was measured by flowsim); and what else goes in."""
+    about = None if costs.provenance is None else costs.provenance.table
+    parts = {"operators": about, "all-reduces": None if about is None else about.all_reduce}
+    said = [f"{part} from {of.source}" for part, of in parts.items() if of is not None and of.source is not None]
+    if about is not None and about.cells is not None:
+        measured, rows = counted(about.cells)
+        said.append(f"of its {rows:,} rows of the device {measured:,} were measured there, the rest filled in")
+    if graph_tokens:
+        said.append(f"forwards of one prompt of up to {graph_tokens:,} tokens run as recorded CUDA graphs")
+    if costs.boost is not None:
+        said.append(f"a GPU that has rested is faster at first, by {costs.boost.gain(8192):.0%} with 8192 tokens")
+    return said
+
+
+def extrapolated(cost: CostModel, trace: Trace, max_batched_tokens: int, cached: NDArray[np.int64]) -> int | None:
+    """How many prompts reach beyond the sizes to which the cost model was fitted; None if those are not known.
+
+    Args:
+        cost: the cost model.
+        trace: the prompts.
+        max_batched_tokens: most tokens of one forward.
+        cached: tokens of each prompt that are not computed, shape [n].
+    """
+    if cost.provenance is None:
+        return None
+    return int(cost.provenance.measured.beyond(trace.input_length, cached, max_batched_tokens).sum())

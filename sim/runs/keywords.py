@@ -1,0 +1,106 @@
+"""The options of a run as keyword arguments in Python: their signature, their documentation, their reading."""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from flowsim.calibration.costs.cost_model import CostModel
+from flowsim.core.policy import Policy, check_policy
+from flowsim.core.server import ServerOptions
+from flowsim.core.slo import SLOMix
+from flowsim.errors import InputError, unknown
+from flowsim.policies.registry import PolicySpec, policy_spec
+from flowsim.runs.options import Option, RunOptions, by_keyword, from_values, options
+from flowsim.runs.prepare import Given
+from flowsim.traces.trace import Trace
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+APART = ("trace", "policy")
+"""The options that functions take as arguments of their own."""
+
+
+def from_keywords(
+    trace: Trace | str | Path, policy: Policy | PolicySpec | str, keywords: Mapping[str, Any]
+) -> tuple[RunOptions, Given]:
+    """The options that a call in Python names, and the objects that it gives in place of names.
+
+    Args:
+        trace: a trace, or the name of one.
+        policy: a policy, or its specification.
+        keywords: options by keyword ("slots", "slo_scale"), and "server".
+
+    Raises:
+        InputError: an unknown keyword or a value that does not fit, by keyword.
+    """
+    values, objects = paths_of(keywords), Given()
+    values |= {"trace": _named(trace), "policy": policy}
+    cost, mix = values.get("cost"), values.get("slo.mix")
+    if not isinstance(policy, str | PolicySpec):
+        values["policy"] = policy_spec(check_policy(policy))
+    objects = Given(
+        trace if isinstance(trace, Trace) else None,
+        None if isinstance(policy, str | PolicySpec) else check_policy(policy),
+        cost if isinstance(cost, CostModel) else None,
+    )
+    if cost is not None:
+        values["cost"] = cost.name if isinstance(cost, CostModel) else str(cost)
+    if isinstance(mix, SLOMix):
+        values["slo.mix"] = mix.to_dict()
+    try:
+        return from_values(values), objects
+    except InputError as error:
+        raise renamed(error, lambda option: option.keyword) from None
+
+
+def paths_of(keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """Options by path, of options by keyword or by path. InputError: an unknown name."""
+    values: dict[str, Any] = {}
+    for name, value in keywords.items():
+        head = name.partition(".")[0]
+        if name in by_keyword():
+            values[by_keyword()[name].path] = value
+        elif name in ("server", "workload") or name in options() or (head != name and head in ("policy", "workload")):
+            values[name] = ServerOptions() if name == "server" and value is None else value
+        else:
+            raise unknown("option", name, [*by_keyword(), "server"])
+    return values
+
+
+def renamed(error: InputError, name: Callable[[Option], str]) -> InputError:
+    """The same error, about an option under the name that it has elsewhere, such as its keyword or its flag."""
+    option = options().get(error.where) or by_keyword().get(error.where)
+    if option is None:
+        return error
+    return InputError(name(option) or option.keyword, error.problem, found=error.found, expected=error.expected)
+
+
+def documented(function: Function) -> Function:
+    """Give a function with `**options` the signature and the documentation of every option of a run.
+
+    The place of the options in its documentation is written {options}.
+    """
+    known = [option for option in by_keyword().values() if option.keyword not in APART]
+    lines = [_described(option) for option in known]
+    lines.append("server: `ServerOptions`, or a mapping of them, in place of instances, router, slots and so on.")
+    text = "\n".join(textwrap.fill(line, 108, subsequent_indent="    ") for line in lines)
+    function.__doc__ = (function.__doc__ or "").replace("{options}", textwrap.indent(text, " " * 8).lstrip())
+    signature = inspect.signature(function)
+    own = [one for one in signature.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
+    more = [inspect.Parameter(one.keyword, inspect.Parameter.KEYWORD_ONLY, default=one.default) for one in known]
+    more.append(inspect.Parameter("server", inspect.Parameter.KEYWORD_ONLY, default=None))
+    function.__signature__ = signature.replace(parameters=[*own, *more])  # type: ignore[attr-defined]
+    return function
+
+
+def _described(option: Option) -> str:
+    default = f" Default: {option.default_text}." if option.default_text else ""
+    return f"{option.keyword}: {option.help}{default}"
+
+
+def _named(trace: Trace | str | Path) -> str:
+    """The name of a trace; of one given as an object, where it can be found again."""
+    return trace.source or trace.name or "given in Python" if isinstance(trace, Trace) else str(trace)

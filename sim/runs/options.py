@@ -1,0 +1,275 @@
+"""The options of a run: their one declaration, of which all else that knows them is made.
+
+`RunOptions` gives each option its type, bounds, default and help. The options of the command line, the keywords of
+`flowsim.run`, the axes of a study, config.yaml, the key of a stored run and the reference all follow from it.
+An option has a dotted path ("server.slots") and a keyword ("slots").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+
+from flowsim.core.server import ServerOptions
+from flowsim.core.slo import SLOMix
+from flowsim.errors import InputError, unknown
+from flowsim.io import documents
+from flowsim.io.schema import (
+    Checked,
+    Count,
+    Name,
+    Positive,
+    PositiveCount,
+    build,
+    expected,
+    hints,
+    option,
+)
+from flowsim.policies.registry import PolicySpec
+from flowsim.runs.workload import WorkloadOptions, blamed, digits, window_text
+from flowsim.traces.combine import parse_mix
+
+MODEL, GPU = "llama3-8b", "h200"
+Share = Annotated[float, Meta(ge=0, lt=1)]
+
+
+class SLOOptions(Checked, frozen=True):
+    """What each request is promised."""
+
+    mix: Annotated[
+        Mapping[str, Any] | Name | Positive | None,
+        option(
+            "TTFT SLOs: seconds for all (0.5), by class (text=0.25,search=4,*=1), a model's preset (qwen2.5-14b), or "
+            "a YAML file.",
+            "MIX",
+            default="the paper's for the model",
+            keyword="slo",
+        ),
+    ] = None
+    scale: Annotated[Positive, option("Multiply every SLO.", keyword="slo_scale")] = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.mix, Mapping):
+            SLOMix.from_dict(self.mix)
+
+
+class RunOptions(Checked, frozen=True):
+    """All that determines a run."""
+
+    trace: Annotated[Name, option("A trace file, 'example', or 'synthetic:PRESET:N'.", "TRACE")]
+    policy: Annotated[PolicySpec, option("See flowsim policies.", "SPEC")] = PolicySpec("flowprefill")
+    cost: Annotated[Name | None, option("Operator table of your own (from flowsim calibrate).", "DIR")] = None
+    model: Annotated[Name, option("Model whose costs and SLOs are used.", "NAME")] = MODEL
+    gpu: Annotated[Name, option("GPU on which the costs were measured.", "NAME")] = GPU
+    tp: Annotated[PositiveCount, option("Tensor-parallel degree.")] = 1
+    workload: WorkloadOptions = WorkloadOptions()
+    slo: SLOOptions = SLOOptions()
+    predictor: Annotated[
+        Name,
+        option("What the policy believes of the cost: exact, cubic (the paper's), biased:FACTOR, noisy:SIGMA.", "NAME"),
+    ] = "cubic"
+    server: ServerOptions = ServerOptions()
+    seed: Annotated[Count, option("Seed of all randomness.")] = 0
+    until_s: Annotated[Positive | None, option("Stop S seconds after the first arrival.", "S", flag="--until")] = None
+    warmup: Annotated[Share, option("Share of the requests, the first, that are left out of the figures.")] = 0.0
+
+
+MAIN: Mapping[str, str] = {"slo": "mix"}
+"""The field that a section stands for where it is given as a plain value: `slo: 0.5`."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a run.
+
+    Attributes:
+        path: where it is in `RunOptions`: "server.slots".
+        keyword: its name as an argument of `flowsim.run`: "slots".
+        flag: its name on the command line: "--slots"; "" if it has none there.
+        type: its type, with bounds.
+        default: its value unless given.
+        help: what it is for.
+        metavar: what stands for its value on the command line.
+        default_text: the default in words, where the value does not say it.
+    """
+
+    path: str
+    keyword: str
+    flag: str
+    type: Any
+    default: Any
+    help: str
+    metavar: str
+    default_text: str
+
+    @property
+    def number(self) -> type[int] | type[float] | None:
+        """The type of its value, if that is a number and nothing else."""
+        text = expected(self.type)
+        return int if text.startswith("a whole number") else float if text.startswith("a number") else None
+
+
+@cache
+def options() -> Mapping[str, Option]:
+    """Every option of a run by its path, in the order of the declaration."""
+    return {one.path: one for one in _options(RunOptions, "")}
+
+
+@cache
+def by_keyword() -> Mapping[str, Option]:
+    """Every option of a run by its keyword."""
+    return {one.keyword: one for one in options().values()}
+
+
+def flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The options in a mapping of sections or dotted paths, or both, by path.
+
+    A section given as a plain value means its main field: `slo: 0.5` is slo.mix. Options of the policy are
+    policy.OPTION, and entries of a mapping workload.mix.CLASS.
+
+    Raises:
+        InputError: an unknown option; it offers the nearest known path, also for a keyword ("slo_scale").
+    """
+    found: dict[str, Any] = {}
+    for path, value in values.items():
+        if path in SECTIONS:
+            given = value if isinstance(value, Mapping | Struct) else _main(path, value) if value is not None else {}
+            entries = msgspec.structs.asdict(given) if isinstance(given, Struct) else given
+            found |= flat({f"{path}.{name}": entry for name, entry in entries.items()})
+        elif is_option(path):
+            found[path] = value
+        else:
+            raise _unknown(str(path))
+    return found
+
+
+def is_option(path: str) -> bool:
+    """Whether this is the path of an option, of an option of the policy, or of an entry of a mapping."""
+    head = path.rpartition(".")[0]
+    return path in options() or (path != head and bool(head) and (head == "policy" or head in MAPPINGS))
+
+
+def from_values(values: Mapping[str, Any], where: str = "") -> RunOptions:
+    """The options in plain values, as YAML holds them: see `flat`.
+
+    Args:
+        values: the values, in sections or by dotted path.
+        where: the file that they come from, for errors.
+
+    Raises:
+        InputError: an unknown option or a value that does not fit; with `where`, the dotted path of the option.
+    """
+    try:
+        return build(RunOptions, _nested(flat(values)))
+    except InputError as error:
+        raise (error.within(where) if where else error) from None
+
+
+def read_options(path: str | Path) -> RunOptions:
+    """The options in a YAML file, as `flowsim run --out` writes them into config.yaml. InputError names the file."""
+    return from_values(documents.mapping(path, "a mapping of the options of a run"), str(path))
+
+
+def to_values(run: RunOptions) -> dict[str, Any]:
+    """The plain values, in sections, from which `from_values` makes these options again."""
+    return {**msgspec.to_builtins(run), "policy": str(run.policy)}
+
+
+def columns(run: RunOptions) -> dict[str, Any]:
+    """Every option as a plain value by path, of mappings the entries; the policy is its whole specification."""
+    row: dict[str, Any] = {}
+    for path in options():
+        value = _at(run, path)
+        value = digits(value) if path == "slo.mix" and isinstance(value, float) else value
+        if path in MAPPINGS:
+            row |= {f"{path}.{name}": entry for name, entry in _entries(value).items()}
+        else:
+            row[path] = _plain(value)
+    return row
+
+
+def _options(kind: type[Struct], prefix: str) -> Iterator[Option]:
+    defaults = {field.name: field.default for field in msgspec.structs.fields(kind)}
+    for name, hint in hints(kind).items():
+        if isinstance(hint, type) and issubclass(hint, Struct):
+            yield from _options(hint, f"{prefix}{name}.")
+            continue
+        about = next(meta for meta in hint.__metadata__ if isinstance(meta, Meta) and meta.description)
+        extra = about.extra or {}
+        keyword = extra["keyword"] or name
+        flag = extra["flag"]
+        flag = f"--{keyword.replace('_', '-')}" if flag == "" else flag or ""
+        yield Option(
+            f"{prefix}{name}", keyword, flag, hint, defaults[name], about.description or "", extra["metavar"],
+            extra["default"],
+        )  # fmt: skip
+
+
+def _unknown(name: str) -> InputError:
+    if name in by_keyword():
+        return InputError("", f"unknown option {name!r}; did you mean {by_keyword()[name].path!r}?")
+    return unknown("option", name, [*options(), "policy.OPTION", *(f"{path}.CLASS" for path in MAPPINGS)])
+
+
+def _main(section: str, value: Any) -> Mapping[str, Any]:
+    if section in MAIN:
+        return {MAIN[section]: value}
+    names = [path.removeprefix(f"{section}.") for path in options() if path.startswith(f"{section}.")]
+    raise InputError(section, found=value, expected=f"a mapping of {', '.join(names)}")
+
+
+def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The sections of options by path; an entry of a mapping or of the policy joins what is given as a whole."""
+    tree: dict[str, Any] = {}
+    for path in sorted(values, key=lambda path: path.count(".")):
+        section, _, name = path.partition(".")
+        value = values[path]
+        if path == "policy":
+            with blamed("policy"):
+                tree["policy"] = PolicySpec.parse(value) if isinstance(value, str) else value
+        elif section == "policy":
+            spec = build(PolicySpec, tree.get("policy", options()["policy"].default), "policy")
+            tree["policy"] = PolicySpec(spec.name, {**spec.options, name: value})
+        elif not name:
+            tree[path] = value
+        else:
+            name, _, entry = name.partition(".")
+            place = tree.setdefault(section, {})
+            place[name] = {**_entries(place.get(name)), entry: value} if entry else value
+    return tree
+
+
+def _entries(value: Any) -> Mapping[str, Any]:
+    return parse_mix(value) if isinstance(value, str) else value or {}
+
+
+def _at(run: RunOptions, path: str) -> Any:
+    value: Any = run
+    for name in path.split("."):
+        value = getattr(value, name)
+    return value
+
+
+def _plain(value: Any) -> Any:
+    """A value of an option as one plain value."""
+    if isinstance(value, PolicySpec):
+        return str(value)
+    if isinstance(value, tuple):
+        return window_text((value[0], value[1]))
+    if isinstance(value, Mapping):
+        return msgspec.json.encode(value).decode()
+    return value
+
+
+SECTIONS = tuple(name for name, hint in hints(RunOptions).items() if isinstance(hint, type))
+MAPPINGS = tuple(
+    path for path, one in options().items() if path.startswith("workload.") and "mapping" in expected(one.type)
+)
+"""The options whose entries have paths of their own: workload.mix.text."""

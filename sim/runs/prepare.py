@@ -1,0 +1,150 @@
+"""From the options of a run to all that is simulated, or run on a GPU."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from flowsim.calibration.costs.cost_model import CostModel
+from flowsim.calibration.costs.predictor import make_predictor
+from flowsim.core.policy import Policy
+from flowsim.core.predictor import Predictor
+from flowsim.core.request import Request
+from flowsim.core.server import ServerOptions
+from flowsim.core.slo import Assignment, SLOFile, SLOMix, read_slo_file
+from flowsim.errors import InputError
+from flowsim.policies.registry import load_policy
+from flowsim.runs.costs import load_cost
+from flowsim.runs.options import RunOptions
+from flowsim.runs.workload import WorkloadOptions, blamed, promised, replayed
+from flowsim.traces.catalogue import load_trace
+from flowsim.traces.prefix import cached_tokens
+from flowsim.traces.prefix import new_tokens as only_new_tokens
+from flowsim.traces.synthetic import synthesize
+from flowsim.traces.trace import Trace
+
+SYNTHETIC = "synthetic:"
+
+
+@dataclass(frozen=True)
+class Given:
+    """What is there already, in place of what the options name."""
+
+    trace: Trace | None = None
+    policy: Policy | None = None
+    cost: CostModel | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """All that one run needs.
+
+    Attributes:
+        options: those asked for, with the SLO mix and what its file says of the workload written out.
+        loaded: the whole trace.
+        trace: what is replayed of it.
+        slo: the class and the SLO of each request.
+        policy: the scheduler.
+        costs: what passes cost.
+        predictor: what the policy believes that they cost.
+    """
+
+    options: RunOptions
+    loaded: Trace
+    trace: Trace
+    slo: Assignment
+    policy: Policy
+    costs: CostModel
+    predictor: Predictor
+
+    @cached_property
+    def cached(self) -> NDArray[np.int64]:
+        """Tokens of each request that the prefix cache holds when it arrives, shape [n]."""
+        with blamed("workload.prefix_cache"):
+            return cached_tokens(self.trace, self.options.workload.prefix_cache)
+
+    def requests(self) -> list[Request]:
+        """Fresh requests, for one run."""
+        return make_requests(self.trace, self.slo, self.options.server, self.cached)
+
+
+def prepare(options: RunOptions, given: Given = Given()) -> Prepared:
+    """All that a run needs but for its requests, which are made when they are asked for.
+
+    Raises:
+        InputError: something that the options name cannot be found, or does not go together; its `option` is the path
+            of the option that it is about.
+    """
+    with blamed("policy"):
+        policy = load_policy(options.policy) if given.policy is None else given.policy
+    with blamed("cost"):
+        folder = None if options.cost is None else options.cost
+        costs = load_cost(folder, options.model, options.gpu, options.tp) if given.cost is None else given.cost
+    with blamed("slo.mix"):
+        known = costs.provenance
+        slos = slo_file(options.slo.mix, options.model if known is None else known.table.rank().model)
+    options = _written_out(options, slos)
+    with blamed("trace"):
+        loaded = read_input(options) if given.trace is None else given.trace
+    with blamed("workload.new_tokens"):
+        loaded = only_new_tokens(loaded) if options.workload.new_tokens else loaded
+    trace = replayed(loaded, options.workload, slos.mix, options.seed, options.until_s)
+    slo = promised(trace, options.workload, slos.mix.scaled(options.slo.scale), options.seed)
+    server = options.server
+    with blamed("server.graph_tokens"):
+        costs.check_graph_tokens(server.graph_tokens)
+    with blamed("predictor"):
+        predictor = make_predictor(
+            options.predictor, costs, policy.cut, server.max_batched_tokens, options.seed, server.graph_tokens
+        )
+    return Prepared(options, loaded, trace, slo, policy, costs, predictor)
+
+
+def read_input(options: RunOptions) -> Trace:
+    """The whole trace that the options name; one of synthetic:PRESET:N is drawn anew for each seed."""
+    name = options.trace
+    if not name.startswith(SYNTHETIC):
+        return load_trace(name, options.workload.format, seed=options.seed)
+    preset, _, n = name.removeprefix(SYNTHETIC).partition(":")
+    if not n.isdecimal():
+        raise InputError("trace", found=name, expected="synthetic:PRESET:N with N requests")
+    return synthesize(int(n), 1.0, options.seed, preset)
+
+
+def slo_file(mix: Mapping[str, Any] | str | float | None, model: str) -> SLOFile:
+    """The SLO mix that an option means, unscaled (None: the model's), and what its file says of the workload."""
+    if isinstance(mix, str) and mix.endswith((".yaml", ".yml")):
+        return read_slo_file(mix)
+    if mix is None:
+        return SLOFile(SLOMix.preset(model))
+    return SLOFile(SLOMix.parse(str(mix)) if isinstance(mix, str | float) else SLOMix.from_dict(mix))
+
+
+def make_requests(
+    trace: Trace, slo: Assignment, server: ServerOptions, cached: NDArray[np.int64] | None = None
+) -> list[Request]:
+    """The engine's requests: those of the trace, with their SLOs (infinite where there is none) and cached tokens."""
+    slo_s = np.where(np.isnan(slo.ttft_slo_s), math.inf, slo.ttft_slo_s)
+    names = [slo.class_names[code] for code in slo.class_code.tolist()]
+    held = [0] * len(trace) if cached is None else cached.tolist()
+    columns = (trace.arrival_s.tolist(), trace.input_length.tolist(), slo_s.tolist(), names, held)
+    return [
+        Request(id, arrival_s, tokens, slo_s, name, block_tokens=server.block_tokens, cached=held)
+        for id, (arrival_s, tokens, slo_s, name, held) in enumerate(zip(*columns, strict=True))
+    ]
+
+
+def _written_out(options: RunOptions, slos: SLOFile) -> RunOptions:
+    """The options with the mix in full, and the shares and rates of its file where the workload has none."""
+    of_file = {"shares": slos.shares or None, "rates": slos.rates or None}
+    given = msgspec.structs.asdict(options.workload)
+    workload = {**given, **{name: given[name] or value for name, value in of_file.items()}}
+    slo = msgspec.structs.replace(options.slo, mix=slos.mix.to_dict())
+    return msgspec.structs.replace(options, workload=WorkloadOptions(**workload), slo=slo)
