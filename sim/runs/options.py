@@ -7,6 +7,7 @@ An option has a dotted path ("server.slots") and a keyword ("slots").
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -213,8 +214,9 @@ def _options(kind: type[Struct], prefix: str) -> Iterator[Option]:
 
 
 def _unknown(name: str) -> InputError:
-    if name in by_keyword():
-        return InputError("", f"unknown option {name!r}; did you mean {by_keyword()[name].path!r}?")
+    keywords = by_keyword()
+    if near := difflib.get_close_matches(name, keywords, n=1, cutoff=0.75):
+        return InputError("", f"unknown option {name!r}; did you mean {keywords[near[0]].path!r}?")
     return unknown("option", name, [*options(), "policy.OPTION", *(f"{path}.CLASS" for path in MAPPINGS)])
 
 

@@ -154,7 +154,7 @@ def test_traces_of_a_sweep_have_figures_of_their_own() -> None:
 def test_errors_say_why_nothing_can_be_drawn(rates: flowsim.Runs, searched: flowsim.Runs) -> None:
     broken = replace(rates, table=rates.table.assign(error="broken"))
     for drawing, message in (
-        (lambda: lines(rates, "rate"), "unknown option 'rate'; did you mean 'rate_rps'? (known: "),
+        (lambda: lines(rates, "rate"), "unknown option 'rate' (known: "),
         (
             lambda: max_goodput(rates),
             "study: has no highest rates; expected one with capacity, or flowsim capacity --out",

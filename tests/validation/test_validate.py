@@ -171,7 +171,7 @@ def test_accepted_evidence_holds_later_simulations_to_that_of_today(
     assert json.loads(path.read_text())["distances"] == kept
     refused = invoke(["validate", "trace.jsonl", "--accept"])
     assert refused.exit_code == 2
-    assert "--accept given with a trace; allowed: with folders of evidence" in refused.stderr
+    assert "--accept: given with a trace; expected folders of evidence" in refused.stderr
 
 
 def test_several_folders_make_one_page(evidence: tuple[Evidence, Result], here: Path) -> None:
@@ -220,21 +220,19 @@ def test_evidence_without_runs_and_runs_that_are_missing_are_said(
     Path("holes", "runs", f"{second}.json").unlink()
     none = invoke(["validate", "evidence", "holes"])
     assert none.exit_code == 2
-    assert none.stderr == (
-        "flowsim: error: holes: holds no real run; allowed: flowsim validate TRACE --out holes first\n"
-    )
+    assert none.stderr == ("flowsim: error: holes: holds no run; expected flowsim validate TRACE --out holes first\n")
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["evidence", "--load", "0.1", "--policy", "sjf"], "--policy, --load given with evidence; allowed: --out,"),
-        (["evidence", "--cost", "table", "--graph-tokens", "0"], "--cost, --graph-tokens given with evidence"),
+        (["evidence", "--load", "0.1", "--policy", "sjf"], "--policy, --load: given with evidence; expected --out,"),
+        (["evidence", "--cost", "table", "--graph-tokens", "0"], "--cost, --graph-tokens: given with evidence"),
         (["evidence", "--out", "other"], "--out other: holds evidence of its own"),
-        (["empty"], "empty: found no evidence.json; allowed: one trace, or folders that flowsim validate wrote"),
-        (["evidence", "trace.jsonl"], "trace.jsonl: found no evidence.json; allowed: one trace, or folders that"),
-        (["trace.jsonl", "trace.jsonl"], "trace.jsonl: found no evidence.json"),
-        (["evidence", "evidence"], "evidence: found it twice"),
+        (["empty"], "empty: has no evidence.json; expected one trace, or folders that flowsim validate wrote"),
+        (["evidence", "trace.jsonl"], "trace.jsonl: has no evidence.json; expected one trace, or folders that"),
+        (["trace.jsonl", "trace.jsonl"], "trace.jsonl: has no evidence.json"),
+        (["evidence", "evidence"], "evidence: is given twice"),
         (["evidence", "other", "--out", "evidence"], "--out evidence: holds evidence of its own"),
     ],
 )
@@ -456,10 +454,10 @@ def test_a_machine_without_a_gpu_says_so_in_one_line(tmp_path: Path) -> None:
     ("more", "said"),
     [
         (("--repeats", "0"), "repeats is 0, allowed is 1 to 100"),
-        (("--load", "0.5"), "--load and --rate-scale both given"),
+        (("--load", "0.5"), "--load: given together with --rate-scale"),
         (("--policy", "fifo"), "unknown policy 'fifo'"),
         (("--gpu", "h100x"), "unknown gpu 'h100x'"),
-        (("--seed", "1", "--gpu", "h200"), "--gpu and --cost both given, allowed is one of them"),
+        (("--seed", "1", "--gpu", "h200"), "--gpu: given together with --cost; expected one of them"),
         (("--predictor", "nope"), "unknown predictor 'nope'"),
         (("--rate-scale", "1e9"), "rate_scale is 1e+09, allowed is a number from 0.001 to 1000"),
         (("--out", "table"), "table: is an operator table; expected a new folder"),
@@ -508,7 +506,7 @@ def test_a_case_without_a_run_is_said(evidence: tuple[Evidence, Result], here: P
     path.write_text(json.dumps(json.loads(path.read_text()) | {"runs": []}))
     result = invoke(["validate", "runless"])
     assert result.exit_code == 0
-    assert f"runless: runs/{path.name} holds no real run, so this case is left out" in result.stderr
+    assert f"runless: runs/{path.name} holds no run, so this case is left out" in result.stderr
     assert "measures of 1 case pass" in result.stdout
 
 
