@@ -1,1 +1,5 @@
-"""Prefill-scheduling policies, one policy or one family a file."""
+"""Prefill-scheduling policies, one policy or one family per file, and the registry that knows them by name."""
+
+from flowsim.policies.registry import NAMES, PolicySpec, describe_policies, load_policy, policy_spec
+
+__all__ = ["NAMES", "PolicySpec", "describe_policies", "load_policy", "policy_spec"]

@@ -4,25 +4,95 @@ A discrete-event simulator of LLM prefill serving, with costs measured operator 
 
     import flowsim
     result = flowsim.run("trace.jsonl", policy="flowprefill")
+
+Names are imported when they are first used: `import flowsim` itself costs nothing.
 """
 
-from flowsim.calibration.costs.cost_model import CostModel
-from flowsim.core.order import Fixed, Flipping, Moving
-from flowsim.core.passes import Execution, Pass
-from flowsim.core.policy import Policy, View
-from flowsim.core.request import Request
-from flowsim.core.server import ServerOptions
-from flowsim.core.slo import SLOMix
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from flowsim.errors import InputError
-from flowsim.results.result import RunResult
-from flowsim.runs.compare import Comparison, compare
-from flowsim.runs.costs import load_cost
-from flowsim.runs.run import run
-from flowsim.studies.capacity import capacity
-from flowsim.studies.study import Study
-from flowsim.studies.sweep import Runs, load_runs, sweep
-from flowsim.traces.catalogue import example_trace, load_trace
-from flowsim.traces.trace import Trace
+
+if TYPE_CHECKING:
+    from flowsim.calibration.costs.cost_model import CostModel
+    from flowsim.calibration.measure.calibrate import calibrate
+    from flowsim.core.order import Fixed, Flipping, Moving
+    from flowsim.core.passes import Execution, Pass
+    from flowsim.core.policy import Policy, View
+    from flowsim.core.request import Request
+    from flowsim.core.server import ServerOptions
+    from flowsim.core.slo import SLOMix
+    from flowsim.policies.registry import PolicySpec, describe_policies
+    from flowsim.results.result import RunResult
+    from flowsim.runs.compare import Comparison, compare
+    from flowsim.runs.costs import load_cost
+    from flowsim.runs.options import RunOptions, read_options
+    from flowsim.runs.run import run, run_options
+    from flowsim.runs.tradeoff import tradeoff
+    from flowsim.studies.capacity import capacity
+    from flowsim.studies.plot import plot
+    from flowsim.studies.study import Study
+    from flowsim.studies.sweep import Runs, load_runs, sweep
+    from flowsim.traces.catalogue import example_trace, load_trace
+    from flowsim.traces.trace import Trace
+    from flowsim.validation.plan import Plan
+    from flowsim.validation.validate import validate
+
+    __version__: str
+
+PACKAGES = (
+    "calibration",
+    "cli",
+    "core",
+    "engine",
+    "io",
+    "policies",
+    "results",
+    "runs",
+    "show",
+    "studies",
+    "traces",
+    "validation",
+)
+HOMES = {
+    "Comparison": "runs.compare",
+    "CostModel": "calibration.costs.cost_model",
+    "Execution": "core.passes",
+    "Fixed": "core.order",
+    "Flipping": "core.order",
+    "Moving": "core.order",
+    "Pass": "core.passes",
+    "Plan": "validation.plan",
+    "Policy": "core.policy",
+    "PolicySpec": "policies.registry",
+    "Request": "core.request",
+    "RunOptions": "runs.options",
+    "RunResult": "results.result",
+    "Runs": "studies.sweep",
+    "SLOMix": "core.slo",
+    "ServerOptions": "core.server",
+    "Study": "studies.study",
+    "Trace": "traces.trace",
+    "View": "core.policy",
+    "calibrate": "calibration.measure.calibrate",
+    "capacity": "studies.capacity",
+    "compare": "runs.compare",
+    "describe_policies": "policies.registry",
+    "example_trace": "traces.catalogue",
+    "load_cost": "runs.costs",
+    "load_runs": "studies.sweep",
+    "load_trace": "traces.catalogue",
+    "plot": "studies.plot",
+    "read_options": "runs.options",
+    "run": "runs.run",
+    "run_options": "runs.run",
+    "sweep": "studies.sweep",
+    "tradeoff": "runs.tradeoff",
+    "validate": "validation.validate",
+}
+"""Where each public name lives."""
 
 __all__ = [
     "Comparison",
@@ -33,8 +103,11 @@ __all__ = [
     "InputError",
     "Moving",
     "Pass",
+    "Plan",
     "Policy",
+    "PolicySpec",
     "Request",
+    "RunOptions",
     "RunResult",
     "Runs",
     "SLOMix",
@@ -42,12 +115,40 @@ __all__ = [
     "Study",
     "Trace",
     "View",
+    "__version__",
+    "calibrate",
     "capacity",
     "compare",
+    "describe_policies",
     "example_trace",
     "load_cost",
     "load_runs",
     "load_trace",
+    "plot",
+    "read_options",
     "run",
+    "run_options",
     "sweep",
+    "tradeoff",
+    "validate",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """A public name or a package of flowsim, imported when it is first used."""
+    if name == "__version__":
+        from importlib.metadata import version  # takes a tenth of the time that numpy does, and few ask
+
+        return version("flowsim")
+    if name in HOMES:
+        value = getattr(importlib.import_module(f"flowsim.{HOMES[name]}"), name)
+    elif name in PACKAGES:
+        value = importlib.import_module(f"flowsim.{name}")
+    else:
+        raise AttributeError(f"module 'flowsim' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *PACKAGES])
