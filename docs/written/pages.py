@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from docs.written import accuracy, nearness
+from docs.written import accuracy, nearness, options
 
 ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -16,6 +16,7 @@ TABLES: Mapping[str, Callable[[], Iterable[str]]] = {
     "dense-models": accuracy.dense_models,
     "all-tables": accuracy.all_tables,
     "by-measure": nearness.by_measure,
+    "options": options.reference,
 }
 """Name of a table -> what gives its lines."""
 
