@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ import yaml
 
 from flowsim.errors import InputError
 from flowsim.io.folders import check_writable
+from flowsim.io.journal import Journal, read_records
 from flowsim.io.locks import locked
 from flowsim.runs.options import is_option
 
@@ -47,10 +47,7 @@ class Store:
         self._refuse_strangers(row["key"] for row in sealed_rows(self.folder, ["key"]))
         with ExitStack() as opened:
             opened.enter_context(locked(self.folder))
-            try:
-                self._file = (self.folder / JOURNAL).open("a+b")
-            except OSError as error:
-                raise InputError(str(self.folder), f"cannot be written ({error.strerror})") from error
+            self._journal = Journal(self.folder / JOURNAL)
             opened.callback(self._close)
             self._read_journal()
             self._unseal()
@@ -71,9 +68,7 @@ class Store:
             partial = place.with_suffix(".partial")
             partial.write_bytes(requests)
             partial.replace(place)
-        self._at[row["key"]] = self._file.seek(0, os.SEEK_END)
-        self._file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
-        self._file.flush()
+        self._at[row["key"]] = self._journal.append(row)
 
     def requests(self, key: str) -> Path:
         """The file with a row a request of the run of this key."""
@@ -100,15 +95,13 @@ class Store:
 
     def _rows(self, keys: Iterable[str], options: Callable[[str], Row]) -> Iterator[dict[str, Any]]:
         for key in keys:
-            self._file.seek(self._at[key])
-            row = json.loads(self._file.readline())
+            row = self._journal.read(self._at[key])
             yield {**options(key), **{name: value for name, value in row.items() if not is_option(name)}}
 
     def _close(self) -> None:
-        empty = os.fstat(self._file.fileno()).st_size == 0
-        self._file.close()
-        if empty or self._sealed:
-            (self.folder / JOURNAL).unlink(missing_ok=True)
+        self._journal.close()
+        if self._sealed or self._journal.path.stat().st_size == 0:
+            self._journal.path.unlink()
 
     def _refuse_strangers(self, keys: Iterable[str]) -> None:
         strange = sum(key not in self._keys for key in keys)
@@ -118,17 +111,8 @@ class Store:
             raise InputError(f"{found}; allowed is {allowed}")
 
     def _read_journal(self) -> None:
-        self._file.seek(0)
-        whole = 0
-        for line in self._file:
-            if not line.endswith(b"\n"):
-                break
-            row = json.loads(line)
-            if row["error"] is None:
-                self._at[row["key"]] = whole
-            whole += len(line)
+        self._at = {row["key"]: position for position, row in self._journal.records() if row["error"] is None}
         self._refuse_strangers(self._at)
-        self._file.truncate(whole)
 
     def _unseal(self) -> None:
         """Put the rows of runs.parquet back into the journal: the study may have grown since."""
@@ -187,8 +171,7 @@ def read_runs(folder: str | Path) -> pd.DataFrame:
 
     place = Path(folder)
     if (place / JOURNAL).exists():
-        rows = [json.loads(line) for line in (place / JOURNAL).read_bytes().split(b"\n")[:-1]]
-        done = {row["key"]: row for row in rows}.values()
+        done = {row["key"]: row for row in read_records(place / JOURNAL)}.values()
         frame: pd.DataFrame = _arrow(done, _kinds(done)).to_pandas()
         return frame
     if not (place / SEALED).exists():
