@@ -186,6 +186,14 @@ def test_options_named_exist() -> None:
         assert set(named) <= options | {"--help"}, name
 
 
+def test_functions_and_their_commands_exist_and_each_command_has_one() -> None:
+    rows = re.findall(r"^\| (.*flowsim\..*?) \| `flowsim (\w+)", TEXTS["python.md"], re.MULTILINE)
+    for functions, _ in rows:
+        for name in re.findall(r"`flowsim\.(\w+)`", functions):
+            assert hasattr(flowsim, name), name
+    assert {command for _, command in rows} == main.commands.keys()
+
+
 def test_files_named_exist() -> None:
     for path in PAGES:
         for name in re.findall(r"\]\((?!http)([\w/.]+)\)", TEXTS[path.name]):
