@@ -97,6 +97,17 @@ def prepare(options: RunOptions, given: Given = Given()) -> Prepared:
         loaded = only_new_tokens(loaded) if options.workload.new_tokens else loaded
     trace = replayed(loaded, options.workload, slos.mix, options.seed, options.until_s)
     slo = promised(trace, options.workload, slos.mix.scaled(options.slo.scale), options.seed)
+    return assembled(options, loaded, trace, slo, policy, costs)
+
+
+def assembled(
+    options: RunOptions, loaded: Trace, trace: Trace, slo: Assignment, policy: Policy, costs: CostModel
+) -> Prepared:
+    """The run of requests whose classes and SLOs are known: with what the policy believes of their cost.
+
+    Raises:
+        InputError: recorded forwards of this size were not measured, or there is no such predictor.
+    """
     server = options.server
     with blamed("server.graph_tokens"):
         costs.check_graph_tokens(server.graph_tokens)

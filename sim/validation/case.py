@@ -12,16 +12,16 @@ import numpy as np
 from msgspec import Meta, Struct
 
 from flowsim.calibration.costs.cost_model import CostModel
-from flowsim.calibration.costs.predictor import make_predictor
 from flowsim.core.ledger import Ledger, Log
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
 from flowsim.core.slo import Assignment
 from flowsim.engine.simulate import Outcome, simulate
 from flowsim.io.schema import Amount, Count
-from flowsim.policies.registry import load_policy
+from flowsim.policies.registry import PolicySpec, load_policy
 from flowsim.results.result import RunResult
-from flowsim.runs.prepare import make_requests
+from flowsim.runs.options import RunOptions
+from flowsim.runs.prepare import Prepared, assembled, make_requests
 from flowsim.traces.trace import Trace
 
 DIGITS = 6
@@ -153,12 +153,20 @@ class Case(Struct, frozen=True, forbid_unknown_fields=True, dict=True):  # dict:
 
     def simulate(self, cost: CostModel) -> RunResult:
         """What the simulation says of it."""
-        policy, server = load_policy(self.policy), self.server
-        cost.check_graph_tokens(server.graph_tokens)
-        predictor = make_predictor(
-            self.predictor, cost, policy.cut, server.max_batched_tokens, self.seed, server.graph_tokens
+        ready = self.prepared(cost)
+        outcome = simulate(ready.requests(), ready.policy, cost, ready.predictor, self.server)
+        return self.result(outcome, cost)
+
+    def prepared(self, cost: CostModel) -> Prepared:
+        """What its simulation and its run on the GPU need alike."""
+        options = RunOptions(
+            trace=self.trace.source,
+            policy=PolicySpec.parse(self.policy),
+            predictor=self.predictor,
+            server=self.server,
+            seed=self.seed,
         )
-        return self.result(simulate(self.requests(), policy, cost, predictor, server), cost)
+        return assembled(options, self.trace, self.trace, self.slo, load_policy(options.policy), cost)
 
     def result(self, outcome: Outcome, cost: CostModel) -> RunResult:
         """An outcome as a result."""

@@ -19,7 +19,6 @@ from flowsim.calibration.costs.catalogue import load_table
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.fit import fit
 from flowsim.calibration.costs.models import load_model
-from flowsim.calibration.costs.predictor import make_predictor
 from flowsim.calibration.costs.table import OperatorTable
 from flowsim.calibration.gpu.graphs import graph_sizes
 from flowsim.calibration.gpu.machine import check_device, machine
@@ -261,12 +260,9 @@ def _run(case: Case, costs: CostModel, runner: Runner) -> RealRun:
     """One real execution of a case."""
     from flowsim.calibration.serve.replay import execute
 
-    policy, server = load_policy(case.policy), case.server
-    predictor = make_predictor(
-        case.predictor, costs, policy.cut, server.max_batched_tokens, case.seed, server.graph_tokens
-    )
+    ready = case.prepared(costs)
     with gpu_state(runner.decoder.device.type == "cuda") as state:
-        replay = execute(case.requests(), policy, costs, predictor, runner, server)
+        replay = execute(ready.requests(), ready.policy, costs, ready.predictor, runner, case.server)
     return _as_run(replay, state)
 
 
