@@ -106,9 +106,9 @@ class Store:
     def _refuse_strangers(self, keys: Iterable[str]) -> None:
         strange = sum(key not in self._keys for key in keys)
         if strange:
-            found = f"{self.folder}: holds {strange} runs that are not part of this study"
+            found = f"holds {strange} runs that are not part of this study"
             allowed = "a new folder, the same study of the same files, or the study with more values"
-            raise InputError(f"{found}; allowed is {allowed}")
+            raise InputError(str(self.folder), found, expected=allowed)
 
     def _read_journal(self) -> None:
         self._at = {row["key"]: position for position, row in self._journal.records() if row["error"] is None}
@@ -158,7 +158,7 @@ def _reading(path: Path) -> Iterator[None]:
         yield
     except (pa.ArrowException, OSError) as error:
         allowed = "what flowsim sweep or capacity wrote; remove it to run the study again"
-        raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())}), allowed is {allowed}") from error
+        raise InputError(str(path), f"cannot be read ({' '.join(str(error).split())})", expected=allowed) from error
 
 
 def read_runs(folder: str | Path) -> pd.DataFrame:
@@ -175,7 +175,7 @@ def read_runs(folder: str | Path) -> pd.DataFrame:
         frame: pd.DataFrame = _arrow(done, _kinds(done)).to_pandas()
         return frame
     if not (place / SEALED).exists():
-        raise InputError(f"{folder}: no {SEALED} there, allowed is a folder that flowsim sweep or capacity wrote")
+        raise InputError(str(folder), f"has no {SEALED}", expected="a folder that flowsim sweep or capacity wrote")
     with _reading(place / SEALED):
         return pd.read_parquet(place / SEALED)
 

@@ -76,20 +76,20 @@ class Plan:
         check_seed(self.seed)
         parse_predictor(self.predictor)
         if not 1 <= self.repeats <= MOST_REPEATS:
-            raise InputError(f"repeats is {self.repeats}, allowed is 1 to {MOST_REPEATS}")
+            raise InputError("repeats", found=self.repeats, expected=f"from 1 to {MOST_REPEATS}")
         if not 0 < self.window_s < math.inf:
-            raise InputError(f"window is {self.window_s:g} s, allowed is a number above 0")
+            raise InputError("window", found=self.window_s, expected="> 0 and finite")
         if not 0 <= self.start_s < math.inf:
-            raise InputError(f"start is {self.start_s:g} s, allowed is a number from 0")
+            raise InputError("start", found=self.start_s, expected=">= 0 and finite")
         least, most = RATE_SCALES
         if self.rate_scale is not None and not least <= self.rate_scale <= most:
-            raise InputError(f"rate_scale is {self.rate_scale:g}, allowed is a number from {least:g} to {most:g}")
+            raise InputError("rate_scale", found=self.rate_scale, expected=f"from {least:g} to {most:g}")
         least, most = SHARES
         if self.rate_scale is None and not (self.loads and all(least <= load <= most for load in self.loads)):
             allowed = f"one or more shares of the capacity, from {least:g} to {most:g}"
-            raise InputError(f"loads are {list(self.loads)}, allowed is {allowed}")
+            raise InputError("loads", found=list(self.loads), expected=allowed)
         if self.server.instances != 1:
-            raise InputError(f"instances is {self.server.instances}, allowed is 1: a real run has one GPU")
+            raise InputError("instances", found=self.server.instances, expected="1, as there is one GPU")
 
     def point(self, policy: str, cost: str) -> Point:
         """The part of the trace on which the policy's capacity is searched."""
@@ -115,7 +115,7 @@ def check(plan: Plan) -> None:
     if len(part) < fewest or not part.span_s:
         start = f" from {plan.start_s:g} s on" if plan.start_s else ""
         found = f"{len(part)} request{'s' * (len(part) > 1)}{' at once' if len(part) >= fewest else ''}"
-        raise InputError(f"{plan.trace}{start}: found {found}; allowed: {fewest} or more, over some time, {what}")
+        raise InputError(f"{plan.trace}{start}", f"has {found}", expected=f">= {fewest}, over some time, {what}")
 
 
 def cases_of(plan: Plan, policy: str, table: Path, costs: CostModel, known: Sequence[Case] = ()) -> list[Case]:
@@ -129,7 +129,7 @@ def cases_of(plan: Plan, policy: str, table: Path, costs: CostModel, known: Sequ
         found = highest_rate(plan.point(policy, str(table.resolve())), str(Path.cwd()), Search())
         if not found.low:
             raise InputError(
-                f"policy {policy}: sustains no rate on this trace; allowed: --rate-scale in place of --load"
+                f"policy {policy}", "sustains no rate on this trace", expected="--rate-scale in place of --load"
             )
         for load in missing:
             kept[load] = _case(plan, policy, load, _at_rate(whole, load * found.low, plan.window_s), costs)
@@ -189,11 +189,11 @@ def _at_rate(trace: Trace, rate_rps: float, window_s: float) -> Trace:
     if rate_rps * window_s * LONGER < FEWEST:
         rate = f"{rate_rps:.3g} req/s, the rate at this load, {FEWEST} requests take {FEWEST / rate_rps:.3g} s"
         raise InputError(
-            f"window is {window_s:g} s, but at {rate}; allowed: --window from a tenth of that, or more load"
+            "window", f"is {window_s:g} s, but at {rate}", expected="--window from a tenth of that, or more load"
         )
     part = trace.head(max(FEWEST, round(rate_rps * window_s)))
     if not part.span_s:
-        raise InputError(f"{trace.name}: its first {len(part)} requests arrive at once; allowed: a longer window")
+        raise InputError(trace.name, f"its first {len(part)} requests arrive at once", expected="a longer window")
     return part.scaled(rate_rps / part.rate_rps)
 
 

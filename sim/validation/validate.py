@@ -113,7 +113,8 @@ def _recorded(plan: Plan, root: Path, table: OperatorTable, device: str, say: Ca
     for case in cases:
         if all(case.rejected()):
             least = min(case.input_length)
-            raise InputError(f"kv_tokens is {plan.server.kv_tokens}, allowed is room for the shortest prompt, {least}")
+            problem = f"is {plan.server.kv_tokens}, too small for the shortest prompt"
+            raise InputError("kv_tokens", problem, expected=f">= {least}")
     for short in shortfalls(plan, cases, costs):
         say(short)
     recorded = {case.slug: _so_far(root, case) for case in cases}
@@ -136,10 +137,10 @@ def _recorded(plan: Plan, root: Path, table: OperatorTable, device: str, say: Ca
 def _costs(plan: Plan, table: OperatorTable) -> CostModel:
     """The cost model of a table. InputError: the plan cannot be run with it."""
     if table.provenance.rank().spec != load_model(plan.model):
-        raise InputError(f"model is {plan.model}, allowed is that of the operator table, {table.provenance.model}")
+        raise InputError("model", found=plan.model, expected=f"that of the operator table, {table.provenance.model}")
     costs = fit(table)
     if costs.tp != 1:
-        raise InputError(f"tp is {costs.tp}, allowed is 1: a real run has one GPU")
+        raise InputError("tp", found=costs.tp, expected="1, as there is one GPU")
     costs.check_graph_tokens(plan.server.graph_tokens)
     return costs
 

@@ -295,7 +295,7 @@ def test_a_trace_that_ends_before_the_window_is_said(evidence: tuple[Evidence, R
 def test_a_cache_that_holds_no_prompt_is_refused(here: Path) -> None:
     result = invoke(command("none", "--kv-tokens", "16"))
     assert result.exit_code == 2
-    assert result.stderr.endswith("error: kv_tokens is 16, allowed is room for the shortest prompt, 20\n")
+    assert result.stderr.endswith("error: kv_tokens: is 16, too small for the shortest prompt; expected >= 20\n")
     assert not Path("none").exists()
 
 
@@ -453,7 +453,7 @@ def test_a_machine_without_a_gpu_says_so_in_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (("--repeats", "0"), "repeats is 0, allowed is 1 to 100"),
+        (("--repeats", "0"), "repeats must be from 1 to 100, got 0"),
         (("--load", "0.5"), "--load: given together with --rate-scale"),
         (("--policy", "fifo"), "unknown policy 'fifo'"),
         (("--gpu", "h100x"), "unknown gpu 'h100x'"),
@@ -462,9 +462,9 @@ def test_a_machine_without_a_gpu_says_so_in_one_line(tmp_path: Path) -> None:
         (("--rate-scale", "1e9"), "rate_scale is 1e+09, allowed is a number from 0.001 to 1000"),
         (("--out", "table"), "table: is an operator table; expected a new folder"),
         (("--format", "nothing"), "nothing"),
-        (("--window", "0"), "allowed is a number above 0"),
-        (("--window", "inf"), "allowed is a number above 0"),
-        (("--window", "nan"), "allowed is a number above 0"),
+        (("--window", "0"), "--window must be > 0 and finite"),
+        (("--window", "inf"), "--window must be > 0 and finite"),
+        (("--window", "nan"), "--window must be > 0 and finite"),
         (("--slo", "-1"), "-1"),
     ],
 )
@@ -479,13 +479,13 @@ def test_wrong_input_is_one_line(here: Path, more: tuple[str, ...], said: str) -
 @pytest.mark.parametrize(
     ("arrival_s", "options", "said"),
     [
-        ([0.0], ("--rate-scale", "1"), "few.jsonl: found 1 request; allowed: 2 or more, over some time, in the window"),
-        ([0.0] * 6, ("--rate-scale", "1"), "few.jsonl: found 6 requests at once; allowed: 2 or more"),
-        ([0.0, 5.0], ("--rate-scale", "1", "--window", "1"), "few.jsonl: found 1 request; allowed: 2 or more"),
-        ([0.0, 1.0], ("--rate-scale", "-1"), "rate_scale is -1, allowed is a number from 0.001 to 1000"),
-        ([0.0], ("--load", "0.5"), "few.jsonl: found 1 request; allowed: 30 or more, over some time, to search"),
-        ([0.0] * 40, ("--load", "0.5"), "few.jsonl: found 40 requests at once; allowed: 30 or more"),
-        ([0.0, 1.0, 2.0], ("--start", "0.5"), "few.jsonl from 0.5 s on: found 2 requests; allowed: 30 or more"),
+        ([0.0], ("--rate-scale", "1"), "few.jsonl: has 1 request; expected >= 2, over some time, in the window"),
+        ([0.0] * 6, ("--rate-scale", "1"), "few.jsonl: has 6 requests at once; expected >= 2"),
+        ([0.0, 5.0], ("--rate-scale", "1", "--window", "1"), "few.jsonl: has 1 request; expected >= 2"),
+        ([0.0, 1.0], ("--rate-scale", "-1"), "--rate-scale must be from 0.001 to 1000, got -1.0"),
+        ([0.0], ("--load", "0.5"), "few.jsonl: has 1 request; expected >= 30, over some time, to search"),
+        ([0.0] * 40, ("--load", "0.5"), "few.jsonl: has 40 requests at once; expected >= 30"),
+        ([0.0, 1.0, 2.0], ("--start", "0.5"), "few.jsonl from 0.5 s on: has 2 requests; expected >= 30"),
     ],
 )
 def test_a_trace_without_a_rate_is_refused_before_anything_is_measured(
@@ -513,7 +513,7 @@ def test_a_case_without_a_run_is_said(evidence: tuple[Evidence, Result], here: P
 def test_a_wrong_plan_is_named_as_it_was_given(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     for arguments, said in (
-        (["trace.jsonl", "--window", "5", "--repeats", "0"], "repeats is 0, allowed is 1 to 100"),
+        (["trace.jsonl", "--window", "5", "--repeats", "0"], "repeats must be from 1 to 100, got 0"),
         (["trace.jsonl", "--quick", "--seed", "-1"], "seed must be >= 0 and < 2^63, got -1"),
         (["absent.jsonl", "--quick"], "absent.jsonl"),  # and not the GPU, which is absent too
     ):
@@ -528,7 +528,7 @@ def test_a_table_of_another_shape_of_that_name_is_refused(here: Path) -> None:
     arguments = ["three.yaml" if a == "tiny.yaml" else a for a in command("three", "--rate-scale", "1")]
     result = invoke(arguments)
     assert result.exit_code == 2
-    assert "model is three.yaml, allowed is that of the operator table, tiny" in result.stderr
+    assert "model must be that of the operator table, tiny" in result.stderr
 
 
 def test_what_the_table_does_not_allow_leaves_no_folder(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -541,7 +541,7 @@ def test_what_the_table_does_not_allow_leaves_no_folder(here: Path, monkeypatch:
     for options, said in (
         (("--graph-tokens", "512", "--cost", "plain"), "was measured without recorded forwards; expected 0"),
         (("--graph-tokens", "512"), "graph_tokens must be <= 128 (the most measured"),
-        (("--cost", "large"), "model is tiny.yaml, allowed is that of the operator table, qwen2.5-14b"),
+        (("--cost", "large"), "model must be that of the operator table, qwen2.5-14b"),
     ):
         result = invoke(command("early", *options))
         assert result.exit_code == 2
@@ -562,7 +562,7 @@ def test_an_interrupted_search_of_rates_leaves_no_folder(here: Path, monkeypatch
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--model", "other.yaml"], "model is other.yaml, allowed is that of the operator table, tiny"),
+        (["--model", "other.yaml"], "model must be that of the operator table, tiny"),
         (["--seed", "3"], "holds evidence with other options (seed); expected a new folder"),
         (["--max-batched-tokens", "64"], "holds evidence with other options (server); expected a new folder"),
     ],
