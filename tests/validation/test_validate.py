@@ -459,7 +459,7 @@ def test_a_machine_without_a_gpu_says_so_in_one_line(tmp_path: Path) -> None:
         (("--gpu", "h100x"), "unknown gpu 'h100x'"),
         (("--seed", "1", "--gpu", "h200"), "--gpu: given together with --cost; expected one of them"),
         (("--predictor", "nope"), "unknown predictor 'nope'"),
-        (("--rate-scale", "1e9"), "rate_scale is 1e+09, allowed is a number from 0.001 to 1000"),
+        (("--rate-scale", "1e9"), "--rate-scale must be from 0.001 to 1000, got 1000000000.0"),
         (("--out", "table"), "table: is an operator table; expected a new folder"),
         (("--format", "nothing"), "nothing"),
         (("--window", "0"), "--window must be > 0 and finite"),
@@ -593,6 +593,6 @@ def test_a_window_in_which_hardly_a_request_arrives_is_refused(here: Path) -> No
     result = invoke(["validate", "rare.jsonl", *arguments[2:]])
     assert result.exit_code == 2, result.output
     assert re.search(
-        r"window is 0\.6 s, but at \S+ req/s, the rate at this load, 2 requests take \S+ s; ", result.stderr
+        r"window: is 0\.6 s, but at \S+ req/s, the rate at this load, 2 requests take \S+ s; ", result.stderr
     )
     assert not Path("rare").exists()
