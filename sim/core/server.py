@@ -25,7 +25,7 @@ class ServerOptions(Checked, frozen=True):
     kv_tokens: Annotated[
         PositiveCount | None, option("Tokens of an instance's KV cache.", "N", default="what fits on the GPU")
     ] = None
-    block_tokens: Annotated[PositiveCount, option("Tokens of a KV block; a prompt takes whole blocks.", flag=None)] = 16
+    block_tokens: Annotated[PositiveCount, option("Tokens of a KV block; a prompt takes whole blocks.")] = 16
     graph_tokens: Annotated[
         Count,
         option(

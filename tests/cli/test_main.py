@@ -187,6 +187,12 @@ def test_an_example_of_the_help_runs(line: str) -> None:
     assert done(*shlex.split(line)[1:])
 
 
+def test_the_tokens_of_a_block_are_an_option() -> None:
+    done("run", "example", "--policy", "fcfs", "--block-tokens", "64", "--out", "results")
+    assert yaml.safe_load(Path("results/config.yaml").read_text())["server"]["block_tokens"] == 64
+    assert refused("run", "example", "--block-tokens", "0") == "--block-tokens must be >= 1, got 0"
+
+
 def test_without_arguments_there_is_help() -> None:
     result = invoke()
     assert result.exit_code == 2
