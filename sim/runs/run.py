@@ -106,11 +106,10 @@ def _inputs(ready: Prepared) -> Mapping[str, Any]:
 def _settings(options: RunOptions) -> dict[str, Any]:
     """The options that a summary repeats."""
     workload = options.workload
-    apart = {"rate_rps": workload.rate_rps, "shares": workload.shares, "rates": workload.rates}
     return {
         "slo_scale": options.slo.scale,
         "rate_scale": workload.rate_scale,
-        **{name: value for name, value in apart.items() if value is not None},
+        **({} if workload.rate_rps is None else {"rate_rps": workload.rate_rps}),
         "limit": workload.limit,
         "window": None if workload.window is None else list(workload.window),
         "mix": workload.mix,
