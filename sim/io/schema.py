@@ -135,9 +135,10 @@ def _struct(kind: type[T], values: object, path: str) -> T:
             raise _inside(path, unknown("field", str(key), known))
     if missing := [name for name in _needed(kind) if name not in values]:
         raise InputError(path, f"lacks {', '.join(missing)}")
-    fields = {key: fitted(value, known[key], _joined(path, key)) for key, value in values.items()}
+    if not issubclass(kind, Checked):  # which fits its own
+        values = {key: fitted(value, known[key], _joined(path, key)) for key, value in values.items()}
     try:
-        return kind(**fields)
+        return kind(**values)
     except InputError as error:
         raise _inside(path, error) from None
 
