@@ -37,6 +37,11 @@ def anywhere(source: str) -> str:
     return str(Path(source).resolve()) if Path(source).exists() else source
 
 
+def file_name(source: str) -> str:
+    """The name of a file without its folder; other names as they are."""
+    return Path(source).name if Path(source).exists() else source
+
+
 def place_of(costs: CostModel) -> dict[str, Any]:
     """Where the costs can be found again: a folder, or the model, GPU and degree of a known table."""
     record = costs.provenance

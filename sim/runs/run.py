@@ -13,7 +13,7 @@ import msgspec
 from flowsim.core.policy import Policy
 from flowsim.engine.simulate import simulate
 from flowsim.results.result import RunResult
-from flowsim.runs.costs import anywhere, extrapolated, place_of, sources_of
+from flowsim.runs.costs import anywhere, extrapolated, file_name, place_of, sources_of
 from flowsim.runs.keywords import documented, from_keywords
 from flowsim.runs.options import RunOptions, to_values
 from flowsim.runs.prepare import Given, Prepared, prepare
@@ -87,7 +87,7 @@ def _inputs(ready: Prepared) -> Mapping[str, Any]:
     """What a summary says of where the run comes from."""
     costs, record = ready.costs, ready.costs.provenance
     return {
-        "trace": Path(ready.loaded.source).name,
+        "trace": file_name(ready.options.trace),
         "trace_sha256": ready.loaded.sha256,
         "trace_notices": list(ready.trace.notices),
         "cost_model": costs.name,

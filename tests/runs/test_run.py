@@ -74,6 +74,14 @@ def test_inputs_say_what_went_in(folder: Path) -> None:
     assert (inputs["seed"], inputs["predictor"], inputs["version"]) == (3, "noisy:0.1", version("flowsim"))
 
 
+@pytest.mark.parametrize(
+    ("trace", "said"),
+    [("./trace.jsonl", "trace.jsonl"), ("example", "example"), ("synthetic:qwen:40", "synthetic:qwen:40")],
+)
+def test_a_summary_names_the_trace_as_it_was_asked_for(folder: Path, trace: str, said: str) -> None:
+    assert run(trace, limit=5).summary["inputs"]["trace"] == said
+
+
 def test_the_window_is_taken_first_then_the_limit_then_the_rate() -> None:
     trace = Trace.of([0, 10, 20, 30, 40], [1, 2, 3, 4, 5])
     mix = SLOMix.uniform(1)
