@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flowsim.core.policy import Policy, check_policy
+import msgspec
+
+from flowsim.core.policy import Policy
 from flowsim.errors import InputError
 from flowsim.io.folders import writing
-from flowsim.policies.registry import load_policy, policy_spec
+from flowsim.policies.registry import PolicySpec, load_policy
 from flowsim.results.figure_data import class_attainment, ttft_distributions
 from flowsim.results.result import RunResult
-from flowsim.runs.run import run
+from flowsim.runs.keywords import documented, from_keywords, named_policy
+from flowsim.runs.prepare import prepare, read_input
+from flowsim.runs.run import execute
 from flowsim.show.result_figures import comparison
-from flowsim.traces.catalogue import load_trace
 from flowsim.traces.trace import Trace
 
 if TYPE_CHECKING:
@@ -64,23 +67,49 @@ class Comparison:
         return str(self.table.to_html(float_format=lambda value: f"{value:.4g}"))
 
 
-def compare(trace: Trace | str | Path, policies: Sequence[Policy | str], **options: Any) -> Comparison:
-    """Replay the same requests under several policies; `options` are those of `run`.
+@documented
+def compare(
+    trace: Trace | str | Path,
+    policies: Sequence[Policy | PolicySpec | str],
+    *,
+    events: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+    **options: Any,
+) -> Comparison:
+    """Replay the same requests under several policies.
+
+    Args:
+        trace: a `Trace`, or the name of one: a file, "example", or "synthetic:PRESET:N".
+        policies: policies, or their specifications.
+        events: whether to keep what happened on each instance in `outcome.events` of each result.
+        progress: called now and then with (requests arrived, requests in all), of each run anew.
+        {options}
 
     Raises:
         InputError: as `run` does; also for no policy, and for one that is given twice.
     """
-    names = [policy if isinstance(policy, str) else str(policy_spec(policy)) for policy in policies]
-    for name in names:
-        if names.count(name) > 1:
+    named = _named(policies)
+    wanted, given = from_keywords(trace, policies[0], options)
+    given = replace(given, trace=read_input(wanted) if given.trace is None else given.trace)
+    results = {}
+    for name, (spec, policy) in named.items():
+        ready = prepare(msgspec.structs.replace(wanted, policy=spec), replace(given, policy=policy))
+        results[name] = execute(ready, events=events, progress=progress)
+    return Comparison(results)
+
+
+def _named(policies: Sequence[Policy | PolicySpec | str]) -> dict[str, tuple[PolicySpec, Policy]]:
+    """The policies, and their specifications, by the name each is shown under. InputError: one cannot be loaded."""
+    found: dict[str, tuple[PolicySpec, Policy]] = {}
+    for given in policies:
+        spec, policy = named_policy(given)
+        name = given if isinstance(given, str) else str(spec)
+        if name in found:
             raise InputError(f"policy {name!r}", "is given twice")
-    if not names:
+        found[name] = spec, load_policy(spec) if policy is None else policy
+    if not found:
         raise InputError("policies", found=[], expected="one or more")
-    if not isinstance(trace, Trace):
-        trace = load_trace(trace, options.get("format"), seed=options.get("seed", 0))
-    for policy in policies:  # all of them, before the first run
-        _ = load_policy(policy) if isinstance(policy, str) else check_policy(policy)
-    return Comparison({name: run(trace, policy, **options) for name, policy in zip(names, policies, strict=True)})
+    return found
 
 
 def _row(summary: Mapping[str, Any]) -> dict[str, Any]:

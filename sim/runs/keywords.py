@@ -36,16 +36,11 @@ def from_keywords(
     Raises:
         InputError: an unknown keyword or a value that does not fit, by keyword.
     """
-    values, objects = paths_of(keywords), Given()
-    values |= {"trace": _named(trace), "policy": policy}
+    values = paths_of(keywords)
+    values["trace"] = _named(trace)
+    values["policy"], own = named_policy(policy)
     cost, mix = values.get("cost"), values.get("slo.mix")
-    if not isinstance(policy, str | PolicySpec):
-        values["policy"] = policy_spec(check_policy(policy))
-    objects = Given(
-        trace if isinstance(trace, Trace) else None,
-        None if isinstance(policy, str | PolicySpec) else check_policy(policy),
-        cost if isinstance(cost, CostModel) else None,
-    )
+    objects = Given(trace if isinstance(trace, Trace) else None, own, cost if isinstance(cost, CostModel) else None)
     if cost is not None:
         values["cost"] = cost.name if isinstance(cost, CostModel) else str(cost)
     if isinstance(mix, SLOMix):
@@ -54,6 +49,19 @@ def from_keywords(
         return from_values(values), objects
     except InputError as error:
         raise renamed(error, lambda option: option.keyword) from None
+
+
+def named_policy(policy: Policy | PolicySpec | str) -> tuple[PolicySpec, Policy | None]:
+    """The specification of a policy, and the policy itself if it was given as an object.
+
+    Raises:
+        InputError: an unknown name, or an object that is not a policy.
+    """
+    if isinstance(policy, str):
+        return PolicySpec.parse(policy), None
+    if isinstance(policy, PolicySpec):
+        return policy, None
+    return policy_spec(check_policy(policy)), policy
 
 
 def paths_of(keywords: Mapping[str, Any]) -> dict[str, Any]:

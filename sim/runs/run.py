@@ -12,6 +12,7 @@ import msgspec
 
 from flowsim.core.policy import Policy
 from flowsim.engine.simulate import simulate
+from flowsim.policies.registry import PolicySpec
 from flowsim.results.result import RunResult
 from flowsim.runs.costs import anywhere, extrapolated, file_name, place_of, sources_of
 from flowsim.runs.keywords import documented, from_keywords
@@ -23,7 +24,7 @@ from flowsim.traces.trace import Trace
 @documented
 def run(
     trace: Trace | str | Path,
-    policy: Policy | str = "flowprefill",
+    policy: Policy | PolicySpec | str = "flowprefill",
     *,
     events: bool = False,
     progress: Callable[[int, int], None] | None = None,

@@ -17,6 +17,7 @@ from flowsim.calibration.costs.catalogue import load_table
 from flowsim.core.slo import SLOMix
 from flowsim.errors import InputError
 from flowsim.policies.flowprefill import FlowPrefill
+from flowsim.policies.registry import PolicySpec
 from flowsim.runs.compare import Comparison, compare
 from flowsim.runs.costs import load_cost
 from flowsim.runs.options import read_options
@@ -317,6 +318,17 @@ def test_a_comparison_of_policies_is_their_runs(folder: Path) -> None:
     for policy, name in (("fcfs", "fcfs"), ("chunked:512", "chunked-512")):
         run("trace.jsonl", policy, rate_scale=2, format="flowsim").save("alone")
         same_files(folder / "out" / name, folder / "alone")
+
+
+def test_a_comparison_takes_what_a_run_takes(folder: Path) -> None:
+    given: dict[str, Any] = {"workload": {"limit": 30}, "server": {"slots": 2}, "seed": 4}
+    policies = ["fcfs", PolicySpec("chunked", {"budget": 512}), FlowPrefill(cut="block")]
+    results = compare("synthetic:qwen:40", policies, **given).results
+    assert list(results) == ["fcfs", "chunked:budget=512", "flowprefill:cut=block"]
+    for policy, result in zip(policies, results.values(), strict=True):
+        alone = run("synthetic:qwen:40", policy, **given)
+        assert result.summary == alone.summary
+        assert result.config == alone.config
 
 
 def test_the_files_of_a_comparison(folder: Path) -> None:
