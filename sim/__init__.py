@@ -139,8 +139,8 @@ def __getattr__(name: str) -> Any:
     if name == "__version__":
         from importlib.metadata import version  # takes a tenth of the time that numpy does, and few ask
 
-        return version("flowsim")
-    if name in HOMES:
+        value: Any = version("flowsim")
+    elif name in HOMES:
         value = getattr(importlib.import_module(f"flowsim.{HOMES[name]}"), name)
     elif name in PACKAGES:
         value = importlib.import_module(f"flowsim.{name}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 
@@ -17,6 +18,8 @@ Solo = Callable[[int, int], float]
 
 CHUNK_TOKENS, CHUNK_PENALTY_S, LONGEST_FITTED = 8192, 0.010, 20480
 """The released code's prediction above 20480 tokens: whole chunks of 8192, 10 ms more for each, and the rest."""
+FITTED_AT = (16, 32, 64, 128, 256, *range(512, LONGEST_FITTED + 1, 512))
+"""Tokens of the prompts to which the cubic polynomial is fitted."""
 
 
 class SoloPredictor:
@@ -61,12 +64,7 @@ def cubic(solo: Solo) -> SoloPredictor:
     A second fit leaves out points that differ from the first by more than three times the median residual (the released
     code refits without outliers; its threshold is not stated, this one is ours).
     """
-    sizes = np.array([16, 32, 64, 128, 256, *range(512, LONGEST_FITTED + 1, 512)])
-    seconds = np.array([solo(int(size), 0) for size in sizes])
-    first = np.polynomial.Polynomial.fit(sizes, seconds, 3)
-    residuals = np.abs(first(sizes) - seconds)
-    keep = residuals <= 3 * max(float(np.median(residuals)), 1e-12)
-    coefficients = np.polynomial.Polynomial.fit(sizes[keep], seconds[keep], 3).convert().coef.tolist()
+    coefficients = _coefficients(tuple([solo(size, 0) for size in FITTED_AT]))
 
     def polynomial(tokens: int) -> float:
         return float(sum(c * tokens**power for power, c in enumerate(coefficients)))
@@ -78,6 +76,17 @@ def cubic(solo: Solo) -> SoloPredictor:
         return chunks * (polynomial(CHUNK_TOKENS) + CHUNK_PENALTY_S) + (polynomial(rest) if rest else 0.0)
 
     return SoloPredictor("cubic", predicted)
+
+
+@lru_cache(maxsize=64)
+def _coefficients(seconds: tuple[float, ...]) -> list[float]:
+    """Of the polynomial that `cubic` fits to these times of prompts of `FITTED_AT` tokens; a study asks in each run."""
+    x, y = np.array(FITTED_AT), np.array(seconds)
+    first = np.polynomial.Polynomial.fit(x, y, 3)
+    residuals = np.abs(first(x) - y)
+    keep = residuals <= 3 * max(float(np.median(residuals)), 1e-12)
+    coefficients: list[float] = np.polynomial.Polynomial.fit(x[keep], y[keep], 3).convert().coef.tolist()
+    return coefficients
 
 
 def mistaken(name: str, base: Predictor, factor: Callable[[int], float]) -> SoloPredictor:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+import flowsim
 from flowsim.core.policy import Policy
 from flowsim.engine.simulate import simulate
 from flowsim.policies.registry import PolicySpec
@@ -78,12 +77,6 @@ def execute(ready: Prepared, *, events: bool = False, progress: Callable[[int, i
     )
 
 
-@lru_cache(maxsize=1)
-def own_version() -> str:
-    """The version of flowsim that is installed."""
-    return version("flowsim")
-
-
 def _inputs(ready: Prepared) -> Mapping[str, Any]:
     """What a summary says of where the run comes from."""
     costs, record = ready.costs, ready.costs.provenance
@@ -100,7 +93,7 @@ def _inputs(ready: Prepared) -> Mapping[str, Any]:
         "slo": ready.slo.rule,
         **_settings(ready.options),
         "cached_share": float(ready.cached.sum() / ready.trace.input_length.sum()),
-        "version": own_version(),
+        "version": flowsim.__version__,
     }
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+import flowsim
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.core.slo import SLOMix
 from flowsim.policies.registry import canonical
@@ -20,7 +21,7 @@ from flowsim.runs.costs import load_cost
 from flowsim.runs.digests import Stamp, cost_digest, file_digest, policy_digest, stamp_of
 from flowsim.runs.options import RunOptions, columns, flat, from_values, to_values
 from flowsim.runs.prepare import Given, Prepared, prepare, read_input
-from flowsim.runs.run import execute, own_version
+from flowsim.runs.run import execute
 from flowsim.runs.workload import WorkloadOptions, blamed, replayed
 from flowsim.traces.prefix import cached_tokens
 from flowsim.traces.trace import Trace
@@ -73,7 +74,7 @@ class Point:
             values[name] = values[name]["scale"] if name == "slo" else None
         folder = options.cost and _place(root, options.cost)
         costs = cost_digest(folder, stamp_of(folder), options.model, options.gpu, options.tp)
-        parts = [own_version(), kind, values, contents, costs, policy_digest(options.policy.name)]
+        parts = [flowsim.__version__, kind, values, contents, costs, policy_digest(options.policy.name)]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

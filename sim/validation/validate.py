@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
+import flowsim
 from flowsim.calibration.costs.catalogue import load_table
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.fit import fit
@@ -306,7 +306,7 @@ def _about(plan: Plan, table: OperatorTable, device: str) -> About:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     options = {name: value for name, value in msgspec.to_builtins(plan).items() if name not in OF_CASES}
     return About(
-        flowsim=version("flowsim"),
+        flowsim=flowsim.__version__,
         date=datetime.now(UTC).date().isoformat(),
         machine=Machine(**machine(device, None), usable_cores=cores),
         trace=TraceFacts(trace.name, trace.sha256, list(trace.notices)),
