@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from flowsim.errors import InputError, unknown
 from flowsim.traces.columns import SECONDS
@@ -19,8 +20,7 @@ TICKS_PER_S = {"s": 1.0, "ms": 1000.0}
 """Ticks per second of the clocks that are numbers."""
 
 
-@dataclass(frozen=True)
-class Format:
+class Format(Struct, frozen=True):
     """A file format: which fields hold what, and by which fields it is recognised.
 
     A new format is one more entry in `FORMATS`. Every field but arrival and input length may be missing from any

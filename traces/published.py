@@ -6,9 +6,11 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from flowsim.errors import InputError, unknown
 from flowsim.io.locks import FOREVER_S, locked_file
@@ -21,8 +23,7 @@ CHUNK_BYTES = 1 << 12  # lost at most when a connection breaks
 TRIES = 3
 
 
-@dataclass(frozen=True)
-class Published:
+class Published(Struct, frozen=True):
     """A published trace."""
 
     url: str

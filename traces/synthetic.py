@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
 import numpy as np
+from msgspec import Struct
 
 from flowsim.errors import InputError, unknown
 from flowsim.traces.arrivals import arrivals as arrival_times
@@ -21,8 +21,7 @@ PROBABILITIES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
 """Probabilities of the quantiles of a `RequestClass`: minimum, p10, p25, p50, p75, p90, p99, maximum."""
 
 
-@dataclass(frozen=True)
-class RequestClass:
+class RequestClass(Struct, frozen=True):
     """A class of requests: its weight in the mix, and the quantiles of its lengths in tokens.
 
     The quantiles are at `PROBABILITIES` or, if there are more of them, at equal steps of probability from the
@@ -36,8 +35,7 @@ class RequestClass:
     """Spearman's rank correlation of input and output lengths."""
 
 
-@dataclass(frozen=True)
-class Preset:
+class Preset(Struct, frozen=True):
     """A mix of request classes and where its numbers come from."""
 
     source: str

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from flowsim.calibration.costs.table import OperatorTable
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(Struct, frozen=True):
     """The kernel to use: that of the nearest measured context and, there, of the nearest tokens, both by ratio.
 
     A chunk on context uses only rows with context; without such rows, the kernel is `default`.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from html import escape
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from flowsim.calibration.costs.fit_record import FitRecord
 from flowsim.calibration.costs.forward import Shape, pieces
@@ -41,8 +42,7 @@ class Steps(NamedTuple):
     check_s: float
 
 
-@dataclass(frozen=True)
-class GraphCost:
+class GraphCost(Struct, frozen=True):
     """What forwards recorded as CUDA graphs take (`flowsim.calibration.gpu.graphs`), by the tokens of the recording.
 
     Attributes:

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from flowsim.calibration.costs.provenance import PassErrors, Provenance, SizeErrors
 from flowsim.calibration.costs.table import OperatorRow, OperatorTable
 from flowsim.core.timeline import LAYER_OPERATORS
 
 
-@dataclass(frozen=True)
-class MeasuredRange:
+class MeasuredRange(Struct, frozen=True):
     """What a table's rows span, in tokens; costs beyond are extrapolated.
 
     Attributes:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -86,8 +85,7 @@ MAIN: Mapping[str, str] = {"slo": "mix"}
 """The field that a section stands for where it is given as a plain value: `slo: 0.5`."""
 
 
-@dataclass(frozen=True)
-class Option:
+class Option(Struct, frozen=True):
     """One option of a run.
 
     Attributes:

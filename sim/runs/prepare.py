@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from flowsim.calibration.costs.cost_model import CostModel
@@ -33,13 +34,15 @@ from flowsim.traces.trace import Trace
 SYNTHETIC = "synthetic:"
 
 
-@dataclass(frozen=True)
-class Given:
+class Given(Struct, frozen=True):
     """What is there already, in place of what the options name."""
 
     trace: Trace | None = None
     policy: Policy | None = None
     cost: CostModel | None = None
+
+
+NOTHING_GIVEN = Given()
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +78,7 @@ class Prepared:
         return make_requests(self.trace, self.slo, self.options.server, self.cached)
 
 
-def prepare(options: RunOptions, given: Given = Given()) -> Prepared:
+def prepare(options: RunOptions, given: Given = NOTHING_GIVEN) -> Prepared:
     """All that a run needs but for its requests, which are made when they are asked for.
 
     Raises:

@@ -16,7 +16,7 @@ from flowsim.results.result import RunResult
 from flowsim.runs.costs import anywhere, extrapolated, file_name, place_of, sources_of
 from flowsim.runs.keywords import documented, from_keywords
 from flowsim.runs.options import RunOptions, to_values
-from flowsim.runs.prepare import Given, Prepared, prepare
+from flowsim.runs.prepare import NOTHING_GIVEN, Given, Prepared, prepare
 from flowsim.traces.trace import Trace
 
 
@@ -46,10 +46,10 @@ def run(
 
 
 def run_options(
-    options: RunOptions, given: Given | None = None, *, progress: Callable[[int, int], None] | None = None
+    options: RunOptions, given: Given = NOTHING_GIVEN, *, progress: Callable[[int, int], None] | None = None
 ) -> RunResult:
     """The run of these options."""
-    return execute(prepare(options, given or Given()), progress=progress)
+    return execute(prepare(options, given), progress=progress)
 
 
 def execute(ready: Prepared, *, events: bool = False, progress: Callable[[int, int], None] | None = None) -> RunResult:

@@ -135,7 +135,7 @@ def test_a_study_that_grows_runs_what_is_new_and_one_that_shrinks_is_refused(tmp
     runs = flowsim.sweep(more, tmp_path, workers=1)
     assert (runs.new, len(runs.table)) == (6, 12)
     before = bytes_of(tmp_path)
-    with pytest.raises(InputError, match=r"holds 6 runs that are not part of this study; allowed is a new folder"):
+    with pytest.raises(InputError, match=r"holds 6 runs that are not part of this study; expected a new folder"):
         flowsim.sweep(small, tmp_path, workers=1)
     assert bytes_of(tmp_path) == before
 

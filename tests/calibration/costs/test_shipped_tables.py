@@ -17,7 +17,7 @@ from flowsim.calibration.costs.fit import fit, fit_passes
 from flowsim.calibration.costs.models import load_model
 from flowsim.calibration.costs.table import ALL_REDUCE, OperatorTable
 from flowsim.core.timeline import CHECKED_AFTER, LAYER_OPERATORS
-from flowsim.runs.run import load_cost
+from flowsim.runs.costs import load_cost
 from support.places import DATA
 
 WHOLE = [name for name in sorted(shipped_tables()) if name[2] == 1 or load_table(*name).has(ALL_REDUCE)]
