@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,10 +90,10 @@ def compare(
     """
     named = _named(policies)
     wanted, given = from_keywords(trace, policies[0], options)
-    given = replace(given, trace=read_input(wanted) if given.trace is None else given.trace)
+    given = msgspec.structs.replace(given, trace=read_input(wanted) if given.trace is None else given.trace)
     results = {}
     for name, (spec, policy) in named.items():
-        ready = prepare(msgspec.structs.replace(wanted, policy=spec), replace(given, policy=policy))
+        ready = prepare(msgspec.structs.replace(wanted, policy=spec), msgspec.structs.replace(given, policy=policy))
         results[name] = execute(ready, events=events, progress=progress)
     return Comparison(results)
 
