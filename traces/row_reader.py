@@ -7,11 +7,11 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from flowsim.errors import InputError, shown
@@ -34,8 +34,7 @@ Row: TypeAlias = tuple[int, dict[str, Any]]
 """The number of a row in its file, and its fields."""
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(Struct, frozen=True):
     """Some rows of a trace, converted and checked: one array of shape [n] per column."""
 
     arrival: NDArray[Any]
@@ -157,8 +156,7 @@ def part_of(rows: Sequence[Row], where: str, kind: Format, layout: Layout, codes
     )
 
 
-@dataclass(frozen=True)
-class _Table:
+class _Table(Struct, frozen=True):
     """Some rows and the converters of their columns, each of which raises for a bad value."""
 
     rows: Sequence[Row]

@@ -26,11 +26,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 
 from flowsim.calibration.costs.provenance import PowerFit
 
@@ -46,8 +47,7 @@ EXACT = 1e-8
 """Relative step at which Newton's method ends: what is left is about a tenth of its square."""
 
 
-@dataclass(frozen=True)
-class Boost:
+class Boost(Struct, frozen=True):
     """How a GPU's speed follows from its use.
 
     Attributes:
