@@ -44,13 +44,12 @@ class InputError(ValueError):
         option: the dotted path of the run's option that it is about, where that is known; not in the text.
     """
 
-    option: str = ""
-
     def __init__(self, where: str, problem: str = "", *, found: object = NOTHING, expected: str = "") -> None:
         self.where = where
         self.problem = problem
         self.found = found
         self.expected = expected
+        self.option = ""
         super().__init__(self._text())
 
     def within(self, place: str) -> InputError:

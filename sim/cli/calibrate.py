@@ -20,7 +20,7 @@ from flowsim.cli.calibrate_tables import (
     saving,
     write_page,
 )
-from flowsim.cli.kit import typed
+from flowsim.cli.kit import Group, typed
 from flowsim.errors import InputError
 
 TABLE_HELP = "TABLE is a folder, or the name of a table, as in h200/llama3-8b/tp1."
@@ -33,7 +33,7 @@ def _named(context: click.Context, parameter: click.Parameter, value: str | None
     return value
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Group, invoke_without_command=True)
 @click.option(
     "--model",
     default="llama3-8b",

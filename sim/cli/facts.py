@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from flowsim.cli.kit import say
+from flowsim.cli.kit import Command, say
 from flowsim.cli.run_options import COSTS, check_costs, flags_named, run_options
 from flowsim.errors import InputError
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--tokens", type=int, default=16384, show_default=True, help="Length of the long prompt.")
 @run_options(*COSTS)
 @click.pass_context
@@ -36,7 +36,7 @@ def tradeoff(context: click.Context, /, tokens: int, model: str, gpu: str, tp: i
         say(f"prompts of {tokens:,} tokens reach beyond the measured sizes: extrapolated")
 
 
-@click.command()
+@click.command(cls=Command)
 def policies() -> None:
     """List the policies, what each does, and its options.
 

@@ -19,7 +19,25 @@ TERMINATED = 143
 """The exit status of a process that SIGTERM ended."""
 
 
-class OneLine(click.Group):
+class Command(click.Command):
+    """A command that refuses an option given twice, of which click would take the last."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments. InputError: an option with one value is given twice."""
+        *_, given = self.make_parser(ctx).parse_args(args=list(args))
+        for one in given:
+            if isinstance(one, click.Option) and not (one.multiple or one.is_flag) and given.count(one) > 1:
+                raise InputError(one.opts[0], "is given twice")
+        return super().parse_args(ctx, args)
+
+
+class Group(Command, click.Group):
+    """A group of such commands."""
+
+    command_class = Command
+
+
+class OneLine(Group):
     """A group whose every error is one line on stderr and exit status 2."""
 
     def main(self, *args: Any, **options: Any) -> NoReturn:

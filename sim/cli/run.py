@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from flowsim.cli.kit import out_option, quiet_option, replaying, say, typed
+from flowsim.cli.kit import Command, out_option, quiet_option, replaying, say, typed
 from flowsim.cli.run_options import check_costs, flags_named, run_options, stated
 from flowsim.errors import InputError
 
@@ -19,11 +19,12 @@ DEFAULT = ("fcfs", "chunked:2048", "flowprefill")
 
 
 @click.command(
+    cls=Command,
     help=f"Replay TRACE under one policy and print the result.\n\n{TRACE_HELP} The config.yaml that --out writes may "
     "be given in its place: it repeats the run.\n\n\b\nExamples:\n  flowsim run example\n"
     "  flowsim run trace.jsonl --policy chunked:2048 --rate-scale 2\n"
     "  flowsim run trace.csv.gz --slo 0.5 --policy flowprefill:cut=layer,batch_tokens=4096 --out results\n"
-    "  flowsim run trace.jsonl --policy my_module:MyPolicy"
+    "  flowsim run trace.jsonl --policy my_module:MyPolicy",
 )
 @click.argument("trace")
 @run_options("policy")
@@ -60,9 +61,10 @@ def run(context: click.Context, /, trace: str, policy: str, out: str | None, qui
 
 
 @click.command(
+    cls=Command,
     help=f"Replay TRACE under several policies and print them side by side.\n\n{TRACE_HELP} With --out also a "
     "figure (attainment by class, TTFT distribution), a table, and each policy's own results.\n\n\b\nExample:\n"
-    "  flowsim compare example --policy fcfs --policy chunked:2048 --policy flowprefill --out results"
+    "  flowsim compare example --policy fcfs --policy chunked:2048 --policy flowprefill --out results",
 )
 @click.argument("trace")
 @click.option(

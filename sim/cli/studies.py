@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from flowsim.cli.kit import quiet_option, say, together
+from flowsim.cli.kit import Command, quiet_option, say, together
 from flowsim.errors import InputError
 from flowsim.io import documents
 from flowsim.runs.options import MAPPINGS
@@ -49,7 +49,7 @@ Example:
 """
 
 
-@click.command(help=SWEEP_HELP)
+@click.command(cls=Command, help=SWEEP_HELP)
 @click.argument("study")
 @click.option("--out", metavar="DIR", required=True, help="Folder of the results. A study begun there goes on.")
 @cluster_options
@@ -70,7 +70,7 @@ def sweep(study: str, out: str, workers: int | None, dask: str | None, against: 
     return _show(runs, out, against, quiet)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("traces", metavar="TRACE...", nargs=-1, required=True)
 @click.option(
     "--policy",
@@ -140,7 +140,11 @@ def capacity(
     from flowsim.studies.capacity import capacity as find
 
     policies = policies or POLICIES
-    given = dict(_setting(text) for text in settings) | ({"gpu": list(gpus)} if gpus else {})
+    given: dict[str, Any] = {"gpu": list(gpus)} if gpus else {}
+    for name, value in map(_setting, settings):
+        if name in given:
+            raise InputError(f"--set {name}", "is given twice")
+        given[name] = value
     if clash := {"trace", "policy", *options, "out"} & set(given):
         raise InputError(f"--set {min(clash)}", expected="an option of a run other than trace and policy")
     for name in against:
@@ -172,7 +176,7 @@ def _show(runs: Any, out: str | None, against: tuple[str, ...], quiet: bool) -> 
     return 1 if len(runs.failed) else 0
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("results")
 @click.option("--out", metavar="DIR", help="Folder of the figures.  [default: RESULTS]")
 @click.option(

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from flowsim.cli.kit import Group
 from flowsim.errors import InputError
 from flowsim.traces import commands, statistics
 from flowsim.traces.catalogue import load_trace
@@ -18,7 +19,7 @@ from flowsim.traces.trace import Trace
 from flowsim.traces.writers import write_trace
 
 
-@click.group()
+@click.group(cls=Group)
 def traces() -> None:
     """Describe, convert, cut, combine, synthesize and fetch traces.
 

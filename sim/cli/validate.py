@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flowsim.cli.kit import TYPED, typed
+from flowsim.cli.kit import TYPED, Command, typed
 from flowsim.cli.run_options import flags_named, run_options
 from flowsim.errors import InputError
 
@@ -23,7 +23,7 @@ HELP = {
 }
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("traces", metavar="TRACE", nargs=-1, required=True)
 @click.option(
     "--policy",

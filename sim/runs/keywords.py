@@ -10,11 +10,10 @@ from typing import Any, TypeVar
 
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.core.policy import Policy, check_policy
-from flowsim.core.server import ServerOptions
 from flowsim.core.slo import SLOMix
 from flowsim.errors import InputError, unknown
 from flowsim.policies.registry import PolicySpec, policy_spec
-from flowsim.runs.options import Option, RunOptions, by_keyword, from_values, options
+from flowsim.runs.options import Option, RunOptions, by_keyword, from_values, is_option, options
 from flowsim.runs.prepare import Given
 from flowsim.traces.trace import Trace
 
@@ -65,16 +64,15 @@ def named_policy(policy: Policy | PolicySpec | str) -> tuple[PolicySpec, Policy 
 
 
 def paths_of(keywords: Mapping[str, Any]) -> dict[str, Any]:
-    """Options by path, of options by keyword or by path. InputError: an unknown name."""
+    """Options by path, of options by keyword or by path. InputError: an unknown name, or an option given twice."""
     values: dict[str, Any] = {}
     for name, value in keywords.items():
-        head = name.partition(".")[0]
-        if name in by_keyword():
-            values[by_keyword()[name].path] = value
-        elif name in ("server", "workload") or name in options() or (head != name and head in ("policy", "workload")):
-            values[name] = ServerOptions() if name == "server" and value is None else value
-        else:
+        path = by_keyword()[name].path if name in by_keyword() else name
+        if not (is_option(path) or path in ("server", "workload")):
             raise unknown("option", name, [*by_keyword(), "server"])
+        if path in values:
+            raise InputError(name, "is given twice")
+        values[path] = value
     return values
 
 

@@ -134,18 +134,21 @@ def flat(values: Mapping[str, Any]) -> dict[str, Any]:
     policy.OPTION, and entries of a mapping workload.mix.CLASS.
 
     Raises:
-        InputError: an unknown option; it offers the nearest known path, also for a keyword ("slo_scale").
+        InputError: an unknown option (it offers the nearest known path, also for a keyword, "slo_scale"), or one that
+            is given twice.
     """
     found: dict[str, Any] = {}
     for path, value in values.items():
         if path in SECTIONS:
-            given = value if isinstance(value, Mapping | Struct) else _main(path, value) if value is not None else {}
-            entries = msgspec.structs.asdict(given) if isinstance(given, Struct) else given
-            found |= flat({f"{path}.{name}": entry for name, entry in entries.items()})
+            given = flat({f"{path}.{name}": entry for name, entry in _section(path, value).items()})
         elif is_option(path):
-            found[path] = value
+            given = {path: value}
         else:
             raise _unknown(str(path))
+        for name in given:
+            if name in found:
+                raise InputError(name, "is given twice")
+        found |= given
     return found
 
 
@@ -218,11 +221,19 @@ def _unknown(name: str) -> InputError:
     return unknown("option", name, [*options(), "policy.OPTION", *(f"{path}.CLASS" for path in MAPPINGS)])
 
 
-def _main(section: str, value: Any) -> Mapping[str, Any]:
-    if section in MAIN:
-        return {MAIN[section]: value}
-    names = [path.removeprefix(f"{section}.") for path in options() if path.startswith(f"{section}.")]
-    raise InputError(section, found=value, expected=f"a mapping of {', '.join(names)}")
+def _section(name: str, value: Any) -> Mapping[str, Any]:
+    """What a section gives, by field: of a struct the fields that differ from their defaults."""
+    if value is None:
+        return {}
+    if isinstance(value, Struct):
+        defaults = {field.name: field.default for field in msgspec.structs.fields(value)}
+        return {field: given for field, given in msgspec.structs.asdict(value).items() if given != defaults[field]}
+    if isinstance(value, Mapping):
+        return value
+    if name in MAIN:
+        return {MAIN[name]: value}
+    names = [path.removeprefix(f"{name}.") for path in options() if path.startswith(f"{name}.")]
+    raise InputError(name, found=value, expected=f"a mapping of {', '.join(names)}")
 
 
 def _nested(values: Mapping[str, Any]) -> dict[str, Any]:

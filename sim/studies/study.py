@@ -237,6 +237,8 @@ def _axes(at: _Place, values: Mapping[str, Any]) -> Mapping[str, Any]:
         with at(("axes", name)):
             if not is_option(_path(str(name))):
                 flat({str(name): None})  # says which options there are
+            if name != _path(name) and _path(name) in axes:
+                raise InputError(_path(name), "is given twice")
     return axes
 
 

@@ -442,6 +442,7 @@ def test_what_is_no_trace_is_refused() -> None:
         ("--rate-scale -1", "--rate-scale must be > 0, got -1.0"),
         ("--rate-scale 1e-300", "rate factor must be finite and > 0, with all times <= 2**40 s, got 1e-300"),
         ("--rate-scale fast", "Invalid value for '--rate-scale': 'fast' is not a valid float."),
+        ("--limit 5 --limit 5", "--limit: is given twice"),
         ("--limit 0", "--limit must be >= 1, got 0"),
         ("--limit few", "Invalid value for '--limit': 'few' is not a valid integer."),
         ("--window nonsense", "--window must be FROM:TO in seconds, with 0 <= FROM < TO, got 'nonsense'"),

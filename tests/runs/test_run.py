@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import yaml
@@ -149,11 +150,20 @@ def test_progress_is_told_and_reaches_the_end() -> None:
         ({"rate_scale": 1e-300}, "rate factor must be finite and > 0, .* got 1e-300"),
         ({"slo": -1}, "slo must be > 0, got -1"),
         ({"policy": object()}, "policy object: has no method choose"),
+        ({"server": flowsim.ServerOptions(slots=3), "slots": 4}, "slots: is given twice"),
+        ({"slots": 4, "server": {"slots": 3}}, "slots: is given twice"),
+        ({"slo_scale": 2, "slo.scale": 3}, "slo.scale: is given twice"),
+        ({"workload": {"limit": 10}, "limit": 20}, "limit: is given twice"),
     ],
 )
 def test_wrong_arguments_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         replayed(**options)
+
+
+def test_of_a_struct_only_what_differs_from_the_defaults_is_given() -> None:
+    result = replayed(server=flowsim.ServerOptions(instances=2), slots=4)
+    assert result.config["server"] == msgspec.to_builtins(flowsim.ServerOptions(instances=2, slots=4))
 
 
 # The same run again.
@@ -235,6 +245,8 @@ def test_a_config_may_say_no_more_than_the_trace(folder: Path) -> None:
         ("workload.mix.text: big", "workload.mix.text must be a number, got 'big'"),
         ("server: [1]", "server must be a mapping of instances, router, slots"),
         ("server: {instancs: 2}", "unknown option 'server.instancs'; did you mean 'server.instances'?"),
+        ("server: {slots: 3}\nserver.slots: 4", "server.slots: is given twice"),
+        ("slo: 0.5\nslo.mix: 0.7", "slo.mix: is given twice"),
         ("server: {instances: two}", "server.instances must be a whole number >= 1, got 'two'"),
         ("server: {instances: 0}", "server.instances must be >= 1, got 0"),
         ("server: {router: lest-work}", "unknown router 'lest-work'; did you mean 'least-work'?"),

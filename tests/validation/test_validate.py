@@ -68,9 +68,12 @@ def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def command(out: str, *more: str) -> list[str]:
-    given = ["--policy", "fcfs", "--policy", "flowprefill", "--rate-scale", "4", "--window", "0.6"]
-    fixed = ["--cost", "table", "--model", "tiny.yaml", "--device", "cpu", "--slo", "0.1", "--out", out]
-    return ["validate", "trace.jsonl", *given, *fixed, *more]
+    """A validation of two policies; what `more` gives stands in place of what is given here."""
+    policies = ["--policy", "fcfs", "--policy", "flowprefill"]
+    plan = {"--rate-scale": "4", "--window": "0.6", "--slo": "0.1"}
+    place = {"--cost": "table", "--model": "tiny.yaml", "--device": "cpu", "--out": out}
+    kept = [word for name, value in {**plan, **place}.items() if name not in more for word in (name, value)]
+    return ["validate", "trace.jsonl", *policies, *kept, *more]
 
 
 def invoke(arguments: list[str]) -> Result:
@@ -261,10 +264,12 @@ def test_more_policies_and_loads_are_added(
 
 
 def test_loads_are_shares_of_the_capacity(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    arguments = [a for a in command("loads", "--repeats", "1", "--policy", "fcfs") if a not in ("--rate-scale", "4")]
+    loads = ("--load", "0.25", "--load", "0.5", "--window", "0.1", "--slo", "60")
+    arguments = [
+        a for a in command("loads", "--repeats", "1", "--policy", "fcfs", *loads) if a not in ("--rate-scale", "4")
+    ]
     arguments[arguments.index("flowprefill")] = "chunked:128"
     del arguments[arguments.index("fcfs") - 1 : arguments.index("fcfs") + 1]
-    arguments += ["--load", "0.25", "--load", "0.5", "--window", "0.1", "--slo", "60"]
     result = invoke(arguments)
     assert result.exit_code == 0, result.output
     rates = {of.case.name: of.case.rate_rps for of in Evidence.load("loads").recorded}
@@ -525,8 +530,7 @@ def test_a_wrong_plan_is_named_as_it_was_given(here: Path, monkeypatch: pytest.M
 def test_a_table_of_another_shape_of_that_name_is_refused(here: Path) -> None:
     spec = yaml.safe_load(Path("tiny.yaml").read_text()) | {"layers": 3}
     Path("three.yaml").write_text(yaml.safe_dump(spec))
-    arguments = ["three.yaml" if a == "tiny.yaml" else a for a in command("three", "--rate-scale", "1")]
-    result = invoke(arguments)
+    result = invoke(command("three", "--model", "three.yaml", "--rate-scale", "1"))
     assert result.exit_code == 2
     assert "model must be that of the operator table, tiny" in result.stderr
 
