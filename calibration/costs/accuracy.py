@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.curves import Curve, quantized_work
+from flowsim.calibration.costs.pass_kinds import LONG_PROMPT, kind_of
 from flowsim.calibration.costs.provenance import PassError, PassErrors, SizeError, SizeErrors
 from flowsim.calibration.costs.row_sources import filled_in
 from flowsim.calibration.costs.table import HOST_OPERATORS, OPERATORS, OPTIONAL_HOST_OPERATORS, OperatorTable, PassRow
@@ -19,9 +20,6 @@ from flowsim.core.timeline import Slice
 NEIGHBOURS = 8
 """Sizes on either side from which a size left out is predicted; farther ones do not affect a curve there."""
 
-HOST_BOUND = 1024
-"""Passes of fewer tokens wait for the host for much of their time, unless recorded; their errors are separate."""
-LONG_PROMPT = f"whole prompt, from {HOST_BOUND} tokens"
 DEVICE_BOUND = 2.0
 """A pass whose device time exceeds its launches by this factor waits for the device alone, however busy the host is."""
 
@@ -78,7 +76,7 @@ def pass_residuals(model: CostModel, table: OperatorTable) -> Iterator[tuple[Pas
             continue  # measured with another table: this model has no costs of its recorded forward
         slices = [Slice(*pair) for pair in row.shape]
         predicted_s = model.forward(slices, row.cut, row.graph_tokens).duration_s
-        what = ("graph: " if row.graph_tokens else "") + kind(row.cut, slices)
+        what = kind_of(row.cut, slices, recorded=row.graph_tokens > 0)
         yield row, what, predicted_s / (row.wall_us * 1e-6) - 1
 
 
@@ -119,14 +117,3 @@ def _waits_for_device(model: CostModel, row: PassRow) -> bool:
     steps = model.launches([Slice(*pair) for pair in row.shape])
     launches = [*steps.lead, *steps.layer * model.layers, steps.head]
     return sum(one.device_s for one in launches) > DEVICE_BOUND * sum(one.host_s for one in launches)
-
-
-def kind(cut: str, slices: Sequence[Slice]) -> str:
-    """The kind of a pass, by which errors are grouped."""
-    tokens = sum(slice_.tokens for slice_ in slices)
-    size = f"from {HOST_BOUND} tokens" if tokens >= HOST_BOUND else f"below {HOST_BOUND} tokens"
-    if cut != "none":
-        return f"checked at every {cut}, {size}"
-    if len(slices) > 1:
-        return "packed prompts"
-    return "chunk on context" if slices[0].context else f"whole prompt, {size}"

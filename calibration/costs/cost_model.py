@@ -207,7 +207,7 @@ class CostModel:
             name = "unchecked" if cut == "none" else f"checked at every {cut}"
             rows.append((name, *(f"{self.solo_s(size, cut=cut) * 1e3:,.1f} ms" for size in sizes)))
         cells = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-        error = self.provenance and self.provenance.error.get("whole prompt, from 1024 tokens")
+        error = self.provenance and self.provenance.long_prompt_error
         off = f"differs from measured prefills of >= 1024 tokens by {error.median:.1%}" if error else "error unknown"
         return f"<div><b>{escape(self.name)}</b>, {off}<table>{cells}</table></div>"
 

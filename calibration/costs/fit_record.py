@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
 
-from flowsim.calibration.costs.provenance import PassErrors, Provenance, SizeErrors
+from flowsim.calibration.costs.pass_kinds import LONG_PROMPT
+from flowsim.calibration.costs.provenance import PassError, PassErrors, Provenance, SizeErrors
 from flowsim.calibration.costs.table import OperatorRow, OperatorTable
 from flowsim.core.timeline import LAYER_OPERATORS
 
@@ -75,6 +76,11 @@ class FitRecord:
     leave_one_out: SizeErrors = field(default_factory=dict)
     folder: Path | None = None
     is_stored: bool = False
+
+    @property
+    def long_prompt_error(self) -> PassError | None:
+        """How far the model is off whole prompts of at least 1024 tokens; None if none were measured."""
+        return self.error.get(LONG_PROMPT)
 
 
 def _largest(rows: Iterable[OperatorRow]) -> dict[str, int]:

@@ -39,7 +39,7 @@ class PassError(Struct, frozen=True):
 SizeErrors = dict[str, SizeError]
 """By operator."""
 PassErrors = dict[str, PassError]
-"""By kind of pass (`flowsim.calibration.costs.accuracy.kind`)."""
+"""By kind of pass (`flowsim.calibration.costs.pass_kinds`)."""
 
 
 class PowerFit(Checked, frozen=True):

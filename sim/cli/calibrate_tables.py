@@ -111,8 +111,9 @@ def _compared(table: OperatorTable, passes: bool) -> dict[str, Any]:
 
 def print_comparison(claimed: OperatorTable, measured: OperatorTable) -> None:
     """Print how far the claimed table is off passes, and off passes corrected for how much slower this GPU is."""
-    from flowsim.calibration.costs.accuracy import LONG_PROMPT, bias, pass_errors
+    from flowsim.calibration.costs.accuracy import bias, pass_errors
     from flowsim.calibration.costs.fit import fit_passes
+    from flowsim.calibration.costs.pass_kinds import LONG_PROMPT
 
     cost = fit_passes(claimed)
     longer = bias(cost, measured)

@@ -9,12 +9,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from flowsim.calibration.costs.pass_kinds import LONG_PROMPT
 from flowsim.show.format import percent, rate, seconds
 from flowsim.show.screen import facts, table
 from flowsim.show.summary import CLASS_COLUMNS, Summary, class_rows, scheduler_facts
-
-WHOLE = "whole prompt, from 1024 tokens"
-"""The kind of measured pass that tells most about a cost model."""
 
 
 def run_report(summary: Summary) -> RenderableType:
@@ -84,7 +82,7 @@ def cost_line(name: str, error: Mapping[str, Mapping[str, float]] | None) -> str
     """The cost model, and by how much it differs from measured passes."""
     if not error:
         return f"{name} (error not known)"
-    kind, what = (WHOLE, "prefills of >= 1024 tokens") if WHOLE in error else (next(iter(error)),) * 2
+    kind, what = (LONG_PROMPT, "prefills of >= 1024 tokens") if LONG_PROMPT in error else (next(iter(error)),) * 2
     median, largest = error[kind]["median"], error[kind]["max"]
     return f"{name}, differs from measured {what} by {median:.1%} (median), {largest:.1%} (max)"
 
