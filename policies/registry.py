@@ -51,7 +51,7 @@ class PolicySpec(Struct, frozen=True, forbid_unknown_fields=True):
         own = len(parts) > 1 and parts[0] not in NAMES and parts[1].isidentifier()
         name, rest = (":".join(parts[:2]), parts[2:]) if own else (parts[0], parts[1:])
         if not own and name not in NAMES:
-            raise unknown("policy", name, NAMES)
+            raise unknown("policy", name, NAMES, where="policy")
         return cls(name, _pairs(name, ":".join(rest)))
 
     def __str__(self) -> str:

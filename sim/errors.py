@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import traceback
 from collections.abc import Iterable
@@ -18,6 +19,10 @@ class _Nothing:
     def __repr__(self) -> str:
         return "NOTHING"
 
+    def __reduce__(self) -> str:
+        """There is one, in every process."""
+        return "NOTHING"
+
 
 NOTHING: Final = _Nothing()
 """Stands for a value that an error does not have."""
@@ -26,11 +31,13 @@ NOTHING: Final = _Nothing()
 class InputError(ValueError):
     """Something the user gave is wrong.
 
-    Its text is one line, made here and nowhere else, in one of two forms:
+    Its text is one line, made here and nowhere else, in one of three forms:
 
         InputError("seed", found=-1, expected=">= 0")              seed must be >= 0, got -1
         InputError("trace.jsonl", "is empty", expected="one request per line")
                                                                     trace.jsonl: is empty; expected one request per line
+        unknown("policy", "fcfz", ["edf", "fcfs"], where="--policy")
+                                    --policy: unknown policy 'fcfz'; did you mean 'fcfs'? (known: edf, fcfs)
 
     The command line prints it after ``flowsim: error:`` and exits with 2.
 
@@ -39,41 +46,61 @@ class InputError(ValueError):
         problem: what is wrong, if that is more than a value that is not what was expected.
         found: the value found.
         expected: what would be right, to be read after "must be".
+        kind: of an unknown name, what it would be the name of: "policy".
+        known: of an unknown name, the names that there are.
 
     Attributes:
         option: the dotted path of the run's option that it is about, where that is known; not in the text.
     """
 
-    def __init__(self, where: str, problem: str = "", *, found: object = NOTHING, expected: str = "") -> None:
+    def __init__(
+        self,
+        where: str,
+        problem: str = "",
+        *,
+        found: object = NOTHING,
+        expected: str = "",
+        kind: str = "",
+        known: Iterable[str] = (),
+    ) -> None:
         self.where = where
         self.problem = problem
         self.found = found
         self.expected = expected
         self.option = ""
-        super().__init__(self._text())
+        self.kind = kind
+        self.known = tuple(sorted(known))
+        super().__init__()
+
+    @property
+    def near(self) -> str | None:
+        """Of an unknown name, the known name that is nearest, if one is near."""
+        return next(iter(difflib.get_close_matches(str(self.found), self.known, n=1, cutoff=0.5)), None)
+
+    def at(self, where: str, *, expected: str = "") -> InputError:
+        """The same error, about `where`; with what was expected said in other words, if they are given."""
+        error = copy.copy(self)
+        error.where, error.expected = where, expected or self.expected
+        return error
 
     def within(self, place: str) -> InputError:
         """The same error, of something inside `place`."""
-        where = f"{place}: {self.where}" if self.where else place
-        error = type(self)(where, self.problem, found=self.found, expected=self.expected)
-        error.option = self.option
-        return error
+        return self.at(f"{place}: {self.where}" if self.where else place)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Errors travel between processes with their fields."""
-        return _again, (type(self), self.where, self.problem, self.found, self.expected, self.option)
+        return type(self), (self.where,), vars(self)
 
-    def _text(self) -> str:
-        if self.problem or self.found is NOTHING:
-            said = ": ".join(part for part in (self.where, self.problem) if part)
+    def __str__(self) -> str:
+        problem = self._unknown() if self.kind else self.problem
+        if problem or self.found is NOTHING:
+            said = ": ".join(part for part in (self.where, problem) if part)
             return f"{said}; expected {self.expected}" if self.expected else said
         return f"{self.where} must be {self.expected}, got {shown(self.found)}"
 
-
-def _again(kind: type[InputError], where: str, problem: str, found: object, expected: str, option: str) -> InputError:
-    error = kind(where, problem, found=NOTHING if isinstance(found, _Nothing) else found, expected=expected)
-    error.option = option
-    return error
+    def _unknown(self) -> str:
+        hint = f"; did you mean {self.near!r}?" if self.near else ""
+        return f"unknown {self.kind} {self.found!r}{hint} (known: {', '.join(self.known) or 'none'})"
 
 
 def shown(value: object) -> str:
@@ -82,15 +109,12 @@ def shown(value: object) -> str:
     return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 3]}..."
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
+def unknown(kind: str, name: str, known: Iterable[str], *, where: str = "", expected: str = "") -> InputError:
     """The error for a `name` that is none of the `known` names of this `kind` ("policy", "option", ...).
 
     The message offers the nearest known name, if one is near, and lists them all.
     """
-    names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return InputError("", f"unknown {kind} {name!r}{hint} (known: {', '.join(names) or 'none'})")
+    return InputError(where, found=name, expected=expected, kind=kind, known=known)
 
 
 def raised(error: BaseException) -> str:

@@ -24,6 +24,10 @@ from flowsim.errors import InputError, raised, unknown
         ),
         (unknown("policy", "fcfz", ["fcfs", "edf"]), "unknown policy 'fcfz'; did you mean 'fcfs'? (known: edf, fcfs)"),
         (unknown("table", "zzz", []), "unknown table 'zzz' (known: none)"),
+        (
+            unknown("class", "txt", ["text"], where="mix", expected="a class of the trace").within("t.yaml"),
+            "t.yaml: mix: unknown class 'txt'; did you mean 'text'? (known: text); expected a class of the trace",
+        ),
     ],
 )
 def test_an_error_is_one_line_made_of_its_fields(error: InputError, text: str) -> None:
@@ -31,9 +35,22 @@ def test_an_error_is_one_line_made_of_its_fields(error: InputError, text: str) -
 
 
 def test_fields_survive_the_way_between_processes() -> None:
-    for error in (InputError("seed", found=-1, expected=">= 0"), InputError("t.jsonl", "is empty")):
+    for error in (
+        InputError("seed", found=-1, expected=">= 0"),
+        InputError("t.jsonl", "is empty"),
+        unknown("policy", "fcfz", ["fcfs"], where="policy"),
+    ):
+        error.option = "seed"
         again = pickle.loads(pickle.dumps(error))
         assert (str(again), vars(again)) == (str(error), vars(error))
+
+
+def test_an_unknown_name_is_a_field_with_those_that_are_known() -> None:
+    error = unknown("policy", "fcfz", ["fcfs", "edf"], where="--policy")
+    assert (error.where, error.kind, error.found, error.known, error.near) == (
+        "--policy", "policy", "fcfz", ("edf", "fcfs"), "fcfs",
+    )  # fmt: skip
+    assert str(error.at("policy")).startswith("policy: unknown policy 'fcfz'")
 
 
 def test_what_foreign_code_raised_is_said_with_its_place() -> None:

@@ -26,7 +26,7 @@ def unit_gaps(process: str, n: int, rng: np.random.Generator) -> Floats:
     """
     name, _, text = process.partition(":")
     if name not in {known.partition(":")[0] for known in PROCESSES}:
-        raise unknown("arrival process", process, PROCESSES)
+        raise unknown("arrival process", process, PROCESSES, where="process")
     if name == "poisson" and not text:
         return rng.standard_exponential(n)
     cv = _number(text)

@@ -104,7 +104,7 @@ def find_format(spec: str) -> Format:
     """
     if "=" not in spec:
         if spec not in FORMATS:
-            raise unknown("trace format", spec, FORMATS)
+            raise unknown("trace format", spec, FORMATS, where="format")
         return FORMATS[spec]
     fields = _named_fields(spec)
     arrivals = [key for key in fields if key.startswith("arrival_")]

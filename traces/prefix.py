@@ -47,7 +47,7 @@ def _limit(cache: str) -> int | None:
     name, _, number = cache.partition(":")
     if name == "lru" and number.isdecimal() and int(number):
         return int(number)
-    raise InputError("prefix cache", found=cache, expected=CACHES)
+    raise InputError("prefix_cache", found=cache, expected=CACHES)
 
 
 def _ideal_hits(blocks: Blocks) -> Ints:

@@ -126,7 +126,7 @@ def synthesize(
         InputError: an argument is out of range, or names an unknown preset, process or profile.
     """
     if preset not in presets():
-        raise unknown("preset", preset, presets())
+        raise unknown("preset", preset, presets(), where="preset")
     chosen = presets()[preset]
     rate_rps = chosen.rate_rps if rate_rps is None else rate_rps
     _check(n, rate_rps)

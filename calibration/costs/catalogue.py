@@ -12,7 +12,7 @@ from typing import NamedTuple
 from platformdirs import user_data_path
 
 from flowsim.calibration.costs.table import OperatorTable
-from flowsim.errors import InputError, unknown
+from flowsim.errors import unknown
 
 
 class TableName(NamedTuple):
@@ -43,15 +43,15 @@ def load_table(gpu: str, model: str, tp: int = 1) -> OperatorTable:
     tables = _all_tables()
     gpus = {name.gpu for name in tables}
     if gpu not in gpus:
-        how = f"flowsim calibrate import aiconfigurator --system {quote(gpu)}"
-        raise InputError(f"{unknown('gpu', gpu, gpus)}; public measurements of others: {how}")
+        public = f"flowsim calibrate import aiconfigurator --system {quote(gpu)}"
+        raise unknown("gpu", gpu, gpus, where="gpu", expected=f"one of them, or public measurements ({public})")
     models = {name.model for name in tables if name.gpu == gpu}
     if model not in models:
-        raise unknown(f"model on {gpu}", model, models)
+        raise unknown(f"model on {gpu}", model, models, where="model")
     name = TableName(gpu, model, tp)
     if name not in tables:
         degrees = {str(other.tp) for other in tables if other[:2] == (gpu, model)}
-        raise unknown(f"tp of {model} on {gpu}", str(tp), degrees)
+        raise unknown(f"tp of {model} on {gpu}", str(tp), degrees, where="tp")
     return OperatorTable.load(tables[name])
 
 

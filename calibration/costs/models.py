@@ -133,7 +133,7 @@ def load_model(name_or_path: str | Path) -> ModelSpec:
     if where.endswith((".yaml", ".yml")):
         return _named(spec_of(mapping(where, "a mapping of model fields"), where), where)
     if where not in model_names():
-        raise unknown("model", where, model_names())
+        raise unknown("model", where, model_names(), where="model")
     return spec_of(mapping(_shipped() / f"{where}.yaml"), where)
 
 
@@ -152,7 +152,7 @@ def as_yaml_number(error: InputError) -> InputError:
     digits, _, exponent = error.found.lower().partition("e")
     sign = "" if exponent[0] in "+-" else "+"
     hint = f"(in YAML, write {digits}.0e{sign}{exponent})"
-    return InputError(error.where, found=error.found, expected=f"{error.expected} {hint}")
+    return error.at(error.where, expected=f"{error.expected} {hint}")
 
 
 def check_name(what: str, name: str) -> None:
@@ -176,5 +176,4 @@ def _of_config(where: str) -> ModelSpec:
     try:
         return build(ModelSpec, values)
     except InputError as error:
-        where = f"{where}: {keys.get(error.where, error.where)}"
-        raise InputError(where, error.problem, found=error.found, expected=error.expected) from None
+        raise error.at(f"{where}: {keys.get(error.where, error.where)}") from None

@@ -137,10 +137,10 @@ def parse_predictor(spec: str) -> tuple[str, float]:
     """The name of a predictor and its number, 1 if it takes none. InputError as `make_predictor` says."""
     name, _, text = spec.partition(":")
     if name not in {known.partition(":")[0] for known in PREDICTORS}:
-        raise unknown("predictor", spec, PREDICTORS)
+        raise unknown("predictor", spec, PREDICTORS, where="predictor")
     if name in ("exact", "cubic"):
         if text:
-            raise InputError("predictor", f"{name} takes no number, got {spec!r}")
+            raise InputError("predictor", found=spec, expected=f"{name!r}, which takes no number")
         return name, 1.0
     try:
         number = float(text)

@@ -183,7 +183,7 @@ class OperatorTable:
         root = Path(folder)
         if not root.is_dir():
             how = "shipped tables are named by --gpu, --model and --tp or, as a TABLE, by gpu/model/tpN"
-            raise InputError(str(root), f"is not a folder; expected an operator table ({how})")
+            raise InputError(str(root), "is not a folder", expected=f"an operator table ({how})")
         provenance = Provenance.load(root / "provenance.yaml")
         operators, passes = _from_csv(OperatorRow, root / "operators.csv"), _from_csv(PassRow, root / "passes.csv")
         return cls(provenance, tuple(operators), tuple(passes))

@@ -30,7 +30,7 @@ def check_device(device: str) -> None:
     except ImportError as error:
         raise InputError("torch", "is needed to measure: pip install 'flowsim[calibrate]'") from error
     if device not in ("cuda", "cpu"):
-        raise unknown("device", device, ("cuda", "cpu"))
+        raise unknown("device", device, ("cuda", "cpu"), where="device")
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError("device", "no CUDA GPU was found", expected="a machine with one, or the device 'cpu'")
 

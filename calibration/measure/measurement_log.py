@@ -104,17 +104,19 @@ class MeasurementLog:
             return
         found = first.get("calibration")
         if not isinstance(found, dict):
-            raise InputError(str(journal.path), f"is not the journal of a calibration; {RESTART}")
+            raise InputError(str(journal.path), "is not the journal of a calibration", expected=RESTART)
         if found != identity:
             other = ", ".join(sorted(k for k in {*identity, *found} if found.get(k) != identity.get(k)))
-            raise InputError(str(journal.path), f"is the journal of another calibration (other {other}); {RESTART}")
+            raise InputError(
+                str(journal.path), f"is the journal of another calibration (other {other})", expected=RESTART
+            )
         self.rows = {record["key"]: record["rows"] for record in records}
 
     def _records(self, journal: Journal) -> Iterator[Record]:
         try:
             yield from (record for _, record in journal.records())
         except InputError as error:
-            raise InputError(error.where, f"{error.problem}; {RESTART}") from error
+            raise error.at(error.where, expected=RESTART) from error
 
 
 def _order(row: Any) -> tuple[Any, ...]:

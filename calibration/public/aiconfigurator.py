@@ -92,14 +92,14 @@ def package_source(system: str, framework: str = "vllm") -> Source:
     systems = Path(spec.submodule_search_locations[0]) / "systems"
     known = [f.stem for f in systems.glob("*.yaml") if (systems / "data" / f.stem / "gemm").is_dir()]
     if system not in known:
-        raise unknown("system", system, known)
+        raise unknown("system", system, known, where="system")
     data = systems / "data" / system
     gemms = {name: _newest(data / "gemm" / name, GEMM) for name in FRAMEWORKS}
     attentions = {name: _newest(data / "attention" / name, ATTENTION) for name in FRAMEWORKS}
     gemm, attention = gemms.get(framework), attentions.get(framework)
     if gemm is None or attention is None:
         there = [name for name in FRAMEWORKS if gemms[name] and attentions[name]]
-        raise unknown(f"framework on {system}", framework, there)
+        raise unknown(f"framework on {system}", framework, there, where="framework")
     name = f"aiconfigurator-core {version('aiconfigurator-core')}, {system}, {framework} {gemm.parent.name}"
     return _source(
         name, systems / f"{system}.yaml", gemm, attention,
@@ -157,8 +157,7 @@ def _facts(path: Path) -> Facts:
         return build(Facts, {} if used is None else used)
     except InputError as error:
         where = f"gpu.{error.where}" if error.where else "gpu"
-        named = InputError(f"{path}: {where}", error.problem, found=error.found, expected=error.expected)
-        raise as_yaml_number(named) from None
+        raise as_yaml_number(error.at(f"{path}: {where}")) from None
 
 
 def _read(path: Path, *sizes: str, **wanted: str | int) -> pd.DataFrame:

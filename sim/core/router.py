@@ -54,5 +54,5 @@ def make_router(name: str) -> Router:
         InputError: no such router.
     """
     if name not in ROUTERS:
-        raise unknown("router", name, ROUTERS)
+        raise unknown("router", name, ROUTERS, where="router")
     return ROUTERS[name]()

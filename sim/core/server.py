@@ -37,6 +37,6 @@ class ServerOptions(Checked, frozen=True):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.router not in ROUTERS:
-            raise unknown("router", self.router, ROUTERS)
+            raise unknown("router", self.router, ROUTERS, where="router")
         if self.graph_tokens != graph_size(self.graph_tokens):
             raise InputError("graph_tokens", found=self.graph_tokens, expected=f"a multiple of {GRAPH_STEP}")

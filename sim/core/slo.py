@@ -144,7 +144,7 @@ class SLOMix:
         try:
             seconds = float(text)
         except ValueError:
-            raise InputError("", unknown("SLO mix", text, PRESETS).problem, expected=MIX) from None
+            raise unknown("SLO mix", text, PRESETS, where="slo", expected=MIX) from None
         return cls.uniform(seconds)
 
     def scaled(self, k: float) -> SLOMix:
@@ -279,9 +279,9 @@ def _pairs(text: str) -> dict[str, float]:
         try:
             slo_s = float(value)
         except ValueError:
-            raise InputError(f"SLO mix {text!r}", found=pair.strip(), expected="CLASS=SECONDS pairs") from None
+            raise InputError("slo", found=pair.strip(), expected="CLASS=SECONDS pairs") from None
         if not key or key in slos:
-            raise InputError(f"SLO mix {text!r}", f"class {key!r} is {'empty' if not key else 'repeated'}")
+            raise InputError("slo", f"class {key!r} is {'empty' if not key else 'repeated'}")
         slos[key] = slo_s
     return slos
 

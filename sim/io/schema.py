@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
 from numbers import Number
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct
@@ -84,14 +84,17 @@ def build(kind: type[T], values: object, where: str = "") -> T:
         raise (error.within(where) if where else error) from None
 
 
-def fitted(value: object, hint: Any, where: str) -> Any:
-    """A value as this type has it (3 becomes 3.0 where the type is float). InputError if it does not fit."""
+def fitted(value: object, hint: Any, where: str, *, text: bool = False) -> Any:
+    """A value as this type has it (3 becomes 3.0 where the type is float). InputError if it does not fit.
+
+    With `text`, numbers, true and false may also be given as text, as on a command line.
+    """
     try:
-        return msgspec.convert(value, hint)
+        return msgspec.convert(value, hint, strict=not text)
     except msgspec.ValidationError:
         plain = _plain(value)
     try:
-        return msgspec.convert(plain, hint)
+        return msgspec.convert(plain, hint, strict=not text)
     except msgspec.ValidationError:
         raise _wrong(plain, hint, where) from None
 
@@ -103,13 +106,18 @@ def hints(kind: type[Struct]) -> Mapping[str, Any]:
     return {name: known[name] for name in kind.__struct_fields__}
 
 
+def alternatives(hint: Any) -> tuple[Any, ...]:
+    """The types that a value may have, other than None, each without its metadata."""
+    return tuple(_bare(kind) for kind in _options(hint) if kind is not NoneType)
+
+
 def expected(hint: Any, value: object = None) -> str:
     """What a type allows, to be read after "must be"; of a value of the right type only the bound that it breaks."""
     kinds = [one for one in _options(hint) if one is not NoneType]
     for kind in kinds:
         base, bounds = _bounds(kind)
         if base in (int, float) and _is_number(value) and (base is float or type(value) is int):
-            broken = [said for said, ok in bounds.items() if not ok(value)]
+            broken = [bound.said for bound in bounds if not bound.keeps(value)]
             if broken and not math.isnan(float(value)):  # type: ignore[arg-type]
                 return broken[0]
     return " or ".join(dict.fromkeys(_said(kind) for kind in kinds)) or "null"
@@ -132,7 +140,7 @@ def _struct(kind: type[T], values: object, path: str) -> T:
         raise InputError(path, found=values, expected=f"a mapping of {', '.join(known)}")
     for key in values:
         if key not in known:
-            raise _inside(path, unknown("field", str(key), known))
+            raise unknown("field", str(key), known, where=path)
     if missing := [name for name in _needed(kind) if name not in values]:
         raise InputError(path, f"lacks {', '.join(missing)}")
     if not issubclass(kind, Checked):  # which fits its own
@@ -162,7 +170,7 @@ def _wrong(value: object, hint: Any, path: str) -> InputError:
             if not _fits(part, of):
                 return _wrong(part, of, f"{path}{name}")
         if get_origin(base) is Literal and isinstance(value, str):
-            return _inside(path, unknown(path.rpartition(".")[2], value, map(str, get_args(base))))
+            return unknown(path.rpartition(".")[2], value, map(str, get_args(base)), where=path)
     return InputError(path, found=value, expected=expected(hint, value))
 
 
@@ -187,8 +195,7 @@ def _fits(value: object, hint: Any) -> bool:
 
 def _inside(path: str, error: InputError) -> InputError:
     """The same error, of a field of the part at `path`."""
-    where = _joined(path, error.where) if error.where else path
-    return InputError(where, error.problem, found=error.found, expected=error.expected)
+    return error.at(_joined(path, error.where) if error.where else path)
 
 
 def _joined(path: str, name: str) -> str:
@@ -210,14 +217,25 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _bounds(hint: Any) -> tuple[Any, dict[str, Callable[[Any], bool]]]:
-    """A type without its metadata, and of each of its bounds the text and whether a number keeps it."""
-    found: dict[str, Callable[[Any], bool]] = {}
+class _Bound(NamedTuple):
+    """A bound of a number: its sign and its limit, and whether a number keeps it."""
+
+    sign: str
+    limit: float
+    keeps: Callable[[Any], bool]
+
+    @property
+    def said(self) -> str:
+        return f"{self.sign} {'2^53' if self.limit == MOST else f'{self.limit:g}'}"
+
+
+def _bounds(hint: Any) -> tuple[Any, list[_Bound]]:
+    """A type without its metadata, and its bounds."""
+    found: list[_Bound] = []
     for meta in getattr(hint, "__metadata__", ()):
         for name, (sign, keeps) in SIGNS.items():
             if isinstance(meta, Meta) and (bound := getattr(meta, name)) is not None:
-                said = "2^53" if bound == MOST else f"{bound:g}"
-                found[f"{sign} {said}"] = partial(keeps, bound)
+                found.append(_Bound(sign, bound, partial(keeps, bound)))
     return _bare(hint), found
 
 
@@ -237,5 +255,5 @@ def _said(hint: Any) -> str:
         return f"a mapping of {', '.join(hints(base))}"
     if base is str and any(getattr(meta, "min_length", None) for meta in getattr(hint, "__metadata__", ())):
         return "text, not empty"
-    limits = " and ".join(text for text in bounds if not text.endswith("2^53"))
+    limits = " and ".join(bound.said for bound in bounds if bound.limit != MOST)
     return f"{WORDS.get(base, ANYTHING)} {limits}".strip()

@@ -81,7 +81,7 @@ def renamed(error: InputError, name: Callable[[Option], str]) -> InputError:
     option = options().get(error.where) or by_keyword().get(error.where)
     if option is None:
         return error
-    return InputError(name(option) or option.keyword, error.problem, found=error.found, expected=error.expected)
+    return error.at(name(option) or option.keyword)
 
 
 def documented(function: Function) -> Function:
@@ -109,4 +109,8 @@ def _described(option: Option) -> str:
 
 def _named(trace: Trace | str | Path) -> str:
     """The name of a trace; of one given as an object, where it can be found again."""
-    return trace.source or trace.name or "given in Python" if isinstance(trace, Trace) else str(trace)
+    if isinstance(trace, Trace):
+        return trace.source or trace.name or "given in Python"
+    if isinstance(trace, str | Path):
+        return str(trace)
+    raise InputError("trace", found=trace, expected="a Trace, or the name of one")

@@ -11,7 +11,7 @@ import difflib
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_origin
 
 import msgspec
 from msgspec import Meta, Struct
@@ -26,8 +26,8 @@ from flowsim.io.schema import (
     Name,
     Positive,
     PositiveCount,
+    alternatives,
     build,
-    expected,
     hints,
     option,
 )
@@ -111,8 +111,8 @@ class Option(Struct, frozen=True):
     @property
     def number(self) -> type[int] | type[float] | None:
         """The type of its value, if that is a number and nothing else."""
-        text = expected(self.type)
-        return int if text.startswith("a whole number") else float if text.startswith("a number") else None
+        (kind, *others) = alternatives(self.type)
+        return kind if kind in (int, float) and not others else None
 
 
 @cache
@@ -281,6 +281,8 @@ def _plain(value: Any) -> Any:
 
 SECTIONS = tuple(name for name, hint in hints(RunOptions).items() if isinstance(hint, type))
 MAPPINGS = tuple(
-    path for path, one in options().items() if path.startswith("workload.") and "mapping" in expected(one.type)
+    path
+    for path, one in options().items()
+    if path.startswith("workload.") and any(get_origin(kind) is Mapping for kind in alternatives(one.type))
 )
 """The options whose entries have paths of their own: workload.mix.text."""

@@ -93,7 +93,7 @@ def blamed(option: str) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        error.option = error.option or option
+        error.where, error.option = error.where or option, error.option or option
         raise
 
 

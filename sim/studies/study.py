@@ -171,7 +171,7 @@ class _Place:
             place, named = self.say(part), error.where in part or error.where in map(_path, map(str, part))
             if not named:
                 raise error.within(place) from error
-            raise InputError(place, error.problem, found=error.found, expected=error.expected) from error
+            raise error.at(place) from error
 
     def find(self, section: str, path: str) -> Keys:
         """Where an option stands in a section: by its path, in nested sections, or as what a section stands for."""
@@ -192,7 +192,7 @@ class _Place:
 
 def _blamed(options: Mapping[str, Keys], error: InputError) -> Keys:
     """Where the option stands that an error is about; the whole study if that is not known."""
-    about = error.option or error.where
+    about = error.where if error.where in options else error.option or error.where
     within = [keys for path, keys in options.items() if path.startswith(f"{about}.")]
     return options.get(about) or (within[0] if within and about else options.get(about.rpartition(".")[0], ()))
 

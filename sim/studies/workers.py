@@ -81,11 +81,11 @@ def _on_dask(tasks: Iterator[Task], address: str) -> Iterator[list[Done]]:
     try:
         from distributed import Client, as_completed
     except ImportError:
-        raise InputError("--dask needs Dask: pip install 'flowsim[dask]'") from None
+        raise InputError("--dask", "needs Dask: pip install 'flowsim[dask]'") from None
     try:
         client = Client(address, timeout=5)
     except (OSError, ValueError, TimeoutError) as error:
-        raise InputError(f"dask {address!r}: no scheduler answers ({' '.join(str(error).split())})") from None
+        raise InputError(f"dask {address!r}", f"no scheduler answers ({' '.join(str(error).split())})") from None
     with client:
         futures = [client.submit(task, pure=False) for task in tasks]
         for future in as_completed(futures):

@@ -173,10 +173,9 @@ def _table(
             raise InputError(str(root), "holds evidence with another operator table", expected=NEW)
         unserved = {row.backend for row in table.operators if row.operator == "attention"}.intersection(UNSERVABLE)
         if unserved:
-            raise InputError(
-                f"{table.provenance.gpu}/{plan.model}: found attention measured with {', '.join(unserved)}, which "
-                "would stall a server at ever new lengths; allowed: no --gpu and no --cost, which measures"
-            )
+            problem = f"has attention measured with {', '.join(unserved)}, which stalls a server at every new length"
+            expected = "neither --gpu nor --cost, so that the model is measured here"
+            raise InputError(f"{table.provenance.gpu}/{plan.model}", problem, expected=expected)
         return table
     if known is not None:
         return known

@@ -175,16 +175,16 @@ MESSAGES: list[tuple[Call, str]] = [
     (lambda: join(TABLE, TABLE.stating(width=64, tp=2)), "tp of the all-reduces must be 1, as in the table, got 2"),
     (
         lambda: load_table("h20", "llama3-8b"),
-        "unknown gpu 'h20'; did you mean 'h200'? (known: h100, h200); public measurements of others: flowsim calibrate import aiconfigurator --system h20",
+        "gpu: unknown gpu 'h20'; did you mean 'h200'? (known: h100, h200); expected one of them, or public measurements (flowsim calibrate import aiconfigurator --system h20)",
     ),
     (
         lambda: load_table("h100", "llama3-70b"),
-        "unknown model on h100 'llama3-70b'; did you mean 'llama3-8b'? (known: llama3-8b, qwen2.5-14b)",
+        "model: unknown model on h100 'llama3-70b'; did you mean 'llama3-8b'? (known: llama3-8b, qwen2.5-14b)",
     ),
-    (lambda: load_table("h100", "llama3-8b", 3), "unknown tp of llama3-8b on h100 '3' (known: 1)"),
+    (lambda: load_table("h100", "llama3-8b", 3), "tp: unknown tp of llama3-8b on h100 '3' (known: 1)"),
     (
         lambda: load_model("llama3"),
-        "unknown model 'llama3'; did you mean 'llama3-8b'? (known: llama3-70b, llama3-8b, qwen2.5-14b, qwen3-235b-a22b, qwen3-30b-a3b, qwen3-32b, qwen3-8b)",
+        "model: unknown model 'llama3'; did you mean 'llama3-8b'? (known: llama3-70b, llama3-8b, qwen2.5-14b, qwen3-235b-a22b, qwen3-30b-a3b, qwen3-32b, qwen3-8b)",
     ),
     (
         lambda: load_model("absent.yaml"),

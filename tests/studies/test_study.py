@@ -150,7 +150,7 @@ def test_a_range_includes_its_end(axis: str, given: object, values: tuple[object
         ("title: Rate", "capacity: {target: 0.9}", "line 6: axes workload.rate_rps #1: is given, but a study with"),
         ("title: Rate", "requests: maybe", "line 1: requests must be true or false, got 'maybe'"),
         ("title: Rate", "points: [{policy: edf}, 7]", "line 1: points #2 must be a mapping of options, got 7"),
-        ("title: Rate", "points: [{tp: 1}, {slo: 0.x}]", "line 1: points #2: unknown SLO mix '0.x'"),
+        ("title: Rate", "points: [{tp: 1}, {slo: 0.x}]", "line 1: points #2: slo: unknown SLO mix '0.x'"),
         ("  seed", "  gpu: [h200,\n   a1000]\n  seed", "line 8: axes gpu #2: unknown gpu 'a1000'"),
         (
             "  seed",
@@ -237,7 +237,7 @@ def test_values_take_the_kind_of_their_option() -> None:
         ({"trace": "example", "workload.new_tokens": 1}, "workload.new_tokens must be true or false, got 1"),
         (
             {"trace": "example", "workload.prefix_cache": "big"},
-            "prefix cache must be none, ideal or lru:BLOCKS with",
+            "prefix_cache must be none, ideal or lru:BLOCKS with",
         ),
         ({"trace": "example", "workload.prefix_cache": "ideal"}, "no prefix blocks"),
         ({"trace": "example", "until_s": 0}, "until_s must be > 0, got 0"),

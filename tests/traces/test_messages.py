@@ -188,7 +188,7 @@ t: line 1: has csv fields that fit no known format: 'hello'; expected flowsim (j
 t: line 1: has jsonl fields that fit no known format (flowsim traces synth makes a trace from ServeGen's clients): 'clients'; expected flowsim (jsonl: arrival_s, input_length); qwen (jsonl: timestamp, input_length, type); mooncake (jsonl: timestamp, input_length, hash_ids); azure (csv: TIMESTAMP, ContextTokens); burstgpt (csv: Timestamp, Request tokens); vidur (csv: arrived_at, num_prefill_tokens); or fields that you name (arrival_s=FIELD,...)
 t: has no requests; expected one request per line
 t: line 1: has no field 'TIMESTAMP' among 'arrival_s, input_length'; expected TIMESTAMP and ContextTokens (format azure)
-unknown trace format 'azur'; did you mean 'azure'? (known: azure, burstgpt, flowsim, mooncake, qwen, vidur)
+format: unknown trace format 'azur'; did you mean 'azure'? (known: azure, burstgpt, flowsim, mooncake, qwen, vidur)
 t: line 1: byte 0xff is not UTF-8; expected text in UTF-8, plain, gzip or zstd, or a Parquet file
 t: gzip data damaged or cut off after line 1 (Compressed file ended before the end-of-stream marker was reached)
 """,
@@ -253,15 +253,15 @@ trace: has no rate: all its requests arrive at once
 """,
     "prefixes": r"""
 trace: has no prefix blocks (hash_ids), which the prefix cache 'ideal' needs
-prefix cache must be none, ideal or lru:BLOCKS with BLOCKS >= 1, got 'lru'
+prefix_cache must be none, ideal or lru:BLOCKS with BLOCKS >= 1, got 'lru'
 trace: has no prefix blocks (hash_ids)
 trace: has no conversations (chat_id, parent_chat_id), from which new tokens are found
 """,
     "synthesizing": r"""
-unknown preset 'qwn'; did you mean 'qwen'? (known: azure-code, azure-conversation, mooncake-conversation, qwen, qwen-a)
+preset: unknown preset 'qwn'; did you mean 'qwen'? (known: azure-code, azure-conversation, mooncake-conversation, qwen, qwen-a)
 requests must be from 1 to 100000000, got 0
 rate_rps must be finite and > 0, with all times <= 2**40 s, got 0
-unknown arrival process 'gama'; did you mean 'gamma:CV'? (known: gamma:CV, poisson, weibull:CV)
+process: unknown arrival process 'gama'; did you mean 'gamma:CV'? (known: gamma:CV, poisson, weibull:CV)
 arrival process must be poisson; gamma:CV with 0.001 <= CV <= 30; weibull:CV with 0.05 <= CV <= 20, got 'gamma:99'
 rate profile must be constant, ramp:FROM:TO, daily:SWING or step:AT=FACTOR,AT=FACTOR (factors > 0, 0 <= SWING <= 1, times ascending), got 'ramp:1'
 duration_s: does not apply to presets

@@ -45,7 +45,7 @@ def test_caches_agree_with_plain_ones(lists, limit):
 @pytest.mark.parametrize("cache", ["lru", "lru:0", "lru:x", "ideel", "none:3"])
 def test_bad_caches(cache):
     with pytest.raises(
-        InputError, match=rf"prefix cache must be none, ideal or lru:BLOCKS with BLOCKS >= 1, got '{cache}'"
+        InputError, match=rf"prefix_cache must be none, ideal or lru:BLOCKS with BLOCKS >= 1, got '{cache}'"
     ):
         cached_tokens(with_blocks([[1]]), cache)
 

@@ -108,8 +108,12 @@ def test_a_question_is_answered_once(tokens: int, context: int) -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("exakt", "unknown predictor 'exakt'; did you mean 'exact'? (known: biased:FACTOR, cubic, exact, noisy:SIGMA)"),
-        ("cubic:3", "predictor: cubic takes no number, got 'cubic:3'"),
+        (
+            "exakt",
+            "predictor: unknown predictor 'exakt'; did you mean 'exact'? "
+            "(known: biased:FACTOR, cubic, exact, noisy:SIGMA)",
+        ),
+        ("cubic:3", "predictor must be 'cubic', which takes no number, got 'cubic:3'"),
         ("biased", "predictor must be biased:NUMBER with a number from 0.001 to 1000, got 'biased'"),
         ("biased:much", "predictor must be biased:NUMBER with a number from 0.001 to 1000, got 'biased:much'"),
         ("biased:0", "predictor must be biased:NUMBER with a number from 0.001 to 1000, got 'biased:0'"),

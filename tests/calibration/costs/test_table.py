@@ -236,8 +236,8 @@ def test_an_unknown_table_names_those_that_exist(monkeypatch: pytest.MonkeyPatch
     assert load_table("h200", "llama3-8b") == TABLE
     with pytest.raises(InputError) as error:
         load_table("h20", "llama3-8b")
-    hint = "public measurements of others: flowsim calibrate import aiconfigurator --system h20"
-    assert str(error.value) == f"unknown gpu 'h20'; did you mean 'h200'? (known: h200); {hint}"
+    hint = "expected one of them, or public measurements (flowsim calibrate import aiconfigurator --system h20)"
+    assert str(error.value) == f"gpu: unknown gpu 'h20'; did you mean 'h200'? (known: h200); {hint}"
     with pytest.raises(InputError, match=r"unknown model on h200 'qwen' \(known: llama3-8b\)"):
         load_table("h200", "qwen")
     with pytest.raises(InputError, match=r"unknown tp of llama3-8b on h200 '2' \(known: 1\)"):
