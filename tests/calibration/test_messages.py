@@ -178,8 +178,8 @@ MESSAGES: list[tuple[Call, str]] = [
         "gpu: unknown gpu 'h20'; did you mean 'h200'? (known: h100, h200); expected one of them, or public measurements (flowsim calibrate import aiconfigurator --system h20)",
     ),
     (
-        lambda: load_table("h100", "llama3-70b"),
-        "model: unknown model on h100 'llama3-70b'; did you mean 'llama3-8b'? (known: llama3-8b, qwen2.5-14b)",
+        lambda: load_table("h100", "llama3-7b"),
+        "model: unknown model on h100 'llama3-7b'; did you mean 'llama3-70b'? (known: llama3-70b, llama3-8b, qwen2.5-14b, qwen3-32b, qwen3-8b)",
     ),
     (lambda: load_table("h100", "llama3-8b", 3), "tp: unknown tp of llama3-8b on h100 '3' (known: 1)"),
     (

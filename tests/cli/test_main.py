@@ -672,7 +672,8 @@ def test_a_damaged_table_of_a_catalogue_is_named(monkeypatch: pytest.MonkeyPatch
 
 def test_slos_are_those_of_the_model_that_the_costs_are_of() -> None:
     load_table("h200", "qwen3-8b").save("other")
-    assert refused("run", "t.jsonl", "--cost", "other").startswith("no TTFT SLOs are known for the model 'qwen3-8b'")
+    said = refused("run", "t.jsonl", "--cost", "other")
+    assert said.startswith("--slo: no TTFT SLOs are known for the model 'qwen3-8b'")
     load_table("h200", "qwen2.5-14b").save("known")
     assert "text 0.4 s" in invoke("run", "t.jsonl", "--cost", "known").stdout
 
