@@ -39,8 +39,6 @@ def run(context: click.Context, /, trace: str, policy: str, out: str | None, qui
     from flowsim.runs.keywords import from_keywords
     from flowsim.runs.options import read_options
     from flowsim.runs.run import run_options as replay
-    from flowsim.show.screen import show
-    from flowsim.show.text import run_report
 
     if out:
         check_writable(out)
@@ -54,6 +52,9 @@ def run(context: click.Context, /, trace: str, policy: str, out: str | None, qui
     with flags_named(), replaying(quiet) as progress:
         result = replay(wanted, progress=progress)
     if not quiet:
+        from flowsim.show.screen import show
+        from flowsim.show.text import run_report
+
         show(run_report(result.summary))
     if out:
         result.save(out)
@@ -85,14 +86,15 @@ def compare(
     check_costs(context)
     from flowsim.io.folders import check_writable
     from flowsim.runs.compare import compare as compare_all
-    from flowsim.show.screen import show
-    from flowsim.show.text import compare_report
 
     if out:
         check_writable(out)
     with flags_named(), replaying(quiet) as progress:
         comparison = compare_all(trace, policies or DEFAULT, **stated(options), progress=progress)
     if not quiet:
+        from flowsim.show.screen import show
+        from flowsim.show.text import compare_report
+
         show(compare_report({name: result.summary for name, result in comparison.results.items()}))
     if out:
         comparison.save(out)
