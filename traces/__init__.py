@@ -10,7 +10,7 @@ from flowsim.traces.commands import convert, info, merge, pull, sample, scale, s
 from flowsim.traces.commands import list as list
 from flowsim.traces.commands import slice as slice
 from flowsim.traces.formats import FORMATS, Format, find_format
-from flowsim.traces.prefix import cached_tokens, new_tokens
+from flowsim.traces.prefix import new_tokens, reusable_tokens
 from flowsim.traces.readers import detect_format, read_trace
 from flowsim.traces.synthetic import synthesize
 from flowsim.traces.trace import Trace
@@ -23,7 +23,6 @@ __all__ = [  # without `list` and `slice`: a star import would hide Python's own
     "Chats",
     "Format",
     "Trace",
-    "cached_tokens",
     "convert",
     "detect_format",
     "example_trace",
@@ -34,6 +33,7 @@ __all__ = [  # without `list` and `slice`: a star import would hide Python's own
     "new_tokens",
     "pull",
     "read_trace",
+    "reusable_tokens",
     "reweighted",
     "sample",
     "scale",

@@ -1,9 +1,6 @@
-"""What requests share with earlier ones: the tokens that a prefix cache holds, and the new tokens of later turns."""
+"""What requests share with earlier ones: their prefix blocks, and the new tokens of later turns."""
 
 from __future__ import annotations
-
-from collections import OrderedDict
-from itertools import pairwise
 
 import numpy as np
 
@@ -11,68 +8,39 @@ from flowsim.errors import InputError
 from flowsim.traces.columns import Blocks, Ints
 from flowsim.traces.trace import Trace
 
-CACHES = "none, ideal or lru:BLOCKS with BLOCKS >= 1"
 QWEN_BLOCK_TOKENS = 16
 """Tokens in a prefix block of QwenTrace."""
 
 
-def cached_tokens(trace: Trace, cache: str = "ideal") -> Ints:
-    """Tokens of each request that a prefix cache holds when it arrives, shape [n].
+def reusable_tokens(trace: Trace) -> Ints:
+    """Tokens at the beginning of each request that earlier requests had too, shape [n].
 
-    Args:
-        trace: the requests; only those with prefix blocks can have any.
-        cache: "none"; "ideal", which never evicts; or "lru:BLOCKS", which holds that many blocks and evicts the
-            least recently used (within one request the last block first, as vLLM does).
-
-    Only full blocks count, and at least one token of each prompt is left to compute. A block is cached from the
-    arrival of the first request that has it; all instances share the cache.
+    A prefix cache serves at most these: a block counts from the arrival of the first request that has it, for good and
+    for all instances. Only full blocks count, and at least one token of each prompt is left to compute.
 
     Raises:
-        InputError: an unknown cache, or a trace without prefix blocks.
+        InputError: the trace has no prefix blocks.
     """
-    limit = _limit(cache)
-    if limit == 0:
-        return np.zeros(len(trace), dtype=np.int64)
     blocks = trace.blocks
     if blocks is None:
-        raise InputError(trace.name, f"has no prefix blocks (hash_ids), which the prefix cache {cache!r} needs")
-    hits = _ideal_hits(blocks) if limit is None else _lru_hits(blocks, limit)
-    return np.minimum(hits, (trace.input_length - 1) // blocks.tokens) * blocks.tokens
+        raise InputError(trace.name, "has no prefix blocks (hash_ids)")
+    return np.minimum(_earlier(blocks), (trace.input_length - 1) // blocks.tokens) * blocks.tokens
 
 
-def _limit(cache: str) -> int | None:
-    """Number of blocks that a cache holds; None = unlimited."""
-    if cache in ("none", "ideal"):
-        return 0 if cache == "none" else None
-    name, _, number = cache.partition(":")
-    if name == "lru" and number.isdecimal() and int(number):
-        return int(number)
-    raise InputError("prefix_cache", found=cache, expected=CACHES)
+def full_blocks(trace: Trace, blocks: Blocks) -> list[list[int]]:
+    """The ids of the full blocks of each request."""
+    ends = np.minimum(blocks.offsets[1:], blocks.offsets[:-1] + trace.input_length // blocks.tokens)
+    ids = blocks.ids.tolist()
+    return [ids[start:end] for start, end in zip(blocks.offsets[:-1].tolist(), ends.tolist(), strict=True)]
 
 
-def _ideal_hits(blocks: Blocks) -> Ints:
+def _earlier(blocks: Blocks) -> Ints:
     """For each request, how many of its leading blocks an earlier request had, shape [n]."""
     request = np.repeat(np.arange(blocks.counts.size), blocks.counts)
     _, first, inverse = np.unique(blocks.ids, return_index=True, return_inverse=True)
     missing = np.flatnonzero(request[first[inverse]] == request)
     ahead = np.append(missing, blocks.ids.size)[np.searchsorted(missing, blocks.offsets[:-1])]
     hits: Ints = np.minimum(ahead, blocks.offsets[1:]) - blocks.offsets[:-1]
-    return hits
-
-
-def _lru_hits(blocks: Blocks, limit: int) -> Ints:
-    """For each request, how many of its leading blocks an LRU cache of `limit` blocks holds, shape [n]."""
-    held: OrderedDict[int, None] = OrderedDict()
-    hits = np.zeros(blocks.counts.size, dtype=np.int64)
-    ids, offsets = blocks.ids.tolist(), blocks.offsets.tolist()
-    for row, (start, end) in enumerate(pairwise(offsets)):
-        mine = ids[start:end]
-        hits[row] = next((k for k, id in enumerate(mine) if id not in held), len(mine))
-        for id in reversed(mine):
-            held[id] = None
-            held.move_to_end(id)
-        while len(held) > limit:
-            held.popitem(last=False)
     return hits
 
 

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flowsim.errors import InputError
 from flowsim.traces.columns import Bools, Floats
-from flowsim.traces.prefix import cached_tokens
+from flowsim.traces.prefix import reusable_tokens
 from flowsim.traces.trace import Trace
 
 PERCENTS = (10, 25, 50, 75, 90, 99)
@@ -56,21 +55,20 @@ def dispersion(trace: Trace, window_s: float) -> float | None:
 
 
 def prefix_reuse(trace: Trace) -> dict[str, Any]:
-    """Prefix reuse as plain values: tokens per block, all and different blocks, and the share of the requests that hit
-    and of the input tokens that are served by a prefix cache that never evicts.
+    """Prefix reuse as plain values: tokens per block, all and different blocks, and the share of the requests and of
+    the input tokens that a prefix cache could serve at most (`reusable_tokens`).
 
     Raises:
         InputError: the trace has no prefix blocks.
     """
-    if trace.blocks is None:
-        raise InputError(trace.name, "has no prefix blocks (hash_ids)")
-    cached = cached_tokens(trace, "ideal")
+    reusable = reusable_tokens(trace)
+    assert trace.blocks is not None
     return {
         "block_tokens": trace.blocks.tokens,
         "blocks": int(trace.blocks.ids.size),
         "different_blocks": int(np.unique(trace.blocks.ids).size),
-        "requests_share": float((cached > 0).mean()),
-        "tokens_share": float(cached.sum() / trace.input_length.sum()),
+        "requests_share": float((reusable > 0).mean()),
+        "tokens_share": float(reusable.sum() / trace.input_length.sum()),
     }
 
 

@@ -61,6 +61,13 @@ class Decided(Event, frozen=True):
     chosen: int | None
 
 
+class Reused(Event, frozen=True):
+    """A request, whose first pass is launched next, took `tokens` of its prompt from the prefix cache."""
+
+    request: int
+    tokens: int
+
+
 class Launched(Event, frozen=True):
     """A new pass was launched: `tokens` of each of its `members`."""
 
@@ -133,6 +140,7 @@ KINDS = (
     Rejected,
     Thought,
     Decided,
+    Reused,
     Launched,
     Resumed,
     Signalled,

@@ -18,6 +18,7 @@ class Ledger:
         service_s: duration of the completed passes that computed it.
         preemptions: how often a pass with it was preempted.
         rejected: whether it was rejected on arrival because the KV cache could never hold it.
+        cached_tokens: how many of its tokens its first pass found in the prefix cache of its instance.
     """
 
     def __init__(self, rows: int) -> None:
@@ -27,6 +28,7 @@ class Ledger:
         self.service_s = [0.0] * rows
         self.preemptions = [0] * rows
         self.rejected = [False] * rows
+        self.cached_tokens = [0] * rows
 
 
 @dataclass
@@ -87,6 +89,10 @@ class Recorder:
         self, time_s: float, waiting: int, started: int, paused: int, running: int | None, chosen: int | None
     ) -> None:
         """The scheduler has decided."""
+
+    def reused(self, time_s: float, request: int, tokens: int) -> None:
+        """A request whose first pass is about to be launched takes tokens from the prefix cache."""
+        self.ledger.cached_tokens[request] = tokens
 
     def launched(self, time_s: float, execution: int, members: Sequence[int], tokens: Sequence[int]) -> None:
         """A new pass is launched; those of its members that no pass has computed before start now."""

@@ -6,11 +6,14 @@ An order says how its key moves with time, and from that follows the cheapest ex
 - `Flipping`: once, at a known time (S-EDF): two such trees and a heap of flip times;
 - `Moving`: all the time (least laxity, ageing): a vectorised scan.
 
+With a prefix cache the tokens of a waiting request change, too; then sorted lists stand in place of the trees.
+
 The smallest key goes first; ties go to the earlier arrival, then the smaller id.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
@@ -33,8 +36,14 @@ class Order(Protocol):
     def rank(self, candidate: Candidate, now: float) -> Any:
         """A value by which any two candidates compare at this moment; the smaller goes first."""
 
-    def queue(self, requests: Sequence[Request]) -> Queue:
-        """An empty queue for any of these requests (all rows of the trace, in order of arrival)."""
+    def queue(self, requests: Sequence[Request], *, changing: bool = False) -> Queue:
+        """An empty queue for any of these requests (all rows of the trace, in order of arrival).
+
+        Args:
+            requests: their ranks are computed once.
+            changing: whether `tokens` and `predicted_s` of a request may change while it waits, because blocks enter
+                and leave a prefix cache; for a change it is taken out and put in again.
+        """
 
 
 class Queue(Protocol):
@@ -60,9 +69,9 @@ class Fixed:
         """(key, arrival, id)."""
         return self.key(candidate), candidate.arrival_s, candidate.id
 
-    def queue(self, requests: Sequence[Request]) -> Queue:
-        """A tree over the ranks of all requests."""
-        return FixedQueue(_ranked(requests, self.key))
+    def queue(self, requests: Sequence[Request], *, changing: bool = False) -> Queue:
+        """A tree over the ranks of all requests; a sorted list if they change."""
+        return _queue(requests, self.key, changing)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,9 +91,10 @@ class Flipping:
         key = self.flipped(candidate) if late else self.key(candidate)
         return late, key, candidate.arrival_s, candidate.id
 
-    def queue(self, requests: Sequence[Request]) -> Queue:
-        """Two trees and a heap of flip times."""
-        return FlippingQueue(_ranked(requests, self.key), _ranked(requests, self.flipped), self.flips_at)
+    def queue(self, requests: Sequence[Request], *, changing: bool = False) -> Queue:
+        """Two queues of a fixed order and a heap of flip times."""
+        early, late = (_queue(requests, key, changing) for key in (self.key, self.flipped))
+        return FlippingQueue(early, late, self.flips_at)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,9 +110,13 @@ class Moving:
         """(key, arrival, id)."""
         return self.key(candidate, now), candidate.arrival_s, candidate.id
 
-    def queue(self, requests: Sequence[Request]) -> Queue:
+    def queue(self, requests: Sequence[Request], *, changing: bool = False) -> Queue:
         """A scan over columns."""
-        return MovingQueue(self.key, requests)
+        return MovingQueue(self.key, requests, changing=changing)
+
+
+def _queue(requests: Sequence[Request], key: Callable[[Any], Any], changing: bool) -> Queue:
+    return SortedQueue(key) if changing else FixedQueue(_ranked(requests, key))
 
 
 def _ranked(requests: Sequence[Request], key: Callable[[Any], Any]) -> list[Request]:
@@ -179,46 +193,73 @@ class FixedQueue:
         return self._tree.after(-1 if last is None else self._rank[last.id], max_tokens)
 
 
-class FlippingQueue:
-    """Requests that have not flipped, requests that have, and when each of the former will."""
+class SortedQueue:
+    """A queue whose ranks are computed when a request is taken in: a sorted list."""
 
-    def __init__(self, ranked: Sequence[Request], flipped: Sequence[Request], flips_at: Callable[[Any], float]) -> None:
-        self._rank, self._flipped_rank = _positions(ranked), _positions(flipped)
-        self._tree, self._flipped_tree = RankTree(ranked), RankTree(flipped)
-        self._flips_at = flips_at
-        self._flips: list[tuple[float, int, Request]] = []
-        self._fresh: set[int] = set()
+    def __init__(self, key: Callable[[Any], Any]) -> None:
+        self._key = key
+        self._ranks: list[tuple[Any, float, int]] = []
+        self._present: dict[int, tuple[tuple[Any, float, int], Request]] = {}
 
     def add(self, request: Request) -> None:
         """Take a request in."""
-        self._fresh.add(request.id)
-        self._tree.add(self._rank[request.id], request.tokens)
-        heappush(self._flips, (self._flips_at(request), request.id, request))
+        rank = self._rank(request)
+        self._present[request.id] = rank, request
+        insort(self._ranks, rank)
 
     def remove(self, request: Request) -> None:
         """Take a request out."""
-        if request.id in self._fresh:
-            self._fresh.remove(request.id)
-            self._tree.remove(self._rank[request.id])
-        else:
-            self._flipped_tree.remove(self._flipped_rank[request.id])
+        rank, _ = self._present.pop(request.id)
+        del self._ranks[bisect_left(self._ranks, rank)]
+
+    def after(self, now: float, last: Request | None, max_tokens: int) -> Request | None:
+        """The first request after `last` with at most `max_tokens` tokens."""
+        ranks, present = self._ranks, self._present
+        start = 0 if last is None else bisect_right(ranks, self._rank(last))
+        for place in range(start, len(ranks)):
+            request = present[ranks[place][2]][1]
+            if request.tokens <= max_tokens:
+                return request
+        return None
+
+    def _rank(self, request: Request) -> tuple[Any, float, int]:
+        return self._key(request), request.arrival_s, request.id
+
+
+class FlippingQueue:
+    """Requests that have not flipped, requests that have, and when each of the former will."""
+
+    def __init__(self, early: Queue, late: Queue, flips_at: Callable[[Any], float]) -> None:
+        self._early, self._late = early, late
+        self._flips_at = flips_at
+        self._flips: list[tuple[float, int, Request]] = []
+        self._flip_s: dict[int, float] = {}
+        """When each of the early ones flips; any other time that the heap has for a request is out of date."""
+
+    def add(self, request: Request) -> None:
+        """Take a request in."""
+        self._flip_s[request.id] = flip_s = self._flips_at(request)
+        self._early.add(request)
+        heappush(self._flips, (flip_s, request.id, request))
+
+    def remove(self, request: Request) -> None:
+        """Take a request out."""
+        early = self._flip_s.pop(request.id, None) is not None
+        (self._early if early else self._late).remove(request)
 
     def after(self, now: float, last: Request | None, max_tokens: int) -> Request | None:
         """The first request after `last` with at most `max_tokens` tokens; flips what is due first."""
         while self._flips and self._flips[0][0] <= now:
-            self._flip(heappop(self._flips)[2])
-        rank = -1
-        if last is not None:
-            if now >= self._flips_at(last):
-                return self._flipped_tree.after(self._flipped_rank[last.id], max_tokens)
-            rank = self._rank[last.id]
-        return self._tree.after(rank, max_tokens) or self._flipped_tree.after(-1, max_tokens)
+            self._flip(*heappop(self._flips))
+        if last is not None and now >= self._flips_at(last):
+            return self._late.after(now, last, max_tokens)
+        return self._early.after(now, last, max_tokens) or self._late.after(now, None, max_tokens)
 
-    def _flip(self, request: Request) -> None:
-        if request.id in self._fresh:
-            self._fresh.remove(request.id)
-            self._tree.remove(self._rank[request.id])
-            self._flipped_tree.add(self._flipped_rank[request.id], request.tokens)
+    def _flip(self, flip_s: float, id: int, request: Request) -> None:
+        if self._flip_s.get(id) == flip_s:
+            del self._flip_s[id]
+            self._early.remove(request)
+            self._late.add(request)
 
 
 @dataclass(frozen=True)
@@ -245,8 +286,11 @@ class Columns:
 class MovingQueue:
     """Requests whose keys are recomputed each time."""
 
-    def __init__(self, key: Callable[[Any, float], Any], requests: Sequence[Request]) -> None:
+    def __init__(
+        self, key: Callable[[Any, float], Any], requests: Sequence[Request], *, changing: bool = False
+    ) -> None:
         self._key = key
+        self._changing = changing
         self._requests = requests
         self._columns = Columns.of(requests)
         self._ids: dict[int, None] = {}
@@ -254,6 +298,11 @@ class MovingQueue:
     def add(self, request: Request) -> None:
         """Take a request in."""
         self._ids[request.id] = None
+        if self._changing:
+            self._columns.tokens[request.id], self._columns.predicted_s[request.id] = (
+                request.tokens,
+                request.predicted_s,
+            )
 
     def remove(self, request: Request) -> None:
         """Take a request out."""

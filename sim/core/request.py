@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class Request:
     """One prompt waiting to be prefilled, between two passes, or inside one. Only the engine changes it.
@@ -13,8 +15,10 @@ class Request:
         deadline_s: `arrival_s + slo_s`.
         class_name: its class in the SLO mix ("text", "search", ...); "" if it has none.
         input_length: tokens of the whole prompt.
-        kv_tokens: tokens of the KV blocks that the whole prompt takes (whole blocks).
-        cached: tokens that a prefix cache held when it arrived; the last of the prompt is always computed.
+        kv_tokens: tokens of the KV blocks that the whole prompt takes (whole blocks), shared or not.
+        blocks: ids of the whole prefix blocks of its prompt; empty without a prefix cache.
+        cached: tokens that the prefix cache of its instance holds, while it waits: now, later: when it was launched.
+            They are not computed; the last token of a prompt always is.
         context: tokens in the KV cache so far: cached, or computed.
         tokens: tokens left to compute, `input_length - context`.
         predicted_s: what the policy's predictor says the tokens left take, alone, seconds.
@@ -22,6 +26,7 @@ class Request:
 
     __slots__ = (
         "arrival_s",
+        "blocks",
         "cached",
         "class_name",
         "context",
@@ -43,7 +48,7 @@ class Request:
         class_name: str = "",
         predicted_s: float = 0.0,
         block_tokens: int = 1,
-        cached: int = 0,
+        blocks: Sequence[int] = (),
     ) -> None:
         self.id = id
         self.arrival_s = arrival_s
@@ -52,9 +57,15 @@ class Request:
         self.class_name = class_name
         self.input_length = input_length
         self.kv_tokens = -(-input_length // block_tokens) * block_tokens
-        self.cached = self.context = cached
-        self.tokens = input_length - cached
+        self.blocks = blocks
+        self.cached = self.context = 0
+        self.tokens = input_length
         self.predicted_s = predicted_s
+
+    def reuse(self, cached: int) -> None:
+        """Take this many tokens from a prefix cache, before a pass has computed any."""
+        self.cached = self.context = cached
+        self.tokens = self.input_length - cached
 
     @property
     def begun(self) -> bool:

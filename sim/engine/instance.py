@@ -22,6 +22,7 @@ from flowsim.core.predictor import Predictor
 from flowsim.core.request import Request
 from flowsim.engine.device import Device
 from flowsim.engine.kv import KVCache
+from flowsim.engine.prefix_cache import PrefixCache, PrefixWaiting
 from flowsim.engine.view import InstanceView
 from flowsim.engine.waiting import Waiting
 from flowsim.errors import InputError, raised
@@ -53,13 +54,16 @@ class Instance:
         self.clock = device.clock
         self.predictor = predictor
         self.kv = kv
-        self.waiting = Waiting(requests)
+        self._prefixes = PrefixWaiting(requests, kv, predictor) if isinstance(kv, PrefixCache) else None
+        self.waiting = Waiting(requests) if self._prefixes is None else self._prefixes
         self.started: OrderedDict[int, Request] = OrderedDict()
         self.paused: dict[int, Execution] = {}
         self.running: Execution | None = None
         self.free_slots = slots
         self._work_ns = 0
         """`work_s` in whole nanoseconds, whose sums are exact: routers compare them, and ties must be ties."""
+        self._share_ns: dict[int, int] = {}
+        """What each request adds to that."""
         self._device = device
         self._policy = policy
         self._recorder = recorder
@@ -76,6 +80,8 @@ class Instance:
         """Since when something has happened that the scheduler has not looked at."""
         self._chosen: Pass | Execution | None = None
         """What is launched as soon as the running pass has stopped."""
+        self._tokens_left: list[int] = []
+        """Of each request of the pass that was chosen, how many tokens were left when it was."""
         self._signal_s = 0.0
         self._standing = False
         """Whether the running pass stands at a cut until the scheduler, which wakes at cuts, has decided."""
@@ -88,7 +94,10 @@ class Instance:
 
     @property
     def work_s(self) -> float:
-        """Predicted seconds, to the nanosecond, of the requests that came here and have not finished."""
+        """Predicted seconds, to the nanosecond, of the requests that came here and have not finished.
+
+        As predicted at their arrival, with what was cached then.
+        """
         return self._work_ns * 1e-9
 
     def arrive(self, request: Request) -> None:
@@ -98,11 +107,12 @@ class Instance:
         if request.kv_tokens > self.kv.capacity_tokens:
             self._recorder.rejected(now, request.id)
             return
-        self._work_ns += round(request.predicted_s * 1e9)
         try:
             self.waiting.add(request)
         except Exception as error:  # whatever the user's order does
             raise self._wrong(f"raised {raised(error)}") from error
+        self._share_ns[request.id] = share_ns = round(request.predicted_s * 1e9)
+        self._work_ns += share_ns
         self._wake(now)
 
     def close(self) -> None:
@@ -134,6 +144,8 @@ class Instance:
             self._launch(choice)
         else:
             self._chosen, self._signal_s = choice, now
+            if isinstance(choice, Pass):
+                self._tokens_left = [request.tokens for request, _ in choice.parts]
             self._device.stop(running)
             self._recorder.signalled(now, running.id)
 
@@ -166,11 +178,14 @@ class Instance:
         self.free_slots += 1
         taken_s, timeline = execution.taken_s, execution.timeline
         overhead_s = timeline.overhead_s
+        finished = tuple([request.id for request, tokens in execution.parts if self._advance(request, tokens)])
+        if self._prefixes is not None:
+            self._prefixes.refresh()
         self._recorder.completed(
             now,
             execution.id,
             execution.members,
-            tuple([request.id for request, tokens in execution.parts if self._advance(request, tokens)]),
+            finished,
             execution.began_s,
             execution.ended_s,
             taken_s,
@@ -179,7 +194,7 @@ class Instance:
         )
         if chosen is not None:
             self._chosen = None
-            self._launch(chosen)
+            self._launch(chosen if self._prefixes is None else self._renewed(chosen))
         self._wake(now)
 
     # What the scheduler does.
@@ -258,6 +273,8 @@ class Instance:
             return
         for request, tokens in choice.parts:
             self._take(request, tokens)
+        if self._prefixes is not None:
+            self._prefixes.refresh()
         self.free_slots -= 1
         if self.free_slots < 0:
             raise self._wrong("chose a pass for which no runner slot is free")
@@ -274,6 +291,8 @@ class Instance:
         if self.waiting.remove(request):
             if not self.kv.take(request):
                 raise self._wrong("chose a pass for which too few KV blocks are free")
+            if request.cached:
+                self._recorder.reused(self.clock.now, request.id, request.cached)
         elif self.started.pop(request.id, None) is None:
             raise self._wrong(f"chose {request}, which is neither waiting nor started")
 
@@ -282,16 +301,35 @@ class Instance:
 
         Here a request would turn from prefilling to decoding, or leave with its KV for an instance that decodes.
         """
+        before = request.context
         request.context += tokens
         request.tokens -= tokens
+        if self._prefixes is not None:
+            self._prefixes.computed(request, before)
         if request.tokens:
             request.predicted_s = self.predictor.predict(request.tokens, request.context)
             self.started[request.id] = request
             return False
         self.kv.give_back(request)
-        alone_s = self.predictor.predict(request.input_length - request.cached, request.cached)
-        self._work_ns -= round(alone_s * 1e9)
+        self._work_ns -= self._share_ns.pop(request.id)
         return True
+
+    def _renewed(self, choice: Pass | Execution) -> Pass | Execution:
+        """What was chosen, now that the pass that it was to replace has completed, and blocks have entered the cache.
+
+        Who was to be computed to the end still is, on top of what is cached now; of others at most what is left.
+        """
+        if isinstance(choice, Execution):
+            return choice
+        parts = zip(choice.parts, self._tokens_left, strict=True)
+        return Pass(
+            tuple(
+                [
+                    (request, min(tokens, request.tokens) if tokens < left else tokens - left + request.tokens)
+                    for (request, tokens), left in parts
+                ]
+            )
+        )
 
     def _wrong(self, problem: str, expected: str = "") -> InputError:
         place = f"policy {type(self._policy).__name__} at {self.clock.now:.6f} s"

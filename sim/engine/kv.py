@@ -1,8 +1,8 @@
 """The KV cache of an instance: how many tokens it holds, and what of it is free.
 
-A prompt takes whole blocks (`Request.kv_tokens`) from the launch of its first pass to its first token. This is the
-place for whatever else decides what a request takes: prefixes that are cached here, and KV that outlives the first
-token because its request decodes, or that is handed to another instance.
+A prompt takes whole blocks (`Request.kv_tokens`) from the launch of its first pass to its first token; what of them
+is shared or kept for later prompts, `flowsim.engine.prefix_cache` decides. This is the place for KV that outlives the
+first token because its request decodes, or that is handed to another instance.
 """
 
 from __future__ import annotations

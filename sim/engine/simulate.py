@@ -14,11 +14,13 @@ from flowsim.core.events import Event, EventRecorder
 from flowsim.core.ledger import Ledger, Log, Recorder
 from flowsim.core.policy import Policy
 from flowsim.core.predictor import Predictor
+from flowsim.core.prefix_cache import Prefixes
 from flowsim.core.request import Request
 from flowsim.core.router import make_router
 from flowsim.core.server import ServerOptions
 from flowsim.engine.instance import Instance
 from flowsim.engine.kv import KVCache, whole_blocks
+from flowsim.engine.prefix_cache import PrefixCache
 from flowsim.engine.simulated_device import SimulatedDevice
 from flowsim.errors import InputError
 
@@ -83,6 +85,7 @@ def simulate(
     predictor: Predictor,
     server: ServerOptions | None = None,
     *,
+    prefixes: Prefixes | None = None,
     until_s: float | None = None,
     events: bool = False,
     progress: Callable[[int], None] | None = None,
@@ -95,6 +98,7 @@ def simulate(
         cost: what passes cost on every instance.
         predictor: what the policy believes they cost.
         server: instances and their limits; default `ServerOptions()`.
+        prefixes: what an instance keeps of the requests' prefix blocks, and how large these are; None: no prefix cache.
         until_s: when to stop, seconds; what has not finished then stays unfinished.
         events: whether to keep what happened on each instance.
         progress: called now and then with the number of arrivals so far.
@@ -115,7 +119,8 @@ def simulate(
     for recorder in recorders:
         device = SimulatedDevice(env, cost, server.max_batched_tokens, server.graph_tokens)
         devices.append(device)
-        instances.append(Instance(device, policy, predictor, requests, recorder, KVCache(kv_tokens), server.slots))
+        kv = KVCache(kv_tokens) if prefixes is None else PrefixCache(kv_tokens, prefixes)
+        instances.append(Instance(device, policy, predictor, requests, recorder, kv, server.slots))
     router = make_router(server.router)
     Arrivals(env, requests, lambda request: instances[router.route(request, instances)].arrive(request), progress)
     with _no_garbage_collector():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from flowsim.core.order import Order, Queue
 from flowsim.core.request import Request
@@ -20,11 +20,13 @@ class Waiting:
 
     Args:
         everything: all requests of the trace, in order of arrival; an order ranks them once.
+        changing: whether their `tokens` and `predicted_s` may change while they wait (see `change`).
     """
 
-    def __init__(self, everything: Sequence[Request]) -> None:
+    def __init__(self, everything: Sequence[Request], *, changing: bool = False) -> None:
         self.requests: OrderedDict[int, Request] = OrderedDict()
         self._everything = everything
+        self._changing = changing
         self._queues: dict[Order, Queue] = {}
 
     def add(self, request: Request) -> None:
@@ -41,6 +43,14 @@ class Waiting:
             queue.remove(request)
         return True
 
+    def change(self, request: Request, change: Callable[[Request], None]) -> None:
+        """Change a request that waits here, and rank it anew in every order."""
+        for queue in self._queues.values():
+            queue.remove(request)
+        change(request)
+        for queue in self._queues.values():
+            queue.add(request)
+
     def queue(self, order: Order) -> Queue:
         """The waiting requests in this order; the queue is made when a policy first asks for the order."""
         queue = self._queues.get(order)
@@ -49,7 +59,7 @@ class Waiting:
     def _new_queue(self, order: Order) -> Queue:
         if len(self._queues) == MOST_ORDERS:
             raise InputError("orders", f"this is the {MOST_ORDERS + 1}th", expected="orders made once, outside choose")
-        queue = self._queues[order] = order.queue(self._everything)
+        queue = self._queues[order] = order.queue(self._everything, changing=self._changing)
         for request in self.requests.values():
             queue.add(request)
         return queue

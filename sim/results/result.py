@@ -38,7 +38,6 @@ class RunResult:
         policy: the policy's specification.
         config: the arguments of `flowsim.run` that give this result again.
         inputs: hashes, cost model and its error, SLOs, seed and version.
-        cached: tokens of each request that the prefix cache held, shape [n].
         warmup: the share of the requests, the first ones, that attainment, goodput and TTFT leave out.
     """
 
@@ -48,7 +47,6 @@ class RunResult:
     policy: str
     config: Mapping[str, Any]
     inputs: Mapping[str, Any]
-    cached: NDArray[np.int64]
     warmup: float = 0.0
 
     @cached_property
@@ -80,6 +78,11 @@ class RunResult:
     def blocking_s(self) -> Floats:
         """Blocking time of each preemption, seconds: from its signal to its acknowledgement."""
         return self.metrics.blocking_s
+
+    @property
+    def cached(self) -> NDArray[np.int64]:
+        """Tokens of each request that its first pass found in the prefix cache of its instance, shape [n]."""
+        return np.array(self.outcome.ledger.cached_tokens, dtype=np.int64)
 
     @property
     def span_s(self) -> float:

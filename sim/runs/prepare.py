@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from itertools import repeat
 from typing import Any
 
 import msgspec
 import numpy as np
 from msgspec import Struct
-from numpy.typing import NDArray
 
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.predictor import make_predictor
 from flowsim.core.policy import Policy
 from flowsim.core.predictor import Predictor
+from flowsim.core.prefix_cache import Prefixes, Retention
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
 from flowsim.core.slo import Assignment, SLOFile, SLOMix, read_slo_file
@@ -26,7 +26,8 @@ from flowsim.runs.costs import load_cost
 from flowsim.runs.options import RunOptions
 from flowsim.runs.workload import WorkloadOptions, blamed, promised, replayed
 from flowsim.traces.catalogue import load_trace
-from flowsim.traces.prefix import cached_tokens
+from flowsim.traces.columns import Blocks
+from flowsim.traces.prefix import full_blocks
 from flowsim.traces.prefix import new_tokens as only_new_tokens
 from flowsim.traces.synthetic import synthesize
 from flowsim.traces.trace import Trace
@@ -57,6 +58,7 @@ class Prepared:
         policy: the scheduler.
         costs: what passes cost.
         predictor: what the policy believes that they cost.
+        prefixes: the prefix cache of each instance; None if it has none.
     """
 
     options: RunOptions
@@ -66,16 +68,16 @@ class Prepared:
     policy: Policy
     costs: CostModel
     predictor: Predictor
+    prefixes: Prefixes | None
 
-    @cached_property
-    def cached(self) -> NDArray[np.int64]:
-        """Tokens of each request that the prefix cache holds when it arrives, shape [n]."""
-        with blamed("workload.prefix_cache"):
-            return cached_tokens(self.trace, self.options.workload.prefix_cache)
+    @property
+    def blocks(self) -> Blocks | None:
+        """The prefix blocks that may be reused; None without a prefix cache."""
+        return None if self.prefixes is None else self.trace.blocks
 
     def requests(self) -> list[Request]:
         """Fresh requests, for one run."""
-        return make_requests(self.trace, self.slo, self.options.server, self.cached)
+        return make_requests(self.trace, self.slo, self.options.server, self.blocks)
 
 
 def prepare(options: RunOptions, given: Given = NOTHING_GIVEN) -> Prepared:
@@ -118,7 +120,9 @@ def assembled(
         predictor = make_predictor(
             options.predictor, costs, policy.cut, server.max_batched_tokens, options.seed, server.graph_tokens
         )
-    return Prepared(options, loaded, trace, slo, policy, costs, predictor)
+    with blamed("workload.prefix_cache"):
+        prefixes = prefix_cache(trace, options)
+    return Prepared(options, loaded, trace, slo, policy, costs, predictor, prefixes)
 
 
 def read_input(options: RunOptions) -> Trace:
@@ -141,18 +145,34 @@ def slo_file(mix: Mapping[str, Any] | str | float | None, model: str) -> SLOFile
     return SLOFile(SLOMix.parse(str(mix)) if isinstance(mix, str | float) else SLOMix.from_dict(mix))
 
 
-def make_requests(
-    trace: Trace, slo: Assignment, server: ServerOptions, cached: NDArray[np.int64] | None = None
-) -> list[Request]:
-    """The engine's requests: those of the trace, with their SLOs (infinite where there is none) and cached tokens."""
+def make_requests(trace: Trace, slo: Assignment, server: ServerOptions, blocks: Blocks | None = None) -> list[Request]:
+    """The engine's requests: those of the trace, with their SLOs (infinite where there is none) and prefix blocks."""
     slo_s = np.where(np.isnan(slo.ttft_slo_s), math.inf, slo.ttft_slo_s)
     names = [slo.class_names[code] for code in slo.class_code.tolist()]
-    held = [0] * len(trace) if cached is None else cached.tolist()
-    columns = (trace.arrival_s.tolist(), trace.input_length.tolist(), slo_s.tolist(), names, held)
+    lists: Iterable[Sequence[int]] = repeat((), len(trace)) if blocks is None else full_blocks(trace, blocks)
+    columns = (trace.arrival_s.tolist(), trace.input_length.tolist(), slo_s.tolist(), names, lists)
     return [
-        Request(id, arrival_s, tokens, slo_s, name, block_tokens=server.block_tokens, cached=held)
-        for id, (arrival_s, tokens, slo_s, name, held) in enumerate(zip(*columns, strict=True))
+        Request(id, arrival_s, tokens, slo_s, name, block_tokens=server.block_tokens, blocks=ids)
+        for id, (arrival_s, tokens, slo_s, name, ids) in enumerate(zip(*columns, strict=True))
     ]
+
+
+def prefix_cache(trace: Trace, options: RunOptions) -> Prefixes | None:
+    """The prefix cache of each instance.
+
+    Raises:
+        InputError: the trace has no prefix blocks, or they are not whole KV blocks.
+    """
+    text, size = options.workload.prefix_cache, options.server.block_tokens
+    retention = Retention.parse(text)
+    if retention is None:
+        return None
+    if trace.blocks is None:
+        raise InputError(trace.name, f"has no prefix blocks (hash_ids), which the prefix cache {text!r} needs")
+    if trace.blocks.tokens % size:
+        what = f"of which the {trace.blocks.tokens} tokens of the trace's prefix blocks are a multiple"
+        raise InputError("server.block_tokens", found=size, expected=f"a number {what}, for the prefix cache {text!r}")
+    return Prefixes(retention, trace.blocks.tokens)
 
 
 def _written_out(options: RunOptions, slos: SLOFile) -> RunOptions:

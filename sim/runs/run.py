@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 import flowsim
 from flowsim.core.policy import Policy
@@ -61,6 +63,7 @@ def execute(ready: Prepared, *, events: bool = False, progress: Callable[[int, i
         ready.costs,
         ready.predictor,
         ready.options.server,
+        prefixes=ready.prefixes,
         until_s=ready.options.until_s,
         events=events,
         progress=progress and (lambda arrived: progress(arrived, n)),
@@ -71,14 +74,13 @@ def execute(ready: Prepared, *, events: bool = False, progress: Callable[[int, i
         outcome,
         str(ready.options.policy),
         {**to_values(ready.options), "trace": anywhere(ready.options.trace), **place_of(ready.costs)},
-        _inputs(ready),
-        ready.cached,
+        _inputs(ready, np.array(outcome.ledger.cached_tokens)),
         ready.options.warmup,
     )
 
 
-def _inputs(ready: Prepared) -> Mapping[str, Any]:
-    """What a summary says of where the run comes from."""
+def _inputs(ready: Prepared, cached: NDArray[np.int64]) -> Mapping[str, Any]:
+    """What a summary says of where the run comes from; `cached`: tokens of each request that were, shape [n]."""
     costs, record = ready.costs, ready.costs.provenance
     return {
         "trace": file_name(ready.options.trace),
@@ -89,10 +91,10 @@ def _inputs(ready: Prepared) -> Mapping[str, Any]:
         "cost_model_sources": sources_of(costs, ready.options.server.graph_tokens),
         "cost_model_error": None if record is None else msgspec.to_builtins(record.error),
         "cost_model_leave_one_out": None if record is None else msgspec.to_builtins(record.leave_one_out),
-        "extrapolated": extrapolated(costs, ready.trace, ready.options.server.max_batched_tokens, ready.cached),
+        "extrapolated": extrapolated(costs, ready.trace, ready.options.server.max_batched_tokens, cached),
         "slo": ready.slo.rule,
         **_settings(ready.options),
-        "cached_share": float(ready.cached.sum() / ready.trace.input_length.sum()),
+        "cached_share": float(cached.sum() / ready.trace.input_length.sum()),
         "version": flowsim.__version__,
     }
 

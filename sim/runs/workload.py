@@ -11,6 +11,7 @@ from typing import Annotated
 import msgspec
 import numpy as np
 
+from flowsim.core.prefix_cache import Retention
 from flowsim.core.slo import REST, Assignment, SLOMix
 from flowsim.errors import InputError, unknown
 from flowsim.io.schema import Checked, Name, Positive, PositiveCount, option
@@ -51,7 +52,12 @@ class WorkloadOptions(Checked, frozen=True):
         option("Requests per second of each class.", "RATES", default="those of the SLO file, if any", flag=None),
     ] = None
     prefix_cache: Annotated[
-        Name, option("Prefix blocks served from a cache: none, ideal (forgets nothing) or lru:BLOCKS.", "CACHE")
+        Name,
+        option(
+            "What each instance keeps of the prefix blocks it has computed: none, ideal (all), or lru:BLOCKS (the last "
+            "used, in its free KV memory).",
+            "CACHE",
+        ),
     ] = "none"
     new_tokens: Annotated[bool, option("Later turns of text keep only their new tokens (as in the paper).")] = False
 
@@ -60,6 +66,7 @@ class WorkloadOptions(Checked, frozen=True):
         msgspec.structs.force_setattr(self, "window", _period(self.window))
         if isinstance(self.mix, str):
             parse_mix(self.mix)
+        Retention.parse(self.prefix_cache)
         if self.rate_rps is not None and self.rate_scale != 1:
             raise InputError("rate_rps", "is given together with rate_scale", expected="one of them")
         if self.mix and self.rates:

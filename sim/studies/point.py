@@ -23,7 +23,6 @@ from flowsim.runs.options import RunOptions, columns, flat, from_values, to_valu
 from flowsim.runs.prepare import Given, Prepared, prepare, read_input
 from flowsim.runs.run import execute
 from flowsim.runs.workload import WorkloadOptions, blamed, replayed
-from flowsim.traces.prefix import cached_tokens
 from flowsim.traces.trace import Trace
 
 
@@ -100,10 +99,7 @@ def part_of(trace: str, root: str, *, seed: int, format: str | None = None, wind
 
 def check(point: Point, root: str) -> Prepared:
     """Do all that a run does before it simulates. InputError: what a run of this point would reject."""
-    ready = prepared(point, root)
-    with blamed("workload.prefix_cache"):
-        cached_tokens(ready.trace.head(1), ready.options.workload.prefix_cache)
-    return ready
+    return prepared(point, root)
 
 
 def run_point(point: Point, root: str) -> RunResult:

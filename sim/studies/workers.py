@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from flowsim.errors import InputError, raised
 from flowsim.results.result import RunResult
 from flowsim.studies.intervals import block_bootstrap
@@ -130,7 +132,9 @@ def figures(result: RunResult) -> dict[str, Any]:
 def _digest(result: RunResult) -> str:
     """SHA-256 of the requests as they were served: runs whose seeds drew nothing have equal ones."""
     trace, slo = result.trace, result.slo
-    columns = (trace.arrival_s, trace.input_length, slo.ttft_slo_s, slo.class_code, result.cached)
+    blocks = trace.blocks if result.inputs["prefix_cache"] != "none" else None
+    shared = (np.zeros_like(trace.input_length),) if blocks is None else (blocks.ids, blocks.offsets)
+    columns = (trace.arrival_s, trace.input_length, slo.ttft_slo_s, slo.class_code, *shared)
     return hashlib.sha256(b"".join(column.tobytes() for column in columns)).hexdigest()
 
 

@@ -170,8 +170,7 @@ class Case(Struct, frozen=True, forbid_unknown_fields=True, dict=True):  # dict:
 
     def result(self, outcome: Outcome, cost: CostModel) -> RunResult:
         """An outcome as a result."""
-        inputs = {"cost_model": cost.name}
-        return RunResult(self.trace, self.slo, outcome, self.policy, {}, inputs, np.zeros(len(self.trace), np.int64))
+        return RunResult(self.trace, self.slo, outcome, self.policy, {}, {"cost_model": cost.name})
 
     def really(self, run: RealRun, cost: CostModel) -> RunResult:
         """A real run as a result."""

@@ -63,7 +63,6 @@ def by_hand(
         policy,
         {"trace": "by hand"},
         inputs,
-        np.zeros(len(trace), np.int64),
     )
 
 
