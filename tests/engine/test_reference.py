@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.predictor import make_predictor
@@ -16,6 +19,7 @@ from flowsim.core.events import stretches
 from flowsim.core.order import Fixed, Moving, Order
 from flowsim.core.passes import Pass
 from flowsim.core.predictor import Predictor
+from flowsim.core.prefix_cache import Prefixes, Retention
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
 from flowsim.core.timeline import CHECKED_AFTER
@@ -112,12 +116,12 @@ class Workload(NamedTuple):
     server: ServerOptions
     rows: list[tuple[float, int, float]]
     until_s: float | None
-    cached: bool = False
+    prefixes: Prefixes | None = None
+    blocks: Sequence[Sequence[int]] = ()
 
     def requests(self) -> list[Request]:
-        tokens, rng = self.server.block_tokens, np.random.default_rng(len(self.rows))
-        held = [int(rng.integers(0, length)) if self.cached else 0 for _, length, _ in self.rows]
-        return [Request(i, *row, block_tokens=tokens, cached=held[i]) for i, row in enumerate(self.rows)]
+        size, blocks = self.server.block_tokens, self.blocks or [()] * len(self.rows)
+        return [Request(i, *row, block_tokens=size, blocks=blocks[i]) for i, row in enumerate(self.rows)]
 
     def make_predictor(self) -> Predictor:
         return make_predictor(
@@ -226,23 +230,48 @@ def test_engine_agrees_with_reference_when_much_happens_at_once(seed: int, boost
     check_agreement(with_boost(w, seed) if boost_tokens else w)
 
 
-@either
-@pytest.mark.parametrize("seed", range(80))
-def test_engine_agrees_with_reference_when_prefixes_are_cached(seed: int, boost_tokens: bool) -> None:
-    w = random_workload(seed)._replace(cached=True)
+def with_prefixes(w: Workload, seed: int) -> Workload:
+    """The same workload with a prefix cache, and prompts that begin alike: turns of conversations, or any blocks."""
+    rng = np.random.default_rng([3, seed])
+    size = w.server.block_tokens * int(rng.choice([1, 2, 4]))
+    retention = Retention.parse(str(rng.choice(["ideal", "lru:1", "lru:3", "lru:10", "lru:1000"])))
+    assert retention is not None
+    ids: dict[tuple[int, ...], int] = {}
+    blocks = []
+    for _, length, _ in w.rows:
+        words = tuple((rng.random(length // size) < 0.2).astype(int).tolist())
+        chain = [ids.setdefault(words[: i + 1], len(ids)) for i in range(len(words))]
+        blocks.append(chain if seed % 4 else rng.integers(0, 6, len(words)).tolist())
+    return w._replace(prefixes=Prefixes(retention, size), blocks=blocks)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.integers(0, 2**32), st.booleans(), st.sampled_from([random_workload, coincident_workload]))
+def test_engine_agrees_with_reference_when_prefixes_are_cached(seed: int, boost_tokens: bool, draw: Any) -> None:
+    w = with_prefixes(draw(seed), seed)
     check_agreement(with_boost(w, seed) if boost_tokens else w)
 
 
 def check_agreement(w: Workload) -> None:
-    outcome = simulate(w.requests(), w.policy, w.cost, w.make_predictor(), w.server, until_s=w.until_s, events=True)
-    expected = step_through(
-        w.requests(), w.reference_policy, w.cost, w.make_predictor(), w.server, w.until_s or math.inf
+    outcome = simulate(
+        w.requests(),
+        w.policy,
+        w.cost,
+        w.make_predictor(),
+        w.server,
+        prefixes=w.prefixes,
+        until_s=w.until_s,
+        events=True,
     )
+    until_s = w.until_s or math.inf
+    expected = step_through(w.requests(), w.reference_policy, w.cost, w.make_predictor(), w.server, until_s, w.prefixes)
     ledger, rows = outcome.ledger, expected.rows
-    absent = SimpleNamespace(started_s=math.nan, finished_s=math.nan, service_s=0.0, preemptions=0, rejected=False)
+    never = math.nan
+    absent = SimpleNamespace(started_s=never, finished_s=never, service_s=0.0, preemptions=0, rejected=False, cached=0)
     rows = [rows.get(i, absent) for i in range(len(w.rows))]
     assert ledger.instance == [expected.instance.get(i, -1) for i in range(len(w.rows))]
     assert ledger.rejected == [row.rejected for row in rows]
+    assert ledger.cached_tokens == [row.cached for row in rows]
     assert outcome.events is not None
     for log, events, site in zip(outcome.logs, outcome.events, expected.sites, strict=True):
         ran = stretches(events)

@@ -22,6 +22,7 @@ from flowsim.calibration.costs.power import Boost
 from flowsim.core.passes import Pass
 from flowsim.core.policy import Policy
 from flowsim.core.predictor import Predictor
+from flowsim.core.prefix_cache import Prefixes
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
 from flowsim.core.timeline import LAYER_OPERATORS, Slice
@@ -128,7 +129,15 @@ class Batch:
 class Site:
     """One instance; it is also the view that its policy gets."""
 
-    def __init__(self, policy: Policy, cost: CostModel, predictor: Predictor, server: ServerOptions) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        cost: CostModel,
+        predictor: Predictor,
+        server: ServerOptions,
+        prefixes: Prefixes | None = None,
+    ) -> None:
+        self.prefixes = prefixes
         self.policy, self.cost, self.predictor, self.server = policy, cost, predictor, server
         self.at_cuts = policy.wake == "cuts" and policy.cut != "none"
         self.now = 0.0
@@ -137,7 +146,8 @@ class Site:
         self.paused: list[Batch] = []
         self.running: Batch | None = None
         self.blocks = (server.kv_tokens or cost.kv_capacity_tokens) // server.block_tokens
-        self.taken_blocks = 0
+        self.holding: list[Request] = []  # launched, and not finished
+        self.kept: list[int] = []  # cached blocks that nobody holds, the least recently used first
         self.launched = 0
         boost = cost.boost
         self.heat = Heat(boost.window_s, boost.threshold) if boost else None
@@ -150,7 +160,8 @@ class Site:
         self.signal_s = 0.0
         self.due = False
         self.unseen_s: float | None = None
-        self.outstanding: list[Request] = []
+        self.tokens_left: list[int] = []  # of each request of the chosen pass, when it was chosen
+        self.outstanding: dict[int, float] = {}  # predicted seconds at arrival, by request
         self.rows: dict[int, SimpleNamespace] = {}
         self.busy_s = self.check_s = self.control_s = 0.0
         self.decisions = self.preemptions = 0
@@ -161,7 +172,7 @@ class Site:
 
     @property
     def free_tokens(self) -> int:
-        return (self.blocks - self.taken_blocks) * self.server.block_tokens
+        return self.blocks * self.server.block_tokens - self.taken_tokens
 
     @property
     def free_slots(self) -> int:
@@ -193,26 +204,63 @@ class Site:
         return math.ceil(request.input_length / self.server.block_tokens)
 
     def fits(self, request: Request) -> bool:
-        return self.blocks_of(request) <= self.blocks - self.taken_blocks
+        return self.blocks_of(request) * self.server.block_tokens <= self.free_tokens
+
+    def shared(self, request: Request) -> list[int]:
+        """The blocks that a request holds together with others."""
+        return list(request.blocks[: request.context // self.prefixes.block_tokens]) if self.prefixes else []
+
+    @property
+    def held(self) -> set[int]:
+        return {block for request in self.holding for block in self.shared(request)}
+
+    @property
+    def taken_tokens(self) -> int:
+        """Shared blocks are there once, the rest of each prompt for itself."""
+        size = self.prefixes.block_tokens if self.prefixes else 0
+        alone = [self.blocks_of(r) * self.server.block_tokens - len(self.shared(r)) * size for r in self.holding]
+        return sum(alone) + len(self.held) * size
+
+    def release(self, request: Request) -> None:
+        """A request is through: what nobody else holds is now the most recently used, its first block most of all."""
+        self.holding.remove(request)
+        self.kept += [block for block in reversed(list(dict.fromkeys(self.shared(request)))) if block not in self.held]
+
+    def refresh(self) -> None:
+        """Evict what there is no room for, and look up anew what is cached of every waiting request."""
+        if self.prefixes is None:
+            return
+        size, kept = self.prefixes.block_tokens, self.prefixes.retention
+        while self.kept and (
+            len(self.kept) > kept.blocks or (kept.in_memory and len(self.kept) * size > self.free_tokens)
+        ):
+            self.kept.pop(0)
+        cached = self.held | set(self.kept)
+        for request in self.waiting:
+            request.context = 0
+            for block in request.blocks:
+                if block not in cached or request.context + size >= request.input_length:
+                    break
+                request.context += size
+            request.cached, request.tokens = request.context, request.input_length - request.context
+            request.predicted_s = self.predictor.predict(request.tokens, request.context)
 
     @property
     def work_s(self) -> float:
         """In whole nanoseconds per request, so that equal work is equal in whatever order it came and went."""
-        return (
-            sum(round(self.predictor.predict(r.input_length - r.cached, r.cached) * 1e9) for r in self.outstanding)
-            * 1e-9
-        )
+        return sum(round(predicted_s * 1e9) for predicted_s in self.outstanding.values()) * 1e-9
 
     def arrive(self, request: Request, now: float) -> None:
         self.rows[request.id] = row = SimpleNamespace(
-            started_s=math.nan, finished_s=math.nan, service_s=0.0, preemptions=0, rejected=False
+            started_s=math.nan, finished_s=math.nan, service_s=0.0, preemptions=0, rejected=False, cached=0
         )
         if self.blocks_of(request) > self.blocks:
             row.rejected = True
             return
-        request.predicted_s = self.predictor.predict(request.input_length - request.cached, request.cached)
-        self.outstanding.append(request)
+        request.predicted_s = self.predictor.predict(request.input_length)
         self.waiting.append(request)
+        self.refresh()
+        self.outstanding[request.id] = request.predicted_s
         self.notice(now)
 
     def notice(self, now: float) -> None:
@@ -259,6 +307,7 @@ class Site:
 
     def signal(self, running: Batch, choice: Any, now: float) -> None:
         self.chosen, self.signal_s = choice, now
+        self.tokens_left = [request.tokens for request, _ in choice.parts]
         cuts = range(len(running.checks) - 1)
         waits_from_s = now if self.cost.tp > 1 else max(self.thinks_s, now - 1e-4)  # the runner, at a check
         since_s = self.ran_s(waits_from_s)
@@ -311,14 +360,17 @@ class Site:
             self.run(choice, now + self.cost.resume_s)
             return
         assert isinstance(choice, Pass)
-        for request, _ in choice.parts:
+        for request, tokens in choice.parts:
+            assert 0 < tokens <= request.tokens
             if request in self.waiting:
-                assert self.fits(request)
                 self.waiting.remove(request)
-                self.taken_blocks += self.blocks_of(request)
-                self.rows[request.id].started_s = now
+                self.holding.append(request)
+                assert self.free_tokens >= 0
+                self.kept = [block for block in self.kept if block not in self.held]
+                self.rows[request.id].started_s, self.rows[request.id].cached = now, request.cached
             else:
                 self.started.remove(request)
+        self.refresh()
         self.launched += 1
         assert self.launched <= self.server.slots
         slices = [Slice(tokens, request.context) for request, tokens in choice.parts]
@@ -361,16 +413,23 @@ class Site:
             row = self.rows[request.id]
             row.service_s += batch.taken_s
             request.context, request.tokens = request.context + tokens, request.tokens - tokens
+            self.kept = [block for block in self.kept if block not in self.held]
             if request.tokens:
                 request.predicted_s = self.predictor.predict(request.tokens, request.context)
                 self.started.append(request)
             else:
                 row.finished_s = ended_s
-                self.taken_blocks -= self.blocks_of(request)
-                self.outstanding.remove(request)
+                self.release(request)
+                del self.outstanding[request.id]
+        self.refresh()
         if self.chosen is not None:
             self.blocking_s.append(now - self.signal_s)
             chosen, self.chosen = self.chosen, None
+            if isinstance(chosen, Pass):
+                parts = zip(chosen.parts, self.tokens_left, strict=True)
+                chosen = Pass(
+                    tuple((r, r.tokens if tokens == left else min(tokens, r.tokens)) for (r, tokens), left in parts)
+                )
             self.launch(chosen, now)
         self.notice(now)
 
@@ -411,9 +470,10 @@ def step_through(
     predictor: Predictor,
     server: ServerOptions,
     until_s: float = math.inf,
+    prefixes: Prefixes | None = None,
 ) -> Reference:
     """Replay requests (in order of arrival) the slow way."""
-    sites = [Site(policy, cost, predictor, server) for _ in range(server.instances)]
+    sites = [Site(policy, cost, predictor, server, prefixes) for _ in range(server.instances)]
     result = Reference(sites)
     coming = list(requests)
     while True:
