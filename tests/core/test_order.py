@@ -60,14 +60,17 @@ def expected(order: Any, present: list[Request], now: float, last: Request | Non
     return next((request for request in ranked if request.tokens <= max_tokens), None)
 
 
+@pytest.mark.parametrize("changing", [False, True])
 @pytest.mark.parametrize("name", ORDERS)
 @given(requests=traces(), data=st.data())
-def test_a_queue_answers_as_sorting_does(name: str, requests: list[Request], data: st.DataObject) -> None:
+def test_a_queue_answers_as_sorting_does(
+    name: str, changing: bool, requests: list[Request], data: st.DataObject
+) -> None:
     order = ORDERS[name]
-    queue, present, now = order.queue(requests), [], 0.0
+    queue, present, now = order.queue(requests, changing=changing), [], 0.0
     coming = list(requests)
     for _ in range(data.draw(st.integers(1, 25))):
-        action = data.draw(st.sampled_from(["arrive", "leave", "ask", "ask", "wait"]))
+        action = data.draw(st.sampled_from(["arrive", "leave", "ask", "ask", "wait", *["change"] * changing]))
         if action == "arrive" and coming:
             request = coming.pop(0)
             now = max(now, request.arrival_s)
@@ -75,6 +78,12 @@ def test_a_queue_answers_as_sorting_does(name: str, requests: list[Request], dat
             present.append(request)
         elif action == "leave" and present:
             queue.remove(present.pop(data.draw(st.integers(0, len(present) - 1))))
+        elif action == "change" and present:
+            request = data.draw(st.sampled_from(present))
+            queue.remove(request)
+            request.tokens = data.draw(st.integers(1, 6))
+            request.predicted_s = data.draw(st.sampled_from([0.0, 0.25, 1.0, 3.0]))
+            queue.add(request)
         elif action == "wait":
             now += data.draw(st.sampled_from([0.25, 1.0, 5.0]))
         elif action == "ask":
@@ -83,11 +92,14 @@ def test_a_queue_answers_as_sorting_does(name: str, requests: list[Request], dat
             assert queue.after(now, last, max_tokens) is expected(order, present, now, last, max_tokens)
 
 
+@pytest.mark.parametrize("changing", [False, True])
 @pytest.mark.parametrize("name", ORDERS)
 @given(requests=traces(), now=st.integers(0, 40))
-def test_walking_a_queue_visits_each_request_once_in_order(name: str, requests: list[Request], now: float) -> None:
+def test_walking_a_queue_visits_each_request_once_in_order(
+    name: str, changing: bool, requests: list[Request], now: float
+) -> None:
     order = ORDERS[name]
-    queue, visited = order.queue(requests), []
+    queue, visited = order.queue(requests, changing=changing), []
     for request in requests:
         queue.add(request)
     last = queue.after(now, None, UNBOUNDED)

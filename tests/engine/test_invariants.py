@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.predictor import make_predictor
-from flowsim.core.events import Stretch, stretches
+from flowsim.core.events import Completed, Launched, Reused, Stretch, stretches
+from flowsim.core.prefix_cache import Prefixes, Retention
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
 from flowsim.core.timeline import CHECKED_AFTER, Slice
@@ -76,14 +77,27 @@ class Replay(NamedTuple):
         return [r for r in self.requests if ledger.instance[r.id] == index and not ledger.rejected[r.id]]
 
 
-def replay(policy: Any, cost: CostModel, server: ServerOptions, drawn: Any, until_s: float | None = None) -> Replay:
+def replay(
+    policy: Any,
+    cost: CostModel,
+    server: ServerOptions,
+    drawn: Any,
+    until_s: float | None = None,
+    prefixes: Prefixes | None = None,
+    blocks: Any = None,
+) -> Replay:
     arrivals = list(accumulate(gap_s for gap_s, _, _ in drawn))
     shapes = [(at, tokens, slo_s) for at, (_, tokens, slo_s) in zip(arrivals, drawn, strict=True)]
     requests, copies = (
-        [Request(i, *shape, block_tokens=server.block_tokens) for i, shape in enumerate(shapes)] for _ in range(2)
+        [
+            Request(i, *shape, block_tokens=server.block_tokens, blocks=blocks[i] if blocks else ())
+            for i, shape in enumerate(shapes)
+        ]
+        for _ in range(2)
     )
     predictor = make_predictor("exact", cost, policy.cut, server.max_batched_tokens)
-    return Replay(requests, simulate(copies, policy, cost, predictor, server, until_s=until_s, events=True))
+    outcome = simulate(copies, policy, cost, predictor, server, prefixes=prefixes, until_s=until_s, events=True)
+    return Replay(requests, outcome)
 
 
 def ran(replayed: Replay, index: int) -> list[Stretch]:
@@ -252,6 +266,47 @@ def test_no_first_token_comes_before_the_device_alone_could_have_made_it(
         if cost.boost is not None:
             alone_s /= 1 + cost.boost.gain(server.max_batched_tokens)
         assert replayed.outcome.ledger.finished_s[request.id] - request.arrival_s >= alone_s - 1e-9
+
+
+retentions = st.sampled_from(["ideal", "lru:1", "lru:4", "lru:100"])
+
+
+@common
+@given(policies, costs, servers, rows, retentions, st.integers(1, 3), st.randoms(use_true_random=False))
+def test_nobody_reuses_what_no_pass_has_computed_there_and_shared_blocks_fit(
+    policy: Any, cost: CostModel, server: ServerOptions, drawn: Any, text: str, blocks_each: int, random: Any
+) -> None:
+    size, retention = server.block_tokens * blocks_each, Retention.parse(text)
+    assert retention is not None
+    ids: dict[tuple[int, ...], int] = {}
+    blocks = []
+    for _, tokens, _ in drawn:
+        words = tuple(random.randrange(4) // 3 for _ in range(tokens // size))
+        blocks.append([ids.setdefault(words[: i + 1], len(ids)) for i in range(len(words))])
+    replayed = replay(policy, cost, server, drawn, prefixes=Prefixes(retention, size), blocks=blocks)
+    assert replayed.outcome.events is not None
+    for events in replayed.outcome.events:
+        computed: set[int] = set()
+        context, shares, holding = dict[int, int](), dict[int, Any](), dict[int, Request]()
+        for event in events:
+            if isinstance(event, Reused):
+                assert event.tokens < replayed.requests[event.request].input_length
+                assert set(blocks[event.request][: event.tokens // size]) <= computed
+                assert replayed.outcome.ledger.cached_tokens[event.request] == event.tokens
+                context[event.request] = event.tokens
+            elif isinstance(event, Launched):
+                shares[event.execution] = list(zip(event.members, event.tokens, strict=True))
+                holding |= {id: replayed.requests[id] for id in event.members}
+                shared = [blocks[id][: context.get(id, 0) // size] for id in holding]
+                alone = sum(r.kv_tokens for r in holding.values()) - size * sum(map(len, shared))
+                assert alone + size * len(set().union(*shared)) <= server_tokens(server)
+            elif isinstance(event, Completed):
+                for id, tokens in shares.pop(event.execution):
+                    context[id] = context.get(id, 0) + tokens
+                    computed |= set(blocks[id][: context[id] // size])
+                for id in event.finished:
+                    assert context[id] == holding.pop(id).input_length
+        assert not holding
 
 
 @common
