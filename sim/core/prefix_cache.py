@@ -34,7 +34,7 @@ class Retention:
         name, _, number = text.partition(":")
         if name == "lru" and number.isdecimal() and int(number):
             return cls(int(number), in_memory=True)
-        raise InputError("prefix cache", found=text, expected=CACHES)
+        raise InputError("prefix_cache", found=text, expected=CACHES)
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,14 @@ import pytest
 
 from flowsim.errors import InputError
 from flowsim.traces import (
-    Blocks,
     Trace,
-    cached_tokens,
     find_format,
     load_trace,
     merge,
     new_tokens,
     pull,
     read_trace,
+    reusable_tokens,
     reweighted,
     sample,
     synth,
@@ -28,7 +27,6 @@ from flowsim.traces import (
     write_trace,
 )
 from flowsim.traces.combine import parse_mix
-from flowsim.traces.statistics import prefix_reuse
 
 OWN = '{"arrival_s": 0, "input_length": 5}\n'
 AZURE = "TIMESTAMP,ContextTokens\n2023-11-16 18:15:46,7\n"
@@ -145,11 +143,7 @@ CALLS = {
         lambda: with_rates(TRACE.head(1), {"text": 1}),
     ],
     "prefixes": [
-        lambda: cached_tokens(TRACE, "ideal"),
-        lambda: cached_tokens(
-            TRACE.derived("", blocks=Blocks.of(16, TRACE.class_code[:0], 0 * TRACE.class_code)), "lru"
-        ),
-        lambda: prefix_reuse(TRACE),
+        lambda: reusable_tokens(TRACE),
         lambda: new_tokens(TRACE),
     ],
     "synthesizing": [
@@ -252,8 +246,6 @@ class rates: unknown class 'chat' (known: file, text)
 trace: has no rate: all its requests arrive at once
 """,
     "prefixes": r"""
-trace: has no prefix blocks (hash_ids), which the prefix cache 'ideal' needs
-prefix_cache must be none, ideal or lru:BLOCKS with BLOCKS >= 1, got 'lru'
 trace: has no prefix blocks (hash_ids)
 trace: has no conversations (chat_id, parent_chat_id), from which new tokens are found
 """,

@@ -1,4 +1,4 @@
-"""Prefix caches and the paper's preparation: compared with plain ones, and with what the authors replayed."""
+"""Prefix blocks and the paper's preparation: compared with plain ones, and with what the authors replayed."""
 
 import csv
 
@@ -8,51 +8,42 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowsim.errors import InputError
-from flowsim.traces import Chats, Trace, cached_tokens, new_tokens, read_trace
+from flowsim.traces import Chats, Trace, new_tokens, read_trace, reusable_tokens
+from flowsim.traces.prefix import full_blocks
 from support.traces import QWEN, needs_traces, with_blocks
 
 
-def test_what_is_cached_by_hand():
+def test_what_is_reusable_by_hand():
     trace = with_blocks([[1, 2, 3], [1, 2, 4], [5], [1, 2, 4], []], lengths=[12, 11, 4, 13, 2])
-    assert cached_tokens(trace, "none").tolist() == [0, 0, 0, 0, 0]
-    assert cached_tokens(trace).tolist() == [0, 8, 0, 12, 0]
-    assert cached_tokens(trace, "lru:3").tolist() == [0, 8, 0, 8, 0]  # the 5 drove out the 4, the last of its request
-    assert cached_tokens(trace, "lru:1").tolist() == [0, 4, 0, 0, 0]
+    assert reusable_tokens(trace).tolist() == [0, 8, 0, 12, 0]
 
 
 def test_the_last_token_is_always_computed():
-    assert cached_tokens(with_blocks([[1, 2], [1, 2]], lengths=[8, 8])).tolist() == [0, 4]
-    assert cached_tokens(with_blocks([[1], [1]], lengths=[1, 1])).tolist() == [0, 0]
+    assert reusable_tokens(with_blocks([[1, 2], [1, 2]], lengths=[8, 8])).tolist() == [0, 4]
+    assert reusable_tokens(with_blocks([[1], [1]], lengths=[1, 1])).tolist() == [0, 0]
 
 
 LISTS = st.lists(st.lists(st.integers(0, 6), max_size=5, unique=True), min_size=1, max_size=25)
 
 
-@given(LISTS, st.integers(1, 12))
-def test_caches_agree_with_plain_ones(lists, limit):
+@given(LISTS)
+def test_reusable_tokens_agree_with_plain_ones(lists):
     trace = with_blocks(lists, tokens=1, lengths=[9] * len(lists))
-    held, ideal, recent, lru = set(), [], [], []
+    earlier, reusable = set(), []
     for ids in lists:
-        ideal.append(next((k for k, id in enumerate(ids) if id not in held), len(ids)))
-        held.update(ids)
-        lru.append(next((k for k, id in enumerate(ids) if id not in recent), len(ids)))
-        recent = (ids + [id for id in recent if id not in ids])[:limit]
-    assert cached_tokens(trace, "ideal").tolist() == ideal
-    assert cached_tokens(trace, f"lru:{limit}").tolist() == lru
-    assert (cached_tokens(trace, "lru:1000") == ideal).all()
+        reusable.append(next((k for k, id in enumerate(ids) if id not in earlier), len(ids)))
+        earlier.update(ids)
+    assert reusable_tokens(trace).tolist() == reusable
 
 
-@pytest.mark.parametrize("cache", ["lru", "lru:0", "lru:x", "ideel", "none:3"])
-def test_bad_caches(cache):
-    with pytest.raises(
-        InputError, match=rf"prefix_cache must be none, ideal or lru:BLOCKS with BLOCKS >= 1, got '{cache}'"
-    ):
-        cached_tokens(with_blocks([[1]]), cache)
-
-
-def test_a_trace_without_blocks_has_nothing_to_cache():
+def test_a_trace_without_blocks_has_nothing_to_reuse():
     with pytest.raises(InputError, match="has no prefix blocks"):
-        cached_tokens(Trace.of([0], [1]), "ideal")
+        reusable_tokens(Trace.of([0], [1]))
+
+
+def test_only_full_blocks_are_listed():
+    trace = with_blocks([[1, 2, 3], [1, 2], [], [4]], lengths=[12, 7, 5, 3])
+    assert full_blocks(trace, trace.blocks) == [[1, 2, 3], [1], [], []]
 
 
 def test_new_tokens_by_hand():
@@ -81,12 +72,6 @@ def test_new_tokens_are_those_that_the_authors_replayed():
         trace = Trace.of([0, 1], [length[parent], n], classes=["text", "text"])
         chats = Chats(np.array([parent, chat]), np.array([-1, parent]), np.array([1, 2]))
         assert new_tokens(trace.derived("made", chats=chats)).input_length[1] == length[chat]
-
-
-def test_lru_and_ideal_agree_when_nothing_is_forgotten():
-    rng = np.random.default_rng(0)
-    trace = with_blocks([rng.permutation(50)[: rng.integers(0, 9)].tolist() for _ in range(400)])
-    assert np.array_equal(cached_tokens(trace), cached_tokens(trace, "lru:50"))
 
 
 @given(st.lists(st.tuples(st.integers(-1, 6), st.integers(1, 90), st.sampled_from(["text", "file"])), min_size=1))
