@@ -135,6 +135,10 @@ class Unfinished(Event, frozen=True):
     taken_s: float
 
 
+class Ended(Event, frozen=True):
+    """The simulation ended before a pass had completed, or while the scheduler was deciding."""
+
+
 KINDS = (
     Arrived,
     Rejected,
@@ -148,6 +152,7 @@ KINDS = (
     Preempted,
     Completed,
     Unfinished,
+    Ended,
 )
 """Every kind of event. The method of a `Recorder` that takes its fields has its name, in lower case."""
 

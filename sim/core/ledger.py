@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -35,10 +36,19 @@ class Ledger:
 class Log:
     """What an instance did with its time, seconds.
 
+    At any one time the device executes a pass (`busy_s`), or stands still: since word of the last pass, or an order, is
+    on its way (`hand_over_s`), since the scheduler decides (`deciding_s`), or since there is nothing to do: it idles.
+
     Attributes:
         busy_s: device time of its passes, checks included.
         check_s: the part of `busy_s` that these passes would not have taken without checks.
-        control_s: time its scheduler spent deciding, from taking in what happened until the device has its order.
+        control_s: time its scheduler spent deciding, from taking in what happened until the device has its order,
+            whether a pass was executed meanwhile or not.
+        deciding_s: the part of `control_s` in which the device stood still, and the scheduler knew it.
+        hand_over_s: from the end of each stretch of execution until the scheduler knew, and from each order to begin or
+            resume a pass until the device began.
+        heard_s: when the scheduler last learned that a pass had stopped or completed.
+        knows_stands: whether `deciding_s` and `hand_over_s` are known; recorded evidence does not hold them.
         decisions: how often it decided.
         preemptions: how often a pass was preempted.
         blocking_s: one entry each time a pass was told to stop: until it acknowledged or completed. If the policy wakes
@@ -48,6 +58,10 @@ class Log:
     busy_s: float = 0.0
     check_s: float = 0.0
     control_s: float = 0.0
+    deciding_s: float = 0.0
+    hand_over_s: float = 0.0
+    heard_s: float = 0.0
+    knows_stands: bool = True
     decisions: int = 0
     preemptions: int = 0
     blocking_s: list[float] = field(default_factory=list)
@@ -71,6 +85,10 @@ class Recorder:
         self.ledger = ledger
         self.log = Log()
         self.instance = instance
+        self._ordered_s = math.inf
+        """When the device got its latest order; infinite while it stands, as the scheduler knows since `heard_s`."""
+        self._decided_s = 0.0
+        """When the latest decision was, or will be, made."""
 
     def arrived(self, time_s: float, request: int) -> None:
         """A request has come to this instance."""
@@ -82,8 +100,10 @@ class Recorder:
 
     def thought(self, time_s: float, control_s: float) -> None:
         """The scheduler spends `control_s` on a decision."""
-        self.log.control_s += control_s
-        self.log.decisions += 1
+        log, self._decided_s = self.log, time_s + control_s
+        log.control_s += control_s
+        log.decisions += 1
+        log.deciding_s += max(min(self._decided_s, self._ordered_s) - max(time_s, log.heard_s), 0.0)
 
     def decided(
         self, time_s: float, waiting: int, started: int, paused: int, running: int | None, chosen: int | None
@@ -96,6 +116,7 @@ class Recorder:
 
     def launched(self, time_s: float, execution: int, members: Sequence[int], tokens: Sequence[int]) -> None:
         """A new pass is launched; those of its members that no pass has computed before start now."""
+        self._ordered_s = time_s
         started_s = self.ledger.started_s
         for member in members:
             if started_s[member] != started_s[member]:  # NaN
@@ -103,12 +124,14 @@ class Recorder:
 
     def resumed(self, time_s: float, execution: int) -> None:
         """A pass that was stopped goes on."""
+        self._ordered_s = time_s
 
     def signalled(self, time_s: float, execution: int) -> None:
         """The running pass is told to stop."""
 
     def stopped(self, time_s: float, execution: int, members: Sequence[int], began_s: float, ended_s: float) -> None:
         """The scheduler learns that the running pass has stopped at a cut."""
+        self._heard(time_s, began_s, ended_s)
 
     def preempted(self, time_s: float, execution: int, members: Sequence[int], blocking_s: float) -> None:
         """A pass that has stopped is put aside for another."""
@@ -131,6 +154,7 @@ class Recorder:
         blocking_s: float | None,
     ) -> None:
         """The scheduler learns that the running pass has completed."""
+        self._heard(time_s, began_s, ended_s)
         ledger, log = self.ledger, self.log
         log.busy_s += taken_s
         log.check_s += check_s
@@ -145,3 +169,20 @@ class Recorder:
     def unfinished(self, time_s: float, execution: int, taken_s: float) -> None:
         """The run ends before this pass has completed."""
         self.log.busy_s += taken_s
+
+    def ended(self, time_s: float) -> None:
+        """The run ends: an order that is on its way, and a decision in progress, count until now."""
+        log, over_s = self.log, max(self._decided_s - time_s, 0.0)
+        log.control_s -= over_s
+        if self._ordered_s == math.inf:
+            log.deciding_s -= over_s
+        else:
+            log.hand_over_s += time_s - self._ordered_s
+
+    def _heard(self, time_s: float, began_s: float, ended_s: float) -> None:
+        """The device stands still, after a stretch of execution; the scheduler may be deciding."""
+        log = self.log
+        log.hand_over_s += began_s - self._ordered_s + time_s - ended_s
+        log.heard_s, self._ordered_s = time_s, math.inf
+        if self._decided_s > time_s:
+            log.deciding_s += self._decided_s - time_s

@@ -120,6 +120,8 @@ class Instance:
         unfinished = [*self.paused.values(), *([self.running] if self.running else [])]
         for execution in unfinished:
             self._recorder.unfinished(self.clock.now, execution.id, execution.taken_s)
+        if unfinished or self._deciding:
+            self._recorder.ended(self.clock.now)
 
     # What the device tells.
 

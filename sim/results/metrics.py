@@ -128,7 +128,12 @@ class Metrics:
         return ratio(int((self.attained & self.counted & members).sum()), self.counted_span_s) or 0.0
 
     def device(self) -> dict[str, Any]:
-        """How the devices of all instances spent the run, as shares of its time (checks: of the busy time)."""
+        """How the devices of all instances spent the run, as shares of its time (checks: of the busy time).
+
+        The devices executed passes (utilization), or stood still: while word or an order was on its way (hand-overs),
+        while the scheduler decided, or with nothing to do (idle). These four add up to 1. `control_share` counts all
+        decisions, also those made while a pass was executed.
+        """
         logs = self.outcome.logs
         busy_s, capacity_s = sum(log.busy_s for log in logs), (self.end_s - self._first_arrival_s) * len(logs)
         return {
@@ -136,8 +141,20 @@ class Metrics:
             "utilization": ratio(busy_s, capacity_s),
             "check_share": ratio(sum(log.check_s for log in logs), busy_s),
             "control_share": ratio(sum(log.control_s for log in logs), capacity_s),
+            **self._stands(busy_s, capacity_s),
             "decisions": sum(log.decisions for log in logs),
         }
+
+    def _stands(self, busy_s: float, capacity_s: float) -> dict[str, float | None]:
+        """Why the devices stood still; None where that is not known."""
+        logs, names = self.outcome.logs, ("deciding_share", "hand_over_share", "idle_share")
+        if not all(log.knows_stands for log in logs):
+            return dict.fromkeys(names)
+        deciding_s = sum(log.deciding_s for log in logs)
+        hand_over_s = sum(log.hand_over_s - max(log.heard_s - self.end_s, 0.0) for log in logs)
+        idle_s = max(capacity_s - busy_s - deciding_s - hand_over_s, 0.0)
+        spent_s = (deciding_s, hand_over_s, idle_s)
+        return {name: ratio(part_s, capacity_s) for name, part_s in zip(names, spent_s, strict=True)}
 
     @property
     def _first_arrival_s(self) -> float:

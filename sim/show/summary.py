@@ -37,8 +37,9 @@ def scheduler_facts(summary: Summary) -> list[tuple[str, str]]:
         ("preemptions", f"{summary['preemptions']:,}; blocking time {times}"),
         (
             "device",
-            f"used {percent(summary['utilization'])}; of that for checks {percent(summary['check_share'])}; "
-            f"scheduler deciding {percent(summary['control_share'])} of the time",
+            f"used {percent(summary['utilization'])} (checks {percent(summary['check_share'])} of that), hand-overs "
+            f"{percent(summary['hand_over_share'])}, deciding {percent(summary['deciding_share'])}, idle "
+            f"{percent(summary['idle_share'])}",
         ),
         (
             "requests",

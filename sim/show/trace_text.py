@@ -44,8 +44,8 @@ def _lines(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
             (
                 "prefixes",
                 f"{prefix['blocks']:,} blocks of {prefix['block_tokens']} tokens, {prefix['different_blocks']:,} "
-                f"different; a cache that forgets nothing serves {prefix['tokens_share']:.1%} of the input tokens and "
-                f"some of {prefix['requests_share']:.1%} of the requests",
+                f"different; a cache that forgets nothing serves at most {prefix['tokens_share']:.1%} of the input "
+                f"tokens and some of {prefix['requests_share']:.1%} of the requests",
             )
         )
     if facts["turns"] is not None:

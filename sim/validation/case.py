@@ -67,7 +67,14 @@ class RealRun(Struct, frozen=True, forbid_unknown_fields=True):
         ledger.started_s, ledger.finished_s = times(self.started_s), times(self.finished_s)
         ledger.service_s, ledger.preemptions = list(self.service_s), list(self.preemptions)
         ledger.rejected = list(rejected)
-        log = Log(self.busy_s, 0.0, self.control_s, self.decisions, len(self.pauses), list(self.blocking_s))
+        log = Log(
+            busy_s=self.busy_s,
+            control_s=self.control_s,
+            knows_stands=False,
+            decisions=self.decisions,
+            preemptions=len(self.pauses),
+            blocking_s=list(self.blocking_s),
+        )
         return Outcome(ledger, [log], self.stopped_s)
 
 

@@ -17,6 +17,7 @@ from flowsim.core.events import (
     Arrived,
     Completed,
     Decided,
+    Ended,
     Event,
     EventRecorder,
     Launched,
@@ -94,10 +95,11 @@ def test_a_rejected_request_has_arrived() -> None:
 
 def test_a_run_that_ends_stops_the_running_pass_and_names_what_is_unfinished() -> None:
     events = events_of(run(EDF(), pencil(), *URGENT, until_s=4.5))
-    assert events[-3:] == [
+    assert events[-4:] == [
         Stopped(4.5, 1, members=(1,), began_s=4.0, ended_s=4.5),
         Unfinished(4.5, 0, taken_s=4.0),
         Unfinished(4.5, 1, taken_s=0.5),
+        Ended(4.5),
     ]
 
 

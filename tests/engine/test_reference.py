@@ -280,9 +280,10 @@ def check_agreement(w: Workload) -> None:
         assert (log.decisions, log.preemptions) == (site.decisions, site.preemptions)
         close(log.blocking_s, site.blocking_s)
         close(
-            [log.busy_s, log.check_s, log.control_s],
-            [site.busy_s, site.check_s, site.control_s],
+            [log.busy_s, log.check_s, log.control_s, log.deciding_s, log.hand_over_s],
+            [site.busy_s, site.check_s, site.control_s, site.deciding_s, site.hand_over_s],
         )
+        close(log.busy_s + log.deciding_s + log.hand_over_s + site.idle_s, expected.end_s)
     for name in ("started_s", "finished_s", "service_s", "preemptions"):
         close(getattr(ledger, name), [getattr(row, name) for row in rows])
 

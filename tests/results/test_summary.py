@@ -27,6 +27,9 @@ SUMMARY = {
     "utilization": 0.25,  # 8 of 2 x 16 s
     "check_share": 0.1,
     "control_share": 0.01,
+    "deciding_share": 0.01,  # 0.32 of 2 x 16 s
+    "hand_over_share": 0.05,  # 0.6 s less 0.5 s after the end of the second instance
+    "idle_share": 0.69,
     "decisions": 11,
     "queueing_s": {"mean": 3.0, "p50": 1.0, "p90": 8.0, "p99": 11.6, "max": 12.0},
     "service_s": {"mean": 1.625, "p50": 1.5, "p90": 2.7, "p99": 2.97, "max": 3.0},

@@ -49,5 +49,5 @@ def test_nothing_is_cached_before_it_is_computed():
 
 
 def test_prefix_blocks_are_whole_kv_blocks():
-    with pytest.raises(InputError, match="server.block_tokens must be a number of which the 4 tokens of the trace's"):
+    with pytest.raises(InputError, match=r"server\.block_tokens must be a number of which the 4 tokens of the trace's"):
         flowsim.run(with_blocks([[1], [1]]), "fcfs", slo=1, prefix_cache="ideal")

@@ -37,7 +37,7 @@ def test_a_run_on_one_screen() -> None:
         "other         1    -         -  0.00 req/s       5 s     5 s      5 s  5 s\n"
         "\n"
         "preemptions  4; blocking time p50 500 ms, p99 745 ms, max 750 ms\n"
-        "device       used 25.0 %; of that for checks 10.0 %; scheduler deciding 1.0 % of the time\n"
+        "device       used 25.0 % (checks 10.0 % of that), hand-overs 5.0 %, deciding 1.0 %, idle 69.0 %\n"
         "requests     unfinished 1, rejected 1, without SLO 1; longest wait 12 s"
     )
 

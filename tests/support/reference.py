@@ -164,6 +164,7 @@ class Site:
         self.outstanding: dict[int, float] = {}  # predicted seconds at arrival, by request
         self.rows: dict[int, SimpleNamespace] = {}
         self.busy_s = self.check_s = self.control_s = 0.0
+        self.deciding_s = self.hand_over_s = self.idle_s = 0.0
         self.decisions = self.preemptions = 0
         self.blocking_s: list[float] = []
         self.stretches: list[tuple[float, float, tuple[int, ...], bool]] = []
@@ -274,6 +275,17 @@ class Site:
         elif self.running is None or (self.policy.cut != "none" and not self.at_cuts):
             self.begin_decision(now)
 
+    def spend(self, begin_s: float, end_s: float) -> None:
+        """Nothing happens from `begin_s` to `end_s`: what the device does meanwhile, unless it executes a pass."""
+        if self.running is not None and self.event_s < math.inf:
+            last = self.check_time(self.running, len(self.running.checks) - 1 if self.stop is None else self.stop)
+            executing_s = min(max(last, begin_s), end_s) - min(max(self.began_s, begin_s), end_s)
+            self.hand_over_s += end_s - begin_s - executing_s
+        elif self.decide_s < math.inf:
+            self.deciding_s += end_s - begin_s
+        else:
+            self.idle_s += end_s - begin_s
+
     def begin_decision(self, now: float) -> None:
         looked_at = len(self.waiting) + len(self.started) + len(self.paused) + (1 if self.running else 0)
         self.thinks_s, self.decide_s = now, now + self.cost.decision(looked_at)
@@ -316,7 +328,9 @@ class Site:
             ahead = ahead[1:]
         if ahead:
             self.stop = ahead[0]
-            self.event_s = max(self.check_time(running, self.stop), now) + self.cost.acknowledge_s
+            stops_s = self.check_time(running, self.stop)
+            self.event_s = max(stops_s, now) + self.cost.acknowledge_s
+            self.hand_over_s += max(now - stops_s, 0.0)  # it has been standing there while the scheduler was deciding
 
     def check_time(self, running: Batch, index: int) -> float:
         return self.time_of(running, running.checks[index].at_s)
@@ -441,7 +455,9 @@ class Site:
         self.stretches.append((self.began_s, end_s, ids, completed))
 
     def close(self, now: float) -> None:
-        """Count what was computed of passes that have not completed."""
+        """Count what was computed of passes that have not completed, and of a decision what was made by now."""
+        if self.decide_s < math.inf:
+            self.control_s -= self.decide_s - now
         if self.running is not None and self.event_s < math.inf:
             last = self.running.checks[-1 if self.stop is None else self.stop]
             reached = min(self.ran_s(now), last.at_s)
@@ -457,6 +473,7 @@ class Reference:
 
     sites: list[Site]
     instance: dict[int, int] = field(default_factory=dict)
+    end_s: float = 0.0
 
     @property
     def rows(self) -> dict[int, SimpleNamespace]:
@@ -475,12 +492,17 @@ def step_through(
     """Replay requests (in order of arrival) the slow way."""
     sites = [Site(policy, cost, predictor, server, prefixes) for _ in range(server.instances)]
     result = Reference(sites)
-    coming = list(requests)
+    coming, last = list(requests), 0.0
     while True:
         times = [coming[0].arrival_s if coming else math.inf]
         times += [min(site.event_s, site.decide_s) for site in sites]
         now = min(times)
-        if now >= until_s or now == math.inf:
+        if now == math.inf and until_s == math.inf:
+            break
+        for site in sites:
+            site.spend(last, min(now, until_s))
+        last = min(now, until_s)
+        if now >= until_s:
             break
         while coming and coming[0].arrival_s == now:
             request = coming.pop(0)
@@ -494,6 +516,7 @@ def step_through(
         for site in sites:
             if site.decide_s == now:
                 site.decide(now)
+    result.end_s = last
     for site in sites:
-        site.close(min(now, until_s))
+        site.close(last)
     return result

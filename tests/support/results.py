@@ -69,8 +69,27 @@ def by_hand(
 def six() -> RunResult:
     """Met, missed, met on the dot; rejected, unfinished; without SLO. Two instances, stopped after 16 s."""
     logs = [
-        Log(busy_s=6.0, check_s=0.5, control_s=0.25, decisions=7, preemptions=3, blocking_s=[0.25, 0.75]),
-        Log(busy_s=2.0, check_s=0.3, control_s=0.07, decisions=4, preemptions=1, blocking_s=[0.5]),
+        Log(
+            busy_s=6.0,
+            check_s=0.5,
+            control_s=0.25,
+            deciding_s=0.2,
+            hand_over_s=1.5,
+            decisions=7,
+            preemptions=3,
+            blocking_s=[0.25, 0.75],
+        ),
+        Log(
+            busy_s=2.0,
+            check_s=0.3,
+            control_s=0.07,
+            deciding_s=0.12,
+            hand_over_s=0.6,
+            heard_s=16.5,
+            decisions=4,
+            preemptions=1,
+            blocking_s=[0.5],
+        ),
     ]
     return by_hand(
         arrival_s=[0, 1, 2, 3, 4, 5],
