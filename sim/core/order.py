@@ -1,4 +1,4 @@
-"""Orders: who goes first, and the queues that keep waiting requests in that order without rescanning them.
+"""Orders: who goes first. `flowsim.core.queues` keeps waiting requests in an order without rescanning them.
 
 An order says how its key moves with time, and from that follows the cheapest exact queue:
 
@@ -13,21 +13,15 @@ The smallest key goes first; ties go to the earlier arrival, then the smaller id
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from heapq import heappop, heappush
 from typing import Any, Protocol
 
-import numpy as np
-
 from flowsim.core.passes import Execution
+from flowsim.core.queues import FixedQueue, FlippingQueue, MovingQueue, Queue, SortedQueue, ranked
 from flowsim.core.request import Request
 
 Candidate = Request | Execution
-UNBOUNDED = 1 << 62
-"""More tokens than any request has."""
-ABSENT = UNBOUNDED + 1
 
 
 class Order(Protocol):
@@ -44,19 +38,6 @@ class Order(Protocol):
             changing: whether `tokens` and `predicted_s` of a request may change while it waits, because blocks enter
                 and leave a prefix cache; for a change it is taken out and put in again.
         """
-
-
-class Queue(Protocol):
-    """Waiting requests kept in an order."""
-
-    def add(self, request: Request) -> None:
-        """Take a request in."""
-
-    def remove(self, request: Request) -> None:
-        """Take a request out."""
-
-    def after(self, now: float, last: Request | None, max_tokens: int) -> Request | None:
-        """The first request after `last` (None: the first of all) with at most `max_tokens` tokens."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,220 +97,4 @@ class Moving:
 
 
 def _queue(requests: Sequence[Request], key: Callable[[Any], Any], changing: bool) -> Queue:
-    return SortedQueue(key) if changing else FixedQueue(_ranked(requests, key))
-
-
-def _ranked(requests: Sequence[Request], key: Callable[[Any], Any]) -> list[Request]:
-    return sorted(requests, key=lambda request: (key(request), request.arrival_s, request.id))
-
-
-class RankTree:
-    """Which ranks are present, as a tree of minima: finds the first one after a rank with few enough tokens.
-
-    Adding, removing and finding take the logarithm of the number of ranks.
-    """
-
-    def __init__(self, ranked: Sequence[Request]) -> None:
-        self._ranked = ranked
-        self._leaves = 1 << max(len(ranked) - 1, 1).bit_length()
-        self._least = [ABSENT] * (2 * self._leaves)
-        """Fewest tokens below each node; node k has children 2k and 2k + 1, leaves come last."""
-
-    def add(self, rank: int, tokens: int) -> None:
-        """Mark a rank present, with this many tokens."""
-        least, node = self._least, self._leaves + rank
-        while node and least[node] > tokens:
-            least[node] = tokens
-            node >>= 1
-
-    def remove(self, rank: int) -> None:
-        """Mark a rank absent."""
-        least, node = self._least, self._leaves + rank
-        gone, least[node] = least[node], ABSENT
-        node >>= 1
-        while node and least[node] == gone:
-            left, right = least[2 * node], least[2 * node + 1]
-            least[node] = left if left < right else right
-            node >>= 1
-
-    def after(self, rank: int, max_tokens: int) -> Request | None:
-        """The present request of the smallest rank above `rank` with at most `max_tokens` tokens."""
-        least, node = self._least, self._leaves + rank
-        if rank < 0:
-            node = 1
-            if least[1] > max_tokens:
-                return None
-        else:
-            # Climb until a subtree to the right holds one that fits.
-            while node & 1 or least[node + 1] > max_tokens:
-                node >>= 1
-                if node <= 1:
-                    return None
-            node += 1
-        while node < self._leaves:
-            node *= 2
-            if least[node] > max_tokens:
-                node += 1
-        return self._ranked[node - self._leaves]
-
-
-class FixedQueue:
-    """A queue whose ranks are known in advance."""
-
-    def __init__(self, ranked: Sequence[Request]) -> None:
-        self._rank = _positions(ranked)
-        self._tree = RankTree(ranked)
-
-    def add(self, request: Request) -> None:
-        """Take a request in."""
-        self._tree.add(self._rank[request.id], request.tokens)
-
-    def remove(self, request: Request) -> None:
-        """Take a request out."""
-        self._tree.remove(self._rank[request.id])
-
-    def after(self, now: float, last: Request | None, max_tokens: int) -> Request | None:
-        """The first request after `last` with at most `max_tokens` tokens."""
-        return self._tree.after(-1 if last is None else self._rank[last.id], max_tokens)
-
-
-class SortedQueue:
-    """A queue whose ranks are computed when a request is taken in: a sorted list."""
-
-    def __init__(self, key: Callable[[Any], Any]) -> None:
-        self._key = key
-        self._ranks: list[tuple[Any, float, int]] = []
-        self._present: dict[int, tuple[tuple[Any, float, int], Request]] = {}
-
-    def add(self, request: Request) -> None:
-        """Take a request in."""
-        rank = self._rank(request)
-        self._present[request.id] = rank, request
-        insort(self._ranks, rank)
-
-    def remove(self, request: Request) -> None:
-        """Take a request out."""
-        rank, _ = self._present.pop(request.id)
-        del self._ranks[bisect_left(self._ranks, rank)]
-
-    def after(self, now: float, last: Request | None, max_tokens: int) -> Request | None:
-        """The first request after `last` with at most `max_tokens` tokens."""
-        ranks, present = self._ranks, self._present
-        start = 0 if last is None else bisect_right(ranks, self._rank(last))
-        for place in range(start, len(ranks)):
-            request = present[ranks[place][2]][1]
-            if request.tokens <= max_tokens:
-                return request
-        return None
-
-    def _rank(self, request: Request) -> tuple[Any, float, int]:
-        return self._key(request), request.arrival_s, request.id
-
-
-class FlippingQueue:
-    """Requests that have not flipped, requests that have, and when each of the former will."""
-
-    def __init__(self, early: Queue, late: Queue, flips_at: Callable[[Any], float]) -> None:
-        self._early, self._late = early, late
-        self._flips_at = flips_at
-        self._flips: list[tuple[float, int, Request]] = []
-        self._flip_s: dict[int, float] = {}
-        """When each of the early ones flips; any other time that the heap has for a request is out of date."""
-
-    def add(self, request: Request) -> None:
-        """Take a request in."""
-        self._flip_s[request.id] = flip_s = self._flips_at(request)
-        self._early.add(request)
-        heappush(self._flips, (flip_s, request.id, request))
-
-    def remove(self, request: Request) -> None:
-        """Take a request out."""
-        early = self._flip_s.pop(request.id, None) is not None
-        (self._early if early else self._late).remove(request)
-
-    def after(self, now: float, last: Request | None, max_tokens: int) -> Request | None:
-        """The first request after `last` with at most `max_tokens` tokens; flips what is due first."""
-        while self._flips and self._flips[0][0] <= now:
-            self._flip(*heappop(self._flips))
-        if last is not None and now >= self._flips_at(last):
-            return self._late.after(now, last, max_tokens)
-        return self._early.after(now, last, max_tokens) or self._late.after(now, None, max_tokens)
-
-    def _flip(self, flip_s: float, id: int, request: Request) -> None:
-        if self._flip_s.get(id) == flip_s:
-            del self._flip_s[id]
-            self._early.remove(request)
-            self._late.add(request)
-
-
-@dataclass(frozen=True)
-class Columns:
-    """The attributes of many requests, an array each, under the names they have on one request."""
-
-    id: np.ndarray
-    arrival_s: np.ndarray
-    slo_s: np.ndarray
-    deadline_s: np.ndarray
-    tokens: np.ndarray
-    predicted_s: np.ndarray
-
-    @classmethod
-    def of(cls, requests: Sequence[Request]) -> Columns:
-        """The columns of these requests."""
-        return cls(**{name: np.array([getattr(r, name) for r in requests]) for name in cls.__annotations__})
-
-    def rows(self, ids: np.ndarray) -> Columns:
-        """The columns of the requests with these ids, in this order."""
-        return Columns(**{name: getattr(self, name)[ids] for name in self.__annotations__})
-
-
-class MovingQueue:
-    """Requests whose keys are recomputed each time."""
-
-    def __init__(
-        self, key: Callable[[Any, float], Any], requests: Sequence[Request], *, changing: bool = False
-    ) -> None:
-        self._key = key
-        self._changing = changing
-        self._requests = requests
-        self._columns = Columns.of(requests)
-        self._ids: dict[int, None] = {}
-
-    def add(self, request: Request) -> None:
-        """Take a request in."""
-        self._ids[request.id] = None
-        if self._changing:
-            self._columns.tokens[request.id], self._columns.predicted_s[request.id] = (
-                request.tokens,
-                request.predicted_s,
-            )
-
-    def remove(self, request: Request) -> None:
-        """Take a request out."""
-        self._ids.pop(request.id)
-
-    def after(self, now: float, last: Request | None, max_tokens: int) -> Request | None:
-        """The first request after `last` with at most `max_tokens` tokens."""
-        waiting = self._columns.rows(np.fromiter(self._ids, np.int64, len(self._ids)))
-        key = self._keys(waiting, now)
-        eligible = np.flatnonzero(waiting.tokens <= max_tokens)
-        if last is not None:
-            # Through columns, as for the others: on plain numbers, powers and the like may differ in the last bit.
-            alone = self._columns.rows(np.array([last.id]))
-            bound = (self._keys(alone, now)[0], last.arrival_s, last.id)
-            later = [(key[i], waiting.arrival_s[i], waiting.id[i]) > bound for i in eligible]
-            eligible = eligible[np.array(later, bool)]
-        if not eligible.size:
-            return None
-        ties = eligible[key[eligible] == key[eligible].min()]
-        return self._requests[int(waiting.id[ties].min())]
-
-    def _keys(self, columns: Columns, now: float) -> np.ndarray:
-        return np.broadcast_to(np.asarray(self._key(columns, now), float), columns.id.shape)
-
-
-def _positions(ranked: Sequence[Request]) -> list[int]:
-    positions = [0] * len(ranked)
-    for position, request in enumerate(ranked):
-        positions[request.id] = position
-    return positions
+    return SortedQueue(key) if changing else FixedQueue(ranked(requests, key))

@@ -20,6 +20,7 @@ from flowsim.core.passes import Execution, Pass
 from flowsim.core.policy import Policy
 from flowsim.core.predictor import Predictor
 from flowsim.core.request import Request
+from flowsim.engine.choice import fault, renewed
 from flowsim.engine.device import Device
 from flowsim.engine.kv import KVCache
 from flowsim.engine.prefix_cache import PrefixCache, PrefixWaiting
@@ -196,7 +197,7 @@ class Instance:
         )
         if chosen is not None:
             self._chosen = None
-            self._launch(chosen if self._prefixes is None else self._renewed(chosen))
+            self._launch(chosen if self._prefixes is None else renewed(chosen, self._tokens_left))
         self._wake(now)
 
     # What the scheduler does.
@@ -221,19 +222,9 @@ class Instance:
             choice = self._policy.choose(self._view)
         except (Exception, SystemExit) as error:  # whatever the user's policy does
             raise self._wrong(f"raised {raised(error)}") from error
-        if isinstance(choice, Pass):
-            self._check(choice.parts)
-        elif choice is not None and not isinstance(choice, Execution):
-            raise self._wrong(f"chose {choice!r}", "a Pass, a paused or the running Execution, or None")
+        if (wrong := fault(choice)) is not None:
+            raise self._wrong(*wrong)
         return choice
-
-    def _check(self, parts: Any) -> None:
-        """Raise `InputError` unless these are parts of a pass."""
-        if not isinstance(parts, tuple | list) or not parts:
-            raise self._wrong("chose a pass without requests")
-        for part in parts:
-            if not (isinstance(part, tuple) and len(part) == 2 and isinstance(part[0], Request)):
-                raise self._wrong(f"chose a pass with {part!r}", "pairs of a request and its tokens")
 
     def _record(self, now: float, choice: Pass | Execution | None) -> None:
         head = choice.parts[0][0] if isinstance(choice, Pass) else choice
@@ -315,23 +306,6 @@ class Instance:
         self.kv.give_back(request)
         self._work_ns -= self._share_ns.pop(request.id)
         return True
-
-    def _renewed(self, choice: Pass | Execution) -> Pass | Execution:
-        """What was chosen, now that the pass that it was to replace has completed, and blocks have entered the cache.
-
-        Who was to be computed to the end still is, on top of what is cached now; of others at most what is left.
-        """
-        if isinstance(choice, Execution):
-            return choice
-        parts = zip(choice.parts, self._tokens_left, strict=True)
-        return Pass(
-            tuple(
-                [
-                    (request, min(tokens, request.tokens) if tokens < left else tokens - left + request.tokens)
-                    for (request, tokens), left in parts
-                ]
-            )
-        )
 
     def _wrong(self, problem: str, expected: str = "") -> InputError:
         place = f"policy {type(self._policy).__name__} at {self.clock.now:.6f} s"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Protocol
 
-from flowsim.core.order import UNBOUNDED, Order
+from flowsim.core.order import Order
 from flowsim.core.passes import Execution
 from flowsim.core.predictor import Predictor
+from flowsim.core.queues import UNBOUNDED
 from flowsim.core.request import Request
 from flowsim.engine.device import Clock
 from flowsim.engine.kv import KVCache

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
-from flowsim.core.order import Order, Queue
+from flowsim.core.order import Order
+from flowsim.core.queues import Queue
 from flowsim.core.request import Request
 from flowsim.errors import InputError
 

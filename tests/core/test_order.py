@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowsim.core.order import UNBOUNDED, Columns, Fixed, Flipping, Moving, RankTree
+from flowsim.core.order import Fixed, Flipping, Moving
 from flowsim.core.passes import Execution
+from flowsim.core.queues import UNBOUNDED, Columns, RankTree
 from flowsim.core.request import Request
 from flowsim.core.timeline import Forward, Timeline
 
