@@ -212,8 +212,8 @@ def situation(
     view = Site(FCFS(), pencil(), SoloPredictor("by hand", solo), ServerOptions(**{"block_tokens": 1, **limits}))
     view.now, view.running = now, running
     view.waiting, view.paused, view.started = list(waiting), list(paused), list(started)
-    held = [*view.started, *(r for execution in [*paused, *([running] if running else [])] for r in execution.requests)]
-    view.taken_blocks = sum(view.blocks_of(request) for request in held)
+    passes = [*paused, *([running] if running else [])]
+    view.holding = [*view.started, *(request for execution in passes for request in execution.requests)]
     view.launched = len(view.paused) + (running is not None)
     return view
 
