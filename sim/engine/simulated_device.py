@@ -106,7 +106,12 @@ class SimulatedDevice:
         self._listener.decide()
 
     def _run(self, execution: Execution, timeline: Timeline) -> None:
-        """Execute a pass from where it is: to its next cut if it stops at each, else to its end."""
+        """Execute a pass from where it is: to its next cut if it stops at each, else to its end.
+
+        A pass that stops at each cut pays at each for word of it, a decision and an order, even if it goes on. So does
+        the real one: its runner executes one segment, tells the scheduler's thread and waits for the next order
+        (`to_next_cut` in `flowsim.calibration.serve.runner`), which is the same for any pass.
+        """
         cost, now = self._cost, self.clock.now
         self._running, self._timeline = execution, timeline
         execution.began_s = now + cost.resume_s
