@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from flowsim.errors import InputError
 
 CACHES = "none, ideal or lru:BLOCKS with BLOCKS >= 1"
 
 
-@dataclass(frozen=True)
-class Retention:
+class Retention(Struct, frozen=True):
     """What an instance keeps of prefix blocks that no request of its holds any more.
 
     Attributes:
@@ -37,8 +37,7 @@ class Retention:
         raise InputError("prefix_cache", found=text, expected=CACHES)
 
 
-@dataclass(frozen=True)
-class Prefixes:
+class Prefixes(Struct, frozen=True):
     """A prefix cache.
 
     Attributes:
