@@ -22,13 +22,13 @@ def tradeoff(context: click.Context, /, tokens: int, model: str, gpu: str, tp: i
     """
     check_costs(context)
     from flowsim.runs.costs import load_cost
-    from flowsim.runs.tradeoff import is_extrapolated
+    from flowsim.runs.tradeoff import MOST_TOKENS, is_extrapolated
     from flowsim.runs.tradeoff import tradeoff as rows
     from flowsim.show.screen import show
     from flowsim.show.text import tradeoff_report
 
-    if tokens < 1:
-        raise InputError("--tokens", found=tokens, expected=">= 1")
+    if not 1 <= tokens <= MOST_TOKENS:
+        raise InputError("--tokens", found=tokens, expected=f"a whole number from 1 to {MOST_TOKENS} (2^20)")
     with flags_named():
         costs = load_cost(cost, model, gpu, tp)
     show(tradeoff_report(rows(costs, tokens)))

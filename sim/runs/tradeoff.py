@@ -14,7 +14,8 @@ import numpy as np
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.core.server import ServerOptions
 from flowsim.core.slo import SLOMix
-from flowsim.core.timeline import Cut
+from flowsim.core.timeline import Cut, check_cut
+from flowsim.errors import InputError
 from flowsim.policies.flowprefill import FlowPrefill
 from flowsim.results.metrics import quantiles
 from flowsim.runs.run import run
@@ -23,6 +24,10 @@ from flowsim.traces.trace import Trace
 CHUNKS = (256, 512, 1024, 2048, 4096, 8192)
 CUTS: tuple[Cut, ...] = ("layer", "block", "operator")
 SHORT_TOKENS = 128
+MOST_TOKENS = 2**20
+"""The longest prompt, tokens: longer than the context of any model that has a table."""
+MOST_CHUNKS = 2**14
+"""The most chunks that a prompt may be cut into: each is a pass of its own in every sample."""
 SLO = SLOMix("a short prompt in a hurry", {"long": 3600.0, "short": 60.0})
 
 
@@ -47,7 +52,12 @@ def tradeoff(
         Rows with the keys preemption, solo_s (the long prompt alone), solo_more (how much longer that is than the whole
         prompt in one pass without checks, as a share of it) and mean_s, p99_s, max_s of the blocking time: from the
         signal until the long prompt has stopped.
+
+    Raises:
+        InputError: tokens not from 1 to 2^20, a chunk < 1 or so small that there are more than 2^14 of them, an
+            unknown cut, or no sample.
     """
+    _check(tokens, chunks, cuts, samples)
     whole_s = cost.solo_s(tokens, max_batched_tokens=tokens)
     ways = [(f"every {chunk} tokens", FlowPrefill(cut="chunk"), chunk) for chunk in chunks]
     ways += [(f"every {cut}", FlowPrefill(cut=cut), tokens) for cut in cuts]
@@ -69,6 +79,23 @@ def is_extrapolated(cost: CostModel, tokens: int, chunks: Sequence[int] = CHUNKS
     measured = cost.provenance.measured
     prompt, cached = np.array([tokens]), np.array([0])
     return any(measured.beyond(prompt, cached, forward).any() for forward in (*chunks, tokens))
+
+
+def _check(tokens: object, chunks: Sequence[object], cuts: Sequence[str], samples: object) -> None:
+    most = f"a whole number from 1 to {MOST_TOKENS} (2^20)"
+    tokens = _whole("tokens", tokens, 1, MOST_TOKENS, most)
+    fewest = -(-tokens // MOST_CHUNKS)
+    for chunk in chunks:
+        _whole("chunks", chunk, fewest, None, f"whole numbers >= {fewest}")
+    for cut in cuts:
+        check_cut(cut)
+    _whole("samples", samples, 1, None, "a whole number >= 1")
+
+
+def _whole(name: str, value: object, least: int, most: int | None, expected: str) -> int:
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least or value > (most or value):
+        raise InputError(name, found=value, expected=expected)
+    return int(value)
 
 
 def _blocking_s(
