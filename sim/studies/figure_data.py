@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Floats = NDArray[np.float64]
+OF_POLICY = "policy."
+"""How the columns begin that hold an option of a policy."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,8 +107,8 @@ def line_chart(runs: Runs, x: str, value: str) -> LineChart:
         InputError: no such column, or runs that differ in a further option: select one value of it.
     """
     done, name = runs.succeeded, "policy"
-    if x.startswith("policy."):
-        done, name = done.assign(family=done["policy"].str.partition(":")[0]), "family"
+    if x.startswith(OF_POLICY):
+        done, name = done.assign(family=family(done["policy"])), "family"
     if x not in done:
         raise unknown("option", x, [*varied(done), *REPLICATION])
     by = list(dict.fromkeys((name, x)))
@@ -152,7 +154,7 @@ def rate_bars(runs: Runs) -> RateBars:
 
 
 def heat_map_of(runs: Runs, x: str, y: str, value: str, ends: tuple[float, float] | None = None) -> HeatMap:
-    """The mean over replications of a metric, for each pair of values of two options, of one policy.
+    """The mean over replications of a metric, for each pair of values of two options, of one policy or family.
 
     Raises:
         InputError: no such column, or runs of several policies or of a further option: select one.
@@ -161,7 +163,8 @@ def heat_map_of(runs: Runs, x: str, y: str, value: str, ends: tuple[float, float
     table = stats.pivot(index=y, columns=x, values="mean").sort_index(ascending=False)
     cells = factor(value) * table.to_numpy()
     bottom, top = (factor(value) * end for end in ends) if ends else (np.nanmin(cells), np.nanmax(cells))
-    policies = list(dict.fromkeys(runs.succeeded["policy"]))
+    policies = runs.succeeded["policy"]
+    policies = list(dict.fromkeys(family(policies) if any(name.startswith(OF_POLICY) for name in (x, y)) else policies))
     across, down = ([float(at) for at in index] for index in (table.columns, table.index))
     return HeatMap(x, y, value, policies, across, down, cells, (bottom, top))
 
@@ -189,6 +192,11 @@ def classes_of(table: pd.DataFrame) -> list[str]:
     """The request classes of these runs."""
     names = [name.removeprefix("requests_") for name in table.columns if name.startswith("requests_")]
     return [name for name in names if table[f"attainment_{name}"].notna().any()]
+
+
+def family(policies: pd.Series) -> pd.Series:
+    """The names of policies without their options."""
+    return policies.str.partition(":")[0]
 
 
 def is_number(column: pd.Series) -> bool:

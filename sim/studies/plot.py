@@ -13,7 +13,7 @@ import numpy as np
 from flowsim.errors import InputError, unknown
 from flowsim.io.folders import writing
 from flowsim.show.style import new_panels
-from flowsim.studies.figure_data import is_number
+from flowsim.studies.figure_data import OF_POLICY, family, is_number
 from flowsim.studies.figures import bars_height, class_tradeoff, heat_map, lines, max_goodput, ttft_distribution
 from flowsim.studies.intervals import REPLICATION, intervals, varied
 from flowsim.studies.store import REQUESTS
@@ -156,9 +156,9 @@ def selected(runs: Runs, settings: Sequence[str]) -> Runs:
 
 
 def _free(done: pd.DataFrame) -> list[str]:
-    """The options that vary, other than the policy and replications; if the policy's own options do, only those."""
+    """The options that vary, other than the policy and replications; those of the policy first."""
     options = [name for name in varied(done) if name != "policy" and name not in REPLICATION]
-    return [name for name in options if name.startswith("policy.")] or options
+    return sorted(options, key=lambda name: not name.startswith(OF_POLICY))
 
 
 def _each(runs: Runs, words: Sequence[str]) -> dict[str, Figure]:
@@ -177,8 +177,9 @@ def _drawn(runs: Runs, value: str, free: Sequence[str]) -> dict[str, Figure]:
     if len(free) > 2:
         raise _too_many(free)
     if len(free) == 2:
-        parts = {str(name): replace(runs, table=of) for name, of in done.groupby("policy", sort=False)}
         x, y = free
+        names = family(done["policy"]) if x.startswith(OF_POLICY) else done["policy"]
+        parts = {str(name): replace(runs, table=of) for name, of in done.groupby(names, sort=False)}
         means = intervals(done, value, ["policy", y, x])["mean"]
         ends = float(means.min()), float(means.max())
         return {f"{value}-{x}-{y}-{name}": _figure(heat_map(of, x, y, value, ends=ends)) for name, of in parts.items()}

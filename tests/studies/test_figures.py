@@ -125,6 +125,17 @@ def test_an_option_of_the_policy_is_one_line() -> None:
     assert lines(runs, "policy.budget").lines[0].get_xdata().tolist() == [512, 2048]
 
 
+def test_an_option_of_the_policy_and_another_are_a_heat_map_of_the_family() -> None:
+    axes: dict[str, Any] = {"policy.budget": [512, 2048], "slo.scale": [0.5, 1]}
+    runs = flowsim.sweep({"run": {**RUN, "workload.rate_rps": 20, "policy": "chunked"}, "axes": axes}, workers=1)
+    figures = draw(runs)
+    assert list(figures) == ["attainment-policy.budget-slo.scale-chunked"]
+    drawn = figures["attainment-policy.budget-slo.scale-chunked"].axes[0]
+    assert np.array(drawn.images[0].get_array()).shape == (2, 2)
+    assert (drawn.get_title(loc="left"), drawn.get_xlabel()) == ("chunked", "chunk, tokens")
+    assert list(draw(selected(runs, ["slo.scale=1"]))) == ["attainment-policy.budget"]
+
+
 def test_highest_rates_of_several_traces_and_gpus_are_panels() -> None:
     runs = flowsim.capacity(["synthetic:qwen:60", "example"], ["fcfs", "edf"], replications=2, tolerance=0.2, workers=1)
     figures = draw(runs)
