@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from flowsim.errors import InputError
+from flowsim.io.folders import exists
 from flowsim.traces.readers import read_trace
 from flowsim.traces.synthetic import synthesize
 from flowsim.traces.trace import Trace
@@ -30,7 +31,7 @@ def load_trace(spec: str | Path, format: str | None = None, *, spread: bool = Tr
     Raises:
         InputError: neither a file nor a built-in trace, or a file that `read_trace` rejects.
     """
-    if Path(spec).exists():
+    if exists(spec):
         return read_trace(spec, format, spread=spread, seed=seed)
     if str(spec) in BUILT_IN:
         return BUILT_IN[str(spec)]()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
 from flowsim.errors import InputError
+from flowsim.io.folders import exists
 
 BLOCK_BYTES = 8 << 20
 """Bytes held at a time, so that a long file is never in memory as a whole."""
@@ -31,7 +32,7 @@ class Lines(NamedTuple):
 
 def check_file(path: Path) -> None:
     """Raise `InputError` if `path` exists but is not a regular file; opening a missing one gives the better error."""
-    if path.exists() and not path.is_file():
+    if exists(path) and not path.is_file():
         raise InputError(
             str(path), "is a folder" if path.is_dir() else "is not a regular file", expected="a trace file"
         )

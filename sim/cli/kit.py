@@ -15,20 +15,26 @@ from flowsim.errors import InputError
 from flowsim.io.progress import bar
 
 TYPED = click.core.ParameterSource.COMMANDLINE
+PATHS = {"DIR": "a folder", "FILE": "a file"}
+"""What the options are that have these metavars."""
 TERMINATED = 143
 """The exit status of a process that SIGTERM ended."""
 
 
 class Command(click.Command):
-    """A command that refuses an option given twice, of which click would take the last."""
+    """A command that refuses an option given twice, of which click would take the last, and an empty path."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the arguments. InputError: an option with one value is given twice."""
+        """Read the arguments. InputError: an option with one value is given twice, or a file or folder is empty."""
         *_, given = self.make_parser(ctx).parse_args(args=list(args))
         for one in given:
             if isinstance(one, click.Option) and not (one.multiple or one.is_flag) and given.count(one) > 1:
                 raise InputError(one.opts[0], "is given twice")
-        return super().parse_args(ctx, args)
+        rest = super().parse_args(ctx, args)
+        for one in self.params:
+            if one.metavar in PATHS and ctx.params.get(one.name or "") == "":
+                raise InputError(one.opts[0], found="", expected=PATHS[one.metavar])
+        return rest
 
 
 class Group(Command, click.Group):
@@ -64,6 +70,10 @@ class OneLine(Group):
         except BrokenPipeError:
             sys.stderr.close()
             sys.exit(1)
+        except OSError as error:
+            if error.filename is None:
+                raise
+            _fail(f"{error.filename}: {error.strerror}")  # of a file that no reader expects to be missing or closed
         sys.exit(status if isinstance(status, int) else 0)
 
 

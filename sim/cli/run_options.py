@@ -59,8 +59,6 @@ def check_costs(context: click.Context) -> None:
     twice = [flag for flag in typed(context) if flag in ("--model", "--gpu", "--tp")]
     if context.params["cost"] is not None and twice:
         raise InputError(", ".join(twice), "given together with --cost, whose table says it", expected="one of them")
-    if context.params["cost"] == "":
-        raise InputError("--cost", found="", expected="the folder of a table")
 
 
 def stated(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,15 +17,45 @@ def followed(folder: str | Path) -> Path:
     return Path(os.path.realpath(folder))
 
 
+def exists(path: str | Path) -> bool:
+    """Whether there is a file or folder of this name.
+
+    Raises:
+        InputError: the system refuses to look: the name is too long, links go round in a circle, or a folder is closed.
+    """
+    try:
+        Path(path).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise InputError(str(path), f"cannot be read ({error.strerror})") from error
+    except ValueError as error:  # a null character
+        raise InputError(str(path), f"cannot be read ({error})") from error
+    return True
+
+
+def leads_somewhere(name: str | Path) -> bool:
+    """Whether a name, which may stand for something else than a file, is that of an existing file or folder."""
+    try:
+        return exists(name)
+    except InputError:
+        return False
+
+
 def check_writable(folder: str | Path) -> None:
-    """Raise `InputError` now if `writing` this folder would fail later."""
+    """Raise `InputError` now if `writing` this folder would fail later, or if its name is empty."""
+    if str(folder) == "":
+        raise InputError("out", found="", expected="a folder")
     named, path = Path(folder), followed(folder)
-    if path.exists() and not path.is_dir():
-        raise InputError(str(named), "is a file", expected="a folder, new or existing")
-    parent = path if path.exists() else _nearest(path)
-    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise InputError(str(named), f"cannot be written ({parent} is not a writable folder)")
-    try:  # /proc counts as writable but accepts nothing
+    try:
+        if path.exists() and not path.is_dir():
+            raise InputError(str(named), "is a file", expected="a folder, new or existing")
+        parent = path if path.exists() else _nearest(path)
+        if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+            raise InputError(str(named), f"cannot be written ({parent} is not a writable folder)")
+        for part in path.relative_to(parent).parts:  # none of them may be too long
+            (parent / part).exists()
+        # /proc counts as writable but accepts nothing
         Path(tempfile.mkdtemp(prefix=".flowsim-", dir=parent)).rmdir()
     except OSError as error:
         raise InputError(str(named), f"cannot be written ({error.strerror})") from error

@@ -15,6 +15,7 @@ from flowsim.calibration.costs.fit import fit
 from flowsim.calibration.costs.row_sources import counted
 from flowsim.calibration.costs.table import OperatorTable
 from flowsim.errors import InputError
+from flowsim.io.folders import leads_somewhere
 from flowsim.runs.options import GPU, MODEL
 from flowsim.traces.trace import Trace
 
@@ -34,12 +35,12 @@ def load_cost(folder: str | Path | None, model: str = MODEL, gpu: str = GPU, tp:
 
 def anywhere(source: str) -> str:
     """The name of a file or folder as it can be found from any folder; other names as they are."""
-    return str(Path(source).resolve()) if Path(source).exists() else source
+    return str(Path(source).resolve()) if leads_somewhere(source) else source
 
 
 def file_name(source: str) -> str:
     """The name of a file without its folder; other names as they are."""
-    return Path(source).name if Path(source).exists() else source
+    return Path(source).name if leads_somewhere(source) else source
 
 
 def place_of(costs: CostModel) -> dict[str, Any]:

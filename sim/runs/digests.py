@@ -9,6 +9,7 @@ from pathlib import Path
 from flowsim.calibration.costs.catalogue import load_table
 from flowsim.calibration.costs.table import OperatorTable
 from flowsim.errors import InputError
+from flowsim.io.folders import leads_somewhere
 from flowsim.policies.registry import PolicySpec, source_file
 
 Stamp = tuple[tuple[int, int, int], ...]
@@ -17,7 +18,7 @@ Stamp = tuple[tuple[int, int, int], ...]
 def stamp_of(name: str | Path | None) -> Stamp:
     """When the file of this name, or those in the folder, were written: what was read of them is kept until then."""
     place = Path(name) if name else None
-    if place is None or not place.exists():
+    if place is None or not leads_somewhere(place):
         return ()
     states = [path.stat() for path in (sorted(place.iterdir()) if place.is_dir() else [place])]
     return tuple((state.st_mtime_ns, state.st_size, state.st_ino) for state in states)

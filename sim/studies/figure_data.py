@@ -163,8 +163,8 @@ def heat_map_of(runs: Runs, x: str, y: str, value: str, ends: tuple[float, float
     table = stats.pivot(index=y, columns=x, values="mean").sort_index(ascending=False)
     cells = factor(value) * table.to_numpy()
     bottom, top = (factor(value) * end for end in ends) if ends else (np.nanmin(cells), np.nanmax(cells))
-    policies = runs.succeeded["policy"]
-    policies = list(dict.fromkeys(family(policies) if any(name.startswith(OF_POLICY) for name in (x, y)) else policies))
+    names = runs.succeeded["policy"]
+    policies = list(dict.fromkeys(family(names) if any(one.startswith(OF_POLICY) for one in (x, y)) else names))
     across, down = ([float(at) for at in index] for index in (table.columns, table.index))
     return HeatMap(x, y, value, policies, across, down, cells, (bottom, top))
 

@@ -15,6 +15,7 @@ import msgspec
 import flowsim
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.core.slo import SLOMix
+from flowsim.io.folders import leads_somewhere
 from flowsim.policies.registry import canonical
 from flowsim.results.result import RunResult
 from flowsim.runs.costs import load_cost
@@ -67,7 +68,7 @@ class Point:
         values["workload"]["mix"] = dict(options.workload.shares_of_classes)
         named = [("trace", options.trace), ("slo", options.slo.mix)]
         files = {name: Path(root, given) for name, given in named if isinstance(given, str)}
-        files = {name: path for name, path in files.items() if path.is_file()}
+        files = {name: path for name, path in files.items() if leads_somewhere(path) and path.is_file()}
         contents = {name: file_digest(str(path), stamp_of(path)) for name, path in files.items()}
         for name in contents:
             values[name] = values[name]["scale"] if name == "slo" else None
@@ -132,4 +133,4 @@ def _rooted(options: RunOptions, root: str) -> RunOptions:
 def _place(root: str, name: str) -> str:
     """The file or folder of this name in `root`, or the name itself when there is none."""
     place = Path(root, name)
-    return str(place) if place.exists() else name
+    return str(place) if leads_somewhere(place) else name

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from flowsim.errors import InputError
-from flowsim.io.folders import check_writable
+from flowsim.io.folders import check_writable, exists
 from flowsim.io.journal import Journal, read_records
 from flowsim.io.locks import locked
 from flowsim.runs.options import is_option
@@ -170,7 +170,7 @@ def read_runs(folder: str | Path) -> pd.DataFrame:
     import pandas as pd
 
     place = Path(folder)
-    if (place / JOURNAL).exists():
+    if exists(place / JOURNAL):
         done = {row["key"]: row for row in read_records(place / JOURNAL)}.values()
         frame: pd.DataFrame = _arrow(done, _kinds(done)).to_pandas()
         return frame

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from flowsim.errors import InputError
+from flowsim.io.folders import leads_somewhere
 from flowsim.show.html import render
 from flowsim.studies.intervals import differences, intervals, ratios
 from flowsim.studies.point import Point
@@ -189,7 +190,7 @@ def _plain(study: Study) -> dict[str, Any]:
     """The study in its YAML form, ranges written out and files named so that they are found from any folder."""
 
     def plain(name: str, value: Any) -> Any:
-        files = name in FILES and isinstance(value, str) and (place := Path(study.root, value)).exists()
+        files = name in FILES and isinstance(value, str) and leads_somewhere(place := Path(study.root, value))
         return str(place.resolve()) if files else value
 
     sections = {

@@ -466,7 +466,7 @@ def test_what_is_no_trace_is_refused() -> None:
         ("--cost absent --gpu h200 --tp 2", "--gpu, --tp: given together with --cost, whose table says it"),
         ("--cost absent", "absent: is not a folder; expected an operator table (shipped tables are named by --gpu"),
         ("--cost t.jsonl", "t.jsonl: is not a folder; expected an operator table"),
-        ("--cost=", "--cost must be the folder of a table, got ''"),
+        ("--cost=", "--cost must be a folder, got ''"),
         ("--out t.jsonl", "t.jsonl: is a file; expected a folder, new or existing"),
         ("--out t.jsonl/deeper", "t.jsonl/deeper: cannot be written"),
         ("more", "Got unexpected extra argument (more)"),
@@ -483,6 +483,32 @@ def test_a_wrong_option_is_refused(options: str, message: str) -> None:
 def test_an_output_folder_that_may_not_be_written() -> None:
     Path("closed").mkdir(mode=0o555)
     assert "cannot be written" in refused("run", "t.jsonl", "--out", "closed/results")
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["run t.jsonl", "compare t.jsonl", "sweep s.yaml", "capacity t.jsonl", "plot results", "traces scale t.jsonl 2"],
+)
+def test_an_empty_output_is_refused(command: str) -> None:
+    assert refused(*command.split(), "--out", "").startswith("--out must be a f")
+
+
+@pytest.mark.parametrize("name", ["n" * 256, f"new/{'n' * 256}"])
+def test_a_name_that_is_too_long_is_refused(name: str) -> None:
+    assert refused("run", "t.jsonl", "--out", name) == f"{name}: cannot be written (File name too long)"
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["run", "traces info", "validate", "sweep --out results", "plot", "capacity", "run t.jsonl --cost", "compare"],
+)
+def test_a_name_that_is_too_long_is_not_read(command: str) -> None:
+    assert refused(*command.split(), "n" * 256).count("File name too long") == 1
+
+
+def test_a_circle_of_links_is_refused() -> None:
+    Path("loop.jsonl").symlink_to("loop.jsonl")
+    assert refused("run", "loop.jsonl") == "loop.jsonl: cannot be read (Too many levels of symbolic links)"
 
 
 def test_an_output_that_fails_late_is_refused_all_the_same() -> None:
