@@ -23,6 +23,9 @@ NAMES: Mapping[str, str] = {
 }
 """The policies that have a short name, and where each lives."""
 
+DEFAULT_POLICIES = ("fcfs", "chunked:2048", "flowprefill")
+"""The policies that are compared unless told."""
+
 FIRST = ""
 """The name of an option that was given without one: the policy's first."""
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from flowsim.runs.compare import Comparison, compare
     from flowsim.runs.costs import load_cost
     from flowsim.runs.options import RunOptions, read_options
-    from flowsim.runs.run import run, run_options
+    from flowsim.runs.run import run
     from flowsim.runs.tradeoff import tradeoff
     from flowsim.studies.capacity import capacity
     from flowsim.studies.plot import plot
@@ -87,7 +87,6 @@ HOMES = {
     "plot": "studies.plot",
     "read_options": "runs.options",
     "run": "runs.run",
-    "run_options": "runs.run",
     "sweep": "studies.sweep",
     "tradeoff": "runs.tradeoff",
     "validate": "validation.validate",
@@ -127,7 +126,6 @@ __all__ = [
     "plot",
     "read_options",
     "run",
-    "run_options",
     "sweep",
     "tradeoff",
     "validate",

@@ -5,13 +5,13 @@ from __future__ import annotations
 import click
 
 from flowsim.cli.kit import Command, say
-from flowsim.cli.run_options import COSTS, check_costs, flags_named, run_options
+from flowsim.cli.run_options import COSTS, check_costs, flags_named, with_options
 from flowsim.errors import InputError
 
 
 @click.command(cls=Command)
 @click.option("--tokens", type=int, default=16384, show_default=True, help="Length of the long prompt.")
-@run_options(*COSTS)
+@with_options(*COSTS)
 @click.pass_context
 def tradeoff(context: click.Context, /, tokens: int, model: str, gpu: str, tp: int, cost: str | None) -> None:
     """Show what chunks and cuts cost a long prompt, and how long they block a short one.

@@ -7,15 +7,14 @@ from typing import Any
 import click
 
 from flowsim.cli.kit import Command, out_option, quiet_option, replaying, say, typed
-from flowsim.cli.run_options import check_costs, flags_named, run_options, stated
+from flowsim.cli.run_options import check_costs, flags_named, stated, with_options
 from flowsim.errors import InputError
+from flowsim.policies.registry import DEFAULT_POLICIES
 
 TRACE_HELP = (
     "TRACE is a file (flowsim, Qwen-Bailian, Mooncake, Azure, BurstGPT, vidur; see flowsim traces), 'example', or "
     "'synthetic:PRESET:N'."
 )
-DEFAULT = ("fcfs", "chunked:2048", "flowprefill")
-"""The policies that `flowsim compare` compares unless told."""
 
 
 @click.command(
@@ -27,8 +26,8 @@ DEFAULT = ("fcfs", "chunked:2048", "flowprefill")
     "  flowsim run trace.jsonl --policy my_module:MyPolicy",
 )
 @click.argument("trace")
-@run_options("policy")
-@run_options()
+@with_options("policy")
+@with_options()
 @out_option
 @quiet_option
 @click.pass_context
@@ -38,7 +37,7 @@ def run(context: click.Context, /, trace: str, policy: str, out: str | None, qui
     from flowsim.io.folders import check_writable
     from flowsim.runs.keywords import from_keywords
     from flowsim.runs.options import read_options
-    from flowsim.runs.run import run_options as replay
+    from flowsim.runs.run import run as replay
 
     if out:
         check_writable(out)
@@ -73,9 +72,9 @@ def run(context: click.Context, /, trace: str, policy: str, out: str | None, qui
     "policies",
     multiple=True,
     metavar="SPEC",
-    help="Once for each policy.  [default: fcfs, chunked:2048, flowprefill]",
+    help=f"Once for each policy.  [default: {', '.join(DEFAULT_POLICIES)}]",
 )
-@run_options()
+@with_options()
 @out_option
 @quiet_option
 @click.pass_context
@@ -90,7 +89,7 @@ def compare(
     if out:
         check_writable(out)
     with flags_named(), replaying(quiet) as progress:
-        comparison = compare_all(trace, policies or DEFAULT, **stated(options), progress=progress)
+        comparison = compare_all(trace, policies or DEFAULT_POLICIES, **stated(options), progress=progress)
     if not quiet:
         from flowsim.show.screen import show
         from flowsim.show.text import compare_report

@@ -16,7 +16,7 @@ from flowsim.runs.options import Option, by_keyword
 COSTS = ("model", "gpu", "tp", "cost")
 
 
-def run_options(*keywords: str, **help_texts: str) -> Callable[..., Any]:
+def with_options(*keywords: str, **help_texts: str) -> Callable[..., Any]:
     """The options of these keywords; without any, all that a command line has but trace and policy.
 
     `help_texts` replaces what the declaration says, for a command that uses an option for something else.

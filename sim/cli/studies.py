@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -9,8 +10,8 @@ import click
 from flowsim.cli.kit import Command, quiet_option, say, together
 from flowsim.errors import InputError
 from flowsim.io import documents
-from flowsim.runs.options import MAPPINGS
-from flowsim.runs.options import options as run_options
+from flowsim.policies.registry import DEFAULT_POLICIES
+from flowsim.runs.options import MAPPINGS, flat, options
 
 cluster_options = together(
     click.option("--workers", type=int, metavar="N", help="Processes on this machine.  [default: one per core]"),
@@ -24,7 +25,7 @@ cluster_options = together(
     ),
     quiet_option,
 )
-PATHS = ", ".join([*run_options(), "policy.OPTION", *(f"{path}.CLASS" for path in MAPPINGS)])
+PATHS = ", ".join([*options(), "policy.OPTION", *(f"{path}.CLASS" for path in MAPPINGS)])
 """Every option of a run, as an axis of a study names it."""
 SWEEP_HELP = f"""Run all points of STUDY, a YAML file, and print each configuration with its interval.
 
@@ -77,7 +78,7 @@ def sweep(study: str, out: str, workers: int | None, dask: str | None, against: 
     "policies",
     multiple=True,
     metavar="SPEC",
-    help="Once for each policy.  [default: fcfs, chunked:2048, flowprefill]",
+    help=f"Once for each policy.  [default: {', '.join(DEFAULT_POLICIES)}]",
 )
 @click.option("--gpu", "gpus", multiple=True, metavar="NAME", help="Once for each GPU.  [default: h200]")
 @click.option("--target", type=float, default=0.9, show_default=True, help="Share of requests within their SLO.")
@@ -114,7 +115,7 @@ def capacity(
     out: str | None,
     against: tuple[str, ...],
     quiet: bool,
-    **options: Any,
+    **search: Any,
 ) -> int:
     """Find the max goodput: the highest request rate that each policy sustains on each TRACE, with intervals.
 
@@ -136,32 +137,35 @@ def capacity(
     """
     from flowsim.io.progress import bar
     from flowsim.policies.registry import spelling
-    from flowsim.studies.capacity import POLICIES
     from flowsim.studies.capacity import capacity as find
 
-    policies = policies or POLICIES
+    policies = policies or DEFAULT_POLICIES
     given: dict[str, Any] = {"gpu": list(gpus)} if gpus else {}
-    for name, value in map(_setting, settings):
-        if name in given:
-            raise InputError(f"--set {name}", "is given twice")
-        given[name] = value
-    if clash := {"trace", "policy", *options, "out"} & set(given):
+    for text in settings:
+        for path, value in _setting(text).items():
+            if path in given:
+                raise InputError(f"--set {path}", "is given twice")
+            given[path] = value
+    if clash := {"trace", "policy", *search, "out"} & set(given):
         raise InputError(f"--set {min(clash)}", expected="an option of a run other than trace and policy")
     for name in against:
         spelling(name, policies)
     with bar("searching", quiet=quiet) as progress:
-        runs = find(traces, policies, out=out, progress=progress, **options, **given)
+        runs = find(traces, policies, out=out, progress=progress, **search, **given)
     return _show(runs, out, against, quiet)
 
 
-def _setting(text: str) -> tuple[str, Any]:
+def _setting(text: str) -> dict[str, Any]:
+    """What one --set gives, by path. InputError: not NAME=VALUE, or an unknown option."""
     name, equals, value = text.partition("=")
     if not equals:
         raise InputError("--set", found=text, expected="NAME=VALUE")
+    with suppress(InputError):  # what is not YAML is plain text
+        value = documents.parse(value, f"--set {name}")
     try:
-        return name, documents.parse(value, f"--set {name}")
-    except InputError:
-        return name, value
+        return flat({name: value})
+    except InputError as error:
+        raise error.within("--set") from None
 
 
 def _show(runs: Any, out: str | None, against: tuple[str, ...], quiet: bool) -> int:

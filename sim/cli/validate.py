@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flowsim.cli.kit import TYPED, Command, typed
-from flowsim.cli.run_options import flags_named, run_options
+from flowsim.cli.run_options import flags_named, with_options
 from flowsim.errors import InputError
 
 if TYPE_CHECKING:
@@ -45,10 +45,10 @@ HELP = {
 @click.option("--start", "start_s", type=float, default=0.0, show_default=True, help="Where in the trace, seconds.")
 @click.option("--repeats", type=int, default=2, show_default=True, help="Runs of each case on the GPU.")
 @click.option("--quick", is_flag=True, help="About 3 minutes: three policies, load 0.75, 20 s, a coarse calibration.")
-@run_options("model", model="A shipped model, or a file of its shape.")
+@with_options("model", model="A shipped model, or a file of its shape.")
 @click.option("--gpu", metavar="NAME", help="Simulate with the table of this name.  [default: measure this GPU first]")
 @click.option("--cost", metavar="DIR", help="Simulate with your own operator table.")
-@run_options("slo", "slo_scale", "format", "predictor", *LIMITS, "seed", **HELP)
+@with_options("slo", "slo_scale", "format", "predictor", *LIMITS, "seed", **HELP)
 @click.option("--device", default="cuda", show_default=True, help="cuda, or cpu (for trying the command out).")
 @click.option("--out", metavar="DIR", default="validation", show_default=True, help="Folder of the evidence.")
 @click.option("--accept", is_flag=True, help="Of evidence: hold later simulations to how far this one is off.")

@@ -16,12 +16,21 @@ from flowsim.calibration.costs.row_sources import counted
 from flowsim.calibration.costs.table import OperatorTable
 from flowsim.errors import InputError
 from flowsim.io.folders import leads_somewhere
+from flowsim.io.schema import PositiveCount, fitted
 from flowsim.runs.options import GPU, MODEL
 from flowsim.traces.trace import Trace
 
 
 def load_cost(folder: str | Path | None, model: str = MODEL, gpu: str = GPU, tp: int = 1) -> CostModel:
-    """The cost model fitted to the operator table in `folder`, or to the known one of this model and GPU."""
+    """The cost model fitted to the operator table in `folder`, or to the known one of this model and GPU.
+
+    Raises:
+        InputError: there is no such table, or an argument of another type.
+    """
+    for name, value in (("folder", folder), ("model", model), ("gpu", gpu)):
+        if not isinstance(value, str | Path | None if name == "folder" else str):
+            raise InputError(name, found=value, expected="text")
+    tp = fitted(tp, PositiveCount, "tp")
     table = OperatorTable.load(folder) if folder is not None else load_table(gpu, model, tp)
     try:
         cost = fit(table)

@@ -57,11 +57,16 @@ class SLOOptions(Checked, frozen=True):
     def __post_init__(self) -> None:
         super().__post_init__()
         if isinstance(self.mix, Mapping):
-            SLOMix.from_dict(self.mix)
+            by_class = self.mix and all(isinstance(slo_s, int | float) for slo_s in self.mix.values())
+            mix = SLOMix("by class", self.mix) if by_class else SLOMix.from_dict(self.mix)
+            msgspec.structs.force_setattr(self, "mix", mix.to_dict() if by_class else self.mix)
 
 
 class RunOptions(Checked, frozen=True):
-    """All that determines a run."""
+    """All that determines a run.
+
+    A policy may be given as text, and the SLOs alone in place of `SLOOptions`. Not hashable, as it holds mappings.
+    """
 
     trace: Annotated[Name, option("A trace file, 'example', or 'synthetic:PRESET:N'.", "TRACE")]
     policy: Annotated[PolicySpec, option("See flowsim policies.", "SPEC")] = PolicySpec("flowprefill")
@@ -79,6 +84,15 @@ class RunOptions(Checked, frozen=True):
     seed: Annotated[Count, option("Seed of all randomness.")] = 0
     until_s: Annotated[Positive | None, option("Stop S seconds after the first arrival.", "S", flag="--until")] = None
     warmup: Annotated[Share, option("Share of the requests, the first, that are left out of the figures.")] = 0.0
+
+    def __post_init__(self) -> None:
+        given: Any = self.policy
+        if isinstance(given, str):
+            msgspec.structs.force_setattr(self, "policy", PolicySpec.parse(given))
+        given = self.slo
+        if not (isinstance(given, SLOOptions) or _is_slo_section(given)):
+            msgspec.structs.force_setattr(self, "slo", {"mix": given})
+        super().__post_init__()
 
 
 MAIN: Mapping[str, str] = {"slo": "mix"}
@@ -212,6 +226,11 @@ def _options(kind: type[Struct], prefix: str) -> Iterator[Option]:
             f"{prefix}{name}", keyword, flag, hint, defaults[name], about.description or "", extra["metavar"],
             extra["default"],
         )  # fmt: skip
+
+
+def _is_slo_section(value: Any) -> bool:
+    """Whether this is a mapping of the fields of `SLOOptions`, not of SLOs by class."""
+    return isinstance(value, Mapping) and set(value) <= set(hints(SLOOptions))
 
 
 def _unknown(name: str) -> InputError:

@@ -13,19 +13,22 @@ from numpy.typing import NDArray
 import flowsim
 from flowsim.core.policy import Policy
 from flowsim.engine.simulate import simulate
+from flowsim.errors import InputError
 from flowsim.policies.registry import PolicySpec
 from flowsim.results.result import RunResult
 from flowsim.runs.costs import anywhere, extrapolated, file_name, place_of, sources_of
 from flowsim.runs.keywords import documented, from_keywords
 from flowsim.runs.options import RunOptions, to_values
-from flowsim.runs.prepare import NOTHING_GIVEN, Given, Prepared, prepare
+from flowsim.runs.prepare import Given, Prepared, prepare
 from flowsim.traces.trace import Trace
+
+DEFAULT_POLICY = "flowprefill"
 
 
 @documented
 def run(
-    trace: Trace | str | Path,
-    policy: Policy | PolicySpec | str = "flowprefill",
+    trace: Trace | str | Path | RunOptions,
+    policy: Policy | PolicySpec | str = DEFAULT_POLICY,
     *,
     events: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -34,7 +37,8 @@ def run(
     """Replay a trace under a policy.
 
     Args:
-        trace: a `Trace`, or the name of one: a file, "example", or "synthetic:PRESET:N".
+        trace: a `Trace`, or the name of one: a file, "example", or "synthetic:PRESET:N"; or the `RunOptions` of the
+            whole run, beside which no policy and no option is given.
         policy: a policy, or its specification: "fcfs", "chunked:2048", "flowprefill:cut=layer", "module:Class".
         events: whether to keep what happened on each instance in `outcome.events`.
         progress: called now and then with (requests arrived, requests in all).
@@ -43,15 +47,15 @@ def run(
     Raises:
         InputError: something that was given is wrong; one line says what.
     """
-    wanted, given = from_keywords(trace, policy, options)
+    if isinstance(trace, RunOptions):
+        if options or policy != DEFAULT_POLICY:
+            raise InputError(
+                ", ".join(options) or "policy", "is given together with RunOptions", expected="one of them"
+            )
+        wanted, given = trace, Given()
+    else:
+        wanted, given = from_keywords(trace, policy, options)
     return execute(prepare(wanted, given), events=events, progress=progress)
-
-
-def run_options(
-    options: RunOptions, given: Given = NOTHING_GIVEN, *, progress: Callable[[int, int], None] | None = None
-) -> RunResult:
-    """The run of these options."""
-    return execute(prepare(options, given), progress=progress)
 
 
 def execute(ready: Prepared, *, events: bool = False, progress: Callable[[int, int], None] | None = None) -> RunResult:

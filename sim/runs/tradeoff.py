@@ -57,6 +57,8 @@ def tradeoff(
         InputError: tokens not from 1 to 2^20, a chunk < 1 or so small that there are more than 2^14 of them, an
             unknown cut, or no sample.
     """
+    if not isinstance(cost, CostModel):
+        raise InputError("cost", found=cost, expected="a cost model, as flowsim.load_cost gives it")
     _check(tokens, chunks, cuts, samples)
     whole_s = cost.solo_s(tokens, max_batched_tokens=tokens)
     ways = [(f"every {chunk} tokens", FlowPrefill(cut="chunk"), chunk) for chunk in chunks]

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from flowsim.errors import InputError
+from flowsim.io.schema import Name, PositiveCount, fitted
+from flowsim.policies.registry import DEFAULT_POLICIES
 from flowsim.runs.keywords import paths_of
 from flowsim.runs.prepare import SYNTHETIC
 from flowsim.runs.workload import window_text
@@ -18,13 +20,12 @@ from flowsim.studies.search import Search
 from flowsim.studies.study import Study
 from flowsim.studies.sweep import Runs, sweep
 
-POLICIES = ("fcfs", "chunked:2048", "flowprefill")
 REPLICATIONS, WARMUP = 10, 0.1
 
 
 def capacity(
     trace: str | Path | Sequence[str | Path],
-    policies: Sequence[str] = POLICIES,
+    policies: Sequence[str] = DEFAULT_POLICIES,
     *,
     replications: int = REPLICATIONS,
     target: float = 0.9,
@@ -58,13 +59,13 @@ def capacity(
         and for
             a limit of a trace that is cut into windows.
     """
-    if replications < 1:
-        raise InputError("replications", found=replications, expected=">= 1")
+    replications = fitted(replications, PositiveCount, "replications")
+    policies = fitted(policies, Sequence[Name], "policies")
     options = paths_of(options)
     for name in REPLICATION:
         if isinstance(options.get(name), list | tuple):
             raise InputError(name, "is a list, but the replications make these", expected=f"one {name}")
-    traces = [str(trace)] if isinstance(trace, str | Path) else [str(name) for name in trace]
+    traces = [str(trace)] if isinstance(trace, str | Path) else list(map(str, fitted(trace, Sequence[Any], "trace")))
     axes = {name: tuple(values) for name, values in options.items() if isinstance(values, list | tuple)}
     base = {"warmup": WARMUP, **{name: value for name, value in options.items() if name not in axes}}
     listed = tuple({"trace": name, **own} for name in traces for own in _replications(name, base, replications))

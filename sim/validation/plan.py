@@ -18,7 +18,7 @@ from flowsim.core.server import ServerOptions
 from flowsim.core.slo import Assignment
 from flowsim.engine.simulate import kv_capacity_tokens
 from flowsim.errors import InputError
-from flowsim.policies.registry import load_policy
+from flowsim.policies.registry import DEFAULT_POLICIES, load_policy
 from flowsim.runs.costs import extrapolated
 from flowsim.runs.prepare import slo_file
 from flowsim.runs.workload import WorkloadOptions, promised
@@ -29,7 +29,7 @@ from flowsim.validation.case import Case
 
 POLICIES = ("fcfs", "chunked:2048", "edf:cut=layer", "flowprefill:cut=block", "flowprefill")
 LOADS, WINDOW_S = (0.5, 0.75, 0.9), 60.0
-QUICK: Mapping[str, Any] = {"policies": ("fcfs", "chunked:2048", "flowprefill"), "loads": (0.75,), "window_s": 20.0}
+QUICK: Mapping[str, Any] = {"policies": DEFAULT_POLICIES, "loads": (0.75,), "window_s": 20.0}
 """The fields of a plan that is over soon."""
 KV_TOKENS = 1 << 18
 """Tokens of the KV cache, unless told: those that are begun and not finished need no more, and it is quick to make."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,9 @@ from flowsim.policies.flowprefill import FlowPrefill
 from flowsim.policies.registry import PolicySpec
 from flowsim.runs.compare import Comparison, compare
 from flowsim.runs.costs import load_cost
-from flowsim.runs.options import read_options
+from flowsim.runs.options import RunOptions, SLOOptions, read_options
 from flowsim.runs.prepare import make_requests
-from flowsim.runs.run import run, run_options
+from flowsim.runs.run import run
 from flowsim.runs.workload import WorkloadOptions
 from flowsim.runs.workload import replayed as replayed_part
 from flowsim.traces import Trace
@@ -161,6 +162,40 @@ def test_wrong_arguments_are_refused(options: dict[str, Any], message: str) -> N
         replayed(**options)
 
 
+@pytest.mark.parametrize("slo", [{"long": 4, "*": 2.0}, "long=4,*=2", {"ttft_s": {"long": 4, "*": 2}}])
+def test_slos_by_class_are_a_mapping_a_text_or_a_mix(slo: Any) -> None:
+    assert replayed(slo=slo).slo.ttft_slo_s.tolist() == [4.0, 2.0, 2.0]
+
+
+def test_options_made_in_python_take_plain_values(folder: Path) -> None:
+    plain = RunOptions(trace="trace.jsonl", policy="fcfs", slo=0.5)  # type: ignore[arg-type]
+    assert plain == RunOptions(trace="trace.jsonl", policy=PolicySpec("fcfs"), slo=SLOOptions(mix=0.5))
+    assert run(plain).summary == run("trace.jsonl", "fcfs", slo=0.5).summary
+    with pytest.raises(InputError, match="seed: is given together with RunOptions; expected one of them"):
+        run(plain, seed=0)
+    with pytest.raises(InputError, match="policy: is given together with RunOptions"):
+        run(plain, "sjf")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: flowsim.capacity("example", replications="x"), "replications must be a whole number >= 1, got 'x'"),
+        (lambda: flowsim.capacity("example", "fcfs"), "policies must be a list, each text, not empty, got 'fcfs'"),
+        (lambda: flowsim.capacity("example", tolerance=0), "tolerance must be >= 1e-06, got 0"),
+        (lambda: flowsim.capacity(3), "trace must be a list, got 3"),
+        (lambda: flowsim.tradeoff(3), "cost must be a cost model, as flowsim.load_cost gives it, got 3"),
+        (lambda: load_cost(None, gpu=3), "gpu must be text, got 3"),
+        (lambda: load_cost(3), "folder must be text, got 3"),
+        (lambda: load_cost(None, tp="x"), "tp must be a whole number >= 1, got 'x'"),
+    ],
+)
+def test_wrong_arguments_of_other_functions_are_refused(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(InputError) as refused:
+        call()
+    assert str(refused.value) == message
+
+
 def test_of_a_struct_only_what_differs_from_the_defaults_is_given() -> None:
     result = replayed(server=flowsim.ServerOptions(instances=2), slots=4)
     assert result.config["server"] == msgspec.to_builtins(flowsim.ServerOptions(instances=2, slots=4))
@@ -184,14 +219,14 @@ def test_of_a_struct_only_what_differs_from_the_defaults_is_given() -> None:
 )
 def test_a_config_gives_the_same_run_again(folder: Path, options: dict[str, Any]) -> None:
     run("trace.jsonl", **options).save("first")
-    run_options(read_options("first/config.yaml")).save("second")
+    run(read_options("first/config.yaml")).save("second")
     same_files(folder / "first", folder / "second")
 
 
 def test_a_config_gives_a_run_with_an_own_table_again(folder: Path) -> None:
     load_table("h200", "llama3-8b").save("table")
     run("trace.jsonl", cost="table").save("first")
-    run_options(read_options("first/config.yaml")).save("second")
+    run(read_options("first/config.yaml")).save("second")
     same_files(folder / "first", folder / "second")
     shipped = run("trace.jsonl").summary
     assert run("trace.jsonl", cost="table").summary == shipped
@@ -213,12 +248,12 @@ def test_what_was_built_in_memory_is_not_taken_for_something_else(folder: Path) 
     options = read_options("out/config.yaml")
     assert (options.trace, options.cost) == ("built in memory", "pencil (given in Python, in no table)")
     with pytest.raises(InputError, match="pencil"):
-        run_options(options)
+        run(options)
 
 
 def test_a_config_may_say_no_more_than_the_trace(folder: Path) -> None:
     Path("c.yaml").write_text("trace: trace.jsonl\n")
-    assert run_options(read_options("c.yaml")).summary == run("trace.jsonl").summary
+    assert run(read_options("c.yaml")).summary == run("trace.jsonl").summary
 
 
 @pytest.mark.parametrize(

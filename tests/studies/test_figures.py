@@ -204,6 +204,13 @@ def test_the_commands_go_from_a_study_to_its_figures(tmp_path: Path, capsys: pyt
     with pytest.raises(SystemExit) as exit_:
         main(["capacity", "example", "--set", "slo.scale"])
     assert "--set must be NAME=VALUE, got 'slo.scale'" in capsys.readouterr().err
+    for name, said in (("slo_scale", "did you mean 'slo.scale'?"), ("workload.limt", "did you mean 'workload.limit'?")):
+        with pytest.raises(SystemExit):
+            main(["capacity", "example", "--set", f"{name}=2"])
+        assert said in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["capacity", "example", "--set", "seed=2", "--set", "seed=3"])
+    assert "--set seed: is given twice" in capsys.readouterr().err
     with pytest.raises(SystemExit) as exit_:
         main(["capacity", "example", "--set", "seeds=2"])
     assert exit_.value.code == 2
