@@ -80,7 +80,7 @@ class Collective(Struct, frozen=True, kw_only=True):
 
 
 class Rank(NamedTuple):
-    """What a table's operators belong to: one tensor-parallel rank of a model, on a GPU of so many bytes of memory."""
+    """What a table's operators belong to: one tensor-parallel rank of a model, on a GPU with this much memory."""
 
     gpu: str
     model: str

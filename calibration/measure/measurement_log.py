@@ -16,7 +16,7 @@ from flowsim.io.journal import Journal, Record
 Progress = Callable[[int, int, str], None]
 """Called with (done, total, what) after every size."""
 Rows = list[dict[str, Any]]
-RESTART = "delete it to measure everything again"
+RESTART = "the journal of this calibration; delete it to measure everything again"
 
 
 class MeasurementLog:

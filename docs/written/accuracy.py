@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flowsim.calibration.costs.accuracy import bias, kind, pass_errors
+from flowsim.calibration.costs.accuracy import bias, pass_errors
 from flowsim.calibration.costs.catalogue import TableName, load_table, shipped_tables
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.fit import fit_passes
+from flowsim.calibration.costs.pass_kinds import kind_of
 from flowsim.calibration.costs.provenance import PassErrors
 from flowsim.calibration.costs.table import ALL_REDUCE, OperatorTable
 from flowsim.core.timeline import Slice
@@ -31,11 +32,11 @@ COMPOSED = (1024, 1280, 1536, 2048, 3072, 4096, 5120, 6144, 8192, 10240, 12288, 
 """Tokens of the prompts at which two calibrations are compared."""
 LONG, SHORT = [Slice(2048, 0)], [Slice(512, 0)]
 KINDS = {
-    "whole prompts, >= 1024 tokens": kind("none", LONG),
-    "whole prompts, < 1024 tokens": kind("none", SHORT),
-    "chunks on context": kind("none", [Slice(512, 512)]),
-    "packed prompts": kind("none", SHORT * 2),
-    "checked at every operator, >= 1024 tokens": kind("operator", LONG),
+    "whole prompts, >= 1024 tokens": kind_of("none", LONG),
+    "whole prompts, < 1024 tokens": kind_of("none", SHORT),
+    "chunks on context": kind_of("none", [Slice(512, 512)]),
+    "packed prompts": kind_of("none", SHORT * 2),
+    "checked at every operator, >= 1024 tokens": kind_of("operator", LONG),
 }
 """What the short tables call a kind of pass -> its name among the errors."""
 DENSE = ("llama3-8b", "qwen2.5-14b", "qwen3-8b", "qwen3-32b", "llama3-70b")

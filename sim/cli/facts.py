@@ -44,7 +44,7 @@ def policies() -> None:
     Example:
       flowsim policies
     """
-    from rich.table import Table
+    from rich.table import Table  # slow to import, and --help does without
 
     from flowsim.policies.registry import describe_policies
     from flowsim.show.screen import show

@@ -63,11 +63,12 @@ def validate(
 
     The same policy objects drive both. The model has random weights in its true shapes: timing does not depend on
     them. Needs torch (pip install 'flowsim[calibrate]') and a GPU that holds the whole model; no weights are loaded.
-    Each policy is run at each load for the length of the window, twice: what two real runs differ by is the least
-    that any simulation can be off by.
+    Each policy is run at each load for the length of the window, twice: no simulation can be expected to differ from
+    a real run by less than a second real run does.
 
-    DIR gets the evidence (evidence.json, a JSON file a case, the operator table), validation.html and figures. A run
-    that has ended is kept: the same command goes on where it was interrupted, and more policies or loads can be added.
+    DIR gets the evidence (evidence.json, one JSON file per case, the operator table), validation.html and figures. A
+    run that has ended is kept: the same command goes on where it was interrupted, and more policies or loads can be
+    added.
     With the folder of such evidence in place of TRACE, what was recorded is compared with the simulation as it is
     now; that needs no GPU, and of the options only --out, --accept and --quiet mean anything. The page of one folder
     goes into it, unless --out is given. A folder is of one machine, one table and one trace: of several such folders

@@ -68,8 +68,8 @@ class SLOMix:
     Attributes:
         name: what it is called in reports.
         ttft_s: the SLO of each class, seconds, `scale` included.
-        length_bands: the SLO, seconds, `scale` included, of prompts of up to and including so many tokens ("*": longer
-            than the last band).
+        length_bands: the SLO, seconds, `scale` included, of prompts of at most this many tokens ("*": longer than the
+            last band).
         scale: the factor by which the SLOs have been multiplied.
         by: what gives a request its class: "class" (the trace), "length", or "shares" (a draw in the shares of the
             workload); "" for the trace's classes if it has any, then the shares if there are any, then the length.

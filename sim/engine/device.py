@@ -29,7 +29,7 @@ class Listener(Protocol):
     """
 
     def decide(self) -> None:
-        """The scheduler has made up its mind."""
+        """The scheduler has decided."""
 
     def thought(self, began_s: float, control_s: float) -> None:
         """The decision about which it began to think at `began_s` takes the scheduler `control_s` in all."""

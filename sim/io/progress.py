@@ -22,7 +22,7 @@ def bar(what: str, *, quiet: bool = False) -> Iterator[Progress | None]:
     if not sys.stderr.isatty():
         yield _lines(what)
         return
-    from rich.console import Console
+    from rich.console import Console  # slow to import, and only a terminal needs it
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
 

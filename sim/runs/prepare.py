@@ -36,7 +36,7 @@ SYNTHETIC = "synthetic:"
 
 
 class Given(Struct, frozen=True):
-    """What is there already, in place of what the options name."""
+    """Objects given in Python, in place of what the options name."""
 
     trace: Trace | None = None
     policy: Policy | None = None

@@ -56,8 +56,7 @@ def capacity(
 
     Raises:
         InputError: as `flowsim.studies.sweep` does; also for a list of seeds or windows, which the replications make,
-        and for
-            a limit of a trace that is cut into windows.
+            and for a limit of a trace that is cut into windows.
     """
     replications = fitted(replications, PositiveCount, "replications")
     policies = fitted(policies, Sequence[Name], "policies")

@@ -17,12 +17,12 @@ from flowsim.runs.prepare import Prepared
 from flowsim.studies.point import Point, prepared, run_point
 
 FEWEST_REQUESTS = 30
-"""For each instance: of fewer, all might find an instance free however fast they come."""
+"""Per instance: fewer requests might all find a free instance, however fast they arrive."""
 FINEST = 1e-6
 STARVED_SLOS = 10
-"""A request is starved that gets its first token later than so many times its SLO, or never."""
+"""A request is starved if its TTFT exceeds this multiple of its SLO, or if it gets no first token."""
 LOWEST = 2.0**-12
-"""The search gives up below this share of the rate at which one would guess the server to be full."""
+"""The search gives up below this share of the rate at which the server is estimated to be full."""
 
 
 class Search(Checked, frozen=True, kw_only=False):
@@ -143,8 +143,8 @@ def gives_way(result: RunResult, search: Search) -> str:
 def empties(result: RunResult) -> bool:
     """Whether some request in the last third of all finds an instance with nothing to do.
 
-    A queue that only grows, or that leaves some requests behind for good, never gets there, however well the others
-    fare; a stable one does again and again, and for longer the longer the trace.
+    A queue that only grows, or that never serves some requests, never gets there, however well the others fare; a
+    stable one does again and again, more often the longer the trace.
     """
     arrival_s, finished_s = result.trace.arrival_s, np.array(result.outcome.ledger.finished_s)
     left_s = np.where(result.outcome.ledger.rejected, arrival_s, finished_s)

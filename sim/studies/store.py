@@ -71,7 +71,7 @@ class Store:
         self._at[row["key"]] = self._journal.append(row)
 
     def requests(self, key: str) -> Path:
-        """The file with a row a request of the run of this key."""
+        """The file with one row per request of the run of this key."""
         return self.folder / REQUESTS / f"{key[:16]}.parquet"
 
     def seal(self, study: Mapping[str, Any], options: Callable[[str], Row]) -> None:
@@ -162,7 +162,7 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 def read_runs(folder: str | Path) -> pd.DataFrame:
-    """The runs of a study's folder, a row a run; while the study is still going, those done so far.
+    """The runs of a study's folder, one row per run; while the study is still going, those done so far.
 
     Raises:
         InputError: the folder holds no runs.

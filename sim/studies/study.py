@@ -40,9 +40,9 @@ class Study:
         base: options that all points share, by path (section "run" of the YAML form, where sections may be nested).
         axes: values by path of an option; the last axis moves fastest.
         listed: points listed one by one (section "points"), those with ranges written out.
-        places: of each listed point its place in that section.
+        places: the place of each listed point in that section.
         search: when set, each point is a search for its highest rate.
-        requests: keep a row a request of every run, besides the row a run.
+        requests: keep one row per request of every run, besides the one per run.
         title: one line for reports and figures.
         root: the folder in which files are looked up.
         lines: where in the YAML file a value stands, by its path in the document, for errors.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 FILES = ("trace", "slo.mix", "cost")
 """Options that may name a file or folder."""
 MOST_RUNS_A_TASK = 8
-"""So few that a killed study loses little, so many that handing them out costs little."""
+"""Few enough that a killed study loses little, many enough that handing them out costs little."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,13 +34,13 @@ class Runs:
     """The runs of a study. Made by `flowsim.studies.sweep`, `flowsim.studies.capacity` and `flowsim.load_runs`.
 
     Attributes:
-        table: a row a run: its options, key (SHA-256 of its inputs), error (None unless it failed), then its figures as
-            in a summary, ttft_s p50 as ttft_p50_s, those of class text as attainment_text. `attainment_low` and
+        table: one row per run: its options, key (SHA-256 of its inputs), error (None unless it failed), then figures
+            as in a summary, ttft_s p50 as ttft_p50_s, those of class text as attainment_text. `attainment_low` and
             `attainment_high` come from a moving-block bootstrap of the one run. Of a search, the figures of
             `highest_rate`.
         title: of the study.
         folder: where they are, if anywhere.
-        new: runs done by this call; the others were there already.
+        new: runs done by this call; the others had been done before.
         cpu_s: seconds of CPU that those took, in whatever process.
         failed: the rows with an error.
         succeeded: the others.
@@ -92,7 +92,7 @@ def sweep(
             option, crossed), "points" (listed), "capacity" (see `Search`), "requests", "title".
         out: folder of the results; a study that was interrupted goes on there, one that has grown runs what is new.
             Default: nothing is kept on disk.
-        workers: processes on this machine; default: one a core. The results do not depend on it.
+        workers: processes on this machine; default: one per core. The results do not depend on it.
         dask: address of a Dask scheduler, whose workers then do the runs; they must see the files that the study names.
         progress: called as `flowsim.io.progress.Progress` says.
 
@@ -153,7 +153,7 @@ def _pending(study: Study, store: Store, places: Mapping[str, int]) -> list[tupl
 
 
 def _tasks(study: Study, pending: Sequence[tuple[str, int]], workers: int) -> Iterator[Task]:
-    """Tasks of some runs each; those of one trace behind each other, so that a worker loads it once."""
+    """Tasks of some runs each; those of one trace follow one another, so that a worker loads it once."""
     size = max(1, min(MOST_RUNS_A_TASK, len(pending) // (8 * workers)))
     ordered = sorted(pending, key=lambda item: (_trace_of(study, item[1]), item[1]))
     for start in range(0, len(ordered), size):
@@ -181,7 +181,7 @@ def _collect(
 
 
 def _cores() -> int:
-    from joblib import cpu_count
+    from joblib import cpu_count  # slow to import, and only studies on several cores need it
 
     return int(cpu_count())
 

@@ -30,7 +30,7 @@ Done = tuple[Row, Kept, float]
 
 @dataclass(frozen=True)
 class Task:
-    """Some runs of a study: the key and the options of each, and what `measure` wants to know besides."""
+    """Some runs of a study: the key and the options of each, and what else `measure` needs."""
 
     items: tuple[tuple[str, Mapping[str, Any]], ...]
     root: str
@@ -54,20 +54,20 @@ def execute(tasks: Iterator[Task], workers: int, dask: str | None) -> Iterator[l
     elif workers == 1:
         yield from (task() for task in tasks)
     else:
-        from joblib import Parallel, delayed
+        from joblib import Parallel, delayed  # slow to import, and only studies on several cores need it
 
         options: dict[str, Any] = {"pre_dispatch": "2*n_jobs", "batch_size": 1}
         options |= {"initializer": _end_with, "initargs": (os.getpid(),)}
         pool = Parallel(workers, return_as="generator_unordered", **options)
-        with warnings.catch_warnings():  # a worker whose caches have grown is replaced, which is nobody's concern
+        with warnings.catch_warnings():  # loky replaces a worker whose caches have grown; users need not know
             warnings.filterwarnings("ignore", "A worker stopped while some jobs were given")
             yield from pool(delayed(task)() for task in tasks)
 
 
 def _end_with(parent: int) -> None:
-    """End this worker when its parent is gone: killed, it cannot tell, and the worker would wait for it for ever.
+    """End this worker when its parent has been killed, since it would otherwise wait for it for ever.
 
-    And end it fast: Python would look for cycles in all that it knows, for seconds, before it gives the memory back.
+    And end it fast: at exit Python would spend seconds looking for cycles before it frees the memory.
     """
     atexit.register(gc.freeze)
 
@@ -81,7 +81,7 @@ def _end_with(parent: int) -> None:
 
 def _on_dask(tasks: Iterator[Task], address: str) -> Iterator[list[Done]]:
     try:
-        from distributed import Client, as_completed
+        from distributed import Client, as_completed  # an extra: only --dask needs it
     except ImportError:
         raise InputError("--dask", "needs Dask: pip install 'flowsim[dask]'") from None
     try:

@@ -32,7 +32,7 @@ LOADS, WINDOW_S = (0.5, 0.75, 0.9), 60.0
 QUICK: Mapping[str, Any] = {"policies": DEFAULT_POLICIES, "loads": (0.75,), "window_s": 20.0}
 """The fields of a plan that is over soon."""
 KV_TOKENS = 1 << 18
-"""Tokens of the KV cache, unless told: those that are begun and not finished need no more, and it is quick to make."""
+"""Default tokens of the KV cache: prompts that have begun and not finished need no more, and allocating it is quick."""
 SEARCHED = 1500
 """Requests on which the capacity of a policy is searched."""
 FEWEST, MOST_REPEATS = 2, 100
@@ -51,7 +51,7 @@ class Plan:
         loads: rates, as shares of the capacity that the simulation finds for each policy.
         rate_scale: in place of `loads`, a factor of the trace's own rate.
         window_s: how long requests arrive in each run, seconds; `start_s`: where in the trace.
-        repeats: how often each case is really executed.
+        repeats: how often each case is run on the GPU.
         model, slo, slo_scale, format, predictor, server, seed: as `flowsim.run` takes them.
     """
 
@@ -119,7 +119,7 @@ def check(plan: Plan) -> None:
 
 
 def cases_of(plan: Plan, policy: str, table: Path, costs: CostModel, known: Sequence[Case] = ()) -> list[Case]:
-    """The cases of one policy, one a load; those that are `known` keep their rate, whatever is simulated by now."""
+    """The cases of one policy, one per load; those that are `known` keep their rate, whatever is simulated by now."""
     whole = whole_trace(plan, f"{plan.start_s}:")
     if plan.rate_scale is not None:
         return [_case(plan, policy, None, _scaled(whole, plan.rate_scale, plan.window_s), costs)]
@@ -180,12 +180,12 @@ def _is_of(case: Case, whole: Trace, window_s: float) -> bool:
 
 
 def _scaled(trace: Trace, factor: float, window_s: float) -> Trace:
-    """The requests that arrive within so long at a factor of the trace's own rate."""
+    """The requests that arrive within this time at a factor of the trace's own rate."""
     return trace.window(0.0, window_s * factor).scaled(factor)
 
 
 def _at_rate(trace: Trace, rate_rps: float, window_s: float) -> Trace:
-    """The first requests of a trace, at this rate for so long."""
+    """The first requests of a trace, at this rate for this time."""
     if rate_rps * window_s * LONGER < FEWEST:
         rate = f"{rate_rps:.3g} req/s, the rate at this load, {FEWEST} requests take {FEWEST / rate_rps:.3g} s"
         raise InputError(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -27,6 +27,7 @@ from flowsim.calibration.gpu.monitor import gpu_state
 from flowsim.calibration.gpu.quiet_host import RUNNER, core_of
 from flowsim.calibration.measure.calibrate import calibrate
 from flowsim.calibration.measure.grid import QUICK, REPLAYED
+from flowsim.calibration.serve.replay import Replay, execute
 from flowsim.calibration.serve.runner import Runner
 from flowsim.calibration.serve.warm_up import LESS, UNSERVABLE, serving_decoder, warm_up
 from flowsim.core.timeline import graph_size
@@ -51,9 +52,6 @@ from flowsim.validation.evidence import (
     write_about,
 )
 from flowsim.validation.plan import Plan, cache_rows, cases_of, check, shortfalls, whole_trace
-
-if TYPE_CHECKING:
-    from flowsim.calibration.serve.replay import Replay
 
 OF_CASES = ("trace", "policies", "loads", "rate_scale", "window_s", "start_s", "repeats")
 """Fields of a plan that may differ between the cases of one folder, which hold what follows from them."""
@@ -209,7 +207,7 @@ def _execute(
     device: str,
     say: Callable[[str], None],
 ) -> None:
-    """Really run what is missing, one decoder and one warm runner for all; a run is saved as soon as it has ended."""
+    """Run what is missing on the GPU, with one decoder and one warm runner; a run is saved as soon as it ends."""
     spec = table.provenance.rank().spec
     cases = [of.case for of in recorded.values()]
     say(f"building {spec.name} and warming up")
@@ -225,7 +223,7 @@ def _execute(
 
 
 def accept(folder: str | Path) -> Evidence:
-    """Keep, with each case of a folder, how far today's simulation is off its runs: later ones are held to that."""
+    """Keep, with each case, by how much today's simulation differs from its runs: later ones are held to that."""
     with locked(folder):
         evidence = Evidence.load(folder)
         for of in evidence.recorded:
@@ -242,7 +240,7 @@ def _run_all(
     runner: Runner,
     say: Callable[[str], None],
 ) -> None:
-    """Really run what is missing: all cases once, then all again, so that a drift shows in the second runs."""
+    """Run what is missing on the GPU: all cases once, then all again, so that a drift shows in the second runs."""
     for number in range(plan.repeats):
         for slug, of in recorded.items():
             if len(of.runs) > number:
@@ -258,8 +256,6 @@ def _run_all(
 
 def _run(case: Case, costs: CostModel, runner: Runner) -> RealRun:
     """One real execution of a case."""
-    from flowsim.calibration.serve.replay import execute
-
     ready = case.prepared(costs)
     with gpu_state(runner.decoder.device.type == "cuda") as state:
         replay = execute(ready.requests(), ready.policy, costs, ready.predictor, runner, case.server)

@@ -94,7 +94,7 @@ def test_the_gain_is_that_of_a_forward_of_the_pass() -> None:
 
 
 def recording(seconds: float) -> GraphCost:
-    """Recorded forwards that take so many seconds on a busy GPU, whatever their size."""
+    """Recorded forwards that take this many seconds on a busy GPU, whatever their size."""
     return GraphCost(128, lambda tokens: seconds, lambda tokens: 0.0, lambda tokens: 0.0)
 
 

@@ -417,7 +417,7 @@ def test_a_policy_may_choose_nothing() -> None:
         ({"slots": 0}, "slots must be >= 1, got 0"),
         ({"instances": -1}, "instances must be >= 1, got -1"),
         ({"kv_tokens": 0}, "kv_tokens must be >= 1, got 0"),
-        ({"router": "round-robbin"}, "unknown router 'round-robbin'; did you mean 'round-robin'?"),
+        ({"router": "round-robbin"}, "router: unknown router 'round-robbin'; did you mean 'round-robin'?"),
     ],
 )
 def test_server_limits_are_checked(limits: dict[str, Any], message: str) -> None:

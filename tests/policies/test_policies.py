@@ -223,7 +223,7 @@ def request(id: int, tokens: int, slo_s: float = 1000.0, arrival_s: float = 0.0)
 
 
 def executing(*members: Request, left: float | None = None) -> Execution:
-    """A pass over whole requests of which so many tokens are left."""
+    """A pass over whole requests of which this many tokens are left."""
     tokens = sum(member.tokens for member in members)
     timeline = Timeline([Forward(tokens, (), 0.0, 1, float(tokens), float(tokens))], "none")
     execution = Execution(tuple((member, member.tokens) for member in members), timeline)

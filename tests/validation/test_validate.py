@@ -585,7 +585,7 @@ def test_a_folder_holds_one_validation(
 def test_a_table_of_kernels_that_no_server_runs_is_refused(here: Path) -> None:
     result = invoke(["validate", "trace.jsonl", "--gpu", "h200", "--device", "cpu", "--out", "refused"])
     assert result.exit_code == 2
-    assert "h200/llama3-8b: found attention measured with split" in result.output
+    assert "h200/llama3-8b: has attention measured with split" in result.output
     assert not (here / "refused").exists()
 
 

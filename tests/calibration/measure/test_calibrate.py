@@ -155,7 +155,9 @@ def test_a_model_of_too_short_a_context_is_refused() -> None:
 def test_the_journal_of_another_calibration_is_refused(
     measured: tuple[OperatorTable, Path, object], tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match=r"is the journal of another calibration \(other seed\); delete it to"):
+    with pytest.raises(
+        InputError, match=r"is the journal of another calibration \(other seed\); expected the journal of this"
+    ):
         calibrate(SPEC, device="cpu", grid=GRID, seed=1, journal=measured[1])
     other = tmp_path / "notes.txt"
     other.write_text("a line\n")
@@ -219,7 +221,7 @@ def test_a_journal_that_was_changed_is_refused_in_one_line(
     before = copy.read_text()
     with pytest.raises(InputError) as error:
         calibrate(SPEC, device="cpu", grid=GRID, journal=copy)
-    problem = "was changed after it was written; delete it to measure everything again"
+    problem = "was changed after it was written; expected the journal of this calibration; delete it to measure everything again"
     assert str(error.value) == f"{copy}: line {at + 1}: {problem}"
     assert copy.read_text() == before
 
