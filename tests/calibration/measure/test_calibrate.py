@@ -221,7 +221,8 @@ def test_a_journal_that_was_changed_is_refused_in_one_line(
     before = copy.read_text()
     with pytest.raises(InputError) as error:
         calibrate(SPEC, device="cpu", grid=GRID, journal=copy)
-    problem = "was changed after it was written; expected the journal of this calibration; delete it to measure everything again"
+    problem = "was changed after it was written; expected the journal of this calibration"
+    problem += "; delete it to measure everything again"
     assert str(error.value) == f"{copy}: line {at + 1}: {problem}"
     assert copy.read_text() == before
 
