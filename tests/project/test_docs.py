@@ -97,16 +97,22 @@ def tiny_table() -> str:
     return "tiny-table"
 
 
+def in_place(arguments: list[str], more: list[str]) -> list[str]:
+    """The arguments with these options, in place of those of the same names."""
+    given = [at for at, word in enumerate(arguments) if word in more and word.startswith("--") and word != "--quick"]
+    return [word for at, word in enumerate(arguments) if at not in given and at - 1 not in given] + more
+
+
 def made_small(arguments: list[str]) -> list[str]:
     """The same command without a GPU, on a small model, a short trace or one core."""
     match arguments:
         case ["calibrate", option, *_] if option.startswith("-"):
-            return [*arguments, *SHORT]
+            return in_place(arguments, SHORT)
         case ["calibrate", "verify", _, *_]:
             return ["calibrate", "verify", tiny_table(), *SHORT[:3]]
         case ["validate", _, *options] if "--quick" in options:
             tiny_table()
-            return ["validate", "short.jsonl", *options, *SHORT, *SHORT_RUN]
+            return ["validate", "short.jsonl", *in_place(options, [*SHORT, *SHORT_RUN])]
         case ["sweep" | "capacity", *_]:
             return [*arguments, "--workers", "1"]
     return arguments
