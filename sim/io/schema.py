@@ -84,17 +84,14 @@ def build(kind: type[T], values: object, where: str = "") -> T:
         raise (error.within(where) if where else error) from None
 
 
-def fitted(value: object, hint: Any, where: str, *, text: bool = False) -> Any:
-    """A value as this type has it (3 becomes 3.0 where the type is float). InputError if it does not fit.
-
-    With `text`, numbers, true and false may also be given as text, as on a command line.
-    """
+def fitted(value: object, hint: Any, where: str) -> Any:
+    """A value as this type has it (3 becomes 3.0 where the type is float). InputError if it does not fit."""
     try:
-        return msgspec.convert(value, hint, strict=not text)
+        return msgspec.convert(value, hint)
     except msgspec.ValidationError:
         plain = _plain(value)
     try:
-        return msgspec.convert(plain, hint, strict=not text)
+        return msgspec.convert(plain, hint)
     except msgspec.ValidationError:
         raise _wrong(plain, hint, where) from None
 

@@ -161,7 +161,9 @@ def test_the_journal_of_another_calibration_is_refused(
         calibrate(SPEC, device="cpu", grid=GRID, seed=1, journal=measured[1])
     other = tmp_path / "notes.txt"
     other.write_text("a line\n")
-    with pytest.raises(InputError, match="line 1: is not a record of a journal; delete it"):
+    with pytest.raises(
+        InputError, match="line 1: is not a record of a journal; expected the journal of this calibration; delete it"
+    ):
         calibrate(SPEC, device="cpu", grid=GRID, journal=other)
     assert other.read_text() == "a line\n"
     other.write_bytes(b"\xff\n")
