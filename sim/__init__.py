@@ -143,7 +143,11 @@ def __getattr__(name: str) -> Any:
     elif name in PACKAGES:
         value = importlib.import_module(f"flowsim.{name}")
     else:
-        raise AttributeError(f"module 'flowsim' has no attribute {name!r}")
+        import difflib  # only a wrong name needs it
+
+        near = difflib.get_close_matches(name, __dir__(), n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise AttributeError(f"module 'flowsim' has no attribute {name!r}{hint}", name=name)
     globals()[name] = value
     return value
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import re
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
@@ -74,8 +75,10 @@ class InputError(ValueError):
 
     @property
     def near(self) -> str | None:
-        """Of an unknown name, the known name that is nearest, if one is near."""
-        return next(iter(difflib.get_close_matches(str(self.found), self.known, n=1, cutoff=0.5)), None)
+        """Of an unknown name, the known name that is nearest, whatever the case of its letters, if one is near."""
+        by_lower = {name.lower(): name for name in self.known}
+        near = difflib.get_close_matches(str(self.found).lower(), by_lower, n=1, cutoff=0.5)
+        return by_lower[near[0]] if near else None
 
     def at(self, where: str, *, expected: str = "") -> InputError:
         """The same error, about `where`; with what was expected said in other words, if they are given."""
@@ -94,7 +97,7 @@ class InputError(ValueError):
     def __str__(self) -> str:
         problem = self._unknown() if self.kind else self.problem
         if problem or self.found is NOTHING:
-            said = ": ".join(part for part in (self.where, problem) if part)
+            said = ": ".join(part for part in (self.where, _folded(problem)) if part)
             return f"{said}; expected {self.expected}" if self.expected else said
         return f"{self.where} must be {self.expected}, got {shown(self.found)}"
 
@@ -104,8 +107,13 @@ class InputError(ValueError):
 
 
 def shown(value: object) -> str:
-    """A value as an error shows it: what Python writes, shortened; nothing for None."""
+    """A value as an error shows it: what Python writes, shortened, or the kind of object; nothing for None."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
     text = "nothing" if value is None else repr(value)
+    if "\n" in text or text.startswith("<"):
+        kind = type(value).__name__
+        text = f"{'an' if kind[0] in 'AEIOUaeiou' else 'a'} {kind}"
     return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 3]}..."
 
 
@@ -117,7 +125,12 @@ def unknown(kind: str, name: str, known: Iterable[str], *, where: str = "", expe
     return InputError(where, found=name, expected=expected, kind=kind, known=known)
 
 
+def _folded(text: str) -> str:
+    """A text of several lines, as other people's code writes them, in one."""
+    return re.sub(r"\s*\n\s*", " ", text.strip())
+
+
 def raised(error: BaseException) -> str:
     """What an exception of somebody else's code says, and where it was raised: "KeyError: 'x' (mine.py, line 7)"."""
     last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {error} ({Path(last.filename).name}, line {last.lineno})"
+    return f"{type(error).__name__}: {_folded(str(error))} ({Path(last.filename).name}, line {last.lineno})"

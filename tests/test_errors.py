@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from threading import Event
 
 import pytest
 
@@ -24,6 +25,11 @@ from flowsim.errors import InputError, raised, unknown
         ),
         (unknown("policy", "fcfz", ["fcfs", "edf"]), "unknown policy 'fcfz'; did you mean 'fcfs'? (known: edf, fcfs)"),
         (unknown("table", "zzz", []), "unknown table 'zzz' (known: none)"),
+        (unknown("policy", "FCFS", ["fcfs"]), "unknown policy 'FCFS'; did you mean 'fcfs'? (known: fcfs)"),
+        (InputError("t.jsonl", "two\n  lines\n"), "t.jsonl: two lines"),
+        (InputError("x", found=Event(), expected="text"), "x must be text, got an Event"),
+        (InputError("x", found=object(), expected="text"), "x must be text, got an object"),
+        (InputError("x", found=int, expected="text"), "x must be text, got the class int"),
         (
             unknown("class", "txt", ["text"], where="mix", expected="a class of the trace").within("t.yaml"),
             "t.yaml: mix: unknown class 'txt'; did you mean 'text'? (known: text); expected a class of the trace",

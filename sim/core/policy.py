@@ -8,7 +8,7 @@ from typing import Literal, Protocol, cast, get_args
 from flowsim.core.order import Order
 from flowsim.core.passes import Execution, Pass
 from flowsim.core.request import Request
-from flowsim.core.timeline import Cut, check_cut
+from flowsim.core.timeline import CHECKED_AFTER, Cut, check_cut
 from flowsim.errors import InputError, unknown
 
 Wake = Literal["events", "cuts"]
@@ -84,12 +84,19 @@ def check_policy(policy: object) -> Policy:
     """The same object, once it is known to have what the engine asks of a policy.
 
     Raises:
-        InputError: no `choose`, or a `cut` or `wake` that does not exist.
+        InputError: a class in place of an object of it, no `choose`, or no `cut` or `wake`, or one that does not exist.
     """
-    name = type(policy).__name__
+    if isinstance(policy, type):
+        name = policy.__name__
+        raise InputError("policy", f"must be an object, got the class {name}", expected=f"{name}()")
+    name = f"policy {type(policy).__name__}"
     if not callable(getattr(policy, "choose", None)):
-        raise InputError(f"policy {name}", "has no method choose(view)")
-    check_cut(getattr(policy, "cut", "missing"))
-    if getattr(policy, "wake", "missing") not in get_args(Wake):
-        raise unknown("wake", str(getattr(policy, "wake", "missing")), get_args(Wake))
-    return cast(Policy, policy)
+        raise InputError(name, "has no method choose(view)")
+    for attribute, known in (("cut", CHECKED_AFTER), ("wake", get_args(Wake))):
+        if not hasattr(policy, attribute):
+            raise InputError(name, f"has no attribute {attribute}", expected=f"one of {', '.join(map(repr, known))}")
+    found = cast(Policy, policy)
+    check_cut(found.cut)
+    if found.wake not in get_args(Wake):
+        raise unknown("wake", found.wake, get_args(Wake))
+    return found

@@ -67,7 +67,7 @@ GRAPH_STEP = 64
 
 def check_cut(cut: str) -> None:
     """Raise `InputError` unless `cut` is a cut level."""
-    if cut not in CHECKED_AFTER:
+    if not isinstance(cut, str) or cut not in CHECKED_AFTER:
         raise unknown("cut", cut, CHECKED_AFTER)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,8 +14,10 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from flowsim.core.events import Event
 from flowsim.core.slo import Assignment
 from flowsim.engine.simulate import Outcome
+from flowsim.errors import InputError, unknown
 from flowsim.io.folders import writing
 from flowsim.results.metrics import STATES, Floats, Metrics
 from flowsim.results.summary import summarise
@@ -123,18 +125,40 @@ class RunResult:
             }
         )
 
+    @property
+    def events(self) -> Sequence[Sequence[Event]]:
+        """What happened on each instance, in order (`flowsim.core.events`).
+
+        Raises:
+            InputError: the run was made without `events=True`.
+        """
+        if self.outcome.events is None:
+            raise InputError("events", "were not kept", expected="a run with events=True")
+        return self.outcome.events
+
     def attainment(self, by: str | None = None) -> Any:
-        """The share of counted requests that met their SLO: one number, or a Series by="class"."""
+        """The share of counted requests that met their SLO: one number, or a Series by a column of `requests`.
+
+        Raises:
+            InputError: `by` is not a column of `requests`.
+        """
         if by is None:
             return self.summary["attainment"]
         frame = self.requests[self.counted]
+        if not isinstance(by, str) or by not in frame:
+            raise unknown("column of requests", by, frame.columns, where="by")
         return frame.groupby(by, observed=True)["attained"].mean()
 
     def ttft(self, q: float) -> float:
         """The quantile `q` (0 to 1) of the TTFTs in the summary, seconds; NaN if none is known.
 
         They are those of finished requests that arrived after the warm-up.
+
+        Raises:
+            InputError: `q` is not a number from 0 to 1.
         """
+        if not isinstance(q, int | float | np.number) or isinstance(q, bool) or not 0 <= q <= 1:
+            raise InputError("q", found=q, expected="a number from 0 to 1")
         ttft_s = self.ttft_s[self.metrics.after_warmup]
         known = ttft_s[~np.isnan(ttft_s)]
         return float(np.quantile(known, q)) if known.size else math.nan

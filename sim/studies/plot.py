@@ -39,6 +39,8 @@ def plot(results: Runs | str | Path, out: str | Path | None = None, select: Sequ
     Raises:
         InputError: as `load_runs`, `selected`, `draw` and `save` do.
     """
+    if not isinstance(results, Runs | str | Path):
+        raise InputError("results", found=results, expected="a study's Runs, or the folder that holds them")
     runs = results if isinstance(results, Runs) else load_runs(results)
     figures = draw(selected(runs, select))
     if out is not None:

@@ -127,6 +127,8 @@ def load_runs(folder: str | Path) -> Runs:
     Raises:
         InputError: the folder holds no runs.
     """
+    if not isinstance(folder, str | Path):
+        raise InputError("folder", found=folder, expected="the folder of a study")
     return Runs(read_runs(folder), title_of(folder), Path(folder))
 
 

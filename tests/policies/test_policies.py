@@ -151,7 +151,7 @@ def test_the_working_directory_is_searched_last_and_only_for_policies_of_ones_ow
         ("Mein", "unknown policy class in module my_own_policies 'Mein'; did you mean 'Mine'?"),
         ("Mine:eager=yes", "option eager must be true or false, got 'yes'"),
         ("NoChoice", "policy NoChoice: has no method choose(view)"),
-        ("NoCut", "unknown cut 'missing'"),
+        ("NoCut", "policy NoCut: has no attribute cut; expected one of 'none', 'chunk', 'layer'"),
         ("Broken", "KeyError"),
         ("Demanding", "missing 1 required positional argument: 'needed'"),
     ],

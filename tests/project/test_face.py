@@ -48,8 +48,8 @@ def test_every_command_has_a_twin_in_python() -> None:
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="module 'flowsim' has no attribute 'figurs'"):
-        _ = flowsim.figurs  # type: ignore[attr-defined]
+    with pytest.raises(AttributeError, match="module 'flowsim' has no attribute 'capcity'; did you mean 'capacity'"):
+        _ = flowsim.capcity  # type: ignore[attr-defined]
 
 
 def test_importing_flowsim_imports_no_library() -> None:

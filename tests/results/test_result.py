@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +13,8 @@ import pandas as pd
 import pytest
 import yaml
 
+import flowsim
+from flowsim.errors import InputError
 from flowsim.results.metrics import quantiles
 from support.results import NEVER, by_hand, six
 
@@ -68,6 +72,26 @@ def test_queueing_is_the_same_in_the_summary_and_by_request_when_a_run_was_stopp
     result = six()
     assert result.requests["queueing_s"].max() == result.summary["queueing_s"]["max"] == 12.0
     assert quantiles(result.requests["queueing_s"].to_numpy(), (50, 90, 99)) == result.summary["queueing_s"]
+
+
+def test_what_a_result_cannot_answer_is_refused() -> None:
+    questions: list[tuple[Callable[[], object], str]] = [
+        (lambda: six().ttft(2), "q must be a number from 0 to 1, got 2"),
+        (lambda: six().ttft(NEVER), "q must be a number from 0 to 1, got nan"),
+        (lambda: six().ttft("x"), "q must be a number from 0 to 1, got 'x'"),  # type: ignore[arg-type]
+        (lambda: six().attainment(by="klass"), "by: unknown column of requests 'klass'; did you mean 'class'?"),
+        (lambda: six().events, "events: were not kept; expected a run with events=True"),
+        (lambda: six().save(""), "out must be a folder, got ''"),
+    ]
+    for ask, message in questions:
+        with pytest.raises(InputError, match=f"^{re.escape(message)}"):
+            ask()
+
+
+def test_events_are_those_of_the_run() -> None:
+    result = flowsim.run("example", "fcfs", limit=5, events=True)
+    assert result.events is result.outcome.events
+    assert [type(event).__name__ for event in result.events[0]].count("Arrived") == 5
 
 
 def test_the_files_of_a_result(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
@@ -140,6 +141,16 @@ def test_progress_is_told_and_reaches_the_end() -> None:
     assert seen == [(1000, 3000), (2000, 3000), (3000, 3000)]
 
 
+class Plain:
+    """A policy with the attributes that it is given."""
+
+    def __init__(self, **attributes: Any) -> None:
+        vars(self).update(attributes)
+
+    def choose(self, view: Any) -> None:
+        """Nothing."""
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -151,6 +162,12 @@ def test_progress_is_told_and_reaches_the_end() -> None:
         ({"rate_scale": 1e-300}, "rate factor must be finite and > 0, .* got 1e-300"),
         ({"slo": -1}, "slo must be > 0, got -1"),
         ({"policy": object()}, "policy object: has no method choose"),
+        ({"policy": Plain}, r"policy: must be an object, got the class Plain; expected Plain\(\)"),
+        ({"policy": Plain()}, "policy Plain: has no attribute cut; expected one of "),
+        ({"policy": Plain(cut=3, wake="events")}, "unknown cut 3"),
+        ({"policy": Plain(cut=[], wake="cuts")}, r"unknown cut \[\]"),
+        ({"policy": Plain(cut="layer")}, "policy Plain: has no attribute wake; expected one of 'events', 'cuts'"),
+        ({"policy": Plain(cut="layer", wake=3)}, "unknown wake 3"),
         ({"server": flowsim.ServerOptions(slots=3), "slots": 4}, "slots: is given twice"),
         ({"slots": 4, "server": {"slots": 3}}, "slots: is given twice"),
         ({"slo_scale": 2, "slo.scale": 3}, "slo.scale: is given twice"),
@@ -194,6 +211,15 @@ def test_wrong_arguments_of_other_functions_are_refused(call: Callable[[], objec
     with pytest.raises(InputError) as refused:
         call()
     assert str(refused.value) == message
+
+
+@pytest.mark.parametrize(
+    ("trace", "got"),
+    [(None, "nothing"), (3, "3"), (pd.DataFrame({"arrival_s": [0.0, 1.0]}), "a DataFrame"), (Trace, "the class Trace")],
+)
+def test_what_is_no_trace_is_named(trace: Any, got: str) -> None:
+    with pytest.raises(InputError, match=f"^trace must be a Trace, or the name of one, got {got}$"):
+        run(trace)
 
 
 def test_of_a_struct_only_what_differs_from_the_defaults_is_given() -> None:

@@ -180,6 +180,13 @@ def test_errors_say_why_nothing_can_be_drawn(rates: flowsim.Runs, searched: flow
         assert str(error.value).startswith(message)
 
 
+def test_what_holds_no_runs_is_refused() -> None:
+    with pytest.raises(InputError, match=r"^folder must be the folder of a study, got nothing$"):
+        flowsim.load_runs(None)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"^results must be a study's Runs, or the folder that holds them, got 3$"):
+        plot(3)  # type: ignore[arg-type]
+
+
 def test_the_commands_go_from_a_study_to_its_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "study.yaml").write_text(
         "run: {trace: 'synthetic:qwen:60'}\naxes: {policy: [fcfs, flowprefill], slo.scale: [0.5, 1]}\n"
