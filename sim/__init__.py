@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from flowsim.core.server import ServerOptions
     from flowsim.core.slo import SLOMix
     from flowsim.policies.registry import PolicySpec, describe_policies
+    from flowsim.results.definitions import describe_metrics
     from flowsim.results.result import RunResult
     from flowsim.runs.compare import Comparison, compare
     from flowsim.runs.costs import load_cost
@@ -79,6 +80,7 @@ HOMES = {
     "calibrate": "calibration.measure.calibrate",
     "capacity": "studies.capacity",
     "compare": "runs.compare",
+    "describe_metrics": "results.definitions",
     "describe_policies": "policies.registry",
     "example_trace": "traces.catalogue",
     "load_cost": "runs.costs",
@@ -118,6 +120,7 @@ __all__ = [
     "calibrate",
     "capacity",
     "compare",
+    "describe_metrics",
     "describe_policies",
     "example_trace",
     "load_cost",

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from docs.written import accuracy, nearness, options
+from docs.written import accuracy, metrics, nearness, options
 
 ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -17,6 +17,8 @@ TABLES: Mapping[str, Callable[[], Iterable[str]]] = {
     "all-tables": accuracy.all_tables,
     "by-measure": nearness.by_measure,
     "options": options.reference,
+    "metrics": metrics.definitions,
+    "population": metrics.population,
 }
 """Name of a table -> what gives its lines."""
 

@@ -1,4 +1,4 @@
-"""The commands that need no trace: `flowsim tradeoff` and `flowsim policies`."""
+"""The commands that need no trace: `flowsim tradeoff`, `flowsim policies` and `flowsim metrics`."""
 
 from __future__ import annotations
 
@@ -56,3 +56,18 @@ def policies() -> None:
         table.add_row(name, what, options)
     show(table)
     say("\nWrite NAME:OPTION=VALUE,... or, for one of your own, MODULE:CLASS:OPTION=VALUE,...")
+
+
+@click.command()
+def metrics() -> None:
+    """Define every metric, entry of summary.json and column of the files that runs and studies leave.
+
+    \b
+    Example:
+      flowsim metrics
+    """
+    from flowsim.results.definitions import POPULATION, describe_metrics
+    from flowsim.show.screen import show
+    from flowsim.show.text import definitions_report
+
+    show(definitions_report(POPULATION, describe_metrics()))

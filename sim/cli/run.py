@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from flowsim.cli.kit import Command, out_option, quiet_option, replaying, say, typed
+from flowsim.cli.kit import Command, all_metrics_option, out_option, quiet_option, replaying, say, typed
 from flowsim.cli.run_options import check_costs, flags_named, stated, with_options
 from flowsim.errors import InputError
 from flowsim.policies.registry import DEFAULT_POLICIES
@@ -29,9 +29,12 @@ TRACE_HELP = (
 @with_options("policy")
 @with_options()
 @out_option
+@all_metrics_option
 @quiet_option
 @click.pass_context
-def run(context: click.Context, /, trace: str, policy: str, out: str | None, quiet: bool, **options: Any) -> None:
+def run(
+    context: click.Context, /, trace: str, policy: str, out: str | None, all_metrics: bool, quiet: bool, **options: Any
+) -> None:
     """Replay a trace under one policy."""
     check_costs(context)
     from flowsim.io.folders import check_writable
@@ -42,7 +45,7 @@ def run(context: click.Context, /, trace: str, policy: str, out: str | None, qui
     if out:
         check_writable(out)
     if trace.endswith((".yaml", ".yml")):
-        if changed := typed(context, besides=("trace", "out", "quiet")):
+        if changed := typed(context, besides=("trace", "out", "all_metrics", "quiet")):
             raise InputError(trace, f"holds every option of the run; leave out {', '.join(changed)}")
         wanted = read_options(trace)
     else:
@@ -54,7 +57,7 @@ def run(context: click.Context, /, trace: str, policy: str, out: str | None, qui
         from flowsim.show.screen import show
         from flowsim.show.text import run_report
 
-        show(run_report(result.summary))
+        show(run_report(result.summary, all_metrics))
     if out:
         result.save(out)
         say(f"saved summary.json, requests.parquet and config.yaml in {out}", quiet)
@@ -76,10 +79,18 @@ def run(context: click.Context, /, trace: str, policy: str, out: str | None, qui
 )
 @with_options()
 @out_option
+@all_metrics_option
 @quiet_option
 @click.pass_context
 def compare(
-    context: click.Context, /, trace: str, policies: tuple[str, ...], out: str | None, quiet: bool, **options: Any
+    context: click.Context,
+    /,
+    trace: str,
+    policies: tuple[str, ...],
+    out: str | None,
+    all_metrics: bool,
+    quiet: bool,
+    **options: Any,
 ) -> None:
     """Replay a trace under several policies."""
     check_costs(context)
@@ -94,7 +105,7 @@ def compare(
         from flowsim.show.screen import show
         from flowsim.show.text import compare_report
 
-        show(compare_report({name: result.summary for name, result in comparison.results.items()}))
+        show(compare_report({name: result.summary for name, result in comparison.results.items()}, all_metrics))
     if out:
         comparison.save(out)
         say(f"saved comparison.png, comparison.csv and a folder for each policy in {out}", quiet)

@@ -34,14 +34,16 @@ class Outcome:
     Attributes:
         ledger: one row per request.
         logs: one account per instance.
-        stopped_s: when the replay stopped, seconds.
+        stopped_s: when the replay ended, seconds.
         events: what happened on each instance (`flowsim.core.events`); None unless asked for.
+        cut_off: whether it was stopped then; else it ended by itself, and what is unfinished would never finish.
     """
 
     ledger: Ledger
     logs: Sequence[Log]
     stopped_s: float
     events: Sequence[Sequence[Event]] | None = None
+    cut_off: bool = False
 
 
 class Arrivals:
@@ -128,13 +130,13 @@ def simulate(
     for device, instance in zip(devices, instances, strict=True):
         device.close()
         instance.close()
-    return outcome_of(recorders, float(env.now))
+    return outcome_of(recorders, float(env.now), cut_off=until_s is not None)
 
 
-def outcome_of(recorders: Sequence[Recorder], stopped_s: float) -> Outcome:
+def outcome_of(recorders: Sequence[Recorder], stopped_s: float, *, cut_off: bool = False) -> Outcome:
     """What these recorders, one per instance, have taken down."""
     kept = [recorder.events for recorder in recorders if isinstance(recorder, EventRecorder)]
-    return Outcome(recorders[0].ledger, [recorder.log for recorder in recorders], stopped_s, kept or None)
+    return Outcome(recorders[0].ledger, [recorder.log for recorder in recorders], stopped_s, kept or None, cut_off)
 
 
 def kv_capacity_tokens(server: ServerOptions, cost: CostModel) -> int:

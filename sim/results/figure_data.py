@@ -22,8 +22,8 @@ def _percent(result: RunResult) -> list[float]:
 
 
 def ttft_distributions(results: Mapping[str, RunResult]) -> dict[str, Distribution]:
-    """The distribution of TTFT, seconds, among all requests of each result."""
-    return {name: Distribution.of(result.ttft_s) for name, result in results.items()}
+    """The distribution of TTFT, seconds, among the counted requests of each result."""
+    return {name: Distribution.of(result.ttft_s[result.counted]) for name, result in results.items()}
 
 
 def blocking_distributions(results: Mapping[str, RunResult]) -> dict[str, Distribution]:

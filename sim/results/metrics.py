@@ -1,12 +1,10 @@
-"""How each metric of a run is defined.
+"""How the metrics of a run are computed; `flowsim.results.definitions` says what each means.
 
 A column has one row per request, shape [n], in the order of the trace; all times are in seconds.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,11 +14,13 @@ from numpy.typing import NDArray
 
 from flowsim.core.slo import Assignment
 from flowsim.engine.simulate import Outcome
+from flowsim.results.quantiles import Floats, exceeded, quantile, quantiles, ratio
 from flowsim.traces.trace import Trace
 
-Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 STATES = ("finished", "rejected", "unfinished")
 FINISHED, REJECTED, UNFINISHED = range(3)
+TTFT_PERCENTS = (50, 90, 99)
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class Metrics:
         trace: the requests, as replayed.
         slo: the class and the TTFT SLO of each.
         outcome: what the engine recorded.
-        warmup: the share of the requests, the first ones, that attainment, goodput and TTFT leave out.
+        warmup: the share of the requests, the first ones, that are served but not counted.
     """
 
     trace: Trace
@@ -57,19 +57,47 @@ class Metrics:
         return self.finished_s - self.trace.arrival_s
 
     @cached_property
-    def attained(self) -> NDArray[np.bool_]:
+    def ttft_bound_s(self) -> Floats:
+        """What is known of the TTFT: itself, or the time that it exceeds; infinite if it will never come.
+
+        A request that a stop left without a first token had waited for it since its arrival. One that was rejected, or
+        that the policy had left behind when the replay ended by itself, will never get one.
+        """
+        waited_s = np.maximum(self.outcome.stopped_s - self.trace.arrival_s, 0.0)
+        pending = (self.state == UNFINISHED) & self.outcome.cut_off
+        return np.where(self.state == FINISHED, self.ttft_s, np.where(pending, waited_s, np.inf))
+
+    @cached_property
+    def attained(self) -> Flags:
         """Whether the request met its TTFT SLO; False also for those without an SLO."""
-        return self.ttft_s <= self.slo.ttft_slo_s
+        met: Flags = self.ttft_s <= self.slo.ttft_slo_s
+        return met
 
     @cached_property
-    def after_warmup(self) -> NDArray[np.bool_]:
+    def after_warmup(self) -> Flags:
         """Whether the request arrived after the warm-up."""
-        return np.arange(len(self.trace)) >= self._first_counted
+        return np.arange(len(self.trace)) >= int(self.warmup * len(self.trace))
 
     @cached_property
-    def counted(self) -> NDArray[np.bool_]:
-        """Whether the request counts in attainment: it has an SLO and arrived after the warm-up."""
-        return ~np.isnan(self.slo.ttft_slo_s) & self.after_warmup
+    def has_slo(self) -> Flags:
+        """Whether the request has a TTFT SLO."""
+        return ~np.isnan(self.slo.ttft_slo_s)
+
+    @cached_property
+    def decided(self) -> Flags:
+        """Whether it is known if the request met its SLO: finished, never to finish, or past its deadline."""
+        open_yet: Flags = (self.state != FINISHED) & (self.ttft_bound_s <= self.slo.ttft_slo_s)
+        return ~open_yet
+
+    @cached_property
+    def counted(self) -> Flags:
+        """Whether the request counts, in every metric: it has an SLO, arrived after the warm-up, and is decided."""
+        return self.has_slo & self.after_warmup & self.decided
+
+    @cached_property
+    def undecided(self) -> Flags:
+        """Whether the request would count if the replay had not been stopped before its deadline."""
+        return self.has_slo & self.after_warmup & ~self.decided
 
     @cached_property
     def state(self) -> NDArray[np.int64]:
@@ -103,83 +131,96 @@ class Metrics:
         return np.concatenate([np.array(log.blocking_s, float) for log in self.outcome.logs])
 
     @property
-    def span_s(self) -> float:
-        """From the first arrival to the last completion; 0 if nothing completed."""
-        return float(np.nanmax(self.finished_s, initial=0.0)) - self._first_arrival_s
-
-    @property
-    def counted_span_s(self) -> float:
-        """From the first arrival after the warm-up to the last completion."""
-        return self.span_s + float(self.trace.arrival_s[0] - self.trace.arrival_s[self._first_counted])
+    def completed_s(self) -> float:
+        """The time of the last completion; that of the first arrival if nothing completed."""
+        return float(np.nanmax(self.finished_s, initial=self.trace.arrival_s[0]))
 
     @property
     def end_s(self) -> float:
-        """The time of the last completion or, if a request is unfinished, the time at which the simulation stopped."""
-        if (self.state == UNFINISHED).any():
-            return self.outcome.stopped_s
-        return self.span_s + self._first_arrival_s
+        """The end of what was observed: the last completion or, if a request is unfinished, the end of the replay."""
+        return self.outcome.stopped_s if (self.state == UNFINISHED).any() else self.completed_s
 
-    def attainment(self, members: NDArray[np.bool_]) -> float | None:
-        """The share of the counted requests among these that met their SLO; None if none counts."""
-        return ratio(int((self.attained & self.counted & members).sum()), int((self.counted & members).sum()))
+    @property
+    def span_s(self) -> float:
+        """What was observed: from the first arrival to `end_s`."""
+        return self.end_s - float(self.trace.arrival_s[0])
 
-    def goodput_rps(self, members: NDArray[np.bool_]) -> float:
-        """The counted requests among these that met their SLO, per second of `counted_span_s`."""
-        return ratio(int((self.attained & self.counted & members).sum()), self.counted_span_s) or 0.0
+    # Of the counted requests among some.
+
+    def attainment(self, members: Flags) -> float | None:
+        """The share of these that met their SLO; None if none counts."""
+        return ratio(self._attained(members), int((self.counted & members).sum()))
+
+    def offered_rps(self, members: Flags) -> float | None:
+        """The request rate of these, a part of the trace's; None if the trace has none, as all arrive at once."""
+        share, rate_rps = int(members.sum()) / len(self.trace), self.trace.rate_rps
+        return None if np.isnan(rate_rps) else share * rate_rps
+
+    def goodput_rps(self, members: Flags) -> float | None:
+        """Attainment x offered rate of these that have an SLO; None if either is not known."""
+        attainment, offered_rps = self.attainment(members), self.offered_rps(members & self.has_slo)
+        return None if attainment is None or offered_rps is None else attainment * offered_rps
+
+    def attained_rps(self, members: Flags, end_s: float) -> float | None:
+        """Those that met their SLO, per second from the first arrival after the warm-up to `end_s`."""
+        begin_s = float(self.trace.arrival_s[self.after_warmup][0])
+        return ratio(self._attained(members), max(end_s - begin_s, 0.0))
+
+    def ttft(self, members: Flags) -> dict[str, dict[str, float | None]]:
+        """Quantiles of the TTFT and, where they fall among those without a first token, times that they exceed."""
+        counted = self.counted & members
+        values, bounds = self._ttft_or_never_s[counted], self.ttft_bound_s[counted]
+        return {
+            "ttft_s": quantiles(values, TTFT_PERCENTS),
+            "ttft_exceeds_s": exceeded(values, bounds, TTFT_PERCENTS),
+        }
+
+    def ttft_quantile(self, share: float) -> float:
+        """The quantile of the TTFT at `share`, of all; infinite among those without a first token, NaN of none."""
+        return quantile(self._ttft_or_never_s[self.counted], share)
+
+    def parts_of_ttft(self) -> dict[str, float | None]:
+        """The shares of queueing, service and pauses in the TTFTs of those that finished; they add up to 1."""
+        counted = self.counted & (self.state == FINISHED)
+        whole_s = float(self.ttft_s[counted].sum())
+        queueing, service = (ratio(float(of[counted].sum()), whole_s) for of in (self.queueing_s, self.service_s))
+        paused = None if queueing is None or service is None else 1 - queueing - service
+        return {"queueing_share": queueing, "service_share": service, "paused_share": paused}
 
     def device(self) -> dict[str, Any]:
-        """How the devices of all instances spent the run, as shares of its time (checks: of the busy time).
+        """How the devices of all instances spent the observed time, as shares of it.
 
-        The devices executed passes (utilization), or stood still: while word or an order was on its way (hand-overs),
-        while the scheduler decided, or with nothing to do (idle). These four add up to 1. `control_share` counts all
-        decisions, also those made while a pass was executed.
+        The devices executed passes (utilization, of which check_share is due to checks), or stood still: while word or
+        an order was on its way (hand-overs), while the scheduler decided, or with nothing to do (idle). These four add
+        up to 1. `control_share` counts all decisions, also those made while a pass was executed.
         """
         logs = self.outcome.logs
-        busy_s, capacity_s = sum(log.busy_s for log in logs), (self.end_s - self._first_arrival_s) * len(logs)
+        whole_s = self.span_s * len(logs)
+        busy_s, check_s = sum(log.busy_s for log in logs), sum(log.check_s for log in logs)
+        control_s = sum(log.control_s for log in logs)
         return {
             "preemptions": sum(log.preemptions for log in logs),
-            "utilization": ratio(busy_s, capacity_s),
-            "check_share": ratio(sum(log.check_s for log in logs), busy_s),
-            "control_share": ratio(sum(log.control_s for log in logs), capacity_s),
-            **self._stands(busy_s, capacity_s),
+            "utilization": ratio(busy_s, whole_s),
+            "check_share": ratio(check_s, whole_s),
+            "control_share": ratio(control_s, whole_s),
+            **self._stands(busy_s, whole_s),
             "decisions": sum(log.decisions for log in logs),
         }
 
-    def _stands(self, busy_s: float, capacity_s: float) -> dict[str, float | None]:
+    def _stands(self, busy_s: float, whole_s: float) -> dict[str, float | None]:
         """Why the devices stood still; None where that is not known."""
         logs, names = self.outcome.logs, ("deciding_share", "hand_over_share", "idle_share")
         if not all(log.knows_stands for log in logs):
             return dict.fromkeys(names)
         deciding_s = sum(log.deciding_s for log in logs)
         hand_over_s = sum(log.hand_over_s - max(log.heard_s - self.end_s, 0.0) for log in logs)
-        idle_s = max(capacity_s - busy_s - deciding_s - hand_over_s, 0.0)
+        idle_s = max(whole_s - busy_s - deciding_s - hand_over_s, 0.0)
         spent_s = (deciding_s, hand_over_s, idle_s)
-        return {name: ratio(part_s, capacity_s) for name, part_s in zip(names, spent_s, strict=True)}
+        return {name: ratio(part_s, whole_s) for name, part_s in zip(names, spent_s, strict=True)}
 
-    @property
-    def _first_arrival_s(self) -> float:
-        return float(self.trace.arrival_s[0])
+    @cached_property
+    def _ttft_or_never_s(self) -> Floats:
+        return np.where(np.isnan(self.ttft_s), np.inf, self.ttft_s)
 
-    @property
-    def _first_counted(self) -> int:
-        return int(self.warmup * len(self.trace))
-
-
-def quantiles(values: Floats, percents: Sequence[int]) -> dict[str, float | None]:
-    """Mean, these percentiles (linear interpolation) and maximum of what is not NaN; None for all if nothing is."""
-    known = values[~np.isnan(values)]
-    names = ["mean", *(f"p{percent}" for percent in percents), "max"]
-    if not known.size:
-        return dict.fromkeys(names)
-    found = [known.mean(), *np.percentile(known, percents), known.max()]
-    return {name: float(value) for name, value in zip(names, found, strict=True)}
-
-
-def ratio(part: float, whole: float) -> float | None:
-    """The quotient; None if there is nothing to divide by."""
-    return part / whole if whole else None
-
-
-def finite(value: float) -> float | None:
-    """The value; None if it is infinite or NaN, which JSON cannot hold."""
-    return value if math.isfinite(value) else None
+    def _attained(self, members: Flags) -> int:
+        return int((self.attained & self.counted & members).sum())

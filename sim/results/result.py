@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +18,8 @@ from flowsim.core.slo import Assignment
 from flowsim.engine.simulate import Outcome
 from flowsim.errors import InputError, unknown
 from flowsim.io.folders import writing
-from flowsim.results.metrics import STATES, Floats, Metrics
+from flowsim.results.metrics import STATES, Metrics
+from flowsim.results.quantiles import Floats
 from flowsim.results.summary import summarise
 from flowsim.show.format import percent
 from flowsim.show.html import summary_html
@@ -40,7 +40,7 @@ class RunResult:
         policy: the policy's specification.
         config: the arguments of `flowsim.run` that give this result again.
         inputs: hashes, cost model and its error, SLOs, seed and version.
-        warmup: the share of the requests, the first ones, that attainment, goodput and TTFT leave out.
+        warmup: the share of the requests, the first ones, that are served but not counted.
     """
 
     trace: Trace
@@ -73,7 +73,7 @@ class RunResult:
 
     @property
     def counted(self) -> NDArray[np.bool_]:
-        """Whether each request counts in attainment, shape [n]: it has an SLO and arrived after the warm-up."""
+        """Whether each request counts, shape [n]: it has an SLO, arrived after the warm-up, and is decided."""
         return self.metrics.counted
 
     @property
@@ -88,18 +88,12 @@ class RunResult:
 
     @property
     def span_s(self) -> float:
-        """Seconds from the first arrival to the last completion; 0 if nothing completed."""
+        """Seconds observed: from the first arrival to the last completion or, if any is unfinished, to the stop."""
         return self.metrics.span_s
 
     @cached_property
     def requests(self) -> pd.DataFrame:
-        """One row per request.
-
-        Columns: id, class, instance, state (finished, rejected, unfinished), input_tokens, cached_tokens (only with a
-        prefix cache), output_tokens, arrival_s, started_s, finished_s, ttft_s, ttft_slo_s, attained, queueing_s
-        (arrival to first launch, or to the end of the run if there was none), service_s (in passes), paused_s (the
-        rest of the TTFT: preempted, or between two passes), preemptions.
-        """
+        """One row per request; the columns are `flowsim.results.definitions.REQUESTS`."""
         import pandas as pd  # slow to import, and only tables need it
 
         ledger, metrics = self.outcome.ledger, self.metrics
@@ -118,6 +112,7 @@ class RunResult:
                 "ttft_s": metrics.ttft_s,
                 "ttft_slo_s": self.slo.ttft_slo_s,
                 "attained": metrics.attained,
+                "counted": metrics.counted,
                 "queueing_s": metrics.queueing_s,
                 "service_s": ledger.service_s,
                 "paused_s": metrics.paused_s,
@@ -150,18 +145,16 @@ class RunResult:
         return frame.groupby(by, observed=True)["attained"].mean()
 
     def ttft(self, q: float) -> float:
-        """The quantile `q` (0 to 1) of the TTFTs in the summary, seconds; NaN if none is known.
+        """The quantile `q` (0 to 1) of the TTFTs of counted requests, seconds.
 
-        They are those of finished requests that arrived after the warm-up.
+        Infinite if it falls among those that got no first token; NaN if none counts.
 
         Raises:
             InputError: `q` is not a number from 0 to 1.
         """
         if not isinstance(q, int | float | np.number) or isinstance(q, bool) or not 0 <= q <= 1:
             raise InputError("q", found=q, expected="a number from 0 to 1")
-        ttft_s = self.ttft_s[self.metrics.after_warmup]
-        known = ttft_s[~np.isnan(ttft_s)]
-        return float(np.quantile(known, q)) if known.size else math.nan
+        return self.metrics.ttft_quantile(q)
 
     def save(self, folder: str | Path) -> Path:
         """Write summary.json, requests.parquet and config.yaml into `folder`: all of them, or none.

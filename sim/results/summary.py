@@ -2,49 +2,73 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from flowsim.results.metrics import FINISHED, REJECTED, UNFINISHED, Metrics, finite, quantiles
+from flowsim.results.definitions import APART, column_of
+from flowsim.results.metrics import FINISHED, REJECTED, UNFINISHED, Metrics
+from flowsim.results.quantiles import finite, quantiles
 
 
 def summarise(metrics: Metrics, policy: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """The summary, in the order in which it is written."""
-    everyone = np.ones(len(metrics.trace), bool)
+    """The summary, in the order in which it is written; `flowsim.results.definitions` says what each entry means."""
+    everyone, counted = np.ones(len(metrics.trace), bool), metrics.counted
     return {
         "policy": policy,
         "attainment": metrics.attainment(everyone),
         "goodput_rps": metrics.goodput_rps(everyone),
-        "offered_rps": finite(metrics.trace.rate_rps),
+        "attained_observed_rps": metrics.attained_rps(everyone, metrics.end_s),
+        "attained_with_drain_rps": metrics.attained_rps(everyone, metrics.completed_s),
+        "offered_rps": metrics.offered_rps(everyone),
         "requests": len(metrics.trace),
-        "without_slo": int(np.isnan(metrics.slo.ttft_slo_s).sum()),
-        "counted": int(metrics.counted.sum()),
+        "in_warmup": int((~metrics.after_warmup).sum()),
+        "without_slo": int((metrics.after_warmup & ~metrics.has_slo).sum()),
+        "undecided": int(metrics.undecided.sum()),
+        "counted": int(counted.sum()),
         "finished": int((metrics.state == FINISHED).sum()),
         "unfinished": int((metrics.state == UNFINISHED).sum()),
         "rejected": int((metrics.state == REJECTED).sum()),
-        "ttft_s": quantiles(metrics.ttft_s[metrics.after_warmup], (50, 90, 99)),
+        **metrics.ttft(everyone),
         "blocking_s": quantiles(metrics.blocking_s, (50, 99)),
         **metrics.device(),
-        "queueing_s": quantiles(metrics.queueing_s, (50, 90, 99)),
-        "service_s": quantiles(metrics.service_s, (50, 90, 99)),
-        "paused_s": quantiles(metrics.paused_s, (50, 90, 99)),
-        "longest_wait_s": finite(float(np.nanmax(metrics.queueing_s, initial=0.0))),
+        "queueing_s": quantiles(metrics.queueing_s[counted], (50, 90, 99)),
+        "service_s": quantiles(metrics.service_s[counted], (50, 90, 99)),
+        "paused_s": quantiles(metrics.paused_s[counted], (50, 90, 99)),
+        **metrics.parts_of_ttft(),
+        "longest_wait_s": finite(float(np.nanmax(metrics.queueing_s[counted], initial=0.0))),
         "span_s": metrics.span_s,
         "classes": {name: _of_class(metrics, code) for code, name in enumerate(metrics.slo.class_names)},
         "inputs": dict(inputs),
     }
 
 
+def as_columns(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """The metrics of a run or of a class as the plain columns of a table, which can hold an infinite TTFT."""
+    row: dict[str, Any] = {}
+    for name, value in metrics.items():
+        if isinstance(value, Mapping) and name not in APART:
+            row |= {column_of(name, part): number for part, number in value.items()}
+        elif name not in APART:
+            row[name] = value
+    if metrics["counted"]:
+        row |= {column_of("ttft_s", part): math.inf for part, time_s in metrics["ttft_s"].items() if time_s is None}
+    return row
+
+
 def _of_class(metrics: Metrics, code: int) -> dict[str, Any]:
-    """The metrics of the requests of one class that arrived after the warm-up."""
-    members = (metrics.slo.class_code == code) & metrics.after_warmup
+    """The metrics of the requests of one class."""
+    members = metrics.slo.class_code == code
     slo_s = metrics.slo.ttft_slo_s[members]
     return {
         "requests": int(members.sum()),
+        "undecided": int((metrics.undecided & members).sum()),
+        "counted": int((metrics.counted & members).sum()),
         "ttft_slo_s": finite(float(slo_s[0])) if slo_s.size else None,
         "attainment": metrics.attainment(members),
         "goodput_rps": metrics.goodput_rps(members),
-        "ttft_s": quantiles(metrics.ttft_s[members], (50, 90, 99)),
+        "offered_rps": metrics.offered_rps(members),
+        **metrics.ttft(members),
     }

@@ -14,8 +14,10 @@ from flowsim.core.policy import Policy
 from flowsim.errors import InputError
 from flowsim.io.folders import writing
 from flowsim.policies.registry import PolicySpec, load_policy
+from flowsim.results.definitions import COMPARED, FURTHER
 from flowsim.results.figure_data import class_attainment, ttft_distributions
 from flowsim.results.result import RunResult
+from flowsim.results.summary import as_columns
 from flowsim.runs.keywords import documented, from_keywords, named_policy
 from flowsim.runs.prepare import prepare, read_input
 from flowsim.runs.run import execute
@@ -39,7 +41,7 @@ class Comparison:
 
     @property
     def table(self) -> pd.DataFrame:
-        """One row per policy: attainment (overall, and by class), goodput, TTFT, blocking time, preemptions."""
+        """One row per policy; the columns are `flowsim.results.definitions.compared`."""
         import pandas as pd  # slow to import, and only tables need it
 
         return pd.DataFrame([_row(result.summary) for result in self.results.values()], index=list(self.results))
@@ -64,7 +66,7 @@ class Comparison:
         return Path(folder)
 
     def _repr_html_(self) -> str:
-        return str(self.table.to_html(float_format=lambda value: f"{value:.4g}"))
+        return str(self.table.drop(columns=list(FURTHER)).to_html(float_format=lambda value: f"{value:.4g}"))
 
 
 @documented
@@ -113,17 +115,7 @@ def _named(policies: Sequence[Policy | PolicySpec | str]) -> dict[str, tuple[Pol
 
 
 def _row(summary: Mapping[str, Any]) -> dict[str, Any]:
-    row = {
-        "attainment": summary["attainment"],
-        "goodput_rps": summary["goodput_rps"],
-        "ttft_p50_s": summary["ttft_s"]["p50"],
-        "ttft_p90_s": summary["ttft_s"]["p90"],
-        "ttft_p99_s": summary["ttft_s"]["p99"],
-        "blocking_mean_s": summary["blocking_s"]["mean"],
-        "blocking_p99_s": summary["blocking_s"]["p99"],
-        "preemptions": summary["preemptions"],
-        "utilization": summary["utilization"],
-        "unfinished": summary["unfinished"],
-        "rejected": summary["rejected"],
-    }
-    return row | {f"attainment_{name}": metrics["attainment"] for name, metrics in summary["classes"].items()}
+    """The columns of `flowsim.results.definitions.compared`."""
+    row = as_columns(summary)
+    by_class = {f"attainment_{name}": metrics["attainment"] for name, metrics in summary["classes"].items()}
+    return {name: row[name] for name in COMPARED} | by_class | {name: row[name] for name in FURTHER}

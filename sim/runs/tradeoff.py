@@ -17,7 +17,7 @@ from flowsim.core.slo import SLOMix
 from flowsim.core.timeline import Cut, check_cut
 from flowsim.errors import InputError
 from flowsim.policies.flowprefill import FlowPrefill
-from flowsim.results.metrics import quantiles
+from flowsim.results.quantiles import quantiles
 from flowsim.runs.run import run
 from flowsim.traces.trace import Trace
 

@@ -9,7 +9,10 @@ from flowsim.show.format import percent, rate, seconds
 
 Summary = Mapping[str, Any]
 """The metrics of a run, as `RunResult.summary` has them."""
-CLASS_COLUMNS = ("class", "requests", "SLO", "attained", "goodput", "TTFT p50", "p90", "p99", "max")
+CLASS_COLUMNS = ("class", "counted", "SLO", "attained", "goodput", "TTFT p50", "p90", "p99", "max")
+
+
+TTFT_COLUMNS = ("p50", "p90", "p99")
 
 
 def class_rows(summary: Summary) -> list[tuple[str, ...]]:
@@ -19,14 +22,23 @@ def class_rows(summary: Summary) -> list[tuple[str, ...]]:
     return [
         (
             name,
-            f"{metrics['requests']:,}",
+            f"{metrics['counted']:,}",
             slo,
             percent(metrics["attainment"]),
             rate(metrics["goodput_rps"]),
-            *(seconds(metrics["ttft_s"][key]) for key in ("p50", "p90", "p99", "max")),
+            *(ttft(metrics, part) for part in (*TTFT_COLUMNS, "max")),
         )
         for name, metrics, slo in rows
     ]
+
+
+def ttft(metrics: Summary, part: str) -> str:
+    """A quantile of the TTFT of a run or class: "> x" among requests that got no first token; "never" without an x."""
+    if (time_s := metrics["ttft_s"][part]) is not None:
+        return seconds(time_s)
+    if (exceeded_s := metrics["ttft_exceeds_s"][part]) is not None:
+        return f"> {seconds(exceeded_s)}"
+    return "never" if metrics["counted"] else "-"
 
 
 def scheduler_facts(summary: Summary) -> list[tuple[str, str]]:
@@ -37,13 +49,32 @@ def scheduler_facts(summary: Summary) -> list[tuple[str, str]]:
         ("preemptions", f"{summary['preemptions']:,}; blocking time {times}"),
         (
             "device",
-            f"used {percent(summary['utilization'])} (checks {percent(summary['check_share'])} of that), hand-overs "
+            f"used {percent(summary['utilization'])} (checks {percent(summary['check_share'])}), hand-overs "
             f"{percent(summary['hand_over_share'])}, deciding {percent(summary['deciding_share'])}, idle "
             f"{percent(summary['idle_share'])}",
         ),
         (
             "requests",
-            f"unfinished {summary['unfinished']:,}, rejected {summary['rejected']:,}, without SLO "
-            f"{summary['without_slo']:,}; longest wait {seconds(summary['longest_wait_s'])}",
+            f"unfinished {summary['unfinished']:,}, rejected {summary['rejected']:,}; longest wait "
+            f"{seconds(summary['longest_wait_s'])}",
         ),
+        *left_out(summary),
+    ]
+
+
+def left_out(summary: Summary) -> list[tuple[str, str]]:
+    """The requests that do not count, if there are any."""
+    words = {"in_warmup": "in the warm-up", "without_slo": "without SLO", "undecided": "undecided when stopped"}
+    said = [f"{summary[name]:,} {what}" for name, what in words.items() if summary[name]]
+    return [("not counted", ", ".join(said))] if said else []
+
+
+def further_facts(summary: Summary) -> list[tuple[str, str]]:
+    """The metrics that only --all-metrics shows; names and values."""
+    parts = (f"{name} {percent(summary[f'{name}_share'])}" for name in ("queueing", "service", "paused"))
+    return [
+        ("goodput", f"{rate(summary['goodput_rps'])}: attainment x offered rate"),
+        ("attained", f"{rate(summary['attained_observed_rps'])} of the observed {seconds(summary['span_s'])}"),
+        ("", f"{rate(summary['attained_with_drain_rps'])} until the last completion, with the drain"),
+        ("TTFT", f"{', '.join(parts)} (of those that finished)"),
     ]

@@ -12,25 +12,40 @@ from rich.text import Text
 from flowsim.calibration.costs.pass_kinds import LONG_PROMPT
 from flowsim.show.format import percent, rate, seconds
 from flowsim.show.screen import facts, table
-from flowsim.show.summary import CLASS_COLUMNS, Summary, class_rows, scheduler_facts
+from flowsim.show.summary import (
+    CLASS_COLUMNS,
+    TTFT_COLUMNS,
+    Summary,
+    class_rows,
+    further_facts,
+    scheduler_facts,
+    ttft,
+)
 
 
-def run_report(summary: Summary) -> RenderableType:
-    """One screen about one run."""
+def run_report(summary: Summary, all_metrics: bool = False) -> RenderableType:
+    """One screen about one run; with all metrics, also what goodput is not, and the shares of time."""
     head = facts(_head(summary, [("policy", summary["policy"])]))
-    return Group(head, Text(), _classes(summary), Text(), facts(scheduler_facts(summary)))
+    more: list[RenderableType] = [Text(), facts(further_facts(summary))] if all_metrics else []
+    return Group(head, Text(), _classes(summary), Text(), facts(scheduler_facts(summary)), *more)
 
 
-def compare_report(summaries: Mapping[str, Summary]) -> RenderableType:
+def compare_report(summaries: Mapping[str, Summary], all_metrics: bool = False) -> RenderableType:
     """One screen about several policies on the same requests; `summaries` by the name of the policy."""
     first = next(iter(summaries.values()))
-    return Group(facts(_head(first)), Text(), _policies(summaries), Text(), _attained(summaries))
+    more: list[RenderableType] = [Text(), _further(summaries)] if all_metrics else []
+    return Group(facts(_head(first)), Text(), _policies(summaries), Text(), _attained(summaries), *more)
 
 
 def _head(summary: Summary, more: Iterable[tuple[str, str]] = ()) -> Iterator[tuple[str, str]]:
     """What was replayed, on which costs, for which SLOs."""
     inputs = summary["inputs"]
-    yield "trace", f"{inputs['trace']}: {summary['requests']:,} requests, {rate(summary['offered_rps'])} offered"
+    offered = (
+        "all at one instant, so no rate"
+        if summary["offered_rps"] is None
+        else f"{rate(summary['offered_rps'])} offered"
+    )
+    yield "trace", f"{inputs['trace']}: {summary['requests']:,} requests, {offered}"
     for notice in inputs["trace_notices"]:
         yield "", notice
     yield from more
@@ -56,12 +71,12 @@ def _policies(summaries: Mapping[str, Summary]) -> Table:
     """One row per policy."""
     made = table("policy", "attained", "goodput", "TTFT p50", "p90", "p99", "blocking mean", "max", "preempted", "use")
     for name, summary in summaries.items():
-        ttft, blocking = summary["ttft_s"], summary["blocking_s"]
+        blocking = summary["blocking_s"]
         made.add_row(
             name,
             percent(summary["attainment"]),
             rate(summary["goodput_rps"]),
-            *(seconds(ttft[key]) for key in ("p50", "p90", "p99")),
+            *(ttft(summary, part) for part in TTFT_COLUMNS),
             *(seconds(blocking[key]) for key in ("mean", "max")),
             f"{summary['preemptions']:,}",
             percent(summary["utilization"]),
@@ -71,10 +86,32 @@ def _policies(summaries: Mapping[str, Summary]) -> Table:
 
 def _attained(summaries: Mapping[str, Summary]) -> Table:
     """One row per policy: the attainment of each class, and what was never served."""
-    made = table("attained", *next(iter(summaries.values()))["classes"], "unfinished", "rejected")
+    numbers = [name for name in ("counted", "undecided", "unfinished", "rejected") if name in _told(summaries)]
+    made = table("attained", *next(iter(summaries.values()))["classes"], *numbers)
     for name, summary in summaries.items():
         shares = (percent(metrics["attainment"]) for metrics in summary["classes"].values())
-        made.add_row(name, *shares, f"{summary['unfinished']:,}", f"{summary['rejected']:,}")
+        made.add_row(name, *shares, *(f"{summary[number]:,}" for number in numbers))
+    return made
+
+
+def _told(summaries: Mapping[str, Summary]) -> set[str]:
+    """Which numbers of requests are told: those that count and are undecided only where a stop left some undecided."""
+    undecided = any(summary["undecided"] for summary in summaries.values())
+    return {"unfinished", "rejected"} | ({"counted", "undecided"} if undecided else set())
+
+
+def _further(summaries: Mapping[str, Summary]) -> Table:
+    """One row per policy: attained requests per second of other spans than arrivals', and the shares of time."""
+    shares = ("queueing", "service", "paused", "check", "control")
+    made = table("further", "attained, observed", "with drain", "observed", *shares)
+    for name, summary in summaries.items():
+        made.add_row(
+            name,
+            rate(summary["attained_observed_rps"]),
+            rate(summary["attained_with_drain_rps"]),
+            seconds(summary["span_s"]),
+            *(percent(summary[f"{share}_share"]) for share in shares),
+        )
     return made
 
 
@@ -102,6 +139,19 @@ def errors_report(
         both = [of, told[kind]] if told else [of]
         made.add_row(kind, str(of["passes"]), *(f"{of[key]:.2%}" for of in both for key in ("median", "max")))
     return made
+
+
+def definitions_report(common: Iterable[str], tables: Mapping[str, Iterable[tuple[str, str, str]]]) -> RenderableType:
+    """The metrics by file, each with its name, meaning and formula, after what all have in common."""
+    parts: list[RenderableType] = [Text(paragraph) for paragraph in common]
+    for title, rows in tables.items():
+        made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+        for column in (title, "what it is", "formula"):
+            made.add_column(column, overflow="fold")
+        for row in rows:
+            made.add_row(*row)
+        parts += [Text(), made]
+    return Group(*parts)
 
 
 def tradeoff_report(rows: Iterable[Mapping[str, Any]]) -> RenderableType:

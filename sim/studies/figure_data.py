@@ -170,10 +170,10 @@ def heat_map_of(runs: Runs, x: str, y: str, value: str, ends: tuple[float, float
 
 
 def ttft_distributions(runs: Runs) -> dict[str, Distribution]:
-    """The distribution of TTFT, seconds, among all requests of all runs of each policy.
+    """The distribution of TTFT, seconds, among the counted requests of all runs of each policy.
 
     Raises:
-        InputError: the study kept no requests ("requests: true").
+        InputError: the study kept no requests ("requests: true"), or not which of them count.
     """
     import pandas as pd  # slow to import, and only tables need it
 
@@ -183,8 +183,10 @@ def ttft_distributions(runs: Runs) -> dict[str, Distribution]:
     found = {}
     for policy, of in runs.succeeded.groupby("policy", sort=False):
         files = [folder / f"{key[:16]}.parquet" for key in of["key"]]
-        rows = pd.concat([pd.read_parquet(file, columns=["ttft_s"]) for file in files])
-        found[str(policy)] = Distribution.of(rows["ttft_s"].to_numpy())
+        rows = pd.concat([pd.read_parquet(file) for file in files])
+        if "counted" not in rows:
+            raise InputError(str(folder), "was kept without the column counted", expected="a study run anew")
+        found[str(policy)] = Distribution.of(rows["ttft_s"][rows["counted"]].to_numpy())
     return found
 
 

@@ -42,7 +42,7 @@ LABELS = {
     "slo.scale": "SLO scale",
     "attainment": "requests within their TTFT SLO, %",
     "max_rate_rps": "max goodput: highest rate sustained, req/s",
-    "goodput_rps": "goodput, req/s",
+    "goodput_rps": "goodput: attainment x offered rate, req/s",
     "policy.budget": "chunk, tokens",
     "predictor": "predictor",
 }

@@ -47,13 +47,13 @@ class Interval:
 
 
 def t_interval(values: ArrayLike, level: float = LEVEL) -> Interval:
-    """The mean of independent replications and Student's t interval; NaNs are left out."""
+    """The mean of independent replications and Student's t interval; NaNs are left out, infinities have none."""
     from scipy.special import stdtrit  # slow to import, and only intervals need it
 
     array = np.asarray(values, dtype=float)
     array = array[~np.isnan(array)]
     n = array.size
-    if n < 2:
+    if n < 2 or np.isinf(array).any():
         return Interval(float(array.mean()) if n else math.nan, math.nan, math.nan, n)
     mean = float(array.mean())
     half = float(stdtrit(n - 1, 0.5 + level / 2)) * float(array.std(ddof=1)) / math.sqrt(n)

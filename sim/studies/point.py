@@ -17,6 +17,7 @@ from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.core.slo import SLOMix
 from flowsim.io.folders import leads_somewhere
 from flowsim.policies.registry import canonical
+from flowsim.results.definitions import digest
 from flowsim.results.result import RunResult
 from flowsim.runs.costs import load_cost
 from flowsim.runs.digests import Stamp, cost_digest, file_digest, policy_digest, stamp_of
@@ -62,7 +63,8 @@ class Point:
         return Point(msgspec.structs.replace(self.options, workload=workload), self.policy_options)
 
     def key(self, root: str, kind: str = "") -> str:
-        """SHA-256 of all inputs: these options, of the files that they name the content, and the `kind` of run."""
+        """SHA-256 of all inputs: these options, of the files that they name the content, the `kind` of run; and of the
+        definitions of the metrics."""
         options = self.options
         values = to_values(options) | {"policy": canonical(options.policy)}
         values["workload"]["mix"] = dict(options.workload.shares_of_classes)
@@ -74,7 +76,7 @@ class Point:
             values[name] = values[name]["scale"] if name == "slo" else None
         folder = options.cost and _place(root, options.cost)
         costs = cost_digest(folder, stamp_of(folder), options.model, options.gpu, options.tp)
-        parts = [flowsim.__version__, kind, values, contents, costs, policy_digest(options.policy.name)]
+        parts = [flowsim.__version__, digest(), kind, values, contents, costs, policy_digest(options.policy.name)]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

@@ -154,15 +154,10 @@ def empties(result: RunResult) -> bool:
 
 
 def late(result: RunResult) -> NDArray[np.bool_]:
-    """Whether each request counts and got its first token after its SLO, or never, shape [n]."""
-    return result.counted & (_waited(result) > result.slo.ttft_slo_s)
+    """Whether each request counts and missed its SLO, shape [n]."""
+    return result.counted & ~result.attained
 
 
 def starved(result: RunResult) -> NDArray[np.bool_]:
-    """Whether each request counts and got its first token later than 10 times its SLO, or never, shape [n]."""
-    return result.counted & (_waited(result) > STARVED_SLOS * result.slo.ttft_slo_s)
-
-
-def _waited(result: RunResult) -> NDArray[np.float64]:
-    """TTFT, seconds, infinite where there was none, shape [n]."""
-    return np.where(np.isnan(result.ttft_s), np.inf, result.ttft_s)
+    """Whether each request counts and is known to have waited more than 10 SLOs for its first token, shape [n]."""
+    return result.counted & (result.metrics.ttft_bound_s > STARVED_SLOS * result.slo.ttft_slo_s)

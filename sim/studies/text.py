@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 from rich.console import Group, RenderableType
@@ -80,21 +81,34 @@ def _figures(done: pd.DataFrame) -> Table:
     table = new_table(*by, "runs", "attainment", "goodput, req/s", "TTFT p50, s", "TTFT p99, s", "late", "starved")
     groups = list(done.groupby(by, sort=False, dropna=False))
     for key, group in groups[:MOST_LINES]:
-        attainment, goodput, p50, p99 = (
-            t_interval(group[name]) for name in ("attainment", "goodput_rps", "ttft_p50_s", "ttft_p99_s")
-        )
+        attainment, goodput = (t_interval(group[name]) for name in ("attainment", "goodput_rps"))
         table.add_row(
             *_cells(key),
             str(len(group)),
             _share(attainment),
             goodput.format("{:.2f}"),
-            f"{p50.mean:.3g}",
-            f"{p99.mean:.3g}",
-            *(percent((group[name] / group["counted"]).mean()) for name in ("late", "starved")),
+            *(_ttft(group, part) for part in ("p50", "p99")),
+            *(_of_counted(group, name) for name in ("late", "starved")),
         )
     if len(groups) > MOST_LINES:
         table.add_row(f"... {len(groups) - MOST_LINES} more")
     return table
+
+
+def _ttft(group: pd.DataFrame, part: str) -> str:
+    """The mean of a quantile of the TTFT; "> x" if it is infinite in some runs, of which x takes what it exceeds."""
+    found_s = group[f"ttft_{part}_s"]
+    infinite = np.isinf(found_s)
+    mean_s = found_s.where(~infinite, group[f"ttft_exceeds_{part}_s"]).mean()
+    if math.isnan(mean_s):
+        return "never" if infinite.any() else "-"
+    return f"{'> ' * bool(infinite.any())}{mean_s:.3g}"
+
+
+def _of_counted(group: pd.DataFrame, name: str) -> str:
+    """The mean share of the counted requests that are late or starved."""
+    share = (group[name] / group["counted"]).mean()
+    return "-" if math.isnan(share) else percent(share)
 
 
 def _rates(done: pd.DataFrame) -> Table:
@@ -102,7 +116,6 @@ def _rates(done: pd.DataFrame) -> Table:
     table = new_table(*by, "runs", "max rate, req/s", "fails at", "limited by", "goodput", "late", "starved", "use")
     for key, group in done.groupby(by, sort=False, dropna=False):
         sustained = group[group["max_rate_rps"] > 0]
-        counted = sustained["counted"] if len(sustained) else math.nan
         table.add_row(
             *_cells(key),
             str(len(group)),
@@ -110,7 +123,7 @@ def _rates(done: pd.DataFrame) -> Table:
             number.format(group["max_rate_high_rps"].mean()),
             ", ".join(f"{name} {number}" for name, number in group["gives_way"].value_counts(sort=False).items()),
             number.format(sustained["goodput_rps"].mean()) if len(sustained) else "-",
-            *(percent((sustained[name] / counted).mean()) if len(sustained) else "-" for name in ("late", "starved")),
+            *(_of_counted(sustained, name) if len(sustained) else "-" for name in ("late", "starved")),
             percent(sustained["utilization"].mean()) if len(sustained) else "-",
         )
     return table
@@ -156,7 +169,7 @@ def _footing(done: pd.DataFrame, compared: bool) -> str:
     return (
         f"{basis}{pairs}. Warm-up left out: {percent(warmup)} of the requests. "
         "The drain is part of the run: every request is followed to its end. "
-        "Starved: TTFT > 10 SLOs, or no first token."
+        "Starved: waited > 10 SLOs for the first token, or never got one."
     )
 
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from flowsim.errors import InputError, raised
 from flowsim.results.result import RunResult
+from flowsim.results.summary import as_columns
 from flowsim.studies.intervals import block_bootstrap
 from flowsim.studies.point import Point, run_point
 from flowsim.studies.search import Search, highest_rate, late, starved
@@ -121,11 +122,11 @@ def figures(result: RunResult) -> dict[str, Any]:
     row = {name: inputs[name] for name in ("trace_sha256", "cost_model", "cost_model_sha256", "version")}
     row |= {"served_sha256": _digest(result), "slo_rule": inputs["slo"]}
     row |= {"rate_rps_replayed": result.trace.rate_rps}
-    row |= _flat({name: value for name, value in summary.items() if name not in ("policy", "inputs", "classes")})
+    row |= as_columns(summary)
     row |= {"attainment_low": interval.low, "attainment_high": interval.high}
     row |= {"late": int(late(result).sum()), "starved": int(starved(result).sum())}
     for name, of in summary["classes"].items():
-        row |= {f"{column}_{name}": value for column, value in _flat(of).items()}
+        row |= {f"{column}_{name}": value for column, value in as_columns(of).items()}
     return row
 
 
@@ -136,16 +137,6 @@ def _digest(result: RunResult) -> str:
     shared = (np.zeros_like(trace.input_length),) if blocks is None else (blocks.ids, blocks.offsets)
     columns = (trace.arrival_s, trace.input_length, slo.ttft_slo_s, slo.class_code, *shared)
     return hashlib.sha256(b"".join(column.tobytes() for column in columns)).hexdigest()
-
-
-def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= {f"{name.removesuffix('_s')}_{part}_s": number for part, number in value.items()}
-        else:
-            flat[name] = value
-    return flat
 
 
 def _parquet(result: RunResult, key: str) -> bytes:

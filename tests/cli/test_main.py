@@ -332,7 +332,7 @@ def test_rows_out_of_order_are_sorted_and_that_is_said() -> None:
 
 def test_requests_larger_than_the_cache_are_counted_as_rejected() -> None:
     text = done("run", "t.jsonl", "--kv-tokens", "256", "--out", "results")
-    assert "unfinished 0, rejected 1, without SLO 0" in text
+    assert "unfinished 0, rejected 1; longest wait" in text
     summary = json.loads(Path("results/summary.json").read_text())
     assert (summary["rejected"], summary["finished"], summary["classes"]["text"]["attainment"]) == (1, 2, 0.5)
 
@@ -342,7 +342,7 @@ def test_a_run_in_which_nothing_finishes_still_reports() -> None:
     assert text.count("0.0 %") >= 2
     done("run", "t.jsonl", "--until", "1e-9", "--out", "cut")
     summary = json.loads(Path("cut/summary.json").read_text())
-    assert (summary["unfinished"], summary["goodput_rps"]) == (1, 0.0)
+    assert (summary["unfinished"], summary["undecided"], summary["goodput_rps"]) == (1, 1, None)
 
 
 # What is refused: traces.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from flowsim.core.ledger import Log
-from flowsim.results.metrics import quantiles
+from flowsim.results.quantiles import exceeded, quantiles
 from support.results import NEVER, by_hand
 
 
@@ -23,12 +25,77 @@ def test_rejected_and_unfinished_requests_have_missed() -> None:
 def test_requests_without_an_slo_count_neither_way() -> None:
     result = by_hand([0, 1, 2], [1, 2, 9], [2, NEVER, 2])
     assert (result.summary["attainment"], result.summary["without_slo"]) == (0.5, 1)
-    assert result.summary["goodput_rps"] == 1 / 9
+    assert result.summary["goodput_rps"] == 0.5 * 1.0 * 2 / 3  # 2 of the 3 requests have an SLO
 
 
-def test_goodput_is_over_first_arrival_to_last_completion_whoever_completes_last() -> None:
-    assert by_hand([0, 1], [1, 21], [5, 5]).summary["goodput_rps"] == 1 / 21
-    assert by_hand([0, 1, 90], [1, 21, NEVER], [5, 5, 5], stopped_s=90.0).summary["goodput_rps"] == 1 / 21
+def test_goodput_does_not_depend_on_how_long_the_queue_takes_to_drain() -> None:
+    for last_s in (3, 21, 2000):
+        summary = by_hand([0, 1, 2], [1, 2, last_s], [5, 5, 0.5]).summary
+        assert summary["goodput_rps"] == 2 / 3 * summary["offered_rps"]
+        assert summary["attained_with_drain_rps"] == summary["attained_observed_rps"] == 2 / last_s
+
+
+def test_goodput_never_exceeds_what_was_offered() -> None:
+    """Five requests a second apart, all in time: 1 a second, neither 5 in 4 s nor 5 in 5 s."""
+    summary = by_hand(range(5), [s + 0.001 for s in range(5)], [1] * 5).summary
+    assert summary["goodput_rps"] == summary["offered_rps"] == 1.0
+
+
+def test_attained_requests_of_other_spans_have_their_own_names() -> None:
+    summary = by_hand([0, 1, 90], [1, 21, NEVER], [5, 5, 5], stopped_s=100.0, cut_off=True).summary
+    assert (summary["attained_with_drain_rps"], summary["attained_observed_rps"]) == (1 / 21, 1 / 100)
+    assert summary["goodput_rps"] == pytest.approx(1 / 3 * 2 / 90)
+
+
+def test_what_a_stop_leaves_undecided_is_in_no_denominator() -> None:
+    """At 10 s: met; past its deadline; on its deadline to the instant, and before it: nobody knows."""
+    result = by_hand([0, 1, 5, 9], [1] + [NEVER] * 3, [5, 5, 5, 5], stopped_s=10.0, cut_off=True)
+    assert result.counted.tolist() == [True, True, False, False]
+    summary = result.summary
+    assert (summary["attainment"], summary["undecided"], summary["counted"]) == (0.5, 2, 2)
+    assert summary["requests"] == summary["counted"] + summary["undecided"]
+
+
+def test_a_request_that_the_policy_left_behind_for_good_is_decided() -> None:
+    """The replay ended by itself, before its deadline: it never gets a first token."""
+    result = by_hand([0, 1], [2, NEVER], [5, 5], stopped_s=2.0)
+    assert (result.summary["attainment"], result.summary["undecided"]) == (0.5, 0)
+    assert result.ttft(1) == math.inf
+
+
+def test_every_request_is_counted_or_told_why_not() -> None:
+    result = by_hand([0, 1, 2, 3], [1, 2, 3, NEVER], [5, NEVER, 5, 5], stopped_s=4.0, cut_off=True)
+    summary = replace(result, warmup=0.25).summary
+    assert [summary[name] for name in ("in_warmup", "without_slo", "undecided", "counted")] == [1, 1, 1, 1]
+
+
+def test_a_quantile_among_those_without_a_first_token_is_not_that_of_the_others() -> None:
+    """Two finished, two have waited for 7 and 9 s when the run is stopped."""
+    result = by_hand([0, 1, 3, 5], [NEVER, NEVER, 4, 7], [1, 1, 3, 3], stopped_s=10.0, cut_off=True)
+    summary = result.summary
+    assert summary["ttft_s"] == {"mean": None, "p50": None, "p90": None, "p99": None, "max": None}
+    bounds = [1.0, 2.0, 9.0, 10.0]
+    expected = {f"p{q}": np.percentile(bounds, q) for q in (50, 90, 99)} | {"mean": 5.5, "max": 10.0}
+    assert summary["ttft_exceeds_s"] == pytest.approx(expected)
+    assert (result.ttft(1 / 3), result.ttft(0.34)) == (2.0, math.inf)
+
+
+def test_what_a_quantile_exceeds_is_right_whatever_would_have_come() -> None:
+    """The times that were not observed are drawn, above what is known: no quantile falls below its bound."""
+    rng = np.random.default_rng(1)
+    for _ in range(100):
+        bounds = rng.exponential(size=int(rng.integers(1, 12)))
+        open_yet = rng.random(bounds.size) < 0.4
+        found = exceeded(np.where(open_yet, np.inf, bounds), bounds, (50, 90, 99))
+        truth = quantiles(bounds + open_yet * rng.exponential(size=bounds.size), (50, 90, 99))
+        assert all(time_s <= truth[name] * (1 + 1e-12) for name, time_s in found.items() if time_s is not None)
+
+
+def test_requests_that_never_get_a_first_token_are_beyond_all_that_is_known() -> None:
+    rejected = by_hand([0, 0], [NEVER, 3], [1, 5], rejected=[0]).summary
+    assert (rejected["ttft_s"]["max"], rejected["ttft_exceeds_s"]["max"]) == (None, 3.0)
+    nothing = by_hand([0], [NEVER], [1], rejected=[0]).summary
+    assert (nothing["ttft_s"]["max"], nothing["ttft_exceeds_s"]["max"]) == (None, None)
 
 
 def test_utilization_counts_the_time_after_the_last_completion_of_a_run_that_was_stopped() -> None:
@@ -42,15 +109,24 @@ def test_utilization_counts_the_time_after_the_last_completion_of_a_run_that_was
 def test_nothing_finished() -> None:
     result = by_hand([0, 2], [NEVER, NEVER], [1, 1], started_s=[NEVER, NEVER], stopped_s=6.0)
     summary = result.summary
-    assert (summary["attainment"], summary["goodput_rps"], summary["span_s"]) == (0.0, 0.0, 0.0)
+    assert (summary["attainment"], summary["goodput_rps"], summary["span_s"]) == (0.0, 0.0, 6.0)
     assert set(summary["ttft_s"].values()) == {None}
     assert set(summary["blocking_s"].values()) == {None}
     assert (summary["longest_wait_s"], summary["utilization"]) == (6.0, 0.0)
+    assert result.ttft(0.5) == math.inf
+
+
+def test_nothing_counts() -> None:
+    result = by_hand([0], [1], [NEVER])
     assert math.isnan(result.ttft(0.5))
+    assert result.summary["goodput_rps"] is None
 
 
-def test_a_single_request_offers_no_rate() -> None:
-    assert by_hand([0], [1], [1]).summary["offered_rps"] is None
+def test_requests_of_one_instant_offer_no_rate_and_so_no_goodput() -> None:
+    for n in (1, 3):
+        summary = by_hand([0] * n, [1] * n, [1] * n).summary
+        assert (summary["attainment"], summary["offered_rps"], summary["goodput_rps"]) == (1.0, None, None)
+        assert summary["attained_observed_rps"] == n
 
 
 def test_without_any_slo_there_is_no_attainment() -> None:

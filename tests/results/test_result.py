@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,7 +16,8 @@ import yaml
 
 import flowsim
 from flowsim.errors import InputError
-from flowsim.results.metrics import quantiles
+from flowsim.results.figure_data import ttft_distributions
+from flowsim.results.quantiles import quantiles
 from support.results import NEVER, by_hand, six
 
 
@@ -34,6 +36,7 @@ def test_one_row_per_request() -> None:
         "ttft_s",
         "ttft_slo_s",
         "attained",
+        "counted",
         "queueing_s",
         "service_s",
         "paused_s",
@@ -57,21 +60,32 @@ def test_attainment_by_class_is_a_series_of_those_that_have_an_slo() -> None:
     assert six().attainment() == 0.4
 
 
-def test_ttft_by_share() -> None:
-    assert [six().ttft(q) for q in (0, 0.5, 1)] == [0.5, 3.0, 5.0]
+def test_ttft_by_share_is_of_the_requests_that_count() -> None:
+    """0.5, 2, 4, never, never; the one without an SLO does not count."""
+    assert [six().ttft(q) for q in (0, 0.25, 0.5, 0.75, 1)] == [0.5, 2.0, 4.0, math.inf, math.inf]
 
 
 def test_ttft_by_share_leaves_out_the_warm_up_as_the_summary_does() -> None:
-    result = replace(six(), warmup=0.4)  # the first 2 of 6
-    assert [result.ttft(q) for q in (0, 0.5, 1)] == [4.0, 4.5, 5.0]
+    result = replace(by_hand(range(6), [1, 2, 4, 5, 7, 9], [5] * 6), warmup=0.4)  # the first 2 of 6
+    assert [result.ttft(q) for q in (0, 0.5, 1)] == [2.0, 2.5, 4.0]
     assert result.ttft(0.9) == result.summary["ttft_s"]["p90"]
 
 
-def test_queueing_is_the_same_in_the_summary_and_by_request_when_a_run_was_stopped() -> None:
-    """One request was never launched: it has waited until the end of the run."""
-    result = six()
-    assert result.requests["queueing_s"].max() == result.summary["queueing_s"]["max"] == 12.0
-    assert quantiles(result.requests["queueing_s"].to_numpy(), (50, 90, 99)) == result.summary["queueing_s"]
+def test_one_population_in_the_table_the_summary_and_the_figures() -> None:
+    """From requests.parquet alone, with the column counted."""
+    result = replace(six(), warmup=0.2)
+    rows = result.requests[result.requests["counted"]]
+    summary = result.summary
+    assert summary["counted"] == len(rows) == 4
+    assert summary["attainment"] == rows["attained"].mean() == result.attainment()
+    assert summary["longest_wait_s"] == rows["queueing_s"].max()
+    assert summary["queueing_s"] == quantiles(rows["queueing_s"].to_numpy(), (50, 90, 99))
+    assert result.ttft(0.3) == np.quantile(rows["ttft_s"].fillna(np.inf), 0.3)
+    assert ttft_distributions({"six": result})["six"].values.tolist() == sorted(rows["ttft_s"].dropna())
+    for name, of in summary["classes"].items():
+        members = rows[rows["class"] == name]
+        assert of["counted"] == len(members)
+        assert of["attainment"] == (members["attained"].mean() if len(members) else None)
 
 
 def test_what_a_result_cannot_answer_is_refused() -> None:

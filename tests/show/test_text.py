@@ -30,35 +30,65 @@ def test_a_run_on_one_screen() -> None:
         "costs   pencil (error not known)\n"
         "SLOs    as written\n"
         "\n"
-        "class  requests  SLO  attained     goodput  TTFT p50     p90      p99  max\n"
-        "all           6         40.0 %  0.20 req/s       3 s   4.7 s   4.97 s  5 s\n"
-        "text          3  1 s    33.3 %  0.10 req/s    1.25 s  1.85 s  1.985 s  2 s\n"
-        "file          2  4 s    50.0 %  0.10 req/s       4 s     4 s      4 s  4 s\n"
-        "other         1    -         -  0.00 req/s       5 s     5 s      5 s  5 s\n"
+        "class  counted  SLO  attained     goodput  TTFT p50     p90       p99     max\n"
+        "all          5         40.0 %  0.33 req/s       4 s  > 12 s    > 12 s  > 12 s\n"
+        "text         3  1 s    33.3 %  0.17 req/s       2 s  > 10 s  > 11.8 s  > 12 s\n"
+        "file         2  4 s    50.0 %  0.17 req/s     > 4 s   > 4 s     > 4 s   > 4 s\n"
+        "other        0    -         -           -         -       -         -       -\n"
         "\n"
         "preemptions  4; blocking time p50 500 ms, p99 745 ms, max 750 ms\n"
-        "device       used 25.0 % (checks 10.0 % of that), hand-overs 5.0 %, deciding 1.0 %, idle 69.0 %\n"
-        "requests     unfinished 1, rejected 1, without SLO 1; longest wait 12 s"
+        "device       used 25.0 % (checks 2.5 %), hand-overs 5.0 %, deciding 1.0 %, idle 69.0 %\n"
+        "requests     unfinished 1, rejected 1; longest wait 12 s\n"
+        "not counted  1 without SLO"
     )
 
 
 def test_policies_side_by_side_on_one_screen() -> None:
     classes = ["text", "text", "file", "file", "text", "other"]
     never, slo_s = [NEVER] * 6, [1, 1, 4, 4, 1, NEVER]
-    idle = by_hand(range(6), never, slo_s, classes, started_s=never, stopped_s=16.0)
+    idle = by_hand(range(6), never, slo_s, classes, started_s=never, stopped_s=16.0, cut_off=True)
     assert shown(compare_report({"fcfs": six().summary, "idle": idle.summary})) == (
         "trace  by hand: 6 requests, 1.00 req/s offered\n"
         "costs  pencil (error not known)\n"
         "SLOs   as written\n"
         "\n"
-        "policy  attained     goodput  TTFT p50    p90     p99  blocking mean     max  preempted     use\n"
-        "fcfs      40.0 %  0.20 req/s       3 s  4.7 s  4.97 s         500 ms  750 ms          4  25.0 %\n"
-        "idle       0.0 %  0.00 req/s         -      -       -              -       -          0   0.0 %\n"
+        "policy  attained     goodput  TTFT p50       p90        p99  blocking mean     max  preempted     use\n"
+        "fcfs      40.0 %  0.33 req/s       4 s    > 12 s     > 12 s         500 ms  750 ms          4  25.0 %\n"
+        "idle       0.0 %  0.00 req/s    > 14 s  > 15.6 s  > 15.96 s              -       -          0   0.0 %\n"
         "\n"
         "attained    text    file  other  unfinished  rejected\n"
         "fcfs      33.3 %  50.0 %      -           1         1\n"
         "idle       0.0 %   0.0 %      -           6         0"
     )
+
+
+def test_requests_that_a_stop_left_undecided_are_told_apart() -> None:
+    stopped = by_hand([0, 1], [1, NEVER], [5, 5], stopped_s=3.0, cut_off=True)
+    assert "not counted  1 undecided when stopped" in shown(run_report(stopped.summary))
+    assert shown(compare_report({"fcfs": stopped.summary})).splitlines()[-2:] == [
+        "attained     text  counted  undecided  unfinished  rejected",
+        "fcfs      100.0 %        1          1           1         0",
+    ]
+
+
+def test_all_metrics_are_shown_when_asked_for() -> None:
+    assert shown(run_report(six().summary, all_metrics=True)).partition("not counted")[2].splitlines()[2:] == [
+        "goodput   0.33 req/s: attainment x offered rate",
+        "attained  0.12 req/s of the observed 16 s",
+        "          0.20 req/s until the last completion, with the drain",
+        "TTFT      queueing 15.4 %, service 69.2 %, paused 15.4 % (of those that finished)",
+    ]
+    assert shown(compare_report({"fcfs": six().summary}, all_metrics=True)).splitlines()[-2:] == [
+        "further  attained, observed  with drain  observed  queueing  service  paused  check  control",
+        "fcfs             0.12 req/s  0.20 req/s      16 s    15.4 %   69.2 %  15.4 %  2.5 %    1.0 %",
+    ]
+
+
+def test_without_a_rate_the_screen_says_why() -> None:
+    text = shown(run_report(by_hand([0, 0], [1, NEVER], [2, 2], rejected=[1]).summary))
+    assert "2 requests, all at one instant, so no rate" in text
+    assert re.search(r"all +2 +50.0 % +- +> 1 s", text)
+    assert "never" in shown(run_report(by_hand([0], [NEVER], [2], rejected=[0]).summary))
 
 
 @pytest.mark.parametrize("width", [50, 80])

@@ -89,7 +89,12 @@ def test_a_heat_map_has_rows_from_the_top() -> None:
 def test_ttft_counts_the_requests_that_never_got_a_token(tmp_path: Path) -> None:
     (tmp_path / "requests").mkdir()
     for key, ttft_s in (("k" * 16, [1.0, np.nan]), ("m" * 16, [0.5, 2.0])):
-        pd.DataFrame({"ttft_s": ttft_s}).to_parquet(tmp_path / "requests" / f"{key}.parquet")
+        rows = pd.DataFrame({"ttft_s": [*ttft_s, 9.0], "counted": [True, True, False]})
+        rows.to_parquet(tmp_path / "requests" / f"{key}.parquet")
     runs = study(tmp_path, policy=["a", "a"], seed=[0, 1], key=["k" * 64, "m" * 64])
     found = ttft_distributions(runs)["a"]
     assert (found.values.tolist(), found.percent.tolist()) == ([0.5, 1.0, 2.0], [25, 50, 75])
+    rows.drop(columns="counted").to_parquet(tmp_path / "requests" / f"{'m' * 16}.parquet")
+    rows.drop(columns="counted").to_parquet(tmp_path / "requests" / f"{'k' * 16}.parquet")
+    with pytest.raises(InputError, match="was kept without the column counted; expected a study run anew"):
+        ttft_distributions(runs)

@@ -42,6 +42,7 @@ def by_hand(
     rejected: Sequence[int] = (),
     logs: Sequence[Log] = (Log(),),
     stopped_s: float = 0.0,
+    cut_off: bool = False,
     policy: str = "fcfs",
     inputs: dict[str, Any] = INPUTS,
 ) -> RunResult:
@@ -59,7 +60,7 @@ def by_hand(
     return RunResult(
         trace,
         slo,
-        Outcome(ledger, logs, stopped_s),
+        Outcome(ledger, logs, stopped_s, cut_off=cut_off),
         policy,
         {"trace": "by hand"},
         inputs,
@@ -101,4 +102,5 @@ def six() -> RunResult:
         rejected=[3],
         logs=logs,
         stopped_s=16.0,
+        cut_off=True,
     )
