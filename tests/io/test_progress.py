@@ -1,6 +1,9 @@
-"""Progress where there is no terminal: a line now and then."""
+"""Progress: a bar on a terminal, elsewhere a line now and then."""
 
 from __future__ import annotations
+
+import sys
+import time
 
 import pytest
 
@@ -21,3 +24,25 @@ def test_lines_are_printed_now_and_then(monkeypatch: pytest.MonkeyPatch, capsys:
             advance(done, 4)
         advance(4, 4, "the last")
     assert capsys.readouterr().err == "replaying: 2 of 4\nreplaying: 4 of 4, the last\n"
+
+
+def test_progress_is_a_bar_on_a_terminal_and_else_a_line_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    now_s = iter((0.0, 29.0, 31.0, 31.0, 40.0))
+    monkeypatch.setattr(time, "monotonic", lambda: next(now_s))
+    with progress.bar("measuring") as advance:
+        assert advance is not None
+        advance(1, 9)
+        advance(2, 9, "layer 64@0")
+        advance(3, 9)
+    assert capfd.readouterr().err == "measuring: 2 of 9, layer 64@0\n"
+    monkeypatch.undo()
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with progress.bar("replaying", quiet=True) as advance:
+        assert advance is None
+    with progress.bar("replaying") as advance:
+        assert advance is not None
+        advance(500, 1000)
+        advance(1000, 1000, "nearly there")
+    assert capfd.readouterr().out == ""

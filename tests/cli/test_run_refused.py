@@ -1,0 +1,213 @@
+"""What `flowsim run` refuses, in one clear line: traces, options, configs, policies of one's own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from flowsim.traces.columns import CLASS, LENGTH, SECONDS
+from support.cli import ROWS, invoke, refused, tree, write
+
+pytestmark = pytest.mark.usefixtures("folder")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "bad.jsonl: is empty; expected one request per line"),
+        ("{oops\n", "bad.jsonl: line 2: is not JSON (Expecting property name enclosed in double quotes): '{oops'"),
+        ('{"arrival_s": 1}\n', "bad.jsonl: line 2: has no field 'input_length' among 'arrival_s'"),
+        (
+            '{"arrival_s": 1, "input_length": -5}\n',
+            f"bad.jsonl: line 2: input_length must be {LENGTH}, got -5",
+        ),
+        (
+            '{"arrival_s": 1, "input_length": 0}\n',
+            f"bad.jsonl: line 2: input_length must be {LENGTH}, got 0",
+        ),
+        (
+            '{"arrival_s": 1, "input_length": 1.5}\n',
+            f"line 2: input_length must be {LENGTH}, got 1.5",
+        ),
+        (
+            '{"arrival_s": 1, "input_length": "9"}\n',
+            f"line 2: input_length must be {LENGTH}, got '9'",
+        ),
+        (
+            '{"arrival_s": 1, "input_length": NaN}\n',
+            f"line 2: input_length must be {LENGTH}, got nan",
+        ),
+        (
+            '{"arrival_s": NaN, "input_length": 5}\n',
+            f"line 2: arrival_s must be {SECONDS}, got nan",
+        ),
+        (
+            '{"arrival_s": -1, "input_length": 5}\n',
+            f"line 2: arrival_s must be {SECONDS}, got -1",
+        ),
+        (
+            '{"arrival_s": 1, "input_length": 5, "class": 7}\n',
+            f"line 2: class must be {CLASS}, got 7",
+        ),
+        ("[1]\n", "line 2: is not a JSON object: [1]; expected one JSON object per line"),
+    ],
+)
+def test_a_wrong_trace_is_refused(content: str, message: str) -> None:
+    write("bad.jsonl", *([ROWS[0]] if content else []), content)
+    assert message in refused("run", "bad.jsonl", "--out", "results")
+    assert message in refused("compare", "bad.jsonl", "--out", "results")
+
+
+def test_what_is_no_trace_is_refused() -> None:
+    assert refused("run", "absent.jsonl").startswith(
+        "absent.jsonl: no such file; expected a trace file or a built-in trace"
+    )
+    Path("some").mkdir()
+    assert refused("run", "some") == "some: is a folder; expected a trace file"
+    Path("raw.bin").write_bytes(b"\xff\xfe\x00\x01")
+    assert refused("run", "raw.bin").startswith("raw.bin: line 1: byte 0xff is not UTF-8")
+    write("csv.csv", "a,b\n1,2\n")
+    assert refused("run", "csv.csv").startswith("csv.csv: line 1: has csv fields that fit no known format")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            "--policy fcfss",
+            "--policy: unknown policy 'fcfss'; did you mean 'fcfs'? (known: chunked, edf, fcfs, flowprefill, sjf)",
+        ),
+        ("--policy flowprefill:cutt=layer", "unknown option of policy flowprefill 'cutt'; did you mean 'cut'?"),
+        ("--policy flowprefill:cut=lair", "unknown cut 'lair'; did you mean 'layer'?"),
+        ("--policy chunked:0", "option budget must be >= 1, got 0"),
+        ("--policy chunked:many", "option budget must be a whole number, got 'many'"),
+        ("--predictor cubik", "--predictor: unknown predictor 'cubik'; did you mean 'cubic'?"),
+        ("--predictor biased:0", "predictor must be biased:NUMBER with a number from 0.001 to 1000, got 'biased:0'"),
+        ("--predictor noisy", "predictor must be noisy:NUMBER with a number from 0 to 10, got 'noisy'"),
+        ("--router lest-work", "--router: unknown router 'lest-work'; did you mean 'least-work'?"),
+        ("--format qwenn", "unknown trace format 'qwenn'; did you mean 'qwen'?"),
+        ("--format azure", "t.jsonl: line 1: has no field 'TIMESTAMP' among 'arrival_s"),
+        ("--model llama3-80b", "--model: unknown model on h200 'llama3-80b'; did you mean 'llama3-8b'?"),
+        ("--gpu h201", "--gpu: unknown gpu 'h201'; did you mean 'h200'?"),
+        ("--tp 3", "--tp: unknown tp of llama3-8b on h200 '3' (known: 1, 2, 4, 8)"),
+        ("--slo qwen2.5-14", "--slo: unknown SLO mix 'qwen2.5-14'; did you mean 'qwen2.5-14b'?"),
+        ("--slo 0", "class '*' must be a positive number of seconds, got 0.0"),
+        ("--slo text=soon", "--slo must be CLASS=SECONDS pairs, got 'text=soon'"),
+        ("--slo audio=1", "t: no request gets an SLO from the mix 'audio=1', which has audio; expected SLOs of"),
+        ("--slo absent.yaml", "absent.yaml: cannot be read: No such file or directory; expected a mapping with"),
+        ("--slo-scale 0", "--slo-scale must be > 0, got 0.0"),
+        ("--slo-scale nan", "--slo-scale must be a number > 0, got nan"),
+        ("--rate-scale 0", "--rate-scale must be > 0, got 0.0"),
+        ("--rate-scale nan", "--rate-scale must be a number > 0, got nan"),
+        ("--rate-scale -1", "--rate-scale must be > 0, got -1.0"),
+        ("--rate-scale 1e-300", "rate factor must be finite and > 0, with all times <= 2**40 s, got 1e-300"),
+        ("--rate-scale fast", "Invalid value for '--rate-scale': 'fast' is not a valid float."),
+        ("--limit 5 --limit 5", "--limit: is given twice"),
+        ("--limit 0", "--limit must be >= 1, got 0"),
+        ("--limit few", "Invalid value for '--limit': 'few' is not a valid integer."),
+        ("--window nonsense", "--window must be FROM:TO in seconds, with 0 <= FROM < TO, got 'nonsense'"),
+        ("--window 5:1", "--window must be FROM:TO in seconds, with 0 <= FROM < TO, got '5:1'"),
+        ("--window 5", "--window must be FROM:TO in seconds, with 0 <= FROM < TO, got '5'"),
+        ("--window nan:", "--window must be FROM:TO in seconds, with 0 <= FROM < TO, got 'nan:'"),
+        ("--window 100:200", "no request arrives from 100 s to 200 s; expected a window within 0 to 2 s"),
+        ("--instances 0", "--instances must be >= 1, got 0"),
+        ("--slots 0", "--slots must be >= 1, got 0"),
+        ("--kv-tokens 0", "--kv-tokens must be >= 1, got 0"),
+        ("--max-batched-tokens -8", "--max-batched-tokens must be >= 1, got -8"),
+        ("--graph-tokens 100", "--graph-tokens must be a multiple of 64, got 100"),
+        (
+            "--graph-tokens 64 --tp 2",
+            "--graph-tokens: h200/llama3-8b/tp2 was measured without recorded forwards; expected 0",
+        ),
+        ("--until -1", "--until must be > 0, got -1.0"),
+        ("--until nan", "--until must be a number > 0, got nan"),
+        ("--seed -1", "--seed must be >= 0, got -1"),
+        ("--polcy fcfs", "No such option '--polcy'. Did you mean '--policy'?"),
+        ("--cost absent --gpu h200 --tp 2", "--gpu, --tp: given together with --cost, whose table says it"),
+        ("--cost absent", "absent: is not a folder; expected an operator table (shipped tables are named by --gpu"),
+        ("--cost t.jsonl", "t.jsonl: is not a folder; expected an operator table"),
+        ("--cost=", "--cost must be a folder, got ''"),
+        ("--out t.jsonl", "t.jsonl: is a file; expected a folder, new or existing"),
+        ("--out t.jsonl/deeper", "t.jsonl/deeper: cannot be written"),
+        ("more", "Got unexpected extra argument (more)"),
+    ],
+)
+def test_a_wrong_option_is_refused(options: str, message: str) -> None:
+    out = [] if "--out" in options else ["--out", "results"]
+    assert message in refused("run", "t.jsonl", *options.split(), *out)
+    if "extra argument" not in message:
+        assert message in refused("compare", "t.jsonl", *options.split(), *out)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_an_output_folder_that_may_not_be_written() -> None:
+    Path("closed").mkdir(mode=0o555)
+    assert "cannot be written" in refused("run", "t.jsonl", "--out", "closed/results")
+
+
+@pytest.mark.parametrize("name", ["n" * 256, f"new/{'n' * 256}"])
+def test_a_name_that_is_too_long_is_refused(name: str) -> None:
+    assert refused("run", "t.jsonl", "--out", name) == f"{name}: cannot be written (File name too long)"
+
+
+def test_a_circle_of_links_is_refused() -> None:
+    Path("loop.jsonl").symlink_to("loop.jsonl")
+    assert refused("run", "loop.jsonl") == "loop.jsonl: cannot be read (Too many levels of symbolic links)"
+
+
+def test_an_output_that_fails_late_is_refused_all_the_same() -> None:
+    Path("results/summary.json").mkdir(parents=True)
+    before = tree()
+    result = invoke("run", "t.jsonl", "--quiet", "--out", "results")
+    assert result.exit_code == 2
+    assert result.stderr == "flowsim: error: results/summary.json: is in the way of a file of that name\n"
+    assert tree() == before
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"polcy": "fcfs"}, "unknown option 'polcy'; did you mean 'policy'?"),
+        ({"server": {"instancs": 2}}, "unknown option 'server.instancs'; did you mean 'server.instances'?"),
+        ({"server": {"instances": "two"}}, "server.instances must be a whole number >= 1, got 'two'"),
+        ({"workload": {"limit": "few"}}, "workload.limit must be a whole number >= 1, got 'few'"),
+        ({"workload": {"window": [1]}}, "workload.window must be FROM:TO in seconds, with 0 <= FROM < TO, got [1.0]"),
+    ],
+)
+def test_a_wrong_config_is_refused(values: dict[str, Any], message: str) -> None:
+    Path("c.yaml").write_text(yaml.safe_dump({"trace": "t.jsonl"} | values))
+    assert refused("run", "c.yaml", "--out", "results").startswith(f"c.yaml: {message}")
+
+
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        ("absent:Fine", "policy 'absent:Fine': cannot import 'absent': No module named 'absent'"),
+        ("syntax:Fine", "policy 'syntax:Fine': cannot import 'syntax': invalid syntax (syntax.py, line 1)"),
+        ("zero:Fine", "cannot import 'zero': ZeroDivisionError: division by zero (zero.py, line 1)"),
+        ("own_policies:Fien", "unknown policy class in module own_policies 'Fien'; did you mean 'Fine'?"),
+        ("own_policies:Fine:speed=2", "'speed'"),
+        ("own_policies:Blind", "policy Blind: has no method choose(view)"),
+        ("own_policies:Vague", "unknown cut 'often' (known: block, chunk, layer, none, operator)"),
+        ("own_policies:Stillborn", "policy 'own_policies:Stillborn': RuntimeError: no speed (own_policies.py, line 2"),
+        ("own_policies:Raises", "policy Raises at 0.000075 s: raised KeyError: 'x' (own_policies.py, line 1"),
+        (
+            "own_policies:BadOrder",
+            "policy BadOrder at 0.000075 s: raised AttributeError: 'str' object has no attribute",
+        ),
+        ("own_policies:Text", "chose 'the first'; expected a Pass, a paused or the running Execution, or None"),
+        ("own_policies:Bare", "chose Request(0, arrived 0.000 s, due 0.250 s, 0 of 100 tokens computed); expected"),
+        ("own_policies:Unpaired", "expected pairs of a request and its tokens"),
+        ("own_policies:Empty", "policy Empty at 0.000075 s: chose a pass without requests"),
+        ("own_policies:Greedy", "policy Greedy at 0.000075 s: chose 1000000 tokens of Request(0,"),
+        ("own_policies:Half", "policy Half at 0.000075 s: chose 0.5 tokens of Request(0,"),
+    ],
+)
+def test_a_broken_policy_of_ones_own_is_refused(policy: str, message: str) -> None:
+    Path("syntax.py").write_text("x = = 1\n")
+    Path("zero.py").write_text("1 / 0\n")
+    assert message in refused("run", "t.jsonl", "--policy", policy, "--out", "results")

@@ -1,0 +1,187 @@
+"""How a policy is named and given options, shipped or of one's own."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flowsim.core.policy import check_policy
+from flowsim.core.timeline import CHECKED_AFTER
+from flowsim.errors import InputError
+from flowsim.policies.chunked import Chunked
+from flowsim.policies.edf import EDF
+from flowsim.policies.fcfs import FCFS
+from flowsim.policies.flowprefill import FlowPrefill
+from flowsim.policies.registry import NAMES, describe_policies, load_policy, policy_spec
+from flowsim.policies.sjf import SJF
+
+
+@pytest.mark.parametrize(
+    ("spec", "policy"),
+    [
+        ("fcfs", FCFS()),
+        ("fcfs:", FCFS()),
+        ("chunked:512", Chunked(512)),
+        ("chunked:budget=512", Chunked(512)),
+        ("sjf:4096,cut=layer", SJF(4096, cut="layer")),
+        ("edf:block", EDF(cut="block")),
+        ("flowprefill:cut=layer,wake=cuts,batch_tokens=1,reserve=.5", FlowPrefill("layer", "cuts", 1, 0.5)),
+        ("flowsim.policies.edf:EDF", EDF()),
+        ("flowsim.policies.edf:EDF:cut=none", EDF(cut="none")),
+    ],
+)
+def test_a_specification_names_a_policy_and_its_options(spec: str, policy: Any) -> None:
+    assert load_policy(spec) == policy
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("flowprefil", "unknown policy 'flowprefil'; did you mean 'flowprefill'?"),
+        ("chunkd:2048", "unknown policy 'chunkd'; did you mean 'chunked'?"),
+        ("", "unknown policy ''"),
+        ("edf:ct=layer", "unknown option of policy edf 'ct'; did you mean 'cut'? (known: cut, wake)"),
+        ("fcfs:cut=layer", "unknown option of policy fcfs 'cut' (known: batch_tokens)"),
+        ("edf:cut=layr", "unknown cut 'layr'; did you mean 'layer'?"),
+        ("edf:wake=event", "unknown wake 'event'; did you mean 'events'?"),
+        ("edf:layer,cuts", "option 'cuts' lacks its value (write cuts=VALUE)"),
+        ("chunked:many", "option budget must be a whole number, got 'many'"),
+        ("chunked:1.5", "option budget must be a whole number, got '1.5'"),
+        ("flowprefill:reserve=lots", "option reserve must be a number, got 'lots'"),
+        ("flowprefill:reserve=1.5", "option reserve must be between 0 and 1, got 1.5"),
+        ("flowprefill:reserve=nan", "option reserve must be between 0 and 1, got nan"),
+        ("flowprefill:batch_tokens=0", "option batch_tokens must be >= 1, got 0"),
+        ("fcfs:-1", "option batch_tokens must be >= 1, got -1"),
+        ("sjf:0", "option batch_tokens must be >= 1, got 0"),
+        ("chunked:0", "option budget must be >= 1, got 0"),
+        ("no_such_module:Mine", "cannot import 'no_such_module'"),
+        ("flowsim.policies.edf:EFD", "unknown policy class in module flowsim.policies.edf 'EFD'; did you mean 'EDF'?"),
+    ],
+)
+def test_a_wrong_specification_is_refused_in_one_line(spec: str, message: str) -> None:
+    with pytest.raises(InputError) as error:
+        load_policy(spec)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+OWN = """
+from dataclasses import dataclass
+
+@dataclass(frozen=True)
+class Mine:
+    eager: bool = False
+    share: float = 0.5
+    cut: str = "layer"
+    wake: str = "events"
+
+    def choose(self, view):
+        return None
+
+class NoChoice:
+    cut, wake = "none", "events"
+
+class NoCut:
+    def choose(self, view):
+        return None
+
+class Broken:
+    cut, wake = "none", "events"
+
+    def __init__(self):
+        raise KeyError("two\\nlines")
+
+    def choose(self, view):
+        return None
+
+class Demanding:
+    cut, wake = "none", "events"
+
+    def __init__(self, needed):
+        self.needed = needed
+
+    def choose(self, view):
+        return None
+"""
+
+
+@pytest.fixture
+def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (tmp_path / "my_own_policies.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    monkeypatch.delitem(sys.modules, "my_own_policies", raising=False)
+    return "my_own_policies"
+
+
+def test_a_policy_of_ones_own_is_found_in_the_current_folder(own_module: str) -> None:
+    policy: Any = load_policy(f"{own_module}:Mine:eager=TRUE,share=0.25,cut=block")
+    assert (policy.eager, policy.share, policy.cut) == (True, 0.25, "block")
+    assert str(policy_spec(policy)) == f"{own_module}:Mine:eager=True,share=0.25,cut=block"
+    assert load_policy(policy_spec(policy)) == policy
+    needing: Any = load_policy(f"{own_module}:Demanding:needed=7")
+    assert needing.needed == "7"
+
+
+def test_the_working_directory_is_searched_last_and_only_for_policies_of_ones_own(own_module: str) -> None:
+    before = sys.path.copy()
+    load_policy("flowprefill")
+    assert sys.path == before
+    load_policy(f"{own_module}:Mine")
+    assert sys.path == [*before, str(Path.cwd())]
+
+
+@pytest.mark.parametrize(
+    ("rest", "message"),
+    [
+        ("Mein", "unknown policy class in module my_own_policies 'Mein'; did you mean 'Mine'?"),
+        ("Mine:eager=yes", "option eager must be true or false, got 'yes'"),
+        ("NoChoice", "policy NoChoice: has no method choose(view)"),
+        ("NoCut", "policy NoCut: has no attribute cut; expected one of 'none', 'chunk', 'layer'"),
+        ("Broken", "KeyError"),
+        ("Demanding", "missing 1 required positional argument: 'needed'"),
+    ],
+)
+def test_what_is_wrong_with_a_policy_of_ones_own_is_said(own_module: str, rest: str, message: str) -> None:
+    with pytest.raises(InputError) as error:
+        load_policy(f"{own_module}:{rest}")
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["1 / 0", "def", "import no_such_module_at_all"])
+def test_a_module_that_cannot_be_imported_is_said_in_one_line(own_module: str, text: str) -> None:
+    Path(f"{own_module}.py").write_text(text)
+    with pytest.raises(InputError, match=r"^policy 'my_own_policies:Mine': cannot import 'my_own_policies': .*\Z"):
+        load_policy(f"{own_module}:Mine")
+
+
+cuts, wakes, counts = st.sampled_from(sorted(CHECKED_AFTER)), st.sampled_from(["events", "cuts"]), st.integers(1, 10**6)
+
+
+@given(
+    st.one_of(
+        st.builds(FCFS, counts),
+        st.builds(Chunked, counts),
+        st.builds(SJF, counts, cuts, wakes),
+        st.builds(EDF, cuts, wakes),
+        st.builds(FlowPrefill, cuts, wakes, counts, st.floats(0, 1)),
+    )
+)
+def test_a_policy_is_made_again_from_its_specification(policy: Any) -> None:
+    assert load_policy(policy_spec(policy)) == policy
+
+
+def test_every_short_name_works_and_is_described() -> None:
+    described = {name: (what, options) for name, what, options in describe_policies()}
+    for name in NAMES:
+        policy = load_policy(name)
+        assert str(policy_spec(policy)) == name
+        assert check_policy(policy) is policy
+        assert described[name][0].endswith(".")
+    assert described["edf"][1] == "cut=operator, wake=events"
