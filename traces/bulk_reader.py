@@ -12,28 +12,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flowsim.traces.columns import Floats, Ints, bad_lengths, bad_lengths_or_0, bad_seconds
+from flowsim.traces.columns import Floats, Ints, bad_lengths, bad_lengths_or_0, bad_seconds, bad_slos
 from flowsim.traces.compression import Lines
 from flowsim.traces.formats import TICKS_PER_S, Format, Layout
-from flowsim.traces.row_reader import Part
+from flowsim.traces.parts import Codes, Part, contradiction
 
 
 class Unsure(Exception):
     """A row is not plainly valid."""
 
 
-def part_of(lines: Lines, kind: Format, layout: Layout, header: Sequence[str], codes: dict[str, int]) -> Part | None:
+def part_of(
+    lines: Lines, kind: Format, layout: Layout, header: Sequence[str], codes: Codes, *, with_failed: bool = False
+) -> Part | None:
     """The rows in these lines, as `row_reader.part_of` converts them; None if one is not plainly valid."""
     import pyarrow as pa
 
     try:
         table = _json(lines.text, kind) if layout == "jsonl" else _csv(lines.text, kind, header)
-        return part_of_table(table, kind, codes)
+        return part_of_table(table, kind, codes, with_failed=with_failed)
     except (Unsure, pa.ArrowException, ValueError, TypeError):
         return None
 
 
-def part_of_table(table: Any, kind: Format, codes: dict[str, int]) -> Part:
+def part_of_table(table: Any, kind: Format, codes: Codes, *, with_failed: bool = False) -> Part:
     """The rows of a pyarrow table.
 
     Raises:
@@ -51,17 +53,46 @@ def part_of_table(table: Any, kind: Format, codes: dict[str, int]) -> Part:
     size = kind.block_tokens
     part = Part(
         _times(columns[kind.arrival], kind.clock),
-        _sure(inputs, bad_lengths(inputs)).astype(np.int64),
+        _sure(inputs, (bad_lengths_or_0 if with_failed else bad_lengths)(inputs)).astype(np.int64),
         _sure(outputs, bad_lengths_or_0(outputs)).astype(np.int64),
         np.full(n, -1),
         ids,
         counts,
         np.full(n, size) if isinstance(size, int) else _whole(columns.get(size), n, 0),
         np.stack([_whole(columns.get(field), n, -1) for field in kind.chats or (None,) * 3], axis=1),
+        _slos(columns.get(kind.slo_s), n),
+        _priorities(columns.get(kind.priority), n),
+        np.full(n, -1),
+        _whole(columns.get(kind.total_length), n, -1),
     )
-    if kind.class_name in columns:  # last, because it changes `codes`
-        part.class_code[:] = _codes(columns[kind.class_name], codes)
+    missing = 0 if answers is None else answers.null_count
+    if contradiction(part, kind) is not None or (missing and (part.total_length >= 0).any()):
+        raise Unsure
+    # Last, because they change `codes`.
+    for code, name, known in (
+        (part.class_code, kind.class_name, codes.classes),
+        (part.client_code, kind.client, codes.clients),
+    ):
+        if name in columns:
+            code[:] = _codes(columns[name], known)
     return part
+
+
+def _slos(column: Any, n: int) -> Floats:
+    """TTFT SLOs; a missing one is NaN."""
+    if column is None:
+        return np.full(n, np.nan)
+    one, two = (_floats(_filled(column, absent)) for absent in (1, 2))
+    return np.where(one != two, np.nan, _sure(one, bad_slos(one) | np.isnan(one)))
+
+
+def _priorities(column: Any, n: int) -> Ints:
+    """Whole numbers of either sign; a missing one is 0."""
+    import pyarrow as pa
+
+    if column is None:
+        return np.zeros(n, dtype=np.int64)
+    return _values(_filled(column.cast(pa.int64()), 0), np.int64)
 
 
 def _times(column: Any, clock: str) -> NDArray[Any]:
@@ -90,10 +121,10 @@ def _json(text: bytes, kind: Format) -> Any:
         raise Unsure  # a blank line, say, which could offset two objects on one line
     number, whole = pa.float64(), pa.int64()
     fields = {kind.arrival: pa.string() if kind.clock == "date" else number, kind.input_length: number}
-    fields |= {name: number for name in (kind.output_length,) if name}
-    fields |= {name: pa.string() for name in (kind.class_name,) if name}
+    fields |= {name: number for name in (kind.output_length, kind.slo_s) if name}
+    fields |= {name: pa.string() for name in (kind.class_name, kind.client) if name}
     fields |= {name: pa.list_(whole) for name in (kind.hash_ids,) if name}
-    fields |= {name: whole for name in (kind.block_tokens, *(kind.chats or ())) if isinstance(name, str)}
+    fields |= {name: whole for name in _whole_fields(kind)}
     options = pj.ParseOptions(explicit_schema=pa.schema(fields), unexpected_field_behavior="ignore")
     table = pj.read_json(io.BytesIO(text), parse_options=options)
     if table.num_rows != rows:
@@ -109,9 +140,9 @@ def _csv(text: bytes, kind: Format, header: Sequence[str]) -> Any:
         raise Unsure  # pyarrow reads an unclosed quote as a field with the rest of the file
     number, whole = pa.float64(), pa.int64()
     types = {kind.arrival: pa.string() if kind.clock == "date" else number, kind.input_length: number}
-    types |= {name: number for name in (kind.output_length,) if name}
-    types |= {name: pa.string() for name in (kind.class_name,) if name}
-    types |= {name: whole for name in (kind.block_tokens, *(kind.chats or ())) if isinstance(name, str)}
+    types |= {name: number for name in (kind.output_length, kind.slo_s) if name}
+    types |= {name: pa.string() for name in (kind.class_name, kind.client) if name}
+    types |= {name: whole for name in _whole_fields(kind)}
     types = {name: kind for name, kind in types.items() if name in header}
     converting = pc.ConvertOptions(
         column_types=types, include_columns=list(types), null_values=[""], strings_can_be_null=True
@@ -121,6 +152,12 @@ def _csv(text: bytes, kind: Format, header: Sequence[str]) -> Any:
         read_options=pc.ReadOptions(column_names=list(header)),
         convert_options=converting,
     )
+
+
+def _whole_fields(kind: Format) -> list[str]:
+    """The fields that hold whole numbers, but for lengths."""
+    names = (kind.block_tokens, *(kind.chats or ()), kind.priority, kind.total_length)
+    return [name for name in names if isinstance(name, str)]
 
 
 def _floats(column: Any) -> Floats:

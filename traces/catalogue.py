@@ -23,7 +23,9 @@ BUILT_IN: Mapping[str, Callable[[], Trace]] = {"example": example_trace}
 """The built-in traces by name."""
 
 
-def load_trace(spec: str | Path, format: str | None = None, *, spread: bool = True, seed: int = 0) -> Trace:
+def load_trace(
+    spec: str | Path, format: str | None = None, *, spread: bool = True, seed: int = 0, drop_failed: bool = False
+) -> Trace:
     """The trace in the file `spec` or, if there is no such file, the built-in trace of that name.
 
     The other arguments are those of `read_trace`; a built-in trace does not depend on them.
@@ -32,7 +34,7 @@ def load_trace(spec: str | Path, format: str | None = None, *, spread: bool = Tr
         InputError: neither a file nor a built-in trace, or a file that `read_trace` rejects.
     """
     if exists(spec):
-        return read_trace(spec, format, spread=spread, seed=seed)
+        return read_trace(spec, format, spread=spread, seed=seed, drop_failed=drop_failed)
     if str(spec) in BUILT_IN:
         return BUILT_IN[str(spec)]()
     names = ", ".join(BUILT_IN)

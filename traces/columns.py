@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from flowsim.errors import InputError
 
@@ -22,6 +22,8 @@ SECONDS = "a finite number of seconds from 0 to 2**40"
 LENGTH = "a whole number of tokens from 1 to 2**40"
 LENGTH_OR_0 = "a whole number of tokens from 0 (unknown) to 2**40"
 CLASS = "a non-empty Unicode string or null"
+SLO = "a finite number of seconds > 0 and <= 2**40, or null"
+PRIORITY = "a whole number from -2**63 to 2**63 - 1, or null"
 SURROGATE = re.compile("[\ud800-\udfff]")
 """Half of a character: JSON can escape it, but no UTF-8 file can hold it."""
 
@@ -45,21 +47,56 @@ def bad_lengths(values: Floats) -> Bools:
     return bad
 
 
-def encode_classes(classes: Iterable[object], codes: dict[str, int]) -> Ints:
-    """Class names as numbers, None as -1. A name that is not yet in `codes` is added with the next number.
+def bad_slos(values: Floats) -> Bools:
+    """Mask of the values that are not `SLO`; NaN stands for null."""
+    bad: Bools = (values <= 0) | (values > LARGEST)
+    return bad
+
+
+def encode_names(names: Iterable[object], codes: dict[str, int], column_name: str) -> Ints:
+    """Names of classes or clients as numbers, None as -1. A name not yet in `codes` is added with the next number.
 
     Raises:
-        InputError: a class is neither None nor a non-empty Unicode string.
+        InputError: a name is neither None nor a non-empty Unicode string.
     """
     column = []
-    for row, name in enumerate(classes):
+    for row, name in enumerate(names):
         if name is None:
             column.append(-1)
         elif isinstance(name, str) and name and not SURROGATE.search(name):
             column.append(codes.setdefault(name, len(codes)))
         else:
-            raise InputError(f"classes[{row}]", found=name, expected=CLASS)
+            raise InputError(f"{column_name}[{row}]", found=name, expected=CLASS)
     return np.array(column, dtype=np.int64)
+
+
+def coded_names(column: str, names: Sequence[str | None] | None, n: int) -> tuple[Ints, tuple[str, ...]]:
+    """Codes of the names of n requests, and the names; -1 for all if no names are given."""
+    codes: dict[str, int] = {}
+    coded = np.full(n, -1) if names is None else encode_names(names, codes, column)
+    return coded, tuple(codes)
+
+
+def whole_column(name: str, values: ArrayLike) -> Ints:
+    """A column of `PRIORITY`. Raises InputError if the values are not whole numbers."""
+    array = np.asarray(values)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise InputError(name, f"is an array of {array.dtype} of shape {list(array.shape)}", expected=PRIORITY)
+    return array.astype(np.int64)
+
+
+def number_column(name: str, values: ArrayLike, bad: Callable[[Floats], Bools], expected: str) -> Floats:
+    """A column of numbers. Raises InputError for one that is `bad`, or if they are not one number per request."""
+    array = np.asarray(values)
+    if array.ndim != 1 or array.dtype.kind not in "iuf":
+        found = f"is an array of {array.dtype} of shape {list(array.shape)}"
+        raise InputError(name, found, expected="one number per request")
+    numbers = array.astype(np.float64)
+    wrong = bad(numbers)
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise InputError(f"{name}[{row}]", found=array[row].item(), expected=expected)
+    return numbers
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,50 +5,83 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import reduce
+from functools import partial, reduce
+from typing import Any
 
 import numpy as np
 
 from flowsim.errors import InputError, unknown
 from flowsim.traces.columns import Blocks, Bools, Chats, Floats, Ints
 from flowsim.traces.seeds import generator
-from flowsim.traces.trace import Trace
+from flowsim.traces.trace import ROW_COLUMNS, Trace
 
 
-def merged(traces: Sequence[Trace]) -> Trace:
+def merged(traces: Sequence[Trace], *, by_date: bool | None = None) -> Trace:
     """All requests of these traces, each at its own arrival time; ties in the order of the traces.
 
-    Classes of the same name become one. Prefix blocks and conversations of different traces stay distinct; blocks
-    are dropped, with a notice, if their sizes differ.
+    Traces whose dates are known, such as parts of one log, stay as far apart as their dates, and a notice says so;
+    without a date for each, all start together. Classes of the same name become one, and so do clients. Prefix
+    blocks and conversations of different traces stay distinct; blocks are dropped, with a notice, if their sizes
+    differ.
+
+    Args:
+        traces: the traces to merge.
+        by_date: True places the traces by their dates, False lets all start together; default: by their dates if
+            all are known.
 
     Raises:
-        InputError: fewer than two traces.
+        InputError: fewer than two traces, or no date for one that is to be placed by date.
     """
     if len(traces) < 2:
         raise InputError("number of traces to merge", found=len(traces), expected=">= 2")
-    named = (replace(trace, notices=tuple(f"{trace.name}: {what}" for what in trace.notices)) for trace in traces)
-    return reduce(_merged_pair, named)
+    undated = [trace.name for trace in traces if trace.start_ns is None]
+    if by_date and undated:
+        raise InputError(undated[0], "its dates are not known", expected="dates, or a merge without --by-date")
+    dated = not undated if by_date is None else by_date
+    named = [replace(trace, notices=tuple(f"{trace.name}: {what}" for what in trace.notices)) for trace in traces]
+    both = reduce(partial(_merged_pair, dated=dated), named)
+    return replace(both, notices=(*both.notices, *_placement(traces, dated)))
 
 
-def _merged_pair(one: Trace, other: Trace) -> Trace:
-    names = tuple(dict.fromkeys((*one.class_names, *other.class_names)))
-    table = np.array([*(names.index(name) for name in other.class_names), -1])
-    arrival_s = np.append(one.arrival_s, other.arrival_s)
+def _placement(traces: Sequence[Trace], dated: bool) -> tuple[str, ...]:
+    """How traces with dates were placed, one line."""
+    starts = [trace.start_ns for trace in traces if trace.start_ns is not None]
+    if dated:
+        first = min(starts)
+        parts = (f"{trace.name} from {((trace.start_ns or 0) - first) / 1e9:g} s" for trace in traces)
+        return (f"placed by their dates: {', '.join(parts)}",)
+    return ("the dates are not kept: all traces start together",) if starts else ()
+
+
+def _merged_pair(one: Trace, other: Trace, *, dated: bool) -> Trace:
+    names, codes = _joined_names(one.class_names, other.class_names, other.class_code)
+    clients, client_codes = _joined_names(one.client_names, other.client_names, other.client_code)
+    theirs = {name: getattr(other, name) for name in ROW_COLUMNS} | {"class_code": codes, "client_code": client_codes}
+    columns: dict[str, Any] = {name: np.append(getattr(one, name), column) for name, column in theirs.items()}
+    starts = [trace.start_ns or 0 for trace in (one, other)] if dated else [0, 0]
+    late_s = [(start - min(starts)) / 1e9 for start in starts]
+    arrival_s = np.append(one.arrival_s + late_s[0], other.arrival_s + late_s[1])
     order = np.argsort(arrival_s, kind="stable")
     blocks, dropped = _merged_blocks(one, other)
     chats = _merged_chats(one, other)
     return Trace.from_columns(
         arrival_s[order],
-        np.append(one.input_length, other.input_length)[order],
-        np.append(one.output_length, other.output_length)[order],
-        np.append(one.class_code, table[other.class_code])[order],
-        names,
+        **{name: column[order] for name, column in columns.items()},
+        class_names=names,
+        client_names=clients,
         name=f"{one.name}+{other.name}",
         source=f"{one.source} + {other.source}",
         notices=(*one.notices, *other.notices, *dropped),
         blocks=blocks and blocks.take(order),
         chats=chats and chats.take(order),
+        start_ns=min(starts) if dated else None,
     )
+
+
+def _joined_names(one: tuple[str, ...], other: tuple[str, ...], codes: Ints) -> tuple[tuple[str, ...], Ints]:
+    """The names of both, and the second one's codes among them."""
+    names = tuple(dict.fromkeys((*one, *other)))
+    return names, np.array([*(names.index(name) for name in other), -1])[codes]
 
 
 def _merged_blocks(one: Trace, other: Trace) -> tuple[Blocks | None, tuple[str, ...]]:
@@ -104,7 +137,8 @@ def reweighted(trace: Trace, mix: Mapping[str, float], seed: int = 0) -> Trace:
     Arrival times stay. The number of requests of each class follows from its share (by largest remainders); what the
     named shares leave of 1 is divided among the other classes in the proportions of the trace. From a class with too
     many requests, some are drawn at random and replaced, each by a request drawn with replacement from a class with
-    too few: by its lengths and class, without prefix blocks or conversation, so that no reuse is invented. One draw
+    too few: by its lengths, class, SLO, priority and client, without prefix blocks or conversation, so that no reuse
+    is invented. One draw
     serves all mixes: as a share changes further, the requests replaced before stay replaced, and the trace's own
     shares leave it unchanged. If several classes have too few requests, the class that replaces a request can change
     with the mix.
@@ -124,9 +158,7 @@ def reweighted(trace: Trace, mix: Mapping[str, float], seed: int = 0) -> Trace:
     named = ", ".join(f"{name} {share:.3g}" for name, share in zip((*trace.class_names, "(none)"), shares, strict=True))
     return trace.derived(
         f"mix {named.removesuffix(', (none) 0')}: {replaced.sum()} of {len(trace)} requests replaced (seed {seed})",
-        input_length=trace.input_length[rows],
-        output_length=trace.output_length[rows],
-        class_code=trace.class_code[rows],
+        **{name: getattr(trace, name)[rows] for name in ROW_COLUMNS},
         blocks=trace.blocks and trace.blocks.take(kept),
         chats=trace.chats and trace.chats.take(kept),
     )
@@ -193,10 +225,10 @@ def with_rates(trace: Trace, rates: Mapping[str, float], seed: int = 0, *, rewei
     Without `reweigh` it is only scaled, for classes that are drawn later.
 
     Raises:
-        InputError: as for `reweighted`; also if all requests arrive at once.
+        InputError: as for `reweighted`; also if all requests arrive at one instant.
     """
     if not trace.span_s:
-        raise InputError(trace.name, "has no rate: all its requests arrive at once")
+        raise InputError(trace.name, "has no rate: all requests arrive at one instant")
     for name in rates if reweigh else ():
         if name not in trace.class_names:
             raise unknown("class", name, trace.class_names).within("class rates")

@@ -47,9 +47,9 @@ def scale(trace: Trace | str | Path, factor: float) -> Trace:
     return _loaded(trace).scaled(factor)
 
 
-def merge(traces: Sequence[Trace | str | Path]) -> Trace:
+def merge(traces: Sequence[Trace | str | Path], by_date: bool | None = None) -> Trace:
     """The requests of all these traces, each at its own arrival time; see `combine.merged`."""
-    return merged([_loaded(trace) for trace in traces])
+    return merged([_loaded(trace) for trace in traces], by_date=by_date)
 
 
 def sample(

@@ -39,13 +39,23 @@ class Format(Struct, frozen=True):
     marks: tuple[str, ...] = ()
     """Further fields that the first row must have for the format to be recognised."""
     coarse: bool = False
-    """Whether its time stamps may be so coarse that many requests share one; see `read_trace`."""
+    """Whether its time stamps are known to be so coarse that many requests share one; see `stamps.spread`."""
     hash_ids: str | None = None
     """Field with the ids of a request's prefix blocks."""
     block_tokens: int | str | None = None
     """Tokens per block, or the field that holds that number."""
     chats: tuple[str, str, str] | None = None
     """Fields with the id of a request's conversation, the id of the request it continues, and its turn."""
+    slo_s: str | None = None
+    """Field with the TTFT SLO of a request in seconds."""
+    priority: str | None = None
+    """Field with the priority of a request, a whole number."""
+    client: str | None = None
+    """Field with the name of the client (tenant) that sent a request."""
+    total_length: str | None = None
+    """Field with the sum of input and output length, which is checked."""
+    no_output_is_failure: bool = False
+    """Whether an output length of 0 says that the request failed, rather than that it is unknown."""
 
     @property
     def signature(self) -> tuple[str, ...]:
@@ -56,12 +66,14 @@ class Format(Struct, frozen=True):
     def fields(self) -> tuple[str, ...]:
         """All fields that are read, arrival and input length first."""
         others = (self.output_length, self.class_name, self.hash_ids, self.block_tokens, *(self.chats or ()))
-        return (self.arrival, self.input_length, *(name for name in others if isinstance(name, str)))
+        more = (self.slo_s, self.priority, self.client, self.total_length)
+        return (self.arrival, self.input_length, *(name for name in (*others, *more) if isinstance(name, str)))
 
 
 _OWN = ("arrival_s", "input_length", "output_length", "class")
 _STAMPED = ("timestamp", "input_length", "output_length")
 _CHATS = ("chat_id", "parent_chat_id", "turn")
+_REQUEST = ("slo_s", "priority", "client")
 _AZURE = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
 _BURSTGPT = ("Timestamp", "Request tokens", "Response tokens")
 _VIDUR = ("arrived_at", "num_prefill_tokens", "num_decode_tokens")
@@ -69,7 +81,7 @@ _VIDUR = ("arrived_at", "num_prefill_tokens", "num_decode_tokens")
 FORMATS: dict[str, Format] = {
     entry.name: entry
     for entry in (
-        Format("flowsim", "jsonl", *_OWN, hash_ids="hash_ids", block_tokens="block_tokens", chats=_CHATS),
+        Format("flowsim", "jsonl", *_OWN, "s", (), False, "hash_ids", "block_tokens", _CHATS, *_REQUEST),
         Format("qwen", "jsonl", *_STAMPED, "type", marks=("type",), hash_ids="hash_ids", block_tokens=16, chats=_CHATS),
         Format(
             "mooncake",
@@ -82,14 +94,17 @@ FORMATS: dict[str, Format] = {
             block_tokens=512,
         ),
         Format("azure", "csv", *_AZURE, clock="date"),
-        Format("burstgpt", "csv", *_BURSTGPT),
+        Format("burstgpt", "csv", *_BURSTGPT, total_length="Total tokens", no_output_is_failure=True),
         Format("vidur", "csv", *_VIDUR),
     )
 }
 """The formats by name; a file is read in the first one that fits its first row. Azure's traces of 2023 and of 2024
 have the same format."""
 
-USER_FIELDS = ("arrival_s", "arrival_ms", "arrival_date", "input_length", "output_length", "class")
+USER_FIELDS = (
+    *("arrival_s", "arrival_ms", "arrival_date", "input_length", "output_length", "class"),
+    *("slo_s", "priority", "client"),
+)
 """The keys of a format that the user describes, see `find_format`."""
 
 
@@ -120,6 +135,9 @@ def find_format(spec: str) -> Format:
         fields.get("output_length"),
         fields.get("class"),
         clock="s" if clock == "s" else "ms" if clock == "ms" else "date",
+        slo_s=fields.get("slo_s"),
+        priority=fields.get("priority"),
+        client=fields.get("client"),
     )
 
 

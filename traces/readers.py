@@ -14,11 +14,13 @@ import numpy as np
 
 from flowsim.errors import InputError, shown
 from flowsim.traces import bulk_reader, row_reader
-from flowsim.traces.columns import Blocks, Chats, Floats
+from flowsim.traces.columns import Blocks, Bools, Chats, Floats
 from flowsim.traces.compression import Lines, is_parquet, read_lines
 from flowsim.traces.formats import FORMATS, TICKS_PER_S, Format, Layout, find_format
-from flowsim.traces.row_reader import Part, check_fields, json_object
-from flowsim.traces.seeds import generator
+from flowsim.traces.parts import Codes, Part
+from flowsim.traces.row_reader import check_fields, json_object
+from flowsim.traces.stamps import spread as spread_stamps
+from flowsim.traces.stamps import suspicions
 from flowsim.traces.trace import Trace
 
 ROWS_AT_ONCE = 65536
@@ -28,15 +30,24 @@ BULK_FROM_BYTES = 4 << 20
 SUFFIXES = (".gz", ".zst")
 
 
-def read_trace(path: str | Path, format: str | None = None, *, spread: bool = True, seed: int = 0) -> Trace:
+def read_trace(
+    path: str | Path,
+    format: str | None = None,
+    *,
+    spread: bool = True,
+    seed: int = 0,
+    drop_failed: bool = False,
+) -> Trace:
     """The trace in this file: JSON lines, CSV or Parquet, the first two plain or compressed by gzip or zstd.
 
     Args:
         path: the file; its layout and compression are detected from its content.
         format: name or fields of its format, see `find_format`; default: the first that its first row fits.
-        spread: whether to spread coarse time stamps. Mooncake's are multiples of about 3 s; the requests of each are
-            spread over the time to the next, uniformly at random, in the order of the file.
+        spread: whether to spread coarse time stamps, such as whole seconds: the requests of each are spread over the
+            time to the next, uniformly at random, in the order of the file; see `stamps.spread`.
         seed: seed of the spreading.
+        drop_failed: whether to drop the rows of requests that failed on the real server: those without input tokens
+            and, in BurstGPT's format, those without response tokens. A notice counts them.
 
     Raises:
         InputError: in one line with the file, the line (of Parquet: the row), the field, what was found and what was
@@ -44,19 +55,24 @@ def read_trace(path: str | Path, format: str | None = None, *, spread: bool = Tr
     """
     path = Path(path)
     kind = None if format is None else find_format(format)
-    codes: dict[str, int] = {}
+    codes = Codes()
     if is_parquet(path):
         names = _parquet_names(path)
         kind = kind or _fitting(str(path), "parquet", names)
-        parts = list(_parquet_parts(path, kind, names, codes))
+        parts = list(_parquet_parts(path, kind, names, codes, drop_failed))
     else:
         layout, where, names = _head(path)
         kind = kind or _fitting(where, layout, names)
-        parts = list(_parts(path, layout, kind, names, codes))
-    trace = _assembled(path, kind, parts, codes)
+        parts = list(_parts(path, layout, kind, names, codes, drop_failed))
+    failed = [_failed(part, kind, names) for part in parts]
+    kept = [part.of_rows(~rows) for part, rows in zip(parts, failed, strict=True)] if drop_failed else parts
+    many = sum(int(rows.sum()) for rows in failed)
+    trace = _assembled(path, kind, kept, codes, _failures(many, drop_failed))
     if unread := [name for name in names if name and name not in kind.fields]:
         trace = replace(trace, notices=(*trace.notices, f"fields that are not read: {shown(', '.join(unread))[1:-1]}"))
-    return _spread(trace, seed) if spread and kind.coarse else trace
+    trace = spread_stamps(trace, kind, seed) if spread else trace
+    date = () if trace.start_ns is None else (f"second 0 is {np.datetime64(trace.start_ns, 'ns')} UTC",)
+    return replace(trace, notices=(*date, *trace.notices, *suspicions(trace, kind)))
 
 
 def detect_format(path: str | Path) -> Format:
@@ -99,16 +115,19 @@ def _fitting(where: str, layout: Layout, header: Sequence[str]) -> Format:
     raise InputError(where, found, expected=f"{'; '.join(known)}; or fields that you name (arrival_s=FIELD,...)")
 
 
-def _parts(path: Path, layout: Layout, kind: Format, header: Sequence[str], codes: dict[str, int]) -> Iterator[Part]:
+def _parts(
+    path: Path, layout: Layout, kind: Format, header: Sequence[str], codes: Codes, failed: bool
+) -> Iterator[Part]:
     large = path.stat().st_size >= BULK_FROM_BYTES
     for lines in _bodies(path, layout, kind, header):
-        part = bulk_reader.part_of(lines, kind, layout, header, codes) if lines.text and large else None
+        bulk = bool(lines.text) and large
+        part = bulk_reader.part_of(lines, kind, layout, header, codes, with_failed=failed) if bulk else None
         if part is not None:
             yield part
             continue
         rows = row_reader.rows_of(str(path), lines, layout, header)
         while batch := list(islice(rows, ROWS_AT_ONCE)):
-            yield row_reader.part_of(batch, f"{path}: line", kind, layout, codes)
+            yield row_reader.part_of(batch, f"{path}: line", kind, layout, codes, with_failed=failed)
 
 
 def _bodies(path: Path, layout: Layout, kind: Format, header: Sequence[str]) -> Iterator[Lines]:
@@ -137,7 +156,7 @@ def _damaged(path: Path, error: Exception) -> InputError:
     return InputError(str(path), f"is a damaged Parquet file ({' '.join(str(error).split())[:200]})")
 
 
-def _parquet_parts(path: Path, kind: Format, names: Sequence[str], codes: dict[str, int]) -> Iterator[Part]:
+def _parquet_parts(path: Path, kind: Format, names: Sequence[str], codes: Codes, failed: bool) -> Iterator[Part]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -150,24 +169,24 @@ def _parquet_parts(path: Path, kind: Format, names: Sequence[str], codes: dict[s
                 batch.validate(full=True)  # damaged data may refer to places that do not exist
                 table = pa.Table.from_batches([batch])
                 try:
-                    yield bulk_reader.part_of_table(table, kind, codes)
+                    yield bulk_reader.part_of_table(table, kind, codes, with_failed=failed)
                 except (bulk_reader.Unsure, pa.ArrowException, ValueError, TypeError):
                     rows = list(enumerate(table.to_pylist(), first))
-                    yield row_reader.part_of(rows, f"{path}: row", kind, "parquet", codes)
+                    yield row_reader.part_of(rows, f"{path}: row", kind, "parquet", codes, with_failed=failed)
                 first += table.num_rows
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise _damaged(path, error) from None
 
 
-def _assembled(path: Path, kind: Format, parts: Sequence[Part], codes: dict[str, int]) -> Trace:
+def _assembled(path: Path, kind: Format, parts: Sequence[Part], codes: Codes, notices: tuple[str, ...]) -> Trace:
     if not any(part.arrival.size for part in parts):
-        raise InputError(str(path), "has no requests", expected="one request per line")
+        problem = f"has no requests ({notices[0]})" if notices else "has no requests"
+        raise InputError(str(path), problem, expected="one request per line")
 
     def joined(name: str) -> np.ndarray:
         return np.concatenate([getattr(part, name) for part in parts])
 
     arrival_s, start_ns = _seconds(joined("arrival"), kind)
-    notices = () if start_ns is None else (f"second 0 is {np.datetime64(start_ns, 'ns')} UTC",)
     counts, chats = joined("block_counts"), joined("chats")
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -176,7 +195,7 @@ def _assembled(path: Path, kind: Format, parts: Sequence[Part], codes: dict[str,
         joined("input_length"),
         joined("output_length"),
         joined("class_code"),
-        tuple(codes),
+        tuple(codes.classes),
         name=_name(path),
         source=str(path),
         sha256=digest,
@@ -186,7 +205,25 @@ def _assembled(path: Path, kind: Format, parts: Sequence[Part], codes: dict[str,
         else None,
         chats=Chats(*chats.T.copy()) if (chats >= 0).any() else None,
         start_ns=start_ns,
+        slo_s=joined("slo_s"),
+        priority=joined("priority"),
+        client_code=joined("client_code"),
+        client_names=tuple(codes.clients),
     )
+
+
+def _failed(part: Part, kind: Format, names: Sequence[str]) -> Bools:
+    """Which rows are of requests that failed on the real server."""
+    silent = kind.no_output_is_failure and kind.output_length in names
+    failed: Bools = (part.input_length == 0) | (part.output_length == 0 if silent else False)
+    return failed
+
+
+def _failures(failed: int, dropped: bool) -> tuple[str, ...]:
+    if not failed:
+        return ()
+    rows = f"{failed} request{'s' * (failed > 1)} that failed on the real server"
+    return (f"dropped: {rows}",) if dropped else (f"kept: {rows} (no output tokens); --drop-failed drops them",)
 
 
 def _name(path: Path) -> str:
@@ -210,19 +247,3 @@ def _seconds(arrival: np.ndarray, kind: Format) -> tuple[Floats, int | None]:
         return arrival / TICKS_PER_S[kind.clock], None
     first = int(arrival.min())
     return (arrival - first) / 1e9, first
-
-
-def _spread(trace: Trace, seed: int) -> Trace:
-    """The trace with the requests of each tick spread over the tick, if its time stamps are multiples of a tick."""
-    starts, tick_of = np.unique(trace.arrival_s, return_inverse=True)
-    if not 3 <= starts.size <= len(trace) / 2:
-        return trace
-    tick = float(np.median(np.diff(starts)))
-    gaps = np.diff(starts) / tick
-    if np.mean(np.abs(gaps - np.round(gaps)) < 0.02) < 0.9:
-        return trace
-    width = np.minimum(np.append(np.diff(starts), tick), tick)[tick_of]
-    # Ticks do not overlap, so sorting keeps each request in its tick and in its place.
-    arrival = np.sort(trace.arrival_s + width * generator(seed).random(len(trace)))
-    notice = f"ticks of {tick:g} s: the requests of each were spread over it at random (seed {seed})"
-    return replace(trace, arrival_s=arrival - arrival[0], notices=(*trace.notices, notice))

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from flowsim.errors import InputError, shown
@@ -19,37 +20,23 @@ from flowsim.traces.columns import (
     CLASS,
     LENGTH,
     LENGTH_OR_0,
+    PRIORITY,
+    SLO,
     Bools,
     Floats,
     Ints,
     bad_lengths,
     bad_lengths_or_0,
     bad_seconds,
-    encode_classes,
+    bad_slos,
+    encode_names,
 )
 from flowsim.traces.compression import Lines
 from flowsim.traces.formats import CLOCKS, TICKS_PER_S, Format, Layout
+from flowsim.traces.parts import Codes, Part, contradiction
 
 Row: TypeAlias = tuple[int, dict[str, Any]]
 """The number of a row in its file, and its fields."""
-
-
-class Part(Struct, frozen=True):
-    """Some rows of a trace, converted and checked: one array of shape [n] per column."""
-
-    arrival: NDArray[Any]
-    """Seconds, milliseconds, or (int64) nanoseconds since 1970, according to the clock of the format."""
-    input_length: Ints
-    output_length: Ints
-    class_code: Ints
-    block_ids: Ints
-    """The prefix blocks of all rows, concatenated."""
-    block_counts: Ints
-    """Number of prefix blocks of each row."""
-    block_tokens: Ints
-    """Tokens per prefix block; 0 = unknown."""
-    chats: Ints
-    """chat_id, parent_chat_id and turn, shape [n, 3]; -1 = unknown."""
 
 
 def rows_of(path: str, lines: Lines, layout: Layout, header: Sequence[str]) -> Iterator[Row]:
@@ -126,34 +113,50 @@ def check_fields(where: str, names: Sequence[str], kind: Format) -> None:
             raise InputError(f"{where}: {field}", f"occurs {names.count(field)} times")
 
 
-def part_of(rows: Sequence[Row], where: str, kind: Format, layout: Layout, codes: dict[str, int]) -> Part:
-    """These rows, converted; class names that are not yet in `codes` are added to it.
+def part_of(
+    rows: Sequence[Row], where: str, kind: Format, layout: Layout, codes: Codes, *, with_failed: bool = False
+) -> Part:
+    """These rows, converted; names that are not yet in `codes` are added to it.
 
     Args:
         rows: the rows and their numbers.
         where: what precedes the number of a row in an error: "trace.csv: line".
         kind: the format of the rows.
         layout: the layout of the file: the values of CSV are text.
-        codes: the number of each class name.
+        codes: the number of each name of a class or client.
+        with_failed: whether an input length may be 0, as in rows of requests that failed on the real server.
 
     Raises:
-        InputError: names the row and the field of the first bad value.
+        InputError: names the row and the field of the first bad value, or of the first that contradicts the others.
     """
     for number, row in rows:
         if kind.arrival not in row or kind.input_length not in row:
             check_fields(f"{where} {number}", list(row), kind)
     table, size = _Table(rows, where, layout == "csv"), kind.block_tokens
-    ids, counts = table.column(kind.hash_ids, table.ragged, ID_LIST)
-    return Part(
+    none = np.zeros(0, dtype=np.int64), np.zeros(len(rows), dtype=np.int64)
+    ids, counts = none if kind.hash_ids is None else table.column(kind.hash_ids, table.ragged, ID_LIST)
+    inputs = partial(table.lengths, bad=bad_lengths_or_0 if with_failed else bad_lengths)
+    part = Part(
         table.column(kind.arrival, partial(table.times, clock=kind.clock), CLOCKS[kind.clock], optional=False),
-        table.column(kind.input_length, table.lengths, LENGTH, optional=False),
+        table.column(kind.input_length, inputs, LENGTH, optional=False),
         table.column(kind.output_length, table.lengths_or_0, LENGTH_OR_0),
-        table.column(kind.class_name, partial(encode_classes, codes=codes), CLASS),
+        table.column(kind.class_name, partial(encode_names, codes=codes.classes, column_name="classes"), CLASS),
         ids,
         counts,
         np.full(len(rows), size) if isinstance(size, int) else table.column(size, partial(table.whole, least=0), SIZE),
         np.stack([table.column(name, partial(table.whole, least=-1), CHAT) for name in kind.chats or [None] * 3], 1),
+        table.column(kind.slo_s, table.slos, SLO),
+        table.column(kind.priority, partial(table.whole, least=-(2**63), absent=0), PRIORITY),
+        table.column(kind.client, partial(encode_names, codes=codes.clients, column_name="clients"), CLASS),
+        table.column(kind.total_length, partial(table.whole, least=-1), TOTAL),
     )
+    if kind.total_length is not None:  # a total says nothing where the output length is missing
+        missing = [row.get(str(kind.output_length)) in (None, "") for _, row in rows]
+        part = replace(part, total_length=np.where(missing, -1, part.total_length))
+    if (wrong := contradiction(part, kind)) is not None:
+        where = f"{where} {rows[wrong.row][0]}: {wrong.field}"
+        raise InputError(where, wrong.problem, expected=wrong.expected)
+    return part
 
 
 class _Table(Struct, frozen=True):
@@ -169,14 +172,17 @@ class _Table(Struct, frozen=True):
         self, field: str | None, convert: Callable[[list[Any]], Any], expected: str, optional: bool = True
     ) -> Any:
         """A column, converted. Raises InputError for the first value that does not convert."""
-        values = [row.get(str(field)) for _, row in self.rows]
+        if field is None:
+            return np.repeat(convert([None]), len(self.rows), axis=0)
+        values = [row.get(field) for _, row in self.rows]
         if self.text and optional:
             values = [None if value == "" else value for value in values]
         if (array := _tried(convert, values)) is not None:
             return array
         numbered = zip(self.rows, values, strict=True)
         number, value = next((row[0], value) for row, value in numbered if _tried(convert, [value]) is None)
-        raise InputError(f"{self.where} {number}: {field}", found=value, expected=expected)
+        hint = FAILED if expected == LENGTH and value in (0, "0") and value is not False else ""
+        raise InputError(f"{self.where} {number}: {field}", found=value, expected=f"{expected}{hint}")
 
     def numbers(self, values: Sequence[Any]) -> Floats:
         return _csv_numbers(values) if self.text else _json_numbers(values)
@@ -186,16 +192,22 @@ class _Table(Struct, frozen=True):
             return _dates(values)
         return _good(self.numbers(values), lambda ticks: bad_seconds(ticks / TICKS_PER_S[clock]))
 
-    def lengths(self, values: Sequence[Any]) -> Ints:
-        return _good(self.numbers(values), bad_lengths).astype(np.int64)
+    def lengths(self, values: Sequence[Any], bad: Callable[[Floats], Bools]) -> Ints:
+        return _good(self.numbers(values), bad).astype(np.int64)
 
     def lengths_or_0(self, values: Sequence[Any]) -> Ints:
         known = [0 if value is None else value for value in values]
         return _good(self.numbers(known), bad_lengths_or_0).astype(np.int64)
 
-    def whole(self, values: Sequence[Any], least: int) -> Ints:
-        """Whole numbers; a missing one is `least`."""
-        known = [least if value is None else value for value in values]
+    def slos(self, values: Sequence[Any]) -> Floats:
+        """Seconds; a missing value is NaN."""
+        missing = np.array([value is None for value in values], dtype=bool)
+        given = self.numbers([1.0 if value is None else value for value in values])
+        return np.where(missing, np.nan, _good(given, lambda seconds: bad_slos(seconds) | np.isnan(seconds)))
+
+    def whole(self, values: Sequence[Any], least: int, absent: int | None = None) -> Ints:
+        """Whole numbers >= `least`; a missing one is `absent`, or `least` without that."""
+        known = [(least if absent is None else absent) if value is None else value for value in values]
         return _whole([int(_plain(value)) if isinstance(value, str) else value for value in known], least)
 
     def ragged(self, values: Sequence[Any]) -> tuple[Ints, Ints]:
@@ -210,6 +222,8 @@ class _Table(Struct, frozen=True):
 ID_LIST = "a list of whole numbers from 0 to 2**63 - 1"
 SIZE = "a whole number of tokens >= 1"
 CHAT = "a whole number from -1 (none) to 2**63 - 1"
+TOTAL = "a whole number of tokens, the sum of input and output"
+FAILED = " (0 is that of a request which failed on the server: --drop-failed drops such rows)"
 
 
 def _tried(convert: Callable[[list[Any]], Any], values: Sequence[Any]) -> Any:

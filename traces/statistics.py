@@ -25,20 +25,41 @@ def info(trace: Trace) -> dict[str, Any]:
 
         gap_cv      coefficient of variation of the gaps between arrivals (1 for a Poisson process)
         dispersion  by window in seconds, variance over mean of the arrivals per window (1 for a Poisson process)
-        rate        bin_s, the width of a bin in seconds, and rps, the requests per second in each of up to 60 bins
+        rate        bin_s, the width of a bin in seconds, and rps, the requests per second in each of up to 60 bins:
+                    gaps that end in the bin over its width, so that their mean is rate_rps
         lengths     by class ("all" first), the number of requests; mean, quantiles and maximum of the input lengths
                     and of the known output lengths; and Spearman's rank correlation of the two
         prefix      see `prefix_reuse`
         turns       number of requests that continue another
+        slo         number of requests with a TTFT SLO of their own, and the least and largest in seconds
+        priority    the number of requests by priority, lowest first
+        clients     number of clients, and the largest share of the requests that one of them sent
     """
     gaps = np.diff(trace.arrival_s)
     return trace.describe() | {
         "gap_cv": _over(float(gaps.std()), float(gaps.mean())) if gaps.size else None,
         "dispersion": {f"{window_s:g}": dispersion(trace, window_s) for window_s in WINDOWS_S},
-        "rate": dict(zip(("bin_s", "rps"), _rate_over_time(trace), strict=True)),
+        "rate": dict(zip(("bin_s", "rps"), rate_over_time(trace, RATE_BINS), strict=True)),
         "lengths": {name: _lengths(trace, rows) for name, rows in groups(trace).items()},
         "prefix": None if trace.blocks is None else prefix_reuse(trace),
         "turns": None if trace.chats is None else int((trace.chats.parent_chat_id >= 0).sum()),
+        **_per_request(trace),
+    }
+
+
+def _per_request(trace: Trace) -> dict[str, Any]:
+    """The SLOs, priorities and clients that the trace gives its requests; None where it has none."""
+    slos = trace.slo_s[~np.isnan(trace.slo_s)]
+    priorities, counts = np.unique(trace.priority, return_counts=True)
+    sent = np.bincount(trace.client_code[trace.client_code >= 0])
+    return {
+        "slo": {"requests": slos.size, "least_s": float(slos.min()), "most_s": float(slos.max())}
+        if slos.size
+        else None,
+        "priority": dict(zip(priorities.tolist(), counts.tolist(), strict=True)) if trace.has("priority") else None,
+        "clients": {"clients": int((sent > 0).sum()), "largest_share": float(sent.max() / len(trace))}
+        if sent.size
+        else None,
     }
 
 
@@ -158,11 +179,17 @@ def _ranks(values: NDArray[Any]) -> Floats:
     return ranks
 
 
-def _rate_over_time(trace: Trace) -> tuple[float | None, list[float]]:
+def rate_over_time(trace: Trace, most_bins: int) -> tuple[float | None, list[float]]:
+    """The width of a bin in seconds, and the requests per second in each of up to `most_bins` bins of equal width.
+
+    A bin counts the gaps that end in it, its end included, so that the mean over the bins is `Trace.rate_rps`. None
+    and no bins if all requests arrive at one instant.
+    """
     if not trace.span_s:
         return None, []
-    bins = max(min(RATE_BINS, len(trace) // 10), 1)
-    counts: Floats = np.histogram(trace.arrival_s, bins, (0, trace.span_s))[0] * bins / trace.span_s
+    bins = max(min(most_bins, len(trace) // 10), 1)
+    before_end_s = trace.span_s - trace.arrival_s[1:]  # a histogram's bins include their start
+    counts: Floats = np.histogram(before_end_s, bins, (0, trace.span_s))[0][::-1] * bins / trace.span_s
     return trace.span_s / bins, [float(rate) for rate in counts]
 
 

@@ -6,8 +6,8 @@ import hashlib
 import html
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,20 +19,34 @@ from flowsim.traces.columns import (
     LENGTH,
     LENGTH_OR_0,
     SECONDS,
+    SLO,
     Blocks,
-    Bools,
     Chats,
     Floats,
     Ints,
     bad_lengths,
     bad_lengths_or_0,
     bad_seconds,
-    encode_classes,
+    bad_slos,
+    coded_names,
+    number_column,
+    whole_column,
 )
 from flowsim.traces.seeds import generator
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+ROW_COLUMNS = ("input_length", "output_length", "class_code", "slo_s", "priority", "client_code")
+"""The columns that stay with a request when rows are sorted, drawn or joined; so do `blocks` and `chats`."""
+ABSENT = {"slo_s": math.nan, "priority": 0, "client_code": -1}
+"""The value of an optional column where it is unknown."""
+
+
+def _unknown() -> Any:
+    """An optional column that nobody gave; `Trace` fills it."""
+    return np.zeros(0)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -67,13 +81,24 @@ class Trace:
     """The conversations of the requests, if known."""
     start_ns: int | None = None
     """Nanoseconds since 1970 (UTC) at second 0, if the date is known."""
+    slo_s: Floats = field(default_factory=_unknown)
+    """TTFT SLO of each request in seconds; NaN = the trace gives none."""
+    priority: Ints = field(default_factory=_unknown)
+    """Priority of each request, a whole number; 0 = none is given. What it means is for the policy to say."""
+    client_code: Ints = field(default_factory=_unknown)
+    """Index into `client_names`; -1 = unknown."""
+    client_names: tuple[str, ...] = ()
+    """The clients (tenants) in the order of their first appearance; empty if the trace has none."""
 
     def __post_init__(self) -> None:
+        for name, absent in ABSENT.items():
+            if not getattr(self, name).size:
+                object.__setattr__(self, name, np.full(len(self), absent))
         for column in self._arrays():
             column.flags.writeable = False
 
     def _arrays(self) -> Iterator[NDArray[Any]]:
-        yield from (self.arrival_s, self.input_length, self.output_length, self.class_code)
+        yield from (self.arrival_s, *(getattr(self, name) for name in ROW_COLUMNS))
         if self.blocks is not None:
             yield from (self.blocks.ids, self.blocks.offsets)
         if self.chats is not None:
@@ -87,6 +112,9 @@ class Trace:
         output_length: ArrayLike | None = None,
         classes: Sequence[str | None] | None = None,
         *,
+        slo_s: ArrayLike | None = None,
+        priority: ArrayLike | None = None,
+        clients: Sequence[str | None] | None = None,
         name: str = "trace",
         source: str = "built in memory",
     ) -> Trace:
@@ -99,23 +127,42 @@ class Trace:
             input_length: prompt lengths in tokens, >= 1.
             output_length: answer lengths in tokens, 0 = unknown; default: all unknown.
             classes: class names, None = no class; default: no classes.
+            slo_s: TTFT SLOs in seconds, > 0, NaN = none; default: none.
+            priority: whole numbers; default: all 0.
+            clients: names of clients (tenants), None = unknown; default: all unknown.
             name: a short name for tables and plots.
             source: where the requests come from.
 
         Raises:
             InputError: names the column and the row of the first bad value, or the column of the wrong length.
         """
-        arrival = _column("arrival_s", arrival_s, bad_seconds, SECONDS)
-        inputs = _column("input_length", input_length, bad_lengths, LENGTH).astype(np.int64)
+        arrival = number_column("arrival_s", arrival_s, bad_seconds, SECONDS)
+        inputs = number_column("input_length", input_length, bad_lengths, LENGTH).astype(np.int64)
         outputs = np.zeros_like(inputs)
         if output_length is not None:
-            outputs = _column("output_length", output_length, bad_lengths_or_0, LENGTH_OR_0).astype(np.int64)
-        codes: dict[str, int] = {}
-        coded = np.full(inputs.size, -1) if classes is None else encode_classes(classes, codes)
-        for column, array in {"input_length": inputs, "output_length": outputs, "classes": coded}.items():
+            outputs = number_column("output_length", output_length, bad_lengths_or_0, LENGTH_OR_0).astype(np.int64)
+        coded, class_names = coded_names("classes", classes, inputs.size)
+        client_code, client_names = coded_names("clients", clients, inputs.size)
+        slos = np.full(inputs.size, math.nan) if slo_s is None else number_column("slo_s", slo_s, bad_slos, SLO)
+        priorities = np.zeros_like(inputs) if priority is None else whole_column("priority", priority)
+        columns: dict[str, NDArray[Any]] = {"input_length": inputs, "output_length": outputs, "classes": coded}
+        columns |= {"slo_s": slos, "priority": priorities, "clients": client_code}
+        for column, array in columns.items():
             if array.size != arrival.size:
                 raise InputError(column, f"has {array.size} values", expected=f"{arrival.size}, as in arrival_s")
-        return cls.from_columns(arrival, inputs, outputs, coded, tuple(codes), name=name, source=source)
+        return cls.from_columns(
+            arrival,
+            inputs,
+            outputs,
+            coded,
+            class_names,
+            name=name,
+            source=source,
+            slo_s=slos,
+            priority=priorities,
+            client_code=client_code,
+            client_names=client_names,
+        )
 
     @classmethod
     def from_columns(
@@ -133,6 +180,10 @@ class Trace:
         blocks: Blocks | None = None,
         chats: Chats | None = None,
         start_ns: int | None = None,
+        slo_s: Floats | None = None,
+        priority: Ints | None = None,
+        client_code: Ints | None = None,
+        client_names: tuple[str, ...] = (),
     ) -> Trace:
         """A trace from columns whose values are valid: sorts, shifts, hashes and copies them.
 
@@ -152,18 +203,23 @@ class Trace:
         columns = (arrival_s[order] - first, input_length[order], output_length[order], class_code[order])
         if late:
             blocks, chats = blocks and blocks.take(order), chats and chats.take(order)
-        made = cls(*columns, class_names, name, source, sha256, notices, blocks, chats, start_ns)
+        slos = _unknown() if slo_s is None else slo_s[order]
+        priorities, clients = (_unknown() if one is None else one[order] for one in (priority, client_code))
+        optional = (slos, priorities, clients, client_names)
+        made = cls(*columns, class_names, name, source, sha256, notices, blocks, chats, start_ns, *optional)
         return made if sha256 else replace(made, sha256=made._digest())
 
     def __len__(self) -> int:
         return int(self.arrival_s.size)
 
     def __repr__(self) -> str:
-        return f"Trace({self.name!r}, {len(self)} requests, {self.span_s:g} s, {self.rate_rps:.3g} req/s)"
+        requests = f"{len(self)} request{'s' * (len(self) != 1)}"
+        when = f"{self.span_s:g} s, {self.rate_rps:.3g} req/s" if self.span_s else "all at one instant"
+        return f"Trace({self.name!r}, {requests}, {when})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Through the constructor, because a pickled array forgets that it is read-only.
-        return Trace, tuple(getattr(self, field.name) for field in fields(self))
+        return Trace, tuple(getattr(self, of.name) for of in fields(self))
 
     @property
     def span_s(self) -> float:
@@ -172,7 +228,10 @@ class Trace:
 
     @property
     def rate_rps(self) -> float:
-        """Mean request rate in requests per second: number of gaps / span. NaN if all requests arrive at once."""
+        """Mean request rate in requests per second: number of gaps / span, so that requests 1 s apart have 1 req/s.
+
+        NaN if all requests arrive at one instant. This is the rate wherever flowsim shows one.
+        """
         return (len(self) - 1) / self.span_s if self.span_s else math.nan
 
     def scaled(self, factor: float) -> Trace:
@@ -224,7 +283,7 @@ class Trace:
         was done.
         """
         if rows is not None:
-            kept = {name: getattr(self, name)[rows] for name in ("input_length", "output_length", "class_code")}
+            kept = {name: getattr(self, name)[rows] for name in ROW_COLUMNS}
             arrival_s = self.arrival_s[rows]
             changed = {**kept, "arrival_s": arrival_s - arrival_s[0], **changed}
             changed.setdefault("blocks", self.blocks and self.blocks.take(rows))
@@ -236,10 +295,18 @@ class Trace:
         return replace(made, sha256=made._digest())
 
     def _digest(self) -> str:
-        digest = hashlib.sha256(json.dumps(self.class_names).encode())
+        names = [self.class_names] if self.client_code.max() < 0 else [self.class_names, self.client_names]
+        digest = hashlib.sha256("".join(map(json.dumps, names)).encode())
+        left_out = [getattr(self, name) for name in ABSENT if not self.has(name)]
         for column in self._arrays():
-            digest.update(np.ascontiguousarray(column, dtype=column.dtype.newbyteorder("<")).data)
+            if not any(column is some for some in left_out):
+                digest.update(np.ascontiguousarray(column, dtype=column.dtype.newbyteorder("<")).data)
         return digest.hexdigest()
+
+    def has(self, column: str) -> bool:
+        """Whether any request has a value in an optional column: "slo_s", "priority" or "client_code"."""
+        values = getattr(self, column)
+        return not bool(np.isnan(values).all() if column == "slo_s" else (values == ABSENT[column]).all())
 
     def describe(self) -> dict[str, Any]:
         """What the trace holds, as plain values: seconds, requests per second, tokens, and requests per class."""
@@ -270,22 +337,16 @@ class Trace:
         return f"<table>{''.join(rows)}</table>"
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per request: arrival_s, input_length, output_length and class (categorical)."""
+        """One row per request: arrival_s, input_length, output_length and class (categorical).
+
+        The columns slo_s, priority and client (categorical) follow where the trace has them.
+        """
         import pandas as pd
 
         classes = pd.Categorical.from_codes(self.class_code, categories=pd.Index(self.class_names))
         lengths = {"input_length": self.input_length, "output_length": self.output_length}
-        return pd.DataFrame({"arrival_s": self.arrival_s, **lengths, "class": classes})
-
-
-def _column(name: str, values: ArrayLike, bad: Callable[[Floats], Bools], expected: str) -> Floats:
-    array = np.asarray(values)
-    if array.ndim != 1 or array.dtype.kind not in "iuf":
-        found = f"is an array of {array.dtype} of shape {list(array.shape)}"
-        raise InputError(name, found, expected="one number per request")
-    numbers = array.astype(np.float64)
-    wrong = bad(numbers)
-    if wrong.any():
-        row = int(wrong.argmax())
-        raise InputError(f"{name}[{row}]", found=array[row].item(), expected=expected)
-    return numbers
+        columns: dict[str, Any] = {"arrival_s": self.arrival_s, **lengths, "class": classes}
+        columns |= {name: getattr(self, name) for name in ("slo_s", "priority") if self.has(name)}
+        if self.has("client_code"):
+            columns["client"] = pd.Categorical.from_codes(self.client_code, categories=pd.Index(self.client_names))
+        return pd.DataFrame(columns)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -67,6 +68,9 @@ def losses(trace: Trace, kind: Format) -> tuple[str, ...]:
         found.append(f"the prefix blocks ({trace.blocks.ids.size} hash_ids)")
     elif trace.blocks is not None and not _holds_blocks(trace.blocks, kind):
         found.append(f"prefix blocks of {trace.blocks.tokens} tokens (the format's are of {kind.block_tokens})")
+    for column, field, what in _OPTIONAL:
+        if trace.has(column) and not getattr(kind, field):
+            found.append(what)
     if trace.chats is not None and not kind.chats:
         found.append("the conversations (chat_id, parent_chat_id, turn)")
     if kind.clock == "date" and trace.start_ns is None:
@@ -78,6 +82,14 @@ def losses(trace: Trace, kind: Format) -> tuple[str, ...]:
     if kind.clock == "ms" and _finer(trace, 1e9):
         found.append("arrival times finer than 1 ns")
     return tuple(found)
+
+
+_OPTIONAL = (
+    ("slo_s", "slo_s", "the SLOs (slo_s)"),
+    ("priority", "priority", "the priorities"),
+    ("client_code", "client", "the clients"),
+)
+"""Optional columns of a trace, the fields of a format that hold them, and what is lost without."""
 
 
 def _holds_blocks(blocks: Blocks, kind: Format) -> bool:
@@ -147,8 +159,13 @@ def _write_parquet(trace: Trace, path: Path, kind: Format, suffix: str) -> None:
     columns: dict[str, Any] = {str(kind.arrival): trace.arrival_s, str(kind.input_length): trace.input_length}
     columns[str(kind.output_length)] = pa.array(trace.output_length, mask=trace.output_length == 0)
     if trace.class_names:
-        index = pa.array(trace.class_code, mask=trace.class_code < 0)
-        columns[str(kind.class_name)] = pa.DictionaryArray.from_arrays(index, pa.array(trace.class_names))
+        columns[str(kind.class_name)] = _dictionary(trace.class_code, trace.class_names)
+    if trace.has("slo_s"):
+        columns[str(kind.slo_s)] = pa.array(trace.slo_s, mask=np.isnan(trace.slo_s))
+    if trace.has("priority"):
+        columns[str(kind.priority)] = trace.priority
+    if trace.has("client_code"):
+        columns[str(kind.client)] = _dictionary(trace.client_code, trace.client_names)
     if trace.blocks is not None:
         columns[str(kind.hash_ids)] = pa.LargeListArray.from_arrays(trace.blocks.offsets, trace.blocks.ids)
         columns[str(kind.block_tokens)] = np.full(len(trace), trace.blocks.tokens)
@@ -156,6 +173,13 @@ def _write_parquet(trace: Trace, path: Path, kind: Format, suffix: str) -> None:
         values = (trace.chats.chat_id, trace.chats.parent_chat_id, trace.chats.turn)
         columns |= dict(zip(kind.chats, values, strict=True))
     pq.write_table(pa.table(columns), path, compression="zstd")
+
+
+def _dictionary(codes: np.ndarray, names: tuple[str, ...]) -> Any:
+    """Names as a column of Parquet; a code of -1 is null."""
+    import pyarrow as pa
+
+    return pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes < 0), pa.array(names))
 
 
 _WRITE: dict[Layout, Callable[[Trace, Path, Format, str], None]] = {
@@ -179,10 +203,26 @@ def _columns(trace: Trace, kind: Format, text: Callable[[object], str]) -> Itera
             columns[kind.output_length] = [None if own and not value else repr(value) for value in outputs]
         if kind.class_name and (trace.class_names or kind.class_name in kind.marks):
             columns[kind.class_name] = [classes[code] for code in trace.class_code[rows].tolist()]
+        columns |= _optional_columns(trace, kind, rows, text)
         if kind.chats and trace.chats is not None:
             chats = (trace.chats.chat_id, trace.chats.parent_chat_id, trace.chats.turn)
             columns |= {field: _numbers(column[rows]) for field, column in zip(kind.chats, chats, strict=True)}
         yield columns | _block_columns(trace, kind, rows, text)
+
+
+def _optional_columns(
+    trace: Trace, kind: Format, rows: slice, text: Callable[[object], str]
+) -> dict[str, list[str | None]]:
+    """SLOs, priorities and clients, where the trace has them and the format holds them."""
+    columns: dict[str, list[str | None]] = {}
+    if kind.slo_s and trace.has("slo_s"):
+        columns[kind.slo_s] = [None if math.isnan(value) else repr(value) for value in trace.slo_s[rows].tolist()]
+    if kind.priority and trace.has("priority"):
+        columns[kind.priority] = _numbers(trace.priority[rows])
+    if kind.client and trace.has("client_code"):
+        names = [*map(text, trace.client_names), None]
+        columns[kind.client] = [names[code] for code in trace.client_code[rows].tolist()]
+    return columns
 
 
 def _block_columns(

@@ -18,12 +18,13 @@ def reference() -> Iterator[str]:
 
 def _flag(option: Option) -> str:
     """What stands for it on the command line; the trace is an argument."""
-    return "TRACE" if option.path == "trace" else option.flag
+    off = f" / --no-{option.flag.removeprefix('--')}" if option.default is True else ""
+    return "TRACE" if option.path == "trace" else f"{option.flag}{off}"
 
 
 def _default(option: Option) -> str:
     if option.path == "trace":
         return ""
-    if option.default is False:
-        return "no"
+    if isinstance(option.default, bool):
+        return "yes" if option.default else "no"
     return option.default_text or ("none" if option.default is None else f"`{option.default}`")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import io
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -50,6 +51,8 @@ class OneLine(Group):
         """Run the command line and exit."""
         options["standalone_mode"] = False
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # so that unfinished files are cleared away
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="replace")  # what its encoding lacks, such as bars, is written as "?"
         atexit.register(gc.freeze)  # else Python looks for cycles in all that it knows, for seconds, before it ends
         try:
             status = super().main(*args, **options)

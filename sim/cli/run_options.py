@@ -34,6 +34,9 @@ def click_option(option: Option, help_text: str | None = None) -> Callable[..., 
         text = f"{text}  [default: {option.default_text}]"
     if option.default is False:
         return click.option(option.flag, option.keyword, is_flag=True, help=text)
+    if option.default is True:
+        both = f"{option.flag}/--no-{option.flag.removeprefix('--')}"
+        return click.option(both, option.keyword, default=True, show_default=True, help=text)
     return click.option(
         option.flag,
         option.keyword,

@@ -41,10 +41,16 @@ def reading(command: Callable[..., None]) -> Callable[..., None]:
             "--format",
             metavar="NAME",
             help="Format of the file, or its fields: arrival_s=FIELD,input_length=FIELD,... (or arrival_ms, "
-            "arrival_date; output_length, class).  [default: detected from the content]",
+            "arrival_date; output_length, class, slo_s, priority, client).  [default: detected from the content]",
         ),
         click.option(
-            "--spread/--no-spread", default=True, show_default=True, help="Spread coarse time stamps at random."
+            "--spread/--no-spread",
+            default=True,
+            show_default=True,
+            help="Spread coarse time stamps, such as whole seconds, at random.",
+        ),
+        click.option(
+            "--drop-failed", is_flag=True, help="Drop requests that failed on the real server (without tokens)."
         ),
         click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random numbers."),
     ]
@@ -64,7 +70,8 @@ def _load(trace: str, options: dict[str, Any]) -> Trace:
     source, target = Path(trace), Path(options.get("out") or "")
     if target.is_file() and source.exists() and target.samefile(source):
         raise InputError(str(target), "is the trace to read", expected="another file to write to")
-    return load_trace(trace, options["format"], spread=options["spread"], seed=options["seed"])
+    reading = {name: options[name] for name in ("spread", "seed", "drop_failed")}
+    return load_trace(trace, options["format"], **reading)
 
 
 def _write(trace: Trace, options: dict[str, Any]) -> None:
@@ -163,16 +170,23 @@ def scale(trace: str, factor: float, **options: Any) -> None:
 
 @traces.command()
 @click.argument("trace", nargs=-1, required=True)
+@click.option(
+    "--by-date/--together",
+    "by_date",
+    default=None,
+    help="Place the traces by their dates, or let all start together.  [default: by date if all dates are known]",
+)
 @writing
 @reading
-def merge(trace: tuple[str, ...], **options: Any) -> None:
+def merge(trace: tuple[str, ...], by_date: bool | None, **options: Any) -> None:
     """Write the requests of all TRACEs as one trace, each at its own arrival time.
 
     \b
-    Example:
+    Examples:
       flowsim traces merge chat.jsonl code.csv --out both.jsonl
+      flowsim traces merge 2023.csv 2024.csv --together --out both.jsonl
     """
-    _write(merged([_load(one, options) for one in trace]), options)
+    _write(merged([_load(one, options) for one in trace], by_date=by_date), options)
 
 
 @traces.command()

@@ -129,7 +129,9 @@ def read_input(options: RunOptions) -> Trace:
     """The whole trace that the options name; one of synthetic:PRESET:N is drawn anew for each seed."""
     name = options.trace
     if not name.startswith(SYNTHETIC):
-        return load_trace(name, options.workload.format, seed=options.seed)
+        workload = options.workload
+        how = {"spread": workload.spread, "drop_failed": workload.drop_failed}
+        return load_trace(name, workload.format, seed=options.seed, **how)
     preset, _, n = name.removeprefix(SYNTHETIC).partition(":")
     if not n.isdecimal():
         raise InputError("trace", found=name, expected="synthetic:PRESET:N with N requests")

@@ -26,6 +26,8 @@ class WorkloadOptions(Checked, frozen=True):
     """What is replayed of a trace."""
 
     format: Annotated[Name | None, option("Format of the trace.", "NAME", default="found by content")] = None
+    spread: Annotated[bool, option("Spread coarse time stamps, such as whole seconds, at random.")] = True
+    drop_failed: Annotated[bool, option("Drop requests that failed on the real server (those without tokens).")] = False
     window: Annotated[
         Sequence[float | None] | Name | None, option("Only requests that arrive from FROM to TO, seconds.", "FROM:TO")
     ] = None
@@ -124,7 +126,7 @@ def replayed(trace: Trace, workload: WorkloadOptions, slos: SLOMix, seed: int, u
     """What is replayed of a trace: of the window, the first requests, in the mix, at the rate, until the end.
 
     Raises:
-        InputError: a mix that the trace cannot have, a rate of a trace whose requests arrive at once, or a class
+        InputError: a mix that the trace cannot have, a rate of a trace whose requests arrive at one instant, or a class
             without an SLO.
     """
     drawn_shares(trace, workload, slos)
@@ -162,7 +164,7 @@ def promised(trace: Trace, workload: WorkloadOptions, slos: SLOMix, seed: int) -
 
 def _at_rate(trace: Trace, workload: WorkloadOptions) -> Trace:
     if workload.rate_rps is not None and not trace.span_s:
-        raise InputError(trace.name, "all requests arrive at once", expected="a trace that spans some time")
+        raise InputError(trace.name, "all requests arrive at one instant", expected="a trace that spans some time")
     factor = workload.rate_scale if workload.rate_rps is None else workload.rate_rps / trace.rate_rps
     return trace if factor == 1 else trace.scaled(factor)
 

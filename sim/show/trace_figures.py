@@ -10,7 +10,7 @@ import numpy as np
 from flowsim.errors import InputError
 from flowsim.io.folders import writing_file
 from flowsim.show.style import COLOURS, new_panels, plain
-from flowsim.traces.statistics import groups
+from flowsim.traces.statistics import groups, rate_over_time
 from flowsim.traces.trace import Trace
 
 if TYPE_CHECKING:
@@ -25,10 +25,11 @@ def figure(trace: Trace) -> Figure:
     drawn, panels = new_panels(1, 3, (13, 3.8))
     axes = panels[0]
     if trace.span_s:
-        counts, edges = np.histogram(trace.arrival_s, max(min(120, len(trace) // 10), 1), (0, trace.span_s))
-        axes[0].stairs(counts / np.diff(edges), edges, fill=True, color=COLOURS[0], alpha=0.8)
+        _, rates = rate_over_time(trace, 120)
+        edges = np.linspace(0, trace.span_s, len(rates) + 1)
+        axes[0].stairs(rates, edges, fill=True, color=COLOURS[0], alpha=0.8)
     else:
-        _note(axes[0], "all at once")
+        _note(axes[0], "all at one instant")
     requests = f"{len(trace):,} request{'s' * (len(trace) > 1)}"
     axes[0].set(xlabel="time, s", ylabel="requests per second")
     axes[0].set_title(f"{_short(trace.name)}: {requests}", parse_math=False)

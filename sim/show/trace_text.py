@@ -12,6 +12,7 @@ from rich.text import Text
 from flowsim.show import screen
 
 BARS = " ▁▂▃▄▅▆▇█"
+MOST_PRIORITIES = 8
 
 
 def info_report(facts: Mapping[str, Any]) -> RenderableType:
@@ -33,7 +34,7 @@ def _lines(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     lines = [
         ("trace", f"{facts['source']}, SHA-256 {facts['sha256'][:12]}"),
         *[("", notice) for notice in facts["notices"]],
-        ("requests", f"{facts['requests']:,} in {facts['span_s']:,.6g} s, {_number(facts['rate_rps'], 4)} req/s"),
+        ("requests", f"{facts['requests']:,} {_when(facts)}"),
     ]
     if rate:
         bins = f"each {facts['rate']['bin_s']:.4g} s; from {min(rate):.3g} to {max(rate):.3g} req/s"
@@ -50,6 +51,28 @@ def _lines(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         )
     if facts["turns"] is not None:
         lines.append(("turns", f"{facts['turns']:,} requests continue another"))
+    return lines + _per_request(facts)
+
+
+def _when(facts: Mapping[str, Any]) -> str:
+    """Span and rate of the requests."""
+    if not facts["span_s"]:
+        return "at one instant"
+    return f"in {facts['span_s']:,.6g} s, {_number(facts['rate_rps'], 4)} req/s"
+
+
+def _per_request(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The SLOs, priorities and clients that a trace gives its requests."""
+    lines = []
+    if (slo := facts["slo"]) is not None:
+        lines.append(("SLOs", f"{slo['requests']:,} requests, from {slo['least_s']:g} to {slo['most_s']:g} s"))
+    if (of := facts["priority"]) is not None:
+        shown = ", ".join(f"{priority}: {n:,}" for priority, n in list(of.items())[:MOST_PRIORITIES])
+        more = f", ... ({len(of)} in all)" if len(of) > MOST_PRIORITIES else ""
+        lines.append(("priorities", f"requests with {shown}{more}"))
+    if (clients := facts["clients"]) is not None:
+        count = f"{clients['clients']:,} client{'s' * (clients['clients'] > 1)}"
+        lines.append(("clients", f"{count}; the largest sent {clients['largest_share']:.1%} of the requests"))
     return lines
 
 

@@ -90,8 +90,8 @@ def _replications(trace: str, base: Mapping[str, Any], n: int) -> list[dict[str,
         problem = f"is {workload.limit}, but the replications are windows of {trace}"
         raise InputError("workload.limit", problem, expected="a window")
     start_s, end_s = workload.period_s or (0.0, math.inf)
-    span_s = part_of(
-        trace, str(Path.cwd()), seed=point.seed, format=workload.format, window=workload.window_text
-    ).span_s
+    span_s = part_of(trace, str(Path.cwd()), workload, seed=point.seed).span_s
+    if not span_s:
+        raise InputError(trace, "all requests arrive at one instant", expected="a trace that spans some time")
     edges = [start_s + span_s * k / n for k in range(n)] + [end_s]
     return [{"workload.window": window_text(pair)} for pair in pairwise(edges)]

@@ -88,16 +88,16 @@ def prepared(point: Point, root: str) -> Prepared:
     """
     options = _rooted(point.options, root)
     with blamed("trace"):
-        trace = _trace(options.trace, stamp_of(options.trace), options.workload.format, options.seed)
+        trace = _trace(options.trace, stamp_of(options.trace), options.seed, *_reading(options.workload))
     with blamed("cost"):
         cost = _fitted(options.cost, stamp_of(options.cost), options.model, options.gpu, options.tp)
     return prepare(options, Given(trace, cost=cost))
 
 
-def part_of(trace: str, root: str, *, seed: int, format: str | None = None, window: str | None = None) -> Trace:
-    """The requests of a trace, or those in a window of it, at its own rate."""
-    whole = _trace(_place(root, trace), stamp_of(_place(root, trace)), format, seed)
-    return replayed(whole, WorkloadOptions(window=window), SLOMix.uniform(1.0), seed)
+def part_of(trace: str, root: str, workload: WorkloadOptions, *, seed: int) -> Trace:
+    """The requests of a trace, or those in the workload's window of it, at its own rate."""
+    whole = _trace(_place(root, trace), stamp_of(_place(root, trace)), seed, *_reading(workload))
+    return replayed(whole, WorkloadOptions(window=workload.window), SLOMix.uniform(1.0), seed)
 
 
 def check(point: Point, root: str) -> Prepared:
@@ -110,10 +110,15 @@ def run_point(point: Point, root: str) -> RunResult:
     return execute(prepared(point, root))
 
 
+def _reading(workload: WorkloadOptions) -> tuple[str | None, bool, bool]:
+    """What decides how a trace file is read."""
+    return workload.format, workload.spread, workload.drop_failed
+
+
 @lru_cache(maxsize=4)
-def _trace(name: str, stamp: Stamp, format: str | None, seed: int) -> Trace:
-    workload = {} if format is None else {"workload.format": format}
-    return read_input(from_values({"trace": name, "seed": seed, **workload}))
+def _trace(name: str, stamp: Stamp, seed: int, format: str | None, spread: bool, drop_failed: bool) -> Trace:
+    workload = {"format": format, "spread": spread, "drop_failed": drop_failed}
+    return read_input(from_values({"trace": name, "seed": seed, "workload": workload}))
 
 
 @lru_cache(maxsize=8)

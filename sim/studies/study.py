@@ -24,8 +24,8 @@ MOST_VALUES = 1_000_000
 RATES = ("workload.rate_rps", "workload.rate_scale")
 TOGETHER = (
     ("policy",),
-    ("trace", "workload.format", "workload.window", "workload.limit", "workload.new_tokens", "workload.prefix_cache",
-     "workload.mix", "workload.shares", "workload.rates", "slo.mix"),
+    ("trace", "workload.format", "workload.spread", "workload.drop_failed", "workload.window", "workload.limit",
+     "workload.new_tokens", "workload.prefix_cache", "workload.mix", "workload.shares", "workload.rates", "slo.mix"),
     ("model", "gpu", "tp", "cost"),
     ("model", "slo.mix"),
 )  # fmt: skip

@@ -101,7 +101,8 @@ class Plan:
 
 def whole_trace(plan: Plan, window: str | None = None) -> Trace:
     """The trace of a plan, or the part of it in a window ("FROM:TO", seconds), at its own rate."""
-    return part_of(plan.trace, str(Path.cwd()), seed=plan.seed, format=plan.format, window=window)
+    workload = WorkloadOptions(format=plan.format, window=window)
+    return part_of(plan.trace, str(Path.cwd()), workload, seed=plan.seed)
 
 
 def check(plan: Plan) -> None:
@@ -193,7 +194,9 @@ def _at_rate(trace: Trace, rate_rps: float, window_s: float) -> Trace:
         )
     part = trace.head(max(FEWEST, round(rate_rps * window_s)))
     if not part.span_s:
-        raise InputError(trace.name, f"its first {len(part)} requests arrive at once", expected="a longer window")
+        raise InputError(
+            trace.name, f"its first {len(part)} requests arrive at one instant", expected="a longer window"
+        )
     return part.scaled(rate_rps / part.rate_rps)
 
 

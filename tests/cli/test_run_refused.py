@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("folder")
         ),
         (
             '{"arrival_s": 1, "input_length": 0}\n',
-            f"bad.jsonl: line 2: input_length must be {LENGTH}, got 0",
+            f"bad.jsonl: line 2: input_length must be {LENGTH} (0 is that of a request which failed",
         ),
         (
             '{"arrival_s": 1, "input_length": 1.5}\n',

@@ -136,4 +136,39 @@ def test_any_trace_can_be_drawn(trace, tmp_path):
 
 def test_a_trace_of_one_instant_has_no_rate(shell):
     write_trace(flowsim.Trace.of([0, 0], [5, 6]), "one.jsonl")
-    assert "2 in 0 s, - req/s" in shell("info one.jsonl --against one.jsonl")
+    text = shell("info one.jsonl --against one.jsonl")
+    assert "2 at one instant" in text and "all requests arrive at one instant" in text
+
+
+def test_parts_are_merged_by_date_or_together(shell, tmp_path):
+    for name, seconds in {"a": (0, 10), "b": (5, 20)}.items():
+        rows = "".join(f"2023-11-16 18:00:{second:02},100,5\n" for second in seconds)
+        (tmp_path / f"{name}.csv").write_text(f"TIMESTAMP,ContextTokens,GeneratedTokens\n{rows}")
+    assert "placed by their dates: a from 0 s, b from 5 s" in shell("merge a.csv b.csv --to azure --out o.csv")
+    assert read_trace("o.csv").arrival_s.tolist() == [0, 5, 10, 20]
+    assert "all traces start together" in shell("merge a.csv b.csv --together --out o.jsonl")
+    assert read_trace("o.jsonl").arrival_s.tolist() == [0, 0, 10, 15]
+    assert "its dates are not known" in shell("merge a.csv t.jsonl --by-date --out o.jsonl", status=2)
+
+
+def test_info_shows_slos_priorities_and_clients(shell):
+    optional = {"slo_s": [0.5, 6], "priority": range(2), "clients": ["a", "a"]}
+    write_trace(flowsim.Trace.of([0, 2], [5, 6], **optional), "p.csv")
+    text = shell("info p.csv")
+    assert re.search(r"SLOs +2 requests, from 0\.5 to 6 s", text)
+    assert re.search(r"priorities +requests with 0: 1, 1: 1", text)
+    assert re.search(r"clients +1 client; the largest sent 100\.0% of the requests", text)
+
+
+def test_failed_requests_are_dropped_by_a_flag(shell, tmp_path):
+    (tmp_path / "f.csv").write_text("Timestamp,Request tokens,Response tokens\n0,5,6\n1,0,0\n2,7,8\n")
+    assert "--drop-failed drops such rows" in shell("info f.csv", status=2)
+    assert "dropped: 1 request that failed on the real server" in shell("info f.csv --drop-failed")
+
+
+def test_a_terminal_without_bars_gets_replacement_characters(tmp_path, monkeypatch):
+    """Case W_uniform_1rps with PYTHONIOENCODING=cp1252."""
+    monkeypatch.chdir(tmp_path)
+    write_trace(flowsim.Trace.of(range(50), [5] * 50), "u.jsonl")
+    done = CliRunner(charset="cp1252").invoke(main, ["traces", "info", "u.jsonl"])
+    assert done.exit_code == 0 and "?????" in done.output

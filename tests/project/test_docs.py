@@ -186,7 +186,12 @@ def commands_of(command: click.Command) -> Iterator[click.Command]:
 
 
 def test_options_named_exist() -> None:
-    options = {name for command in commands_of(main) for option in command.params for name in option.opts}
+    options = {
+        name
+        for command in commands_of(main)
+        for option in command.params
+        for name in (*option.opts, *option.secondary_opts)
+    }
     for name, text in TEXTS.items():
         named = re.findall(r"(?<=[`( ])--[a-z][a-z-]+", SHOWN.sub("", text))
         assert set(named) <= options | {"--help"}, name

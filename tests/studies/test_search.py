@@ -130,7 +130,9 @@ def test_many_instances_need_many_requests_for_a_queue_to_grow() -> None:
 
 def test_requests_that_all_arrive_at_once_have_no_rate_to_search(tmp_path: Path) -> None:
     flowsim.traces.write_trace(flowsim.Trace.of(np.zeros(40), [100] * 40), tmp_path / "burst.jsonl")
-    with pytest.raises(InputError, match=r"burst: all requests arrive at once; expected a trace that spans"):
+    with pytest.raises(
+        InputError, match=r"burst(.jsonl)?: all requests arrive at one instant; expected a trace that spans"
+    ):
         flowsim.capacity(tmp_path / "burst.jsonl", replications=1, workers=1)
 
 

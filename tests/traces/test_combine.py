@@ -158,3 +158,56 @@ def test_blocks_of_different_sizes_are_dropped_with_a_notice():
     other = one.derived("made", blocks=Blocks.of(512, np.arange(5), np.ones(5, int)))
     assert merge([one, other]).blocks is None
     assert "prefix blocks of 16 tokens and of 512 do not go together: dropped" in merge([one, other]).notices
+
+
+PARTS = {  # of one log in Azure's format
+    "a.csv": "2023-11-16 18:00:00,100,5\n2023-11-16 18:00:10,200,5\n",
+    "b.csv": "2023-11-16 18:00:05,300,5\n2023-11-16 18:00:20,400,5\n",
+}
+
+
+@pytest.fixture
+def parts(tmp_path):
+    for name, rows in PARTS.items():
+        (tmp_path / name).write_text(f"TIMESTAMP,ContextTokens,GeneratedTokens\n{rows}")
+    return [tmp_path / name for name in PARTS]
+
+
+def test_parts_with_dates_stay_as_far_apart_as_they_are(parts):
+    """Cases W_merge_a and W_merge_b."""
+    both, backwards = merge(parts), merge(parts[::-1])
+    for merged in (both, backwards):
+        assert merged.arrival_s.tolist() == [0, 5, 10, 20]
+        assert merged.input_length.tolist() == [100, 300, 200, 400]
+        assert str(np.datetime64(merged.start_ns, "ns")) == "2023-11-16T18:00:00.000000000"
+    assert both.notices[-1] == "placed by their dates: a from 0 s, b from 5 s"
+    third = Trace.of([0, 2], [7, 8], name="c").derived("dated", start_ns=both.start_ns - 3 * 10**9)
+    assert merge([*parts, third]).arrival_s.tolist() == [0, 2, 3, 8, 13, 23]
+
+
+def test_parts_start_together_on_request_and_where_a_date_is_missing(parts):
+    together = merge(parts, by_date=False)
+    assert together.arrival_s.tolist() == [0, 0, 10, 15] and together.start_ns is None
+    assert together.notices[-1] == "the dates are not kept: all traces start together"
+    undated = Trace.of([1, 2], [7, 8])
+    assert merge([*parts, undated]).arrival_s.tolist() == [0, 0, 0, 1, 10, 15]
+    assert "dates" not in merge([undated, undated]).notices[-1]
+    with pytest.raises(InputError, match="trace: its dates are not known; expected dates, or a merge without"):
+        merge([*parts, undated], by_date=True)
+
+
+def test_slos_priorities_and_clients_stay_with_their_requests():
+    one = Trace.of([0, 2], [5, 6], slo_s=[0.5, np.nan], priority=[3, 0], clients=["acme", "bolt"])
+    other = Trace.of([1, 3], [7, 8], classes=["a", "b"], priority=[-1, 2], clients=["bolt", None])
+    both = merge([one, other])
+    assert both.client_names == ("acme", "bolt") and both.client_code.tolist() == [0, 1, 1, -1]
+    assert both.priority.tolist() == [3, -1, 0, 2]
+    assert np.array_equal(both.slo_s, [0.5, np.nan, np.nan, np.nan], equal_nan=True)
+    named = Trace.of(
+        np.arange(6), np.arange(6) + 1, classes=list("ababab"), priority=np.arange(6), clients=list("stuvwx")
+    )
+    mixed = reweighted(named, {"a": 1.0})
+    assert (mixed.priority == mixed.input_length - 1).all()  # what replaces a request brings all its fields
+    assert (mixed.client_code == mixed.priority).all()
+    for made in (named.sample(3), named.window(2, 5), named.scaled(2).head(4)):
+        assert (made.priority == made.input_length - 1).all() and (made.client_code == made.priority).all()

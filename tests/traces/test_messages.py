@@ -29,9 +29,10 @@ from flowsim.traces import (
 from flowsim.traces.combine import parse_mix
 
 OWN = '{"arrival_s": 0, "input_length": 5}\n'
+BURSTGPT = "Timestamp,Request tokens,Response tokens,Total tokens\n"
 AZURE = "TIMESTAMP,ContextTokens\n2023-11-16 18:15:46,7\n"
 TRACE = Trace.of([0, 1, 2], [5, 6, 7], classes=["text", "text", "file"])
-CLIENT = {"rate": 1, "shape": 1, "scale": 1, "family": "Gamma", "input_pdf": {"5": 1}, "output_pdf": {"7": 1}}
+CLIENT = {"rate": 1, "shape": 1, "family": "Gamma", "input_pdf": {"5": 1}, "output_pdf": {"7": 1}}
 
 
 @pytest.fixture(autouse=True)
@@ -45,10 +46,10 @@ def said(call):
     return str(error.value)
 
 
-def read(content, format=None):
+def read(content, format=None, **how):
     def call():
         Path("t").write_bytes(content if isinstance(content, bytes) else content.encode())
-        read_trace("t", format)
+        read_trace("t", format, **how)
 
     return call
 
@@ -104,12 +105,26 @@ CALLS = {
         read('{"timestamp": -1, "input_length": 5, "hash_ids": []}'),
         read(AZURE + "yesterday,8"),
         parquet(arrival_s=[0.0, 1.0], input_length=[5, 0]),
+        read(OWN + '{"arrival_s": 1, "input_length": 5, "slo_s": 0}'),
+        read(OWN + '{"arrival_s": 1, "input_length": 5, "priority": 1.5}'),
+        read(OWN + '{"arrival_s": 1, "input_length": 5, "client": 7}'),
+        read('{"arrival_s": 1, "input_length": 0}', drop_failed=True),
+    ],
+    "contradictions": [
+        read('{"timestamp": 0, "input_length": 1500, "hash_ids": [1]}'),
+        read('{"timestamp": 0, "input_length": 7, "hash_ids": [1, 2]}'),
+        read(BURSTGPT + "5,7,3,11\n"),
+        read(OWN + '{"arrival_s": 1, "input_length": 5, "chat_id": 3, "parent_chat_id": 3}'),
+        read(OWN + '{"arrival_s": 1, "input_length": 5, "parent_chat_id": 3, "turn": 1}'),
     ],
     "columns": [
         lambda: Trace.of([], []),
         lambda: Trace.of([0, -1], [5, 5]),
         lambda: Trace.of([0, 1], [5, 0]),
         lambda: Trace.of([0, 1], [5, 5], classes=["a", ""]),
+        lambda: Trace.of([0, 1], [5, 5], slo_s=[1.0, -1.0]),
+        lambda: Trace.of([0, 1], [5, 5], priority=[1.0, 2.0]),
+        lambda: Trace.of([0, 1], [5, 5], clients=[7, None]),
         lambda: Trace.of([0, 1], [5]),
         lambda: Trace.of([0, 1], ["5", "5"]),
     ],
@@ -132,6 +147,7 @@ CALLS = {
         lambda: TRACE.sample(4),
         lambda: TRACE.sample(2, seed=-1),
         lambda: merge([TRACE]),
+        lambda: merge([TRACE, TRACE], by_date=True),
         lambda: parse_mix("text:.5"),
         lambda: sample(TRACE, mix={"txt": 0.5}),
         lambda: reweighted(TRACE, {"text": 1.5}),
@@ -160,8 +176,7 @@ CALLS = {
         clients(rate=0),
         clients(family="Normal"),
         clients(shape=0),
-        clients(scale=0),
-        clients(scale=1e-9),
+        clients(rate=1e9),
         clients(input_pdf={"0": 1}),
     ],
     "pulling": [
@@ -206,18 +221,32 @@ t: block_tokens: is missing; expected one size >= 1 for all rows with hash_ids
 t: line 2: turn must be a whole number from -1 (none) to 2**63 - 1, got -2
 t: line 1: timestamp must be a finite number of milliseconds from 0 to 1000 * 2**40, got -1
 t: line 3: TIMESTAMP must be a UTC date and time such as 2023-11-16 18:15:46.6805900, got 'yesterday'
-t: row 2: input_length must be a whole number of tokens from 1 to 2**40, got 0
+t: row 2: input_length must be a whole number of tokens from 1 to 2**40 (0 is that of a request which failed on the server: --drop-failed drops such rows), got 0
+t: line 2: slo_s must be a finite number of seconds > 0 and <= 2**40, or null, got 0
+t: line 2: priority must be a whole number from -2**63 to 2**63 - 1, or null, got 1.5
+t: line 2: client must be a non-empty Unicode string or null, got 7
+t: has no requests (dropped: 1 request that failed on the real server); expected one request per line
+""",
+    "contradictions": r"""
+t: line 1: hash_ids: has 1 blocks of 512 tokens for a prompt of 1500 tokens; expected 2 or 3
+t: line 1: hash_ids: has 2 blocks of 512 tokens for a prompt of 7 tokens; expected 1
+t: line 2: Total tokens: is 11; expected 10, the sum of input and output
+t: line 2: parent_chat_id: is 3, the request's own id; expected another request's, or -1
+t: line 2: turn: is 1 although the request continues 3; expected >= 2, or no parent
 """,
     "columns": r"""
 built in memory: has no requests
 arrival_s[1] must be a finite number of seconds from 0 to 2**40, got -1
 input_length[1] must be a whole number of tokens from 1 to 2**40, got 0
 classes[1] must be a non-empty Unicode string or null, got ''
+slo_s[1] must be a finite number of seconds > 0 and <= 2**40, or null, got -1.0
+priority: is an array of float64 of shape [2]; expected a whole number from -2**63 to 2**63 - 1, or null
+clients[0] must be a non-empty Unicode string or null, got 7
 input_length: has 1 values; expected 2, as in arrival_s
 input_length: is an array of <U1 of shape [2]; expected one number per request
 """,
     "formats": r"""
-trace format 'arival_s=a': unknown key 'arival_s'; did you mean 'arrival_s'? (known: arrival_date, arrival_ms, arrival_s, class, input_length, output_length)
+trace format 'arival_s=a': unknown key 'arival_s'; did you mean 'arrival_s'? (known: arrival_date, arrival_ms, arrival_s, class, client, input_length, output_length, priority, slo_s)
 trace format 'arrival_s=a': has arrival_s; expected one of arrival_s, arrival_ms and arrival_date, and input_length
 trace format 'arrival_s=a,arrival_s=b': arrival_s: is given twice
 trace format 'arrival_s=': arrival_s: names no field
@@ -235,6 +264,7 @@ trace: no request arrives from 5 s to 9 s; expected a window within 0 to 2 s
 number of requests to draw must be from 1 to 3, as in trace, got 4
 seed must be >= 0, got -1
 number of traces to merge must be >= 2, got 1
+trace: its dates are not known; expected dates, or a merge without --by-date
 mix 'text:.5': has 'text:.5'; expected each class once, as CLASS=SHARE
 mix: unknown class 'txt'; did you mean 'text'? (known: file, text)
 mix: text must be from 0 to 1, got 1.5
@@ -243,7 +273,7 @@ sum of the shares of the mix must be 1, since no other class is left, got 0.2
 trace: has no request of class 'file' to draw from
 trace: has no classes, so their mix cannot be changed
 class rates: unknown class 'chat' (known: file, text)
-trace: has no rate: all its requests arrive at once
+trace: has no rate: all requests arrive at one instant
 """,
     "prefixes": r"""
 trace: has no prefix blocks (hash_ids)
@@ -258,12 +288,11 @@ arrival process must be poisson; gamma:CV with 0.001 <= CV <= 30; weibull:CV wit
 rate profile must be constant, ramp:FROM:TO, daily:SWING or step:AT=FACTOR,AT=FACTOR (factors > 0, 0 <= SWING <= 1, times ascending), got 'ramp:1'
 duration_s: does not apply to presets
 t: is not JSON (Expecting property name enclosed in double quotes); expected the name of a preset or a ServeGen specification
-t: is not a ServeGen specification; expected an object with a list of clients, each with rate, family (Gamma or Weibull), shape, scale, input_pdf and output_pdf
+t: is not a ServeGen specification; expected an object with a list of clients, each with rate, family (Gamma or Weibull), shape, input_pdf and output_pdf
 t: client 1: rate must be a finite number >= 0, got -1
 t: has no client with a request in 600 s
 t: client 1: family must be Gamma or Weibull, got 'Normal'
 t: client 1: shape must be >= 0.001, got 0.0
-t: client 1: scale must be > 0, got 0.0
 t: client 1: has 6e+11 requests in 600 s (mean gap 1e-09 s); expected <= 100000000 requests
 t: client 1: input_pdf must be a mapping of tokens (>= 1) to probability, got {'0': 1}
 """,

@@ -70,3 +70,28 @@ def test_mooncakes_prefixes():
     facts = info(read_trace(MOONCAKE))["prefix"]
     assert (facts["block_tokens"], facts["blocks"], facts["different_blocks"]) == (512, 288_500, 182_790)
     assert facts["tokens_share"] == pytest.approx(0.373, abs=0.001)
+
+
+@pytest.mark.parametrize("requests", [5, 101])
+def test_requests_a_second_apart_have_one_request_a_second_everywhere(requests):
+    """Case W_uniform_1rps: gaps / span, in the mean and in each bin."""
+    facts = info(Trace.of(np.arange(requests), np.full(requests, 500)))
+    assert facts["rate_rps"] == 1
+    assert facts["rate"]["rps"] == pytest.approx(np.ones(max(requests // 10, 1)))
+
+
+def test_the_rates_of_the_bins_have_the_mean_rate():
+    facts = info(synthesize(5000, 7.0))
+    assert np.mean(facts["rate"]["rps"]) == pytest.approx(facts["rate_rps"])
+
+
+def test_what_a_trace_gives_its_requests():
+    trace = Trace.of(
+        [0, 1, 2, 3], [5] * 4, slo_s=[0.5, np.nan, 6, 2], priority=[1, 0, 1, -2], clients=["a", "b", "a", None]
+    )
+    facts = info(trace)
+    assert facts["slo"] == {"requests": 3, "least_s": 0.5, "most_s": 6}
+    assert facts["priority"] == {-2: 1, 0: 1, 1: 2}
+    assert facts["clients"] == {"clients": 2, "largest_share": 0.5}
+    plain = info(Trace.of([0, 1], [5, 6]))
+    assert [plain[name] for name in ("slo", "priority", "clients")] == [None] * 3

@@ -163,3 +163,45 @@ def test_a_million_rows_stay_small():
     trace = Trace.of(np.arange(1_000_000) / 7, np.full(1_000_000, 512))
     assert sum(getattr(trace, column).nbytes for column in COLUMNS) == 32_000_000
     assert trace.scaled(9).rate_rps == pytest.approx(63)
+
+
+def test_slos_priorities_and_clients_are_columns():
+    trace = Trace.of([3, 1], [5, 6], slo_s=[np.nan, 0.5], priority=[1, 2], clients=["b", "a"])
+    assert (trace.priority.tolist(), trace.client_names, trace.client_code.tolist()) == ([2, 1], ("b", "a"), [1, 0])
+    assert np.array_equal(trace.slo_s, [0.5, np.nan], equal_nan=True)
+    assert [trace.has(name) for name in ("slo_s", "priority", "client_code")] == [True] * 3
+    assert list(trace.to_frame()) == [
+        "arrival_s",
+        "input_length",
+        "output_length",
+        "class",
+        "slo_s",
+        "priority",
+        "client",
+    ]
+    assert not trace.slo_s.flags.writeable
+    again = pickle.loads(pickle.dumps(trace))
+    assert again.sha256 == trace.sha256 and again.client_names == trace.client_names
+
+
+def test_a_trace_without_them_is_as_it_was():
+    plain = Trace.of([0, 1], [5, 6])
+    assert np.isnan(plain.slo_s).all() and plain.priority.tolist() == [0, 0] and plain.client_code.tolist() == [-1, -1]
+    assert not any(plain.has(name) for name in ("slo_s", "priority", "client_code"))
+    assert Trace.of([0, 1], [5, 6], slo_s=[np.nan] * 2, priority=[0, 0], clients=[None, None]).sha256 == plain.sha256
+    hashes = {
+        Trace.of([0, 1], [5, 6], **{name: value}).sha256
+        for name, value in {
+            "slo_s": [1.0, 1.0],
+            "priority": [1, 1],
+            "clients": ["a", "a"],
+            "classes": ["a", "a"],
+        }.items()
+    }
+    assert len(hashes | {plain.sha256}) == 5
+
+
+def test_a_trace_of_one_instant_says_so():
+    assert repr(Trace.of([0, 0], [5, 6])) == "Trace('trace', 2 requests, all at one instant)"
+    assert repr(Trace.of([0], [5])) == "Trace('trace', 1 request, all at one instant)"
+    assert repr(Trace.of([0, 2], [5, 6])) == "Trace('trace', 2 requests, 2 s, 0.5 req/s)"

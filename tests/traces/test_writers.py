@@ -20,6 +20,7 @@ from flowsim.traces import (
 )
 
 COLUMNS = ("arrival_s", "input_length", "output_length")
+OPTIONAL = ("slo_s", "priority", "client_code")
 MS = st.integers(0, 10**7)
 ROW = st.tuples(
     MS,
@@ -27,15 +28,25 @@ ROW = st.tuples(
     st.integers(0, 2**40),
     st.sampled_from([None, "text", 'ï "q",\r\n']),
     st.lists(st.integers(0, 2**63 - 1), max_size=3),
-    st.tuples(*[st.integers(-1, 2**63 - 1)] * 3),
+    st.tuples(*[st.integers(-1, 2**63 - 1)] * 3).filter(lambda chat: chat[0] != chat[1] and chat[2] != 1),
+    st.none() | st.floats(1e-9, 2**40),
+    st.integers(-(2**63), 2**63 - 1),
+    st.sampled_from([None, "one", 'zw"ei,']),
 )
 
 
 @st.composite
 def traces(draw):
     rows = sorted(draw(st.lists(ROW, min_size=1, max_size=20)), key=lambda row: row[0])
-    ms, inputs, outputs, classes, ids, chats = zip(*rows, strict=True)
-    trace = Trace.of(np.array(ms) / 1000 - ms[0] / 1000, inputs, outputs, classes)
+    ms, inputs, outputs, classes, ids, chats, slos, priority, clients = zip(*rows, strict=True)
+    # A prompt with blocks is as long as they are, or ends in the last of them.
+    inputs = [512 * len(some) - n % 512 if some else n for n, some in zip(inputs, ids, strict=True)]
+    optional = {
+        "slo_s": np.array(slos, dtype=float) if draw(st.booleans()) else None,
+        "priority": priority if draw(st.booleans()) else None,
+        "clients": clients if draw(st.booleans()) else None,
+    }
+    trace = Trace.of(np.array(ms) / 1000 - ms[0] / 1000, inputs, outputs, classes, **optional)
     counts = np.array([len(some) for some in ids])
     blocks = Blocks.of(512, np.array([id for some in ids for id in some], dtype=np.int64), counts)
     known = counts.any()
@@ -111,7 +122,9 @@ def test_flowsims_own_format_loses_nothing(folder, trace, factor, name):
     trace, path = trace.scaled(factor), folder / name
     assert write_trace(trace, path) == ()
     again = read_trace(path)
-    assert again.notices == ()
+    assert again.notices in ((), ("all requests arrive at one instant",))
+    assert again.client_names == trace.client_names
+    assert all(np.array_equal(getattr(trace, c), getattr(again, c), equal_nan=True) for c in OPTIONAL)
     assert all(np.array_equal(getattr(trace, column), getattr(again, column)) for column in COLUMNS)
     assert classes(again) == classes(trace)
     assert same_blocks(trace.blocks, again.blocks)
@@ -131,6 +144,10 @@ def test_a_published_format_loses_only_what_it_says(folder, trace, name):
     assert classes(again) == classes(trace) or "classes (" in lost
     assert same_blocks(again.blocks, trace.blocks) or "prefix block" in lost
     assert (again.chats is None) == (trace.chats is None) or "conversations" in lost
+    said = dict(zip(OPTIONAL, ("the SLOs (slo_s)", "the priorities", "the clients"), strict=True))
+    for column, what in said.items():
+        same = np.array_equal(getattr(again, column), getattr(trace, column), equal_nan=True)
+        assert same != (what in lost)
 
 
 def test_blocks_of_another_size_are_left_out(tmp_path):

@@ -132,6 +132,62 @@ def test_a_file_that_is_not_a_config(text: str, message: str, tmp_path: Path) ->
         load_model(file)
 
 
+SIZES = {
+    "num_hidden_layers": 32, "hidden_size": 4096, "num_attention_heads": 32, "intermediate_size": 14336,
+    "vocab_size": 128256, "max_position_embeddings": 8192, "moe_intermediate_size": 1000,
+}  # fmt: skip
+"""What a config must have, and a key that only a mixture of experts reads."""
+
+
+@pytest.mark.parametrize(
+    ("config", "fields"),
+    [
+        ({"model_type": "mixtral", "num_key_value_heads": 8}, {"experts": 8, "experts_per_token": 2}),
+        ({"model_type": "mixtral"}, {"kv_heads": 8, "rope_theta": 1e6, "norm_eps": 1e-5, "intermediate": 14336}),
+        ({"model_type": "mixtral", "num_local_experts": 4}, {"experts": 4, "experts_per_token": 2}),
+        ({"model_type": "qwen3", "hidden_size": 5120, "num_attention_heads": 64}, {"head_dim": 128, "kv_heads": 32}),
+        ({"model_type": "qwen3", "head_dim": 96}, {"head_dim": 96, "qk_norm": True}),
+        ({"model_type": "qwen3_moe"}, {"kv_heads": 4, "experts": 128, "experts_per_token": 8, "head_dim": 128}),
+        ({"model_type": "qwen3_moe"}, {"intermediate": 1000}),
+        ({"model_type": "qwen3_moe", "moe_intermediate_size": None}, {"intermediate": 768}),
+        ({"model_type": "qwen2"}, {"kv_heads": 32, "qkv_bias": True, "experts": 0, "rope_theta": 10000.0}),
+        ({"model_type": "qwen2", "sliding_window": 4096}, {"max_context": 8192}),  # off unless use_sliding_window
+        ({"model_type": "mistral", "sliding_window": None}, {"kv_heads": 8, "head_dim": 128}),
+        ({"model_type": "mistral", "sliding_window": None, "attention_bias": True}, {"qkv_bias": False}),
+        ({"model_type": "mistral", "sliding_window": None, "num_key_value_heads": None}, {"kv_heads": 32}),
+        ({"model_type": "llama"}, {"kv_heads": 32, "head_dim": 128, "norm_eps": 1e-6, "intermediate": 14336}),
+        ({"model_type": "llama", "hidden_size": 5120, "head_dim": 128}, {"head_dim": 128}),
+    ],
+)
+def test_absent_keys_mean_what_they_mean_for_the_architecture(
+    config: dict[str, object], fields: dict[str, object], tmp_path: Path
+) -> None:
+    """Cases cfg_mixtral_default and cfg_qwen3_nohd."""
+    (tmp_path / "config.json").write_text(json.dumps(SIZES | config))
+    spec = load_model(tmp_path)
+    assert {name: getattr(spec, name) for name in fields} == fields
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (
+            {"model_type": "llama", "hidden_size": 1792, "num_attention_heads": 24},
+            "hidden_size must be a multiple of num_attention_heads, 24, where head_dim is not given, got 1792",
+        ),
+        ({"model_type": "mistral"}, "has sliding windows or unequal layers"),  # of 4096 tokens
+        ({"model_type": "qwen2", "sliding_window": 4096, "use_sliding_window": True}, "has sliding windows"),
+        ({"model_type": "qwen3", "intermediate_size": None}, "lacks intermediate_size"),
+    ],
+)
+def test_what_the_architecture_does_not_say_is_refused(config: dict[str, object], message: str, tmp_path: Path) -> None:
+    """Case cfg_hd_nondiv."""
+    (tmp_path / "config.json").write_text(json.dumps(SIZES | config))
+    with pytest.raises(InputError) as error:
+        load_model(tmp_path)
+    assert f"config.json: {message}" in str(error.value)
+
+
 def test_a_folder_stands_for_its_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "Llama3-8B"
     folder.mkdir()
