@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import click
+from msgspec import Struct
 
 from flowsim.cli.kit import together, typed
 from flowsim.errors import InputError
 from flowsim.runs.keywords import renamed
-from flowsim.runs.options import Option, by_keyword
+from flowsim.runs.options import Option, by_keyword, declared
 
 COSTS = ("model", "gpu", "tp", "cost")
 
@@ -27,6 +28,11 @@ def with_options(*keywords: str, **help_texts: str) -> Callable[..., Any]:
     return together(*(click_option(option, help_texts.get(option.keyword)) for option in known))
 
 
+def options_of(kind: type[Struct]) -> Callable[..., Any]:
+    """The options that the fields of a struct declare, without those of structs in it."""
+    return together(*(click_option(option) for option in declared(kind) if "." not in option.path))
+
+
 def click_option(option: Option, help_text: str | None = None) -> Callable[..., Any]:
     """One option of a run as one of click's; its name there is its keyword."""
     text = help_text or option.help
@@ -37,6 +43,11 @@ def click_option(option: Option, help_text: str | None = None) -> Callable[..., 
     if option.default is True:
         both = f"{option.flag}/--no-{option.flag.removeprefix('--')}"
         return click.option(both, option.keyword, default=True, show_default=True, help=text)
+    if option.several:
+        text = f"{text}  [default: {', '.join(map(str, option.default))}]"
+        return click.option(
+            option.flag, option.keyword, type=option.number or str, multiple=True, metavar=option.metavar, help=text
+        )
     return click.option(
         option.flag,
         option.keyword,

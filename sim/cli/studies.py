@@ -8,10 +8,12 @@ from typing import Any
 import click
 
 from flowsim.cli.kit import Command, quiet_option, say, together
+from flowsim.cli.run_options import options_of
 from flowsim.errors import InputError
 from flowsim.io import documents
 from flowsim.policies.registry import DEFAULT_POLICIES
 from flowsim.runs.options import MAPPINGS, flat, options
+from flowsim.studies.search import Search
 
 cluster_options = together(
     click.option("--workers", type=int, metavar="N", help="Processes on this machine.  [default: one per core]"),
@@ -81,15 +83,7 @@ def sweep(study: str, out: str, workers: int | None, dask: str | None, against: 
     help=f"Once for each policy.  [default: {', '.join(DEFAULT_POLICIES)}]",
 )
 @click.option("--gpu", "gpus", multiple=True, metavar="NAME", help="Once for each GPU.  [default: h200]")
-@click.option("--target", type=float, default=0.9, show_default=True, help="Share of requests within their SLO.")
-@click.option(
-    "--by",
-    default="all",
-    show_default=True,
-    metavar="all|class",
-    help="The share is of all requests, or of every class.",
-)
-@click.option("--tolerance", type=float, default=0.01, show_default=True, help="Width of the bracket, a share of it.")
+@options_of(Search)
 @click.option(
     "--replications",
     type=int,

@@ -8,10 +8,10 @@ An option has a dotted path ("server.slots") and a keyword ("slots").
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 import msgspec
 from msgspec import Meta, Struct
@@ -123,16 +123,22 @@ class Option(Struct, frozen=True):
     default_text: str
 
     @property
-    def number(self) -> type[int] | type[float] | None:
-        """The type of its value, if that is a number and nothing else."""
+    def several(self) -> bool:
+        """Whether its value is a list and nothing else."""
         (kind, *others) = alternatives(self.type)
+        return get_origin(kind) is Sequence and not others
+
+    @property
+    def number(self) -> type[int] | type[float] | None:
+        """The type of its value, or of each in its list, if that is a number and nothing else."""
+        (kind, *others) = alternatives(get_args(alternatives(self.type)[0])[0] if self.several else self.type)
         return kind if kind in (int, float) and not others else None
 
 
 @cache
 def options() -> Mapping[str, Option]:
     """Every option of a run by its path, in the order of the declaration."""
-    return {one.path: one for one in _options(RunOptions, "")}
+    return {one.path: one for one in declared(RunOptions)}
 
 
 @cache
@@ -211,11 +217,12 @@ def columns(run: RunOptions) -> dict[str, Any]:
     return row
 
 
-def _options(kind: type[Struct], prefix: str) -> Iterator[Option]:
+def declared(kind: type[Struct], prefix: str = "") -> Iterator[Option]:
+    """The options that a struct and the structs in it declare; `prefix` is before their paths."""
     defaults = {field.name: field.default for field in msgspec.structs.fields(kind)}
     for name, hint in hints(kind).items():
         if isinstance(hint, type) and issubclass(hint, Struct):
-            yield from _options(hint, f"{prefix}{name}.")
+            yield from declared(hint, f"{prefix}{name}.")
             continue
         about = next(meta for meta in hint.__metadata__ if isinstance(meta, Meta) and meta.description)
         extra = about.extra or {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 from typing import Any
 
@@ -47,24 +47,39 @@ NOTHING_GIVEN = Given()
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
-    """All that one run needs.
+class Workload:
+    """What is replayed, whatever serves it.
 
     Attributes:
         options: those asked for, with the SLO mix and what its file says of the workload written out.
         loaded: the whole trace.
         trace: what is replayed of it.
         slo: the class and the SLO of each request.
-        policy: the scheduler.
-        costs: what passes cost.
-        predictor: what the policy believes that they cost.
-        prefixes: the prefix cache of each instance; None if it has none.
     """
 
     options: RunOptions
     loaded: Trace
     trace: Trace
     slo: Assignment
+
+    def of(self, trace: Trace) -> Workload:
+        """The same with another trace, a part of this one or at another rate: its requests get SLOs alike."""
+        workload, slos, seed = self.options.workload, self.options.slo, self.options.seed
+        mix = SLOMix.from_dict(slos.mix).scaled(slos.scale)  # type: ignore[arg-type]
+        return replace(self, trace=trace, slo=promised(trace, workload, mix, seed))
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared(Workload):
+    """All that one run needs.
+
+    Attributes:
+        policy: the scheduler.
+        costs: what passes cost.
+        predictor: what the policy believes that they cost.
+        prefixes: the prefix cache of each instance; None if it has none.
+    """
+
     policy: Policy
     costs: CostModel
     predictor: Predictor
@@ -95,24 +110,34 @@ def prepare(options: RunOptions, given: Given = NOTHING_GIVEN) -> Prepared:
     with blamed("slo.mix"):
         known = costs.provenance
         slos = slo_file(options.slo.mix, options.model if known is None else known.table.rank().model)
+    return assembled(_workload(options, slos, given.trace), policy, costs)
+
+
+def prepare_workload(options: RunOptions, trace: Trace | None = None) -> Workload:
+    """What a run replays; `trace` is in place of the one that the options name. InputError as `prepare` raises it."""
+    with blamed("slo.mix"):
+        slos = slo_file(options.slo.mix, options.model)
+    return _workload(options, slos, trace)
+
+
+def _workload(options: RunOptions, slos: SLOFile, given: Trace | None) -> Workload:
     options = _written_out(options, slos)
     with blamed("trace"):
-        loaded = read_input(options) if given.trace is None else given.trace
+        loaded = read_input(options) if given is None else given
     with blamed("workload.new_tokens"):
         loaded = only_new_tokens(loaded) if options.workload.new_tokens else loaded
     trace = replayed(loaded, options.workload, slos.mix, options.seed, options.until_s)
     slo = promised(trace, options.workload, slos.mix.scaled(options.slo.scale), options.seed)
-    return assembled(options, loaded, trace, slo, policy, costs)
+    return Workload(options, loaded, trace, slo)
 
 
-def assembled(
-    options: RunOptions, loaded: Trace, trace: Trace, slo: Assignment, policy: Policy, costs: CostModel
-) -> Prepared:
+def assembled(workload: Workload, policy: Policy, costs: CostModel) -> Prepared:
     """The run of requests whose classes and SLOs are known: with what the policy believes of their cost.
 
     Raises:
         InputError: recorded forwards of this size were not measured, or there is no such predictor.
     """
+    options, trace = workload.options, workload.trace
     server = options.server
     with blamed("server.graph_tokens"):
         costs.check_graph_tokens(server.graph_tokens)
@@ -122,7 +147,7 @@ def assembled(
         )
     with blamed("workload.prefix_cache"):
         prefixes = prefix_cache(trace, options)
-    return Prepared(options, loaded, trace, slo, policy, costs, predictor, prefixes)
+    return Prepared(options, workload.loaded, trace, workload.slo, policy, costs, predictor, prefixes)
 
 
 def read_input(options: RunOptions) -> Trace:

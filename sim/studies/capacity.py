@@ -21,6 +21,7 @@ from flowsim.studies.study import Study
 from flowsim.studies.sweep import Runs, sweep
 
 REPLICATIONS, WARMUP = 10, 0.1
+SEARCH = Search()
 
 
 def capacity(
@@ -28,9 +29,9 @@ def capacity(
     policies: Sequence[str] = DEFAULT_POLICIES,
     *,
     replications: int = REPLICATIONS,
-    target: float = 0.9,
-    by: Literal["all", "class"] = "all",
-    tolerance: float = 0.01,
+    target: float = SEARCH.target,
+    by: Literal["all", "class"] = SEARCH.by,
+    tolerance: float = SEARCH.tolerance,
     out: str | Path | None = None,
     workers: int | None = None,
     dask: str | None = None,

@@ -11,7 +11,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from flowsim.errors import InputError
-from flowsim.io.schema import Checked
+from flowsim.io.schema import Checked, option
 from flowsim.results.result import RunResult
 from flowsim.runs.prepare import Prepared
 from flowsim.studies.point import Point, prepared, run_point
@@ -26,17 +26,13 @@ LOWEST = 2.0**-12
 
 
 class Search(Checked, frozen=True, kw_only=False):
-    """What a search asks of a rate, and how close it goes.
+    """What a search asks of a rate, and how close it goes."""
 
-    Attributes:
-        target: share of requests within their SLO that must be reached.
-        by: "all" = of all requests together, "class" = in every class.
-        tolerance: the search ends when the bracket is narrower than this share of the rate; 1e-6 at least.
-    """
-
-    target: Annotated[float, Meta(gt=0, le=1)] = 0.9
-    by: Literal["all", "class"] = "all"
-    tolerance: Annotated[float, Meta(ge=FINEST, le=1)] = 0.01
+    target: Annotated[float, Meta(gt=0, le=1), option("Share of requests within their SLO.")] = 0.9
+    by: Annotated[Literal["all", "class"], option("The share is of all requests, or of every class.", "all|class")] = (
+        "all"
+    )
+    tolerance: Annotated[float, Meta(ge=FINEST, le=1), option("Width of the bracket, a share of it.")] = 0.01
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,13 @@ from flowsim.core.ledger import Ledger, Log
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
 from flowsim.core.slo import Assignment
-from flowsim.engine.simulate import Outcome, simulate
+from flowsim.engine.simulate import Outcome
 from flowsim.io.schema import Amount, Count
 from flowsim.policies.registry import PolicySpec, load_policy
 from flowsim.results.result import RunResult
 from flowsim.runs.options import RunOptions
-from flowsim.runs.prepare import Prepared, assembled, make_requests
+from flowsim.runs.prepare import Prepared, Workload, assembled, make_requests
+from flowsim.runs.run import execute
 from flowsim.traces.trace import Trace
 
 DIGITS = 6
@@ -160,9 +161,7 @@ class Case(Struct, frozen=True, forbid_unknown_fields=True, dict=True):  # dict:
 
     def simulate(self, cost: CostModel) -> RunResult:
         """What the simulation says of it."""
-        ready = self.prepared(cost)
-        outcome = simulate(ready.requests(), ready.policy, cost, ready.predictor, self.server)
-        return self.result(outcome, cost)
+        return self._result(execute(self.prepared(cost)).outcome, cost)
 
     def prepared(self, cost: CostModel) -> Prepared:
         """What its simulation and its run on the GPU need alike."""
@@ -173,15 +172,14 @@ class Case(Struct, frozen=True, forbid_unknown_fields=True, dict=True):  # dict:
             server=self.server,
             seed=self.seed,
         )
-        return assembled(options, self.trace, self.trace, self.slo, load_policy(options.policy), cost)
-
-    def result(self, outcome: Outcome, cost: CostModel) -> RunResult:
-        """An outcome as a result."""
-        return RunResult(self.trace, self.slo, outcome, self.policy, {}, {"cost_model": cost.name})
+        return assembled(Workload(options, self.trace, self.trace, self.slo), load_policy(options.policy), cost)
 
     def really(self, run: RealRun, cost: CostModel) -> RunResult:
         """A real run as a result."""
-        return self.result(run.outcome(self.rejected()), cost)
+        return self._result(run.outcome(self.rejected()), cost)
+
+    def _result(self, outcome: Outcome, cost: CostModel) -> RunResult:
+        return RunResult(self.trace, self.slo, outcome, self.policy, {}, {"cost_model": cost.name})
 
 
 def seconds(values: Sequence[float]) -> list[float | None]:
