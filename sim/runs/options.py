@@ -161,7 +161,7 @@ def flat(values: Mapping[str, Any]) -> dict[str, Any]:
     for path, value in values.items():
         if path in SECTIONS:
             given = flat({f"{path}.{name}": entry for name, entry in _section(path, value).items()})
-        elif is_option(path):
+        elif is_option(str(path)):
             given = {path: value}
         else:
             raise _unknown(str(path))

@@ -1,0 +1,140 @@
+"""From the options of a run to all that it needs; and a config.yaml, which means the same wherever it is read."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import flowsim
+from flowsim.core.prefix_cache import Prefixes, Retention
+from flowsim.core.server import ServerOptions
+from flowsim.core.slo import SLOMix
+from flowsim.errors import InputError
+from flowsim.policies.chunked import Chunked
+from flowsim.policies.edf import EDF
+from flowsim.runs.options import RunOptions, from_values
+from flowsim.runs.prepare import Given, prepare, read_input, slo_file
+from flowsim.runs.run import execute, run
+from flowsim.studies.sweep import load_runs
+from flowsim.traces import Trace, write_trace
+from support.cli import done
+from support.costs import pencil
+from support.traces import with_blocks
+
+THREE = Trace.of([0, 1, 2], [3, 1, 2], classes=["long", "short", "short"], name="three")
+
+
+def options(**values: Any) -> RunOptions:
+    return from_values({"trace": "three", "policy": "chunked:512", "slo": "long=4,short=2", **values})
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with a trace and an SLO mix in it."""
+    monkeypatch.chdir(tmp_path)
+    write_trace(flowsim.example_trace().head(60), "trace.jsonl")
+    Path("mix.yaml").write_text("name: mine\nttft_s: {text: 0.3, '*': 2.0}\n")
+    return tmp_path
+
+
+def test_what_a_run_needs() -> None:
+    given = Given(THREE, cost=pencil())
+    ready = prepare(options(**{"workload.rate_scale": 2, "slo.scale": 3, "predictor": "exact"}), given)
+    assert ready.policy == Chunked(512)
+    assert ready.loaded is THREE
+    assert ready.trace.arrival_s.tolist() == [0.0, 0.5, 1.0]
+    assert ready.slo.ttft_slo_s.tolist() == [12.0, 6.0, 6.0]
+    assert ready.costs is given.cost
+    assert (ready.prefixes, ready.blocks) == (None, None)
+    assert ready.options.slo.mix == SLOMix("long=4,short=2", {"long": 4.0, "short": 2.0}).to_dict()
+    one, *_ = ready.requests()
+    assert (one.id, one.arrival_s, one.tokens, one.deadline_s, one.class_name) == (0, 0.0, 3, 12.0, "long")
+    assert ready.requests()[0] is not one
+
+
+def test_objects_stand_in_place_of_what_the_options_name() -> None:
+    ready = prepare(options(policy="fcfs", trace="absent.jsonl", cost="absent"), Given(THREE, EDF(), pencil()))
+    assert (ready.loaded, ready.policy, ready.costs.name) == (THREE, EDF(), "pencil")
+
+
+def test_a_prefix_cache_reuses_the_blocks_of_the_trace() -> None:
+    trace = with_blocks([[1, 2], [1, 3]], tokens=16, lengths=[32, 32])
+    ready = prepare(options(slo=1, **{"workload.prefix_cache": "ideal"}), Given(trace, cost=pencil()))
+    assert ready.prefixes == Prefixes(Retention(math.inf, in_memory=False), 16)
+    assert ready.blocks is ready.trace.blocks
+
+
+@pytest.mark.parametrize(
+    ("values", "option"),
+    [
+        ({"policy": "own:Absent"}, "policy"),
+        ({"cost": "absent"}, "cost"),
+        ({"slo": "nosuchmodel"}, "slo.mix"),
+        ({"trace": "absent.jsonl"}, "trace"),
+        ({"trace": "synthetic:qwen:few"}, "trace"),
+        ({"predictor": "nope"}, "predictor"),
+        ({"server.graph_tokens": 2**20}, "server.graph_tokens"),
+        ({"workload.prefix_cache": "ideal"}, "workload.prefix_cache"),
+        ({"workload.mix": "nosuchclass=1"}, "workload.mix"),
+    ],
+)
+def test_an_error_is_about_an_option(values: dict[str, Any], option: str) -> None:
+    with pytest.raises(InputError) as error:
+        prepare(from_values({"trace": "example", "workload.limit": 5, **values}))
+    assert error.value.option == option
+
+
+def test_a_synthetic_trace_is_drawn_anew_for_each_seed() -> None:
+    first, again, other = (
+        read_input(from_values({"trace": "synthetic:qwen:20", "seed": seed})).input_length.tolist()
+        for seed in (1, 1, 2)
+    )
+    assert first == again != other
+
+
+def test_slos_are_a_number_a_text_a_mapping_a_file_or_those_of_the_model(here: Path) -> None:
+    assert slo_file(0.5, "x").mix == slo_file("0.5", "x").mix == SLOMix.uniform(0.5)
+    assert slo_file({"ttft_s": {"*": 1}}, "x").mix.ttft_s == {"*": 1}
+    assert slo_file("mix.yaml", "x").mix.name == "mine"
+    assert slo_file(None, "llama3-8b").mix == SLOMix.preset("llama3-8b")
+
+
+# A config.yaml that `flowsim run --out` wrote.
+
+WAYS = [
+    (),
+    ("--policy", "edf:cut=layer", "--slo", "0.5", "--slo-scale", "2", "--instances", "2", "--router", "least-work"),
+    ("--slo", "mix.yaml", "--window", "0.5:", "--limit", "40", "--rate-scale", "3", "--seed", "4", "--warmup", "0.1"),
+    ("--mix", "text=.5,search=.5", "--predictor", "noisy:0.2", "--slots", "2", "--kv-tokens", "20000"),
+]
+
+
+@pytest.mark.parametrize("arguments", WAYS)
+def test_a_config_gives_one_run_to_run_and_to_a_study(here: Path, arguments: tuple[str, ...]) -> None:
+    """The same options, and the same numbers: on the command line, in Python, and as the section `run` of a study."""
+    done("run", "trace.jsonl", *arguments, "--out", "first")
+    config = yaml.safe_load(Path("first/config.yaml").read_text())
+    done("run", "first/config.yaml", "--out", "second")
+    assert Path("second/summary.json").read_bytes() == Path("first/summary.json").read_bytes()
+
+    summary = execute(prepare(from_values(config))).summary
+    Path("study.yaml").write_text(yaml.safe_dump({"run": config}))
+    done("sweep", "study.yaml", "--out", "swept", "--workers", "1")
+    (row,) = load_runs("swept").table.to_dict("records")
+    for name in ("requests", "finished", "attainment", "goodput_rps"):
+        assert row[name] == summary[name], name
+    assert (row["ttft_p50_s"], row["ttft_p99_s"]) == (summary["ttft_s"]["p50"], summary["ttft_s"]["p99"])
+
+
+def test_a_config_may_be_varied_in_a_study(here: Path) -> None:
+    done("run", "trace.jsonl", "--slots", "2", "--out", "first")
+    config = yaml.safe_load(Path("first/config.yaml").read_text())
+    table = flowsim.sweep({"run": config, "axes": {"server.slots": [1, 2]}}, workers=1).table
+    for slots, p99_s in zip((1, 2), table["ttft_p99_s"], strict=True):
+        other = run("trace.jsonl", slots=slots).summary["ttft_s"]["p99"]
+        assert p99_s == other and math.isfinite(other)
+    assert table["server.instances"].tolist() == [ServerOptions().instances] * 2
