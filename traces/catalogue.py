@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from flowsim.errors import InputError
+from flowsim.errors import InputError, unknown
 from flowsim.io.folders import exists
+from flowsim.traces.formats import find_format
 from flowsim.traces.readers import read_trace
 from flowsim.traces.synthetic import synthesize
 from flowsim.traces.trace import Trace
@@ -31,11 +32,15 @@ def load_trace(
     The other arguments are those of `read_trace`; a built-in trace does not depend on them.
 
     Raises:
-        InputError: neither a file nor a built-in trace, or a file that `read_trace` rejects.
+        InputError: neither a file nor a built-in trace, a file that `read_trace` rejects, or an unknown format.
     """
+    if str(spec) in BUILT_IN and format is not None:
+        find_format(format)  # unused, but a wrong name is wrong all the same
     if exists(spec):
         return read_trace(spec, format, spread=spread, seed=seed, drop_failed=drop_failed)
     if str(spec) in BUILT_IN:
         return BUILT_IN[str(spec)]()
-    names = ", ".join(BUILT_IN)
-    raise InputError(str(spec), "no such file", expected=f"a trace file or a built-in trace ({names})")
+    near = unknown("trace", str(spec), BUILT_IN).near
+    if near:
+        raise InputError(str(spec), f"no such file or built-in trace; did you mean {near!r}?")
+    raise InputError(str(spec), "no such file", expected=f"a trace file or a built-in trace ({', '.join(BUILT_IN)})")

@@ -167,7 +167,7 @@ def reweighted(trace: Trace, mix: Mapping[str, float], seed: int = 0) -> Trace:
 def _shares(trace: Trace, mix: Mapping[str, float]) -> Floats:
     """The share of each class, and of the requests without one; they sum to 1."""
     if not trace.class_names:
-        raise InputError(trace.name, "has no classes, so their mix cannot be changed")
+        raise InputError(trace.where, "has no classes, so their mix cannot be changed")
     for name, share in mix.items():
         if name not in trace.class_names:
             raise unknown("class", name, trace.class_names).within("mix")
@@ -196,7 +196,7 @@ def _replacements(trace: Trace, shares: Floats, seed: int) -> tuple[Ints, Bools]
     have, want = _counts(trace), _apportioned(shares, n)
     for name, wanted, there in zip(trace.class_names, want, have, strict=False):
         if wanted and not there:
-            raise InputError(trace.name, f"has no request of class {name!r} to draw from")
+            raise InputError(trace.where, f"has no request of class {name!r} to draw from")
     rng = generator(seed)
     turn, pick = rng.permutation(n), rng.random(n)
     start = np.cumsum(have) - have  # of each class among the rows sorted by class
@@ -228,7 +228,7 @@ def with_rates(trace: Trace, rates: Mapping[str, float], seed: int = 0, *, rewei
         InputError: as for `reweighted`; also if all requests arrive at one instant.
     """
     if not trace.span_s:
-        raise InputError(trace.name, "has no rate: all requests arrive at one instant")
+        raise InputError(trace.where, "has no rate: all requests arrive at one instant")
     for name in rates if reweigh else ():
         if name not in trace.class_names:
             raise unknown("class", name, trace.class_names).within("class rates")

@@ -19,6 +19,8 @@ PIECE_BYTES = 1 << 14
 LONGEST = 4 * BLOCK_BYTES
 """Most bytes in one line."""
 NEWLINE = b"\n"
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+"""How a text in UTF-16 begins."""
 GZIP, ZSTD, PARQUET = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1"
 
 
@@ -32,10 +34,12 @@ class Lines(NamedTuple):
 
 def check_file(path: Path) -> None:
     """Raise `InputError` if `path` exists but is not a regular file; opening a missing one gives the better error."""
-    if exists(path) and not path.is_file():
-        raise InputError(
-            str(path), "is a folder" if path.is_dir() else "is not a regular file", expected="a trace file"
-        )
+    if not exists(path) or path.is_file():
+        return
+    config = path / "config.yaml"
+    again = f", or {config}, which repeats the run" if exists(config) else ""
+    problem = "is a folder" if path.is_dir() else "is not a regular file"
+    raise InputError(str(path), problem, expected=f"a trace file{again}")
 
 
 def is_parquet(path: Path) -> bool:
@@ -98,6 +102,8 @@ def _read(path: Path, stream: IO[bytes], lines: int) -> bytes:
 
 def _checked(path: Path, line: int, text: bytes) -> Lines:
     text = text.removeprefix(b"\xef\xbb\xbf") if line == 1 else text
+    if line == 1 and text[:2] in UTF_16:
+        raise InputError(str(path), "is text in UTF-16", expected="text in UTF-8")
     try:
         text.decode()
     except UnicodeDecodeError as error:

@@ -23,7 +23,7 @@ def reusable_tokens(trace: Trace) -> Ints:
     """
     blocks = trace.blocks
     if blocks is None:
-        raise InputError(trace.name, "has no prefix blocks (hash_ids)")
+        raise InputError(trace.where, "has no prefix blocks (hash_ids)")
     return np.minimum(_earlier(blocks), (trace.input_length - 1) // blocks.tokens) * blocks.tokens
 
 
@@ -56,7 +56,7 @@ def new_tokens(trace: Trace, classes: tuple[str, ...] = ("text",)) -> Trace:
         InputError: the trace has no conversations.
     """
     if trace.chats is None:
-        raise InputError(trace.name, "has no conversations (chat_id, parent_chat_id), from which new tokens are found")
+        raise InputError(trace.where, "has no conversations (chat_id, parent_chat_id), from which new tokens are found")
     size = trace.blocks.tokens if trace.blocks else QWEN_BLOCK_TOKENS
     parent = trace.chats.parents()
     codes = [code for code, name in enumerate(trace.class_names) if name in classes]

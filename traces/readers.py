@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from flowsim.errors import InputError, shown
+from flowsim.errors import InputError, shown, unknown
 from flowsim.traces import bulk_reader, row_reader
 from flowsim.traces.columns import Blocks, Bools, Chats, Floats
 from flowsim.traces.compression import Lines, is_parquet, read_lines
@@ -27,6 +27,8 @@ ROWS_AT_ONCE = 65536
 """Rows converted at a time, so that a long file is never held as Python objects."""
 BULK_FROM_BYTES = 4 << 20
 """Size on disk from which reading a text file with pyarrow saves more time than importing it takes."""
+SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+"""What separates fields in place of commas, by mark."""
 SUFFIXES = (".gz", ".zst")
 
 
@@ -92,9 +94,17 @@ def _head(path: Path) -> tuple[Layout, str, Sequence[str]]:
             if text and not text.isspace():
                 where = f"{path}: line {number}"
                 if text.lstrip()[0] in "{[":
+                    _check_lines(path, text)
                     return "jsonl", where, list(json_object(where, text))
                 return "csv", where, _csv_header(where, text)
     raise InputError(str(path), "is empty", expected="one request per line")
+
+
+def _check_lines(path: Path, first: str) -> None:
+    """Raise `InputError` if the first line begins a JSON document of several lines, or is a list."""
+    if first.lstrip()[0] == "[" or first.strip() == "{" or first.rstrip()[-1] in "[{,":
+        kind = "list" if first.lstrip()[0] == "[" else "document"
+        raise InputError(str(path), f"is one JSON {kind}", expected="JSON lines: one JSON object per line")
 
 
 def _csv_header(where: str, text: str) -> list[str]:
@@ -109,10 +119,24 @@ def _fitting(where: str, layout: Layout, header: Sequence[str]) -> Format:
     for kind in FORMATS.values():
         if set(header).issuperset(kind.signature):
             return kind
+    if layout == "csv" and len(header) == 1 and (mark := next((one for one in SEPARATORS if one in header[0]), None)):
+        raise InputError(where, f"has fields separated by {SEPARATORS[mark]}", expected="fields separated by commas")
     known = (f"{kind.name} ({kind.layout}: {', '.join(kind.signature)})" for kind in FORMATS.values())
     servegen = " (flowsim traces synth makes a trace from ServeGen's clients)" if "clients" in header else ""
-    found = f"has {layout} fields that fit no known format{servegen}: {shown(', '.join(header))}"
+    found = f"has {layout} fields that fit no known format{servegen}: {shown(', '.join(header))}{_meant(header)}"
     raise InputError(where, found, expected=f"{'; '.join(known)}; or fields that you name (arrival_s=FIELD,...)")
+
+
+def _meant(header: Sequence[str]) -> str:
+    """Which fields may have been meant by those of a header that lacks one of a format's, as a question."""
+    for kind in FORMATS.values():
+        missing = [name for name in kind.signature if name not in header]
+        others = [name for name in header if name not in kind.signature]
+        near = [unknown("field", name, others).near for name in missing]
+        if all(near) and len(set(near)) == len(near):
+            pairs = (f"{name!r} by {of!r}" for name, of in zip(missing, near, strict=True))
+            return f"; did you mean {', '.join(pairs)}?"
+    return ""
 
 
 def _parts(

@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -222,6 +223,11 @@ class Trace:
         return Trace, tuple(getattr(self, of.name) for of in fields(self))
 
     @property
+    def where(self) -> str:
+        """What errors call it: its file by its whole name, any other by its short one."""
+        return self.source if Path(self.source).name.startswith(self.name) else self.name
+
+    @property
     def span_s(self) -> float:
         """Seconds from the first arrival to the last."""
         return float(self.arrival_s[-1])
@@ -254,13 +260,15 @@ class Trace:
         """The requests that arrive in [start_s, end_s), shifted so that the first is at 0 s.
 
         Raises:
-            InputError: no request arrives in the window.
+            InputError: the window is empty, or no request arrives in it.
         """
         first, last = (int(np.searchsorted(self.arrival_s, t)) for t in (start_s, end_s))
         window = f"from {start_s:g} s " + ("on" if end_s == math.inf else f"to {end_s:g} s")
-        if not (start_s < end_s and first < last):
+        if not start_s < end_s:
+            raise InputError("window", found=f"{start_s:g}:{end_s:g}", expected="FROM:TO in seconds, with FROM < TO")
+        if first == last:
             expected = f"a window within 0 to {self.span_s:g} s"
-            raise InputError(self.name, f"no request arrives {window}", expected=expected)
+            raise InputError(self.where, f"no request arrives {window}", expected=expected)
         return self.derived(f"window {window}", np.arange(first, last))
 
     def sample(self, n: int, seed: int = 0) -> Trace:
@@ -271,7 +279,7 @@ class Trace:
         """
         if not 1 <= n <= len(self):
             raise InputError(
-                "number of requests to draw", found=n, expected=f"from 1 to {len(self)}, as in {self.name}"
+                "number of requests to draw", found=n, expected=f"from 1 to {len(self)}, as in {self.where}"
             )
         rows = np.sort(generator(seed).permutation(len(self))[:n])
         return self.derived(f"{n} of {len(self)} requests drawn at random (seed {seed})", rows)

@@ -171,7 +171,7 @@ class SLOMix:
         if np.isnan(ttft_slo_s).all():
             known = ", ".join(map(str, self.ttft_s)) or "none"
             raise InputError(
-                trace.name,
+                trace.where,
                 f"no request gets an SLO from the mix {self.name!r}, which has {known}",
                 expected=f"SLOs of the classes {', '.join(names) or 'none'}, or '*' for the rest",
             )

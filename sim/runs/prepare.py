@@ -195,7 +195,7 @@ def prefix_cache(trace: Trace, options: RunOptions) -> Prefixes | None:
     if retention is None:
         return None
     if trace.blocks is None:
-        raise InputError(trace.name, f"has no prefix blocks (hash_ids), which the prefix cache {text!r} needs")
+        raise InputError(trace.where, f"has no prefix blocks (hash_ids), which the prefix cache {text!r} needs")
     if trace.blocks.tokens % size:
         what = f"of which the {trace.blocks.tokens} tokens of the trace's prefix blocks are a multiple"
         raise InputError("server.block_tokens", found=size, expected=f"a number {what}, for the prefix cache {text!r}")

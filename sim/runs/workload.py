@@ -164,7 +164,7 @@ def promised(trace: Trace, workload: WorkloadOptions, slos: SLOMix, seed: int) -
 
 def _at_rate(trace: Trace, workload: WorkloadOptions) -> Trace:
     if workload.rate_rps is not None and not trace.span_s:
-        raise InputError(trace.name, "all requests arrive at one instant", expected="a trace that spans some time")
+        raise InputError(trace.where, "all requests arrive at one instant", expected="a trace that spans some time")
     factor = workload.rate_scale if workload.rate_rps is None else workload.rate_rps / trace.rate_rps
     return trace if factor == 1 else trace.scaled(factor)
 

@@ -121,7 +121,7 @@ def check_length(ready: Prepared) -> None:
         place = f"{trace.name}, window {workload.window_text}" if workload.window else trace.name
         raise InputError(place, f"has {len(trace)} requests", expected=f">= {fewest} requests for a search{each}")
     if not trace.span_s:
-        raise InputError(trace.name, "all requests arrive at one instant", expected="a trace that spans some time")
+        raise InputError(trace.where, "all requests arrive at one instant", expected="a trace that spans some time")
 
 
 def gives_way(result: RunResult, search: Search) -> str:

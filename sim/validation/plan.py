@@ -195,7 +195,7 @@ def _at_rate(trace: Trace, rate_rps: float, window_s: float) -> Trace:
     part = trace.head(max(FEWEST, round(rate_rps * window_s)))
     if not part.span_s:
         raise InputError(
-            trace.name, f"its first {len(part)} requests arrive at one instant", expected="a longer window"
+            trace.where, f"its first {len(part)} requests arrive at one instant", expected="a longer window"
         )
     return part.scaled(rate_rps / part.rate_rps)
 

@@ -12,10 +12,26 @@ def test_the_example_is_built_in_unless_a_file_is_called_so(tmp_path, monkeypatc
     (tmp_path / "example").write_text('{"arrival_s": 0, "input_length": 5}\n')
     assert len(load_trace("example")) == 1
     assert len(load_trace("example", "flowsim", seed=3)) == 1
-    with pytest.raises(
-        InputError, match=r"exmaple: no such file; expected a trace file or a built-in trace \(example\)"
-    ):
+    with pytest.raises(InputError, match=r"exmaple: no such file or built-in trace; did you mean 'example'\?"):
         load_trace("exmaple")
+    with pytest.raises(
+        InputError, match=r"t.jsonl: no such file; expected a trace file or a built-in trace \(example\)"
+    ):
+        load_trace("t.jsonl")
+
+
+def test_a_format_that_a_built_in_trace_ignores_is_checked():
+    assert len(load_trace("example", "qwen")) == 400
+    with pytest.raises(InputError, match="unknown trace format 'qwn'; did you mean 'qwen'"):
+        load_trace("example", "qwn")
+
+
+def test_a_folder_of_results_points_to_its_config(tmp_path):
+    (tmp_path / "config.yaml").write_text("trace: example\n")
+    with pytest.raises(
+        InputError, match=r"is a folder; expected a trace file, or .*config\.yaml, which repeats the run"
+    ):
+        load_trace(tmp_path)
 
 
 def test_the_example():

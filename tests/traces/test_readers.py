@@ -149,7 +149,7 @@ AZURE = "TIMESTAMP,ContextTokens,GeneratedTokens\r\n2023-11-16 18:15:46.68,7,0\r
         (bad_own(**{"class": {}}), "line 2: class must be a non-empty Unicode string or null, got {}"),
         (bad_own(**{"class": ""}), "line 2: class must be a non-empty Unicode string or null, got ''"),
         (OWN.encode() + b"\xff\n", "line 2: byte 0xff is not UTF-8; expected text in UTF-8, plain, gzip or zstd"),
-        ("x".encode("utf-16"), "line 1: byte 0xff is not UTF-8"),
+        ("x".encode("utf-16"), "is text in UTF-16; expected text in UTF-8"),
         (b"PK\x03\x04\x9c", "line 1: byte 0x9c is not UTF-8"),
         (b"\x1f\x8b", "gzip data damaged or cut off after line 0"),
         (b"\x1f\x8bnonsense", "gzip data damaged or cut off after line 0"),
@@ -211,10 +211,28 @@ def test_an_unknown_format_lists_the_known_ones(tmp_path, content, found):
 
 
 def test_the_first_line_must_be_json_when_it_looks_so(tmp_path):
-    with pytest.raises(InputError, match=r"line 1: is not JSON \(.*\): '\{\"arrival_s\": 1,'"):
-        read_trace(written(tmp_path, '{"arrival_s": 1,\n'))
-    with pytest.raises(InputError, match=r"line 1: is not a JSON object: \[\]; expected one JSON object per line"):
-        read_trace(written(tmp_path, "[]\n"))
+    with pytest.raises(InputError, match=r"line 1: is not JSON \(.*\): '\{\"arrival_s\": 1'"):
+        read_trace(written(tmp_path, '{"arrival_s": 1\n'))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"arrival_s": 1,\n', "is one JSON document; expected JSON lines: one JSON object per line"),
+        ('{\n"requests": []}\n', "is one JSON document; expected JSON lines"),
+        ("[]\n", "is one JSON list; expected JSON lines"),
+        ("arrival_s;input_length\n0;5\n", "line 1: has fields separated by semicolons; expected fields separated by"),
+        (
+            "arrival_s\tinput_length\n0\t5\n",
+            "line 1: has fields separated by tabs; expected fields separated by commas",
+        ),
+        ("Arrival_s,input_length\n0,5\n", "'Arrival_s, input_length'; did you mean 'arrival_s' by 'Arrival_s'?"),
+    ],
+)
+def test_what_was_found_in_place_of_a_trace_is_said(tmp_path, content, message):
+    with pytest.raises(InputError) as error:
+        read_trace(written(tmp_path, content))
+    assert message in str(error.value)
 
 
 def test_a_named_format_is_obeyed(tmp_path):

@@ -111,7 +111,10 @@ def test_head_and_window_start_at_zero():
     assert (window.arrival_s.tolist(), window.input_length.tolist()) == ([0.0, 1.0], [200, 300])
     with pytest.raises(InputError, match="number of requests to keep must be >= 1, got 0"):
         small().head(0)
-    for start, end in ((2.5, 4), (5, 6), (2, 1), (float("nan"), 1)):
+    for start, end in ((2, 1), (1, 1), (float("nan"), 1)):
+        with pytest.raises(InputError, match="window must be FROM:TO in seconds, with FROM < TO, got '"):
+            small().window(start, end)
+    for start, end in ((2.5, 4), (5, 6)):
         with pytest.raises(InputError, match=r"small: no request arrives from .*; expected a window within 0 to 4 s"):
             small().window(start, end)
 
