@@ -64,6 +64,8 @@ def new_tokens(trace: Trace, classes: tuple[str, ...] = ("text",)) -> Trace:
     whole = -(-trace.input_length // size)
     left = (whole - whole[parent]) * size
     cut = later & (parent >= 0) & (left > 0)
+    if not later.any():
+        return trace.derived(f"no {', '.join(classes)} request continues another: all keep their tokens", blocks=None)
     what = f"{', '.join(classes)}: {cut.sum()} of {later.sum()} later turns keep only their new tokens"
     rest = f"the other {later.sum() - cut.sum()} have no parent here, or no new block"
     return trace.derived(f"{what}; {rest}", input_length=np.where(cut, left, trace.input_length), blocks=None)

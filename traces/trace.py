@@ -254,7 +254,8 @@ class Trace:
         """The first `n` requests, or all if there are fewer. Raises InputError unless n >= 1."""
         if n < 1:
             raise InputError("number of requests to keep", found=n, expected=">= 1")
-        return self.derived(f"first {min(n, len(self))} requests", np.arange(min(n, len(self))))
+        n = min(n, len(self))
+        return self.derived(f"first {n} requests" if n > 1 else "first request", np.arange(n))
 
     def window(self, start_s: float, end_s: float) -> Trace:
         """The requests that arrive in [start_s, end_s), shifted so that the first is at 0 s.

@@ -6,7 +6,7 @@ import math
 
 from msgspec import Struct
 
-from flowsim.errors import InputError
+from flowsim.errors import InputError, unknown
 
 CACHES = "none, ideal or lru:BLOCKS with BLOCKS >= 1"
 
@@ -34,7 +34,8 @@ class Retention(Struct, frozen=True):
         name, _, number = text.partition(":")
         if name == "lru" and number.isdecimal() and int(number):
             return cls(int(number), in_memory=True)
-        raise InputError("prefix_cache", found=text, expected=CACHES)
+        error = unknown("prefix cache", text, ("none", "ideal", "lru:BLOCKS"), where="prefix_cache")
+        raise error if error.near and name != "lru" else InputError("prefix_cache", found=text, expected=CACHES)
 
 
 class Prefixes(Struct, frozen=True):

@@ -159,6 +159,17 @@ class SLOMix:
         classed = trace.class_names and self.ttft_s
         return self.by or ("class" if classed else "shares" if shares else "length")
 
+    def check_classes(self, trace: Trace) -> None:
+        """Refuse a class that no request of a trace has, when classes decide; a mix may name all of CLASSES.
+
+        Raises:
+            InputError: it offers the nearest class.
+        """
+        usual = CLASSES if set(CLASSES) <= set(self.ttft_s) else ()
+        for name in self.ttft_s:
+            if trace.class_names and self.by in ("", "class") and name not in (*trace.class_names, *usual, REST):
+                raise unknown(f"class of {trace.where}", name, trace.class_names, where="slo")
+
     def assign(self, trace: Trace) -> Assignment:
         """The class and TTFT SLO of each request, by the trace's classes or by length.
 
@@ -211,7 +222,12 @@ class SLOMix:
             edges = [edge for edge in self.length_bands if isinstance(edge, int)]
             slos = dict(zip(_band_names(edges), self.length_bands.values(), strict=False))
         listed = ", ".join(f"{key} {value:g} s" for key, value in slos.items())
-        return f"{head}: by {'class' if by_class else 'input length'}: {listed}"
+        return f"{head}: by {'class' if by_class else 'input length'}: {listed}{'' if by_class else self._unused()}"
+
+    def _unused(self) -> str:
+        """Which classes have an SLO that no length band has; "" if none."""
+        named = [key for key in self.ttft_s if key != REST] if list(self.length_bands) == [REST] else []
+        return f" (no request has a class, so that of {', '.join(named)} is not used)" if named else ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON or YAML; `from_dict` reads them back."""

@@ -196,7 +196,10 @@ def from_values(values: Mapping[str, Any], where: str = "") -> RunOptions:
 
 def read_options(path: str | Path) -> RunOptions:
     """The options in a YAML file, as `flowsim run --out` writes them into config.yaml. InputError names the file."""
-    return from_values(documents.mapping(path, "a mapping of the options of a run"), str(path))
+    values = documents.mapping(path, "a mapping of the options of a run")
+    if {"run", "axes", "points"} & set(values):
+        raise InputError(str(path), "is a study", expected="the options of one run (flowsim sweep runs a study)")
+    return from_values(values, str(path))
 
 
 def to_values(run: RunOptions) -> dict[str, Any]:

@@ -124,6 +124,8 @@ def _workload(options: RunOptions, slos: SLOFile, given: Trace | None) -> Worklo
     options = _written_out(options, slos)
     with blamed("trace"):
         loaded = read_input(options) if given is None else given
+    with blamed("slo.mix"):
+        slos.mix.check_classes(loaded)
     with blamed("workload.new_tokens"):
         loaded = only_new_tokens(loaded) if options.workload.new_tokens else loaded
     trace = replayed(loaded, options.workload, slos.mix, options.seed, options.until_s)

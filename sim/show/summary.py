@@ -16,9 +16,9 @@ TTFT_COLUMNS = ("p50", "p90", "p99")
 
 
 def class_rows(summary: Summary) -> list[tuple[str, ...]]:
-    """One row per request class, after one for all requests; the columns are CLASS_COLUMNS."""
-    rows = [("all", summary, "")]
-    rows += [(name, metrics, seconds(metrics["ttft_slo_s"])) for name, metrics in summary["classes"].items()]
+    """One row per request class, after one for all requests unless that is a class; the columns are CLASS_COLUMNS."""
+    rows = [(name, metrics, seconds(metrics["ttft_slo_s"])) for name, metrics in summary["classes"].items()]
+    rows = rows if list(summary["classes"]) == ["all"] else [("all", summary, ""), *rows]
     return [
         (
             name,

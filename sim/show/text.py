@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flowsim.calibration.costs.pass_kinds import LONG_PROMPT
-from flowsim.show.format import percent, rate, seconds
+from flowsim.show.format import counted, percent, rate, seconds
 from flowsim.show.screen import facts, table
 from flowsim.show.summary import (
     CLASS_COLUMNS,
@@ -45,9 +45,11 @@ def _head(summary: Summary, more: Iterable[tuple[str, str]] = ()) -> Iterator[tu
         if summary["offered_rps"] is None
         else f"{rate(summary['offered_rps'])} offered"
     )
-    yield "trace", f"{inputs['trace']}: {summary['requests']:,} requests, {offered}"
+    yield "trace", f"{inputs['trace']}: {counted(summary['requests'], 'request')}, {offered}"
     for notice in inputs["trace_notices"]:
         yield "", notice
+    if summary["requests"] == summary["rejected"]:
+        yield "warning", "every request was rejected: no prompt fits the KV cache"
     yield from more
     if inputs["prefix_cache"] != "none":
         yield "prefixes", f"{inputs['prefix_cache']} cache: {percent(inputs['cached_share'])} of input tokens cached"

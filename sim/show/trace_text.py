@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from flowsim.show import screen
+from flowsim.show.format import counted
 
 BARS = " ▁▂▃▄▅▆▇█"
 MOST_PRIORITIES = 8
@@ -50,7 +51,7 @@ def _lines(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
             )
         )
     if facts["turns"] is not None:
-        lines.append(("turns", f"{facts['turns']:,} requests continue another"))
+        lines.append(("turns", f"{counted(facts['turns'], 'request')} continue{'s' * (facts['turns'] == 1)} another"))
     return lines + _per_request(facts)
 
 

@@ -98,3 +98,16 @@ def test_requests_larger_than_the_cache_are_counted_as_rejected() -> None:
     assert "unfinished 0, rejected 1; longest wait" in text
     summary = json.loads(Path("results/summary.json").read_text())
     assert (summary["rejected"], summary["finished"], summary["classes"]["text"]["attainment"]) == (1, 2, 0.5)
+
+
+def test_a_run_in_which_all_are_rejected_warns() -> None:
+    shown = invoke("run", "t.jsonl", "--kv-tokens", "1").stdout
+    said = [line.rstrip() for line in shown.splitlines() if line.startswith("warning")]
+    assert said == ["warning  every request was rejected: no prompt fits the KV cache"]
+
+
+def test_a_trace_without_classes_has_one_row_for_all() -> None:
+    write("plain.csv", "arrival_s,input_length\n0,5\n")
+    shown = invoke("run", "plain.csv", "--slo", "0.5").stdout
+    assert "plain.csv: 1 request, " in shown
+    assert [line.split()[:3] for line in shown.splitlines() if line.startswith("all")] == [["all", "1", "500"]]

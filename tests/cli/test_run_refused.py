@@ -69,7 +69,7 @@ def test_what_is_no_trace_is_refused() -> None:
     Path("some").mkdir()
     assert refused("run", "some") == "some: is a folder; expected a trace file"
     Path("raw.bin").write_bytes(b"\xff\xfe\x00\x01")
-    assert refused("run", "raw.bin").startswith("raw.bin: line 1: byte 0xff is not UTF-8")
+    assert refused("run", "raw.bin").startswith("raw.bin: is text in UTF-16")
     write("csv.csv", "a,b\n1,2\n")
     assert refused("run", "csv.csv").startswith("csv.csv: line 1: has csv fields that fit no known format")
 
@@ -97,7 +97,9 @@ def test_what_is_no_trace_is_refused() -> None:
         ("--slo qwen2.5-14", "--slo: unknown SLO mix 'qwen2.5-14'; did you mean 'qwen2.5-14b'?"),
         ("--slo 0", "class '*' must be a positive number of seconds, got 0.0"),
         ("--slo text=soon", "--slo must be CLASS=SECONDS pairs, got 'text=soon'"),
-        ("--slo audio=1", "t: no request gets an SLO from the mix 'audio=1', which has audio; expected SLOs of"),
+        ("--slo audio=1", "--slo: unknown class of t.jsonl 'audio' (known: search, text)"),
+        ("--slo txt=.5,*=1", "--slo: unknown class of t.jsonl 'txt'; did you mean 'text'?"),
+        ("--prefix-cache idael", "--prefix-cache: unknown prefix cache 'idael'; did you mean 'ideal'?"),
         ("--slo absent.yaml", "absent.yaml: cannot be read: No such file or directory; expected a mapping with"),
         ("--slo-scale 0", "--slo-scale must be > 0, got 0.0"),
         ("--slo-scale nan", "--slo-scale must be a number > 0, got nan"),
@@ -211,3 +213,10 @@ def test_a_broken_policy_of_ones_own_is_refused(policy: str, message: str) -> No
     Path("syntax.py").write_text("x = = 1\n")
     Path("zero.py").write_text("1 / 0\n")
     assert message in refused("run", "t.jsonl", "--policy", policy, "--out", "results")
+
+
+def test_a_study_given_to_run_is_named() -> None:
+    write("s.yaml", "run: {trace: example}\naxes: {seed: [0, 1]}\n")
+    assert (
+        refused("run", "s.yaml") == "s.yaml: is a study; expected the options of one run (flowsim sweep runs a study)"
+    )

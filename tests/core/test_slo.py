@@ -222,3 +222,17 @@ def test_scale_in_a_file_is_not_taken_for_slo_scale(tmp_path):
     (tmp_path / "mix.yaml").write_text("ttft_s: {text: 1}\nscale: 2\n")
     with pytest.raises(InputError, match="unknown key of an SLO mix 'scale'; did you mean 'slo_scale'"):
         SLOMix.parse(str(tmp_path / "mix.yaml"))
+
+
+def test_a_class_that_no_request_has_is_refused():
+    trace = classed("text", "search")
+    with pytest.raises(InputError, match=r"slo: unknown class of .* 'txt'; did you mean 'text'"):
+        SLOMix.parse("txt=0.5,*=1").check_classes(trace)
+    for fine in ("text=0.5", "text=1,search=2,*=4", "3", "llama3-8b", "text=1,image=1,search=1,file=1"):
+        SLOMix.parse(fine).check_classes(trace)
+    SLOMix.parse("txt=0.5,*=1").check_classes(lengths(1, 2))
+
+
+def test_a_trace_without_classes_says_that_those_of_the_mix_are_not_used():
+    rule = SLOMix.parse("text=.25,*=1").assign(lengths(5)).rule
+    assert rule.endswith("by input length: all 1 s (no request has a class, so that of text is not used)")

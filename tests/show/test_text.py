@@ -103,7 +103,7 @@ def test_a_narrow_screen_loses_nothing(width: int) -> None:
 def test_names_are_not_markup() -> None:
     result = by_hand([0], [1], [2], ["[red]x"], policy="[/b]:smile:", inputs=INPUTS | {"trace": "t[1].jsonl"})
     text = shown(run_report(result.summary))
-    assert all(name in text for name in ("[red]x", "[/b]:smile:", "t[1].jsonl: 1 requests"))
+    assert all(name in text for name in ("[red]x", "[/b]:smile:", "t[1].jsonl: 1 request, "))
 
 
 def test_the_error_of_the_costs_is_shown() -> None:
