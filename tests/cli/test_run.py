@@ -101,13 +101,13 @@ def test_requests_larger_than_the_cache_are_counted_as_rejected() -> None:
 
 
 def test_a_run_in_which_all_are_rejected_warns() -> None:
-    shown = invoke("run", "t.jsonl", "--kv-tokens", "1").stdout
+    shown = done("run", "t.jsonl", "--kv-tokens", "1")
     said = [line.rstrip() for line in shown.splitlines() if line.startswith("warning")]
     assert said == ["warning  every request was rejected: no prompt fits the KV cache"]
 
 
 def test_a_trace_without_classes_has_one_row_for_all() -> None:
     write("plain.csv", "arrival_s,input_length\n0,5\n")
-    shown = invoke("run", "plain.csv", "--slo", "0.5").stdout
+    shown = done("run", "plain.csv", "--slo", "0.5")
     assert "plain.csv: 1 request, " in shown
     assert [line.split()[:3] for line in shown.splitlines() if line.startswith("all")] == [["all", "1", "500"]]
