@@ -114,7 +114,13 @@ def say(text: str, quiet: bool = False) -> None:
 
 
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="Print no report and no progress.")
-out_option = click.option("--out", metavar="DIR", help="Save the results there.")
+
+
+def out_option(files: str) -> Callable[..., Any]:
+    """The option of the folder in which these files are saved."""
+    return click.option("--out", metavar="DIR", help=f"Save {files} in this folder, new or existing.")
+
+
 all_metrics_option = click.option(
     "--all-metrics", is_flag=True, help="Print also attained requests per second of other spans, and shares of time."
 )

@@ -28,7 +28,7 @@ TRACE_HELP = (
 @click.argument("trace")
 @with_options("policy")
 @with_options()
-@out_option
+@out_option("summary.json, requests.parquet (one row per request) and config.yaml")
 @all_metrics_option
 @quiet_option
 @click.pass_context
@@ -78,7 +78,7 @@ def run(
     help=f"Once for each policy.  [default: {', '.join(DEFAULT_POLICIES)}]",
 )
 @with_options()
-@out_option
+@out_option("comparison.png, comparison.csv and, in a folder per policy, the files of its run")
 @all_metrics_option
 @quiet_option
 @click.pass_context

@@ -25,7 +25,8 @@ def traces() -> None:
     """Describe, convert, cut, combine, synthesize and fetch traces.
 
     A trace is 'example' or a file: in the format of flowsim, Qwen-Bailian, Mooncake, Azure, BurstGPT or vidur; JSON
-    lines, CSV or Parquet; plain, gzip or zstd. The format is detected from the content.
+    lines, CSV or Parquet; plain, gzip or zstd. The format is detected from the content. --out is the one file that a
+    command writes: the new trace, whole or not at all, in flowsim's format unless --to names another.
 
     \b
     Examples:
@@ -62,7 +63,9 @@ def reading(command: Callable[..., None]) -> Callable[..., None]:
 
 def writing(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options of commands that write a trace."""
-    out = click.option("--out", metavar="FILE", required=True, help=".jsonl, .csv (.gz, .zst) or .parquet.")
+    out = click.option(
+        "--out", metavar="FILE", required=True, help="The new trace: .jsonl, .csv (.gz, .zst) or .parquet."
+    )
     to = click.option("--to", default="flowsim", show_default=True, metavar="FORMAT", help="Format to write.")
     return out(to(command))
 

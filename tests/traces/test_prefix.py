@@ -1,6 +1,7 @@
 """Prefix blocks and the paper's preparation: compared with plain ones, and with what the authors replayed."""
 
 import csv
+import dataclasses
 
 import numpy as np
 import pytest
@@ -54,6 +55,14 @@ def test_new_tokens_by_hand():
     assert "text: 1 of 2 later turns keep only their new tokens; the other 1 have no parent here" in made.notices[-1]
     with pytest.raises(InputError, match="has no conversations"):
         new_tokens(trace)
+
+
+def test_without_later_turns_a_notice_says_so():
+    trace = Trace.of([0, 1], [5, 6], classes=["text", "text"])
+    alone = Chats(np.array([1, 2]), np.array([-1, -1]), np.array([1, 1]))
+    made = new_tokens(dataclasses.replace(trace, chats=alone))
+    assert made.input_length.tolist() == [5, 6]
+    assert made.notices[-1].startswith("no text request continues another: all keep their tokens")
 
 
 @needs_traces
