@@ -116,13 +116,13 @@ def warm_up(decoder: Decoder, largest: int, longest: int) -> Iterator[None]:
             step.run(p)
         yield
     for slices in [[CacheSlice(n)] for n in powers] + [[chunk] for chunk in chunks] + [[CacheSlice(largest)]]:
-        yield from _forward(decoder, slices, synchronise)
+        yield from forward(decoder, slices, synchronise)
     end = time.perf_counter() + (HEAT_S if decoder.device.type == "cuda" else 0.0)
     while time.perf_counter() < end:
-        yield from _forward(decoder, [CacheSlice(largest)], synchronise)
+        yield from forward(decoder, [CacheSlice(largest)], synchronise)
 
 
-def _forward(decoder: Decoder, slices: list[CacheSlice], synchronise: Callable[[], None]) -> Iterator[None]:
+def forward(decoder: Decoder, slices: list[CacheSlice], synchronise: Callable[[], None]) -> Iterator[None]:
     """One forward; the device lags by at most a layer."""
     p = decoder.prepare(slices)
     for segment in decoder.segments("layer"):
