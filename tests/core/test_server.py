@@ -1,0 +1,53 @@
+"""The server of a run: its limits, checked however it is made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from msgspec.structs import asdict
+
+from flowsim.core.server import ServerOptions
+from flowsim.errors import InputError
+from flowsim.io.schema import build
+
+DEFAULTS = {
+    "instances": 1,
+    "router": "round-robin",
+    "slots": 128,
+    "max_batched_tokens": 8192,
+    "kv_tokens": None,
+    "block_tokens": 16,
+    "graph_tokens": 0,
+}
+
+
+def test_the_defaults() -> None:
+    assert asdict(ServerOptions()) == asdict(build(ServerOptions, {})) == DEFAULTS
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        *((name, 0, "must be >= 1, got 0") for name in ("instances", "slots", "max_batched_tokens", "block_tokens")),
+        ("kv_tokens", 0, "must be >= 1, got 0"),
+        ("kv_tokens", 1.5, "must be a whole number >= 1, got 1.5"),
+        ("slots", True, "must be a whole number >= 1, got True"),
+        ("graph_tokens", 65, "must be a multiple of 64, got 65"),
+        ("graph_tokens", -64, "must be >= 0, got -64"),
+        ("router", "random", ": unknown router 'random' (known: least-work, round-robin)"),
+        (
+            "router",
+            "least-wrok",
+            ": unknown router 'least-wrok'; did you mean 'least-work'? (known: least-work, round-robin)",
+        ),
+    ],
+)
+def test_a_wrong_limit_is_refused_in_python_and_in_a_file(field: str, value: Any, said: str) -> None:
+    text = f"{field}{said}" if said.startswith(":") else f"{field} {said}"
+    with pytest.raises(InputError) as error:
+        ServerOptions(**{field: value})
+    assert str(error.value) == text
+    with pytest.raises(InputError) as error:
+        build(ServerOptions, {field: value}, "c.yaml")
+    assert str(error.value) == f"c.yaml: {text}"
