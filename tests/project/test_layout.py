@@ -131,6 +131,72 @@ def test_the_wheel_holds_every_module_and_all_data(tmp_path: Path) -> None:
     assert "flowsim = flowsim.cli.main:main" in entry_points
 
 
+# Where its tests are.
+
+ELSEWHERE = {
+    "calibration/costs/test_cost_model.py": "calibration.costs.curves calibration.costs.forward",
+    "calibration/costs/test_fit.py": "calibration.costs.accuracy calibration.costs.provenance",
+    "calibration/costs/test_models.py": "calibration.costs.huggingface",
+    "calibration/costs/test_shipped_tables.py": (
+        "calibration.costs.catalogue calibration.costs.pass_kinds calibration.costs.row_sources"
+    ),
+    "calibration/gpu/test_attention.py": "calibration.costs.attention_kernels",
+    "calibration/gpu/test_decoder.py": "calibration.gpu.batch calibration.gpu.layer",
+    "calibration/measure/test_calibrate.py": (
+        "calibration.gpu.machine calibration.gpu.monitor calibration.gpu.quiet_host calibration.measure.grid "
+        "calibration.measure.host_costs calibration.measure.rows"
+    ),
+    "calibration/measure/test_graph_stopwatch.py": "calibration.measure.repeats calibration.measure.stopwatch",
+    "calibration/measure/test_passes.py": (
+        "calibration.gpu.launch_calls calibration.gpu.memory calibration.measure.measurement_log"
+    ),
+    "calibration/public/test_importer.py": (
+        "calibration.costs.fit_record calibration.public.compare calibration.public.report "
+        "calibration.public.report_figures cli.calibrate_tables"
+    ),
+    "calibration/serve/test_replay.py": (
+        "calibration.gpu.graphs calibration.gpu.kv_rows calibration.serve.gpu_device calibration.serve.row_cache "
+        "calibration.serve.runner calibration.serve.warm_up"
+    ),
+    "cli/test_main.py": "cli.facts cli.kit show.screen",
+    "cli/test_run_refused.py": "cli.run_options",
+    "cli/test_traces.py": "show.trace_figures show.trace_text",
+    "core/test_events.py": "core.ledger",
+    "core/test_order.py": "core.queues",
+    "engine/test_prefix_cache.py": "core.prefix_cache",
+    "engine/test_reference.py": "core.predictor policies.batching",
+    "engine/test_simulate.py": "engine.choice engine.device engine.instance engine.simulated_device",
+    "policies/test_registry.py": "core.policy",
+    "results/test_metrics.py": "results.quantiles",
+    "runs/test_run.py": "runs.compare runs.costs",
+    "show/test_result_figures.py": "show.style",
+    "show/test_text.py": "show.summary",
+    "studies/test_figures.py": "studies.plot",
+    "studies/test_intervals.py": "studies.text",
+    "studies/test_point.py": "runs.digests",
+    "studies/test_search.py": "studies.capacity",
+    "studies/test_sweep.py": "cli.studies",
+    "traces/test_readers.py": "traces.columns traces.compression traces.parts traces.row_reader",
+    "traces/test_synthetic.py": "traces.seeds",
+    "validation/test_refused.py": "cli.validate",
+}
+"""Modules without a test file of their own, by the file in which they are tested."""
+
+
+def mirror(name: str) -> Path:
+    """Where the tests of a module belong."""
+    *folders, module = name.split(".")[1:]
+    return ROOT.joinpath("tests", *folders, f"test_{module}.py")
+
+
+def test_every_module_has_a_test_file_or_is_tested_in_one_that_is_named() -> None:
+    elsewhere = {f"flowsim.{name}" for names in ELSEWHERE.values() for name in names.split()}
+    modules = {name for name, path in SOURCES.items() if path.stem != "__init__"}
+    assert {name for name in modules if not mirror(name).exists()} - elsewhere == set()
+    assert elsewhere <= modules
+    assert [place for place in ELSEWHERE if not (ROOT / "tests" / place).exists()] == []
+
+
 # Which way imports point.
 
 
