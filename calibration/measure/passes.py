@@ -126,6 +126,7 @@ class Passes:
         forwards: (cut, slices, largest recorded size or 0) of each pass.
         timings: how many keys `measure` logs.
         count: how many keys `run` logs.
+        launchers: by cut and largest recorded size, those that passes have gone through so far.
     """
 
     def __init__(
@@ -137,13 +138,13 @@ class Passes:
         self.forwards += [(cut, s, max(grid.graphs)) for cut in ("none", *grid.cuts) for s in self._recorded_passes()]
         self.timings = len(self.forwards) + len(self._waiting())
         self.count = len(grid.graphs) + self.timings + 1
-        self._launchers: dict[tuple[str, int], Launcher] = {}
+        self.launchers: dict[tuple[str, int], Launcher] = {}
 
     def run(self, choice: Choice) -> Decoder:
         """Measure recorded forwards and passes, and count calls. Returns the model."""
         model = self.model(choice)
         for tokens in self.grid.graphs:
-            self.log.do(f"graph {tokens}", self._graph, model, tokens)
+            self.log.do(f"graph {tokens}", self.recording, model, tokens)
         self.measure(model)
         self.log.do("calls", self._count, model, choice)
         return model
@@ -168,7 +169,7 @@ class Passes:
             for cut, text, graph_tokens in draw.sample(forwards, len(forwards)):
                 key = f"pass {cut} {text}" + (" as a graph" if graph_tokens else "") + suffix
                 self.log.do(key, self._pass, model, cut, text, graph_tokens)
-        self._launchers.clear()
+        self.launchers.clear()
 
     def _waiting(self) -> list[tuple[str, str, int]]:
         """The forwards that wait for the host."""
@@ -181,17 +182,17 @@ class Passes:
 
     def _launcher(self, model: Decoder, cut: str, graph_tokens: int) -> Launcher:
         """The launcher of passes checked at this cut, with recordings of the measured sizes if there are any."""
-        if (cut, graph_tokens) not in self._launchers:
+        if (cut, graph_tokens) not in self.launchers:
             more = {"none": self.grid.graphs, "operator": self.grid.graphs_checked}.get(cut, ())
             sizes = sorted({*self._sizes(), graph_tokens, *more})
-            self._launchers[cut, graph_tokens] = Launcher(model, cut, sizes if graph_tokens else ())
-        return self._launchers[cut, graph_tokens]
+            self.launchers[cut, graph_tokens] = Launcher(model, cut, sizes if graph_tokens else ())
+        return self.launchers[cut, graph_tokens]
 
     def _sizes(self) -> list[int]:
         """Sizes of the recordings that the passes need."""
         return [graph_size(parse_slices(text)[0][0]) for text in self._recorded_passes()]
 
-    def _graph(self, model: Decoder, tokens: int) -> Rows:
+    def recording(self, model: Decoder, tokens: int) -> Rows:
         """Rows of a recorded forward: its device time, and the host time beyond it."""
         largest, limits = max(self.grid.graphs), self.grid.graph_limits
         whole, checked = (self._launcher(model, cut, largest) for cut in ("none", "operator"))

@@ -85,11 +85,11 @@ class Store:
 
         (self.folder / STUDY).write_text(study_text(study), encoding="utf-8")
         keys = list(self._keys)
-        kinds = _kinds(self._rows(keys, options))
+        kinds = column_kinds(self._rows(keys, options))
         partial = self.folder / f".{SEALED}.partial"
         with pq.ParquetWriter(partial, _schema(kinds), compression="zstd") as writer:
             for start in range(0, len(keys), ROWS_AT_ONCE):
-                writer.write_table(_arrow(self._rows(keys[start : start + ROWS_AT_ONCE], options), kinds))
+                writer.write_table(arrow_table(self._rows(keys[start : start + ROWS_AT_ONCE], options), kinds))
         partial.replace(self.folder / SEALED)
         self._sealed = True
 
@@ -172,7 +172,7 @@ def read_runs(folder: str | Path) -> pd.DataFrame:
     place = Path(folder)
     if exists(place / JOURNAL):
         done = {row["key"]: row for row in read_records(place / JOURNAL)}.values()
-        frame: pd.DataFrame = _arrow(done, _kinds(done)).to_pandas()
+        frame: pd.DataFrame = arrow_table(done, column_kinds(done)).to_pandas()
         return frame
     if not (place / SEALED).exists():
         raise InputError(str(folder), f"has no {SEALED}", expected="a folder that flowsim sweep or capacity wrote")
@@ -186,7 +186,7 @@ def title_of(folder: str | Path) -> str:
     return str(yaml.safe_load(path.read_text(encoding="utf-8")).get("title", "")) if path.exists() else ""
 
 
-def _kinds(rows: Iterable[Row]) -> dict[str, str]:
+def column_kinds(rows: Iterable[Row]) -> dict[str, str]:
     """The kind of each column of any of these rows, in order of first appearance."""
     ranks = {"null": 0, "bool_": 1, "int64": 2, "float64": 3, "string": 4}
     kinds: dict[str, str] = {}
@@ -214,7 +214,7 @@ def _schema(kinds: Mapping[str, str]) -> Any:
     return pa.schema([(name, getattr(pa, kind)()) for name, kind in kinds.items()])
 
 
-def _arrow(rows: Iterable[Row], kinds: Mapping[str, str]) -> Any:
+def arrow_table(rows: Iterable[Row], kinds: Mapping[str, str]) -> Any:
     """An Arrow table of rows; a number in a column with texts becomes one."""
     import pyarrow as pa
 

@@ -128,13 +128,13 @@ def test_what_ran_out_of_memory_leaves_no_recording_taken(monkeypatch: pytest.Mo
 
     grid = replace(GRID, graphs=(64, 128), graph_passes=(), passes=(), checked_passes=(), cuts=())
     log, crowded = MeasurementLog(None, {}, lambda *call: None), list[int]()
-    monkeypatch.setattr(graph_stopwatch, "_run", scarce)
+    monkeypatch.setattr(graph_stopwatch, "launch", scarce)
     with torch.inference_mode():
         of = passes.Passes(SPEC, grid, "cpu", 0, log)
         model = of.model(Choice.of("math", {}))
         for tokens in (64, 128):
-            log.do(f"graph {tokens}", of._graph, model, tokens)
-            crowded += [launcher.crowded for launcher in of._launchers.values()]
+            log.do(f"graph {tokens}", of.recording, model, tokens)
+            crowded += [launcher.crowded for launcher in of.launchers.values()]
     assert log.notes() == ["graph 64: skipped: out of memory"]
     assert crowded == [0] * 4
 

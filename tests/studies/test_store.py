@@ -1,0 +1,144 @@
+"""The folder of a study: what was begun goes on, a study may grow, and what is foreign is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import flowsim
+from flowsim.errors import InputError
+from flowsim.studies.store import JOURNAL, SEALED, arrow_table, column_kinds
+from flowsim.studies.study import Study
+from support.studies import STUDY, bytes_of
+
+
+def test_a_second_start_runs_nothing(whole: Path) -> None:
+    before = bytes_of(whole)
+    assert flowsim.sweep(STUDY, whole, workers=1).new == 0
+    assert bytes_of(whole) == before
+
+
+def test_a_row_that_was_cut_off_is_run_again(whole: Path, tmp_path: Path) -> None:
+    class Stop(Exception):
+        pass
+
+    def stop(done: int, total: int, doing: str) -> None:
+        raise Stop
+
+    with pytest.raises(Stop):
+        flowsim.sweep(STUDY, tmp_path / "out", workers=1, progress=stop)
+    journal = tmp_path / "out" / JOURNAL
+    journal.write_bytes(journal.read_bytes() + b'{"key": "half a ro')
+    half = flowsim.load_runs(tmp_path / "out").table
+    assert 0 < len(half) < 18
+    assert flowsim.sweep(STUDY, tmp_path / "out", workers=1).new == 18 - len(half)
+    assert bytes_of(tmp_path / "out") == bytes_of(whole)
+
+
+def test_a_study_that_grows_runs_what_is_new_and_one_that_shrinks_is_refused(tmp_path: Path) -> None:
+    small = {"run": STUDY["run"], "axes": {**STUDY["axes"], "policy": ["fcfs"]}}
+    flowsim.sweep(small, tmp_path, workers=1)
+    more = {"run": STUDY["run"], "axes": {**STUDY["axes"], "policy": ["chunked:512", "fcfs"]}}
+    runs = flowsim.sweep(more, tmp_path, workers=1)
+    assert (runs.new, len(runs.table)) == (6, 12)
+    before = bytes_of(tmp_path)
+    with pytest.raises(InputError, match=r"holds 6 runs that are not part of this study; expected a new folder"):
+        flowsim.sweep(small, tmp_path, workers=1)
+    assert bytes_of(tmp_path) == before
+
+
+@pytest.mark.parametrize("first", [[1, 2], [0, 1]])
+def test_a_study_that_has_grown_has_the_bytes_of_one_that_was_whole_from_the_start(
+    first: list[int], tmp_path: Path
+) -> None:
+    run = {"trace": "synthetic:qwen:60", "warmup": 0.1}
+    small, large = ({"run": run, "axes": {"policy": ["fcfs", "edf"], "seed": seeds}} for seeds in (first, [0, 1, 2]))
+    assert flowsim.sweep(small, tmp_path / "grown", workers=1).new == 4
+    assert flowsim.sweep(large, tmp_path / "grown", workers=1).new == 2
+    flowsim.sweep(large, tmp_path / "whole", workers=1)
+    assert bytes_of(tmp_path / "grown") == bytes_of(tmp_path / "whole")
+
+
+def test_the_options_are_those_that_the_study_writes_however_they_were_written_before(tmp_path: Path) -> None:
+    def swept(*policies: str, **more: Any) -> flowsim.Runs:
+        axes: dict[str, Any] = {"policy": list(policies), **more}
+        return flowsim.sweep(
+            {"run": {"trace": "example", "workload.limit": 40}, "axes": axes}, tmp_path / "out", workers=1
+        )
+
+    assert swept("flowprefill:cut=operator").table["policy"].tolist() == ["flowprefill:cut=operator"]
+    short = swept("flowprefill")
+    assert (short.new, short.table["policy"].tolist()) == (0, ["flowprefill"])
+    both = swept("fcfs", "flowprefill", "flowprefill:cut=operator")
+    assert (both.new, both.table["policy"].tolist()) == (1, ["fcfs", "flowprefill"])
+    compared = both.differences("attainment", against="flowprefill:cut=operator")
+    assert compared[["policy", "against"]].values.tolist() == [["fcfs", "flowprefill"]]
+
+
+def test_numbers_and_texts_go_on_one_axis(tmp_path: Path) -> None:
+    axes: dict[str, Any] = {"policy.budget": [512, "2048"]}
+    study = {"run": {"trace": "example", "workload.limit": 40, "policy": "chunked"}, "axes": axes}
+    runs = flowsim.sweep(study, tmp_path, workers=1)
+    assert runs.table["policy.budget"].tolist() == ["512", "2048"]
+    assert runs.table["policy"].tolist() == ["chunked:budget=512", "chunked:budget=2048"]
+    assert column_kinds([{"a": True}, {"a": 2}, {"a": None}]) == {"a": "string"}
+    assert arrow_table([{"a": True}, {"a": 2.0}, {"a": "x"}], {"a": "string"})["a"].to_pylist() == ["true", "2", "x"]
+
+
+def test_while_a_study_goes_on_its_runs_have_the_kinds_they_will_have(tmp_path: Path) -> None:
+    def look(done: int, total: int, doing: str) -> None:
+        seen.append(flowsim.load_runs(tmp_path / "out").table)
+
+    seen: list[pd.DataFrame] = []
+    flowsim.traces.write_trace(flowsim.example_trace().head(40), tmp_path / "7", layout="jsonl")
+    study = Study.of({"run": {"trace": "7", "slo": "0.5"}, "axes": {"policy": ["fcfs", "edf"]}}, root=tmp_path)
+    runs = flowsim.sweep(study, tmp_path / "out", workers=1, progress=look)
+    pd.testing.assert_frame_equal(seen[-1], runs.table)
+    assert seen[-1][["trace", "slo.mix"]].values.tolist() == [["7", "0.5"]] * 2
+
+
+def test_the_study_that_is_kept_runs_again_from_anywhere(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    flowsim.traces.write_trace(flowsim.example_trace().head(40), tmp_path / "in" / "trace.jsonl")
+    (tmp_path / "in" / "slo.yaml").write_text("ttft_s: {'*': 1.0}")
+    (tmp_path / "in" / "study.yaml").write_text(
+        "run: {slo: slo.yaml}\naxes: {policy: [fcfs]}\n"
+        "points: [{trace: trace.jsonl}, {trace: example, workload.limit: 30}]"
+    )
+    once = flowsim.sweep(tmp_path / "in" / "study.yaml", tmp_path / "out", workers=1)
+    again = flowsim.sweep(tmp_path / "out" / "study.yaml", tmp_path / "new", workers=1)
+    assert (once.new, again.new) == (2, 2)
+    assert again.table["key"].tolist() == once.table["key"].tolist()
+    assert flowsim.sweep(tmp_path / "out" / "study.yaml", tmp_path / "out", workers=1).new == 0
+
+
+def test_requests_are_kept_when_asked_for(tmp_path: Path) -> None:
+    study = {
+        "run": {"trace": "example", "workload.limit": 40},
+        "axes": {"policy": ["fcfs", "flowprefill"]},
+        "requests": True,
+    }
+    one, two = (flowsim.sweep(study, tmp_path / str(n), workers=n) for n in (1, 2))
+    assert bytes_of(tmp_path / "1") == bytes_of(tmp_path / "2")
+    assert one.folder is not None and two.new == 2
+    kept = pd.read_parquet(one.folder / "requests")
+    assert kept.groupby("key").size().tolist() == [40, 40]
+    assert flowsim.sweep(study, tmp_path / "1", workers=1).new == 0
+
+
+def test_two_sweeps_do_not_write_one_folder(tmp_path: Path) -> None:
+    def again(done: int, total: int, doing: str) -> None:
+        with pytest.raises(InputError, match="is in use by another command"):
+            flowsim.sweep(STUDY, tmp_path, workers=1)
+
+    flowsim.sweep(STUDY, tmp_path, workers=1, progress=again)
+
+
+def test_what_is_no_parquet_file_is_said_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / SEALED).write_bytes(b"PAR1 and no more")
+    for attempt in (lambda: flowsim.load_runs(tmp_path), lambda: flowsim.sweep(STUDY, tmp_path, workers=1)):
+        with pytest.raises(InputError, match=r"runs.parquet: cannot be read \(.*remove it to run the study again$"):
+            attempt()

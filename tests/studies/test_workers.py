@@ -1,0 +1,112 @@
+"""Workers, on this machine or of a Dask cluster: the same bytes as one, and none is left over."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+import flowsim
+from flowsim.errors import InputError
+from flowsim.studies.store import JOURNAL, SEALED
+from support.studies import STUDY, TEXT, bytes_of
+
+
+def test_two_workers_give_the_bytes_of_one(whole: Path, tmp_path: Path) -> None:
+    flowsim.sweep(STUDY, tmp_path / "two", workers=2)
+    assert bytes_of(tmp_path / "two") == bytes_of(whole)
+    assert sorted(bytes_of(whole)) == [SEALED, "study.yaml"]
+
+
+def test_killed_at_random_moments_and_resumed_the_bytes_are_the_same(whole: Path, tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text(TEXT)
+    command = [sys.executable, "-c", "from flowsim.cli.main import main; main()", "sweep", "study.yaml", "--out", "out"]
+    moments = random.Random(6)
+    for _ in range(10):
+        process = subprocess.Popen([*command, "--workers", "1", "-q"], cwd=tmp_path, stderr=subprocess.DEVNULL)
+        journal, rows = tmp_path / "out" / JOURNAL, 0
+        before = journal.read_bytes().count(b"\n") if journal.exists() else 0
+        while process.poll() is None and rows < before + 1:
+            rows = journal.read_bytes().count(b"\n") if journal.exists() else 0
+            time.sleep(0.002)
+        time.sleep(moments.uniform(0, 0.02))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    subprocess.run([*command, "--workers", "2", "-q"], cwd=tmp_path, check=True)
+    assert bytes_of(tmp_path / "out") == bytes_of(whole)
+
+
+def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text(TEXT.replace("150", "1500"))
+    command = [sys.executable, "-c", "from flowsim.cli.main import main; main()", "sweep", "study.yaml", "--out", "out"]
+    process = subprocess.Popen([*command, "--workers", "2", "-q"], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    journal = tmp_path / "out" / JOURNAL
+    while process.poll() is None and not (journal.exists() and journal.stat().st_size):
+        time.sleep(0.01)
+    workers = psutil.Process(process.pid).children(recursive=True)
+    assert len(workers) >= 2
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert psutil.wait_procs(workers, timeout=20)[1] == []
+
+
+@pytest.fixture
+def scheduler(tmp_path: Path) -> Iterator[str]:
+    """The address of a Dask scheduler with two workers, each a process of its own."""
+    environment = {**os.environ, "DASK_DISTRIBUTED__DASHBOARD__LINK": "", "PYTHONWARNINGS": "ignore"}
+    common: dict[str, Any] = {"cwd": tmp_path, "env": environment, "text": True}
+    boot = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"]
+    with (tmp_path / "scheduler.log").open("w") as log:
+        processes = [subprocess.Popen([*boot, "--no-dashboard"], stderr=log, stdout=log, **common)]
+        try:
+            address = _wait_for(tmp_path / "scheduler.log", r"tcp://127\.0\.0\.1:\d+")
+            worker = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-dashboard"]
+            processes += [subprocess.Popen([*worker, "--no-nanny"], stderr=log, stdout=log, **common) for _ in range(2)]
+            _wait_for(tmp_path / "scheduler.log", r"(?s)(Registered to:.*){2}")
+            yield address
+        finally:
+            for process in reversed(processes):
+                process.terminate()
+                process.wait(20)
+
+
+def _wait_for(log: Path, pattern: str) -> str:
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        if found := re.search(pattern, log.read_text()):
+            return found.group()
+        time.sleep(0.05)
+    raise AssertionError(log.read_text())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_dask_cluster_gives_the_same_bytes(whole: Path, tmp_path: Path, scheduler: str) -> None:
+    runs = flowsim.sweep(STUDY, tmp_path / "out", dask=scheduler)
+    assert runs.new == 18 and runs.cpu_s > 0
+    assert bytes_of(tmp_path / "out") == bytes_of(whole)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_no_scheduler_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^dask 'tcp://127.0.0.1:1': no scheduler answers"):
+        flowsim.sweep(STUDY, tmp_path / "out", dask="tcp://127.0.0.1:1")
+    assert not (tmp_path / "out").exists()
+
+
+def test_bad_workers(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="workers: is given together with dask; expected one of them"):
+        flowsim.sweep(STUDY, tmp_path / "none", workers=2, dask="tcp://x:1")
+    with pytest.raises(InputError, match=r"cannot be written"):
+        flowsim.sweep(STUDY, "/proc/flowsim", workers=1)
+    with pytest.raises(InputError, match="workers must be >= 1, got 0"):
+        flowsim.sweep(STUDY, workers=0)
