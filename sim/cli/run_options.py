@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from flowsim.cli.kit import together, typed
 from flowsim.errors import InputError
-from flowsim.runs.keywords import renamed
+from flowsim.runs.keywords import NO_OPTIONS, renamed
 from flowsim.runs.options import Option, by_keyword, declared
 
 COSTS = ("model", "gpu", "tp", "cost")
@@ -60,12 +60,12 @@ def click_option(option: Option, help_text: str | None = None) -> Callable[..., 
 
 
 @contextmanager
-def flags_named() -> Iterator[None]:
-    """Errors inside that are about an option of a run name its flag."""
+def flags_named(more: Mapping[str, Option] = NO_OPTIONS) -> Iterator[None]:
+    """Errors inside that are about an option of a run, or about one of `more`, by keyword, name its flag."""
     try:
         yield
     except InputError as error:
-        raise renamed(error, lambda option: option.flag) from error
+        raise renamed(error, lambda option: option.flag, more) from error
 
 
 def check_costs(context: click.Context) -> None:

@@ -7,63 +7,57 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec import structs
 
-from flowsim.cli.kit import TYPED, Command, typed
-from flowsim.cli.run_options import flags_named, with_options
+from flowsim.cli.kit import TYPED, Command, together, typed
+from flowsim.cli.run_options import click_option, flags_named, options_of, stated, with_options
 from flowsim.errors import InputError
+from flowsim.runs.keywords import paths_of
+from flowsim.runs.options import by_keyword, declared, from_values
+from flowsim.validation.plan import QUICK, Plan
 
 if TYPE_CHECKING:
     from flowsim.validation.evidence import Evidence
-    from flowsim.validation.plan import Plan
 
 LIMITS = ("slots", "max_batched_tokens", "graph_tokens", "kv_tokens")
+SHARED = ("slo", "slo_scale", "format", "predictor", *LIMITS, "seed")
 HELP = {
     "kv_tokens": "Tokens of KV cache; prompts that do not fit are rejected.",
     "seed": "Seed of weights, tokens and synthetic traces.",
 }
+PLANNED = {one.keyword: one for one in declared(Plan) if "." not in one.path}
+TABLES = (
+    structs.replace(
+        by_keyword()["gpu"],
+        default=None,
+        help="Simulate with the table of this name.",
+        default_text="measure this GPU first",
+    ),
+    structs.replace(by_keyword()["cost"], help="Simulate with your own operator table."),
+)
 
 
 @click.command(cls=Command)
 @click.argument("traces", metavar="TRACE", nargs=-1, required=True)
-@click.option(
-    "--policy",
-    "policies",
-    multiple=True,
-    metavar="SPEC",
-    help="Once for each policy.  [default: fcfs, chunked:2048, edf:cut=layer, flowprefill:cut=block, flowprefill]",
-)
-@click.option(
-    "--load",
-    "loads",
-    type=float,
-    multiple=True,
-    metavar="SHARE",
-    help="Rate as a share of each policy's simulated capacity; once for each.  [default: 0.5, 0.75, 0.9]",
-)
-@click.option("--rate-scale", type=float, metavar="FACTOR", help="Instead: multiply the trace's own rate.")
-@click.option("--window", "window_s", type=float, metavar="S", help="Seconds of arrivals in each run.  [default: 60]")
-@click.option("--start", "start_s", type=float, default=0.0, show_default=True, help="Where in the trace, seconds.")
-@click.option("--repeats", type=int, default=2, show_default=True, help="Runs of each case on the GPU.")
+@options_of(Plan)
 @click.option("--quick", is_flag=True, help="About 3 minutes: three policies, load 0.75, 20 s, a coarse calibration.")
 @with_options("model", model="A shipped model, or a file of its shape.")
-@click.option("--gpu", metavar="NAME", help="Simulate with the table of this name.  [default: measure this GPU first]")
-@click.option("--cost", metavar="DIR", help="Simulate with your own operator table.")
-@with_options("slo", "slo_scale", "format", "predictor", *LIMITS, "seed", **HELP)
+@together(*map(click_option, TABLES))
+@with_options(*SHARED, **HELP)
 @click.option("--device", default="cuda", show_default=True, help="cuda, or cpu (for trying the command out).")
 @click.option("--out", metavar="DIR", default="validation", show_default=True, help="Folder of the evidence.")
 @click.option("--accept", is_flag=True, help="Of evidence: hold later simulations to how far this one is off.")
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
 @click.pass_context
 def validate(
-    context: click.Context, /, traces: tuple[str, ...], policies: tuple[str, ...], loads: tuple[float, ...],
-    window_s: float | None, quick: bool, gpu: str | None, cost: str | None, device: str, out: str, accept: bool,
-    quiet: bool, **options: Any,
+    context: click.Context, /, traces: tuple[str, ...], quick: bool, gpu: str | None, cost: str | None, device: str,
+    out: str, accept: bool, quiet: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Run TRACE on this machine's GPU under several policies, and report how far the simulation differs.
 
     The same policy objects drive both. The model has random weights in its true shapes: timing does not depend on
     them. Needs torch (pip install 'flowsim[calibrate]') and a GPU that holds the whole model; no weights are loaded.
-    Each policy is run at each load for the length of the window, twice: no simulation can be expected to differ from
+    Each policy is run at each load for the same duration, twice: no simulation can be expected to differ from
     a real run by less than a second real run does.
 
     DIR gets the evidence (evidence.json, one JSON file per case, the operator table), validation.html and figures. A
@@ -99,31 +93,18 @@ def validate(
         raise InputError("--accept", "given with a trace", expected="folders of evidence")
     if gpu is not None and cost is not None:
         raise InputError("--gpu", "given together with --cost", expected="one of them")
-    if loads and options["rate_scale"] is not None:
+    if options["loads"] and options["rate_scale"] is not None:
         raise InputError("--load", "given together with --rate-scale", expected="one of them")
-    with flags_named():
-        plan = _plan(traces[0], quick, policies, loads, window_s, options)
-    with bar("measuring", quiet=quiet) as progress:
+    chosen = QUICK if quick else {}
+    left = {name for name in chosen if context.get_parameter_source(name) is not TYPED}
+    with flags_named(PLANNED):
+        planned = {name: options.pop(name) for name in PLANNED}
+        given = {name: value for name, value in planned.items() if name not in left and value not in ((), None)}
+        values = paths_of(stated(options))
+        plan = Plan(from_values({"trace": traces[0], **values}), **{**chosen, **given})
+    with flags_named(PLANNED), bar("measuring", quiet=quiet) as progress:
         made = run(plan, out, gpu=gpu, cost=cost, coarse=quick, device=device, say=say, progress=progress)
     _show([made], out, quiet)
-
-
-def _plan(
-    trace: str,
-    quick: bool,
-    policies: tuple[str, ...],
-    loads: tuple[float, ...],
-    window_s: float | None,
-    options: dict[str, Any],
-) -> Plan:
-    """The plan that the options stand for; what was not given is the default, or that of --quick."""
-    from flowsim.core.server import ServerOptions
-    from flowsim.validation.plan import QUICK, Plan
-
-    limits = {name: options.pop(name) for name in LIMITS}
-    given: dict[str, Any] = {"policies": policies, "loads": loads, "window_s": window_s}
-    given = {name: value for name, value in given.items() if value not in ((), None)}
-    return Plan(trace, server=ServerOptions(**limits), **options, **{**(QUICK if quick else {}), **given})
 
 
 def _is_evidence(folder: str) -> bool:

@@ -18,6 +18,7 @@ from flowsim.runs.prepare import Given
 from flowsim.traces.trace import Trace
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+NO_OPTIONS: Mapping[str, Option] = {}
 APART = ("trace", "policy")
 """The options that functions take as arguments of their own."""
 
@@ -76,9 +77,13 @@ def paths_of(keywords: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def renamed(error: InputError, name: Callable[[Option], str]) -> InputError:
-    """The same error, about an option under the name that it has elsewhere, such as its keyword or its flag."""
-    option = options().get(error.where) or by_keyword().get(error.where)
+def renamed(error: InputError, name: Callable[[Option], str], more: Mapping[str, Option] = NO_OPTIONS) -> InputError:
+    """The same error, about an option under the name that it has elsewhere, such as its keyword or its flag.
+
+    `more` are options other than a run's, by keyword.
+    """
+    where = error.where.partition("[")[0]  # of an item in a list, the option
+    option = more.get(where) or options().get(where) or by_keyword().get(where)
     if option is None:
         return error
     return error.at(name(option) or option.keyword)

@@ -211,7 +211,7 @@ def columns(run: RunOptions) -> dict[str, Any]:
     """Every option as a plain value by path, of mappings the entries; the policy is its whole specification."""
     row: dict[str, Any] = {}
     for path in options():
-        value = _at(run, path)
+        value = value_of(run, path)
         value = digits(value) if path == "slo.mix" and isinstance(value, float) else value
         if path in MAPPINGS:
             row |= {f"{path}.{name}": entry for name, entry in _entries(value).items()}
@@ -290,7 +290,8 @@ def _entries(value: Any) -> Mapping[str, Any]:
     return parse_mix(value) if isinstance(value, str) else value or {}
 
 
-def _at(run: RunOptions, path: str) -> Any:
+def value_of(run: RunOptions, path: str) -> Any:
+    """The value of the option of this path."""
     value: Any = run
     for name in path.split("."):
         value = getattr(value, name)

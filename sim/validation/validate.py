@@ -36,6 +36,8 @@ from flowsim.io.folders import check_writable
 from flowsim.io.locks import locked
 from flowsim.io.progress import Progress
 from flowsim.policies.registry import load_policy
+from flowsim.runs.prepare import Workload
+from flowsim.traces.trace import Trace
 from flowsim.validation.case import Case, RealRun, seconds
 from flowsim.validation.distance import distances
 from flowsim.validation.evidence import (
@@ -51,10 +53,8 @@ from flowsim.validation.evidence import (
     with_run,
     write_about,
 )
-from flowsim.validation.plan import Plan, cache_rows, cases_of, check, shortfalls, whole_trace
+from flowsim.validation.plan import Plan, cache_rows, cases_of, requests_of, shortfalls
 
-OF_CASES = ("trace", "policies", "loads", "rate_scale", "window_s", "start_s", "repeats")
-"""Fields of a plan that may differ between the cases of one folder, which hold what follows from them."""
 Save = Callable[[Recorded], None]
 NEW = "a new folder (flowsim validate DIR DIR shows several together)"
 
@@ -89,17 +89,19 @@ def validate(
     check_writable(out)
     if (Path(out) / "provenance.yaml").exists():
         raise InputError(str(out), "is an operator table", expected=NEW)
-    check(plan)
+    whole = requests_of(plan)
     check_device(device)
     with locked(out):
         table = _table(Path(out), plan, gpu, cost, coarse, device, progress)
-        return _recorded(plan, Path(out), table, device, say)
+        return _recorded(plan, whole, Path(out), table, device, say)
 
 
-def _recorded(plan: Plan, root: Path, table: OperatorTable, device: str, say: Callable[[str], None]) -> Evidence:
+def _recorded(
+    plan: Plan, whole: Workload, root: Path, table: OperatorTable, device: str, say: Callable[[str], None]
+) -> Evidence:
     """The evidence in a folder, once all that the plan asks for has been executed."""
     costs = _costs(plan, table)
-    about = _about(plan, table, device)
+    about = _about(plan, whole.loaded, table, device)
     older = read_about(root) if (root / ABOUT).exists() else None
     for key in ("machine", "trace", "table", "options"):
         if older and (differing := _differing(getattr(older, key), getattr(about, key))):
@@ -107,13 +109,13 @@ def _recorded(plan: Plan, root: Path, table: OperatorTable, device: str, say: Ca
     say("finding the rates")
     known = [Recorded.load(path).case for path in sorted((root / "runs").glob("*.json"))]
     with _saved(table, root / "table") as place:
-        cases = [case for policy in plan.policies for case in cases_of(plan, policy, place, costs, known)]
+        cases = [case for policy in plan.policies for case in cases_of(plan, whole, policy, place, costs, known)]
     for case in cases:
         if all(case.rejected()):
             least = min(case.input_length)
-            problem = f"is {plan.server.kv_tokens}, too small for the shortest prompt"
+            problem = f"is {plan.run.server.kv_tokens}, too small for the shortest prompt"
             raise InputError("kv_tokens", problem, expected=f">= {least}")
-    for short in shortfalls(plan, cases, costs):
+    for short in shortfalls(plan, whole, cases, costs):
         say(short)
     recorded = {case.slug: _so_far(root, case) for case in cases}
     slugs = list(dict.fromkeys([*(older.cases if older else ()), *recorded]))
@@ -134,12 +136,14 @@ def _recorded(plan: Plan, root: Path, table: OperatorTable, device: str, say: Ca
 
 def _costs(plan: Plan, table: OperatorTable) -> CostModel:
     """The cost model of a table. InputError: the plan cannot be run with it."""
-    if table.provenance.rank().spec != load_model(plan.model):
-        raise InputError("model", found=plan.model, expected=f"that of the operator table, {table.provenance.model}")
+    if table.provenance.rank().spec != load_model(plan.run.model):
+        raise InputError(
+            "model", found=plan.run.model, expected=f"that of the operator table, {table.provenance.model}"
+        )
     costs = fit(table)
     if costs.tp != 1:
         raise InputError("tp", found=costs.tp, expected="1, as there is one GPU")
-    costs.check_graph_tokens(plan.server.graph_tokens)
+    costs.check_graph_tokens(plan.run.server.graph_tokens)
     return costs
 
 
@@ -166,21 +170,21 @@ def _table(
     """The operator table: the one given, that of the folder, or one measured now, which is kept there."""
     known = OperatorTable.load(root / "table") if (root / "table").is_dir() else None
     if cost is not None or gpu is not None:
-        table = OperatorTable.load(cost) if cost is not None else load_table(gpu or "", plan.model)
+        table = OperatorTable.load(cost) if cost is not None else load_table(gpu or "", plan.run.model)
         if known is not None and known.digest() != table.digest():
             raise InputError(str(root), "holds evidence with another operator table", expected=NEW)
         unserved = {row.backend for row in table.operators if row.operator == "attention"}.intersection(UNSERVABLE)
         if unserved:
             problem = f"has attention measured with {', '.join(unserved)}, which stalls a server at every new length"
             expected = "neither --gpu nor --cost, so that the model is measured here"
-            raise InputError(f"{table.provenance.gpu}/{plan.model}", problem, expected=expected)
+            raise InputError(f"{table.provenance.gpu}/{plan.run.model}", problem, expected=expected)
         return table
     if known is not None:
         return known
     journal = Path(f"{root}.journal")
     check_writable(journal.parent)
-    spec = load_model(plan.model)
-    options: dict[str, Any] = {"seed": plan.seed, "progress": progress, "journal": journal, "without": UNSERVABLE}
+    spec = load_model(plan.run.model)
+    options: dict[str, Any] = {"seed": plan.run.seed, "progress": progress, "journal": journal, "without": UNSERVABLE}
     table = calibrate(spec, grid=QUICK if coarse else REPLAYED, device=device, **options)
     table.save(root / "table")
     journal.unlink(missing_ok=True)
@@ -211,12 +215,12 @@ def _execute(
     spec = table.provenance.rank().spec
     cases = [of.case for of in recorded.values()]
     say(f"building {spec.name} and warming up")
-    max_batched_tokens, graph_tokens = plan.server.max_batched_tokens, plan.server.graph_tokens
+    max_batched_tokens, graph_tokens = plan.run.server.max_batched_tokens, plan.run.server.graph_tokens
     rows = max(graph_size(graph_tokens), *(cache_rows(case) for case in cases))
     longest = max(n for case in cases for n, out in zip(case.input_length, case.rejected(), strict=True) if not out)
     recordings = len({load_policy(case.policy).cut for case in cases}) * sum(graph_sizes(graph_tokens))
     sizes = {"rows": rows, "max_batched_tokens": max_batched_tokens, "recorded_tokens": recordings}
-    decoder = serving_decoder(spec, table, device, seed=plan.seed, **sizes)
+    decoder = serving_decoder(spec, table, device, seed=plan.run.seed, **sizes)
     with Runner(decoder, core_of(device, RUNNER)) as runner, enough_memory(spec.name, LESS):
         runner.call(lambda decoder: warm_up(decoder, min(max_batched_tokens, longest), longest))
         _run_all(plan, save, recorded, costs, runner, say)
@@ -294,19 +298,17 @@ def _distances(of: Recorded, costs: CostModel) -> dict[str, Accepted]:
     return {d.measure: Accepted(d.off, d.floor) for d in distances(of.case.simulate(costs), real)}
 
 
-def _about(plan: Plan, table: OperatorTable, device: str) -> About:
+def _about(plan: Plan, trace: Trace, table: OperatorTable, device: str) -> About:
     """Where the evidence comes from."""
-    trace = whole_trace(plan)
     rank = table.provenance.rank()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    options = {name: value for name, value in msgspec.to_builtins(plan).items() if name not in OF_CASES}
     return About(
         flowsim=flowsim.__version__,
         date=datetime.now(UTC).date().isoformat(),
         machine=Machine(**machine(device, None), usable_cores=cores),
         trace=TraceFacts(trace.name, trace.sha256, list(trace.notices)),
         table=TableFacts(rank.gpu, rank.model, rank.tp, table.digest()),
-        options=options,
+        options=plan.shared,
     )
 
 

@@ -15,7 +15,7 @@ SPEC = ModelSpec("tiny", 2, 64, 4, 2, 16, 128, 97, 2048, 10000.0, 1e-5)
 def command(out: str, *more: str) -> list[str]:
     """A validation of two policies; what `more` gives stands in place of what is given here."""
     policies = ["--policy", "fcfs", "--policy", "flowprefill"]
-    plan = {"--rate-scale": "4", "--window": "0.6", "--slo": "0.1"}
+    plan = {"--rate-scale": "4", "--duration": "0.6", "--slo": "0.1"}
     place = {"--cost": "table", "--model": "tiny.yaml", "--device": "cpu", "--out": out}
     kept = [word for name, value in {**plan, **place}.items() if name not in more for word in (name, value)]
     return ["validate", "trace.jsonl", *policies, *kept, *more]

@@ -45,7 +45,7 @@ def test_an_interrupted_validation_keeps_what_has_ended_and_goes_on(
 
 
 def test_ctrl_c_ends_a_real_run_at_once(here: Path) -> None:
-    arguments = command("killed", "--rate-scale", "0.1", "--window", "25")
+    arguments = command("killed", "--rate-scale", "0.1", "--duration", "25")
     process = subprocess.Popen(
         [sys.executable, "-m", "flowsim.cli.main", *arguments], stderr=subprocess.PIPE, text=True
     )

@@ -14,7 +14,7 @@ import flowsim
 from flowsim.calibration.costs.fit_record import MeasuredRange
 from flowsim.validation.compared import compared
 from flowsim.validation.evidence import Evidence
-from flowsim.validation.plan import Plan, shortfalls
+from flowsim.validation.plan import Plan, requests_of, shortfalls
 from support.validation import command, invoke
 
 torch = pytest.importorskip("torch")
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("hurried")
 
 
 def test_loads_are_shares_of_the_capacity(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    loads = ("--load", "0.25", "--load", "0.5", "--window", "0.1", "--slo", "60")
+    loads = ("--load", "0.25", "--load", "0.5", "--duration", "0.1", "--slo", "60")
     arguments = [
         a for a in command("loads", "--repeats", "1", "--policy", "fcfs", *loads) if a not in ("--rate-scale", "4")
     ]
@@ -43,15 +43,16 @@ def test_loads_are_shares_of_the_capacity(here: Path, monkeypatch: pytest.Monkey
 
 def test_a_trace_that_ends_before_the_window_is_said(evidence: tuple[Evidence, Result], here: Path) -> None:
     trace = flowsim.load_trace("trace.jsonl")
-    result = invoke(command("short", "--repeats", "1", "--window", "6"))
+    result = invoke(command("short", "--repeats", "1", "--duration", "6"))
     assert result.exit_code == 0, result.output
-    said = f"trace.jsonl has 60 requests for a window of 6 s: they last {trace.span_s / 4:.1f} s"
+    said = f"trace.jsonl has 60 requests for a duration of 6 s: they last {trace.span_s / 4:.1f} s"
     assert result.stderr.count(said) == 1
-    assert "for a window of" not in evidence[1].stderr
+    assert "for a duration of" not in evidence[1].stderr
     cases = [of.case for of in Evidence.load("short").recorded]
     loaded = [structs.replace(cases[0], arrival_s=[t * k for t in cases[0].arrival_s], rate_rps=40 / k) for k in (1, 2)]
     costs = Evidence.load("short").cost
-    (said,) = shortfalls(Plan("trace.jsonl", window_s=6.0), loaded, costs)
+    plan = Plan("trace.jsonl", duration_s=6.0)
+    (said,) = shortfalls(plan, requests_of(plan), loaded, costs)
     assert said.endswith(f"they last {trace.span_s / 4:.1f} to {trace.span_s / 2:.1f} s")
 
 
@@ -61,11 +62,12 @@ def test_prompts_beyond_the_measured_sizes_are_said(evidence: tuple[Evidence, Re
     costs.provenance = replace(costs.provenance, measured=MeasuredRange(tokens=499, chunk_tokens=0, context=0))
     said = f"extrapolated, for they reach beyond the measured sizes: {case.input_length.count(500)} of "
     plan, all_said = Plan("trace.jsonl", rate_scale=4.0), [f"{said}{len(case.input_length)} prompts"]
-    assert list(shortfalls(plan, [case], costs)) == all_said
+    whole = requests_of(plan)
+    assert list(shortfalls(plan, whole, [case], costs)) == all_said
     spec = structs.replace(costs.provenance.table.model_spec, max_context=499)
     costs.provenance = replace(costs.provenance, table=structs.replace(costs.provenance.table, model_spec=spec))
     deep = f"longer than the model's context of 499 tokens: {case.input_length.count(500)} of "
-    assert list(shortfalls(plan, [case], costs)) == [f"{deep}{len(case.input_length)} prompts", *all_said]
+    assert list(shortfalls(plan, whole, [case], costs)) == [f"{deep}{len(case.input_length)} prompts", *all_said]
 
 
 def test_prompts_that_the_cache_cannot_hold_are_said_and_rejected_in_both(here: Path) -> None:
@@ -88,7 +90,7 @@ def test_a_window_in_which_hardly_a_request_arrives_is_refused(here: Path) -> No
     result = invoke(["validate", "rare.jsonl", *arguments[2:]])
     assert result.exit_code == 2, result.output
     assert re.search(
-        r"window: is 0\.6 s, but at \S+ req/s, the rate at this load, 2 requests take \S+ s; ", result.stderr
+        r"--duration: is 0\.6 s, but at \S+ req/s, the rate at this load, 2 requests take \S+ s; ", result.stderr
     )
     assert not Path("rare").exists()
 
@@ -96,15 +98,15 @@ def test_a_window_in_which_hardly_a_request_arrives_is_refused(here: Path) -> No
 def test_a_cache_that_holds_no_prompt_is_refused(here: Path) -> None:
     result = invoke(command("none", "--kv-tokens", "16"))
     assert result.exit_code == 2
-    assert result.stderr.endswith("error: kv_tokens: is 16, too small for the shortest prompt; expected >= 20\n")
+    assert result.stderr.endswith("error: --kv-tokens: is 16, too small for the shortest prompt; expected >= 20\n")
     assert not Path("none").exists()
 
 
 def test_a_wrong_plan_is_named_as_it_was_given(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     for arguments, said in (
-        (["trace.jsonl", "--window", "5", "--repeats", "0"], "repeats must be from 1 to 100, got 0"),
-        (["trace.jsonl", "--quick", "--seed", "-1"], "seed must be >= 0 and < 2^63, got -1"),
+        (["trace.jsonl", "--duration", "5", "--repeats", "0"], "--repeats must be >= 1, got 0"),
+        (["trace.jsonl", "--quick", "--seed", "-1"], "--seed must be >= 0, got -1"),
         (["absent.jsonl", "--quick"], "absent.jsonl"),  # and not the GPU, which is absent too
     ):
         result = invoke(["validate", *arguments])
