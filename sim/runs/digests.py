@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from functools import cache, lru_cache
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from flowsim.calibration.costs.table import OperatorTable
 from flowsim.errors import InputError
 from flowsim.io.folders import leads_somewhere
 from flowsim.policies.registry import PolicySpec, source_file
+from flowsim.runs.own_modules import own_modules
 
 Stamp = tuple[tuple[int, int, int], ...]
 
@@ -41,6 +43,11 @@ def cost_digest(folder: str | None, stamp: Stamp, model: str, gpu: str, tp: int)
 
 @cache
 def policy_digest(name: str) -> str:
-    """Of the source file of a policy that flowsim does not ship; read once, as Python imports it once."""
+    """Of the sources of a policy that flowsim does not ship: of its file, and of the modules of the user's own that it
+    imports (`own_modules`); read once, as Python imports them once."""
     source = source_file(PolicySpec(name))
-    return file_digest(source, stamp_of(source)) if source else ""
+    if source is None:
+        return ""
+    files = own_modules(name.partition(":")[0]) or {name: Path(source)}
+    digests = {module: file_digest(str(file), stamp_of(file)) for module, file in files.items()}
+    return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()

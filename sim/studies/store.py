@@ -33,13 +33,22 @@ class Store:
     Opened as a context manager by one process at a time. `append` survives a kill at any moment: at the next opening
     a row that is not whole is forgotten, and so are failed runs, which are to be tried again.
 
-    Raises InputError when it is opened on the runs of another study: any whose key is not one of `keys`.
+    Runs whose key is not one of `keys` are of other inputs. If the folder holds the results of this very study, one of
+    its files has changed since, such as the source of a policy: they are forgotten, to be run again.
+
+    Args:
+        folder: of the results.
+        keys: of all runs of the study, in their order.
+        study: in its YAML form.
+
+    Raises InputError when it is opened on the runs of another study.
     """
 
-    def __init__(self, folder: str | Path, keys: Collection[str]) -> None:
+    def __init__(self, folder: str | Path, keys: Collection[str], study: Mapping[str, Any]) -> None:
         check_writable(folder)
         self.folder = Path(folder)
         self._keys = keys
+        self._study = study
         self._at: dict[str, int] = {}
         self._sealed = False
 
@@ -74,16 +83,15 @@ class Store:
         """The file with one row per request of the run of this key."""
         return self.folder / REQUESTS / f"{key[:16]}.parquet"
 
-    def seal(self, study: Mapping[str, Any], options: Callable[[str], Row]) -> None:
+    def seal(self, options: Callable[[str], Row]) -> None:
         """Write runs.parquet, with the rows of all keys in their order, and study.yaml; then drop the journal.
 
         Args:
-            study: in its YAML form.
             options: the options of the run of a key, as the study writes them.
         """
         import pyarrow.parquet as pq
 
-        (self.folder / STUDY).write_text(study_text(study), encoding="utf-8")
+        (self.folder / STUDY).write_text(study_text(self._study), encoding="utf-8")
         keys = list(self._keys)
         kinds = column_kinds(self._rows(keys, options))
         partial = self.folder / f".{SEALED}.partial"
@@ -91,6 +99,8 @@ class Store:
             for start in range(0, len(keys), ROWS_AT_ONCE):
                 writer.write_table(arrow_table(self._rows(keys[start : start + ROWS_AT_ONCE], options), kinds))
         partial.replace(self.folder / SEALED)
+        for stale in set((self.folder / REQUESTS).glob("*.parquet")) - {self.requests(key) for key in keys}:
+            stale.unlink()
         self._sealed = True
 
     def _rows(self, keys: Iterable[str], options: Callable[[str], Row]) -> Iterator[dict[str, Any]]:
@@ -105,19 +115,20 @@ class Store:
 
     def _refuse_strangers(self, keys: Iterable[str]) -> None:
         strange = sum(key not in self._keys for key in keys)
-        if strange:
+        if strange and not _is_of(self.folder, self._study):
             found = f"holds {strange} runs that are not part of this study"
-            allowed = "a new folder, the same study of the same files, or the study with more values"
+            allowed = "a new folder, the same study, or the study with more values"
             raise InputError(str(self.folder), found, expected=allowed)
 
     def _read_journal(self) -> None:
-        self._at = {row["key"]: position for position, row in self._journal.records() if row["error"] is None}
-        self._refuse_strangers(self._at)
+        done = {row["key"]: position for position, row in self._journal.records() if row["error"] is None}
+        self._refuse_strangers(done)
+        self._at = {key: position for key, position in done.items() if key in self._keys}
 
     def _unseal(self) -> None:
         """Put the rows of runs.parquet back into the journal: the study may have grown since."""
         for row in sealed_rows(self.folder):
-            if row["key"] not in self._at and row["error"] is None:
+            if row["key"] in self._keys and row["key"] not in self._at and row["error"] is None:
                 self.append(row)
 
 
@@ -133,11 +144,17 @@ def sealed_keys(folder: str | Path, study: Mapping[str, Any]) -> list[str] | Non
     path = Path(folder, SEALED)
     if not path.exists() or Path(folder, JOURNAL).exists():
         return None
-    if not (about := Path(folder, STUDY)).exists() or about.read_text(encoding="utf-8") != study_text(study):
+    if not _is_of(Path(folder), study):
         return None
     with _reading(path):
         table = pq.read_table(path, columns=["key", "error"])
     return None if table["error"].null_count < len(table) else table["key"].to_pylist()
+
+
+def _is_of(folder: Path, study: Mapping[str, Any]) -> bool:
+    """Whether the folder's study.yaml is that of this very study, in its YAML form."""
+    about = folder / STUDY
+    return about.exists() and about.read_text(encoding="utf-8") == study_text(study)
 
 
 def sealed_rows(folder: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:

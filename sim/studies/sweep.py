@@ -90,7 +90,9 @@ def sweep(
     Args:
         study: a YAML file, or the same as a mapping: "run" (options that all runs share), "axes" (lists of values by
             option, crossed), "points" (listed), "capacity" (see `Search`), "requests", "title".
-        out: folder of the results; a study that was interrupted goes on there, one that has grown runs what is new.
+        out: folder of the results; a study that was interrupted goes on there, one that has grown runs what is new, and
+            one of which a file has changed (a trace, a policy, a module that the policy imports) runs again what it was
+            read for.
             Default: nothing is kept on disk.
         workers: processes on this machine; default: one per core. The results do not depend on it.
         dask: address of a Dask scheduler, whose workers then do the runs; they must see the files that the study names.
@@ -113,11 +115,11 @@ def sweep(
     plain = _plain(study)
     if sealed_keys(out, plain) == list(places) and not study.requests:
         return Runs(read_runs(out), study.title, Path(out))
-    with Store(out, places) as store:
+    with Store(out, places, plain) as store:
         pending = _pending(study, store, places)
         workers = min(workers or _cores(), max(len(pending), 1))
         new, cpu_s = _collect(store, execute(_tasks(study, pending, workers), workers, dask), len(pending), progress)
-        store.seal(plain, lambda key: Point.of(study.point(places[key])).columns)
+        store.seal(lambda key: Point.of(study.point(places[key])).columns)
     return Runs(read_runs(out), study.title, Path(out), new, cpu_s)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -142,3 +144,35 @@ def test_what_is_no_parquet_file_is_said_in_one_line(tmp_path: Path) -> None:
     for attempt in (lambda: flowsim.load_runs(tmp_path), lambda: flowsim.sweep(STUDY, tmp_path, workers=1)):
         with pytest.raises(InputError, match=r"runs.parquet: cannot be read \(.*remove it to run the study again$"):
             attempt()
+
+
+MINE = """
+from dataclasses import dataclass
+import helperkey
+from flowsim import Moving, Pass, Request
+K = Moving(key=lambda request, now: helperkey.SIGN * request.arrival_s)
+@dataclass(frozen=True)
+class Mine:
+    cut: str = "none"
+    wake: str = "events"
+    def choose(self, view):
+        best = view.first(K)
+        return Pass.whole(best) if isinstance(best, Request) else best
+"""
+
+
+def test_a_changed_module_that_a_policy_imports_runs_its_rows_again_and_no_others(tmp_path: Path) -> None:
+    (tmp_path / "mypol.py").write_text(MINE)
+    (tmp_path / "s.yaml").write_text(
+        'run: {trace: example, workload.rate_scale: 8}\naxes: {policy: ["mypol:Mine", fcfs]}\nrequests: true\n'
+    )
+    attained = {}
+    for sign, said in ((1, "2 run now"), (1, "all done before"), (-1, "1 run now")):
+        (tmp_path / "helperkey.py").write_text(f"SIGN = {sign}\n")
+        main = "from flowsim.cli.main import main; main()"
+        command = [sys.executable, "-c", main, "sweep", "s.yaml", "--out", "o", "--workers", "1"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+        assert said in done.stdout
+        attained[sign] = flowsim.load_runs(tmp_path / "o").table["attainment"].round(3).tolist()
+    assert attained == {1: [0.175, 0.218], -1: [0.68, 0.218]}
+    assert len(list((tmp_path / "o" / "requests").iterdir())) == 2
