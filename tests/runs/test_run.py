@@ -1,4 +1,4 @@
-"""From a trace and a policy to a result: parts of a trace, the record that gives the same run again, comparisons."""
+"""From a trace and a policy to a result, and the record that gives the same run again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 
 import flowsim
 from flowsim.calibration.costs.catalogue import load_table
@@ -21,8 +20,6 @@ from flowsim.core.slo import SLOMix
 from flowsim.errors import InputError
 from flowsim.policies.flowprefill import FlowPrefill
 from flowsim.policies.registry import PolicySpec
-from flowsim.results.definitions import COMPARED, FURTHER
-from flowsim.runs.compare import Comparison, compare
 from flowsim.runs.costs import load_cost
 from flowsim.runs.options import RunOptions, SLOOptions, read_options
 from flowsim.runs.prepare import make_requests
@@ -31,32 +28,7 @@ from flowsim.runs.workload import WorkloadOptions
 from flowsim.runs.workload import replayed as replayed_part
 from flowsim.traces import Trace
 from support.costs import pencil
-
-FILES = ("config.yaml", "requests.parquet", "summary.json")
-
-
-def three() -> Trace:
-    return Trace.of([0, 1, 2], [3, 1, 2], classes=["long", "short", "short"], name="three")
-
-
-def replayed(policy: Any = "fcfs", **options: Any) -> flowsim.RunResult:
-    return run(three(), policy, **{"cost": pencil(), "slo": SLOMix.uniform(4), "predictor": "exact", **options})
-
-
-def same_files(one: Path, other: Path) -> None:
-    for name in FILES:
-        assert (one / name).read_bytes() == (other / name).read_bytes(), name
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with a trace in it."""
-    flowsim.traces.write_trace(flowsim.example_trace().head(40), tmp_path / "trace.jsonl")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-# One run.
+from support.runs import replayed, same_files, three
 
 
 def test_a_run_by_hand() -> None:
@@ -229,9 +201,6 @@ def test_of_a_struct_only_what_differs_from_the_defaults_is_given() -> None:
     assert result.config["server"] == msgspec.to_builtins(flowsim.ServerOptions(instances=2, slots=4))
 
 
-# The same run again.
-
-
 @pytest.mark.parametrize(
     "options",
     [
@@ -340,93 +309,6 @@ def test_a_config_with_a_key_twice_is_refused(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("trace: example\nseed: 1\nseed: 2\n")
     with pytest.raises(InputError, match=r"c\.yaml: line 3: the key 'seed' is repeated"):
         read_options(tmp_path / "c.yaml")
-
-
-def test_loading_costs_names_what_a_table_lacks(tmp_path: Path) -> None:
-    load_table("h200", "llama3-8b").save(tmp_path / "table")
-    about = tmp_path / "table" / "provenance.yaml"
-    values = yaml.safe_load(about.read_text())
-    about.write_text(yaml.safe_dump(values | {"tp": 0}))
-    with pytest.raises(InputError, match=r"table/provenance\.yaml: tp must be >= 1, got 0"):
-        load_cost(tmp_path / "table")
-
-
-# Comparisons.
-
-
-def three_policies(**options: Any) -> Comparison:
-    chosen = ["fcfs", "chunked:1", FlowPrefill(cut="layer")]
-    return compare(three(), chosen, cost=pencil(), slo=SLOMix("mix", {"long": 4.0, "short": 2.0}), **options)
-
-
-def test_a_comparison_has_a_row_a_policy() -> None:
-    table = three_policies().table
-    assert list(table.index) == ["fcfs", "chunked:1", "flowprefill:cut=layer"]
-    assert list(table.columns) == [*COMPARED, "attainment_long", "attainment_short", *FURTHER]
-    assert table.loc["fcfs", "attainment_long"] == 1.0
-    assert table.loc["fcfs", "attainment_short"] == 0.0
-    assert table.loc["fcfs", "attained_with_drain_rps"] == 1 / 6
-
-
-def test_every_policy_gets_the_same_requests() -> None:
-    results = three_policies(rate_scale=2.0, limit=2).results.values()
-    assert {result.trace.sha256 for result in results} == {next(iter(results)).trace.sha256}
-    assert {len(result.trace) for result in results} == {2}
-
-
-def test_a_comparison_of_policies_is_their_runs(folder: Path) -> None:
-    compare("trace.jsonl", ["fcfs", "chunked:512"], rate_scale=2, format="flowsim").save("out")
-    for policy, name in (("fcfs", "fcfs"), ("chunked:512", "chunked-512")):
-        run("trace.jsonl", policy, rate_scale=2, format="flowsim").save("alone")
-        same_files(folder / "out" / name, folder / "alone")
-
-
-def test_a_comparison_takes_what_a_run_takes(folder: Path) -> None:
-    given: dict[str, Any] = {"workload": {"limit": 30}, "server": {"slots": 2}, "seed": 4}
-    policies = ["fcfs", PolicySpec("chunked", {"budget": 512}), FlowPrefill(cut="block")]
-    results = compare("synthetic:qwen:40", policies, **given).results
-    assert list(results) == ["fcfs", "chunked:budget=512", "flowprefill:cut=block"]
-    for policy, result in zip(policies, results.values(), strict=True):
-        alone = run("synthetic:qwen:40", policy, **given)
-        assert result.summary == alone.summary
-        assert result.config == alone.config
-
-
-def test_the_files_of_a_comparison(folder: Path) -> None:
-    three_policies().save("out")
-    found = {str(path.relative_to("out")) for path in Path("out").rglob("*") if path.is_file()}
-    policies = ("fcfs", "chunked-1", "flowprefill-cut=layer")
-    assert found == {"comparison.csv", "comparison.png"} | {f"{policy}/{name}" for policy in policies for name in FILES}
-    lines = Path("out/comparison.csv").read_text().splitlines()
-    assert lines[0].startswith("policy,attainment,goodput_rps,ttft_p50_s,")
-    assert [line.split(",")[0] for line in lines[1:]] == ["fcfs", "chunked:1", "flowprefill:cut=layer"]
-    assert Path("out/comparison.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_a_comparison_in_a_notebook_escapes_names() -> None:
-    comparison = three_policies()
-    shown = Comparison({"<b>mine</b>": comparison.results["fcfs"]})._repr_html_()
-    assert "<b>mine" not in shown
-    assert "&lt;b&gt;mine" in shown
-
-
-@pytest.mark.parametrize(
-    ("policies", "message"),
-    [
-        ([], "policies must be one or more, got []"),
-        (["fcfs", "fcfs"], "policy 'fcfs': is given twice"),
-        (["fcfs", "fcfz"], "unknown policy 'fcfz'; did you mean 'fcfs'?"),
-        (["fcfs", object()], "policy object: has no method choose"),
-    ],
-)
-def test_policies_that_cannot_be_compared_are_refused_before_the_first_run(policies: list[Any], message: str) -> None:
-    def told(done: int, total: int) -> None:
-        pytest.fail("a run has begun")
-
-    trace = Trace.of(range(2000), [1] * 2000)
-    with pytest.raises(InputError) as refused:
-        compare(trace, policies, cost=pencil(), slo=1.0, progress=told)
-    assert message in str(refused.value)
 
 
 def test_a_mix_and_rates_exclude_each_other() -> None:
