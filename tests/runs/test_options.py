@@ -115,7 +115,11 @@ WRONG = [
     ("workload.shares", "text=1", "must be a mapping, each a number > 0, got 'text=1'"),
     ("workload.shares", {"text": 0}, ".text must be > 0, got 0"),
     ("workload.rates", {"text": -1}, ".text must be > 0, got -1"),
-    ("workload.prefix_cache", "all", "must be none, ideal or lru:BLOCKS with BLOCKS >= 1, got 'all'"),
+    (
+        "workload.prefix_cache",
+        "idael",
+        ": unknown prefix cache 'idael'; did you mean 'ideal'? (known: ideal, lru:BLOCKS, none)",
+    ),
     ("workload.prefix_cache", "lru:0", "must be none, ideal or lru:BLOCKS with BLOCKS >= 1, got 'lru:0'"),
     ("workload.new_tokens", "yes", "must be true or false, got 'yes'"),
     ("workload.new_tokens", 1, "must be true or false, got 1"),
