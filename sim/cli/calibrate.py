@@ -21,6 +21,7 @@ from flowsim.cli.calibrate_tables import (
     write_page,
 )
 from flowsim.cli.kit import Group, typed
+from flowsim.cli.run_options import with_options
 from flowsim.errors import InputError
 
 TABLE_HELP = "TABLE is a folder, or the name of a table, as in h200/llama3-8b/tp1."
@@ -34,23 +35,14 @@ def _named(context: click.Context, parameter: click.Parameter, value: str | None
 
 
 @click.group(cls=Group, invoke_without_command=True)
-@click.option(
-    "--model",
-    default="llama3-8b",
-    show_default=True,
-    help="A shipped model, a YAML file with its shape, or a Hugging Face config.json (or its folder).",
+@with_options(
+    "model", model="A shipped model, a YAML file with its shape, or a Hugging Face config.json (or its folder)."
 )
 @click.option("--gpu", metavar="NAME", help="The table's name for this GPU.  [default: from the GPU's own name]")
-@click.option(
-    "--tp",
-    type=int,
-    default=1,
-    show_default=True,
-    help="Measure one rank of this many, without all-reduces.",
-)
+@with_options("tp", tp="Measure one rank of this many, without all-reduces.")
 @click.option("--quick", is_flag=True, help="A coarser table, in about a minute.")
 @click.option("--device", default="cuda", show_default=True, help="cuda, or cpu to try the command out.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the weights and of the order of sizes.")
+@with_options("seed", seed="Seed of the weights and of the order of sizes.")
 @click.option(
     "--out", callback=_named, metavar="DIR", help="Folder for the table; replaces a table that is there.  [required]"
 )

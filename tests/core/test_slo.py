@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowsim.core.slo import PRESETS, SLOMix
+from flowsim.core.slo import SLOMix
+from flowsim.core.slo_presets import PRESETS
 from flowsim.errors import InputError
 from flowsim.traces import Trace
 

@@ -29,7 +29,7 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 BLOCKS = [(name, language, block) for name, text in TEXTS.items() for language, block in BLOCK.findall(text)]
 OUTPUTS = [(name, found[1], found[2]) for name, text in TEXTS.items() for found in SHOWN.finditer(text)]
 SHORT = ["--device", "cpu", "--quick", "--model", "tiny.yaml"]
-SHORT_RUN = ["--cost", "tiny-table", "--slo", "1", "--window", "0.05", "--repeats", "1"]
+SHORT_RUN = ["--cost", "tiny-table", "--slo", "1", "--duration", "0.05", "--repeats", "1"]
 NOT_RUN = {
     "all-reduce": "needs several GPUs or the extra 'import'; tests/calibration has the like",
     "llama3-70b": "needs the table of the command before it; tests/calibration has the like",

@@ -163,6 +163,7 @@ ELSEWHERE = {
     "cli/test_traces.py": "show.trace_figures show.trace_text",
     "core/test_events.py": "core.ledger",
     "core/test_order.py": "core.queues",
+    "core/test_slo.py": "core.slo_presets",
     "engine/test_prefix_cache.py": "core.prefix_cache",
     "engine/test_reference.py": "core.predictor policies.batching",
     "engine/test_simulate.py": "engine.choice engine.device engine.instance engine.simulated_device",
