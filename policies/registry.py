@@ -108,12 +108,16 @@ def canonical(spec: PolicySpec | str) -> str:
         return str(spec)
 
 
-def spelling(spec: str, known: Iterable[str]) -> str:
-    """The one of the `known` specifications that means the same policy as `spec`. InputError if none does."""
+def spelling(spec: str, known: Iterable[str], of: str = "study") -> str:
+    """The one of the `known` specifications, those `of` a study, that means the same policy as `spec`.
+
+    Raises:
+        InputError: none does.
+    """
     known = list(known)
     same = [spec] if spec in known else [name for name in known if canonical(name) == canonical(spec)]
     if not same:
-        raise unknown("policy of the study", spec, known)
+        raise unknown(f"policy of the {of}", spec, known)
     return same[0]
 
 

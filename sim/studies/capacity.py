@@ -14,8 +14,8 @@ from flowsim.policies.registry import DEFAULT_POLICIES
 from flowsim.runs.keywords import paths_of
 from flowsim.runs.prepare import SYNTHETIC
 from flowsim.runs.workload import window_text
-from flowsim.studies.intervals import REPLICATION
 from flowsim.studies.point import Point, part_of
+from flowsim.studies.replications import REPLICATION
 from flowsim.studies.search import Search
 from flowsim.studies.study import Study
 from flowsim.studies.sweep import Runs, sweep

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from flowsim.errors import InputError, unknown
 from flowsim.show.result_figures import Distribution
-from flowsim.studies.intervals import REPLICATION, intervals, ratios, varied
+from flowsim.studies.intervals import intervals, ratios
+from flowsim.studies.replications import REPLICATION, varied
 from flowsim.studies.store import REQUESTS
 from flowsim.studies.sweep import Runs
 

@@ -15,7 +15,8 @@ from flowsim.io.folders import writing
 from flowsim.show.style import new_panels
 from flowsim.studies.figure_data import OF_POLICY, family, is_number
 from flowsim.studies.figures import bars_height, class_tradeoff, heat_map, lines, max_goodput, ttft_distribution
-from flowsim.studies.intervals import REPLICATION, intervals, varied
+from flowsim.studies.intervals import intervals
+from flowsim.studies.replications import REPLICATION, varied
 from flowsim.studies.store import REQUESTS
 from flowsim.studies.sweep import Runs, load_runs
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,9 +14,15 @@ from rich.table import Table
 from rich.text import Text
 
 from flowsim.policies.registry import spelling
+from flowsim.results.differences import alike
+from flowsim.results.interval import Interval
+from flowsim.show.differences import alike_lines, differences_footing, differences_table, p_text
 from flowsim.show.format import percent
 from flowsim.show.screen import table as new_table
-from flowsim.studies.intervals import REPLICATION, Interval, differences, independent, ratios, t_interval, varied
+from flowsim.studies.intervals import differences, over_replications, ratios
+from flowsim.studies.paired import lowest_p
+from flowsim.studies.replications import REPLICATION, by_replication, independent, redrawn, varied
+from flowsim.studies.requests import has_requests, request_differences
 from flowsim.studies.sweep import Runs
 
 MOST_LINES = 60
@@ -26,6 +32,19 @@ MOST_ERRORS = 5
 FEW_REQUESTS = 300
 """With fewer requests per run, the report warns that a highest rate rests on few."""
 INTERVALS = "Intervals: 95 %, Student's t over {n} replications"
+PAIRS = (
+    ". Differences and ratios (geometric means) are paired, on the same arrivals. The sign test (exact, two-sided; p "
+    "by Holm's method for {compared}) says who is ahead in most replications. Student's t says how large the mean "
+    "difference is; BCa, narrower with few replications, shows whether it is skewed"
+)
+TOO_FEW_SIGNS = "; {n} replications cannot give a p below {p}: take more"
+BOUNDS = (("low", "high"), ("bca_low", "bca_high"))
+ONE_EACH = "One replication each: no intervals over replications"
+KEEP = '; with "requests: true", policies are compared request by request'
+REDRAWN = (
+    "Seeds that only draw other labels, or another noise of the predictor, for the same arrivals and lengths are no "
+    "replications: their runs are averaged. "
+)
 
 
 def study_report(runs: Runs, against: Sequence[str] = ()) -> RenderableType:
@@ -44,12 +63,28 @@ def study_report(runs: Runs, against: Sequence[str] = ()) -> RenderableType:
         return Group(*parts)
     searched = "max_rate_rps" in done
     against = [spelling(name, set(done["policy"])) for name in against] or [done["policy"].iloc[0]] * searched
+    on_one_trace = not searched and _replications(done)[1] == 1 and has_requests(runs)
+    footings = [_footing(done, against, kept=on_one_trace or searched)]
     for heading, part in _settings(done):
         parts += [Text(), *heading, _rates(part) if searched else _figures(part)]
-        if len(set(part["policy"])) > 1 and against:
-            parts += [Text(), _comparison(part, "max_rate_rps" if searched else "attainment", against)]
-    footing = _footing(done, bool(against) and done["policy"].nunique() > 1)
-    return Group(*parts, Text(), Text(f"{_repeated(len(runs.succeeded) - len(done))}{footing}{_short(done)}"))
+        parts += [Text(line, "yellow") for line in _alike(part)]
+        for name in against if part["policy"].nunique() > 1 else []:
+            if on_one_trace:
+                rows = request_differences(runs, part, name, _by(part)[1:]).to_dict("records")
+                parts += [Text(), differences_table(rows, _by(part)[1:])]
+                footings[1:] = [differences_footing(rows)]
+            else:
+                parts += [Text(), _comparison(part, "max_rate_rps" if searched else "attainment", name)]
+    said = _repeated(len(runs.succeeded) - len(done)) + REDRAWN * redrawn(done)
+    return Group(*parts, Text(), Text(f"{said}{' '.join(footings)}{_short(done)}"))
+
+
+def _alike(part: pd.DataFrame) -> list[str]:
+    """A line for each group of policies that made the same decisions in all of these runs."""
+    if "decisions_sha256" not in part:
+        return []
+    made = part.groupby("policy", sort=False)["decisions_sha256"].agg(lambda runs: " ".join(map(str, runs)))
+    return alike_lines(alike({str(policy): runs for policy, runs in made.items()}))
 
 
 def _settings(done: pd.DataFrame) -> Iterator[tuple[list[Text], pd.DataFrame]]:
@@ -81,11 +116,11 @@ def _figures(done: pd.DataFrame) -> Table:
     table = new_table(*by, "runs", "attainment", "goodput, req/s", "TTFT p50, s", "TTFT p99, s", "late", "starved")
     groups = list(done.groupby(by, sort=False, dropna=False))
     for key, group in groups[:MOST_LINES]:
-        attainment, goodput = (t_interval(group[name]) for name in ("attainment", "goodput_rps"))
+        attainment, goodput = (over_replications(group, name) for name in ("attainment", "goodput_rps"))
         table.add_row(
             *_cells(key),
             str(len(group)),
-            _share(attainment),
+            attainment.scaled(100).format("{:.1f}") + " %",
             goodput.format("{:.2f}"),
             *(_ttft(group, part) for part in ("p50", "p99")),
             *(_of_counted(group, name) for name in ("late", "starved")),
@@ -119,7 +154,7 @@ def _rates(done: pd.DataFrame) -> Table:
         table.add_row(
             *_cells(key),
             str(len(group)),
-            _positive(t_interval(group["max_rate_rps"])).format(number),
+            over_replications(group, "max_rate_rps").format(number),
             number.format(group["max_rate_high_rps"].mean()),
             ", ".join(f"{name} {number}" for name, number in group["gives_way"].value_counts(sort=False).items()),
             number.format(sustained["goodput_rps"].mean()) if len(sustained) else "-",
@@ -129,28 +164,34 @@ def _rates(done: pd.DataFrame) -> Table:
     return table
 
 
-def _comparison(part: pd.DataFrame, value: str, against: Sequence[str]) -> Table:
-    """Differences and ratios of each policy to those in `against`, on the same arrivals."""
+def _comparison(part: pd.DataFrame, value: str, against: str) -> Table:
+    """Differences and ratios of each policy to another, on the same arrivals."""
     others = _by(part)[1:]
-    factor, number, unit = (100, "{:+.1f}", "% points")
+    factor, number, unit = 100, "{:+.1f}", "% points"
     if value == "max_rate_rps":
         factor, number, unit = 1, f"{{:+.{_decimals(part[value])}f}}", "req/s"
-    table = new_table("policy", *others, *(column for name in against for column in (f"- {name}, {unit}", f"/ {name}")))
-    cells: dict[tuple[object, ...], list[str]] = {
-        place: [] for place, _ in part.groupby(["policy", *others], sort=False, dropna=False)
-    }
-    for name in against:
-        for compare, scale, form in ((differences, factor, number), (ratios, 1, "{:.2f}")):
-            found = {}
-            for policy, _, *at, mean, low, high, n in compare(part, value, name, others).itertuples(index=False):
-                interval = Interval(scale * mean, scale * low, scale * high, n)
-                found[(policy, *at)] = "-" if math.isnan(mean) else interval.format(form)
-            for place, row in cells.items():
-                row.append(found.get(place, ""))
-    for place, row in cells.items():
-        if any(row):
-            table.add_row(*_cells(place), *row)
+    table = new_table("policy", *others, f"- {against}, {unit}", "BCa", "sign test", f"/ {against}")
+    pairs = differences(part, value, against, others).to_dict("records")
+    for pair, ratio in zip(pairs, ratios(part, value, against, others).to_dict("records"), strict=True):
+        t, bca = (Interval(pair["mean"], pair[low], pair[high], pair["n"]).scaled(factor) for low, high in BOUNDS)
+        times = Interval(ratio["mean"], ratio["low"], ratio["high"], ratio["n"])
+        shown = [t.format(number), bca.bounds(number), _signs(pair), times.format("{:.2f}")]
+        table.add_row(*_cells((pair["policy"], *(pair[name] for name in others))), *map(_known, shown))
     return table
+
+
+def _signs(pair: Mapping[Any, Any]) -> str:
+    """How often a policy is ahead of another, or behind it, and the p-value; "-" for a single replication."""
+    if pair["n"] < 2:
+        return "-"
+    if not pair["higher"] and not pair["lower"]:
+        return f"equal in {pair['n']} of {pair['n']}"
+    word, number = ("ahead", pair["higher"]) if pair["higher"] >= pair["lower"] else ("behind", pair["lower"])
+    return f"{word} in {number} of {pair['n']}, p = {p_text(pair['p_holm'])}"
+
+
+def _known(text: str) -> str:
+    return "-" if text.lstrip("+-").startswith("nan") else text
 
 
 def _decimals(values: pd.Series) -> int:
@@ -159,18 +200,32 @@ def _decimals(values: pd.Series) -> int:
     return max(2, 2 - math.floor(math.log10(most))) if most > 0 else 2
 
 
-def _footing(done: pd.DataFrame, compared: bool) -> str:
-    replications = done.groupby(_by(done), sort=False, dropna=False).size()
-    one = int(replications.max()) == 1
-    n = f"{replications.min()}" if replications.nunique() == 1 else f"{replications.min()} to {replications.max()}"
-    basis = "One replication each: no intervals over replications" if one else INTERVALS.format(n=n)
+def _footing(done: pd.DataFrame, against: Sequence[str], *, kept: bool) -> str:
+    fewest, most = _replications(done)
+    basis = ONE_EACH if most == 1 else INTERVALS.format(n=_range(fewest, most))
+    compared = done["policy"].nunique() - 1
+    if against and compared and most > 1:
+        basis += PAIRS.format(compared=f"{compared} comparisons" if compared > 1 else "one comparison")
+        lowest = lowest_p(most, compared)
+        basis += TOO_FEW_SIGNS.format(n=most, p=p_text(lowest)) * (lowest > 0.05)
+    elif against and compared and not kept:
+        basis += KEEP
     warmup = float(done["warmup"].max())
-    pairs = "; differences and ratios (geometric means) are paired, on the same arrivals" if compared else ""
     return (
-        f"{basis}{pairs}. Warm-up left out: {percent(warmup)} of the requests. "
+        f"{basis}. Warm-up left out: {percent(warmup)} of the requests. "
         "The drain is part of the run: every request is followed to its end. "
         "Starved: waited > 10 SLOs for the first token, or never got one."
     )
+
+
+def _replications(done: pd.DataFrame) -> tuple[int, int]:
+    """The fewest and the most replications of a setting."""
+    sizes = by_replication(done, "seed", _by(done)).groupby(_by(done), sort=False, dropna=False).size()
+    return int(sizes.min()), int(sizes.max())
+
+
+def _range(fewest: int, most: int) -> str:
+    return f"{most}" if fewest == most else f"{fewest} to {most}"
 
 
 def _repeated(number: int) -> str:
@@ -193,18 +248,6 @@ def _by(done: pd.DataFrame) -> list[str]:
     """The policy and the options that tell the runs apart (but not the policy's own options: its name holds them)."""
     more = [name for name in varied(done) if name != "policy" and not name.startswith("policy.")]
     return ["policy", *(name for name in more if name not in REPLICATION)]
-
-
-def _share(interval: Interval) -> str:
-    low, high = (
-        min(max(100 * bound, 0.0), 100.0) if bound == bound else bound for bound in (interval.low, interval.high)
-    )
-    scaled = Interval(100 * interval.mean, low, high, interval.n)
-    return scaled.format("{:.1f}") + " %"
-
-
-def _positive(interval: Interval) -> Interval:
-    return replace(interval, low=max(interval.low, 0.0)) if interval.low < 0 else interval
 
 
 def _cells(key: object) -> Sequence[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import gc
-import hashlib
 import io
 import os
 import threading
@@ -14,13 +13,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from flowsim.errors import InputError, raised
+from flowsim.results.bootstrap import share_interval
+from flowsim.results.differences import decisions_sha256
 from flowsim.results.result import RunResult
 from flowsim.results.summary import as_columns
-from flowsim.studies.intervals import block_bootstrap
 from flowsim.studies.point import Point, run_point
+from flowsim.studies.replications import arrivals_sha256, served_sha256
 from flowsim.studies.search import Search, highest_rate, late, starved
 
 Row = dict[str, Any]
@@ -118,9 +117,10 @@ def figures(result: RunResult) -> dict[str, Any]:
     """The summary of a run as plain columns, with the bootstrap interval of its attainment."""
     summary = result.summary
     inputs = summary["inputs"]
-    interval = block_bootstrap(result.attained[result.counted], seed=result.config["seed"])
+    interval = share_interval(result.attained[result.counted])
     row = {name: inputs[name] for name in ("trace_sha256", "cost_model", "cost_model_sha256", "version")}
-    row |= {"served_sha256": _digest(result), "slo_rule": inputs["slo"]}
+    row |= {"served_sha256": served_sha256(result), "arrivals_sha256": arrivals_sha256(result)}
+    row |= {"decisions_sha256": decisions_sha256(result), "slo_rule": inputs["slo"]}
     row |= {"rate_rps_replayed": result.trace.rate_rps}
     row |= as_columns(summary)
     row |= {"attainment_low": interval.low, "attainment_high": interval.high}
@@ -128,15 +128,6 @@ def figures(result: RunResult) -> dict[str, Any]:
     for name, of in summary["classes"].items():
         row |= {f"{column}_{name}": value for column, value in as_columns(of).items()}
     return row
-
-
-def _digest(result: RunResult) -> str:
-    """SHA-256 of the requests as they were served: runs whose seeds drew nothing have equal ones."""
-    trace, slo = result.trace, result.slo
-    blocks = trace.blocks if result.inputs["prefix_cache"] != "none" else None
-    shared = (np.zeros_like(trace.input_length),) if blocks is None else (blocks.ids, blocks.offsets)
-    columns = (trace.arrival_s, trace.input_length, slo.ttft_slo_s, slo.class_code, *shared)
-    return hashlib.sha256(b"".join(column.tobytes() for column in columns)).hexdigest()
 
 
 def _parquet(result: RunResult, key: str) -> bytes:

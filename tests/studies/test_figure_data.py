@@ -42,8 +42,14 @@ def test_a_line_chart_has_one_line_per_policy_in_per_cent() -> None:
     assert [line.name for line in chart.lines] == ["a", "b"]
     assert [line.x.tolist() for line in chart.lines] == [[1.0, 2.0]] * 2
     assert [line.mean.tolist() for line in chart.lines] == [pytest.approx([80, 50]), pytest.approx([100, 70])]
-    assert chart.lines[0].high[0] - 80 == pytest.approx(12.706205 * 10, rel=1e-6)  # Student's t, two replications
+    assert (chart.lines[0].low[0], chart.lines[0].high[0]) == (0, 100)  # a share cannot be more
     assert (chart.ticks, chart.words) == ([1.0, 2.0], False)
+
+
+def test_intervals_of_a_line_are_students_t() -> None:
+    table = TWO_SEEDS.table.assign(goodput_rps=10 * TWO_SEEDS.table["attainment"] + 90)
+    (line, _) = line_chart(flowsim.Runs(table), "rate_scale", "goodput_rps").lines
+    assert line.high[0] - 98 == pytest.approx(12.706205, rel=1e-6)  # two replications
 
 
 def test_words_have_places_in_the_order_of_the_study() -> None:

@@ -1,131 +1,21 @@
-"""Intervals: literals, coverage on series whose mean is known, and what may be averaged at all."""
+"""Intervals over replications: literals, and what may be averaged at all."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 from rich.console import Console
 
 import flowsim
 from flowsim.errors import InputError
-from flowsim.studies.intervals import block_bootstrap, differences, intervals, paired, paired_ratio, ratios, t_interval
+from flowsim.studies.intervals import differences, intervals, ratios
+from flowsim.studies.requests import request_differences
 from flowsim.studies.text import study_report
-
-
-def test_t_interval_of_three() -> None:
-    interval = t_interval([1.0, 2.0, 3.0])
-    assert interval.mean == 2
-    assert interval.high - 2 == pytest.approx(4.302653 / math.sqrt(3), abs=1e-6)
-    assert (interval.high + interval.low, interval.n) == (pytest.approx(4), 3)
-    assert str(interval) == "2 [-0.484, 4.48]"
-    assert t_interval([1.0, math.nan, 3.0]).n == 2
-
-
-def test_one_value_has_no_interval_and_none_no_mean() -> None:
-    one = t_interval([5.0])
-    assert (one.mean, one.n, math.isnan(one.low), str(one)) == (5, 1, True, "5")
-    assert math.isnan(t_interval([]).mean)
-    assert math.isnan(block_bootstrap([]).mean)
-
-
-def test_t_intervals_cover_nineteen_times_in_twenty() -> None:
-    rng = np.random.default_rng(0)
-    covered = [(i := t_interval(rng.normal(7, 2, 6))).low <= 7 <= i.high for _ in range(2000)]
-    assert np.mean(covered) == pytest.approx(0.95, abs=0.015)
-
-
-def test_the_block_bootstrap_covers_where_the_naive_interval_does_not() -> None:
-    rng = np.random.default_rng(1)
-    blocks, naive = [], []
-    for seed in range(200):
-        series = np.zeros(3000)
-        for k, shock in enumerate(rng.normal(size=3000)[1:], 1):
-            series[k] = 0.8 * series[k - 1] + shock
-        interval, plain = block_bootstrap(series, seed=seed), t_interval(series)
-        blocks.append(interval.low <= 0 <= interval.high)
-        naive.append(plain.low <= 0 <= plain.high)
-    assert np.mean(blocks) > 0.88
-    assert np.mean(naive) < 0.6
-
-
-def test_the_block_bootstrap_is_seeded_and_one_block_long_has_no_spread() -> None:
-    series = np.random.default_rng(2).random(100)
-    assert block_bootstrap(series, seed=3) == block_bootstrap(series, seed=3) != block_bootstrap(series, seed=4)
-    whole = block_bootstrap(series, block=100)
-    assert whole.low == pytest.approx(whole.mean) == pytest.approx(whole.high)
-
-
-def test_the_ends_of_a_series_count_like_its_middle() -> None:
-    hits = [1.0] * 1999 + [0.0]
-    interval = block_bootstrap(hits)
-    assert interval.low <= interval.mean == 0.9995 <= interval.high
-    drawn = [(block_bootstrap(np.eye(12)[place], block=4, resamples=4000)) for place in range(12)]
-    assert [interval.low <= 1 / 12 <= interval.high for interval in drawn] == [True] * 12
-    assert len({interval.high for interval in drawn}) == 1
-
-
-def test_with_few_values_the_bootstrap_gives_no_interval() -> None:
-    assert math.isnan(block_bootstrap([0.0, 1.0]).low) and math.isnan(block_bootstrap([0.0, 1.0] * 4).high)
-    assert block_bootstrap([0.0] * 5 + [1.0] * 5).low < 0.5
-
-
-def test_pairing_removes_what_replications_share() -> None:
-    shared = np.random.default_rng(5).normal(0, 10, 8)
-    interval = paired(shared + 1, shared)
-    assert (interval.mean, interval.low, interval.high) == pytest.approx((1, 1, 1))
-
-
-def test_intervals_are_those_of_scipy() -> None:
-    from scipy import stats
-
-    rng = np.random.default_rng(3)
-    ours, theirs = rng.normal(5, 1, 9), rng.normal(4, 1, 9)
-    for interval, reference in (
-        (t_interval(ours), stats.ttest_1samp(ours, 0).confidence_interval()),
-        (t_interval(ours, 0.8), stats.ttest_1samp(ours, 0).confidence_interval(0.8)),
-        (paired(ours, theirs), stats.ttest_rel(ours, theirs).confidence_interval()),
-    ):
-        assert (interval.low, interval.high) == pytest.approx((reference.low, reference.high))
-
-
-def test_blocks_of_one_are_the_ordinary_bootstrap() -> None:
-    from scipy import stats
-
-    series = np.random.default_rng(4).exponential(1, 400)
-    ours = block_bootstrap(series, block=1, resamples=4000)
-    theirs = stats.bootstrap((series,), np.mean, n_resamples=4000, method="percentile", rng=1).confidence_interval
-    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), rel=0.01)
-
-
-def test_the_spread_of_block_means_is_that_of_the_autocorrelated_series() -> None:
-    """Of an AR(1) series with coefficient a, the mean of n has standard deviation 1 / (1 - a) / sqrt(n)."""
-    rng, n, a = np.random.default_rng(7), 40_000, 0.7
-    series = np.zeros(n)
-    for k, shock in enumerate(rng.normal(size=n - 1), 1):
-        series[k] = a * series[k - 1] + shock
-    interval = block_bootstrap(series, resamples=2000)
-    assert interval.high - interval.low == pytest.approx(2 * 1.96 / (1 - a) / math.sqrt(n), rel=0.1)
-
-
-def test_intervals_of_paired_differences_and_ratios_cover_nineteen_times_in_twenty() -> None:
-    rng = np.random.default_rng(6)
-    plus, times = [], []
-    for _ in range(2000):
-        shared, noise = rng.lognormal(2, 0.5, 8), rng.normal(0, 0.1, 8)
-        plus.append((i := paired(shared + 3 + noise, shared)).low <= 3 <= i.high)
-        times.append((i := paired_ratio(shared * 1.7 * np.exp(noise), shared)).low <= 1.7 <= i.high)
-    assert np.mean(plus) == pytest.approx(0.95, abs=0.015)
-    assert np.mean(times) == pytest.approx(0.95, abs=0.015)
-
-
-def test_a_ratio_to_nothing_is_not_known() -> None:
-    assert math.isnan(paired_ratio([1.0, 2.0], [0.0, 1.0]).mean)
-    pair = paired_ratio([2.0, math.nan, 8.0], [1.0, 1.0, 1.0])
-    assert (pair.mean, pair.n) == (pytest.approx(4), 2)
 
 
 def runs(**columns: list[object]) -> pd.DataFrame:
@@ -166,9 +56,9 @@ def test_ratios_are_geometric_means_in_the_order_of_the_study() -> None:
     assert found["mean"].tolist() == pytest.approx([math.sqrt(4 * 2.75), 1.0] * 2)
 
 
-def _said(runs: flowsim.Runs) -> str:
+def _said(runs: flowsim.Runs, against: Sequence[str] = ()) -> str:
     with (console := Console(width=120)).capture() as said:
-        console.print(study_report(runs))
+        console.print(study_report(runs, against))
     return said.get()
 
 
@@ -181,8 +71,107 @@ def test_seeds_that_draw_nothing_are_no_replications() -> None:
     assert stats["n"].tolist() == [1, 1] and stats["low"].isna().all()
     assert same.differences("attainment", "fcfs")["n"].tolist() == [1]
     assert "Left out: 4 runs that only repeat others, as their seeds draw nothing." in _said(same)
-    for drawn in ({"predictor": "noisy:1"}, {"workload.mix.text": 0.3}, {"trace": "synthetic:qwen:40"}):
+    for drawn in ({"workload.mix.text": 0.3}, {"trace": "synthetic:qwen:40"}):
         assert flowsim.sweep({"run": {**run, **drawn}, "axes": axes}, workers=1).intervals("attainment")["n"][0] == 3
+
+
+@pytest.mark.parametrize(
+    "drawn",
+    [
+        {"predictor": "noisy:1"},
+        {"slo.mix": {"by": "shares", "ttft_s": {"a": 0.1, "b": 1.0}}, "workload.shares": {"a": 1.0, "b": 2.0}},
+    ],
+)
+def test_seeds_that_only_draw_labels_or_noise_are_one_replication_and_averaged(drawn: dict[str, Any]) -> None:
+    axes: dict[str, Any] = {"policy": ["fcfs", "edf"], "seed": [0, 1, 2]}
+    run = {"trace": "example", "workload.limit": 60, "workload.rate_scale": 5, **drawn}
+    study = flowsim.sweep({"run": run, "axes": axes}, workers=1)
+    stats = study.intervals("attainment")
+    assert stats["n"].tolist() == [1, 1] and stats["low"].isna().all()
+    means = study.table.groupby("policy", sort=False)["attainment"].mean()
+    assert stats["mean"].tolist() == pytest.approx(means.tolist())
+    assert study.differences("attainment", "fcfs")["n"].tolist() == [1]
+    assert "for the same arrivals and lengths are no replications: their runs are averaged." in " ".join(
+        _said(study).split()
+    )
+
+
+def test_a_search_tells_labels_from_replications_at_whatever_rate_it_found() -> None:
+    labels = {"slo.mix": {"by": "shares", "ttft_s": {"a": 0.1, "b": 1.0}}, "workload.shares": {"a": 1.0, "b": 2.0}}
+    study = {
+        "run": {"trace": "example", "workload.limit": 60, **labels},
+        "axes": {"policy": ["fcfs", "edf"], "seed": [0, 1]},
+        "capacity": {"tolerance": 0.05},
+    }
+    found = flowsim.sweep(study, workers=1)
+    assert found.table["max_rate_rps"].nunique() > 1
+    assert found.intervals("max_rate_rps")["n"].tolist() == [1, 1]
+
+
+def test_shares_stay_between_nothing_and_all() -> None:
+    table = runs(policy=["a"] * 3 + ["b"] * 3, seed=[0, 1, 2] * 2, attainment=[1.0, 1.0, 0.97, 0.0, 0.0, 0.05])
+    found = intervals(table, "attainment", ["policy"])
+    assert found["high"][0] == 1.0 and found["low"][1] == 0.0
+    assert differences(table, "attainment", "b")["high"].max() <= 1
+    assert intervals(table.assign(goodput_rps=table["attainment"]), "goodput_rps", ["policy"])["low"][1] == 0.0
+
+
+def test_who_is_ahead_in_how_many_windows() -> None:
+    """Student's t of these holds zero, although one policy is ahead in every window."""
+    ahead = [0.004, 0.613, 0.009, 0.022, 0.987, 0.331, 0.002, 0.016]
+    table = pd.DataFrame(
+        {
+            "policy": ["flowprefill"] * 8 + ["fcfs"] * 8 + ["edf"] * 8,
+            "seed": 0,
+            "workload.window": [f"{k}:{k + 1}" for k in range(8)] * 3,
+            "attainment": [1.0] * 8 + [1.0 - share for share in ahead] + [1.0] * 8,
+        }
+    )
+    found = differences(table, "attainment", "flowprefill").set_index("policy")
+    fcfs, edf = found.loc["fcfs"], found.loc["edf"]
+    assert fcfs["low"] < 0 < fcfs["high"]
+    assert (fcfs["lower"], fcfs["higher"], fcfs["n"]) == (8, 0, 8)
+    assert fcfs["p"] == pytest.approx(2 / 2**8)
+    assert fcfs["p_holm"] == pytest.approx(2 * 2 / 2**8)
+    assert (edf["lower"], edf["higher"], edf["p_holm"]) == (0, 0, 1.0)
+
+
+def test_the_screen_says_who_is_ahead_and_what_is_meant() -> None:
+    axes = {"policy": ["flowprefill", "fcfs"], "seed": list(range(8))}
+    study = flowsim.sweep({"run": {"trace": "synthetic:qwen:80", "workload.rate_rps": 25}, "axes": axes}, workers=2)
+    said = " ".join(_said(study, ["flowprefill"]).split())
+    assert "behind in 8 of 8, p = 0.008" in said
+    assert "p by Holm's method for one comparison" in said
+    assert "Student's t says how large the mean difference is" in said
+    few = flowsim.Runs(study.table[study.table["seed"] < 5])
+    assert "5 replications cannot give a p below 0.062: take more" in " ".join(_said(few, ["flowprefill"]).split())
+
+
+def test_policies_that_made_the_same_decisions_are_named() -> None:
+    study = {"run": {"trace": "example", "workload.limit": 40}, "axes": {"policy": ["fcfs", "chunked:100000", "edf"]}}
+    said = _said(flowsim.sweep(study, workers=1))
+    assert "fcfs and chunked:100000 made the same decisions for every request." in said
+
+
+def test_one_trace_is_compared_request_by_request_where_the_study_kept_them(tmp_path: Path) -> None:
+    study: dict[str, Any] = {
+        "run": {"trace": "example", "warmup": 0.1},
+        "axes": {"policy": ["fcfs", "chunked:2048", "flowprefill"], "workload.rate_scale": [1, 5]},
+    }
+    without = " ".join(_said(flowsim.sweep(study, workers=1), ["fcfs"]).split())
+    assert 'with "requests: true", policies are compared request by request' in without
+    kept = flowsim.sweep({**study, "requests": True}, tmp_path / "out", workers=1)
+    said = " ".join(_said(kept, ["fcfs"]).split())
+    assert "Paired by request; 95 % intervals of a moving-block bootstrap" in said
+    rows = request_differences(kept, kept.succeeded, "fcfs", ["workload.rate_scale"])
+    alone = flowsim.compare("example", ["fcfs", "chunked:2048", "flowprefill"], rate_scale=5, warmup=0.1)
+    expected = alone.differences("fcfs")
+    found = rows[rows["workload.rate_scale"] == 5].drop(columns="workload.rate_scale").reset_index(drop=True)
+    pd.testing.assert_frame_equal(found, expected)
+    with pytest.raises(InputError, match="study: kept no requests; expected requests: true, and a folder"):
+        request_differences(flowsim.sweep(study, workers=1), kept.succeeded, "fcfs")
+    with pytest.raises(InputError, match="study: has several runs of a policy; expected one replication"):
+        request_differences(kept, kept.succeeded, "fcfs")
 
 
 def test_means_are_over_replications_only() -> None:

@@ -1,0 +1,304 @@
+"""The moving-block bootstrap: intervals of one autocorrelated series, such as the misses of the requests of a trace.
+
+Requests that wait in the same queue miss their SLOs together. Intervals that take them for independent are far too
+narrow; those of blocks of consecutive requests, longer than the queue's memory, are not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from flowsim.results.interval import LEVEL, Interval, unknown_interval
+
+Floats = NDArray[np.float64]
+
+FEWEST_VALUES = 10
+"""With fewer values the bootstrap gives no interval."""
+FEWEST_BLOCKS, MOST_BLOCKS = 5, 10
+"""A series is cut into no fewer blocks, and into no more: ten are enough (Schmeiser 1982), and long ones lose less of
+its memory."""
+LONGER = 3
+"""How many times the block length of Politis and White is taken: theirs is best for the variance, and too short for
+coverage (docs/intervals.md)."""
+RESAMPLES, QUANTILE_RESAMPLES = 1000, 400
+FEWEST_STRETCHES = 20
+"""An interval that rests on fewer stretches is too narrow (docs/intervals.md)."""
+NEVER_S = 1e300
+"""Stands for infinity where quantiles are interpolated."""
+MOST_DRAWN = 20_000_000
+"""Values that the bootstrap of a quantile draws in all: of a long series it makes fewer resamples."""
+
+
+@dataclass(frozen=True, eq=False)
+class BlockMeans:
+    """The means of all blocks of consecutive values of a series that is closed to a circle.
+
+    Overlapping blocks are drawn with replacement until the series has its length again (Künsch 1989), on a circle, so
+    that the ends of the series count like the rest (Politis and Romano 1992). The mean of each resample is divided by
+    its own standard error (Götze and Künsch 1996), which makes the interval follow the skew of the series and widens it
+    where there are few blocks.
+
+    Attributes:
+        values: the series, shape [n].
+        length: of a block.
+        resamples: how many are drawn.
+        seed: of the draws.
+    """
+
+    values: Floats
+    length: int
+    resamples: int = RESAMPLES
+    seed: int = 0
+
+    @property
+    def blocks(self) -> int:
+        """Blocks in a resample."""
+        return -(-self.values.size // self.length)
+
+    @property
+    def mean(self) -> float:
+        """Of the series; NaN if it is empty."""
+        return float(self.values.mean()) if self.values.size else math.nan
+
+    @cached_property
+    def means(self) -> Floats:
+        """The mean of each block, by its first value, shape [n]."""
+        around = np.concatenate((self.values, self.values[: self.length - 1]))
+        sums = np.concatenate(([0.0], np.cumsum(around)))
+        means: Floats = (sums[self.length :] - sums[: -self.length]) / self.length
+        return means
+
+    @property
+    def error(self) -> float:
+        """The standard error of the mean of the series."""
+        return float(self.means.std()) / math.sqrt(self.blocks)
+
+    @cached_property
+    def studentised(self) -> Floats:
+        """The deviation of each resample's mean in units of its own standard error, ascending, shape [resamples]."""
+        firsts = np.random.default_rng(self.seed).integers(0, self.means.size, (self.resamples, self.blocks))
+        drawn = self.means[firsts]
+        away = drawn.mean(axis=1) - self.means.mean()
+        error = drawn.std(axis=1, ddof=1) / math.sqrt(self.blocks)
+        away[np.abs(away) < 1e-12] = 0.0
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.sort(np.where(away == 0, 0.0, away / error))
+
+    def interval(self, level: float = LEVEL) -> Interval:
+        """The mean of the series with its interval, whose bounds are NaN when too few blocks differ to tell."""
+        mean, n = self.mean, self.values.size
+        if self.blocks < 2:
+            return unknown_interval(mean, n)
+        if not self.error:
+            return Interval(mean, mean, mean, n)
+        tail = math.floor((0.5 - level / 2) * self.resamples)
+        low, high = self.studentised[tail], self.studentised[-1 - tail]
+        if math.isinf(low) or math.isinf(high):
+            return unknown_interval(mean, n)
+        return Interval(mean, mean - float(high) * self.error, mean - float(low) * self.error, n)
+
+    def p_value(self) -> float:
+        """Two-sided, of a true mean of 0; below 0.05 where the interval leaves 0 out. 1 where there is no interval."""
+        if self.blocks < 2 or not self.error:
+            return 1.0
+        found = self.mean / self.error
+        tail = min((self.studentised >= found).sum(), (self.studentised <= found).sum())
+        return min(1.0, 2 * (1 + int(tail)) / (self.resamples + 1))
+
+
+def block_means(values: ArrayLike, *, block: int | None = None, seed: int = 0) -> BlockMeans:
+    """The blocks of a series, of the length that `block_length` finds in it unless `block` is given."""
+    series = np.asarray(values, dtype=float)
+    return BlockMeans(series, block or _fitting(series.size, block_length(series)), seed=seed)
+
+
+def stretches(values: ArrayLike) -> float:
+    """On how many stretches of a series what is not zero in it rests: (sum |s|)^2 / sum s^2 over the sums of blocks.
+
+    Misses lie in a few long queues, however many they are. Blocks of equal sums count as many as there are (Kish's
+    effective size).
+    """
+    series = np.asarray(values, dtype=float)
+    if not series.any():
+        return 0.0
+    length = min(block_length(series), max(series.size // FEWEST_BLOCKS, 1))
+    sums = np.abs(np.add.reduceat(series, np.arange(0, series.size, length)))
+    return float(sums.sum()) ** 2 / float((sums**2).sum()) if sums.any() else 0.0
+
+
+def block_bootstrap(values: ArrayLike, *, block: int | None = None, level: float = LEVEL, seed: int = 0) -> Interval:
+    """The mean of one autocorrelated series and its interval from a moving-block bootstrap, see `BlockMeans`.
+
+    The bounds are NaN with fewer than FEWEST_VALUES values.
+    """
+    series = np.asarray(values, dtype=float)
+    if series.size < FEWEST_VALUES:
+        return unknown_interval(float(series.mean()) if series.size else math.nan, series.size)
+    return block_means(series, block=block, seed=seed).interval(level)
+
+
+def share_interval(hits: ArrayLike, level: float = LEVEL) -> Interval:
+    """The share of True in one autocorrelated series, and Wilson's interval (1927) at its effective size.
+
+    That is the number of independent values with the error that the block bootstrap finds, as for clustered samples
+    (Korn and Graubard 1998), with Student's t for half as many degrees of freedom again as separate blocks have, since
+    these overlap (Meketon and Schmeiser 1984). The bounds are in [0, 1]. When all values are equal, nothing is known of
+    their correlation: they count as one per block of Künsch's length, n^(1/3). The bounds are NaN with fewer than
+    FEWEST_VALUES values.
+    """
+    from scipy.special import stdtrit  # slow to import, and only intervals need it
+
+    blocks = block_means(hits)
+    share, n = blocks.mean, blocks.values.size
+    if n < FEWEST_VALUES:
+        return unknown_interval(share, n)
+    free = max(blocks.blocks - 1, 1)
+    variance = blocks.error**2 * blocks.blocks / free
+    size = share * (1 - share) / variance if variance else n ** (2 / 3)
+    squared = float(stdtrit(1.5 * free, 0.5 + level / 2)) ** 2 / size
+    half = math.sqrt(squared * (share * (1 - share) + squared / 4))
+    low, high = (share + squared / 2 - half) / (1 + squared), (share + squared / 2 + half) / (1 + squared)
+    return Interval(share, min(low, share), max(high, share), n).within(0, 1)  # rounding may leave all or nothing out
+
+
+def block_length(values: ArrayLike) -> int:
+    """The length of blocks that outlasts the memory of a series.
+
+    It is LONGER times the length with which the bootstrap estimates the variance of the mean best (Politis and White
+    2004, corrected by Patton, Politis and White 2009). That grows with n^(1/3), the rate of Künsch (1989), times a
+    factor found in the autocorrelations: in a queue they last as long as its busy periods, and n^(1/3) alone is far
+    too short near saturation.
+    """
+    series = np.asarray(values, dtype=float)
+    n = series.size
+    covariance = _autocovariance(series)
+    if n < FEWEST_VALUES or covariance[0] < 1e-15:
+        return 1
+    lags = _memory(covariance, n)
+    k = np.arange(1, min(lags, n - 1) + 1)
+    weighted = np.minimum(1.0, 2 * (1 - k / lags)) * covariance[k]
+    spectrum = float(covariance[0] + 2 * weighted.sum())
+    longest = math.ceil(min(3 * math.sqrt(n), n / 3))
+    if spectrum <= 0:
+        return LONGER * longest
+    bias = 2 * float((k * weighted).sum())
+    best = (1.5 * (bias / spectrum) ** 2 * n) ** (1 / 3)
+    return LONGER * int(min(max(math.ceil(best), 1), longest))
+
+
+def quantile_differences(
+    ours: ArrayLike, theirs: ArrayLike, quantiles: Sequence[float], *, seed: int = 0
+) -> list[Interval]:
+    """The differences of quantiles of two series of the same requests, by resampling blocks of both at once.
+
+    They are percentile intervals of the resamples, widened by the fixed-b critical value of Kiefer and Vogelsang
+    (2005), which allows for blocks that are not short beside the series; it is to the block bootstrap what Student's t
+    is to the normal distribution (Gonçalves and Vogelsang 2011).
+
+    Args:
+        ours, theirs: values of the same requests, in order of arrival, shape [n]; infinite for never.
+        quantiles: 0 to 1.
+        seed: of the draws.
+
+    Returns:
+        One interval per quantile. The difference is NaN where either quantile is infinite, and the bounds are NaN where
+        either is in a resample.
+    """
+    both, qs = _finite(ours, theirs), np.asarray(quantiles)
+    n = both.shape[1]
+    if n < FEWEST_VALUES:
+        return [unknown_interval(math.nan, n) for _ in qs]
+    block = _fitting(n, max(block_length(series) for above in _above(both, qs) for series in above))
+    rng, number, within = np.random.default_rng(seed), _resamples(n), np.arange(block)
+    firsts = rng.integers(0, n, (number, -(-n // block), 1))
+    drawn = np.array([_gaps(both[:, (first + within).ravel()[:n] % n], qs) for first in firsts])
+    return [_widened(estimate, found, block / n, n) for estimate, found in zip(_gaps(both, qs), drawn.T, strict=True)]
+
+
+def quantile_stretches(ours: ArrayLike, theirs: ArrayLike, quantiles: Sequence[float]) -> list[float]:
+    """On how many stretches the difference of each quantile rests: see `stretches`."""
+    both = _finite(ours, theirs)
+    if not both.size:
+        return [0.0 for _ in quantiles]
+    beyond = zip(quantiles, _above(both, np.asarray(quantiles)), strict=True)
+    return [min(stretches(series if q >= 0.5 else ~series) for series in above) for q, above in beyond]
+
+
+def _finite(ours: ArrayLike, theirs: ArrayLike) -> Floats:
+    """Both series, shape [2, n], with NEVER_S for infinity."""
+    both: Floats = np.minimum(np.array([ours, theirs], dtype=float), NEVER_S)
+    return both
+
+
+def _resamples(n: int) -> int:
+    return min(QUANTILE_RESAMPLES, max(100, MOST_DRAWN // n))
+
+
+def _above(both: Floats, qs: Floats) -> NDArray[np.bool_]:
+    """Which values lie above each quantile of their series, shape [quantiles, 2, n]."""
+    above: NDArray[np.bool_] = both > _quantiles(both, qs).T[:, :, np.newaxis]
+    return above
+
+
+def _gaps(both: Floats, qs: Floats) -> Floats:
+    """The difference of each quantile of two series; NaN where one of them is never reached."""
+    ours, theirs = _quantiles(both, qs)
+    return np.where(np.maximum(ours, theirs) < NEVER_S / 1e9, ours - theirs, math.nan)
+
+
+def _quantiles(both: Floats, qs: Floats) -> Floats:
+    """Of each series, linearly interpolated, shape [2, quantiles]; `np.quantile` takes ten times as long on few."""
+    places = qs * (both.shape[1] - 1)
+    below = np.floor(places).astype(int)
+    above = np.minimum(below + 1, both.shape[1] - 1)
+    ordered = np.partition(both, np.unique((below, above)), axis=1)
+    quantiles: Floats = ordered[:, below] + (places - below) * (ordered[:, above] - ordered[:, below])
+    return quantiles
+
+
+def _widened(estimate: float, drawn: Floats, share: float, n: int) -> Interval:
+    """The percentile interval around an estimate, for blocks of this share of the series."""
+    if math.isnan(estimate) or np.isnan(drawn).any():
+        return unknown_interval(float(estimate), n)
+    low, high = _fixed_b(share) * (np.quantile(drawn, (0.5 - LEVEL / 2, 0.5 + LEVEL / 2)) - estimate)
+    return Interval(float(estimate), float(estimate + low), float(estimate + high), n)
+
+
+def _fixed_b(b: float) -> float:
+    """The two-sided 95 % critical value for blocks of a share `b` of the series, over that of the normal distribution.
+
+    Of the Bartlett kernel, whose estimate of the variance is that of the block bootstrap.
+    """
+    return (1.96 + 2.9694 * b + 0.4160 * b**2 - 0.5324 * b**3) / 1.96
+
+
+def _fitting(n: int, block: int) -> int:
+    """The block length, changed so that there are neither too few blocks nor too many."""
+    return max(min(block, n // FEWEST_BLOCKS), -(-n // MOST_BLOCKS), 1)
+
+
+def _autocovariance(series: Floats) -> Floats:
+    """By lag, shape [n]."""
+    n = series.size
+    if not n:
+        return np.zeros(1)
+    power = 1 << (2 * n - 1).bit_length()
+    transform = np.fft.rfft(series - series.mean(), power)
+    covariance: Floats = np.fft.irfft(transform * np.conj(transform), power)[:n] / n
+    return covariance
+
+
+def _memory(covariance: Floats, n: int) -> int:
+    """Twice the lag after which the autocorrelations are negligible for several lags."""
+    several = max(5, math.ceil(math.sqrt(math.log10(n))))
+    most = math.ceil(math.sqrt(n)) + several
+    negligible = np.abs(covariance[1 : most + several] / covariance[0]) < 2 * math.sqrt(math.log10(n) / n)
+    quiet = np.convolve(negligible, np.ones(several), "valid") == several
+    last = int(np.argmax(quiet)) if quiet.any() else int(np.flatnonzero(~negligible)[-1]) + 1
+    return min(2 * max(last, 1), most)
