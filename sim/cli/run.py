@@ -77,6 +77,11 @@ def run(
     metavar="SPEC",
     help=f"Once for each policy.  [default: {', '.join(DEFAULT_POLICIES)}]",
 )
+@click.option(
+    "--against",
+    metavar="SPEC",
+    help="Compare the other policies with this one, paired by request.  [default: the first policy]",
+)
 @with_options()
 @out_option("comparison.png, comparison.csv and, in a folder per policy, the files of its run")
 @all_metrics_option
@@ -87,6 +92,7 @@ def compare(
     /,
     trace: str,
     policies: tuple[str, ...],
+    against: str | None,
     out: str | None,
     all_metrics: bool,
     quiet: bool,
@@ -95,17 +101,25 @@ def compare(
     """Replay a trace under several policies."""
     check_costs(context)
     from flowsim.io.folders import check_writable
+    from flowsim.policies.registry import spelling
     from flowsim.runs.compare import compare as compare_all
 
+    policies = policies or DEFAULT_POLICIES
     if out:
         check_writable(out)
+    if against:
+        spelling(against, policies, of="comparison")
     with flags_named(), replaying(quiet) as progress:
-        comparison = compare_all(trace, policies or DEFAULT_POLICIES, **stated(options), progress=progress)
+        comparison = compare_all(trace, policies, **stated(options), progress=progress)
     if not quiet:
+        from flowsim.show.differences import differences_report
         from flowsim.show.screen import show
         from flowsim.show.text import compare_report
 
         show(compare_report({name: result.summary for name, result in comparison.results.items()}, all_metrics))
+        if len(policies) > 1:
+            show("")
+            show(differences_report(comparison.differences(against).to_dict("records"), comparison.alike))
     if out:
         comparison.save(out)
         say(f"saved comparison.png, comparison.csv and a folder for each policy in {out}", quiet)

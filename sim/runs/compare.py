@@ -13,8 +13,9 @@ import msgspec
 from flowsim.core.policy import Policy
 from flowsim.errors import InputError
 from flowsim.io.folders import writing
-from flowsim.policies.registry import PolicySpec, load_policy
+from flowsim.policies.registry import PolicySpec, load_policy, spelling
 from flowsim.results.definitions import COMPARED, FURTHER
+from flowsim.results.differences import Served, alike, compared, decisions_sha256
 from flowsim.results.figure_data import class_attainment, ttft_distributions
 from flowsim.results.result import RunResult
 from flowsim.results.summary import as_columns
@@ -45,6 +46,32 @@ class Comparison:
         import pandas as pd  # slow to import, and only tables need it
 
         return pd.DataFrame([_row(result.summary) for result in self.results.values()], index=list(self.results))
+
+    def differences(self, against: str | None = None) -> pd.DataFrame:
+        """Differences of each policy to one of them, paired by request, see `flowsim.results.differences.Difference`.
+
+        Args:
+            against: the policy that the others are compared with, in any spelling; default: the first.
+
+        Returns:
+            One row per policy and metric: policy, against, metric (attainment, goodput_rps, ttft_p50_s, ...), mean (the
+            difference), low, high (its 95 % interval), n (requests that count under both), few (whether it rests on so
+            few stretches of requests that the interval is too narrow), p (of no difference in attainment) and p_holm
+            (by Holm's method, for all policies compared).
+
+        Raises:
+            InputError: no such policy.
+        """
+        import pandas as pd  # slow to import, and only tables need it
+
+        base = spelling(against, self.results, of="comparison") if against else next(iter(self.results))
+        served = {name: Served.of(result) for name, result in self.results.items()}
+        return pd.DataFrame(compared(served, base, self.results[base].config["seed"]))
+
+    @property
+    def alike(self) -> list[tuple[str, ...]]:
+        """The groups of policies that made the same decisions for every request."""
+        return alike({name: decisions_sha256(result) for name, result in self.results.items()})
 
     def plot(self) -> Figure:
         """Attainment by class, and the distribution of TTFT."""

@@ -60,4 +60,6 @@ def _served(folder: Path, run: Mapping[Any, Any]) -> Served:
     kept = pd.read_parquet(folder / REQUESTS / f"{run['key'][:16]}.parquet", columns=columns)
     ttft_s = kept["ttft_s"].fillna(np.inf).to_numpy()
     offered = run["offered_rps"]
-    return Served(kept["counted"].to_numpy(), kept["attained"].to_numpy(), ttft_s, None if pd.isna(offered) else offered)
+    return Served(
+        kept["counted"].to_numpy(), kept["attained"].to_numpy(), ttft_s, None if pd.isna(offered) else offered
+    )

@@ -33,6 +33,25 @@ def test_a_comparison_has_a_row_a_policy() -> None:
     assert table.loc["fcfs", "attained_with_drain_rps"] == 1 / 6
 
 
+def test_a_comparison_gives_differences_paired_by_request() -> None:
+    comparison = compare("example", ["fcfs", "flowprefill", "chunked:2048"], rate_scale=5)
+    table = comparison.differences()
+    assert table.equals(comparison.differences("fcfs"))
+    assert table.columns.tolist() == [
+        *("policy", "against", "metric", "mean", "low", "high", "n", "few", "p", "p_holm"),
+    ]
+    of = table[table["metric"] == "attainment"].set_index("policy")
+    attainment = comparison.table["attainment"]
+    assert of["mean"].to_dict() == pytest.approx((attainment - attainment["fcfs"]).drop("fcfs").to_dict())
+    assert (of["n"] == 400).all() and of["few"].all()
+    against = comparison.differences("flowprefill:cut=operator")
+    assert set(against["against"]) == {"flowprefill"}
+    with pytest.raises(InputError, match="unknown policy of the comparison 'edf'"):
+        comparison.differences("edf")
+    assert comparison.alike == []
+    assert compare("example", ["fcfs", "chunked:100000"], limit=20).alike == [("fcfs", "chunked:100000")]
+
+
 def test_every_policy_gets_the_same_requests() -> None:
     results = three_policies(rate_scale=2.0, limit=2).results.values()
     assert {result.trace.sha256 for result in results} == {next(iter(results)).trace.sha256}

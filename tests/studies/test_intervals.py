@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -14,7 +12,6 @@ from rich.console import Console
 import flowsim
 from flowsim.errors import InputError
 from flowsim.studies.intervals import differences, intervals, ratios
-from flowsim.studies.requests import request_differences
 from flowsim.studies.text import study_report
 
 
@@ -62,52 +59,6 @@ def _said(runs: flowsim.Runs, against: Sequence[str] = ()) -> str:
     return said.get()
 
 
-def test_seeds_that_draw_nothing_are_no_replications() -> None:
-    axes: dict[str, Any] = {"policy": ["fcfs", "flowprefill"], "seed": [0, 1, 2]}
-    run = {"trace": "example", "workload.limit": 60, "workload.rate_scale": 5}
-    same = flowsim.sweep({"run": run, "axes": axes}, workers=1)
-    assert same.table["seed"].tolist() == [0, 1, 2] * 2
-    stats = same.intervals("attainment")
-    assert stats["n"].tolist() == [1, 1] and stats["low"].isna().all()
-    assert same.differences("attainment", "fcfs")["n"].tolist() == [1]
-    assert "Left out: 4 runs that only repeat others, as their seeds draw nothing." in _said(same)
-    for drawn in ({"workload.mix.text": 0.3}, {"trace": "synthetic:qwen:40"}):
-        assert flowsim.sweep({"run": {**run, **drawn}, "axes": axes}, workers=1).intervals("attainment")["n"][0] == 3
-
-
-@pytest.mark.parametrize(
-    "drawn",
-    [
-        {"predictor": "noisy:1"},
-        {"slo.mix": {"by": "shares", "ttft_s": {"a": 0.1, "b": 1.0}}, "workload.shares": {"a": 1.0, "b": 2.0}},
-    ],
-)
-def test_seeds_that_only_draw_labels_or_noise_are_one_replication_and_averaged(drawn: dict[str, Any]) -> None:
-    axes: dict[str, Any] = {"policy": ["fcfs", "edf"], "seed": [0, 1, 2]}
-    run = {"trace": "example", "workload.limit": 60, "workload.rate_scale": 5, **drawn}
-    study = flowsim.sweep({"run": run, "axes": axes}, workers=1)
-    stats = study.intervals("attainment")
-    assert stats["n"].tolist() == [1, 1] and stats["low"].isna().all()
-    means = study.table.groupby("policy", sort=False)["attainment"].mean()
-    assert stats["mean"].tolist() == pytest.approx(means.tolist())
-    assert study.differences("attainment", "fcfs")["n"].tolist() == [1]
-    assert "for the same arrivals and lengths are no replications: their runs are averaged." in " ".join(
-        _said(study).split()
-    )
-
-
-def test_a_search_tells_labels_from_replications_at_whatever_rate_it_found() -> None:
-    labels = {"slo.mix": {"by": "shares", "ttft_s": {"a": 0.1, "b": 1.0}}, "workload.shares": {"a": 1.0, "b": 2.0}}
-    study = {
-        "run": {"trace": "example", "workload.limit": 60, **labels},
-        "axes": {"policy": ["fcfs", "edf"], "seed": [0, 1]},
-        "capacity": {"tolerance": 0.05},
-    }
-    found = flowsim.sweep(study, workers=1)
-    assert found.table["max_rate_rps"].nunique() > 1
-    assert found.intervals("max_rate_rps")["n"].tolist() == [1, 1]
-
-
 def test_shares_stay_between_nothing_and_all() -> None:
     table = runs(policy=["a"] * 3 + ["b"] * 3, seed=[0, 1, 2] * 2, attainment=[1.0, 1.0, 0.97, 0.0, 0.0, 0.05])
     found = intervals(table, "attainment", ["policy"])
@@ -151,27 +102,6 @@ def test_policies_that_made_the_same_decisions_are_named() -> None:
     study = {"run": {"trace": "example", "workload.limit": 40}, "axes": {"policy": ["fcfs", "chunked:100000", "edf"]}}
     said = _said(flowsim.sweep(study, workers=1))
     assert "fcfs and chunked:100000 made the same decisions for every request." in said
-
-
-def test_one_trace_is_compared_request_by_request_where_the_study_kept_them(tmp_path: Path) -> None:
-    study: dict[str, Any] = {
-        "run": {"trace": "example", "warmup": 0.1},
-        "axes": {"policy": ["fcfs", "chunked:2048", "flowprefill"], "workload.rate_scale": [1, 5]},
-    }
-    without = " ".join(_said(flowsim.sweep(study, workers=1), ["fcfs"]).split())
-    assert 'with "requests: true", policies are compared request by request' in without
-    kept = flowsim.sweep({**study, "requests": True}, tmp_path / "out", workers=1)
-    said = " ".join(_said(kept, ["fcfs"]).split())
-    assert "Paired by request; 95 % intervals of a moving-block bootstrap" in said
-    rows = request_differences(kept, kept.succeeded, "fcfs", ["workload.rate_scale"])
-    alone = flowsim.compare("example", ["fcfs", "chunked:2048", "flowprefill"], rate_scale=5, warmup=0.1)
-    expected = alone.differences("fcfs")
-    found = rows[rows["workload.rate_scale"] == 5].drop(columns="workload.rate_scale").reset_index(drop=True)
-    pd.testing.assert_frame_equal(found, expected)
-    with pytest.raises(InputError, match="study: kept no requests; expected requests: true, and a folder"):
-        request_differences(flowsim.sweep(study, workers=1), kept.succeeded, "fcfs")
-    with pytest.raises(InputError, match="study: has several runs of a policy; expected one replication"):
-        request_differences(kept, kept.succeeded, "fcfs")
 
 
 def test_means_are_over_replications_only() -> None:
