@@ -30,7 +30,7 @@ Floats = NDArray[np.float64]
 PAGE = Path(__file__).parents[1] / "docs" / "intervals.md"
 LENGTHS = (1000, 3000, 10_000, 30_000)
 REPLICATIONS = (5, 8, 10, 20, 30)
-REPETITIONS = 1000
+REPETITIONS = 500
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ def tables(repetitions: int, jobs: int) -> dict[str, str]:
     """The tables of the page in Markdown, by name."""
     work = [delayed(of_hits)(memory, 0.9, n, repetitions) for memory in (0.0, 0.5, 0.9) for n in LENGTHS[:-1]]
     work += [delayed(of_queue)(queue, n, repetitions) for queue in QUEUES for n in LENGTHS]
-    work += [delayed(of_queue)(QUEUES[1], n, repetitions // 2, tuple(QUANTILES)) for n in LENGTHS[:-1]]
+    work += [delayed(of_queue)(QUEUES[1], n, repetitions, tuple(QUANTILES)) for n in LENGTHS[:-1]]
     rows = [row for some in Parallel(jobs)(work) for row in some]
     head = "| figure | requests | stretches | marked | known | covered |\n|---|---|---|---|---|---|\n"
     lines = [
@@ -210,7 +210,7 @@ def tables(repetitions: int, jobs: int) -> dict[str, str]:
 def main() -> None:
     """Write the tables into the page, each between two comments with its name."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.coverage", description="Coverage of intervals.")
-    parser.add_argument("--repetitions", type=int, default=REPETITIONS, help="half as many of quantiles")
+    parser.add_argument("--repetitions", type=int, default=REPETITIONS)
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     options = parser.parse_args()
     page = PAGE.read_text(encoding="utf-8")
