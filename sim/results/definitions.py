@@ -271,9 +271,7 @@ RUNS = (
     Definition("cost_model_sha256", "as in the inputs of summary.json"),
     Definition("version", "of flowsim"),
     Definition("served_sha256", "SHA-256 of the requests as served: arrivals, lengths, SLOs, classes, cached tokens"),
-    Definition(
-        "arrivals_sha256", "SHA-256 of arrivals, as shares of their span, and lengths: of what makes a replication"
-    ),
+    Definition("arrivals_sha256", "SHA-256 of arrivals, as shares of their span, and lengths"),
     Definition("decisions_sha256", "SHA-256 of when and where each request was begun, preempted and finished"),
     Definition("slo_rule", "the SLOs in words"),
     Definition("rate_rps_replayed", "as offered_rps"),
