@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 from msgspec.structs import asdict
 
-from flowsim.calibration.costs.catalogue import load_table, table_names
 from flowsim.calibration.costs.curves import AttentionCurve, Curve, work
 from flowsim.calibration.costs.host_times import usual_of
 from flowsim.calibration.costs.models import BYTES_PER_VALUE, ModelSpec
@@ -27,6 +26,7 @@ from flowsim.calibration.costs.row_sources import (
     source_of,
 )
 from flowsim.calibration.costs.table import ALL_REDUCE, HOST_OPERATORS, OperatorRow, OperatorTable
+from flowsim.calibration.costs.table_catalogue import load_table, table_names
 from flowsim.calibration.measure.all_reduce import TOKENS, ranks
 from flowsim.calibration.public.aiconfigurator import Source, of_shape
 from flowsim.errors import InputError

@@ -11,12 +11,12 @@ from typing import NamedTuple
 import numpy as np
 
 from flowsim.calibration.costs.accuracy import bias, pass_errors
-from flowsim.calibration.costs.catalogue import TableName, load_table, shipped_tables
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.fit import fit_passes
 from flowsim.calibration.costs.pass_kinds import kind_of
 from flowsim.calibration.costs.provenance import PassErrors
 from flowsim.calibration.costs.table import ALL_REDUCE, OperatorTable
+from flowsim.calibration.costs.table_catalogue import TableName, load_table, shipped_tables
 from flowsim.core.timeline import Slice
 
 ROOT = Path(__file__).parents[2]

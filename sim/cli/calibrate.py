@@ -20,8 +20,8 @@ from flowsim.cli.calibrate_tables import (
     saving,
     write_page,
 )
+from flowsim.cli.click_options import with_options
 from flowsim.cli.kit import Group, typed
-from flowsim.cli.run_options import with_options
 from flowsim.errors import InputError
 
 TABLE_HELP = "TABLE is a folder, or the name of a table, as in h200/llama3-8b/tp1."
@@ -134,8 +134,8 @@ def _kept_if_interrupted(journal: Path, quiet: bool) -> Iterator[None]:
 )
 def all_reduce(table: str, system: str | None, device: str, out: str | None) -> None:
     """Complete the table of a tensor-parallel rank."""
-    from flowsim.calibration.costs.catalogue import table_folder
     from flowsim.calibration.costs.fit import fit_passes
+    from flowsim.calibration.costs.table_catalogue import table_folder
     from flowsim.calibration.measure.all_reduce import join, measure_group
     from flowsim.calibration.public.aiconfigurator import package_source
     from flowsim.calibration.public.importer import public_all_reduce
@@ -276,8 +276,8 @@ def import_(
       flowsim calibrate import aiconfigurator --system a100_sxm --model llama3-8b
       flowsim run example --gpu a100_sxm
     """
-    from flowsim.calibration.costs.catalogue import table_folder
     from flowsim.calibration.costs.models import load_model
+    from flowsim.calibration.costs.table_catalogue import table_folder
     from flowsim.calibration.public.aiconfigurator import folder_source, package_source
     from flowsim.calibration.public.importer import import_table, nearest_own
 

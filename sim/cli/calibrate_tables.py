@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 def open_table(where: str, *, passes_only: bool = False) -> OperatorTable:
     """The table in this folder, or of this name. InputError: it has no operators, unless `passes_only` will do."""
-    from flowsim.calibration.costs.catalogue import load_table
     from flowsim.calibration.costs.table import OperatorTable
+    from flowsim.calibration.costs.table_catalogue import load_table
 
     if not where:
         raise InputError("TABLE", "is empty", expected="a folder or a name, as in h200/llama3-8b/tp1")

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
+from flowsim.cli.click_options import check_costs, flags_named, stated, with_options
 from flowsim.cli.kit import Command, all_metrics_option, out_option, quiet_option, replaying, say, typed
-from flowsim.cli.run_options import check_costs, flags_named, stated, with_options
 from flowsim.errors import InputError
 from flowsim.policies.registry import DEFAULT_POLICIES
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
+from flowsim.cli.click_options import options_of
 from flowsim.cli.kit import Command, quiet_option, say, together
-from flowsim.cli.run_options import options_of
 from flowsim.errors import InputError
 from flowsim.io import documents
 from flowsim.policies.registry import DEFAULT_POLICIES

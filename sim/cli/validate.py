@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from msgspec import structs
 
+from flowsim.cli.click_options import click_option, flags_named, options_of, stated, with_options
 from flowsim.cli.kit import TYPED, Command, together, typed
-from flowsim.cli.run_options import click_option, flags_named, options_of, stated, with_options
 from flowsim.errors import InputError
 from flowsim.runs.keywords import paths_of
 from flowsim.runs.options import by_keyword, declared, from_values

@@ -1,4 +1,4 @@
-"""Orders: who goes first. `flowsim.core.queues` keeps waiting requests in an order without rescanning them.
+"""Orders: the keys by which a policy ranks requests and passes. `flowsim.core.queues` keeps those that wait ranked.
 
 An order says how its key moves with time, and from that follows the cheapest exact queue:
 

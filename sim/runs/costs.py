@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flowsim.calibration.costs.catalogue import load_table
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.fit import fit
 from flowsim.calibration.costs.row_sources import counted
 from flowsim.calibration.costs.table import OperatorTable
+from flowsim.calibration.costs.table_catalogue import load_table
 from flowsim.errors import InputError
 from flowsim.io.folders import leads_somewhere
 from flowsim.io.schema import PositiveCount, fitted

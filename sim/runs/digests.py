@@ -7,8 +7,8 @@ import json
 from functools import cache, lru_cache
 from pathlib import Path
 
-from flowsim.calibration.costs.catalogue import load_table
 from flowsim.calibration.costs.table import OperatorTable
+from flowsim.calibration.costs.table_catalogue import load_table
 from flowsim.errors import InputError
 from flowsim.io.folders import leads_somewhere
 from flowsim.policies.registry import PolicySpec, source_file

@@ -15,11 +15,11 @@ import numpy as np
 from msgspec.structs import replace
 
 import flowsim
-from flowsim.calibration.costs.catalogue import load_table
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.fit import fit
 from flowsim.calibration.costs.models import load_model
 from flowsim.calibration.costs.table import OperatorTable
+from flowsim.calibration.costs.table_catalogue import load_table
 from flowsim.calibration.gpu.graphs import graph_sizes
 from flowsim.calibration.gpu.machine import check_device, machine
 from flowsim.calibration.gpu.memory import enough_memory

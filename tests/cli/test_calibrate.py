@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from flowsim.calibration.costs.catalogue import load_table
 from flowsim.calibration.costs.table import OperatorTable
+from flowsim.calibration.costs.table_catalogue import load_table
 from flowsim.calibration.measure import stopwatch
 from flowsim.cli.main import main
 from flowsim.io.locks import locked

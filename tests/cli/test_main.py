@@ -14,7 +14,7 @@ import click
 import pytest
 
 import flowsim
-from flowsim.calibration.costs.catalogue import load_table
+from flowsim.calibration.costs.table_catalogue import load_table
 from flowsim.cli.main import main
 from support.cli import OWN, done, invoke, refused, shell, tree
 from support.places import DATA

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flowsim.calibration.costs.catalogue import load_table
+from flowsim.calibration.costs.table_catalogue import load_table
 from support.cli import FILES, ROWS, done, refused, tree, write
 
 pytestmark = pytest.mark.usefixtures("folder")

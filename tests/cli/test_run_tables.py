@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flowsim.calibration.costs.catalogue import load_table
+from flowsim.calibration.costs.table_catalogue import load_table
 from support.cli import invoke, refused
 
 pytestmark = pytest.mark.usefixtures("folder")

@@ -138,7 +138,7 @@ ELSEWHERE = {
     "calibration/costs/test_fit.py": "calibration.costs.accuracy calibration.costs.provenance",
     "calibration/costs/test_models.py": "calibration.costs.huggingface",
     "calibration/costs/test_shipped_tables.py": (
-        "calibration.costs.catalogue calibration.costs.pass_kinds calibration.costs.row_sources"
+        "calibration.costs.table_catalogue calibration.costs.pass_kinds calibration.costs.row_sources"
     ),
     "calibration/gpu/test_attention.py": "calibration.costs.attention_kernels",
     "calibration/gpu/test_decoder.py": "calibration.gpu.batch calibration.gpu.layer",
@@ -159,7 +159,7 @@ ELSEWHERE = {
         "calibration.serve.runner calibration.serve.warm_up"
     ),
     "cli/test_main.py": "cli.facts cli.kit show.screen",
-    "cli/test_run_refused.py": "cli.run_options",
+    "cli/test_run_refused.py": "cli.click_options",
     "cli/test_traces.py": "show.trace_figures show.trace_text",
     "core/test_events.py": "core.ledger",
     "core/test_order.py": "core.queues",

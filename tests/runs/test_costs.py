@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flowsim.calibration.costs.catalogue import load_table
+from flowsim.calibration.costs.table_catalogue import load_table
 from flowsim.errors import InputError
 from flowsim.runs.costs import load_cost
 

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 import flowsim
-from flowsim.calibration.costs.catalogue import load_table
+from flowsim.calibration.costs.table_catalogue import load_table
 from flowsim.core.slo import SLOMix
 from flowsim.errors import InputError
 from flowsim.policies.flowprefill import FlowPrefill

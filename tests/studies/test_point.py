@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import flowsim
-from flowsim.calibration.costs.catalogue import load_table
+from flowsim.calibration.costs.table_catalogue import load_table
 from flowsim.studies.point import Point
 
 

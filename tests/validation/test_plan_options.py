@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import flowsim
-from flowsim.calibration.costs.catalogue import load_table
+from flowsim.calibration.costs.table_catalogue import load_table
 from flowsim.errors import InputError
 from flowsim.runs.options import RunOptions
 from flowsim.studies.point import prepared

@@ -11,8 +11,8 @@ import yaml
 from click.testing import Result
 
 import flowsim
-from flowsim.calibration.costs.catalogue import load_table
 from flowsim.calibration.costs.table import OperatorTable
+from flowsim.calibration.costs.table_catalogue import load_table
 from flowsim.validation.evidence import Evidence
 from support.validation import command, invoke
 

@@ -11,12 +11,12 @@ import pytest
 
 from docs.written import accuracy
 from flowsim.calibration.costs.accuracy import bias, leave_one_out, pass_errors, pass_residuals
-from flowsim.calibration.costs.catalogue import load_table, shipped_tables
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.fit import fit, fit_passes
 from flowsim.calibration.costs.models import load_model
 from flowsim.calibration.costs.pass_kinds import LONG_PROMPT
 from flowsim.calibration.costs.table import ALL_REDUCE, OperatorTable
+from flowsim.calibration.costs.table_catalogue import load_table, shipped_tables
 from flowsim.core.timeline import CHECKED_AFTER, LAYER_OPERATORS
 from flowsim.runs.costs import load_cost
 from support.places import DATA

@@ -8,14 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowsim.calibration.costs.catalogue import (
-    load_table,
-    shipped_tables,
-    table_folder,
-    table_names,
-    user_root,
-    user_tables,
-)
 from flowsim.calibration.costs.models import EXPERTS
 from flowsim.calibration.costs.provenance import Provenance
 from flowsim.calibration.costs.table import (
@@ -29,6 +21,14 @@ from flowsim.calibration.costs.table import (
     PassRow,
     format_slices,
     parse_slices,
+)
+from flowsim.calibration.costs.table_catalogue import (
+    load_table,
+    shipped_tables,
+    table_folder,
+    table_names,
+    user_root,
+    user_tables,
 )
 from flowsim.core.timeline import CHECKED_AFTER, LAYER_OPERATORS
 from flowsim.errors import InputError
@@ -230,7 +230,7 @@ def test_every_shipped_table_loads_and_holds_every_operator() -> None:
 
 def test_an_unknown_table_names_those_that_exist(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     TABLE.save(tmp_path / "h200" / "llama3-8b" / "tp1")
-    monkeypatch.setattr("flowsim.calibration.costs.catalogue.shipped_tables", dict)
+    monkeypatch.setattr("flowsim.calibration.costs.table_catalogue.shipped_tables", dict)
     monkeypatch.setenv("FLOWSIM_TABLES", str(tmp_path))
     assert table_names() == [("h200", "llama3-8b", 1)]
     assert load_table("h200", "llama3-8b") == TABLE

@@ -13,13 +13,13 @@ from msgspec import structs
 
 import flowsim
 from flowsim.calibration.costs.accuracy import leave_one_out, left_out
-from flowsim.calibration.costs.catalogue import load_table
 from flowsim.calibration.costs.curves import work
 from flowsim.calibration.costs.fit import fit
 from flowsim.calibration.costs.fit_record import MeasuredRange
 from flowsim.calibration.costs.models import load_model
 from flowsim.calibration.costs.provenance import PowerFit, Provenance
 from flowsim.calibration.costs.table import OperatorRow, OperatorTable
+from flowsim.calibration.costs.table_catalogue import load_table
 from flowsim.calibration.measure.all_reduce import join
 from flowsim.calibration.public.aiconfigurator import Source, folder_source, package_source
 from flowsim.calibration.public.compare import compare_tables
