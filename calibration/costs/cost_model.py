@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from html import escape
@@ -153,6 +154,11 @@ class CostModel:
         self._shape = lru_cache(KNOWN)(self._new_shape)
         self._forward_of_one = lru_cache(KNOWN)(self._new_forward)
         self._timeline_of_one = lru_cache(KNOWN)(self._new_timeline)
+
+    @property
+    def max_context(self) -> float:
+        """Tokens of the model's context: a longer prompt cannot be served; infinite for costs given in Python."""
+        return math.inf if self.provenance is None else self.provenance.table.rank().spec.max_context
 
     def check_graph_tokens(self, graph_tokens: int) -> None:
         """Raise `InputError` unless it is known what recorded forwards of up to `graph_tokens` cost; 0 = none are."""

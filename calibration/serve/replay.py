@@ -101,7 +101,7 @@ def execute(
         rows = runner.decoder.rows
         kv = RowCache(min(kv_capacity_tokens(server, cost), rows), rows)
         device = GpuDevice(clock, runner, cost, kv, server.max_batched_tokens, server.graph_tokens)
-        instance = Instance(device, policy, predictor, requests, recorder, kv, server.slots)
+        instance = Instance(device, policy, predictor, requests, recorder, kv, server.slots, cost.max_context)
         lateness_s = _serve(instance, device, requests, told)
     return Replay(
         outcome_of([recorder], clock.now),

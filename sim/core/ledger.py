@@ -18,7 +18,7 @@ class Ledger:
         finished_s: when its first token was there.
         service_s: duration of the completed passes that computed it.
         preemptions: how often a pass with it was preempted.
-        rejected: whether it was rejected on arrival because the KV cache could never hold it.
+        rejected: whether it was rejected on arrival because the KV cache or the model's context could never hold it.
         cached_tokens: how many of its tokens its first pass found in the prefix cache of its instance.
     """
 

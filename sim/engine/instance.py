@@ -10,6 +10,7 @@ All of that is the same whether the device is simulated or real (`flowsim.engine
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from numbers import Integral
@@ -40,6 +41,7 @@ class Instance:
         recorder: is told what happens.
         kv: its KV cache.
         slots: passes that may be launched and not completed.
+        max_context: tokens of the model's context; a longer prompt is rejected.
     """
 
     def __init__(
@@ -51,10 +53,12 @@ class Instance:
         recorder: Recorder,
         kv: KVCache,
         slots: int,
+        max_context: float = math.inf,
     ) -> None:
         self.clock = device.clock
         self.predictor = predictor
         self.kv = kv
+        self._max_context = max_context
         self._prefixes = PrefixWaiting(requests, kv, predictor) if isinstance(kv, PrefixCache) else None
         self.waiting = Waiting(requests) if self._prefixes is None else self._prefixes
         self.started: OrderedDict[int, Request] = OrderedDict()
@@ -102,10 +106,10 @@ class Instance:
         return self._work_ns * 1e-9
 
     def arrive(self, request: Request) -> None:
-        """Take a request in, or reject it if the KV cache could never hold it."""
+        """Take a request in, or reject it if the KV cache could never hold it, or the model's context cannot."""
         now = self.clock.now
         self._recorder.arrived(now, request.id)
-        if request.kv_tokens > self.kv.capacity_tokens:
+        if request.kv_tokens > self.kv.capacity_tokens or request.input_length > self._max_context:
             self._recorder.rejected(now, request.id)
             return
         try:

@@ -122,7 +122,7 @@ def simulate(
         device = SimulatedDevice(env, cost, server.max_batched_tokens, server.graph_tokens)
         devices.append(device)
         kv = KVCache(kv_tokens) if prefixes is None else PrefixCache(kv_tokens, prefixes)
-        instances.append(Instance(device, policy, predictor, requests, recorder, kv, server.slots))
+        instances.append(Instance(device, policy, predictor, requests, recorder, kv, server.slots, cost.max_context))
     router = make_router(server.router)
     Arrivals(env, requests, lambda request: instances[router.route(request, instances)].arrive(request), progress)
     with _no_garbage_collector():

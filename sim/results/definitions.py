@@ -194,7 +194,7 @@ CLASS = (
 INPUTS = (
     Definition("trace", "file name of the trace"),
     Definition("trace_sha256", "SHA-256 of its content"),
-    Definition("trace_notices", "what was changed in it before the replay"),
+    Definition("trace_notices", "what was changed in it before the replay, and which prompts the model cannot serve"),
     Definition("cost_model", "the operator table that the costs are of"),
     Definition("cost_model_sha256", "SHA-256 of the table"),
     Definition("cost_model_sources", "public measurements in it, and what else the costs hold"),

@@ -78,7 +78,7 @@ def sources_of(costs: CostModel, graph_tokens: int) -> list[str]:
 
 
 def extrapolated(cost: CostModel, trace: Trace, max_batched_tokens: int, cached: NDArray[np.int64]) -> int | None:
-    """How many prompts reach beyond the sizes to which the cost model was fitted; None if those are not known.
+    """How many prompts within the context reach beyond the measured sizes; None if those are not known.
 
     Args:
         cost: the cost model.
@@ -88,4 +88,19 @@ def extrapolated(cost: CostModel, trace: Trace, max_batched_tokens: int, cached:
     """
     if cost.provenance is None:
         return None
-    return int(cost.provenance.measured.beyond(trace.input_length, cached, max_batched_tokens).sum())
+    beyond = cost.provenance.measured.beyond(trace.input_length, cached, max_batched_tokens)
+    return int((beyond & ~over_context(cost, trace)).sum())
+
+
+def over_context(cost: CostModel, trace: Trace) -> NDArray[np.bool_]:
+    """Whether each prompt is longer than the model's context, so that an instance rejects it, shape [n]."""
+    return np.asarray(trace.input_length > cost.max_context)
+
+
+def rejections(cost: CostModel, trace: Trace) -> list[str]:
+    """What to say of prompts that are longer than the model's context, if there are any."""
+    n = int(over_context(cost, trace).sum())
+    if not n or cost.provenance is None:
+        return []
+    are, model = "prompt is" if n == 1 else "prompts are", cost.provenance.table.rank().model
+    return [f"{n:,} {are} longer than the {cost.max_context:,} tokens of {model}'s context: rejected"]

@@ -154,10 +154,13 @@ class Case(Struct, frozen=True, forbid_unknown_fields=True, dict=True):  # dict:
         """Fresh requests, for one run."""
         return make_requests(self.trace, self.slo, self.server)
 
-    def rejected(self) -> list[bool]:
-        """Of each request, whether it is turned away when it arrives, since the KV cache can never hold it."""
+    def rejected(self, cost: CostModel) -> list[bool]:
+        """Of each request, whether it is turned away when it arrives: the KV cache or the context can never hold it."""
         tokens = self.server.kv_tokens
-        return [tokens is not None and request.kv_tokens > tokens for request in self.requests()]
+        return [
+            (tokens is not None and request.kv_tokens > tokens) or request.input_length > cost.max_context
+            for request in self.requests()
+        ]
 
     def simulate(self, cost: CostModel) -> RunResult:
         """What the simulation says of it."""
@@ -176,7 +179,7 @@ class Case(Struct, frozen=True, forbid_unknown_fields=True, dict=True):  # dict:
 
     def really(self, run: RealRun, cost: CostModel) -> RunResult:
         """A real run as a result."""
-        return self._result(run.outcome(self.rejected()), cost)
+        return self._result(run.outcome(self.rejected(cost)), cost)
 
     def _result(self, outcome: Outcome, cost: CostModel) -> RunResult:
         return RunResult(self.trace, self.slo, outcome, self.policy, {}, {"cost_model": cost.name})

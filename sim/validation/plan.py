@@ -17,7 +17,7 @@ from flowsim.engine.simulate import kv_capacity_tokens
 from flowsim.errors import InputError
 from flowsim.io.schema import Amount, Checked, Name, Positive, option
 from flowsim.policies.registry import DEFAULT_POLICIES, PolicySpec, load_policy
-from flowsim.runs.costs import extrapolated
+from flowsim.runs.costs import extrapolated, over_context, rejections
 from flowsim.runs.options import RunOptions, columns, from_values, options, value_of
 from flowsim.runs.prepare import Workload, prepare_workload
 from flowsim.runs.workload import blamed
@@ -161,12 +161,10 @@ def shortfalls(plan: Plan, whole: Workload, cases: Sequence[Case], costs: CostMo
     if lasting := _lasting(plan, len(whole.trace), cases):
         yield lasting
     longest = max(cases, key=lambda case: len(case.arrival_s))
-    if rejected := sum(longest.rejected()):
+    over = over_context(costs, longest.trace)
+    if rejected := int((np.array(longest.rejected(costs)) & ~over).sum()):
         yield f"rejected, for they need more KV cache than there is: {rejected} of {len(longest.arrival_s)} prompts"
-    assert costs.provenance is not None
-    context = costs.provenance.table.rank().spec.max_context
-    if deep := sum(tokens > context for tokens in longest.input_length):
-        yield f"longer than the model's context of {context:,} tokens: {deep} of {len(longest.arrival_s)} prompts"
+    yield from rejections(costs, longest.trace)
     none = np.zeros_like(longest.trace.input_length)  # is cached
     if beyond := extrapolated(costs, longest.trace, plan.run.server.max_batched_tokens, none):
         yield f"extrapolated, for they reach beyond the measured sizes: {beyond} of {len(longest.arrival_s)} prompts"

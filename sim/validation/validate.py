@@ -111,7 +111,7 @@ def _recorded(
     with _saved(table, root / "table") as place:
         cases = [case for policy in plan.policies for case in cases_of(plan, whole, policy, place, costs, known)]
     for case in cases:
-        if all(case.rejected()):
+        if all(case.rejected(costs)):
             least = min(case.input_length)
             problem = f"is {plan.run.server.kv_tokens}, too small for the shortest prompt"
             raise InputError("kv_tokens", problem, expected=f">= {least}")
@@ -217,7 +217,9 @@ def _execute(
     say(f"building {spec.name} and warming up")
     max_batched_tokens, graph_tokens = plan.run.server.max_batched_tokens, plan.run.server.graph_tokens
     rows = max(graph_size(graph_tokens), *(cache_rows(case) for case in cases))
-    longest = max(n for case in cases for n, out in zip(case.input_length, case.rejected(), strict=True) if not out)
+    longest = max(
+        n for case in cases for n, out in zip(case.input_length, case.rejected(costs), strict=True) if not out
+    )
     recordings = len({load_policy(case.policy).cut for case in cases}) * sum(graph_sizes(graph_tokens))
     sizes = {"rows": rows, "max_batched_tokens": max_batched_tokens, "recorded_tokens": recordings}
     decoder = serving_decoder(spec, table, device, seed=plan.run.seed, **sizes)

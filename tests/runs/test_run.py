@@ -317,3 +317,16 @@ def test_a_mix_and_rates_exclude_each_other() -> None:
         InputError, match="mix: is given together with rates, which are a mix too; expected one of them"
     ):
         flowsim.run("example", slo=slo, mix="text=.5", rates=rates)
+
+
+def test_prompts_longer_than_the_context_of_the_model_are_rejected_and_said() -> None:
+    trace = Trace.of([0.0, 0.5, 1.0, 1.2, 5.0], [60_000, 500, 120_000, 800, 40_960])
+    result = run(trace, "fcfs", model="qwen3-8b", slo=1.0)
+    assert result.requests["state"].tolist() == ["rejected", "finished", "rejected", "finished", "finished"]
+    said = "2 prompts are longer than the 40,960 tokens of qwen3-8b's context: rejected"
+    assert result.summary["inputs"]["trace_notices"][-1] == said
+    assert result.summary["inputs"]["extrapolated"] == 0
+    one = flowsim.compare(trace.head(1), ["fcfs", "edf"], model="qwen3-8b", slo=1.0)
+    for of in one.results.values():
+        assert of.summary["inputs"]["trace_notices"][-1].startswith("1 prompt is longer than")
+        assert (of.summary["rejected"], of.summary["attainment"]) == (1, 0.0)

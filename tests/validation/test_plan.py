@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from click.testing import Result
 from msgspec import structs
 
 import flowsim
+from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.fit_record import MeasuredRange
 from flowsim.validation.compared import compared
 from flowsim.validation.evidence import Evidence
@@ -66,8 +68,9 @@ def test_prompts_beyond_the_measured_sizes_are_said(evidence: tuple[Evidence, Re
     assert list(shortfalls(plan, whole, [case], costs)) == all_said
     spec = structs.replace(costs.provenance.table.model_spec, max_context=499)
     costs.provenance = replace(costs.provenance, table=structs.replace(costs.provenance.table, model_spec=spec))
-    deep = f"longer than the model's context of 499 tokens: {case.input_length.count(500)} of "
-    assert list(shortfalls(plan, whole, [case], costs)) == [f"{deep}{len(case.input_length)} prompts", *all_said]
+    deep = f"{case.input_length.count(500)} prompts are longer than the 499 tokens of tiny's context: rejected"
+    assert list(shortfalls(plan, whole, [case], costs)) == [deep]
+    assert case.simulate(costs).summary["rejected"] == sum(case.rejected(costs)) == case.input_length.count(500)
 
 
 def test_prompts_that_the_cache_cannot_hold_are_said_and_rejected_in_both(here: Path) -> None:
@@ -82,8 +85,9 @@ def test_prompts_that_the_cache_cannot_hold_are_said_and_rejected_in_both(here: 
     assert [r.summary["rejected"] for r in compared_.results.values()] == [long, long]
 
 
-def test_a_window_in_which_hardly_a_request_arrives_is_refused(here: Path) -> None:
+def test_a_window_in_which_hardly_a_request_arrives_is_refused(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a prompt of ten million tokens any rate is low: two requests would take hours."""
+    monkeypatch.setattr(CostModel, "max_context", math.inf)
     trace = flowsim.Trace.of([0.01 * i for i in range(40)], [10_000_000 if i == 6 else 20 for i in range(40)])
     flowsim.traces.write_trace(trace, "rare.jsonl")
     arguments = [a for a in command("rare", "--policy", "fcfs", "--load", "0.5") if a not in ("--rate-scale", "4")]
