@@ -1,4 +1,4 @@
-# make demo   a first answer: three schedulers on the built-in trace, in a fresh .venv
+# make demo   a first answer: four schedulers on the built-in trace, in a fresh .venv
 # make test   all checks, as CI runs them
 # make cover  the lines and branches that tests run, which takes three times as long
 # make docs   writes the tables and outputs in README.md and docs/ anew
@@ -22,7 +22,7 @@ install-dev: .venv/bin/python
 	$(BIN)/python -m pip install --quiet '.[dev]'
 
 demo: install
-	$(BIN)/flowsim compare example --rate-scale 5 --policy fcfs --policy chunked:2048 --policy flowprefill --out out/demo
+	$(BIN)/flowsim compare example --rate-scale 5 --policy fcfs --policy chunked:2048 --policy chunked:8192 --policy flowprefill --out out/demo
 
 test: install-dev
 	$(BIN)/ruff check .

@@ -28,10 +28,11 @@ latest deadline. slack = (deadline - now) - max(predicted time left, 0); zero sl
 
 @dataclass(frozen=True)
 class FlowPrefill:
-    """Slack-aware earliest deadline first, with SLO-aware batching, at any cut.
+    """Slack-aware earliest deadline first, with SLO-aware batching; cut=operator as in the paper, cut=block as released.
 
     Attributes:
-        cut: where a running pass may be preempted; the paper's answer is every operator.
+        cut: where a running pass may be preempted: "operator" is what the paper describes (five checks per layer),
+            "block" what the authors released (two).
         wake: "events" decides on arrival and completion only, as the paper does; "cuts" at every cut too.
         batch_tokens: most tokens of a batch; a longer prompt runs alone.
         reserve: share of its SLO that the head of a batch must have left after the batch, as predicted; a head

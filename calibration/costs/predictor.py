@@ -20,6 +20,9 @@ CHUNK_TOKENS, CHUNK_PENALTY_S, LONGEST_FITTED = 8192, 0.010, 20480
 """The released code's prediction above 20480 tokens: whole chunks of 8192, 10 ms more for each, and the rest."""
 FITTED_AT = (16, 32, 64, 128, 256, *range(512, LONGEST_FITTED + 1, 512))
 """Tokens of the prompts to which the cubic polynomial is fitted."""
+OUTLIER, COEFFICIENTS = 0.4, 4
+"""Points further from the first fit than this share of the largest residual are left out of the second; a cubic has
+four coefficients."""
 
 
 class SoloPredictor:
@@ -61,8 +64,9 @@ def exact(solo: Solo) -> SoloPredictor:
 def cubic(solo: Solo) -> SoloPredictor:
     """The paper's: a cubic polynomial fitted to solo TTFT at 16 ... 256 and 512, 1024, ... 20480 tokens.
 
-    A second fit leaves out points that differ from the first by more than three times the median residual (the released
-    code refits without outliers; its threshold is not stated, this one is ours).
+    Points with residual / largest residual > 0.4 are dropped and the rest is fitted again, once. Source: the released
+    FlowPrefill code (commit 1ca0fec), `profiler/profiling_online.py`. Where fewer than four points would be left, which
+    determine no cubic, the first fit stands.
     """
     coefficients = _coefficients(tuple([solo(size, 0) for size in FITTED_AT]))
 
@@ -82,10 +86,12 @@ def cubic(solo: Solo) -> SoloPredictor:
 def _coefficients(seconds: tuple[float, ...]) -> list[float]:
     """Of the polynomial that `cubic` fits to these times of prompts of `FITTED_AT` tokens; a study asks in each run."""
     x, y = np.array(FITTED_AT), np.array(seconds)
-    first = np.polynomial.Polynomial.fit(x, y, 3)
-    residuals = np.abs(first(x) - y)
-    keep = residuals <= 3 * max(float(np.median(residuals)), 1e-12)
-    coefficients: list[float] = np.polynomial.Polynomial.fit(x[keep], y[keep], 3).convert().coef.tolist()
+    fitted = np.polynomial.Polynomial.fit(x, y, 3)
+    residuals = np.abs(y - fitted(x))
+    keep = residuals / (residuals.max() + 1e-12) <= OUTLIER
+    if np.count_nonzero(keep) >= COEFFICIENTS:
+        fitted = np.polynomial.Polynomial.fit(x[keep], y[keep], 3)
+    coefficients: list[float] = fitted.convert().coef.tolist()
     return coefficients
 
 

@@ -16,6 +16,8 @@ from flowsim.errors import InputError
 def tradeoff(context: click.Context, /, tokens: int, model: str, gpu: str, tp: int, cost: str | None) -> None:
     """Show what chunks and cuts cost a long prompt, and how long they block a short one.
 
+    FlowPrefill's paper describes a cut after every operator; its released code cuts after every block.
+
     \b
     Example:
       flowsim tradeoff --tokens 32768

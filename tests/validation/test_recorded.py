@@ -15,7 +15,7 @@ BUDGET = {"attainment": 0.005, "TTFT p50": 0.025, "TTFT p90": 0.025, "TTFT p99":
 BUDGET |= {"per request": 0.01}
 """How much further from the recorded runs a change may move the simulation: half of each measure's bar, if any."""
 MODELS, LOADS = ("llama3-8b", "qwen2.5-14b"), (0.5, 0.75, 0.9)
-POLICIES = ("fcfs", "chunked:2048", "edf:cut=layer", "flowprefill:cut=block", "flowprefill")
+POLICIES = ("fcfs:8192", "chunked:2048", "edf:cut=layer", "flowprefill:cut=block", "flowprefill")
 RECORDED = sorted(DATA.glob("evidence/*/evidence.json"))
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import statistics
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flowsim.calibration.costs.cost_model import CostModel
-from flowsim.calibration.costs.predictor import SoloPredictor, make_predictor, noise
+from flowsim.calibration.costs.predictor import FITTED_AT, SoloPredictor, make_predictor, noise
 from flowsim.core.passes import Execution
 from flowsim.core.request import Request
 from flowsim.core.timeline import Slice
@@ -57,6 +58,29 @@ def test_cubic_leaves_outliers_out_of_its_second_fit() -> None:
     predictor = make_predictor("cubic", costing(lambda n: odd.get(n, 1e-4 * n)), "none", 1 << 20)
     assert predictor.predict(4096) == pytest.approx(0.4096, rel=1e-3)
     assert predictor.predict(16384) == pytest.approx(1.6384, rel=1e-3)
+
+
+def test_cubic_keeps_points_within_two_fifths_of_the_largest_residual() -> None:
+    """Residuals of the first fit: 2.4 s at 4096 tokens, 0.6 s at 10240 (0.24 of it), less elsewhere. One is dropped."""
+    odd = {4096: 3.0, 10240: 1.7}
+    times = {tokens: odd.get(tokens, 1e-4 * tokens) for tokens in FITTED_AT}
+    first = np.polyfit([*times], [*times.values()], 3)
+    residuals = {tokens: abs(seconds - np.polyval(first, tokens)) for tokens, seconds in times.items()}
+    assert [tokens for tokens in times if residuals[tokens] > 0.4 * residuals[4096]] == [4096]
+    assert 0.2 * residuals[4096] < residuals[10240]
+    del times[4096]
+    second = np.polyfit([*times], [*times.values()], 3)
+    predictor = make_predictor("cubic", costing(lambda n: odd.get(n, 1e-4 * n)), "none", 1 << 20)
+    for tokens in (100, 4096, 10240, 20000):
+        assert predictor.predict(tokens) == pytest.approx(np.polyval(second, tokens), rel=1e-6)
+    assert predictor.predict(10240) - 1.024 > 0.02  # bent towards the odd point, which was kept
+
+
+def test_cubic_stands_by_its_first_fit_where_too_few_points_are_near_it() -> None:
+    times = {tokens: 2.0 + (-1) ** i for i, tokens in enumerate(FITTED_AT)}
+    first = np.polyfit([*times], [*times.values()], 3)
+    predictor = make_predictor("cubic", costing(lambda n: times[n]), "none", 1 << 20)
+    assert predictor.predict(3000) == pytest.approx(np.polyval(first, 3000), rel=1e-6)
 
 
 def test_cubic_predicts_the_rest_of_an_execution_from_its_tokens_left() -> None:
