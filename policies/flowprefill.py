@@ -28,7 +28,7 @@ latest deadline. slack = (deadline - now) - max(predicted time left, 0); zero sl
 
 @dataclass(frozen=True)
 class FlowPrefill:
-    """Slack-aware earliest deadline first, with SLO-aware batching; cut=operator as in the paper, cut=block as released.
+    """Slack-aware earliest deadline first with SLO-aware batching; cut=operator as in the paper, cut=block as released.
 
     Attributes:
         cut: where a running pass may be preempted: "operator" is what the paper describes (five checks per layer),

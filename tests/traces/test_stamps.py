@@ -78,7 +78,7 @@ def test_a_date_moves_with_the_first_arrival(tmp_path):
 
 
 def test_the_attainment_of_whole_seconds_is_nearly_that_of_the_exact_arrivals(tmp_path):
-    """Case F01: whole seconds replayed as bursts attain 55 % where the exact ones attain 99 %, by batches of 8192 tokens."""
+    """Case F01: whole seconds replayed as bursts attain 55 %, exact ones 99 %, by batches of 8192 tokens."""
     exact, lengths = poisson()
     true = own(tmp_path / "exact.jsonl", exact, lengths)
     coarse = burstgpt(tmp_path / "coarse.csv", np.floor(exact).astype(int), lengths)
