@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from flowsim.errors import InputError, unknown
+from flowsim.io.seeds import generator
 from flowsim.traces.columns import Blocks, Bools, Chats, Floats, Ints
-from flowsim.traces.seeds import generator
 from flowsim.traces.trace import ROW_COLUMNS, Trace
 
 

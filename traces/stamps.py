@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from flowsim.io.seeds import generator
 from flowsim.traces.columns import Floats, Ints
 from flowsim.traces.formats import Format
-from flowsim.traces.seeds import generator
 from flowsim.traces.trace import Trace
 
 UNITS_S = (60.0, 1.0, 0.1, 0.01)

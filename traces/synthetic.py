@@ -12,9 +12,9 @@ import numpy as np
 from msgspec import Struct
 
 from flowsim.errors import InputError, unknown
+from flowsim.io.seeds import MOST_REQUESTS, generator
 from flowsim.traces.arrivals import arrivals as arrival_times
 from flowsim.traces.columns import LARGEST, Floats, Ints
-from flowsim.traces.seeds import MOST_REQUESTS, generator
 from flowsim.traces.trace import Trace
 
 PROBABILITIES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)

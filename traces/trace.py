@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from flowsim.errors import InputError
+from flowsim.io.seeds import generator
 from flowsim.traces.columns import (
     LARGEST,
     LENGTH,
@@ -33,7 +34,6 @@ from flowsim.traces.columns import (
     number_column,
     whole_column,
 )
-from flowsim.traces.seeds import generator
 
 if TYPE_CHECKING:
     import pandas as pd

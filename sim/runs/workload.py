@@ -15,8 +15,8 @@ from flowsim.core.prefix_cache import Retention
 from flowsim.core.slo import REST, Assignment, SLOMix
 from flowsim.errors import InputError, unknown
 from flowsim.io.schema import Checked, Name, Positive, PositiveCount, option
+from flowsim.io.seeds import generator
 from flowsim.traces.combine import parse_mix, reweighted, with_rates
-from flowsim.traces.seeds import generator
 from flowsim.traces.trace import Trace
 
 PERIOD = "FROM:TO in seconds, with 0 <= FROM < TO"
