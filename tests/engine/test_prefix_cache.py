@@ -249,6 +249,8 @@ def test_a_pass_that_does_not_fit_takes_nothing() -> None:
 
 @pytest.mark.parametrize("text", ["lru", "lru:0", "lru:x", "ideel", "none:3"])
 def test_bad_caches(text: str) -> None:
-    expected = rf"prefix_cache must be none, ideal or lru:BLOCKS with BLOCKS >= 1, got '{text}'"
+    expected = (
+        rf"prefix_cache(: unknown prefix cache| must be none, ideal or lru:BLOCKS with BLOCKS >= 1, got) '{text}'"
+    )
     with pytest.raises(InputError, match=expected):
         Retention.parse(text)
