@@ -193,7 +193,7 @@ def test_what_is_extrapolated_is_counted() -> None:
     table = load_table("h200", "llama3-8b")
     assert MeasuredRange.of(table) == MeasuredRange(tokens=32768, chunk_tokens=8192, context=131072)
     trace = flowsim.Trace.of([0.0, 1.0], [100, 100_000])
-    result = flowsim.run(trace, "fcfs", slo=1e3)
+    result = flowsim.run(trace, "fcfs", slo=1e3, max_batched_tokens=65536)
     assert result.summary["inputs"]["extrapolated"] == 1
     assert set(result.summary["inputs"]["cost_model_leave_one_out"]) == {*MODEL.operators, "graph", "graph_rested"}
 
