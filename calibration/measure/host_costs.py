@@ -17,7 +17,7 @@ from flowsim.calibration.serve.gpu_device import GpuDevice, WallClock
 from flowsim.calibration.serve.replay import Replay, execute
 from flowsim.calibration.serve.row_cache import RowCache
 from flowsim.calibration.serve.runner import Job, Runner, Told
-from flowsim.core.events import EventRecorder
+from flowsim.core.event_recorder import EventRecorder
 from flowsim.core.ledger import Ledger
 from flowsim.core.request import Request
 from flowsim.engine.instance import Instance

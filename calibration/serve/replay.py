@@ -18,7 +18,8 @@ from flowsim.calibration.gpu.quiet_host import SCHEDULER, quiet_host
 from flowsim.calibration.serve.gpu_device import GpuDevice, WallClock
 from flowsim.calibration.serve.row_cache import RowCache
 from flowsim.calibration.serve.runner import Runner, Told
-from flowsim.core.events import Completed, Event, EventRecorder, Pause, Stopped, pauses
+from flowsim.core.event_recorder import EventRecorder
+from flowsim.core.events import Completed, Event, Pause, Stopped, pauses
 from flowsim.core.ledger import Ledger
 from flowsim.core.policy import Policy
 from flowsim.core.predictor import Predictor

@@ -10,12 +10,12 @@ follows its first token are further events, of tokens of a request or of changes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import msgspec
 
-from flowsim.core.ledger import NEVER, Ledger, Recorder
+from flowsim.core.ledger import NEVER, Recorder
 
 
 class Event(msgspec.Struct, frozen=True, tag_field="event", tag=str.lower):
@@ -23,17 +23,29 @@ class Event(msgspec.Struct, frozen=True, tag_field="event", tag=str.lower):
 
     time_s: float
 
+    def tell(self, recorder: Recorder) -> None:
+        """Call the recorder's method for this kind of event, with the event's fields."""
+        raise NotImplementedError
+
 
 class Arrived(Event, frozen=True):
     """A request came to this instance."""
 
     request: int
 
+    def tell(self, recorder: Recorder) -> None:
+        """See `Event`."""
+        recorder.arrived(self.time_s, self.request)
+
 
 class Rejected(Event, frozen=True):
     """A request that has just arrived was turned away: the KV cache could never hold it."""
 
     request: int
+
+    def tell(self, recorder: Recorder) -> None:
+        """See `Event`."""
+        recorder.rejected(self.time_s, self.request)
 
 
 class Thought(Event, frozen=True):
@@ -43,6 +55,10 @@ class Thought(Event, frozen=True):
     """
 
     control_s: float
+
+    def tell(self, recorder: Recorder) -> None:
+        """See `Event`."""
+        recorder.thought(self.time_s, self.control_s)
 
 
 class Decided(Event, frozen=True):
@@ -60,12 +76,20 @@ class Decided(Event, frozen=True):
     running: int | None
     chosen: int | None
 
+    def tell(self, recorder: Recorder) -> None:
+        """See `Event`."""
+        recorder.decided(self.time_s, self.waiting, self.started, self.paused, self.running, self.chosen)
+
 
 class Reused(Event, frozen=True):
     """A request, whose first pass is launched next, took `tokens` of its prompt from the prefix cache."""
 
     request: int
     tokens: int
+
+    def tell(self, recorder: Recorder) -> None:
+        """See `Event`."""
+        recorder.reused(self.time_s, self.request, self.tokens)
 
 
 class Launched(Event, frozen=True):
@@ -75,17 +99,29 @@ class Launched(Event, frozen=True):
     members: tuple[int, ...]
     tokens: tuple[int, ...]
 
+    def tell(self, recorder: Recorder) -> None:
+        """See `Event`."""
+        recorder.launched(self.time_s, self.execution, self.members, self.tokens)
+
 
 class Resumed(Event, frozen=True):
     """A pass that had stopped at a cut went on."""
 
     execution: int
 
+    def tell(self, recorder: Recorder) -> None:
+        """See `Event`."""
+        recorder.resumed(self.time_s, self.execution)
+
 
 class Signalled(Event, frozen=True):
     """The running pass was told to stop at its next cut."""
 
     execution: int
+
+    def tell(self, recorder: Recorder) -> None:
+        """See `Event`."""
+        recorder.signalled(self.time_s, self.execution)
 
 
 class Stopped(Event, frozen=True):
@@ -95,6 +131,10 @@ class Stopped(Event, frozen=True):
     members: tuple[int, ...]
     began_s: float
     ended_s: float
+
+    def tell(self, recorder: Recorder) -> None:
+        """See `Event`."""
+        recorder.stopped(self.time_s, self.execution, self.members, self.began_s, self.ended_s)
 
 
 class Preempted(Event, frozen=True):
@@ -106,6 +146,10 @@ class Preempted(Event, frozen=True):
     execution: int
     members: tuple[int, ...]
     blocking_s: float
+
+    def tell(self, recorder: Recorder) -> None:
+        """See `Event`."""
+        recorder.preempted(self.time_s, self.execution, self.members, self.blocking_s)
 
 
 class Completed(Event, frozen=True):
@@ -127,6 +171,11 @@ class Completed(Event, frozen=True):
     check_s: float
     blocking_s: float | None
 
+    def tell(self, recorder: Recorder) -> None:
+        """See `Event`."""
+        took = self.began_s, self.ended_s, self.taken_s, self.check_s, self.blocking_s
+        recorder.completed(self.time_s, self.execution, self.members, self.finished, *took)
+
 
 class Unfinished(Event, frozen=True):
     """The run ended before this pass had completed; it had run for `taken_s`, pauses left out."""
@@ -134,59 +183,23 @@ class Unfinished(Event, frozen=True):
     execution: int
     taken_s: float
 
+    def tell(self, recorder: Recorder) -> None:
+        """See `Event`."""
+        recorder.unfinished(self.time_s, self.execution, self.taken_s)
+
 
 class Ended(Event, frozen=True):
     """The simulation ended before a pass had completed, or while the scheduler was deciding."""
 
-
-KINDS = (
-    Arrived,
-    Rejected,
-    Thought,
-    Decided,
-    Reused,
-    Launched,
-    Resumed,
-    Signalled,
-    Stopped,
-    Preempted,
-    Completed,
-    Unfinished,
-    Ended,
-)
-"""Every kind of event. The method of a `Recorder` that takes its fields has its name, in lower case."""
-
-
-class EventRecorder(Recorder):
-    """A recorder that keeps every event as well, in `events`."""
-
-    keeps_events = True
-
-    def __init__(self, ledger: Ledger, instance: int = 0) -> None:
-        super().__init__(ledger, instance)
-        self.events: list[Event] = []
-        for kind in KINDS:
-            setattr(self, method_of(kind), self._keeping(kind))
-
-    def _keeping(self, kind: type[Event]) -> Callable[..., None]:
-        add: Callable[..., None] = getattr(self, method_of(kind))
-
-        def keep(*fields: Any) -> None:
-            self.events.append(kind(*fields))
-            add(*fields)
-
-        return keep
-
-
-def method_of(kind: type[Event]) -> str:
-    """The name of the method of a `Recorder` that takes the fields of such an event."""
-    return kind.__name__.lower()
+    def tell(self, recorder: Recorder) -> None:
+        """See `Event`."""
+        recorder.ended(self.time_s)
 
 
 def fold(events: Iterable[Event], recorder: Recorder) -> None:
     """Tell a recorder what happened, event by event."""
     for event in events:
-        getattr(recorder, method_of(type(event)))(*msgspec.structs.astuple(event))
+        event.tell(recorder)
 
 
 class Stretch(NamedTuple):

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import simpy
 
 from flowsim.calibration.costs.cost_model import CostModel
-from flowsim.core.events import Event, EventRecorder
+from flowsim.core.event_recorder import EventRecorder
+from flowsim.core.events import Event
 from flowsim.core.ledger import Ledger, Log, Recorder
 from flowsim.core.policy import Policy
 from flowsim.core.predictor import Predictor

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from itertools import pairwise
 from typing import Any
@@ -12,14 +11,13 @@ import pytest
 
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.predictor import make_predictor
+from flowsim.core.event_recorder import EventRecorder
 from flowsim.core.events import (
-    KINDS,
     Arrived,
     Completed,
     Decided,
     Ended,
     Event,
-    EventRecorder,
     Launched,
     Pause,
     Preempted,
@@ -30,7 +28,6 @@ from flowsim.core.events import (
     Thought,
     Unfinished,
     fold,
-    method_of,
     pauses,
 )
 from flowsim.core.ledger import Ledger, Recorder
@@ -133,24 +130,6 @@ def test_rows_and_logs_follow_from_the_stream(policy: Any, until_s: float | None
         assert recorder.log == log
         assert all(a.time_s <= b.time_s for a, b in pairwise(events))
     assert repr(vars(ledger)) == repr(vars(outcome.ledger))
-
-
-def test_keeping_the_stream_changes_nothing() -> None:
-    def replay(events: bool) -> Outcome:
-        cost = pencil(acknowledge_s=0.5)
-        requests = [Request(i, float(i), 1 + i % 5, 5.0 + i % 3) for i in range(30)]
-        return simulate(requests, EDF(), cost, make_predictor("exact", cost, "operator", 8192), events=events)
-
-    kept, not_kept = replay(True), replay(False)
-    assert not_kept.events is None
-    assert repr((vars(kept.ledger), kept.logs)) == repr((vars(not_kept.ledger), not_kept.logs))
-
-
-def test_every_kind_of_event_has_its_method_with_its_fields() -> None:
-    for kind in KINDS:
-        parameters = list(inspect.signature(getattr(Recorder, method_of(kind))).parameters)
-        assert parameters[1:] == list(kind.__struct_fields__)
-    assert set(KINDS) == set(Event.__subclasses__())
 
 
 def test_a_folded_stream_can_be_kept_again_and_written() -> None:
