@@ -92,6 +92,10 @@ class AttentionCurve:
         at_high = max(at_low, rows[below](pairs(high)))
         return at_low + (at_high - at_low) * (context - low) / (high - low)
 
+    def of_work(self, pairs: float) -> float:
+        """Device seconds of one layer's attention for a whole prompt of so many query-key pairs."""
+        return self._rows[0](pairs)
+
 
 def work(tokens: Any, context: Any) -> Any:
     """Query-key pairs of causal attention: tokens * context + tokens * (tokens + 1) / 2."""

@@ -5,7 +5,7 @@ interpolated: all-reduces, between two measured numbers of values;
 utilisation: matrix products of a shape that was not measured, by the arithmetic utilisation at the shapes around it;
   attention of another number of heads likewise;
 bandwidth: norms, rotary embedding, activation, embedding: bytes moved over the bandwidth that kernels reach;
-shape of OWN: chunks on context: public attention of equal work, scaled by how much longer a chunk takes in our table;
+work: chunks on context, by public attention of whole prompts of equal work;
 copied from OWN: times of the host.
 """
 
@@ -16,8 +16,8 @@ from collections.abc import Mapping
 from flowsim.calibration.costs.table import OperatorRow
 
 MEASURED, INTERPOLATED, UTILISATION, BANDWIDTH = "measured", "interpolated", "utilisation", "bandwidth"
-SHAPE_OF, COPIED_FROM = "shape of ", "copied from "
-FILLED_IN = (INTERPOLATED, UTILISATION, BANDWIDTH, SHAPE_OF, COPIED_FROM)
+WORK, COPIED_FROM = "work", "copied from "
+FILLED_IN = (INTERPOLATED, UTILISATION, BANDWIDTH, WORK, COPIED_FROM)
 """Sources of rows that were not measured at this shape and size."""
 
 

@@ -6,12 +6,12 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from flowsim.calibration.costs.row_sources import BANDWIDTH, COPIED_FROM, SHAPE_OF, source_of
+from flowsim.calibration.costs.row_sources import BANDWIDTH, COPIED_FROM, WORK, source_of
 from flowsim.calibration.costs.table import OperatorRow, OperatorTable
 
 BANDS = ((1, 63), (64, 1023), (1024, 1 << 30))
 """Ranges of sizes, in tokens, over each of which the median ratio is taken."""
-NOT_THEIRS = (BANDWIDTH, SHAPE_OF, COPIED_FROM)
+NOT_THEIRS = (BANDWIDTH, WORK, COPIED_FROM)
 """Sources of rows in an imported table that say nothing about its GPU."""
 
 

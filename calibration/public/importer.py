@@ -21,12 +21,13 @@ from flowsim.calibration.costs.row_sources import (
     COPIED_FROM,
     INTERPOLATED,
     MEASURED,
-    SHAPE_OF,
     UTILISATION,
+    WORK,
     source_of,
 )
 from flowsim.calibration.costs.table import ALL_REDUCE, HOST_OPERATORS, OperatorRow, OperatorTable
 from flowsim.calibration.costs.table_catalogue import load_table, table_names
+from flowsim.calibration.costs.waves import TILE
 from flowsim.calibration.measure.all_reduce import TOKENS, ranks
 from flowsim.calibration.public.aiconfigurator import Source, of_shape
 from flowsim.errors import InputError
@@ -43,6 +44,8 @@ class Cell(NamedTuple):
 
 
 Cells = dict[int, Cell]
+Chunks = dict[tuple[int, int], Cell]
+"""By tokens and context."""
 
 
 def import_table(source: Source, spec: ModelSpec, own: OperatorTable, tp: int = 1) -> OperatorTable:
@@ -51,8 +54,7 @@ def import_table(source: Source, spec: ModelSpec, own: OperatorTable, tp: int = 
     Args:
         source: public measurements of a system.
         spec: the model.
-        own: a measured table of a model with the same operators, which gives host times and the shape of chunks on
-            context.
+        own: a measured table of a model with the same operators, which gives host times and the sizes of chunks.
         tp: the tensor-parallel degree.
 
     Raises:
@@ -65,7 +67,6 @@ def import_table(source: Source, spec: ModelSpec, own: OperatorTable, tp: int = 
         stated.setdefault(operator, {})[kind] = count
     provenance = {
         "schema_version": SCHEMA_VERSION, "gpu": source.system, "memory_bytes": source.memory_bytes,
-        "multiprocessors": own.provenance.multiprocessors if _has_gpu_of(own, source.system) else None,
         "source": source.name, "licence": "Apache-2.0", "own": _name(own), "own_sha256": own.digest(),
         "model": spec.name, "model_spec": asdict(spec), "pass_layers": spec.layers, "tp": tp, "dtype": "bfloat16",
         "imported": datetime.now(UTC).date().isoformat(), "cells": stated,
@@ -137,7 +138,7 @@ def _device_rows(source: Source, shard: ModelSpec, own: OperatorTable, tp: int) 
         yield from (_row(name, tokens, 0, cell, launch_us) for tokens, cell in cells.items())
     launch_us = _launch_us(own, "attention")
     yield from (_row("attention", tokens, 0, cell, launch_us) for tokens, cell in attention.items())
-    for (tokens, context), cell in _chunks(attention, own).items():
+    for (tokens, context), cell in _chunks(source, shard, attention, own).items():
         yield _row("attention", tokens, context, cell, launch_us)
 
 
@@ -260,19 +261,20 @@ def _attention(source: Source, shard: ModelSpec) -> Cells:
     return {n: Cell(seconds * shard.heads / heads, kernel, kind) for n, (seconds, kernel) in times.items()}
 
 
-def _chunks(attention: Mapping[int, Cell], own: OperatorTable) -> dict[tuple[int, int], Cell]:
-    """Chunks on context, at our sizes: public attention of equal work, scaled by how much longer our chunk takes."""
-    ours = own.samples("attention")
-    plain = ours.context == 0
-    ours_alone = AttentionCurve(ours.tokens[plain], ours.context[plain], ours.device_s[plain])
-    sizes = np.array(list(attention))
-    theirs = AttentionCurve(sizes, np.zeros_like(sizes), np.array([cell.seconds for cell in attention.values()]))
-    cells = {}
-    for tokens, context, seconds in zip(ours.tokens.tolist(), ours.context.tolist(), ours.device_s, strict=True):
+def _chunks(source: Source, shard: ModelSpec, attention: Mapping[int, Cell], own: OperatorTable) -> Chunks:
+    """Chunks on context, at our sizes: they take as long as a whole prompt of equal work, or as reading K and V.
+
+    A chunk computes whole tiles of queries on its context, so fewer tokens than a tile take as long as a full one.
+    """
+    sizes, seconds = list(attention), [cell.seconds for cell in attention.values()]
+    alone = AttentionCurve(np.array(sizes), np.zeros(len(sizes), np.int64), np.array(seconds))
+    kv_bytes = 2 * shard.kv_heads * shard.head_dim * BYTES_PER_VALUE
+    rows, cells = own.samples("attention"), {}
+    for tokens, context in zip(rows.tokens.tolist(), rows.context.tolist(), strict=True):
         if context:
-            alike = round((2 * work(tokens, context)) ** 0.5)
-            ratio = float(seconds) / ours_alone(alike, 0)
-            cells[tokens, context] = Cell(theirs(alike, 0) * ratio, "attention", f"{SHAPE_OF}{_name(own)}")
+            pairs = work(tokens, 0) + math.ceil(tokens / TILE) * TILE * context
+            read_s = source.launch_s + (tokens + context) * kv_bytes / source.bandwidth
+            cells[tokens, context] = Cell(max(alone.of_work(pairs), read_s), "attention", WORK)
     return cells
 
 

@@ -269,7 +269,7 @@ def import_(
 
     aiconfigurator needs the package aiconfigurator-core (pip install 'flowsim[import]'). Rows that it lacks are filled
     in, and each row states how: matrix products by the arithmetic rate at nearby shapes, norms and the like by
-    bandwidth, chunks on context by the shape of our nearest measured table, and host times copied from that table.
+    bandwidth, chunks on context by their work, and host times copied from our nearest measured table.
 
     \b
     Example:

@@ -63,20 +63,34 @@ def test_every_row_says_where_it_comes_from(source: Source) -> None:
     head = rows_of(table, "head")
     assert set(head) == {(1, 0), (64, 0)}
     assert head[1, 0].backend == "linear: utilisation"
-    assert table.provenance.cells["attention"] == {"measured": 4, "shape of h200/llama3-8b/tp1": 81}
+    assert table.provenance.cells["attention"] == {"measured": 4, "work": 81}
     cost = fit(table)
     assert cost.name == "toy_gpu/llama3-8b/tp1"
     assert cost.kv_capacity_tokens == int((0.9 * 85899345920 - MODEL.weight_bytes) // MODEL.kv_bytes_per_token)
     assert cost.provenance.error == {}
 
 
-def test_a_chunk_takes_as_much_more_than_its_work_as_ours_does(source: Source) -> None:
-    own = load_table("h200", "llama3-8b")
-    theirs, ours = rows_of(import_table(source, MODEL, own), "attention"), fit(own)
-    tokens, context = 1024, 8192
-    alike = round((2 * work(tokens, context)) ** 0.5)
-    ratio = rows_of(own, "attention")[tokens, context].device_us * 1e-6 / ours.attention(alike, 0)
-    assert theirs[tokens, context].device_us == pytest.approx(work(alike, 0) * 1e-3 * ratio, rel=1e-4)
+def test_a_chunk_takes_as_long_as_a_prompt_of_equal_work(source: Source) -> None:
+    chunks = rows_of(import_table(source, MODEL, load_table("h200", "llama3-8b")), "attention")
+    assert chunks[1024, 8192].device_us == pytest.approx((1024 * 8192 + 1024 * 1025 / 2) * 1e-3)  # 1 ns for each pair
+    # 16 tokens compute a tile of 128 queries on their context.
+    assert chunks[16, 4096].device_us == pytest.approx((128 * 4096 + 16 * 17 / 2) * 1e-3)
+    fast = replace(source, attention=source.attention.assign(latency=source.attention["latency"] * 1e-6))
+    # 9 times 1024 tokens of K and V in 8 heads of 128 values of 2 bytes at 1 TB/s, and 3 us.
+    kv_us = 3 + (1024 + 8192) * 2 * 8 * 128 * 2e-6
+    chunks = rows_of(import_table(fast, MODEL, load_table("h200", "llama3-8b")), "attention")
+    assert chunks[1024, 8192].device_us == pytest.approx(kv_us, abs=1e-3)
+
+
+def test_a_chunk_on_hardly_any_context_takes_as_long_as_a_prompt(source: Source) -> None:
+    """Our own tables have a kernel that chunks alone need, as 2048 tokens on context 16: theirs do not."""
+    cost = fit(import_table(source, MODEL, load_table("h200", "llama3-8b")))
+    for tokens in (128, 256, 512, 1024, 2048, 4096, 8192):
+        alone_s = cost.attention(tokens, 0)
+        assert cost.attention(tokens, 1) == pytest.approx(alone_s, rel=0.03)
+        assert cost.attention(tokens, 16) == pytest.approx(alone_s, rel=0.3 if tokens < 1024 else 0.04)
+        on_context = [cost.attention(tokens, context) for context in (*range(0, 600, 7), 1024, 5000, 60_000, 200_000)]
+        assert on_context == sorted(on_context)
 
 
 def test_the_wrong_public_table_is_one_line(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
