@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from msgspec import Struct
 
@@ -71,10 +71,12 @@ class PolicySpec(Struct, frozen=True, forbid_unknown_fields=True):
 def load_policy(spec: PolicySpec | str) -> Policy:
     """The policy that a specification names, as a value or as text (see `PolicySpec.parse`).
 
-    A module of your own is looked up where Python looks, then in the working directory.
+    A module of your own is looked up where Python looks, then in the working directory. It is imported; nothing in it
+    is called but a class that has a method `choose`.
 
     Raises:
-        InputError: unknown name, module, class or option, or a value that does not fit its option.
+        InputError: unknown name, module, class or option, a value that does not fit its option, or a class that is not
+            a policy's.
     """
     spec = PolicySpec.parse(spec) if isinstance(spec, str) else spec
     make = _find(spec)
@@ -97,6 +99,22 @@ def policy_spec(policy: Policy) -> PolicySpec:
     parameters = inspect.signature(kind).parameters
     options = {key: getattr(policy, key, parameter.default) for key, parameter in parameters.items()}
     return PolicySpec(name, {key: value for key, value in options.items() if value != parameters[key].default})
+
+
+def check_shipped(policies: Iterable[str], where: str) -> None:
+    """Refuse to run code because data names it.
+
+    Args:
+        policies: specifications that come from data: evidence, or a bundle.
+        where: these data.
+
+    Raises:
+        InputError: one is not a policy that flowsim ships.
+    """
+    own = [name for name in dict.fromkeys(policies) if not PolicySpec.parse(name).shipped]
+    if own:
+        problem = f"names policies of its own ({', '.join(own)}), whose code is not run"
+        raise InputError(where, problem, expected="--trust-policies (in Python: trust_policies=True) to run it")
 
 
 def canonical(spec: PolicySpec | str) -> str:
@@ -148,17 +166,22 @@ def _pairs(name: str, text: str) -> dict[str, str | int | float | bool]:
     return options
 
 
-def _find(spec: PolicySpec) -> Callable[..., object]:
+def _find(spec: PolicySpec) -> type:
+    """The class of a policy, known to be one before anything of it is called."""
     module_name, _, class_name = NAMES.get(spec.name, spec.name).partition(":")
     module = _module(spec, module_name)
     found = getattr(module, class_name, None)
-    if not callable(found):
-        names = [name for name, value in vars(module).items() if hasattr(value, "choose")]
+    if not isinstance(found, type):
+        names = [name for name, value in vars(module).items() if isinstance(value, type) and hasattr(value, "choose")]
         raise unknown(f"policy class in module {module_name}", class_name, names)
-    return cast("Callable[..., object]", found)
+    if not callable(getattr(found, "choose", None)):
+        raise InputError(f"policy {class_name}", "has no method choose(view)")
+    return found
 
 
 def _module(spec: PolicySpec, name: str) -> Any:
+    if name.partition(".")[0] in sys.stdlib_module_names:
+        raise InputError(f"policy {str(spec)!r}", f"{name} is a module of Python", expected="one of your own")
     here = str(Path.cwd())
     if not spec.shipped and here not in sys.path:
         sys.path.append(here)
@@ -170,7 +193,7 @@ def _module(spec: PolicySpec, name: str) -> Any:
         raise InputError(f"policy {str(spec)!r}", f"cannot import {name!r}: {raised(error)}") from error
 
 
-def _converted(spec: PolicySpec, make: Callable[..., object]) -> dict[str, Any]:
+def _converted(spec: PolicySpec, make: type) -> dict[str, Any]:
     """The options by name, each of the type of its default."""
     parameters = inspect.signature(make).parameters
     options: dict[str, Any] = {}

@@ -10,6 +10,11 @@ Names are imported when they are first used: `import flowsim` itself costs nothi
 
 from __future__ import annotations
 
+import sys
+
+if sys.argv[:1] == ["-m"] and not sys.flags.safe_path:
+    del sys.path[0]  # `python -m flowsim`: the folder in which it is typed holds data, and no module
+
 import importlib
 from typing import TYPE_CHECKING, Any
 

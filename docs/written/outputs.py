@@ -45,7 +45,7 @@ def _output(command: str) -> str:
     """What the command prints, 120 columns wide, in an empty folder beside the tests' data."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "tests").symlink_to(ROOT / "tests")
-        run = [sys.executable, "-m", "flowsim.cli.main", *words(command, Path(folder))]
+        run = [sys.executable, "-m", "flowsim", *words(command, Path(folder))]
         surroundings = {**os.environ, "COLUMNS": "120"}
         done = subprocess.run(run, cwd=folder, env=surroundings, check=True, capture_output=True, text=True)
     return done.stdout

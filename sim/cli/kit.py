@@ -121,6 +121,9 @@ def out_option(files: str) -> Callable[..., Any]:
     return click.option("--out", metavar="DIR", help=f"Save {files} in this folder, new or existing.")
 
 
+trust_option = click.option(
+    "--trust-policies", is_flag=True, help="Run also the code of policies that flowsim does not ship."
+)
 all_metrics_option = click.option(
     "--all-metrics", is_flag=True, help="Print also attained requests per second of other spans, and shares of time."
 )

@@ -31,6 +31,3 @@ def main() -> None:
 
 for command in (traces, run, compare, tradeoff, calibrate, policies, metrics, sweep, capacity, plot, validate):
     main.add_command(command)
-
-if __name__ == "__main__":
-    main()

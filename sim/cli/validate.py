@@ -10,7 +10,7 @@ import click
 from msgspec import structs
 
 from flowsim.cli.click_options import click_option, flags_named, options_of, stated, with_options
-from flowsim.cli.kit import TYPED, Command, together, typed
+from flowsim.cli.kit import TYPED, Command, together, trust_option, typed
 from flowsim.errors import InputError
 from flowsim.runs.keywords import paths_of
 from flowsim.runs.options import by_keyword, declared, from_values
@@ -47,11 +47,12 @@ TABLES = (
 @click.option("--device", default="cuda", show_default=True, help="cuda, or cpu (for trying the command out).")
 @click.option("--out", metavar="DIR", default="validation", show_default=True, help="Folder of the evidence.")
 @click.option("--accept", is_flag=True, help="Of evidence: hold later simulations to how far this one is off.")
+@trust_option
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
 @click.pass_context
 def validate(
     context: click.Context, /, traces: tuple[str, ...], quick: bool, gpu: str | None, cost: str | None, device: str,
-    out: str, accept: bool, quiet: bool, **options: Any,
+    out: str, accept: bool, trust_policies: bool, quiet: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Run TRACE on this machine's GPU under several policies, and report how far the simulation differs.
 
@@ -64,8 +65,9 @@ def validate(
     run that has ended is kept: the same command goes on where it was interrupted, and more policies or loads can be
     added.
     With the folder of such evidence in place of TRACE, what was recorded is compared with the simulation as it is
-    now; that needs no GPU, and of the options only --out, --accept and --quiet mean anything. The page of one folder
-    goes into it, unless --out is given. A folder is of one machine, one table and one trace: of several such folders
+    now; that needs no GPU, and of the options only --out, --accept, --trust-policies and --quiet mean anything. Code of
+    policies that flowsim does not ship is run only with --trust-policies. The page of one folder goes into it, unless
+    --out is given. A folder is of one machine, one table and one trace: of several such folders
     together, which make one table and one page, the page goes to DIR.
 
     \b
@@ -84,13 +86,15 @@ def validate(
 
     if len(traces) > 1 or Path(traces[0]).is_dir():
         _check_folders(traces)
-        if more := typed(context, besides=("traces", "out", "accept", "quiet")):
-            raise InputError(", ".join(more), "given with evidence", expected="--out, --accept and --quiet only")
+        if more := typed(context, besides=("traces", "out", "accept", "trust_policies", "quiet")):
+            expected = "--out, --accept, --trust-policies and --quiet only"
+            raise InputError(", ".join(more), "given with evidence", expected=expected)
         page = _free(out, traces) if len(traces) > 1 or context.get_parameter_source("out") is TYPED else traces[0]
-        _show(_opened(traces, accept, say), page, quiet)
+        _show(_opened(traces, accept, trust_policies, say), page, quiet)
         return
-    if accept:
-        raise InputError("--accept", "given with a trace", expected="folders of evidence")
+    if accept or trust_policies:
+        flag = "--accept" if accept else "--trust-policies"
+        raise InputError(flag, "given with a trace", expected="folders of evidence")
     if gpu is not None and cost is not None:
         raise InputError("--gpu", "given together with --cost", expected="one of them")
     if options["loads"] and options["rate_scale"] is not None:
@@ -120,12 +124,12 @@ def _check_folders(folders: Sequence[str]) -> None:
             raise InputError(folder, what, expected="one trace, or folders that flowsim validate wrote")
 
 
-def _opened(folders: Sequence[str], accept: bool, say: Callable[[str], None]) -> list[Evidence]:
+def _opened(folders: Sequence[str], accept: bool, trusted: bool, say: Callable[[str], None]) -> list[Evidence]:
     """The evidence in these folders, accepted if asked for; says what is missing. InputError: one has no run."""
     from flowsim.validation.evidence import Evidence
     from flowsim.validation.validate import accept as keep
 
-    evidence = [Evidence.load(folder) for folder in folders]
+    evidence = [Evidence.load(folder, trust_policies=trusted) for folder in folders]
     for of in evidence:
         if not any(recorded.runs for recorded in of.recorded):
             raise InputError(of.folder, "holds no run", expected=f"flowsim validate TRACE --out {of.folder} first")
@@ -134,7 +138,7 @@ def _opened(folders: Sequence[str], accept: bool, say: Callable[[str], None]) ->
         for recorded in of.recorded:
             if not recorded.runs:
                 say(f"{of.folder}: runs/{recorded.case.slug}.json holds no run, so this case is left out")
-    return [keep(of.folder) for of in evidence] if accept else evidence
+    return [keep(of.folder, trust_policies=trusted) for of in evidence] if accept else evidence
 
 
 def _free(out: str, folders: Sequence[str]) -> str:

@@ -56,6 +56,7 @@ def execute(tasks: Iterator[Task], workers: int, dask: str | None) -> Iterator[l
     else:
         from joblib import Parallel, delayed  # slow to import, and only studies on several cores need it
 
+        os.environ.setdefault("PYTHONSAFEPATH", "1")  # else workers would find modules in the working folder first
         options: dict[str, Any] = {"pre_dispatch": "2*n_jobs", "batch_size": 1}
         options |= {"initializer": _end_with, "initargs": (os.getpid(),)}
         pool = Parallel(workers, return_as="generator_unordered", **options)

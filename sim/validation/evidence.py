@@ -27,6 +27,7 @@ from flowsim.errors import InputError
 from flowsim.io.documents import mapping
 from flowsim.io.folders import writing
 from flowsim.io.schema import Amount, Count, build
+from flowsim.policies.registry import check_shipped
 from flowsim.validation.case import Case, RealRun
 
 SCHEMA_VERSION = 1
@@ -144,8 +145,17 @@ class Evidence:
             raise error.within(str(Path(self.folder) / "table")) from None
 
     @classmethod
-    def load(cls, folder: str | Path) -> Evidence:
-        """Open a folder. InputError: it is not evidence, a file is wrong, or the table is not the one it names."""
+    def load(cls, folder: str | Path, *, trust_policies: bool = False) -> Evidence:
+        """Open a folder.
+
+        Args:
+            folder: where the evidence is.
+            trust_policies: whether policies that flowsim does not ship may be imported, and so run.
+
+        Raises:
+            InputError: it is not evidence, a file is wrong, the table is not the one it names, or a policy is not
+                shipped and not trusted.
+        """
         root = Path(folder)
         about = read_about(root)
         table = OperatorTable.load(root / "table")
@@ -155,6 +165,8 @@ class Evidence:
         files = {slug: root / "runs" / f"{slug}.json" for slug in about.cases}
         missing = [slug for slug, path in files.items() if not path.exists()]
         recorded = [Recorded.load(path) for slug, path in files.items() if slug not in missing]
+        if not trust_policies:
+            check_shipped([of.case.policy for of in recorded], str(folder))
         return cls(about, recorded, table, str(folder), missing)
 
 

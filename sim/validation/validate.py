@@ -35,7 +35,7 @@ from flowsim.errors import InputError
 from flowsim.io.folders import check_writable
 from flowsim.io.locks import locked
 from flowsim.io.progress import Progress
-from flowsim.policies.registry import load_policy
+from flowsim.policies.registry import check_shipped, load_policy
 from flowsim.runs.prepare import Workload
 from flowsim.traces.trace import Trace
 from flowsim.validation.case import Case, RealRun, seconds
@@ -108,6 +108,7 @@ def _recorded(
             raise InputError(str(root), f"holds evidence with other {key} ({differing})", expected=NEW)
     say("finding the rates")
     known = [Recorded.load(path).case for path in sorted((root / "runs").glob("*.json"))]
+    check_shipped([case.policy for case in known if case.policy not in plan.policies], str(root))
     with _saved(table, root / "table") as place:
         cases = [case for policy in plan.policies for case in cases_of(plan, whole, policy, place, costs, known)]
     for case in cases:
@@ -131,7 +132,7 @@ def _recorded(
         _execute(plan, save, recorded, table, costs, device, say)
     else:
         write_about(root, replace(older or about, cases=slugs))
-    return Evidence.load(root)
+    return Evidence.load(root, trust_policies=True)
 
 
 def _costs(plan: Plan, table: OperatorTable) -> CostModel:
@@ -228,14 +229,17 @@ def _execute(
         _run_all(plan, save, recorded, costs, runner, say)
 
 
-def accept(folder: str | Path) -> Evidence:
-    """Keep, with each case, by how much today's simulation differs from its runs: later ones are held to that."""
+def accept(folder: str | Path, *, trust_policies: bool = False) -> Evidence:
+    """Keep, with each case, by how much today's simulation differs from its runs: later ones are held to that.
+
+    Arguments and errors are those of `Evidence.load`.
+    """
     with locked(folder):
-        evidence = Evidence.load(folder)
+        evidence = Evidence.load(folder, trust_policies=trust_policies)
         for of in evidence.recorded:
             if of.runs:
                 replace(of, distances=_distances(of, evidence.cost)).save(Path(folder))
-        return Evidence.load(folder)
+        return Evidence.load(folder, trust_policies=trust_policies)
 
 
 def _run_all(

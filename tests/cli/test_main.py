@@ -138,7 +138,7 @@ def test_an_interruption_leaves_nothing_behind() -> None:
     command = [
         sys.executable,
         "-m",
-        "flowsim.cli.main",
+        "flowsim",
         "run",
         "t.jsonl",
         "--policy",
@@ -162,7 +162,7 @@ def test_an_interruption_leaves_nothing_behind() -> None:
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:
-    command = f"{shlex.quote(sys.executable)} -m flowsim.cli.main policies | true"
+    command = f"{shlex.quote(sys.executable)} -m flowsim policies | true"
     result = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
     assert "Traceback" not in result.stderr
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -220,3 +221,15 @@ def test_a_study_given_to_run_is_named() -> None:
     assert (
         refused("run", "s.yaml") == "s.yaml: is a study; expected the options of one run (flowsim sweep runs a study)"
     )
+
+
+@pytest.mark.parametrize("policy", ["os:system:touch x", "own_policies:write:x", "own_policies:pathlib:x"])
+def test_data_call_nothing_that_is_no_policy(policy: str) -> None:
+    own = Path("own_policies.py").read_text() + "def write(name): pathlib.Path(name).touch()\nwrite.choose = write\n"
+    Path("own_policies.py").write_text(own)
+    sys.modules.pop("own_policies", None)
+    write("config.yaml", yaml.safe_dump({"trace": "t.jsonl", "policy": policy}))
+    write("study.yaml", yaml.safe_dump({"run": {"trace": "t.jsonl"}, "axes": {"policy": [policy]}}))
+    for command in (["run", "config.yaml"], ["sweep", "study.yaml", "--out", "swept"]):
+        assert "is a module of Python" in (said := refused(*command)) or "unknown policy class" in said
+    assert not Path("x").exists()

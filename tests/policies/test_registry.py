@@ -85,7 +85,13 @@ class Mine:
     def choose(self, view):
         return None
 
+def factory():
+    raise RuntimeError("called")
+
 class NoChoice:
+    def __init__(self):
+        raise RuntimeError("called")
+
     cut, wake = "none", "events"
 
 class NoCut:
@@ -144,6 +150,8 @@ def test_the_working_directory_is_searched_last_and_only_for_policies_of_ones_ow
         ("Mein", "unknown policy class in module my_own_policies 'Mein'; did you mean 'Mine'?"),
         ("Mine:eager=yes", "option eager must be true or false, got 'yes'"),
         ("NoChoice", "policy NoChoice: has no method choose(view)"),
+        ("factory", "unknown policy class in module my_own_policies 'factory'"),
+        ("dataclass", "unknown policy class in module my_own_policies 'dataclass'"),
         ("NoCut", "policy NoCut: has no attribute cut; expected one of 'none', 'chunk', 'layer'"),
         ("Broken", "KeyError"),
         ("Demanding", "missing 1 required positional argument: 'needed'"),
@@ -154,6 +162,14 @@ def test_what_is_wrong_with_a_policy_of_ones_own_is_said(own_module: str, rest: 
         load_policy(f"{own_module}:{rest}")
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("spec", ["os:system:touch run", "subprocess:Popen:touch run", "antigravity:X"])
+def test_nothing_of_pythons_own_is_imported_or_called_for_a_name(own_module: str, spec: str) -> None:
+    sys.modules.pop("antigravity", None)
+    with pytest.raises(InputError, match=rf"^policy '{spec}': \w+ is a module of Python; expected one of your own$"):
+        load_policy(spec)
+    assert not Path("run").exists() and "antigravity" not in sys.modules
 
 
 @pytest.mark.parametrize("text", ["1 / 0", "def", "import no_such_module_at_all"])

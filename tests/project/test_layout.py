@@ -158,6 +158,7 @@ ELSEWHERE = {
         "calibration.gpu.graphs calibration.gpu.kv_rows calibration.serve.gpu_device calibration.serve.row_cache "
         "calibration.serve.runner calibration.serve.warm_up"
     ),
+    "cli/test_local_modules.py": "__main__",
     "cli/test_main.py": "cli.facts cli.kit show.screen",
     "cli/test_run_refused.py": "cli.click_options",
     "cli/test_traces.py": "show.trace_figures show.trace_text",

@@ -116,5 +116,5 @@ def refused(*arguments: str) -> str:
 
 
 def shell(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "flowsim.cli.main", *arguments]
+    command = [sys.executable, "-m", "flowsim", *arguments]
     return subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=False)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 
 from flowsim.errors import InputError
 from flowsim.validation.evidence import Accepted, Evidence, Recorded, write_about
+from support.cli import refused
 from support.places import DATA
 
 KEPT = DATA / "evidence" / "h200-llama3-8b-qwen-90"
@@ -133,3 +136,23 @@ def test_another_operator_table_is_refused(folder: Path) -> None:
     with pytest.raises(InputError) as error:
         Evidence.load(folder)
     assert str(error.value) == (f"{folder / 'table'}: is another table; expected the table with SHA-256 000000000000")
+
+
+def test_policies_that_evidence_names_are_not_run_unless_they_are_trusted(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    (folder / "of_evidence_.py").write_text(
+        "import pathlib; pathlib.Path('ran').touch()\nclass Mine: cut, wake, choose = 'none', 'events', print\n"
+    )
+    rewrite(folder / CASE, lambda of: of["case"].update(policy="of_evidence_:Mine"))
+    (folder / CASE).rename(folder / "runs" / "of_evidence_-Mine-90.json")
+    rewrite(folder / "evidence.json", lambda of: of.update(cases=["of_evidence_-Mine-90"]))
+    line = f"{folder}: names policies of its own (of_evidence_:Mine), whose code is not run; expected --trust-policies"
+    with pytest.raises(InputError, match=f"^{re.escape(line)}"):
+        Evidence.load(folder)
+    assert refused("validate", str(folder)).startswith(line)
+    assert not Path("ran").exists()
+    (of,) = Evidence.load(folder, trust_policies=True).recorded
+    assert type(of.case.prepared(Evidence.load(folder, trust_policies=True).cost).policy).__name__ == "Mine"

@@ -46,9 +46,7 @@ def test_an_interrupted_validation_keeps_what_has_ended_and_goes_on(
 
 def test_ctrl_c_ends_a_real_run_at_once(here: Path) -> None:
     arguments = command("killed", "--rate-scale", "0.1", "--duration", "25")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "flowsim.cli.main", *arguments], stderr=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen([sys.executable, "-m", "flowsim", *arguments], stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     while "run 1 of 2" not in process.stderr.readline():
         assert process.poll() is None
