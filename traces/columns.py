@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -97,6 +98,41 @@ def number_column(name: str, values: ArrayLike, bad: Callable[[Floats], Bools], 
         row = int(wrong.argmax())
         raise InputError(f"{name}[{row}]", found=array[row].item(), expected=expected)
     return numbers
+
+
+def checked_columns(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of `Trace.from_columns` from those of `Trace.of`, of which all but two may be None.
+
+    Raises:
+        InputError: names the column and the row of the first bad value, or the column of the wrong length.
+    """
+    inputs = number_column("input_length", given["input_length"], bad_lengths, LENGTH).astype(np.int64)
+    columns: dict[str, Any] = {
+        "arrival_s": number_column("arrival_s", given["arrival_s"], bad_seconds, SECONDS),
+        "input_length": inputs,
+        "output_length": np.zeros_like(inputs),
+        "slo_s": np.full(inputs.size, math.nan),
+        "priority": np.zeros_like(inputs),
+    }
+    if (lengths := given["output_length"]) is not None:
+        column = number_column("output_length", lengths, bad_lengths_or_0, LENGTH_OR_0)
+        columns["output_length"] = column.astype(np.int64)
+    if given["slo_s"] is not None:
+        columns["slo_s"] = number_column("slo_s", given["slo_s"], bad_slos, SLO)
+    if given["priority"] is not None:
+        columns["priority"] = whole_column("priority", given["priority"])
+    named = {name: coded_names(name, given[name], inputs.size) for name in ("classes", "clients")}
+    n = columns["arrival_s"].size
+    for name, array in {**columns, **{name: codes for name, (codes, _) in named.items()}}.items():
+        if array.size != n:
+            raise InputError(name, f"has {array.size} values", expected=f"{n}, as in arrival_s")
+    (class_code, class_names), (client_code, client_names) = named.values()
+    return columns | {
+        "class_code": class_code,
+        "class_names": class_names,
+        "client_code": client_code,
+        "client_names": client_names,
+    }
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial, reduce
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from flowsim.errors import InputError, unknown
+from flowsim.io.pairs import numbers_by_name
 from flowsim.io.seeds import generator
 from flowsim.traces.columns import Blocks, Bools, Chats, Floats, Ints
 from flowsim.traces.trace import ROW_COLUMNS, Trace
@@ -118,17 +118,7 @@ def parse_mix(text: str) -> dict[str, float]:
     Raises:
         InputError: a pair is not CLASS=SHARE, or a class is given twice.
     """
-    shares: dict[str, float] = {}
-    for pair in text.split(","):
-        name, _, value = (part.strip() for part in pair.partition("="))
-        try:
-            share = float(value)
-        except ValueError:
-            share = math.nan
-        if not name or name in shares or math.isnan(share):
-            raise InputError(f"mix {text!r}", f"has {pair.strip()!r}", expected="each class once, as CLASS=SHARE")
-        shares[name] = share
-    return shares
+    return numbers_by_name(text, "mix", "CLASS=SHARE pairs")
 
 
 def reweighted(trace: Trace, mix: Mapping[str, float], seed: int = 0) -> Trace:

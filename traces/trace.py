@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import html
 import json
 import math
 from collections.abc import Iterator, Sequence
@@ -16,24 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from flowsim.errors import InputError
 from flowsim.io.seeds import generator
-from flowsim.traces.columns import (
-    LARGEST,
-    LENGTH,
-    LENGTH_OR_0,
-    SECONDS,
-    SLO,
-    Blocks,
-    Chats,
-    Floats,
-    Ints,
-    bad_lengths,
-    bad_lengths_or_0,
-    bad_seconds,
-    bad_slos,
-    coded_names,
-    number_column,
-    whole_column,
-)
+from flowsim.traces.columns import LARGEST, Blocks, Chats, Floats, Ints, checked_columns
+from flowsim.traces.trace_facts import facts_of, frame_of, page_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -137,33 +120,9 @@ class Trace:
         Raises:
             InputError: names the column and the row of the first bad value, or the column of the wrong length.
         """
-        arrival = number_column("arrival_s", arrival_s, bad_seconds, SECONDS)
-        inputs = number_column("input_length", input_length, bad_lengths, LENGTH).astype(np.int64)
-        outputs = np.zeros_like(inputs)
-        if output_length is not None:
-            outputs = number_column("output_length", output_length, bad_lengths_or_0, LENGTH_OR_0).astype(np.int64)
-        coded, class_names = coded_names("classes", classes, inputs.size)
-        client_code, client_names = coded_names("clients", clients, inputs.size)
-        slos = np.full(inputs.size, math.nan) if slo_s is None else number_column("slo_s", slo_s, bad_slos, SLO)
-        priorities = np.zeros_like(inputs) if priority is None else whole_column("priority", priority)
-        columns: dict[str, NDArray[Any]] = {"input_length": inputs, "output_length": outputs, "classes": coded}
-        columns |= {"slo_s": slos, "priority": priorities, "clients": client_code}
-        for column, array in columns.items():
-            if array.size != arrival.size:
-                raise InputError(column, f"has {array.size} values", expected=f"{arrival.size}, as in arrival_s")
-        return cls.from_columns(
-            arrival,
-            inputs,
-            outputs,
-            coded,
-            class_names,
-            name=name,
-            source=source,
-            slo_s=slos,
-            priority=priorities,
-            client_code=client_code,
-            client_names=client_names,
-        )
+        given: dict[str, Any] = {"arrival_s": arrival_s, "input_length": input_length, "output_length": output_length}
+        given |= {"classes": classes, "slo_s": slo_s, "priority": priority, "clients": clients}
+        return cls.from_columns(**checked_columns(given), name=name, source=source)
 
     @classmethod
     def from_columns(
@@ -226,6 +185,12 @@ class Trace:
     def where(self) -> str:
         """What errors call it: its file by its whole name, any other by its short one."""
         return self.source if Path(self.source).name.startswith(self.name) else self.name
+
+    @property
+    def clients(self) -> list[str]:
+        """The name of each request's client; "" if unknown."""
+        names = [*self.client_names, ""]
+        return [names[code] for code in self.client_code.tolist()]
 
     @property
     def span_s(self) -> float:
@@ -319,43 +284,14 @@ class Trace:
 
     def describe(self) -> dict[str, Any]:
         """What the trace holds, as plain values: seconds, requests per second, tokens, and requests per class."""
-        p50, p99 = np.percentile(self.input_length, (50, 99))
-        counts = np.bincount(self.class_code + 1, minlength=len(self.class_names) + 1).tolist()
-        return {
-            "name": self.name,
-            "source": self.source,
-            "sha256": self.sha256,
-            "requests": len(self),
-            "span_s": self.span_s,
-            "rate_rps": self.rate_rps,
-            "input_mean": float(self.input_length.mean()),
-            "input_p50": float(p50),
-            "input_p99": float(p99),
-            "input_max": int(self.input_length.max()),
-            "classes": dict(zip(self.class_names, counts[1:], strict=True)),
-            "without_class": counts[0],
-            "notices": list(self.notices),
-        }
+        return facts_of(self)
 
     def _repr_html_(self) -> str:
-        facts = {key: value for key, value in self.describe().items() if key != "sha256"}
-        facts["classes"] = ", ".join(f"{name} {n}" for name, n in facts["classes"].items()) or "none"
-        facts["notices"] = "; ".join(facts["notices"]) or "none"
-        cells = ((key, f"{v:,.6g}" if isinstance(v, float) else str(v)) for key, v in facts.items())
-        rows = (f"<tr><th>{key}</th><td>{html.escape(value)}</td></tr>" for key, value in cells)
-        return f"<table>{''.join(rows)}</table>"
+        return page_of(self)
 
     def to_frame(self) -> pd.DataFrame:
         """One row per request: arrival_s, input_length, output_length and class (categorical).
 
         The columns slo_s, priority and client (categorical) follow where the trace has them.
         """
-        import pandas as pd
-
-        classes = pd.Categorical.from_codes(self.class_code, categories=pd.Index(self.class_names))
-        lengths = {"input_length": self.input_length, "output_length": self.output_length}
-        columns: dict[str, Any] = {"arrival_s": self.arrival_s, **lengths, "class": classes}
-        columns |= {name: getattr(self, name) for name in ("slo_s", "priority") if self.has(name)}
-        if self.has("client_code"):
-            columns["client"] = pd.Categorical.from_codes(self.client_code, categories=pd.Index(self.client_names))
-        return pd.DataFrame(columns)
+        return frame_of(self)

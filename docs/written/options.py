@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from flowsim.runs.options import Option, options
+from flowsim.runs.declaration import Option
+from flowsim.runs.options import options
 
 
 def reference() -> Iterator[str]:

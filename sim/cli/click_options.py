@@ -11,8 +11,9 @@ from msgspec import Struct
 
 from flowsim.cli.kit import together, typed
 from flowsim.errors import InputError
+from flowsim.runs.declaration import Option, declared
 from flowsim.runs.keywords import NO_OPTIONS, renamed
-from flowsim.runs.options import Option, by_keyword, declared
+from flowsim.runs.options import by_keyword
 
 COSTS = ("model", "gpu", "tp", "cost")
 

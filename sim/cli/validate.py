@@ -12,8 +12,9 @@ from msgspec import structs
 from flowsim.cli.click_options import click_option, flags_named, options_of, stated, with_options
 from flowsim.cli.kit import TYPED, Command, together, trust_option, typed
 from flowsim.errors import InputError
+from flowsim.runs.declaration import declared
 from flowsim.runs.keywords import paths_of
-from flowsim.runs.options import by_keyword, declared, from_values
+from flowsim.runs.options import by_keyword, from_values
 from flowsim.validation.plan import QUICK, Plan
 
 if TYPE_CHECKING:

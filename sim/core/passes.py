@@ -45,8 +45,9 @@ class PassTimeline(Protocol):
 class Execution:
     """A pass that has been launched and has not completed: the running one, or a paused one.
 
-    It is ranked like a request: `id`, `arrival_s`, `slo_s`, `deadline_s` and `class_name` are its head's; `tokens` and
-    `predicted_s` are what is left of the whole batch when it was last stopped (for the running one: now).
+    It is ranked like a request: `id`, `arrival_s`, `slo_s`, `deadline_s`, `class_name`, `priority` and `client` are its
+    head's; `tokens` and `predicted_s` are what is left of the whole batch when it was last stopped (for the running
+    one: now).
     Only the engine changes it.
 
     Attributes:
@@ -67,6 +68,7 @@ class Execution:
         "batch_tokens",
         "began_s",
         "class_name",
+        "client",
         "deadline_s",
         "elapsed_s",
         "ended_s",
@@ -75,6 +77,7 @@ class Execution:
         "parts",
         "passed",
         "predicted_s",
+        "priority",
         "shares",
         "slo_s",
         "taken_s",
@@ -89,6 +92,8 @@ class Execution:
         self.slo_s = head.slo_s
         self.deadline_s = head.deadline_s
         self.class_name = head.class_name
+        self.priority = head.priority
+        self.client = head.client
         self.parts = parts
         self.members = tuple([request.id for request, _ in parts])
         self.shares = tuple([tokens for _, tokens in parts])

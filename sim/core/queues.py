@@ -183,6 +183,7 @@ class Columns:
     arrival_s: np.ndarray
     slo_s: np.ndarray
     deadline_s: np.ndarray
+    priority: np.ndarray
     tokens: np.ndarray
     predicted_s: np.ndarray
 

@@ -14,7 +14,10 @@ class Request:
         slo_s: its TTFT SLO, seconds after arrival; infinite for a request without an SLO.
         deadline_s: `arrival_s + slo_s`.
         class_name: its class in the SLO mix ("text", "search", ...); "" if it has none.
+        priority: as the trace has it, a whole number; 0 if it has none. What it means is for the policy to say.
+        client: the client (tenant) that sent it, as the trace has it; "" if unknown.
         input_length: tokens of the whole prompt.
+        output_length: tokens of the answer, as the trace has it; 0 if unknown. A real scheduler does not know it.
         kv_tokens: tokens of the KV blocks that the whole prompt takes (whole blocks), shared or not.
         blocks: ids of the whole prefix blocks of its prompt; empty without a prefix cache.
         cached: tokens that the prefix cache of its instance holds, while it waits: now, later: when it was launched.
@@ -29,12 +32,15 @@ class Request:
         "blocks",
         "cached",
         "class_name",
+        "client",
         "context",
         "deadline_s",
         "id",
         "input_length",
         "kv_tokens",
+        "output_length",
         "predicted_s",
+        "priority",
         "slo_s",
         "tokens",
     )
@@ -49,13 +55,19 @@ class Request:
         predicted_s: float = 0.0,
         block_tokens: int = 1,
         blocks: Sequence[int] = (),
+        priority: int = 0,
+        client: str = "",
+        output_length: int = 0,
     ) -> None:
         self.id = id
         self.arrival_s = arrival_s
         self.slo_s = slo_s
         self.deadline_s = arrival_s + slo_s
         self.class_name = class_name
+        self.priority = priority
+        self.client = client
         self.input_length = input_length
+        self.output_length = output_length
         self.kv_tokens = -(-input_length // block_tokens) * block_tokens
         self.blocks = blocks
         self.cached = self.context = 0

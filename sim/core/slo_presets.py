@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+REST = "*"
+"""Stands for every class, or every length, that is not named."""
+
 CLASSES = ("text", "image", "search", "file")
 BAND_TOKENS = (1024, 4096, 16384)
 PRESETS: Mapping[str, tuple[float, float, float, float]] = {

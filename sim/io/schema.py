@@ -42,7 +42,9 @@ SIGNS: Mapping[str, tuple[str, Callable[[Any, Any], bool]]] = {
 """The bounds that `Meta` has: the sign, and whether bound and value are in this order."""
 
 
-def option(help: str, metavar: str = "", *, default: str = "", keyword: str = "", flag: str | None = "") -> Meta:
+def option(
+    help: str, metavar: str = "", *, default: str = "", keyword: str = "", flag: str | None = "", file: bool = False
+) -> Meta:
     """What users are told of a field that is an option; to stand in the field's type, `Annotated[int, option(...)]`.
 
     Args:
@@ -51,8 +53,10 @@ def option(help: str, metavar: str = "", *, default: str = "", keyword: str = ""
         default: the default in words, where the value itself does not say it.
         keyword: its name as an argument in Python, where that is not the field's.
         flag: its name on the command line, where that is not its keyword with dashes; None if it has none there.
+        file: whether a text may be the name of a file or folder.
     """
-    return Meta(description=help, extra={"metavar": metavar, "default": default, "keyword": keyword, "flag": flag})
+    extra = {"metavar": metavar, "default": default, "keyword": keyword, "flag": flag, "file": file}
+    return Meta(description=help, extra=extra)
 
 
 class Checked(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -13,7 +13,8 @@ from flowsim.core.policy import Policy, check_policy
 from flowsim.core.slo import SLOMix
 from flowsim.errors import InputError, unknown
 from flowsim.policies.registry import PolicySpec, policy_spec
-from flowsim.runs.options import Option, RunOptions, by_keyword, from_values, is_option, options
+from flowsim.runs.declaration import Option
+from flowsim.runs.options import RunOptions, by_keyword, from_values, is_option, options
 from flowsim.runs.prepare import Given
 from flowsim.traces.trace import Trace
 

@@ -8,58 +8,26 @@ An option has a dotted path ("server.slots") and a keyword ("slots").
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
 
 from flowsim.core.server import ServerOptions
-from flowsim.core.slo import SLOMix
 from flowsim.errors import InputError, unknown
 from flowsim.io import documents
-from flowsim.io.schema import (
-    Checked,
-    Count,
-    Name,
-    Positive,
-    PositiveCount,
-    alternatives,
-    build,
-    hints,
-    option,
-)
+from flowsim.io.pairs import numbers_by_name
+from flowsim.io.schema import Checked, Count, Name, Positive, PositiveCount, build, hints, option
 from flowsim.policies.registry import PolicySpec
+from flowsim.runs.declaration import Option, declared
+from flowsim.runs.slos import SLOOptions, is_by_class, mix_text
 from flowsim.runs.workload import WorkloadOptions, blamed, digits, window_text
-from flowsim.traces.combine import parse_mix
 
 MODEL, GPU = "llama3-8b", "h200"
 Share = Annotated[float, Meta(ge=0, lt=1)]
-
-
-class SLOOptions(Checked, frozen=True):
-    """What each request is promised."""
-
-    mix: Annotated[
-        Mapping[str, Any] | Name | Positive | None,
-        option(
-            "TTFT SLOs: seconds for all (0.5), by class (text=0.25,search=4,*=1), a model's preset (qwen2.5-14b), or "
-            "a YAML file.",
-            "MIX",
-            default="the paper's for the model",
-            keyword="slo",
-        ),
-    ] = None
-    scale: Annotated[Positive, option("Multiply every SLO.", keyword="slo_scale")] = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if isinstance(self.mix, Mapping):
-            by_class = self.mix and all(isinstance(slo_s, int | float) for slo_s in self.mix.values())
-            mix = SLOMix("by class", self.mix) if by_class else SLOMix.from_dict(self.mix)
-            msgspec.structs.force_setattr(self, "mix", mix.to_dict() if by_class else self.mix)
 
 
 class RunOptions(Checked, frozen=True):
@@ -68,9 +36,11 @@ class RunOptions(Checked, frozen=True):
     A policy may be given as text, and the SLOs alone in place of `SLOOptions`. Not hashable, as it holds mappings.
     """
 
-    trace: Annotated[Name, option("A trace file, 'example', or 'synthetic:PRESET:N'.", "TRACE")]
+    trace: Annotated[Name, option("A trace file, 'example', or 'synthetic:PRESET:N'.", "TRACE", file=True)]
     policy: Annotated[PolicySpec, option("See flowsim policies.", "SPEC")] = PolicySpec("flowprefill")
-    cost: Annotated[Name | None, option("Operator table of your own (from flowsim calibrate).", "DIR")] = None
+    cost: Annotated[Name | None, option("Operator table of your own (from flowsim calibrate).", "DIR", file=True)] = (
+        None
+    )
     model: Annotated[Name, option("Model whose costs and SLOs are used.", "NAME")] = MODEL
     gpu: Annotated[Name, option("GPU on which the costs were measured.", "NAME")] = GPU
     tp: Annotated[PositiveCount, option("Tensor-parallel degree.")] = 1
@@ -99,46 +69,16 @@ MAIN: Mapping[str, str] = {"slo": "mix"}
 """The field that a section stands for where it is given as a plain value: `slo: 0.5`."""
 
 
-class Option(Struct, frozen=True):
-    """One option of a run.
-
-    Attributes:
-        path: where it is in `RunOptions`: "server.slots".
-        keyword: its name as an argument of `flowsim.run`: "slots".
-        flag: its name on the command line: "--slots"; "" if it has none there.
-        type: its type, with bounds.
-        default: its value unless given.
-        help: what it is for.
-        metavar: what stands for its value on the command line.
-        default_text: the default in words, where the value does not say it.
-    """
-
-    path: str
-    keyword: str
-    flag: str
-    type: Any
-    default: Any
-    help: str
-    metavar: str
-    default_text: str
-
-    @property
-    def several(self) -> bool:
-        """Whether its value is a list and nothing else."""
-        (kind, *others) = alternatives(self.type)
-        return get_origin(kind) is Sequence and not others
-
-    @property
-    def number(self) -> type[int] | type[float] | None:
-        """The type of its value, or of each in its list, if that is a number and nothing else."""
-        (kind, *others) = alternatives(get_args(alternatives(self.type)[0])[0] if self.several else self.type)
-        return kind if kind in (int, float) and not others else None
-
-
 @cache
 def options() -> Mapping[str, Option]:
     """Every option of a run by its path, in the order of the declaration."""
     return {one.path: one for one in declared(RunOptions)}
+
+
+@cache
+def files() -> tuple[str, ...]:
+    """The paths of the options that may name a file or folder."""
+    return tuple(path for path, one in options().items() if one.file)
 
 
 @cache
@@ -212,35 +152,27 @@ def columns(run: RunOptions) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for path in options():
         value = value_of(run, path)
-        value = digits(value) if path == "slo.mix" and isinstance(value, float) else value
+        if path == "slo.mix":
+            value = _label(value)
         if path in MAPPINGS:
-            row |= {f"{path}.{name}": entry for name, entry in _entries(value).items()}
+            row |= {f"{path}.{name}": entry for name, entry in _entries(path, value).items()}
         else:
             row[path] = _plain(value)
     return row
 
 
-def declared(kind: type[Struct], prefix: str = "") -> Iterator[Option]:
-    """The options that a struct and the structs in it declare; `prefix` is before their paths."""
-    defaults = {field.name: field.default for field in msgspec.structs.fields(kind)}
-    for name, hint in hints(kind).items():
-        if isinstance(hint, type) and issubclass(hint, Struct):
-            yield from declared(hint, f"{prefix}{name}.")
-            continue
-        about = next(meta for meta in hint.__metadata__ if isinstance(meta, Meta) and meta.description)
-        extra = about.extra or {}
-        keyword = extra["keyword"] or name
-        flag = extra["flag"]
-        flag = f"--{keyword.replace('_', '-')}" if flag == "" else flag or ""
-        yield Option(
-            f"{prefix}{name}", keyword, flag, hint, defaults[name], about.description or "", extra["metavar"],
-            extra["default"],
-        )  # fmt: skip
+def _label(mix: Any) -> Any:
+    """An SLO mix as a plain value that means the same, short enough to stand on an axis."""
+    if isinstance(mix, float):
+        return digits(mix)
+    return mix_text(mix) if isinstance(mix, Mapping) and is_by_class(mix) else mix
 
 
 def _is_slo_section(value: Any) -> bool:
-    """Whether this is a mapping of the fields of `SLOOptions`, not of SLOs by class."""
-    return isinstance(value, Mapping) and set(value) <= set(hints(SLOOptions))
+    """Whether this is a mapping of the fields of `SLOOptions`, not of SLOs by class or of the fields of a mix."""
+    return isinstance(value, Mapping) and (
+        not value or any(name.partition(".")[0] in hints(SLOOptions) for name in value)
+    )
 
 
 def _unknown(name: str) -> InputError:
@@ -257,7 +189,7 @@ def _section(name: str, value: Any) -> Mapping[str, Any]:
     if isinstance(value, Struct):
         defaults = {field.name: field.default for field in msgspec.structs.fields(value)}
         return {field: given for field, given in msgspec.structs.asdict(value).items() if given != defaults[field]}
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and (name not in MAIN or _is_slo_section(value)):
         return value
     if name in MAIN:
         return {MAIN[name]: value}
@@ -282,12 +214,12 @@ def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
         else:
             name, _, entry = name.partition(".")
             place = tree.setdefault(section, {})
-            place[name] = {**_entries(place.get(name)), entry: value} if entry else value
+            place[name] = {**_entries(name, place.get(name)), entry: value} if entry else value
     return tree
 
 
-def _entries(value: Any) -> Mapping[str, Any]:
-    return parse_mix(value) if isinstance(value, str) else value or {}
+def _entries(name: str, value: Any) -> Mapping[str, Any]:
+    return numbers_by_name(value, name, "CLASS=SHARE pairs") if isinstance(value, str) else value or {}
 
 
 def value_of(run: RunOptions, path: str) -> Any:
@@ -310,9 +242,5 @@ def _plain(value: Any) -> Any:
 
 
 SECTIONS = tuple(name for name, hint in hints(RunOptions).items() if isinstance(hint, type))
-MAPPINGS = tuple(
-    path
-    for path, one in options().items()
-    if path.startswith("workload.") and any(get_origin(kind) is Mapping for kind in alternatives(one.type))
-)
+MAPPINGS = tuple(path for path, one in options().items() if one.entries)
 """The options whose entries have paths of their own: workload.mix.text."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import repeat
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -19,12 +18,13 @@ from flowsim.core.predictor import Predictor
 from flowsim.core.prefix_cache import Prefixes, Retention
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
-from flowsim.core.slo import Assignment, SLOFile, SLOMix, read_slo_file
+from flowsim.core.slo import Assignment, SLOMix
 from flowsim.errors import InputError
 from flowsim.policies.registry import load_policy
 from flowsim.runs.costs import load_cost
 from flowsim.runs.options import RunOptions
-from flowsim.runs.workload import WorkloadOptions, blamed, promised, replayed
+from flowsim.runs.slos import SLOOptions, drawn_shares, promised, shares_of, slo_file
+from flowsim.runs.workload import blamed, replayed
 from flowsim.traces.catalogue import load_trace
 from flowsim.traces.columns import Blocks
 from flowsim.traces.prefix import full_blocks
@@ -64,9 +64,7 @@ class Workload:
 
     def of(self, trace: Trace) -> Workload:
         """The same with another trace, a part of this one or at another rate: its requests get SLOs alike."""
-        workload, slos, seed = self.options.workload, self.options.slo, self.options.seed
-        mix = SLOMix.from_dict(slos.mix).scaled(slos.scale)  # type: ignore[arg-type]
-        return replace(self, trace=trace, slo=promised(trace, workload, mix, seed))
+        return replace(self, trace=trace, slo=_promised(trace, self.options))
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,30 +105,28 @@ def prepare(options: RunOptions, given: Given = NOTHING_GIVEN) -> Prepared:
     with blamed("cost"):
         folder = None if options.cost is None else options.cost
         costs = load_cost(folder, options.model, options.gpu, options.tp) if given.cost is None else given.cost
-    with blamed("slo.mix"):
-        known = costs.provenance
-        slos = slo_file(options.slo.mix, options.model if known is None else known.table.rank().model)
-    return assembled(_workload(options, slos, given.trace), policy, costs)
+    known = costs.provenance
+    model = options.model if known is None else known.table.rank().model
+    return assembled(_workload(options, model, given.trace), policy, costs)
 
 
 def prepare_workload(options: RunOptions, trace: Trace | None = None) -> Workload:
     """What a run replays; `trace` is in place of the one that the options name. InputError as `prepare` raises it."""
-    with blamed("slo.mix"):
-        slos = slo_file(options.slo.mix, options.model)
-    return _workload(options, slos, trace)
+    return _workload(options, options.model, trace)
 
 
-def _workload(options: RunOptions, slos: SLOFile, given: Trace | None) -> Workload:
-    options = _written_out(options, slos)
+def _workload(options: RunOptions, model: str, given: Trace | None) -> Workload:
     with blamed("trace"):
         loaded = read_input(options) if given is None else given
+    options = _written_out(options, model, loaded)
+    mix = _mix(options)
     with blamed("slo.mix"):
-        slos.mix.check_classes(loaded)
+        mix.check_classes(loaded)
     with blamed("workload.new_tokens"):
         loaded = only_new_tokens(loaded) if options.workload.new_tokens else loaded
-    trace = replayed(loaded, options.workload, slos.mix, options.seed, options.until_s)
-    slo = promised(trace, options.workload, slos.mix.scaled(options.slo.scale), options.seed)
-    return Workload(options, loaded, trace, slo)
+    reweigh = mix.rule(loaded, shares=True) == "class"
+    trace = replayed(loaded, options.workload, options.seed, options.until_s, reweigh=reweigh)
+    return Workload(options, loaded, trace, _promised(trace, options))
 
 
 def assembled(workload: Workload, policy: Policy, costs: CostModel) -> Prepared:
@@ -165,24 +161,19 @@ def read_input(options: RunOptions) -> Trace:
     return synthesize(int(n), 1.0, options.seed, preset)
 
 
-def slo_file(mix: Mapping[str, Any] | str | float | None, model: str) -> SLOFile:
-    """The SLO mix that an option means, unscaled (None: the model's), and what its file says of the workload."""
-    if isinstance(mix, str) and mix.endswith((".yaml", ".yml")):
-        return read_slo_file(mix)
-    if mix is None:
-        return SLOFile(SLOMix.preset(model))
-    return SLOFile(SLOMix.parse(str(mix)) if isinstance(mix, str | float) else SLOMix.from_dict(mix))
-
-
 def make_requests(trace: Trace, slo: Assignment, server: ServerOptions, blocks: Blocks | None = None) -> list[Request]:
     """The engine's requests: those of the trace, with their SLOs (infinite where there is none) and prefix blocks."""
     slo_s = np.where(np.isnan(slo.ttft_slo_s), math.inf, slo.ttft_slo_s)
     names = [slo.class_names[code] for code in slo.class_code.tolist()]
     lists: Iterable[Sequence[int]] = repeat((), len(trace)) if blocks is None else full_blocks(trace, blocks)
-    columns = (trace.arrival_s.tolist(), trace.input_length.tolist(), slo_s.tolist(), names, lists)
+    of_trace = (trace.priority.tolist(), trace.clients, trace.output_length.tolist())
+    columns = (trace.arrival_s.tolist(), trace.input_length.tolist(), slo_s.tolist(), names, lists, *of_trace)
+    size = server.block_tokens
     return [
-        Request(id, arrival_s, tokens, slo_s, name, block_tokens=server.block_tokens, blocks=ids)
-        for id, (arrival_s, tokens, slo_s, name, ids) in enumerate(zip(*columns, strict=True))
+        Request(id, arrival_s, tokens, slo_s, name, 0.0, size, ids, priority, client, output_length)
+        for id, (arrival_s, tokens, slo_s, name, ids, priority, client, output_length) in enumerate(
+            zip(*columns, strict=True)
+        )
     ]
 
 
@@ -204,10 +195,22 @@ def prefix_cache(trace: Trace, options: RunOptions) -> Prefixes | None:
     return Prefixes(retention, trace.blocks.tokens)
 
 
-def _written_out(options: RunOptions, slos: SLOFile) -> RunOptions:
-    """The options with the mix in full, and the shares and rates of its file where the workload has none."""
-    of_file = {"shares": slos.shares or None, "rates": slos.rates or None}
-    given = msgspec.structs.asdict(options.workload)
-    workload = {**given, **{name: given[name] or value for name, value in of_file.items()}}
-    slo = msgspec.structs.replace(options.slo, mix=slos.mix.to_dict())
-    return msgspec.structs.replace(options, workload=WorkloadOptions(**workload), slo=slo)
+def _written_out(options: RunOptions, model: str, trace: Trace) -> RunOptions:
+    """The options with the mix in full, and the shares and rates of its file where none are asked for."""
+    with blamed("slo.mix"):
+        slos = slo_file(options.slo.mix, model, options.slo.targets, own=trace.has("slo_s"))
+    workload = msgspec.structs.replace(options.workload, rates=options.workload.rates or slos.rates or None)
+    shares = drawn_shares(options.slo, slos, workload.rates, trace)
+    mix = msgspec.structs.replace(slos.mix, by="shares") if shares else slos.mix
+    slo = SLOOptions(mix=mix.to_dict(), scale=options.slo.scale, shares=shares or None)
+    return msgspec.structs.replace(options, workload=workload, slo=slo)
+
+
+def _mix(options: RunOptions) -> SLOMix:
+    """The mix of options that are written out, unscaled."""
+    return SLOMix.from_dict(options.slo.mix)  # type: ignore[arg-type]
+
+
+def _promised(trace: Trace, options: RunOptions) -> Assignment:
+    """The class and the SLO of each request, by options that are written out."""
+    return promised(trace, _mix(options).scaled(options.slo.scale), shares_of(options.slo.shares), options.seed)

@@ -1,21 +1,17 @@
-"""The workload of a run: what is replayed of a trace, and with which classes."""
+"""The workload of a run: what is replayed of a trace."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Annotated
 
 import msgspec
-import numpy as np
 
 from flowsim.core.prefix_cache import Retention
-from flowsim.core.slo import REST, Assignment, SLOMix
-from flowsim.errors import InputError, unknown
+from flowsim.errors import InputError
 from flowsim.io.schema import Checked, Name, Positive, PositiveCount, option
-from flowsim.io.seeds import generator
 from flowsim.traces.combine import parse_mix, reweighted, with_rates
 from flowsim.traces.trace import Trace
 
@@ -39,15 +35,6 @@ class WorkloadOptions(Checked, frozen=True):
     mix: Annotated[
         Mapping[str, float] | Name | None,
         option("Other shares of the classes: text=.5,search=.5 (the rest as in the trace).", "SHARES"),
-    ] = None
-    shares: Annotated[
-        Mapping[str, Positive] | None,
-        option(
-            "Shares in which requests without a class draw one.",
-            "SHARES",
-            default="those of the SLO file, if any",
-            flag=None,
-        ),
     ] = None
     rates: Annotated[
         Mapping[str, Positive] | None,
@@ -73,9 +60,6 @@ class WorkloadOptions(Checked, frozen=True):
             raise InputError("rate_rps", "is given together with rate_scale", expected="one of them")
         if self.mix and self.rates:
             raise InputError("mix", "is given together with rates, which are a mix too", expected="one of them")
-        if self.shares and self.rates and not _alike(self.shares, self.rates):
-            problem = f"differ in proportion from rates: {dict(self.shares)} and {dict(self.rates)}"
-            raise InputError("shares", problem, expected="either, or both alike")
 
     @property
     def shares_of_classes(self) -> Mapping[str, float]:
@@ -106,30 +90,16 @@ def blamed(option: str) -> Iterator[None]:
         raise
 
 
-def drawn_shares(trace: Trace, workload: WorkloadOptions, slos: SLOMix) -> Mapping[str, float]:
-    """The shares in which the requests of a trace draw their classes; empty if they do not.
-
-    Raises:
-        InputError: a class without an SLO, or a mix that wants shares where there are none.
-    """
-    shares = workload.shares or workload.rates or {}
-    with blamed("slo.mix"):
-        if slos.by == "shares" and not shares:
-            raise InputError(f"SLO mix {slos.name!r}", "draws classes in the workload's shares, and there are none")
-        for name in {**shares, **(workload.rates or {})}:
-            if name not in slos.ttft_s and REST not in slos.ttft_s:
-                raise unknown(f"class in the shares or rates, for the SLO mix {slos.name!r},", name, slos.ttft_s)
-    return shares if slos.rule(trace, shares=bool(shares)) == "shares" else {}
-
-
-def replayed(trace: Trace, workload: WorkloadOptions, slos: SLOMix, seed: int, until_s: float | None = None) -> Trace:
+def replayed(
+    trace: Trace, workload: WorkloadOptions, seed: int, until_s: float | None = None, *, reweigh: bool = True
+) -> Trace:
     """What is replayed of a trace: of the window, the first requests, in the mix, at the rate, until the end.
 
+    Without `reweigh`, rates of classes only decide the rate, for classes that are drawn later.
+
     Raises:
-        InputError: a mix that the trace cannot have, a rate of a trace whose requests arrive at one instant, or a class
-            without an SLO.
+        InputError: a mix that the trace cannot have, or a rate of a trace whose requests arrive at one instant.
     """
-    drawn_shares(trace, workload, slos)
     with blamed("workload.window"):
         trace = trace if workload.period_s is None else trace.window(*workload.period_s)
     with blamed("workload.limit"):
@@ -138,7 +108,6 @@ def replayed(trace: Trace, workload: WorkloadOptions, slos: SLOMix, seed: int, u
         mix = workload.shares_of_classes
         trace = reweighted(trace, mix, seed) if mix else trace
     with blamed("workload.rates"):
-        reweigh = slos.rule(trace, shares=True) == "class"
         trace = with_rates(trace, workload.rates, seed, reweigh=reweigh) if workload.rates else trace
     with blamed("workload.rate_scale" if workload.rate_rps is None else "workload.rate_rps"):
         trace = _at_rate(trace, workload)
@@ -147,34 +116,11 @@ def replayed(trace: Trace, workload: WorkloadOptions, slos: SLOMix, seed: int, u
     return trace
 
 
-def promised(trace: Trace, workload: WorkloadOptions, slos: SLOMix, seed: int) -> Assignment:
-    """The class and the SLO of each request of a replayed trace.
-
-    Raises:
-        InputError: not a single request gets an SLO.
-    """
-    with blamed("slo.mix"):
-        shares = drawn_shares(trace, workload, slos)
-        if not shares:
-            return slos.assign(trace)
-        slo = slos.assign(_drawn(trace, shares, seed))
-    drawn = ", ".join(f"{name} {weight:g}" for name, weight in shares.items())
-    return replace(slo, rule=f"{slo.rule}; classes drawn in shares {drawn} (seed {seed})")
-
-
 def _at_rate(trace: Trace, workload: WorkloadOptions) -> Trace:
     if workload.rate_rps is not None and not trace.span_s:
         raise InputError(trace.where, "all requests arrive at one instant", expected="a trace that spans some time")
     factor = workload.rate_scale if workload.rate_rps is None else workload.rate_rps / trace.rate_rps
     return trace if factor == 1 else trace.scaled(factor)
-
-
-def _drawn(trace: Trace, shares: Mapping[str, float], seed: int) -> Trace:
-    """The trace with a class drawn for each request; with a seed, a request keeps its draw while shares move."""
-    edges = np.cumsum(list(shares.values()))
-    drawn = generator(seed).random(len(trace)) * edges[-1]
-    codes = np.minimum(np.searchsorted(edges, drawn, side="right"), edges.size - 1).astype(np.int64)
-    return replace(trace, class_code=codes, class_names=tuple(shares))
 
 
 def window_text(window: Sequence[float | None]) -> str:
@@ -199,12 +145,6 @@ def _bounds(text: str) -> Sequence[float | None]:
         return (float(start or 0), float(end) if end else None) if colon else ()
     except ValueError:
         return ()
-
-
-def _alike(some: Mapping[str, float], others: Mapping[str, float]) -> bool:
-    """Whether these are the same weights but for a factor."""
-    one, other = sum(some.values()), sum(others.values())
-    return some.keys() == others.keys() and all(math.isclose(some[key] / one, others[key] / other) for key in some)
 
 
 def digits(value: float) -> str:

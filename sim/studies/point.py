@@ -14,7 +14,6 @@ import msgspec
 
 import flowsim
 from flowsim.calibration.costs.cost_model import CostModel
-from flowsim.core.slo import SLOMix
 from flowsim.io.folders import leads_somewhere
 from flowsim.policies.registry import canonical
 from flowsim.results.definitions import digest
@@ -97,7 +96,7 @@ def prepared(point: Point, root: str) -> Prepared:
 def part_of(trace: str, root: str, workload: WorkloadOptions, *, seed: int) -> Trace:
     """The requests of a trace, or those in the workload's window of it, at its own rate."""
     whole = _trace(_place(root, trace), stamp_of(_place(root, trace)), seed, *_reading(workload))
-    return replayed(whole, WorkloadOptions(window=workload.window), SLOMix.uniform(1.0), seed)
+    return replayed(whole, WorkloadOptions(window=workload.window), seed)
 
 
 def check(point: Point, root: str) -> Prepared:
