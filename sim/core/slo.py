@@ -167,12 +167,16 @@ class SLOMix(Checked, frozen=True):
         by_class = self.rule(trace) != "length"
         own_s = trace.slo_s * self.scale if self.from_trace else np.full(len(trace), math.nan)
         has_own = ~np.isnan(own_s)
-        if not (by_class or self.length_bands or has_own.any()):
-            raise self._has_no_bands(trace)
+        if not has_own.any():
+            self._check_slos_of_mix(trace, by_class=by_class)
         names, slos, codes = self._by_class(trace) if by_class else self._by_length(trace)
         ttft_slo_s = np.where(has_own, own_s, slos[codes])
         if np.isnan(ttft_slo_s).all():
-            raise self._fits_nothing(trace, names)
+            raise InputError(
+                trace.where,
+                f"no request gets an SLO from the mix {self.name!r}, which has {', '.join(self.ttft_s) or 'none'}",
+                expected=f"SLOs of the classes {', '.join(names) or 'none'}, or '*' for the rest",
+            )
         rule = self.describe(by_class=by_class)
         if has_own.any():
             rest = rule if not np.isnan(ttft_slo_s[~has_own]).all() else ""
@@ -197,24 +201,15 @@ class SLOMix(Checked, frozen=True):
         codes = np.searchsorted(np.array(edges, dtype=np.int64), trace.input_length, side="left")
         return band_names(edges), np.array(slos), codes.astype(np.int64)
 
-    def _has_no_bands(self, trace: Trace) -> InputError:
-        without = "" if trace.class_names else f"{trace.name} has no classes and "
-        if self.from_trace and not self.ttft_s:
-            expected = "a trace with the column slo_s, or another mix"
-            return InputError(trace.where, "gives no request an SLO of its own", expected=expected)
-        return InputError(
-            "",
-            f"{without}the mix {self.name!r} has no length bands",
-            expected=f"a mix with '*', with all of {', '.join(CLASSES)}, or with bands",
-        )
-
-    def _fits_nothing(self, trace: Trace, names: Iterable[str]) -> InputError:
-        known = ", ".join(map(str, self.ttft_s)) or ("only the trace's own" if self.from_trace else "none")
-        return InputError(
-            trace.where,
-            f"no request gets an SLO from the mix {self.name!r}, which has {known}",
-            expected=f"SLOs of the classes {', '.join(names) or 'none'}, or '*' for the rest",
-        )
+    def _check_slos_of_mix(self, trace: Trace, *, by_class: bool) -> None:
+        """Refuse a mix that can have no SLO for a trace that gives its requests none."""
+        if self.from_trace and not (self.ttft_s or self.length_bands):
+            expected = "a trace with the column slo_s, or another SLO mix"
+            raise InputError(trace.where, "gives none of its requests an SLO", expected=expected)
+        if not (by_class or self.length_bands):
+            without = "" if trace.class_names else f"{trace.name} has no classes and "
+            expected = f"a mix with '*', with all of {', '.join(CLASSES)}, or with bands"
+            raise InputError("", f"{without}the mix {self.name!r} has no length bands", expected=expected)
 
     def describe(self, *, by_class: bool = True) -> str:
         """One line: the rule for traces with classes or, with by_class=False, for those without."""

@@ -43,7 +43,7 @@ def own_text(own_s: NDArray[np.float64], without: int, rest: str) -> str:
     said = f"of each request, from the trace: {least if least == most else f'{least} to {most}'}"
     if not without:
         return said
-    return f"{said}; the {without:,} without one: {rest or 'no SLO'}"
+    return f"{said}; {without:,} without one: {rest or 'no SLO'}"
 
 
 def _listed(slos: Mapping[str, float]) -> str:

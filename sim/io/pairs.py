@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from flowsim.errors import InputError
 
 
@@ -19,11 +21,17 @@ def numbers_by_name(text: str, where: str, expected: str) -> dict[str, float]:
     numbers: dict[str, float] = {}
     for pair in text.split(","):
         name, _, value = (part.strip() for part in pair.partition("="))
-        try:
-            number = float(value)
-        except ValueError:
-            raise InputError(where, found=pair.strip(), expected=expected) from None
+        number = _number(value)
+        if math.isnan(number):
+            raise InputError(where, found=pair.strip(), expected=expected)
         if not name or name in numbers:
             raise InputError(where, f"class {name!r} is {'repeated' if name else 'empty'}", expected=expected)
         numbers[name] = number
     return numbers
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

@@ -83,11 +83,14 @@ def renamed(error: InputError, name: Callable[[Option], str], more: Mapping[str,
 
     `more` are options other than a run's, by keyword.
     """
-    where = error.where.partition("[")[0]  # of an item in a list, the option
-    option = more.get(where) or options().get(where) or by_keyword().get(where)
-    if option is None:
-        return error
-    return error.at(name(option) or option.keyword)
+    where, entry = error.where.partition("[")[0], ""  # of an item in a list, the option
+    while where:
+        option = more.get(where) or options().get(where) or by_keyword().get(where)
+        if option is not None:
+            said = name(option) or option.keyword
+            return error.at(f"{said}: {entry}" if entry else said)
+        where, _, entry = where.rpartition(".")  # of an entry of a mapping, the option and the entry
+    return error
 
 
 def documented(function: Function) -> Function:

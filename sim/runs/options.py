@@ -230,6 +230,18 @@ def value_of(run: RunOptions, path: str) -> Any:
     return value
 
 
+def with_values(run: RunOptions, values: Mapping[str, Any]) -> RunOptions:
+    """These options with other values of some, by path."""
+    for path, value in values.items():
+        run = _replaced(run, path, value)
+    return run
+
+
+def _replaced(struct: Any, path: str, value: Any) -> Any:
+    name, _, rest = path.partition(".")
+    return msgspec.structs.replace(struct, **{name: _replaced(getattr(struct, name), rest, value) if rest else value})
+
+
 def _plain(value: Any) -> Any:
     """A value of an option as one plain value."""
     if isinstance(value, PolicySpec):

@@ -23,7 +23,7 @@ from flowsim.errors import InputError
 from flowsim.policies.registry import load_policy
 from flowsim.runs.costs import load_cost
 from flowsim.runs.options import RunOptions
-from flowsim.runs.slos import SLOOptions, drawn_shares, promised, shares_of, slo_file
+from flowsim.runs.slos import drawn_shares, promised, shares_of, slo_file
 from flowsim.runs.workload import blamed, replayed
 from flowsim.traces.catalogue import load_trace
 from flowsim.traces.columns import Blocks
@@ -202,7 +202,7 @@ def _written_out(options: RunOptions, model: str, trace: Trace) -> RunOptions:
     workload = msgspec.structs.replace(options.workload, rates=options.workload.rates or slos.rates or None)
     shares = drawn_shares(options.slo, slos, workload.rates, trace)
     mix = msgspec.structs.replace(slos.mix, by="shares") if shares else slos.mix
-    slo = SLOOptions(mix=mix.to_dict(), scale=options.slo.scale, shares=shares or None)
+    slo = msgspec.structs.replace(options.slo, mix=mix.to_dict(), shares=shares or None)
     return msgspec.structs.replace(options, workload=workload, slo=slo)
 
 

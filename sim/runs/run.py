@@ -18,11 +18,13 @@ from flowsim.policies.registry import PolicySpec
 from flowsim.results.result import RunResult
 from flowsim.runs.costs import anywhere, extrapolated, file_name, place_of, rejections, sources_of
 from flowsim.runs.keywords import documented, from_keywords
-from flowsim.runs.options import RunOptions, to_values
+from flowsim.runs.options import RunOptions, options, to_values, value_of
 from flowsim.runs.prepare import Given, Prepared, prepare
 from flowsim.traces.trace import Trace
 
 DEFAULT_POLICY = "flowprefill"
+TOLD = ("trace", "policy", "cost", "model", "gpu", "tp", "slo.mix")
+"""The options that other entries of a summary tell of."""
 
 
 @documented
@@ -32,7 +34,7 @@ def run(
     *,
     events: bool = False,
     progress: Callable[[int, int], None] | None = None,
-    **options: Any,
+    **keywords: Any,
 ) -> RunResult:
     """Replay a trace under a policy.
 
@@ -48,13 +50,13 @@ def run(
         InputError: something that was given is wrong; one line says what.
     """
     if isinstance(trace, RunOptions):
-        if options or policy != DEFAULT_POLICY:
+        if keywords or policy != DEFAULT_POLICY:
             raise InputError(
-                ", ".join(options) or "policy", "is given together with RunOptions", expected="one of them"
+                ", ".join(keywords) or "policy", "is given together with RunOptions", expected="one of them"
             )
         wanted, given = trace, Given()
     else:
-        wanted, given = from_keywords(trace, policy, options)
+        wanted, given = from_keywords(trace, policy, keywords)
     return execute(prepare(wanted, given), events=events, progress=progress)
 
 
@@ -103,21 +105,9 @@ def _inputs(ready: Prepared, cached: NDArray[np.int64]) -> Mapping[str, Any]:
     }
 
 
-def _settings(options: RunOptions) -> dict[str, Any]:
-    """The options that a summary repeats."""
-    workload = options.workload
-    return {
-        "slo_scale": options.slo.scale,
-        "rate_scale": workload.rate_scale,
-        **({} if workload.rate_rps is None else {"rate_rps": workload.rate_rps}),
-        "limit": workload.limit,
-        "window": None if workload.window is None else list(workload.window),
-        "mix": workload.mix,
-        "prefix_cache": workload.prefix_cache,
-        "new_tokens": workload.new_tokens,
-        "predictor": options.predictor,
-        "server": msgspec.structs.asdict(options.server),
-        "seed": options.seed,
-        "until_s": options.until_s,
-        "warmup": options.warmup,
+def _settings(run: RunOptions) -> dict[str, Any]:
+    """The options that a summary repeats, by keyword; those of the server together."""
+    own = {path: one for path, one in options().items() if not (path in TOLD or path.startswith("server."))}
+    return {one.keyword: value_of(run, path) for path, one in own.items()} | {
+        "server": msgspec.structs.asdict(run.server)
     }

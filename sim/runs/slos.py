@@ -60,8 +60,7 @@ class SLOOptions(Checked, frozen=True):
             else:
                 with blamed("mix"):
                     SLOMix.from_dict(self.mix)
-        if isinstance(self.shares, str):
-            shares_of(self.shares)
+        fitted(shares_of(self.shares), Mapping[str, Amount], "shares")
 
 
 def is_by_class(mix: Mapping[str, Any]) -> bool:
@@ -131,6 +130,12 @@ def drawn_shares(
     """
     mix, asked = slos.mix, shares_of(options.shares)
     given = asked or slos.shares or rates or {}
+    with blamed("slo.shares"):
+        if asked and mix.by in ("class", "length"):
+            raise InputError("shares", f"have no effect, as the SLO mix goes by {mix.by}")
+        if rates and given is not rates and not _alike(given, rates):
+            problem = f"differ in proportion from rates: {dict(given)} and {dict(rates)}"
+            raise InputError("shares", problem, expected="either, or both alike")
     with blamed("slo.mix"):
         if mix.by == "shares" and not given:
             raise InputError(f"SLO mix {mix.name!r}", "draws classes in shares (slo.shares), and there are none")
@@ -138,11 +143,6 @@ def drawn_shares(
             if mix.ttft_s and not {name, REST} & set(mix.ttft_s):
                 raise unknown(f"class in the shares or rates, for the SLO mix {mix.name!r},", name, mix.ttft_s)
     with blamed("slo.shares"):
-        if asked and mix.by in ("class", "length"):
-            raise InputError("shares", f"have no effect, as the SLO mix goes by {mix.by}")
-        if rates and given is not rates and not _alike(given, rates):
-            problem = f"differ in proportion from rates: {dict(given)} and {dict(rates)}"
-            raise InputError("shares", problem, expected="either, or both alike")
         if asked or mix.rule(trace, shares=bool(given)) == "shares":
             return dict(given) if given is rates else _completed(given, mix)
     return {}

@@ -20,7 +20,7 @@ from flowsim.results.definitions import digest
 from flowsim.results.result import RunResult
 from flowsim.runs.costs import load_cost
 from flowsim.runs.digests import Stamp, cost_digest, file_digest, policy_digest, stamp_of
-from flowsim.runs.options import RunOptions, columns, flat, from_values, to_values
+from flowsim.runs.options import RunOptions, columns, files, flat, from_values, value_of, with_values
 from flowsim.runs.prepare import Given, Prepared, prepare, read_input
 from flowsim.runs.run import execute
 from flowsim.runs.workload import WorkloadOptions, blamed, replayed
@@ -59,23 +59,19 @@ class Point:
     def at_rate(self, rate_rps: float) -> Point:
         """The same requests at another rate, requests per second."""
         workload = msgspec.structs.replace(self.options.workload, rate_scale=1.0, rate_rps=rate_rps)
-        return Point(msgspec.structs.replace(self.options, workload=workload), self.policy_options)
+        return Point(with_values(self.options, {"workload": workload}), self.policy_options)
 
     def key(self, root: str, kind: str = "") -> str:
         """SHA-256 of all inputs: these options, of the files that they name the content, the `kind` of run; and of the
         definitions of the metrics."""
-        options = self.options
-        values = to_values(options) | {"policy": canonical(options.policy)}
-        values["workload"]["mix"] = dict(options.workload.shares_of_classes)
-        named = [("trace", options.trace), ("slo", options.slo.mix)]
-        files = {name: Path(root, given) for name, given in named if isinstance(given, str)}
-        files = {name: path for name, path in files.items() if leads_somewhere(path) and path.is_file()}
-        contents = {name: file_digest(str(path), stamp_of(path)) for name, path in files.items()}
-        for name in contents:
-            values[name] = values[name]["scale"] if name == "slo" else None
+        options, values = self.options, columns(self.options) | {"policy": canonical(self.options.policy)}
+        named = {path: Path(root, values[path]) for path in files() if isinstance(values[path], str)}
+        held = {path: place for path, place in named.items() if leads_somewhere(place) and place.is_file()}
+        contents = {path: file_digest(str(place), stamp_of(place)) for path, place in held.items()}
         folder = options.cost and _place(root, options.cost)
         costs = cost_digest(folder, stamp_of(folder), options.model, options.gpu, options.tp)
-        parts = [flowsim.__version__, digest(), kind, values, contents, costs, policy_digest(options.policy.name)]
+        inputs = [values | dict.fromkeys(contents), contents, costs, policy_digest(options.policy.name)]
+        parts = [flowsim.__version__, digest(), kind, *inputs]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -127,13 +123,8 @@ def _fitted(folder: str | None, stamp: Stamp, model: str, gpu: str, tp: int) -> 
 
 def _rooted(options: RunOptions, root: str) -> RunOptions:
     """The options with the files and folders that they name as they are found from anywhere."""
-    mix = _place(root, options.slo.mix) if isinstance(options.slo.mix, str) else options.slo.mix
-    return msgspec.structs.replace(
-        options,
-        trace=_place(root, options.trace),
-        cost=options.cost and _place(root, options.cost),
-        slo=msgspec.structs.replace(options.slo, mix=mix),
-    )
+    named = {path: value_of(options, path) for path in files()}
+    return with_values(options, {path: _place(root, name) for path, name in named.items() if isinstance(name, str)})
 
 
 def _place(root: str, name: str) -> str:

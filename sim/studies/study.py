@@ -25,9 +25,9 @@ RATES = ("workload.rate_rps", "workload.rate_scale")
 TOGETHER = (
     ("policy",),
     ("trace", "workload.format", "workload.spread", "workload.drop_failed", "workload.window", "workload.limit",
-     "workload.new_tokens", "workload.prefix_cache", "workload.mix", "workload.shares", "workload.rates", "slo.mix"),
+     "workload.new_tokens", "workload.prefix_cache", "workload.mix", "workload.rates", "slo"),
     ("model", "gpu", "tp", "cost"),
-    ("model", "slo.mix"),
+    ("model", "slo"),
 )  # fmt: skip
 """Options that may be right one by one and wrong together; axes of the same kind are checked in all combinations."""
 
@@ -198,7 +198,7 @@ def _blamed(options: Mapping[str, Keys], error: InputError) -> Keys:
 
 
 def _in(path: str, group: tuple[str, ...]) -> bool:
-    return path in group or path.rpartition(".")[0] in group
+    return any(path == one or path.startswith(f"{one}.") for one in group)
 
 
 def _path(name: str) -> str:

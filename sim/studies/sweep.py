@@ -13,6 +13,7 @@ import msgspec
 
 from flowsim.errors import InputError
 from flowsim.io.folders import leads_somewhere
+from flowsim.runs.options import files
 from flowsim.show.html import render
 from flowsim.studies.intervals import differences, intervals, ratios
 from flowsim.studies.point import Point
@@ -23,8 +24,6 @@ from flowsim.studies.workers import Done, Task, execute
 if TYPE_CHECKING:
     import pandas as pd
 
-FILES = ("trace", "slo.mix", "cost")
-"""Options that may name a file or folder."""
 MOST_RUNS_A_TASK = 8
 """Few enough that a killed study loses little, many enough that handing them out costs little."""
 
@@ -194,8 +193,8 @@ def _plain(study: Study) -> dict[str, Any]:
     """The study in its YAML form, ranges written out and files named so that they are found from any folder."""
 
     def plain(name: str, value: Any) -> Any:
-        files = name in FILES and isinstance(value, str) and leads_somewhere(place := Path(study.root, value))
-        return str(place.resolve()) if files else value
+        named = name in files() and isinstance(value, str) and leads_somewhere(place := Path(study.root, value))
+        return str(place.resolve()) if named else value
 
     sections = {
         "title": study.title,

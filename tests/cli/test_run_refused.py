@@ -96,7 +96,7 @@ def test_what_is_no_trace_is_refused() -> None:
         ("--gpu h201", "--gpu: unknown gpu 'h201'; did you mean 'h200'?"),
         ("--tp 3", "--tp: unknown tp of llama3-8b on h200 '3' (known: 1, 2, 4, 8)"),
         ("--slo qwen2.5-14", "--slo: unknown SLO mix 'qwen2.5-14'; did you mean 'qwen2.5-14b'?"),
-        ("--slo 0", "class '*' must be a positive number of seconds, got 0.0"),
+        ("--slo 0", "--slo must be > 0, got 0.0"),
         ("--slo text=soon", "--slo must be CLASS=SECONDS pairs, got 'text=soon'"),
         ("--slo audio=1", "--slo: unknown class of t.jsonl 'audio' (known: search, text)"),
         ("--slo txt=.5,*=1", "--slo: unknown class of t.jsonl 'txt'; did you mean 'text'?"),

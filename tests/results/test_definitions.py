@@ -26,8 +26,6 @@ from flowsim.results.definitions import (
 from flowsim.runs.options import is_option
 from support.places import ROOT
 
-OPTIONAL = {"rate_rps", "shares", "rates"}
-"""Inputs that a summary repeats only where they were given."""
 STUDY = {"run": {"trace": "synthetic:qwen:60", "slo": "text=0.5,*=4"}, "axes": {"policy": ["fcfs", "sjf"]}}
 
 
@@ -48,9 +46,7 @@ def test_every_entry_of_a_summary_is_defined(result: flowsim.RunResult) -> None:
     assert list(result.summary) == names(SUMMARY)
     for metrics in result.summary["classes"].values():
         assert list(metrics) == names(CLASS)
-    assert set(result.summary["inputs"]) == set(names(INPUTS)) - OPTIONAL
-    scaled = flowsim.run("example", "fcfs", limit=9, rate_rps=3.0).summary["inputs"]
-    assert set(scaled) == set(names(INPUTS)) - (OPTIONAL - {"rate_rps"})
+    assert list(result.summary["inputs"]) == names(INPUTS)
 
 
 def test_every_part_of_a_distribution_is_defined(result: flowsim.RunResult) -> None:

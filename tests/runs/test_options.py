@@ -24,6 +24,7 @@ from flowsim.runs.options import (
     read_options,
     to_values,
 )
+from flowsim.runs.slos import slo_file
 from flowsim.runs.workload import WorkloadOptions
 
 DECLARED = {
@@ -40,12 +41,13 @@ DECLARED = {
     "workload.rate_scale": ("rate_scale", "--rate-scale", 1.0),
     "workload.rate_rps": ("rate_rps", "", None),
     "workload.mix": ("mix", "--mix", None),
-    "workload.shares": ("shares", "", None),
     "workload.rates": ("rates", "", None),
     "workload.prefix_cache": ("prefix_cache", "--prefix-cache", "none"),
     "workload.new_tokens": ("new_tokens", "--new-tokens", False),
     "slo.mix": ("slo", "--slo", None),
     "slo.scale": ("slo_scale", "--slo-scale", 1.0),
+    "slo.targets": ("slo_targets", "", None),
+    "slo.shares": ("shares", "--shares", None),
     "predictor": ("predictor", "--predictor", "cubic"),
     "server.instances": ("instances", "--instances", 1),
     "server.router": ("router", "--router", "round-robin"),
@@ -112,8 +114,6 @@ WRONG = [
     ("workload.rate_rps", 0, "must be > 0, got 0"),
     ("workload.mix", 3, "must be a mapping, each a number or text, not empty, got 3"),
     ("workload.mix", {"text": "x"}, ".text must be a number, got 'x'"),
-    ("workload.shares", "text=1", "must be a mapping, each a number > 0, got 'text=1'"),
-    ("workload.shares", {"text": 0}, ".text must be > 0, got 0"),
     ("workload.rates", {"text": -1}, ".text must be > 0, got -1"),
     (
         "workload.prefix_cache",
@@ -126,6 +126,11 @@ WRONG = [
     ("slo.mix", "", "must be a mapping or text, not empty or a number > 0, got ''"),
     ("slo.mix", 0, "must be > 0, got 0"),
     ("slo.mix", True, "must be a mapping or text, not empty or a number > 0, got True"),
+    ("slo.mix", {"text": "x"}, ".text must be a number > 0, got 'x'"),
+    ("slo.mix", {"text": -1}, ".text must be > 0, got -1"),
+    ("slo.targets", {"text": "x"}, ".text must be a number > 0, got 'x'"),
+    ("slo.shares", {"text": -0.1}, ".text must be >= 0, got -0.1"),
+    ("slo.shares", "text", "must be CLASS=SHARE pairs, got 'text'"),
     ("slo.scale", 0, "must be > 0, got 0"),
     ("slo.scale", "2", "must be a number > 0, got '2'"),
     ("predictor", "", "must be text, not empty, got ''"),
@@ -179,7 +184,7 @@ def test_an_option_by_its_keyword_alone_is_told_its_path(path: str) -> None:
         ({"polcy": "fcfs"}, "unknown option 'polcy'; did you mean 'policy'?"),
         ({"server": {"slotz": 1}}, "unknown option 'server.slotz'; did you mean 'server.slots'? (known: cost, gpu, "),
         ({"workload.mix.text.x": 1}, "unknown option 'workload.mix.text.x'; did you mean 'workload.mix'? (known: "),
-        ({"slo": {"text": 1}}, "unknown option 'slo.text'; did you mean 'slo.mix'? (known: cost, gpu, "),
+        ({"slo": {"scale": 2, "mx": 1}}, "unknown option 'slo.mx'; did you mean 'slo.mix'? (known: cost, gpu, "),
         ({3: 4}, "unknown option '3' (known: cost, gpu, "),
         ({"server": {3: 4}}, "unknown option 'server.3'"),
         ({"slo": 0.5, "slo.mix": 1}, "slo.mix: is given twice"),
@@ -192,7 +197,7 @@ def test_an_option_by_its_keyword_alone_is_told_its_path(path: str) -> None:
         (
             {"workload": []},
             "workload must be a mapping of format, spread, drop_failed, window, limit, rate_scale, rate_rps, mix, "
-            "shares, rates, prefix_cache, new_tokens, got []",
+            "rates, prefix_cache, new_tokens, got []",
         ),
         (
             {"workload": {"rate_rps": 1, "rate_scale": 2}},
@@ -215,6 +220,17 @@ def test_wrong_names_and_sections(values: dict[str, Any], said: str) -> None:
         ({"slo": "text=1,*=2"}, {"slo": SLOOptions(mix="text=1,*=2")}),
         ({"slo": None, "server": None}, {}),
         ({"slo": {"mix": 1, "scale": 2}}, {"slo": SLOOptions(mix=1.0, scale=2.0)}),
+        ({"slo": {"text": 1, "*": 4}}, {"slo": SLOOptions(mix={"text": 1.0, "*": 4.0})}),
+        ({"slo": {"ttft_s": {"text": 1}}}, {"slo": SLOOptions(mix={"ttft_s": {"text": 1}})}),
+        (
+            {"slo": {"shares.text": 0.2, "mix": "text=1,*=4"}},
+            {"slo": SLOOptions(mix="text=1,*=4", shares={"text": 0.2})},
+        ),
+        ({"slo.targets.text": 1}, {"slo": SLOOptions(targets={"text": 1.0})}),
+        (
+            {"slo.shares": "text=.5", "slo.shares.search": 0.25},
+            {"slo": SLOOptions(shares={"text": 0.5, "search": 0.25})},
+        ),
         ({"server": {"slots": 1}, "server.instances": 2}, {"server": ServerOptions(slots=1, instances=2)}),
         ({"server": ServerOptions(slots=3), "server.instances": 2}, {"server": ServerOptions(slots=3, instances=2)}),
         ({"policy": "edf", "policy.cut": "layer"}, {"policy": PolicySpec("edf", {"cut": "layer"})}),
@@ -236,11 +252,20 @@ def test_values_are_given_in_sections_by_path_or_as_what_a_section_stands_for(
 
 def test_slos_by_class_in_python_are_a_mix() -> None:
     by_class = RunOptions(trace="example", slo={"text": 0.25, "*": 1})  # type: ignore[arg-type]
-    assert by_class.slo.mix == SLOMix("by class", {"text": 0.25, "*": 1.0}).to_dict()
+    assert by_class.slo.mix == {"text": 0.25, "*": 1.0}
+    assert slo_file(by_class.slo.mix, "x").mix == SLOMix.parse("text=0.25,*=1")
 
 
 def test_which_paths_are_options() -> None:
-    for path in ("seed", "server.slots", "policy.anything", "workload.mix.text", "workload.rates.text"):
+    for path in (
+        "seed",
+        "server.slots",
+        "policy.anything",
+        "workload.mix.text",
+        "workload.rates.text",
+        "slo.shares.a",
+        "slo.targets.a",
+    ):
         assert is_option(path), path
     for path in ("server", "slots", "seed.x", "slo.mix.text", "workload.text", ""):
         assert not is_option(path), path
@@ -265,7 +290,6 @@ rates = st.one_of(
     st.fixed_dictionaries({"rate_scale": positive}),
     st.fixed_dictionaries({"rate_rps": positive}),
     st.fixed_dictionaries({"mix": weights | st.just("text=.5,search=.25")}),
-    st.fixed_dictionaries({"shares": weights}),
     st.fixed_dictionaries({"rates": weights}),
 )
 workloads = st.builds(
@@ -296,7 +320,15 @@ servers = st.fixed_dictionaries(
         "graph_tokens": st.integers(0, 100).map(lambda n: 64 * n),
     },
 )
-slos = st.fixed_dictionaries({}, optional={"mix": positive | names | st.none(), "scale": positive})
+slos = st.fixed_dictionaries(
+    {},
+    optional={
+        "mix": positive | names | weights | st.none(),
+        "scale": positive,
+        "targets": weights,
+        "shares": weights | st.just("text=.7,search=.3"),
+    },
+)
 runs = st.fixed_dictionaries(
     {"trace": names},
     optional={

@@ -17,8 +17,9 @@ from flowsim.errors import InputError
 from flowsim.policies.chunked import Chunked
 from flowsim.policies.edf import EDF
 from flowsim.runs.options import RunOptions, from_values
-from flowsim.runs.prepare import Given, prepare, read_input, slo_file
+from flowsim.runs.prepare import Given, prepare, read_input
 from flowsim.runs.run import execute, run
+from flowsim.runs.slos import slo_file
 from flowsim.studies.sweep import load_runs
 from flowsim.traces import Trace, write_trace
 from support.cli import done

@@ -62,11 +62,10 @@ def test_a_summary_names_the_trace_as_it_was_asked_for(folder: Path, trace: str,
 
 def test_the_window_is_taken_first_then_the_limit_then_the_rate() -> None:
     trace = Trace.of([0, 10, 20, 30, 40], [1, 2, 3, 4, 5])
-    mix = SLOMix.uniform(1)
-    part = replayed_part(trace, WorkloadOptions(rate_scale=2, limit=2, window=(15, 100)), mix, 0)
+    part = replayed_part(trace, WorkloadOptions(rate_scale=2, limit=2, window=(15, 100)), 0)
     assert part.input_length.tolist() == [3, 4]
     assert part.arrival_s.tolist() == [0, 5]
-    assert replayed_part(trace, WorkloadOptions(), mix, 0) is trace
+    assert replayed_part(trace, WorkloadOptions(), 0) is trace
 
 
 def test_the_hash_in_inputs_is_that_of_the_file_even_of_a_part(folder: Path) -> None:
@@ -268,12 +267,12 @@ def test_a_config_may_say_no_more_than_the_trace(folder: Path) -> None:
         ("until_s: soon", "until_s must be a number > 0, got 'soon'"),
         ("cost: 5", "cost must be text, not empty, got 5"),
         ("slo: [1]", "slo.mix must be a mapping or text, not empty or a number > 0, got [1]"),
-        ("slo: {mix: {ttft_s: {text: soon}}}", "class 'text' must be a positive number of seconds, got 'soon'"),
+        ("slo: {mix: {ttft_s: {text: soon}}}", "ttft_s.text must be a number > 0, got 'soon'"),
         ("slo: {mix: {tftt_s: {text: 1}}}", "unknown key of an SLO mix 'tftt_s'; did you mean 'ttft_s'?"),
         ("workload: {window: 5}", "workload.window must be a list, each a number or text, not empty, got 5"),
         ("workload: {window: [1]}", "workload.window must be FROM:TO in seconds, with 0 <= FROM < TO, got [1.0]"),
         ("workload: {window: [a, b]}", "workload.window[0] must be a number, got 'a'"),
-        ("workload: {mix: text=.5;search}", "mix 'text=.5;search': has 'text=.5;search'"),
+        ("workload: {mix: text=.5;search}", "workload.mix must be CLASS=SHARE pairs, got 'text=.5;search'"),
         ("workload.mix.text: big", "workload.mix.text must be a number, got 'big'"),
         ("server: [1]", "server must be a mapping of instances, router, slots"),
         ("server: {instancs: 2}", "unknown option 'server.instancs'; did you mean 'server.instances'?"),

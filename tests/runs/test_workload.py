@@ -18,10 +18,9 @@ from support.costs import pencil
 SLOS = {"text": 0.25, "image": 0.5, "search": 4, "file": 6}
 
 
-def prepared(trace: flowsim.Trace, slo: Any, seed: int = 0, **workload: Any) -> Prepared:
-    options = RunOptions(
-        trace="t", seed=seed, slo=SLOOptions(mix=slo), workload=WorkloadOptions(**workload), predictor="exact"
-    )
+def prepared(trace: flowsim.Trace, slo: Any, seed: int = 0, shares: Any = None, **workload: Any) -> Prepared:
+    slos = SLOOptions(mix=slo, shares=shares)
+    options = RunOptions(trace="t", seed=seed, slo=slos, workload=WorkloadOptions(**workload), predictor="exact")
     return prepare(options, Given(trace, cost=pencil()))
 
 
@@ -43,7 +42,7 @@ def test_what_an_slo_file_says_of_the_workload_is_written_into_the_options(tmp_p
     path.write_text("ttft_s: {chat: 0.5, batch: 20}\nshares: {chat: 3, batch: 1}\n")
     trace = flowsim.Trace.of(np.arange(40), np.full(40, 100))
     ready = prepared(trace, str(path))
-    assert ready.options.workload.shares == {"chat": 3.0, "batch": 1.0}
+    assert ready.options.slo.shares == {"chat": 3.0, "batch": 1.0}
     again = prepare(ready.options, Given(trace, cost=pencil()))
     assert again.options == ready.options
     assert (again.slo.class_code == ready.slo.class_code).all()
@@ -77,10 +76,10 @@ def test_a_rate_is_that_of_the_replayed_part() -> None:
 @pytest.mark.parametrize(
     ("slo", "workload", "message"),
     [
-        ({"by": "shares"}, {}, "SLO mix 'custom': draws classes in the workload's shares, and there are none"),
+        ({"by": "shares"}, {}, "SLO mix 'custom': draws classes in shares \\(slo\\.shares\\), and there are none"),
         ({"by": "clas"}, {}, "did you mean 'class'"),
         ({}, {"shares": {"txt": 1}}, "did you mean 'text'"),
-        ({}, {"shares": {"text": 0}}, "shares.text must be > 0, got 0"),
+        ({}, {"shares": {"text": 0}}, "sum of the shares must be > 0 and <= 1 .*, got 0"),
         ({}, {"rates": [1]}, r"rates must be a mapping, each a number > 0, got \[1\]"),
         ({}, {"rates": {"text": 1}, "mix": "text=1"}, "mix: is given together with rates"),
         ({}, {"rates": {"text": 1}, "shares": {"file": 1}}, "shares: differ in proportion from rates"),

@@ -35,7 +35,7 @@ def test_seeds_that_draw_nothing_are_no_replications() -> None:
     "drawn",
     [
         {"predictor": "noisy:1"},
-        {"slo.mix": {"by": "shares", "ttft_s": {"a": 0.1, "b": 1.0}}, "workload.shares": {"a": 1.0, "b": 2.0}},
+        {"slo.mix": {"by": "shares", "ttft_s": {"a": 0.1, "b": 1.0}}, "slo.shares": {"a": 1.0, "b": 2.0}},
     ],
 )
 def test_seeds_that_only_draw_labels_or_noise_are_one_replication_and_averaged(drawn: dict[str, Any]) -> None:
@@ -53,7 +53,7 @@ def test_seeds_that_only_draw_labels_or_noise_are_one_replication_and_averaged(d
 
 
 def test_a_search_tells_labels_from_replications_at_whatever_rate_it_found() -> None:
-    labels = {"slo.mix": {"by": "shares", "ttft_s": {"a": 0.1, "b": 1.0}}, "workload.shares": {"a": 1.0, "b": 2.0}}
+    labels = {"slo.mix": {"by": "shares", "ttft_s": {"a": 0.1, "b": 1.0}}, "slo.shares": {"a": 1.0, "b": 2.0}}
     study = {
         "run": {"trace": "example", "workload.limit": 60, **labels},
         "axes": {"policy": ["fcfs", "edf"], "seed": [0, 1]},

@@ -265,7 +265,7 @@ number of requests to draw must be from 1 to 3, as in trace, got 4
 seed must be >= 0, got -1
 number of traces to merge must be >= 2, got 1
 trace: its dates are not known; expected dates, or a merge without --by-date
-mix 'text:.5': has 'text:.5'; expected each class once, as CLASS=SHARE
+mix must be CLASS=SHARE pairs, got 'text:.5'
 mix: unknown class 'txt'; did you mean 'text'? (known: file, text)
 mix: text must be from 0 to 1, got 1.5
 sum of the shares of the mix must be <= 1, got 1.8
