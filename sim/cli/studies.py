@@ -41,7 +41,7 @@ A study says what all runs share, and the axes of a grid (or listed points):
 
 An axis is any option of a run, by its path: {PATHS}. "slo" alone stands for slo.mix. The config.yaml of a run is a
 valid "run" section. "points" lists points one by one (a range in one stands for all its values); "capacity: {{target:
-0.9, by: all}}" searches the highest rate at each point; "requests: true" keeps one row per request.
+0.9}}" searches the highest rates at each point; "requests: true" keeps one row per request.
 
 DIR gets runs.parquet (one row per run): the same bytes, whatever the number of workers. What has run is not run again;
 a failed run is kept with its error, tried again the next time, and makes the exit status 1.
@@ -89,7 +89,8 @@ def sweep(study: str, out: str, workers: int | None, dask: str | None, against: 
     type=int,
     default=10,
     show_default=True,
-    help="Seeds of a synthetic trace, or windows of equal length of any other. Each begins without a queue and with an "
+    help="Seeds of a synthetic trace, or windows of equal length of any other (fewer if one would have less than 30 "
+    "requests). Each begins without a queue and with an "
     "empty prefix cache: short ones flatter a policy, and hide reuse.",
 )
 @click.option(
@@ -111,21 +112,26 @@ def capacity(
     quiet: bool,
     **search: Any,
 ) -> int:
-    """Find the max goodput: the highest request rate that each policy sustains on each TRACE, with intervals.
+    """Find the max goodput: the highest request rate that each policy serves on each TRACE, with intervals.
 
-    TRACE is a file, 'example', or 'synthetic:PRESET:N' with N requests drawn anew for each replication. A rate is
-    sustained when the target share of requests meets its SLO, and the queue empties in the last third of the run: a
-    queue that only grows is refused, however many of the others are served in time. Every policy gets the same
-    requests at the same rates. The first tenth of the requests is a warm-up (--set warmup=0.1).
+    TRACE is a file, 'example', or 'synthetic:PRESET:N' with N requests drawn anew for each replication. There are two
+    rules, found by one search. attainment: the target share of requests meets its SLO. sustained: that, every request
+    is served or rejected, and the queue empties in the last third of the run; a queue that only grows is refused,
+    however many of the others are served in time. Every policy gets the same requests at the same rates. The first
+    tenth of the requests is a warm-up (--set warmup=0.1).
 
-    The table says the highest rate that was sustained, the next one tried, that was not, and in how many replications
-    attainment or the queue gave way there; at the highest rate the goodput, the late and the starved requests, and the
-    use of the GPU. Below it, each policy is compared with the first, or those of --against, on the same arrivals.
+    Attainment need not fall with the rate. The max goodput is the highest rate tried at which the rule holds: after
+    a bracket is found, the next eight rates (up to 4.4 % above) are tried too, and the search goes on from where the
+    rule holds again, if it does.
+
+    The table says the highest rate by each rule, and what is lacking at the next one tried, in how many replications;
+    at the highest sustained rate the late and the starved requests, and the use of the GPU. Below it, each policy is
+    compared with the first, or those of --against, on the same arrivals.
 
     \b
     Examples:
       flowsim capacity synthetic:qwen:1000 --replications 5
-      flowsim capacity trace.jsonl --policy fcfs --policy flowprefill --by class --set slo.scale=1.5 --out results
+      flowsim capacity trace.jsonl --policy fcfs --policy flowprefill --target text=.99,search=.9 --out results
       flowsim capacity synthetic:qwen:2000 trace.csv.gz --gpu h200 --gpu a100_sxm --against fcfs --against chunked:2048
       flowsim capacity trace.jsonl --set slo.scale=[0.5,1,2] --set workload.prefix_cache=ideal
     """

@@ -279,6 +279,7 @@ RUNS = (
     Definition("decisions_sha256", "SHA-256 of when and where each request was begun, preempted and finished"),
     Definition("slo_rule", "the SLOs in words"),
     Definition("rate_rps_replayed", "as offered_rps"),
+    Definition("trace_notices", "how the trace was read, and which prompts the model cannot serve, one per line"),
     Definition(
         "attainment_low",
         "lower bound of the 95 % interval of attainment",
@@ -291,10 +292,38 @@ RUNS = (
         "counted requests known to have waited more than 10 SLOs for their first token, or that never get it",
         "TTFT (or stop - arrival) > 10 x SLO",
     ),
-    Definition("max_rate_rps", "of a search: the highest rate tried that was sustained; 0 for none"),
-    Definition("max_rate_high_rps", "of a search: the lowest rate tried that was not sustained"),
-    Definition("gives_way", "of a search: what gave way there: attainment, of all or of a class, or the queue"),
-    Definition("probes", "of a search: runs that it took"),
+    Definition("target", "of a search: the share of requests that must meet their SLO, of all or by class"),
+    Definition(
+        "max_rate_attainment_rps",
+        "max goodput by the attainment rule (DistServe's, the paper's): the highest rate tried that meets the target; "
+        "0 for none",
+        "max of rates: attainment >= target",
+    ),
+    Definition(
+        "fails_at_attainment_rps", "the next higher rate tried, which does not; infinite if none was", "its min above"
+    ),
+    Definition("limited_by_attainment", 'what misses its target there: attainment, of all or of a class; or "nothing"'),
+    Definition(
+        "dips_at_attainment_rps",
+        "the lowest rate tried below max_rate_attainment_rps that misses the target; empty if none does",
+    ),
+    Definition("returns_at_attainment_rps", "the lowest rate tried above that one that meets it again; empty if none"),
+    Definition(
+        "max_rate_sustained_rps",
+        "max goodput by the sustained rule: the highest rate tried that meets the target and at which the server keeps "
+        "up; 0 for none. The figures of a search are of the run at this rate",
+        "max of rates: attainment >= target, all requests finished or rejected (unless the run is stopped), and the "
+        "queue of those not rejected empties in the last third of their arrivals",
+    ),
+    Definition("fails_at_sustained_rps", "the next higher rate tried, at which it does not", "its min above"),
+    Definition(
+        "limited_by_sustained",
+        "what is lacking there: attainment, of all or of a class; queue: it only grew; left behind: requests that were "
+        'neither served nor rejected; or "nothing"',
+    ),
+    Definition("dips_at_sustained_rps", "the lowest rate tried below max_rate_sustained_rps at which it does not"),
+    Definition("returns_at_sustained_rps", "the lowest rate tried above that one at which it does again"),
+    Definition("probes", "runs that the search took, for both rules"),
 )
 """The columns of runs.parquet that no option of a run and no entry of a summary names."""
 

@@ -21,7 +21,7 @@ from flowsim.core.server import ServerOptions
 from flowsim.core.slo import Assignment, SLOMix
 from flowsim.errors import InputError
 from flowsim.policies.registry import load_policy
-from flowsim.runs.costs import load_cost
+from flowsim.runs.costs import load_cost, rejections
 from flowsim.runs.options import RunOptions
 from flowsim.runs.slos import drawn_shares, promised, shares_of, slo_file
 from flowsim.runs.workload import blamed, replayed
@@ -87,6 +87,11 @@ class Prepared(Workload):
     def blocks(self) -> Blocks | None:
         """The prefix blocks that may be reused; None without a prefix cache."""
         return None if self.prefixes is None else self.trace.blocks
+
+    @property
+    def rejections(self) -> list[str]:
+        """What to say of prompts that the model cannot serve."""
+        return rejections(self.costs, self.trace)
 
     def requests(self) -> list[Request]:
         """Fresh requests, for one run."""

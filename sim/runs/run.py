@@ -16,7 +16,7 @@ from flowsim.engine.simulate import simulate
 from flowsim.errors import InputError
 from flowsim.policies.registry import PolicySpec
 from flowsim.results.result import RunResult
-from flowsim.runs.costs import anywhere, extrapolated, file_name, place_of, rejections, sources_of
+from flowsim.runs.costs import anywhere, extrapolated, file_name, place_of, sources_of
 from flowsim.runs.keywords import documented, from_keywords
 from flowsim.runs.options import RunOptions, options, to_values, value_of
 from flowsim.runs.prepare import Given, Prepared, prepare
@@ -91,7 +91,7 @@ def _inputs(ready: Prepared, cached: NDArray[np.int64]) -> Mapping[str, Any]:
     return {
         "trace": file_name(ready.options.trace),
         "trace_sha256": ready.loaded.sha256,
-        "trace_notices": [*ready.trace.notices, *rejections(costs, ready.trace)],
+        "trace_notices": [*ready.trace.notices, *ready.rejections],
         "cost_model": costs.name,
         "cost_model_sha256": None if record is None else record.sha256,
         "cost_model_sources": sources_of(costs, ready.options.server.graph_tokens),

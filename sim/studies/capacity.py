@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
+
+import msgspec
+import numpy as np
 
 from flowsim.errors import InputError
 from flowsim.io.schema import Name, PositiveCount, fitted
@@ -16,7 +20,7 @@ from flowsim.runs.prepare import SYNTHETIC
 from flowsim.runs.workload import window_text
 from flowsim.studies.point import Point, part_of
 from flowsim.studies.replications import REPLICATION
-from flowsim.studies.search import Search
+from flowsim.studies.search import FEWEST_REQUESTS, Search
 from flowsim.studies.study import Study
 from flowsim.studies.sweep import Runs, sweep
 
@@ -29,8 +33,8 @@ def capacity(
     policies: Sequence[str] = DEFAULT_POLICIES,
     *,
     replications: int = REPLICATIONS,
-    target: float = SEARCH.target,
-    by: Literal["all", "class"] = SEARCH.by,
+    target: float | str | Mapping[str, float] = SEARCH.target,
+    weights: str | Mapping[str, float] | None = SEARCH.weights,
     tolerance: float = SEARCH.tolerance,
     out: str | Path | None = None,
     workers: int | None = None,
@@ -38,22 +42,23 @@ def capacity(
     progress: Callable[..., None] | None = None,
     **options: Any,
 ) -> Runs:
-    """The highest rate that each policy sustains (see `flowsim.studies.search.highest_rate`).
+    """The max goodput of each policy by both rules (see `flowsim.studies.search.highest_rates`).
 
     Args:
         trace: a file, a built-in trace, or "synthetic:PRESET:N"; or several.
         policies: specifications.
-        replications: of a synthetic trace, seeds from `seed`; of any other, that many windows of equal length. A
-            prefix cache is empty at the beginning of each.
-        target: share of requests within their TTFT SLO that a rate must reach.
-        by: "all" = of all requests, "class" = of each class.
-        tolerance: width of the bracket, as a share of the rate.
+        replications: of a synthetic trace, seeds from `seed`; of any other, that many windows of equal length, or fewer
+            if one would have less than 30 requests per instance. A prefix cache is empty at the beginning of each.
+        target: share of requests within their TTFT SLO that a rate must reach: of all (0.9), or of each class named
+            ("text=.99,search=.9", or a mapping; "*" stands for each other class).
+        weights: how much a request of each class counts in the share of all; 1 if not named ("*": the weight of those).
+        tolerance: the most by which two neighbouring rates differ, as a share.
         out, workers, dask, progress: as `flowsim.studies.sweep` takes them.
         options: of every run, as a study names them; a list of values is an axis. `warmup` is 0.1 unless given.
 
     Returns:
-        A row for each policy, replication and value of an axis: the bracket is max_rate_rps (sustained) and
-        max_rate_high_rps (not).
+        A row for each policy, replication and value of an axis. max_rate_attainment_rps is the highest rate tried that
+        meets the target, max_rate_sustained_rps the highest at which the queue also empties again and again.
 
     Raises:
         InputError: as `flowsim.studies.sweep` does; also for a list of seeds or windows, which the replications make,
@@ -61,6 +66,7 @@ def capacity(
     """
     replications = fitted(replications, PositiveCount, "replications")
     policies = fitted(policies, Sequence[Name], "policies")
+    search = Search(target, weights, tolerance)
     options = paths_of(options)
     for name in REPLICATION:
         if isinstance(options.get(name), list | tuple):
@@ -68,31 +74,50 @@ def capacity(
     traces = [str(trace)] if isinstance(trace, str | Path) else list(map(str, fitted(trace, Sequence[Any], "trace")))
     axes = {name: tuple(values) for name, values in options.items() if isinstance(values, list | tuple)}
     base = {"warmup": WARMUP, **{name: value for name, value in options.items() if name not in axes}}
-    listed = tuple({"trace": name, **own} for name in traces for own in _replications(name, base, replications))
+    instances = fitted(axes.get("server.instances", [1]), Sequence[PositiveCount], "server.instances")
+    made = {name: _replications({"trace": name, **base}, replications, max(instances)) for name in traces}
+    listed = tuple({"trace": name, **own} for name, each in made.items() for own in each)
     study = Study(
         base,
         {**axes, "policy": tuple(policies)},
         listed,
         tuple(range(len(listed))),
-        Search(target, by, tolerance),
+        search,
         title=f"Max goodput on {', '.join(Path(name).name for name in traces)}",
         root=str(Path.cwd()),
     )
-    return sweep(study, out, workers=workers, dask=dask, progress=progress)
+    runs = sweep(study, out, workers=workers, dask=dask, progress=progress)
+    short = {name: len(each) for name, each in made.items() if len(each) < replications}
+    return replace(runs, notices=tuple(_fewer(name, n, replications) for name, n in short.items()))
 
 
-def _replications(trace: str, base: Mapping[str, Any], n: int) -> list[dict[str, Any]]:
-    """What makes each replication: a seed, or a window within the one that `base` asks for, if it does."""
-    point = Point.of({"trace": trace, **base}).options
-    if trace.startswith(SYNTHETIC):
-        return [{"seed": point.seed + k} for k in range(n)]
-    workload = point.workload
-    if workload.limit is not None and n > 1:
-        problem = f"is {workload.limit}, but the replications are windows of {trace}"
+def _replications(values: Mapping[str, Any], n: int, instances: int) -> list[dict[str, Any]]:
+    """What makes each replication: a seed, or a window within the one that is asked for, if one is.
+
+    There are `n`, or as many windows as leave each 30 requests per instance; `instances` is the most of an axis, or 1.
+    """
+    options = Point.of(values).options
+    if options.trace.startswith(SYNTHETIC):
+        return [{"seed": options.seed + k} for k in range(n)]
+    if options.workload.limit is not None and n > 1:
+        problem = f"is {options.workload.limit}, but the replications are windows of {options.trace}"
         raise InputError("workload.limit", problem, expected="a window")
-    start_s, end_s = workload.period_s or (0.0, math.inf)
-    span_s = part_of(trace, str(Path.cwd()), workload, seed=point.seed).span_s
+    start_s, end_s = options.workload.period_s or (0.0, math.inf)
+    root = str(Path.cwd())
+    span_s = part_of(options.trace, root, options.workload, seed=options.seed).span_s
     if not span_s:
-        raise InputError(trace, "all requests arrive at one instant", expected="a trace that spans some time")
-    edges = [start_s + span_s * k / n for k in range(n)] + [end_s]
-    return [{"workload.window": window_text(pair)} for pair in pairwise(edges)]
+        raise InputError(options.trace, "all requests arrive at one instant", expected="a trace that spans some time")
+    whole = msgspec.structs.replace(options.workload, window=None)
+    arrival_s = part_of(options.trace, root, whole, seed=options.seed).arrival_s
+    fewest = FEWEST_REQUESTS * max(instances, options.server.instances)
+    for k in range(n, 1, -1):
+        edges = [start_s + span_s * place / k for place in range(k)] + [end_s]
+        if np.diff(np.searchsorted(arrival_s, edges)).min() >= fewest:
+            return [{"workload.window": window_text(pair)} for pair in pairwise(edges)]
+    return [{}]  # the window that is asked for, or the whole trace
+
+
+def _fewer(trace: str, made: int, wanted: int) -> str:
+    """What to say of fewer replications than were wanted."""
+    windows = "one window" if made == 1 else f"{made} windows"
+    return f"{Path(trace).name} is short: {windows} in place of {wanted}, each with the requests that a search needs"

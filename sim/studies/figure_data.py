@@ -14,6 +14,8 @@ from flowsim.errors import InputError, unknown
 from flowsim.show.result_figures import Distribution
 from flowsim.studies.intervals import intervals, ratios
 from flowsim.studies.replications import REPLICATION, varied
+from flowsim.studies.rules import Rule
+from flowsim.studies.search import max_rate
 from flowsim.studies.store import REQUESTS
 from flowsim.studies.sweep import Runs
 
@@ -62,14 +64,16 @@ class LineChart:
 
 @dataclass(frozen=True, eq=False)
 class RateBars:
-    """The max goodput of each policy, requests per second.
+    """The max goodput of each policy by one rule, requests per second.
 
     Attributes:
+        rule: by which it was found.
         policies: in the order of the study; the others are compared with the first.
         mean, low, high: shape [policies]; `low` and `high` are NaN where no interval is known.
         ratio: to the first policy's, paired by replication, shape [policies]; NaN where it is not known.
     """
 
+    rule: Rule
     policies: Sequence[str]
     mean: Floats
     low: Floats
@@ -139,19 +143,19 @@ def class_chart(runs: Runs, x: str, policy: str) -> LineChart:
     return LineChart(x, "attainment", lines, list(np.unique(done[x])), words=False)
 
 
-def rate_bars(runs: Runs) -> RateBars:
-    """The highest rate that each policy sustains, with intervals, and its paired ratio to the first policy's.
+def rate_bars(runs: Runs, rule: Rule) -> RateBars:
+    """The highest rate of each policy by a rule, with intervals, and its paired ratio to the first policy's.
 
     Raises:
         InputError: the study did not search for highest rates; or as `line_chart`.
     """
-    done = runs.succeeded
-    if "max_rate_rps" not in done:
+    done, value = runs.succeeded, max_rate(rule)
+    if value not in done:
         raise InputError("study", "has no highest rates", expected="one with capacity, or flowsim capacity --out")
-    stats = intervals(done, "max_rate_rps", ["policy"])
-    ratio = ratios(done, "max_rate_rps", done["policy"].iloc[0]).set_index("policy")["mean"]
+    stats = intervals(done, value, ["policy"])
+    ratio = ratios(done, value, done["policy"].iloc[0]).set_index("policy")["mean"]
     mean, low, high = (stats[name].to_numpy() for name in ("mean", "low", "high"))
-    return RateBars(list(stats["policy"]), mean, low, high, ratio.reindex(stats["policy"]).to_numpy())
+    return RateBars(rule, list(stats["policy"]), mean, low, high, ratio.reindex(stats["policy"]).to_numpy())
 
 
 def heat_map_of(runs: Runs, x: str, y: str, value: str, ends: tuple[float, float] | None = None) -> HeatMap:

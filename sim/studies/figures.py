@@ -11,6 +11,7 @@ import numpy as np
 from flowsim.show.result_figures import draw_steps
 from flowsim.show.style import COLOURS, new_axes, plain
 from flowsim.studies.figure_data import (
+    Floats,
     HeatMap,
     Line,
     LineChart,
@@ -21,6 +22,7 @@ from flowsim.studies.figure_data import (
     rate_bars,
     ttft_distributions,
 )
+from flowsim.studies.rules import RULES
 from flowsim.studies.sweep import Runs
 
 if TYPE_CHECKING:
@@ -41,7 +43,8 @@ LABELS = {
     "workload.rate_scale": "request rate, as a multiple of the trace's",
     "slo.scale": "SLO scale",
     "attainment": "requests within their TTFT SLO, %",
-    "max_rate_rps": "max goodput: highest rate sustained, req/s",
+    "max_rate_attainment_rps": "max goodput by attainment, req/s",
+    "max_rate_sustained_rps": "max goodput, sustained, req/s",
     "goodput_rps": "goodput: attainment x offered rate, req/s",
     "policy.budget": "chunk, tokens",
     "predictor": "predictor",
@@ -70,13 +73,13 @@ def class_tradeoff(runs: Runs, x: str, policy: str, axes: Axes | None = None) ->
 
 
 def max_goodput(runs: Runs, axes: Axes | None = None) -> Axes:
-    """Bars: the highest rate that each policy sustains, with intervals, and its paired ratio to the first policy's.
+    """Bars: the highest rates of each policy by both rules, with intervals, and their paired ratios to the first's.
 
     Raises:
         InputError: the study did not search for highest rates.
     """
-    bars = rate_bars(runs)
-    return draw_bars(bars, axes or new_axes((BARS_WIDTH, bars_height(len(bars.policies)))))
+    bars = [rate_bars(runs, rule) for rule in RULES]
+    return draw_bars(bars, axes or new_axes((BARS_WIDTH, bars_height(len(bars[0].policies)))))
 
 
 def heat_map(
@@ -176,19 +179,23 @@ def _scale(axes: Axes, at: Sequence[float]) -> None:
         axes.set_xlim(at[0] - margin, at[-1] + margin)
 
 
-def draw_bars(bars: RateBars, axes: Axes) -> Axes:
-    """Draw one horizontal bar per policy, the first at the top."""
-    places = np.arange(len(bars.policies))[::-1]
-    error = np.nan_to_num([bars.mean - bars.low, bars.high - bars.mean])
-    colours = [COLOURS[place % len(COLOURS)] for place in range(len(bars.policies))]
-    axes.barh(places, bars.mean, 0.62, xerr=error, color=colours, error_kw=ERROR_BARS)
-    right = float((bars.mean + error[1]).max())
-    for place, mean, more, ratio in zip(places, bars.mean, error[1], bars.ratio, strict=True):
-        times = f"  ({ratio:.2f} x)" if ratio > 0 else ""
-        axes.text(mean + more + 0.015 * right, place, f"{mean:.3g}{times}", va="center", fontsize=9)
-    axes.set_yticks(places, bars.policies)
-    axes.set_xlim(0, 1.3 * right or 1)
-    axes.set_xlabel(f"{LABELS['max_rate_rps']} (ratio to {bars.policies[0]})")
+def draw_bars(rules: Sequence[RateBars], axes: Axes) -> Axes:
+    """Draw a horizontal bar for each policy and rule, the first at the top; the later rules are paler."""
+    policies, height = rules[0].policies, 0.8 / len(rules)
+    right = max(float((bars.mean + _spread(bars)[1]).max()) for bars in rules)
+    for row, bars in enumerate(rules):
+        places = np.arange(len(policies))[::-1] - height * (row - (len(rules) - 1) / 2)
+        error = _spread(bars)
+        colours = [COLOURS[place % len(COLOURS)] for place in range(len(policies))]
+        look: dict[str, Any] = {"color": colours, "alpha": 1 - 0.5 * row, "error_kw": ERROR_BARS}
+        axes.barh(places, bars.mean, 0.9 * height, xerr=error, **look)
+        for place, mean, more, ratio in zip(places, bars.mean, error[1], bars.ratio, strict=True):
+            times = f" ({ratio:.2f} x)" if ratio > 0 else ""
+            said = f"{mean:.3g}{times} {bars.rule}"
+            axes.text(mean + more + 0.015 * right, place, said, va="center", fontsize=8)
+    axes.set_yticks(np.arange(len(policies))[::-1], policies)
+    axes.set_xlim(0, 1.4 * right or 1)
+    axes.set_xlabel(f"highest rate by each rule, req/s (ratio to {policies[0]})")
     axes.set_title("Max goodput", loc="left")
     plain(axes)
     axes.grid(axis="y", visible=False)
@@ -196,9 +203,14 @@ def draw_bars(bars: RateBars, axes: Axes) -> Axes:
     return axes
 
 
-def bars_height(bars: int) -> float:
-    """The height of a figure with this many bars, inches."""
-    return 0.42 * bars + 1.3
+def _spread(bars: RateBars) -> Floats:
+    """How far the intervals reach below and above the means, shape [2, policies]; 0 where none is known."""
+    return np.array(np.nan_to_num([bars.mean - bars.low, bars.high - bars.mean]))
+
+
+def bars_height(policies: int) -> float:
+    """The height of a figure with bars for this many policies, inches."""
+    return 0.6 * policies + 1.3
 
 
 def draw_heat_map(found: HeatMap, axes: Axes) -> Axes:

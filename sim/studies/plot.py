@@ -17,6 +17,8 @@ from flowsim.studies.figure_data import OF_POLICY, family, is_number
 from flowsim.studies.figures import bars_height, class_tradeoff, heat_map, lines, max_goodput, ttft_distribution
 from flowsim.studies.intervals import intervals
 from flowsim.studies.replications import REPLICATION, varied
+from flowsim.studies.rules import RULES
+from flowsim.studies.search import max_rate
 from flowsim.studies.store import REQUESTS
 from flowsim.studies.sweep import Runs, load_runs
 
@@ -60,14 +62,15 @@ def draw(runs: Runs) -> dict[str, Figure]:
     done = runs.succeeded
     if done.empty:
         raise InputError("study", "has no run that succeeded, so there is nothing to draw")
-    value, free = "max_rate_rps" if "max_rate_rps" in done else "attainment", _free(done)
+    searched, free = max_rate(RULES[0]) in done, _free(done)
     words = [name for name in free if not is_number(done[name])]
-    if words and value == "max_rate_rps" and len(words) == len(free):
+    if words and searched and len(words) == len(free):
         figures = {"max_goodput": max_goodput_panels(runs, words)}
     elif words and len(free) > 1:
         figures = _each(runs, words[: len(free) - 1])
     else:
-        figures = _drawn(runs, value, free)
+        values = [max_rate(rule) for rule in RULES] if searched else ["attainment"]
+        figures = {name: figure for value in values for name, figure in _drawn(runs, value, free).items()}
     if runs.folder is not None and (runs.folder / REQUESTS).is_dir():
         figures["ttft"] = _figure(ttft_distribution(runs))
     return figures
@@ -187,7 +190,7 @@ def _drawn(runs: Runs, value: str, free: Sequence[str]) -> dict[str, Figure]:
         ends = float(means.min()), float(means.max())
         return {f"{value}-{x}-{y}-{name}": _figure(heat_map(of, x, y, value, ends=ends)) for name, of in parts.items()}
     if not free:
-        whole = {"max_goodput": max_goodput(runs)} if value == "max_rate_rps" else {value: lines(runs, "policy", value)}
+        whole = {value: lines(runs, "policy", value)} if value == "attainment" else {"max_goodput": max_goodput(runs)}
         return {name: _figure(axes) for name, axes in whole.items()}
     axes = lines(runs, free[0], value)
     axes.set_title(runs.title, loc="left", fontsize=11)

@@ -100,6 +100,11 @@ def check(point: Point, root: str) -> Prepared:
     return prepared(point, root)
 
 
+def notices(ready: Prepared) -> str | None:
+    """What to say of the trace of a point, one line each: how it was read, and what the model cannot serve of it."""
+    return "\n".join([*ready.loaded.notices, *ready.rejections]) or None
+
+
 def run_point(point: Point, root: str) -> RunResult:
     """The run of a point; its files are looked up in the folder `root`. Raises what `flowsim.run` raises."""
     return execute(prepared(point, root))

@@ -1,119 +1,159 @@
-"""The highest request rate that a policy sustains: bracketing, then bisection, over rate-scaled replays."""
+"""The highest request rates that a policy serves, by both rules of a max goodput, from one search over replays."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
 
-import numpy as np
+import msgspec
 from msgspec import Meta
-from numpy.typing import NDArray
 
 from flowsim.errors import InputError
-from flowsim.io.schema import Checked, option
+from flowsim.io.schema import Amount, Checked, Name, option
 from flowsim.results.result import RunResult
 from flowsim.runs.prepare import Prepared
-from flowsim.studies.point import Point, prepared, run_point
+from flowsim.studies.point import Point, notices, prepared, run_point
+from flowsim.studies.rules import RULES, Rule, Share, check_classes, lacks
+from flowsim.traces.combine import parse_mix
 
 FEWEST_REQUESTS = 30
 """Per instance: fewer requests might all find a free instance, however fast they arrive."""
 FINEST = 1e-6
-STARVED_SLOS = 10
-"""A request is starved if its TTFT exceeds this multiple of its SLO, or if it gets no first token."""
-LOWEST = 2.0**-12
-"""The search gives up below this share of the rate at which the server is estimated to be full."""
+LOWEST = 12
+"""The search gives up this many octaves (doublings) below the rate at which the server is estimated to be full."""
+AHEAD = tuple(k / 128 for k in range(1, 9))
+"""How far above the highest rate at which a rule holds it must fail, octaves: at eight rates, 0.5 to 4.4 % above."""
+NOTHING = "nothing"
+"""What limits a rate that has been tried no higher."""
 
 
 class Search(Checked, frozen=True, kw_only=False):
     """What a search asks of a rate, and how close it goes."""
 
-    target: Annotated[float, Meta(gt=0, le=1), option("Share of requests within their SLO.")] = 0.9
-    by: Annotated[Literal["all", "class"], option("The share is of all requests, or of every class.", "all|class")] = (
-        "all"
-    )
-    tolerance: Annotated[float, Meta(ge=FINEST, le=1), option("Width of the bracket, a share of it.")] = 0.01
+    target: Annotated[
+        Share | Mapping[str, Share] | Name,
+        option(
+            "Share of requests within their SLO: of all (0.9), or of each class named (text=.99,search=.9; * stands "
+            "for each other class).",
+            "TARGET",
+        ),
+    ] = 0.9
+    weights: Annotated[
+        Mapping[str, Amount] | Name | None,
+        option("How much a request of each class counts in the share of all: text=2,search=1.", "WEIGHTS", default="1"),
+    ] = None
+    tolerance: Annotated[
+        float, Meta(ge=FINEST, le=1), option("Two neighbouring rates differ by at most this share.")
+    ] = 0.01
+
+    def __post_init__(self) -> None:
+        for name in ("target", "weights"):
+            given = getattr(self, name)
+            if isinstance(given, str):
+                msgspec.structs.force_setattr(self, name, _by_class(name, given))
+        super().__post_init__()
+        for name in ("target", "weights"):
+            given = getattr(self, name)
+            if isinstance(given, Mapping):  # in any order the same search
+                msgspec.structs.force_setattr(self, name, dict(sorted(given.items())))
+        if not self.target:
+            raise InputError("target", found=self.target, expected="a share, or one for at least one class")
+        if self.weights and isinstance(self.target, Mapping):
+            raise InputError("weights", "are given together with targets by class", expected="one of them")
+
+    @property
+    def target_text(self) -> str:
+        """The target as it is written: "0.9", "search=0.9,text=0.99"; with its weights."""
+        of_classes = _text(self.target) if isinstance(self.target, Mapping) else f"{self.target:g}"
+        return of_classes + (f" (weights {_text(self.weights)})" if isinstance(self.weights, Mapping) else "")
+
+
+@dataclass(frozen=True)
+class Highest:
+    """The highest rate tried at which a rule holds, requests per second.
+
+    Attributes:
+        rate_rps: that rate; 0 if there is none.
+        fails_at_rps: the next higher rate tried, at which it does not hold; infinite if none was.
+        limited_by: what is lacking there: "attainment", "attainment of CLASS", "queue" (it only grew), "left behind"
+            (some requests were never served); or "nothing".
+        dips_at_rps: the lowest rate tried below `rate_rps` at which the rule does not hold; NaN if it holds at all.
+        returns_at_rps: the lowest rate tried above that at which it holds again; NaN if it holds at all.
+    """
+
+    rate_rps: float
+    fails_at_rps: float
+    limited_by: str
+    dips_at_rps: float = math.nan
+    returns_at_rps: float = math.nan
 
 
 @dataclass(frozen=True)
 class Found:
-    """The bracket of a highest rate, requests per second: sustained at `low`, not at `high`.
+    """The highest rates of a search, by rule.
 
     Attributes:
-        low: 0 if no rate was sustained.
-        high: the lowest rate tried that was not sustained.
-        weak: what gave way at `high`: "attainment", "attainment of CLASS" or "queue" (it only grew).
+        highest: by rule.
         probes: runs that the search took.
-        result: the run at `low`.
+        target: the target, as it is written.
+        notices: what to say of the trace, one line each.
+        result: the run at the highest sustained rate; None if there is none.
     """
 
-    low: float
-    high: float
-    weak: str
+    highest: Mapping[Rule, Highest]
     probes: int
-    result: RunResult | None
+    target: str
+    notices: str | None = None
+    result: RunResult | None = None
 
     @property
     def row(self) -> dict[str, Any]:
-        """As plain columns; the figures of the run at `low` stand beside them."""
-        return {
-            "max_rate_rps": self.low,
-            "max_rate_high_rps": self.high,
-            "gives_way": self.weak,
-            "probes": self.probes,
-        }
+        """As plain columns; the figures of the run at the highest sustained rate stand beside them."""
+        row: dict[str, Any] = {"target": self.target}
+        for rule, of in self.highest.items():
+            row |= {
+                f"max_rate_{rule}_rps": of.rate_rps,
+                f"fails_at_{rule}_rps": of.fails_at_rps,
+                f"limited_by_{rule}": of.limited_by,
+                f"dips_at_{rule}_rps": of.dips_at_rps,
+                f"returns_at_{rule}_rps": of.returns_at_rps,
+            }
+        return row | {"probes": self.probes, "trace_notices": self.notices}
 
 
-def highest_rate(point: Point, root: str, search: Search) -> Found:
-    """The highest rate at which the policy of a point reaches the target on its trace and its queue does not only grow.
+def max_rate(rule: Rule) -> str:
+    """The column that holds the highest rates by a rule."""
+    return f"max_rate_{rule}_rps"
 
-    Rates are tried on the powers of two of one request per second, from where the server should be full, and then
-    halved in the logarithm. So every policy is asked about the same rates on the same requests (common random numbers).
+
+def highest_rates(point: Point, root: str, search: Search) -> Found:
+    """The highest rates at which the policy of a point serves its trace, by both rules, from the same runs.
 
     Raises:
-        InputError: fewer than 30 requests per instance, or what a run rejects.
+        InputError: fewer than 30 requests per instance, an unknown class, or what a run rejects.
     """
     ready = prepared(point, root)
-    check_length(ready)
+    check_searchable(ready, search)
     full_rps = ready.options.server.instances / ready.costs.solo_s(round(float(ready.trace.input_length.mean())))
-    guess = 2.0 ** round(math.log2(full_rps))
-    tried = _Tried(point, root, search)
-    while not (tried.low and tried.high):  # the bracket: up or down by powers of two
-        tried.probe(2 * tried.low if tried.low else tried.high / 2 if tried.high else guess)
-        if not tried.low and tried.high / 2 < LOWEST * guess:
-            break
-    while tried.low and tried.high > tried.low * (1 + search.tolerance):
-        tried.probe(math.sqrt(tried.low * tried.high))
-    return tried.found
+    best: dict[float, RunResult] = {}
+
+    def judge(rate_rps: float) -> Mapping[Rule, str]:
+        result = run_point(point.at_rate(rate_rps), root)
+        verdict = lacks(result, search.target, search.weights)  # type: ignore[arg-type]
+        if not verdict["sustained"] and rate_rps > max(best, default=0.0):
+            best.clear()
+            best[rate_rps] = result
+        return verdict
+
+    rates = Rates(full_rps, search.tolerance, len(ready.trace), judge)
+    highest = {rule: rates.highest(rule) for rule in RULES}
+    return Found(highest, len(rates.tried), search.target_text, notices(ready), next(iter(best.values()), None))
 
 
-class _Tried:
-    """What is known of the rates tried: the highest sustained and the lowest not sustained; 0 = none yet."""
-
-    def __init__(self, point: Point, root: str, search: Search) -> None:
-        self._point, self._root, self._search = point, root, search
-        self.low = self.high = 0.0
-        self._best: RunResult | None = None
-        self._weak, self._probes = "", 0
-
-    def probe(self, rate_rps: float) -> None:
-        """Replay at this rate, which lies between the two."""
-        self._probes += 1
-        result = run_point(self._point.at_rate(rate_rps), self._root)
-        why = gives_way(result, self._search)
-        if why:
-            self.high, self._weak = rate_rps, why
-        else:
-            self.low, self._best = rate_rps, result
-
-    @property
-    def found(self) -> Found:
-        """The bracket as it is."""
-        return Found(self.low, self.high, self._weak, self._probes, self._best)
-
-
-def check_length(ready: Prepared) -> None:
-    """Raise InputError unless the requests of a run are enough to judge a rate by."""
+def check_searchable(ready: Prepared, search: Search) -> None:
+    """Raise InputError unless the requests of a run are enough to judge a rate by, and have the classes named."""
     trace, workload, instances = ready.trace, ready.options.workload, ready.options.server.instances
     fewest = FEWEST_REQUESTS * instances
     if len(trace) < fewest:
@@ -122,38 +162,94 @@ def check_length(ready: Prepared) -> None:
         raise InputError(place, f"has {len(trace)} requests", expected=f">= {fewest} requests for a search{each}")
     if not trace.span_s:
         raise InputError(trace.where, "all requests arrive at one instant", expected="a trace that spans some time")
+    check_classes(ready.slo.class_names, search.target, search.weights, trace.where)  # type: ignore[arg-type]
 
 
-def gives_way(result: RunResult, search: Search) -> str:
-    """What a run does not sustain: "" if it meets the target and its queue empties."""
-    summary = result.summary
-    shares = {"attainment": summary["attainment"]}
-    if search.by == "class":
-        shares = {f"attainment of {name}": of["attainment"] for name, of in summary["classes"].items()}
-    for what, share in shares.items():
-        if share is not None and share < search.target:
-            return what
-    return "" if empties(result) else "queue"
+@dataclass
+class Rates:
+    """The rates tried, each with what it lacks by each rule.
 
+    They are whole numbers of equal steps of the logarithm from one request per second, so every policy is asked about
+    the same rates on the same requests (common random numbers). An octave has 2^k steps, as few as the tolerance
+    allows.
 
-def empties(result: RunResult) -> bool:
-    """Whether some request in the last third of all finds an instance with nothing to do.
-
-    A queue that only grows, or that never serves some requests, never gets there, however well the others fare; a
-    stable one does again and again, more often the longer the trace.
+    Attributes:
+        full_rps: where the server should be full; the search begins at the power of two next to it.
+        tolerance: the most by which two neighbouring rates may differ, a share of them.
+        requests: in the trace. At this many times `full_rps` all arrive while one is served: no rate above is tried.
+        judge: replays at a rate, requests per second, and says what is lacking by each rule.
+        tried: what was lacking, by the step of the rate.
     """
-    arrival_s, finished_s = result.trace.arrival_s, np.array(result.outcome.ledger.finished_s)
-    left_s = np.where(result.outcome.ledger.rejected, arrival_s, finished_s)
-    gone = np.searchsorted(np.sort(left_s), arrival_s, side="right")  # NaN, never gone, sorts last
-    backlog = np.arange(arrival_s.size) - gone
-    return bool((backlog[-(-2 * arrival_s.size // 3) :] < len(result.outcome.logs)).any())
+
+    full_rps: float
+    tolerance: float
+    requests: int
+    judge: Callable[[float], Mapping[Rule, str]]
+    tried: dict[int, Mapping[Rule, str]] = field(default_factory=dict)
+
+    @property
+    def octave(self) -> int:
+        """Steps of an octave."""
+        return 1 << math.ceil(math.log2(1 / math.log2(1 + self.tolerance)))
+
+    def highest(self, rule: Rule) -> Highest:
+        """The highest rate at which a rule holds, found by as many further rates as it needs.
+
+        The rate is bracketed by octaves, and the bracket halved down to one step. As the rule may hold again above it,
+        the rates of AHEAD are tried then, and the search goes on from the first of them at which it holds.
+        """
+        while (step := self._next(rule)) is not None:
+            self.tried[step] = self.judge(self._rate_rps(step))
+        holds = self._holding(rule)
+        low = max(holds, default=None)
+        above = [step for step in self.tried if low is None or step > low]
+        high = min(above, default=None)
+        dip = min((step for step in self.tried if low is not None and step < low and step not in holds), default=None)
+        back = None if dip is None else min(step for step in holds if step > dip)
+        return Highest(
+            0.0 if low is None else self._rate_rps(low),
+            math.inf if high is None else self._rate_rps(high),
+            NOTHING if high is None else self.tried[high][rule],
+            math.nan if dip is None else self._rate_rps(dip),
+            math.nan if back is None else self._rate_rps(back),
+        )
+
+    def _next(self, rule: Rule) -> int | None:
+        """The step to try next; None when the highest rate is found."""
+        middle, holds = self.octave * round(math.log2(self.full_rps)), self._holding(rule)
+        if not self.tried:
+            return middle
+        if not holds:
+            below = min(self.tried) - self.octave
+            return below if below >= middle - LOWEST * self.octave else None
+        low = max(holds)
+        high = min((step for step in self.tried if step > low), default=None)
+        if high is None:
+            return low + self.octave if low < middle + self.octave * math.ceil(math.log2(self.requests)) else None
+        if high > low + 1:
+            return (low + high) // 2
+        return next((low + k for k in self._ahead if low + k not in self.tried), None)
+
+    @property
+    def _ahead(self) -> Iterable[int]:
+        """Steps from the highest rate at which a rule holds to those that are tried above it."""
+        return sorted({round(self.octave * octaves) for octaves in AHEAD} - {0, 1})
+
+    def _holding(self, rule: Rule) -> set[int]:
+        return {step for step, lacking in self.tried.items() if not lacking[rule]}
+
+    def _rate_rps(self, step: int) -> float:
+        return float(2.0 ** (step / self.octave))
 
 
-def late(result: RunResult) -> NDArray[np.bool_]:
-    """Whether each request counts and missed its SLO, shape [n]."""
-    return result.counted & ~result.attained
+def _by_class(name: str, text: str) -> float | dict[str, float]:
+    """A number, or numbers by class, of text."""
+    try:
+        return parse_mix(text) if "=" in text else float(text)
+    except (InputError, ValueError):
+        expected = "CLASS=WEIGHT pairs" if name == "weights" else "a share, or CLASS=SHARE pairs"
+        raise InputError(name, found=text, expected=expected) from None
 
 
-def starved(result: RunResult) -> NDArray[np.bool_]:
-    """Whether each request counts and is known to have waited more than 10 SLOs for its first token, shape [n]."""
-    return result.counted & (result.metrics.ttft_bound_s > STARVED_SLOS * result.slo.ttft_slo_s)
+def _text(given: Mapping[str, float]) -> str:
+    return ",".join(f"{name}={value:g}" for name, value in given.items())

@@ -16,7 +16,7 @@ from flowsim.io.documents import Keys
 from flowsim.io.schema import build, fitted
 from flowsim.runs.options import MAIN, flat, is_option
 from flowsim.studies.point import Point, check
-from flowsim.studies.search import Search, check_length
+from flowsim.studies.search import Search, check_searchable
 
 SECTIONS = ("title", "run", "axes", "points", "capacity", "requests")
 RANGE = ("from", "to", "step")
@@ -126,7 +126,7 @@ class Study:
         if whole:
             ready = check(point, self.root)
             if self.search:
-                check_length(ready)
+                check_searchable(ready, self.search)
 
     def _listed_paths(self) -> list[tuple[Keys, Mapping[str, Any]]]:
         """The first point of all, then each listed one."""
@@ -291,5 +291,5 @@ def _is_range(name: str, value: Any) -> bool:
 def _search(at: _Place, given: Any) -> Search:
     with at(("capacity",)):
         if not isinstance(given, Mapping):
-            raise InputError("capacity", found=given, expected="a mapping such as {target: 0.9, by: all}")
+            raise InputError("capacity", found=given, expected="a mapping such as {target: 0.9}")
         return build(Search, given)

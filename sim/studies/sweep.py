@@ -35,10 +35,11 @@ class Runs:
     Attributes:
         table: one row per run: its options, key (SHA-256 of its inputs), error (None unless it failed), then figures
             as in a summary, ttft_s p50 as ttft_p50_s, those of class text as attainment_text. `attainment_low` and
-            `attainment_high` come from a moving-block bootstrap of the one run. Of a search, the figures of
-            `highest_rate`.
+            `attainment_high` come from a moving-block bootstrap of the one run. Of a search, the highest
+            rates by both rules, and the figures of the run at the highest sustained one.
         title: of the study.
         folder: where they are, if anywhere.
+        notices: what to say of the study as a whole, such as of windows that were too short.
         new: runs done by this call; the others had been done before.
         cpu_s: seconds of CPU that those took, in whatever process.
         failed: the rows with an error.
@@ -50,6 +51,7 @@ class Runs:
     folder: Path | None = None
     new: int = 0
     cpu_s: float = 0.0
+    notices: tuple[str, ...] = ()
     failed: pd.DataFrame = field(init=False)
     succeeded: pd.DataFrame = field(init=False)
 

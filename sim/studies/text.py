@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,14 +24,17 @@ from flowsim.studies.intervals import differences, over_replications, ratios
 from flowsim.studies.paired import lowest_p
 from flowsim.studies.replications import REPLICATION, by_replication, independent, redrawn, varied
 from flowsim.studies.requests import has_requests, request_differences
+from flowsim.studies.rules import RULES
+from flowsim.studies.search import max_rate
+from flowsim.studies.search_text import decimals, is_search, rates_table, search_footing, search_notes
 from flowsim.studies.sweep import Runs
 
 MOST_LINES = 60
 """Settings that a table shows."""
 MOST_ERRORS = 5
 """Different errors of failed runs that are shown."""
-FEW_REQUESTS = 300
-"""With fewer requests per run, the report warns that a highest rate rests on few."""
+MOST_NOTICES = 5
+"""Different notices about traces that are shown."""
 INTERVALS = "Intervals: 95 %, Student's t over {n} replications"
 PAIRS = (
     ". Differences and ratios (geometric means) are paired, on the same arrivals. The sign test (exact, two-sided; p "
@@ -59,24 +63,26 @@ def study_report(runs: Runs, against: Sequence[str] = ()) -> RenderableType:
     """
     done = independent(runs.succeeded)
     parts: list[RenderableType] = [Text(_headline(runs)), *(Text(line, "red") for line in _failures(runs))]
+    parts += [Text(line, "yellow") for line in (*runs.notices, *_notices(done))]
     if done.empty:
         return Group(*parts)
-    searched = "max_rate_rps" in done
+    searched = is_search(done)
     against = [spelling(name, set(done["policy"])) for name in against] or [done["policy"].iloc[0]] * searched
     on_one_trace = not searched and _replications(done)[1] == 1 and has_requests(runs)
     footings = [_footing(done, against, kept=on_one_trace or searched)]
     for heading, part in _settings(done):
         parts += [Text(), *heading, _rates(part) if searched else _figures(part)]
         parts += [Text(line, "yellow") for line in _alike(part)]
+        parts += [Text(line, "yellow") for line in (search_notes(part, _by(part)[1:]) if searched else ())]
         for name in against if part["policy"].nunique() > 1 else []:
             if on_one_trace:
                 rows = request_differences(runs, part, name, _by(part)[1:]).to_dict("records")
                 parts += [Text(), differences_table(rows, _by(part)[1:])]
                 footings[1:] = [differences_footing(rows)]
             else:
-                parts += [Text(), _comparison(part, "max_rate_rps" if searched else "attainment", name)]
+                parts += [Text(), _comparison(part, name, searched=searched)]
     said = _repeated(len(runs.succeeded) - len(done)) + REDRAWN * redrawn(done)
-    return Group(*parts, Text(), Text(f"{said}{' '.join(footings)}{_short(done)}"))
+    return Group(*parts, Text(), Text(f"{said}{search_footing(done) if searched else ''}{' '.join(footings)}"))
 
 
 def _alike(part: pd.DataFrame) -> list[str]:
@@ -109,6 +115,20 @@ def _failures(runs: Runs) -> list[str]:
     counts = runs.failed["error"].value_counts(sort=False)
     lines = [f"failed {number} x: {error}" for error, number in counts.items()]
     return lines[:MOST_ERRORS] + [f"and {len(lines) - MOST_ERRORS} other errors"] * (len(lines) > MOST_ERRORS)
+
+
+def _notices(done: pd.DataFrame) -> list[str]:
+    """What the runs say of their traces, each once."""
+    if "trace_notices" not in done:
+        return []
+    said = done[["trace", "trace_notices"]].dropna()
+    lines = [
+        f"{Path(trace).name}: {notice}"
+        for trace, notices in said.itertuples(index=False)
+        for notice in str(notices).splitlines()
+    ]
+    lines = list(dict.fromkeys(lines))
+    return lines[:MOST_NOTICES] + [f"and {len(lines) - MOST_NOTICES} other notices"] * (len(lines) > MOST_NOTICES)
 
 
 def _figures(done: pd.DataFrame) -> Table:
@@ -147,36 +167,27 @@ def _of_counted(group: pd.DataFrame, name: str) -> str:
 
 
 def _rates(done: pd.DataFrame) -> Table:
-    by, number = _by(done), f"{{:.{_decimals(done['max_rate_rps'])}f}}"
-    table = new_table(*by, "runs", "max rate, req/s", "fails at", "limited by", "goodput", "late", "starved", "use")
-    for key, group in done.groupby(by, sort=False, dropna=False):
-        sustained = group[group["max_rate_rps"] > 0]
-        table.add_row(
-            *_cells(key),
-            str(len(group)),
-            over_replications(group, "max_rate_rps").format(number),
-            number.format(group["max_rate_high_rps"].mean()),
-            ", ".join(f"{name} {number}" for name, number in group["gives_way"].value_counts(sort=False).items()),
-            number.format(sustained["goodput_rps"].mean()) if len(sustained) else "-",
-            *(_of_counted(sustained, name) if len(sustained) else "-" for name in ("late", "starved")),
-            percent(sustained["utilization"].mean()) if len(sustained) else "-",
-        )
-    return table
+    by = _by(done)
+    return rates_table(done, by, [_cells(key) for key, _ in done.groupby(by, sort=False, dropna=False)])
 
 
-def _comparison(part: pd.DataFrame, value: str, against: str) -> Table:
-    """Differences and ratios of each policy to another, on the same arrivals."""
+def _comparison(part: pd.DataFrame, against: str, *, searched: bool) -> Table:
+    """Differences and ratios of each policy to another, on the same arrivals: of attainment, or of highest rates."""
     others = _by(part)[1:]
-    factor, number, unit = 100, "{:+.1f}", "% points"
-    if value == "max_rate_rps":
-        factor, number, unit = 1, f"{{:+.{_decimals(part[value])}f}}", "req/s"
-    table = new_table("policy", *others, f"- {against}, {unit}", "BCa", "sign test", f"/ {against}")
-    pairs = differences(part, value, against, others).to_dict("records")
-    for pair, ratio in zip(pairs, ratios(part, value, against, others).to_dict("records"), strict=True):
-        t, bca = (Interval(pair["mean"], pair[low], pair[high], pair["n"]).scaled(factor) for low, high in BOUNDS)
-        times = Interval(ratio["mean"], ratio["low"], ratio["high"], ratio["n"])
-        shown = [t.format(number), bca.bounds(number), _signs(pair), times.format("{:.2f}")]
-        table.add_row(*_cells((pair["policy"], *(pair[name] for name in others))), *map(_known, shown))
+    values, factor, number, unit = {"": "attainment"}, 100, "{:+.1f}", "% points"
+    if searched:
+        values, factor = {rule: max_rate(rule) for rule in RULES}, 1
+        number, unit = f"{{:+.{decimals(part)}f}}", "req/s"
+    rule = ["rule"] * searched
+    table = new_table("policy", *others, *rule, f"- {against}, {unit}", "BCa", "sign test", f"/ {against}")
+    for name, value in values.items():
+        pairs = differences(part, value, against, others).to_dict("records")
+        for pair, ratio in zip(pairs, ratios(part, value, against, others).to_dict("records"), strict=True):
+            t, bca = (Interval(pair["mean"], pair[low], pair[high], pair["n"]).scaled(factor) for low, high in BOUNDS)
+            times = Interval(ratio["mean"], ratio["low"], ratio["high"], ratio["n"])
+            shown = [t.format(number), bca.bounds(number), _signs(pair), times.format("{:.2f}")]
+            key = _cells((pair["policy"], *(pair[other] for other in others)))
+            table.add_row(*key, *([name] * searched), *map(_known, shown))
     return table
 
 
@@ -192,12 +203,6 @@ def _signs(pair: Mapping[Any, Any]) -> str:
 
 def _known(text: str) -> str:
     return "-" if text.lstrip("+-").startswith("nan") else text
-
-
-def _decimals(values: pd.Series) -> int:
-    """How many decimals show three digits of the largest value; at least two."""
-    most = float(values.max())
-    return max(2, 2 - math.floor(math.log10(most))) if most > 0 else 2
 
 
 def _footing(done: pd.DataFrame, against: Sequence[str], *, kept: bool) -> str:
@@ -230,18 +235,6 @@ def _range(fewest: int, most: int) -> str:
 
 def _repeated(number: int) -> str:
     return f"Left out: {number} runs that only repeat others, as their seeds draw nothing. " if number else ""
-
-
-def _short(done: pd.DataFrame) -> str:
-    """A warning where highest rates rest on few requests."""
-    if "max_rate_rps" not in done or "counted" not in done or not done["counted"].min() < FEW_REQUESTS:
-        return ""
-    few, most = int(done["counted"].min()), int(done["counted"].max())
-    seconds = (done["counted"] / done["max_rate_rps"]).min()
-    return (
-        f" Few requests: {few} to {most} count per run, which at its highest rate is >= {seconds:.3g} s of arrivals. "
-        "A queue has little time to grow in that: use longer traces, or fewer replications."
-    )
 
 
 def _by(done: pd.DataFrame) -> list[str]:

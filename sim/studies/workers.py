@@ -18,9 +18,11 @@ from flowsim.results.bootstrap import share_interval
 from flowsim.results.differences import decisions_sha256
 from flowsim.results.result import RunResult
 from flowsim.results.summary import as_columns
-from flowsim.studies.point import Point, run_point
+from flowsim.runs.run import execute as simulated
+from flowsim.studies.point import Point, notices, prepared
 from flowsim.studies.replications import arrivals_sha256, served_sha256
-from flowsim.studies.search import Search, highest_rate, late, starved
+from flowsim.studies.rules import late, starved
+from flowsim.studies.search import Search, highest_rates
 
 Row = dict[str, Any]
 Kept = bytes | None
@@ -101,11 +103,12 @@ def measure(point: Point, key: str, root: str, search: Search | None, requests: 
     row, kept = {**point.columns, "key": key, "error": None}, None
     try:
         if search is not None:
-            found = highest_rate(point, root, search)
+            found = highest_rates(point, root, search)
             row |= found.row | (figures(found.result) if found.result is not None else {})
         else:
-            result = run_point(point, root)
-            row |= figures(result)
+            ready = prepared(point, root)
+            result = simulated(ready)
+            row |= figures(result) | {"trace_notices": notices(ready)}
             kept = _parquet(result, key) if requests else None
     except InputError as error:
         row["error"] = str(error)

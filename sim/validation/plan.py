@@ -22,7 +22,7 @@ from flowsim.runs.options import RunOptions, columns, from_values, options, valu
 from flowsim.runs.prepare import Workload, prepare_workload
 from flowsim.runs.workload import blamed
 from flowsim.studies.point import Point
-from flowsim.studies.search import FEWEST_REQUESTS, Search, highest_rate
+from flowsim.studies.search import FEWEST_REQUESTS, Search, highest_rates
 from flowsim.traces.trace import Trace
 from flowsim.validation.case import Case
 
@@ -141,13 +141,14 @@ def cases_of(
     kept = {case.load: case for case in known if case.policy == policy and _is_of(case, whole.trace, plan.duration_s)}
     missing = [load for load in plan.loads if load not in kept]
     if missing:
-        found = highest_rate(plan.point(policy, str(table.resolve())), str(Path.cwd()), Search())
-        if not found.low:
+        found = highest_rates(plan.point(policy, str(table.resolve())), str(Path.cwd()), Search())
+        sustained_rps = found.highest["sustained"].rate_rps
+        if not sustained_rps:
             raise InputError(
                 f"policy {policy}", "sustains no rate on this trace", expected="--rate-scale in place of --load"
             )
         for load in missing:
-            part = _at_rate(whole.trace, load * found.low, plan.duration_s)
+            part = _at_rate(whole.trace, load * sustained_rps, plan.duration_s)
             kept[load] = _case(plan, whole.of(part), policy, load, costs)
     return [kept[load] for load in plan.loads]
 

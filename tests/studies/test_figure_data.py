@@ -74,7 +74,10 @@ def test_a_class_chart_has_one_line_per_class() -> None:
 
 
 def test_bars_have_the_paired_ratio_to_the_first_policy() -> None:
-    bars = rate_bars(study(policy=["b", "b", "a", "a"], seed=[0, 1] * 2, max_rate_rps=[2.0, 4.0, 4.0, 8.0]))
+    bars = rate_bars(
+        study(policy=["b", "b", "a", "a"], seed=[0, 1] * 2, max_rate_attainment_rps=[2.0, 4.0, 4.0, 8.0]), "attainment"
+    )
+    assert bars.rule == "attainment"
     assert bars.policies == ["b", "a"]
     assert bars.mean.tolist() == [3.0, 6.0]
     assert np.isnan(bars.ratio[0])

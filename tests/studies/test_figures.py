@@ -67,10 +67,24 @@ def test_policies_alone_are_places_on_the_axis(rates: flowsim.Runs) -> None:
 
 def test_bars_are_highest_rates_with_their_ratio(searched: flowsim.Runs) -> None:
     axes = max_goodput(searched)
-    means = searched.intervals("max_rate_rps")["mean"]
-    assert [bar.get_width() for bar in axes.patches] == means.tolist()
-    ratio = searched.ratios("max_rate_rps", against="fcfs")["mean"][0]
-    assert axes.texts[1].get_text() == f"{means[1]:.3g}  ({ratio:.2f} x)"
+    values = [f"max_rate_{rule}_rps" for rule in ("attainment", "sustained")]
+    means = [searched.intervals(value)["mean"].tolist() for value in values]
+    assert [bar.get_width() for bar in axes.patches] == [*means[0], *means[1]]
+    ratios = [searched.ratios(value, against="fcfs")["mean"][0] for value in values]
+    assert [text.get_text() for text in axes.texts] == [
+        f"{means[0][0]:.3g} attainment",
+        f"{means[0][1]:.3g} ({ratios[0]:.2f} x) attainment",
+        f"{means[1][0]:.3g} sustained",
+        f"{means[1][1]:.3g} ({ratios[1]:.2f} x) sustained",
+    ]
+
+
+def test_highest_rates_against_an_option_are_a_figure_by_each_rule(searched: flowsim.Runs) -> None:
+    twice = [searched.table.assign(**{"slo.scale": scale}) for scale in (1.0, 2.0)]
+    figures = draw(replace(searched, table=pd.concat(twice)))
+    assert list(figures) == ["max_rate_attainment_rps-slo.scale", "max_rate_sustained_rps-slo.scale"]
+    labels = [figure.axes[0].get_ylabel() for figure in figures.values()]
+    assert labels == ["max goodput by attainment, req/s", "max goodput, sustained, req/s"]
 
 
 def test_a_heat_map_has_a_cell_for_each_pair() -> None:
@@ -207,7 +221,7 @@ def test_the_commands_go_from_a_study_to_its_figures(tmp_path: Path, capsys: pyt
     assert (
         "- fcfs, req/s" in said and "are paired, on the same arrivals." in said and "[-" not in said.split("- fcfs")[0]
     )
-    assert "Few requests: 54 to 54 count per run, which at its highest rate is >=" in said
+    assert "Few requests: 54 to 54 count per run, which at its highest sustained rate is >=" in said
     with pytest.raises(SystemExit) as exit_:
         main(["capacity", "example", "--set", "slo.scale"])
     assert "--set must be NAME=VALUE, got 'slo.scale'" in capsys.readouterr().err

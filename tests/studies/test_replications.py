@@ -60,5 +60,5 @@ def test_a_search_tells_labels_from_replications_at_whatever_rate_it_found() -> 
         "capacity": {"tolerance": 0.05},
     }
     found = flowsim.sweep(study, workers=1)
-    assert found.table["max_rate_rps"].nunique() > 1
-    assert found.intervals("max_rate_rps")["n"].tolist() == [1, 1]
+    assert found.table["max_rate_sustained_rps"].nunique() > 1
+    assert found.intervals("max_rate_sustained_rps")["n"].tolist() == [1, 1]

@@ -36,7 +36,7 @@ def test_loads_are_shares_of_the_capacity(here: Path, monkeypatch: pytest.Monkey
     assert rates["fcfs, 50 %"] == pytest.approx(2 * rates["fcfs, 25 %"], rel=1e-4)
     assert set(rates) == {f"{p}, {load} %" for p in ("fcfs", "chunked:128") for load in (25, 50)}
     arguments[arguments.index("--repeats") + 1] = "2"  # the rates stay, even if a simulation found others by now
-    monkeypatch.setattr("flowsim.validation.plan.highest_rate", lambda *given: pytest.fail("searched anew"))
+    monkeypatch.setattr("flowsim.validation.plan.highest_rates", lambda *given: pytest.fail("searched anew"))
     again = invoke(arguments)
     assert again.exit_code == 0, again.output
     assert again.stderr.count("run 2 of 2") == 4

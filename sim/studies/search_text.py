@@ -1,0 +1,131 @@
+"""What the screen says of a search: the highest rates by both rules, and what to know about them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+from rich.table import Table
+
+from flowsim.show.format import percent
+from flowsim.show.screen import table as new_table
+from flowsim.studies.intervals import differences, over_replications
+from flowsim.studies.rules import LEFT_BEHIND, RULES, Rule
+from flowsim.studies.search import NOTHING, max_rate
+
+SUSTAINED = max_rate("sustained")
+FEW_REQUESTS = 300
+"""With fewer requests per run, the report warns that a highest rate rests on few."""
+FULL = 0.9
+"""The device is full where it is in use for this share of the time."""
+ALIKE = 0.05
+"""Without replications, rates that differ by a smaller share are alike."""
+DIPS = {
+    "attainment": "attainment falls below its target at {:.4g} req/s and returns at {:.4g}",
+    "sustained": "the rate is not sustained at {:.4g} req/s, and again at {:.4g}",
+}
+NOT_SERVED = (
+    "{}: some requests are never served, and not rejected either, so the rate is not sustained; the attainment rule "
+    "counts them as missed."
+)
+UNLIMITED = "{}: the target was met at every rate tried, up to {} req/s. The trace is too short for such SLOs."
+SATURATED = (
+    "The sustained rule cannot tell {} apart: the device is full ({} in use). What can: the attainment rule, tighter "
+    "SLOs (slo.scale), or attainment above these rates (flowsim sweep with workload.rate_rps)."
+)
+RULES_TEXT = (
+    "Max goodput: the highest rate tried at which attainment reaches its target ({}) and, if sustained, every request "
+    "is served or rejected and the queue empties in the last third of the run. Late, starved and use are of the "
+    "sustained rate. "
+)
+
+
+def is_search(done: pd.DataFrame) -> bool:
+    """Whether these are the runs of a search."""
+    return SUSTAINED in done
+
+
+def rates_table(done: pd.DataFrame, by: Sequence[str], cells: Sequence[Sequence[str]]) -> Table:
+    """The highest rates of each combination of the columns `by`, whose values are shown as `cells`."""
+    number = f"{{:.{decimals(done)}f}}"
+    head = ("attainment, req/s", "limited by", "sustained, req/s", "limited by", "late", "starved", "use")
+    table = new_table(*by, "runs", *head)
+    groups = done.groupby(list(by), sort=False, dropna=False)
+    for shown, (_, group) in zip(cells, groups, strict=True):
+        rates = [(over_replications(group, max_rate(rule)).format(number), _limits(group, rule)) for rule in RULES]
+        served = group[group[SUSTAINED] > 0]
+        late = [(served[name] / served["counted"]).mean() if len(served) else None for name in ("late", "starved")]
+        use = served["utilization"].mean() if len(served) else None
+        table.add_row(*shown, str(len(group)), *(part for rate in rates for part in rate), *map(percent, [*late, use]))
+    return table
+
+
+def decimals(done: pd.DataFrame) -> int:
+    """How many decimals show three digits of the largest rate; at least two."""
+    most = max(float(done[max_rate(rule)].max()) for rule in RULES)
+    return max(2, 2 - math.floor(math.log10(most))) if most > 0 else 2
+
+
+def search_notes(done: pd.DataFrame, others: Sequence[str]) -> Iterator[str]:
+    """Lines about highest rates that are not what they seem; `others`: the options that vary, beside the policy."""
+    for rule in RULES:
+        yield from _dips(done, rule)
+    for policy, of in done.groupby("policy", sort=False):
+        if (of["limited_by_sustained"] == LEFT_BEHIND).any():
+            yield NOT_SERVED.format(policy)
+        endless = of.loc[of["limited_by_attainment"] == NOTHING, max_rate("attainment")]
+        if len(endless):
+            yield UNLIMITED.format(policy, f"{endless.max():,.4g}")
+    for _, group in done.groupby(list(others), sort=False, dropna=False) if others else [((), done)]:
+        alike, use = _saturated(group)
+        if len(alike) > 1:
+            low, high = f"{100 * min(use):.0f}", f"{100 * max(use):.0f}"
+            in_use = f"{low} %" if low == high else f"{low} to {high} %"
+            yield SATURATED.format(f"{', '.join(alike[:-1])} and {alike[-1]}", in_use)
+
+
+def search_footing(done: pd.DataFrame) -> str:
+    """What the rules are, and a warning where highest rates rest on few requests."""
+    said = RULES_TEXT.format(" or ".join(dict.fromkeys(done["target"])))
+    if "counted" not in done or not done["counted"].min() < FEW_REQUESTS:
+        return said
+    few, most = int(done["counted"].min()), int(done["counted"].max())
+    seconds = (done["counted"] / done[SUSTAINED]).min()
+    return (
+        f"{said}Few requests: {few} to {most} count per run, which at its highest sustained rate is >= {seconds:.3g} s "
+        "of arrivals. A queue has little time to grow in that: use longer traces, or fewer replications. "
+    )
+
+
+def _limits(group: pd.DataFrame, rule: Rule) -> str:
+    """What limits the rates by a rule; where runs differ, each in how many of them."""
+    limits = group[f"limited_by_{rule}"].value_counts(sort=False)
+    return ", ".join(f"{name} {number}" if len(limits) > 1 else str(name) for name, number in limits.items())
+
+
+def _dips(done: pd.DataFrame, rule: Rule) -> Iterator[str]:
+    """A line about each policy for which a rule fails at one rate and holds at a higher one."""
+    dips, returns = f"dips_at_{rule}_rps", f"returns_at_{rule}_rps"
+    for policy, of in done.groupby("policy", sort=False):
+        seen = of[of[dips].notna()]
+        if len(seen):
+            runs = f"in {len(seen)} of {len(of)} runs, as " * (len(of) > 1)
+            at = DIPS[rule].format(*seen.iloc[0][[dips, returns]])
+            yield f"{policy}: {runs}{at}. The highest rate counts."
+
+
+def _saturated(group: pd.DataFrame) -> tuple[list[str], list[float]]:
+    """The policies whose sustained rates cannot be told from the highest, as the device is full; and its use."""
+    of_policy = group.groupby("policy", sort=False)
+    means, use = of_policy[SUSTAINED].mean(), of_policy["utilization"].mean()
+    full = [str(policy) for policy in means.index if means[policy] > 0 and use[policy] >= FULL]
+    if len(full) < 2:
+        return [], []
+    best = max(full, key=lambda policy: means[policy])
+    rows = differences(group[group["policy"].isin(full)], SUSTAINED, best)
+    spread = np.where(rows["n"] > 1, rows["high"] - rows["mean"], ALIKE * means[best])
+    near = set(rows["policy"][rows["mean"].abs() <= spread]) | {best}
+    alike = [policy for policy in full if policy in near]
+    return alike, [float(use[policy]) for policy in alike]
