@@ -7,6 +7,7 @@ import inspect
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from msgspec import Struct
@@ -79,7 +80,7 @@ def load_policy(spec: PolicySpec | str) -> Policy:
             a policy's.
     """
     spec = PolicySpec.parse(spec) if isinstance(spec, str) else spec
-    make = _find(spec)
+    make = policy_class(spec)
     try:
         policy = make(**_converted(spec, make))
     except InputError as error:
@@ -143,17 +144,28 @@ def describe_policies() -> list[tuple[str, str, str]]:
     """For each policy with a short name: the name, its first line of documentation, its options with their defaults."""
     rows = []
     for name in NAMES:
-        kind = _find(PolicySpec(name))
+        kind = policy_class(PolicySpec(name))
         options = [f"{key}={parameter.default}" for key, parameter in inspect.signature(kind).parameters.items()]
         rows.append((name, (inspect.getdoc(kind) or "").split("\n\n")[0].replace("\n", " "), ", ".join(options)))
     return rows
 
 
-def source_file(spec: PolicySpec) -> str | None:
-    """The file of a policy of the user's own; None for a shipped one, or one that no file holds."""
-    if spec.shipped:
-        return None
-    return inspect.getsourcefile(_module(spec, spec.name.partition(":")[0]))
+def policy_class(spec: PolicySpec) -> type:
+    """The class of a policy, known to be one before anything of it is called. InputError: there is none."""
+    module_name, _, class_name = NAMES.get(spec.name, spec.name).partition(":")
+    module = _module(spec, module_name)
+    found = getattr(module, class_name, None)
+    if not isinstance(found, type):
+        names = [name for name, value in vars(module).items() if isinstance(value, type) and hasattr(value, "choose")]
+        raise unknown(f"policy class in module {module_name}", class_name, names)
+    if not callable(getattr(found, "choose", None)):
+        raise InputError(f"policy {class_name}", "has no method choose(view)")
+    return found
+
+
+def policy_module(spec: PolicySpec) -> ModuleType:
+    """The module of a policy, imported. InputError: it cannot be."""
+    return _module(spec, NAMES.get(spec.name, spec.name).partition(":")[0])
 
 
 def _pairs(name: str, text: str) -> dict[str, str | int | float | bool]:
@@ -166,24 +178,11 @@ def _pairs(name: str, text: str) -> dict[str, str | int | float | bool]:
     return options
 
 
-def _find(spec: PolicySpec) -> type:
-    """The class of a policy, known to be one before anything of it is called."""
-    module_name, _, class_name = NAMES.get(spec.name, spec.name).partition(":")
-    module = _module(spec, module_name)
-    found = getattr(module, class_name, None)
-    if not isinstance(found, type):
-        names = [name for name, value in vars(module).items() if isinstance(value, type) and hasattr(value, "choose")]
-        raise unknown(f"policy class in module {module_name}", class_name, names)
-    if not callable(getattr(found, "choose", None)):
-        raise InputError(f"policy {class_name}", "has no method choose(view)")
-    return found
-
-
-def _module(spec: PolicySpec, name: str) -> Any:
+def _module(spec: PolicySpec, name: str) -> ModuleType:
     if name.partition(".")[0] in sys.stdlib_module_names:
         raise InputError(f"policy {str(spec)!r}", f"{name} is a module of Python", expected="one of your own")
     here = str(Path.cwd())
-    if not spec.shipped and here not in sys.path:
+    if not spec.shipped and name not in sys.modules and here not in sys.path:
         sys.path.append(here)
     try:
         return importlib.import_module(name)

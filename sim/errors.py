@@ -106,6 +106,10 @@ class InputError(ValueError):
         return f"unknown {self.kind} {self.found!r}{hint} (known: {', '.join(self.known) or 'none'})"
 
 
+class ChangedInputs(UserWarning):
+    """What a config pins (a trace, a table, a policy, a version) is not what is found. The run goes on."""
+
+
 def shown(value: object) -> str:
     """A value as an error shows it: what Python writes, shortened, or the kind of object; nothing for None."""
     if isinstance(value, type):

@@ -7,12 +7,14 @@ import gc
 import io
 import signal
 import sys
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import click
 
-from flowsim.errors import InputError
+from flowsim.errors import ChangedInputs, InputError
 from flowsim.io.progress import bar
 
 TYPED = click.core.ParameterSource.COMMANDLINE
@@ -100,6 +102,29 @@ def typed(context: click.Context, besides: Sequence[str] = ()) -> list[str]:
     """The options, other than those named in `besides`, that were typed on the command line."""
     named = [(parameter.name or "", parameter.opts[0]) for parameter in context.command.params]
     return [flag for name, flag in named if name not in besides and context.get_parameter_source(name) is TYPED]
+
+
+@contextmanager
+def pins_compared(strict: bool) -> Iterator[None]:
+    """Say in one line what inside is not as a config pins it; if `strict`, refuse it with that line."""
+
+    def say_warning(
+        message: Warning | str, category: Any, filename: str, lineno: int, file: Any = None, line: str | None = None
+    ) -> None:
+        click.echo(f"flowsim: warning: {message}", err=True)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error" if strict else "always", ChangedInputs)
+        warnings.showwarning = say_warning
+        try:
+            yield
+        except ChangedInputs as warning:
+            raise InputError("", str(warning)) from None
+
+
+strict_option = click.option(
+    "--strict", is_flag=True, help="Refuse to run what is not as the config pins it, rather than warn."
+)
 
 
 def replaying(quiet: bool) -> Any:

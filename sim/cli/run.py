@@ -7,7 +7,17 @@ from typing import Any
 import click
 
 from flowsim.cli.click_options import check_costs, flags_named, stated, with_options
-from flowsim.cli.kit import Command, all_metrics_option, out_option, quiet_option, replaying, say, typed
+from flowsim.cli.kit import (
+    Command,
+    all_metrics_option,
+    out_option,
+    pins_compared,
+    quiet_option,
+    replaying,
+    say,
+    strict_option,
+    typed,
+)
 from flowsim.errors import InputError
 from flowsim.policies.registry import DEFAULT_POLICIES
 
@@ -20,7 +30,8 @@ TRACE_HELP = (
 @click.command(
     cls=Command,
     help=f"Replay TRACE under one policy and print the result.\n\n{TRACE_HELP} The config.yaml that --out writes may "
-    "be given in its place: it repeats the run.\n\n\b\nExamples:\n  flowsim run example\n"
+    "be given in its place: it repeats the run, and says if a trace, table, policy or version "
+    "has changed since.\n\n\b\nExamples:\n  flowsim run example\n"
     "  flowsim run trace.jsonl --policy chunked:2048 --rate-scale 2\n"
     "  flowsim run trace.csv.gz --slo 0.5 --policy flowprefill:cut=layer,batch_tokens=4096 --out results\n"
     "  flowsim run trace.jsonl --policy my_module:MyPolicy",
@@ -30,10 +41,19 @@ TRACE_HELP = (
 @with_options()
 @out_option("summary.json, requests.parquet (one row per request) and config.yaml")
 @all_metrics_option
+@strict_option
 @quiet_option
 @click.pass_context
 def run(
-    context: click.Context, /, trace: str, policy: str, out: str | None, all_metrics: bool, quiet: bool, **options: Any
+    context: click.Context,
+    /,
+    trace: str,
+    policy: str,
+    out: str | None,
+    all_metrics: bool,
+    strict: bool,
+    quiet: bool,
+    **options: Any,
 ) -> None:
     """Replay a trace under one policy."""
     check_costs(context)
@@ -45,13 +65,13 @@ def run(
     if out:
         check_writable(out)
     if trace.endswith((".yaml", ".yml")):
-        if changed := typed(context, besides=("trace", "out", "all_metrics", "quiet")):
+        if changed := typed(context, besides=("trace", "out", "all_metrics", "strict", "quiet")):
             raise InputError(trace, f"holds every option of the run; leave out {', '.join(changed)}")
         wanted = read_options(trace)
     else:
         with flags_named():
             wanted, _ = from_keywords(trace, policy, stated(options))
-    with flags_named(), replaying(quiet) as progress:
+    with flags_named(), pins_compared(strict), replaying(quiet) as progress:
         result = replay(wanted, progress=progress)
     if not quiet:
         from flowsim.show.screen import show

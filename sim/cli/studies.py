@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from flowsim.cli.click_options import options_of
-from flowsim.cli.kit import Command, quiet_option, say, together
+from flowsim.cli.kit import Command, pins_compared, quiet_option, say, strict_option, together
 from flowsim.errors import InputError
 from flowsim.io import documents
 from flowsim.policies.registry import DEFAULT_POLICIES
@@ -55,8 +55,11 @@ Example:
 @click.command(cls=Command, help=SWEEP_HELP)
 @click.argument("study")
 @click.option("--out", metavar="DIR", required=True, help="Folder of the results. A study begun there goes on.")
+@strict_option
 @cluster_options
-def sweep(study: str, out: str, workers: int | None, dask: str | None, against: tuple[str, ...], quiet: bool) -> int:
+def sweep(
+    study: str, out: str, strict: bool, workers: int | None, dask: str | None, against: tuple[str, ...], quiet: bool
+) -> int:
     """Run all points of a study."""
     from flowsim.io.progress import bar
     from flowsim.policies.registry import spelling
@@ -68,7 +71,7 @@ def sweep(study: str, out: str, workers: int | None, dask: str | None, against: 
         points.check()
         for name in against:
             spelling(name, points.policies)
-    with bar("sweeping", quiet=quiet) as progress:
+    with pins_compared(strict), bar("sweeping", quiet=quiet) as progress:
         runs = run(points, out, workers=workers, dask=dask, progress=progress)
     return _show(runs, out, against, quiet)
 

@@ -20,6 +20,7 @@ from flowsim.results.figure_data import class_attainment, ttft_distributions
 from flowsim.results.result import RunResult
 from flowsim.results.summary import as_columns
 from flowsim.runs.keywords import documented, from_keywords, named_policy
+from flowsim.runs.pins import pins_of
 from flowsim.runs.prepare import prepare, read_input
 from flowsim.runs.run import execute
 from flowsim.show.result_figures import comparison
@@ -123,7 +124,7 @@ def compare(
     results = {}
     for name, (spec, policy) in named.items():
         ready = prepare(msgspec.structs.replace(wanted, policy=spec), msgspec.structs.replace(given, policy=policy))
-        results[name] = execute(ready, events=events, progress=progress)
+        results[name] = execute(ready, events=events, progress=progress, pinned=pins_of(ready))
     return Comparison(results)
 
 

@@ -61,7 +61,10 @@ def declared(kind: type[Struct], prefix: str = "") -> Iterator[Option]:
         if isinstance(hint, type) and issubclass(hint, Struct):
             yield from declared(hint, f"{prefix}{name}.")
             continue
-        about = next(meta for meta in hint.__metadata__ if isinstance(meta, Meta) and meta.description)
+        metadata = getattr(hint, "__metadata__", ())
+        about = next((meta for meta in metadata if isinstance(meta, Meta) and meta.description), None)
+        if about is None:
+            continue
         extra = about.extra or {}
         keyword = extra["keyword"] or name
         flag = extra["flag"]

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
+import sys
+from collections.abc import Mapping
 from functools import cache, lru_cache
+from importlib import import_module
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
+import flowsim
 from flowsim.calibration.costs.table import OperatorTable
 from flowsim.calibration.costs.table_catalogue import load_table
 from flowsim.errors import InputError
 from flowsim.io.folders import leads_somewhere
-from flowsim.policies.registry import PolicySpec, source_file
+from flowsim.policies.registry import PolicySpec, policy_class, policy_module
 from flowsim.runs.own_modules import own_modules
+from flowsim.runs.own_sources import MAIN, main_sources
 
 Stamp = tuple[tuple[int, int, int], ...]
+_imported: dict[str, tuple[ModuleSpec | None, str]] = {}
+"""Of each module of the user's own that a policy needs: the import of it that was seen last, and its file's digest."""
 
 
 def stamp_of(name: str | Path | None) -> Stamp:
@@ -44,10 +53,70 @@ def cost_digest(folder: str | None, stamp: Stamp, model: str, gpu: str, tp: int)
 @cache
 def policy_digest(name: str) -> str:
     """Of the sources of a policy that flowsim does not ship: of its file, and of the modules of the user's own that it
-    imports (`own_modules`); read once, as Python imports them once."""
-    source = source_file(PolicySpec(name))
-    if source is None:
+    imports (`own_modules`); or of its class in a notebook and of what that uses (`main_sources`).
+
+    Worked out once for each study or run, as `policy_digest.cache_clear` begins one.
+
+    Raises:
+        InputError: the policy cannot be found, a notebook's source cannot be read, or a file has changed since this
+            process imported it, so that a run would not be of its source.
+    """
+    spec = PolicySpec(name)
+    if spec.shipped:
         return ""
-    files = own_modules(name.partition(":")[0]) or {name: Path(source)}
-    digests = {module: file_digest(str(file), stamp_of(file)) for module, file in files.items()}
-    return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
+    module = policy_module(spec)
+    if module.__name__ == MAIN:
+        return _digest(main_sources(name, policy_class(spec)))
+    digests = {each: file_digest(str(file), stamp_of(file)) for each, file in policy_files(name).items()}
+    for each, digest in digests.items():
+        if each in sys.modules:
+            now = sys.modules[each].__spec__, digest
+            spec_then, digest_then = _imported.setdefault(each, now)
+            if spec_then is now[0] and digest_then != digest:
+                expected = "a new process, or of a notebook a restarted kernel"
+                raise InputError(f"policy {name!r}", f"{each} has changed since it was imported", expected=expected)
+            _imported[each] = now
+    return _digest(digests)
+
+
+def policy_files(name: str) -> dict[str, Path]:
+    """The files of a policy of the user's own by module: its module's, and those of what it imports of the user's."""
+    module = name.partition(":")[0]
+    source = inspect.getsourcefile(policy_module(PolicySpec(name))) if module != MAIN else None
+    return own_modules(module) or ({} if source is None else {module: Path(source)})
+
+
+def use_source(name: str, digest: str) -> None:
+    """Make sure that this process runs a policy of this digest: a worker that has imported another imports it again.
+
+    Raises:
+        InputError: its files have changed since the study began.
+    """
+    policy_digest.cache_clear()
+    try:
+        found = policy_digest(name)
+    except InputError:
+        found = ""
+    if found == digest:
+        return
+    for module in policy_files(name):
+        sys.modules.pop(module, None)
+    policy_digest.cache_clear()
+    if policy_digest(name) != digest:
+        raise InputError(f"policy {name!r}", "has changed since the study began", expected="the study, begun again")
+
+
+@cache
+def package_digest() -> str:
+    """Of flowsim's own modules, by name: the same however it is installed."""
+    digests = {}
+    for name in ("", *flowsim.PACKAGES):
+        (folder,) = import_module(f"flowsim.{name}".rstrip(".")).__path__
+        for path in Path(folder).rglob("*.py") if name else Path(folder).glob("*.py"):
+            place = f"{name}/{path.relative_to(folder).as_posix()}"
+            digests[place] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return _digest(digests)
+
+
+def _digest(parts: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

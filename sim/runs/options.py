@@ -34,6 +34,9 @@ class RunOptions(Checked, frozen=True):
     """All that determines a run.
 
     A policy may be given as text, and the SLOs alone in place of `SLOOptions`. Not hashable, as it holds mappings.
+
+    Attributes:
+        pinned: no option: what the run was made of when its config.yaml was written (`flowsim.runs.pins`).
     """
 
     trace: Annotated[Name, option("A trace file, 'example', or 'synthetic:PRESET:N'.", "TRACE", file=True)]
@@ -54,6 +57,7 @@ class RunOptions(Checked, frozen=True):
     seed: Annotated[Count, option("Seed of all randomness.")] = 0
     until_s: Annotated[Positive | None, option("Stop S seconds after the first arrival.", "S", flag="--until")] = None
     warmup: Annotated[Share, option("Share of the requests, the first, that are left out of the figures.")] = 0.0
+    pinned: Mapping[str, Name] = {}
 
     def __post_init__(self) -> None:
         given: Any = self.policy
@@ -65,6 +69,7 @@ class RunOptions(Checked, frozen=True):
         super().__post_init__()
 
 
+PINNED = "pinned"
 MAIN: Mapping[str, str] = {"slo": "mix"}
 """The field that a section stands for where it is given as a plain value: `slo: 0.5`."""
 
@@ -101,7 +106,7 @@ def flat(values: Mapping[str, Any]) -> dict[str, Any]:
     for path, value in values.items():
         if path in SECTIONS:
             given = flat({f"{path}.{name}": entry for name, entry in _section(path, value).items()})
-        elif is_option(str(path)):
+        elif is_option(str(path)) or path == PINNED:
             given = {path: value}
         else:
             raise _unknown(str(path))

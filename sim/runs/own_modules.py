@@ -32,6 +32,14 @@ def own_modules(name: str) -> dict[str, Path]:
     return found
 
 
+def is_own(name: str) -> bool:
+    """Whether a module is the user's own, in a file: neither Python's nor installed nor flowsim's."""
+    spec = _spec(name)
+    if spec is None or not spec.has_location or spec.origin is None or name.partition(".")[0] == "flowsim":
+        return False
+    return not _installed(name, Path(spec.origin))
+
+
 def _spec(name: str) -> ModuleSpec | None:
     """Where a module is, or would be found; None if it is nowhere."""
     if name in sys.modules:

@@ -8,8 +8,7 @@ import hashlib
 import inspect
 import sys
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from types import CodeType, FunctionType, ModuleType
+from types import CodeType, FunctionType, GetSetDescriptorType, MemberDescriptorType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from flowsim.runs.own_modules import is_own, own_modules
 
 MAIN = "__main__"
 """The module of what is defined in a notebook's cells, or in the script that is run."""
+PLAIN = (bool, int, float, complex, str, bytes, type(None))
 UNSAID = ("__dict__", "__weakref__", "__module__", "__doc__", "__firstlineno__", "__static_attributes__", "__hash__")
 """Attributes of a class that its source does not decide, or that decide nothing."""
 
@@ -35,20 +35,20 @@ def main_sources(name: str, kind: type) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     try:
-        _describe(kind, kind.__qualname__, found, set())
+        _describe(kind, kind.__qualname__, found, {})
     except OSError:
         expected = "one in a file (MODULE:CLASS), in a script or in a notebook's cell"
         raise InputError(f"policy {name!r}", "has a source that cannot be read", expected=expected) from None
     return found
 
 
-def _describe(value: Any, place: str, found: dict[str, str], seen: set[int]) -> None:
-    """Write down what a value is, and all that it refers to in `__main__`, by place."""
-    if isinstance(value, type | FunctionType | ModuleType):
+def _describe(value: Any, place: str, found: dict[str, str], seen: dict[int, Any]) -> None:
+    """Write down what a value is, and all that it refers to in `__main__`, by place; each value once."""
+    if not isinstance(value, PLAIN):
         if id(value) in seen:
-            found[place] = "above"
+            found[place] = "as above"
             return
-        seen.add(id(value))
+        seen[id(value)] = value  # so that its id stays its own
     for part, inner in _parts(value, place, found):
         _describe(inner, f"{place}.{part}", found, seen)
 
@@ -58,7 +58,7 @@ def _parts(value: Any, place: str, found: dict[str, str]) -> Iterator[tuple[str,
     if isinstance(value, FunctionType) and _in_main(value):
         yield from _function(value, place, found)
     elif isinstance(value, type) and _in_main(value):
-        found[place] = f"class {value.__qualname__}"
+        found[place] = f"class {value.__qualname__} {vars(value).get('__dataclass_params__')}"
         yield from enumerated(value.__bases__)
         yield from sorted((name, part) for name, part in vars(value).items() if _said(name, part))
     elif isinstance(value, type | FunctionType | ModuleType):
@@ -75,7 +75,7 @@ def _parts(value: Any, place: str, found: dict[str, str]) -> Iterator[tuple[str,
         yield from enumerated(value)
     elif isinstance(value, np.ndarray):
         found[place] = f"{value.dtype} {value.shape} {hashlib.sha256(value.tobytes()).hexdigest()}"
-    elif value is None or isinstance(value, bool | int | float | complex | str | bytes):
+    elif isinstance(value, PLAIN):
         found[place] = repr(value)
     elif isinstance(value, set | frozenset):
         found[place] = repr(sorted(map(repr, value)))
@@ -102,8 +102,9 @@ def _names(code: CodeType) -> set[str]:
 
 def _said(name: str, part: Any) -> bool:
     """Whether an attribute of a class is in its source; what a dataclass generates is not."""
-    generated = isinstance(part, FunctionType) and part.__code__.co_filename == "<string>"
-    return not (generated or name in UNSAID or name.startswith("__dataclass_") or type(part).__name__ == "member_descriptor")
+    generated = isinstance(part, FunctionType) and inspect.unwrap(part).__code__.co_filename == "<string>"
+    slot = isinstance(part, MemberDescriptorType | GetSetDescriptorType)
+    return not ((generated and name.startswith("__")) or slot or name in UNSAID or name.startswith("__dataclass_"))
 
 
 def _fields(value: Any) -> Iterator[tuple[str, Any]]:
@@ -123,12 +124,7 @@ def _elsewhere(value: type | FunctionType | ModuleType) -> str:
     module = value.__name__ if isinstance(value, ModuleType) else value.__module__
     said = f"{module} {getattr(value, '__qualname__', '')}"
     own = own_modules(module) if module in sys.modules and is_own(module) else {}
-    return " ".join([said, *(f"{name} {digest_of(path)}" for name, path in sorted(own.items()))])
-
-
-def digest_of(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return " ".join([said, *(hashlib.sha256(path.read_bytes()).hexdigest() for _, path in sorted(own.items()))])
 
 
 def enumerated(values: Any) -> Iterator[tuple[str, Any]]:

@@ -19,10 +19,12 @@ from flowsim.results.result import RunResult
 from flowsim.runs.costs import anywhere, extrapolated, file_name, place_of, sources_of
 from flowsim.runs.keywords import documented, from_keywords
 from flowsim.runs.options import RunOptions, options, to_values, value_of
+from flowsim.runs.pins import compare_pins, pins_of
 from flowsim.runs.prepare import Given, Prepared, prepare
 from flowsim.traces.trace import Trace
 
 DEFAULT_POLICY = "flowprefill"
+NOTHING_PINNED: Mapping[str, str] = {}
 TOLD = ("trace", "policy", "cost", "model", "gpu", "tp", "slo.mix")
 """The options that other entries of a summary tell of."""
 
@@ -48,6 +50,9 @@ def run(
 
     Raises:
         InputError: something that was given is wrong; one line says what.
+
+    Warns:
+        ChangedInputs: the options pin a trace, a table, a policy or a version other than those found.
     """
     if isinstance(trace, RunOptions):
         if keywords or policy != DEFAULT_POLICY:
@@ -57,11 +62,20 @@ def run(
         wanted, given = trace, Given()
     else:
         wanted, given = from_keywords(trace, policy, keywords)
-    return execute(prepare(wanted, given), events=events, progress=progress)
+    ready = prepare(wanted, given)
+    pinned = pins_of(ready)
+    compare_pins(ready, pinned)
+    return execute(ready, events=events, progress=progress, pinned=pinned)
 
 
-def execute(ready: Prepared, *, events: bool = False, progress: Callable[[int, int], None] | None = None) -> RunResult:
-    """Simulate what was prepared."""
+def execute(
+    ready: Prepared,
+    *,
+    events: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+    pinned: Mapping[str, str] = NOTHING_PINNED,
+) -> RunResult:
+    """Simulate what was prepared; `pinned` is what its config.yaml pins."""
     n = len(ready.trace)
     outcome = simulate(
         ready.requests(),
@@ -79,7 +93,12 @@ def execute(ready: Prepared, *, events: bool = False, progress: Callable[[int, i
         ready.slo,
         outcome,
         str(ready.options.policy),
-        {**to_values(ready.options), "trace": anywhere(ready.options.trace), **place_of(ready.costs)},
+        {
+            **to_values(ready.options),
+            "trace": anywhere(ready.options.trace),
+            **place_of(ready.costs),
+            "pinned": dict(pinned),
+        },
         _inputs(ready, np.array(outcome.ledger.cached_tokens)),
         ready.options.warmup,
     )

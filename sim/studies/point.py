@@ -70,7 +70,8 @@ class Point:
         contents = {path: file_digest(str(place), stamp_of(place)) for path, place in held.items()}
         folder = options.cost and _place(root, options.cost)
         costs = cost_digest(folder, stamp_of(folder), options.model, options.gpu, options.tp)
-        inputs = [values | dict.fromkeys(contents), contents, costs, policy_digest(options.policy.name)]
+        values |= dict.fromkeys([*contents, *(["cost"] if folder and leads_somewhere(folder) else [])])
+        inputs = [values, contents, costs, policy_digest(options.policy.name)]
         parts = [flowsim.__version__, digest(), kind, *inputs]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

@@ -14,14 +14,17 @@ from flowsim.errors import InputError, unknown
 from flowsim.io import documents
 from flowsim.io.documents import Keys
 from flowsim.io.schema import build, fitted
-from flowsim.runs.options import MAIN, flat, is_option
-from flowsim.studies.point import Point, check
+from flowsim.runs.options import MAIN, PINNED, flat, is_option
+from flowsim.runs.pins import compare_pins, pins_of
+from flowsim.studies.point import Point, check, prepared
 from flowsim.studies.search import Search, check_searchable
 
 SECTIONS = ("title", "run", "axes", "points", "capacity", "requests")
 RANGE = ("from", "to", "step")
 MOST_VALUES = 1_000_000
 RATES = ("workload.rate_rps", "workload.rate_scale")
+PINS = {"trace": {"trace", "seed"}, "cost": {"cost", "model", "gpu", "tp"}, "policy": {"policy"}}
+"""The options that decide each pin."""
 TOGETHER = (
     ("policy",),
     ("trace", "workload.format", "workload.spread", "workload.drop_failed", "workload.window", "workload.limit",
@@ -117,6 +120,13 @@ class Study:
             values = {**self.base, **(self.listed[0] if self.listed else {}), **first, **extra}
             with at(keys, self._places(at, values)):
                 self._check(values, whole=keys[:2] != ("axes", "seed"))  # any seed will do, and there may be thousands
+
+    def compare_pins(self) -> None:
+        """Warn of what differs from what section "run" pins, but for what axes and listed points vary."""
+        if self.base.get(PINNED):
+            varied = {name.partition(".")[0] for values in (self.axes, *self.listed) for name in values}
+            ready = prepared(Point.of(self.point(0)), self.root)
+            compare_pins(ready, pins_of(ready), [pin for pin, options in PINS.items() if varied & options])
 
     def _check(self, values: Mapping[str, Any], *, whole: bool) -> None:
         for rate in RATES:

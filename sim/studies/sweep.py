@@ -13,6 +13,7 @@ import msgspec
 
 from flowsim.errors import InputError
 from flowsim.io.folders import leads_somewhere
+from flowsim.runs.digests import policy_digest
 from flowsim.runs.options import files
 from flowsim.show.html import render
 from flowsim.studies.intervals import differences, intervals, ratios
@@ -101,9 +102,13 @@ def sweep(
 
     Raises:
         InputError: something in the study is wrong (found before the first run), or `out` holds another study's runs.
+
+    Warns:
+        ChangedInputs: section "run" pins a trace, a table, a policy or a version other than those found.
     """
     study = _study(study)
     study.check()
+    study.compare_pins()
     if workers is not None and workers < 1:
         raise InputError("workers", found=workers, expected=">= 1")
     if workers is not None and dask is not None:
@@ -112,6 +117,7 @@ def sweep(
         with tempfile.TemporaryDirectory(prefix="flowsim-") as folder:
             done = sweep(study, folder, workers=workers, dask=dask, progress=progress)
         return Runs(done.table, done.title, None, done.new, done.cpu_s)
+    policy_digest.cache_clear()
     places = _keys(study)
     plain = _plain(study)
     if sealed_keys(out, plain) == list(places) and not study.requests:
