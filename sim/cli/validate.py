@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from flowsim.validation.evidence import Evidence
 
 LIMITS = ("slots", "max_batched_tokens", "graph_tokens", "kv_tokens")
-SHARED = ("slo", "slo_scale", "format", "predictor", *LIMITS, "seed")
+SHARED = ("slo", "slo_scale", "format", "spread", "drop_failed", "predictor", *LIMITS, "seed")
 HELP = {
     "kv_tokens": "Tokens of KV cache; prompts that do not fit are rejected.",
     "seed": "Seed of weights, tokens and synthetic traces.",
@@ -47,7 +47,7 @@ TABLES = (
 @with_options(*SHARED, **HELP)
 @click.option("--device", default="cuda", show_default=True, help="cuda, or cpu (for trying the command out).")
 @click.option("--out", metavar="DIR", default="validation", show_default=True, help="Folder of the evidence.")
-@click.option("--accept", is_flag=True, help="Of evidence: hold later simulations to how far this one is off.")
+@click.option("--accept", is_flag=True, help="With evidence: hold later simulations to the differences of this one.")
 @trust_option
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
 @click.pass_context

@@ -16,11 +16,10 @@ from flowsim.results.bootstrap import (
     FEWEST_VALUES,
     BlockMeans,
     block_means,
-    quantile_differences,
-    quantile_stretches,
     stretches,
 )
 from flowsim.results.interval import Interval, unknown_interval
+from flowsim.results.quantile_bootstrap import quantile_differences, quantile_stretches
 from flowsim.results.result import RunResult
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}

@@ -31,7 +31,7 @@ Token = Annotated[int, Meta(ge=-1)]
 """The id of a token; -1 for none."""
 
 
-class RealRun(Struct, frozen=True, forbid_unknown_fields=True):
+class GpuRun(Struct, frozen=True, forbid_unknown_fields=True):
     """One real run of a case; columns have one row per request, seconds from the start of the replay.
 
     Attributes:
@@ -177,7 +177,7 @@ class Case(Struct, frozen=True, forbid_unknown_fields=True, dict=True):  # dict:
         )
         return assembled(Workload(options, self.trace, self.trace, self.slo), load_policy(options.policy), cost)
 
-    def really(self, run: RealRun, cost: CostModel) -> RunResult:
+    def result_of(self, run: GpuRun, cost: CostModel) -> RunResult:
         """A real run as a result."""
         return self._result(run.outcome(self.rejected(cost)), cost)
 

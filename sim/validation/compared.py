@@ -34,7 +34,7 @@ class Compared:
     def now(cls, recorded: Recorded, cost: CostModel, folder: int = 1) -> Compared:
         """Simulate the case with these costs and compare."""
         case = recorded.case
-        simulated, real = case.simulate(cost), [case.really(run, cost) for run in recorded.runs]
+        simulated, real = case.simulate(cost), [case.result_of(run, cost) for run in recorded.runs]
         return cls(recorded, simulated, real, {d.measure: d for d in distances(simulated, real)}, folder)
 
     @property

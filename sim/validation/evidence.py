@@ -28,7 +28,7 @@ from flowsim.io.documents import mapping
 from flowsim.io.folders import writing
 from flowsim.io.schema import Amount, Count, build
 from flowsim.policies.registry import check_shipped
-from flowsim.validation.case import Case, RealRun
+from flowsim.validation.case import Case, GpuRun
 
 SCHEMA_VERSION = 1
 ABOUT = "evidence.json"
@@ -99,7 +99,7 @@ class Recorded(Struct, frozen=True, forbid_unknown_fields=True):
     """A case, its real runs, and by measure the distances that its simulation had to them when they were accepted."""
 
     case: Case
-    runs: Sequence[RealRun] = ()
+    runs: Sequence[GpuRun] = ()
     distances: Mapping[str, Accepted] = {}
 
     def save(self, folder: Path) -> None:
@@ -185,7 +185,7 @@ def write_about(folder: Path, about: About) -> None:
         _write(stage / ABOUT, about, indent=1)
 
 
-def with_run(recorded: Recorded, run: RealRun) -> Recorded:
+def with_run(recorded: Recorded, run: GpuRun) -> Recorded:
     """One more real run."""
     return replace(recorded, runs=[*recorded.runs, run])
 

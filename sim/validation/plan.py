@@ -35,7 +35,8 @@ SEARCHED = 1500
 FEWEST = 2
 LONGER = 10
 """Times its duration that a case lasts at most, where the fewest requests take longer to arrive."""
-USED = ("trace", "model", "slo.mix", "slo.scale", "workload.format", "predictor", "seed")
+READING = ("workload.format", "workload.spread", "workload.drop_failed")
+USED = ("trace", "model", "slo.mix", "slo.scale", *READING, "predictor", "seed")
 """Options of a run that a validation has, besides those of the server."""
 Repeats = Annotated[int, Meta(ge=1, le=100)]
 Factor = Annotated[float, Meta(ge=1e-3, le=1e3)]
@@ -100,7 +101,7 @@ class Plan(Checked, frozen=True, kw_only=False):
     def shared(self) -> dict[str, Any]:
         """The options that all cases share, by keyword, and the server."""
         known = columns(self.run)
-        values = {one.keyword: known[path] for path in USED if path != "trace" for one in [options()[path]]}
+        values = {options()[path].keyword: known[path] for path in USED if path != "trace"}
         seed = values.pop("seed")
         return {**values, "server": msgspec.structs.asdict(self.run.server), "seed": seed}
 
@@ -182,7 +183,7 @@ def _lasting(plan: Plan, n: int, cases: Sequence[Case]) -> str:
 
 def _case(plan: Plan, part: Workload, policy: str, load: float | None, costs: CostModel) -> Case:
     settings = {"predictor": plan.run.predictor, "seed": plan.run.seed}
-    return Case.of(policy, load, part.trace, part.slo, server=_server(plan.run.server, part.trace, costs), **settings)
+    return Case.of(policy, load, part.trace, part.slo, server=served_by(plan, part.trace, costs), **settings)
 
 
 def _is_of(case: Case, whole: Trace, duration_s: float) -> bool:
@@ -211,8 +212,9 @@ def _at_rate(trace: Trace, rate_rps: float, duration_s: float) -> Trace:
     return part.scaled(rate_rps / part.rate_rps)
 
 
-def _server(server: ServerOptions, trace: Trace, costs: CostModel) -> ServerOptions:
-    """The server with a KV cache no larger than what all the requests take together."""
+def served_by(plan: Plan, trace: Trace, costs: CostModel) -> ServerOptions:
+    """The plan's server, its KV cache no larger than what all the requests of a trace take together."""
+    server = plan.run.server
     blocks = -(-trace.input_length // server.block_tokens)
     most = kv_capacity_tokens(server, costs) if server.kv_tokens else min(kv_capacity_tokens(server, costs), KV_TOKENS)
     return msgspec.structs.replace(server, kv_tokens=min(most, int(blocks.sum()) * server.block_tokens))

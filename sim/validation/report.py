@@ -18,7 +18,7 @@ from flowsim.show.html import render
 from flowsim.show.result_figures import attainment_by_class, blocking_distribution, ttft_distribution
 from flowsim.show.screen import table
 from flowsim.show.text import cost_line
-from flowsim.validation.case import RealRun
+from flowsim.validation.case import GpuRun
 from flowsim.validation.compared import Compared, verdict
 from flowsim.validation.distance import PER_REQUEST, Distance
 from flowsim.validation.evidence import Evidence
@@ -185,7 +185,7 @@ def _timing(of: Compared) -> Iterator[str]:
         yield f"From the end of a pass to the start of the next one, where that was ready: {gaps} (medians)."
 
 
-def _oddities(runs: Sequence[RealRun]) -> Iterator[str]:
+def _oddities(runs: Sequence[GpuRun]) -> Iterator[str]:
     """What should be rare in a real run, whether the runs agree, and the clocks meanwhile."""
     scattered, crowded = [run.scattered for run in runs], [run.crowded for run in runs]
     tokens = [run.first_tokens for run in runs if run.first_tokens]

@@ -102,8 +102,34 @@ def test_a_window_in_which_hardly_a_request_arrives_is_refused(here: Path, monke
 def test_a_cache_that_holds_no_prompt_is_refused(here: Path) -> None:
     result = invoke(command("none", "--kv-tokens", "16"))
     assert result.exit_code == 2
-    assert result.stderr.endswith("error: --kv-tokens: is 16, too small for the shortest prompt; expected >= 20\n")
+    assert result.stderr.endswith("error: --kv-tokens: is 16, too small for the shortest prompt; expected >= 32\n")
     assert not Path("none").exists()
+
+
+def test_a_trace_beyond_the_context_names_the_context_and_not_the_cache(here: Path) -> None:
+    flowsim.traces.write_trace(flowsim.Trace.of([0.0, 0.5, 1.0], [3000, 2500, 4000]), "deep.jsonl")
+    result = invoke(["validate", "deep.jsonl", *command("deep", "--rate-scale", "1", "--duration", "9")[2:]])
+    assert result.exit_code == 2
+    assert result.stderr.endswith(
+        "error: deep.jsonl: has only prompts longer than the model's context, the shortest of 2500 tokens; expected "
+        "one of <= 2048 tokens\n"
+    )
+    assert not Path("deep").exists()
+
+
+def test_failed_requests_can_be_dropped_and_stamps_left_as_they_are(here: Path) -> None:
+    head = "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n"
+    rows = [f"{i},ChatGPT,{20 * (i != 3)},{i != 3:d},{21 * (i != 3)},Conversation log\n" for i in range(6)]
+    Path("failed.csv").write_text(head + "".join(rows))
+    arguments = ["validate", "failed.csv", *command("failed", "--rate-scale", "1", "--duration", "9")[2:]]
+    refused = invoke(arguments)
+    assert refused.exit_code == 2
+    assert "failed.csv: line 5" in refused.stderr
+    result = invoke([*arguments, "--drop-failed", "--no-spread", "--repeats", "1"])
+    assert result.exit_code == 0, result.output
+    of = Evidence.load("failed")
+    assert [len(recorded.case.arrival_s) for recorded in of.recorded] == [5, 5]
+    assert (of.about.options["drop_failed"], of.about.options["spread"]) == (True, False)
 
 
 def test_a_wrong_plan_is_named_as_it_was_given(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,8 @@ def test_a_plan_may_be_of_the_name_of_a_trace_alone() -> None:
 
 def test_the_options_of_evidence_are_by_keyword() -> None:
     shared = Plan(RunOptions(trace="example", slo="0.5", seed=3)).shared
-    assert list(shared) == ["model", "slo", "slo_scale", "format", "predictor", "server", "seed"]
+    known = ["model", "slo", "slo_scale", "format", "spread", "drop_failed", "predictor", "server", "seed"]
+    assert list(shared) == known
     assert (shared["slo"], shared["seed"], shared["server"]["instances"]) == ("0.5", 3, 1)
 
 

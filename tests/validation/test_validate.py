@@ -74,7 +74,7 @@ def test_more_policies_and_loads_are_added(
 
 
 def test_without_a_table_the_device_is_measured_first(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flowsim.validation.validate.QUICK", GRID)
+    monkeypatch.setattr("flowsim.validation.validation_table.QUICK", GRID)
     arguments = [a for a in command("measured", "--quick", "--repeats", "1") if a not in ("--cost", "table")]
     result = invoke(arguments)
     assert result.exit_code == 0, result.output

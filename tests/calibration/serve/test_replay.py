@@ -68,7 +68,7 @@ def workload(n: int = 40, every_s: float = 0.004) -> list[Request]:
     return [Request(i, t, size, slos[size], block_tokens=16) for i, (t, size) in enumerate(pairs)]
 
 
-def really(policy: Policy | str, decoder: Decoder, requests: list[Request] | None = None, **limits: int) -> Replay:
+def executed(policy: Policy | str, decoder: Decoder, requests: list[Request] | None = None, **limits: int) -> Replay:
     policy = load_policy(policy) if isinstance(policy, str) else policy
     server = ServerOptions(**{"kv_tokens": 4000, "max_batched_tokens": 256, **limits})
     predictor = make_predictor("exact", COST, policy.cut, server.max_batched_tokens)
@@ -85,7 +85,7 @@ def ran(replay: Replay) -> list[Stretch]:
 def test_every_policy_computes_every_prompt_however_it_chunks_packs_and_preempts(
     policy: str, decoder: Decoder, alone: list[int]
 ) -> None:
-    replay = really(policy, decoder)
+    replay = executed(policy, decoder)
     ledger, (log,) = replay.outcome.ledger, replay.outcome.logs
     requests = workload()
     assert replay.first_tokens == alone
@@ -103,7 +103,7 @@ def test_every_policy_computes_every_prompt_however_it_chunks_packs_and_preempts
 
 def test_a_long_prompt_is_preempted_between_operators(decoder: Decoder) -> None:
     requests = [Request(0, 0.0, 2500, 60.0), Request(1, 0.002, 8, 0.05)]
-    replay = really("edf", decoder, requests, max_batched_tokens=2500)
+    replay = executed("edf", decoder, requests, max_batched_tokens=2500)
     (pause,) = replay.preemptions
     ledger, (log,) = replay.outcome.ledger, replay.outcome.logs
     assert pause.execution == 0
@@ -116,7 +116,7 @@ def test_a_long_prompt_is_preempted_between_operators(decoder: Decoder) -> None:
 
 def test_requests_wait_for_cache_and_those_that_never_fit_are_rejected(decoder: Decoder) -> None:
     requests = [Request(i, 0.0, tokens, 9.0, block_tokens=16) for i, tokens in enumerate((1000, 900, 2000))]
-    replay = really("fcfs", decoder, requests, kv_tokens=1100)
+    replay = executed("fcfs", decoder, requests, kv_tokens=1100)
     ledger = replay.outcome.ledger
     assert ledger.rejected == [False, False, True]
     assert ledger.started_s[1] >= ledger.finished_s[0]
@@ -132,7 +132,7 @@ def test_a_policy_that_asks_for_what_there_is_not_ends_the_replay(decoder: Decod
             return Pass(())
 
     with pytest.raises(InputError, match=r"policy Wrong at .*: chose a pass without requests"):
-        really(Wrong(), decoder)  # type: ignore[arg-type]
+        executed(Wrong(), decoder)  # type: ignore[arg-type]
 
 
 def test_a_device_that_fails_ends_the_replay(decoder: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +141,7 @@ def test_a_device_that_fails_ends_the_replay(decoder: Decoder, monkeypatch: pyte
 
     monkeypatch.setattr(Decoder, "prepare", fail)
     with pytest.raises(RuntimeError, match="the device fell off"):
-        really("fcfs", decoder)
+        executed("fcfs", decoder)
 
 
 # The runner.
@@ -211,7 +211,7 @@ def test_while_a_recording_is_in_use_another_forward_of_its_size_is_launched_wit
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_recorded_forwards_make_the_same_first_tokens(policy: str, decoder: Decoder, alone: list[int]) -> None:
-    assert really(policy, decoder, graph_tokens=192).first_tokens == alone
+    assert executed(policy, decoder, graph_tokens=192).first_tokens == alone
 
 
 @pytest.mark.usefixtures("inference")
@@ -305,7 +305,7 @@ def test_a_prompt_that_finds_no_stretch_of_rows_waits_for_one(decoder: Decoder) 
 
     sizes, slos = (2000, 2000, 1600, 3000, ROWS), (1.0, 3.0, 2.0, 4.0, 5.0)  # the last needs all, of which none is lost
     requests = [Request(i, 0.0, n, slo, block_tokens=16) for i, (n, slo) in enumerate(zip(sizes, slos, strict=True))]
-    replay = really(InTurn(), decoder, requests, kv_tokens=ROWS)  # type: ignore[arg-type]
+    replay = executed(InTurn(), decoder, requests, kv_tokens=ROWS)  # type: ignore[arg-type]
     ledger = replay.outcome.ledger
     assert replay.scattered > 0
     assert ledger.finished_s[0] < ledger.finished_s[2] < ledger.finished_s[1] < ledger.started_s[3]
@@ -315,8 +315,8 @@ def test_a_prompt_that_finds_no_stretch_of_rows_waits_for_one(decoder: Decoder) 
 def test_hand_overs_are_counted_where_the_next_pass_was_ready(decoder: Decoder) -> None:
     together = [Request(i, 0.0, 300, 9.0) for i in range(4)]
     apart = [Request(i, 0.2 * i, 60, 9.0) for i in range(4)]
-    assert len(really("sjf:batch_tokens=300", decoder, together).hand_overs_s) == 3
-    assert really("sjf:batch_tokens=300", decoder, apart).hand_overs_s == []
+    assert len(executed("sjf:batch_tokens=300", decoder, together).hand_overs_s) == 3
+    assert executed("sjf:batch_tokens=300", decoder, apart).hand_overs_s == []
 
 
 def test_a_warm_gpu_has_met_every_number_of_tokens(decoder: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
