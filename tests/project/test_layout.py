@@ -164,12 +164,13 @@ ELSEWHERE = {
     "cli/test_traces.py": "show.trace_figures show.trace_text",
     "core/test_events.py": "core.ledger",
     "core/test_order.py": "core.queues",
-    "core/test_slo.py": "core.slo_presets",
+    "core/test_slo.py": "core.slo_presets core.slo_text io.pairs",
     "engine/test_prefix_cache.py": "core.prefix_cache",
     "engine/test_reference.py": "core.predictor policies.batching",
     "engine/test_simulate.py": "engine.choice engine.device engine.instance engine.simulated_device",
     "policies/test_registry.py": "core.policy",
     "results/test_metrics.py": "results.quantiles",
+    "runs/test_options.py": "runs.declaration runs.slos",
     "show/test_result_figures.py": "show.style",
     "show/test_text.py": "show.summary",
     "studies/test_figures.py": "studies.plot",
@@ -179,6 +180,7 @@ ELSEWHERE = {
     "studies/test_sweep.py": "cli.studies",
     "traces/test_readers.py": "traces.columns traces.compression traces.parts traces.row_reader",
     "traces/test_synthetic.py": "io.seeds",
+    "traces/test_trace.py": "traces.trace_facts",
     "validation/test_refused.py": "cli.validate",
 }
 """Modules without a test file of their own, by the file in which they are tested."""
