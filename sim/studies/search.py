@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -11,12 +12,12 @@ import msgspec
 from msgspec import Meta
 
 from flowsim.errors import InputError
+from flowsim.io.pairs import numbers_by_name
 from flowsim.io.schema import Amount, Checked, Name, option
 from flowsim.results.result import RunResult
 from flowsim.runs.prepare import Prepared
 from flowsim.studies.point import Point, notices, prepared, run_point
 from flowsim.studies.rules import RULES, Rule, Share, check_classes, lacks
-from flowsim.traces.combine import parse_mix
 
 FEWEST_REQUESTS = 30
 """Per instance: fewer requests might all find a free instance, however fast they arrive."""
@@ -244,11 +245,11 @@ class Rates:
 
 def _by_class(name: str, text: str) -> float | dict[str, float]:
     """A number, or numbers by class, of text."""
-    try:
-        return parse_mix(text) if "=" in text else float(text)
-    except (InputError, ValueError):
-        expected = "CLASS=WEIGHT pairs" if name == "weights" else "a share, or CLASS=SHARE pairs"
-        raise InputError(name, found=text, expected=expected) from None
+    if name == "target" and "=" not in text:
+        with suppress(ValueError):
+            return float(text)
+    expected = "CLASS=WEIGHT pairs" if name == "weights" else "a share, or CLASS=SHARE pairs"
+    return numbers_by_name(text, name, expected)
 
 
 def _text(given: Mapping[str, float]) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import pandas as pd
 from rich.table import Table
 
+from flowsim.results.interval import Interval
 from flowsim.show.format import percent
 from flowsim.show.screen import table as new_table
-from flowsim.studies.intervals import differences, over_replications
+from flowsim.studies.intervals import over_replications
 from flowsim.studies.rules import LEFT_BEHIND, RULES, Rule
 from flowsim.studies.search import NOTHING, max_rate
 
@@ -20,8 +20,8 @@ FEW_REQUESTS = 300
 """With fewer requests per run, the report warns that a highest rate rests on few."""
 FULL = 0.9
 """The device is full where it is in use for this share of the time."""
-ALIKE = 0.05
-"""Without replications, rates that differ by a smaller share are alike."""
+CLOSE = 0.1
+"""Rates that differ by a smaller share are close, if each also lies in the other's interval."""
 DIPS = {
     "attainment": "attainment falls below its target at {:.4g} req/s and returns at {:.4g}",
     "sustained": "the rate is not sustained at {:.4g} req/s, and again at {:.4g}",
@@ -32,7 +32,7 @@ NOT_SERVED = (
 )
 UNLIMITED = "{}: the target was met at every rate tried, up to {} req/s. The trace is too short for such SLOs."
 SATURATED = (
-    "The sustained rule cannot tell {} apart: the device is full ({} in use). What can: the attainment rule, tighter "
+    "The sustained rule hardly tells {} apart: the device is full ({} in use). What can: the attainment rule, tighter "
     "SLOs (slo.scale), or attainment above these rates (flowsim sweep with workload.rate_rps)."
 )
 RULES_TEXT = (
@@ -117,15 +117,19 @@ def _dips(done: pd.DataFrame, rule: Rule) -> Iterator[str]:
 
 
 def _saturated(group: pd.DataFrame) -> tuple[list[str], list[float]]:
-    """The policies whose sustained rates cannot be told from the highest, as the device is full; and its use."""
-    of_policy = group.groupby("policy", sort=False)
-    means, use = of_policy[SUSTAINED].mean(), of_policy["utilization"].mean()
-    full = [str(policy) for policy in means.index if means[policy] > 0 and use[policy] >= FULL]
-    if len(full) < 2:
-        return [], []
-    best = max(full, key=lambda policy: means[policy])
-    rows = differences(group[group["policy"].isin(full)], SUSTAINED, best)
-    spread = np.where(rows["n"] > 1, rows["high"] - rows["mean"], ALIKE * means[best])
-    near = set(rows["policy"][rows["mean"].abs() <= spread]) | {best}
-    alike = [policy for policy in full if policy in near]
-    return alike, [float(use[policy]) for policy in alike]
+    """The policies whose sustained rates are close to the highest, as the device is full; and its use."""
+    use = group.groupby("policy", sort=False)["utilization"].mean()
+    full = {
+        str(policy): over_replications(of, SUSTAINED)
+        for policy, of in group.groupby("policy", sort=False)
+        if use[policy] >= FULL
+    }
+    best = max(full.values(), key=lambda rate: rate.mean, default=None)
+    close = [policy for policy, rate in full.items() if best is not None and _close(rate, best)]
+    return close, [float(use[policy]) for policy in close]
+
+
+def _close(rate: Interval, best: Interval) -> bool:
+    """Whether a rate is close to the highest."""
+    apart = rate.high < best.mean or best.low > rate.mean  # False without intervals
+    return not apart and rate.mean >= (1 - CLOSE) * best.mean

@@ -80,10 +80,12 @@ def test_policies_that_a_full_device_makes_equal_are_named(n: int) -> None:
         runs("edf", [40.0, 44.0, 42.0][:n], [18.2, 19.4, 17.0][:n]),
         runs("sjf", [30.0, 34.0, 32.0][:n], [18.3, 19.3, 16.8][:n], utilization=0.97),
     ]
-    behind = runs("srpt", [30.0, 34.0, 32.0][:n], [16.2, 17.4, 15.0][:n])  # full as well, and behind each time
+    behind = runs("srpt", [30.0, 34.0, 32.0][:n], [16.2, 17.4, 15.0][:n])  # full as well, and 11 % behind
     (line,) = search_notes(pd.concat([slow, *equal, behind]), [])
-    assert line.startswith("The sustained rule cannot tell edf and sjf apart: the device is full (95 to 97 % in use).")
+    assert line.startswith("The sustained rule hardly tells edf and sjf apart: the device is full (95 to 97 % in use).")
     assert not list(search_notes(pd.concat([slow, equal[0], behind]), []))
+    apart = runs("srpt", [30.0, 31.0, 30.5], [17.2, 17.21, 17.19])  # 5 % behind, beyond both intervals
+    assert not list(search_notes(pd.concat([runs("edf", [40.0, 44.0, 42.0], [18.2, 18.21, 18.19]), apart]), []))
 
 
 def test_notices_about_traces_are_shown_once(tmp_path: Path) -> None:
