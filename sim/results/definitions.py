@@ -170,20 +170,24 @@ SUMMARY = (
         "first arrival to the last completion or, if a request is unfinished, to the end of the replay",
     ),
     Definition("classes", "the metrics of each class, as below"),
+    Definition("clients", "the metrics of the 20 clients with the most requests, as of a class"),
     Definition("inputs", "where the run comes from, as below"),
 )
 """The entries of summary.json."""
-APART = ("policy", "classes", "inputs")
+APART = ("policy", "classes", "clients", "inputs")
 """Those that no column of a table of runs holds as they are."""
 
 CLASS = (
     Definition("requests", "requests of the class"),
     Definition("undecided", "those that are undecided"),
     Definition("counted", "those that count"),
-    Definition("ttft_slo_s", "their TTFT SLO, seconds; null if there is none"),
+    Definition("ttft_slo_s", "their TTFT SLO, seconds: the smallest, where they differ; null if there is none"),
+    Definition("ttft_slo_max_s", "the largest"),
     Definition("attainment", "share of the counted ones that met it", "attained / counted"),
     Definition(
-        "goodput_rps", "requests of the class served in time per second of arrivals", "attainment x offered_rps"
+        "goodput_rps",
+        "requests of the class served in time per second of arrivals",
+        "attainment x offered_rps x (requests with an SLO / requests)",
     ),
     Definition("offered_rps", "rate of the arrivals of the class", "offered_rps of the run x share of the requests"),
     Definition("ttft_s", "as above, of the class", "first token - arrival", TIMES),
@@ -230,6 +234,8 @@ REQUESTS = (
     Definition("key", "key of the run; only in the folder of a study"),
     Definition("id", "place in the trace, from 0"),
     Definition("class", "class of the request"),
+    Definition("priority", "its priority; only if the trace has some"),
+    Definition("client", "the client that sent it; only if the trace names some"),
     Definition("instance", "instance that it went to; -1 for none"),
     Definition("state", "finished, rejected or unfinished"),
     Definition("input_tokens", "length of the prompt"),

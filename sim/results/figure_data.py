@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 from flowsim.results.result import RunResult
 from flowsim.show.result_figures import ClassAttainment, Distribution
@@ -12,8 +13,14 @@ from flowsim.show.result_figures import ClassAttainment, Distribution
 def class_attainment(results: Mapping[str, RunResult]) -> ClassAttainment:
     """Attainment overall and by class, of results on the same requests."""
     first = next(iter(results.values())).summary
-    classes = [("all", None), *((name, metrics["ttft_slo_s"]) for name, metrics in first["classes"].items())]
+    classes = [("all", None), *((name, _one_slo(of)) for name, of in first["classes"].items())]
     return ClassAttainment(classes, {name: _percent(result) for name, result in results.items()})
+
+
+def _one_slo(metrics: Mapping[str, Any]) -> float | None:
+    """The SLO of a class; None if it has none, or if those of its requests differ."""
+    slo_s: float | None = metrics["ttft_slo_s"]
+    return slo_s if slo_s == metrics["ttft_slo_max_s"] else None
 
 
 def _percent(result: RunResult) -> list[float]:

@@ -96,11 +96,14 @@ class RunResult:
         """One row per request; the columns are `flowsim.results.definitions.REQUESTS`."""
         import pandas as pd  # slow to import, and only tables need it
 
-        ledger, metrics = self.outcome.ledger, self.metrics
+        ledger, metrics, trace = self.outcome.ledger, self.metrics, self.trace
+        clients = (trace.client_code, pd.Index(trace.client_names))
         return pd.DataFrame(
             {
                 "id": np.arange(len(self.trace)),
                 "class": pd.Categorical.from_codes(self.slo.class_code, pd.Index(self.slo.class_names)),
+                **({"priority": trace.priority} if trace.has("priority") else {}),
+                **({"client": pd.Categorical.from_codes(*clients)} if trace.has("client_code") else {}),
                 "instance": ledger.instance,
                 "state": pd.Categorical.from_codes(metrics.state, pd.Index(STATES)),
                 "input_tokens": self.trace.input_length,

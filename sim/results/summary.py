@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flowsim.results.definitions import APART, column_of
 from flowsim.results.metrics import FINISHED, REJECTED, UNFINISHED, Metrics
 from flowsim.results.quantiles import finite, quantiles
+
+MOST_CLIENTS = 20
+"""Clients whose metrics a summary has: those with the most requests."""
 
 
 def summarise(metrics: Metrics, policy: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -40,7 +44,8 @@ def summarise(metrics: Metrics, policy: str, inputs: Mapping[str, Any]) -> dict[
         **metrics.parts_of_ttft(),
         "longest_wait_s": finite(float(np.nanmax(metrics.queueing_s[counted], initial=0.0))),
         "span_s": metrics.span_s,
-        "classes": {name: _of_class(metrics, code) for code, name in enumerate(metrics.slo.class_names)},
+        "classes": _of_each(metrics, metrics.slo.class_names, metrics.slo.class_code),
+        "clients": _of_each(metrics, metrics.trace.client_names, metrics.trace.client_code, MOST_CLIENTS),
         "inputs": dict(inputs),
     }
 
@@ -58,15 +63,24 @@ def as_columns(metrics: Mapping[str, Any]) -> dict[str, Any]:
     return row
 
 
-def _of_class(metrics: Metrics, code: int) -> dict[str, Any]:
-    """The metrics of the requests of one class."""
-    members = metrics.slo.class_code == code
-    slo_s = metrics.slo.ttft_slo_s[members]
+def _of_each(
+    metrics: Metrics, names: Sequence[str], codes: NDArray[np.int64], most: int | None = None
+) -> dict[str, dict[str, Any]]:
+    """The metrics of the requests of each class or client, by name; of at `most` so many names, the most frequent."""
+    counts = np.bincount(codes[codes >= 0], minlength=len(names))
+    kept = range(len(names)) if most is None else np.argsort(-counts, kind="stable")[:most].tolist()
+    return {names[code]: _of_some(metrics, codes == code) for code in kept if most is None or counts[code]}
+
+
+def _of_some(metrics: Metrics, members: NDArray[np.bool_]) -> dict[str, Any]:
+    """The metrics of the requests of one class or client."""
+    slo_s = metrics.slo.ttft_slo_s[members & metrics.has_slo]
     return {
         "requests": int(members.sum()),
         "undecided": int((metrics.undecided & members).sum()),
         "counted": int((metrics.counted & members).sum()),
-        "ttft_slo_s": finite(float(slo_s[0])) if slo_s.size else None,
+        "ttft_slo_s": float(slo_s.min()) if slo_s.size else None,
+        "ttft_slo_max_s": float(slo_s.max()) if slo_s.size else None,
         "attainment": metrics.attainment(members),
         "goodput_rps": metrics.goodput_rps(members),
         "offered_rps": metrics.offered_rps(members),

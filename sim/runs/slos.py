@@ -129,7 +129,8 @@ def drawn_shares(
             or a mix that wants shares where there are none.
     """
     mix, asked = slos.mix, shares_of(options.shares)
-    given = asked or slos.shares or rates or {}
+    with blamed("slo.mix"):
+        given = asked or fitted(slos.shares, Mapping[str, Amount], "shares of the SLO file") or rates or {}
     with blamed("slo.shares"):
         if asked and mix.by in ("class", "length"):
             raise InputError("shares", f"have no effect, as the SLO mix goes by {mix.by}")

@@ -17,19 +17,30 @@ TTFT_COLUMNS = ("p50", "p90", "p99")
 
 def class_rows(summary: Summary) -> list[tuple[str, ...]]:
     """One row per request class, after one for all requests unless that is a class; the columns are CLASS_COLUMNS."""
-    rows = [(name, metrics, seconds(metrics["ttft_slo_s"])) for name, metrics in summary["classes"].items()]
-    rows = rows if list(summary["classes"]) == ["all"] else [("all", summary, ""), *rows]
-    return [
-        (
-            name,
-            f"{metrics['counted']:,}",
-            slo,
-            percent(metrics["attainment"]),
-            rate(metrics["goodput_rps"]),
-            *(ttft(metrics, part) for part in (*TTFT_COLUMNS, "max")),
-        )
-        for name, metrics, slo in rows
-    ]
+    rows = [_row(name, of, slo_text(of)) for name, of in summary["classes"].items()]
+    return rows if list(summary["classes"]) == ["all"] else [_row("all", summary, ""), *rows]
+
+
+def client_rows(summary: Summary) -> list[tuple[str, ...]]:
+    """One row per client, those with the most requests first, under the same columns."""
+    return [_row(name, of, slo_text(of)) for name, of in summary["clients"].items()]
+
+
+def slo_text(metrics: Summary) -> str:
+    """The TTFT SLO of a class or client, or the smallest and the largest."""
+    least, most = metrics["ttft_slo_s"], metrics["ttft_slo_max_s"]
+    return seconds(least) if least == most else f"{seconds(least)} to {seconds(most)}"
+
+
+def _row(name: str, metrics: Summary, slo: str) -> tuple[str, ...]:
+    return (
+        name,
+        f"{metrics['counted']:,}",
+        slo,
+        percent(metrics["attainment"]),
+        rate(metrics["goodput_rps"]),
+        *(ttft(metrics, part) for part in (*TTFT_COLUMNS, "max")),
+    )
 
 
 def ttft(metrics: Summary, part: str) -> str:

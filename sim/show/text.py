@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -17,6 +17,7 @@ from flowsim.show.summary import (
     TTFT_COLUMNS,
     Summary,
     class_rows,
+    client_rows,
     further_facts,
     scheduler_facts,
     ttft,
@@ -27,7 +28,11 @@ def run_report(summary: Summary, all_metrics: bool = False) -> RenderableType:
     """One screen about one run; with all metrics, also what goodput is not, and the shares of time."""
     head = facts(_head(summary, [("policy", summary["policy"])]))
     more: list[RenderableType] = [Text(), facts(further_facts(summary))] if all_metrics else []
-    return Group(head, Text(), _classes(summary), Text(), facts(scheduler_facts(summary)), *more)
+    clients: list[RenderableType] = (
+        [Text(), _rows(("client", *CLASS_COLUMNS[1:]), client_rows(summary))] if summary["clients"] else []
+    )
+    classes = _rows(CLASS_COLUMNS, class_rows(summary))
+    return Group(head, Text(), classes, *clients, Text(), facts(scheduler_facts(summary)), *more)
 
 
 def compare_report(summaries: Mapping[str, Summary], all_metrics: bool = False) -> RenderableType:
@@ -61,10 +66,10 @@ def _head(summary: Summary, more: Iterable[tuple[str, str]] = ()) -> Iterator[tu
     yield "SLOs", inputs["slo"]
 
 
-def _classes(summary: Summary) -> Table:
-    """One row per class."""
-    made = table(*CLASS_COLUMNS)
-    for row in class_rows(summary):
+def _rows(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """One row per class or client."""
+    made = table(*columns)
+    for row in rows:
         made.add_row(*row)
     return made
 

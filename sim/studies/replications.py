@@ -75,7 +75,8 @@ def served_sha256(result: RunResult) -> str:
     trace, slo = result.trace, result.slo
     blocks = trace.blocks if result.inputs["prefix_cache"] != "none" else None
     shared = (np.zeros_like(trace.input_length),) if blocks is None else (blocks.ids, blocks.offsets)
-    columns = (trace.arrival_s, trace.input_length, slo.ttft_slo_s, slo.class_code, *shared)
+    sent = (trace.priority, trace.client_code) if trace.has("priority") or trace.has("client_code") else ()
+    columns = (trace.arrival_s, trace.input_length, slo.ttft_slo_s, slo.class_code, *sent, *shared)
     return hashlib.sha256(b"".join(column.tobytes() for column in columns)).hexdigest()
 
 

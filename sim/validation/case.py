@@ -17,6 +17,7 @@ from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
 from flowsim.core.slo import Assignment
 from flowsim.engine.simulate import Outcome
+from flowsim.errors import InputError
 from flowsim.io.schema import Amount, Count
 from flowsim.policies.registry import PolicySpec, load_policy
 from flowsim.results.result import RunResult
@@ -108,6 +109,11 @@ class Case(Struct, frozen=True, forbid_unknown_fields=True, dict=True):  # dict:
     def of(cls, policy: str, load: float | None, trace: Trace, slo: Assignment, **settings: Any) -> Case:
         """The case of these requests; their times are rounded to microseconds."""
         slos = [slo.ttft_slo_s[slo.class_code == code] for code in range(len(slo.class_names))]
+        for name, of in zip(slo.class_names, slos, strict=True):
+            if np.unique(of).size > 1:
+                raise InputError(
+                    "slo", f"differs within the class {name!r}", expected="one SLO per class, for a validation"
+                )
         return cls(
             policy,
             load,

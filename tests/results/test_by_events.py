@@ -151,6 +151,7 @@ def summary_of(tiny: Tiny, told: Told, n: int, stop_s: float | None) -> dict[str
             "undecided": (of & asked & ~decided).sum(),
             "counted": (of & counted).sum(),
             "ttft_slo_s": tiny.slo[name],
+            "ttft_slo_max_s": tiny.slo[name],
             "attainment": attainment(of),
             "goodput_rps": goodput(of),
             "offered_rps": None if rate is None else rate * of.sum() / n,
@@ -186,6 +187,7 @@ def summary_of(tiny: Tiny, told: Told, n: int, stop_s: float | None) -> dict[str
         "longest_wait_s": queueing[counted & ~told.rejected].max(),
         "span_s": end - arrival[0],
         "classes": classes,
+        "clients": {},
     }
 
 

@@ -31,10 +31,11 @@ STUDY = {"run": {"trace": "synthetic:qwen:60", "slo": "text=0.5,*=4"}, "axes": {
 
 @pytest.fixture(scope="module")
 def result(tmp_path_factory: pytest.TempPathFactory) -> flowsim.RunResult:
-    """Of a run with a prefix cache, which adds a column."""
-    row = '{"timestamp": %d, "input_length": 1024, "output_length": 1, "hash_ids": [1, %d]}'
+    """Of a run with a prefix cache, priorities and clients, each of which adds a column."""
+    row = '{"arrival_s": %d, "input_length": 1024, "hash_ids": [1, %d], "block_tokens": 512, "priority": 1, "client": '
+    row += '"a"}'
     path = tmp_path_factory.mktemp("trace") / "blocks.jsonl"
-    path.write_text("".join(f"{row % (9000 * place, place % 3 + 2)}\n" for place in range(9)))
+    path.write_text("".join(f"{row % (9 * place, place % 3 + 2)}\n" for place in range(9)))
     return flowsim.run(path, "fcfs", prefix_cache="ideal")
 
 
@@ -44,7 +45,8 @@ def names(definitions: Iterable[Definition]) -> list[str]:
 
 def test_every_entry_of_a_summary_is_defined(result: flowsim.RunResult) -> None:
     assert list(result.summary) == names(SUMMARY)
-    for metrics in result.summary["classes"].values():
+    assert list(result.summary["clients"]) == ["a"]
+    for metrics in (*result.summary["classes"].values(), *result.summary["clients"].values()):
         assert list(metrics) == names(CLASS)
     assert list(result.summary["inputs"]) == names(INPUTS)
 
@@ -52,7 +54,7 @@ def test_every_entry_of_a_summary_is_defined(result: flowsim.RunResult) -> None:
 def test_every_part_of_a_distribution_is_defined(result: flowsim.RunResult) -> None:
     for of in SUMMARY:
         value = result.summary[of.name]
-        if of.name not in ("classes", "inputs"):
+        if of.name not in ("classes", "clients", "inputs"):
             assert of.parts == (tuple(value) if isinstance(value, dict) else ())
     for of in CLASS:
         value = next(iter(result.summary["classes"].values()))[of.name]
@@ -83,7 +85,7 @@ def test_every_column_of_the_runs_is_defined(tmp_path: Path) -> None:
     found = {*table.columns, *searched.columns}
     assert [name for name in (*names(RUNS), *summary_columns(classes)) if name not in found] == []
     kept = pd.read_parquet(next((tmp_path / "requests").glob("*.parquet")))
-    assert set(kept.columns) == set(names(REQUESTS)) - {"cached_tokens"}
+    assert set(kept.columns) == set(names(REQUESTS)) - {"cached_tokens", "priority", "client"}
 
 
 def test_no_name_is_defined_twice_in_a_file() -> None:

@@ -51,6 +51,7 @@ SUMMARY = {
             "undecided": 0,
             "counted": 3,
             "ttft_slo_s": 1.0,
+            "ttft_slo_max_s": 1.0,
             "attainment": 1 / 3,
             "goodput_rps": 1 / 6,
             "offered_rps": 0.5,
@@ -62,6 +63,7 @@ SUMMARY = {
             "undecided": 0,
             "counted": 2,
             "ttft_slo_s": 4.0,
+            "ttft_slo_max_s": 4.0,
             "attainment": 0.5,
             "goodput_rps": 1 / 6,
             "offered_rps": 1 / 3,
@@ -73,6 +75,7 @@ SUMMARY = {
             "undecided": 0,
             "counted": 0,
             "ttft_slo_s": None,
+            "ttft_slo_max_s": None,
             "attainment": None,
             "goodput_rps": None,
             "offered_rps": 1 / 6,
@@ -80,6 +83,7 @@ SUMMARY = {
             "ttft_exceeds_s": NONE,
         },
     },
+    "clients": {},
     "inputs": INPUTS,
 }
 

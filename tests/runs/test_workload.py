@@ -50,6 +50,14 @@ def test_what_an_slo_file_says_of_the_workload_is_written_into_the_options(tmp_p
     assert own.slo.class_names == ("chat",)
 
 
+def test_shares_in_a_file_are_checked(tmp_path: Path) -> None:
+    path = tmp_path / "mix.yaml"
+    for shares, message in (("{chat: x}", r"\.chat must be a number >= 0, got 'x'"), ("[1]", " must be a mapping")):
+        path.write_text(f"ttft_s: {{chat: 0.5, batch: 20}}\nshares: {shares}\n")
+        with pytest.raises(InputError, match=f"shares of the SLO file{message}"):
+            prepared(flowsim.Trace.of([0], [1]), str(path))
+
+
 def test_by_overrules_the_traces_classes() -> None:
     trace = flowsim.example_trace()
     assert prepared(trace, {"ttft_s": SLOS, "by": "length"}).slo.class_names[0] == "<=1k"
