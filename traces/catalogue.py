@@ -29,18 +29,25 @@ def load_trace(
 ) -> Trace:
     """The trace in the file `spec` or, if there is no such file, the built-in trace of that name.
 
-    The other arguments are those of `read_trace`; a built-in trace does not depend on them.
+    The other arguments are those of `read_trace`; a built-in trace does not depend on them, and has no format.
 
     Raises:
-        InputError: neither a file nor a built-in trace, a file that `read_trace` rejects, or an unknown format.
+        InputError: neither a file nor a built-in trace, a file that `read_trace` rejects, or a format where there is no
+            file, or that is unknown.
     """
-    if str(spec) in BUILT_IN and format is not None:
-        find_format(format)  # unused, but a wrong name is wrong all the same
     if exists(spec):
         return read_trace(spec, format, spread=spread, seed=seed, drop_failed=drop_failed)
     if str(spec) in BUILT_IN:
+        check_no_format(format, str(spec))
         return BUILT_IN[str(spec)]()
     near = unknown("trace", str(spec), BUILT_IN).near
     if near:
         raise InputError(str(spec), f"no such file or built-in trace; did you mean {near!r}?")
     raise InputError(str(spec), "no such file", expected=f"a trace file or a built-in trace ({', '.join(BUILT_IN)})")
+
+
+def check_no_format(format: str | None, name: str) -> None:
+    """Refuse a format for a trace that is not read from a file."""
+    if format is not None:
+        find_format(format)  # a wrong name is said first
+        raise InputError("format", f"is given for {name!r}, which is not read from a file", expected="no format")

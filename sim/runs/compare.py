@@ -13,7 +13,7 @@ import msgspec
 from flowsim.core.policy import Policy
 from flowsim.errors import InputError
 from flowsim.io.folders import writing
-from flowsim.policies.registry import PolicySpec, load_policy, spelling
+from flowsim.policies.registry import DEFAULT_POLICIES, PolicySpec, load_policy, spelling
 from flowsim.results.definitions import COMPARED, FURTHER
 from flowsim.results.differences import Served, alike, compared, decisions_sha256
 from flowsim.results.figure_data import class_attainment, ttft_distributions
@@ -100,7 +100,7 @@ class Comparison:
 @documented
 def compare(
     trace: Trace | str | Path,
-    policies: Sequence[Policy | PolicySpec | str],
+    policies: Sequence[Policy | PolicySpec | str] = DEFAULT_POLICIES,
     *,
     events: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -119,7 +119,7 @@ def compare(
         InputError: as `run` does; also for no policy, and for one that is given twice.
     """
     named = _named(policies)
-    wanted, given = from_keywords(trace, policies[0], options)
+    wanted, given = from_keywords(trace, next(iter(named.values()))[0], options)
     given = msgspec.structs.replace(given, trace=read_input(wanted) if given.trace is None else given.trace)
     results = {}
     for name, (spec, policy) in named.items():
@@ -131,6 +131,8 @@ def compare(
 def _named(policies: Sequence[Policy | PolicySpec | str]) -> dict[str, tuple[PolicySpec, Policy]]:
     """The policies, and their specifications, by the name each is shown under. InputError: one cannot be loaded."""
     found: dict[str, tuple[PolicySpec, Policy]] = {}
+    if not isinstance(policies, list | tuple):
+        raise InputError("policies", found=policies, expected="a list of policies, such as ['fcfs', 'flowprefill']")
     for given in policies:
         spec, policy = named_policy(given)
         name = given if isinstance(given, str) else str(spec)

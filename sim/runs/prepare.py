@@ -25,7 +25,7 @@ from flowsim.runs.costs import load_cost, rejections
 from flowsim.runs.options import RunOptions
 from flowsim.runs.slos import drawn_shares, promised, shares_of, slo_file
 from flowsim.runs.workload import blamed, replayed
-from flowsim.traces.catalogue import load_trace
+from flowsim.traces.catalogue import check_no_format, load_trace
 from flowsim.traces.columns import Blocks
 from flowsim.traces.prefix import full_blocks
 from flowsim.traces.prefix import new_tokens as only_new_tokens
@@ -160,6 +160,7 @@ def read_input(options: RunOptions) -> Trace:
         workload = options.workload
         how = {"spread": workload.spread, "drop_failed": workload.drop_failed}
         return load_trace(name, workload.format, seed=options.seed, **how)
+    check_no_format(options.workload.format, name)
     preset, _, n = name.removeprefix(SYNTHETIC).partition(":")
     if not n.isdecimal():
         raise InputError("trace", found=name, expected="synthetic:PRESET:N with N requests")

@@ -130,7 +130,8 @@ def drawn_shares(
     """
     mix, asked = slos.mix, shares_of(options.shares)
     with blamed("slo.mix"):
-        given = asked or fitted(slos.shares, Mapping[str, Amount], "shares of the SLO file") or rates or {}
+        of_file = fitted(slos.shares, Mapping[str, Amount], "shares of the SLO file")
+    given: Mapping[str, float] = asked or of_file or rates or {}
     with blamed("slo.shares"):
         if asked and mix.by in ("class", "length"):
             raise InputError("shares", f"have no effect, as the SLO mix goes by {mix.by}")

@@ -71,7 +71,12 @@ def capacity(
     for name in REPLICATION:
         if isinstance(options.get(name), list | tuple):
             raise InputError(name, "is a list, but the replications make these", expected=f"one {name}")
-    traces = [str(trace)] if isinstance(trace, str | Path) else list(map(str, fitted(trace, Sequence[Any], "trace")))
+    traces = [trace] if isinstance(trace, str | Path) else trace
+    if not isinstance(traces, list | tuple) or not traces or not all(isinstance(one, str | Path) for one in traces):
+        raise InputError("trace", found=trace, expected="the name of a trace, or a list of such names")
+    traces = list(map(str, traces))
+    if not policies:
+        raise InputError("policies", found=policies, expected="one or more")
     axes = {name: tuple(values) for name, values in options.items() if isinstance(values, list | tuple)}
     base = {"warmup": WARMUP, **{name: value for name, value in options.items() if name not in axes}}
     instances = fitted(axes.get("server.instances", [1]), Sequence[PositiveCount], "server.instances")

@@ -13,6 +13,7 @@ import msgspec
 
 from flowsim.errors import InputError
 from flowsim.io.folders import leads_somewhere
+from flowsim.io.schema import Name, PositiveCount, fitted
 from flowsim.runs.digests import policy_digest
 from flowsim.runs.options import files
 from flowsim.show.html import render
@@ -106,11 +107,10 @@ def sweep(
     Warns:
         ChangedInputs: section "run" pins a trace, a table, a policy or a version other than those found.
     """
+    workers, dask = fitted(workers, PositiveCount | None, "workers"), fitted(dask, Name | None, "dask")
     study = _study(study)
     study.check()
     study.compare_pins()
-    if workers is not None and workers < 1:
-        raise InputError("workers", found=workers, expected=">= 1")
     if workers is not None and dask is not None:
         raise InputError("workers", "is given together with dask", expected="one of them")
     if out is None:

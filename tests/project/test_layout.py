@@ -170,7 +170,7 @@ ELSEWHERE = {
     "engine/test_simulate.py": "engine.choice engine.device engine.instance engine.simulated_device",
     "policies/test_registry.py": "core.policy",
     "results/test_metrics.py": "results.quantiles",
-    "runs/test_options.py": "runs.declaration runs.slos",
+    "runs/test_options.py": "runs.declaration",
     "show/test_result_figures.py": "show.style",
     "show/test_text.py": "show.summary",
     "studies/test_figures.py": "studies.plot",
