@@ -74,13 +74,13 @@ def capacity(
     traces = [trace] if isinstance(trace, str | Path) else trace
     if not isinstance(traces, list | tuple) or not traces or not all(isinstance(one, str | Path) for one in traces):
         raise InputError("trace", found=trace, expected="the name of a trace, or a list of such names")
-    traces = list(map(str, traces))
+    names = list(map(str, traces))
     if not policies:
         raise InputError("policies", found=policies, expected="one or more")
     axes = {name: tuple(values) for name, values in options.items() if isinstance(values, list | tuple)}
     base = {"warmup": WARMUP, **{name: value for name, value in options.items() if name not in axes}}
     instances = fitted(axes.get("server.instances", [1]), Sequence[PositiveCount], "server.instances")
-    made = {name: _replications({"trace": name, **base}, replications, max(instances)) for name in traces}
+    made = {name: _replications({"trace": name, **base}, replications, max(instances)) for name in names}
     listed = tuple({"trace": name, **own} for name, each in made.items() for own in each)
     study = Study(
         base,
@@ -88,7 +88,7 @@ def capacity(
         listed,
         tuple(range(len(listed))),
         search,
-        title=f"Max goodput on {', '.join(Path(name).name for name in traces)}",
+        title=f"Max goodput on {', '.join(Path(name).name for name in names)}",
         root=str(Path.cwd()),
     )
     runs = sweep(study, out, workers=workers, dask=dask, progress=progress)

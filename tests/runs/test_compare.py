@@ -111,3 +111,17 @@ def test_policies_that_cannot_be_compared_are_refused_before_the_first_run(polic
     with pytest.raises(InputError) as refused:
         compare(trace, policies, cost=pencil(), slo=1.0, progress=told)
     assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("trace", "policies", "message"),
+    [
+        (None, ["fcfs"], "trace must be a Trace, or the name of one, got nothing"),
+        ("example", None, "policies must be a list of policies, .* got nothing"),
+        ("example", "fcfs", "policies must be a list of policies, .* got 'fcfs'"),
+        ("example", [], r"policies must be one or more, got \[\]"),
+    ],
+)
+def test_arguments_of_another_type_are_refused(trace: Any, policies: Any, message: str) -> None:
+    with pytest.raises(InputError, match=f"^{message}$"):
+        compare(trace, policies)

@@ -365,3 +365,17 @@ def test_capacity_of_several_traces_under_several_options() -> None:
     assert runs.table[["trace", "seed", "workload.window", "slo.scale"]].values.tolist() == [
         ["synthetic:qwen:60", seed, "10:90", scale] for seed in (5, 6) for scale in (1, 2)
     ] + [["example", 5, window, scale] for window in (f"10:{MIDDLE}", f"{MIDDLE}:90") for scale in (1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"trace": []}, r"trace must be the name of a trace, or a list of such names, got \[\]"),
+        ({"trace": None}, "trace must be the name of a trace, or a list of such names, got nothing"),
+        ({"trace": "example", "policies": []}, r"policies must be one or more, got \[\]"),
+        ({"trace": "example", "workers": "two"}, "workers must be a whole number >= 1, got 'two'"),
+    ],
+)
+def test_arguments_of_another_type_are_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=f"^{message}$"):
+        flowsim.capacity(**arguments)

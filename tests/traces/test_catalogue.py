@@ -20,8 +20,9 @@ def test_the_example_is_built_in_unless_a_file_is_called_so(tmp_path, monkeypatc
         load_trace("t.jsonl")
 
 
-def test_a_format_that_a_built_in_trace_ignores_is_checked():
-    assert len(load_trace("example", "qwen")) == 400
+def test_only_a_file_has_a_format_and_a_wrong_name_is_said_first():
+    with pytest.raises(InputError, match="format: is given for 'example', which is not read from a file"):
+        load_trace("example", "qwen")
     with pytest.raises(InputError, match="unknown trace format 'qwn'; did you mean 'qwen'"):
         load_trace("example", "qwn")
 
