@@ -143,9 +143,8 @@ class Idle:
 def _request(id: int) -> Request:
     """Of 64 to 4063 tokens, with an SLO of 0.25 s to 10.2 s."""
     tokens = 64 + id * 104729 % 4000
-    request = Request(id, 0.0, tokens, 0.25 + 0.01 * (id * 7919 % 997), block_tokens=16)
-    request.predicted_s = _predicted_s(tokens, 0)
-    return request
+    slo_s = 0.25 + 0.01 * (id * 7919 % 997)
+    return Request(id, 0.0, tokens, slo_s, predicted_s=_predicted_s(tokens, 0), block_tokens=16)
 
 
 def _predicted_s(tokens: int, context: int) -> float:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any, cast
+
+from msgspec.structs import force_setattr
 
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.gpu.batch import CacheSlice
@@ -69,7 +72,8 @@ class JobTimeline:
 class GpuDevice:
     """Has a runner execute the passes of one instance (see `flowsim.engine.device.Device`).
 
-    Its owner tells it what the runner says (`hear`), and when all that is known has been taken in (`settle`).
+    Its owner tells it what the runner says (`hear`), that time has passed (`ring`), and when all that is known has been
+    taken in (`settle`).
 
     Args:
         clock: real time.
@@ -83,6 +87,7 @@ class GpuDevice:
         next_ids: for each request that has been computed, the next tokens of a forward, and its place there.
         hand_overs_s: from the end of a stretch of execution until the next began, where the scheduler had one ready.
         scattered: at how many decisions free rows did not count (`RowCache.scattered`).
+        wake_at_s: when the scheduler is to be woken; infinite: at no time.
     """
 
     def __init__(
@@ -98,6 +103,7 @@ class GpuDevice:
         self.next_ids: dict[int, tuple[Any, int]] = {}
         self.hand_overs_s: list[float] = []
         self.scattered = 0
+        self.wake_at_s = math.inf
         self._runner = runner
         self._ids = runner.decoder.random_ids
         self._cost = cost
@@ -125,6 +131,16 @@ class GpuDevice:
         """Decide in the next `settle`."""
         self._thinking = True
 
+    def wake_at(self, time_s: float) -> None:
+        """See `Device`."""
+        self.wake_at_s = time_s
+
+    def ring(self) -> None:
+        """Wake the scheduler if it is time, by the clock's last tick."""
+        if self.wake_at_s <= self.clock.now:
+            self.wake_at_s = math.inf
+            self._listener.woken()
+
     def settle(self) -> None:
         """Decide, if something has happened about which the scheduler may; then all that is known is dealt with.
 
@@ -144,8 +160,13 @@ class GpuDevice:
         if told.error is not None:
             raise told.error
         running, job = self._running, told.job
-        running.began_s, running.ended_s = self.clock.at(job.began_s), self.clock.at(job.stopped_s)
-        running.elapsed_s = running.taken_s = job.elapsed_s
+        for name, time_s in (
+            ("began_s", self.clock.at(job.began_s)),
+            ("ended_s", self.clock.at(job.stopped_s)),
+            ("elapsed_s", job.elapsed_s),
+            ("taken_s", job.elapsed_s),
+        ):
+            force_setattr(running, name, time_s)
         self.clock.tick()
         if self._handing_over_s is not None:
             self.hand_overs_s.append(running.began_s - self._handing_over_s)
@@ -165,7 +186,7 @@ class GpuDevice:
         job = Job([self._member(request, tokens) for request, tokens in parts], self._max_batched_tokens)
         self._start(job)
         slices = [Slice(tokens, request.context) for request, tokens in parts]
-        self._running = Execution(parts, JobTimeline(job, lambda: self._believed_s(slices)))
+        self._running = Execution.of(parts, JobTimeline(job, lambda: self._believed_s(slices)))
         return self._running
 
     def resume(self, execution: Execution) -> None:

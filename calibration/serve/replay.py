@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
+from msgspec.structs import force_setattr
+
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.gpu.quiet_host import SCHEDULER, quiet_host
 from flowsim.calibration.serve.gpu_device import GpuDevice, WallClock
@@ -89,13 +91,13 @@ def execute(
         server: limits; one instance.
 
     Raises:
-        InputError: the policy chose something that cannot be done, the device ran out of memory, or recorded forwards
-            of this size were not measured.
+        InputError: the policy chose something that cannot be done, or left requests behind; the device ran out of
+            memory, or recorded forwards of this size were not measured.
     """
     server = server or ServerOptions()
     cost.check_graph_tokens(server.graph_tokens)
     for request in requests:  # before any order ranks them
-        request.predicted_s = predictor.predict(request.tokens, request.context)
+        force_setattr(request, "predicted_s", predictor.predict(request.tokens, request.context))
     clock, told, recorder = WallClock(), SimpleQueue[Told](), EventRecorder(Ledger(len(requests)))
     runner.serve(policy.cut, told.put, server.graph_tokens)
     with quiet_host(runner.decoder.device.type, SCHEDULER):
@@ -104,8 +106,9 @@ def execute(
         device = GpuDevice(clock, runner, cost, kv, server.max_batched_tokens, server.graph_tokens)
         instance = Instance(device, policy, predictor, requests, recorder, kv, server.slots, cost.max_context)
         lateness_s = _serve(instance, device, requests, told)
+        instance.close()
     return Replay(
-        outcome_of([recorder], clock.now),
+        outcome_of([instance], clock.now),
         lateness_s,
         device.hand_overs_s,
         _first_tokens(device, len(requests)),
@@ -122,18 +125,20 @@ def _first_tokens(device: GpuDevice, n: int) -> list[int]:
 
 
 def _serve(instance: Instance, device: GpuDevice, requests: list[Request], told: SimpleQueue[Told]) -> list[float]:
-    """The scheduler's loop: wait for the runner or the next arrival, take in all there is, decide once; lateness."""
+    """The scheduler's loop: wait for something to happen or fall due, take in all there is, decide once; lateness."""
     lateness_s, clock = list[float](), device.clock
     clock.start()
-    while len(lateness_s) < len(requests) or instance.running is not None:
-        due_s = requests[len(lateness_s)].arrival_s - clock.tick() if len(lateness_s) < len(requests) else None
-        for word in _heard(told, due_s):
+    while len(lateness_s) < len(requests) or instance.running is not None or device.wake_at_s < math.inf:
+        next_s = requests[len(lateness_s)].arrival_s if len(lateness_s) < len(requests) else math.inf
+        next_s = min(next_s, device.wake_at_s)
+        for word in _heard(told, next_s - clock.tick() if next_s < math.inf else None):
             device.hear(word)
         clock.tick()
         while len(lateness_s) < len(requests) and requests[len(lateness_s)].arrival_s <= clock.now:
             request = requests[len(lateness_s)]
             lateness_s.append(clock.now - request.arrival_s)
             instance.arrive(request)
+        device.ring()
         device.settle()
     return lateness_s
 

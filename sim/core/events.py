@@ -3,9 +3,10 @@
 Ledger, log, stretches and pauses are folds over the stream. All times are seconds from the start of the replay;
 `time_s` is when the scheduler acts or learns. A pass is known by the id of its head (`execution`), requests by theirs.
 
-A request's events are: arrived, perhaps rejected; of the passes with it launched, then any number of stopped, preempted
-and resumed, then completed; in one of these `finished` names it: its first token is there. Once requests decode, what
-follows its first token are further events, of tokens of a request or of changes of the decoding batch.
+A request's events are: arrived, perhaps rejected, then or while it waits; of the passes with it launched, then any
+number of stopped, preempted and resumed, then completed; in one of these `finished` names it: its first token is there.
+Once requests decode, what follows its first token are further events, of tokens of a request or of changes of the
+decoding batch.
 """
 
 from __future__ import annotations
@@ -39,9 +40,15 @@ class Arrived(Event, frozen=True):
 
 
 class Rejected(Event, frozen=True):
-    """A request that has just arrived was turned away: the KV cache could never hold it."""
+    """A request was turned away for good.
+
+    Attributes:
+        by: who decided it: on arrival the "limits" of the KV cache or the model's context, which could never hold it,
+            or the "policy".
+    """
 
     request: int
+    by: str = "limits"
 
     def tell(self, recorder: Recorder) -> None:
         """See `Event`."""

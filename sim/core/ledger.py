@@ -18,7 +18,8 @@ class Ledger:
         finished_s: when its first token was there.
         service_s: duration of the completed passes that computed it.
         preemptions: how often a pass with it was preempted.
-        rejected: whether it was rejected on arrival because the KV cache or the model's context could never hold it.
+        rejected: whether it was turned away: on arrival, because the KV cache or the model's context could never hold
+            it, or by the policy.
         cached_tokens: how many of its tokens its first pass found in the prefix cache of its instance.
     """
 
@@ -94,8 +95,8 @@ class Recorder:
         """A request has come to this instance."""
         self.ledger.instance[request] = self.instance
 
-    def rejected(self, time_s: float, request: int) -> None:
-        """A request that has arrived is turned away."""
+    def rejected(self, time_s: float, request: int, by: str) -> None:
+        """A request that has arrived is turned away, by the "limits" of its instance or by the "policy"."""
         self.ledger.rejected[request] = True
 
     def thought(self, time_s: float, control_s: float) -> None:

@@ -4,7 +4,13 @@ An order says how its key moves with time, and from that follows the cheapest ex
 
 - `Fixed`: never while a request waits (FCFS, SJF, EDF): a tree over the ranks;
 - `Flipping`: once, at a known time (S-EDF): two such trees and a heap of flip times;
-- `Moving`: all the time (least laxity, ageing): a vectorised scan.
+- `Moving`: all the time (least laxity, ageing): a vectorised scan;
+- `OnArrival`: never while a request waits, but known only when it arrives, from what the policy knows then (fair
+  queueing): a sorted list;
+- `Scanned`: as it likes (counters per client): a scan in plain Python.
+
+A key of `Fixed`, `Flipping` and `Moving` is computed for all requests of the trace before they arrive: it may only look
+at the request and the time. The state of a policy belongs into `OnArrival` and `Scanned`.
 
 With a prefix cache the tokens of a waiting request change, too; then sorted lists stand in place of the trees.
 
@@ -18,7 +24,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from flowsim.core.passes import Execution
-from flowsim.core.queues import FixedQueue, FlippingQueue, MovingQueue, Queue, SortedQueue, ranked
+from flowsim.core.queues import FixedQueue, FlippingQueue, MovingQueue, Queue, ScannedQueue, SortedQueue, ranked
 from flowsim.core.request import Request
 
 Candidate = Request | Execution
@@ -94,6 +100,43 @@ class Moving:
     def queue(self, requests: Sequence[Request], *, changing: bool = False) -> Queue:
         """A scan over columns."""
         return MovingQueue(self.key, requests, changing=changing)
+
+
+@dataclass(frozen=True, eq=False)
+class OnArrival:
+    """An order whose key is known once a request has arrived: `key(candidate)`, smallest first.
+
+    The key may use the policy's state, such as what `on_arrival` has noted of this request. As long as a request waits
+    or its pass is paused, its key must stay the same.
+    """
+
+    key: Callable[[Any], Any]
+
+    def rank(self, candidate: Candidate, now: float) -> Any:
+        """(key, arrival, id)."""
+        return self.key(candidate), candidate.arrival_s, candidate.id
+
+    def queue(self, requests: Sequence[Request], *, changing: bool = False) -> Queue:
+        """A sorted list."""
+        return SortedQueue(self.key)
+
+
+@dataclass(frozen=True, eq=False)
+class Scanned:
+    """An order whose key changes as it likes, with the policy's state too: `key(candidate, now)`, smallest first.
+
+    A decision computes it for every request that waits; while it fills one batch, keys must stay the same.
+    """
+
+    key: Callable[[Any, float], Any]
+
+    def rank(self, candidate: Candidate, now: float) -> Any:
+        """(key, arrival, id)."""
+        return self.key(candidate, now), candidate.arrival_s, candidate.id
+
+    def queue(self, requests: Sequence[Request], *, changing: bool = False) -> Queue:
+        """A scan, request by request."""
+        return ScannedQueue(self.key)
 
 
 def _queue(requests: Sequence[Request], key: Callable[[Any], Any], changing: bool) -> Queue:

@@ -1,9 +1,12 @@
-"""A pass as a policy names it (`Pass`) and as an instance executes it (`Execution`)."""
+"""A pass as a policy names it (`Pass`) and as an instance executes it (`Execution`); a whole `Decision`."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
+
+from msgspec import Struct
 
 from flowsim.core.request import Request
 
@@ -42,18 +45,17 @@ class PassTimeline(Protocol):
         """After `elapsed_s`: tokens of the completed forwards, and seconds since the last of them ended."""
 
 
-class Execution:
+class Execution(Struct, frozen=True, eq=False):
     """A pass that has been launched and has not completed: the running one, or a paused one.
 
-    It is ranked like a request: `id`, `arrival_s`, `slo_s`, `deadline_s`, `class_name`, `priority` and `client` are its
-    head's; `tokens` and `predicted_s` are what is left of the whole batch when it was last stopped (for the running
-    one: now).
-    Only the engine changes it.
+    It is ranked like a request: `id`, `arrival_s`, `slo_s`, `deadline_s`, `class_name`, `client`, `priority`,
+    `input_length` and `output_length` are its head's; `tokens` and `predicted_s` are what is left of the whole batch
+    when it was last stopped (for the running one: now). It is frozen as a request is. `Execution.of` makes one.
 
     Attributes:
         parts: (request, tokens) for each member, head first.
-        members: ids of the members, head first; `shares`: how many tokens of each the pass computes.
         timeline: what its device knows about its course.
+        members: ids of the members, head first; `shares`: how many tokens of each the pass computes.
         batch_tokens: tokens of the whole pass.
         tokens: tokens left.
         predicted_s: predicted seconds left.
@@ -63,52 +65,98 @@ class Execution:
         passed: number of the cut at which it was last stopped; -1 before.
     """
 
-    __slots__ = (
-        "arrival_s",
-        "batch_tokens",
-        "began_s",
-        "class_name",
-        "client",
-        "deadline_s",
-        "elapsed_s",
-        "ended_s",
-        "id",
-        "members",
-        "parts",
-        "passed",
-        "predicted_s",
-        "priority",
-        "shares",
-        "slo_s",
-        "taken_s",
-        "timeline",
-        "tokens",
-    )
+    parts: tuple[Part, ...]
+    timeline: PassTimeline
+    members: tuple[int, ...]
+    shares: tuple[int, ...]
+    batch_tokens: int
+    tokens: int
+    id: int
+    arrival_s: float
+    slo_s: float
+    deadline_s: float
+    class_name: str
+    predicted_s: float
+    elapsed_s: float = 0.0
+    taken_s: float = 0.0
+    began_s: float = 0.0
+    ended_s: float = 0.0
+    passed: int = -1
 
-    def __init__(self, parts: tuple[Part, ...], timeline: PassTimeline) -> None:
+    @classmethod
+    def of(cls, parts: tuple[Part, ...], timeline: PassTimeline) -> Execution:
+        """The execution of these parts, about to begin."""
         head = parts[0][0]
-        self.id = head.id
-        self.arrival_s = head.arrival_s
-        self.slo_s = head.slo_s
-        self.deadline_s = head.deadline_s
-        self.class_name = head.class_name
-        self.priority = head.priority
-        self.client = head.client
-        self.parts = parts
-        self.members = tuple([request.id for request, _ in parts])
-        self.shares = tuple([tokens for _, tokens in parts])
-        self.timeline = timeline
-        self.batch_tokens = self.tokens = sum(self.shares)
-        self.predicted_s = head.predicted_s
-        self.elapsed_s = self.taken_s = self.began_s = self.ended_s = 0.0
-        self.passed = -1
+        members = tuple([request.id for request, _ in parts])
+        shares = tuple([tokens for _, tokens in parts])
+        tokens = sum(shares)
+        return cls(
+            parts,
+            timeline,
+            members,
+            shares,
+            tokens,
+            tokens,
+            head.id,
+            head.arrival_s,
+            head.slo_s,
+            head.deadline_s,
+            head.class_name,
+            head.predicted_s,
+        )
 
     @property
     def requests(self) -> Sequence[Request]:
         """Its members, head first."""
         return [request for request, _ in self.parts]
 
+    @property
+    def client(self) -> str:
+        """The client of its head."""
+        return self.parts[0][0].client
+
+    @property
+    def priority(self) -> int:
+        """The priority of its head."""
+        return self.parts[0][0].priority
+
+    @property
+    def input_length(self) -> int:
+        """Tokens of the whole prompt of its head."""
+        return self.parts[0][0].input_length
+
+    @property
+    def output_length(self) -> int:
+        """Tokens that its head will generate."""
+        return self.parts[0][0].output_length
+
+    @property
+    def cached(self) -> int:
+        """Tokens that its head found in the prefix cache."""
+        return self.parts[0][0].cached
+
+    @property
+    def kv_tokens(self) -> int:
+        """Tokens of the KV blocks that its members hold, shared or not."""
+        return sum([request.kv_tokens for request, _ in self.parts])
+
     def __repr__(self) -> str:
         """The execution in one line."""
         members = ", ".join(map(str, self.members))
         return f"Execution(requests {members}; {self.tokens} of {self.batch_tokens} tokens left)"
+
+
+class Decision(NamedTuple):
+    """What a policy decides when that is more than what runs.
+
+    Attributes:
+        run: a new `Pass`, a paused or the running `Execution`, or None for no change.
+        reject: waiting requests that are turned away for good; they count as missed.
+        wake_at: when the policy is asked again at the latest, seconds, after now; infinite for no timer. Each decision
+            sets it anew, and one without it sets none. A policy that is not asked while a pass runs (`cut = "none"`),
+            or only at its cuts, is asked at the next such moment.
+    """
+
+    run: Pass | Execution | None = None
+    reject: Sequence[Request] = ()
+    wake_at: float = math.inf

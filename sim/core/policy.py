@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Literal, Protocol, cast, get_args
+import copy
+from collections.abc import Collection, Mapping
+from dataclasses import fields, is_dataclass
+from types import CellType, FunctionType
+from typing import Any, Literal, Protocol, cast, get_args
 
 from flowsim.core.order import Order
-from flowsim.core.passes import Execution, Pass
+from flowsim.core.passes import Decision, Execution, Pass
 from flowsim.core.request import Request
 from flowsim.core.timeline import CHECKED_AFTER, Cut, check_cut
 from flowsim.errors import InputError, unknown
@@ -15,7 +18,11 @@ Wake = Literal["events", "cuts"]
 
 
 class View(Protocol):
-    """All that a policy sees of one instance, at one moment. Read-only."""
+    """All that a policy sees of one instance, at one moment. Read-only, and so is all that it shows."""
+
+    @property
+    def instance(self) -> int:
+        """The number of this instance; 0 for the first."""
 
     @property
     def now(self) -> float:
@@ -45,8 +52,19 @@ class View(Protocol):
     def free_slots(self) -> int:
         """Passes that may still be launched before one completes."""
 
-    def first(self, order: Order) -> Request | Execution | None:
-        """The best in this order of all that wait, have started, are paused, or run.
+    @property
+    def attained(self) -> Mapping[str, int]:
+        """By class: how many requests of this instance have had their first token in time so far; 0 is left out."""
+
+    @property
+    def missed(self) -> Mapping[str, int]:
+        """By class: how many requests of this instance were late or rejected so far; 0 is left out."""
+
+    def fits(self, request: Request) -> bool:
+        """Whether a pass with this request could be launched now: KV blocks and a runner slot are free for it."""
+
+    def first(self, order: Order, besides: Collection[Request] = ()) -> Request | Execution | None:
+        """The best in this order of all that wait, have started, are paused, or run; `besides`: those left out.
 
         If the best is a waiting request for which no KV blocks or no runner slot is free, no waiting request is
         considered: it is not overtaken by a smaller one (`step` in the released FlowPrefill code). Nor is a started
@@ -63,9 +81,16 @@ class View(Protocol):
 class Policy(Protocol):
     """A prefill scheduler: where a pass may be cut, when it is asked, and what it then chooses.
 
-    The engine asks `choose` when something has happened (`wake = "events"`: an arrival or a completion), or when a
-    pass has completed and at every cut of the running one (`wake = "cuts"`: an arrival meanwhile waits for the next
-    cut). The same policy object serves every instance: it keeps no state of its own.
+    The engine asks `choose` when something has happened (`wake = "events"`: an arrival, a completion, or a timer), or
+    when a pass has completed and at every cut of the running one (`wake = "cuts"`: an arrival meanwhile waits for the
+    next cut).
+
+    Two more methods are optional. `on_arrival(request, view)` hears of every request that arrives, before it is among
+    `view.waiting`; `on_completion(execution, view)` of every pass that has completed, which took `execution.taken_s`;
+    those of its requests that have no `tokens` left have their first token. What they return is ignored.
+
+    A policy may keep what it learns in its attributes: for each run, and in it for each instance, the engine makes a
+    copy of the policy as it was given (`own`).
     """
 
     @property
@@ -76,8 +101,11 @@ class Policy(Protocol):
     def wake(self) -> Wake:
         """When the policy is asked."""
 
-    def choose(self, view: View) -> Pass | Execution | None:
-        """What shall run: a new `Pass`, a paused or the running `Execution`, or None for no change."""
+    def choose(self, view: View) -> Pass | Execution | Decision | None:
+        """What shall run: a new `Pass`, a paused or the running `Execution`, or None for no change.
+
+        A `Decision` says that together with requests to reject and with a time at which to be asked again.
+        """
 
 
 def check_policy(policy: object) -> Policy:
@@ -100,3 +128,39 @@ def check_policy(policy: object) -> Policy:
     if found.wake not in get_args(Wake):
         raise unknown("wake", found.wake, get_args(Wake))
     return found
+
+
+def own(policy: Policy) -> Policy:
+    """A policy of one's own that is as this one was given: a deep copy.
+
+    A function in an attribute, or in an order there, may refer to its policy (`lambda request: self.tag[request.id]`)
+    or to what is in its attributes: the copy's refers to those of the copy.
+
+    Raises:
+        InputError: it cannot be copied.
+    """
+    memo: dict[int, Any] = {}
+    cells: list[tuple[CellType, CellType]] = []
+    for function in _functions(policy):
+        closure = tuple([CellType() for _ in function.__closure__ or ()])
+        cells += zip(function.__closure__ or (), closure, strict=True)
+        twin = FunctionType(function.__code__, function.__globals__, function.__name__, function.__defaults__, closure)
+        twin.__kwdefaults__ = function.__kwdefaults__
+        memo[id(function)] = twin
+    try:
+        copied = copy.deepcopy(policy, memo)
+        for cell, twin_cell in cells:
+            twin_cell.cell_contents = memo.get(id(cell.cell_contents), cell.cell_contents)
+    except Exception as error:  # whatever the user's attributes do
+        problem = f"cannot be copied for each run and instance: {type(error).__name__}: {error}"
+        raise InputError(f"policy {type(policy).__name__}", problem) from error
+    return copied
+
+
+def _functions(policy: Policy) -> list[FunctionType]:
+    """The functions in a policy's attributes, and in the orders there, that have variables of their surroundings."""
+    values: list[Any] = list(getattr(policy, "__dict__", {}).values())
+    for order in values.copy():
+        if is_dataclass(order) and not isinstance(order, type):
+            values += [getattr(order, field.name) for field in fields(order)]
+    return [value for value in values if isinstance(value, FunctionType) and value.__closure__]

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from heapq import heappop, heappush
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -129,7 +128,7 @@ class SortedQueue:
 
     def after(self, now: float, last: Request | None, max_tokens: int) -> Request | None:
         """The first request after `last` with at most `max_tokens` tokens."""
-        start = 0 if last is None else bisect_right(self._ranks, self._rank(last))
+        start = 0 if last is None else bisect_right(self._ranks, self._rank_of.get(last.id) or self._rank(last))
         for request in islice(self._requests, start, None):
             if request.tokens <= max_tokens:
                 return request
@@ -175,26 +174,75 @@ class FlippingQueue:
             self._late.add(request)
 
 
-@dataclass(frozen=True)
-class Columns:
-    """The attributes of many requests, an array each, under the names they have on one request."""
+class ScannedQueue:
+    """A queue whose keys are computed anew whenever the first of all is asked for, one request after another."""
 
-    id: np.ndarray
-    arrival_s: np.ndarray
-    slo_s: np.ndarray
-    deadline_s: np.ndarray
-    priority: np.ndarray
-    tokens: np.ndarray
-    predicted_s: np.ndarray
+    def __init__(self, key: Callable[[Any, float], Any]) -> None:
+        self._key = key
+        self._requests: dict[int, Request] = {}
+        self._ranked: list[Request] | None = None
+        """All, in the order of the decision at `_now`, once more than the first was asked for."""
+        self._now = 0.0
+
+    def add(self, request: Request) -> None:
+        """Take a request in."""
+        self._requests[request.id] = request
+        self._ranked = None
+
+    def remove(self, request: Request) -> None:
+        """Take a request out."""
+        del self._requests[request.id]
+        self._ranked = None
+
+    def after(self, now: float, last: Request | None, max_tokens: int) -> Request | None:
+        """The first request after `last` with at most `max_tokens` tokens."""
+
+        def rank(request: Request) -> tuple[Any, float, int]:
+            return self._key(request, now), request.arrival_s, request.id
+
+        if last is None:
+            self._ranked = None
+            fitting = (request for request in self._requests.values() if request.tokens <= max_tokens)
+            return min(fitting, key=rank, default=None)
+        if self._ranked is None or now != self._now:
+            self._ranked, self._now = sorted(self._requests.values(), key=rank), now
+        start = bisect_right(self._ranked, rank(last), key=rank)
+        return next((request for request in islice(self._ranked, start, None) if request.tokens <= max_tokens), None)
+
+
+class Columns:
+    """The attributes of many requests, an array each, under the names they have on one request; all but `blocks`."""
+
+    NAMES: ClassVar = tuple(name for name in Request.__struct_fields__ if name != "blocks")
+    CHANGING: ClassVar = ("tokens", "predicted_s", "cached", "context")
+    """Those that a prefix cache changes while a request waits."""
+
+    def __init__(self, arrays: Mapping[str, np.ndarray], ids: np.ndarray) -> None:
+        self._arrays = arrays
+        self._ids = ids
 
     @classmethod
     def of(cls, requests: Sequence[Request]) -> Columns:
         """The columns of these requests."""
-        return cls(**{name: np.array([getattr(r, name) for r in requests]) for name in cls.__annotations__})
+        arrays = {name: np.array([getattr(r, name) for r in requests]) for name in cls.NAMES}
+        return cls(arrays, np.arange(len(requests)))
 
     def rows(self, ids: np.ndarray) -> Columns:
         """The columns of the requests with these ids, in this order."""
-        return Columns(**{name: getattr(self, name)[ids] for name in self.__annotations__})
+        return Columns(self._arrays, ids)
+
+    def change(self, request: Request) -> None:
+        """Take over what a prefix cache has changed."""
+        for name in self.CHANGING:
+            self._arrays[name][request.id] = getattr(request, name)
+
+    def __getattr__(self, name: str) -> np.ndarray:
+        """One column; a copy, made when it is first asked for."""
+        if name not in self.NAMES:
+            raise AttributeError(f"requests have no column {name!r}; they have {', '.join(self.NAMES)}")
+        column: np.ndarray = self._arrays[name][self._ids]
+        self.__dict__[name] = column
+        return column
 
 
 class MovingQueue:
@@ -213,10 +261,7 @@ class MovingQueue:
         """Take a request in."""
         self._ids[request.id] = None
         if self._changing:
-            self._columns.tokens[request.id], self._columns.predicted_s[request.id] = (
-                request.tokens,
-                request.predicted_s,
-            )
+            self._columns.change(request)
 
     def remove(self, request: Request) -> None:
         """Take a request out."""

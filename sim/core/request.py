@@ -4,80 +4,58 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec import Struct
+from msgspec.structs import force_setattr
 
-class Request:
-    """One prompt waiting to be prefilled, between two passes, or inside one. Only the engine changes it.
+
+class Request(Struct, frozen=True, eq=False, gc=False):
+    """One prompt waiting to be prefilled, between two passes, or inside one.
+
+    It is frozen: a policy that sets an attribute gets an AttributeError. Only the engine changes a request, by
+    `msgspec.structs.force_setattr`.
 
     Attributes:
         id: row of the request in the trace; with `arrival_s` it settles every tie.
         arrival_s: when it arrived, seconds.
+        input_length: tokens of the whole prompt.
         slo_s: its TTFT SLO, seconds after arrival; infinite for a request without an SLO.
-        deadline_s: `arrival_s + slo_s`.
         class_name: its class in the SLO mix ("text", "search", ...); "" if it has none.
+        predicted_s: what the policy's predictor says the tokens left take, alone, seconds.
+        block_tokens: tokens of a KV block.
+        blocks: ids of the whole prefix blocks of its prompt; empty without a prefix cache.
         priority: as the trace has it, a whole number; 0 if it has none. What it means is for the policy to say.
         client: the client (tenant) that sent it, as the trace has it; "" if unknown.
-        input_length: tokens of the whole prompt.
         output_length: tokens of the answer, as the trace has it; 0 if unknown. A real scheduler does not know it.
-        kv_tokens: tokens of the KV blocks that the whole prompt takes (whole blocks), shared or not.
-        blocks: ids of the whole prefix blocks of its prompt; empty without a prefix cache.
+        context: tokens in the KV cache so far: cached, or computed.
         cached: tokens that the prefix cache of its instance holds, while it waits: now, later: when it was launched.
             They are not computed; the last token of a prompt always is.
-        context: tokens in the KV cache so far: cached, or computed.
+        deadline_s: `arrival_s + slo_s`.
+        kv_tokens: tokens of the KV blocks that the whole prompt takes (whole blocks), shared or not.
         tokens: tokens left to compute, `input_length - context`.
-        predicted_s: what the policy's predictor says the tokens left take, alone, seconds.
     """
 
-    __slots__ = (
-        "arrival_s",
-        "blocks",
-        "cached",
-        "class_name",
-        "client",
-        "context",
-        "deadline_s",
-        "id",
-        "input_length",
-        "kv_tokens",
-        "output_length",
-        "predicted_s",
-        "priority",
-        "slo_s",
-        "tokens",
-    )
+    id: int
+    arrival_s: float
+    input_length: int
+    slo_s: float
+    class_name: str = ""
+    predicted_s: float = 0.0
+    block_tokens: int = 1
+    blocks: Sequence[int] = ()
+    priority: int = 0
+    client: str = ""
+    output_length: int = 0
+    context: int = 0
+    cached: int = 0
+    deadline_s: float = 0.0
+    kv_tokens: int = 0
+    tokens: int = 0
 
-    def __init__(
-        self,
-        id: int,
-        arrival_s: float,
-        input_length: int,
-        slo_s: float,
-        class_name: str = "",
-        predicted_s: float = 0.0,
-        block_tokens: int = 1,
-        blocks: Sequence[int] = (),
-        priority: int = 0,
-        client: str = "",
-        output_length: int = 0,
-    ) -> None:
-        self.id = id
-        self.arrival_s = arrival_s
-        self.slo_s = slo_s
-        self.deadline_s = arrival_s + slo_s
-        self.class_name = class_name
-        self.priority = priority
-        self.client = client
-        self.input_length = input_length
-        self.output_length = output_length
-        self.kv_tokens = -(-input_length // block_tokens) * block_tokens
-        self.blocks = blocks
-        self.cached = self.context = 0
-        self.tokens = input_length
-        self.predicted_s = predicted_s
-
-    def reuse(self, cached: int) -> None:
-        """Take this many tokens from a prefix cache, before a pass has computed any."""
-        self.cached = self.context = cached
-        self.tokens = self.input_length - cached
+    def __post_init__(self) -> None:
+        size = self.block_tokens
+        force_setattr(self, "deadline_s", self.arrival_s + self.slo_s)
+        force_setattr(self, "kv_tokens", -(-self.input_length // size) * size)
+        force_setattr(self, "tokens", self.input_length - self.context)
 
     @property
     def begun(self) -> bool:
@@ -91,3 +69,10 @@ class Request:
             f"{self.context} of {self.input_length} tokens computed"
             f"{f', {self.cached} of them cached' if self.cached else ''})"
         )
+
+
+def reuse(request: Request, cached: int) -> None:
+    """Have a request take this many tokens from a prefix cache, before a pass has computed any."""
+    force_setattr(request, "cached", cached)
+    force_setattr(request, "context", cached)
+    force_setattr(request, "tokens", request.input_length - cached)

@@ -15,7 +15,7 @@ def fault(choice: Any) -> tuple[str, str] | None:
         return _fault_of(choice.parts)
     if choice is None or isinstance(choice, Execution):
         return None
-    return f"chose {choice!r}", "a Pass, a paused or the running Execution, or None"
+    return f"chose {choice!r}", "a Pass, a paused or the running Execution, a Decision, or None"
 
 
 def _fault_of(parts: Any) -> tuple[str, str] | None:

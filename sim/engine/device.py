@@ -43,6 +43,9 @@ class Listener(Protocol):
     def completed(self) -> None:
         """The pass has completed."""
 
+    def woken(self) -> None:
+        """The time has come at which the scheduler wanted to be woken."""
+
     def cut_off(self) -> None:
         """The run ends while the pass is being executed."""
 
@@ -62,6 +65,9 @@ class Device(Protocol):
 
     def think(self, seen: int) -> None:
         """Have the scheduler think about a decision among `seen` requests and passes, then `decide`."""
+
+    def wake_at(self, time_s: float) -> None:
+        """Tell `woken` at this time, and not at any other that was named before; infinite: at none."""
 
     def begin(self, parts: tuple[Part, ...]) -> Execution:
         """Begin a new pass."""

@@ -16,18 +16,20 @@ from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
 
+from msgspec.structs import force_setattr
+
 from flowsim.core.ledger import Recorder
 from flowsim.core.passes import Execution, Pass
 from flowsim.core.policy import Policy
 from flowsim.core.predictor import Predictor
 from flowsim.core.request import Request
-from flowsim.engine.choice import fault, renewed
+from flowsim.engine.choice import renewed
 from flowsim.engine.device import Device
 from flowsim.engine.kv import KVCache
 from flowsim.engine.prefix_cache import PrefixCache, PrefixWaiting
-from flowsim.engine.view import InstanceView
+from flowsim.engine.scheduler import Scheduler
 from flowsim.engine.waiting import Waiting
-from flowsim.errors import InputError, raised
+from flowsim.errors import raised
 
 
 class Instance:
@@ -35,7 +37,7 @@ class Instance:
 
     Args:
         device: executes its passes, and tells it (`flowsim.engine.device.Listener`).
-        policy: decides what runs.
+        policy: decides what runs; the instance makes a copy of its own.
         predictor: what the policy believes about costs.
         requests: all requests of the trace, in order of arrival.
         recorder: is told what happens.
@@ -65,16 +67,18 @@ class Instance:
         self.paused: dict[int, Execution] = {}
         self.running: Execution | None = None
         self.free_slots = slots
+        self.number = recorder.instance
+        self.attained: dict[str, int] = {}
+        self.missed: dict[str, int] = {}
         self._work_ns = 0
         """`work_s` in whole nanoseconds, whose sums are exact: routers compare them, and ties must be ties."""
         self._share_ns: dict[int, int] = {}
         """What each request adds to that."""
         self._device = device
-        self._policy = policy
-        self._recorder = recorder
+        self.recorder = recorder
         self.thought = recorder.thought
         """See `flowsim.engine.device.Listener`."""
-        self._view = InstanceView(self)
+        self._scheduler = Scheduler(policy, self)
         at_cuts = policy.wake == "cuts" and policy.cut != "none"
         self._decides_meanwhile = policy.cut != "none" and not at_cuts
         """Whether the scheduler decides while a pass is being executed."""
@@ -83,6 +87,10 @@ class Instance:
         """Whether something happened that the scheduler, busy, has not looked at."""
         self._unseen_s: float | None = None
         """Since when something has happened that the scheduler has not looked at."""
+        self._wake_at_s = math.inf
+        """When its timer is due."""
+        self._launched = False
+        """Whether a pass ever was."""
         self._chosen: Pass | Execution | None = None
         """What is launched as soon as the running pass has stopped."""
         self._tokens_left: list[int] = []
@@ -91,6 +99,11 @@ class Instance:
         self._standing = False
         """Whether the running pass stands at a cut until the scheduler, which wakes at cuts, has decided."""
         device.connect(self, policy.cut, at_cuts)
+
+    @property
+    def policy(self) -> Policy:
+        """Its own policy, with all that it has learned."""
+        return self._scheduler.policy
 
     @property
     def seen(self) -> int:
@@ -108,25 +121,39 @@ class Instance:
     def arrive(self, request: Request) -> None:
         """Take a request in, or reject it if the KV cache could never hold it, or the model's context cannot."""
         now = self.clock.now
-        self._recorder.arrived(now, request.id)
+        self.recorder.arrived(now, request.id)
         if request.kv_tokens > self.kv.capacity_tokens or request.input_length > self._max_context:
-            self._recorder.rejected(now, request.id)
+            self.recorder.rejected(now, request.id, "limits")
+            self._count(request, self.missed)
             return
+        self._scheduler.after("the arrival of request", request.id)
+        if self._scheduler.hears_arrivals:
+            if self._prefixes is not None:
+                self._prefixes.look_up(request)
+            self._scheduler.arrived(request)
         try:
             self.waiting.add(request)
         except Exception as error:  # whatever the user's order does
-            raise self._wrong(f"raised {raised(error)}") from error
+            raise self._scheduler.wrong(f"raised {raised(error)}") from error
         self._share_ns[request.id] = share_ns = round(request.predicted_s * 1e9)
         self._work_ns += share_ns
         self._wake(now)
 
-    def close(self) -> None:
-        """The run ends: account for the passes that have not completed."""
+    def close(self, *, cut_off: bool = False) -> None:
+        """The run ends, `cut_off` or because nothing more will happen: account for the passes that have not completed.
+
+        Raises:
+            InputError: the policy left requests behind; if the run is cut off, it ran none at all.
+        """
+        idle = self.running is None and not self._deciding and self._wake_at_s == math.inf
+        if idle and (self.waiting.requests or self.started or self.paused) and not (cut_off and self._launched):
+            expected = "a pass, a Decision that rejects them, or one with a time to be asked again"
+            raise self._scheduler.wrong(f"chose nothing for {self.seen} requests, and nothing will happen", expected)
         unfinished = [*self.paused.values(), *([self.running] if self.running else [])]
         for execution in unfinished:
-            self._recorder.unfinished(self.clock.now, execution.id, execution.taken_s)
+            self.recorder.unfinished(self.clock.now, execution.id, execution.taken_s)
         if unfinished or self._deciding:
-            self._recorder.ended(self.clock.now)
+            self.recorder.ended(self.clock.now)
 
     # What the device tells.
 
@@ -135,12 +162,17 @@ class Instance:
         running, standing = self.running, self._standing
         if running is not None and not standing:
             self._measure(running, self._device.elapsed_s(running))
-        choice = self._choose()
+        choice, rejected, wake_at_s = self._scheduler.choose()
         now = self._device.tick()
-        if self._recorder.keeps_events:
+        if self.recorder.keeps_events:
             self._record(now, choice)
         unseen_s, self._unseen_s = self._unseen_s, None
         self._deciding = self._due = self._standing = False
+        for request in rejected:
+            self._reject(request, now)
+        if wake_at_s != self._wake_at_s:
+            self._wake_at_s = wake_at_s
+            self._device.wake_at(wake_at_s)
         if choice is None or choice is running:
             if running is not None and standing:
                 self._resume(running)
@@ -154,11 +186,12 @@ class Instance:
             if isinstance(choice, Pass):
                 self._tokens_left = [request.tokens for request, _ in choice.parts]
             self._device.stop(running)
-            self._recorder.signalled(now, running.id)
+            self.recorder.signalled(now, running.id)
 
     def reached_cut(self) -> None:
         """The running pass stands at a cut; ask the policy, which wakes at every cut."""
         running = self._stopped()
+        self._scheduler.after("a cut of pass", running.id)
         self._standing = True
         self._measure(running, running.elapsed_s)
         self._think()
@@ -168,10 +201,17 @@ class Instance:
         running, chosen = self._stopped(), self._chosen
         assert chosen is not None
         self._chosen = None
+        self._scheduler.after("the stop of pass", running.id)
         self._preempt(running, self.clock.now, self._signal_s)
         self._launch(chosen)
         if self._due:
             self._wake(self.clock.now)
+
+    def woken(self) -> None:
+        """The timer that the policy set is due; ask it as soon as it can be asked."""
+        self._wake_at_s = math.inf
+        self._scheduler.woken()
+        self._wake(self.clock.now)
 
     def cut_off(self) -> None:
         """The run ends while the running pass is being executed."""
@@ -183,22 +223,25 @@ class Instance:
         assert execution is not None
         self.running = None
         self.free_slots += 1
+        self._scheduler.after("the completion of pass", execution.id)
         taken_s, timeline = execution.taken_s, execution.timeline
         overhead_s = timeline.overhead_s
-        finished = tuple([request.id for request, tokens in execution.parts if self._advance(request, tokens)])
+        ended_s = execution.ended_s
+        finished = tuple([request.id for request, tokens in execution.parts if self._advance(request, tokens, ended_s)])
         if self._prefixes is not None:
             self._prefixes.refresh()
-        self._recorder.completed(
+        self.recorder.completed(
             now,
             execution.id,
             execution.members,
             finished,
             execution.began_s,
-            execution.ended_s,
+            ended_s,
             taken_s,
             overhead_s * (taken_s / timeline.duration_s) if overhead_s else 0.0,
             None if chosen is None else now - self._signal_s,
         )
+        self._scheduler.completed(execution)
         if chosen is not None:
             self._chosen = None
             self._launch(chosen if self._prefixes is None else renewed(chosen, self._tokens_left))
@@ -221,19 +264,10 @@ class Instance:
         self._deciding = True
         self._device.think(self.seen)
 
-    def _choose(self) -> Pass | Execution | None:
-        try:
-            choice = self._policy.choose(self._view)
-        except (Exception, SystemExit) as error:  # whatever the user's policy does
-            raise self._wrong(f"raised {raised(error)}") from error
-        if (wrong := fault(choice)) is not None:
-            raise self._wrong(*wrong)
-        return choice
-
     def _record(self, now: float, choice: Pass | Execution | None) -> None:
         head = choice.parts[0][0] if isinstance(choice, Pass) else choice
         running = self.running
-        self._recorder.decided(
+        self.recorder.decided(
             now,
             len(self.waiting.requests),
             len(self.started),
@@ -245,7 +279,7 @@ class Instance:
     def _stopped(self) -> Execution:
         running = self.running
         assert running is not None
-        self._recorder.stopped(self.clock.now, running.id, running.members, running.began_s, running.ended_s)
+        self.recorder.stopped(self.clock.now, running.id, running.members, running.began_s, running.ended_s)
         return running
 
     def _preempt(self, running: Execution, now: float, since_s: float) -> None:
@@ -253,18 +287,19 @@ class Instance:
         self._measure(running, running.elapsed_s)
         self.paused[running.id] = running
         self.running = None
-        self._recorder.preempted(now, running.id, running.members, now - since_s)
+        self.recorder.preempted(now, running.id, running.members, now - since_s)
 
     def _measure(self, execution: Execution, elapsed_s: float) -> None:
         """Bring up to date what policies see of an execution that has got so far."""
         done, since_s = execution.timeline.progress(elapsed_s)
-        execution.tokens = execution.batch_tokens - done
-        execution.predicted_s = self.predictor.left(execution, elapsed_s, execution.tokens, since_s)
+        tokens = execution.batch_tokens - done
+        force_setattr(execution, "tokens", tokens)
+        force_setattr(execution, "predicted_s", self.predictor.left(execution, elapsed_s, tokens, since_s))
 
     def _launch(self, choice: Pass | Execution) -> None:
         if isinstance(choice, Execution):
             if self.paused.pop(choice.id, None) is not choice:
-                raise self._wrong(f"chose {choice}, which is neither running nor paused")
+                raise self._scheduler.wrong(f"chose {choice}, which is neither running nor paused")
             self.running = choice
             self._resume(choice)
             return
@@ -272,45 +307,55 @@ class Instance:
             self._take(request, tokens)
         if self._prefixes is not None:
             self._prefixes.refresh()
+        self._launched = True
         self.free_slots -= 1
         if self.free_slots < 0:
-            raise self._wrong("chose a pass for which no runner slot is free")
+            raise self._scheduler.wrong("chose a pass for which no runner slot is free")
         self.running = execution = self._device.begin(choice.parts)
-        self._recorder.launched(self.clock.now, execution.id, execution.members, execution.shares)
+        self.recorder.launched(self.clock.now, execution.id, execution.members, execution.shares)
 
     def _resume(self, execution: Execution) -> None:
         self._device.resume(execution)
-        self._recorder.resumed(self.clock.now, execution.id)
+        self.recorder.resumed(self.clock.now, execution.id)
 
     def _take(self, request: Request, tokens: Any) -> None:
         if not ((type(tokens) is int or isinstance(tokens, Integral)) and 0 < int(tokens) <= request.tokens):
-            raise self._wrong(f"chose {tokens} tokens of {request}")
+            raise self._scheduler.wrong(f"chose {tokens} tokens of {request}")
         if self.waiting.remove(request):
             if not self.kv.take(request):
-                raise self._wrong("chose a pass for which too few KV blocks are free")
+                raise self._scheduler.wrong("chose a pass for which too few KV blocks are free")
             if request.cached:
-                self._recorder.reused(self.clock.now, request.id, request.cached)
+                self.recorder.reused(self.clock.now, request.id, request.cached)
         elif self.started.pop(request.id, None) is None:
-            raise self._wrong(f"chose {request}, which is neither waiting nor started")
+            raise self._scheduler.wrong(f"chose {request}, which is neither waiting nor started")
 
-    def _advance(self, request: Request, tokens: int) -> bool:
+    def _advance(self, request: Request, tokens: int, ended_s: float) -> bool:
         """Book computed tokens; whether the request is through: computed to its end, it has its first token.
 
         Here a request would turn from prefilling to decoding, or leave with its KV for an instance that decodes.
         """
         before = request.context
-        request.context += tokens
-        request.tokens -= tokens
+        force_setattr(request, "context", before + tokens)
+        force_setattr(request, "tokens", request.tokens - tokens)
         if self._prefixes is not None:
             self._prefixes.computed(request, before)
         if request.tokens:
-            request.predicted_s = self.predictor.predict(request.tokens, request.context)
+            force_setattr(request, "predicted_s", self.predictor.predict(request.tokens, request.context))
             self.started[request.id] = request
             return False
         self.kv.give_back(request)
         self._work_ns -= self._share_ns.pop(request.id)
+        in_time = ended_s - request.arrival_s <= request.slo_s
+        self._count(request, self.attained if in_time else self.missed)
         return True
 
-    def _wrong(self, problem: str, expected: str = "") -> InputError:
-        place = f"policy {type(self._policy).__name__} at {self.clock.now:.6f} s"
-        return InputError(place, problem, expected=expected)
+    def _reject(self, request: Request, now: float) -> None:
+        self.waiting.remove(request)
+        self._work_ns -= self._share_ns.pop(request.id)
+        self.recorder.rejected(now, request.id, "policy")
+        self._count(request, self.missed)
+
+    def _count(self, request: Request, tally: dict[str, int]) -> None:
+        """Add a request that has an SLO to those that attained it, or missed it."""
+        if request.slo_s < math.inf:
+            tally[request.class_name] = tally.get(request.class_name, 0) + 1

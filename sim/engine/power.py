@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from msgspec.structs import force_setattr
+
 from flowsim.calibration.costs.power import Boost, Pace
 from flowsim.core.passes import Execution
 from flowsim.core.timeline import Timeline
@@ -46,8 +48,9 @@ class SustainedSpeed:
 
     def end(self, execution: Execution, elapsed_s: float) -> None:
         """See `Speed`."""
-        execution.elapsed_s = execution.taken_s = elapsed_s
-        execution.ended_s = self._origin_s + elapsed_s
+        force_setattr(execution, "elapsed_s", elapsed_s)
+        force_setattr(execution, "taken_s", elapsed_s)
+        force_setattr(execution, "ended_s", self._origin_s + elapsed_s)
 
     def time_of(self, elapsed_s: float) -> float:
         """See `Speed`."""
@@ -93,10 +96,12 @@ class BoostedSpeed:
 
     def end(self, execution: Execution, elapsed_s: float) -> None:
         """See `Speed`."""
-        execution.elapsed_s, execution.ended_s = elapsed_s, self.time_of(elapsed_s)
-        real_s = execution.ended_s - self._began_s
-        self._use, self._use_s = self._pace.use_after(real_s), execution.ended_s
-        execution.taken_s += real_s
+        ended_s = self.time_of(elapsed_s)
+        real_s = ended_s - self._began_s
+        self._use, self._use_s = self._pace.use_after(real_s), ended_s
+        force_setattr(execution, "elapsed_s", elapsed_s)
+        force_setattr(execution, "taken_s", execution.taken_s + real_s)
+        force_setattr(execution, "ended_s", ended_s)
 
     def time_of(self, elapsed_s: float) -> float:
         """See `Speed`."""

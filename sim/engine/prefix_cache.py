@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections import OrderedDict, defaultdict
 from collections.abc import Sequence
 
+from msgspec.structs import force_setattr
+
 from flowsim.core.predictor import Predictor
 from flowsim.core.prefix_cache import Prefixes
-from flowsim.core.request import Request
+from flowsim.core.request import Request, reuse
 from flowsim.engine.kv import KVCache
 from flowsim.engine.waiting import Waiting
 
@@ -121,8 +123,12 @@ class PrefixWaiting(Waiting):
         """See `Waiting`."""
         for place in reversed(range(self._most(request))):
             self._waiting_for[request.blocks[place]][request.id] = place
-        self._reuse(request, self._run(request, 0))
+        self.look_up(request)
         super().add(request)
+
+    def look_up(self, request: Request) -> None:
+        """Tell a request what of it is cached now."""
+        self._reuse(request, self._run(request, 0))
 
     def remove(self, request: Request) -> bool:
         """See `Waiting`."""
@@ -172,5 +178,5 @@ class PrefixWaiting(Waiting):
         return min(len(request.blocks), (request.input_length - 1) // self._kv.block_tokens)
 
     def _reuse(self, request: Request, blocks: int) -> None:
-        request.reuse(blocks * self._kv.block_tokens)
-        request.predicted_s = self._predictor.predict(request.tokens, request.context)
+        reuse(request, blocks * self._kv.block_tokens)
+        force_setattr(request, "predicted_s", self._predictor.predict(request.tokens, request.context))

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import simpy
+from msgspec.structs import force_setattr
 
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.core.event_recorder import EventRecorder
@@ -37,6 +38,7 @@ class Outcome:
         logs: one account per instance.
         stopped_s: when the replay ended, seconds.
         events: what happened on each instance (`flowsim.core.events`); None unless asked for.
+        policies: the policy of each instance, with all that it has learned.
         cut_off: whether it was stopped then; else it ended by itself, and what is unfinished would never finish.
     """
 
@@ -44,6 +46,7 @@ class Outcome:
     logs: Sequence[Log]
     stopped_s: float
     events: Sequence[Sequence[Event]] | None = None
+    policies: Sequence[Policy] = ()
     cut_off: bool = False
 
 
@@ -97,7 +100,7 @@ def simulate(
 
     Args:
         requests: in order of arrival, `id` = position; they are used up.
-        policy: the scheduler of every instance.
+        policy: the scheduler; every instance has a copy of its own.
         cost: what passes cost on every instance.
         predictor: what the policy believes they cost.
         server: instances and their limits; default `ServerOptions()`.
@@ -107,14 +110,14 @@ def simulate(
         progress: called now and then with the number of arrivals so far.
 
     Raises:
-        InputError: the policy chose something that cannot be done, no KV cache fits beside the weights, or recorded
-            forwards of this size were not measured.
+        InputError: the policy chose something that cannot be done, or left requests behind; no KV cache fits beside the
+            weights, or recorded forwards of this size were not measured.
     """
     server = server or ServerOptions()
     cost.check_graph_tokens(server.graph_tokens)
     env = simpy.Environment()
     for request in requests:  # before any order ranks them
-        request.predicted_s = predictor.predict(request.tokens, request.context)
+        force_setattr(request, "predicted_s", predictor.predict(request.tokens, request.context))
     ledger = Ledger(len(requests))
     recorders = [(EventRecorder if events else Recorder)(ledger, index) for index in range(server.instances)]
     kv_tokens = kv_capacity_tokens(server, cost)
@@ -130,14 +133,17 @@ def simulate(
         env.run(until_s)
     for device, instance in zip(devices, instances, strict=True):
         device.close()
-        instance.close()
-    return outcome_of(recorders, float(env.now), cut_off=until_s is not None)
+        instance.close(cut_off=until_s is not None)
+    return outcome_of(instances, float(env.now), cut_off=until_s is not None)
 
 
-def outcome_of(recorders: Sequence[Recorder], stopped_s: float, *, cut_off: bool = False) -> Outcome:
-    """What these recorders, one per instance, have taken down."""
-    kept = [recorder.events for recorder in recorders if isinstance(recorder, EventRecorder)]
-    return Outcome(recorders[0].ledger, [recorder.log for recorder in recorders], stopped_s, kept or None, cut_off)
+def outcome_of(instances: Sequence[Instance], stopped_s: float, *, cut_off: bool = False) -> Outcome:
+    """What the recorders of these instances have taken down."""
+    recorders = [instance.recorder for instance in instances]
+    logs = [recorder.log for recorder in recorders]
+    events = [recorder.events for recorder in recorders if isinstance(recorder, EventRecorder)] or None
+    policies = [instance.policy for instance in instances]
+    return Outcome(recorders[0].ledger, logs, stopped_s, events, policies, cut_off)
 
 
 def kv_capacity_tokens(server: ServerOptions, cost: CostModel) -> int:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import cast
 
 import simpy
+from msgspec.structs import force_setattr
 
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.core.passes import Execution, Part
@@ -40,6 +42,11 @@ class SimulatedDevice:
         """The event that will end it; an event that has been superseded is ignored."""
         self._thinks_s = 0.0
         """When the scheduler began to think about its latest decision."""
+        self._wake_at_s = math.inf
+        """When the scheduler is to be woken."""
+        self._alarm: simpy.Event | None = None
+        """The event that looks whether it is time; it may come too early, but not too late."""
+        self._alarm_s = math.inf
 
     def connect(self, listener: Listener, cut: str, stops_at_cuts: bool) -> None:
         """See `Device`."""
@@ -57,11 +64,17 @@ class SimulatedDevice:
         self._listener.thought(self._thinks_s, delay_s)
         self._after(delay_s, self._decide)
 
+    def wake_at(self, time_s: float) -> None:
+        """See `Device`."""
+        self._wake_at_s = time_s
+        if time_s < self._alarm_s:
+            self._alarm_s, self._alarm = time_s, self._after(time_s - self.clock.now, self._ring)
+
     def begin(self, parts: tuple[Part, ...]) -> Execution:
         """See `Device`."""
         slices = [Slice(tokens, request.context) for request, tokens in parts]
         timeline = self._cost.timeline(slices, self._cut, self._max_batched_tokens, self._graph_tokens)
-        execution = Execution(parts, timeline)
+        execution = Execution.of(parts, timeline)
         self._run(execution, timeline)
         return execution
 
@@ -105,6 +118,16 @@ class SimulatedDevice:
     def _decide(self, event: simpy.Event) -> None:
         self._listener.decide()
 
+    def _ring(self, event: simpy.Event) -> None:
+        if event is not self._alarm:
+            return
+        self._alarm_s, self._alarm = math.inf, None
+        if self._wake_at_s <= self.clock.now:
+            self._wake_at_s = math.inf
+            self._listener.woken()
+        elif self._wake_at_s < math.inf:
+            self.wake_at(self._wake_at_s)
+
     def _run(self, execution: Execution, timeline: Timeline) -> None:
         """Execute a pass from where it is: to its next cut if it stops at each, else to its end.
 
@@ -114,7 +137,7 @@ class SimulatedDevice:
         """
         cost, now = self._cost, self.clock.now
         self._running, self._timeline = execution, timeline
-        execution.began_s = now + cost.resume_s
+        force_setattr(execution, "began_s", now + cost.resume_s)
         self._speed.begin(execution, timeline)
         self._stop_at = timeline.next_cut(execution.elapsed_s, execution.passed) if self._stops_at_cuts else None
         if self._stop_at is None:
@@ -137,7 +160,8 @@ class SimulatedDevice:
         running, stop_at = self._running, self._stop_at
         assert running is not None and stop_at is not None
         self._running = self._stop_at = None
-        elapsed_s, running.passed = stop_at
+        elapsed_s, passed = stop_at
+        force_setattr(running, "passed", passed)
         self._speed.end(running, elapsed_s)
 
     def _complete(self, event: simpy.Event) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import Protocol
 
 from flowsim.core.order import Order
@@ -18,12 +19,15 @@ from flowsim.engine.waiting import Waiting
 class Viewed(Protocol):
     """The parts of an instance that a view reads."""
 
+    number: int
     clock: Clock
     predictor: Predictor
     kv: KVCache
     waiting: Waiting
     running: Execution | None
     free_slots: int
+    attained: dict[str, int]
+    missed: dict[str, int]
 
     @property
     def started(self) -> Mapping[int, Request]:
@@ -41,6 +45,11 @@ class InstanceView:
 
     def __init__(self, instance: Viewed) -> None:
         self._instance = instance
+
+    @property
+    def instance(self) -> int:
+        """The number of this instance."""
+        return self._instance.number
 
     @property
     def now(self) -> float:
@@ -77,7 +86,23 @@ class InstanceView:
         """Passes that may still be launched before one completes."""
         return self._instance.free_slots
 
-    def first(self, order: Order) -> Request | Execution | None:
+    @property
+    def attained(self) -> Mapping[str, int]:
+        """By class: how many requests have had their first token in time."""
+        return MappingProxyType(self._instance.attained)
+
+    @property
+    def missed(self) -> Mapping[str, int]:
+        """By class: how many requests were late or rejected."""
+        return MappingProxyType(self._instance.missed)
+
+    def fits(self, request: Request) -> bool:
+        """Whether a pass with this request could be launched now."""
+        instance = self._instance
+        room = request.id in instance.started or request.kv_tokens <= instance.kv.free_tokens
+        return room and instance.free_slots > 0
+
+    def first(self, order: Order, besides: Collection[Request] = ()) -> Request | Execution | None:
         """The best of all in this order; a waiting one only if it fits."""
         instance, now = self._instance, self._instance.clock.now
         best: Request | Execution | None = instance.running
@@ -87,7 +112,10 @@ class InstanceView:
                 other = order.rank(candidate, now)
                 if rank is None or other < rank:
                     best, rank = candidate, other
-        head = instance.waiting.queue(order).after(now, None, UNBOUNDED)
+        queue = instance.waiting.queue(order)
+        head = queue.after(now, None, UNBOUNDED)
+        while besides and head in besides:
+            head = queue.after(now, head, UNBOUNDED)
         if head is None or (rank is not None and rank < order.rank(head, now)):
             return best
         return head if instance.free_slots and head.kv_tokens <= instance.kv.free_tokens else best

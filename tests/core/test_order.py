@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import force_setattr
 
 from flowsim.core.order import Fixed, Flipping, Moving
 from flowsim.core.passes import Execution
@@ -82,8 +83,8 @@ def test_a_queue_answers_as_sorting_does(
         elif action == "change" and present:
             request = data.draw(st.sampled_from(present))
             queue.remove(request)
-            request.tokens = data.draw(st.integers(1, 6))
-            request.predicted_s = data.draw(st.sampled_from([0.0, 0.25, 1.0, 3.0]))
+            force_setattr(request, "tokens", data.draw(st.integers(1, 6)))
+            force_setattr(request, "predicted_s", data.draw(st.sampled_from([0.0, 0.25, 1.0, 3.0])))
             queue.add(request)
         elif action == "wait":
             now += data.draw(st.sampled_from([0.25, 1.0, 5.0]))
@@ -144,7 +145,7 @@ def test_a_flip_is_due_at_its_very_time() -> None:
 
 def test_executions_are_ranked_like_requests() -> None:
     request = Request(4, 1.0, 10, 20.0, predicted_s=3.0)
-    execution = Execution(((request, 10),), Timeline([Forward(10, (), 0.0, 1, 3.0, 3.0)], "none"))
+    execution = Execution.of(((request, 10),), Timeline([Forward(10, (), 0.0, 1, 3.0, 3.0)], "none"))
     for order in ORDERS.values():
         assert order.rank(execution, 7.0) == order.rank(request, 7.0)
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from flowsim.core.request import Request
+from typing import Any
+
+import pytest
+
+from flowsim.core.request import Request, reuse
 
 
 def test_a_prompt_takes_whole_blocks_and_is_due_after_its_arrival() -> None:
@@ -14,8 +18,15 @@ def test_a_prompt_takes_whole_blocks_and_is_due_after_its_arrival() -> None:
 
 def test_cached_tokens_are_in_its_context_but_do_not_begin_it() -> None:
     request = Request(0, 0.0, 17, 1.0)
-    request.reuse(16)
+    reuse(request, 16)
     assert (request.cached, request.context, request.tokens, request.begun) == (16, 16, 1, False)
     assert repr(request).endswith("16 of 17 tokens computed, 16 of them cached)")
-    request.context, request.tokens = 17, 0
-    assert request.begun
+    assert Request(0, 0.0, 17, 1.0, cached=16, context=17).begun
+
+
+def test_a_request_is_read_only() -> None:
+    request: Any = Request(0, 0.0, 17, 1.0)
+    for name in ("tokens", "deadline_s", "no_such_name"):
+        with pytest.raises(AttributeError):
+            setattr(request, name, 1)
+    assert request.tokens == 17

@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from msgspec.structs import force_setattr
 
 from flowsim.calibration.costs.predictor import make_predictor
 from flowsim.core.events import Event, Reused, Stretch, stretches
 from flowsim.core.order import Flipping, Moving
 from flowsim.core.passes import Pass
 from flowsim.core.prefix_cache import Prefixes, Retention
-from flowsim.core.request import Request
+from flowsim.core.request import Request, reuse
 from flowsim.core.server import ServerOptions
 from flowsim.engine.prefix_cache import PrefixCache
 from flowsim.engine.simulate import Outcome, simulate
@@ -132,7 +133,8 @@ def test_a_policy_sees_what_is_cached_now(name: str) -> None:
     rows = [(0.0, 99.0, range(8)), (1.0, 12.0, range(10)), (2.0, 9.0, range(20, 25))]
     outcome = run(policy, *rows)
     second, third = (1, 8, 2, 2.0), (2, 0, 5, 5.0)
-    assert policy.waiting == [[(0, 0, 8, 8.0)], [second, third], [second] if name == "moving" else [third]]
+    (own,) = outcome.policies
+    assert own.waiting == [[(0, 0, 8, 8.0)], [second, third], [second] if name == "moving" else [third]]
     # Laxity at 8 s: 13 - 8 - 2 = 3 of the second, 11 - 8 - 5 = -2 of the third. It has flipped, the second no longer.
     assert [s[2] for s in ran(outcome)] == {"moving": [(0,), (2,), (1,)], "flipping": [(0,), (1,), (2,)]}[name]
 
@@ -189,7 +191,8 @@ def request(id: int, blocks: Sequence[int], tokens: int | None = None) -> Reques
 def compute(kv: PrefixCache, *requests: Request) -> None:
     """What an instance does when a pass over all of these has completed."""
     for one in requests:
-        before, one.context = one.context, one.input_length
+        before = one.context
+        force_setattr(one, "context", one.input_length)
         kv.computed(one, before)
 
 
@@ -200,7 +203,7 @@ def test_shared_blocks_are_stored_once() -> None:
     assert kv.free_tokens == 4
     compute(kv, first, second)
     assert kv.free_tokens == 8  # 1 to 4, each once
-    third.reuse(4)
+    reuse(third, 4)
     assert kv.take(third)
     assert kv.free_tokens == 4  # two tokens of a block, and one of another
     kv.give_back(first)
@@ -219,7 +222,7 @@ def test_what_a_request_holds_is_never_evicted() -> None:
     compute(kv, first)
     kv.trim()
     assert 1 in kv and 2 in kv  # two, though only one would be kept
-    second.reuse(4)
+    reuse(second, 4)
     assert kv.take(second)
     kv.give_back(first)
     kv.trim()
@@ -237,7 +240,7 @@ def test_a_pass_that_does_not_fit_takes_nothing() -> None:
     assert kv.take(first)
     compute(kv, first)
     assert not kv.take(second)  # eight tokens, none of which it knows to be cached
-    second.reuse(2)
+    reuse(second, 2)
     assert not kv.take(second)  # six beside the four that are held
     kv.give_back(first)
     assert kv.free_tokens == 8

@@ -388,7 +388,7 @@ def test_a_policy_that_chooses_what_cannot_be_is_told_so(choice: Any, complaint:
 
 
 def test_what_a_policy_raises_is_told_in_one_line() -> None:
-    with pytest.raises(InputError, match=r"^policy Chooses at 1\.0+ s: raised ZeroDivisionError: .*\Z"):
+    with pytest.raises(InputError, match=r"^policy Chooses at 1\.0+ s, after the arrival of request 0 \(1 waiting, .*\): raised ZeroDiv.*\Z"):
         run(Chooses(lambda view: 1 / 0), pencil(), (1.0, 10, 9.0))
 
 
@@ -405,9 +405,10 @@ def test_a_policy_without_a_free_slot_is_told_so() -> None:
         run(greedy, pencil(), (0.0, 10, 9.0), (1.0, 10, 9.0), slots=1)
 
 
-def test_a_policy_may_choose_nothing() -> None:
-    outcome = run(Chooses(lambda view: None), pencil(), (0.0, 1, 9.0), (1.0, 1, 9.0))
-    assert all(math.isnan(finished) for finished in outcome.ledger.finished_s)
+def test_a_policy_may_choose_nothing_while_others_are_to_arrive() -> None:
+    pairs = Chooses(lambda view: Pass.whole(*view.waiting) if len(view.waiting) == 2 else None, cut="none")
+    outcome = run(pairs, pencil(), (0.0, 1, 9.0), (1.0, 1, 9.0))
+    assert outcome.ledger.finished_s == [3.0, 3.0]
     assert outcome.logs[0].decisions == 2
 
 

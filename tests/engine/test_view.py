@@ -23,7 +23,7 @@ def request(id: int, due_s: float, tokens: int = 4) -> Request:
 
 def executing(head: Request) -> Execution:
     timeline = Timeline([Forward(head.tokens, (), 0.0, 1, 1.0, 1.0)], "none")
-    return Execution(((head, head.tokens),), timeline)
+    return Execution.of(((head, head.tokens),), timeline)
 
 
 def seen(
@@ -45,6 +45,9 @@ def seen(
         waiting=queue,
         running=running,
         free_slots=free_slots,
+        number=3,
+        attained={"text": 2},
+        missed={"file": 1},
         started={one.id: one for one in started},
         paused={one.id: one for one in paused},
     )

@@ -6,7 +6,7 @@ import pytest
 
 from flowsim.core.order import Fixed, Moving
 from flowsim.core.queues import UNBOUNDED, Queue
-from flowsim.core.request import Request
+from flowsim.core.request import Request, reuse
 from flowsim.engine.waiting import MOST_ORDERS, Waiting
 from flowsim.errors import InputError
 
@@ -60,7 +60,7 @@ def test_a_request_that_changes_is_ranked_anew() -> None:
     for request in requests:
         waiting.add(request)
     assert ids(waiting.queue(SHORTEST)) == [1, 2, 0]
-    waiting.change(requests[0], lambda request: request.reuse(4))
+    waiting.change(requests[0], lambda request: reuse(request, 4))
     assert ids(waiting.queue(SHORTEST)) == [0, 1, 2]
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from flowsim.core.passes import Pass
+from flowsim.core.request import Request
 from flowsim.policies.chunked import Chunked
 from support.situations import request, situation
 
 
 def test_chunked_fills_a_budget_with_begun_prompts_first() -> None:
-    begun = request(5, 10)
-    begun.context, begun.tokens = 7, 3
+    begun = Request(5, 0.0, 10, 1000.0, context=7)
     queue = [request(6, 4), request(7, 9), request(8, 1)]
     view = situation(waiting=queue, started=[begun])
     assert Chunked(12).choose(view) == Pass(((begun, 3), (queue[0], 4), (queue[1], 5)))

@@ -17,13 +17,15 @@ from itertools import groupby
 from types import SimpleNamespace
 from typing import Any
 
+from msgspec.structs import force_setattr
+
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.power import Boost
 from flowsim.core.passes import Pass
 from flowsim.core.policy import Policy
 from flowsim.core.predictor import Predictor
 from flowsim.core.prefix_cache import Prefixes
-from flowsim.core.request import Request
+from flowsim.core.request import Request, reuse
 from flowsim.core.server import ServerOptions
 from flowsim.core.timeline import LAYER_OPERATORS, Slice
 from support.slow_power import Heat
@@ -238,13 +240,13 @@ class Site:
             self.kept.pop(0)
         cached = self.held | set(self.kept)
         for request in self.waiting:
-            request.context = 0
+            known = 0
             for block in request.blocks:
-                if block not in cached or request.context + size >= request.input_length:
+                if block not in cached or known + size >= request.input_length:
                     break
-                request.context += size
-            request.cached, request.tokens = request.context, request.input_length - request.context
-            request.predicted_s = self.predictor.predict(request.tokens, request.context)
+                known += size
+            reuse(request, known)
+            force_setattr(request, "predicted_s", self.predictor.predict(request.tokens, request.context))
 
     @property
     def work_s(self) -> float:
@@ -258,7 +260,7 @@ class Site:
         if self.blocks_of(request) > self.blocks:
             row.rejected = True
             return
-        request.predicted_s = self.predictor.predict(request.input_length)
+        force_setattr(request, "predicted_s", self.predictor.predict(request.input_length))
         self.waiting.append(request)
         self.refresh()
         self.outstanding[request.id] = request.predicted_s
@@ -426,10 +428,11 @@ class Site:
         for request, tokens in batch.parts:
             row = self.rows[request.id]
             row.service_s += batch.taken_s
-            request.context, request.tokens = request.context + tokens, request.tokens - tokens
+            force_setattr(request, "context", request.context + tokens)
+            force_setattr(request, "tokens", request.tokens - tokens)
             self.kept = [block for block in self.kept if block not in self.held]
             if request.tokens:
-                request.predicted_s = self.predictor.predict(request.tokens, request.context)
+                force_setattr(request, "predicted_s", self.predictor.predict(request.tokens, request.context))
                 self.started.append(request)
             else:
                 row.finished_s = ended_s

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from msgspec.structs import force_setattr
+
 from flowsim.calibration.costs.predictor import SoloPredictor
 from flowsim.core.passes import Execution, Pass
 from flowsim.core.request import Request
@@ -42,9 +44,9 @@ def executing(*members: Request, left: float | None = None) -> Execution:
     """A pass over whole requests of which this many tokens are left."""
     tokens = sum(member.tokens for member in members)
     timeline = Timeline([Forward(tokens, (), 0.0, 1, float(tokens), float(tokens))], "none")
-    execution = Execution(tuple((member, member.tokens) for member in members), timeline)
-    execution.predicted_s = tokens if left is None else left
-    execution.tokens = int(execution.predicted_s)
+    execution = Execution.of(tuple((member, member.tokens) for member in members), timeline)
+    force_setattr(execution, "predicted_s", tokens if left is None else left)
+    force_setattr(execution, "tokens", int(execution.predicted_s))
     return execution
 
 

@@ -26,7 +26,7 @@ def costing(solo: object, **device: object) -> CostModel:
 
 def execution(cost: CostModel, tokens: int, cut: str = "operator", max_batched_tokens: int = 8192) -> Execution:
     request = Request(0, 0.0, tokens, 9.0)
-    return Execution(((request, tokens),), cost.timeline([Slice(tokens, 0)], cut, max_batched_tokens))
+    return Execution.of(((request, tokens),), cost.timeline([Slice(tokens, 0)], cut, max_batched_tokens))
 
 
 def test_exact_is_what_the_engine_will_take() -> None:

@@ -1,0 +1,112 @@
+"""The policy of one instance: it is asked, it hears of what happens, and whatever is wrong with it is said.
+
+What is said names the policy, the time, what had happened, and what the policy saw.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from flowsim.core.passes import Decision, Execution, Pass
+from flowsim.core.policy import Policy, own
+from flowsim.core.request import Request
+from flowsim.engine.choice import fault
+from flowsim.engine.view import InstanceView, Viewed
+from flowsim.errors import InputError, raised
+
+MOST_IDLE_WAKES = 10_000
+"""How often its timer may wake a policy, one time after another, while nothing runs and nobody arrives."""
+
+
+class Scheduler:
+    """An instance's own policy, a copy of the one that was given.
+
+    Args:
+        policy: as given.
+        instance: what it sees.
+
+    Attributes:
+        policy: the copy.
+        hears_arrivals: whether it has `on_arrival`.
+    """
+
+    def __init__(self, policy: Policy, instance: Viewed) -> None:
+        self.policy = own(policy)
+        self._instance = instance
+        self._view = InstanceView(instance)
+        self._on_arrival = getattr(self.policy, "on_arrival", None)
+        self._on_completion = getattr(self.policy, "on_completion", None)
+        self.hears_arrivals = self._on_arrival is not None
+        self._event = ("the beginning", -1)
+        self._idle_wakes = 0
+
+    def after(self, event: str, id: int = -1) -> None:
+        """Note what has happened, for a message: "the arrival of request", 12."""
+        self._event = (event, id)
+        self._idle_wakes = 0
+
+    def woken(self) -> None:
+        """Its timer is due. InputError: nothing else has happened for too long."""
+        idle_wakes = self._idle_wakes + (self._instance.running is None)
+        self.after("its timer")
+        self._idle_wakes = idle_wakes
+        if idle_wakes > MOST_IDLE_WAKES:
+            raise self.wrong(f"was woken {idle_wakes:,} times by its timer and ran nothing")
+
+    def arrived(self, request: Request) -> None:
+        """Tell the policy of an arrival."""
+        if self._on_arrival is not None:
+            self._call(self._on_arrival, request, self._view)
+
+    def completed(self, execution: Execution) -> None:
+        """Tell the policy of a completion."""
+        if self._on_completion is not None:
+            self._call(self._on_completion, execution, self._view)
+
+    def choose(self) -> tuple[Pass | Execution | None, Sequence[Request], float]:
+        """What the policy decides, as a `Decision` has it."""
+        choice = self._call(self.policy.choose, self._view)
+        rejected: Sequence[Request] = ()
+        wake_at = math.inf
+        if isinstance(choice, Decision):
+            choice, rejected, wake_at = choice
+            self._check(rejected, wake_at)
+        if (wrong := fault(choice)) is not None:
+            raise self.wrong(*wrong)
+        return choice, rejected, wake_at
+
+    def wrong(self, problem: str, expected: str = "") -> InputError:
+        """The error for something that is wrong with the policy."""
+        event, id = self._event
+        happened = event if id < 0 else f"{event} {id}"
+        name, now = type(self.policy).__name__, self._instance.clock.now
+        return InputError(
+            f"policy {name} at {now:.6f} s, after {happened} ({self._seen()})", problem, expected=expected
+        )
+
+    def _call(self, method: Callable[..., Any], *arguments: object) -> Any:
+        try:
+            return method(*arguments)
+        except (Exception, SystemExit) as error:  # whatever the user's policy does
+            raise self.wrong(f"raised {raised(error)}") from error
+
+    def _check(self, rejected: Any, wake_at: Any) -> None:
+        now, waiting = self._instance.clock.now, self._instance.waiting.requests
+        if not isinstance(rejected, list | tuple):
+            raise self.wrong(f"rejected {rejected!r}", "a list of requests")
+        for place, request in enumerate(rejected):
+            if not isinstance(request, Request) or waiting.get(request.id) is not request:
+                raise self.wrong(f"rejected {request!r}, which is not waiting")
+            if request in rejected[:place]:
+                raise self.wrong(f"rejected {request!r} twice")
+        if not isinstance(wake_at, int | float) or not wake_at > now:
+            raise self.wrong(f"asked to be woken at {wake_at!r}", "seconds, after now")
+
+    def _seen(self) -> str:
+        instance, running = self._instance, self._instance.running
+        counts = (
+            f"{len(instance.waiting.requests)} waiting, {len(instance.started)} started, {len(instance.paused)} paused"
+        )
+        return f"{counts}, {'nothing runs' if running is None else f'{running.id} runs'}"
