@@ -23,8 +23,8 @@ from flowsim.errors import InputError
 if TYPE_CHECKING:
     from flowsim.calibration.costs.cost_model import CostModel
     from flowsim.calibration.measure.calibrate import calibrate
-    from flowsim.core.order import Fixed, Flipping, Moving
-    from flowsim.core.passes import Execution, Pass
+    from flowsim.core.order import Fixed, Flipping, Moving, OnArrival, Scanned
+    from flowsim.core.passes import Decision, Execution, Pass
     from flowsim.core.policy import Policy, View
     from flowsim.core.request import Request
     from flowsim.core.server import ServerOptions
@@ -65,10 +65,12 @@ PACKAGES = (
 HOMES = {
     "Comparison": "runs.compare",
     "CostModel": "calibration.costs.cost_model",
+    "Decision": "core.passes",
     "Execution": "core.passes",
     "Fixed": "core.order",
     "Flipping": "core.order",
     "Moving": "core.order",
+    "OnArrival": "core.order",
     "Pass": "core.passes",
     "Plan": "validation.plan",
     "Policy": "core.policy",
@@ -78,6 +80,7 @@ HOMES = {
     "RunResult": "results.result",
     "Runs": "studies.sweep",
     "SLOMix": "core.slo",
+    "Scanned": "core.order",
     "ServerOptions": "core.server",
     "Study": "studies.study",
     "Trace": "traces.trace",
@@ -103,11 +106,13 @@ HOMES = {
 __all__ = [
     "Comparison",
     "CostModel",
+    "Decision",
     "Execution",
     "Fixed",
     "Flipping",
     "InputError",
     "Moving",
+    "OnArrival",
     "Pass",
     "Plan",
     "Policy",
@@ -117,6 +122,7 @@ __all__ = [
     "RunResult",
     "Runs",
     "SLOMix",
+    "Scanned",
     "ServerOptions",
     "Study",
     "Trace",

@@ -148,7 +148,8 @@ class Instance:
         idle = self.running is None and not self._deciding and self._wake_at_s == math.inf
         if idle and (self.waiting.requests or self.started or self.paused) and not (cut_off and self._launched):
             expected = "a pass, a Decision that rejects them, or one with a time to be asked again"
-            raise self._scheduler.wrong(f"chose nothing for {self.seen} requests, and nothing will happen", expected)
+            requests = "1 request" if self.seen == 1 else f"{self.seen} requests"
+            raise self._scheduler.wrong(f"chose nothing for {requests}, and nothing will happen", expected)
         unfinished = [*self.paused.values(), *([self.running] if self.running else [])]
         for execution in unfinished:
             self.recorder.unfinished(self.clock.now, execution.id, execution.taken_s)

@@ -388,7 +388,10 @@ def test_a_policy_that_chooses_what_cannot_be_is_told_so(choice: Any, complaint:
 
 
 def test_what_a_policy_raises_is_told_in_one_line() -> None:
-    with pytest.raises(InputError, match=r"^policy Chooses at 1\.0+ s, after the arrival of request 0 \(1 waiting, .*\): raised ZeroDiv.*\Z"):
+    with pytest.raises(
+        InputError,
+        match=r"^policy Chooses at 1\.0+ s, after the arrival of request 0 \(1 waiting, .*\): raised ZeroDiv.*\Z",
+    ):
         run(Chooses(lambda view: 1 / 0), pencil(), (1.0, 10, 9.0))
 
 

@@ -1,0 +1,402 @@
+"""What a policy may do besides choosing a pass: reject, set a timer, hear of events, remember; and what it may not.
+
+Costs are those of `pencil`: a token takes a second.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from flowsim.calibration.costs.predictor import make_predictor
+from flowsim.core.events import Rejected, Stretch, stretches
+from flowsim.core.order import Fixed, OnArrival, Scanned
+from flowsim.core.passes import Decision, Pass
+from flowsim.core.request import Request
+from flowsim.core.server import ServerOptions
+from flowsim.engine import scheduler
+from flowsim.engine.simulate import Outcome, simulate
+from flowsim.errors import InputError
+from support.costs import pencil
+
+Row = tuple[float, int, float, str]  # arrival, tokens, SLO, class
+
+
+def run(policy: Any, *rows: Any, until_s: float | None = None, **limits: Any) -> Outcome:
+    cost, server = pencil(), ServerOptions(**{"block_tokens": 1, **limits})
+    requests = [Request(i, *row) for i, row in enumerate(rows)]
+    predictor = make_predictor("exact", cost, policy.cut, server.max_batched_tokens)
+    return simulate(requests, policy, cost, predictor, server, until_s=until_s, events=True)
+
+
+def ran(outcome: Outcome, instance: int = 0) -> list[Stretch]:
+    assert outcome.events is not None
+    return stretches(outcome.events[instance])
+
+
+class FIFO:
+    """One prompt a pass, in order of arrival."""
+
+    cut, wake = "none", "events"
+
+    def choose(self, view: Any) -> Any:
+        return Pass.whole(next(iter(view.waiting))) if view.waiting and not view.running else None
+
+
+# Rejection.
+
+
+class Doorkeeper(FIFO):
+    """Rejects what can no longer make it."""
+
+    def choose(self, view: Any) -> Any:
+        hopeless = [r for r in view.waiting if view.now + r.predicted_s > r.deadline_s]
+        hopeful = [r for r in view.waiting if r not in hopeless]
+        return Decision(Pass.whole(hopeful[0]) if hopeful else None, reject=hopeless)
+
+
+def test_a_rejected_request_never_runs_and_is_missed() -> None:
+    rows = [(0.0, 10, 99.0, "text"), (1.0, 5, 12.0, "text"), (2.0, 4, 20.0, "file"), (30.0, 9, 8.0, "file")]
+    outcome = run(Doorkeeper(), *rows)
+    assert ran(outcome) == [(0.0, 10.0, (0,), True), (10.0, 14.0, (2,), True)]
+    assert outcome.ledger.rejected == [False, True, False, True]
+    assert math.isnan(outcome.ledger.finished_s[1])
+    assert outcome.events is not None
+    rejected = [event for event in outcome.events[0] if isinstance(event, Rejected)]
+    assert rejected == [Rejected(10.0, 1, "policy"), Rejected(30.0, 3, "policy")]
+
+
+def test_a_rejection_takes_no_work_with_it() -> None:
+    """The second instance is idle again once it has rejected: the third request goes there, not to the first."""
+    rows = [(0.0, 10, 99.0), (1.0, 20, 5.0), (2.0, 3, 99.0)]
+    outcome = run(Doorkeeper(), *rows, instances=2, router="least-work")
+    assert outcome.ledger.instance == [0, 1, 1]
+    assert outcome.ledger.finished_s[2] == 5.0
+
+
+# Timers.
+
+
+class Gather(FIFO):
+    """Runs all that wait once the first of them has waited for 4 s."""
+
+    def choose(self, view: Any) -> Any:
+        if view.running or not view.waiting:
+            return None
+        due_s = next(iter(view.waiting)).arrival_s + 4
+        return Pass.whole(*view.waiting) if view.now >= due_s else Decision(wake_at=due_s)
+
+
+def test_a_timer_gathers_a_batch() -> None:
+    outcome = run(Gather(), (0.0, 2, 99.0), (1.0, 3, 99.0), (20.0, 1, 99.0))
+    assert ran(outcome) == [(4.0, 9.0, (0, 1), True), (24.0, 25.0, (2,), True)]
+    assert outcome.logs[0].decisions == 5
+
+
+class Bounded(FIFO):
+    """Runs the latest arrival, and goes on with a paused pass after 3 s."""
+
+    cut = "operator"
+
+    def choose(self, view: Any) -> Any:
+        for execution in view.paused:
+            if view.now >= execution.ended_s + 3:
+                return Decision(execution, wake_at=view.now + 3)
+        best = max([*view.waiting, *view.paused, *([view.running] if view.running else [])], key=lambda c: c.id)
+        pauses = [execution.ended_s for execution in view.paused]
+        run = Pass.whole(best) if isinstance(best, Request) else best
+        if view.running and run is not view.running:
+            pauses.append(view.now)
+        return Decision(run, wake_at=min(pauses) + 3 if pauses else math.inf)
+
+
+def test_a_timer_ends_a_suspension() -> None:
+    outcome = run(Bounded(), (0.0, 10, 99.0), (1.0, 10, 99.0))
+    # Cuts lie 2 s apart. Request 0 stops at 2 and is due at 5; request 1 stops at its next cut. The timer set then rings
+    # at 8, and 1 is the latest. Request 0 is due again at 11, and 1 is the latest again at 14.
+    assert ran(outcome) == [
+        (0.0, 2.0, (0,), False),
+        (2.0, 6.0, (1,), False),
+        (6.0, 8.0, (0,), False),
+        (8.0, 12.0, (1,), False),
+        (12.0, 14.0, (0,), False),
+        (14.0, 16.0, (1,), True),
+        (16.0, 20.0, (0,), True),
+    ]
+
+
+def test_a_later_decision_sets_the_timer_anew() -> None:
+    class Once(FIFO):
+        def __init__(self) -> None:
+            self.asked_s: list[float] = []
+
+        def choose(self, view: Any) -> Any:
+            self.asked_s.append(view.now)
+            if view.now == 0.0:
+                return Decision(wake_at=10.0)
+            if view.now == 1.0:
+                return Decision(wake_at=3.0)
+            if view.now == 3.0:
+                return Decision(wake_at=50.0)
+            return Pass.whole(*view.waiting)
+
+    outcome = run(Once(), (0.0, 1, 99.0), (1.0, 1, 99.0), (20.0, 1, 99.0))
+    assert outcome.policies[0].asked_s == [0.0, 1.0, 3.0, 20.0]  # type: ignore[attr-defined]
+
+
+# Hooks, and what the view counts.
+
+
+class Hears(FIFO):
+    """Writes down what it hears and sees."""
+
+    def __init__(self) -> None:
+        self.heard: list[Any] = []
+        self.seen: list[Any] = []
+
+    def on_arrival(self, request: Any, view: Any) -> None:
+        self.heard.append((view.now, request.id, request in view.waiting))
+
+    def on_completion(self, execution: Any, view: Any) -> None:
+        left = [request.tokens for request in execution.requests]
+        self.heard.append((view.now, execution.members, execution.taken_s, left, view.running))
+
+    def choose(self, view: Any) -> Any:
+        self.seen.append((view.now, view.instance, dict(view.attained), dict(view.missed)))
+        return super().choose(view)
+
+
+def test_a_policy_hears_of_arrivals_and_completions_and_sees_what_was_attained() -> None:
+    rows = [(0.0, 5, 5.0, "text"), (1.0, 2, 2.0, "text"), (2.0, 1, math.inf, "none"), (3.0, 4, 99.0, "file")]
+    (policy,) = run(Hears(), *rows).policies
+    assert policy.heard == [  # type: ignore[attr-defined]
+        (0.0, 0, False),
+        (1.0, 1, False),
+        (2.0, 2, False),
+        (3.0, 3, False),
+        (5.0, (0,), 5.0, [0], None),
+        (7.0, (1,), 2.0, [0], None),
+        (8.0, (2,), 1.0, [0], None),
+        (12.0, (3,), 4.0, [0], None),
+    ]
+    assert policy.seen == [  # type: ignore[attr-defined]
+        (0.0, 0, {}, {}),
+        (5.0, 0, {"text": 1}, {}),
+        (7.0, 0, {"text": 1}, {"text": 1}),
+        (8.0, 0, {"text": 1}, {"text": 1}),  # without an SLO nothing is attained or missed
+    ]
+
+
+def test_a_view_says_what_fits() -> None:
+    seen: list[list[bool]] = []
+
+    class Asks(FIFO):
+        def choose(self, view: Any) -> Any:
+            seen.append([view.fits(request) for request in view.waiting])
+            return super().choose(view)
+
+    class Meddles(Asks):
+        cut = "operator"
+
+        def choose(self, view: Any) -> Any:
+            super().choose(view)
+            return Pass.whole(next(iter(view.waiting))) if not view.running else None
+
+    run(Meddles(), (0.0, 6, 99.0), (1.0, 5, 99.0), (2.0, 4, 99.0), kv_tokens=10)
+    assert seen[:3] == [[True], [False], [False, True]]
+    seen.clear()
+    run(Meddles(), (0.0, 6, 99.0), (1.0, 5, 99.0), slots=1)
+    assert seen[:2] == [[True], [False]]
+
+
+# State.
+
+
+class Tags(FIFO):
+    """Requests of a class take turns by what the class was given before; its order reads the policy's own state."""
+
+    def __init__(self) -> None:
+        self.given: dict[str, int] = {}
+        self.tag: dict[int, int] = {}
+        self.order = OnArrival(lambda candidate: self.tag[candidate.id])
+
+    def on_arrival(self, request: Any, view: Any) -> None:
+        self.given[request.class_name] = self.given.get(request.class_name, 0) + request.tokens
+        self.tag[request.id] = self.given[request.class_name]
+
+    def choose(self, view: Any) -> Any:
+        head = view.first(self.order)
+        return Pass.whole(head) if isinstance(head, Request) else None
+
+
+TURNS = [(0.0, 2, 99.0, "a"), (0.0, 2, 99.0, "a"), (0.0, 2, 99.0, "a"), (0.0, 3, 99.0, "b"), (0.0, 3, 99.0, "b")]
+
+
+def test_state_is_fresh_for_every_run_and_instance() -> None:
+    policy = Tags()
+    expected = [(0.0, 2.0, (0,), True), (2.0, 5.0, (3,), True), (5.0, 7.0, (1,), True)]
+    for _ in range(2):
+        outcome = run(policy, *TURNS)
+        assert ran(outcome)[:3] == expected
+        assert policy.given == policy.tag == {}
+    outcome = run(policy, *[row for row in TURNS for _ in range(2)], instances=2)  # round-robin: each gets them all
+    for instance in range(2):
+        assert [(s[0], s[1]) for s in ran(outcome, instance)[:3]] == [(0.0, 2.0), (2.0, 5.0), (5.0, 7.0)]
+        assert outcome.policies[instance].given == {"a": 6, "b": 6}  # type: ignore[attr-defined]
+
+
+def test_a_key_may_change_with_the_state_of_the_policy() -> None:
+    class Fair(FIFO):
+        """The class that was computed least."""
+
+        def __init__(self) -> None:
+            self.computed = {"a": 0, "b": 0}
+            self.order = Scanned(lambda candidate, now: self.computed[candidate.class_name])
+
+        def on_completion(self, execution: Any, view: Any) -> None:
+            self.computed[execution.class_name] += execution.batch_tokens
+
+        def choose(self, view: Any) -> Any:
+            head = view.first(self.order)
+            return Pass.whole(head) if isinstance(head, Request) else None
+
+    outcome = run(Fair(), *TURNS)
+    assert [stretch.members[0] for stretch in ran(outcome)] == [0, 3, 1, 4, 2]  # computed: a 2, b 3, a 4, b 6
+
+
+def test_a_policy_that_cannot_be_copied_is_told_so() -> None:
+    policy: Any = FIFO()
+    policy.source = (i for i in range(3))
+    with pytest.raises(InputError, match=r"^policy FIFO: cannot be copied for each run and instance: TypeError"):
+        run(policy, (0.0, 1, 9.0))
+
+
+# What is wrong.
+
+
+class Writes(FIFO):
+    """Makes the first prompt shorter."""
+
+    def choose(self, view: Any) -> Any:
+        for request in view.waiting:
+            request.tokens = 1
+        return super().choose(view)
+
+
+class WritesToPasses(FIFO):
+    """Has the running pass be on time."""
+
+    cut = "operator"
+
+    def choose(self, view: Any) -> Any:
+        if view.running:
+            view.running.deadline_s = 0.0
+        return super().choose(view)
+
+
+class Drops(FIFO):
+    """Takes a request out of the queue."""
+
+    def choose(self, view: Any) -> Any:
+        del view.waiting[0]
+
+
+class Hopes(FIFO):
+    """Awards itself."""
+
+    def choose(self, view: Any) -> Any:
+        view.attained["text"] = 100
+
+
+def test_a_policy_that_writes_to_what_it_sees_is_refused() -> None:
+    rows = [(0.0, 5, 9.0), (1.25, 5, 9.0)]
+    with pytest.raises(InputError) as error:
+        run(Writes(), *rows)
+    where = "policy Writes at 0.000000 s, after the arrival of request 0 (1 waiting, 0 started, 0 paused, nothing runs)"
+    assert str(error.value).startswith(f"{where}: raised AttributeError: immutable type: 'Request' (test_scheduler.py")
+    with pytest.raises(InputError) as error:
+        run(WritesToPasses(), *rows)
+    where = (
+        "policy WritesToPasses at 1.250000 s, after the arrival of request 1 (1 waiting, 0 started, 0 paused, 0 runs)"
+    )
+    assert str(error.value).startswith(f"{where}: raised AttributeError: immutable type: 'Execution'")
+    for policy in (Drops(), Hopes()):
+        with pytest.raises(InputError, match="raised TypeError"):
+            run(policy, *rows)
+
+
+class Says(FIFO):
+    """Decides as it is told."""
+
+    def __init__(self, decide: Any) -> None:
+        self.decide = decide
+
+    def choose(self, view: Any) -> Any:
+        return self.decide(view)
+
+
+OTHER = Request(0, 0.0, 5, 9.0)
+
+
+@pytest.mark.parametrize(
+    ("decide", "complaint"),
+    [
+        (lambda view: Decision(reject=[OTHER]), "rejected Request(0, arrived 0.000 s"),
+        (lambda view: Decision(reject=[*view.waiting] * 2), "twice"),
+        (lambda view: Decision(reject=next(iter(view.waiting))), "expected a list of requests"),
+        (lambda view: Decision(Pass.whole(*view.waiting), [*view.waiting]), "neither waiting nor started"),
+        (lambda view: Decision(wake_at=view.now), "asked to be woken at 2.0; expected seconds, after now"),
+        (lambda view: Decision(wake_at=math.nan), "asked to be woken at nan"),
+        (lambda view: Decision("first"), "chose 'first'; expected a Pass"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_decision_that_cannot_be_is_told_so(decide: Any, complaint: str) -> None:
+    with pytest.raises(InputError) as error:
+        run(Says(decide), (2.0, 5, 9.0))
+    assert str(error.value).startswith("policy Says at 2.000000 s, after the arrival of request 0 (")
+    assert complaint in str(error.value)
+
+
+def test_a_hook_that_raises_is_told_so() -> None:
+    class Deaf(FIFO):
+        def on_completion(self, execution: Any, view: Any) -> None:
+            raise KeyError("x")
+
+    with pytest.raises(InputError, match=r"^policy Deaf at 5\.0+ s, after the completion of pass 0 .*KeyError: 'x'"):
+        run(Deaf(), (0.0, 5, 9.0))
+
+
+def test_a_policy_that_leaves_requests_behind_is_told_so() -> None:
+    class Lazy(FIFO):
+        """Runs only pairs."""
+
+        def choose(self, view: Any) -> Any:
+            return Pass.whole(*view.waiting) if len(view.waiting) == 2 else None
+
+    where = r"^policy Lazy at 4\.0+ s, after the arrival of request 2 \(1 waiting, 0 started, 0 paused, nothing runs\)"
+    with pytest.raises(InputError, match=where + ": chose nothing for 1 request, and nothing will happen"):
+        run(Lazy(), (0.0, 1, 9.0), (1.0, 1, 9.0), (4.0, 1, 9.0))
+    assert run(Lazy(), (0.0, 1, 9.0), (1.0, 1, 9.0), (4.0, 1, 9.0), until_s=9.0).cut_off
+    with pytest.raises(InputError, match="chose nothing for 1 request"):  # not one ran
+        run(Lazy(), (0.0, 1, 9.0), until_s=9.0)
+
+
+def test_a_policy_that_only_sleeps_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler, "MOST_IDLE_WAKES", 50)
+    sleeps = Says(lambda view: Decision(wake_at=view.now + 1))
+    with pytest.raises(InputError, match=r"at 51\.0+ s, after its timer .*: was woken 51 times by its timer"):
+        run(sleeps, (0.0, 5, 9.0))
+
+
+def test_an_order_by_arrival_waits_for_the_arrival() -> None:
+    """A `Fixed` key is computed for the whole trace at once; the policy has not heard of the others."""
+
+    class Early(Tags):
+        def __init__(self) -> None:
+            super().__init__()
+            self.order = Fixed(lambda candidate: self.tag[candidate.id])  # type: ignore[assignment]
+
+    with pytest.raises(InputError, match="raised KeyError: 1"):
+        run(Early(), (0.0, 2, 99.0, "a"), (5.0, 2, 99.0, "a"))
