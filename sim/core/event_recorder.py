@@ -22,10 +22,10 @@ class EventRecorder(Recorder):
         self.events.append(kinds.Arrived(time_s, request))
         super().arrived(time_s, request)
 
-    def rejected(self, time_s: float, request: int) -> None:
+    def rejected(self, time_s: float, request: int, by: str) -> None:
         """See `Recorder`."""
-        self.events.append(kinds.Rejected(time_s, request))
-        super().rejected(time_s, request)
+        self.events.append(kinds.Rejected(time_s, request, by))
+        super().rejected(time_s, request, by)
 
     def thought(self, time_s: float, control_s: float) -> None:
         """See `Recorder`."""

@@ -52,7 +52,7 @@ class Rejected(Event, frozen=True):
 
     def tell(self, recorder: Recorder) -> None:
         """See `Event`."""
-        recorder.rejected(self.time_s, self.request)
+        recorder.rejected(self.time_s, self.request, self.by)
 
 
 class Thought(Event, frozen=True):

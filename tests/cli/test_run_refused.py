@@ -186,6 +186,9 @@ def test_a_wrong_config_is_refused(values: dict[str, Any], message: str) -> None
     assert refused("run", "c.yaml", "--out", "results").startswith(f"c.yaml: {message}")
 
 
+FIRST = "at 0.000075 s, after the arrival of request 0 (1 waiting, 0 started, 0 paused, nothing runs)"
+
+
 @pytest.mark.parametrize(
     ("policy", "message"),
     [
@@ -197,17 +200,20 @@ def test_a_wrong_config_is_refused(values: dict[str, Any], message: str) -> None
         ("own_policies:Blind", "policy Blind: has no method choose(view)"),
         ("own_policies:Vague", "unknown cut 'often' (known: block, chunk, layer, none, operator)"),
         ("own_policies:Stillborn", "policy 'own_policies:Stillborn': RuntimeError: no speed (own_policies.py, line 2"),
-        ("own_policies:Raises", "policy Raises at 0.000075 s: raised KeyError: 'x' (own_policies.py, line 1"),
+        ("own_policies:Raises", f"policy Raises {FIRST}: raised KeyError: 'x' (own_policies.py, line 1"),
         (
             "own_policies:BadOrder",
-            "policy BadOrder at 0.000075 s: raised AttributeError: 'str' object has no attribute",
+            f"policy BadOrder {FIRST}: raised AttributeError: 'str' object has no attribute",
         ),
-        ("own_policies:Text", "chose 'the first'; expected a Pass, a paused or the running Execution, or None"),
+        (
+            "own_policies:Text",
+            "chose 'the first'; expected a Pass, a paused or the running Execution, a Decision, or None",
+        ),
         ("own_policies:Bare", "chose Request(0, arrived 0.000 s, due 0.250 s, 0 of 100 tokens computed); expected"),
         ("own_policies:Unpaired", "expected pairs of a request and its tokens"),
-        ("own_policies:Empty", "policy Empty at 0.000075 s: chose a pass without requests"),
-        ("own_policies:Greedy", "policy Greedy at 0.000075 s: chose 1000000 tokens of Request(0,"),
-        ("own_policies:Half", "policy Half at 0.000075 s: chose 0.5 tokens of Request(0,"),
+        ("own_policies:Empty", f"policy Empty {FIRST}: chose a pass without requests"),
+        ("own_policies:Greedy", f"policy Greedy {FIRST}: chose 1000000 tokens of Request(0,"),
+        ("own_policies:Half", f"policy Half {FIRST}: chose 0.5 tokens of Request(0,"),
     ],
 )
 def test_a_broken_policy_of_ones_own_is_refused(policy: str, message: str) -> None:

@@ -114,8 +114,8 @@ class Bounded(FIFO):
 
 def test_a_timer_ends_a_suspension() -> None:
     outcome = run(Bounded(), (0.0, 10, 99.0), (1.0, 10, 99.0))
-    # Cuts lie 2 s apart. Request 0 stops at 2 and is due at 5; request 1 stops at its next cut. The timer set then rings
-    # at 8, and 1 is the latest. Request 0 is due again at 11, and 1 is the latest again at 14.
+    # Cuts lie 2 s apart. Request 0 stops at 2 and is due at 5; request 1 stops at its next cut. The timer set then
+    # rings at 8, and 1 is the latest. Request 0 is due again at 11, and 1 is the latest again at 14.
     assert ran(outcome) == [
         (0.0, 2.0, (0,), False),
         (2.0, 6.0, (1,), False),
