@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 import flowsim
 from flowsim.cli.main import main
-from flowsim.core.passes import Execution, Pass
+from flowsim.core.passes import Decision, Pass
 from flowsim.core.policy import View
 from flowsim.core.request import Request
 from flowsim.policies.flowprefill import S_EDF, FlowPrefill
@@ -178,22 +178,21 @@ def test_one_long_prompt_at_the_end_does_not_lower_goodput(tmp_path: Path) -> No
 
 @dataclass(frozen=True)
 class DropsHopeless(FlowPrefill):
-    """Never begins what will hardly meet its deadline, so its queue drains at once and some are never served."""
+    """Rejects what will hardly meet its deadline, so its queue drains at once and some are never served."""
 
-    margin: float = 1.3
+    margin: float = 4.0
 
-    def choose(self, view: View) -> Pass | Execution | None:
-        head = view.first(S_EDF)
-        if isinstance(head, Request) and head.deadline_s - view.now < self.margin * view.predict(head.tokens):
-            return None
-        return super().choose(view)
+    def choose(self, view: View) -> Decision:
+        hopeless = [r for r in view.waiting if r.deadline_s - view.now < self.margin * r.predicted_s]
+        head = view.first(S_EDF, besides=hopeless)
+        return Decision(Pass.whole(head) if isinstance(head, Request) else head, reject=hopeless)
 
 
 def test_the_policy_that_serves_fewer_in_time_does_not_rank_first() -> None:
     """At 8 times the rate: one serves everything to the end; the other drops, so it is through far sooner."""
     served = flowsim.run("example", "flowprefill", rate_scale=8).summary
     dropped = flowsim.run("example", DropsHopeless(), rate_scale=8).summary
-    assert dropped["unfinished"] > 0 == dropped["undecided"]
+    assert dropped["rejected"] > 0 == dropped["unfinished"] == dropped["undecided"]
     assert served["attainment"] > dropped["attainment"]
     assert served["attained_with_drain_rps"] < dropped["attained_with_drain_rps"]
     assert served["goodput_rps"] > dropped["goodput_rps"]
