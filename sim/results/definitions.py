@@ -303,32 +303,51 @@ RUNS = (
         "max_rate_attainment_rps",
         "max goodput by the attainment rule (DistServe's, the paper's): the highest rate tried that meets the target; "
         "0 for none",
-        "max of rates: attainment >= target",
+        "highest rate tried with attainment >= target",
     ),
     Definition(
-        "fails_at_attainment_rps", "the next higher rate tried, which does not; infinite if none was", "its min above"
+        "fails_at_attainment_rps",
+        "the next higher rate tried, which misses it; infinite if none was tried",
+        "lowest rate tried above max_rate_attainment_rps",
     ),
     Definition("limited_by_attainment", 'what misses its target there: attainment, of all or of a class; or "nothing"'),
     Definition(
         "dips_at_attainment_rps",
-        "the lowest rate tried below max_rate_attainment_rps that misses the target; empty if none does",
+        "a lower rate that misses the target all the same; empty if there is none",
+        "lowest rate tried that misses it, if below max_rate_attainment_rps",
     ),
-    Definition("returns_at_attainment_rps", "the lowest rate tried above that one that meets it again; empty if none"),
+    Definition(
+        "returns_at_attainment_rps",
+        "where the target is met again; empty if there is no such dip",
+        "lowest rate tried above dips_at_attainment_rps that meets it",
+    ),
     Definition(
         "max_rate_sustained_rps",
         "max goodput by the sustained rule: the highest rate tried that meets the target and at which the server keeps "
         "up; 0 for none. The figures of a search are of the run at this rate",
-        "max of rates: attainment >= target, all requests finished or rejected (unless the run is stopped), and the "
-        "queue of those not rejected empties in the last third of their arrivals",
+        "highest rate tried with attainment >= target, every request finished or rejected (unless the run is stopped), "
+        "and a queue, of those not rejected, that empties in the last third of their arrivals",
     ),
-    Definition("fails_at_sustained_rps", "the next higher rate tried, at which it does not", "its min above"),
+    Definition(
+        "fails_at_sustained_rps",
+        "the next higher rate tried, which is not sustained; infinite if none was tried",
+        "lowest rate tried above max_rate_sustained_rps",
+    ),
     Definition(
         "limited_by_sustained",
         "what is lacking there: attainment, of all or of a class; queue: it only grew; left behind: requests that were "
         'neither served nor rejected; or "nothing"',
     ),
-    Definition("dips_at_sustained_rps", "the lowest rate tried below max_rate_sustained_rps at which it does not"),
-    Definition("returns_at_sustained_rps", "the lowest rate tried above that one at which it does again"),
+    Definition(
+        "dips_at_sustained_rps",
+        "a lower rate that is not sustained all the same; empty if there is none",
+        "lowest rate tried that is not sustained, if below max_rate_sustained_rps",
+    ),
+    Definition(
+        "returns_at_sustained_rps",
+        "where a rate is sustained again; empty if there is no such dip",
+        "lowest rate tried above dips_at_sustained_rps that is sustained",
+    ),
     Definition("probes", "runs that the search took, for both rules"),
 )
 """The columns of runs.parquet that no option of a run and no entry of a summary names."""

@@ -111,9 +111,9 @@ def _dips(done: pd.DataFrame, rule: Rule) -> Iterator[str]:
     for policy, of in done.groupby("policy", sort=False):
         seen = of[of[dips].notna()]
         if len(seen):
-            runs = f"in {len(seen)} of {len(of)} runs, as " * (len(of) > 1)
             at = DIPS[rule].format(*seen.iloc[0][[dips, returns]])
-            yield f"{policy}: {runs}{at}. The highest rate counts."
+            runs = f" (the first of {len(seen)} such runs of {len(of)})" * (len(of) > 1)
+            yield f"{policy}: {at}{runs}. The highest rate counts."
 
 
 def _saturated(group: pd.DataFrame) -> tuple[list[str], list[float]]:
