@@ -83,7 +83,7 @@ def renamed(error: InputError, name: Callable[[Option], str], more: Mapping[str,
 
     `more` are options other than a run's, by keyword.
     """
-    where, entry = error.where.partition("[")[0], ""  # of an item in a list, the option
+    where, entry = error.where.partition("[")[0].replace(": ", "."), ""  # of an item in a list, the option
     while where:
         option = more.get(where) or options().get(where) or by_keyword().get(where)
         if option is not None:
