@@ -12,7 +12,10 @@ from typing import Any
 
 import pytest
 
+from flowsim.core.slo import SLOMix
 from flowsim.errors import InputError
+from flowsim.traces import Trace
+from flowsim.validation.case import Case
 from flowsim.validation.evidence import Accepted, Evidence, Recorded, write_about
 from support.cli import refused
 from support.places import DATA
@@ -156,3 +159,9 @@ def test_policies_that_evidence_names_are_not_run_unless_they_are_trusted(
     assert not Path("ran").exists()
     (of,) = Evidence.load(folder, trust_policies=True).recorded
     assert type(of.case.prepared(Evidence.load(folder, trust_policies=True).cost).policy).__name__ == "Mine"
+
+
+def test_a_case_holds_one_slo_per_class() -> None:
+    trace = Trace.of([0, 1], [1, 1], classes=["a", "a"], slo_s=[1, 2])
+    with pytest.raises(InputError, match=r"^slo: differs within the class 'a'; expected one SLO per class"):
+        Case.of("fcfs", None, trace, SLOMix.parse("trace").assign(trace))
