@@ -13,7 +13,7 @@ from msgspec import Struct
 from flowsim.calibration.costs.fit_record import FitRecord
 from flowsim.calibration.costs.forward import Shape, pieces
 from flowsim.calibration.costs.host_times import SWITCH_S
-from flowsim.calibration.costs.power import Boost
+from flowsim.calibration.costs.power import PowerModel
 from flowsim.core.timeline import (
     ATTENTION,
     CHECKED_AFTER,
@@ -116,7 +116,7 @@ class CostModel:
         graph: GraphCost | None = None,
         tp: int = 1,
         kv_capacity_tokens: int = 1 << 40,
-        boost: Boost | None = None,
+        boost: PowerModel | None = None,
         provenance: FitRecord | None = None,
     ) -> None:
         self.name = name

@@ -17,7 +17,7 @@ from flowsim.calibration.costs.curves import AttentionCurve, Curve
 from flowsim.calibration.costs.fit_record import FitRecord, MeasuredRange
 from flowsim.calibration.costs.host_times import Usual, usual_of
 from flowsim.calibration.costs.models import EXPERTS, ModelSpec
-from flowsim.calibration.costs.power import Boost
+from flowsim.calibration.costs.power import PowerModel
 from flowsim.calibration.costs.table import ALL_REDUCE, GRAPH, GRAPH_HOST_TOKENS, GRAPH_RESTED, OperatorTable
 from flowsim.calibration.costs.waves import Waves
 from flowsim.errors import InputError
@@ -112,9 +112,9 @@ def _graph_cost(table: OperatorTable, device: Mapping[str, Cost], usual: Usual) 
     )
 
 
-def _boost(table: OperatorTable) -> Boost | None:
+def _boost(table: OperatorTable) -> PowerModel | None:
     """The stated boost, with the gain of recordings if these were timed on an idle GPU too."""
-    boost = Boost.of(table.provenance.boost)
+    boost = PowerModel.of(table.provenance.boost)
     sizes = {row.tokens for row in table.operators if row.operator == GRAPH}
     alone = [row.tokens for row in table.operators if row.operator == GRAPH_RESTED and row.tokens not in sizes]
     if alone:

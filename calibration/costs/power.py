@@ -1,4 +1,4 @@
-"""Boost: how a GPU that has rested runs above its sustained clock until its power limit holds.
+"""The power model: how a GPU that has rested runs above its sustained clock until its power limit holds.
 
 A GPU holds the average of its power, not each moment's, to its limit. So after a pause compute-bound work runs faster
 than what a table holds, which is the time on a GPU that has been busy, until the average has reached the limit. On an
@@ -47,7 +47,7 @@ EXACT = 1e-8
 """Relative step at which Newton's method ends: what is left is about a tenth of its square."""
 
 
-class Boost(Struct, frozen=True):
+class PowerModel(Struct, frozen=True):
     """How a GPU's speed follows from its use.
 
     Attributes:
@@ -66,16 +66,16 @@ class Boost(Struct, frozen=True):
         """The use after `idle_s` idle seconds."""
         return use * math.exp(-max(idle_s, 0.0) / self.window_s)
 
-    def pace(self, use: float, tokens: int, share: float = 1.0, recorded: int = 0) -> Pace:
-        """How a stretch of a pass goes that begins at this use; `share` of its time is device work.
+    def profile(self, use: float, tokens: int, share: float = 1.0, recorded: int = 0) -> SpeedProfile:
+        """The speed of a stretch of a pass that begins at this use; `share` of its time is device work.
 
         `tokens` are those of the pass; `recorded` those of the recording that it runs as, 0 if it is launched.
         """
         known = self.recorded_gain if recorded else None
         gain = self.gain(tokens) if known is None else known(recorded)
-        return Pace(self.window_s, self.threshold, share * gain, share, use)
+        return SpeedProfile(self.window_s, self.threshold, share * gain, share, use)
 
-    def with_recordings(self, times_s: Mapping[int, tuple[float, float]]) -> Boost:
+    def with_recordings(self, times_s: Mapping[int, tuple[float, float]]) -> PowerModel:
         """This boost with the gain of recordings, from how long they took: {tokens: (busy, rested)}, seconds.
 
         It is taken into account that the limit may begin to hold before a long one has ended.
@@ -88,11 +88,11 @@ class Boost(Struct, frozen=True):
 
         When the limit begins to hold does not depend on the gain, so that the time saved is proportional to it.
         """
-        free_s = Pace(self.window_s, self.threshold, 1.0, 1.0, 0.0).work_s(rested_s) - rested_s
+        free_s = SpeedProfile(self.window_s, self.threshold, 1.0, 1.0, 0.0).work_s(rested_s) - rested_s
         return min(max((busy_s - rested_s) / free_s, 0.0), MOST_GAIN) if free_s else 0.0
 
     @classmethod
-    def of(cls, stated: PowerFit | None) -> Boost | None:
+    def of(cls, stated: PowerFit | None) -> PowerModel | None:
         """The boost that a table's provenance states; None if it states none.
 
         A gain below 0 counts as 0. Between the stated sizes it is on straight lines, above them constant; below them it
@@ -103,11 +103,11 @@ class Boost(Struct, frozen=True):
         return cls(stated.window_s, stated.threshold, gain_through(stated.gain))
 
 
-class Pace(NamedTuple):
+class SpeedProfile(NamedTuple):
     """How far a stretch of execution gets: seconds of a busy GPU (`work_s`) and real ones, both from its begin.
 
     Attributes:
-        window_s, threshold: as `Boost` has them.
+        window_s, threshold: as `PowerModel` has them.
         gain: what a rested GPU gains.
         share: what the use tends to.
         use: the use at its begin.
@@ -187,7 +187,7 @@ class Pace(NamedTuple):
 
 
 def gain_through(points: Sequence[tuple[float, float]]) -> Gain:
-    """The gain of any number of tokens, from (tokens, gain) pairs, as `Boost.of` says."""
+    """The gain of any number of tokens, from (tokens, gain) pairs, as `PowerModel.of` says."""
     if points[0][0] > NO_GAIN_TOKENS:
         points = [(NO_GAIN_TOKENS, 0.0), *points]
     return _through([tokens for tokens, _ in points], [max(gain, 0.0) for _, gain in points])

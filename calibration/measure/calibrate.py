@@ -111,7 +111,7 @@ def calibrate(
             model = job.run()
         with quiet_host(device, SCHEDULER), Runner(model, core) as runner:
             job.hand_off(runner)
-    boost = idle_gpu.fit_boost(log.mapping("gain"), log.mapping("course"))
+    boost = idle_gpu.fit_boost(log.mapping("gain"), log.mapping("series"))
     provenance = {
         "schema_version": SCHEMA_VERSION, **where, "model": spec.name,
         "model_spec": asdict(spec),
@@ -186,11 +186,11 @@ class _Calibration:
         """Measure how much faster an idle GPU starts, by tokens, and how soon it slows down."""
         for n in self.grid.boost_tokens:
             self.log.do(f"boost {n}", idle_gpu.time_gain, stack, n, self.grid.rests)
-        tokens = idle_gpu.course_tokens(self.log.mapping("gain"))
+        tokens = idle_gpu.series_tokens(self.log.mapping("gain"))
         if tokens is None:
             self.log.total -= 1
         else:
-            self.log.do("boost course", idle_gpu.time_course, stack, tokens)
+            self.log.do("boost series", idle_gpu.time_series, stack, tokens)
 
     def _choose_kernels(self, stack: Decoder) -> Choice:
         working = self.log.do("kernels", self._try_kernels, stack)[0]["working"]

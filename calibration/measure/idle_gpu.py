@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from flowsim.calibration.costs.power import Boost
+from flowsim.calibration.costs.power import PowerModel
 from flowsim.calibration.costs.provenance import PowerFit
 from flowsim.calibration.gpu.batch import CacheSlice
 from flowsim.calibration.gpu.decoder import Decoder
@@ -29,8 +29,8 @@ SUSTAINED = 8
 """Timings of the sustained speed: cheap compared with a pause."""
 BURST_S = 15e-3
 """How long an idle GPU is timed: too short for the power limit to take effect."""
-COURSE_TOKENS = 4096
-COURSE_S = 0.35
+SERIES_TOKENS = 4096
+SERIES_S = 0.35
 DUTIES = (0.9, 0.8, 0.7, 0.6)
 DUTY_S, CYCLE_S = 0.6, 20e-3
 """How long each duty cycle is kept up, and how long the GPU is busy at a time."""
@@ -50,7 +50,7 @@ class Span(NamedTuple):
     real_s: float
 
 
-Course = Sequence[Sequence[float]]
+SpanSeries = Sequence[Sequence[float]]
 """Spans in succession; the first begins on an idle GPU, and its pause does not count."""
 
 
@@ -94,9 +94,9 @@ class Stack:
 
     def rested_s(self, layers: int, rounds: int, rest_s: float = REST_S) -> float:
         """Device seconds of `layers` layers after a pause, median."""
-        return statistics.median(sum(s.real_s for s in self.course(layers, 0.0, rest_s)) for _ in range(rounds))
+        return statistics.median(sum(s.real_s for s in self.series(layers, 0.0, rest_s)) for _ in range(rounds))
 
-    def course(self, layers: int, layer_s: float, rest_s: float = REST_S) -> list[Span]:
+    def series(self, layers: int, layer_s: float, rest_s: float = REST_S) -> list[Span]:
         """`layers` layers without a pause, on an idle GPU; `layer_s` is what each takes on a busy one."""
         spin(rest_s)
         marks = self._launch(layers, self._stall_s(layers))
@@ -146,47 +146,47 @@ def time_gain(decoder: Decoder, tokens: int, rounds: int) -> list[dict[str, Any]
     return [{"gain": [tokens, round(gain, 5)]}]
 
 
-def time_course(decoder: Decoder, tokens: int) -> list[dict[str, Any]]:
-    """Rows for the log on how the gain fades at one size: `course`, (tokens, courses)."""
+def time_series(decoder: Decoder, tokens: int) -> list[dict[str, Any]]:
+    """Rows for the log on how the gain fades at one size: `series`, (tokens, series of spans)."""
     stack = Stack(decoder, tokens)
     layers = max(1, round(CYCLE_S / stack.layer_s))
     layer_s = stack.sustained_s(layers) / layers
-    courses = [stack.course(int(COURSE_S / layer_s), layer_s)]
-    courses += [stack.cycles(layers, layer_s, duty, DUTY_S) for duty in DUTIES]
-    return [{"course": [tokens, [[[round(x, 7) for x in span] for span in course] for course in courses]]}]
+    all_series = [stack.series(int(SERIES_S / layer_s), layer_s)]
+    all_series += [stack.cycles(layers, layer_s, duty, DUTY_S) for duty in DUTIES]
+    return [{"series": [tokens, [[[round(x, 7) for x in span] for span in series] for series in all_series]]}]
 
 
-def course_tokens(gains: Mapping[int, float]) -> int | None:
-    """The size at which to measure how the gain fades: the largest up to COURSE_TOKENS; None if it has no gain."""
-    size = max((tokens for tokens in gains if tokens <= COURSE_TOKENS), default=None)
+def series_tokens(gains: Mapping[int, float]) -> int | None:
+    """The size at which to measure how the gain fades: the largest up to SERIES_TOKENS; None if it has no gain."""
+    size = max((tokens for tokens in gains if tokens <= SERIES_TOKENS), default=None)
     return size if size is not None and gains[size] >= LEAST_GAIN else None
 
 
-def fit_boost(gains: Mapping[int, float], courses: Mapping[int, Sequence[Course]]) -> PowerFit | None:
+def fit_boost(gains: Mapping[int, float], all_series: Mapping[int, Sequence[SpanSeries]]) -> PowerFit | None:
     """The boost of a GPU; None if it has none.
 
     Args:
         gains: by tokens.
-        courses: measured at one size, by its tokens.
+        all_series: measured at one size, by its tokens.
     """
-    if not courses:
+    if not all_series:
         return None
-    ((tokens, measured),) = courses.items()
+    ((tokens, measured),) = all_series.items()
     window_s, threshold = fit_window(gains[tokens], measured)
     return PowerFit(window_s=round(window_s, 5), threshold=round(threshold, 4), gain=sorted(gains.items()))
 
 
-def fit_window(gain: float, courses: Sequence[Course]) -> tuple[float, float]:
-    """The window (seconds) and the threshold that fit the courses best, by relative least squares with a soft L1 loss.
+def fit_window(gain: float, all_series: Sequence[SpanSeries]) -> tuple[float, float]:
+    """The window (seconds) and the threshold that fit the series best, by relative least squares with a soft L1 loss.
 
     From several starts, since there is more than one local minimum.
     """
     from scipy.optimize import least_squares
 
-    spans = [[Span(*span) for span in course] for course in courses]
+    spans = [[Span(*span) for span in series] for series in all_series]
 
     def residuals(x: NDArray[np.float64]) -> list[float]:
-        boost = Boost(float(np.exp(x[0])), float(x[1]), lambda tokens: gain)
+        boost = PowerModel(float(np.exp(x[0])), float(x[1]), lambda tokens: gain)
         return [told_s / span.real_s - 1 for of in spans for span, told_s in zip(of, told(boost, of), strict=True)]
 
     (first, last), (low, high) = np.log(WINDOWS_S), THRESHOLDS
@@ -196,13 +196,13 @@ def fit_window(gain: float, courses: Sequence[Course]) -> tuple[float, float]:
     return float(np.exp(log_window)), float(threshold)
 
 
-def told(boost: Boost, spans: Sequence[Span]) -> list[float]:
+def told(boost: PowerModel, spans: Sequence[Span]) -> list[float]:
     """The model's time of each span in seconds, from an idle GPU on."""
     use, seconds = 0.0, list[float]()
     for idle_s, work_s, _ in spans:
-        pace = boost.pace(boost.rested(use, idle_s), 0)
-        seconds.append(pace.real_s(work_s))
-        use = pace.use_after(seconds[-1])
+        profile = boost.profile(boost.rested(use, idle_s), 0)
+        seconds.append(profile.real_s(work_s))
+        use = profile.use_after(seconds[-1])
     return seconds
 
 

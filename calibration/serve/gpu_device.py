@@ -46,7 +46,7 @@ class WallClock:
 
 
 class JobTimeline:
-    """The course of a job, as instances and predictors ask about it.
+    """The progress of a job, as instances and predictors ask about it.
 
     Attributes:
         overhead_s: 0, for nobody knows how long the pass would take without checks.

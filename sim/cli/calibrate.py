@@ -157,8 +157,8 @@ def all_reduce(table: str, system: str | None, device: str, out: str | None) -> 
 
 @calibrate.command(
     help="Check TABLE on the GPU of this machine: measure whole passes of its model (about a minute), none of its "
-    "operators, and print how far its cost model is off them.\n\nThe passes run through as many layers as the "
-    "table's, with its attention kernels; a note names kernels that do not work here. --out keeps the passes for "
+    "operators, and print by how much its cost model differs from them.\n\nThe passes run through as many layers as "
+    "the table's, with its attention kernels; a note names kernels that do not work here. --out keeps the passes for "
     f"flowsim calibrate compare TABLE DIR. Needs torch (pip install 'flowsim[calibrate]').\n\n{TABLE_HELP}\n\n\b\n"
     "Examples:\n"
     "  flowsim calibrate verify h200/llama3-8b/tp1\n"
@@ -214,10 +214,11 @@ def report(table: str, compare: str | None, out: str) -> None:
 
 
 @calibrate.command(
-    help="Print the ratio of FIRST's device times to SECOND's, by operator and size, and how far FIRST's cost model "
-    f"is off the whole passes in SECOND.\n\n{TABLE_HELP.replace('TABLE', 'Each')} Sizes that only one of them has are "
-    "left out, and so are rows of an imported table that say nothing about its GPU; matrix products of a shape that "
-    "was not measured there are marked as such. SECOND may be the passes that flowsim calibrate verify kept."
+    help="Print the ratio of FIRST's device times to SECOND's, by operator and size, and by how much FIRST's cost "
+    f"model differs from the whole passes in SECOND.\n\n{TABLE_HELP.replace('TABLE', 'Each')} "
+    "Sizes that only one of them has are left out, and so are rows of an imported table that say nothing about its "
+    "GPU; matrix products of a shape that was not measured there are marked as such. SECOND may be the passes that "
+    "flowsim calibrate verify kept."
     "\n\n\b\nExample:\n"
     "  flowsim calibrate compare h200/llama3-8b/tp1 my-table"
 )

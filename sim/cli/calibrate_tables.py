@@ -110,7 +110,7 @@ def _compared(table: OperatorTable, passes: bool) -> dict[str, Any]:
 
 
 def print_comparison(claimed: OperatorTable, measured: OperatorTable) -> None:
-    """Print how far the claimed table is off passes, and off passes corrected for how much slower this GPU is."""
+    """Print by how much the claimed table differs from passes, as measured and corrected for the speed of this GPU."""
     from flowsim.calibration.costs.accuracy import bias, pass_errors
     from flowsim.calibration.costs.fit import fit_passes
     from flowsim.calibration.costs.pass_kinds import LONG_PROMPT
@@ -129,7 +129,7 @@ def print_comparison(claimed: OperatorTable, measured: OperatorTable) -> None:
 
 
 def print_errors(table: OperatorTable) -> None:
-    """Print how far the cost model of a table is off its passes, if it has any."""
+    """Print by how much the cost model of a table differs from its passes, if it has any."""
     from flowsim.calibration.costs.accuracy import pass_errors
     from flowsim.calibration.costs.fit import fit_passes
 

@@ -31,7 +31,7 @@ class Pass(NamedTuple):
 
 
 class PassTimeline(Protocol):
-    """What an instance and predictors ask about the course of a pass."""
+    """What an instance and predictors ask about the progress of a pass."""
 
     @property
     def duration_s(self) -> float:
@@ -54,7 +54,7 @@ class Execution(Struct, frozen=True, eq=False):
 
     Attributes:
         parts: (request, tokens) for each member, head first.
-        timeline: what its device knows about its course.
+        timeline: what its device knows about its progress.
         members: ids of the members, head first; `shares`: how many tokens of each the pass computes.
         batch_tokens: tokens of the whole pass.
         tokens: tokens left.

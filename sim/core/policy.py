@@ -102,7 +102,7 @@ class Policy(Protocol):
         """When the policy is asked."""
 
     def choose(self, view: View) -> Pass | Execution | Decision | None:
-        """What shall run: a new `Pass`, a paused or the running `Execution`, or None for no change.
+        """What to run: a new `Pass`, a paused or the running `Execution`, or None for no change.
 
         A `Decision` says that together with requests to reject and with a time at which to be asked again.
         """

@@ -169,9 +169,9 @@ class Forward:
 
     Args:
         tokens: tokens it computes.
-        layer_cuts_s: where a steady layer can be cut, seconds after the layer's start, checks included; the last
-            is the layer's length. Empty if the forward has no cut inside its layers.
-        lead_s: how much later than a steady layer the first one runs (prepare, embed, first launches).
+        layer_cuts_s: where each layer after the first can be cut, seconds after the layer's start, checks included;
+            the last is the layer's length. Empty if the forward has no cut inside its layers.
+        lead_s: how much longer the first layer takes (prepare, embed, first launches).
         layers: number of layers.
         duration_s: until the forward has ended and the host knows it.
         unchecked_s: the duration it would have with no check inside.
@@ -208,16 +208,16 @@ class Forward:
         """Number of the first cut at or after `elapsed_s`; `cuts` if none is left."""
         if not self.cuts:
             return 0
-        steady = elapsed_s - self.lead_s
+        after_lead_s = elapsed_s - self.lead_s
         layer_s = self.layer_cuts_s[-1]
         if not layer_s:
-            return 0 if steady <= 0 else self.cuts
-        layer = min(max(int(steady // layer_s), 0), self.layers)
-        if layer and steady == layer * layer_s:
+            return 0 if after_lead_s <= 0 else self.cuts
+        layer = min(max(int(after_lead_s // layer_s), 0), self.layers)
+        if layer and after_lead_s == layer * layer_s:
             return layer * len(self.layer_cuts_s) - 1  # exactly the end of a layer
         if layer == self.layers:
             return self.cuts
-        return layer * len(self.layer_cuts_s) + bisect_left(self.layer_cuts_s, steady - layer * layer_s)
+        return layer * len(self.layer_cuts_s) + bisect_left(self.layer_cuts_s, after_lead_s - layer * layer_s)
 
 
 class Timeline:

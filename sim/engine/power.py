@@ -12,7 +12,7 @@ from typing import Protocol
 
 from msgspec.structs import force_setattr
 
-from flowsim.calibration.costs.power import Boost, Pace
+from flowsim.calibration.costs.power import PowerModel, SpeedProfile
 from flowsim.core.passes import Execution
 from flowsim.core.timeline import Timeline
 
@@ -61,25 +61,25 @@ class SustainedSpeed:
         return max(time_s - self._origin_s, self._from_s)
 
 
-class BoostedSpeed:
+class PowerLimitedSpeed:
     """A GPU, rested when the simulation begins, that runs above its sustained clock until its power limit holds.
 
-    Each stretch gets a `Pace` when it begins, which holds until its end. It follows from the tokens of the recording as
-    which the pass runs, or else its own, at most those of one forward, and from the share of its time for which the
-    device is busy.
+    Each stretch gets a `SpeedProfile` when it begins, which holds until its end. It follows from the share of time for
+    which the device is busy, and from the tokens of the recording that the pass runs as, or else from those of the
+    pass, at most those of one forward.
 
     Args:
         boost: how the GPU's speed follows from its use.
         max_batched_tokens: most tokens of one forward.
     """
 
-    def __init__(self, boost: Boost, max_batched_tokens: int) -> None:
+    def __init__(self, boost: PowerModel, max_batched_tokens: int) -> None:
         self._boost = boost
         self._max_batched_tokens = max_batched_tokens
         self._use = 0.0
         """Its use at `_use_s`: the begin of the running stretch, or the end of the last one."""
         self._use_s = 0.0
-        self._pace: Pace = boost.pace(0.0, 0)
+        self._profile: SpeedProfile = boost.profile(0.0, 0)
         """Of the running stretch, which began at `_began_s`, `_from_s` into the timeline of its pass."""
         self._began_s = self._from_s = 0.0
         self._latest = (0.0, 0.0)
@@ -91,14 +91,14 @@ class BoostedSpeed:
         tokens = min(execution.batch_tokens, self._max_batched_tokens)
         self._began_s, self._from_s = execution.began_s, execution.elapsed_s
         self._use, self._use_s = self._boost.rested(self._use, self._began_s - self._use_s), self._began_s
-        self._pace = self._boost.pace(self._use, tokens, min(share, 1.0), timeline.recorded)
+        self._profile = self._boost.profile(self._use, tokens, min(share, 1.0), timeline.recorded)
         self._latest = (self._from_s, self._began_s)
 
     def end(self, execution: Execution, elapsed_s: float) -> None:
         """See `Speed`."""
         ended_s = self.time_of(elapsed_s)
         real_s = ended_s - self._began_s
-        self._use, self._use_s = self._pace.use_after(real_s), ended_s
+        self._use, self._use_s = self._profile.use_after(real_s), ended_s
         force_setattr(execution, "elapsed_s", elapsed_s)
         force_setattr(execution, "taken_s", execution.taken_s + real_s)
         force_setattr(execution, "ended_s", ended_s)
@@ -106,14 +106,14 @@ class BoostedSpeed:
     def time_of(self, elapsed_s: float) -> float:
         """See `Speed`."""
         if elapsed_s != self._latest[0]:
-            self._latest = (elapsed_s, self._began_s + self._pace.real_s(elapsed_s - self._from_s))
+            self._latest = (elapsed_s, self._began_s + self._profile.real_s(elapsed_s - self._from_s))
         return self._latest[1]
 
     def elapsed_at(self, time_s: float) -> float:
         """See `Speed`."""
-        return self._from_s + self._pace.work_s(max(time_s - self._began_s, 0.0))
+        return self._from_s + self._profile.work_s(max(time_s - self._began_s, 0.0))
 
 
-def speed_of(boost: Boost | None, max_batched_tokens: int) -> Speed:
+def speed_of(boost: PowerModel | None, max_batched_tokens: int) -> Speed:
     """The speed of a GPU with this boost, or with none."""
-    return SustainedSpeed() if boost is None else BoostedSpeed(boost, max_batched_tokens)
+    return SustainedSpeed() if boost is None else PowerLimitedSpeed(boost, max_batched_tokens)

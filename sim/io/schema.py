@@ -241,7 +241,7 @@ def _bounds(hint: Any) -> tuple[Any, list[_Bound]]:
 
 
 def _said(hint: Any) -> str:
-    """A type in words: "a whole number >= 1", "a list, each a number"."""
+    """A type in words: "a whole number >= 1", "a list (each item a number)"."""
     base, bounds = _bounds(hint)
     origin, of = get_origin(base), get_args(base)
     if origin is Literal:
@@ -251,10 +251,11 @@ def _said(hint: Any) -> str:
         what = "mapping" if origin in (dict, Mapping) else "list"
         if origin is tuple and Ellipsis not in of:
             return f"a {what} of {', '.join(each)}"
-        return f"a {what}" if each[0] == ANYTHING else f"a {what}, each {each[0]}"
+        part = "value" if what == "mapping" else "item"
+        return f"a {what}" if each[0] == ANYTHING else f"a {what} (each {part} {each[0]})"
     if isinstance(base, type) and issubclass(base, Struct):
         return f"a mapping of {', '.join(hints(base))}"
     if base is str and any(getattr(meta, "min_length", None) for meta in getattr(hint, "__metadata__", ())):
-        return "text, not empty"
+        return "non-empty text"
     limits = " and ".join(bound.said for bound in bounds if bound.limit != MOST)
     return f"{WORDS.get(base, ANYTHING)} {limits}".strip()

@@ -114,7 +114,7 @@ def bca_interval(values: ArrayLike, level: float = LEVEL, seed: int = 0) -> Inte
 
 
 def sign_test(higher: int, lower: int) -> float:
-    """The p-value, two-sided and exact, of so many differences of each sign; 1 if there are none."""
+    """The p-value, two-sided and exact, of a number of differences of each sign; 1 if there are none."""
     from scipy import stats  # slow to import, and only intervals need it
 
     return float(stats.binomtest(higher, higher + lower).pvalue) if higher + lower else 1.0

@@ -146,7 +146,7 @@ MESSAGES: list[tuple[Call, str]] = [
     ),
     (
         table_with("provenance.yaml", "tp: 1", "notes: none"),
-        "t/provenance.yaml: notes must be a list, each text, got 'none'",
+        "t/provenance.yaml: notes must be a list (each item text), got 'none'",
     ),
     (
         table_with("provenance.yaml", "tp: 1", "leave_one_out: {o_proj: {sizes: 3}}"),

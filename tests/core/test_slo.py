@@ -146,7 +146,7 @@ def test_what_cannot_be_parsed(text, message):
     [
         ("ttft_s: {text: soon}", "ttft_s.text must be a number > 0, got 'soon'"),
         ("ttft_s: {text: yes}", "ttft_s.text must be a number > 0, got True"),
-        ("ttft_s: [1, 2]", "ttft_s must be a mapping, each a number > 0, got [1, 2]"),
+        ("ttft_s: [1, 2]", "ttft_s must be a mapping (each value a number > 0), got [1, 2]"),
         ("ttft: {text: 1}", "unknown key of an SLO mix 'ttft'; did you mean 'ttft_s'?"),
         ("length_bands: {-5: 1}", "length band must be a positive number of tokens, or '*' for the rest, got '-5'"),
         ("length_bands: {2.5: 1}", "length band must be a positive number of tokens, or '*' for the rest, got '2.5'"),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from flowsim.calibration.costs.cost_model import CostModel, GraphCost
-from flowsim.calibration.costs.power import Boost
+from flowsim.calibration.costs.power import PowerModel
 from flowsim.calibration.costs.predictor import make_predictor
 from flowsim.core.events import Stretch, stretches
 from flowsim.core.request import Request
@@ -20,7 +20,7 @@ from support.costs import pencil
 
 # A token takes a second on a busy GPU, and half of it on a rested one; use halves its distance every 10 s.
 
-HALVING = Boost(10 / math.log(2), 0.5, lambda tokens: 1.0)
+HALVING = PowerModel(10 / math.log(2), 0.5, lambda tokens: 1.0)
 
 
 def run(policy: Any, *rows: tuple[float, int, float], cost: Any = None, **limits: Any) -> Outcome:
@@ -78,7 +78,7 @@ def test_checks_are_no_device_work_and_count_as_they_did() -> None:
 
     So the device works for 5 of 11 s, and what its use tends to is below the threshold.
     """
-    boost = Boost(10 / math.log(2), 0.6, lambda tokens: 1.0)
+    boost = PowerModel(10 / math.log(2), 0.6, lambda tokens: 1.0)
     outcome = run(EDF(), (0.0, 5, math.inf), cost=pencil(boost=boost, check_s=1.0))
     (log,) = outcome.logs
     assert log.busy_s == pytest.approx(11 / (1 + 5 / 11))
@@ -87,7 +87,7 @@ def test_checks_are_no_device_work_and_count_as_they_did() -> None:
 
 def test_the_gain_is_that_of_a_forward_of_the_pass() -> None:
     """Twenty tokens in forwards of five: the gain of five, though the pass is longer."""
-    boost = Boost(1e9, 0.5, lambda tokens: tokens / 10)
+    boost = PowerModel(1e9, 0.5, lambda tokens: tokens / 10)
     assert run(FCFS(), (0.0, 20, math.inf), cost=pencil(boost=boost), max_batched_tokens=5).ledger.finished_s == [
         pytest.approx(20 / 1.5)
     ]
@@ -101,13 +101,13 @@ def recording(seconds: float) -> GraphCost:
 @pytest.mark.parametrize(("rows", "ends"), [([1], 5.0), ([64], 5.0), ([65], 10.0), ([129], 86.0)])
 def test_a_recorded_forward_gains_what_its_recording_does(rows: list[int], ends: float) -> None:
     """Twice as fast as a recording of 64 tokens, as ever as one of 128; launched (129 tokens), half again as fast."""
-    boost = Boost(1e9, 0.5, lambda tokens: 0.5, {64: 1.0, 128: 0.0}.__getitem__)
+    boost = PowerModel(1e9, 0.5, lambda tokens: 0.5, {64: 1.0, 128: 0.0}.__getitem__)
     cost = pencil(boost=boost, graph=recording(10.0))
     assert run(FCFS(), (0.0, rows[0], math.inf), cost=cost, graph_tokens=128).ledger.finished_s == [pytest.approx(ends)]
 
 
 def test_recordings_of_which_no_gain_is_known_gain_as_forwards_do() -> None:
-    cost = pencil(boost=Boost(1e9, 0.5, lambda tokens: tokens / 64), graph=recording(10.0))
+    cost = pencil(boost=PowerModel(1e9, 0.5, lambda tokens: tokens / 64), graph=recording(10.0))
     assert run(FCFS(), (0.0, 32, math.inf), cost=cost, graph_tokens=128).ledger.finished_s == [pytest.approx(10 / 1.5)]
 
 

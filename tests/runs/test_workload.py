@@ -88,7 +88,7 @@ def test_a_rate_is_that_of_the_replayed_part() -> None:
         ({"by": "clas"}, {}, "did you mean 'class'"),
         ({}, {"shares": {"txt": 1}}, "did you mean 'text'"),
         ({}, {"shares": {"text": 0}}, "sum of the shares must be > 0 and <= 1 .*, got 0"),
-        ({}, {"rates": [1]}, r"rates must be a mapping, each a number > 0, got \[1\]"),
+        ({}, {"rates": [1]}, r"rates must be a mapping \(each value a number > 0\), got \[1\]"),
         ({}, {"rates": {"text": 1}, "mix": "text=1"}, "mix: is given together with rates"),
         ({}, {"rates": {"text": 1}, "shares": {"file": 1}}, "shares: differ in proportion from rates"),
         ({}, {"rate_rps": 1, "rate_scale": 2}, "rate_rps: is given together with rate_scale"),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from flowsim.calibration.costs.cost_model import Cost, CostModel, GraphCost
-from flowsim.calibration.costs.power import Boost
+from flowsim.calibration.costs.power import PowerModel
 from flowsim.calibration.measure.grid import Grid
 from flowsim.calibration.measure.repeats import Limits
 from flowsim.core.timeline import LAYER_OPERATORS
@@ -78,13 +78,13 @@ def random_cost(rng: np.random.Generator) -> CostModel:
     )
 
 
-def random_boost(rng: np.random.Generator, typical_s: float) -> Boost:
+def random_boost(rng: np.random.Generator, typical_s: float) -> PowerModel:
     """Any window from a fifth to five times a typical pass, any threshold, a gain that small passes have less of."""
     gain, tokens = float(rng.uniform(0, 1)), float(rng.choice([1, 100]))
     window_s = typical_s * float(rng.choice([0.2, 1.0, 5.0]))
     threshold, known = float(rng.choice([0.0, 0.3, 0.7, 0.95])), bool(rng.integers(2))
     recorded = (lambda n: gain * 64 / n) if known else None
-    return Boost(window_s, threshold, lambda n: gain * min(n / tokens, 1.0), recorded)
+    return PowerModel(window_s, threshold, lambda n: gain * min(n / tokens, 1.0), recorded)
 
 
 def coincident_cost(rng: np.random.Generator) -> CostModel:

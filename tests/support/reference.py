@@ -20,7 +20,7 @@ from typing import Any
 from msgspec.structs import force_setattr
 
 from flowsim.calibration.costs.cost_model import CostModel
-from flowsim.calibration.costs.power import Boost
+from flowsim.calibration.costs.power import PowerModel
 from flowsim.core.passes import Pass
 from flowsim.core.policy import Policy
 from flowsim.core.predictor import Predictor
@@ -412,7 +412,7 @@ class Site:
         end = self.check_time(batch, len(batch.checks) - 1 if self.stop is None else self.stop)
         self.event_s = end + (self.cost.complete_s if self.stop is None else self.cost.acknowledge_s)
 
-    def gain(self, batch: Batch, boost: Boost) -> float:
+    def gain(self, batch: Batch, boost: PowerModel) -> float:
         """What the batch gains on a rested GPU."""
         if batch.recorded and boost.recorded_gain:
             return boost.recorded_gain(batch.recorded)

@@ -1,4 +1,4 @@
-"""Boost once more, slowly: the speed summed up over small steps of time.
+"""PowerModel once more, slowly: the speed summed up over small steps of time.
 
 Sustained seconds are a Gauss-Legendre sum of the speed over pieces no longer than half a window, split where the use
 passes the threshold; real ones are found by Brent's method. `flowsim.calibration.costs.power` has both in closed form.

@@ -16,7 +16,7 @@ from flowsim.validation.plan import Plan, cases_of, requests_of
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"run": {"trace": "example", "model": 3}}, "model must be text, not empty, got 3"),
+        ({"run": {"trace": "example", "model": 3}}, "model must be non-empty text, got 3"),
         ({"run": {"trace": "example", "slo": {"scale": -1}}}, "slo.scale must be > 0, got -1"),
         ({"run": {"trace": "example", "predictor": "nope"}}, "unknown predictor 'nope'"),
         ({"run": {"trace": "example", "server": {"instances": 2}}}, "instances must be 1, as there is one GPU, got 2"),
@@ -24,7 +24,7 @@ from flowsim.validation.plan import Plan, cases_of, requests_of
         ({"run": 3}, "run must be RunOptions, or the name of a trace, got 3"),
         ({"repeats": "x"}, "repeats must be a whole number >= 1 and <= 100, got 'x'"),
         ({"repeats": 101}, "repeats must be <= 100, got 101"),
-        ({"policies": "fcfs"}, "policies must be a list, each text, not empty, got 'fcfs'"),
+        ({"policies": "fcfs"}, "policies must be a list (each item non-empty text), got 'fcfs'"),
         ({"policies": []}, "policies must be one or more, got []"),
         ({"policies": ["fifo"]}, "unknown policy 'fifo'"),
         ({"loads": [0.5, 0.0]}, "loads[1] must be >= 0.01, got 0"),

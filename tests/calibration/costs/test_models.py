@@ -224,7 +224,7 @@ def test_a_model_from_a_file(tmp_path: Path) -> None:
         (("head_dim: 16", "head_dim: 15"), "head_dim must be even, for rotary positions, got 15"),
         (("10000.0", ".inf"), "rope_theta must be <= 2^53, got inf"),
         (("1.0e-5", "1e-5"), "norm_eps must be a number > 0 (in YAML, write 1.0e-5), got '1e-5'"),
-        (("name: tiny", "name: 5"), "name must be text, not empty, got 5"),
+        (("name: tiny", "name: 5"), "name must be non-empty text, got 5"),
         (("vocab", "vocabs"), "unknown field 'vocabs'; did you mean 'vocab'?"),
         ((TINY, "- 1"), "must be a mapping of model fields, got [1]"),
         ((TINY, "a: [1"), "is not YAML: "),

@@ -158,14 +158,14 @@ def test_a_wrong_file_is_one_clear_line(tmp_path: Path, file: str, old: str, new
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("notes: 3", "notes must be a list, each text, got 3"),
+        ("notes: 3", "notes must be a list (each item text), got 3"),
         ("notes: [1]", "notes[0] must be text, got 1"),
         (
             "leave_one_out: 3",
-            "leave_one_out must be a mapping, each a mapping of sizes, median, max, got 3",
+            "leave_one_out must be a mapping (each value a mapping of sizes, median, max), got 3",
         ),
         ("all_reduce: 3", "all_reduce must be a mapping of sha256, source, date, got 3"),
-        ("cells: 5", "cells must be a mapping, each a mapping, each a whole number >= 0, got 5"),
+        ("cells: 5", "cells must be a mapping (each value a mapping (each value a whole number >= 0)), got 5"),
         ("gpu_id: [a]", "gpu_id must be text, got ['a']"),
         ("tp: 0", "tp must be >= 1, got 0"),
         ("model_spec: {}", "model_spec: lacks name, layers, hidden"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flowsim.calibration.costs.power import Boost
+from flowsim.calibration.costs.power import PowerModel
 from flowsim.calibration.gpu.batch import CacheSlice, Step
 from flowsim.calibration.measure import graph_stopwatch, idle_gpu, stopwatch
 from flowsim.calibration.measure.repeats import Limits
@@ -24,7 +24,7 @@ class Device:
     """
 
     def __init__(self) -> None:
-        self.boost = Boost(0.03, 0.7, GAINS.__getitem__)
+        self.boost = PowerModel(0.03, 0.7, GAINS.__getitem__)
         self.use = self.free_s = self.host_s = 0.0
         self.type, self.device = "cuda", self
         self.decoder, self.cuda = self, True
@@ -46,9 +46,9 @@ class Device:
     def run(self, tokens: int, cuts: int) -> None:
         self.host_s += LAUNCH_S / cuts
         begin_s = max(self.host_s, self.free_s)
-        pace = self.boost.pace(self.boost.rested(self.use, begin_s - self.free_s), tokens)
-        took_s = pace.real_s(tokens * 20e-6 / cuts)
-        self.use, self.free_s = pace.use_after(took_s), begin_s + took_s
+        profile = self.boost.profile(self.boost.rested(self.use, begin_s - self.free_s), tokens)
+        took_s = profile.real_s(tokens * 20e-6 / cuts)
+        self.use, self.free_s = profile.use_after(took_s), begin_s + took_s
 
     def mark(self) -> float:
         return max(self.host_s, self.free_s)
