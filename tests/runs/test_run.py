@@ -173,7 +173,7 @@ def test_options_made_in_python_take_plain_values(folder: Path) -> None:
         (lambda: flowsim.capacity("example", replications="x"), "replications must be a whole number >= 1, got 'x'"),
         (lambda: flowsim.capacity("example", "fcfs"), "policies must be a list (each item non-empty text), got 'fcfs'"),
         (lambda: flowsim.capacity("example", tolerance=0), "tolerance must be >= 1e-06, got 0"),
-        (lambda: flowsim.capacity(3), "trace must be a list, got 3"),
+        (lambda: flowsim.capacity(3), "trace must be the name of a trace, or a list of such names, got 3"),
         (lambda: flowsim.tradeoff(3), "cost must be a cost model, as flowsim.load_cost gives it, got 3"),
         (lambda: load_cost(None, gpu=3), "gpu must be text, got 3"),
         (lambda: load_cost(3), "folder must be text, got 3"),
