@@ -86,23 +86,38 @@ def policy_files(name: str) -> dict[str, Path]:
     return own_modules(module) or ({} if source is None else {module: Path(source)})
 
 
-def use_source(name: str, digest: str) -> None:
-    """Make sure that this process runs a policy of this digest: a worker that has imported another imports it again.
+def source_of(name: str) -> str | type:
+    """What other processes need to run a policy from the same source, see `use_source`."""
+    if name.partition(":")[0] == MAIN:
+        return policy_class(PolicySpec(name))
+    return policy_digest(name)
+
+
+def use_source(name: str, source: str | type) -> None:
+    """Make this process run a policy from the source that another has.
+
+    Args:
+        name: of the policy.
+        source: of a class in that process's `__main__` the class itself; else the digest of the policy's files, which
+            are imported again if this process has imported others.
 
     Raises:
-        InputError: its files have changed since the study began.
+        InputError: the files are others, as they have changed since the study began.
     """
+    if isinstance(source, type):
+        setattr(sys.modules[MAIN], source.__name__, source)
+        return
     policy_digest.cache_clear()
     try:
         found = policy_digest(name)
     except InputError:
         found = ""
-    if found == digest:
+    if found == source:
         return
     for module in policy_files(name):
         sys.modules.pop(module, None)
     policy_digest.cache_clear()
-    if policy_digest(name) != digest:
+    if policy_digest(name) != source:
         raise InputError(f"policy {name!r}", "has changed since the study began", expected="the study, begun again")
 
 

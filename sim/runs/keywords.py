@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import sys
 import textwrap
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,7 +14,7 @@ from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.core.policy import Policy, check_policy
 from flowsim.core.slo import SLOMix
 from flowsim.errors import InputError, unknown
-from flowsim.policies.registry import PolicySpec, policy_spec
+from flowsim.policies.registry import PolicySpec, load_policy, policy_spec
 from flowsim.runs.declaration import Option
 from flowsim.runs.options import RunOptions, by_keyword, from_values, is_option, options
 from flowsim.runs.prepare import Given
@@ -63,6 +65,33 @@ def named_policy(policy: Policy | PolicySpec | str) -> tuple[PolicySpec, Policy 
     if isinstance(policy, PolicySpec):
         return policy, None
     return policy_spec(check_policy(policy)), policy
+
+
+def policy_text(policy: object) -> object:
+    """The specification of a policy that is given as an object, as text; what is no object of a policy as it is.
+
+    Raises:
+        InputError: other processes could not make the policy again: its class is not at the top of its module, or its
+            options are not all attributes.
+    """
+    if isinstance(policy, PolicySpec):
+        return str(policy)
+    if isinstance(policy, type) or not hasattr(policy, "choose"):
+        return policy
+    spec = policy_spec(check_policy(policy))
+    kind = type(policy)
+    if getattr(sys.modules.get(kind.__module__), kind.__name__, None) is not kind:
+        problem = "cannot be made again by other processes: its class is not at the top of a module"
+        raise InputError(f"policy {kind.__name__}", problem, expected="a class outside of functions")
+    again = None
+    with suppress(InputError):
+        again = policy_spec(load_policy(str(spec)))
+    if again != spec:
+        problem = f"cannot be made again from its options: {spec}"
+        raise InputError(
+            f"policy {kind.__name__}", problem, expected="options that are text or numbers, and attributes"
+        )
+    return str(spec)
 
 
 def paths_of(keywords: Mapping[str, Any]) -> dict[str, Any]:

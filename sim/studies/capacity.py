@@ -12,10 +12,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from flowsim.core.policy import Policy
 from flowsim.errors import InputError
 from flowsim.io.schema import Name, PositiveCount, fitted
 from flowsim.policies.registry import DEFAULT_POLICIES
-from flowsim.runs.keywords import paths_of
+from flowsim.runs.keywords import paths_of, policy_text
 from flowsim.runs.prepare import SYNTHETIC
 from flowsim.runs.workload import window_text
 from flowsim.studies.point import Point, part_of
@@ -26,11 +27,12 @@ from flowsim.studies.sweep import Runs, sweep
 
 REPLICATIONS, WARMUP = 10, 0.1
 SEARCH = Search()
+Names = Sequence[Name]
 
 
 def capacity(
     trace: str | Path | Sequence[str | Path],
-    policies: Sequence[str] = DEFAULT_POLICIES,
+    policies: Sequence[Policy | str] = DEFAULT_POLICIES,
     *,
     replications: int = REPLICATIONS,
     target: float | str | Mapping[str, float] = SEARCH.target,
@@ -46,7 +48,7 @@ def capacity(
 
     Args:
         trace: a file, a built-in trace, or "synthetic:PRESET:N"; or several.
-        policies: specifications.
+        policies: policies, or their specifications.
         replications: of a synthetic trace, seeds from `seed`; of any other, that many windows of equal length, or fewer
             if one would have less than 30 requests per instance. A prefix cache is empty at the beginning of each.
         target: share of requests within their TTFT SLO that a rate must reach: of all (0.9), or of each class named
@@ -65,7 +67,8 @@ def capacity(
             and for a limit of a trace that is cut into windows.
     """
     replications = fitted(replications, PositiveCount, "replications")
-    policies = fitted(policies, Sequence[Name], "policies")
+    listed_policies = isinstance(policies, list | tuple)
+    specs = fitted([policy_text(policy) for policy in policies] if listed_policies else policies, Names, "policies")
     search = Search(target, weights, tolerance)
     options = paths_of(options)
     for name in REPLICATION:
@@ -84,7 +87,7 @@ def capacity(
     listed = tuple({"trace": name, **own} for name, each in made.items() for own in each)
     study = Study(
         base,
-        {**axes, "policy": tuple(policies)},
+        {**axes, "policy": tuple(specs)},
         listed,
         tuple(range(len(listed))),
         search,

@@ -14,6 +14,7 @@ from flowsim.errors import InputError, unknown
 from flowsim.io import documents
 from flowsim.io.documents import Keys
 from flowsim.io.schema import build, fitted
+from flowsim.runs.keywords import policy_text
 from flowsim.runs.options import MAIN, PINNED, flat, is_option
 from flowsim.runs.pins import compare_pins, pins_of
 from flowsim.studies.point import Point, check, prepared
@@ -69,7 +70,7 @@ class Study:
         at = _Place(source, lines or {})
         _check_sections(at, values)
         with at(("run",)):
-            base = flat(_mapping(values, "run"))
+            base = _policies_as_text(flat(_mapping(values, "run")))
         axes = {name: _axis(at, name, given) for name, given in _axes(at, values).items()}
         listed = _listed(at, values.get("points"))
         return cls(
@@ -258,7 +259,12 @@ def _axis(at: _Place, name: str, given: Any) -> tuple[Any, ...]:
         values = _range(name, given) if isinstance(given, Mapping) else given
         if not isinstance(values, list) or not values:
             raise InputError(name, found=given, expected="a list of values, or {from: FIRST, to: LAST, step: STEP}")
-        return tuple(values)
+        return tuple(policy_text(value) if name == "policy" else value for value in values)
+
+
+def _policies_as_text(values: dict[str, Any]) -> dict[str, Any]:
+    """The same options, the policy as text if it is an object."""
+    return {name: policy_text(value) if name == "policy" else value for name, value in values.items()}
 
 
 def _range(name: str, given: Mapping[str, Any]) -> list[Any]:
@@ -290,7 +296,7 @@ def _listed(at: _Place, given: Any) -> list[tuple[int, Mapping[str, Any]]]:
                 raise InputError("points", found=point, expected="a mapping of options")
             ranges = {name: _range(name, value) for name, value in point.items() if _is_range(name, value)}
             for values in itertools.product(*ranges.values()):
-                listed.append((place, flat({**point, **dict(zip(ranges, values, strict=True))})))
+                listed.append((place, _policies_as_text(flat({**point, **dict(zip(ranges, values, strict=True))}))))
     return listed
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,8 @@ import msgspec
 from flowsim.errors import InputError
 from flowsim.io.folders import leads_somewhere
 from flowsim.io.schema import Name, PositiveCount, fitted
-from flowsim.runs.digests import policy_digest
+from flowsim.policies.registry import PolicySpec
+from flowsim.runs.digests import policy_digest, source_of
 from flowsim.runs.options import files
 from flowsim.show.html import render
 from flowsim.studies.intervals import differences, intervals, ratios
@@ -92,7 +93,8 @@ def sweep(
 
     Args:
         study: a YAML file, or the same as a mapping: "run" (options that all runs share), "axes" (lists of values by
-            option, crossed), "points" (listed), "capacity" (see `Search`), "requests", "title".
+            option, crossed), "points" (listed), "capacity" (see `Search`), "requests", "title". A policy may be an
+            object; its class may be in a notebook's cell, of which it is a part of the key of its runs.
         out: folder of the results; a study that was interrupted goes on there, one that has grown runs what is new, and
             one of which a file has changed (a trace, a policy, a module that the policy imports) runs again what it was
             read for.
@@ -125,7 +127,9 @@ def sweep(
     with Store(out, places, plain) as store:
         pending = _pending(study, store, places)
         workers = min(workers or _cores(), max(len(pending), 1))
-        new, cpu_s = _collect(store, execute(_tasks(study, pending, workers), workers, dask), len(pending), progress)
+        apart = workers > 1 or dask is not None
+        tasks = execute(_tasks(study, pending, workers, apart), workers, dask)
+        new, cpu_s = _collect(store, tasks, len(pending), progress)
         store.seal(lambda key: Point.of(study.point(places[key])).columns)
     return Runs(read_runs(out), study.title, Path(out), new, cpu_s)
 
@@ -163,13 +167,21 @@ def _pending(study: Study, store: Store, places: Mapping[str, int]) -> list[tupl
     return [(key, place) for key, place in places.items() if not there(key)]
 
 
-def _tasks(study: Study, pending: Sequence[tuple[str, int]], workers: int) -> Iterator[Task]:
-    """Tasks of some runs each; those of one trace follow one another, so that a worker loads it once."""
+def _tasks(study: Study, pending: Sequence[tuple[str, int]], workers: int, apart: bool) -> Iterator[Task]:
+    """Tasks of some runs each; those of one trace follow one another, so that a worker loads it once.
+
+    If other processes run them (`apart`), the sources of the user's own policies go with them.
+    """
     size = max(1, min(MOST_RUNS_A_TASK, len(pending) // (8 * workers)))
     ordered = sorted(pending, key=lambda item: (_trace_of(study, item[1]), item[1]))
     for start in range(0, len(ordered), size):
         items = tuple((key, study.point(place)) for key, place in ordered[start : start + size])
-        yield Task(items, study.root, study.search, study.requests)
+        yield Task(items, study.root, study.search, study.requests, _sources(items) if apart else {})
+
+
+def _sources(items: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, str | type]:
+    names = {Point.of(values).options.policy.name for _, values in items}
+    return {name: source_of(name) for name in names if not PolicySpec(name).shipped}
 
 
 def _trace_of(study: Study, place: int) -> str:

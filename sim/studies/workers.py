@@ -10,7 +10,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from flowsim.errors import InputError, raised
@@ -18,6 +18,7 @@ from flowsim.results.bootstrap import share_interval
 from flowsim.results.differences import decisions_sha256
 from flowsim.results.result import RunResult
 from flowsim.results.summary import as_columns
+from flowsim.runs.digests import use_source
 from flowsim.runs.run import execute as simulated
 from flowsim.studies.point import Point, notices, prepared
 from flowsim.studies.replications import arrivals_sha256, served_sha256
@@ -32,19 +33,24 @@ Done = tuple[Row, Kept, float]
 
 @dataclass(frozen=True)
 class Task:
-    """Some runs of a study: the key and the options of each, and what else `measure` needs."""
+    """Some runs of a study: the key and the options of each, and what else `measure` needs.
+
+    Attributes:
+        sources: of each policy of the user's own, by name, what other processes need to run it (`source_of`).
+    """
 
     items: tuple[tuple[str, Mapping[str, Any]], ...]
     root: str
     search: Search | None
     requests: bool
+    sources: Mapping[str, str | type] = field(default_factory=dict)
 
     def __call__(self) -> list[Done]:
         """Do them."""
         done = []
         for key, values in self.items:
             begin = time.process_time()
-            row, kept = measure(Point.of(values), key, self.root, self.search, self.requests)
+            row, kept = measure(Point.of(values), key, self.root, self.search, self.requests, self.sources)
             done.append((row, kept, time.process_time() - begin))
         return done
 
@@ -98,10 +104,14 @@ def _on_dask(tasks: Iterator[Task], address: str) -> Iterator[list[Done]]:
             future.release()
 
 
-def measure(point: Point, key: str, root: str, search: Search | None, requests: bool) -> tuple[Row, Kept]:
+def measure(
+    point: Point, key: str, root: str, search: Search | None, requests: bool, sources: Mapping[str, str | type]
+) -> tuple[Row, Kept]:
     """Run one point, or search its highest rate. An error becomes part of the row."""
     row, kept = {**point.columns, "key": key, "error": None}, None
     try:
+        if source := sources.get(point.options.policy.name):
+            use_source(point.options.policy.name, source)
         if search is not None:
             found = highest_rates(point, root, search)
             row |= found.row | (figures(found.result) if found.result is not None else {})
