@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flowsim.core.slo import Assignment
+from flowsim.core.summary import DeviceTime, Ttft, TtftParts
 from flowsim.engine.simulate import Outcome
 from flowsim.results.quantiles import Floats, exceeded, quantile, quantiles, ratio
 from flowsim.traces.trace import Trace
@@ -166,7 +166,7 @@ class Metrics:
         begin_s = float(self.trace.arrival_s[self.after_warmup][0])
         return ratio(self._attained(members), max(end_s - begin_s, 0.0))
 
-    def ttft(self, members: Flags) -> dict[str, dict[str, float | None]]:
+    def ttft(self, members: Flags) -> Ttft:
         """Quantiles of the TTFT and, where they fall among those without a first token, times that they exceed."""
         counted = self.counted & members
         values, bounds = self._ttft_or_never_s[counted], self.ttft_bound_s[counted]
@@ -179,7 +179,7 @@ class Metrics:
         """The quantile of the TTFT at `share`, of all; infinite among those without a first token, NaN of none."""
         return quantile(self._ttft_or_never_s[self.counted], share)
 
-    def parts_of_ttft(self) -> dict[str, float | None]:
+    def parts_of_ttft(self) -> TtftParts:
         """The shares of queueing, service and pauses in the TTFTs of those that finished; they add up to 1."""
         counted = self.counted & (self.state == FINISHED)
         whole_s = float(self.ttft_s[counted].sum())
@@ -187,7 +187,7 @@ class Metrics:
         paused = None if queueing is None or service is None else 1 - queueing - service
         return {"queueing_share": queueing, "service_share": service, "paused_share": paused}
 
-    def device(self) -> dict[str, Any]:
+    def device(self) -> DeviceTime:
         """How the devices of all instances spent the observed time, as shares of it.
 
         The devices executed passes (utilization, of which check_share is due to checks), or stood still: while word or
@@ -198,25 +198,27 @@ class Metrics:
         whole_s = self.span_s * len(logs)
         busy_s, check_s = sum(log.busy_s for log in logs), sum(log.check_s for log in logs)
         control_s = sum(log.control_s for log in logs)
+        deciding, hand_over, idle = self._stands(busy_s, whole_s)
         return {
             "preemptions": sum(log.preemptions for log in logs),
             "utilization": ratio(busy_s, whole_s),
             "check_share": ratio(check_s, whole_s),
             "control_share": ratio(control_s, whole_s),
-            **self._stands(busy_s, whole_s),
+            "deciding_share": deciding,
+            "hand_over_share": hand_over,
+            "idle_share": idle,
             "decisions": sum(log.decisions for log in logs),
         }
 
-    def _stands(self, busy_s: float, whole_s: float) -> dict[str, float | None]:
-        """Why the devices stood still; None where that is not known."""
-        logs, names = self.outcome.logs, ("deciding_share", "hand_over_share", "idle_share")
+    def _stands(self, busy_s: float, whole_s: float) -> tuple[float | None, float | None, float | None]:
+        """Shares in which the devices stood still: deciding, hand-overs, idle; None where that is not known."""
+        logs = self.outcome.logs
         if not all(log.knows_stands for log in logs):
-            return dict.fromkeys(names)
+            return None, None, None
         deciding_s = sum(log.deciding_s for log in logs)
         hand_over_s = sum(log.hand_over_s - max(log.heard_s - self.end_s, 0.0) for log in logs)
         idle_s = max(whole_s - busy_s - deciding_s - hand_over_s, 0.0)
-        spent_s = (deciding_s, hand_over_s, idle_s)
-        return {name: ratio(part_s, whole_s) for name, part_s in zip(names, spent_s, strict=True)}
+        return ratio(deciding_s, whole_s), ratio(hand_over_s, whole_s), ratio(idle_s, whole_s)
 
     @cached_property
     def _ttft_or_never_s(self) -> Floats:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from flowsim.core.events import Event
 from flowsim.core.slo import Assignment
+from flowsim.core.summary import Inputs, Summary
 from flowsim.engine.simulate import Outcome
 from flowsim.errors import InputError, unknown
 from flowsim.io.folders import writing
@@ -48,7 +49,7 @@ class RunResult:
     outcome: Outcome
     policy: str
     config: Mapping[str, Any]
-    inputs: Mapping[str, Any]
+    inputs: Inputs
     warmup: float = 0.0
 
     @cached_property
@@ -57,7 +58,7 @@ class RunResult:
         return Metrics(self.trace, self.slo, self.outcome, self.warmup)
 
     @cached_property
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> Summary:
         """The metrics of the run in one mapping, as `summary.json` holds them."""
         return summarise(self.metrics, self.policy, self.inputs)
 

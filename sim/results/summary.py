@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flowsim.core.summary import GroupSummary, Inputs, Summary
 from flowsim.results.definitions import APART, column_of
 from flowsim.results.metrics import FINISHED, REJECTED, UNFINISHED, Metrics
 from flowsim.results.quantiles import finite, quantiles
@@ -17,7 +18,7 @@ MOST_CLIENTS = 20
 """Clients whose metrics a summary has: those with the most requests."""
 
 
-def summarise(metrics: Metrics, policy: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
+def summarise(metrics: Metrics, policy: str, inputs: Inputs) -> Summary:
     """The summary, in the order in which it is written; `flowsim.results.definitions` says what each entry means."""
     everyone, counted = np.ones(len(metrics.trace), bool), metrics.counted
     return {
@@ -46,11 +47,11 @@ def summarise(metrics: Metrics, policy: str, inputs: Mapping[str, Any]) -> dict[
         "span_s": metrics.span_s,
         "classes": _of_each(metrics, metrics.slo.class_names, metrics.slo.class_code),
         "clients": _of_each(metrics, metrics.trace.client_names, metrics.trace.client_code, MOST_CLIENTS),
-        "inputs": dict(inputs),
+        "inputs": inputs,
     }
 
 
-def as_columns(metrics: Mapping[str, Any]) -> dict[str, Any]:
+def as_columns(metrics: Summary | GroupSummary) -> dict[str, Any]:
     """The metrics of a run or of a class as the plain columns of a table, which can hold an infinite TTFT."""
     row: dict[str, Any] = {}
     for name, value in metrics.items():
@@ -65,14 +66,14 @@ def as_columns(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 def _of_each(
     metrics: Metrics, names: Sequence[str], codes: NDArray[np.int64], most: int | None = None
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, GroupSummary]:
     """The metrics of the requests of each class or client, by name; of at `most` so many names, the most frequent."""
     counts = np.bincount(codes[codes >= 0], minlength=len(names))
     kept = range(len(names)) if most is None else np.argsort(-counts, kind="stable")[:most].tolist()
     return {names[code]: _of_some(metrics, codes == code) for code in kept if most is None or counts[code]}
 
 
-def _of_some(metrics: Metrics, members: NDArray[np.bool_]) -> dict[str, Any]:
+def _of_some(metrics: Metrics, members: NDArray[np.bool_]) -> GroupSummary:
     """The metrics of the requests of one class or client."""
     slo_s = metrics.slo.ttft_slo_s[members & metrics.has_slo]
     return {

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from flowsim.core.policy import Policy
+from flowsim.core.summary import Summary
 from flowsim.errors import InputError
 from flowsim.io.folders import writing
 from flowsim.policies.registry import DEFAULT_POLICIES, PolicySpec, load_policy, spelling
@@ -144,7 +145,7 @@ def _named(policies: Sequence[Policy | PolicySpec | str]) -> dict[str, tuple[Pol
     return found
 
 
-def _row(summary: Mapping[str, Any]) -> dict[str, Any]:
+def _row(summary: Summary) -> dict[str, Any]:
     """The columns of `flowsim.results.definitions.compared`."""
     row = as_columns(summary)
     by_class = {f"attainment_{name}": metrics["attainment"] for name, metrics in summary["classes"].items()}

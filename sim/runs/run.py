@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 import flowsim
 from flowsim.core.policy import Policy
+from flowsim.core.summary import Inputs
 from flowsim.engine.simulate import simulate
 from flowsim.errors import InputError
 from flowsim.policies.registry import PolicySpec
@@ -104,10 +105,10 @@ def execute(
     )
 
 
-def _inputs(ready: Prepared, cached: NDArray[np.int64]) -> Mapping[str, Any]:
+def _inputs(ready: Prepared, cached: NDArray[np.int64]) -> Inputs:
     """What a summary says of where the run comes from; `cached`: tokens of each request that were, shape [n]."""
     costs, record = ready.costs, ready.costs.provenance
-    return {
+    inputs: dict[str, Any] = {
         "trace": file_name(ready.options.trace),
         "trace_sha256": ready.loaded.sha256,
         "trace_notices": [*ready.trace.notices, *ready.rejections],
@@ -122,6 +123,7 @@ def _inputs(ready: Prepared, cached: NDArray[np.int64]) -> Mapping[str, Any]:
         "cached_share": float(cached.sum() / ready.trace.input_length.sum()),
         "version": flowsim.__version__,
     }
+    return cast(Inputs, inputs)  # the options of a run are not written out in the type
 
 
 def _settings(run: RunOptions) -> dict[str, Any]:

@@ -6,7 +6,8 @@ import base64
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from flowsim.show.summary import CLASS_COLUMNS, Summary, class_rows, scheduler_facts
+from flowsim.core.summary import Summary
+from flowsim.show.summary import CLASS_COLUMNS, class_rows, scheduler_facts
 
 if TYPE_CHECKING:
     from jinja2 import Environment

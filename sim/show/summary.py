@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from flowsim.core.summary import GroupSummary, Summary
 from flowsim.show.format import percent, rate, seconds
 
-Summary = Mapping[str, Any]
-"""The metrics of a run, as `RunResult.summary` has them."""
 CLASS_COLUMNS = ("class", "counted", "SLO", "attained", "goodput", "TTFT p50", "p90", "p99", "max")
 
 
@@ -26,13 +22,13 @@ def client_rows(summary: Summary) -> list[tuple[str, ...]]:
     return [_row(name, of, slo_text(of)) for name, of in summary["clients"].items()]
 
 
-def slo_text(metrics: Summary) -> str:
+def slo_text(metrics: GroupSummary) -> str:
     """The TTFT SLO of a class or client, or the smallest and the largest."""
     least, most = metrics["ttft_slo_s"], metrics["ttft_slo_max_s"]
     return seconds(least) if least == most else f"{seconds(least)} to {seconds(most)}"
 
 
-def _row(name: str, metrics: Summary, slo: str) -> tuple[str, ...]:
+def _row(name: str, metrics: Summary | GroupSummary, slo: str) -> tuple[str, ...]:
     return (
         name,
         f"{metrics['counted']:,}",
@@ -43,7 +39,7 @@ def _row(name: str, metrics: Summary, slo: str) -> tuple[str, ...]:
     )
 
 
-def ttft(metrics: Summary, part: str) -> str:
+def ttft(metrics: Summary | GroupSummary, part: str) -> str:
     """A quantile of the TTFT of a run or class: "> x" among requests that got no first token; "never" without an x."""
     if (time_s := metrics["ttft_s"][part]) is not None:
         return seconds(time_s)
@@ -75,14 +71,22 @@ def scheduler_facts(summary: Summary) -> list[tuple[str, str]]:
 
 def left_out(summary: Summary) -> list[tuple[str, str]]:
     """The requests that do not count, if there are any."""
-    words = {"in_warmup": "in the warm-up", "without_slo": "without SLO", "undecided": "undecided when stopped"}
-    said = [f"{summary[name]:,} {what}" for name, what in words.items() if summary[name]]
+    numbers = (
+        (summary["in_warmup"], "in the warm-up"),
+        (summary["without_slo"], "without SLO"),
+        (summary["undecided"], "undecided when stopped"),
+    )
+    said = [f"{number:,} {what}" for number, what in numbers if number]
     return [("not counted", ", ".join(said))] if said else []
 
 
 def further_facts(summary: Summary) -> list[tuple[str, str]]:
     """The metrics that only --all-metrics shows; names and values."""
-    parts = (f"{name} {percent(summary[f'{name}_share'])}" for name in ("queueing", "service", "paused"))
+    parts = (
+        f"queueing {percent(summary['queueing_share'])}",
+        f"service {percent(summary['service_share'])}",
+        f"paused {percent(summary['paused_share'])}",
+    )
     return [
         ("goodput", f"{rate(summary['goodput_rps'])}: attainment x offered rate"),
         ("attained", f"{rate(summary['attained_observed_rps'])} of the observed {seconds(summary['span_s'])}"),

@@ -10,12 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from flowsim.calibration.costs.pass_kinds import LONG_PROMPT
+from flowsim.core.summary import Summary
 from flowsim.show.format import counted, percent, rate, seconds
 from flowsim.show.screen import facts, table
 from flowsim.show.summary import (
     CLASS_COLUMNS,
     TTFT_COLUMNS,
-    Summary,
     class_rows,
     client_rows,
     further_facts,
@@ -109,15 +109,20 @@ def _told(summaries: Mapping[str, Summary]) -> set[str]:
 
 def _further(summaries: Mapping[str, Summary]) -> Table:
     """One row per policy: attained requests per second of other spans than arrivals', and the shares of time."""
-    shares = ("queueing", "service", "paused", "check", "control")
-    made = table("further", "attained, observed", "with drain", "observed", *shares)
+    made = table(
+        "further", "attained, observed", "with drain", "observed", "queueing", "service", "paused", "check", "control"
+    )
     for name, summary in summaries.items():
         made.add_row(
             name,
             rate(summary["attained_observed_rps"]),
             rate(summary["attained_with_drain_rps"]),
             seconds(summary["span_s"]),
-            *(percent(summary[f"{share}_share"]) for share in shares),
+            percent(summary["queueing_share"]),
+            percent(summary["service_share"]),
+            percent(summary["paused_share"]),
+            percent(summary["check_share"]),
+            percent(summary["control_share"]),
         )
     return made
 

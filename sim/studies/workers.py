@@ -132,7 +132,8 @@ def figures(result: RunResult) -> dict[str, Any]:
     summary = result.summary
     inputs = summary["inputs"]
     interval = share_interval(result.attained[result.counted])
-    row = {name: inputs[name] for name in ("trace_sha256", "cost_model", "cost_model_sha256", "version")}
+    row: dict[str, Any] = {"trace_sha256": inputs["trace_sha256"], "cost_model": inputs["cost_model"]}
+    row |= {"cost_model_sha256": inputs["cost_model_sha256"], "version": inputs["version"]}
     row |= {"served_sha256": served_sha256(result), "arrivals_sha256": arrivals_sha256(result)}
     row |= {"decisions_sha256": decisions_sha256(result), "slo_rule": inputs["slo"]}
     row |= {"rate_rps_replayed": result.trace.rate_rps}

@@ -7,15 +7,15 @@ floor. `Distance.near` says whether it is within FLOOR_FACTOR times the floor in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import fmean
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from flowsim.core.summary import Summary
 from flowsim.results.result import RunResult
 
 Times = npt.NDArray[np.float64]
@@ -35,12 +35,12 @@ class Measure:
     """
 
     name: str
-    of: Callable[[Mapping[str, Any]], float | None]
+    of: Callable[[Summary], float | None]
     bar: float | None
     points: bool = False
 
 
-def _ttft(key: str) -> Callable[[Mapping[str, Any]], float | None]:
+def _ttft(key: str) -> Callable[[Summary], float | None]:
     return lambda summary: summary["ttft_s"][key]
 
 

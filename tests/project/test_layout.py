@@ -169,6 +169,7 @@ ELSEWHERE = {
     "engine/test_reference.py": "core.predictor policies.batching",
     "engine/test_simulate.py": "engine.choice engine.device engine.instance engine.simulated_device",
     "policies/test_registry.py": "core.policy",
+    "results/test_definitions.py": "core.summary",
     "results/test_metrics.py": "results.quantiles",
     "runs/test_options.py": "runs.declaration",
     "show/test_result_figures.py": "show.style",

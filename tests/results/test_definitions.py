@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from typing import get_type_hints
 
 import pandas as pd
 import pytest
@@ -12,6 +13,7 @@ from click.testing import CliRunner
 
 import flowsim
 from flowsim.cli.main import main
+from flowsim.core.summary import GroupSummary, Inputs, Summary
 from flowsim.results.definitions import (
     CLASS,
     INPUTS,
@@ -41,6 +43,12 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> flowsim.RunResult:
 
 def names(definitions: Iterable[Definition]) -> list[str]:
     return [of.name for of in definitions]
+
+
+def test_the_types_of_a_summary_have_the_entries_that_are_defined() -> None:
+    assert get_type_hints(Summary).keys() == set(names(SUMMARY))
+    assert get_type_hints(GroupSummary).keys() == set(names(CLASS))
+    assert get_type_hints(Inputs).keys() <= set(names(INPUTS))
 
 
 def test_every_entry_of_a_summary_is_defined(result: flowsim.RunResult) -> None:
