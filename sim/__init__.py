@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from flowsim.results.definitions import describe_metrics
     from flowsim.results.result import RunResult
     from flowsim.runs.compare import Comparison, compare
-    from flowsim.runs.costs import load_cost
+    from flowsim.runs.costs import describe_models, load_cost
     from flowsim.runs.options import RunOptions, read_options
     from flowsim.runs.run import run
     from flowsim.runs.tradeoff import tradeoff
@@ -89,6 +89,7 @@ HOMES = {
     "capacity": "studies.capacity",
     "compare": "runs.compare",
     "describe_metrics": "results.definitions",
+    "describe_models": "runs.costs",
     "describe_policies": "policies.registry",
     "example_trace": "traces.catalogue",
     "load_cost": "runs.costs",
@@ -132,6 +133,7 @@ __all__ = [
     "capacity",
     "compare",
     "describe_metrics",
+    "describe_models",
     "describe_policies",
     "example_trace",
     "load_cost",

@@ -16,6 +16,7 @@ from flowsim.calibration.costs.cost_model import KNOWN, Cost, CostModel, GraphCo
 from flowsim.calibration.costs.curves import AttentionCurve, Curve
 from flowsim.calibration.costs.fit_record import FitRecord, MeasuredRange
 from flowsim.calibration.costs.host_times import Usual, usual_of
+from flowsim.calibration.costs.import_factors import ImportFactors
 from flowsim.calibration.costs.models import EXPERTS, ModelSpec
 from flowsim.calibration.costs.power import PowerModel
 from flowsim.calibration.costs.table import ALL_REDUCE, GRAPH, GRAPH_HOST_TOKENS, GRAPH_RESTED, OperatorTable
@@ -45,6 +46,7 @@ def fit(table: OperatorTable) -> CostModel:
         measured=MeasuredRange.of(table),
         error=pass_errors(fit_passes(table), table) if table.passes else {},
         leave_one_out=table.provenance.leave_one_out or leave_one_out(table),
+        factors=ImportFactors.of(table.provenance),
     )
     return _model(table, rank.spec.layers, record)
 

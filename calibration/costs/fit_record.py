@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
 
+from flowsim.calibration.costs.import_factors import ImportFactors
 from flowsim.calibration.costs.pass_kinds import LONG_PROMPT
 from flowsim.calibration.costs.provenance import PassError, PassErrors, Provenance, SizeErrors
 from flowsim.calibration.costs.table import OperatorRow, OperatorTable
@@ -65,6 +66,7 @@ class FitRecord:
         measured: the sizes that it spans.
         error: by kind of pass, how far the model is off whole passes that were not fitted.
         leave_one_out: by operator, how far the fit is off sizes that are left out of it.
+        factors: of an imported table, by how much it is fast; None for others, and where that is not known.
         folder: the folder that the table was read from; None if it was found by its name.
         is_stored: whether the table is in a folder or in the catalogue, so that its costs can be found again.
     """
@@ -74,6 +76,7 @@ class FitRecord:
     measured: MeasuredRange
     error: PassErrors = field(default_factory=dict)
     leave_one_out: SizeErrors = field(default_factory=dict)
+    factors: ImportFactors | None = None
     folder: Path | None = None
     is_stored: bool = False
 
@@ -81,6 +84,14 @@ class FitRecord:
     def long_prompt_error(self) -> PassError | None:
         """How far the model is off whole prompts of at least 1024 tokens; None if none were measured."""
         return self.error.get(LONG_PROMPT)
+
+    @property
+    def stated_error(self) -> float | None:
+        """The error in one number, a share: the median at measured prompts of at least 1024 tokens or, of an imported
+        table, the most by which measured prompts differ from it; None if it is not known."""
+        if self.factors is not None:
+            return self.factors.error
+        return None if self.long_prompt_error is None else self.long_prompt_error.median
 
 
 def _largest(rows: Iterable[OperatorRow]) -> dict[str, int]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from msgspec import Meta, Struct
 from msgspec.structs import asdict
@@ -18,6 +18,8 @@ from flowsim.io.schema import Checked, Count, Positive, PositiveCount, fitted, h
 
 SCHEMA_VERSION = 1
 """Of the folders that tables are saved as."""
+Kind = Literal["measured", "imported", "modelled"]
+"""Kinds of tables: timed by flowsim in place; public timings of kernels; scaled from a measured table."""
 
 
 class SizeError(Struct, frozen=True):
@@ -115,6 +117,9 @@ class Provenance(Struct, frozen=True, kw_only=True):
         all_reduce: the all-reduces that were joined.
         width: of the activations, in a table of all-reduces alone.
         source: public measurements that the table was imported from.
+        framework: the serving framework whose kernels those are.
+        corrected: whether its device times were multiplied by how much longer measured prompts take.
+        modelled_from: the measured table that this one was scaled from.
         cells: in an imported table, the number of rows by operator and source (`row_sources`).
         verifies: digest of the table whose passes these are, in a table of passes alone.
         notes: what went wrong or was left out while measuring.
@@ -136,6 +141,9 @@ class Provenance(Struct, frozen=True, kw_only=True):
     all_reduce: Collective | None = None
     width: PositiveCount | None = None
     source: str | None = None
+    framework: str | None = None
+    corrected: bool = False
+    modelled_from: str | None = None
     cells: dict[str, dict[str, Count]] | None = None
     verifies: str | None = None
     notes: list[str] = []
@@ -179,6 +187,13 @@ class Provenance(Struct, frozen=True, kw_only=True):
         if self.pass_layers is not None and self.pass_layers > most:
             raise InputError("provenance: pass_layers", found=self.pass_layers, expected=f"<= {most}, as in the model")
         return self.pass_layers or most
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of the table."""
+        if self.modelled_from is not None:
+            return "modelled"
+        return "measured" if self.source is None else "imported"
 
     @property
     def is_of_group(self) -> bool:

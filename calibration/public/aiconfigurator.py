@@ -13,7 +13,7 @@ import importlib.util
 import re
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -68,6 +68,7 @@ class Source:
         memory_bytes: of the GPU.
         bandwidth: the memory bandwidth that kernels reach, bytes per second, as the package states it.
         launch_s: the least that any kernel takes, as the package states it.
+        framework: the serving framework whose kernels were measured, if that is known.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Source:
     memory_bytes: int
     bandwidth: float
     launch_s: float
+    framework: str | None = None
 
 
 def package_source(system: str, framework: str = "vllm") -> Source:
@@ -101,10 +103,12 @@ def package_source(system: str, framework: str = "vllm") -> Source:
         there = [name for name in FRAMEWORKS if gemms[name] and attentions[name]]
         raise unknown(f"framework on {system}", framework, there, where="framework")
     name = f"aiconfigurator-core {version('aiconfigurator-core')}, {system}, {framework} {gemm.parent.name}"
-    return _source(
-        name, systems / f"{system}.yaml", gemm, attention,
-        _newest(data / "moe" / framework, "moe_perf.parquet"), _newest(data / "comm" / "nccl", "nccl_perf.parquet"),
-    )  # fmt: skip
+    moe, reduce = (
+        _newest(data / "moe" / framework, "moe_perf.parquet"),
+        _newest(data / "comm" / "nccl", "nccl_perf.parquet"),
+    )
+    found = _source(name, systems / f"{system}.yaml", gemm, attention, moe, reduce)
+    return replace(found, framework=framework)
 
 
 def folder_source(folder: str | Path) -> Source:

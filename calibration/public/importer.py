@@ -67,7 +67,8 @@ def import_table(source: Source, spec: ModelSpec, own: OperatorTable, tp: int = 
         stated.setdefault(operator, {})[kind] = count
     provenance = {
         "schema_version": SCHEMA_VERSION, "gpu": source.system, "memory_bytes": source.memory_bytes,
-        "source": source.name, "licence": "Apache-2.0", "own": _name(own), "own_sha256": own.digest(),
+        "source": source.name, "framework": source.framework, "licence": "Apache-2.0",
+        "own": _name(own), "own_sha256": own.digest(),
         "model": spec.name, "model_spec": asdict(spec), "pass_layers": spec.layers, "tp": tp, "dtype": "bfloat16",
         "imported": datetime.now(UTC).date().isoformat(), "cells": stated,
     }  # fmt: skip
@@ -102,7 +103,7 @@ def nearest_own(spec: ModelSpec, system: str) -> OperatorTable:
         InputError: no table is of a model with these operators.
     """
     names = [name for name in table_names() if name[2] == 1]
-    tables = [table for table in (load_table(*name) for name in names) if table.provenance.source is None]
+    tables = [table for table in (load_table(*name) for name in names) if table.provenance.kind == "measured"]
     alike = [table for table in tables if _spec(table).operators == spec.operators]
     if not alike:
         operators = ", ".join(spec.operators)

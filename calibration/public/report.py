@@ -91,7 +91,7 @@ def _comparison(table: OperatorTable, other: OperatorTable) -> Comparison:
 
 
 def _facts(about: Provenance) -> Mapping[str, Any]:
-    return {key: value for key, value in about.stated.items() if key not in HIDDEN}
+    return {"kind": about.kind} | {key: value for key, value in about.stated.items() if key not in HIDDEN}
 
 
 def _percents(*values: float) -> list[str]:

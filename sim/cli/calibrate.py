@@ -241,6 +241,9 @@ def compare(first: str, second: str) -> None:
         table.add_row(ratios.operator, str(len(ratios.points)), *medians, ratios.backend)
     if table.row_count or not theirs.passes:
         screen.show(table)
+    kinds = ours.provenance.kind, theirs.provenance.kind
+    if len(set(kinds)) > 1:
+        click.echo("warning: compares tables of different kinds: the first is {}, the second {}".format(*kinds))
     if theirs.passes:
         print_comparison(ours, theirs)
 

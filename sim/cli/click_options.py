@@ -15,7 +15,7 @@ from flowsim.runs.declaration import Option, declared
 from flowsim.runs.keywords import NO_OPTIONS, renamed
 from flowsim.runs.options import by_keyword
 
-COSTS = ("model", "gpu", "tp", "cost")
+COSTS = ("model", "gpu", "tp", "cost", "correct")
 
 
 def with_options(*keywords: str, **help_texts: str) -> Callable[..., Any]:

@@ -1,4 +1,4 @@
-"""The commands that need no trace: `flowsim tradeoff`, `flowsim policies` and `flowsim metrics`."""
+"""The commands that need no trace: `flowsim tradeoff`, `policies`, `models` and `metrics`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from flowsim.errors import InputError
 @click.option("--tokens", type=int, default=16384, show_default=True, help="Length of the long prompt.")
 @with_options(*COSTS)
 @click.pass_context
-def tradeoff(context: click.Context, /, tokens: int, model: str, gpu: str, tp: int, cost: str | None) -> None:
+def tradeoff(
+    context: click.Context, /, tokens: int, model: str, gpu: str, tp: int, cost: str | None, correct: bool
+) -> None:
     """Show what chunks and cuts cost a long prompt, and how long they block a short one.
 
     FlowPrefill's paper describes a cut after every operator; its released code cuts after every block.
@@ -32,7 +34,7 @@ def tradeoff(context: click.Context, /, tokens: int, model: str, gpu: str, tp: i
     if not 1 <= tokens <= MOST_TOKENS:
         raise InputError("--tokens", found=tokens, expected=f"a whole number from 1 to {MOST_TOKENS} (2^20)")
     with flags_named():
-        costs = load_cost(cost, model, gpu, tp)
+        costs = load_cost(cost, model, gpu, tp, correct=correct)
     show(tradeoff_report(rows(costs, tokens)))
     if is_extrapolated(costs, tokens):
         say(f"prompts of {tokens:,} tokens reach beyond the measured sizes: extrapolated")
@@ -58,6 +60,21 @@ def policies() -> None:
         table.add_row(name, what, options)
     show(table)
     say("\nWrite NAME:OPTION=VALUE,... or, for one of your own, MODULE:CLASS:OPTION=VALUE,...")
+
+
+@click.command(cls=Command)
+def models() -> None:
+    """List the tables of costs: GPU, model, tensor-parallel degree, the kind of the table and its error.
+
+    \b
+    Example:
+      flowsim models
+    """
+    from flowsim.runs.costs import describe_models
+    from flowsim.show.screen import show
+    from flowsim.show.text import models_report
+
+    show(models_report(describe_models()))
 
 
 @click.command()

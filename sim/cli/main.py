@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from flowsim.cli.calibrate import calibrate
-from flowsim.cli.facts import metrics, policies, tradeoff
+from flowsim.cli.facts import metrics, models, policies, tradeoff
 from flowsim.cli.kit import OneLine
 from flowsim.cli.run import compare, run
 from flowsim.cli.studies import capacity, plot, sweep
@@ -29,5 +29,5 @@ def main() -> None:
     """
 
 
-for command in (traces, run, compare, tradeoff, calibrate, policies, metrics, sweep, capacity, plot, validate):
+for command in (traces, run, compare, tradeoff, calibrate, models, policies, metrics, sweep, capacity, plot, validate):
     main.add_command(command)

@@ -61,9 +61,12 @@ class Inputs(TypedDict, total=False):
     trace_notices: Sequence[str]
     cost_model: str
     cost_model_sha256: str | None
-    cost_model_sources: Sequence[str]
+    cost_model_kind: str | None
+    cost_model_stated_error: float | None
     cost_model_error: Mapping[str, Mapping[str, float]] | None
+    cost_model_factors: Mapping[str, Any] | None
     cost_model_leave_one_out: Mapping[str, Mapping[str, float]] | None
+    cost_model_sources: Sequence[str]
     extrapolated: int | None
     slo: str
     prefix_cache: str

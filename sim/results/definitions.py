@@ -201,6 +201,17 @@ INPUTS = (
     Definition("trace_notices", "what was changed in it before the replay, and which prompts the model cannot serve"),
     Definition("cost_model", "the operator table that the costs are of"),
     Definition("cost_model_sha256", "SHA-256 of the table"),
+    Definition("cost_model_kind", "kind of the table: measured, imported or modelled; null for costs given in Python"),
+    Definition(
+        "cost_model_stated_error",
+        "its error in one number, a share; null if not known",
+        "measured: median at prompts >= 1024 tokens; imported: largest difference where both kinds were measured",
+    ),
+    Definition(
+        "cost_model_factors",
+        "of an imported table: measured over imported time of prompts, by tokens: median, low and high of the models "
+        "and GPUs compared; whether the costs are corrected by the median; the stated error",
+    ),
     Definition("cost_model_sources", "public measurements in it, and what else the costs hold"),
     Definition("cost_model_error", "its error on measured passes, by kind: passes, median, max"),
     Definition("cost_model_leave_one_out", "the error on each operator's rows, each left out of its fit"),
@@ -279,6 +290,8 @@ RUNS = (
     Definition("trace_sha256", "as in the inputs of summary.json"),
     Definition("cost_model", "as in the inputs of summary.json"),
     Definition("cost_model_sha256", "as in the inputs of summary.json"),
+    Definition("cost_model_kind", "as in the inputs of summary.json"),
+    Definition("cost_model_stated_error", "as in the inputs of summary.json"),
     Definition("version", "of flowsim"),
     Definition("served_sha256", "SHA-256 of the requests as served: arrivals, lengths, SLOs, classes, cached tokens"),
     Definition("arrivals_sha256", "SHA-256 of arrivals, as shares of their span, and lengths"),

@@ -22,6 +22,7 @@ from flowsim.io.folders import writing
 from flowsim.results.metrics import STATES, Metrics
 from flowsim.results.quantiles import Floats
 from flowsim.results.summary import summarise
+from flowsim.show.costs import cost_line
 from flowsim.show.format import percent
 from flowsim.show.html import summary_html
 from flowsim.traces.trace import Trace
@@ -176,7 +177,8 @@ class RunResult:
         (folder / "summary.json").write_text(summary + "\n", encoding="utf-8")
         self.requests.to_parquet(folder / "requests.parquet", index=False, compression="zstd")
         config = json.loads(json.dumps(dict(self.config), default=_plain))
-        (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+        text = f"# costs: {cost_line(self.inputs)}\n{yaml.safe_dump(config, sort_keys=False)}"
+        (folder / "config.yaml").write_text(text, encoding="utf-8")
 
     def __repr__(self) -> str:
         """One line."""

@@ -24,6 +24,7 @@ from flowsim.runs.keywords import documented, from_keywords, named_policy
 from flowsim.runs.pins import pins_of
 from flowsim.runs.prepare import prepare, read_input
 from flowsim.runs.run import execute
+from flowsim.show.costs import cost_footing, costs_of
 from flowsim.show.result_figures import comparison
 from flowsim.traces.trace import Trace
 
@@ -77,7 +78,8 @@ class Comparison:
 
     def plot(self) -> Figure:
         """Attainment by class, and the distribution of TTFT."""
-        return comparison(class_attainment(self.results), ttft_distributions(self.results))
+        costs = cost_footing(costs_of(result.inputs) for result in self.results.values())
+        return comparison(class_attainment(self.results), ttft_distributions(self.results), costs)
 
     def save(self, folder: str | Path) -> Path:
         """Write comparison.csv, comparison.png and one folder per policy with the files of its result: all, or none.

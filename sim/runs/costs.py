@@ -7,31 +7,45 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import to_builtins
 from numpy.typing import NDArray
 
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.fit import fit
+from flowsim.calibration.costs.import_factors import corrected
 from flowsim.calibration.costs.row_sources import counted
-from flowsim.calibration.costs.table import OperatorTable
-from flowsim.calibration.costs.table_catalogue import load_table
+from flowsim.calibration.costs.table import ALL_REDUCE, OperatorTable
+from flowsim.calibration.costs.table_catalogue import TableName, load_table, table_names
+from flowsim.core.summary import Inputs
 from flowsim.errors import InputError
 from flowsim.io.folders import leads_somewhere
 from flowsim.io.schema import PositiveCount, fitted
 from flowsim.runs.options import GPU, MODEL
+from flowsim.show.costs import error_text
 from flowsim.traces.trace import Trace
 
 
-def load_cost(folder: str | Path | None, model: str = MODEL, gpu: str = GPU, tp: int = 1) -> CostModel:
+def load_cost(
+    folder: str | Path | None, model: str = MODEL, gpu: str = GPU, tp: int = 1, *, correct: bool = False
+) -> CostModel:
     """The cost model fitted to the operator table in `folder`, or to the known one of this model and GPU.
 
+    Args:
+        folder: of a table; None for one that is known by the other names.
+        model: the name of its model.
+        gpu: the name of its GPU.
+        tp: its tensor-parallel degree.
+        correct: whether to multiply an imported table by how much longer prompts take where they were measured.
+
     Raises:
-        InputError: there is no such table, or an argument of another type.
+        InputError: there is no such table, an argument is of another type, or the table cannot be corrected.
     """
     for name, value in (("folder", folder), ("model", model), ("gpu", gpu)):
         if not isinstance(value, str | Path | None if name == "folder" else str):
             raise InputError(name, found=value, expected="text")
     tp = fitted(tp, PositiveCount, "tp")
     table = OperatorTable.load(folder) if folder is not None else load_table(gpu, model, tp)
+    table = corrected(table) if correct else table
     try:
         cost = fit(table)
     except InputError as error:
@@ -59,7 +73,52 @@ def place_of(costs: CostModel) -> dict[str, Any]:
         return {"cost": f"{costs.name} (given in Python, in no table)"}
     rank = record.table.rank()
     folder = None if record.folder is None else str(record.folder)
-    return {"cost": folder, "model": rank.model, "gpu": rank.gpu, "tp": rank.tp}
+    correct = {"correct": True} if record.table.corrected else {}
+    return {"cost": folder, "model": rank.model, "gpu": rank.gpu, "tp": rank.tp, **correct}
+
+
+def described(costs: CostModel) -> Inputs:
+    """What a summary says of the costs: their kind and errors."""
+    record = costs.provenance
+    if record is None:
+        return {
+            "cost_model": costs.name,
+            "cost_model_sha256": None,
+            "cost_model_kind": None,
+            "cost_model_stated_error": None,
+            "cost_model_error": None,
+            "cost_model_factors": None,
+            "cost_model_leave_one_out": None,
+        }
+    return {
+        "cost_model": costs.name,
+        "cost_model_sha256": record.sha256,
+        "cost_model_kind": record.table.kind,
+        "cost_model_stated_error": record.stated_error,
+        "cost_model_error": to_builtins(record.error),
+        "cost_model_factors": None if record.factors is None else record.factors.stated(),
+        "cost_model_leave_one_out": to_builtins(record.leave_one_out),
+    }
+
+
+def describe_models() -> list[tuple[str, str, int, str, str]]:
+    """Every model, GPU and degree that has a table: GPU, model, degree, the kind of the table and its error."""
+    return [(name.gpu, name.model, name.tp, *_listed(name)) for name in table_names()]
+
+
+def _listed(name: TableName) -> tuple[str, str]:
+    """The kind of a table, and its error in words."""
+    try:
+        table = load_table(*name)
+    except InputError as error:
+        return "", str(error)
+    if name.tp > 1 and not table.has(ALL_REDUCE):
+        lacks = f"one rank without all-reduces: flowsim calibrate all-reduce {name.gpu}/{name.model}/tp{name.tp}"
+        return table.provenance.kind, lacks
+    try:
+        return table.provenance.kind, error_text(described(fit(table)))
+    except InputError as error:
+        return table.provenance.kind, str(error)
 
 
 def sources_of(costs: CostModel, graph_tokens: int) -> list[str]:

@@ -47,6 +47,9 @@ class RunOptions(Checked, frozen=True):
     model: Annotated[Name, option("Model whose costs and SLOs are used.", "NAME")] = MODEL
     gpu: Annotated[Name, option("GPU on which the costs were measured.", "NAME")] = GPU
     tp: Annotated[PositiveCount, option("Tensor-parallel degree.")] = 1
+    correct: Annotated[
+        bool, option("Multiply an imported table by how many times as long prompts took where both were measured.")
+    ] = False
     workload: WorkloadOptions = WorkloadOptions()
     slo: SLOOptions = SLOOptions()
     predictor: Annotated[

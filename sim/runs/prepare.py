@@ -108,11 +108,17 @@ def prepare(options: RunOptions, given: Given = NOTHING_GIVEN) -> Prepared:
     with blamed("policy"):
         policy = load_policy(options.policy) if given.policy is None else given.policy
     with blamed("cost"):
-        folder = None if options.cost is None else options.cost
-        costs = load_cost(folder, options.model, options.gpu, options.tp) if given.cost is None else given.cost
+        costs = _costs(options) if given.cost is None else given.cost
+    with blamed("correct"):
+        if options.correct and not (costs.provenance and costs.provenance.table.corrected):
+            raise InputError("", f"does not change {costs.name}, given in Python", expected="load_cost(correct=True)")
     known = costs.provenance
     model = options.model if known is None else known.table.rank().model
     return assembled(_workload(options, model, given.trace), policy, costs)
+
+
+def _costs(options: RunOptions) -> CostModel:
+    return load_cost(options.cost, options.model, options.gpu, options.tp, correct=options.correct)
 
 
 def prepare_workload(options: RunOptions, trace: Trace | None = None) -> Workload:

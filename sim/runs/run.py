@@ -17,7 +17,7 @@ from flowsim.engine.simulate import simulate
 from flowsim.errors import InputError
 from flowsim.policies.registry import PolicySpec
 from flowsim.results.result import RunResult
-from flowsim.runs.costs import anywhere, extrapolated, file_name, place_of, sources_of
+from flowsim.runs.costs import anywhere, described, extrapolated, file_name, place_of, sources_of
 from flowsim.runs.keywords import documented, from_keywords
 from flowsim.runs.options import RunOptions, options, to_values, value_of
 from flowsim.runs.pins import compare_pins, pins_of
@@ -26,7 +26,7 @@ from flowsim.traces.trace import Trace
 
 DEFAULT_POLICY = "flowprefill"
 NOTHING_PINNED: Mapping[str, str] = {}
-TOLD = ("trace", "policy", "cost", "model", "gpu", "tp", "slo.mix")
+TOLD = ("trace", "policy", "cost", "model", "gpu", "tp", "correct", "slo.mix")
 """The options that other entries of a summary tell of."""
 
 
@@ -107,16 +107,13 @@ def execute(
 
 def _inputs(ready: Prepared, cached: NDArray[np.int64]) -> Inputs:
     """What a summary says of where the run comes from; `cached`: tokens of each request that were, shape [n]."""
-    costs, record = ready.costs, ready.costs.provenance
+    costs = ready.costs
     inputs: dict[str, Any] = {
         "trace": file_name(ready.options.trace),
         "trace_sha256": ready.loaded.sha256,
         "trace_notices": [*ready.trace.notices, *ready.rejections],
-        "cost_model": costs.name,
-        "cost_model_sha256": None if record is None else record.sha256,
+        **described(costs),
         "cost_model_sources": sources_of(costs, ready.options.server.graph_tokens),
-        "cost_model_error": None if record is None else msgspec.to_builtins(record.error),
-        "cost_model_leave_one_out": None if record is None else msgspec.to_builtins(record.leave_one_out),
         "extrapolated": extrapolated(costs, ready.trace, ready.options.server.max_batched_tokens, cached),
         "slo": ready.slo.rule,
         **_settings(ready.options),

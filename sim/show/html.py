@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from flowsim.core.summary import Summary
+from flowsim.show.costs import cost_line
 from flowsim.show.summary import CLASS_COLUMNS, class_rows, scheduler_facts
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def summary_html(summary: Summary) -> str:
         header=("", *CLASS_COLUMNS[1:]),
         rows=class_rows(summary),
         facts="; ".join(f"{name} {value}" for name, value in scheduler_facts(summary)),
+        costs=cost_line(summary["inputs"]),
     )
 
 

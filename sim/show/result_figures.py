@@ -54,8 +54,14 @@ class Distribution:
         return cls(known, 100 * np.arange(1, known.size + 1) / max(values.size if total is None else total, 1))
 
 
-def comparison(attainment: ClassAttainment, ttft_s: Mapping[str, Distribution]) -> Figure:
-    """Two panels: attainment by class, and the distribution of TTFT, of several policies on the same requests."""
+def comparison(attainment: ClassAttainment, ttft_s: Mapping[str, Distribution], note: str = "") -> Figure:
+    """Two panels: attainment by class, and the distribution of TTFT, of several policies on the same requests.
+
+    Args:
+        attainment: of each policy.
+        ttft_s: of each policy.
+        note: small print above the legend.
+    """
     names = list(attainment.percent)
     columns = max(1, min(len(names), LEGEND_CHARACTERS // (max(map(len, names)) + 8)))
     legend_rows = -(-len(names) // columns)
@@ -64,6 +70,7 @@ def comparison(attainment: ClassAttainment, ttft_s: Mapping[str, Distribution]) 
     attainment_by_class(attainment, left)
     ttft_distribution(ttft_s, right)
     legend = figure.legend(left.containers, names, loc="outside lower center", ncols=columns, frameon=False)
+    legend.set_title(note, prop={"size": 7})
     for text in legend.get_texts():
         text.set_parse_math(False)
     return figure

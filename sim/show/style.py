@@ -36,6 +36,11 @@ def new_panels(rows: int, columns: int, size: tuple[float, float], **more: Any) 
     return figure, panels
 
 
+def foot(figure: Figure, text: str) -> None:
+    """A line of small print at the foot of a figure, in place of one that is there."""
+    figure.supxlabel(text, x=0.01, ha="left", fontsize=7, color="dimgrey", parse_math=False)
+
+
 def plain(axes: Axes) -> None:
     """Horizontal grid lines behind the data, and no box around it."""
     axes.spines[["top", "right"]].set_visible(False)

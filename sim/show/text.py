@@ -9,8 +9,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from flowsim.calibration.costs.pass_kinds import LONG_PROMPT
 from flowsim.core.summary import Summary
+from flowsim.show.costs import cost_line
 from flowsim.show.format import counted, percent, rate, seconds
 from flowsim.show.screen import facts, table
 from flowsim.show.summary import (
@@ -58,7 +58,7 @@ def _head(summary: Summary, more: Iterable[tuple[str, str]] = ()) -> Iterator[tu
     yield from more
     if inputs["prefix_cache"] != "none":
         yield "prefixes", f"{inputs['prefix_cache']} cache: {percent(inputs['cached_share'])} of input tokens cached"
-    yield "costs", cost_line(inputs["cost_model"], inputs["cost_model_error"])
+    yield "costs", cost_line(inputs)
     for source in inputs["cost_model_sources"]:
         yield "", source
     if prompts := inputs.get("extrapolated"):
@@ -127,15 +127,6 @@ def _further(summaries: Mapping[str, Summary]) -> Table:
     return made
 
 
-def cost_line(name: str, error: Mapping[str, Mapping[str, float]] | None) -> str:
-    """The cost model, and by how much it differs from measured passes."""
-    if not error:
-        return f"{name} (error not known)"
-    kind, what = (LONG_PROMPT, "prefills of >= 1024 tokens") if LONG_PROMPT in error else (next(iter(error)),) * 2
-    median, largest = error[kind]["median"], error[kind]["max"]
-    return f"{name}, differs from measured {what} by {median:.1%} (median), {largest:.1%} (max)"
-
-
 def errors_report(
     error: Mapping[str, Mapping[str, float]], told: Mapping[str, Mapping[str, float]] | None = None
 ) -> RenderableType:
@@ -150,6 +141,16 @@ def errors_report(
     for kind, of in error.items():
         both = [of, told[kind]] if told else [of]
         made.add_row(kind, str(of["passes"]), *(f"{of[key]:.2%}" for of in both for key in ("median", "max")))
+    return made
+
+
+def models_report(rows: Iterable[tuple[str, str, int, str, str]]) -> RenderableType:
+    """One row per table: its GPU, model and tensor-parallel degree, its kind and its error."""
+    made = table("gpu", "model", "tp", "kind", "error")
+    for column in made.columns:
+        column.justify = "left"
+    for row in rows:
+        made.add_row(*map(str, row))
     return made
 
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from flowsim.errors import InputError, unknown
 from flowsim.io.folders import writing
-from flowsim.show.style import new_panels
+from flowsim.show.costs import cost_footing
+from flowsim.show.style import foot, new_panels
 from flowsim.studies.figure_data import OF_POLICY, family, is_number
 from flowsim.studies.figures import bars_height, class_tradeoff, heat_map, lines, max_goodput, ttft_distribution
 from flowsim.studies.intervals import intervals
@@ -73,6 +74,9 @@ def draw(runs: Runs) -> dict[str, Figure]:
         figures = {name: figure for value in values for name, figure in _drawn(runs, value, free).items()}
     if runs.folder is not None and (runs.folder / REQUESTS).is_dir():
         figures["ttft"] = _figure(ttft_distribution(runs))
+    if runs.costs:
+        for figure in figures.values():
+            foot(figure, cost_footing(runs.costs))
     return figures
 
 

@@ -86,7 +86,7 @@ def prepared(point: Point, root: str) -> Prepared:
     with blamed("trace"):
         trace = _trace(options.trace, stamp_of(options.trace), options.seed, *_reading(options.workload))
     with blamed("cost"):
-        cost = _fitted(options.cost, stamp_of(options.cost), options.model, options.gpu, options.tp)
+        cost = _fitted(options.cost, stamp_of(options.cost), options.model, options.gpu, options.tp, options.correct)
     return prepare(options, Given(trace, cost=cost))
 
 
@@ -123,8 +123,8 @@ def _trace(name: str, stamp: Stamp, seed: int, format: str | None, spread: bool,
 
 
 @lru_cache(maxsize=8)
-def _fitted(folder: str | None, stamp: Stamp, model: str, gpu: str, tp: int) -> CostModel:
-    return load_cost(folder, model, gpu, tp)
+def _fitted(folder: str | None, stamp: Stamp, model: str, gpu: str, tp: int, correct: bool) -> CostModel:
+    return load_cost(folder, model, gpu, tp, correct=correct)
 
 
 def _rooted(options: RunOptions, root: str) -> RunOptions:

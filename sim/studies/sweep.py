@@ -17,6 +17,7 @@ from flowsim.io.schema import Name, PositiveCount, fitted
 from flowsim.policies.registry import PolicySpec
 from flowsim.runs.digests import policy_digest, source_of
 from flowsim.runs.options import files
+from flowsim.show.costs import Costs, cost_footing, mixed_kinds
 from flowsim.show.html import render
 from flowsim.studies.intervals import differences, intervals, ratios
 from flowsim.studies.point import Point
@@ -75,10 +76,26 @@ class Runs:
         """See `flowsim.studies.intervals.ratios`."""
         return ratios(self.table, value, against, by)
 
+    @property
+    def costs(self) -> list[Costs]:
+        """The different costs of the runs that succeeded, each with the kind of its table and its stated error."""
+        import pandas as pd  # slow to import, and only tables need it
+
+        known = self.succeeded.reindex(columns=["cost_model", "cost_model_kind", "cost_model_stated_error"])
+        rows = known.drop_duplicates().dropna(how="all").itertuples(index=False)
+        return [Costs(name, *(None if pd.isna(value) else value for value in about)) for name, *about in rows]
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a reader of the figures must know: that tables of several kinds are mixed, if they are."""
+        mixed = mixed_kinds(self.costs)
+        return [f"warning: {mixed}"] if mixed else []
+
     def _repr_html_(self) -> str:
         first = self.table.head()._repr_html_()  # type: ignore[operator]
         counts = {"runs": len(self.table), "failed": len(self.failed)}
-        return render("runs.html", title=self.title or "study", **counts, first=first)
+        about = [*self.warnings, cost_footing(self.costs)] if self.costs else []
+        return render("runs.html", title=self.title or "study", **counts, first=first, about=about)
 
 
 def sweep(

@@ -17,6 +17,7 @@ from rich.text import Text
 from flowsim.policies.registry import spelling
 from flowsim.results.differences import alike
 from flowsim.results.interval import Interval
+from flowsim.show.costs import cost_footing
 from flowsim.show.differences import alike_lines, differences_footing, differences_table, p_text
 from flowsim.show.format import percent
 from flowsim.show.screen import table as new_table
@@ -63,7 +64,7 @@ def study_report(runs: Runs, against: Sequence[str] = ()) -> RenderableType:
     """
     done = independent(runs.succeeded)
     parts: list[RenderableType] = [Text(_headline(runs)), *(Text(line, "red") for line in _failures(runs))]
-    parts += [Text(line, "yellow") for line in (*runs.notices, *_notices(done))]
+    parts += [Text(line, "yellow") for line in (*runs.notices, *runs.warnings, *_notices(done))]
     if done.empty:
         return Group(*parts)
     searched = is_search(done)
@@ -82,7 +83,9 @@ def study_report(runs: Runs, against: Sequence[str] = ()) -> RenderableType:
             else:
                 parts += [Text(), _comparison(part, name, searched=searched)]
     said = _repeated(len(runs.succeeded) - len(done)) + REDRAWN * redrawn(done)
-    return Group(*parts, Text(), Text(f"{said}{search_footing(done) if searched else ''}{' '.join(footings)}"))
+    costs = [Text(f"{cost_footing(runs.costs)}.")] if runs.costs else []
+    footing = f"{said}{search_footing(done) if searched else ''}{' '.join(footings)}"
+    return Group(*parts, Text(), *costs, Text(footing))
 
 
 def _alike(part: pd.DataFrame) -> list[str]:

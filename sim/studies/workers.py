@@ -25,6 +25,10 @@ from flowsim.studies.replications import arrivals_sha256, served_sha256
 from flowsim.studies.rules import late, starved
 from flowsim.studies.search import Search, highest_rates
 
+INPUT_COLUMNS = (
+    "trace_sha256", "cost_model", "cost_model_sha256", "cost_model_kind", "cost_model_stated_error", "version",
+)  # fmt: skip
+"""The entries of a summary's inputs that a row has."""
 Row = dict[str, Any]
 Kept = bytes | None
 Done = tuple[Row, Kept, float]
@@ -132,8 +136,7 @@ def figures(result: RunResult) -> dict[str, Any]:
     summary = result.summary
     inputs = summary["inputs"]
     interval = share_interval(result.attained[result.counted])
-    row: dict[str, Any] = {"trace_sha256": inputs["trace_sha256"], "cost_model": inputs["cost_model"]}
-    row |= {"cost_model_sha256": inputs["cost_model_sha256"], "version": inputs["version"]}
+    row: dict[str, Any] = {name: value for name, value in inputs.items() if name in INPUT_COLUMNS}
     row |= {"served_sha256": served_sha256(result), "arrivals_sha256": arrivals_sha256(result)}
     row |= {"decisions_sha256": decisions_sha256(result), "slo_rule": inputs["slo"]}
     row |= {"rate_rps_replayed": result.trace.rate_rps}

@@ -21,6 +21,7 @@ from flowsim.errors import InputError
 from flowsim.io.schema import Amount, Count
 from flowsim.policies.registry import PolicySpec, load_policy
 from flowsim.results.result import RunResult
+from flowsim.runs.costs import described
 from flowsim.runs.options import RunOptions
 from flowsim.runs.prepare import Prepared, Workload, assembled, make_requests
 from flowsim.runs.run import execute
@@ -188,7 +189,7 @@ class Case(Struct, frozen=True, forbid_unknown_fields=True, dict=True):  # dict:
         return self._result(run.outcome(self.rejected(cost)), cost)
 
     def _result(self, outcome: Outcome, cost: CostModel) -> RunResult:
-        return RunResult(self.trace, self.slo, outcome, self.policy, {}, {"cost_model": cost.name})
+        return RunResult(self.trace, self.slo, outcome, self.policy, {}, described(cost))
 
 
 def seconds(values: Sequence[float]) -> list[float | None]:

@@ -7,17 +7,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from msgspec import to_builtins
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from flowsim.io.folders import writing
 from flowsim.results.figure_data import blocking_distributions, class_attainment, ttft_distributions
+from flowsim.runs.costs import described
+from flowsim.show.costs import cost_line
 from flowsim.show.format import percent
 from flowsim.show.html import render
 from flowsim.show.result_figures import attainment_by_class, blocking_distribution, ttft_distribution
 from flowsim.show.screen import table
-from flowsim.show.text import cost_line
 from flowsim.validation.case import GpuRun
 from flowsim.validation.compared import Compared, verdict
 from flowsim.validation.distance import PER_REQUEST, Distance
@@ -161,8 +161,7 @@ def _hundred(share: float) -> str:
 def _facts(evidence: Evidence) -> dict[str, str]:
     """Where the evidence comes from, as the report names it."""
     about, machine = evidence.about, evidence.about.machine
-    record = evidence.cost.provenance
-    costs = cost_line(evidence.cost.name, None if record is None else to_builtins(record.error))
+    costs = cost_line(described(evidence.cost))
     return {
         "trace": f"{about.trace.name} (SHA-256 {about.trace.sha256[:12]})",
         "machine": f"{machine.gpu_name}, torch {machine.torch}, {machine.cpu}, {about.date}",

@@ -26,6 +26,7 @@ KEYWORDS = [
     "model",
     "gpu",
     "tp",
+    "correct",
     "format",
     "spread",
     "drop_failed",
@@ -93,11 +94,12 @@ def test_a_signature_ends_with_every_option_in_the_order_of_the_declaration(func
 def test_documentation_says_what_the_declaration_says() -> None:
     lines = (example.__doc__ or "").splitlines()
     start = lines.index("        trace: the trace.")
-    assert lines[start + 1 : start + 6] == [
+    assert lines[start + 1 : start + 7] == [
         "        cost: Operator table of your own (from flowsim calibrate).",
         "        model: Model whose costs and SLOs are used.",
         "        gpu: GPU on which the costs were measured.",
         "        tp: Tensor-parallel degree.",
+        "        correct: Multiply an imported table by how many times as long prompts took where both were measured.",
         "        format: Format of the trace. Default: found by content.",
     ]
     last = "        server: `ServerOptions`, or a mapping of them, in place of instances, router, slots and so on."
@@ -138,7 +140,7 @@ def test_objects_are_given_beside_the_options_that_name_them() -> None:
 @pytest.mark.parametrize(
     ("keywords", "said"),
     [
-        ({"slot": 3}, "unknown option 'slot'; did you mean 'slots'? (known: block_tokens, cost, "),
+        ({"slot": 3}, "unknown option 'slot'; did you mean 'slots'? (known: block_tokens, correct, cost, "),
         ({"slots": 0}, "slots must be >= 1, got 0"),
         ({"server": {"slots": 0}}, "slots must be >= 1, got 0"),
         ({"server": {"slotz": 2}}, "unknown option 'server.slotz'; did you mean 'server.slots'?"),

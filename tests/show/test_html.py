@@ -21,9 +21,11 @@ def test_a_notebook_shows_the_same_metrics_as_the_screen() -> None:
 
 
 def test_a_result_without_a_trace_file_is_titled_by_its_policy() -> None:
-    """Results made from evidence name a cost model and nothing else."""
-    html = by_hand([0], [1], [2], inputs={"cost_model": "pencil"})._repr_html_()
+    """Results made from evidence state their costs and nothing else."""
+    costs = {name: value for name, value in INPUTS.items() if name.startswith("cost_model")}
+    html = by_hand([0], [1], [2], inputs=costs)._repr_html_()
     assert "<b>fcfs</b>" in html
+    assert "costs pencil, given in Python; error not known" in html
 
 
 def test_names_are_not_markup() -> None:

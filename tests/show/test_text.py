@@ -8,7 +8,7 @@ import re
 import pytest
 from rich.console import Console, RenderableType
 
-from flowsim.show.text import compare_report, cost_line, errors_report, run_report, tradeoff_report
+from flowsim.show.text import compare_report, errors_report, run_report, tradeoff_report
 from support.results import INPUTS, NEVER, by_hand, six
 
 ERROR = {"whole prompt, from 1024 tokens": {"passes": 12, "median": 0.0172, "max": 0.039}}
@@ -27,7 +27,7 @@ def test_a_run_on_one_screen() -> None:
         "trace   by hand: 6 requests, 1.00 req/s offered\n"
         "        first 6 requests\n"
         "policy  fcfs\n"
-        "costs   pencil (error not known)\n"
+        "costs   pencil, given in Python; error not known\n"
         "SLOs    as written\n"
         "\n"
         "class  counted  SLO  attained     goodput  TTFT p50     p90       p99     max\n"
@@ -49,7 +49,7 @@ def test_policies_side_by_side_on_one_screen() -> None:
     idle = by_hand(range(6), never, slo_s, classes, started_s=never, stopped_s=16.0, cut_off=True)
     assert shown(compare_report({"fcfs": six().summary, "idle": idle.summary})) == (
         "trace  by hand: 6 requests, 1.00 req/s offered\n"
-        "costs  pencil (error not known)\n"
+        "costs  pencil, given in Python; error not known\n"
         "SLOs   as written\n"
         "\n"
         "policy  attained     goodput  TTFT p50       p90        p99  blocking mean     max  preempted     use\n"
@@ -104,15 +104,6 @@ def test_names_are_not_markup() -> None:
     result = by_hand([0], [1], [2], ["[red]x"], policy="[/b]:smile:", inputs=INPUTS | {"trace": "t[1].jsonl"})
     text = shown(run_report(result.summary))
     assert all(name in text for name in ("[red]x", "[/b]:smile:", "t[1].jsonl: 1 request, "))
-
-
-def test_the_error_of_the_costs_is_shown() -> None:
-    assert cost_line("h200", ERROR) == (
-        "h200, differs from measured prefills of >= 1024 tokens by 1.7% (median), 3.9% (max)"
-    )
-    packed = {"packed prompts": {"passes": 1, "median": 0.5, "max": 0.625}}
-    assert cost_line("h200", packed) == ("h200, differs from measured packed prompts by 50.0% (median), 62.5% (max)")
-    assert cost_line("h200", {}) == cost_line("h200", None) == "h200 (error not known)"
 
 
 def test_errors_by_kind_of_pass() -> None:

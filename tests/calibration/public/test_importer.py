@@ -140,6 +140,48 @@ def test_an_import_runs_under_its_gpu_s_name(folder: Path, tmp_path: Path, monke
     assert nearest == {"toy_gpu": "h200", "h100_sxm": "h100", "h200_sxm": "h200"}
 
 
+def test_a_corrected_run_and_a_study_of_two_kinds_say_so(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLOWSIM_TABLES", str(tmp_path / "tables"))
+    place, source = tmp_path / "tables/toy_gpu/llama3-8b/tp1", replace(folder_source(folder), framework="vllm")
+    import_table(source, MODEL, nearest_own(MODEL, "toy_gpu")).save(place)
+    plain, told = (flowsim.run("example", gpu="toy_gpu", limit=20, correct=correct) for correct in (False, True))
+    inputs = told.summary["inputs"]
+    assert (inputs["cost_model_kind"], inputs["cost_model_factors"]["corrected"]) == ("imported", True)
+    assert inputs["cost_model_stated_error"] < plain.summary["inputs"]["cost_model_stated_error"]
+    assert inputs["cost_model_sha256"] != plain.summary["inputs"]["cost_model_sha256"]
+    assert told.ttft(0.5) > 1.1 * plain.ttft(0.5)
+    told.save(tmp_path / "told")
+    config = (tmp_path / "told" / "config.yaml").read_text()
+    assert config.startswith("# costs: toy_gpu/llama3-8b/tp1, imported; corrected by 1.31 (512 tokens)")
+    again = flowsim.run(flowsim.read_options(tmp_path / "told" / "config.yaml"))
+    assert again.summary == told.summary
+    study = {"run": {"trace": "example", "workload.limit": 20}, "axes": {"gpu": ["h200", "toy_gpu"]}}
+    runs = flowsim.sweep(study, workers=1)
+    assert runs.table["cost_model_kind"].tolist() == ["measured", "imported"]
+    assert runs.warnings == [
+        "warning: mixes costs of different kinds, so more than the GPU differs: "
+        "measured (error 1.1%), imported (error 38.1%)"
+    ]
+    (figure,) = flowsim.plot(runs).values()
+    assert figure.get_supxlabel() == (
+        "Costs: h200/llama3-8b/tp1, measured, error 1.1%; toy_gpu/llama3-8b/tp1, imported, error 38.1%"
+    )
+    listed = {row[:3]: row[3:] for row in flowsim.describe_models()}
+    assert listed["toy_gpu", "llama3-8b", 1][0] == "imported"
+    assert listed["h200", "llama3-70b", 4][1].endswith("flowsim calibrate all-reduce h200/llama3-70b/tp4")
+    (place / "operators.csv").write_text("x")
+    assert "lacks the columns" in {row[:3]: row[4] for row in flowsim.describe_models()}["toy_gpu", "llama3-8b", 1]
+
+
+def test_only_an_import_is_corrected() -> None:
+    with pytest.raises(InputError, match=r"^correct: h200/llama3-8b/tp1 is a measured table; expected an imported"):
+        flowsim.run("example", correct=True)
+    with pytest.raises(InputError, match=r"^correct: does not change h200/llama3-8b/tp1, given in Python; expected"):
+        flowsim.run("example", cost=flowsim.load_cost(None), correct=True)
+
+
 PLAIN = """schema_version: 1
 gpu: mine
 model: tiny

@@ -1,0 +1,72 @@
+"""Writes `calibration/data/imports`: by how much imported tables are fast where there is a measured one as well.
+
+`python -m flowsim.calibration.public.factors FOLDER` needs the package aiconfigurator-core.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import yaml
+
+from flowsim.calibration.costs.fit import fit
+from flowsim.calibration.costs.import_factors import SIZES, Compared
+from flowsim.calibration.costs.table import OperatorTable
+from flowsim.calibration.costs.table_catalogue import load_table, shipped_tables
+from flowsim.calibration.public.aiconfigurator import FRAMEWORKS, Source, package_source
+from flowsim.calibration.public.importer import import_table
+from flowsim.errors import InputError
+
+SYSTEMS = {"h100": "h100_sxm", "h200": "h200_sxm"}
+"""The system in the public measurements of each GPU that has measured tables."""
+
+
+def compared(source: Source, measured: OperatorTable) -> Compared:
+    """A measured table beside the import of the same model. InputError: the source lacks what the model needs."""
+    rank = measured.provenance.rank()
+    tables = measured, import_table(source, rank.spec, measured)
+    ours, theirs = ([fit(table).solo_s(n, max_batched_tokens=n) for n in SIZES] for table in tables)
+    factors = tuple(round(a / b, 4) for a, b in zip(ours, theirs, strict=True))
+    return Compared(source.framework or "", rank.gpu, rank.model, bool(rank.spec.experts), factors)
+
+
+def all_compared(sources: dict[str, Source]) -> Iterator[Compared]:
+    """Every shipped table of one GPU beside its import, where the sources have its model."""
+    for name in shipped_tables():
+        source = sources.get(name.gpu)
+        if name.tp == 1 and source is not None:
+            try:
+                yield compared(source, load_table(*name))
+            except InputError:  # experts that this framework was not measured with
+                continue
+
+
+def write(folder: Path) -> None:
+    """Write factors.csv and provenance.yaml."""
+    sources = {
+        framework: {gpu: package_source(system, framework) for gpu, system in SYSTEMS.items()}
+        for framework in FRAMEWORKS
+    }
+    rows = [one for of in sources.values() for one in all_compared(of)]
+    about = {
+        "what": "measured over imported time of whole prompts, by tokens",
+        "imported": [source.name for of in sources.values() for source in of.values()],
+        "licence": "Apache-2.0",
+        "measured": {"/".join((gpu, model, "tp1")): load_table(gpu, model).digest() for _, gpu, model, *_ in rows},
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["framework", "gpu", "model", "experts", *SIZES])
+    writer.writerows([*one[:3], "yes" if one.experts else "no", *one.factors] for one in rows)
+    (folder / "factors.csv").write_text(out.getvalue(), encoding="utf-8")
+    (folder / "provenance.yaml").write_text(yaml.safe_dump(about, sort_keys=False), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]))

@@ -1,0 +1,92 @@
+"""What is said of costs: the kind of their table and its stated error, in one line each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from flowsim.calibration.costs.pass_kinds import LONG_PROMPT
+from flowsim.show.format import counted
+
+MOST_NAMED = 3
+"""Tables that a footing names; of more, it gives the kinds alone."""
+
+
+class Costs(NamedTuple):
+    """The costs of some runs.
+
+    Attributes:
+        name: of the table.
+        kind: of the table: measured, imported or modelled; None for costs given in Python.
+        error: its stated error, as a share; None if it is not known.
+    """
+
+    name: str
+    kind: str | None
+    error: float | None
+
+
+def cost_line(inputs: Mapping[str, Any]) -> str:
+    """The cost model, the kind of its table, and its error; `inputs` as a summary has them."""
+    return f"{inputs['cost_model']}, {inputs['cost_model_kind'] or 'given in Python'}; {error_text(inputs)}"
+
+
+def error_text(inputs: Mapping[str, Any]) -> str:
+    """By how much a cost model differs from measured passes; `inputs` as a summary has them."""
+    factors, error = inputs["cost_model_factors"], inputs["cost_model_error"]
+    if factors:
+        return _imported(factors)
+    if not error:
+        return "error not known"
+    kind, what = (LONG_PROMPT, "prefills of >= 1024 tokens") if LONG_PROMPT in error else (next(iter(error)),) * 2
+    return f"differs from measured {what} by {error[kind]['median']:.1%} (median), {error[kind]['max']:.1%} (max)"
+
+
+def costs_of(inputs: Mapping[str, Any]) -> Costs:
+    """The costs of a run, whose `inputs` are as a summary or a row of a study has them."""
+    return Costs(inputs["cost_model"], inputs["cost_model_kind"], inputs["cost_model_stated_error"])
+
+
+def cost_footing(costs: Iterable[Costs]) -> str:
+    """The tables, their kinds and their stated errors, for the foot of a figure."""
+    found = list(dict.fromkeys(costs))
+    if len(found) <= MOST_NAMED:
+        return "Costs: " + "; ".join(f"{of.name}, {_kind(of)}, {_stated([of])}" for of in found)
+    said = (f"{counted(len(of), 'table')} ({kind}), {_stated(of)}" for kind, of in _by_kind(found).items())
+    return f"Costs: {'; '.join(said)}"
+
+
+def mixed_kinds(costs: Iterable[Costs]) -> str | None:
+    """What to say of costs whose tables are of different kinds; None if they are not."""
+    kinds = _by_kind(dict.fromkeys(costs))
+    if len(kinds) < 2:
+        return None
+    said = ", ".join(f"{kind} ({_stated(of)})" for kind, of in kinds.items())
+    return f"mixes costs of different kinds, so more than the GPU differs: {said}"
+
+
+def _kind(of: Costs) -> str:
+    return of.kind or "given in Python"
+
+
+def _by_kind(costs: Iterable[Costs]) -> dict[str, list[Costs]]:
+    kinds: dict[str, list[Costs]] = {}
+    for of in costs:
+        kinds.setdefault(_kind(of), []).append(of)
+    return kinds
+
+
+def _stated(costs: Iterable[Costs]) -> str:
+    """The largest stated error."""
+    known = [of.error for of in costs if of.error is not None]
+    return f"error {max(known):.1%}" if known else "error not known"
+
+
+def _imported(factors: Mapping[str, Any]) -> str:
+    tokens, median = factors["tokens"], factors["median"]
+    low, high, compared = min(factors["low"]), max(factors["high"]), factors["compared"]
+    by = f"{median[0]:.2f} ({tokens[0]:,} tokens) to {median[-1]:.2f} ({tokens[-1]:,})"
+    if factors["corrected"]:
+        return f"corrected by {by}, within {factors['error']:.0%} of {compared} measured tables"
+    where = f"({low:.2f} to {high:.2f} in {compared} measured tables)"
+    return f"too fast: prompts took {by} times as long {where}"
