@@ -207,14 +207,14 @@ INPUTS = (
         "its error in one number, a share; null if not known",
         "measured: median at prompts >= 1024 tokens; imported: largest difference where both kinds were measured",
     ),
+    Definition("cost_model_error", "its error on measured passes, by kind: passes, median, max"),
     Definition(
         "cost_model_factors",
         "of an imported table: measured over imported time of prompts, by tokens: median, low and high of the models "
         "and GPUs compared; whether the costs are corrected by the median; the stated error",
     ),
-    Definition("cost_model_sources", "public measurements in it, and what else the costs hold"),
-    Definition("cost_model_error", "its error on measured passes, by kind: passes, median, max"),
     Definition("cost_model_leave_one_out", "the error on each operator's rows, each left out of its fit"),
+    Definition("cost_model_sources", "public measurements in it, and what else the costs hold"),
     Definition("extrapolated", "prompts that reach beyond the measured sizes; null if those are not known"),
     Definition("slo", "the SLOs in words"),
     Definition("format", "option workload.format"),
