@@ -12,7 +12,7 @@ import gc
 import math
 import random
 import statistics
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,7 +38,7 @@ from flowsim.calibration.measure.grid import QUICK, Grid, midpoint
 from flowsim.calibration.measure.host_costs import time_decisions, time_hand_offs
 from flowsim.calibration.measure.measurement_log import MeasurementLog, Progress, Rows
 from flowsim.calibration.measure.passes import Passes, pass_rows
-from flowsim.calibration.measure.rows import host_row, operator_row, rounded
+from flowsim.calibration.measure.rows import host_row, microseconds, operator_row, rounded
 from flowsim.calibration.serve.runner import Runner
 from flowsim.core.timeline import LAYER_OPERATORS
 from flowsim.errors import InputError
@@ -237,7 +237,7 @@ class _Calibration:
             return [{"note": "no attention kernel fits"}, *notes]
         best = min(times.values())
         winner = next(name for name in times if times[name] <= 1.02 * best)
-        return [{"winner": winner, "device_us": _us(times), "first_call_us": _us(firsts)}, *notes]
+        return [{"winner": winner, "device_us": microseconds(times), "first_call_us": microseconds(firsts)}, *notes]
 
     def _layers(self, stack: Decoder, tokens: int, context: int) -> Rows:
         device, host = self._on_quiet_host(stack, [CacheSlice(tokens, context)])
@@ -295,7 +295,3 @@ class _Calibration:
     def _hand_offs(self, runner: Runner) -> Rows:
         found = time_hand_offs(runner, self.limits.most)
         return [host_row(name, 0, seconds) for name, seconds in found._asdict().items()]
-
-
-def _us(times: Mapping[str, float]) -> dict[str, float]:
-    return {name: rounded(1e6 * t) for name, t in times.items()}

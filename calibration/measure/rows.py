@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -42,3 +42,8 @@ def _summary(seconds: Sequence[float]) -> tuple[float, float, float]:
     low, high = np.percentile(seconds, (10, 90))
     usual_us, low_us, high_us = (rounded(1e6 * x) for x in (typical(seconds), low, high))
     return usual_us, low_us, high_us
+
+
+def microseconds(times: Mapping[str, float]) -> dict[str, float]:
+    """These times, given in seconds."""
+    return {name: rounded(1e6 * t) for name, t in times.items()}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -14,6 +13,7 @@ from flowsim.cli.calibrate_tables import (
     check_model,
     check_passes,
     check_same_model,
+    kept_if_interrupted,
     open_table,
     print_comparison,
     print_errors,
@@ -83,7 +83,7 @@ def calibrate(
         journal, spec = Path(f"{Path(out)}.journal"), load_model(model)
         say = None if quiet else lambda line: click.echo(line, err=True)
         options: dict[str, Any] = {"tp": tp, "quick": quick, "device": device, "seed": seed, "say": say}
-        with _kept_if_interrupted(journal, quiet), bar("measuring", quiet=quiet) as progress:
+        with kept_if_interrupted(journal, quiet), bar("measuring", quiet=quiet) as progress:
             table = measure(spec, gpu, **options, progress=progress, journal=journal)
         table.save(out)
         journal.unlink(missing_ok=True)
@@ -102,17 +102,6 @@ def _check_place(context: click.Context, name: str) -> None:
     for option in typed(context):
         problem = f"must follow {name}" if option in known else f"is not an option of {name}"
         raise InputError(option, problem)
-
-
-@contextmanager
-def _kept_if_interrupted(journal: Path, quiet: bool) -> Iterator[None]:
-    """Say how to continue when the block is interrupted."""
-    try:
-        yield
-    except (KeyboardInterrupt, SystemExit):
-        if not quiet and journal.exists() and journal.read_bytes().count(b"\n") > 1:
-            click.echo(f"finished measurements are kept in {journal}; run the same command again to continue", err=True)
-        raise
 
 
 @calibrate.command(

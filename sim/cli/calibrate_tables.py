@@ -80,6 +80,17 @@ def saving(folder: str | Path, check: Callable[[str | Path], None] = check_table
         yield
 
 
+@contextmanager
+def kept_if_interrupted(journal: Path, quiet: bool) -> Iterator[None]:
+    """Say how to continue when the block is interrupted."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        if not quiet and journal.exists() and journal.read_bytes().count(b"\n") > 1:
+            click.echo(f"finished measurements are kept in {journal}; run the same command again to continue", err=True)
+        raise
+
+
 def check_same_model(first: OperatorTable, second: OperatorTable, where: str, *, passes: bool = False) -> None:
     """Raise `InputError` unless both tables are of the same model and degree.
 
