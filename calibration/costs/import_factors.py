@@ -1,7 +1,7 @@
 """By how much imported tables are fast: whole prompts on the GPUs and models that have a measured table as well.
 
-Public kernels are timed alone, one repeated at the GPU's full clock; ours inside a layer, at the power limit. So whole
-prompts take longer than an imported table says, by a factor that differs between GPUs and models: their median is what
+Public kernels are timed alone, ours inside a layer on a GPU at its power limit. Whole prompts take longer than an
+imported table says, by a factor that differs between GPUs and models: their median is what
 `corrected` multiplies by, and their spread is the error that stays.
 """
 
