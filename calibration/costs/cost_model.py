@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from flowsim.calibration.costs.fit_record import FitRecord
 from flowsim.calibration.costs.forward import Shape, pieces
-from flowsim.calibration.costs.host_times import SWITCH_S
+from flowsim.calibration.costs.host_times import SWITCH_S, Standing
 from flowsim.calibration.costs.power import PowerModel
 from flowsim.core.timeline import (
     ATTENTION,
@@ -85,6 +85,8 @@ class CostModel:
         acknowledge_s: from a pass's stop at a cut until the scheduler knows.
         complete_s: from a pass's end until the scheduler knows, which may have slept longer; None = `acknowledge_s`.
         resume_s: from the scheduler's word to the first launch of a pass, new or stopped.
+        proceed: seconds from a pass's stop at a cut, where the policy wakes, until the same pass runs on, by the tokens
+            of its forward; None = as long as until another pass runs: `acknowledge_s`, a decision and `resume_s`.
         decision: seconds of one scheduling decision, of the number of requests and passes it looks at: from taking
             in what happened until the runner has its order (`flowsim.calibration.measure.host_costs`).
         switch_s: how long a runner at a check waits for a scheduler that is deciding.
@@ -111,6 +113,7 @@ class CostModel:
         acknowledge_s: float = 0.0,
         complete_s: float | None = None,
         resume_s: float = 0.0,
+        proceed: Cost | None = None,
         decision: Cost = free,
         switch_s: float = SWITCH_S,
         graph: GraphCost | None = None,
@@ -131,6 +134,7 @@ class CostModel:
         self.acknowledge_s = acknowledge_s
         self.complete_s = acknowledge_s if complete_s is None else complete_s
         self.resume_s = resume_s
+        self.proceed = proceed
         self.decision = lru_cache(KNOWN)(decision)
         self.switch_s = switch_s
         self.graph = graph
@@ -201,6 +205,19 @@ class CostModel:
         layer = [self._launch(name, tokens) for name in LAYER_OPERATORS]
         layer[ATTENTION] = self._attend_all(slices)
         return Steps(self._lead(tokens), layer, self._head(len(slices)), self.check_s)
+
+    def known_at_cut_s(self, tokens: int) -> float:
+        """From the stop of a forward of `tokens` at a cut, where the policy wakes, until the scheduler knows."""
+        return self.acknowledge_s if self.proceed is None else min(self.acknowledge_s, self.proceed(tokens))
+
+    def standing(self, tokens: int, seen: int) -> Standing:
+        """What follows on that, if the decision is among `seen` requests and passes.
+
+        All takes what it takes elsewhere, or `proceed` in all if the same pass runs on.
+        """
+        if self.proceed is None:
+            return Standing(self.decision(seen), self.resume_s, self.resume_s)
+        return Standing.of(self.proceed(tokens), self.acknowledge_s, self.decision(seen), self.resume_s)
 
     def __repr__(self) -> str:
         """Name and one figure."""

@@ -15,7 +15,7 @@ from flowsim.calibration.costs.attention_kernels import kernel_choice
 from flowsim.calibration.costs.cost_model import KNOWN, Cost, CostModel, GraphCost
 from flowsim.calibration.costs.curves import AttentionCurve, Curve
 from flowsim.calibration.costs.fit_record import FitRecord, MeasuredRange
-from flowsim.calibration.costs.host_times import Usual, usual_of
+from flowsim.calibration.costs.host_times import Usual, proceed_of_h200, usual_of
 from flowsim.calibration.costs.import_factors import ImportFactors
 from flowsim.calibration.costs.models import EXPERTS, ModelSpec
 from flowsim.calibration.costs.power import PowerModel
@@ -93,6 +93,7 @@ def _model(table: OperatorTable, layers: int, record: FitRecord | None) -> CostM
         acknowledge_s=_host_curve(table, "acknowledge")(0),
         complete_s=_host_curve(table, "complete")(0) if table.has("complete") else None,
         resume_s=_host_curve(table, "resume")(0),
+        proceed=_host_curve(table, "proceed", TABULATED) if table.has("proceed") else proceed_of_h200,
         decision=_host_curve(table, "decision", TABULATED),
         graph=_graph_cost(table, device, usual) if table.has(GRAPH) else None,
         tp=rank.tp,

@@ -36,8 +36,9 @@ MODEL_OPERATORS = ("embed", "head")
 """Before the first layer (by tokens), and after the last (`tokens` = number of sequences sampled)."""
 HOST_OPERATORS = ("prepare", "check", "resume", "acknowledge", "decision")
 """Work of the host alone; `CostModel` says what each one is."""
-OPTIONAL_HOST_OPERATORS = ("complete", "graph_prepare", "graph_check")
-"""More work of the host, which a table may lack: noticing the end of a pass, and what recorded forwards need."""
+OPTIONAL_HOST_OPERATORS = ("complete", "proceed", "graph_prepare", "graph_check")
+"""More work of the host, which a table may lack: noticing the end of a pass, running on after a stop at a cut, and what
+recorded forwards need."""
 GRAPH, GRAPH_RESTED = "graph", "graph_rested"
 """A whole forward recorded as a CUDA graph, through `pass_layers` layers, on the device alone: right after heavy work,
 when the power limit holds; and after a pause, when it does not yet, which a table may lack (`RecordingTimes`)."""

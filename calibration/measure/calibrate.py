@@ -35,7 +35,7 @@ from flowsim.calibration.gpu.monitor import gpu_state
 from flowsim.calibration.gpu.quiet_host import RUNNER, SCHEDULER, core_of, quiet_host
 from flowsim.calibration.measure import idle_gpu, stopwatch
 from flowsim.calibration.measure.grid import QUICK, Grid, midpoint
-from flowsim.calibration.measure.host_costs import time_decisions, time_hand_offs
+from flowsim.calibration.measure.host_costs import time_decisions, time_hand_offs, time_proceeding
 from flowsim.calibration.measure.measurement_log import MeasurementLog, Progress, Rows
 from flowsim.calibration.measure.passes import Passes, pass_rows
 from flowsim.calibration.measure.rows import host_row, microseconds, operator_row, rounded
@@ -140,7 +140,7 @@ class _Calibration:
         self.chunks = [(t, c) for t in grid.chunk_tokens for c in grid.chunk_contexts]
         self.cells = [(t, c) for t in grid.kernel_tokens for c in grid.kernel_contexts]
         self.passes = Passes(spec, grid, device, seed, log)
-        counted = (grid.tokens, self.chunks, self.cells, grid.sequences, grid.prepared, grid.queues)
+        counted = (grid.tokens, self.chunks, self.cells, grid.sequences, grid.prepared, grid.queues, grid.proceeding)
         log.total = self.passes.count + sum(map(len, counted)) + grid.extra + 3
         log.total += len(grid.prepared) if spec.experts else 0
         log.total += len(grid.boost_tokens) + 1 if device == "cuda" else 0
@@ -156,6 +156,10 @@ class _Calibration:
         for n in self.grid.queues:
             self.log.do(f"decision {n}", self._decision, n)
         self.log.do("hand-offs", self._hand_offs, runner)
+        fitting = sorted({min(n, runner.decoder.rows) for n in self.grid.proceeding})
+        self.log.total -= len(self.grid.proceeding) - len(fitting)
+        for n in fitting:
+            self.log.do(f"proceeding {n}", lambda n: [host_row("proceed", n, time_proceeding(runner, n))], n)
 
     def _run_stack(self) -> Choice:
         grid, do = self.grid, self.log.do

@@ -42,6 +42,7 @@ class Grid:
     sequences: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128)
     prepared: tuple[int, ...] = (1, 16, 64, 256, 1024, 4096, 16384)
     queues: tuple[int, ...] = (1, 4, 16, 64, 256, 1024)
+    proceeding: tuple[int, ...] = (64, 512, 1024, 2048, 4096, 8192)  # stopped at every operator and run on
     kernel_tokens: tuple[int, ...] = (16, 64, 256, 1024, 4096)
     kernel_contexts: tuple[int, ...] = (0, 256, 1024, 4096, 16384, 65536)
     kernel_limits: Limits = field(default_factory=lambda: Limits(3, 10, 0.1, heat_s=0.05))  # of each attention kernel
@@ -85,6 +86,7 @@ class Grid:
             chunk_tokens=sizes(self.chunk_tokens),
             chunk_contexts=sizes(self.chunk_contexts),
             prepared=sizes(self.prepared),
+            proceeding=sizes(self.proceeding),
             kernel_tokens=sizes(self.kernel_tokens),
             kernel_contexts=sizes(self.kernel_contexts),
             boost_tokens=sizes(self.boost_tokens),
@@ -105,6 +107,7 @@ QUICK = Grid(
     sequences=(1, 4, 16, 64),
     prepared=(1, 256, 4096),
     queues=(1, 16, 256),
+    proceeding=(64, 1024, 8192),
     kernel_tokens=(64, 512, 4096),
     kernel_contexts=(0, 1024, 16384),
     kernel_limits=Limits(3, 6, 0.06, heat_s=0.03),

@@ -95,6 +95,11 @@ def time_hand_offs(runner: Runner, rounds: int) -> HandOffs:
     return HandOffs(served.acknowledged_s, acknowledges or served.acknowledged_s, resumes)
 
 
+def time_proceeding(runner: Runner, tokens: int) -> list[float]:
+    """Seconds from each stop at a cut until the same pass runs on, one prompt alone whose policy wakes at operators."""
+    return _serve([Request(0, 0.0, tokens, math.inf)], "edf:wake=cuts", runner).hand_overs_s
+
+
 def _serve(requests: list[Request], policy: str, runner: Runner) -> Replay:
     return execute(requests, load_policy(policy), FREE, SoloPredictor("none", lambda n, context: 0.0), runner)
 

@@ -10,6 +10,7 @@ import simpy
 from msgspec.structs import force_setattr
 
 from flowsim.calibration.costs.cost_model import CostModel
+from flowsim.calibration.costs.host_times import Standing
 from flowsim.core.passes import Execution, Part
 from flowsim.core.timeline import Slice, Timeline
 from flowsim.engine.device import Listener
@@ -47,6 +48,10 @@ class SimulatedDevice:
         self._alarm: simpy.Event | None = None
         """The event that looks whether it is time; it may come too early, but not too late."""
         self._alarm_s = math.inf
+        self._at_cut: Execution | None = None
+        """The pass that stands at a cut until the scheduler, which wakes there, has decided."""
+        self._standing: Standing
+        """What that takes."""
 
     def connect(self, listener: Listener, cut: str, stops_at_cuts: bool) -> None:
         """See `Device`."""
@@ -59,7 +64,11 @@ class SimulatedDevice:
 
     def think(self, seen: int) -> None:
         """See `Device`."""
-        delay_s = self._cost.decision(seen)
+        if self._at_cut is None:
+            delay_s = self._cost.decision(seen)
+        else:
+            self._standing = self._cost.standing(self._forward_tokens(self._at_cut), seen)
+            delay_s = self._standing.decision_s
         self._thinks_s = self.clock.now
         self._listener.thought(self._thinks_s, delay_s)
         self._after(delay_s, self._decide)
@@ -131,20 +140,31 @@ class SimulatedDevice:
     def _run(self, execution: Execution, timeline: Timeline) -> None:
         """Execute a pass from where it is: to its next cut if it stops at each, else to its end.
 
-        A pass that stops at each cut pays at each for word of it, a decision and an order, even if it goes on. So does
+        A pass that stops at each cut pays at each for word of it, a decision and an order, even if it proceeds. So does
         the real one: its runner executes one segment, tells the scheduler's thread and waits for the next order
-        (`to_next_cut` in `flowsim.calibration.serve.runner`), which is the same for any pass.
+        (`to_next_cut` in `flowsim.calibration.serve.runner`).
         """
         cost, now = self._cost, self.clock.now
         self._running, self._timeline = execution, timeline
-        force_setattr(execution, "began_s", now + cost.resume_s)
+        force_setattr(execution, "began_s", now + self._order_s(execution))
         self._speed.begin(execution, timeline)
         self._stop_at = timeline.next_cut(execution.elapsed_s, execution.passed) if self._stops_at_cuts else None
         if self._stop_at is None:
             end_s, known_s, then = timeline.duration_s, cost.complete_s, self._complete
         else:
-            end_s, known_s, then = self._stop_at[0], cost.acknowledge_s, self._reach_cut
+            known_s = cost.known_at_cut_s(self._forward_tokens(execution))
+            end_s, then = self._stop_at[0], self._reach_cut
         self._end = self._after(self._speed.time_of(end_s) - now + known_s, then)
+
+    def _order_s(self, execution: Execution) -> float:
+        """From the scheduler's word until the runner begins on this pass."""
+        at_cut, self._at_cut = self._at_cut, None
+        if at_cut is None:
+            return self._cost.resume_s
+        return self._standing.proceed_s if at_cut is execution else self._standing.other_s
+
+    def _forward_tokens(self, execution: Execution) -> int:
+        return min(execution.batch_tokens, self._max_batched_tokens)
 
     def _acknowledge(self, event: simpy.Event) -> None:
         if event is self._end:
@@ -152,6 +172,7 @@ class SimulatedDevice:
             self._listener.acknowledged()
 
     def _reach_cut(self, event: simpy.Event) -> None:
+        self._at_cut = self._running
         self._stand()
         self._listener.reached_cut()
 

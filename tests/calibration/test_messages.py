@@ -98,7 +98,7 @@ MESSAGES: list[tuple[Call, str]] = [
     (table_with("operators.csv", ",5.0,8", ",8"), "t/operators.csv: row 2: has 8 fields; expected 9, as in row 1"),
     (
         table_with("operators.csv", "o_proj", "o_prj"),
-        "t/operators.csv: row 2: unknown operator 'o_prj'; did you mean 'o_proj'? (known: acknowledge, activation, all_reduce, attention, check, combine, complete, decision, dispatch, down_proj, embed, expert_activation, expert_down, expert_gate_up, experts, gate_up_proj, graph, graph_check, graph_prepare, graph_rested, head, norm_attn, norm_mlp, o_proj, prepare, qkv_proj, resume, rope_kv, router)",
+        "t/operators.csv: row 2: unknown operator 'o_prj'; did you mean 'o_proj'? (known: acknowledge, activation, all_reduce, attention, check, combine, complete, decision, dispatch, down_proj, embed, expert_activation, expert_down, expert_gate_up, experts, gate_up_proj, graph, graph_check, graph_prepare, graph_rested, head, norm_attn, norm_mlp, o_proj, prepare, proceed, qkv_proj, resume, rope_kv, router)",
     ),
     (
         table_with("operators.csv", ",10.0,", ",nan,"),

@@ -225,6 +225,20 @@ def test_waking_at_cuts_decides_at_each_and_only_there() -> None:
     assert log.busy_s == 33.0
 
 
+def test_a_pass_proceeds_at_a_cut_sooner_than_another_begins() -> None:
+    """Ten tokens proceed 0.125 s after each stop, five 0.0625 s; another pass begins 0.25 + 0.25 + 0.75 s after it."""
+    costs: dict[str, Any] = {"check_s": 0.5, "acknowledge_s": 0.25, "resume_s": 0.75, "proceed": lambda n: n / 80}
+    cost = pencil(decision=lambda requests: 0.125 * requests, **costs)
+    outcome = run(EDF(wake="cuts"), cost, (0.0, 10, 1000.0), (3.0, 5, 20.0))
+    assert ran(outcome) == [
+        (0.875, 3.375, (0,), False),
+        *((4.625 + k * 1.5625, 6.125 + k * 1.5625, (1,), False) for k in range(5)),
+        (12.4375, 12.9375, (1,), True),
+        *((14.0625 + k * 2.625, 16.5625 + k * 2.625, (0,), False) for k in range(4)),
+        (24.5625, 25.0625, (0,), True),
+    ]
+
+
 # Limits.
 
 

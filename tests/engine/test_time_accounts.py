@@ -51,9 +51,9 @@ def test_the_first_instant_is_not_overdrawn() -> None:
     assert summary["control_share"] == summary["deciding_share"] == pytest.approx(1.0)
 
 
-def log_of(wake: Any, until_s: float | None = None) -> Log:
+def log_of(wake: Any, until_s: float | None = None, **more: Any) -> Log:
     """One prompt of ten tokens with cuts 2.5 s apart; at 3 s an urgent one of five arrives."""
-    cost = pencil(check_s=0.5, acknowledge_s=0.25, resume_s=0.75, decision=lambda requests: 0.125 * requests)
+    cost = pencil(check_s=0.5, acknowledge_s=0.25, resume_s=0.75, decision=lambda requests: 0.125 * requests, **more)
     policy = EDF(wake=wake)
     requests = [Request(0, 0.0, 10, 1000.0), Request(1, 3.0, 5, 20.0)]
     predictor = make_predictor("exact", cost, policy.cut, 8192)
@@ -81,6 +81,17 @@ def test_a_device_that_stops_at_every_cut_by_hand() -> None:
     assert log.hand_over_s == 12 * (0.75 + 0.25)
     assert log.control_s == log.deciding_s == 0.125 * (1 + 6 * 2 + 5)
     assert log.heard_s == log.busy_s + log.deciding_s + log.hand_over_s
+
+
+def test_a_pass_that_proceeds_at_a_cut_pays_for_that_alone() -> None:
+    """Ten tokens proceed 0.125 s after each stop, five 0.0625 s; another pass begins 0.25 + 0.25 + 0.75 s after it.
+
+    No decision at a cut takes time, for the stop is known no sooner than the pass could proceed.
+    """
+    log = log_of("cuts", proceed=lambda tokens: tokens / 80)
+    assert (log.busy_s, log.control_s, log.deciding_s) == (21.0, 0.25, 0.25)
+    assert log.hand_over_s == 0.75 + 1.25 + 5 * 0.0625 + 1.0 + 4 * 0.125 + 0.25
+    assert log.heard_s == 25.3125 == log.busy_s + log.deciding_s + log.hand_over_s
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,7 @@ def random_cost(rng: np.random.Generator) -> CostModel:
         decision=lambda seen: base_s + seen_s * seen,
         graph=GraphCost(8192, _affine(rng, 1e-3, 1e-4), _affine(rng, 1e-4, 1e-7), _affine(rng, 1e-4, 0.0)),
         tp=int(rng.choice([1, 2])),
+        proceed=rng.choice([None, _affine(rng, 1e-3, 1e-7)]),
     )
 
 
@@ -89,7 +90,7 @@ def random_boost(rng: np.random.Generator, typical_s: float) -> PowerModel:
 
 def coincident_cost(rng: np.random.Generator) -> CostModel:
     """Every cost a multiple of 1/4 s; decisions take no time, as no rule orders those at the time of an arrival."""
-    fixed = {name: int(rng.integers(0, 2)) / 4 for name in (*LAYER_OPERATORS, "check", "launch")}
+    fixed = {name: int(rng.integers(0, 2)) / 4 for name in (*LAYER_OPERATORS, "check", "launch", "proceed")}
     device: dict[str, Cost] = {name: lambda n, k=fixed[name]: k * n for name in LAYER_OPERATORS}
     device |= {"down_proj": lambda n: n / 4, "head": lambda n: n / 4}
     host: dict[str, Cost] = {name: lambda n: fixed["launch"] for name in ("qkv_proj", "gate_up_proj")}
@@ -104,6 +105,7 @@ def coincident_cost(rng: np.random.Generator) -> CostModel:
         acknowledge_s=int(rng.integers(0, 3)) / 4,
         complete_s=int(rng.integers(0, 3)) / 4,
         resume_s=int(rng.integers(0, 3)) / 4,
+        proceed=rng.choice([None, lambda tokens: fixed["proceed"]]),
         tp=int(rng.choice([1, 2])),
     )
 

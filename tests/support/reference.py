@@ -158,6 +158,8 @@ class Site:
         self.stop: int | None = None  # the check at which the running pass will stop
         self.event_s = math.inf  # when the device, or the acknowledgement of its stop, is next heard of
         self.decide_s = math.inf  # when the decision in progress is made
+        self.stood_s = 0.0  # when the running pass stopped at the cut where it stands
+        self.other_s = math.inf  # when another pass would begin, if one is chosen there
         self.chosen: Any = None
         self.signal_s = 0.0
         self.due = False
@@ -290,9 +292,18 @@ class Site:
 
     def begin_decision(self, now: float) -> None:
         looked_at = len(self.waiting) + len(self.started) + len(self.paused) + (1 if self.running else 0)
-        self.thinks_s, self.decide_s = now, now + self.cost.decision(looked_at)
-        self.control_s += self.cost.decision(looked_at)
+        decision_s = self.cost.decision(looked_at)
+        if self.running and self.event_s == math.inf and self.cost.proceed:
+            self.other_s = self.stood_s + self.cost.acknowledge_s + decision_s + self.cost.resume_s
+            decision_s = min(decision_s, self.stood_s + self.proceed_s(self.running) - now)
+        self.thinks_s, self.decide_s = now, now + decision_s
+        self.control_s += decision_s
         self.decisions += 1
+
+    def proceed_s(self, batch: Batch) -> float:
+        """From its stop at a cut until it runs on."""
+        assert self.cost.proceed is not None
+        return self.cost.proceed(min(batch.batch_tokens, self.server.max_batched_tokens))
 
     def ran_s(self, now: float) -> float:
         """How far the running pass has got, as it runs."""
@@ -309,7 +320,8 @@ class Site:
         unseen_s, self.unseen_s, self.due = self.unseen_s, None, False
         if choice is None or choice is running:
             if running is not None and standing:
-                self.run(running, now + self.cost.resume_s)
+                begins_s = self.stood_s + self.proceed_s(running) if self.cost.proceed else now + self.cost.resume_s
+                self.run(running, begins_s)
         elif running is None:
             self.launch(choice, now)
         elif standing:
@@ -350,7 +362,8 @@ class Site:
             self.complete(self.running, self.check_time(self.running, len(self.running.checks) - 1), now)
             return
         stop, self.stop = self.stop, None
-        self.log(self.running, self.check_time(self.running, stop), completed=False)
+        self.stood_s = self.check_time(self.running, stop)
+        self.log(self.running, self.stood_s, completed=False)
         self.running.stopped, self.running.elapsed_s = stop, self.running.checks[stop].at_s
         if self.at_cuts:
             self.begin_decision(now)
@@ -373,7 +386,7 @@ class Site:
     def launch(self, choice: Any, now: float) -> None:
         if isinstance(choice, Batch):
             self.paused.remove(choice)
-            self.run(choice, now + self.cost.resume_s)
+            self.run(choice, self.begins_s(now))
             return
         assert isinstance(choice, Pass)
         for request, tokens in choice.parts:
@@ -399,10 +412,14 @@ class Site:
         (tokens, context), alone = slices[0], len(slices) == 1
         if alone and not context and tokens <= min(graph_tokens, max_batched_tokens):
             batch.recorded = math.ceil(tokens / 64) * 64
-        self.run(batch, now + self.cost.resume_s)
+        self.run(batch, self.begins_s(now))
+
+    def begins_s(self, now: float) -> float:
+        """When the pass that has been chosen begins."""
+        return now + self.cost.resume_s if self.other_s == math.inf else self.other_s
 
     def run(self, batch: Batch, now: float) -> None:
-        self.running, self.began_s = batch, now
+        self.running, self.began_s, self.other_s = batch, now, math.inf
         if self.heat and self.cost.boost:
             share = min(batch.device_s / batch.duration_s, 1.0) if batch.duration_s else 1.0
             self.heat.becomes(now, share, share * self.gain(batch, self.cost.boost))
@@ -410,7 +427,10 @@ class Site:
         if self.at_cuts and batch.stopped + 1 < len(batch.checks) - 1:
             self.stop = batch.stopped + 1
         end = self.check_time(batch, len(batch.checks) - 1 if self.stop is None else self.stop)
-        self.event_s = end + (self.cost.complete_s if self.stop is None else self.cost.acknowledge_s)
+        known_s = self.cost.complete_s if self.stop is None else self.cost.acknowledge_s
+        if self.stop is not None and self.cost.proceed:
+            known_s = min(known_s, self.proceed_s(batch))
+        self.event_s = end + known_s
 
     def gain(self, batch: Batch, boost: PowerModel) -> float:
         """What the batch gains on a rested GPU."""

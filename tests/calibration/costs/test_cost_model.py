@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -68,6 +69,26 @@ def test_batching_shares_what_does_not_grow_with_tokens(cost: CostModel, parts: 
     together = cost.timeline(parts, "none", 1000).duration_s
     apart = sum(cost.timeline([part], "none", 1000).duration_s for part in parts)
     assert together <= apart * (1 + 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("proceed_us", "known_us", "expected_us"),
+    [
+        (None, 40.0, (100.0, 70.0, 70.0)),
+        (30.0, 30.0, (0.0, 0.0, 180.0)),
+        (60.0, 40.0, (20.0, 0.0, 150.0)),
+        (180.0, 40.0, (100.0, 40.0, 70.0)),
+    ],
+)
+def test_a_stop_at_a_cut_takes_less_if_the_same_pass_proceeds(
+    proceed_us: float | None, known_us: float, expected_us: tuple[float, ...]
+) -> None:
+    """Elsewhere 40 us until the stop is known, 100 us of decision and 70 us until another pass begins."""
+    proceed = proceed_us and (lambda tokens: proceed_us * 1e-6)
+    options: Any = {"acknowledge_s": 40e-6, "resume_s": 70e-6, "decision": lambda seen: 50e-6 * seen}
+    cost = CostModel("by hand", 1, {}, lambda tokens, context: 0.0, proceed=proceed or None, **options)
+    assert cost.known_at_cut_s(64) * 1e6 == pytest.approx(known_us)
+    assert [1e6 * of_s for of_s in cost.standing(64, 2)] == pytest.approx(expected_us)
 
 
 def test_launches_name_every_operator_on_both_clocks() -> None:

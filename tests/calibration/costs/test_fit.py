@@ -8,6 +8,7 @@ import pytest
 
 from flowsim.calibration.costs.accuracy import pass_errors
 from flowsim.calibration.costs.fit import fit
+from flowsim.calibration.costs.host_times import proceed_of_h200
 from flowsim.calibration.costs.models import EXPERTS
 from flowsim.calibration.costs.provenance import Provenance
 from flowsim.calibration.costs.table import HOST_OPERATORS, OperatorRow, OperatorTable, PassRow
@@ -48,6 +49,14 @@ def test_every_fact_comes_from_its_own_rows() -> None:
     assert HOST_OPERATORS == ("prepare", "check", "resume", "acknowledge", "decision")
     assert [model.check_s, model.resume_s, model.acknowledge_s] == [2e-3, 3e-3, 4e-3]
     assert [round(model.decision(queue), 9) for queue in (1, 11, 101)] == [5e-6, 55e-6, 505e-6]
+
+
+def test_what_a_pass_takes_to_proceed_at_a_cut_is_measured_or_that_of_an_h200() -> None:
+    rows = row("proceed", 1, 0.0, 50.0), row("proceed", 101, 0.0, 150.0)
+    measured = fit(replace(table(), operators=(*table().operators, *rows))).proceed
+    assumed = fit(table()).proceed
+    assert measured and [round(measured(tokens), 9) for tokens in (1, 51, 101)] == [50e-6, 100e-6, 150e-6]
+    assert assumed is proceed_of_h200
 
 
 def test_an_operator_is_as_many_calls_as_were_counted() -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 import pytest
 
-from flowsim.calibration.costs.host_times import shorth, undisturbed, usual_of
+from flowsim.calibration.costs.host_times import proceed_of_h200, shorth, undisturbed, usual_of
 from flowsim.calibration.costs.provenance import Provenance
 from flowsim.calibration.costs.table import OperatorRow, OperatorTable
 
@@ -35,6 +39,22 @@ def test_what_is_usual_is_where_most_values_are(values: list[float], usual: floa
 )
 def test_a_host_s_own_pace_is_that_of_its_quiet_times(values: list[float], own_pace: float) -> None:
     assert undisturbed(values) == own_pace
+
+
+STOPS = json.loads((Path(__file__).parents[2] / "data" / "stops" / "h200-llama3-8b.json").read_text())
+"""Stops of the real runner at cuts where the policy wakes, until the same pass ran on, or (`switched`) another."""
+
+
+@pytest.mark.parametrize("stops", [*STOPS["any_cut"], *STOPS["calibrated_elsewhere"]], ids=lambda of: str(of["tokens"]))
+def test_a_pass_proceeds_within_a_tenth_of_what_the_real_runner_took(stops: dict[str, Any]) -> None:
+    assert proceed_of_h200(stops["tokens"]) * 1e6 == pytest.approx(stops["p50_us"], rel=0.13)
+
+
+def test_another_pass_takes_what_hand_overs_take_elsewhere() -> None:
+    usual_us = sum(STOPS["usual_us"].values())
+    for of in STOPS["loaded"]:
+        assert of["switched"]["p50_us"] == pytest.approx(usual_us, rel=0.1)
+        assert of["proceeded"]["p50_us"] < usual_us / 2
 
 
 def table(layer_us: list[float], more: tuple[OperatorRow, ...] = ()) -> OperatorTable:

@@ -21,7 +21,7 @@ from flowsim.calibration.gpu.quiet_host import on_core
 from flowsim.calibration.measure import stopwatch
 from flowsim.calibration.measure.calibrate import calibrate
 from flowsim.calibration.measure.grid import QUICK, Grid, midpoint
-from flowsim.calibration.measure.host_costs import time_decisions, time_hand_offs
+from flowsim.calibration.measure.host_costs import time_decisions, time_hand_offs, time_proceeding
 from flowsim.calibration.measure.repeats import Limits, settled, typical
 from flowsim.calibration.serve.gpu_device import GpuDevice
 from flowsim.calibration.serve.runner import Runner
@@ -39,6 +39,7 @@ GRID = Grid(
     sequences=(1, 4),
     prepared=(1, 64),
     queues=(1, 16),
+    proceeding=(16, 64),
     kernel_tokens=(16,),
     kernel_contexts=(0, 64),
     passes=("5@0", "30@40+20@0", "600@0"),
@@ -98,7 +99,7 @@ def test_the_shard_of_a_mixture_of_experts_is_measured_with_its_expert_load() ->
     sizes = {"tokens": (1, 64), "chunk_tokens": (16,), "chunk_contexts": (16,), "kernel_contexts": (0,)}
     grid = replace(GRID, extra=0, sequences=(1,), queues=(1,), passes=("5@0",), checked_passes=(), **sizes)
     table = calibrate(spec, device="cpu", grid=grid, tp=2)
-    assert {r.operator for r in table.operators} == {*spec.operators, *HOST_OPERATORS, "complete"}
+    assert {r.operator for r in table.operators} == {*spec.operators, *HOST_OPERATORS, "complete", "proceed"}
     assert table.provenance.model_spec == spec
     assert table.provenance.tp == 2
     load = table.provenance.stated["expert_load"]
@@ -135,7 +136,7 @@ def test_a_restart_measures_only_what_the_journal_lacks(
 ) -> None:
     table, journal, _ = measured
     lines = journal.read_text().splitlines()
-    of_threads = 1 + len(GRID.queues)  # hand-offs and decisions, measured last
+    of_threads = 1 + len(GRID.queues) + len(GRID.proceeding)  # hand-offs, decisions and stops, measured last
     lines = [lines[0], *lines[-of_threads:], *lines[1:-of_threads]]
     copy = tmp_path / "journal.jsonl"
     copy.write_text("\n".join([*lines[:-2], lines[-1][:20]]))  # a pass and the calls short, and torn while writing
@@ -354,6 +355,13 @@ def test_hand_offs_are_those_of_short_prompts_in_bursts_and_of_long_ones_that_ar
     assert (bursts, at[4:6]) == ([64] * 33, [0.0, 5e-3])
     assert [i for i, tokens in enumerate(mixed) if tokens == 16384] == [0, 31]
     assert apart[:2] == [0.0, 15e-3]
+
+
+def test_proceeding_is_timed_from_each_stop_of_one_prompt_until_it_runs_on() -> None:
+    with Runner(Decoder(SPEC, "cpu", rows=64, dtype="float32")) as runner:
+        samples = time_proceeding(runner, 40)
+    assert len(samples) == 5 * SPEC.layers  # the operators after which it stops; then its end
+    assert min(samples) > 0
 
 
 @pytest.mark.parametrize(
