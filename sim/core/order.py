@@ -2,7 +2,8 @@
 
 An order says how its key moves with time, and from that follows the cheapest exact queue:
 
-- `Fixed`: never while a request waits (FCFS, SJF, EDF): a tree over the ranks;
+- `Arrival`: first come, first served: the requests as they came;
+- `Fixed`: never while a request waits (SJF, EDF): a tree over the ranks;
 - `Flipping`: once, at a known time (S-EDF): two such trees and a heap of flip times;
 - `Moving`: all the time (least laxity, ageing): a vectorised scan;
 - `OnArrival`: never while a request waits, but known only when it arrives, from what the policy knows then (fair
@@ -24,7 +25,16 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from flowsim.core.passes import Execution
-from flowsim.core.queues import FixedQueue, FlippingQueue, MovingQueue, Queue, ScannedQueue, SortedQueue, ranked
+from flowsim.core.queues import (
+    ArrivalQueue,
+    FixedQueue,
+    FlippingQueue,
+    MovingQueue,
+    Queue,
+    ScannedQueue,
+    SortedQueue,
+    ranked,
+)
 from flowsim.core.request import Request
 
 Candidate = Request | Execution
@@ -44,6 +54,19 @@ class Order(Protocol):
             changing: whether `tokens` and `predicted_s` of a request may change while it waits, because blocks enter
                 and leave a prefix cache; for a change it is taken out and put in again.
         """
+
+
+@dataclass(frozen=True, eq=False)
+class Arrival:
+    """The order of arrival."""
+
+    def rank(self, candidate: Candidate, now: float) -> Any:
+        """(arrival, id)."""
+        return candidate.arrival_s, candidate.id
+
+    def queue(self, requests: Sequence[Request], *, changing: bool = False) -> Queue:
+        """The requests as they came; a sorted list if they are taken out and put in again."""
+        return SortedQueue(lambda request: 0) if changing else ArrivalQueue()
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from heapq import heappop, heappush
 from itertools import islice
 from typing import Any, ClassVar, Protocol
@@ -33,6 +34,40 @@ class Queue(Protocol):
 def ranked(requests: Sequence[Request], key: Callable[[Any], Any]) -> list[Request]:
     """These requests by a key; ties go to the earlier arrival, then the smaller id."""
     return sorted(requests, key=lambda request: (key(request), request.arrival_s, request.id))
+
+
+class ArrivalQueue:
+    """Requests in the order in which they are taken in, which is that of their arrival."""
+
+    def __init__(self) -> None:
+        self._requests: OrderedDict[int, Request] = OrderedDict()
+        self._rest: Iterator[Request] | None = None
+        """Those after `_last`, which was found last; None once the queue has changed."""
+        self._last: Request | None = None
+
+    def add(self, request: Request) -> None:
+        """Take a request in."""
+        self._requests[request.id] = request
+        self._rest = None
+
+    def remove(self, request: Request) -> None:
+        """Take a request out."""
+        del self._requests[request.id]
+        self._rest = None
+
+    def after(self, now: float, last: Request | None, max_tokens: int) -> Request | None:
+        """The first request after `last` with at most `max_tokens` tokens."""
+        if last is None:
+            self._rest = iter(self._requests.values())
+        elif self._rest is None or last is not self._last:
+            place = last.arrival_s, last.id
+            self._rest = (other for other in self._requests.values() if (other.arrival_s, other.id) > place)
+        for request in self._rest:
+            if request.tokens <= max_tokens:
+                self._last = request
+                return request
+        self._rest = None
+        return None
 
 
 class RankTree:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import force_setattr
 
-from flowsim.core.order import Fixed, Flipping, Moving
+from flowsim.core.order import Arrival, Fixed, Flipping, Moving, OnArrival, Scanned
 from flowsim.core.passes import Execution
 from flowsim.core.queues import UNBOUNDED, Columns, RankTree
 from flowsim.core.request import Request
@@ -18,6 +18,9 @@ from flowsim.core.timeline import Forward, Timeline
 
 ORDERS: dict[str, Any] = {
     "arrival": Fixed(lambda candidate: 0),
+    "as they came": Arrival(),
+    "known on arrival": OnArrival(lambda candidate: candidate.slo_s),
+    "scanned": Scanned(lambda candidate, now: (candidate.tokens * now) % 3),
     "deadline": Fixed(lambda candidate: candidate.deadline_s),
     "tokens": Fixed(lambda candidate: candidate.tokens),
     "s-edf": Flipping(
@@ -151,10 +154,15 @@ def test_executions_are_ranked_like_requests() -> None:
 
 
 def test_columns_hold_the_requests_attributes() -> None:
-    columns = Columns.of([Request(0, 0.5, 3, 2.0, predicted_s=0.25), Request(1, 1.5, 4, 3.0)]).rows(np.array([1, 0]))
+    columns = Columns.of([Request(0, 0.5, 3, 2.0, "text", predicted_s=0.25), Request(1, 1.5, 4, 3.0)]).rows(
+        np.array([1, 0])
+    )
     assert columns.tokens.tolist() == [4, 3]
     assert columns.deadline_s.tolist() == [4.5, 2.5]
     assert columns.predicted_s.tolist() == [0.0, 0.25]
+    assert columns.class_name.tolist() == ["", "text"]
+    with pytest.raises(AttributeError, match="requests have no column 'deadline'; they have id, arrival_s"):
+        _ = columns.deadline
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=20), st.integers(-1, 19), st.integers(0, 9), st.data())

@@ -31,9 +31,9 @@ caps = st.sampled_from([1, 20, 64, 8192])
 policies = st.one_of(
     st.builds(FCFS, caps),
     st.builds(Chunked, caps),
-    st.builds(SJF, caps, cuts, wakes),
-    st.builds(EDF, cuts, wakes),
-    st.builds(FlowPrefill, cuts, wakes, caps),
+    st.builds(SJF, caps, cut=cuts, wake=wakes),
+    st.builds(EDF, cut=cuts, wake=wakes),
+    st.builds(FlowPrefill, cut=cuts, wake=wakes, batch_tokens=caps),
 )
 servers = st.builds(
     ServerOptions,

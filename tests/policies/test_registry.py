@@ -31,7 +31,10 @@ from flowsim.policies.sjf import SJF
         ("chunked:budget=512", Chunked(512)),
         ("sjf:4096,cut=layer", SJF(4096, cut="layer")),
         ("edf:block", EDF(cut="block")),
-        ("flowprefill:cut=layer,wake=cuts,batch_tokens=1,reserve=.5", FlowPrefill("layer", "cuts", 1, 0.5)),
+        (
+            "flowprefill:cut=layer,wake=cuts,batch_tokens=1,reserve=.5",
+            FlowPrefill(cut="layer", wake="cuts", batch_tokens=1, reserve=0.5),
+        ),
         ("flowsim.policies.edf:EDF", EDF()),
         ("flowsim.policies.edf:EDF:cut=none", EDF(cut="none")),
     ],
@@ -46,8 +49,12 @@ def test_a_specification_names_a_policy_and_its_options(spec: str, policy: Any) 
         ("flowprefil", "unknown policy 'flowprefil'; did you mean 'flowprefill'?"),
         ("chunkd:2048", "unknown policy 'chunkd'; did you mean 'chunked'?"),
         ("", "unknown policy ''"),
-        ("edf:ct=layer", "unknown option of policy edf 'ct'; did you mean 'cut'? (known: cut, wake)"),
-        ("fcfs:cut=layer", "unknown option of policy fcfs 'cut' (known: batch_requests, batch_tokens)"),
+        ("edf:ct=layer", "unknown option of policy edf 'ct'; did you mean 'cut'? (known: admission, batch_requests, "),
+        ("chunked:cut=layer", "unknown option of policy chunked 'cut' (known: budget)"),
+        ("edf:order=edd", "unknown order 'edd'; did you mean 'edf'? (known: edf, fcfs, sedf, sjf)"),
+        ("edf:batching=slow", "unknown batching 'slow'; did you mean 'slo'? (known: fill, none, order, slo)"),
+        ("edf:admission=hopless", "unknown admission 'hopless'; did you mean 'hopeless'? (known: all, hopeless)"),
+        ("edf:suspend=0", "option suspend must be > 0 seconds, got 0.0"),
         ("edf:cut=layr", "unknown cut 'layr'; did you mean 'layer'?"),
         ("edf:wake=event", "unknown wake 'event'; did you mean 'events'?"),
         ("edf:layer,cuts", "option 'cuts' lacks its value (write cuts=VALUE)"),
@@ -186,9 +193,9 @@ cuts, wakes, counts = st.sampled_from(sorted(CHECKED_AFTER)), st.sampled_from(["
     st.one_of(
         st.builds(FCFS, counts),
         st.builds(Chunked, counts),
-        st.builds(SJF, counts, cuts, wakes),
-        st.builds(EDF, cuts, wakes),
-        st.builds(FlowPrefill, cuts, wakes, counts, st.floats(0, 1)),
+        st.builds(SJF, counts, cut=cuts, wake=wakes),
+        st.builds(EDF, cut=cuts, wake=wakes),
+        st.builds(FlowPrefill, cut=cuts, wake=wakes, batch_tokens=counts, reserve=st.floats(0, 1)),
     )
 )
 def test_a_policy_is_made_again_from_its_specification(policy: Any) -> None:
@@ -202,4 +209,7 @@ def test_every_short_name_works_and_is_described() -> None:
         assert str(policy_spec(policy)) == name
         assert check_policy(policy) is policy
         assert described[name][0].endswith(".")
-    assert described["edf"][1] == "cut=operator, wake=events"
+    assert described["chunked"][1] == "budget=2048"
+    assert described["edf"][1].startswith(
+        "cut=operator, wake=events, order=edf, batching=none, admission=all, suspend=inf"
+    )

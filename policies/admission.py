@@ -1,0 +1,68 @@
+"""The admissions by name: which waiting requests are rejected for good.
+
+An admission is a function of the view; it returns the requests to reject, all of which wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from flowsim.core.order import Fixed, Order
+from flowsim.core.passes import Execution
+from flowsim.core.policy import View
+from flowsim.core.request import Request
+
+Admission = Callable[[View], Sequence[Request]]
+
+LATEST_START = Fixed(key=lambda candidate: candidate.deadline_s - candidate.predicted_s)
+"""When a request must begin to make it, alone and uninterrupted."""
+
+
+def everyone(view: View) -> Sequence[Request]:
+    """Nobody is rejected."""
+    return ()
+
+
+def hopeless(view: View) -> Sequence[Request]:
+    """Those that miss their deadline even if they run at once, alone: deadline - now < predicted time."""
+    found: list[Request] = []
+    last = view.next_waiting(LATEST_START)
+    while last is not None and last.deadline_s - last.predicted_s < view.now:
+        found.append(last)
+        last = view.next_waiting(LATEST_START, last)
+    return found
+
+
+ADMISSIONS: Mapping[str, Admission] = {
+    "all": everyone,
+    "hopeless": hopeless,
+}
+
+
+class Admitted:
+    """A view without some of the waiting requests, those about to be rejected."""
+
+    def __init__(self, view: View, rejected: Sequence[Request]) -> None:
+        self._view = view
+        self._rejected = frozenset(rejected)
+
+    def __getattr__(self, name: str) -> Any:
+        """The rest is as it was."""
+        return getattr(self._view, name)
+
+    @property
+    def waiting(self) -> Collection[Request]:
+        """See `View`."""
+        return [request for request in self._view.waiting if request not in self._rejected]
+
+    def first(self, order: Order, besides: Collection[Request] = ()) -> Request | Execution | None:
+        """See `View`."""
+        return self._view.first(order, self._rejected.union(besides))
+
+    def next_waiting(self, order: Order, last: Request | None = None, max_tokens: int = 1 << 62) -> Request | None:
+        """See `View`."""
+        following = self._view.next_waiting(order, last, max_tokens)
+        while following in self._rejected:
+            following = self._view.next_waiting(order, following, max_tokens)
+        return following

@@ -1,0 +1,29 @@
+"""The orders by name: which request, or paused batch, goes next.
+
+An order is one key; `flowsim.core.order` says which kind fits. `candidate` is a request or an execution: they have the
+same attributes. The smallest key goes first; ties go to the earlier arrival.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from flowsim.core.order import Arrival, Fixed, Flipping, Order
+
+ARRIVAL = Arrival()
+SHORTEST = Fixed(key=lambda candidate: candidate.tokens)
+EARLIEST = Fixed(key=lambda candidate: candidate.deadline_s)
+S_EDF = Flipping(
+    key=lambda candidate: candidate.deadline_s,
+    flips_at=lambda candidate: candidate.deadline_s - max(candidate.predicted_s, 0.0),
+    flipped=lambda candidate: -candidate.deadline_s,
+)
+"""sign(slack) / deadline, largest first: those that can still make it by earliest deadline, then the hopeless by
+latest deadline. slack = (deadline - now) - max(predicted time left, 0); zero slack counts as hopeless."""
+
+ORDERS: Mapping[str, Order] = {
+    "fcfs": ARRIVAL,
+    "sjf": SHORTEST,
+    "edf": EARLIEST,
+    "sedf": S_EDF,
+}
