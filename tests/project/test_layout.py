@@ -168,6 +168,7 @@ ELSEWHERE = {
     "engine/test_prefix_cache.py": "core.prefix_cache",
     "engine/test_reference.py": "core.predictor policies.batching",
     "engine/test_simulate.py": "engine.choice engine.device engine.instance engine.simulated_device",
+    "policies/test_composed.py": "policies.orders",
     "policies/test_registry.py": "core.policy",
     "results/test_definitions.py": "core.summary",
     "results/test_metrics.py": "results.quantiles",
