@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 from flowsim.errors import InputError
 
 if TYPE_CHECKING:
+    from flowsim.archive.bundle import bundle
+    from flowsim.archive.reproduce import reproduce
     from flowsim.calibration.costs.cost_model import CostModel
     from flowsim.calibration.measure.calibrate import calibrate
     from flowsim.core.order import Fixed, Flipping, Moving, OnArrival, Scanned
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     __version__: str
 
 PACKAGES = (
+    "archive",
     "calibration",
     "cli",
     "core",
@@ -85,6 +88,7 @@ HOMES = {
     "Study": "studies.study",
     "Trace": "traces.trace",
     "View": "core.policy",
+    "bundle": "archive.bundle",
     "calibrate": "calibration.measure.calibrate",
     "capacity": "studies.capacity",
     "compare": "runs.compare",
@@ -97,6 +101,7 @@ HOMES = {
     "load_trace": "traces.catalogue",
     "plot": "studies.plot",
     "read_options": "runs.options",
+    "reproduce": "archive.reproduce",
     "run": "runs.run",
     "sweep": "studies.sweep",
     "tradeoff": "runs.tradeoff",
@@ -129,6 +134,7 @@ __all__ = [
     "Trace",
     "View",
     "__version__",
+    "bundle",
     "calibrate",
     "capacity",
     "compare",
@@ -141,6 +147,7 @@ __all__ = [
     "load_trace",
     "plot",
     "read_options",
+    "reproduce",
     "run",
     "sweep",
     "tradeoff",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from flowsim.cli.archive import bundle, reproduce
 from flowsim.cli.calibrate import calibrate
 from flowsim.cli.facts import metrics, models, policies, tradeoff
 from flowsim.cli.kit import OneLine
@@ -29,5 +30,21 @@ def main() -> None:
     """
 
 
-for command in (traces, run, compare, tradeoff, calibrate, models, policies, metrics, sweep, capacity, plot, validate):
+COMMANDS = (
+    traces,
+    run,
+    compare,
+    tradeoff,
+    calibrate,
+    models,
+    policies,
+    metrics,
+    sweep,
+    capacity,
+    plot,
+    validate,
+    bundle,
+    reproduce,
+)
+for command in COMMANDS:
     main.add_command(command)

@@ -91,7 +91,7 @@ class Comparison:
             self.table.to_csv(stage / "comparison.csv", index_label="policy")
             self.plot().savefig(stage / "comparison.png", metadata={"Software": None})
             for name, result in self.results.items():
-                place = stage / re.sub(r"[^\w.=,-]+", "-", name)
+                place = stage / folder_of(name)
                 place.mkdir()
                 result.write(place)
         return Path(folder)
@@ -145,6 +145,11 @@ def _named(policies: Sequence[Policy | PolicySpec | str]) -> dict[str, tuple[Pol
     if not found:
         raise InputError("policies", found=[], expected="one or more")
     return found
+
+
+def folder_of(name: str) -> str:
+    """The folder of the results of a policy of this name."""
+    return re.sub(r"[^\w.=,-]+", "-", name)
 
 
 def _row(summary: Summary) -> dict[str, Any]:

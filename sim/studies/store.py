@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from flowsim.errors import InputError
-from flowsim.io.folders import check_writable, exists
+from flowsim.io.folders import check_writable, exists, writing_file
 from flowsim.io.journal import Journal, read_records
 from flowsim.io.locks import locked
 from flowsim.runs.options import is_option
@@ -89,16 +90,9 @@ class Store:
         Args:
             options: the options of the run of a key, as the study writes them.
         """
-        import pyarrow.parquet as pq
-
         (self.folder / STUDY).write_text(study_text(self._study), encoding="utf-8")
         keys = list(self._keys)
-        kinds = column_kinds(self._rows(keys, options))
-        partial = self.folder / f".{SEALED}.partial"
-        with pq.ParquetWriter(partial, _schema(kinds), compression="zstd") as writer:
-            for start in range(0, len(keys), ROWS_AT_ONCE):
-                writer.write_table(arrow_table(self._rows(keys[start : start + ROWS_AT_ONCE], options), kinds))
-        partial.replace(self.folder / SEALED)
+        write_sealed(self.folder, lambda: self._rows(keys, options))
         for stale in set((self.folder / REQUESTS).glob("*.parquet")) - {self.requests(key) for key in keys}:
             stale.unlink()
         self._sealed = True
@@ -130,6 +124,20 @@ class Store:
         for row in sealed_rows(self.folder):
             if row["key"] in self._keys and row["key"] not in self._at and row["error"] is None:
                 self.append(row)
+
+
+def write_sealed(folder: Path, rows: Callable[[], Iterable[Row]]) -> None:
+    """Write runs.parquet, whole or not at all; `rows` gives its rows, twice the same."""
+    import pyarrow.parquet as pq
+
+    kinds = column_kinds(rows())
+    with (
+        writing_file(folder / SEALED) as partial,
+        pq.ParquetWriter(partial, _schema(kinds), compression="zstd") as writer,
+    ):
+        given = iter(rows())
+        while part := list(itertools.islice(given, ROWS_AT_ONCE)):
+            writer.write_table(arrow_table(part, kinds))
 
 
 def study_text(study: Mapping[str, Any]) -> str:

@@ -137,8 +137,8 @@ def sweep(
             done = sweep(study, folder, workers=workers, dask=dask, progress=progress)
         return Runs(done.table, done.title, None, done.new, done.cpu_s)
     policy_digest.cache_clear()
-    places = _keys(study)
-    plain = _plain(study)
+    places = keys_of(study)
+    plain = plain_form(study)
     if sealed_keys(out, plain) == list(places) and not study.requests:
         return Runs(read_runs(out), study.title, Path(out))
     with Store(out, places, plain) as store:
@@ -168,7 +168,7 @@ def _study(study: Study | Mapping[str, Any] | str | Path) -> Study:
     return Study.read(study) if isinstance(study, str | Path) else Study.of(study)
 
 
-def _keys(study: Study) -> dict[str, int]:
+def keys_of(study: Study) -> dict[str, int]:
     """The place of each different point in the study, by its key."""
     places: dict[str, int] = {}
     kind = "" if study.search is None else f"{msgspec.structs.asdict(study.search)}"
@@ -226,7 +226,7 @@ def _cores() -> int:
     return int(cpu_count())
 
 
-def _plain(study: Study) -> dict[str, Any]:
+def plain_form(study: Study) -> dict[str, Any]:
     """The study in its YAML form, ranges written out and files named so that they are found from any folder."""
 
     def plain(name: str, value: Any) -> Any:

@@ -158,6 +158,8 @@ ELSEWHERE = {
         "calibration.gpu.graphs calibration.gpu.kv_rows calibration.serve.gpu_device calibration.serve.row_cache "
         "calibration.serve.runner calibration.serve.warm_up"
     ),
+    "archive/test_bundle.py": "archive.manifest",
+    "archive/test_reproduce.py": "archive.rerun cli.archive",
     "cli/test_local_modules.py": "__main__",
     "cli/test_main.py": "cli.facts cli.kit show.screen",
     "cli/test_run_refused.py": "cli.click_options",

@@ -1,0 +1,136 @@
+"""A bundle run again where nothing else of its results is: the same bytes, or a line that says which differ."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+import flowsim
+from flowsim.archive.zipped import pack
+from flowsim.errors import InputError
+from support.archive import command, files_in
+
+KINDS = ("run", "comparison", "study", "search", "shipped")
+
+
+@pytest.fixture
+def alone(workshop: Path) -> Iterator[None]:
+    """While a test runs, the workshop is not where it was."""
+    hidden = shutil.move(workshop, workshop.with_name("hidden"))
+    yield
+    shutil.move(hidden, workshop)
+
+
+def rewritten(archive: Path, changes: Mapping[str, bytes], *, known: bool) -> Path:
+    """An archive with other contents of some files, which its manifest may know."""
+    with zipfile.ZipFile(archive) as old:
+        files = {name: old.read(name) for name in old.namelist()} | changes
+    manifest = json.loads(files["manifest.json"])
+    if known:
+        manifest["files"] |= {name: hashlib.sha256(content).hexdigest() for name, content in changes.items()}
+        files["manifest.json"] = json.dumps(manifest).encode()
+    pack(archive, files)
+    return archive
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_another_machine_makes_the_same_bytes(
+    elsewhere: Callable[[str], Path], request: pytest.FixtureRequest, tmp_path: Path, workshop: Path, kind: str
+) -> None:
+    archive = elsewhere(kind)
+    results = files_in(workshop / kind)
+    request.getfixturevalue("alone")
+    done = command(tmp_path, f"reproduce {archive.name} --trust-policies --workers 1")
+    assert (done.returncode, done.stdout.splitlines()) == (0, [f"same           {name}" for name in results])
+
+
+def test_code_of_a_bundle_is_not_run_unless_it_is_trusted(elsewhere: Callable[[str], Path], tmp_path: Path) -> None:
+    trap = f"import pathlib; pathlib.Path({str(tmp_path / 'ran')!r}).touch()\nSIGN = -1\n".encode()
+    archive = rewritten(elsewhere("study"), {"policies/own_helper_.py": trap}, known=True)
+    done = command(tmp_path, f"reproduce {archive.name}")
+    said = "names policies of its own (own_policy_:Mine), whose code is not run; expected --trust-policies"
+    assert (done.returncode, done.stdout) == (2, "") and done.stderr.startswith(
+        f"flowsim: error: {archive.name}: {said}"
+    )
+    assert not (tmp_path / "ran").exists()
+    done = command(tmp_path, f"reproduce {archive.name} --trust-policies -q")
+    assert "policy 'own_policy_:Mine': is found elsewhere, with another source than the bundle's" in done.stderr
+
+
+def test_a_policy_that_only_a_config_names_is_not_run_either(elsewhere: Callable[[str], Path], tmp_path: Path) -> None:
+    archive = elsewhere("run")
+    with zipfile.ZipFile(archive) as old:
+        config = old.read("results/config.yaml").replace(b"own_policy_:Mine", b"os:system:touch x")
+        manifest = json.loads(old.read("manifest.json"))
+    manifest["policies"] = {}
+    rewritten(archive, {"manifest.json": json.dumps(manifest).encode()}, known=False)
+    rewritten(archive, {"results/config.yaml": config}, known=True)
+    with pytest.raises(InputError, match=r"names policies of its own \(os:system:touch x\), whose code is not run"):
+        flowsim.reproduce(archive)
+    with pytest.raises(InputError, match="os is a module of Python"):
+        flowsim.reproduce(archive, trust_policies=True)
+
+
+def test_results_that_were_not_made_so_differ(elsewhere: Callable[[str], Path], tmp_path: Path) -> None:
+    archive = elsewhere("run")
+    with zipfile.ZipFile(archive) as old:
+        summary = json.loads(old.read("results/summary.json"))
+    summary["attainment"] = 1.0
+    extra = {"results/summary.json": json.dumps(summary).encode(), "results/figure.png": b"drawn"}
+    rewritten(archive, extra, known=True)
+    done = command(tmp_path, f"reproduce {archive.name} --trust-policies")
+    states = ["same           config.yaml", "not run again  figure.png", "same           requests.parquet"]
+    assert (done.returncode, done.stdout.splitlines()) == (1, [*states, "differs        summary.json"])
+
+
+def test_damage_is_found_before_anything_is_run(elsewhere: Callable[[str], Path], tmp_path: Path) -> None:
+    archive = rewritten(elsewhere("run"), {"inputs/0/trace.jsonl": b"other", "extra": b""}, known=False)
+    done = flowsim.reproduce(archive)
+    assert (done.same, dict(done.files)) == (False, {"extra": "damaged", "inputs/0/trace.jsonl": "damaged"})
+    assert command(tmp_path, f"reproduce {archive.name} -q").returncode == 1
+
+
+def test_versions_that_are_others_here_are_said(elsewhere: Callable[[str], Path]) -> None:
+    archive = elsewhere("search")
+    with zipfile.ZipFile(archive) as old:
+        manifest = json.loads(old.read("manifest.json"))
+    manifest["versions"]["numpy"] = "1.0"
+    done = flowsim.reproduce(
+        rewritten(archive, {"manifest.json": json.dumps(manifest).encode()}, known=False), workers=1
+    )
+    assert done.same and done.versions.startswith("numpy (found ") and done.versions.endswith(", pinned 1.0)")
+
+
+def test_a_file_that_is_not_in_the_bundle_is_not_read(elsewhere: Callable[[str], Path]) -> None:
+    archive = elsewhere("search")
+    with zipfile.ZipFile(archive) as old:
+        manifest = json.loads(old.read("manifest.json"))
+    manifest["places"] = {}
+    rewritten(archive, {"manifest.json": json.dumps(manifest).encode()}, known=False)
+    with pytest.raises(InputError, match=r"search.zip: .*trace.jsonl: is not in the bundle$"):
+        flowsim.reproduce(archive, workers=1)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "said"),
+    [
+        (b"{", "manifest.json: is not JSON"),
+        (b"[]", "must be the manifest of a bundle"),
+        (b'{"schema_version": 9}', "manifest.json: schema_version must be 1, got 9"),
+        (b'{"schema_version": 1}', "manifest.json: lacks kind"),
+    ],
+)
+def test_a_manifest_that_is_none_is_one_line(tmp_path: Path, manifest: bytes, said: str) -> None:
+    pack(tmp_path / "x.zip", {"manifest.json": manifest})
+    with pytest.raises(InputError, match=r"x.zip: ") as error:
+        flowsim.reproduce(tmp_path / "x.zip")
+    assert said in str(error.value) and "\n" not in str(error.value)
+    pack(tmp_path / "x.zip", {"other": b""})
+    with pytest.raises(InputError, match=r"x.zip: has no manifest.json; expected an archive that flowsim"):
+        flowsim.reproduce(tmp_path / "x.zip")
