@@ -1,28 +1,21 @@
-"""The policies by name: the table of names, and how a policy is found, given its options, and described."""
+"""The policies by name: how a policy is found, given its options, and described."""
 
 from __future__ import annotations
 
 import importlib
 import inspect
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 
 from flowsim.core.policy import Policy, check_policy
 from flowsim.errors import InputError, raised, unknown
-
-NAMES: Mapping[str, str] = {
-    "fcfs": "flowsim.policies.fcfs:FCFS",
-    "chunked": "flowsim.policies.chunked:Chunked",
-    "sjf": "flowsim.policies.sjf:SJF",
-    "edf": "flowsim.policies.edf:EDF",
-    "flowprefill": "flowsim.policies.flowprefill:FlowPrefill",
-}
-"""The policies that have a short name, and where each lives."""
+from flowsim.policies.table import TABLE, Row, installed
 
 DEFAULT_POLICIES = ("fcfs", "chunked:2048", "flowprefill")
 """The policies that are compared unless told."""
@@ -35,7 +28,7 @@ class PolicySpec(Struct, frozen=True, forbid_unknown_fields=True):
     """A policy by name, with its options.
 
     Attributes:
-        name: one of `NAMES`, or "MODULE:CLASS" for a policy of your own.
+        name: one of `TABLE` or of an installed distribution, or "MODULE:CLASS" for a policy of your own.
         options: values by option; the first option may go under the name "".
     """
 
@@ -52,10 +45,11 @@ class PolicySpec(Struct, frozen=True, forbid_unknown_fields=True):
             InputError: an unknown short name, or an option that lacks its value.
         """
         parts = text.split(":")
-        own = len(parts) > 1 and parts[0] not in NAMES and parts[1].isidentifier()
+        known = row(parts[0]) is not None
+        own = not known and len(parts) > 1 and parts[1].isidentifier()
         name, rest = (":".join(parts[:2]), parts[2:]) if own else (parts[0], parts[1:])
-        if not own and name not in NAMES:
-            raise unknown("policy", name, NAMES, where="policy")
+        if not own and not known:
+            raise unknown("policy", name, [*TABLE, *installed()], where="policy")
         return cls(name, _pairs(name, ":".join(rest)))
 
     def __str__(self) -> str:
@@ -65,8 +59,8 @@ class PolicySpec(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def shipped(self) -> bool:
-        """Whether it is a policy with a short name."""
-        return self.name in NAMES
+        """Whether it is a policy that flowsim ships."""
+        return self.name in TABLE
 
 
 def load_policy(spec: PolicySpec | str) -> Policy:
@@ -96,7 +90,8 @@ def policy_spec(policy: Policy) -> PolicySpec:
     """The specification from which `load_policy` makes an equal policy: the options that differ from their defaults."""
     kind = type(policy)
     target = f"{kind.__module__}:{kind.__qualname__}"
-    name = next((name for name, place in NAMES.items() if place == target), target)
+    table = {**TABLE, **installed()}
+    name = next((name for name, row in table.items() if row.place == target), target)
     parameters = inspect.signature(kind).parameters
     options = {key: getattr(policy, key, parameter.default) for key, parameter in parameters.items()}
     return PolicySpec(name, {key: value for key, value in options.items() if value != parameters[key].default})
@@ -140,19 +135,62 @@ def spelling(spec: str, known: Iterable[str], of: str = "study") -> str:
     return same[0]
 
 
-def describe_policies() -> list[tuple[str, str, str]]:
-    """For each policy with a short name: the name, its first line of documentation, its options with their defaults."""
-    rows = []
-    for name in NAMES:
-        kind = policy_class(PolicySpec(name))
-        options = [f"{key}={parameter.default}" for key, parameter in inspect.signature(kind).parameters.items()]
-        rows.append((name, (inspect.getdoc(kind) or "").split("\n\n")[0].replace("\n", " "), ", ".join(options)))
-    return rows
+class Described(NamedTuple):
+    """What a policy is.
+
+    Attributes:
+        name: its short name.
+        family: what kind of scheduler it is.
+        what: one line.
+        options: its options with their defaults.
+        source: where its rules come from; of an installed one, the distribution.
+    """
+
+    name: str
+    family: str
+    what: str
+    options: Mapping[str, Any]
+    source: str
+
+
+def describe_policies() -> list[Described]:
+    """Every policy that has a short name. Of other distributions nothing is imported: their options are left out."""
+    others = [
+        Described(name, row.family, f"{row.place} (flowsim policies {name} says more)", {}, row.source)
+        for name, row in installed().items()
+    ]
+    return [*(describe_policy(name) for name in TABLE), *others]
+
+
+def describe_policy(name: str) -> Described:
+    """The policy that a specification names, without its options. InputError: there is none."""
+    spec = PolicySpec.parse(name)
+    kind, known = policy_class(spec), row(spec.name)
+    options = {key: parameter.default for key, parameter in inspect.signature(kind).parameters.items()}
+    what = (inspect.getdoc(kind) or "").split("\n\n")[0].replace("\n", " ")
+    return Described(spec.name, known.family if known else "own", what, options, known.source if known else "")
+
+
+def explain_policy(name: str) -> tuple[str, dict[str, str]]:
+    """A policy's rule, from its docstring, and what each of its options means, from the lists of attributes there."""
+    kind = policy_class(PolicySpec.parse(name))
+    rule = (inspect.getdoc(kind) or "").partition("\n\nAttributes:\n")[0]
+    meanings: dict[str, str] = {}
+    for base in reversed(kind.__mro__):
+        listed = inspect.cleandoc(base.__doc__ or "").partition("\nAttributes:\n")[2]
+        for names, meaning in re.findall(r"^    ([\w, ]+): (.*(?:\n {8}.*)*)", listed, re.MULTILINE):
+            meanings |= dict.fromkeys(names.split(", "), re.sub(r"\s*\n\s*", " ", meaning))
+    return rule, meanings
+
+
+def row(name: str) -> Row | None:
+    """The row of a policy with a short name; None if there is none of this name."""
+    return TABLE.get(name) or installed().get(name)
 
 
 def policy_class(spec: PolicySpec) -> type:
     """The class of a policy, known to be one before anything of it is called. InputError: there is none."""
-    module_name, _, class_name = NAMES.get(spec.name, spec.name).partition(":")
+    module_name, _, class_name = _place(spec).partition(":")
     module = _module(spec, module_name)
     found = getattr(module, class_name, None)
     if not isinstance(found, type):
@@ -165,7 +203,12 @@ def policy_class(spec: PolicySpec) -> type:
 
 def policy_module(spec: PolicySpec) -> ModuleType:
     """The module of a policy, imported. InputError: it cannot be."""
-    return _module(spec, NAMES.get(spec.name, spec.name).partition(":")[0])
+    return _module(spec, _place(spec).partition(":")[0])
+
+
+def _place(spec: PolicySpec) -> str:
+    known = row(spec.name)
+    return spec.name if known is None else known.place
 
 
 def _pairs(name: str, text: str) -> dict[str, str | int | float | bool]:

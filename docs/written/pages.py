@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from docs.written import accuracy, metrics, nearness, options
+from docs.written import accuracy, metrics, nearness, options, policies
 
 ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -17,6 +17,7 @@ TABLES: Mapping[str, Callable[[], Iterable[str]]] = {
     "all-tables": accuracy.all_tables,
     "by-measure": nearness.by_measure,
     "options": options.reference,
+    "policies": policies.by_family,
     "metrics": metrics.definitions,
     "population": metrics.population,
 }

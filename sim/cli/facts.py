@@ -1,4 +1,4 @@
-"""The commands that need no trace: `flowsim tradeoff`, `policies`, `models` and `metrics`."""
+"""The commands that need no trace: `flowsim tradeoff`, `models` and `metrics`."""
 
 from __future__ import annotations
 
@@ -38,28 +38,6 @@ def tradeoff(
     show(tradeoff_report(rows(costs, tokens)))
     if is_extrapolated(costs, tokens):
         say(f"prompts of {tokens:,} tokens reach beyond the measured sizes: extrapolated")
-
-
-@click.command(cls=Command)
-def policies() -> None:
-    """List the policies, what each does, and its options.
-
-    \b
-    Example:
-      flowsim policies
-    """
-    from rich.table import Table  # slow to import, and --help does without
-
-    from flowsim.policies.registry import describe_policies
-    from flowsim.show.screen import show
-
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for column in ("policy", "what it does", "options and their defaults"):
-        table.add_column(column, overflow="fold")
-    for name, what, options in describe_policies():
-        table.add_row(name, what, options)
-    show(table)
-    say("\nWrite NAME:OPTION=VALUE,... or, for one of your own, MODULE:CLASS:OPTION=VALUE,...")
 
 
 @click.command(cls=Command)

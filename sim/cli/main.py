@@ -6,8 +6,9 @@ import click
 
 from flowsim.cli.archive import bundle, reproduce
 from flowsim.cli.calibrate import calibrate
-from flowsim.cli.facts import metrics, models, policies, tradeoff
+from flowsim.cli.facts import metrics, models, tradeoff
 from flowsim.cli.kit import OneLine
+from flowsim.cli.policies import policies
 from flowsim.cli.run import compare, run
 from flowsim.cli.studies import capacity, plot, sweep
 from flowsim.cli.traces import traces

@@ -1,16 +1,87 @@
-"""`flowsim policies`."""
+"""`flowsim policies`: the list, one explained, one begun."""
 
 from __future__ import annotations
 
+import importlib.metadata
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
 import pytest
 
-from flowsim.policies.registry import NAMES
-from support.cli import done
+from flowsim.policies import table
+from flowsim.policies.table import TABLE
+from support.cli import done, refused
 
 pytestmark = pytest.mark.usefixtures("folder")
 
 
-def test_every_policy_is_listed_with_its_options() -> None:
+def test_every_policy_is_listed_with_its_source() -> None:
     text = done("policies")
-    assert set(NAMES) <= {line.split()[0] for line in text.splitlines() if line.strip()}
-    assert "batch_tokens=2048" in text
+    listed = {line.split()[0] for line in text.splitlines() if line.strip()}
+    assert {*TABLE, *(row.family for row in TABLE.values())} <= listed
+    assert "arXiv 2602.16603" in text
+
+
+def test_a_policy_is_explained() -> None:
+    text = done("policies", "flowprefill")
+    assert text.startswith("Slack-aware earliest deadline first with SLO-aware batching")
+    for part in (
+        "cut             operator",
+        "reserve         0.1",
+        "--policy flowprefill:cut=operator",
+        "in time  ####",
+    ):
+        assert part in text
+
+
+def test_a_policy_is_begun_and_its_test_passes() -> None:
+    said = "wrote my_policy.py and test_my_policy.py; run it with --policy my_policy:MyPolicy\n"
+    assert done("policies", "new", "my_policy") == said
+    assert done("run", "t.jsonl", "--policy", "my_policy:MyPolicy:cut=layer")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_my_policy.py"]
+    tested = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert tested.returncode == 0, tested.stdout
+    assert "2 passed" in tested.stdout
+    before = Path("my_policy.py").read_bytes()
+    assert refused("policies", "new", "my_policy").startswith("my_policy.py: exists already")
+    assert Path("my_policy.py").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["edff"], "policy: unknown policy 'edff'; did you mean 'edf'?"),
+        (["edf", "sjf"], "policies must be nothing, NAME, or new NAME, got 'edf sjf'"),
+        (["new", "3rd"], "NAME must be a name of a Python module, got '3rd'"),
+        (["new", "class"], "NAME must be a name of a Python module, got 'class'"),
+        (["new"], "NAME must be a name of a Python module, got ''"),
+    ],
+)
+def test_what_is_none_is_refused(words: list[str], message: str) -> None:
+    assert refused("policies", *words).startswith(message)
+
+
+@pytest.fixture
+def plugin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A distribution that registers a policy under a short name."""
+    Path("plugged.py").write_text("from flowsim.policies.edf import EDF\n\nclass Mine(EDF):\n    '''Mine.'''\n")
+    found = importlib.metadata.EntryPoints([EntryPoint("mine", "plugged:Mine", table.GROUP)])
+    monkeypatch.setattr(table, "entry_points", lambda group: found)
+    monkeypatch.syspath_prepend(Path.cwd())
+    table.installed.cache_clear()
+    yield
+    table.installed.cache_clear()
+    sys.modules.pop("plugged", None)
+
+
+@pytest.mark.usefixtures("plugin")
+def test_an_installed_policy_has_a_short_name_and_is_imported_when_it_is_named() -> None:
+    assert "plugged:Mine" in done("policies")
+    assert "plugged" not in sys.modules
+    assert "attained" in done("run", "t.jsonl", "--policy", "mine:cut=layer")
+    assert "plugged" in sys.modules
+    said = refused("run", "t.jsonl", "--policy", "mime")
+    assert said.startswith("--policy: unknown policy 'mime'; did you mean 'mine'?")

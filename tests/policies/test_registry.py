@@ -17,8 +17,9 @@ from flowsim.policies.chunked import Chunked
 from flowsim.policies.edf import EDF
 from flowsim.policies.fcfs import FCFS
 from flowsim.policies.flowprefill import FlowPrefill
-from flowsim.policies.registry import NAMES, describe_policies, load_policy, policy_spec
+from flowsim.policies.registry import describe_policies, load_policy, policy_spec
 from flowsim.policies.sjf import SJF
+from flowsim.policies.table import TABLE
 
 
 @pytest.mark.parametrize(
@@ -203,13 +204,13 @@ def test_a_policy_is_made_again_from_its_specification(policy: Any) -> None:
 
 
 def test_every_short_name_works_and_is_described() -> None:
-    described = {name: (what, options) for name, what, options in describe_policies()}
-    for name in NAMES:
+    described = {policy.name: policy for policy in describe_policies()}
+    for name in TABLE:
         policy = load_policy(name)
         assert str(policy_spec(policy)) == name
         assert check_policy(policy) is policy
-        assert described[name][0].endswith(".")
-    assert described["chunked"][1] == "budget=2048"
-    assert described["edf"][1].startswith(
-        "cut=operator, wake=events, order=edf, batching=none, admission=all, suspend=inf"
-    )
+        assert described[name].what.endswith(".")
+        assert described[name].source
+    assert described["chunked"].options == {"budget": 2048}
+    parts = {name: described["edf"].options[name] for name in ("cut", "wake", "order", "batching", "admission")}
+    assert parts == {"cut": "operator", "wake": "events", "order": "edf", "batching": "none", "admission": "all"}

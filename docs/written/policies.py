@@ -1,0 +1,21 @@
+"""The policies, from their table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+
+from flowsim.policies.composed import Composed
+from flowsim.policies.registry import describe_policy
+from flowsim.policies.table import TABLE
+
+
+def by_family() -> Iterator[str]:
+    """One row per policy that flowsim ships."""
+    yield "| name | family | what it does | its options, where they differ from those that all have | source |"
+    yield "|---|---|---|---|---|"
+    shared = {field.name: field.default for field in fields(Composed)}
+    for name in TABLE:
+        policy = describe_policy(name)
+        own = [f"`{key}={value}`" for key, value in policy.options.items() if shared.get(key) != value]
+        yield f"| `{policy.name}` | {policy.family} | {policy.what} | {', '.join(own)} | {policy.source} |"

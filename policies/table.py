@@ -1,0 +1,46 @@
+"""The table of the policies that have a short name, and those that installed distributions add to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import entry_points
+from typing import NamedTuple
+
+GROUP = "flowsim.policies"
+"""The entry points of other distributions: `name = "module:Class"`."""
+
+
+class Row(NamedTuple):
+    """One policy.
+
+    Attributes:
+        place: "module:Class". The class's docstring explains the policy; its first sentence is its line in lists.
+        family: what kind of scheduler it is.
+        source: where its rules come from.
+    """
+
+    place: str
+    family: str
+    source: str
+
+
+TABLE: Mapping[str, Row] = {
+    "fcfs": Row("flowsim.policies.fcfs:FCFS", "arrival", "DistServe, ContextStageFCFSScheduler"),
+    "chunked": Row("flowsim.policies.chunked:Chunked", "arrival", "Sarathi-Serve (OSDI 2024); vLLM v1"),
+    "sjf": Row("flowsim.policies.sjf:SJF", "size", "LMCache, shortest prefill first"),
+    "edf": Row("flowsim.policies.edf:EDF", "deadline", "Liu and Layland 1973"),
+    "flowprefill": Row("flowsim.policies.flowprefill:FlowPrefill", "deadline", "arXiv 2602.16603"),
+}
+"""The policies that flowsim ships, by family."""
+
+
+@cache
+def installed() -> Mapping[str, Row]:
+    """The policies of other installed distributions; nothing of theirs is imported. A shipped name is not replaced."""
+    found = sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value))
+    return {
+        point.name: Row(point.value, "installed", point.dist.name if point.dist else "")
+        for point in found
+        if point.name not in TABLE
+    }

@@ -1,0 +1,131 @@
+"""Policies on the screen: all in a list, or one explained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any, Protocol
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from flowsim.core.request import Request
+from flowsim.show.screen import facts, table
+
+CELLS_PER_S = 2
+
+
+class Described(Protocol):
+    """What a policy is (`flowsim.policies.registry.Described`)."""
+
+    @property
+    def name(self) -> str:
+        """Its short name."""
+
+    @property
+    def family(self) -> str:
+        """What kind of scheduler it is."""
+
+    @property
+    def what(self) -> str:
+        """One line."""
+
+    @property
+    def source(self) -> str:
+        """Where its rules come from."""
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """Its options with their defaults."""
+
+
+class Served(Protocol):
+    """What became of a request (`flowsim.runs.six_requests.Served`)."""
+
+    @property
+    def request(self) -> Request:
+        """The request."""
+
+    @property
+    def ran(self) -> Sequence[tuple[float, float]]:
+        """When it was computed."""
+
+    @property
+    def finished_s(self) -> float:
+        """When its first token was there."""
+
+    @property
+    def rejected(self) -> bool:
+        """Whether it was rejected."""
+
+
+def policies_report(policies: Sequence[Described]) -> RenderableType:
+    """The policies by family, each with its line and its source."""
+    made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in ("policy", "what it does", "source"):
+        made.add_column(column, overflow="fold")
+    for family, members in groupby(policies, key=lambda policy: policy.family):
+        made.add_row(family, style="bold")
+        for policy in members:
+            made.add_row(f"  {policy.name}", policy.what, policy.source)
+    return made
+
+
+def policy_report(
+    policy: Described, rule: str, meanings: Mapping[str, str], served: Sequence[Served], tokens_per_s: int
+) -> RenderableType:
+    """One policy: its rule, its options, a command and what it does with a few requests.
+
+    Args:
+        policy: what it is.
+        rule: the text that explains it.
+        meanings: what each option means, where that is known.
+        served: the requests on costs by hand, of which `tokens_per_s` tokens take a second.
+        tokens_per_s: see `served`.
+    """
+    lines: list[RenderableType] = [rule, ""]
+    if policy.source:
+        lines += [facts([("source", policy.source)]), ""]
+    options = table("option")
+    for column in ("default", "meaning"):
+        options.add_column(column, overflow="fold")
+    for name, default in policy.options.items():
+        options.add_row(name, str(default), meanings.get(name, ""))
+    lines += [options, ""] if policy.options else []
+    lines += [f"  flowsim run example --policy {example(policy)}", ""]
+    lines += [
+        f"Six requests on costs by hand, {tokens_per_s} tokens a second (. waits, # is computed):",
+        timeline(served),
+    ]
+    return Group(*lines)
+
+
+def example(policy: Described) -> str:
+    """A specification with the first option, if it has one, written out."""
+    return next((f"{policy.name}:{name}={default}" for name, default in policy.options.items()), policy.name)
+
+
+def timeline(served: Sequence[Served]) -> Table:
+    """A row per request; in the bar a cell is half a second."""
+    made = table("request")
+    made.add_column("class")
+    for column in ("tokens", "due", "first token"):
+        made.add_column(column, justify="right")
+    made.add_column("")
+    made.add_column("from 0 s, two cells a second", no_wrap=True)
+    for one in served:
+        request, late = one.request, not one.finished_s <= one.request.deadline_s
+        known = "rejected" if one.rejected else f"{one.finished_s:g} s"
+        row = (str(request.id), request.class_name, str(request.tokens), f"{request.deadline_s:g} s", known)
+        made.add_row(*row, "missed" if late else "in time", "".join(_cells(one)).rstrip())
+    return made
+
+
+def _cells(one: Served) -> Iterator[str]:
+    end_s = max((ended_s for _, ended_s in one.ran), default=one.request.arrival_s)
+    for cell in range(round(end_s * CELLS_PER_S)):
+        middle_s = (cell + 0.5) / CELLS_PER_S
+        if any(began_s <= middle_s < ended_s for began_s, ended_s in one.ran):
+            yield "#"
+        else:
+            yield "." if middle_s > one.request.arrival_s else " "
