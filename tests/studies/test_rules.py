@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 import flowsim
+from flowsim.errors import InputError
 from flowsim.studies.rules import empties, lacks, late, leaves_behind, starved
 from support.costs import pencil
 
@@ -82,10 +83,12 @@ class Postponing:
         return flowsim.Pass.whole(hopeful[0]) if hopeful else None
 
 
-def test_a_policy_that_postpones_for_ever_is_not_sustained_and_it_says_why() -> None:
+def test_a_policy_that_postpones_for_ever_is_refused_unless_the_run_is_stopped() -> None:
     trace = flowsim.Trace.of(np.arange(100) * 1.5, [9 if n == 70 else 1 for n in range(100)])
-    put_off = flowsim.run(trace, Postponing(), cost=pencil(), slo="5", predictor="exact")
-    assert put_off.summary["unfinished"] == 1 and put_off.summary["attainment"] == 0.99
-    assert lacks(put_off, 0.9) == {"attainment": "", "sustained": "left behind"}
+    with pytest.raises(InputError, match="chose nothing for 1 request, and nothing will happen"):
+        flowsim.run(trace, Postponing(), cost=pencil(), slo="5", predictor="exact")
     stopped = flowsim.run(trace, Postponing(), cost=pencil(), slo="5", predictor="exact", until_s=140)
     assert not leaves_behind(stopped)  # who knows
+    through = replace(stopped, outcome=replace(stopped.outcome, cut_off=False))
+    assert leaves_behind(through)
+    assert lacks(through, 0.9) == {"attainment": "", "sustained": "left behind"}

@@ -23,7 +23,7 @@ from flowsim.calibration.serve import warm_up as serving
 from flowsim.calibration.serve.replay import Replay, execute
 from flowsim.calibration.serve.runner import Job, Member, Runner, launch
 from flowsim.core.events import Stretch, stretches
-from flowsim.core.passes import Pass
+from flowsim.core.passes import Decision, Execution, Pass
 from flowsim.core.policy import Policy, View
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
@@ -121,6 +121,52 @@ def test_requests_wait_for_cache_and_those_that_never_fit_are_rejected(decoder: 
     assert ledger.rejected == [False, False, True]
     assert ledger.started_s[1] >= ledger.finished_s[0]
     assert replay.first_tokens[2] == -1
+
+
+def test_a_policy_rejects_sets_a_timer_and_hears_of_what_happens(decoder: Decoder) -> None:
+    class Gathers:
+        """Runs all that wait once the first of them has waited for 50 ms; prompts of more than 90 tokens never."""
+
+        cut = "none"
+        wake = "events"
+
+        def __init__(self) -> None:
+            self.heard: list[Any] = []
+
+        def on_arrival(self, request: Request, view: View) -> None:
+            self.heard.append(request.id)
+
+        def on_completion(self, execution: Execution, view: View) -> None:
+            assert execution.taken_s > 0
+            self.heard.append(execution.members)
+
+        def choose(self, view: View) -> Any:
+            long = [request for request in view.waiting if request.tokens > 90]
+            short = [request for request in view.waiting if request.tokens <= 90]
+            if view.running or not short:
+                return Decision(reject=long)
+            due_s = short[0].arrival_s + 0.05
+            return Decision(Pass.whole(*short), long) if view.now >= due_s else Decision(None, long, due_s)
+
+    rows = [(0.0, 50), (0.005, 100), (0.01, 60), (0.2, 70)]
+    replay = executed(Gathers(), decoder, [Request(i, *row, 9.0) for i, row in enumerate(rows)])  # type: ignore[arg-type]
+    ledger, (policy,) = replay.outcome.ledger, replay.outcome.policies
+    assert ledger.rejected == [False, True, False, False]
+    assert [ids for _, _, ids, _ in ran(replay)] == [(0, 2), (3,)]
+    assert ledger.started_s[0] >= 0.05 and ledger.started_s[3] >= 0.25
+    assert policy.heard == [0, 1, 2, (0, 2), 3, (3,)]  # type: ignore[attr-defined]
+
+
+def test_a_policy_that_leaves_requests_behind_ends_the_replay(decoder: Decoder) -> None:
+    class Idle:
+        cut = "none"
+        wake = "events"
+
+        def choose(self, view: View) -> None:
+            return None
+
+    with pytest.raises(InputError, match="chose nothing for 2 requests, and nothing will happen"):
+        executed(Idle(), decoder, [Request(i, 0.0, 8, 9.0) for i in range(2)])  # type: ignore[arg-type]
 
 
 def test_a_policy_that_asks_for_what_there_is_not_ends_the_replay(decoder: Decoder) -> None:
