@@ -1,0 +1,134 @@
+"""The bound of one workload on one server: the most that any scheduler could attain, and what one does attain."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from flowsim.clairvoyant.demand import Demand, Floats, demand
+from flowsim.clairvoyant.oracle import Oracle
+from flowsim.clairvoyant.schedulable import Jobs, all_in_time, most_in_time
+from flowsim.calibration.costs.cost_model import CostModel
+from flowsim.calibration.costs.predictor import make_predictor
+from flowsim.core.prefix_cache import Prefixes
+from flowsim.core.request import Request
+from flowsim.core.server import ServerOptions
+from flowsim.engine.simulate import kv_capacity_tokens, simulate
+
+Flags = NDArray[np.bool_]
+SHARES = (0.5, 0.0)
+"""A request is chosen as if it took its least work and this share of what it takes alone beyond that."""
+
+
+class Bound(Struct, frozen=True):
+    """How much of a workload could attain its SLOs.
+
+    Attributes:
+        counted: requests that count.
+        hopeless: of these, those that miss their SLO even alone on a rested GPU, or that no instance can hold.
+        most: no scheduler serves more of them in time, whatever it knows.
+        least: so many a scheduler that knows all arrivals does serve in time, in the simulation.
+    """
+
+    counted: int
+    hopeless: int
+    most: int
+    least: int
+
+    @property
+    def upper(self) -> float:
+        """The clairvoyant bound: no scheduler has a higher attainment; NaN if no request counts."""
+        return self.most / self.counted if self.counted else math.nan
+
+    @property
+    def lower(self) -> float:
+        """The optimum is at least this attainment; NaN if no request counts."""
+        return self.least / self.counted if self.counted else math.nan
+
+
+def bound_of(
+    requests: Callable[[], list[Request]],
+    counted: Flags,
+    costs: CostModel,
+    server: ServerOptions,
+    prefixes: Prefixes | None = None,
+) -> Bound:
+    """The bound of a workload that is replayed to its end.
+
+    Upper: every request needs at least its `demand`; requests that fit nowhere or miss their SLO alone are dropped; the
+    others are jobs for one machine that is as fast as all instances together. Prefills that share passes, KV blocks,
+    runner slots, checks and decisions only tighten this. Lower: the replay under `Oracle`.
+
+    Args:
+        requests: makes the requests, fresh each time, in order of arrival.
+        counted: which of them count, shape [n].
+        costs: what passes cost.
+        server: instances and their limits.
+        prefixes: the prefix cache of each instance; None if it has none.
+    """
+    these = requests()
+    needs = demand(these, costs, server, prefixes)
+    possible = counted & _possible(these, needs, costs, server)
+    ids = np.flatnonzero(possible)
+    jobs = _jobs([these[id] for id in ids], needs.work_s[ids] / server.instances, needs.gained_s)
+    most = math.floor(most_in_time(jobs) + 1e-6)
+    least = 0
+    for choice in _choices(these, ids, jobs, costs, server):
+        least = max(least, _served(choice, requests(), counted, costs, server, prefixes))
+        if least == most:
+            break
+    return Bound(int(counted.sum()), int(counted.sum() - ids.size), most, least)
+
+
+def _possible(requests: Sequence[Request], needs: Demand, costs: CostModel, server: ServerOptions) -> Flags:
+    """Which requests an instance can hold, and serve in time when it has nothing else to do."""
+    room = kv_capacity_tokens(server, costs)
+    fits = [r.kv_tokens <= room and r.input_length <= costs.max_context for r in requests]
+    slo_s = np.array([request.slo_s for request in requests])
+    return np.array(fits, bool) & (needs.ttft_s <= slo_s)
+
+
+def _jobs(requests: Sequence[Request], work_s: Floats, gained_s: float = 0.0) -> Jobs:
+    """These requests as jobs; a deadline that is later by what a rested GPU gains stands for that gain."""
+    gained_s = gained_s if math.isfinite(gained_s) else 0.0  # else the work is that of a rested GPU
+    release_s = np.array([request.arrival_s for request in requests])
+    deadline_s = np.array([request.deadline_s for request in requests])
+    return Jobs(release_s, deadline_s + gained_s, work_s)
+
+
+def _choices(
+    requests: Sequence[Request], ids: NDArray[np.int64], jobs: Jobs, costs: CostModel, server: ServerOptions
+) -> list[frozenset[int]]:
+    """Sets of requests to try to serve in time: all, and some that fit together."""
+    most, graph = server.max_batched_tokens, server.graph_tokens
+    solo_s = np.array([costs.solo_s(requests[id].tokens, 0, "operator", most, graph) for id in ids.tolist()])
+    solo_s = np.maximum(solo_s / server.instances, jobs.work_s)
+    deadline_s = np.array([requests[id].deadline_s for id in ids.tolist()])
+    sets = [frozenset(ids.tolist())]
+    for share in SHARES:
+        work_s = jobs.work_s + share * (solo_s - jobs.work_s)
+        fits = all_in_time(Jobs(jobs.release_s, deadline_s, work_s))
+        sets.append(frozenset(ids[fits].tolist()))
+    return sets
+
+
+def _served(
+    choice: frozenset[int],
+    requests: list[Request],
+    counted: Flags,
+    costs: CostModel,
+    server: ServerOptions,
+    prefixes: Prefixes | None,
+) -> int:
+    """How many of the requests that count are served in time when these are to be."""
+    oracle = Oracle(choice)
+    exact = make_predictor("exact", costs, oracle.cut, server.max_batched_tokens, graph_tokens=server.graph_tokens)
+    arrival_s = np.array([request.arrival_s for request in requests])
+    slo_s = np.array([request.slo_s for request in requests])
+    outcome = simulate(requests, oracle, costs, exact, server, prefixes=prefixes)
+    ttft_s = np.array(outcome.ledger.finished_s) - arrival_s
+    return int((counted & (ttft_s <= slo_s)).sum())

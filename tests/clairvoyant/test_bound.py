@@ -1,0 +1,112 @@
+"""The bound: no policy is above it, and the oracle shows how near it one can come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flowsim.clairvoyant.bound import Bound, bound_of
+from flowsim.calibration.costs.cost_model import CostModel
+from flowsim.calibration.costs.predictor import make_predictor
+from flowsim.core.prefix_cache import Prefixes, Retention
+from flowsim.core.request import Request
+from flowsim.core.server import ServerOptions
+from flowsim.engine.simulate import simulate
+from flowsim.policies.registry import NAMES, load_policy
+from flowsim.runs.costs import load_cost
+from support.costs import pencil, random_cost, service
+
+CACHES = [None, Prefixes(Retention.parse("ideal"), 16), Prefixes(Retention.parse("lru:20"), 16)]  # type: ignore[arg-type]
+
+
+def requests(*rows: tuple[float, int, float]) -> Callable[[], list[Request]]:
+    return lambda: [Request(id, *row) for id, row in enumerate(rows)]
+
+
+def test_a_bound_by_hand() -> None:
+    """Of two long prompts and an urgent one only one long prompt is late, whatever one does; one is hopeless."""
+    rows = requests((0.0, 10, 12.0), (0.0, 10, 13.0), (1.0, 1, 2.0), (50.0, 9, 8.0))
+    found = bound_of(rows, np.ones(4, bool), service(layers=10), ServerOptions(block_tokens=1))
+    assert found == Bound(counted=4, hopeless=1, most=2, least=2)
+    assert (found.upper, found.lower) == (0.5, 0.5)
+
+
+def test_what_no_instance_can_hold_is_hopeless() -> None:
+    rows, server = requests((0.0, 10, 100.0), (20.0, 5, 100.0)), ServerOptions(block_tokens=1, kv_tokens=8)
+    assert bound_of(rows, np.ones(2, bool), pencil(), server) == Bound(2, 1, 1, 1)
+
+
+def test_requests_that_do_not_count_need_no_time() -> None:
+    rows = requests((0.0, 10, 10.5), (0.0, 9, 10.5))
+    counted = np.array([True, False])
+    assert bound_of(rows, counted, pencil(), ServerOptions(block_tokens=1)) == Bound(1, 0, 1, 1)
+
+
+def test_two_instances_serve_two_at_once() -> None:
+    rows = requests((0.0, 10, 10.0), (0.0, 10, 10.0))
+    server = ServerOptions(block_tokens=1, instances=2)
+    assert bound_of(rows, np.ones(2, bool), pencil(), server) == Bound(2, 0, 2, 2)
+
+
+def workload(rng: np.random.Generator, costs: CostModel, server: ServerOptions, n: int) -> Callable[[], list[Request]]:
+    """Requests at about what the server can do, with SLOs from tight to loose and shared prefixes."""
+    tokens = np.minimum(rng.lognormal(5, 1.2, n).astype(int) + 1, 3000)
+    solo_s = np.array([costs.solo_s(int(count), max_batched_tokens=server.max_batched_tokens) for count in tokens])
+    arrival_s = np.cumsum(rng.exponential(solo_s.mean() / rng.uniform(0.5, 2.5) / server.instances, n))
+    slo_s = solo_s * rng.uniform(0.8, 12, n) + solo_s.mean() * rng.uniform(0, 3)
+    starts = rng.integers(0, 5, n)
+
+    def make() -> list[Request]:
+        columns = zip(arrival_s.tolist(), tokens.tolist(), slo_s.tolist(), starts.tolist(), strict=True)
+        return [
+            Request(id, at_s, count, due_s, block_tokens=16, blocks=tuple(1000 * start + i for i in range(count // 16)))
+            for id, (at_s, count, due_s, start) in enumerate(columns)
+        ]
+
+    return make
+
+
+def attained(
+    make: Callable[[], list[Request]], policy: Any, costs: CostModel, server: ServerOptions, cache: Any
+) -> int:
+    predictor = make_predictor("exact", costs, policy.cut, server.max_batched_tokens)
+    rows = make()
+    due_s = [request.deadline_s for request in rows]
+    outcome = simulate(rows, policy, costs, predictor, server, prefixes=cache)
+    return sum(done_s <= due for done_s, due in zip(outcome.ledger.finished_s, due_s, strict=True))
+
+
+@given(seed=st.integers(0, 1_000_000))
+@settings(max_examples=25, deadline=None)
+def test_no_policy_is_above_the_bound(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    costs = random_cost(rng) if rng.random() < 0.7 else load_cost(None, "llama3-8b", "h200", 1)
+    server = ServerOptions(
+        instances=int(rng.choice([1, 1, 2])), max_batched_tokens=int(rng.choice([256, 1024, 8192])), kv_tokens=20_000
+    )
+    cache = CACHES[rng.integers(len(CACHES))]
+    make = workload(rng, costs, server, n=int(rng.integers(1, 60)))
+    found = bound_of(make, np.ones(len(make()), bool), costs, server, cache)
+    assert found.least <= found.most <= found.counted - found.hopeless
+    for name in NAMES:
+        assert attained(make, load_policy(name), costs, server, cache) <= found.most, name
+
+
+def test_the_optimum_of_measured_costs_is_known_within_a_few_per_cent() -> None:
+    rng, costs, server = np.random.default_rng(5), load_cost(None, "llama3-8b", "h200", 1), ServerOptions()
+    make = workload(rng, costs, server, n=300)
+    found = bound_of(make, np.ones(300, bool), costs, server)
+    assert 0.9 * found.most <= found.least
+
+
+@pytest.mark.parametrize("instances", [1, 2])
+def test_the_bound_is_the_same_each_time(instances: int) -> None:
+    server = ServerOptions(instances=instances)
+    costs = load_cost(None, "llama3-8b", "h200", 1)
+    make = workload(np.random.default_rng(1), costs, server, n=80)
+    assert len({bound_of(make, np.ones(80, bool), costs, server) for _ in range(2)}) == 1

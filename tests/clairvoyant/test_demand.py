@@ -1,0 +1,100 @@
+"""What requests need at least: by hand, and never more than any pass takes."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flowsim.clairvoyant.demand import Least, demand
+from flowsim.calibration.costs.power import Boost
+from flowsim.core.prefix_cache import Prefixes, Retention
+from flowsim.core.request import Request
+from flowsim.core.server import ServerOptions
+from flowsim.core.timeline import Slice
+from flowsim.engine.power import BoostedSpeed
+from flowsim.runs.costs import load_cost
+from support.costs import pencil, random_cost
+
+SERVER = ServerOptions(block_tokens=1)
+
+
+def test_a_token_of_pencil_costs_needs_a_second_in_each_layer() -> None:
+    needs = demand([Request(0, 0.0, 10, 50.0), Request(1, 1.0, 3, 50.0)], pencil(layers=2, head_s=5.0), SERVER)
+    # 4/5 of a second per token in linear operators; attention costs least per pair in the largest pass that there is.
+    assert needs.work_s == pytest.approx([2 * 10 * 0.8, 2 * 3 * 0.8], rel=2e-3)
+    assert needs.ttft_s == pytest.approx([25.0, 11.0])
+    assert needs.gained_s == 0
+
+
+def test_cached_blocks_need_nothing_if_another_request_brings_them_in_time() -> None:
+    def request(id: int, arrival_s: float, blocks: tuple[int, ...], slo_s: float = 10.0) -> Request:
+        return Request(id, arrival_s, 9, slo_s, blocks=blocks)
+
+    requests = [request(0, 0, (1, 2)), request(1, 5, (1, 3)), request(2, 20, (1, 2)), request(3, 21, (9, 8))]
+    needs = demand(requests, pencil(), SERVER, Prefixes(Retention(math.inf, in_memory=False), block_tokens=4))
+    tokens = [9 - 4, 9 - 4, 9 - 8, 9]  # block 1 for the first two, from each other; block 2 is at hand for the third
+    assert needs.ttft_s == pytest.approx([5.0, 5.0, 1.0, 9.0])
+    assert needs.work_s == pytest.approx(0.8 * np.array(tokens), rel=2e-2)
+
+
+@given(st.integers(0, 10_000), st.lists(st.tuples(st.integers(1, 600), st.integers(0, 2000)), min_size=1, max_size=5))
+def test_no_pass_takes_less_than_its_members_need(seed: int, parts: list[tuple[int, int]]) -> None:
+    costs, server = random_cost(np.random.default_rng(seed)), ServerOptions(max_batched_tokens=1024)
+    least = Least(costs, server)
+    needed_s = sum(least.work_s(*part) for part in parts)
+    taken_s = costs.timeline([Slice(*part) for part in parts], "none", server.max_batched_tokens).device_s
+    assert needed_s <= taken_s * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("model", ["llama3-8b", "qwen3-32b"])
+@settings(max_examples=30)
+@given(data=st.data())
+def test_no_pass_of_a_measured_table_takes_less(model: str, data: st.DataObject) -> None:
+    costs, server = load_cost(None, model, "h200", 1), ServerOptions()
+    least = Least(costs, server)
+    sizes = st.tuples(st.integers(1, 9_000), st.integers(0, 30_000))
+    parts = data.draw(st.lists(sizes, min_size=1, max_size=4))
+    needed_s = sum(least.work_s(*part) for part in parts)
+    for chunk in (512, 8192):
+        assert needed_s <= costs.timeline([Slice(*part) for part in parts], "none", chunk).device_s * (1 + 1e-9)
+    assert all(least.ttft_s(*part) <= costs.solo_s(*part) + 1e-12 for part in parts)
+
+
+class Stretch:
+    """As much of an execution as a speed looks at."""
+
+    def __init__(self, began_s: float) -> None:
+        self.began_s, self.elapsed_s, self.ended_s, self.taken_s, self.batch_tokens = began_s, 0.0, 0.0, 0.0, 1024
+
+
+class Whole:
+    """A timeline that keeps the device busy throughout."""
+
+    device_s = duration_s = 1.0
+    recorded = 0
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 0.3), st.floats(1e-3, 0.5)), min_size=1, max_size=12),
+    st.floats(0.01, 0.2),
+    st.floats(0.3, 0.8),
+)
+def test_a_rested_gpu_gains_no_more_than_is_reckoned_with(
+    stretches: list[tuple[float, float]], gain: float, threshold: float
+) -> None:
+    boost = Boost(0.05, threshold, lambda tokens: gain)
+    gained_s = Least(pencil(boost=boost), SERVER).gained_s
+    assert gained_s == pytest.approx(0.05 * gain * (math.log(1 / (1 - threshold)) + 1))
+    speed, now_s, done_s, starts = BoostedSpeed(boost, 8192), 0.0, 0.0, []
+    for idle_s, work_s in stretches:
+        now_s += idle_s
+        starts.append((now_s, done_s))
+        stretch = Stretch(now_s)
+        speed.begin(stretch, Whole())  # type: ignore[arg-type]
+        speed.end(stretch, work_s)  # type: ignore[arg-type]
+        now_s, done_s = stretch.ended_s, done_s + work_s
+        assert all(done_s - before_s <= now_s - start_s + gained_s + 1e-9 for start_s, before_s in starts)

@@ -1,0 +1,136 @@
+"""The greedy walk against a linear program, against an exact mixed-integer program, and on jobs done by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.optimize import Bounds, LinearConstraint, linprog, milp
+from scipy.sparse import coo_array, hstack
+
+import flowsim.clairvoyant.schedulable as schedulable
+from flowsim.clairvoyant.schedulable import Jobs, all_in_time, most_in_time
+
+
+def jobs(*rows: tuple[float, float, float]) -> Jobs:
+    """Jobs of (release, deadline, work)."""
+    return Jobs(*np.array(sorted(rows), float).reshape(-1, 3).T)
+
+
+@pytest.mark.parametrize(
+    ("rows", "most", "accepted"),
+    [
+        ([(0, 10, 4), (0, 10, 6)], 2, 2),  # just fit
+        ([(0, 10, 4), (0, 10, 8)], 1.75, 1),  # 6 of 8
+        ([(0, 10, 8), (2, 5, 3)], 1.875, 1),  # the urgent one is the shorter: 7 of 8
+        ([(0, 4, 2), (0, 4, 2), (1, 4, 2)], 2, 2),
+        ([(0, 1, 1), (5, 6, 1), (0, 6, 4)], 3, 3),  # the gap between two urgent ones is used
+        ([(0, 1, 1), (5, 6, 1), (0, 6, 5)], 2.8, 2),
+        ([(0, 5, 0), (0, 5, 5)], 2, 2),  # a job that needs nothing is always in time
+        ([], 0, 0),
+    ],
+)
+def test_jobs_by_hand(rows: list[tuple[float, float, float]], most: float, accepted: int) -> None:
+    assert most_in_time(jobs(*rows)) == pytest.approx(most)
+    assert all_in_time(jobs(*rows)).sum() == accepted
+
+
+def slots(of: Jobs) -> tuple[np.ndarray, coo_array, coo_array]:
+    """The time-indexed formulation: slot lengths, work of each slot, work of each job (rows) by (job, slot) pairs."""
+    times = np.unique([*of.release_s, *of.deadline_s])
+    pairs = [
+        (job, slot)
+        for job in range(len(of))
+        for slot in range(times.size - 1)
+        if of.release_s[job] <= times[slot] and times[slot + 1] <= of.deadline_s[job]
+    ]
+    ones, columns = np.ones(len(pairs)), np.arange(len(pairs))
+    in_slot = coo_array((ones, ([slot for _, slot in pairs], columns)), shape=(times.size - 1, len(pairs)))
+    in_job = coo_array((ones, ([job for job, _ in pairs], columns)), shape=(len(of), len(pairs)))
+    return np.diff(times), in_slot, in_job
+
+
+def linear_program(of: Jobs) -> float:
+    """The most shares of jobs in time."""
+    lengths, in_slot, in_job = slots(of)
+    values = in_job.T @ (1 / of.work_s)
+    found = linprog(
+        -values,
+        A_ub=np.vstack([in_slot.toarray(), in_job.toarray()]),
+        b_ub=np.concatenate([lengths, of.work_s]),
+        method="highs",
+    )
+    return -float(found.fun)
+
+
+def exact(of: Jobs) -> int:
+    """The most jobs in time, preemptively."""
+    lengths, in_slot, in_job = slots(of)
+    n, work = in_job.shape[1], coo_array(np.diag(-of.work_s))
+    found = milp(
+        np.concatenate([np.zeros(n), -np.ones(len(of))]),
+        constraints=[
+            LinearConstraint(hstack([in_slot, coo_array((lengths.size, len(of)))]), ub=lengths),
+            LinearConstraint(hstack([in_job, work]), lb=0, ub=0),
+        ],
+        integrality=np.concatenate([np.zeros(n), np.ones(len(of))]),
+        bounds=Bounds(0, np.concatenate([np.full(n, np.inf), np.ones(len(of))])),
+    )
+    return round(-float(found.fun))
+
+
+def drawn(seed: int, n: int) -> Jobs:
+    """Jobs that overload the machine now and then, all of which could be done alone."""
+    rng = np.random.default_rng(seed)
+    release_s = np.cumsum(rng.exponential(1, n)).round(rng.integers(0, 4))
+    work_s = rng.lognormal(-0.3, 1, n) * rng.uniform(0.4, 2)
+    return jobs(*zip(release_s, release_s + work_s * rng.uniform(1, 8, n), work_s, strict=True))
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_walk_is_the_linear_program_and_the_optimum_lies_between(seed: int) -> None:
+    of = drawn(seed, n=24)
+    most, least = most_in_time(of), int(all_in_time(of).sum())
+    assert most == pytest.approx(linear_program(of), abs=1e-6)
+    assert least <= exact(of) <= most + 1e-6
+
+
+def test_the_linear_program_of_many_jobs() -> None:
+    of = drawn(7, n=150)
+    assert most_in_time(of) == pytest.approx(linear_program(of), abs=1e-6)
+
+
+def edf_lateness_s(of: Jobs) -> float:
+    """The largest lateness of preemptive earliest deadline first, by a walk through time."""
+    left_s, now_s, latest_s = of.work_s.copy(), 0.0, -np.inf
+    while (left_s > 1e-12).any():
+        ready = np.flatnonzero((of.release_s <= now_s + 1e-12) & (left_s > 1e-12))
+        coming = of.release_s[of.release_s > now_s + 1e-12]
+        until_s = coming.min() if coming.size else np.inf
+        if not ready.size:
+            now_s = float(until_s)
+            continue
+        job = ready[np.argmin(of.deadline_s[ready])]
+        step_s = min(left_s[job], until_s - now_s)
+        left_s[job] -= step_s
+        now_s += float(step_s)
+        latest_s = max(latest_s, now_s - of.deadline_s[job])
+    return float(latest_s)
+
+
+@given(st.integers(0, 10_000), st.integers(1, 30))
+def test_accepted_jobs_are_all_in_time_under_edf(seed: int, n: int) -> None:
+    of = drawn(seed, n)
+    accepted = of.part(all_in_time(of))
+    assert not len(accepted) or edf_lateness_s(accepted) <= 1e-6
+
+
+@given(st.integers(0, 10_000))
+def test_blocks_only_loosen(seed: int) -> None:
+    of = drawn(seed, n=60)
+    whole = most_in_time(of)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schedulable, "BLOCK_JOBS", 16)
+        patch.setattr(schedulable, "BLOCK_SEARCH", 6)
+        assert whole - 1e-6 <= most_in_time(of) <= len(of) + 1e-9
