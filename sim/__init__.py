@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from flowsim.archive.reproduce import reproduce
     from flowsim.calibration.costs.cost_model import CostModel
     from flowsim.calibration.measure.calibrate import calibrate
+    from flowsim.clairvoyant.bound import Bound
     from flowsim.core.order import Fixed, Flipping, Moving, OnArrival, Scanned
     from flowsim.core.passes import Decision, Execution, Pass
     from flowsim.core.policy import Policy, View
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from flowsim.policies.registry import PolicySpec, describe_policies
     from flowsim.results.definitions import describe_metrics
     from flowsim.results.result import RunResult
+    from flowsim.runs.bound import bound
     from flowsim.runs.compare import Comparison, compare
     from flowsim.runs.costs import describe_models, load_cost
     from flowsim.runs.options import RunOptions, read_options
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
 PACKAGES = (
     "archive",
     "calibration",
+    "clairvoyant",
     "cli",
     "core",
     "engine",
@@ -66,6 +69,7 @@ PACKAGES = (
     "validation",
 )
 HOMES = {
+    "Bound": "clairvoyant.bound",
     "Comparison": "runs.compare",
     "CostModel": "calibration.costs.cost_model",
     "Decision": "core.passes",
@@ -88,6 +92,7 @@ HOMES = {
     "Study": "studies.study",
     "Trace": "traces.trace",
     "View": "core.policy",
+    "bound": "runs.bound",
     "bundle": "archive.bundle",
     "calibrate": "calibration.measure.calibrate",
     "capacity": "studies.capacity",
@@ -110,6 +115,7 @@ HOMES = {
 """Where each public name lives."""
 
 __all__ = [
+    "Bound",
     "Comparison",
     "CostModel",
     "Decision",
@@ -134,6 +140,7 @@ __all__ = [
     "Trace",
     "View",
     "__version__",
+    "bound",
     "bundle",
     "calibrate",
     "capacity",

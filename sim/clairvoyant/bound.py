@@ -9,11 +9,11 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from flowsim.calibration.costs.cost_model import CostModel
+from flowsim.calibration.costs.predictor import make_predictor
 from flowsim.clairvoyant.demand import Demand, Floats, demand
 from flowsim.clairvoyant.oracle import Oracle
 from flowsim.clairvoyant.schedulable import Jobs, all_in_time, most_in_time
-from flowsim.calibration.costs.cost_model import CostModel
-from flowsim.calibration.costs.predictor import make_predictor
 from flowsim.core.prefix_cache import Prefixes
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
@@ -49,6 +49,15 @@ class Bound(Struct, frozen=True):
         """The optimum is at least this attainment; NaN if no request counts."""
         return self.least / self.counted if self.counted else math.nan
 
+    def facts(self) -> list[tuple[str, str]]:
+        """The bound in words: names and values."""
+        counted = f"{self.counted:,}"
+        return [
+            ("upper bound", f"{self.upper:.1%}: no scheduler attains more than {self.most:,} of {counted} requests"),
+            ("lower bound", f"{self.lower:.1%}: a scheduler that knows all arrivals attains {self.least:,}"),
+            ("hopeless", f"{self.hopeless:,} requests miss their SLO even alone on an idle instance, or fit in none"),
+        ]
+
 
 def bound_of(
     requests: Callable[[], list[Request]],
@@ -56,6 +65,8 @@ def bound_of(
     costs: CostModel,
     server: ServerOptions,
     prefixes: Prefixes | None = None,
+    *,
+    lower: bool = True,
 ) -> Bound:
     """The bound of a workload that is replayed to its end.
 
@@ -69,6 +80,7 @@ def bound_of(
         costs: what passes cost.
         server: instances and their limits.
         prefixes: the prefix cache of each instance; None if it has none.
+        lower: whether to replay the oracle; without it `least` is 0.
     """
     these = requests()
     needs = demand(these, costs, server, prefixes)
@@ -77,7 +89,7 @@ def bound_of(
     jobs = _jobs([these[id] for id in ids], needs.work_s[ids] / server.instances, needs.gained_s)
     most = math.floor(most_in_time(jobs) + 1e-6)
     least = 0
-    for choice in _choices(these, ids, jobs, costs, server):
+    for choice in _choices(these, ids, jobs, costs, server) if lower else ():
         least = max(least, _served(choice, requests(), counted, costs, server, prefixes))
         if least == most:
             break

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from flowsim.cli.archive import bundle, reproduce
+from flowsim.cli.bound import bound
 from flowsim.cli.calibrate import calibrate
 from flowsim.cli.facts import metrics, models, tradeoff
 from flowsim.cli.kit import OneLine
@@ -35,6 +36,7 @@ COMMANDS = (
     traces,
     run,
     compare,
+    bound,
     tradeoff,
     calibrate,
     models,

@@ -23,6 +23,11 @@ FINISHED, REJECTED, UNFINISHED = range(3)
 TTFT_PERCENTS = (50, 90, 99)
 
 
+def after_warmup(requests: int, warmup: float) -> Flags:
+    """Whether each request of a trace arrives after the warm-up, a share of them, shape [n]."""
+    return np.arange(requests) >= int(warmup * requests)
+
+
 @dataclass(frozen=True, eq=False)
 class Metrics:
     """The metrics of one run.
@@ -76,7 +81,7 @@ class Metrics:
     @cached_property
     def after_warmup(self) -> Flags:
         """Whether the request arrived after the warm-up."""
-        return np.arange(len(self.trace)) >= int(self.warmup * len(self.trace))
+        return after_warmup(len(self.trace), self.warmup)
 
     @cached_property
     def has_slo(self) -> Flags:

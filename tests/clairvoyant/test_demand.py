@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowsim.clairvoyant.demand import Least, demand
 from flowsim.calibration.costs.power import Boost
+from flowsim.clairvoyant.demand import Least, demand
 from flowsim.core.prefix_cache import Prefixes, Retention
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
