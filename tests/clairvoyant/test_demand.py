@@ -9,13 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowsim.calibration.costs.power import Boost
+from flowsim.calibration.costs.power import PowerModel
 from flowsim.clairvoyant.demand import Least, demand
 from flowsim.core.prefix_cache import Prefixes, Retention
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
 from flowsim.core.timeline import Slice
-from flowsim.engine.power import BoostedSpeed
 from flowsim.runs.costs import load_cost
 from support.costs import pencil, random_cost
 
@@ -64,20 +63,6 @@ def test_no_pass_of_a_measured_table_takes_less(model: str, data: st.DataObject)
     assert all(least.ttft_s(*part) <= costs.solo_s(*part) + 1e-12 for part in parts)
 
 
-class Stretch:
-    """As much of an execution as a speed looks at."""
-
-    def __init__(self, began_s: float) -> None:
-        self.began_s, self.elapsed_s, self.ended_s, self.taken_s, self.batch_tokens = began_s, 0.0, 0.0, 0.0, 1024
-
-
-class Whole:
-    """A timeline that keeps the device busy throughout."""
-
-    device_s = duration_s = 1.0
-    recorded = 0
-
-
 @given(
     st.lists(st.tuples(st.floats(0, 0.3), st.floats(1e-3, 0.5)), min_size=1, max_size=12),
     st.floats(0.01, 0.2),
@@ -86,15 +71,14 @@ class Whole:
 def test_a_rested_gpu_gains_no_more_than_is_reckoned_with(
     stretches: list[tuple[float, float]], gain: float, threshold: float
 ) -> None:
-    boost = Boost(0.05, threshold, lambda tokens: gain)
+    boost = PowerModel(0.05, threshold, lambda tokens: gain)
     gained_s = Least(pencil(boost=boost), SERVER).gained_s
     assert gained_s == pytest.approx(0.05 * gain * (math.log(1 / (1 - threshold)) + 1))
-    speed, now_s, done_s, starts = BoostedSpeed(boost, 8192), 0.0, 0.0, []
+    use, now_s, done_s, starts = 0.0, 0.0, 0.0, []
     for idle_s, work_s in stretches:
-        now_s += idle_s
+        use, now_s = boost.rested(use, idle_s), now_s + idle_s
         starts.append((now_s, done_s))
-        stretch = Stretch(now_s)
-        speed.begin(stretch, Whole())  # type: ignore[arg-type]
-        speed.end(stretch, work_s)  # type: ignore[arg-type]
-        now_s, done_s = stretch.ended_s, done_s + work_s
+        profile = boost.profile(use, tokens=1024)
+        taken_s = profile.real_s(work_s)
+        use, now_s, done_s = profile.use_after(taken_s), now_s + taken_s, done_s + work_s
         assert all(done_s - before_s <= now_s - start_s + gained_s + 1e-9 for start_s, before_s in starts)
