@@ -13,16 +13,15 @@ def test_no_policy_exceeds_the_bound_of_the_example() -> None:
     assert found.counted == 360
     for policy in ("fcfs", "chunked:2048", "flowprefill", "flowprefill:cut=layer"):
         assert flowsim.run("example", policy, rate_scale=8, warmup=0.1).summary["attainment"] <= found.upper
-    assert 0.95 < found.lower <= found.upper < 1
+    assert 0.95 < found.lower <= found.upper <= 1
 
 
 def test_prompts_beyond_the_context_are_hopeless() -> None:
-    rows = [{"arrival_s": i, "input_length": tokens} for i, tokens in enumerate((100, 60_000, 100))]
-    trace = flowsim.Trace.from_columns("long", **{key: [row[key] for row in rows] for key in rows[0]})
+    trace = flowsim.Trace.of([0, 1, 2], [100, 60_000, 100])
     found = flowsim.bound(trace, model="qwen3-8b", slo=100)
     assert (found.counted, found.hopeless, found.most, found.least) == (3, 1, 2, 2)
 
 
 def test_a_replay_that_is_cut_off_has_no_bound() -> None:
-    with pytest.raises(InputError, match="until_s must be none: a bound is that of a whole replay, got 3.0"):
+    with pytest.raises(InputError, match=r"until_s must be none"):
         flowsim.bound("example", until_s=3.0)
