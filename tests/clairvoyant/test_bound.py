@@ -17,7 +17,8 @@ from flowsim.core.prefix_cache import Prefixes, Retention
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
 from flowsim.engine.simulate import simulate
-from flowsim.policies.registry import NAMES, load_policy
+from flowsim.policies.registry import load_policy
+from flowsim.policies.table import TABLE
 from flowsim.runs.costs import load_cost
 from support.costs import pencil, random_cost, service
 
@@ -93,7 +94,7 @@ def test_no_policy_is_above_the_bound(seed: int) -> None:
     make = workload(rng, costs, server, n=int(rng.integers(1, 60)))
     found = bound_of(make, np.ones(len(make()), bool), costs, server, cache)
     assert found.least <= found.most <= found.counted - found.hopeless
-    for name in NAMES:
+    for name in TABLE:
         assert attained(make, load_policy(name), costs, server, cache) <= found.most, name
 
 
