@@ -144,10 +144,18 @@ def from_values(values: Mapping[str, Any], where: str = "") -> RunOptions:
 
 def read_options(path: str | Path) -> RunOptions:
     """The options in a YAML file, as `flowsim run --out` writes them into config.yaml. InputError names the file."""
-    values = documents.mapping(path, "a mapping of the options of a run")
+    document = documents.located(path, "a mapping of the options of a run")
+    values = document.values
+    if not isinstance(values, dict):
+        raise InputError(str(path), found=values, expected="a mapping of the options of a run")
     if {"run", "axes", "points"} & set(values):
         raise InputError(str(path), "is a study", expected="the options of one run (flowsim sweep runs a study)")
-    return from_values(values, str(path))
+    try:
+        return from_values(values)
+    except InputError as error:
+        option = error.where or str(error.found)
+        line = document.lines.get((option,)) or document.lines.get(tuple(option.split(".")))
+        raise error.within(f"{path}: line {line}" if line else str(path)) from None
 
 
 def to_values(run: RunOptions) -> dict[str, Any]:
@@ -186,7 +194,7 @@ def _is_slo_section(value: Any) -> bool:
 def _unknown(name: str) -> InputError:
     keywords = by_keyword()
     if near := difflib.get_close_matches(name, keywords, n=1, cutoff=0.75):
-        return InputError("", f"unknown option {name!r}; did you mean {keywords[near[0]].path!r}?")
+        return InputError("", f"unknown option {name!r}; did you mean {keywords[near[0]].path!r}?", found=name)
     return unknown("option", name, [*options(), "policy.OPTION", *(f"{path}.CLASS" for path in MAPPINGS)])
 
 

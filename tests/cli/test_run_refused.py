@@ -174,11 +174,14 @@ def test_an_output_that_fails_late_is_refused_all_the_same() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"polcy": "fcfs"}, "unknown option 'polcy'; did you mean 'policy'?"),
-        ({"server": {"instancs": 2}}, "unknown option 'server.instancs'; did you mean 'server.instances'?"),
-        ({"server": {"instances": "two"}}, "server.instances must be a whole number >= 1, got 'two'"),
-        ({"workload": {"limit": "few"}}, "workload.limit must be a whole number >= 1, got 'few'"),
-        ({"workload": {"window": [1]}}, "workload.window must be FROM:TO in seconds, with 0 <= FROM < TO, got [1.0]"),
+        ({"polcy": "fcfs"}, "line 1: unknown option 'polcy'; did you mean 'policy'?"),
+        ({"server": {"instancs": 2}}, "line 2: unknown option 'server.instancs'; did you mean 'server.instances'?"),
+        ({"server": {"instances": "two"}}, "line 2: server.instances must be a whole number >= 1, got 'two'"),
+        ({"workload": {"limit": "few"}}, "line 3: workload.limit must be a whole number >= 1, got 'few'"),
+        (
+            {"workload": {"window": [1]}},
+            "line 3: workload.window must be FROM:TO in seconds, with 0 <= FROM < TO, got [1.0]",
+        ),
     ],
 )
 def test_a_wrong_config_is_refused(values: dict[str, Any], message: str) -> None:

@@ -281,7 +281,7 @@ def test_a_file_is_named_before_the_option(tmp_path: Any) -> None:
     (tmp_path / "c.yaml").write_text("trace: example\nserver: {slots: 0}\n")
     with pytest.raises(InputError) as error:
         read_options(tmp_path / "c.yaml")
-    assert str(error.value) == f"{tmp_path / 'c.yaml'}: server.slots must be >= 1, got 0"
+    assert str(error.value) == f"{tmp_path / 'c.yaml'}: line 2: server.slots must be >= 1, got 0"
 
 
 # Round trips over all options.
