@@ -24,12 +24,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from flowsim.core.moving_queue import MovingQueue
 from flowsim.core.passes import Execution
 from flowsim.core.queues import (
     ArrivalQueue,
     FixedQueue,
     FlippingQueue,
-    MovingQueue,
     Queue,
     ScannedQueue,
     SortedQueue,

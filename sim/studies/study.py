@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,9 @@ from flowsim.io import documents
 from flowsim.io.documents import Keys
 from flowsim.io.schema import build, fitted
 from flowsim.runs.keywords import policy_text
-from flowsim.runs.options import MAIN, PINNED, flat, is_option
+from flowsim.runs.options import PINNED, flat, is_option
 from flowsim.runs.pins import compare_pins, pins_of
+from flowsim.studies.place import Place, axis_path
 from flowsim.studies.point import Point, check, prepared
 from flowsim.studies.search import Search, check_searchable
 
@@ -67,7 +67,7 @@ class Study:
     @classmethod
     def of(cls, values: Any, *, root: str | Path = ".", source: str = "study", lines: Any = None) -> Study:
         """The study of plain values: a mapping of sections. InputError says which part is wrong."""
-        at = _Place(source, lines or {})
+        at = Place(source, lines or {})
         _check_sections(at, values)
         with at(("run",)):
             base = _policies_as_text(flat(_mapping(values, "run")))
@@ -75,7 +75,7 @@ class Study:
         listed = _listed(at, values.get("points"))
         return cls(
             base,
-            {_path(name): given for name, given in axes.items()},
+            {axis_path(name): given for name, given in axes.items()},
             tuple(point for _, point in listed),
             tuple(place for place, _ in listed),
             _search(at, values["capacity"]) if "capacity" in values else None,
@@ -115,7 +115,7 @@ class Study:
         Raises:
             InputError: source, line, axis, and what a run would reject.
         """
-        at = _Place(self.source, self.lines)
+        at = Place(self.source, self.lines)
         first = {name: values[0] for name, values in self.axes.items()}
         for keys, extra in [*self._listed_paths(), *self._axis_paths(), *self._together()]:
             values = {**self.base, **(self.listed[0] if self.listed else {}), **first, **extra}
@@ -159,65 +159,18 @@ class Study:
                 for point, *values in itertools.product(listed or [{}], *(self.axes[name] for name in names)):
                     yield ("axes", names[-1]), {**point, **dict(zip(names, values, strict=True))}
 
-    def _places(self, at: _Place, values: Mapping[str, Any]) -> Mapping[str, Keys]:
+    def _places(self, at: Place, values: Mapping[str, Any]) -> Mapping[str, Keys]:
         """Where each option of the first point stands, to blame the one that an error is about."""
         places = {path: at.find("run", path) for path in self.base}
         places |= {path: (*at.find("axes", path), 0) for path in self.axes}
         return {path: keys for path, keys in places.items() if path in values}
 
 
-class _Place:
-    """Puts the source and the line of a part of a study before the errors about it."""
-
-    def __init__(self, source: str, lines: Mapping[Keys, int]) -> None:
-        self._source = source
-        self._lines = lines
-
-    @contextmanager
-    def __call__(self, keys: Keys, options: Mapping[str, Keys] | None = None) -> Iterator[None]:
-        try:
-            yield
-        except InputError as error:
-            part = keys or _blamed(options or {}, error)
-            place, named = self.say(part), error.where in part or error.where in map(_path, map(str, part))
-            if not named:
-                raise error.within(place) from error
-            raise error.at(place) from error
-
-    def find(self, section: str, path: str) -> Keys:
-        """Where an option stands in a section: by its path, in nested sections, or as what a section stands for."""
-        head, _, tail = path.partition(".")
-        ways: list[Keys] = [(section, path), (section, *path.split("."))]
-        ways += [(section, head)] if MAIN.get(head) == tail else []
-        return next((keys for keys in ways if keys in self._lines), (section, path))
-
-    def say(self, keys: Keys) -> str:
-        """Source, line and name of a part."""
-        if keys[:1] == ("axes",) and len(keys) > 1:
-            keys = (*self.find("axes", str(keys[1])), *keys[2:])
-        known = next((keys[:n] for n in range(len(keys), -1, -1) if keys[:n] in self._lines), None)
-        name = " ".join(str(part) if isinstance(part, str) else f"#{part + 1}" for part in keys)
-        parts = (self._source, f"line {self._lines[known]}" if known is not None else "", name)
-        return ": ".join(part for part in parts if part)
-
-
-def _blamed(options: Mapping[str, Keys], error: InputError) -> Keys:
-    """Where the option stands that an error is about; the whole study if that is not known."""
-    about = error.where if error.where in options else error.option or error.where
-    within = [keys for path, keys in options.items() if path.startswith(f"{about}.")]
-    return options.get(about) or (within[0] if within and about else options.get(about.rpartition(".")[0], ()))
-
-
 def _in(path: str, group: tuple[str, ...]) -> bool:
     return any(path == one or path.startswith(f"{one}.") for one in group)
 
 
-def _path(name: str) -> str:
-    """The path of an option of an axis: "slo" stands for "slo.mix"."""
-    return f"{name}.{MAIN[name]}" if name in MAIN else name
-
-
-def _check_sections(at: _Place, values: Any) -> None:
+def _check_sections(at: Place, values: Any) -> None:
     with at(()):
         if not isinstance(values, Mapping):
             raise InputError("a study", found=values, expected=f"a mapping of {', '.join(SECTIONS)}")
@@ -227,7 +180,7 @@ def _check_sections(at: _Place, values: Any) -> None:
                 raise unknown("section", str(key), SECTIONS)
 
 
-def _plain(at: _Place, values: Mapping[str, Any], name: str, default: Any, kind: type) -> Any:
+def _plain(at: Place, values: Mapping[str, Any], name: str, default: Any, kind: type) -> Any:
     """The plain value of a section."""
     with at((name,)):
         return fitted(values.get(name, default), kind, name)
@@ -240,20 +193,20 @@ def _mapping(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return given
 
 
-def _axes(at: _Place, values: Mapping[str, Any]) -> Mapping[str, Any]:
+def _axes(at: Place, values: Mapping[str, Any]) -> Mapping[str, Any]:
     """What is given for each axis, by its name."""
     with at(("axes",)):
         axes = _mapping(values, "axes")
     for name in axes:
         with at(("axes", name)):
-            if not is_option(_path(str(name))):
+            if not is_option(axis_path(str(name))):
                 flat({str(name): None})  # says which options there are
-            if name != _path(name) and _path(name) in axes:
-                raise InputError(_path(name), "is given twice")
+            if name != axis_path(name) and axis_path(name) in axes:
+                raise InputError(axis_path(name), "is given twice")
     return axes
 
 
-def _axis(at: _Place, name: str, given: Any) -> tuple[Any, ...]:
+def _axis(at: Place, name: str, given: Any) -> tuple[Any, ...]:
     """The values of an axis: a list, or {from, to, step} with the end included (for windows: their edges)."""
     with at(("axes", name)):
         values = _range(name, given) if isinstance(given, Mapping) else given
@@ -284,7 +237,7 @@ def _range(name: str, given: Mapping[str, Any]) -> list[Any]:
     return [list(pair) for pair in itertools.pairwise(values)] if name == "workload.window" else values
 
 
-def _listed(at: _Place, given: Any) -> list[tuple[int, Mapping[str, Any]]]:
+def _listed(at: Place, given: Any) -> list[tuple[int, Mapping[str, Any]]]:
     """Each listed point with its place in the list; one with ranges makes a point of each of their combinations."""
     with at(("points",)):
         if not (given is None or isinstance(given, list)):
@@ -304,7 +257,7 @@ def _is_range(name: str, value: Any) -> bool:
     return is_option(name) and isinstance(value, Mapping) and any(key in RANGE for key in value)
 
 
-def _search(at: _Place, given: Any) -> Search:
+def _search(at: Place, given: Any) -> Search:
     with at(("capacity",)):
         if not isinstance(given, Mapping):
             raise InputError("capacity", found=given, expected="a mapping such as {target: 0.9}")

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import force_setattr
 
+from flowsim.core.moving_queue import Columns
 from flowsim.core.order import Arrival, Fixed, Flipping, Moving, OnArrival, Scanned
 from flowsim.core.passes import Execution
-from flowsim.core.queues import UNBOUNDED, Columns, RankTree
+from flowsim.core.queues import UNBOUNDED, RankTree
 from flowsim.core.request import Request
 from flowsim.core.timeline import Forward, Timeline
 
