@@ -70,12 +70,13 @@ class Composed:
 
     def choose(self, view: View) -> Pass | Execution | Decision | None:
         """The first in order, with its companions; without those that are rejected."""
+        if self.admission == "all" and self.suspend == math.inf:
+            return self.go_on(view, view.first(self.ranking))
         rejected = ADMISSIONS[self.admission](view)
         if rejected:
             view = cast(View, Admitted(view, rejected))
         elif self.suspend == math.inf:
-            head = view.first(self.ranking)
-            return BATCHINGS[self.batching](self, view, head) if isinstance(head, Request) else head
+            return self.go_on(view, view.first(self.ranking))
         overdue = next((paused for paused in view.paused if view.now >= paused.ended_s + self.suspend), None)
         run = self.go_on(view, view.first(self.ranking) if overdue is None else overdue)
         due = [since_s + self.suspend for since_s in _paused_since(view, run)]

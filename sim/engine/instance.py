@@ -242,7 +242,8 @@ class Instance:
             overhead_s * (taken_s / timeline.duration_s) if overhead_s else 0.0,
             None if chosen is None else now - self._signal_s,
         )
-        self._scheduler.completed(execution)
+        if self._scheduler.hears_completions:
+            self._scheduler.completed(execution)
         if chosen is not None:
             self._chosen = None
             self._launch(chosen if self._prefixes is None else renewed(chosen, self._tokens_left))

@@ -30,6 +30,7 @@ class Scheduler:
     Attributes:
         policy: the copy.
         hears_arrivals: whether it has `on_arrival`.
+        hears_completions: whether it has `on_completion`.
     """
 
     def __init__(self, policy: Policy, instance: Viewed) -> None:
@@ -38,7 +39,9 @@ class Scheduler:
         self._view = InstanceView(instance)
         self._on_arrival = getattr(self.policy, "on_arrival", None)
         self._on_completion = getattr(self.policy, "on_completion", None)
+        self._choose = self.policy.choose
         self.hears_arrivals = self._on_arrival is not None
+        self.hears_completions = self._on_completion is not None
         self._event = ("the beginning", -1)
         self._idle_wakes = 0
 
@@ -67,7 +70,10 @@ class Scheduler:
 
     def choose(self) -> tuple[Pass | Execution | None, Sequence[Request], float]:
         """What the policy decides, as a `Decision` has it."""
-        choice = self._call(self.policy.choose, self._view)
+        try:  # as `_call` does, but this is the most frequent call of a replay
+            choice: Any = self._choose(self._view)
+        except (Exception, SystemExit) as error:
+            raise self.wrong(f"raised {raised(error)}") from error
         rejected: Sequence[Request] = ()
         wake_at = math.inf
         if isinstance(choice, Decision):
