@@ -71,16 +71,20 @@ class Composed:
     def choose(self, view: View) -> Pass | Execution | Decision | None:
         """The first in order, with its companions; without those that are rejected."""
         if self.admission == "all" and self.suspend == math.inf:
-            return self.go_on(view, view.first(self.ranking))
+            return self.go_on(view, self.head(view))
         rejected = ADMISSIONS[self.admission](view)
         if rejected:
             view = cast(View, Admitted(view, rejected))
         elif self.suspend == math.inf:
-            return self.go_on(view, view.first(self.ranking))
+            return self.go_on(view, self.head(view))
         overdue = next((paused for paused in view.paused if view.now >= paused.ended_s + self.suspend), None)
-        run = self.go_on(view, view.first(self.ranking) if overdue is None else overdue)
+        run = self.go_on(view, self.head(view) if overdue is None else overdue)
         due = [since_s + self.suspend for since_s in _paused_since(view, run)]
         return Decision(run, rejected, min([time_s for time_s in due if time_s > view.now], default=math.inf))
+
+    def head(self, view: View) -> Request | Execution | None:
+        """What goes next: the first in order."""
+        return view.first(self.ranking)
 
     def go_on(self, view: View, head: Request | Execution | None) -> Pass | Execution | None:
         """The pass of a request that goes next; an execution as it is."""

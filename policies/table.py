@@ -31,6 +31,7 @@ TABLE: Mapping[str, Row] = {
     "sjf": Row("flowsim.policies.sjf:SJF", "size", "LMCache, shortest prefill first"),
     "edf": Row("flowsim.policies.edf:EDF", "deadline", "Liu and Layland 1973"),
     "flowprefill": Row("flowsim.policies.flowprefill:FlowPrefill", "deadline", "arXiv 2602.16603"),
+    "moore-hodgson": Row("flowsim.policies.moore_hodgson:MooreHodgson", "deadline", "Moore 1968, at each decision"),
 }
 """The policies that flowsim ships, by family."""
 

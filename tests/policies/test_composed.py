@@ -6,28 +6,10 @@ from typing import Any
 
 import pytest
 
-from flowsim.calibration.costs.predictor import make_predictor
-from flowsim.core.events import Stretch, stretches
 from flowsim.core.request import Request
-from flowsim.core.server import ServerOptions
-from flowsim.engine.simulate import Outcome, simulate
 from flowsim.policies.composed import Composed
-from flowsim.policies.registry import load_policy
-from support.costs import pencil
 from support.situations import executing, ids, request, situation
-
-
-def run(policy: Any, *rows: tuple[float, int, float]) -> Outcome:
-    policy = load_policy(policy) if isinstance(policy, str) else policy
-    cost, server = pencil(), ServerOptions(block_tokens=1)
-    requests = [Request(i, *row) for i, row in enumerate(rows)]
-    return simulate(requests, policy, cost, make_predictor("exact", cost, policy.cut, 8192), server, events=True)
-
-
-def ran(outcome: Outcome) -> list[Stretch]:
-    assert outcome.events is not None
-    return stretches(outcome.events[0])
-
+from support.timelines import ran, run
 
 QUEUE = [request(0, 4, slo_s=40.0), request(1, 9, slo_s=30.0), request(2, 2, slo_s=20.0), request(3, 1, slo_s=50.0)]
 
