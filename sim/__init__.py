@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from flowsim.core.slo import SLOMix
     from flowsim.policies.registry import PolicySpec, describe_policies
     from flowsim.results.definitions import describe_metrics
+    from flowsim.results.explain import Explanation, explain
     from flowsim.results.result import RunResult
     from flowsim.runs.bound import bound
     from flowsim.runs.compare import Comparison, compare
@@ -74,6 +75,7 @@ HOMES = {
     "CostModel": "calibration.costs.cost_model",
     "Decision": "core.passes",
     "Execution": "core.passes",
+    "Explanation": "results.explain",
     "Fixed": "core.order",
     "Flipping": "core.order",
     "Moving": "core.order",
@@ -101,6 +103,7 @@ HOMES = {
     "describe_models": "runs.costs",
     "describe_policies": "policies.registry",
     "example_trace": "traces.catalogue",
+    "explain": "results.explain",
     "load_cost": "runs.costs",
     "load_runs": "studies.sweep",
     "load_trace": "traces.catalogue",
@@ -120,6 +123,7 @@ __all__ = [
     "CostModel",
     "Decision",
     "Execution",
+    "Explanation",
     "Fixed",
     "Flipping",
     "InputError",
@@ -149,6 +153,7 @@ __all__ = [
     "describe_models",
     "describe_policies",
     "example_trace",
+    "explain",
     "load_cost",
     "load_runs",
     "load_trace",

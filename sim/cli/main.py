@@ -7,6 +7,7 @@ import click
 from flowsim.cli.archive import bundle, reproduce
 from flowsim.cli.bound import bound
 from flowsim.cli.calibrate import calibrate
+from flowsim.cli.explain import explain
 from flowsim.cli.facts import metrics, models, tradeoff
 from flowsim.cli.kit import OneLine
 from flowsim.cli.policies import policies
@@ -36,6 +37,7 @@ COMMANDS = (
     traces,
     run,
     compare,
+    explain,
     bound,
     tradeoff,
     calibrate,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,10 +22,32 @@ from flowsim.cli.kit import (
 from flowsim.errors import InputError
 from flowsim.policies.registry import DEFAULT_POLICIES
 
+if TYPE_CHECKING:
+    from flowsim.runs.options import RunOptions
+
 TRACE_HELP = (
     "TRACE is a file (flowsim, Qwen-Bailian, Mooncake, Azure, BurstGPT, vidur; see flowsim traces), 'example', or "
     "'synthetic:PRESET:N'."
 )
+
+
+def wanted_run(
+    context: click.Context, trace: str, policy: str, options: dict[str, Any], besides: Sequence[str]
+) -> RunOptions:
+    """The run that was typed, or that the config.yaml given in place of a trace holds.
+
+    Raises:
+        InputError: options of a run are typed with a config.yaml; those named in `besides` are none.
+    """
+    from flowsim.runs.keywords import from_keywords
+    from flowsim.runs.options import read_options
+
+    if trace.endswith((".yaml", ".yml")):
+        if changed := typed(context, besides=("trace", *besides)):
+            raise InputError(trace, f"holds every option of the run; leave out {', '.join(changed)}")
+        return read_options(trace)
+    with flags_named():
+        return from_keywords(trace, policy, stated(options))[0]
 
 
 @click.command(
@@ -58,19 +81,11 @@ def run(
     """Replay a trace under one policy."""
     check_costs(context)
     from flowsim.io.folders import check_writable
-    from flowsim.runs.keywords import from_keywords
-    from flowsim.runs.options import read_options
     from flowsim.runs.run import run as replay
 
     if out:
         check_writable(out)
-    if trace.endswith((".yaml", ".yml")):
-        if changed := typed(context, besides=("trace", "out", "all_metrics", "strict", "quiet")):
-            raise InputError(trace, f"holds every option of the run; leave out {', '.join(changed)}")
-        wanted = read_options(trace)
-    else:
-        with flags_named():
-            wanted, _ = from_keywords(trace, policy, stated(options))
+    wanted = wanted_run(context, trace, policy, options, besides=("out", "all_metrics", "strict", "quiet"))
     with flags_named(), pins_compared(strict), replaying(quiet) as progress:
         result = replay(wanted, progress=progress)
     if not quiet:

@@ -43,6 +43,8 @@ class RunResult:
         config: the arguments of `flowsim.run` that give this result again.
         inputs: hashes, cost model and its error, SLOs, seed and version.
         warmup: the share of the requests, the first ones, that are served but not counted.
+        alone_s: the least TTFT that each request could have alone (`flowsim.clairvoyant.demand`), seconds, shape [n];
+            None if the run has kept no events.
     """
 
     trace: Trace
@@ -52,6 +54,7 @@ class RunResult:
     config: Mapping[str, Any]
     inputs: Inputs
     warmup: float = 0.0
+    alone_s: Floats | None = None
 
     @cached_property
     def metrics(self) -> Metrics:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import flowsim
+from flowsim.clairvoyant.demand import demand
 from flowsim.core.policy import Policy
 from flowsim.core.summary import Inputs
 from flowsim.engine.simulate import simulate
@@ -45,7 +46,7 @@ def run(
         trace: a `Trace`, or the name of one: a file, "example", or "synthetic:PRESET:N"; or the `RunOptions` of the
             whole run, beside which no policy and no option is given.
         policy: a policy, or its specification: "fcfs", "chunked:2048", "flowprefill:cut=layer", "module:Class".
-        events: whether to keep what happened on each instance in `outcome.events`.
+        events: whether to keep what happened on each instance in `outcome.events`; `flowsim.explain` needs it.
         progress: called now and then with (requests arrived, requests in all).
         {options}
 
@@ -102,6 +103,7 @@ def execute(
         },
         _inputs(ready, np.array(outcome.ledger.cached_tokens)),
         ready.options.warmup,
+        demand(ready.requests(), ready.costs, ready.options.server, ready.prefixes).ttft_s if events else None,
     )
 
 

@@ -173,6 +173,7 @@ ELSEWHERE = {
     "policies/test_composed.py": "policies.orders",
     "policies/test_registry.py": "core.policy policies.table",
     "results/test_definitions.py": "core.summary",
+    "results/test_explain.py": "results.pieces results.waits",
     "results/test_metrics.py": "results.quantiles",
     "runs/test_options.py": "runs.declaration",
     "show/test_result_figures.py": "show.style",

@@ -1,0 +1,42 @@
+"""`flowsim explain`."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+import flowsim
+from support.cli import done, refused
+
+pytestmark = pytest.mark.usefixtures("folder")
+OVERLOADED = ("explain", "example", "--rate-scale", "8", "--policy", "fcfs")
+
+
+def test_the_reasons_add_up_to_the_misses() -> None:
+    lines = done(*OVERLOADED).splitlines()
+    missed = int(re.findall(r"missed +(\d+) of 400 requests", lines[1])[0])
+    result = flowsim.run("example", "fcfs", rate_scale=8)
+    assert missed == int((result.counted & ~result.attained).sum())
+    first = next(
+        place for place, line in enumerate(lines) if line.startswith("missed ") and line.rstrip()[-3:] == "all"
+    )
+    rows = lines[first + 1 : lines.index("", first)]
+    assert sum(int(row.split()[-1]) for row in rows) == missed
+
+
+def test_the_config_of_a_saved_run_tells_the_same() -> None:
+    done("run", *OVERLOADED[1:], "--quiet", "--out", "saved")
+    assert done("explain", "saved/config.yaml") == done(*OVERLOADED)
+    told = "saved/config.yaml: holds every option of the run; leave out --policy"
+    assert refused("explain", "saved/config.yaml", "--policy", "fcfs") == told
+
+
+def test_a_story_ends_with_the_first_token() -> None:
+    lines = done(*OVERLOADED, "--request", "57").splitlines()
+    assert "arrived, text: 90 tokens" in lines[1]
+    assert any("first token" in line and "too late" in line for line in lines)
+
+
+def test_a_request_that_is_not_in_the_trace_is_refused() -> None:
+    assert refused(*OVERLOADED, "--request", "400") == "--request must be an id from 0 to 399, got 400"
