@@ -21,7 +21,7 @@ def printed(report: RenderableType) -> str:
 def test_policies_stand_under_their_families() -> None:
     lines = [line.rstrip() for line in printed(policies_report(describe_policies())).splitlines()]
     assert [line for line in lines if line and line[0] != " "][1:] == ["arrival", "size", "deadline"]
-    assert any(line.startswith("  edf          The earliest deadline goes first") for line in lines)
+    assert any(line.startswith("  edf            The earliest deadline goes first") for line in lines)
 
 
 def test_a_timeline_shows_what_waits_and_what_is_computed() -> None:
