@@ -73,8 +73,7 @@ def study_report(runs: Runs, against: Sequence[str] = ()) -> RenderableType:
     footings = [_footing(done, against, kept=on_one_trace or searched)]
     for heading, part in _settings(done):
         parts += [Text(), *heading, _rates(part) if searched else _figures(part)]
-        parts += [Text(line, "yellow") for line in _alike(part)]
-        parts += [Text(line, "yellow") for line in (search_notes(part, _by(part)[1:]) if searched else ())]
+        parts += [Text(line, "yellow") for line in (search_notes(part, _by(part)[1:]) if searched else _alike(part))]
         for name in against if part["policy"].nunique() > 1 else []:
             if on_one_trace:
                 rows = request_differences(runs, part, name, _by(part)[1:]).to_dict("records")

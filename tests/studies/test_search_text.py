@@ -88,6 +88,12 @@ def test_policies_that_a_full_device_makes_equal_are_named(n: int) -> None:
     assert not list(search_notes(pd.concat([runs("edf", [40.0, 44.0, 42.0], [18.2, 18.21, 18.19]), apart]), []))
 
 
+def test_decisions_at_the_highest_rates_are_not_compared() -> None:
+    equal = {"decisions_sha256": "a"}
+    shown = said(runs("fcfs", [10.0, 12.0], [10.0, 12.0], **equal), runs("edf", [11.0, 13.0], [10.0, 12.0], **equal))
+    assert "same decisions" not in shown
+
+
 def test_notices_about_traces_are_shown_once(tmp_path: Path) -> None:
     notice = "2 prompts are longer than the 40,960 tokens of qwen3-8b's context: rejected"
     table = runs("edf", [40.0, 44.0], [18.2, 19.4], trace_notices=notice)
