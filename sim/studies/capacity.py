@@ -117,9 +117,10 @@ def _replications(values: Mapping[str, Any], n: int, instances: int) -> list[dic
         raise InputError(options.trace, "all requests arrive at one instant", expected="a trace that spans some time")
     whole = msgspec.structs.replace(options.workload, window=None)
     arrival_s = part_of(options.trace, root, whole, seed=options.seed).arrival_s
+    first_s = float(arrival_s[np.searchsorted(arrival_s, start_s)])
     fewest = FEWEST_REQUESTS * max(instances, options.server.instances)
     for k in range(n, 1, -1):
-        edges = [start_s + span_s * place / k for place in range(k)] + [end_s]
+        edges = [first_s + span_s * place / k for place in range(k)] + [end_s]
         if np.diff(np.searchsorted(arrival_s, edges)).min() >= fewest:
             return [{"workload.window": window_text(pair)} for pair in pairwise(edges)]
     return [{}]  # the window that is asked for, or the whole trace

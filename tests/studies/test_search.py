@@ -21,7 +21,7 @@ from support.costs import service
 from support.places import SHARED_TRACES
 
 TRACES = SHARED_TRACES
-MIDDLE = "49.97485326297043"  # where the second half of example begins, from 10 s
+FIRST, MIDDLE = "10.02692242518322", "50.00177568815364"  # where the halves of example from 10 s begin
 OPTIONS = {"trace": "synthetic:qwen:600", "warmup": 0.1}
 POINT = Point.of(OPTIONS)
 
@@ -345,6 +345,15 @@ def test_windows_are_those_of_the_trace_as_it_is_whatever_is_made_of_it_later(tm
         flowsim.capacity("example", limit=80, **options)
 
 
+def test_windows_begin_with_the_first_arrival(tmp_path: Path) -> None:
+    arrival_s = [0.0, *(1000.0 + np.arange(124))]
+    flowsim.traces.write_trace(flowsim.Trace.of(arrival_s, [100] * 125), tmp_path / "late.jsonl")
+    options: dict[str, Any] = {"slo": "1", "workers": 1, "tolerance": 0.5, "window": "500:2000"}
+    found = flowsim.capacity(tmp_path / "late.jsonl", ["fcfs"], replications=4, **options).table
+    assert found["workload.window"].tolist() == ["1000:1030.75", "1030.75:1061.5", "1061.5:1092.25", "1092.25:2000"]
+    assert found["requests"].tolist() == [31] * 4
+
+
 @pytest.mark.parametrize(("option", "values"), [("seed", [1, 2]), ("workload.window", ["0:30", "30:60"])])
 def test_replications_are_not_made_twice(option: str, values: list[object]) -> None:
     with pytest.raises(InputError, match=f"{option}: is a list, but the replications make these"):
@@ -364,7 +373,7 @@ def test_capacity_of_several_traces_under_several_options() -> None:
     )
     assert runs.table[["trace", "seed", "workload.window", "slo.scale"]].values.tolist() == [
         ["synthetic:qwen:60", seed, "10:90", scale] for seed in (5, 6) for scale in (1, 2)
-    ] + [["example", 5, window, scale] for window in (f"10:{MIDDLE}", f"{MIDDLE}:90") for scale in (1, 2)]
+    ] + [["example", 5, window, scale] for window in (f"{FIRST}:{MIDDLE}", f"{MIDDLE}:90") for scale in (1, 2)]
 
 
 @pytest.mark.parametrize(
