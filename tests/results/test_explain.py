@@ -68,6 +68,19 @@ def test_a_pass_blocks_from_its_signal_to_its_stop() -> None:
     assert parts_of(why, 1) == pytest.approx({"alone": 1, "blocked": 1})
 
 
+def test_a_pass_that_is_due_at_the_same_time_counts_as_earlier() -> None:
+    """Passes: request 0 until 5, 1 until 7, 2 until 15; 1 and 2 are due at 11."""
+    why = explained([(0.0, 5, 100.0), (1.0, 2, 10.0), (1.0, 8, 10.0)], "edf:cut=none")
+    assert parts_of(why, 2) == pytest.approx({"alone": 8, "blocked": 4, "earlier": 2})
+
+
+def test_a_pass_that_began_later_blocks_once_it_is_told_to_stop() -> None:
+    """Request 0 runs until 5; 2 until 6.6, told at 6 to stop for 3, which runs until 7.6; 2 until 14; 1 until 23."""
+    rows = [(0.0, 5, 100.0), (1.0, 9, 20.0), (2.0, 8, 100.0), (6.0, 1, 100.0)]
+    why = explained(rows, "sjf:cut=operator,batch_tokens=1")
+    assert parts_of(why, 1) == pytest.approx({"alone": 9, "blocked": 4.6, "later": 8.4})
+
+
 def test_a_shorter_prompt_that_is_due_later_goes_first() -> None:
     why = explained([(0.0, 5, 100.0), (1.0, 9, 20.0), (2.0, 8, 100.0)], "sjf:cut=none,batch_tokens=1")
     assert list(why.reasons) == ["later"]
