@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
-from flowsim.core.order import Candidate, Fixed
+from flowsim.core.order import Candidate
 from flowsim.core.policy import View
 from flowsim.core.request import Request
 from flowsim.core.timeline import Cut
 from flowsim.policies.composed import Composed
-
-FASTEST = Fixed(key=lambda candidate: candidate.predicted_s)
+from flowsim.policies.orders import LEAST_TIME
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +35,7 @@ class MooreHodgson(Composed):
         for candidate in in_time(view):
             if not isinstance(candidate, Request) or view.fits(candidate):
                 return candidate
-        return view.first(FASTEST)
+        return view.first(LEAST_TIME)
 
 
 def in_time(view: View) -> list[Candidate]:

@@ -13,6 +13,15 @@ from flowsim.core.order import Arrival, Fixed, Flipping, Order
 ARRIVAL = Arrival()
 SHORTEST = Fixed(key=lambda candidate: candidate.tokens)
 EARLIEST = Fixed(key=lambda candidate: candidate.deadline_s)
+PRIORITY = Fixed(key=lambda candidate: candidate.priority)
+LEAST_TIME = Fixed(key=lambda candidate: candidate.predicted_s)
+LEAST_SLACK = Fixed(key=lambda candidate: candidate.deadline_s - candidate.predicted_s)
+"""deadline - now - predicted time left, without the time, which all have in common."""
+FEASIBLE_FIRST = Flipping(
+    key=lambda candidate: candidate.predicted_s,
+    flips_at=lambda candidate: candidate.deadline_s - candidate.predicted_s,
+    flipped=lambda candidate: candidate.predicted_s,
+)
 S_EDF = Flipping(
     key=lambda candidate: candidate.deadline_s,
     flips_at=lambda candidate: candidate.deadline_s - max(candidate.predicted_s, 0.0),
@@ -23,7 +32,11 @@ latest deadline. slack = (deadline - now) - max(predicted time left, 0); zero sl
 
 ORDERS: Mapping[str, Order] = {
     "fcfs": ARRIVAL,
+    "priority": PRIORITY,
     "sjf": SHORTEST,
+    "srpt": LEAST_TIME,
+    "feasible-srpt": FEASIBLE_FIRST,
     "edf": EARLIEST,
     "sedf": S_EDF,
+    "llf": LEAST_SLACK,
 }

@@ -28,8 +28,12 @@ class Row(NamedTuple):
 TABLE: Mapping[str, Row] = {
     "fcfs": Row("flowsim.policies.fcfs:FCFS", "arrival", "DistServe, ContextStageFCFSScheduler"),
     "chunked": Row("flowsim.policies.chunked:Chunked", "arrival", "Sarathi-Serve (OSDI 2024); vLLM v1"),
+    "priority": Row("flowsim.policies.priority:Priority", "priority", "vLLM v1, policy=priority"),
     "sjf": Row("flowsim.policies.sjf:SJF", "size", "LMCache, shortest prefill first"),
+    "srpt": Row("flowsim.policies.srpt:SRPT", "size", "Schrage 1968"),
     "edf": Row("flowsim.policies.edf:EDF", "deadline", "Liu and Layland 1973"),
+    "llf": Row("flowsim.policies.laxity:LLF", "deadline", "Mok 1983"),
+    "feasible-srpt": Row("flowsim.policies.srpt:FeasibleSRPT", "deadline", "flowsim, an ablation"),
     "flowprefill": Row("flowsim.policies.flowprefill:FlowPrefill", "deadline", "arXiv 2602.16603"),
     "moore-hodgson": Row("flowsim.policies.moore_hodgson:MooreHodgson", "deadline", "Moore 1968, at each decision"),
 }

@@ -52,7 +52,7 @@ def test_a_specification_names_a_policy_and_its_options(spec: str, policy: Any) 
         ("", "unknown policy ''"),
         ("edf:ct=layer", "unknown option of policy edf 'ct'; did you mean 'cut'? (known: admission, batch_requests, "),
         ("chunked:cut=layer", "unknown option of policy chunked 'cut' (known: budget)"),
-        ("edf:order=edd", "unknown order 'edd'; did you mean 'edf'? (known: edf, fcfs, sedf, sjf)"),
+        ("edf:order=edd", "unknown order 'edd'; did you mean 'edf'? (known: edf, fcfs, feasible-srpt, llf, "),
         ("edf:batching=slow", "unknown batching 'slow'; did you mean 'slo'? (known: fill, none, order, slo)"),
         ("edf:admission=hopless", "unknown admission 'hopless'; did you mean 'hopeless'? (known: all, hopeless)"),
         ("edf:suspend=0", "option suspend must be > 0 seconds, got 0.0"),
