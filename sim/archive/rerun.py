@@ -18,6 +18,7 @@ from flowsim.io import documents
 from flowsim.io.folders import leads_somewhere
 from flowsim.io.progress import bar
 from flowsim.results.result import RunResult
+from flowsim.runs.bound import bound_to_state
 from flowsim.runs.compare import Comparison, folder_of
 from flowsim.runs.digests import policy_digest
 from flowsim.runs.options import files, read_options, value_of, with_values
@@ -52,7 +53,8 @@ def _run(folder: Path, places: Mapping[str, str]) -> RunResult:
     """The run whose config lies in this folder; its own config names the same places."""
     options = read_options(folder / CONFIG)
     named = {path: _placed(value_of(options, path), places) for path in files()}
-    result = execute(prepare(with_values(options, named)))
+    ready = prepare(with_values(options, named))
+    result = execute(ready, bounding=bound_to_state(ready))
     written = documents.mapping(folder / CONFIG)
     return replace(result, config={**result.config, **{name: written[name] for name in PLACES if name in written}})
 

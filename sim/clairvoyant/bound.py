@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
+import msgspec
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
@@ -59,6 +62,10 @@ class Bound(Struct, frozen=True):
         ]
 
 
+Bounding = Callable[[int], Bound]
+"""The bound of a workload beside a scheduler that attains so many of its requests."""
+
+
 def bound_of(
     requests: Callable[[], list[Request]],
     counted: Flags,
@@ -82,18 +89,56 @@ def bound_of(
         prefixes: the prefix cache of each instance; None if it has none.
         lower: whether to replay the oracle; without it `least` is 0.
     """
-    these = requests()
-    needs = demand(these, costs, server, prefixes)
-    possible = counted & _possible(these, needs, costs, server)
-    ids = np.flatnonzero(possible)
-    jobs = _jobs([these[id] for id in ids], needs.work_s[ids] / server.instances, needs.gained_s)
-    most = math.floor(most_in_time(jobs) + 1e-6)
-    least = 0
-    for choice in _choices(these, ids, jobs, costs, server) if lower else ():
-        least = max(least, _served(choice, requests(), counted, costs, server, prefixes))
-        if least == most:
-            break
-    return Bound(int(counted.sum()), int(counted.sum() - ids.size), most, least)
+    workload = Clairvoyant(requests, counted, costs, server, prefixes)
+    return workload.both if lower else workload.upper
+
+
+@dataclass(frozen=True, eq=False)
+class Clairvoyant:
+    """The bound of a workload as `bound_of` has it, of which each part is worked out once, when it is first asked for.
+
+    The attributes are the arguments of `bound_of`.
+    """
+
+    requests: Callable[[], list[Request]]
+    counted: Flags
+    costs: CostModel
+    server: ServerOptions
+    prefixes: Prefixes | None = None
+
+    @cached_property
+    def upper(self) -> Bound:
+        """The upper bound alone: `least` is 0."""
+        ids, jobs = self._hopeful
+        counted = int(self.counted.sum())
+        return Bound(counted, counted - ids.size, math.floor(most_in_time(jobs) + 1e-6), 0)
+
+    @cached_property
+    def both(self) -> Bound:
+        """The upper bound, and the best replay under `Oracle`."""
+        least = 0
+        for choice in _choices(self.requests(), *self._hopeful, self.costs, self.server):
+            least = max(least, _served(choice, self.requests(), self.counted, self.costs, self.server, self.prefixes))
+            if least == self.upper.most:
+                break
+        return msgspec.structs.replace(self.upper, least=least)
+
+    def beside(self, attained: int) -> Bound:
+        """The bound beside a scheduler that attains so many: nothing is worked out that this alone answers."""
+        counted = int(self.counted.sum())
+        if attained == counted:
+            return Bound(counted, 0, counted, counted)
+        known = self.upper if attained == self.upper.most else self.both
+        return msgspec.structs.replace(known, least=max(known.least, attained))
+
+    @cached_property
+    def _hopeful(self) -> tuple[NDArray[np.int64], Jobs]:
+        """The requests that are not hopeless: their ids, and as jobs."""
+        these = self.requests()
+        needs = demand(these, self.costs, self.server, self.prefixes)
+        ids = np.flatnonzero(self.counted & _possible(these, needs, self.costs, self.server))
+        work_s = needs.work_s[ids] / self.server.instances
+        return ids, _jobs([these[id] for id in ids], work_s, needs.gained_s)
 
 
 def _possible(requests: Sequence[Request], needs: Demand, costs: CostModel, server: ServerOptions) -> Flags:

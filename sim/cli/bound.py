@@ -17,7 +17,7 @@ from flowsim.cli.run import TRACE_HELP
     f"clairvoyant bound.\n\n{TRACE_HELP}\n\n\b\nExample:\n  flowsim bound example --rate-scale 8",
 )
 @click.argument("trace")
-@with_options()
+@with_options(besides=["bound"])
 @click.pass_context
 def bound(context: click.Context, /, trace: str, **options: Any) -> None:
     """Show how much any scheduler could attain."""

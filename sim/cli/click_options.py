@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from flowsim.cli.kit import together, typed
 from flowsim.errors import InputError
+from flowsim.io.schema import alternatives
 from flowsim.runs.declaration import Option, declared
 from flowsim.runs.keywords import NO_OPTIONS, renamed
 from flowsim.runs.options import by_keyword
@@ -18,13 +19,15 @@ from flowsim.runs.options import by_keyword
 COSTS = ("model", "gpu", "tp", "cost", "correct")
 
 
-def with_options(*keywords: str, **help_texts: str) -> Callable[..., Any]:
-    """The options of these keywords; without any, all that a command line has but trace and policy.
+def with_options(*keywords: str, besides: Sequence[str] = (), **help_texts: str) -> Callable[..., Any]:
+    """The options of these keywords; without any, all that a command line has but trace, policy and those `besides`.
 
     `help_texts` replaces what the declaration says, for a command that uses an option for something else.
     """
     known = [by_keyword()[name] for name in keywords] or [
-        option for option in by_keyword().values() if option.flag and option.keyword not in ("trace", "policy")
+        option
+        for option in by_keyword().values()
+        if option.flag and option.keyword not in ("trace", "policy", *besides)
     ]
     return together(*(click_option(option, help_texts.get(option.keyword)) for option in known))
 
@@ -41,9 +44,10 @@ def click_option(option: Option, help_text: str | None = None) -> Callable[..., 
         text = f"{text}  [default: {option.default_text}]"
     if option.default is False:
         return click.option(option.flag, option.keyword, is_flag=True, help=text)
-    if option.default is True:
+    if option.default is True or alternatives(option.type) == (bool,):
         both = f"{option.flag}/--no-{option.flag.removeprefix('--')}"
-        return click.option(both, option.keyword, default=True, show_default=True, help=text)
+        known = option.default is not None
+        return click.option(both, option.keyword, default=option.default, show_default=known, help=text)
     if option.several:
         text = f"{text}  [default: {', '.join(map(str, option.default))}]"
         return click.option(

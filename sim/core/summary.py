@@ -40,6 +40,15 @@ class DeviceTime(TypedDict):
     decisions: int
 
 
+class BoundSummary(TypedDict):
+    """The clairvoyant bound of the workload, and the attainment as a share of it."""
+
+    upper: float
+    lower: float
+    hopeless: int
+    share: float | None
+
+
 class GroupSummary(Ttft):
     """The metrics of the requests of one class or client; `ttft_slo_s` is their smallest SLO."""
 
@@ -98,6 +107,8 @@ class Summary(Ttft, TtftParts, DeviceTime):
     paused_s: Quantiles
     longest_wait_s: float | None
     span_s: float
+    bound: BoundSummary | None
+    no_bound: str | None
     classes: Mapping[str, GroupSummary]
     clients: Mapping[str, GroupSummary]
     inputs: Inputs

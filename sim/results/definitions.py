@@ -169,13 +169,36 @@ SUMMARY = (
         "what was observed, seconds: the time of utilization and of the shares",
         "first arrival to the last completion or, if a request is unfinished, to the end of the replay",
     ),
+    Definition("bound", "the clairvoyant bound of the workload, as below; null if none is stated"),
+    Definition("no_bound", "why bound is null; null also if none was asked for"),
     Definition("classes", "the metrics of each class, as below"),
     Definition("clients", "the metrics of the 20 clients with the most requests, as of a class"),
     Definition("inputs", "where the run comes from, as below"),
 )
 """The entries of summary.json."""
-APART = ("policy", "classes", "clients", "inputs")
+APART = ("policy", "bound", "no_bound", "classes", "clients", "inputs")
 """Those that no column of a table of runs holds as they are."""
+
+BOUND = (
+    Definition(
+        "upper",
+        "no scheduler attains a higher share of the counted requests",
+        "largest number in time of one machine as fast as all instances, each request at its least work / counted",
+    ),
+    Definition(
+        "lower",
+        "the optimum is at least this share",
+        "the larger of: attainment; the best replay under a scheduler that knows all arrivals",
+    ),
+    Definition("hopeless", "counted requests that miss their SLO even alone on a rested GPU, or fit in no instance"),
+    Definition("share", "attainment as a share of what any scheduler could attain", "attainment / upper"),
+)
+"""The entries of "bound" in summary.json."""
+BOUND_COLUMNS = (
+    Definition("bound_attainment", "the clairvoyant bound: no scheduler attains more; empty if not stated", "upper"),
+    Definition("share_of_bound", "attainment as a share of it", "attainment / bound_attainment"),
+)
+"""The columns that hold the bound in a table of runs; those of a study only with option bound."""
 
 CLASS = (
     Definition("requests", "requests of the class"),
@@ -280,9 +303,9 @@ COMPARED = (
 FURTHER = (
     "undecided", "counted", "offered_rps", "attained_observed_rps", "attained_with_drain_rps", "ttft_exceeds_p50_s",
     "ttft_exceeds_p90_s", "ttft_exceeds_p99_s", "queueing_share", "service_share", "paused_share", "check_share",
-    "hand_over_share", "deciding_share", "idle_share", "control_share",
+    "hand_over_share", "deciding_share", "idle_share", "control_share", "bound_attainment", "share_of_bound",
 )  # fmt: skip
-"""The last columns of comparison.csv. All are entries of SUMMARY."""
+"""The last columns of comparison.csv. All are columns of SUMMARY or of BOUND_COLUMNS."""
 
 RUNS = (
     Definition("key", "SHA-256 of all inputs of the run and of the metrics' definitions"),
@@ -362,6 +385,7 @@ RUNS = (
         "lowest rate tried above dips_at_sustained_rps that is sustained",
     ),
     Definition("probes", "runs that the search took, for both rules"),
+    *BOUND_COLUMNS,
 )
 """The columns of runs.parquet that no option of a run and no entry of a summary names."""
 
@@ -376,7 +400,7 @@ def summary_columns(classes: Sequence[str] = ()) -> dict[str, Definition]:
 
 def compared(classes: Sequence[str] = ()) -> dict[str, Definition]:
     """The columns of comparison.csv; one row per policy."""
-    known = summary_columns()
+    known = summary_columns() | {of.name: of for of in BOUND_COLUMNS}
     attained = next(of for of in CLASS if of.name == "attainment")
     by_class = {f"attainment_{name}": attained for name in classes}
     return {name: known[name] for name in COMPARED} | by_class | {name: known[name] for name in FURTHER}
@@ -387,6 +411,7 @@ def tables() -> Mapping[str, Sequence[Definition]]:
     return {
         "summary.json": SUMMARY,
         "summary.json, each of classes": CLASS,
+        "summary.json, bound": BOUND,
         "summary.json, inputs": INPUTS,
         "requests.parquet": REQUESTS,
         "comparison.csv": [Definition(name, of.meaning, of.formula) for name, of in compared(["CLASS"]).items()],

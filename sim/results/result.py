@@ -13,6 +13,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from flowsim.clairvoyant.bound import Bound, Bounding
 from flowsim.core.events import Event
 from flowsim.core.slo import Assignment
 from flowsim.core.summary import Inputs, Summary
@@ -45,6 +46,8 @@ class RunResult:
         warmup: the share of the requests, the first ones, that are served but not counted.
         alone_s: the least TTFT that each request could have alone (`flowsim.clairvoyant.demand`), seconds, shape [n];
             None if the run has kept no events.
+        bounding: what the clairvoyant bound is worked out by when it is asked for, or why none is stated; None if none
+            was asked for.
     """
 
     trace: Trace
@@ -55,6 +58,7 @@ class RunResult:
     inputs: Inputs
     warmup: float = 0.0
     alone_s: Floats | None = None
+    bounding: Bounding | str | None = None
 
     @cached_property
     def metrics(self) -> Metrics:
@@ -64,7 +68,18 @@ class RunResult:
     @cached_property
     def summary(self) -> Summary:
         """The metrics of the run in one mapping, as `summary.json` holds them."""
-        return summarise(self.metrics, self.policy, self.inputs)
+        return summarise(self.metrics, self.policy, self.inputs, self.bound or self.no_bound)
+
+    @cached_property
+    def bound(self) -> Bound | None:
+        """The clairvoyant bound of the workload; this run too is a lower bound. None if none is stated."""
+        attained = int((self.attained & self.counted).sum())
+        return self.bounding(attained) if callable(self.bounding) else None
+
+    @property
+    def no_bound(self) -> str | None:
+        """Why no bound is stated; None if one is, or none was asked for."""
+        return self.bounding if isinstance(self.bounding, str) else None
 
     @property
     def ttft_s(self) -> Floats:

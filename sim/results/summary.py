@@ -9,17 +9,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flowsim.core.summary import GroupSummary, Inputs, Summary
+from flowsim.clairvoyant.bound import Bound
+from flowsim.core.summary import BoundSummary, GroupSummary, Inputs, Summary
 from flowsim.results.definitions import APART, column_of
 from flowsim.results.metrics import FINISHED, REJECTED, UNFINISHED, Metrics
-from flowsim.results.quantiles import finite, quantiles
+from flowsim.results.quantiles import finite, quantiles, ratio
 
 MOST_CLIENTS = 20
 """Clients whose metrics a summary has: those with the most requests."""
 
 
-def summarise(metrics: Metrics, policy: str, inputs: Inputs) -> Summary:
-    """The summary, in the order in which it is written; `flowsim.results.definitions` says what each entry means."""
+def summarise(metrics: Metrics, policy: str, inputs: Inputs, bound: Bound | str | None = None) -> Summary:
+    """The summary, in the order in which it is written; `flowsim.results.definitions` says what each entry means.
+
+    `bound` is the clairvoyant bound, or why none is stated; None if none was asked for.
+    """
     everyone, counted = np.ones(len(metrics.trace), bool), metrics.counted
     return {
         "policy": policy,
@@ -45,6 +49,8 @@ def summarise(metrics: Metrics, policy: str, inputs: Inputs) -> Summary:
         **metrics.parts_of_ttft(),
         "longest_wait_s": finite(float(np.nanmax(metrics.queueing_s[counted], initial=0.0))),
         "span_s": metrics.span_s,
+        "bound": _bound(bound, metrics.attainment(everyone)) if isinstance(bound, Bound) else None,
+        "no_bound": bound if isinstance(bound, str) else None,
         "classes": _of_each(metrics, metrics.slo.class_names, metrics.slo.class_code),
         "clients": _of_each(metrics, metrics.trace.client_names, metrics.trace.client_code, MOST_CLIENTS),
         "inputs": inputs,
@@ -62,6 +68,24 @@ def as_columns(metrics: Summary | GroupSummary) -> dict[str, Any]:
     if metrics["counted"]:
         row |= {column_of("ttft_s", part): math.inf for part, time_s in metrics["ttft_s"].items() if time_s is None}
     return row
+
+
+def bound_columns(summary: Summary) -> dict[str, float | None]:
+    """The bound of a run as the columns `flowsim.results.definitions.BOUND_COLUMNS`; None if there is none."""
+    bound = summary["bound"]
+    return {
+        "bound_attainment": None if bound is None else bound["upper"],
+        "share_of_bound": None if bound is None else bound["share"],
+    }
+
+
+def _bound(bound: Bound, attainment: float | None) -> BoundSummary:
+    return {
+        "upper": bound.upper,
+        "lower": bound.lower,
+        "hopeless": bound.hopeless,
+        "share": None if attainment is None else ratio(attainment, bound.upper),
+    }
 
 
 def _of_each(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from flowsim.clairvoyant.bound import Bound, bound_of
+from flowsim.clairvoyant.bound import Bound, Bounding, Clairvoyant
 from flowsim.errors import InputError
 from flowsim.results.metrics import after_warmup
 from flowsim.runs.keywords import documented, from_keywords
@@ -16,6 +16,8 @@ from flowsim.traces.trace import Trace
 
 ANY_POLICY = "fcfs"
 """A bound holds for every policy; a run has one."""
+MOST_REQUESTS = 20_000
+"""More are bounded only if that is asked for, since it takes longer than the run."""
 
 
 @documented
@@ -32,10 +34,23 @@ def bound(trace: Trace | str | Path, **options: Any) -> Bound:
     ready = prepare(*from_keywords(trace, ANY_POLICY, options))
     if ready.options.until_s is not None:
         raise InputError("until_s", found=ready.options.until_s, expected="none: a bound is that of a whole replay")
-    return bound_of_run(ready)
+    return clairvoyant_of(ready).both
 
 
-def bound_of_run(ready: Prepared, *, lower: bool = True) -> Bound:
-    """The bound of what was prepared, whatever its policy; without `lower` only the upper one."""
+def clairvoyant_of(ready: Prepared) -> Clairvoyant:
+    """The bound of what was prepared, whatever its policy and predictor."""
     counted = after_warmup(len(ready.trace), ready.options.warmup) & ~np.isnan(ready.slo.ttft_slo_s)
-    return bound_of(ready.requests, counted, ready.costs, ready.options.server, ready.prefixes, lower=lower)
+    return Clairvoyant(ready.requests, counted, ready.costs, ready.options.server, ready.prefixes)
+
+
+def bound_to_state(ready: Prepared) -> Bounding | str | None:
+    """What states the bound beside a run of what was prepared, or why none is stated; None if none was asked for."""
+    asked, n = ready.options.bound, len(ready.trace)
+    if asked is False:
+        return None
+    if ready.options.until_s is not None:
+        return "the replay is cut off"
+    if asked is None and n > MOST_REQUESTS:
+        return f"{n:,} requests are more than {MOST_REQUESTS:,}; --bound states it all the same"
+    found = clairvoyant_of(ready)
+    return found.beside if found.counted.any() else "no request counts"

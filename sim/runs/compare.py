@@ -19,7 +19,8 @@ from flowsim.results.definitions import COMPARED, FURTHER
 from flowsim.results.differences import Served, alike, compared, decisions_sha256
 from flowsim.results.figure_data import class_attainment, ttft_distributions
 from flowsim.results.result import RunResult
-from flowsim.results.summary import as_columns
+from flowsim.results.summary import as_columns, bound_columns
+from flowsim.runs.bound import bound_to_state
 from flowsim.runs.keywords import documented, from_keywords, named_policy
 from flowsim.runs.pins import pins_of
 from flowsim.runs.prepare import prepare, read_input
@@ -124,10 +125,12 @@ def compare(
     named = _named(policies)
     wanted, given = from_keywords(trace, next(iter(named.values()))[0], options)
     given = msgspec.structs.replace(given, trace=read_input(wanted) if given.trace is None else given.trace)
-    results = {}
+    results: dict[str, RunResult] = {}
+    bounding = None
     for name, (spec, policy) in named.items():
         ready = prepare(msgspec.structs.replace(wanted, policy=spec), msgspec.structs.replace(given, policy=policy))
-        results[name] = execute(ready, events=events, progress=progress, pinned=pins_of(ready))
+        bounding = bounding or bound_to_state(ready)  # the same for every policy
+        results[name] = execute(ready, events=events, progress=progress, pinned=pins_of(ready), bounding=bounding)
     return Comparison(results)
 
 
@@ -154,6 +157,6 @@ def folder_of(name: str) -> str:
 
 def _row(summary: Summary) -> dict[str, Any]:
     """The columns of `flowsim.results.definitions.compared`."""
-    row = as_columns(summary)
+    row = as_columns(summary) | bound_columns(summary)
     by_class = {f"attainment_{name}": metrics["attainment"] for name, metrics in summary["classes"].items()}
     return {name: row[name] for name in COMPARED} | by_class | {name: row[name] for name in FURTHER}

@@ -60,6 +60,13 @@ class RunOptions(Checked, frozen=True):
     seed: Annotated[Count, option("Seed of all randomness.")] = 0
     until_s: Annotated[Positive | None, option("Stop S seconds after the first arrival.", "S", flag="--until")] = None
     warmup: Annotated[Share, option("Share of the requests, the first, that are left out of the figures.")] = 0.0
+    bound: Annotated[
+        bool | None,
+        option(
+            "State the clairvoyant bound (see flowsim bound), which no policy exceeds.",
+            default="for up to 20,000 requests; not in a study",
+        ),
+    ] = None
     pinned: Mapping[str, Name] = {}
 
     def __post_init__(self) -> None:

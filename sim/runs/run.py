@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import flowsim
+from flowsim.clairvoyant.bound import Bounding
 from flowsim.clairvoyant.demand import demand
 from flowsim.core.policy import Policy
 from flowsim.core.summary import Inputs
@@ -18,6 +19,7 @@ from flowsim.engine.simulate import simulate
 from flowsim.errors import InputError
 from flowsim.policies.registry import PolicySpec
 from flowsim.results.result import RunResult
+from flowsim.runs.bound import bound_to_state
 from flowsim.runs.costs import anywhere, described, extrapolated, file_name, place_of, sources_of
 from flowsim.runs.keywords import documented, from_keywords
 from flowsim.runs.options import RunOptions, options, to_values, value_of
@@ -27,7 +29,7 @@ from flowsim.traces.trace import Trace
 
 DEFAULT_POLICY = "flowprefill"
 NOTHING_PINNED: Mapping[str, str] = {}
-TOLD = ("trace", "policy", "cost", "model", "gpu", "tp", "correct", "slo.mix")
+TOLD = ("trace", "policy", "cost", "model", "gpu", "tp", "correct", "slo.mix", "bound")
 """The options that other entries of a summary tell of."""
 
 
@@ -67,7 +69,7 @@ def run(
     ready = prepare(wanted, given)
     pinned = pins_of(ready)
     compare_pins(ready, pinned)
-    return execute(ready, events=events, progress=progress, pinned=pinned)
+    return execute(ready, events=events, progress=progress, pinned=pinned, bounding=bound_to_state(ready))
 
 
 def execute(
@@ -76,8 +78,9 @@ def execute(
     events: bool = False,
     progress: Callable[[int, int], None] | None = None,
     pinned: Mapping[str, str] = NOTHING_PINNED,
+    bounding: Bounding | str | None = None,
 ) -> RunResult:
-    """Simulate what was prepared; `pinned` is what its config.yaml pins."""
+    """Simulate what was prepared; `pinned` is what its config.yaml pins, `bounding` as `RunResult` has it."""
     n = len(ready.trace)
     outcome = simulate(
         ready.requests(),
@@ -104,6 +107,7 @@ def execute(
         _inputs(ready, np.array(outcome.ledger.cached_tokens)),
         ready.options.warmup,
         demand(ready.requests(), ready.costs, ready.options.server, ready.prefixes).ttft_s if events else None,
+        bounding,
     )
 
 

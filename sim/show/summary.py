@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from flowsim.core.summary import GroupSummary, Summary
 from flowsim.show.format import percent, rate, seconds
 
@@ -53,6 +55,7 @@ def scheduler_facts(summary: Summary) -> list[tuple[str, str]]:
     blocking = summary["blocking_s"]
     times = ", ".join(f"{key} {seconds(blocking[key])}" for key in ("p50", "p99", "max"))
     return [
+        *bound_fact(summary),
         ("preemptions", f"{summary['preemptions']:,}; blocking time {times}"),
         (
             "device",
@@ -67,6 +70,25 @@ def scheduler_facts(summary: Summary) -> list[tuple[str, str]]:
         ),
         *left_out(summary),
     ]
+
+
+def bound_fact(summary: Summary) -> list[tuple[str, str]]:
+    """How near the attainment is to what any scheduler could attain, or why that is not stated, if it was asked for."""
+    bound, missing = summary["bound"], summary["no_bound"]
+    if bound is None:
+        return [("bound", f"none stated: {missing}")] if missing else []
+    within = f"optimum within [{percent(bound['lower'])}, {percent(bound['upper'])}]"
+    return [("bound", f"{percent(bound['share'])} of the clairvoyant bound ({within})")]
+
+
+def bounds_fact(summaries: Iterable[Summary]) -> list[tuple[str, str]]:
+    """What any scheduler could attain on requests that several policies served; the best of them is a lower bound."""
+    first, *others = summaries
+    bounds = [bound for summary in (first, *others) if (bound := summary["bound"]) is not None]
+    if not bounds:
+        return bound_fact(first)
+    lower, upper = max(bound["lower"] for bound in bounds), bounds[0]["upper"]
+    return [("bound", f"no scheduler attains more than {percent(upper)}; optimum >= {percent(lower)}")]
 
 
 def left_out(summary: Summary) -> list[tuple[str, str]]:

@@ -16,6 +16,7 @@ from flowsim.show.screen import facts, table
 from flowsim.show.summary import (
     CLASS_COLUMNS,
     TTFT_COLUMNS,
+    bounds_fact,
     class_rows,
     client_rows,
     further_facts,
@@ -39,7 +40,8 @@ def compare_report(summaries: Mapping[str, Summary], all_metrics: bool = False) 
     """One screen about several policies on the same requests; `summaries` by the name of the policy."""
     first = next(iter(summaries.values()))
     more: list[RenderableType] = [Text(), _further(summaries)] if all_metrics else []
-    return Group(facts(_head(first)), Text(), _policies(summaries), Text(), _attained(summaries), *more)
+    head = facts(_head(first, bounds_fact(summaries.values())))
+    return Group(head, Text(), _policies(summaries), Text(), _attained(summaries), *more)
 
 
 def _head(summary: Summary, more: Iterable[tuple[str, str]] = ()) -> Iterator[tuple[str, str]]:
@@ -92,11 +94,13 @@ def _policies(summaries: Mapping[str, Summary]) -> Table:
 
 
 def _attained(summaries: Mapping[str, Summary]) -> Table:
-    """One row per policy: the attainment of each class, and what was never served."""
+    """One row per policy: the attainment of each class, its share of the bound, and what was never served."""
     numbers = [name for name in ("counted", "undecided", "unfinished", "rejected") if name in _told(summaries)]
-    made = table("attained", *next(iter(summaries.values()))["classes"], *numbers)
+    bounded = any(summary["bound"] for summary in summaries.values())
+    made = table("attained", *next(iter(summaries.values()))["classes"], *(["of bound"] if bounded else []), *numbers)
     for name, summary in summaries.items():
-        shares = (percent(metrics["attainment"]) for metrics in summary["classes"].values())
+        shares = [percent(metrics["attainment"]) for metrics in summary["classes"].values()]
+        shares += [percent(summary["bound"] and summary["bound"]["share"])] if bounded else []
         made.add_row(name, *shares, *(f"{summary[number]:,}" for number in numbers))
     return made
 

@@ -14,10 +14,12 @@ import msgspec
 
 import flowsim
 from flowsim.calibration.costs.cost_model import CostModel
+from flowsim.clairvoyant.bound import Bound, Bounding
 from flowsim.io.folders import leads_somewhere
-from flowsim.policies.registry import canonical
+from flowsim.policies.registry import PolicySpec, canonical
 from flowsim.results.definitions import digest
 from flowsim.results.result import RunResult
+from flowsim.runs.bound import ANY_POLICY, clairvoyant_of
 from flowsim.runs.costs import load_cost
 from flowsim.runs.digests import Stamp, cost_digest, file_digest, policy_digest, stamp_of
 from flowsim.runs.options import RunOptions, columns, files, flat, from_values, value_of, with_values
@@ -70,6 +72,7 @@ class Point:
         contents = {path: file_digest(str(place), stamp_of(place)) for path, place in held.items()}
         folder = options.cost and _place(root, options.cost)
         costs = cost_digest(folder, stamp_of(folder), options.model, options.gpu, options.tp)
+        values["bound"] = bool(options.bound)  # a study states none unless it is asked for
         values |= dict.fromkeys([*contents, *(["cost"] if folder and leads_somewhere(folder) else [])])
         inputs = [values, contents, costs, policy_digest(options.policy.name)]
         parts = [flowsim.__version__, digest(), kind, *inputs]
@@ -104,6 +107,36 @@ def check(point: Point, root: str) -> Prepared:
 def notices(ready: Prepared) -> str | None:
     """What to say of the trace of a point, one line each: how it was read, and what the model cannot serve of it."""
     return "\n".join([*ready.loaded.notices, *ready.rejections]) or None
+
+
+def bounding_of(point: Point, root: str) -> Bounding | None:
+    """What states the upper bound beside the run of a point, if its options ask for it and it is not cut off.
+
+    Runs that differ in their policy and predictor alone share one bound.
+    """
+    if not point.options.bound or point.options.until_s is not None:
+        return None
+    plain = Point(with_values(point.options, {"policy": PolicySpec(ANY_POLICY), "predictor": "exact"}))
+    shared = _Keyed(plain.key(root), plain)
+
+    def beside(attained: int) -> Bound:
+        upper = _upper(shared, root)
+        return msgspec.structs.replace(upper, least=attained)
+
+    return beside
+
+
+@dataclass(frozen=True)
+class _Keyed:
+    """A point that is the same as another of this key."""
+
+    key: str
+    point: Point = field(compare=False)
+
+
+@lru_cache(maxsize=1024)
+def _upper(of: _Keyed, root: str) -> Bound:
+    return clairvoyant_of(prepared(of.point, root)).upper
 
 
 def run_point(point: Point, root: str) -> RunResult:

@@ -17,10 +17,10 @@ from flowsim.errors import InputError, raised
 from flowsim.results.bootstrap import share_interval
 from flowsim.results.differences import decisions_sha256
 from flowsim.results.result import RunResult
-from flowsim.results.summary import as_columns
+from flowsim.results.summary import as_columns, bound_columns
 from flowsim.runs.digests import use_source
 from flowsim.runs.run import execute as simulated
-from flowsim.studies.point import Point, notices, prepared
+from flowsim.studies.point import Point, bounding_of, notices, prepared
 from flowsim.studies.replications import arrivals_sha256, served_sha256
 from flowsim.studies.rules import late, starved
 from flowsim.studies.search import Search, highest_rates
@@ -121,7 +121,7 @@ def measure(
             row |= found.row | (figures(found.result) if found.result is not None else {})
         else:
             ready = prepared(point, root)
-            result = simulated(ready)
+            result = simulated(ready, bounding=bounding_of(point, root))
             row |= figures(result) | {"trace_notices": notices(ready)}
             kept = _parquet(result, key) if requests else None
     except InputError as error:
@@ -140,7 +140,7 @@ def figures(result: RunResult) -> dict[str, Any]:
     row |= {"served_sha256": served_sha256(result), "arrivals_sha256": arrivals_sha256(result)}
     row |= {"decisions_sha256": decisions_sha256(result), "slo_rule": inputs["slo"]}
     row |= {"rate_rps_replayed": result.trace.rate_rps}
-    row |= as_columns(summary)
+    row |= as_columns(summary) | (bound_columns(summary) if summary["bound"] else {})
     row |= {"attainment_low": interval.low, "attainment_high": interval.high}
     row |= {"late": int(late(result).sum()), "starved": int(starved(result).sum())}
     for name, of in summary["classes"].items():

@@ -48,6 +48,7 @@ def by_hand(
     cut_off: bool = False,
     policy: str = "fcfs",
     inputs: dict[str, Any] = INPUTS,
+    bounding: Any = None,
 ) -> RunResult:
     """A result: one list entry per request; NaN for what never happened; `rejected` holds ids."""
     n = len(arrival_s)
@@ -67,6 +68,7 @@ def by_hand(
         policy,
         {"trace": "by hand"},
         inputs,
+        bounding=bounding,
     )
 
 
