@@ -13,8 +13,9 @@ from click.testing import CliRunner
 
 import flowsim
 from flowsim.cli.main import main
-from flowsim.core.summary import GroupSummary, Inputs, Summary
+from flowsim.core.summary import BoundSummary, GroupSummary, Inputs, Summary
 from flowsim.results.definitions import (
+    BOUND,
     CLASS,
     INPUTS,
     REQUESTS,
@@ -28,7 +29,10 @@ from flowsim.results.definitions import (
 from flowsim.runs.options import is_option
 from support.places import ROOT
 
-STUDY = {"run": {"trace": "synthetic:qwen:60", "slo": "text=0.5,*=4"}, "axes": {"policy": ["fcfs", "sjf"]}}
+STUDY = {
+    "run": {"trace": "synthetic:qwen:60", "slo": "text=0.5,*=4", "bound": True},
+    "axes": {"policy": ["fcfs", "sjf"]},
+}
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +51,7 @@ def names(definitions: Iterable[Definition]) -> list[str]:
 
 def test_the_types_of_a_summary_have_the_entries_that_are_defined() -> None:
     assert get_type_hints(Summary).keys() == set(names(SUMMARY))
+    assert get_type_hints(BoundSummary).keys() == set(names(BOUND))
     assert get_type_hints(GroupSummary).keys() == set(names(CLASS))
     assert get_type_hints(Inputs).keys() <= set(names(INPUTS))
 
@@ -56,13 +61,14 @@ def test_every_entry_of_a_summary_is_defined(result: flowsim.RunResult) -> None:
     assert list(result.summary["clients"]) == ["a"]
     for metrics in (*result.summary["classes"].values(), *result.summary["clients"].values()):
         assert list(metrics) == names(CLASS)
+    assert list(result.summary["bound"] or ()) == names(BOUND)
     assert list(result.summary["inputs"]) == names(INPUTS)
 
 
 def test_every_part_of_a_distribution_is_defined(result: flowsim.RunResult) -> None:
     for of in SUMMARY:
         value = result.summary[of.name]
-        if of.name not in ("classes", "clients", "inputs"):
+        if of.name not in ("bound", "classes", "clients", "inputs"):
             assert of.parts == (tuple(value) if isinstance(value, dict) else ())
     for of in CLASS:
         value = next(iter(result.summary["classes"].values()))[of.name]

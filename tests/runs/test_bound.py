@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 import flowsim
+from flowsim.clairvoyant.schedulable import most_in_time
 from flowsim.errors import InputError
+from flowsim.runs.bound import clairvoyant_of
+from flowsim.runs.keywords import from_keywords
+from flowsim.runs.prepare import prepare
 
 
 def test_no_policy_exceeds_the_bound_of_the_example() -> None:
@@ -25,3 +31,61 @@ def test_prompts_beyond_the_context_are_hopeless() -> None:
 def test_a_replay_that_is_cut_off_has_no_bound() -> None:
     with pytest.raises(InputError, match=r"until_s must be none"):
         flowsim.bound("example", until_s=3.0)
+
+
+def test_a_run_states_how_near_it_is_to_the_bound() -> None:
+    of, found = flowsim.run("example", rate_scale=8).summary, flowsim.bound("example", rate_scale=8)
+    assert of["bound"] == {
+        "upper": found.upper,
+        "lower": found.lower,
+        "hopeless": 0,
+        "share": of["attainment"] / found.upper,
+    }
+    assert of["attainment"] < found.lower < found.upper < 1
+
+
+def test_a_run_that_attains_all_is_the_optimum() -> None:
+    assert flowsim.run("example", limit=60).summary["bound"] == {"upper": 1, "lower": 1, "hopeless": 0, "share": 1}
+
+
+def test_the_optimum_is_no_lower_than_the_run() -> None:
+    workload = clairvoyant_of(prepare(*from_keywords("example", "fcfs", {"rate_scale": 8})))
+    most, least = workload.both.most, workload.both.least
+    assert [workload.beside(attained).least for attained in (0, least, least + 1, most)] == [
+        least,
+        least,
+        least + 1,
+        most,
+    ]
+    assert workload.beside(workload.both.counted).most == workload.both.counted
+
+
+def test_where_no_bound_is_stated_the_summary_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stated(**options: Any) -> tuple[bool, str | None]:
+        summary = flowsim.run("example", limit=60, **options).summary
+        return summary["bound"] is not None, summary["no_bound"]
+
+    monkeypatch.setattr("flowsim.runs.bound.MOST_REQUESTS", 59)
+    assert stated() == (False, "60 requests are more than 59; --bound states it all the same")
+    assert stated(bound=True) == (True, None)
+    assert stated(bound=False) == (False, None)
+    assert stated(bound=True, until_s=3.0) == (False, "the replay is cut off")
+
+
+def test_a_bound_changes_nothing_else() -> None:
+    with_bound, without = (flowsim.run("example", rate_scale=8, bound=asked).summary for asked in (True, False))
+    assert {**with_bound, "bound": None} == without
+
+
+def test_policies_that_are_compared_share_one_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    worked_out = []
+    monkeypatch.setattr(
+        "flowsim.clairvoyant.bound.most_in_time", lambda jobs: worked_out.append(jobs) or most_in_time(jobs)
+    )
+    compared = flowsim.compare("example", ["fcfs", "sjf", "flowprefill"], rate_scale=8)
+    assert len(worked_out) == 1
+    for name, result in compared.results.items():
+        assert result.summary["bound"] == flowsim.run("example", name, rate_scale=8).summary["bound"]
+    table = compared.table
+    assert (table["bound_attainment"] == table["bound_attainment"].iloc[0]).all()
+    assert table["share_of_bound"].tolist() == (table["attainment"] / table["bound_attainment"]).tolist()

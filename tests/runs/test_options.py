@@ -60,6 +60,7 @@ DECLARED = {
     "seed": ("seed", "--seed", 0),
     "until_s": ("until_s", "--until", None),
     "warmup": ("warmup", "--warmup", 0.0),
+    "bound": ("bound", "--bound", None),
 }
 """Keyword, flag and default of every option by path; the trace, which has no default, apart."""
 
@@ -153,6 +154,7 @@ WRONG = [
     ("warmup", 1, "must be < 1, got 1"),
     ("warmup", -0.1, "must be >= 0, got -0.1"),
     ("warmup", "x", "must be a number >= 0 and < 1, got 'x'"),
+    ("bound", "no", "must be true or false, got 'no'"),
 ]
 """For every option, values that do not fit, and what is said of them after its path."""
 
@@ -186,11 +188,14 @@ def test_an_option_by_its_keyword_alone_is_told_its_path(path: str) -> None:
         ({"polcy": "fcfs"}, "unknown option 'polcy'; did you mean 'policy'?"),
         (
             {"server": {"slotz": 1}},
-            "unknown option 'server.slotz'; did you mean 'server.slots'? (known: correct, cost, ",
+            "unknown option 'server.slotz'; did you mean 'server.slots'? (known: bound, correct, cost, ",
         ),
         ({"workload.mix.text.x": 1}, "unknown option 'workload.mix.text.x'; did you mean 'workload.mix'? (known: "),
-        ({"slo": {"scale": 2, "mx": 1}}, "unknown option 'slo.mx'; did you mean 'slo.mix'? (known: correct, cost, "),
-        ({3: 4}, "unknown option '3' (known: correct, cost, "),
+        (
+            {"slo": {"scale": 2, "mx": 1}},
+            "unknown option 'slo.mx'; did you mean 'slo.mix'? (known: bound, correct, cost, ",
+        ),
+        ({3: 4}, "unknown option '3' (known: bound, correct, cost, "),
         ({"server": {3: 4}}, "unknown option 'server.3'"),
         ({"slo": 0.5, "slo.mix": 1}, "slo.mix: is given twice"),
         ({"server": {"slots": 1}, "server.slots": 2}, "server.slots: is given twice"),
@@ -350,6 +355,7 @@ runs = st.fixed_dictionaries(
         "seed": st.integers(0, 2**53),
         "until_s": positive | st.none(),
         "warmup": st.floats(0, 1, exclude_max=True),
+        "bound": st.booleans() | st.none(),
     },
 )
 

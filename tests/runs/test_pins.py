@@ -117,5 +117,5 @@ def test_a_pin_of_what_is_not_there_differs() -> None:
 
 def test_pins_are_texts_by_name(folder: Path) -> None:
     Path("c.yaml").write_text("trace: example\npinned: {numpy: 2.1}\n")
-    with pytest.raises(InputError, match=r"^c.yaml: pinned.numpy must be non-empty text, got 2.1$"):
+    with pytest.raises(InputError, match=r"^c.yaml: line 2: pinned.numpy must be non-empty text, got 2.1$"):
         read_options("c.yaml")

@@ -8,6 +8,7 @@ import re
 import pytest
 from rich.console import Console, RenderableType
 
+from flowsim.clairvoyant.bound import Bound
 from flowsim.show.text import compare_report, errors_report, run_report, tradeoff_report
 from support.results import INPUTS, NEVER, by_hand, six
 
@@ -98,6 +99,22 @@ def test_a_narrow_screen_loses_nothing(width: int) -> None:
 
     for report in (run_report(six().summary), compare_report({"a-policy:with=options": six().summary})):
         assert characters(shown(report, width)) == characters(shown(report, 200))
+
+
+def test_a_bound_is_said_with_its_share() -> None:
+    half = by_hand([0, 1], [1, 5], [2, 2], bounding=lambda attained: Bound(4, 1, 3, attained + 1))
+    said = "bound        66.7 % of the clairvoyant bound (optimum within [50.0 %, 75.0 %])"
+    assert said in shown(run_report(half.summary))
+    text = shown(compare_report({"half": half.summary}))
+    assert "bound  no scheduler attains more than 75.0 %; optimum >= 50.0 %" in text
+    assert re.search(r"attained +text +of bound.*\nhalf +50.0 % +66.7 %", text)
+
+
+def test_a_bound_that_is_not_stated_is_said_with_the_reason() -> None:
+    summary = by_hand([0], [1], [2], bounding="the replay is cut off").summary
+    for report in (run_report(summary), compare_report({"a": summary})):
+        assert re.search("bound +none stated: the replay is cut off", shown(report))
+    assert "bound" not in shown(run_report(by_hand([0], [1], [2]).summary))
 
 
 def test_names_are_not_markup() -> None:
