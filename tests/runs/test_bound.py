@@ -83,6 +83,7 @@ def test_policies_that_are_compared_share_one_bound(monkeypatch: pytest.MonkeyPa
         "flowsim.clairvoyant.bound.most_in_time", lambda jobs: worked_out.append(jobs) or most_in_time(jobs)
     )
     compared = flowsim.compare("example", ["fcfs", "sjf", "flowprefill"], rate_scale=8)
+    assert len({summary["bound"]["upper"] for summary in [of.summary for of in compared.results.values()]}) == 1
     assert len(worked_out) == 1
     for name, result in compared.results.items():
         assert result.summary["bound"] == flowsim.run("example", name, rate_scale=8).summary["bound"]
