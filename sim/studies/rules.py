@@ -9,6 +9,7 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
+from flowsim.core.slo import Assignment
 from flowsim.core.slo_presets import REST
 from flowsim.errors import InputError, unknown
 from flowsim.io.schema import Amount
@@ -41,14 +42,28 @@ def lacks(result: RunResult, target: Target, weights: Weights | None = None) -> 
     return {"attainment": missed, "sustained": missed or _queue(result)}
 
 
-def check_classes(names: tuple[str, ...], target: Target, weights: Weights | None, where: str) -> None:
-    """Raise InputError for a class in the target or the weights that is not among these names of a trace."""
+def check_classes(
+    slo: Assignment, counted: NDArray[np.bool_], target: Target, weights: Weights | None, where: str
+) -> None:
+    """Raise InputError for a class in the target or the weights that the trace lacks, or of which no request counts.
+
+    Args:
+        slo: the class of each request, shape [n].
+        counted: whether each request counts, shape [n].
+        target, weights: as in `lacks`.
+        where: the trace, as messages name it.
+    """
+    names = slo.class_names
+    known = {names[code] for code in np.unique(slo.class_code[counted])}
     for option, given in (("target", target), ("weights", weights)):
-        for name in given if isinstance(given, Mapping) else ():
+        for name, value in given.items() if isinstance(given, Mapping) else ():
             if name not in (*names, REST):
                 raise unknown(f"class of {where}", name, names, where=option)
-    if weights and not any(weights.get(name, weights.get(REST, 1.0)) for name in names):
-        raise InputError("weights", found=dict(weights), expected="> 0 for some class of the trace")
+            if value and name not in (*known, REST):
+                problem = f"names {name}, but no request of that class in {where} counts"
+                raise InputError(option, problem, expected="classes with an SLO and requests after the warm-up")
+    if weights and not any(weights.get(name, weights.get(REST, 1.0)) for name in known):
+        raise InputError("weights", found=dict(weights), expected="> 0 for some class whose requests count")
 
 
 def empties(result: RunResult) -> bool:

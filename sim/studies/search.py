@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import msgspec
+import numpy as np
 from msgspec import Meta
 
 from flowsim.errors import InputError
 from flowsim.io.pairs import numbers_by_name
 from flowsim.io.schema import Amount, Checked, Name, option
+from flowsim.results.metrics import after_warmup
 from flowsim.results.result import RunResult
 from flowsim.runs.prepare import Prepared
 from flowsim.studies.point import Point, notices, prepared, run_point
@@ -154,7 +156,7 @@ def highest_rates(point: Point, root: str, search: Search) -> Found:
 
 
 def check_searchable(ready: Prepared, search: Search) -> None:
-    """Raise InputError unless the requests of a run are enough to judge a rate by, and have the classes named."""
+    """Raise InputError unless a run has enough requests to judge a rate by, and some that count of each class named."""
     trace, workload, instances = ready.trace, ready.options.workload, ready.options.server.instances
     fewest = FEWEST_REQUESTS * instances
     if len(trace) < fewest:
@@ -163,7 +165,8 @@ def check_searchable(ready: Prepared, search: Search) -> None:
         raise InputError(place, f"has {len(trace)} requests", expected=f">= {fewest} requests for a search{each}")
     if not trace.span_s:
         raise InputError(trace.where, "all requests arrive at one instant", expected="a trace that spans some time")
-    check_classes(ready.slo.class_names, search.target, search.weights, trace.where)  # type: ignore[arg-type]
+    counted = after_warmup(len(trace), ready.options.warmup) & ~np.isnan(ready.slo.ttft_slo_s)
+    check_classes(ready.slo, counted, search.target, search.weights, trace.where)  # type: ignore[arg-type]
 
 
 @dataclass

@@ -267,6 +267,24 @@ def test_a_class_that_the_trace_lacks_is_an_error_with_the_nearest(asked: dict[s
         flowsim.capacity("example", ["fcfs"], workers=1, **asked)
 
 
+@pytest.mark.parametrize("asked", [{"target": "rare=.9"}, {"target": "often=.9,rare=.9"}, {"weights": "rare=2"}])
+@pytest.mark.parametrize("options", [{"slo": "5"}, {"slo": "often=5", "warmup": 0.0}])
+def test_a_class_of_which_no_request_counts_is_refused(
+    tmp_path: Path, asked: dict[str, Any], options: dict[str, Any]
+) -> None:
+    """Its only request falls into the warm-up, or the class has no SLO: any rate would meet its target."""
+    classes = ["rare"] + ["often"] * 39
+    trace = flowsim.Trace.of(np.arange(40.0), [100] * 40, classes=classes)
+    flowsim.traces.write_trace(trace, tmp_path / "rare.jsonl")
+    with pytest.raises(InputError, match=r"names rare, but no request of that class in .*rare\.jsonl counts; expected"):
+        flowsim.capacity(tmp_path / "rare.jsonl", ["fcfs"], replications=1, workers=1, **asked, **options)
+    met = {"target": "often=.9"} if "target" in asked else {"weights": "rare=0,often=2"}
+    found = flowsim.capacity(
+        tmp_path / "rare.jsonl", ["fcfs"], replications=1, workers=1, tolerance=1, **met, **options
+    )
+    assert found.failed.empty
+
+
 def test_the_order_and_the_spelling_of_targets_make_no_other_search() -> None:
     mapped = Search({"text": 0.99, "search": 0.9})
     assert Search("search=.9, text=.99") == mapped and list(mapped.target) == ["search", "text"]  # type: ignore[arg-type]
