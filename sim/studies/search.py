@@ -151,7 +151,7 @@ def highest_rates(point: Point, root: str, search: Search) -> Found:
         return verdict
 
     rates = Rates(full_rps, search.tolerance, len(ready.trace), judge)
-    highest = {rule: rates.highest(rule) for rule in RULES}
+    highest = rates.of_both_rules()
     return Found(highest, len(rates.tried), search.target_text, notices(ready), next(iter(best.values()), None))
 
 
@@ -195,6 +195,14 @@ class Rates:
     def octave(self) -> int:
         """Steps of an octave."""
         return 1 << math.ceil(math.log2(1 / math.log2(1 + self.tolerance)))
+
+    def of_both_rules(self) -> Mapping[Rule, Highest]:
+        """The highest rates by rule, each from all rates that were tried, whichever rule asked for them."""
+        while True:
+            known = len(self.tried)
+            found = {rule: self.highest(rule) for rule in RULES}
+            if len(self.tried) == known:
+                return found
 
     def highest(self, rule: Rule) -> Highest:
         """The highest rate at which a rule holds, found by as many further rates as it needs.

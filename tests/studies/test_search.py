@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import optimize
 
 import flowsim
@@ -117,6 +119,29 @@ def test_a_dip_in_the_queue_alone_is_of_the_sustained_rule() -> None:
     assert steps(search.highest("attainment")) == pytest.approx([700, 701])
     assert steps(search.highest("sustained")) == pytest.approx([645, 646, 641, 645])
     assert search.highest("sustained").limited_by == "queue"
+
+
+@given(st.sets(st.integers(520, 680), max_size=12), st.sets(st.integers(520, 680), max_size=12))
+def test_highest_rates_by_both_rules_agree_with_every_rate_tried(attains: set[int], empties: set[int]) -> None:
+    """Attainment and the queue each change between failing and holding at the steps drawn."""
+
+    def curve(rate_rps: float) -> tuple[str, str]:
+        step = round(128 * math.log2(rate_rps))
+        missed = "attainment" * (sum(change <= step for change in attains) % 2)
+        return missed, missed or "queue" * (sum(change <= step for change in empties) % 2)
+
+    search = rates(32.0, curve, requests=4)
+    found = search.of_both_rules()
+    assert found["sustained"].rate_rps <= found["attainment"].rate_rps
+    for rule, of in found.items():
+        holds = {2.0 ** (step / 128): not lacking[rule] for step, lacking in sorted(search.tried.items())}
+        assert of.rate_rps == max((rate for rate, held in holds.items() if held), default=0.0)
+        assert of.fails_at_rps == min((rate for rate in holds if rate > of.rate_rps), default=math.inf)
+        dips = [rate for rate, held in holds.items() if not held and rate < of.rate_rps]
+        returns = [rate for rate, held in holds.items() if held and dips and rate > dips[0]]
+        assert [of.dips_at_rps, of.returns_at_rps] == pytest.approx(
+            [*dips, math.nan][:1] + [*returns, math.nan][:1], nan_ok=True
+        )
 
 
 def test_a_coarse_search_looks_ahead_no_finer_than_its_steps() -> None:
