@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -71,8 +71,10 @@ def reproduce(
         except InputError as error:
             raise InputError(str(path), "holds no whole results") from error
         if not trust_policies:
-            check_shipped(results.policies(), str(path))
-        _run_again(path, root, Path(folder, "again"), workers, quiet)
+            _check_holds_no_code(path, root, [*results.policies(), *manifest.policies])
+        place = root / POLICIES if trust_policies else Path(folder, "empty")
+        place.mkdir(exist_ok=True)
+        _run_again(path, root, place, Path(folder, "again"), workers, quiet)
         return Reproduction(_compared(root / RESULTS, Path(folder, "again")), changed)
 
 
@@ -92,13 +94,23 @@ def _damaged(manifest: Manifest, found: Mapping[str, str]) -> list[str]:
     return [name for name in names if held.get(name) != manifest.files.get(name)]
 
 
-def _run_again(path: Path, root: Path, out: Path, workers: int | None, quiet: bool) -> None:
-    """Make the results again in another process, in which nothing of this one's imports, tables or folder counts."""
-    (root / POLICIES).mkdir(exist_ok=True)
+def _check_holds_no_code(path: Path, root: Path, policies: Iterable[str]) -> None:
+    """InputError: the bundle names policies that flowsim does not ship, or holds files of policies."""
+    check_shipped(policies, str(path))
+    if (root / POLICIES).exists():
+        problem = f"holds files in {POLICIES}/, though all its policies are shipped"
+        raise InputError(str(path), problem, expected="--trust-policies (in Python: trust_policies=True) to use them")
+
+
+def _run_again(path: Path, root: Path, place: Path, out: Path, workers: int | None, quiet: bool) -> None:
+    """Make the results again in another process, in which our imports, tables and working folder do not count."""
     environment = {**os.environ, "FLOWSIM_TABLES": str(root / TABLES), "PYTHONSAFEPATH": "1"}
+    searched = environment.pop("PYTHONPATH", "").split(os.pathsep)
+    if fixed := [entry for entry in searched if Path(entry).is_absolute()]:
+        environment["PYTHONPATH"] = os.pathsep.join(fixed)
     command = [sys.executable, "-m", "flowsim.archive.rerun", str(root), str(out), str(workers or 0)]
     errors = subprocess.DEVNULL if quiet else None
-    options = {"cwd": root / POLICIES, "env": environment, "text": True}
+    options = {"cwd": place, "env": environment, "text": True}
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=errors, check=False, **options)  # type: ignore[call-overload]
     if done.returncode == REFUSED:
         raise InputError(str(path), done.stdout.strip())

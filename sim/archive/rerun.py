@@ -1,6 +1,7 @@
 """Running an unpacked bundle again, in a process of its own: `python -m flowsim.archive.rerun BUNDLE OUT WORKERS`.
 
-Its working folder is that of the bundle's policies, where they are found as in the folder in which they were written.
+If they are trusted, its working folder is that of the bundle's policies, where they are found as in the folder in which
+they were written; else it is an empty one.
 """
 
 from __future__ import annotations

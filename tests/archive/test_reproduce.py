@@ -63,6 +63,39 @@ def test_code_of_a_bundle_is_not_run_unless_it_is_trusted(elsewhere: Callable[[s
     assert "policy 'own_policy_:Mine': is found elsewhere, with another source than the bundle's" in done.stderr
 
 
+@pytest.mark.parametrize("searched", ["{tmp}:", ".", ":", "policies:{tmp}"])
+def test_no_module_of_a_bundle_is_imported_whatever_python_searches(
+    elsewhere: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, searched: str
+) -> None:
+    """A bundle of shipped policies alone that holds a module which Python or NumPy would import by chance."""
+    trap = f"import pathlib; pathlib.Path({str(tmp_path / 'ran')!r}).touch()\n".encode()
+    hidden = {f"policies/{name}.py": trap for name in ("sitecustomize", "usercustomize", "numpy", "flowsim")}
+    monkeypatch.setenv("PYTHONPATH", searched.format(tmp=tmp_path))
+    archive = rewritten(elsewhere("shipped"), hidden, known=True)
+    with pytest.raises(
+        InputError, match=r"holds files in policies/, though all its policies are shipped; expected --tr"
+    ):
+        flowsim.reproduce(archive, workers=1)
+    assert not (tmp_path / "ran").exists()
+    assert flowsim.reproduce(archive, workers=1, trust_policies=True).same
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_policy_that_only_the_manifest_names_is_not_imported(
+    elsewhere: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = elsewhere("shipped")
+    with zipfile.ZipFile(archive) as old:
+        manifest = json.loads(old.read("manifest.json"))
+    manifest["policies"] = {"trap_:Trap": ""}
+    (tmp_path / "trap_.py").write_text(f"import pathlib; pathlib.Path({str(tmp_path / 'ran')!r}).touch()\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    rewritten(archive, {"manifest.json": json.dumps(manifest).encode()}, known=False)
+    with pytest.raises(InputError, match=r"names policies of its own \(trap_:Trap\), whose code is not run"):
+        flowsim.reproduce(archive, workers=1)
+    assert not (tmp_path / "ran").exists()
+
+
 def test_a_policy_that_only_a_config_names_is_not_run_either(elsewhere: Callable[[str], Path], tmp_path: Path) -> None:
     archive = elsewhere("run")
     with zipfile.ZipFile(archive) as old:
