@@ -81,7 +81,7 @@ def test_what_is_no_trace_is_refused() -> None:
         (
             "--policy fcfss",
             "--policy: unknown policy 'fcfss'; did you mean 'fcfs'? "
-            "(known: chunked, edf, fcfs, flowprefill, moore-hodgson, sjf)",
+            "(known: chunked, edf, fcfs, feasible-srpt, flowprefill, llf, moore-hodgson, priority, sjf, srpt)",
         ),
         ("--policy flowprefill:cutt=layer", "unknown option of policy flowprefill 'cutt'; did you mean 'cut'?"),
         ("--policy flowprefill:cut=lair", "unknown cut 'lair'; did you mean 'layer'?"),

@@ -86,7 +86,12 @@ WRONG = [
     ("trace", "", "must be non-empty text, got ''"),
     ("trace", 3, "must be non-empty text, got 3"),
     ("trace", None, "must be non-empty text, got nothing"),
-    ("policy", "", ": unknown policy '' (known: chunked, edf, fcfs, flowprefill, moore-hodgson, sjf)"),
+    (
+        "policy",
+        "",
+        ": unknown policy '' (known: chunked, edf, fcfs, feasible-srpt, flowprefill, llf, moore-hodgson, priority, "
+        "sjf, srpt)",
+    ),
     ("policy", 3, "must be a mapping of name, options, got 3"),
     ("cost", "", "must be non-empty text, got ''"),
     ("cost", 3, "must be non-empty text, got 3"),
