@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from flowsim.core.order import Fixed, Order
+from flowsim.core.order import Arrival, Candidate, Fixed, Order
 from flowsim.core.passes import Execution
 from flowsim.core.policy import View
 from flowsim.core.request import Request
@@ -34,9 +34,30 @@ def hopeless(view: View) -> Sequence[Request]:
     return found
 
 
+def late_by(order: Order) -> Admission:
+    """Those that are late after what is at work, and the requests kept before them in this order, one by one."""
+
+    def late(view: View) -> Sequence[Request]:
+        at_work: list[Candidate] = [*view.started, *view.paused, *([] if view.running is None else [view.running])]
+        end_s = view.now + sum(candidate.predicted_s for candidate in at_work)
+        found: list[Request] = []
+        last = view.next_waiting(order)
+        while last is not None:
+            if end_s + last.predicted_s > last.deadline_s:
+                found.append(last)
+            else:
+                end_s += last.predicted_s
+            last = view.next_waiting(order, last)
+        return found
+
+    return late
+
+
 ADMISSIONS: Mapping[str, Admission] = {
     "all": everyone,
     "hopeless": hopeless,
+    "late-by-fcfs": late_by(Arrival()),
+    "late-by-edf": late_by(Fixed(key=lambda candidate: candidate.deadline_s)),
 }
 
 

@@ -36,6 +36,9 @@ TABLE: Mapping[str, Row] = {
     "feasible-srpt": Row("flowsim.policies.srpt:FeasibleSRPT", "deadline", "flowsim, an ablation"),
     "flowprefill": Row("flowsim.policies.flowprefill:FlowPrefill", "deadline", "arXiv 2602.16603"),
     "moore-hodgson": Row("flowsim.policies.moore_hodgson:MooreHodgson", "deadline", "Moore 1968, at each decision"),
+    "scorpio": Row("flowsim.policies.rejecting:Scorpio", "admission", "after SCORPIO, arXiv 2505.23022"),
+    "early-reject": Row("flowsim.policies.rejecting:EarlyReject", "admission", "after Mooncake, arXiv 2407.00079"),
+    "vtc": Row("flowsim.policies.vtc:VTC", "fairness", "after Sheng et al., arXiv 2401.00588"),
 }
 """The policies that flowsim ships, by family."""
 

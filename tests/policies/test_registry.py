@@ -54,7 +54,10 @@ def test_a_specification_names_a_policy_and_its_options(spec: str, policy: Any) 
         ("chunked:cut=layer", "unknown option of policy chunked 'cut' (known: budget)"),
         ("edf:order=edd", "unknown order 'edd'; did you mean 'edf'? (known: edf, fcfs, feasible-srpt, llf, "),
         ("edf:batching=slow", "unknown batching 'slow'; did you mean 'slo'? (known: fill, none, order, slo)"),
-        ("edf:admission=hopless", "unknown admission 'hopless'; did you mean 'hopeless'? (known: all, hopeless)"),
+        (
+            "edf:admission=hopless",
+            "unknown admission 'hopless'; did you mean 'hopeless'? (known: all, hopeless, late-by-edf, late-by-fcfs)",
+        ),
         ("edf:suspend=0", "option suspend must be > 0 seconds, got 0.0"),
         ("edf:cut=layr", "unknown cut 'layr'; did you mean 'layer'?"),
         ("edf:wake=event", "unknown wake 'event'; did you mean 'events'?"),

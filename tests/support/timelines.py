@@ -13,10 +13,11 @@ from flowsim.policies.registry import load_policy
 from support.costs import pencil
 
 
-def run(policy: Any, *rows: tuple[float, int, float]) -> Outcome:
+def run(policy: Any, *rows: tuple[float, int, float], clients: str = "") -> Outcome:
+    """Rows are (arrival, tokens, SLO); a client is one letter for each row."""
     policy = load_policy(policy) if isinstance(policy, str) else policy
     cost, server = pencil(), ServerOptions(block_tokens=1)
-    requests = [Request(i, *row) for i, row in enumerate(rows)]
+    requests = [Request(i, *row, client=clients[i : i + 1]) for i, row in enumerate(rows)]
     return simulate(requests, policy, cost, make_predictor("exact", cost, policy.cut, 8192), server, events=True)
 
 

@@ -1,0 +1,33 @@
+"""Schedulers that reject at once what the work ahead of it would make late: SCORPIO, and early rejection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flowsim.policies.composed import Composed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scorpio(Composed):
+    """The earliest deadline first; rejected is what the prompts of earlier deadlines, and itself, take too long for.
+
+    After SCORPIO's TTFT guard (arXiv 2505.23022): least deadline first, and rejection by the predicted prefill time
+    ahead. The rest of SCORPIO is about decoding. One prompt a pass.
+    """
+
+    order: str = "edf"
+    admission: str = "late-by-edf"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EarlyReject(Composed):
+    """First come, first served; rejected is what those who came before, and itself, take too long for.
+
+    After Mooncake's early rejection (arXiv 2407.00079) on the TTFT that is predicted from the queue. Its prediction of
+    the load of decoding instances has no counterpart here. A request is rejected at the first decision after it came.
+    """
+
+    batch_tokens: int = 4096
+    order: str = "fcfs"
+    batching: str = "order"
+    admission: str = "late-by-fcfs"
