@@ -89,7 +89,7 @@ WRONG = [
     (
         "policy",
         "",
-        ": unknown policy '' (known: chunked, edf, fcfs, feasible-srpt, flowprefill, llf, moore-hodgson, priority, "
+        ": unknown policy '' (known: chunked, early-reject, edf, fcfs, feasible-srpt, flowprefill, llf, moore-hodgson, priority, "
         "sjf, srpt)",
     ),
     ("policy", 3, "must be a mapping of name, options, got 3"),

@@ -20,7 +20,13 @@ def printed(report: RenderableType) -> str:
 
 def test_policies_stand_under_their_families() -> None:
     lines = [line.rstrip() for line in printed(policies_report(describe_policies())).splitlines()]
-    assert [line for line in lines if line and line[0] != " "][1:] == ["arrival", "size", "deadline"]
+    assert [line for line in lines if line and line[0] != " "][1:] == [
+        "arrival",
+        "size",
+        "deadline",
+        "admission",
+        "fairness",
+    ]
     assert any(line.startswith("  edf            The earliest deadline goes first") for line in lines)
 
 
