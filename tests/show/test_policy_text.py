@@ -8,6 +8,7 @@ from rich.console import Console, RenderableType
 
 from flowsim.policies.registry import describe_policies, describe_policy
 from flowsim.policies.registry import load_policy as load
+from flowsim.policies.table import TABLE
 from flowsim.runs.six_requests import TOKENS_PER_S, six_requests
 from flowsim.show.policy_text import policies_report, policy_report, timeline
 
@@ -20,13 +21,9 @@ def printed(report: RenderableType) -> str:
 
 def test_policies_stand_under_their_families() -> None:
     lines = [line.rstrip() for line in printed(policies_report(describe_policies())).splitlines()]
-    assert [line for line in lines if line and line[0] != " "][1:] == [
-        "arrival",
-        "size",
-        "deadline",
-        "admission",
-        "fairness",
-    ]
+    assert [line for line in lines if line and line[0] != " "][1:] == list(
+        dict.fromkeys(row.family for row in TABLE.values())
+    )
     assert any(line.startswith("  edf            The earliest deadline goes first") for line in lines)
 
 
