@@ -81,7 +81,8 @@ def test_what_is_no_trace_is_refused() -> None:
         (
             "--policy fcfss",
             "--policy: unknown policy 'fcfss'; did you mean 'fcfs'? "
-            "(known: chunked, early-reject, edf, fcfs, feasible-srpt, flowprefill, llf, moore-hodgson, priority, scorpio, sjf, srpt, vtc)",
+            "(known: chunked, early-reject, edf, fcfs, feasible-srpt, flowprefill, llf, "
+            "moore-hodgson, priority, scorpio, sjf, srpt, vtc)",
         ),
         ("--policy flowprefill:cutt=layer", "unknown option of policy flowprefill 'cutt'; did you mean 'cut'?"),
         ("--policy flowprefill:cut=lair", "unknown cut 'lair'; did you mean 'layer'?"),

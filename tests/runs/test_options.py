@@ -89,8 +89,8 @@ WRONG = [
     (
         "policy",
         "",
-        ": unknown policy '' (known: chunked, early-reject, edf, fcfs, feasible-srpt, flowprefill, llf, moore-hodgson, priority, "
-        "sjf, srpt)",
+        ": unknown policy '' (known: chunked, early-reject, edf, fcfs, feasible-srpt, flowprefill, llf, "
+        "moore-hodgson, priority, scorpio, sjf, srpt, vtc)",
     ),
     ("policy", 3, "must be a mapping of name, options, got 3"),
     ("cost", "", "must be non-empty text, got ''"),
