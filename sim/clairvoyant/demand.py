@@ -30,8 +30,6 @@ from flowsim.core.timeline import LAYER_OPERATORS, graph_size
 
 Floats = NDArray[np.float64]
 
-FORWARD_TOKENS = (512, 1024, 2048, 4096)
-"""Sizes of forwards by which a prompt might run faster than by the server's own."""
 ATTENTION_STEP = 128
 """Query tokens from one size of attention that is looked at to the next: a tile of the kernel."""
 
@@ -42,7 +40,7 @@ class Demand:
 
     Attributes:
         work_s: sustained device seconds of each, in whatever passes it runs.
-        ttft_s: from its first launch to its first token, alone on a rested GPU.
+        ttft_s: from its first launch to its first token, on a rested GPU.
         gained_s: by how much the work that a GPU does in an interval can exceed the interval.
     """
 
@@ -81,21 +79,26 @@ class Least:
         self._costs, self._server = costs, server
         self._token_s, self._pair_s = _least_rates(costs, server.max_batched_tokens)
         self._gain, self.gained_s = _gains(costs, server.max_batched_tokens)
+        self._forward_s = _shortest_forward_s(costs, server.max_batched_tokens, server.graph_tokens)
 
     def work_s(self, tokens: int, context: int) -> float:
         """Sustained device seconds of `tokens` tokens on top of `context` cached ones."""
-        least_s = tokens * self._token_s + _pairs(tokens, context) * self._pair_s
-        if tokens <= self._server.graph_tokens and not context:  # a recorded forward may be faster than its operators
-            least_s = min(least_s, self._recorded_s(graph_size(tokens)))
+        least_s = self._device_s(tokens, context)
         return least_s if math.isfinite(self.gained_s) else least_s / (1 + self._gain)
 
     def ttft_s(self, tokens: int, context: int) -> float:
-        """Seconds from launch to first token, by the fastest way of running the prompt alone on a rested GPU."""
-        most = self._server.max_batched_tokens
-        ways = {most, *(size for size in FORWARD_TOKENS if size < min(most, tokens))}
-        graphs = {0, self._server.graph_tokens}
-        solo_s = min(self._costs.solo_s(tokens, context, "none", way, graph) for way in ways for graph in graphs)
-        return max(solo_s / (1 + self._gain), solo_s - self.gained_s)
+        """Seconds from launch to first token on a rested GPU, in whatever forwards: its work, and at least one forward.
+
+        It falls with the tokens that are cached.
+        """
+        busy_s = max(self._device_s(tokens, context), self._forward_s)
+        return max(busy_s / (1 + self._gain), busy_s - self.gained_s)
+
+    def _device_s(self, tokens: int, context: int) -> float:
+        least_s = tokens * self._token_s + _pairs(tokens, context) * self._pair_s
+        if tokens <= self._server.graph_tokens and not context:  # a recorded forward may be faster than its operators
+            least_s = min(least_s, self._recorded_s(graph_size(tokens)))
+        return least_s
 
     def _recorded_s(self, size: int) -> float:
         graph, embed = self._costs.graph, self._costs.device.get("embed", free)
@@ -119,6 +122,13 @@ def _least_rates(costs: CostModel, max_batched_tokens: int) -> tuple[float, floa
         costs.attention(tokens, context) / _pairs(tokens, context) for tokens in queries for context in contexts
     )
     return token_s, costs.layers * pair_s
+
+
+@lru_cache(16)
+def _shortest_forward_s(costs: CostModel, max_batched_tokens: int, graph_tokens: int) -> float:
+    """Seconds of the shortest forward, which waits for the host."""
+    sizes = [size for size in (1 << power for power in range(14)) if size <= max_batched_tokens]
+    return min(costs.solo_s(size, 0, "none", size, graph) for size in sizes for graph in {0, graph_tokens})
 
 
 def _pairs(tokens: int, context: int) -> float:

@@ -18,8 +18,8 @@ class Ledger:
         finished_s: when its first token was there.
         service_s: duration of the completed passes that computed it.
         preemptions: how often a pass with it was preempted.
-        rejected: whether it was turned away: on arrival, because the KV cache or the model's context could never hold
-            it, or by the policy.
+        rejected_s: when it was turned away: on arrival, because the KV cache or the model's context could never hold
+            it, or later, by the policy.
         cached_tokens: how many of its tokens its first pass found in the prefix cache of its instance.
     """
 
@@ -29,8 +29,13 @@ class Ledger:
         self.finished_s = [NEVER] * rows
         self.service_s = [0.0] * rows
         self.preemptions = [0] * rows
-        self.rejected = [False] * rows
+        self.rejected_s = [NEVER] * rows
         self.cached_tokens = [0] * rows
+
+    @property
+    def rejected(self) -> list[bool]:
+        """Whether each request was turned away."""
+        return [time_s == time_s for time_s in self.rejected_s]  # not NaN
 
 
 @dataclass
@@ -97,7 +102,7 @@ class Recorder:
 
     def rejected(self, time_s: float, request: int, by: str) -> None:
         """A request that has arrived is turned away, by the "limits" of its instance or by the "policy"."""
-        self.ledger.rejected[request] = True
+        self.ledger.rejected_s[request] = time_s
 
     def thought(self, time_s: float, control_s: float) -> None:
         """The scheduler spends `control_s` on a decision."""

@@ -167,7 +167,7 @@ SUMMARY = (
     Definition(
         "span_s",
         "what was observed, seconds: the time of utilization and of the shares",
-        "first arrival to the last completion or, if a request is unfinished, to the end of the replay",
+        "first arrival to the last completion or rejection or, if a request is unfinished, to the end of the replay",
     ),
     Definition("bound", "the clairvoyant bound of the workload, as below; null if none is stated"),
     Definition("no_bound", "why bound is null; null also if none was asked for"),
@@ -362,7 +362,7 @@ RUNS = (
         "max goodput by the sustained rule: the highest rate tried that meets the target and at which the server keeps "
         "up; 0 for none. The figures of a search are of the run at this rate",
         "highest rate tried with attainment >= target, every request finished or rejected (unless the run is stopped), "
-        "and a queue, of those not rejected, that empties in the last third of their arrivals",
+        "and a queue, without those rejected on arrival, that empties in the last third of their arrivals",
     ),
     Definition(
         "fails_at_sustained_rps",

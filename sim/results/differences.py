@@ -134,7 +134,7 @@ def decisions_sha256(result: RunResult) -> str:
     Runs on the same requests in which it is equal made the same decisions for every request.
     """
     ledger = result.outcome.ledger
-    columns = (ledger.instance, ledger.started_s, ledger.finished_s, ledger.preemptions, ledger.rejected)
+    columns = (ledger.instance, ledger.started_s, ledger.finished_s, ledger.preemptions, ledger.rejected_s)
     return hashlib.sha256(b"".join(np.array(column).tobytes() for column in columns)).hexdigest()
 
 

@@ -142,8 +142,10 @@ class Metrics:
 
     @property
     def end_s(self) -> float:
-        """The end of what was observed: the last completion or, if a request is unfinished, the end of the replay."""
-        return self.outcome.stopped_s if (self.state == UNFINISHED).any() else self.completed_s
+        """The end of what was observed: the last completion or rejection; of the replay, if a request is unfinished."""
+        if (self.state == UNFINISHED).any():
+            return self.outcome.stopped_s
+        return float(np.fmax.reduce(self.outcome.ledger.rejected_s, initial=self.completed_s))
 
     @property
     def span_s(self) -> float:

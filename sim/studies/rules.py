@@ -67,14 +67,16 @@ def check_classes(
 
 
 def empties(result: RunResult) -> bool:
-    """Whether, of the requests that were not rejected, some in the last third finds an instance with nothing to do.
+    """Whether, of the requests that were not rejected on arrival, some in the last third finds an instance free.
 
     A queue that only grows never gets there, however well the others fare; a stable one does again and again, more
-    often the longer the trace. Rejected requests are no part of it: they have left.
+    often the longer the trace. A request that the policy rejects later is in the queue until then.
     """
-    kept = ~np.array(result.outcome.ledger.rejected, bool)
-    arrival_s, finished_s = result.trace.arrival_s[kept], np.array(result.outcome.ledger.finished_s)[kept]
-    gone = np.searchsorted(np.sort(finished_s), arrival_s, side="right")  # NaN, never gone, sorts last
+    ledger, arrival_s = result.outcome.ledger, result.trace.arrival_s
+    finished_s, rejected_s = np.array(ledger.finished_s), np.array(ledger.rejected_s)
+    kept = ~(rejected_s <= arrival_s)
+    arrival_s, left_s = arrival_s[kept], np.fmin(finished_s, rejected_s)[kept]
+    gone = np.searchsorted(np.sort(left_s), arrival_s, side="right")  # NaN, never gone, sorts last
     backlog = np.arange(arrival_s.size) - gone
     return not backlog.size or bool((backlog[-(-2 * backlog.size // 3) :] < len(result.outcome.logs)).any())
 

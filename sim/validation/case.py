@@ -43,6 +43,8 @@ class GpuRun(Struct, frozen=True, forbid_unknown_fields=True):
         lateness_s: p50, p99 and max of how late arrivals were taken in.
         hand_overs_s: the same of the time between two stretches of execution, where the second was ready.
         machine: clocks, power and throttling meanwhile; empty where they cannot be read.
+        rejected_s: when each request was turned away, None for never; empty in older evidence, whose policies rejected
+            none: those that the limits turn away have then left on arrival.
         scattered, crowded, first_tokens: as `flowsim.calibration.serve.replay.Replay` has it.
     """
 
@@ -62,14 +64,15 @@ class GpuRun(Struct, frozen=True, forbid_unknown_fields=True):
     scattered: Count = 0
     crowded: Count = 0
     first_tokens: Sequence[Token] = ()
+    rejected_s: Sequence[Amount | None] = ()
 
-    def outcome(self, rejected: Sequence[bool]) -> Outcome:
-        """As the engine would have written it down."""
+    def outcome(self, turned_away_s: Sequence[float]) -> Outcome:
+        """As the engine would have written it down; `turned_away_s`: when the limits rejected each, NaN for never."""
         ledger = Ledger(len(self.started_s))
         ledger.instance = [0] * len(self.started_s)
         ledger.started_s, ledger.finished_s = times(self.started_s), times(self.finished_s)
         ledger.service_s, ledger.preemptions = list(self.service_s), list(self.preemptions)
-        ledger.rejected = list(rejected)
+        ledger.rejected_s = times(self.rejected_s) if self.rejected_s else list(turned_away_s)
         log = Log(
             busy_s=self.busy_s,
             control_s=self.control_s,
@@ -186,7 +189,8 @@ class Case(Struct, frozen=True, forbid_unknown_fields=True, dict=True):  # dict:
 
     def result_of(self, run: GpuRun, cost: CostModel) -> RunResult:
         """A real run as a result."""
-        return self._result(run.outcome(self.rejected(cost)), cost)
+        turned_away = zip(self.arrival_s, self.rejected(cost), strict=True)
+        return self._result(run.outcome([at_s if out else math.nan for at_s, out in turned_away]), cost)
 
     def _result(self, outcome: Outcome, cost: CostModel) -> RunResult:
         return RunResult(self.trace, self.slo, outcome, self.policy, {}, described(cost))

@@ -137,3 +137,11 @@ def test_without_any_slo_there_is_no_attainment() -> None:
 def test_quantiles_interpolate_and_pass_over_what_never_was() -> None:
     assert quantiles(np.array([4.0, NEVER, 1.0]), (50, 90)) == {"mean": 2.5, "p50": 2.5, "p90": 3.7, "max": 4.0}
     assert quantiles(np.array([NEVER]), (50,)) == {"mean": None, "p50": None, "max": None}
+
+
+def test_a_run_that_goes_on_rejecting_is_observed_until_its_last_rejection() -> None:
+    served = by_hand([0, 5, 9], [1, NEVER, NEVER], [1, 1, 1], rejected=[1, 2], logs=(Log(busy_s=1.0),))
+    assert served.summary["span_s"] == 9
+    assert served.summary["utilization"] == pytest.approx(1 / 9)
+    assert served.summary["attained_observed_rps"] == pytest.approx(1 / 9)
+    assert served.summary["attained_with_drain_rps"] == 1

@@ -92,3 +92,25 @@ def test_a_policy_that_postpones_for_ever_is_refused_unless_the_run_is_stopped()
     through = replace(stopped, outcome=replace(stopped.outcome, cut_off=False))
     assert leaves_behind(through)
     assert lacks(through, 0.9) == {"attainment": "", "sustained": "left behind"}
+
+
+@dataclass
+class Holds:
+    """Serves short prompts at once and keeps long ones waiting, to reject them all at the end."""
+
+    cut: Any = "none"
+    wake: Any = "events"
+
+    def choose(self, view: flowsim.View) -> Any:
+        short = [request for request in view.waiting if request.tokens < 10]
+        run = flowsim.Pass.whole(short[0]) if short and view.running is None else None
+        if view.now >= 1000:
+            return flowsim.Decision(run, [request for request in view.waiting if request.tokens >= 10])
+        return flowsim.Decision(run, wake_at=1000.0)
+
+
+def test_a_request_that_is_rejected_late_was_in_the_queue_until_then() -> None:
+    trace = flowsim.Trace.of(np.arange(60) * 2.0, [1, 1, 1, 1, 1, 40] * 10)
+    result = flowsim.run(trace, Holds(), cost=pencil(), slo="10", predictor="exact")
+    assert result.summary["rejected"] == 10
+    assert lacks(result, 0.8) == {"attainment": "", "sustained": "queue"}

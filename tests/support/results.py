@@ -59,7 +59,7 @@ def by_hand(
     ledger.started_s = list(finished_s if started_s is None else started_s)
     ledger.service_s = [0.0] * n if service_s is None else list(service_s)
     for id in rejected:
-        ledger.rejected[id] = True
+        ledger.rejected_s[id] = arrival_s[id]
     slo = Assignment(np.array(slo_s, float), trace.class_code, trace.class_names, "as written")
     return RunResult(
         trace,
