@@ -56,12 +56,25 @@ def demand(
 
     Of a prompt's prefix blocks those may be cached that another request has which arrives before this one is due.
     """
-    cached = np.zeros(len(requests), np.int64) if prefixes is None else _cached(requests, prefixes.block_tokens)
-    least = Least(costs, server)
-    sizes = [(request.input_length - hit, hit) for request, hit in zip(requests, cached.tolist(), strict=True)]
+    least, sizes = Least(costs, server), _sizes(requests, prefixes)
     known = {size: (least.work_s(*size), least.ttft_s(*size)) for size in sorted(set(sizes))}
     work_s, ttft_s = np.array([known[size] for size in sizes], float).reshape(-1, 2).T
     return Demand(work_s, ttft_s, least.gained_s)
+
+
+def alone_s(
+    requests: Sequence[Request], costs: CostModel, server: ServerOptions, prefixes: Prefixes | None = None
+) -> Floats:
+    """Seconds to the first token of each, shape [n]: alone on a rested GPU, in forwards of the server's size."""
+    least, sizes = Least(costs, server), _sizes(requests, prefixes)
+    known = {size: least.alone_s(*size) for size in sorted(set(sizes))}
+    return np.array([known[size] for size in sizes], float)
+
+
+def _sizes(requests: Sequence[Request], prefixes: Prefixes | None) -> list[tuple[int, int]]:
+    """Tokens to compute and tokens cached of each request, with as many cached as there can be."""
+    cached = np.zeros(len(requests), np.int64) if prefixes is None else _cached(requests, prefixes.block_tokens)
+    return [(request.input_length - hit, hit) for request, hit in zip(requests, cached.tolist(), strict=True)]
 
 
 class Least:
@@ -91,7 +104,17 @@ class Least:
 
         It falls with the tokens that are cached.
         """
-        busy_s = max(self._device_s(tokens, context), self._forward_s)
+        return self._rested_s(max(self._device_s(tokens, context), self._forward_s))
+
+    def alone_s(self, tokens: int, context: int) -> float:
+        """Seconds from launch to first token, alone on a rested GPU, in forwards of the server's size."""
+        server = self._server
+        return self._rested_s(
+            self._costs.solo_s(tokens, context, "none", server.max_batched_tokens, server.graph_tokens)
+        )
+
+    def _rested_s(self, busy_s: float) -> float:
+        """The least that a rested GPU takes for what takes a busy one `busy_s`."""
         return max(busy_s / (1 + self._gain), busy_s - self.gained_s)
 
     def _device_s(self, tokens: int, context: int) -> float:

@@ -44,7 +44,7 @@ class RunResult:
         config: the arguments of `flowsim.run` that give this result again.
         inputs: hashes, cost model and its error, SLOs, seed and version.
         warmup: the share of the requests, the first ones, that are served but not counted.
-        alone_s: the least TTFT that each request could have alone (`flowsim.clairvoyant.demand`), seconds, shape [n];
+        alone_s: the TTFT of each request alone on a rested GPU (`flowsim.clairvoyant.demand`), seconds, shape [n];
             None if the run has kept no events.
         bounding: what the clairvoyant bound is worked out by when it is asked for, or why none is stated; None if none
             was asked for.

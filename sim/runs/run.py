@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 import flowsim
 from flowsim.clairvoyant.bound import Bounding
-from flowsim.clairvoyant.demand import demand
+from flowsim.clairvoyant.demand import alone_s
 from flowsim.core.policy import Policy
 from flowsim.core.summary import Inputs
 from flowsim.engine.simulate import simulate
@@ -106,7 +106,7 @@ def execute(
         },
         _inputs(ready, np.array(outcome.ledger.cached_tokens)),
         ready.options.warmup,
-        demand(ready.requests(), ready.costs, ready.options.server, ready.prefixes).ttft_s if events else None,
+        alone_s(ready.requests(), ready.costs, ready.options.server, ready.prefixes) if events else None,
         bounding,
     )
 
