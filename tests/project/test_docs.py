@@ -238,3 +238,8 @@ def test_policies_and_their_options_are_documented() -> None:
 
 def test_the_readme_is_short() -> None:
     assert len(TEXTS["README.md"].splitlines()) <= 160
+
+
+@pytest.mark.parametrize("name", sorted(TEXTS))
+def test_no_page_holds_the_marks_of_a_merge(name: str) -> None:
+    assert not re.search(r"^(<{7} |>{7} |={7}$)", TEXTS[name], re.MULTILINE)
