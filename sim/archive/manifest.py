@@ -57,7 +57,16 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True):
         version = values.pop("schema_version", None)
         if version != SCHEMA_VERSION:
             raise InputError(f"{path.name}: schema_version", found=version, expected=str(SCHEMA_VERSION))
-        return build(cls, values, path.name)
+        manifest = build(cls, values, path.name)
+        for name, place in manifest.places.items():
+            if not manifest.holds(place):
+                raise InputError(f"{path.name}: places: {name}", found=place, expected="a file or folder of the bundle")
+        return manifest
+
+    def holds(self, place: str) -> bool:
+        """Whether a place is the name of one of the files, or of a folder in which some of them lie."""
+        clean = bool(place) and not {"", ".", ".."} & set(place.split("/"))
+        return clean and any(name == place or name.startswith(f"{place}/") for name in self.files)
 
 
 @dataclass(frozen=True)

@@ -150,6 +150,22 @@ def test_a_file_that_is_not_in_the_bundle_is_not_read(elsewhere: Callable[[str],
         flowsim.reproduce(archive, workers=1)
 
 
+@pytest.mark.parametrize("place", ["{tmp}/secret", "../secret", "inputs/../../secret", "inputs/", "./inputs", "", "x"])
+def test_a_place_outside_the_bundle_is_not_read(elsewhere: Callable[[str], Path], tmp_path: Path, place: str) -> None:
+    archive = elsewhere("search")
+    (tmp_path / "secret").write_text("arrival_s,input_length\nhunter2,1\n")
+    with zipfile.ZipFile(archive) as old:
+        manifest = json.loads(old.read("manifest.json"))
+    place = place.format(tmp=tmp_path)
+    manifest["places"] = dict.fromkeys(manifest["places"], place)
+    rewritten(archive, {"manifest.json": json.dumps(manifest).encode()}, known=False)
+    with pytest.raises(InputError) as error:
+        flowsim.reproduce(archive, workers=1)
+    said = str(error.value)
+    assert "manifest.json: places: " in said and f"must be a file or folder of the bundle, got {place!r}" in said
+    assert "hunter2" not in said
+
+
 @pytest.mark.parametrize(
     ("manifest", "said"),
     [
