@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Mapping
-from dataclasses import fields, is_dataclass
-from types import CellType, FunctionType
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping
+from functools import partial
+from types import BuiltinMethodType, CellType, FunctionType, MethodType, ModuleType, NoneType
 from typing import Any, Literal, Protocol, cast, get_args
 
 from flowsim.core.order import Order
@@ -133,34 +134,88 @@ def check_policy(policy: object) -> Policy:
 def own(policy: Policy) -> Policy:
     """A policy of one's own that is as this one was given: a deep copy.
 
-    A function in an attribute, or in an order there, may refer to its policy (`lambda request: self.tag[request.id]`)
-    or to what is in its attributes: the copy's refers to those of the copy.
+    A function anywhere in its attributes may refer to its policy (`lambda request: self.tag[request.id]`), by a
+    variable of its surroundings, a default or another function there: the copy's function refers to the copy.
 
     Raises:
-        InputError: it cannot be copied.
+        InputError: it cannot be copied, or a function in the copy refers to the policy as it was given all the same,
+            as by a global variable.
     """
-    memo: dict[int, Any] = {}
-    cells: list[tuple[CellType, CellType]] = []
-    for function in _functions(policy):
-        closure = tuple([CellType() for _ in function.__closure__ or ()])
-        cells += zip(function.__closure__ or (), closure, strict=True)
-        twin = FunctionType(function.__code__, function.__globals__, function.__name__, function.__defaults__, closure)
-        twin.__kwdefaults__ = function.__kwdefaults__
-        memo[id(function)] = twin
+    name, memo = f"policy {type(policy).__name__}", dict[int, Any]()
     try:
+        _rebind(list(_reached(policy)), memo)
         copied = copy.deepcopy(policy, memo)
-        for cell, twin_cell in cells:
-            twin_cell.cell_contents = memo.get(id(cell.cell_contents), cell.cell_contents)
     except Exception as error:  # whatever the user's attributes do
         problem = f"cannot be copied for each run and instance: {type(error).__name__}: {error}"
-        raise InputError(f"policy {type(policy).__name__}", problem) from error
+        raise InputError(name, problem) from error
+    for value in _reached(copied):
+        if value is policy or (isinstance(value, FunctionType) and _names(value, policy)):
+            problem = "cannot be copied for each run and instance: a function in it refers to the original"
+            raise InputError(name, problem, expected="functions that refer to it as self")
     return copied
 
 
-def _functions(policy: Policy) -> list[FunctionType]:
-    """The functions in a policy's attributes, and in the orders there, that have variables of their surroundings."""
-    values: list[Any] = list(getattr(policy, "__dict__", {}).values())
-    for order in values.copy():
-        if is_dataclass(order) and not isinstance(order, type):
-            values += [getattr(order, field.name) for field in fields(order)]
-    return [value for value in values if isinstance(value, FunctionType) and value.__closure__]
+def _rebind(values: Collection[Any], memo: dict[int, Any]) -> None:
+    """Put copies of the functions among these values, with copies of what they refer to, into the memo of a copy."""
+    functions = [value for value in values if isinstance(value, FunctionType) and _referents(value)]
+    cells: dict[int, tuple[CellType, CellType]] = {}
+    for function in functions:
+        held = function.__closure__ or ()
+        cells |= {id(cell): (cell, CellType()) for cell in held if id(cell) not in cells}
+        closure = tuple(cells[id(cell)][1] for cell in held)
+        memo[id(function)] = FunctionType(function.__code__, function.__globals__, function.__name__, None, closure)
+    for value in values:
+        if isinstance(value, BuiltinMethodType) and _referents(value):
+            memo[id(value)] = getattr(copy.deepcopy(value.__self__, memo), value.__name__)
+    for function in functions:
+        twin = memo[id(function)]
+        twin.__defaults__ = copy.deepcopy(function.__defaults__, memo)
+        twin.__kwdefaults__ = copy.deepcopy(function.__kwdefaults__, memo)
+        twin.__dict__.update(copy.deepcopy(function.__dict__, memo))
+    for cell, twin_cell in cells.values():
+        for content in _contents(cell):
+            twin_cell.cell_contents = content if isinstance(content, ModuleType) else copy.deepcopy(content, memo)
+
+
+def _reached(value: Any) -> Iterator[Any]:
+    """A value, and all that its attributes, containers and functions lead to, each once."""
+    seen, left = set[int](), [value]
+    while left:
+        one = left.pop()
+        if id(one) not in seen and not isinstance(one, type | ModuleType):
+            seen.add(id(one))
+            yield one
+            left += _referents(one)
+
+
+def _referents(value: Any) -> list[Any]:
+    """What a value refers to: by the variables and defaults of a function, as elements, or as attributes."""
+    found: list[Any] = list(getattr(value, "__dict__", {}).values())
+    if isinstance(value, FunctionType):
+        found += [content for cell in value.__closure__ or () for content in _contents(cell)]
+        found += [*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()]
+    elif isinstance(value, MethodType | BuiltinMethodType):
+        found += [] if isinstance(value.__self__, ModuleType | type | NoneType) else [value.__self__]
+    elif isinstance(value, partial):
+        found += [value.func, *value.args, *value.keywords.values()]
+    elif isinstance(value, dict):
+        found += [*value, *value.values()]
+    elif isinstance(value, list | tuple | set | frozenset | deque):
+        found += value
+    else:
+        slots = (name for kind in type(value).__mro__ for name in getattr(kind, "__slots__", ()))
+        found += [getattr(value, name) for name in slots if name != "__dict__" and hasattr(value, name)]
+    return found
+
+
+def _contents(cell: CellType) -> list[Any]:
+    """What a variable of a function's surroundings holds; nothing if it is not assigned yet."""
+    try:
+        return [cell.cell_contents]
+    except ValueError:
+        return []
+
+
+def _names(function: FunctionType, policy: Policy) -> bool:
+    """Whether a global variable that this function reads is the policy."""
+    return any(function.__globals__.get(name) is policy for name in function.__code__.co_names)

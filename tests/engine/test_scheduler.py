@@ -6,6 +6,7 @@ Costs are those of `pencil`: a token takes a second.
 from __future__ import annotations
 
 import math
+from functools import cache, partial
 from typing import Any
 
 import pytest
@@ -264,6 +265,88 @@ def test_a_key_may_change_with_the_state_of_the_policy() -> None:
 
     outcome = run(Fair(), *TURNS)
     assert [stretch.members[0] for stretch in ran(outcome)] == [0, 3, 1, 4, 2]  # computed: a 2, b 3, a 4, b 6
+
+
+class Owing(FIFO):
+    """The class that was computed least, by a key that is reached in one of several ways."""
+
+    def __init__(self, way: str) -> None:
+        self.computed = {"a": 0, "b": 0}
+        share = lambda candidate, now=0.0: self.computed[candidate.class_name]  # noqa: E731
+        orders = {
+            "helper": lambda: Scanned(lambda candidate, now: share(candidate)),
+            "default": lambda: Scanned(lambda candidate, now, by=share: by(candidate)),
+            "keyword": lambda: Scanned(lambda candidate, now, *, by=share: by(candidate)),
+            "dict": lambda: {"order": Scanned(share)},
+            "list": lambda: [(share,)],
+            "partial": lambda: Scanned(partial(lambda by, candidate, now: by(candidate), share)),
+            "held": lambda: Scanned((lambda by: lambda candidate, now: by["share"][0](candidate))({"share": [share]})),
+            "method": lambda: Scanned(self.share),
+            "built-in": lambda: Scanned(
+                (lambda get: lambda candidate, now: get(candidate.class_name))(self.computed.get)
+            ),
+        }
+        self.orders = orders[way]()
+
+    def share(self, candidate: Any, now: float) -> int:
+        return self.computed[candidate.class_name]
+
+    def on_completion(self, execution: Any, view: Any) -> None:
+        self.computed[execution.class_name] += execution.batch_tokens
+
+    def choose(self, view: Any) -> Any:
+        orders: Any = self.orders
+        if not hasattr(self, "order"):
+            found = orders["order"] if isinstance(orders, dict) else orders
+            self.order = Scanned(found[0][0]) if isinstance(found, list) else found
+        head = view.first(self.order)
+        return Pass.whole(head) if isinstance(head, Request) else None
+
+
+@pytest.mark.parametrize(
+    "way", ["helper", "default", "keyword", "dict", "list", "partial", "held", "method", "built-in"]
+)
+def test_a_key_refers_to_the_state_of_the_copy_however_it_is_reached(way: str) -> None:
+    policy = Owing(way)
+    for _ in range(2):
+        assert [stretch.members[0] for stretch in ran(run(policy, *TURNS))] == [0, 3, 1, 4, 2]
+        assert policy.computed == {"a": 0, "b": 0}
+
+
+def test_functions_that_share_a_variable_share_it_in_the_copy() -> None:
+    class Counts(FIFO):
+        """Counts what it was asked."""
+
+        def __init__(self) -> None:
+            asked = 0
+
+            def ask() -> None:
+                nonlocal asked
+                asked += 1
+
+            self.ask, self.asked = ask, lambda: asked
+
+        def choose(self, view: Any) -> Any:
+            self.ask()
+            return super().choose(view)
+
+    policy = Counts()
+    counts: Any = run(policy, *TURNS).policies[0]
+    assert counts.asked() > 0 == policy.asked()
+
+
+GIVEN: Any = None
+
+
+@pytest.mark.parametrize("way", ["global", "cached"])
+def test_a_function_that_refers_to_the_original_all_the_same_is_refused(
+    monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    policy: Any = FIFO()
+    monkeypatch.setitem(globals(), "GIVEN", policy)
+    policy.key = (lambda candidate: GIVEN.tag[candidate]) if way == "global" else cache(lambda candidate: policy.tag)
+    with pytest.raises(InputError, match=r"^policy FIFO: cannot be copied .*: a function in it refers to the original"):
+        run(policy, (0.0, 1, 9.0))
 
 
 def test_a_policy_that_cannot_be_copied_is_told_so() -> None:
