@@ -102,11 +102,13 @@ class Scheduler:
         now, waiting = self._instance.clock.now, self._instance.waiting.requests
         if not isinstance(rejected, list | tuple):
             raise self.wrong(f"rejected {rejected!r}", "a list of requests")
-        for place, request in enumerate(rejected):
+        seen = set[int]()
+        for request in rejected:
             if not isinstance(request, Request) or waiting.get(request.id) is not request:
                 raise self.wrong(f"rejected {request!r}, which is not waiting")
-            if request in rejected[:place]:
+            if request.id in seen:
                 raise self.wrong(f"rejected {request!r} twice")
+            seen.add(request.id)
         if not isinstance(wake_at, int | float) or not wake_at > now:
             raise self.wrong(f"asked to be woken at {wake_at!r}", "seconds, after now")
 
