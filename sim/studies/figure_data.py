@@ -69,7 +69,8 @@ class RateBars:
     Attributes:
         rule: by which it was found.
         policies: in the order of the study; the others are compared with the first.
-        mean, low, high: shape [policies]; `low` and `high` are NaN where no interval is known.
+        mean, low, high: shape [policies]; `mean` is NaN where nothing limits the rate in any run, `low` and `high`
+            where no interval is known.
         ratio: to the first policy's, paired by replication, shape [policies]; NaN where it is not known.
     """
 

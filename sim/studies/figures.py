@@ -182,17 +182,17 @@ def _scale(axes: Axes, at: Sequence[float]) -> None:
 def draw_bars(rules: Sequence[RateBars], axes: Axes) -> Axes:
     """Draw a horizontal bar for each policy and rule, the first at the top; the later rules are paler."""
     policies, height = rules[0].policies, 0.8 / len(rules)
-    right = max(float((bars.mean + _spread(bars)[1]).max()) for bars in rules)
+    right = max(float((np.nan_to_num(bars.mean) + _spread(bars)[1]).max()) for bars in rules)
     for row, bars in enumerate(rules):
         places = np.arange(len(policies))[::-1] - height * (row - (len(rules) - 1) / 2)
-        error = _spread(bars)
+        error, lengths = _spread(bars), np.nan_to_num(bars.mean)
         colours = [COLOURS[place % len(COLOURS)] for place in range(len(policies))]
         look: dict[str, Any] = {"color": colours, "alpha": 1 - 0.5 * row, "error_kw": ERROR_BARS}
-        axes.barh(places, bars.mean, 0.9 * height, xerr=error, **look)
+        axes.barh(places, lengths, 0.9 * height, xerr=error, **look)
         for place, mean, more, ratio in zip(places, bars.mean, error[1], bars.ratio, strict=True):
             times = f" ({ratio:.2f} x)" if ratio > 0 else ""
-            said = f"{mean:.3g}{times} {bars.rule}"
-            axes.text(mean + more + 0.015 * right, place, said, va="center", fontsize=8)
+            said = f"not limited by {bars.rule}" if np.isnan(mean) else f"{mean:.3g}{times} {bars.rule}"
+            axes.text(np.nan_to_num(mean) + more + 0.015 * right, place, said, va="center", fontsize=8)
     axes.set_yticks(np.arange(len(policies))[::-1], policies)
     axes.set_xlim(0, 1.4 * right or 1)
     axes.set_xlabel(f"highest rate by each rule, req/s (ratio to {policies[0]})")

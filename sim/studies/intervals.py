@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from flowsim.policies.registry import spelling
@@ -13,23 +14,25 @@ from flowsim.results.differences import holm
 from flowsim.results.interval import LEVEL, Interval
 from flowsim.studies.paired import Paired, paired, paired_ratio, t_interval
 from flowsim.studies.replications import by_replication, check_replications, independent
+from flowsim.studies.rules import RULES
+from flowsim.studies.search import NOTHING, max_rate
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SHARES = ("attainment", "utilization")
 """What the names of columns with shares begin with; those of others end with "_share"."""
-COMPARED = ("mean", "low", "high", "n", "bca_low", "bca_high", "higher", "lower", "p", "p_holm")
+COMPARED = ("mean", "low", "high", "n", "bca_low", "bca_high", "higher", "lower", "left_out", "p", "p_holm")
 """Columns of a table of differences, after those that say what is compared."""
 
 
 def over_replications(runs: pd.DataFrame, value: str) -> Interval:
     """The mean of a column of `independent` runs and Student's t interval over their replications.
 
-    It is cut to what the column can hold: a share lies in [0, 1], and a rate or a time is not negative.
+    It is cut to what the column can hold: a share lies in [0, 1], and a rate or a time is not negative. Replications
+    with a highest rate that nothing limits are left out.
     """
-    interval = t_interval(by_replication(runs, value))
-    return interval.within(*_limits(value))
+    return _interval(runs, value, LEVEL)
 
 
 def intervals(runs: pd.DataFrame, value: str, by: Sequence[str], level: float = LEVEL) -> pd.DataFrame:
@@ -37,7 +40,8 @@ def intervals(runs: pd.DataFrame, value: str, by: Sequence[str], level: float = 
 
     Failed runs are left out, and so are runs that only repeat another; those whose seeds only draw other labels for the
     same arrivals and lengths are averaged, and count as one replication (see `independent`). Rows are in the order in
-    which their combinations first appear. The bounds of a share are in [0, 1].
+    which their combinations first appear. The bounds of a share are in [0, 1]. Replications with a highest rate that
+    nothing limits are left out: only a lower bound of it is known.
 
     Raises:
         InputError: no such column; or runs of one combination differ in more than `REPLICATION`, so they do not
@@ -48,7 +52,7 @@ def intervals(runs: pd.DataFrame, value: str, by: Sequence[str], level: float = 
     check_replications(runs, value, by)
     rows = []
     for key, group in independent(runs).groupby(list(by), sort=False, dropna=False):
-        interval = t_interval(by_replication(group, value), level).within(*_limits(value))
+        interval = _interval(group, value, level)
         rows.append((*key, interval.mean, interval.low, interval.high, interval.n))
     return pd.DataFrame(rows, columns=[*by, "mean", "low", "high", "n"])
 
@@ -68,8 +72,9 @@ def differences(
     Returns:
         Columns policy, against, `by`, then of `value` of the policy minus that of `against`, over the replications that
         both have: mean, low, high (Student's t), n, bca_low, bca_high (BCa), higher, lower (in how many replications),
-        p (of the sign test, see `Paired`) and p_holm (by Holm's method, for all policies that are compared with
-        `against` in the same combination of `by`).
+        left_out (replications with a highest rate that nothing limits: taken as higher than any limited one, they count
+        in higher and lower alone), p (of the sign test, see `Paired`) and p_holm (by Holm's method, for all policies
+        that are compared with `against` in the same combination of `by`).
 
     Raises:
         InputError: no such policy; or as `intervals`.
@@ -101,18 +106,39 @@ def _compared(
     rows = []
     done = independent(runs)
     for place, part in done.groupby(list(by), sort=False, dropna=False) if by else [((), done)]:
-        table = by_replication(part, value, ["policy"]).unstack("policy")
+        table = by_replication(_censored(part, value), value, ["policy"]).unstack("policy")
         others = [policy for policy in dict.fromkeys(part["policy"]) if policy != against and against in table]
+        signs = [compare(table[policy], table[against]) for policy in others]
+        table = _limited(table, value)
         found = [compare(table[policy], table[against]) for policy in others]
-        for policy, pair, p in zip(others, found, holm([pair.p for pair in found]), strict=True):
-            rows.append((policy, against, *place, *_row(pair, limits), p))
+        for policy, pair, sign, p in zip(others, found, signs, holm([sign.p for sign in signs]), strict=True):
+            rows.append((policy, against, *place, *_row(pair, sign, limits), p))
     return pd.DataFrame(rows, columns=["policy", "against", *by, *COMPARED])
 
 
-def _row(pair: Paired, limits: tuple[float, float]) -> tuple[float, ...]:
-    """The columns COMPARED of a pair, without the last."""
+def _row(pair: Paired, sign: Paired, limits: tuple[float, float]) -> tuple[float, ...]:
+    """The columns COMPARED of a pair, without the last; `sign` has the replications that are left out as well."""
     t, bca = pair.interval.within(*limits), pair.bca.within(*limits)
-    return (t.mean, t.low, t.high, t.n, bca.low, bca.high, pair.higher, pair.lower, pair.p)
+    return (t.mean, t.low, t.high, t.n, bca.low, bca.high, sign.higher, sign.lower, sign.ours.size - t.n, sign.p)
+
+
+def _interval(runs: pd.DataFrame, value: str, level: float) -> Interval:
+    found = by_replication(_censored(runs, value), value)
+    return t_interval(_limited(found, value), level).within(*_limits(value))
+
+
+def _censored(runs: pd.DataFrame, value: str) -> pd.DataFrame:
+    """The runs, with infinity for each highest rate that nothing limits."""
+    limits = {max_rate(rule): f"limited_by_{rule}" for rule in RULES}
+    limit = limits.get(value)
+    if limit not in runs:
+        return runs
+    return runs.assign(**{value: runs[value].where(runs[limit] != NOTHING, math.inf)})
+
+
+def _limited(found: Any, value: str) -> Any:
+    """The values of a Series or DataFrame, with NaN for each highest rate that nothing limits."""
+    return found.replace(np.inf, math.nan) if value in map(max_rate, RULES) else found
 
 
 def _limits(value: str) -> tuple[float, float]:

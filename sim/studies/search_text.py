@@ -30,7 +30,10 @@ NOT_SERVED = (
     "{}: some requests are never served, and not rejected either, so the rate is not sustained; the attainment rule "
     "counts them as missed."
 )
-UNLIMITED = "{}: the target was met at every rate tried, up to {} req/s. The trace is too short for such SLOs."
+UNLIMITED = (
+    "{}: the target was met at every rate tried, up to {} req/s{}. The trace is too short for such SLOs. Means, "
+    "differences and ratios leave such runs out; the sign test takes them as higher than any limited rate."
+)
 SATURATED = (
     "The sustained rule hardly tells {} apart: the device is full ({} in use). What can: the attainment rule, tighter "
     "SLOs (slo.scale), or attainment above these rates (flowsim sweep with workload.rate_rps)."
@@ -54,7 +57,7 @@ def rates_table(done: pd.DataFrame, by: Sequence[str], cells: Sequence[Sequence[
     table = new_table(*by, "runs", *head)
     groups = done.groupby(list(by), sort=False, dropna=False)
     for shown, (_, group) in zip(cells, groups, strict=True):
-        rates = [(over_replications(group, max_rate(rule)).format(number), _limits(group, rule)) for rule in RULES]
+        rates = [(_rate(group, rule, number), _limits(group, rule)) for rule in RULES]
         served = group[group[SUSTAINED] > 0]
         late = [(served[name] / served["counted"]).mean() if len(served) else None for name in ("late", "starved")]
         use = served["utilization"].mean() if len(served) else None
@@ -77,7 +80,8 @@ def search_notes(done: pd.DataFrame, others: Sequence[str]) -> Iterator[str]:
             yield NOT_SERVED.format(policy)
         endless = of.loc[of["limited_by_attainment"] == NOTHING, max_rate("attainment")]
         if len(endless):
-            yield UNLIMITED.format(policy, f"{endless.max():,.4g}")
+            some = f" (in {len(endless)} of {len(of)} runs)" * (len(of) > 1)
+            yield UNLIMITED.format(policy, f"{endless.max():,.4g}", some)
     for _, group in done.groupby(list(others), sort=False, dropna=False) if others else [((), done)]:
         alike, use = _saturated(group)
         if len(alike) > 1:
@@ -97,6 +101,12 @@ def search_footing(done: pd.DataFrame) -> str:
         f"{said}Few requests: {few} to {most} count per run, which at its highest sustained rate is >= {seconds:.3g} s "
         "of arrivals. A queue has little time to grow in that: use longer traces, or fewer replications. "
     )
+
+
+def _rate(group: pd.DataFrame, rule: Rule, number: str) -> str:
+    """The highest rate; "> x" if nothing limits it in any run, of which x is the lowest of the highest rates tried."""
+    found = over_replications(group, max_rate(rule))
+    return found.format(number) if found.n else f"> {number.format(group[max_rate(rule)].min())}"
 
 
 def _limits(group: pd.DataFrame, rule: Rule) -> str:

@@ -195,12 +195,13 @@ def _comparison(part: pd.DataFrame, against: str, *, searched: bool) -> Table:
 
 def _signs(pair: Mapping[Any, Any]) -> str:
     """How often a policy is ahead of another, or behind it, and the p-value; "-" for a single replication."""
-    if pair["n"] < 2:
+    n = pair["n"] + pair["left_out"]
+    if n < 2:
         return "-"
     if not pair["higher"] and not pair["lower"]:
-        return f"equal in {pair['n']} of {pair['n']}"
+        return f"equal in {n} of {n}"
     word, number = ("ahead", pair["higher"]) if pair["higher"] >= pair["lower"] else ("behind", pair["lower"])
-    return f"{word} in {number} of {pair['n']}, p = {p_text(pair['p_holm'])}"
+    return f"{word} in {number} of {n}, p = {p_text(pair['p_holm'])}"
 
 
 def _known(text: str) -> str:

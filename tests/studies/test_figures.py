@@ -79,6 +79,17 @@ def test_bars_are_highest_rates_with_their_ratio(searched: flowsim.Runs) -> None
     ]
 
 
+def test_a_rate_that_nothing_limits_has_no_bar(searched: flowsim.Runs) -> None:
+    table = searched.table
+    endless = table.assign(
+        limited_by_attainment=table["limited_by_attainment"].where(table["policy"] == "fcfs", "nothing")
+    )
+    axes = max_goodput(replace(searched, table=endless))
+    assert axes.patches[1].get_width() == 0
+    assert axes.texts[1].get_text() == "not limited by attainment"
+    draw(replace(searched, table=pd.concat([endless.assign(**{"slo.scale": scale}) for scale in (1.0, 2.0)])))
+
+
 def test_highest_rates_against_an_option_are_a_figure_by_each_rule(searched: flowsim.Runs) -> None:
     twice = [searched.table.assign(**{"slo.scale": scale}) for scale in (1.0, 2.0)]
     figures = draw(replace(searched, table=pd.concat(twice)))

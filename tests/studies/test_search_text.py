@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 import flowsim
+from flowsim.studies.intervals import differences, intervals, ratios
 from flowsim.studies.search_text import search_notes
 from flowsim.studies.text import study_report
 
@@ -68,9 +69,26 @@ def test_a_policy_that_leaves_requests_behind_is_named() -> None:
 def test_a_trace_too_short_for_its_slos_is_said() -> None:
     table = runs("edf", [1024.0], [20.0], limited_by_attainment="nothing", fails_at_attainment_rps=math.inf)
     assert list(search_notes(table, [])) == [
-        "edf: the target was met at every rate tried, up to 1,024 req/s. The trace is too short for such SLOs."
+        "edf: the target was met at every rate tried, up to 1,024 req/s. The trace is too short for such SLOs. "
+        "Means, differences and ratios leave such runs out; the sign test takes them as higher than any limited rate."
     ]
-    assert "nothing" in said(table)
+    assert "nothing" in said(table) and "> 1024.00" in said(table)
+
+
+def test_rates_that_nothing_limits_are_left_out_of_means_but_not_of_the_sign_test() -> None:
+    limits = ["nothing", "attainment", "attainment"]
+    edf = runs("edf", [1024.0, 30.0, 34.0], [20.0] * 3, limited_by_attainment=limits)
+    fcfs = runs("fcfs", [10.0, 15.0, 17.0], [10.0] * 3)
+    both = pd.concat([fcfs, edf])
+    value = "max_rate_attainment_rps"
+    assert intervals(both, value, ["policy"])[["mean", "n"]].values.tolist() == [[14.0, 3], [32.0, 2]]
+    (pair,) = differences(both, value, "fcfs").to_dict("records")
+    assert [pair[name] for name in ("mean", "n", "higher", "lower", "left_out")] == [16.0, 2, 3, 0, 1]
+    assert ratios(both, value, "fcfs")["mean"].tolist() == pytest.approx([2.0])
+    (back,) = differences(both, value, "edf").to_dict("records")
+    assert [back[name] for name in ("mean", "higher", "lower")] == [-16.0, 0, 3]
+    shown = said(fcfs, edf)
+    assert "32.00 [" in shown and "ahead in 3 of 3" in shown and "(in 1 of 3 runs)" in shown
 
 
 @pytest.mark.parametrize("n", [1, 3])
