@@ -87,8 +87,9 @@ class Policy(Protocol):
     next cut).
 
     Two more methods are optional. `on_arrival(request, view)` hears of every request that arrives, before it is among
-    `view.waiting`; `on_completion(execution, view)` of every pass that has completed, which took `execution.taken_s`;
-    those of its requests that have no `tokens` left have their first token. What they return is ignored.
+    `view.waiting`, but for those that a limit of the KV cache or the model's context rejects; `on_completion(execution,
+    view)` of every pass that has completed, which took `execution.taken_s`; those of its requests that have no `tokens`
+    left have their first token. What they return is ignored.
 
     A policy may keep what it learns in its attributes: for each run, and in it for each instance, the engine makes a
     copy of the policy as it was given (`own`).

@@ -89,7 +89,9 @@ SUMMARY = (
     Definition("counted", "requests that count in every metric", "requests - in_warmup - without_slo - undecided"),
     Definition("finished", "of all requests, those that got their first token"),
     Definition("unfinished", "of all requests, those that got none and were not rejected"),
-    Definition("rejected", "of all requests, those that were turned away on arrival"),
+    Definition(
+        "rejected", "of all requests, those that were turned away, on arrival by a limit or later by the policy"
+    ),
     Definition(
         "ttft_s",
         "time to first token of counted requests, seconds; null where it is beyond every finite value",

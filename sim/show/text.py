@@ -56,7 +56,10 @@ def _head(summary: Summary, more: Iterable[tuple[str, str]] = ()) -> Iterator[tu
     for notice in inputs["trace_notices"]:
         yield "", notice
     if summary["requests"] == summary["rejected"]:
-        yield "warning", "every request was rejected: no prompt fits the KV cache and the model's context"
+        yield (
+            "warning",
+            "every request was rejected, by the policy or by the limits of the KV cache and the model's context",
+        )
     yield from more
     if inputs["prefix_cache"] != "none":
         yield "prefixes", f"{inputs['prefix_cache']} cache: {percent(inputs['cached_share'])} of input tokens cached"

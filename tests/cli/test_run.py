@@ -103,7 +103,9 @@ def test_requests_larger_than_the_cache_are_counted_as_rejected() -> None:
 def test_a_run_in_which_all_are_rejected_warns() -> None:
     shown = done("run", "t.jsonl", "--kv-tokens", "1")
     said = [line.rstrip() for line in shown.splitlines() if line.startswith("warning")]
-    assert said == ["warning  every request was rejected: no prompt fits the KV cache and the model's context"]
+    assert said == [
+        "warning  every request was rejected, by the policy or by the limits of the KV cache and the model's context"
+    ]
 
 
 def test_a_trace_without_classes_has_one_row_for_all() -> None:
