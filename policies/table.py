@@ -7,6 +7,8 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import NamedTuple
 
+from flowsim.errors import InputError
+
 GROUP = "flowsim.policies"
 """The entry points of other distributions: `name = "module:Class"`."""
 
@@ -45,10 +47,32 @@ TABLE: Mapping[str, Row] = {
 
 @cache
 def installed() -> Mapping[str, Row]:
-    """The policies of other installed distributions; nothing of theirs is imported. A shipped name is not replaced."""
-    found = sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value))
-    return {
-        point.name: Row(point.value, "installed", point.dist.name if point.dist else "")
-        for point in found
-        if point.name not in TABLE
-    }
+    """The policies of other installed distributions; nothing of theirs is imported. A shipped name is not replaced.
+
+    A name that several classes have, or that holds a ":", is left out: see `check_name`.
+    """
+    return {name: rows[0] for name, rows in _named().items() if len(rows) == 1 and ":" not in name}
+
+
+def check_name(text: str) -> None:
+    """Refuse a specification that begins with a name which distributions gave to several classes, or with a ":" in it.
+
+    Raises:
+        InputError: it does; the message lists the classes and their distributions.
+    """
+    for name, rows in _named().items():
+        if name not in installed() and (text == name or text.startswith(f"{name}:")):
+            places = " and ".join(f"{row.place} of {row.source or 'no distribution'}" for row in rows)
+            problem = f"names {places}" if len(rows) > 1 else f"is the name of {places} and holds a colon"
+            raise InputError(f"policy {name!r}", problem, expected=f"MODULE:CLASS, as {rows[0].place}")
+
+
+@cache
+def _named() -> Mapping[str, list[Row]]:
+    """The classes that entry points name, by name."""
+    named: dict[str, list[Row]] = {}
+    for point in sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value)):
+        row = Row(point.value, "installed", point.dist.name if point.dist else "")
+        if point.name not in TABLE and row not in named.setdefault(point.name, []):
+            named[point.name].append(row)
+    return named

@@ -64,6 +64,12 @@ def test_what_is_none_is_refused(words: list[str], message: str) -> None:
     assert refused("policies", *words).startswith(message)
 
 
+def forget() -> None:
+    """Look the installed policies up again when they are next asked for."""
+    table.installed.cache_clear()
+    table._named.cache_clear()
+
+
 @pytest.fixture
 def plugin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A distribution that registers a policy under a short name."""
@@ -71,9 +77,9 @@ def plugin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     found = importlib.metadata.EntryPoints([EntryPoint("mine", "plugged:Mine", table.GROUP)])
     monkeypatch.setattr(table, "entry_points", lambda group: found)
     monkeypatch.syspath_prepend(Path.cwd())
-    table.installed.cache_clear()
+    forget()
     yield
-    table.installed.cache_clear()
+    forget()
     sys.modules.pop("plugged", None)
 
 
@@ -85,3 +91,17 @@ def test_an_installed_policy_has_a_short_name_and_is_imported_when_it_is_named()
     assert "plugged" in sys.modules
     said = refused("run", "t.jsonl", "--policy", "mime")
     assert said.startswith("--policy: unknown policy 'mime'; did you mean 'mine'?")
+
+
+def test_a_name_that_two_classes_have_or_that_holds_a_colon_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    named = {"a:One": "mine", "b:Two": "mine", "c:Three": "x:y"}
+    found = importlib.metadata.EntryPoints(EntryPoint(name, place, table.GROUP) for place, name in named.items())
+    monkeypatch.setattr(table, "entry_points", lambda group: found)
+    forget()
+    said = refused("run", "t.jsonl", "--policy", "mine:cut=layer")
+    assert "policy 'mine': names a:One of no distribution and b:Two of no distribution; expected MODULE:CLASS" in said
+    assert "policy 'x:y': is the name of c:Three of no distribution and holds a colon" in refused(
+        "run", "t.jsonl", "--policy", "x:y"
+    )
+    assert "attained" in done("run", "t.jsonl", "--policy", "edf")
+    forget()
