@@ -58,7 +58,7 @@ def _digest(name: str) -> str:
 
 
 def _unchanged(results: Results) -> Mapping[str, str]:
-    """The versions that results were made with. InputError: what they were made of is no longer so."""
+    """The versions that results were made with. InputError: what they were made from has changed."""
     if results.study is not None:
         if sealed_keys(results.folder, plain_form(results.study)) != list(keys_of(results.study)):
             problem = "has failed runs, or a trace, table, SLO file, policy or version that has changed since"

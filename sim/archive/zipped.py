@@ -88,7 +88,7 @@ def _problem(info: zipfile.ZipInfo) -> str:
     if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG) or info.filename.endswith("/"):
         return "is a link, a folder or a device"
     if not _is_path(info.filename):
-        return "would lie outside, or has a name that is no path"
+        return "would lie outside, or has a name that is not a path"
     if info.flag_bits & 1 or info.compress_type not in METHODS:
         return "is encrypted, or compressed in another way than deflate"
     return ""

@@ -74,7 +74,7 @@ def located(path: str | Path, expected: str = "") -> Document:
     try:
         return Document(values, dict(_lines(node)))
     except RecursionError:
-        raise InputError(str(path), "a part contains itself") from None
+        raise InputError(str(path), "contains itself (a YAML anchor that refers to itself)") from None
 
 
 class UniqueKeys(yaml.SafeLoader):

@@ -45,8 +45,8 @@ class SLOOptions(Checked, frozen=True):
     shares: Annotated[
         Mapping[str, Amount] | Name | None,
         option(
-            "Draw the class of each request in these shares: text=.7,search=.3. What they leave of 1 is for the other "
-            "classes of the SLOs, alike.",
+            "Draw the class of each request in these shares: text=.7,search=.3. If they add up to less than 1, the "
+            "other classes share the rest equally.",
             "SHARES",
             default="those of the SLO file, for a trace without classes",
         ),

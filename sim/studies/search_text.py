@@ -98,8 +98,8 @@ def search_footing(done: pd.DataFrame) -> str:
     few, most = int(done["counted"].min()), int(done["counted"].max())
     seconds = (done["counted"] / done[SUSTAINED]).min()
     return (
-        f"{said}Few requests: {few} to {most} count per run, which at its highest sustained rate is >= {seconds:.3g} s "
-        "of arrivals. A queue has little time to grow in that: use longer traces, or fewer replications. "
+        f"{said}Few requests: {few} to {most} count per run; at the highest sustained rate they arrive within as "
+        f"little as {seconds:.3g} s. A queue has little time to grow in that: use longer traces, or fewer replications. "
     )
 
 

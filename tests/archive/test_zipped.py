@@ -39,7 +39,7 @@ def refused(path: Path) -> str:
 def test_names_that_lead_outside_are_refused(tmp_path: Path, name: str) -> None:
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         archive.writestr(entry(name), b"harm")
-    assert "would lie outside, or has a name that is no path" in refused(tmp_path / "x.zip")
+    assert "would lie outside, or has a name that is not a path" in refused(tmp_path / "x.zip")
 
 
 @pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFDIR, stat.S_IFIFO, stat.S_IFCHR])

@@ -145,7 +145,11 @@ def test_a_range_includes_its_end(axis: str, given: object, values: tuple[object
         ("title: Rate", "capacity: {tolerance: 1.0e-17}", "line 1: capacity: tolerance must be >= 1e-06, got 1e-17"),
         ("title: Rate", "capacity:", "line 1: capacity must be a mapping such as {target: 0.9}, got nothing"),
         ("title: Rate", "title: [1]", "line 1: title must be text, got [1]"),
-        ("title: Rate", "points: &all [{tp: 1}, *all]", "study.yaml: a part contains itself"),
+        (
+            "title: Rate",
+            "points: &all [{tp: 1}, *all]",
+            "study.yaml: contains itself (a YAML anchor that refers to itself)",
+        ),
         (
             "title: Rate",
             "capacity: {by: class}",
