@@ -99,7 +99,7 @@ def search_footing(done: pd.DataFrame) -> str:
     seconds = (done["counted"] / done[SUSTAINED]).min()
     return (
         f"{said}Few requests: {few} to {most} count per run; at the highest sustained rate they arrive within as "
-        f"little as {seconds:.3g} s. A queue has little time to grow in that: use longer traces, or fewer replications. "
+        f"little as {seconds:.3g} s. A queue has little time to grow in that: use longer traces or fewer replications. "
     )
 
 
