@@ -56,6 +56,8 @@ class ImportFactors(Struct, frozen=True):
         low: the least of them at each size.
         high: the largest.
         corrected: whether the costs were multiplied by the median.
+        error: the stated error, as a share of the times: by how much those compared differ at most from the table or,
+            if it is corrected, each from the median of the others; None of fewer than 3 if it is corrected.
     """
 
     compared: int
@@ -64,6 +66,7 @@ class ImportFactors(Struct, frozen=True):
     low: tuple[float, ...]
     high: tuple[float, ...]
     corrected: bool = False
+    error: float | None = None
 
     @classmethod
     def of(cls, about: Provenance) -> ImportFactors | None:
@@ -78,22 +81,25 @@ class ImportFactors(Struct, frozen=True):
         if not alike:
             return None
         median, low, high = (tuple(map(float, of(alike, axis=0))) for of in (np.median, np.min, np.max))
-        return cls(len(alike), SIZES, median, low, high, about.corrected)
+        return cls(len(alike), SIZES, median, low, high, about.corrected, _error(np.array(alike), about.corrected))
 
     def at(self, tokens: float) -> float:
         """The factor of a prompt of this many tokens: a straight line between sizes, and the nearest one beyond."""
         return float(np.interp(tokens, self.tokens, self.median))
 
     def stated(self) -> dict[str, Any]:
-        """As a summary states it, with the error."""
-        return {**to_builtins(self), "error": self.error}
+        """As a summary states it."""
+        return to_builtins(self)  # type: ignore[no-any-return]
 
-    @property
-    def error(self) -> float:
-        """The stated error: by how much those compared differ at most from the table, as a share of its times."""
-        by = self.median if self.corrected else (1.0,) * len(self.tokens)
-        pairs = [(bound / middle) for bounds in (self.low, self.high) for bound, middle in zip(bounds, by, strict=True)]
-        return max(abs(pair - 1) for pair in pairs)
+
+def _error(factors: np.ndarray, corrected: bool) -> float | None:
+    """The stated error of tables with these factors, one row each."""
+    if not corrected:
+        return float(np.abs(factors - 1).max())
+    if len(factors) < 3:
+        return None
+    others = [np.median(np.delete(factors, place, axis=0), axis=0) for place in range(len(factors))]
+    return float(np.abs(factors / others - 1).max())
 
 
 def corrected(table: OperatorTable) -> OperatorTable:

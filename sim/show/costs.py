@@ -87,6 +87,8 @@ def _imported(factors: Mapping[str, Any]) -> str:
     low, high, compared = min(factors["low"]), max(factors["high"]), factors["compared"]
     by = f"{median[0]:.2f} ({tokens[0]:,} tokens) to {median[-1]:.2f} ({tokens[-1]:,})"
     if factors["corrected"]:
-        return f"corrected by {by}, within {factors['error']:.0%} of {compared} measured tables"
+        if factors["error"] is None:
+            return f"corrected by {by}, of {compared} measured tables: too few to state an error"
+        return f"corrected by {by}, within {factors['error']:.0%} of each of {compared} measured tables, left out"
     where = f"({low:.2f} to {high:.2f} in {compared} measured tables)"
     return f"too fast: prompts took {by} times as long {where}"

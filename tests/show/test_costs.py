@@ -36,7 +36,12 @@ def test_a_line_says_how_fast_an_import_is_and_what_is_left_when_it_is_corrected
         "(1.09 to 1.37 in 10 measured tables)"
     )
     assert cost_line(inputs("imported", {}, FACTORS | {"corrected": True, "error": 0.098})) == (
-        "g/m/tp1, imported; corrected by 1.31 (512 tokens) to 1.17 (16,384), within 10% of 10 measured tables"
+        "g/m/tp1, imported; corrected by 1.31 (512 tokens) to 1.17 (16,384), "
+        "within 10% of each of 10 measured tables, left out"
+    )
+    assert cost_line(inputs("imported", {}, FACTORS | {"corrected": True, "error": None, "compared": 2})) == (
+        "g/m/tp1, imported; corrected by 1.31 (512 tokens) to 1.17 (16,384), of 2 measured tables: "
+        "too few to state an error"
     )
 
 
