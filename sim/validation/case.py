@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Annotated, Any
 
 import numpy as np
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.core.ledger import Ledger, Log
@@ -43,7 +43,7 @@ class GpuRun(Struct, frozen=True, forbid_unknown_fields=True):
         lateness_s: p50, p99 and max of how late arrivals were taken in.
         hand_overs_s: the same of the time between two stretches of execution, where the second was ready.
         machine: clocks, power and throttling meanwhile; empty where they cannot be read.
-        rejected_s: when each request was turned away, None for never; empty in older evidence, whose policies rejected
+        rejected_s: when each request was turned away, None for never; absent in older evidence, whose policies rejected
             none: those that the limits turn away have then left on arrival.
         scattered, crowded, first_tokens: as `flowsim.calibration.serve.replay.Replay` has it.
     """
@@ -64,7 +64,7 @@ class GpuRun(Struct, frozen=True, forbid_unknown_fields=True):
     scattered: Count = 0
     crowded: Count = 0
     first_tokens: Sequence[Token] = ()
-    rejected_s: Sequence[Amount | None] = ()
+    rejected_s: Sequence[Amount | None] | UnsetType = UNSET
 
     def outcome(self, turned_away_s: Sequence[float]) -> Outcome:
         """As the engine would have written it down; `turned_away_s`: when the limits rejected each, NaN for never."""
@@ -72,7 +72,7 @@ class GpuRun(Struct, frozen=True, forbid_unknown_fields=True):
         ledger.instance = [0] * len(self.started_s)
         ledger.started_s, ledger.finished_s = times(self.started_s), times(self.finished_s)
         ledger.service_s, ledger.preemptions = list(self.service_s), list(self.preemptions)
-        ledger.rejected_s = times(self.rejected_s) if self.rejected_s else list(turned_away_s)
+        ledger.rejected_s = list(turned_away_s) if self.rejected_s is UNSET else times(self.rejected_s)
         log = Log(
             busy_s=self.busy_s,
             control_s=self.control_s,

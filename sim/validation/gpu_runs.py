@@ -112,7 +112,7 @@ def _as_run(replay: Replay, state: dict[str, Any]) -> GpuRun:
         replay.scattered,
         replay.crowded,
         replay.first_tokens,
-        seconds(ledger.rejected_s) if any(ledger.rejected) else (),
+        seconds(ledger.rejected_s),
     )
 
 

@@ -162,7 +162,9 @@ def test_a_place_outside_the_bundle_is_not_read(elsewhere: Callable[[str], Path]
     with pytest.raises(InputError) as error:
         flowsim.reproduce(archive, workers=1)
     said = str(error.value)
-    assert "manifest.json: places: " in said and f"must be a file or folder of the bundle, got {place!r}" in said
+    assert (
+        "manifest.json: places: " in said and f"must be a file or folder of the bundle, got {place!r:.60}"[:-1] in said
+    )
     assert "hunter2" not in said
 
 

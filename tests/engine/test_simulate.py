@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -324,15 +324,18 @@ def test_an_idle_end_and_an_empty_trace() -> None:
 
 
 def test_a_begun_prompt_is_predicted_anew_on_its_context() -> None:
-    seen: list[tuple[int, int, float]] = []
+    class Watches(Chunked):
+        """Chunks of 4 tokens; keeps what it sees of begun prompts."""
 
-    def step(view: Any) -> Pass | None:
-        seen.extend((request.context, request.tokens, request.predicted_s) for request in view.started)
-        return Chunked(4).choose(view)
+        seen: ClassVar[list[tuple[int, int, float]]] = []
+
+        def choose(self, view: Any) -> Pass | None:
+            self.seen.extend((request.context, request.tokens, request.predicted_s) for request in view.started)
+            return super().choose(view)
 
     cost = CostModel("context", 1, {}, lambda tokens, context: tokens + 10.0 * context)
-    outcome = run(Chooses(step, cut="none"), cost, (0.0, 10, 99.0))
-    assert seen == [(4, 6, 46.0), (8, 2, 82.0)]
+    outcome = run(Watches(4), cost, (0.0, 10, 99.0))
+    assert Watches.seen == [(4, 6, 46.0), (8, 2, 82.0)]
     assert outcome.ledger.finished_s == [4.0 + 44.0 + 82.0]
 
 
