@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flowsim.core.timeline import Cut
-from flowsim.policies.composed import Composed
+from flowsim.policies.parts.composed import Composed
 
 
 @dataclass(frozen=True, kw_only=True)

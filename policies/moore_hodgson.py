@@ -9,8 +9,8 @@ from flowsim.core.order import Candidate
 from flowsim.core.policy import View
 from flowsim.core.request import Request
 from flowsim.core.timeline import Cut
-from flowsim.policies.composed import Composed
-from flowsim.policies.orders import LEAST_TIME
+from flowsim.policies.parts.composed import Composed
+from flowsim.policies.parts.orders import LEAST_TIME
 
 
 @dataclass(frozen=True, kw_only=True)

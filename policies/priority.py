@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flowsim.policies.composed import Composed
+from flowsim.policies.parts.composed import Composed
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from flowsim.core.passes import Pass
 from flowsim.core.policy import View, Wake
 from flowsim.core.request import Request
 from flowsim.core.timeline import Cut
-from flowsim.policies.batching import check_positive
+from flowsim.policies.parts.batching import check_positive
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import fields
 
-from flowsim.policies.composed import Composed
+from flowsim.policies.parts.composed import Composed
 from flowsim.policies.registry import describe_policy
 from flowsim.policies.table import TABLE
 

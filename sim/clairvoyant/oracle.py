@@ -9,7 +9,7 @@ from flowsim.core.passes import Execution, Pass
 from flowsim.core.policy import View, Wake
 from flowsim.core.request import Request
 from flowsim.core.timeline import Cut
-from flowsim.policies.batching import fill
+from flowsim.policies.parts.batching import fill
 
 
 @dataclass(frozen=True)

@@ -24,11 +24,11 @@ from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
 from flowsim.core.timeline import CHECKED_AFTER
 from flowsim.engine.simulate import simulate
-from flowsim.policies.batching import fill
 from flowsim.policies.chunked import Chunked
 from flowsim.policies.edf import EDF
 from flowsim.policies.fcfs import FCFS
 from flowsim.policies.flowprefill import FlowPrefill
+from flowsim.policies.parts.batching import fill
 from flowsim.policies.sjf import SJF
 from support.costs import coincident_cost, random_boost, random_cost
 from support.reference import step_through

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flowsim.calibration.costs.predictor import SoloPredictor
 from flowsim.policies.flowprefill import FlowPrefill
-from flowsim.policies.orders import S_EDF
+from flowsim.policies.parts.orders import S_EDF
 from support.situations import executing, ids, request, situation
 
 

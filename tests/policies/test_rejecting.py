@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flowsim.policies.admission import ADMISSIONS
+from flowsim.policies.parts.admission import ADMISSIONS
 from support.situations import executing, request, situation
 from support.timelines import ran, run
 

@@ -19,7 +19,7 @@ from flowsim.core.passes import Decision, Pass
 from flowsim.core.policy import View
 from flowsim.core.request import Request
 from flowsim.policies.flowprefill import FlowPrefill
-from flowsim.policies.orders import S_EDF
+from flowsim.policies.parts.orders import S_EDF
 from flowsim.results.figure_data import ttft_distributions
 from flowsim.show.summary import ttft
 from flowsim.studies import figure_data

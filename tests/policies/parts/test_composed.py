@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from flowsim.core.request import Request
-from flowsim.policies.composed import Composed
+from flowsim.policies.parts.composed import Composed
 from support.situations import executing, ids, request, situation
 from support.timelines import ran, run
 

@@ -20,9 +20,9 @@ from flowsim.core.policy import View, Wake
 from flowsim.core.request import Request
 from flowsim.core.timeline import Cut
 from flowsim.errors import InputError, unknown
-from flowsim.policies.admission import ADMISSIONS, Admitted
-from flowsim.policies.batching import BATCHINGS, check_positive
-from flowsim.policies.orders import ORDERS
+from flowsim.policies.parts.admission import ADMISSIONS, Admitted
+from flowsim.policies.parts.batching import BATCHINGS, check_positive
+from flowsim.policies.parts.orders import ORDERS
 
 PARTS: Mapping[str, Mapping[str, object]] = {"order": ORDERS, "batching": BATCHINGS, "admission": ADMISSIONS}
 

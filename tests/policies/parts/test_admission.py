@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from flowsim.policies.admission import ADMISSIONS, Admitted
-from flowsim.policies.orders import EARLIEST
+from flowsim.policies.parts.admission import ADMISSIONS, Admitted
+from flowsim.policies.parts.orders import EARLIEST
 from support.situations import request, situation
 
 QUEUE = [request(0, 4, slo_s=40.0), request(1, 9, slo_s=12.0), request(2, 2, slo_s=8.0), request(3, 5, slo_s=10.0)]
