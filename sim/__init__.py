@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from flowsim.core.server import ServerOptions
     from flowsim.core.slo import SLOMix
     from flowsim.policies.registry import PolicySpec, describe_policies
-    from flowsim.results.definitions import describe_metrics
+    from flowsim.results.definitions.files import describe_metrics
     from flowsim.results.explain import Explanation, explain
     from flowsim.results.result import RunResult
     from flowsim.runs.bound import bound
@@ -99,7 +99,7 @@ HOMES = {
     "calibrate": "calibration.measure.calibrate",
     "capacity": "studies.capacity",
     "compare": "runs.compare",
-    "describe_metrics": "results.definitions",
+    "describe_metrics": "results.definitions.files",
     "describe_models": "runs.costs",
     "describe_policies": "policies.registry",
     "example_trace": "traces.catalogue",

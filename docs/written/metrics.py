@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
-from flowsim.results.definitions import POPULATION, describe_metrics
+from flowsim.results.definitions.files import POPULATION, describe_metrics
 
 WIDTH = 120
 

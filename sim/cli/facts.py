@@ -63,7 +63,7 @@ def metrics() -> None:
     Example:
       flowsim metrics
     """
-    from flowsim.results.definitions import POPULATION, describe_metrics
+    from flowsim.results.definitions.files import POPULATION, describe_metrics
     from flowsim.show.screen import show
     from flowsim.show.text import definitions_report
 

@@ -1,6 +1,6 @@
 """The types of a summary, as `RunResult.summary` and summary.json hold it.
 
-`flowsim.results.definitions` says what each entry means. A number is None where the run has none.
+`flowsim.results.definitions.summary_json` says what each entry means. A number is None where the run has none.
 """
 
 from __future__ import annotations

@@ -113,7 +113,7 @@ class RunResult:
 
     @cached_property
     def requests(self) -> pd.DataFrame:
-        """One row per request; the columns are `flowsim.results.definitions.REQUESTS`."""
+        """One row per request; the columns are `flowsim.results.definitions.requests_parquet`."""
         import pandas as pd  # slow to import, and only tables need it
 
         ledger, metrics, trace = self.outcome.ledger, self.metrics, self.trace

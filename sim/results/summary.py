@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from flowsim.clairvoyant.bound import Bound
 from flowsim.core.summary import BoundSummary, GroupSummary, Inputs, Summary
-from flowsim.results.definitions import APART, column_of
+from flowsim.results.definitions.definition import column_of
+from flowsim.results.definitions.summary_json import APART
 from flowsim.results.metrics import FINISHED, REJECTED, UNFINISHED, Metrics
 from flowsim.results.quantiles import finite, quantiles, ratio
 
@@ -20,7 +21,7 @@ MOST_CLIENTS = 20
 
 
 def summarise(metrics: Metrics, policy: str, inputs: Inputs, bound: Bound | str | None = None) -> Summary:
-    """The summary, in the order in which it is written; `flowsim.results.definitions` says what each entry means.
+    """The summary, in the order in which it is written; `results.definitions.summary_json` says what each entry means.
 
     `bound` is the clairvoyant bound, or why none is stated; None if none was asked for.
     """
@@ -71,7 +72,7 @@ def as_columns(metrics: Summary | GroupSummary) -> dict[str, Any]:
 
 
 def bound_columns(summary: Summary) -> dict[str, float | None]:
-    """The bound of a run as the columns `flowsim.results.definitions.BOUND_COLUMNS`; None if there is none."""
+    """The bound of a run as the columns `results.definitions.summary_json.BOUND_COLUMNS`; None if there is none."""
     bound = summary["bound"]
     return {
         "bound_attainment": None if bound is None else bound["upper"],

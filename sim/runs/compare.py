@@ -15,7 +15,7 @@ from flowsim.core.summary import Summary
 from flowsim.errors import InputError
 from flowsim.io.folders import writing
 from flowsim.policies.registry import DEFAULT_POLICIES, PolicySpec, load_policy, spelling
-from flowsim.results.definitions import COMPARED, FURTHER
+from flowsim.results.definitions.comparison_csv import COMPARED, FURTHER
 from flowsim.results.differences import Served, alike, compared, decisions_sha256
 from flowsim.results.figure_data import class_attainment, ttft_distributions
 from flowsim.results.result import RunResult
@@ -46,7 +46,7 @@ class Comparison:
 
     @property
     def table(self) -> pd.DataFrame:
-        """One row per policy; the columns are `flowsim.results.definitions.compared`."""
+        """One row per policy; the columns are `flowsim.results.definitions.comparison_csv`."""
         import pandas as pd  # slow to import, and only tables need it
 
         return pd.DataFrame([_row(result.summary) for result in self.results.values()], index=list(self.results))
@@ -156,7 +156,7 @@ def folder_of(name: str) -> str:
 
 
 def _row(summary: Summary) -> dict[str, Any]:
-    """The columns of `flowsim.results.definitions.compared`."""
+    """The columns of `flowsim.results.definitions.comparison_csv`."""
     row = as_columns(summary) | bound_columns(summary)
     by_class = {f"attainment_{name}": metrics["attainment"] for name, metrics in summary["classes"].items()}
     return {name: row[name] for name in COMPARED} | by_class | {name: row[name] for name in FURTHER}

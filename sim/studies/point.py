@@ -17,7 +17,7 @@ from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.clairvoyant.bound import Bound, Bounding
 from flowsim.io.folders import leads_somewhere
 from flowsim.policies.registry import PolicySpec, canonical
-from flowsim.results.definitions import digest
+from flowsim.results.definitions.files import digest
 from flowsim.results.result import RunResult
 from flowsim.runs.bound import ANY_POLICY, clairvoyant_of
 from flowsim.runs.costs import load_cost

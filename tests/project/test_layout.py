@@ -172,7 +172,7 @@ ELSEWHERE = {
     "engine/test_simulate.py": "engine.choice engine.device engine.instance engine.simulated_device",
     "policies/parts/test_composed.py": "policies.parts.orders",
     "policies/test_registry.py": "core.policy policies.table",
-    "results/test_definitions.py": "core.summary",
+    "results/definitions/test_summary_json.py": "core.summary",
     "results/test_explain.py": "results.pieces results.waits",
     "results/test_metrics.py": "results.quantiles",
     "runs/test_options.py": "runs.declaration",

@@ -11,7 +11,7 @@ from flowsim.core.slo import SLOMix
 from flowsim.errors import InputError
 from flowsim.policies.flowprefill import FlowPrefill
 from flowsim.policies.registry import PolicySpec
-from flowsim.results.definitions import COMPARED, FURTHER
+from flowsim.results.definitions.comparison_csv import COMPARED, FURTHER
 from flowsim.runs.compare import Comparison, compare
 from flowsim.runs.run import run
 from flowsim.traces import Trace

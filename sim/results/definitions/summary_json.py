@@ -1,59 +1,13 @@
-"""What every metric means: the one declaration behind `flowsim metrics`, docs/metrics.md and the columns of files."""
+"""The entries of summary.json, of a class, the bound and the inputs in it, and the columns that hold them in tables."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Sequence
+
+from flowsim.results.definitions.definition import Definition
 
 TIMES = ("mean", "p50", "p90", "p99", "max")
 BLOCKING = ("mean", "p50", "p99", "max")
-
-
-@dataclass(frozen=True)
-class Definition:
-    """The definition of one metric.
-
-    Attributes:
-        name: in summary.json, or of the column.
-        meaning: what it says.
-        formula: how it is computed, from other names or from events.
-        parts: the entries of a mapping, such as "p50"; a table has a column for each (`columns`).
-    """
-
-    name: str
-    meaning: str
-    formula: str = ""
-    parts: Sequence[str] = ()
-
-    @property
-    def label(self) -> str:
-        """The name with its parts."""
-        return f"{self.name}: {', '.join(self.parts)}" if self.parts else self.name
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The columns that hold it in a table of runs: its name, or one for each part ("ttft_p50_s")."""
-        return tuple(column_of(self.name, part) for part in self.parts) or (self.name,)
-
-
-def column_of(name: str, part: str) -> str:
-    """The column of a table of runs that holds a part of a metric: "ttft_s" and "p50" give "ttft_p50_s"."""
-    return f"{name.removesuffix('_s')}_{part}_s"
-
-
-POPULATION = (
-    "Counted requests have an SLO, arrived after the warm-up, and are decided: finished, rejected, left behind when "
-    "the replay ended by itself, or past their deadline when it was stopped. Attainment, goodput, TTFT, queueing, "
-    "service, pauses and figures are of counted requests alone; what a stop leaves undecided is in no denominator. "
-    "What the devices and schedulers did is of the whole run.",
-    'A request without a first token has an infinite TTFT. A quantile that falls among those is "> x" on the screen, '
-    "null in summary.json with x in ttft_exceeds_s, and inf in tables. Quantiles are interpolated linearly.",
-    "Without a rate, because all requests arrive at one instant, there is no goodput. The rate is that of all "
-    "requests, also with a warm-up.",
-)
-"""What all metrics have in common."""
 
 SUMMARY = (
     Definition("policy", "the policy's specification"),
@@ -266,131 +220,6 @@ INPUTS = (
 )
 """The entries of "inputs" in summary.json."""
 
-REQUESTS = (
-    Definition("key", "key of the run; only in the folder of a study"),
-    Definition("id", "place in the trace, from 0"),
-    Definition("class", "class of the request"),
-    Definition("priority", "its priority; only if the trace has some"),
-    Definition("client", "the client that sent it; only if the trace names some"),
-    Definition("instance", "instance that it went to; -1 for none"),
-    Definition("state", "finished, rejected or unfinished"),
-    Definition("input_tokens", "length of the prompt"),
-    Definition("cached_tokens", "tokens of it that the prefix cache held; only with a prefix cache"),
-    Definition("output_tokens", "tokens that were generated, as the trace has it"),
-    Definition("arrival_s", "arrival, seconds of the replay"),
-    Definition("started_s", "launch of the first pass with it; NaN for never"),
-    Definition("finished_s", "its first token; NaN for never"),
-    Definition("ttft_s", "time to first token; NaN for never", "finished_s - arrival_s"),
-    Definition("ttft_slo_s", "its TTFT SLO; NaN for none"),
-    Definition("attained", "whether it met its SLO", "ttft_s <= ttft_slo_s"),
-    Definition(
-        "counted",
-        "whether it counts in every metric of the run",
-        "has an SLO, after the warm-up, and finished, rejected, left behind or past its deadline",
-    ),
-    Definition(
-        "queueing_s", "waiting time before its first pass; NaN if rejected", "started_s (or the end) - arrival_s"
-    ),
-    Definition("service_s", "duration of the completed passes with it"),
-    Definition("paused_s", "the rest of its TTFT; NaN if unfinished", "ttft_s - queueing_s - service_s"),
-    Definition("preemptions", "how often a pass with it was preempted"),
-)
-"""The columns of requests.parquet; times in seconds, one row per request."""
-
-COMPARED = (
-    "attainment", "goodput_rps", "ttft_p50_s", "ttft_p90_s", "ttft_p99_s", "blocking_mean_s", "blocking_p99_s",
-    "preemptions", "utilization", "unfinished", "rejected",
-)  # fmt: skip
-"""The first columns of comparison.csv, which notebooks show; then come attainment_CLASS of each class, and FURTHER."""
-FURTHER = (
-    "undecided", "counted", "offered_rps", "attained_observed_rps", "attained_with_drain_rps", "ttft_exceeds_p50_s",
-    "ttft_exceeds_p90_s", "ttft_exceeds_p99_s", "queueing_share", "service_share", "paused_share", "check_share",
-    "hand_over_share", "deciding_share", "idle_share", "control_share", "bound_attainment", "share_of_bound",
-)  # fmt: skip
-"""The last columns of comparison.csv. All are columns of SUMMARY or of BOUND_COLUMNS."""
-
-RUNS = (
-    Definition("key", "SHA-256 of all inputs of the run and of the metrics' definitions"),
-    Definition("error", "why the run failed; empty if it did not"),
-    Definition("trace_sha256", "as in the inputs of summary.json"),
-    Definition("cost_model", "as in the inputs of summary.json"),
-    Definition("cost_model_sha256", "as in the inputs of summary.json"),
-    Definition("cost_model_kind", "as in the inputs of summary.json"),
-    Definition("cost_model_stated_error", "as in the inputs of summary.json"),
-    Definition("version", "of flowsim"),
-    Definition("served_sha256", "SHA-256 of the requests as served: arrivals, lengths, SLOs, classes, cached tokens"),
-    Definition("arrivals_sha256", "SHA-256 of arrivals, as shares of their span, and lengths"),
-    Definition("decisions_sha256", "SHA-256 of when and where each request was begun, preempted and finished"),
-    Definition("slo_rule", "the SLOs in words"),
-    Definition("rate_rps_replayed", "as offered_rps"),
-    Definition("trace_notices", "how the trace was read, and which prompts the model cannot serve, one per line"),
-    Definition(
-        "attainment_low",
-        "lower bound of the 95 % interval of attainment",
-        "Wilson, at the effective number of requests",
-    ),
-    Definition("attainment_high", "upper bound of it"),
-    Definition("late", "counted requests that missed their SLO", "counted - attained"),
-    Definition(
-        "starved",
-        "counted requests known to have waited more than 10 SLOs for their first token, or that never get it",
-        "TTFT (or stop - arrival) > 10 x SLO",
-    ),
-    Definition("target", "of a search: the share of requests that must meet their SLO, of all or by class"),
-    Definition(
-        "max_rate_attainment_rps",
-        "max goodput by the attainment rule (DistServe's, the paper's): the highest rate tried that meets the target; "
-        "0 for none",
-        "highest rate tried with attainment >= target",
-    ),
-    Definition(
-        "fails_at_attainment_rps",
-        "the next higher rate tried, which misses it; infinite if none was tried",
-        "lowest rate tried above max_rate_attainment_rps",
-    ),
-    Definition("limited_by_attainment", 'what misses its target there: attainment, of all or of a class; or "nothing"'),
-    Definition(
-        "dips_at_attainment_rps",
-        "a lower rate that misses the target all the same; empty if there is none",
-        "lowest rate tried that misses it, if below max_rate_attainment_rps",
-    ),
-    Definition(
-        "returns_at_attainment_rps",
-        "where the target is met again; empty if there is no such dip",
-        "lowest rate tried above dips_at_attainment_rps that meets it",
-    ),
-    Definition(
-        "max_rate_sustained_rps",
-        "max goodput by the sustained rule: the highest rate tried that meets the target and at which the server keeps "
-        "up; 0 for none. The figures of a search are of the run at this rate",
-        "highest rate tried with attainment >= target, every request finished or rejected (unless the run is stopped), "
-        "and a queue, without those rejected on arrival, that empties in the last third of their arrivals",
-    ),
-    Definition(
-        "fails_at_sustained_rps",
-        "the next higher rate tried, which is not sustained; infinite if none was tried",
-        "lowest rate tried above max_rate_sustained_rps",
-    ),
-    Definition(
-        "limited_by_sustained",
-        "what is lacking there: attainment, of all or of a class; queue: it only grew; left behind: requests that were "
-        'neither served nor rejected; or "nothing"',
-    ),
-    Definition(
-        "dips_at_sustained_rps",
-        "a lower rate that is not sustained all the same; empty if there is none",
-        "lowest rate tried that is not sustained, if below max_rate_sustained_rps",
-    ),
-    Definition(
-        "returns_at_sustained_rps",
-        "where a rate is sustained again; empty if there is no such dip",
-        "lowest rate tried above dips_at_sustained_rps that is sustained",
-    ),
-    Definition("probes", "runs that the search took, for both rules"),
-    *BOUND_COLUMNS,
-)
-"""The columns of runs.parquet that no option of a run and no entry of a summary names."""
-
 
 def summary_columns(classes: Sequence[str] = ()) -> dict[str, Definition]:
     """The columns that hold a summary in a table of runs, also of these classes ("attainment_text")."""
@@ -398,36 +227,3 @@ def summary_columns(classes: Sequence[str] = ()) -> dict[str, Definition]:
     for name in classes:
         found |= {f"{column}_{name}": of for of in CLASS for column in of.columns}
     return found
-
-
-def compared(classes: Sequence[str] = ()) -> dict[str, Definition]:
-    """The columns of comparison.csv; one row per policy."""
-    known = summary_columns() | {of.name: of for of in BOUND_COLUMNS}
-    attained = next(of for of in CLASS if of.name == "attainment")
-    by_class = {f"attainment_{name}": attained for name in classes}
-    return {name: known[name] for name in COMPARED} | by_class | {name: known[name] for name in FURTHER}
-
-
-def tables() -> Mapping[str, Sequence[Definition]]:
-    """Every file and part of a file with its definitions."""
-    return {
-        "summary.json": SUMMARY,
-        "summary.json, each of classes": CLASS,
-        "summary.json, bound": BOUND,
-        "summary.json, inputs": INPUTS,
-        "requests.parquet": REQUESTS,
-        "comparison.csv": [Definition(name, of.meaning, of.formula) for name, of in compared(["CLASS"]).items()],
-        "runs.parquet, besides options and summary": RUNS,
-    }
-
-
-def describe_metrics() -> dict[str, list[tuple[str, str, str]]]:
-    """Every metric and column by file: its name, what it is, and its formula."""
-    return {title: [(of.label, of.meaning, of.formula) for of in defined] for title, defined in tables().items()}
-
-
-@cache
-def digest() -> str:
-    """SHA-256 of names and formulas: a stored run whose metrics were computed otherwise is run again."""
-    formulas = [(place, of.name, of.formula) for place, definitions in tables().items() for of in definitions]
-    return hashlib.sha256(repr(formulas).encode()).hexdigest()

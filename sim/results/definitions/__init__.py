@@ -1,0 +1,1 @@
+"""What every metric means, by file: the one declaration behind `flowsim metrics`, docs/metrics.md and the columns."""
