@@ -9,7 +9,7 @@ from typing import Any
 import click
 from msgspec import Struct
 
-from flowsim.cli.kit import together, typed
+from flowsim.cli.kit import SectionOption, together, typed
 from flowsim.errors import InputError
 from flowsim.io.schema import alternatives
 from flowsim.runs.declaration import Option, declared
@@ -17,6 +17,8 @@ from flowsim.runs.keywords import NO_OPTIONS, renamed
 from flowsim.runs.options import by_keyword
 
 COSTS = ("model", "gpu", "tp", "cost", "correct")
+SECTIONS: Mapping[str, str] = {"workload": "Workload", "slo": "SLOs", "server": "Server"}
+"""The headings of `--help`, by section of a run."""
 
 
 def with_options(*keywords: str, besides: Sequence[str] = (), **help_texts: str) -> Callable[..., Any]:
@@ -42,26 +44,34 @@ def click_option(option: Option, help_text: str | None = None) -> Callable[..., 
     text = help_text or option.help
     if option.default_text:
         text = f"{text}  [default: {option.default_text}]"
+    shared: dict[str, Any] = {"cls": SectionOption, "section": _section(option)}
     if option.default is False:
-        return click.option(option.flag, option.keyword, is_flag=True, help=text)
+        return click.option(option.flag, option.keyword, is_flag=True, help=text, **shared)
     if option.default is True or alternatives(option.type) == (bool,):
         both = f"{option.flag}/--no-{option.flag.removeprefix('--')}"
         known = option.default is not None
-        return click.option(both, option.keyword, default=option.default, show_default=known, help=text)
+        return click.option(both, option.keyword, default=option.default, show_default=known, help=text, **shared)
+    shared["type"] = option.number or str
     if option.several:
         text = f"{text}  [default: {', '.join(map(str, option.default))}]"
-        return click.option(
-            option.flag, option.keyword, type=option.number or str, multiple=True, metavar=option.metavar, help=text
-        )
+        return click.option(option.flag, option.keyword, multiple=True, metavar=option.metavar, help=text, **shared)
     return click.option(
         option.flag,
         option.keyword,
-        type=option.number or str,
         default=option.default,
         show_default=option.default is not None,
         metavar=option.metavar or None,
         help=text,
+        **shared,
     )
+
+
+def _section(option: Option) -> str:
+    """The heading under which `--help` lists an option: that of its command, of costs, or of a section of a run."""
+    if option.keyword in COSTS:
+        return "Costs"
+    section = option.path.partition(".")[0]
+    return SECTIONS.get(section, "Options" if section == "policy" else "Replay")
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from flowsim.errors import InputError
 @click.argument("trace")
 @with_options("policy")
 @click.option("--request", type=int, metavar="ID", help="Tell the story of this request: its row in the trace, from 0.")
-@with_options()
+@with_options(besides=["bound"])
 @click.pass_context
 def explain(context: click.Context, /, trace: str, policy: str, request: int | None, **options: Any) -> None:
     """Say why requests missed their SLOs."""

@@ -25,7 +25,10 @@ TERMINATED = 143
 
 
 class Command(click.Command):
-    """A command that refuses an option given twice, of which click would take the last, and an empty path."""
+    """A command that refuses an option given twice, of which click would take the last, and an empty path.
+
+    Its help lists options by section.
+    """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the arguments. InputError: an option with one value is given twice, or a file or folder is empty."""
@@ -39,11 +42,34 @@ class Command(click.Command):
                 raise InputError(one.opts[0], found="", expected=PATHS[one.metavar])
         return rest
 
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the command's own options, then those of a run under the heading of their section."""
+        sections: dict[str, list[tuple[str, str]]] = {"Options": []}
+        for parameter in self.get_params(ctx):
+            if isinstance(parameter, click.Option) and (record := parameter.get_help_record(ctx)):
+                sections.setdefault(getattr(parameter, "section", "Options"), []).append(record)
+        for heading, records in sections.items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
+
+
+class SectionOption(click.Option):
+    """An option that `--help` lists under a heading of its own."""
+
+    def __init__(self, *args: Any, section: str, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.section = section
+
 
 class Group(Command, click.Group):
     """A group of such commands."""
 
     command_class = Command
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the group's own options, then its commands."""
+        super().format_options(ctx, formatter)
+        self.format_commands(ctx, formatter)
 
 
 class OneLine(Group):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import click
 
 from flowsim.cli.archive import bundle, reproduce
@@ -19,7 +21,46 @@ from flowsim.cli.validate import validate
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
-@click.group(cls=OneLine, context_settings=CONTEXT)
+SECTIONS: Mapping[str, Mapping[click.Command, str]] = {
+    "Replay a trace": {
+        run: "Replay a trace under one policy.",
+        compare: "Replay a trace under several policies, side by side.",
+        explain: "Say why each request missed its SLO.",
+        bound: "Bound what any scheduler could attain.",
+    },
+    "Studies": {
+        sweep: "Run a grid of runs.",
+        capacity: "Find the max goodput of each policy.",
+        plot: "Draw the figures of a study.",
+        bundle: "Pack results with all that made them.",
+        reproduce: "Run a bundle again and compare the bytes.",
+    },
+    "What goes in": {
+        traces: "Describe, convert, cut, mix, synthesize and fetch traces.",
+        policies: "List and explain policies, or begin one of your own.",
+        models: "List the tables of costs by GPU and model.",
+        metrics: "Define every metric and column.",
+        tradeoff: "Show what chunks and cuts cost a long prompt.",
+    },
+    "On a GPU": {
+        calibrate: "Measure a table of costs on this machine's GPU.",
+        validate: "Run a trace on the GPU and compare the simulation.",
+    },
+}
+"""Every command with its line, by the heading under which `flowsim --help` lists it."""
+
+
+class Main(OneLine):
+    """The group of all commands, listed by section."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands of each section."""
+        for heading, commands in SECTIONS.items():
+            with formatter.section(heading):
+                formatter.write_dl([(command.name or "", line) for command, line in commands.items()], col_max=12)
+
+
+@click.group(cls=Main, context_settings=CONTEXT)
 @click.version_option(package_name="flowsim", message="flowsim %(version)s")
 def main() -> None:
     """Which prefill scheduler serves more requests within their TTFT SLO?
@@ -33,23 +74,6 @@ def main() -> None:
     """
 
 
-COMMANDS = (
-    traces,
-    run,
-    compare,
-    explain,
-    bound,
-    tradeoff,
-    calibrate,
-    models,
-    policies,
-    metrics,
-    sweep,
-    capacity,
-    plot,
-    validate,
-    bundle,
-    reproduce,
-)
-for command in COMMANDS:
-    main.add_command(command)
+for section in SECTIONS.values():
+    for command in section:
+        main.add_command(command)
