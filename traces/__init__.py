@@ -11,7 +11,7 @@ from flowsim.traces.commands import list as list
 from flowsim.traces.commands import slice as slice
 from flowsim.traces.formats import FORMATS, Format, find_format
 from flowsim.traces.prefix import new_tokens, reusable_tokens
-from flowsim.traces.readers import detect_format, read_trace
+from flowsim.traces.reading.reader import detect_format, read_trace
 from flowsim.traces.synthetic import synthesize
 from flowsim.traces.trace import Trace
 from flowsim.traces.writers import write_trace

@@ -9,7 +9,7 @@ from pathlib import Path
 from flowsim.errors import InputError, unknown
 from flowsim.io.folders import exists
 from flowsim.traces.formats import find_format
-from flowsim.traces.readers import read_trace
+from flowsim.traces.reading.reader import read_trace
 from flowsim.traces.synthetic import synthesize
 from flowsim.traces.trace import Trace
 

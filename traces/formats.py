@@ -39,7 +39,7 @@ class Format(Struct, frozen=True):
     marks: tuple[str, ...] = ()
     """Further fields that the first row must have for the format to be recognised."""
     coarse: bool = False
-    """Whether its time stamps are known to be so coarse that many requests share one; see `stamps.spread`."""
+    """Whether its time stamps are known to be so coarse that many requests share one; see `reading.stamps.spread`."""
     hash_ids: str | None = None
     """Field with the ids of a request's prefix blocks."""
     block_tokens: int | str | None = None

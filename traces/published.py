@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from flowsim.errors import InputError, unknown
 from flowsim.io.locks import FOREVER_S, locked_file
-from flowsim.traces.readers import read_trace
+from flowsim.traces.reading.reader import read_trace
 from flowsim.traces.trace import Trace
 from flowsim.traces.writers import layout_of, write_trace
 

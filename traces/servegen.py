@@ -13,7 +13,7 @@ import numpy as np
 from flowsim.errors import InputError
 from flowsim.io.seeds import MOST_REQUESTS, generator
 from flowsim.traces.columns import LARGEST, Floats, Ints, coded_names
-from flowsim.traces.compression import read_lines
+from flowsim.traces.reading.compression import read_lines
 from flowsim.traces.trace import Trace
 
 LEAST_SHAPE = 1e-3

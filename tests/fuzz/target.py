@@ -11,14 +11,15 @@ from pathlib import Path
 import numpy as np
 
 from flowsim.errors import InputError
-from flowsim.traces import FORMATS, Trace, read_trace, readers, statistics, write_trace
+from flowsim.traces import FORMATS, Trace, read_trace, statistics, write_trace
+from flowsim.traces.reading import reader
 from flowsim.traces.servegen import synthesize_clients
 
 PACKED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1")
 
 
 def check(content: bytes, folder: Path) -> None:
-    """Raise AssertionError, or whatever a reader raises other than InputError, unless all of this holds.
+    """Raise AssertionError, or whatever reading raises other than InputError, unless all of this holds.
 
     The file is read, or rejected in one line that names it; the bulk reader and the row reader agree; every line
     that is not blank is a request; the trace can be described; and what is written of it can be read again.
@@ -45,13 +46,13 @@ def check(content: bytes, folder: Path) -> None:
 
 
 def _outcome(path: Path, format: str | None, bulk_from: int) -> Trace | str:
-    before, readers.BULK_FROM_BYTES = readers.BULK_FROM_BYTES, bulk_from
+    before, reader.BULK_FROM_BYTES = reader.BULK_FROM_BYTES, bulk_from
     try:
         return read_trace(path, format, spread=False)
     except InputError as error:
         return str(error)
     finally:
-        readers.BULK_FROM_BYTES = before
+        reader.BULK_FROM_BYTES = before
 
 
 def _clients(path: Path) -> None:

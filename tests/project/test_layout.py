@@ -184,9 +184,7 @@ ELSEWHERE = {
     "studies/test_point.py": "runs.digests",
     "studies/test_search.py": "studies.capacity",
     "studies/test_sweep.py": "cli.studies",
-    "traces/test_readers.py": "traces.columns traces.compression traces.parts traces.row_reader",
     "traces/test_synthetic.py": "io.seeds",
-    "traces/test_trace.py": "traces.trace_facts",
     "validation/test_refused.py": "cli.validate",
 }
 """Modules without a test file of their own, by the file in which they are tested."""

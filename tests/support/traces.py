@@ -1,6 +1,8 @@
 """Production traces, for tests that are skipped without them, and traces made for tests."""
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,3 +24,27 @@ def with_blocks(lists: Sequence[Sequence[int]], tokens: int = 4, lengths: Sequen
     trace = Trace.of(np.arange(len(lists)), lengths)
     ids = np.array([id for some in lists for id in some], dtype=np.int64)
     return trace.derived("made", blocks=Blocks.of(tokens, ids, np.array([len(some) for some in lists])))
+
+
+OWN = '{"arrival_s": 0, "input_length": 5}\n'
+"""The first row of a trace in flowsim's own format."""
+
+
+def written(folder: Path, content: str | bytes, name: str = "t.txt") -> Path:
+    """The file of this name with this content."""
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def bad_own(**fields: object) -> str:
+    """A good row, and one with these fields; `...` leaves a field out."""
+    row: dict[str, object] = {"arrival_s": 1, "input_length": 5} | fields
+    return OWN + json.dumps({key: value for key, value in row.items() if value is not ...})
+
+
+def small() -> Trace:
+    """Four requests of two classes, one without a class."""
+    return Trace.of(
+        [0.0, 1.0, 2.0, 4.0], [100, 200, 300, 400], [1, 0, 3, 4], ["text", "file", None, "text"], name="small"
+    )

@@ -1,6 +1,5 @@
 """The trace: what it checks, keeps and gives back."""
 
-import json
 import pickle
 from dataclasses import FrozenInstanceError
 
@@ -11,14 +10,9 @@ from hypothesis import strategies as st
 
 from flowsim.errors import InputError
 from flowsim.traces import Trace
+from support.traces import small
 
 COLUMNS = ("arrival_s", "input_length", "output_length", "class_code")
-
-
-def small():
-    return Trace.of(
-        [0.0, 1.0, 2.0, 4.0], [100, 200, 300, 400], [1, 0, 3, 4], ["text", "file", None, "text"], name="small"
-    )
 
 
 def rows(trace):
@@ -55,35 +49,6 @@ def test_the_caller_keeps_arrays_of_his_own():
     trace = Trace.of(arrival, [1, 2])
     arrival[0] = 0.5
     assert trace.arrival_s[0] == 0.0
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (([0, float("nan")], [1, 1]), "arrival_s[1] must be a finite number of seconds from 0 to 2**40, got nan"),
-        (([-1, 0], [1, 1]), "arrival_s[0] must be a finite number of seconds from 0 to 2**40, got -1"),
-        (([0, float("inf")], [1, 1]), "arrival_s[1] must be a finite number of seconds from 0 to 2**40, got inf"),
-        (([0, 1], [1, 0]), "input_length[1] must be a whole number of tokens from 1 to 2**40, got 0"),
-        (([0, 1], [1, 1.5]), "input_length[1] must be a whole number of tokens from 1 to 2**40, got 1.5"),
-        (([0, 1], [1, 2**41]), "input_length[1] must be a whole number of tokens from 1 to 2**40, got 2199023255552"),
-        (
-            ([0, 1], [1, 1], [1, -1]),
-            "output_length[1] must be a whole number of tokens from 0 (unknown) to 2**40, got -1",
-        ),
-        (([0, 1], [1]), "input_length: has 1 values; expected 2, as in arrival_s"),
-        (([0, 1], [1, 1], None, ["a"]), "classes: has 1 values; expected 2, as in arrival_s"),
-        (([0, 1], [1, 1], None, ["a", 3]), "classes[1] must be a non-empty Unicode string or null, got 3"),
-        (([0, 1], ["1", "2"]), "input_length: is an array of <U1 of shape [2]; expected one number per request"),
-        (([True, False], [1, 2]), "arrival_s: is an array of bool of shape [2]; expected one number per request"),
-        (([[0.0]], [1]), "arrival_s: is an array of float64 of shape [1, 1]; expected one number per request"),
-        (([0, None], [1, 1]), "arrival_s: is an array of object of shape [2]; expected one number per request"),
-        ((np.zeros(0), np.zeros(0)), "built in memory: has no requests"),
-    ],
-)
-def test_bad_columns_are_named(arguments, message):
-    with pytest.raises(InputError) as error:
-        Trace.of(*arguments)
-    assert str(error.value) == message
 
 
 def test_scaled_compresses_every_gap_by_the_same_factor():
@@ -126,30 +91,9 @@ def test_the_hash_follows_the_columns():
     assert small().head(3).sha256 == small().window(0, 3).sha256
 
 
-def test_describe_counts():
-    facts = small().describe()
-    assert facts["classes"] == {"text": 2, "file": 1}
-    assert [facts[key] for key in ("requests", "span_s", "rate_rps", "without_class")] == [4, 4.0, 0.75, 1]
-    assert [facts[f"input_{key}"] for key in ("mean", "p50", "p99", "max")] == [250.0, 250.0, 397.0, 400]
-    assert json.dumps(facts)
-
-
-def test_it_shows_itself():
-    assert repr(small()) == "Trace('small', 4 requests, 4 s, 0.75 req/s)"
-    page = Trace.of([0, 1], [1, 2], classes=["<b>", "x"])._repr_html_()
-    assert "<th>requests</th><td>2</td>" in page
-    assert "&lt;b&gt; 1, x 1" in page
-
-
-def test_to_frame():
-    frame = small().to_frame()
-    assert list(frame.columns) == ["arrival_s", "input_length", "output_length", "class"]
-    assert frame["class"].tolist()[:2] == ["text", "file"]
-    assert frame["class"].isna().tolist() == [False, False, True, False]
-    assert Trace.of([0], [1]).to_frame()["class"].isna().all()
-
-
 TIMES = st.floats(0, 1e6, allow_nan=False)
+
+
 ROWS = st.tuples(TIMES, st.integers(1, 2**40), st.integers(0, 2**40), st.sampled_from([None, "text", 'ï "q"\n']))
 
 

@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from flowsim.errors import InputError, shown, unknown
-from flowsim.traces import bulk_reader, row_reader
 from flowsim.traces.columns import Blocks, Bools, Chats, Floats
-from flowsim.traces.compression import Lines, is_parquet, read_lines
 from flowsim.traces.formats import FORMATS, TICKS_PER_S, Format, Layout, find_format
-from flowsim.traces.parts import Codes, Part
-from flowsim.traces.row_reader import check_fields, json_object
-from flowsim.traces.stamps import spread as spread_stamps
-from flowsim.traces.stamps import suspicions
+from flowsim.traces.reading import bulk_reader, row_reader
+from flowsim.traces.reading.compression import Lines, is_parquet, read_lines
+from flowsim.traces.reading.parts import Codes, Part
+from flowsim.traces.reading.row_reader import check_fields, json_object
+from flowsim.traces.reading.stamps import spread as spread_stamps
+from flowsim.traces.reading.stamps import suspicions
 from flowsim.traces.trace import Trace
 
 ROWS_AT_ONCE = 65536

@@ -7,15 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowsim.errors import InputError
-from flowsim.traces import FORMATS, bulk_reader, read_trace, readers
+from flowsim.traces import FORMATS, read_trace
+from flowsim.traces.reading import bulk_reader, reader
 
 COLUMNS = ("arrival_s", "input_length", "output_length", "class_code", "slo_s", "priority", "client_code")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """One folder for all the examples of a test."""
-    return tmp_path_factory.mktemp("examples")
 
 
 CELL = st.one_of(
@@ -51,7 +46,7 @@ def test_the_bulk_reader_agrees_with_the_row_reader(folder, name, changes, drop_
         outcomes = []
         for part_of in (bulk_reader.part_of, lambda *_, **__: None):
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(readers, "BULK_FROM_BYTES", 0)
+                patch.setattr(reader, "BULK_FROM_BYTES", 0)
                 patch.setattr(bulk_reader, "part_of", part_of)
                 try:
                     trace = read_trace(place, name, spread=False, drop_failed=drop_failed)

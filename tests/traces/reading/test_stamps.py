@@ -8,6 +8,7 @@ import pytest
 import flowsim
 from flowsim.errors import InputError
 from flowsim.traces import convert, load_trace, read_trace
+from support.traces import MOONCAKE, needs_traces, written
 
 SECONDS = 60
 TICKS = "ticks of {} s: the requests of each were spread over it at random (seed 0)"
@@ -186,7 +187,7 @@ FAILED = """Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type
 @pytest.mark.parametrize("bulk_from", [0, 1 << 30])
 def test_rows_of_failed_requests_are_dropped_on_demand(tmp_path, monkeypatch, bulk_from):
     """Case W_burstgpt_failed."""
-    monkeypatch.setattr("flowsim.traces.readers.BULK_FROM_BYTES", bulk_from)
+    monkeypatch.setattr("flowsim.traces.reading.reader.BULK_FROM_BYTES", bulk_from)
     path = tmp_path / "failed.csv"
     path.write_text(FAILED)
     with pytest.raises(InputError, match=r"line 4: Request tokens must be .* \(.* --drop-failed drops .*\), got '0'"):
@@ -210,3 +211,44 @@ def test_elsewhere_an_output_of_0_is_unknown(tmp_path):
     assert (len(trace), trace.blocks.ids.tolist(), trace.class_names[trace.class_code[0]]) == (1, [1, 2], "b")
     path.write_text("Timestamp,Request tokens\n0,5\n1,6\n")  # BurstGPT's format, no column of responses
     assert len(read_trace(path, drop_failed=True)) == 2
+
+
+def ticked(folder, ticks, each):
+    row = '{{"timestamp": {}, "input_length": {}, "output_length": 1, "hash_ids": [0]}}\n'
+    lines = (row.format(tick * 3000 + (tick % 5 == 4), 1 + i) for tick in range(ticks) for i in range(each))
+    return written(folder, "".join(lines))
+
+
+def test_ticks_are_spread_in_order(tmp_path):
+    path = ticked(tmp_path, ticks=20, each=10)
+    plain, trace = read_trace(path, spread=False), read_trace(path)
+    assert len(np.unique(plain.arrival_s)) == 20
+    assert len(np.unique(trace.arrival_s)) == 200
+    assert np.array_equal(plain.input_length, trace.input_length)
+    late = trace.arrival_s - plain.arrival_s  # but for the shift that brings the first arrival to 0
+    assert late.max() - late.min() <= 3.001
+    assert trace.notices == ("ticks of 3 s: the requests of each were spread over it at random (seed 0)",)
+    assert not np.array_equal(read_trace(path, seed=1).arrival_s, trace.arrival_s)
+    assert np.array_equal(read_trace(path).arrival_s, trace.arrival_s)
+    assert not trace.arrival_s.flags.writeable
+
+
+@pytest.mark.parametrize(("ticks", "each"), [(20, 1), (2, 50), (1, 50)])
+def test_what_has_no_ticks_is_left_alone(tmp_path, ticks, each):
+    path = ticked(tmp_path, ticks, each)
+    assert read_trace(path).notices == (("all requests arrive at one instant",) if ticks == 1 else ())
+
+
+def test_irregular_repeats_are_no_ticks(tmp_path):
+    rows = ({"timestamp": 7 * tick**2, "input_length": 1, "hash_ids": []} for tick in range(20) for _ in range(5))
+    trace = read_trace(written(tmp_path, "\n".join(map(json.dumps, rows))))
+    assert len(np.unique(trace.arrival_s)) == 20
+
+
+@needs_traces
+def test_mooncake_spread_fills_its_hour():
+    path = MOONCAKE
+    arrival = read_trace(path).arrival_s
+    assert (np.diff(read_trace(path, spread=False).arrival_s) == 0).mean() > 0.9
+    assert (np.diff(arrival) == 0).sum() == 0
+    assert np.diff(arrival).std() / np.diff(arrival).mean() < 1.5  # bursts of 3 s are gone

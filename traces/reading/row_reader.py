@@ -31,9 +31,9 @@ from flowsim.traces.columns import (
     bad_slos,
     encode_names,
 )
-from flowsim.traces.compression import Lines
 from flowsim.traces.formats import CLOCKS, TICKS_PER_S, Format, Layout
-from flowsim.traces.parts import Codes, Part, contradiction
+from flowsim.traces.reading.compression import Lines
+from flowsim.traces.reading.parts import Codes, Part, contradiction
 
 Row: TypeAlias = tuple[int, dict[str, Any]]
 """The number of a row in its file, and its fields."""

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowsim.traces.columns import Floats, Ints, bad_lengths, bad_lengths_or_0, bad_seconds, bad_slos
-from flowsim.traces.compression import Lines
 from flowsim.traces.formats import TICKS_PER_S, Format, Layout
-from flowsim.traces.parts import Codes, Part, contradiction
+from flowsim.traces.reading.compression import Lines
+from flowsim.traces.reading.parts import Codes, Part, contradiction
 
 
 class Unsure(Exception):

@@ -1,0 +1,205 @@
+"""The readers: every format, and every bad file said in one line."""
+
+import gzip
+import hashlib
+import json
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flowsim.errors import InputError
+from flowsim.traces import FORMATS, detect_format, read_trace
+from support.traces import AZURE as AZURE_2023
+from support.traces import MOONCAKE, OWN, QWEN, needs_traces, written
+
+FILES = {
+    "flowsim": '{"arrival_s": 0, "input_length": 7, "class": "a"}\n'
+    '{"arrival_s": 0.5, "input_length": 8, "output_length": 3, "class": null}\n'
+    '{"arrival_s": 1.25, "input_length": 9, "output_length": null, "class": "b"}\n',
+    "qwen": '{"chat_id": 0, "timestamp": 0.0, "input_length": 7, "output_length": 0, "type": "a", "hash_ids": [1]}\n'
+    '{"chat_id": 1, "timestamp": 0.5, "input_length": 8, "output_length": 3}\n'
+    '{"chat_id": 2, "timestamp": 1.25, "input_length": 9, "output_length": 0, "type": "b"}\n',
+    "mooncake": '{"timestamp": 0, "input_length": 7, "output_length": 0, "hash_ids": [0]}\n'
+    '{"timestamp": 500, "input_length": 8, "output_length": 3, "hash_ids": []}\n'
+    '{"timestamp": 1250.0, "input_length": 9.0, "output_length": 0}\n',
+    "azure": "TIMESTAMP,ContextTokens,GeneratedTokens\r\n2023-11-16 18:15:46.6805900,7,0\r\n"
+    "2023-11-16 18:15:47.1805900,8,3\r\n2023-11-16 18:15:47.9305900,9,0",
+    "burstgpt": "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n5,GPT,7,0,7,API log\n"
+    "5.5,GPT,8,3,11,API log\n6.25,GPT,9,0,9,API log\n",
+    "vidur": ",arrived_at,num_prefill_tokens,num_decode_tokens\n0,0.0,7,0\n1,0.5,8,3\n2,1.25,9,0\n",
+}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("squeeze", [bytes, gzip.compress])
+def test_every_format_is_found_by_content(tmp_path, name, squeeze):
+    path = written(tmp_path, squeeze(FILES[name].encode()))
+    assert detect_format(path).name == name
+    for trace in (read_trace(path), read_trace(path, name)):
+        assert trace.arrival_s.tolist() == [0.0, 0.5, 1.25]
+        assert trace.input_length.tolist() == [7, 8, 9]
+        assert trace.output_length.tolist() == [0, 3, 0]
+        classed = name in ("flowsim", "qwen")
+        assert trace.class_names == (("a", "b") if classed else ())
+        assert trace.class_code.tolist() == ([0, -1, 1] if classed else [-1, -1, -1])
+
+
+def test_name_source_and_hash(tmp_path):
+    trace = read_trace(written(tmp_path, gzip.compress(OWN.encode(), mtime=0), "my.trace.jsonl.gz"))
+    assert trace.name == "my.trace"
+    assert trace.source == str(tmp_path / "my.trace.jsonl.gz")
+    assert trace.sha256 == hashlib.sha256((tmp_path / "my.trace.jsonl.gz").read_bytes()).hexdigest()
+
+
+def test_unsorted_time_stamps_are_sorted_with_a_notice(tmp_path):
+    lines = [json.dumps({"arrival_s": t, "input_length": n}) for t, n in ((3, 1), (1, 2), (2, 3), (1, 4))]
+    trace = read_trace(written(tmp_path, "\n".join(lines)))
+    assert trace.input_length.tolist() == [2, 4, 3, 1]
+    assert trace.arrival_s.tolist() == [0, 0, 1, 2]
+    assert trace.notices == (
+        "sorted by arrival: 2 requests had an earlier time than the one before",
+        "shifted by 1 s, so that the first arrival is at 0 s",
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ('{"when": 1, "tokens": 2}', "line 1: has jsonl fields that fit no known format: 'when, tokens'"),
+        ('{"timestamp": 1, "input_length": 2}', "has jsonl fields that fit no known format: 'timestamp, input_length'"),
+        ("TIMESTAMP,ContextTokenz\n1,2", "has csv fields that fit no known format: 'TIMESTAMP, ContextTokenz'"),
+        ("hello", "has csv fields that fit no known format: 'hello'"),
+        ("1" * 100_000, "has csv fields that fit no known format: '1111"),
+    ],
+)
+def test_an_unknown_format_lists_the_known_ones(tmp_path, content, found):
+    with pytest.raises(InputError) as error:
+        read_trace(written(tmp_path, content))
+    assert found in str(error.value)
+    assert "; expected flowsim (jsonl: arrival_s, input_length); qwen (jsonl: timestamp, " in str(error.value)
+    assert "azure (csv: TIMESTAMP, ContextTokens)" in str(error.value)
+    assert len(str(error.value)) < 700
+
+
+def test_the_first_line_must_be_json_when_it_looks_so(tmp_path):
+    with pytest.raises(InputError, match=r"line 1: is not JSON \(.*\): '\{\"arrival_s\": 1'"):
+        read_trace(written(tmp_path, '{"arrival_s": 1\n'))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"arrival_s": 1,\n', "is one JSON document; expected JSON lines: one JSON object per line"),
+        ('{\n"requests": []}\n', "is one JSON document; expected JSON lines"),
+        ("[]\n", "is one JSON list; expected JSON lines"),
+        ("arrival_s;input_length\n0;5\n", "line 1: has fields separated by semicolons; expected fields separated by"),
+        (
+            "arrival_s\tinput_length\n0\t5\n",
+            "line 1: has fields separated by tabs; expected fields separated by commas",
+        ),
+        ("Arrival_s,input_length\n0,5\n", "'Arrival_s, input_length'; did you mean 'arrival_s' by 'Arrival_s'?"),
+    ],
+)
+def test_what_was_found_in_place_of_a_trace_is_said(tmp_path, content, message):
+    with pytest.raises(InputError) as error:
+        read_trace(written(tmp_path, content))
+    assert message in str(error.value)
+
+
+def test_a_named_format_is_obeyed(tmp_path):
+    path = written(tmp_path, '{"timestamp": 0, "input_length": 2}\n{"timestamp": 3000, "input_length": 2}\n')
+    assert read_trace(path, "mooncake").span_s == 3
+    assert read_trace(path, "qwen").span_s == 3000
+    with pytest.raises(
+        InputError,
+        match=r"line 1: has no field 'TIMESTAMP' among .*; expected TIMESTAMP and ContextTokens \(format azure\)",
+    ):
+        read_trace(path, "azure")
+    with pytest.raises(InputError, match="unknown trace format 'moncake'; did you mean 'mooncake'"):
+        read_trace(path, "moncake")
+
+
+@given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
+def test_no_content_ends_in_anything_but_an_input_error(folder, content):
+    path = written(folder, OWN.encode() + content)
+    for name in FORMATS:
+        try:
+            assert len(read_trace(path, name)) > 0
+        except InputError as error:
+            assert "\n" not in str(error)
+
+
+@needs_traces
+@pytest.mark.parametrize(
+    ("path", "rows", "span_s", "mean", "most", "classes"),
+    [
+        (AZURE_2023, 19366, 3501.721937, 1155, 14050, {}),
+        (MOONCAKE, 12031, 3536.999, 12035, 126195, {}),
+        (
+            QWEN,
+            323,
+            119.08,
+            1604,
+            16744,
+            {"text": 224, "image": 24, "search": 66, "file": 9},
+        ),
+    ],
+)
+def test_production_traces(path, rows, span_s, mean, most, classes):
+    facts = read_trace(path, spread=False).describe()
+    assert (facts["requests"], facts["span_s"], facts["input_max"]) == (rows, span_s, most)
+    assert round(facts["input_mean"]) == mean
+    assert facts["classes"] == classes
+
+
+def test_parquet_may_hold_dates_and_decimals(tmp_path):
+    import datetime
+    import decimal
+
+    import pyarrow.parquet as pq
+
+    days = [datetime.datetime(2023, 11, day, tzinfo=datetime.UTC) for day in (16, 17)]
+    columns = {"TIMESTAMP": days, "ContextTokens": [decimal.Decimal(5), decimal.Decimal(6)]}
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    with pytest.raises(InputError, match=r"row 1: ContextTokens must be .*, got Decimal\('5'\)"):
+        read_trace(tmp_path / "t.parquet")
+    pq.write_table(pa.table(columns | {"ContextTokens": [5, 6]}), tmp_path / "t.parquet")
+    assert read_trace(tmp_path / "t.parquet").arrival_s.tolist() == [0, 86400]
+
+
+def test_azure_2024_is_read(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text(
+        "TIMESTAMP,ContextTokens,GeneratedTokens\n"
+        "2024-05-10 00:00:00.009930+00:00,2162,5\n2024-05-10 00:00:01+00:00,2399,6\n"
+    )
+    trace = read_trace(path)
+    assert (trace.arrival_s.tolist(), trace.input_length.tolist()) == ([0.0, 0.99007], [2162, 2399])
+    assert trace.notices == ("second 0 is 2024-05-10T00:00:00.009930000 UTC",)
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet", "t.jsonl"])
+def test_fields_of_the_users_naming(tmp_path, name):
+    import pandas as pd
+
+    frame = pd.DataFrame({"when": [0, 500], "n": [3, 4], "kind": ["a", None]})
+    path = tmp_path / name
+    writers = {"csv": lambda: frame.to_csv(path, index=False), "parquet": lambda: frame.to_parquet(path)}
+    writers.get(name.split(".")[1], lambda: frame.to_json(path, orient="records", lines=True))()
+    trace = read_trace(path, "arrival_ms=when, input_length=n, class=kind")
+    assert (trace.arrival_s.tolist(), trace.input_length.tolist()) == ([0.0, 0.5], [3, 4])
+    assert (trace.class_names, trace.class_code.tolist()) == (("a",), [0, -1])
+
+
+def test_fields_that_are_not_read_are_named(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text(",Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n0,5,GPT,7,0,7,API log\n")
+    assert read_trace(path).notices == (
+        "kept: 1 request that failed on the real server (no output tokens); --drop-failed drops them",
+        "shifted by 5 s, so that the first arrival is at 0 s",
+        "fields that are not read: Model, Log Type",
+    )
+    named = read_trace(path, "arrival_s=Timestamp,input_length=Request tokens,class=Log Type")
+    assert named.class_names == ("API log",)
