@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowsim.core.summary import Summary
@@ -45,4 +46,17 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters["base64"] = lambda data: base64.b64encode(data).decode("ascii")
+    environment.filters["identity"] = id
+    environment.filters["in_script"] = _in_script
+    environment.globals["asset"] = _asset
     return environment
+
+
+def _asset(name: str) -> str:
+    """A style sheet or script of this package, which stands in a page as it is."""
+    return (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")
+
+
+def _in_script(json: str) -> str:
+    """JSON as it may stand in a script element, which nothing in it can end."""
+    return json.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
