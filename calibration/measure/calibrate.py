@@ -26,19 +26,19 @@ from flowsim.calibration.costs.host_times import UNREST
 from flowsim.calibration.costs.models import ModelSpec
 from flowsim.calibration.costs.provenance import SCHEMA_VERSION, Provenance
 from flowsim.calibration.costs.table import OperatorRow, OperatorTable, format_slices
-from flowsim.calibration.gpu.attention import KERNELS, default_kernel, working_kernels
 from flowsim.calibration.gpu.batch import CacheSlice
 from flowsim.calibration.gpu.decoder import Decoder
 from flowsim.calibration.gpu.machine import check_device, check_model, check_seed, dtype_of, gpu_id, machine
-from flowsim.calibration.gpu.memory import enough_memory, ran_out
+from flowsim.calibration.gpu.memory import enough_memory
 from flowsim.calibration.gpu.monitor import gpu_state
 from flowsim.calibration.gpu.quiet_host import RUNNER, SCHEDULER, core_of, quiet_host
 from flowsim.calibration.measure import idle_gpu, stopwatch
 from flowsim.calibration.measure.grid import QUICK, Grid, midpoint
 from flowsim.calibration.measure.host_costs import time_decisions, time_hand_offs, time_proceeding
+from flowsim.calibration.measure.kernel_race import race_kernels
 from flowsim.calibration.measure.measurement_log import MeasurementLog, Progress, Rows
 from flowsim.calibration.measure.passes import Passes, pass_rows
-from flowsim.calibration.measure.rows import host_row, microseconds, operator_row, rounded
+from flowsim.calibration.measure.rows import host_row, operator_row, rounded
 from flowsim.calibration.serve.runner import Runner
 from flowsim.core.timeline import LAYER_OPERATORS
 from flowsim.errors import InputError
@@ -169,7 +169,7 @@ class _Calibration:
         fitting = max(FEWEST_LAYERS, STACK_BYTES // self.spec.layer_bytes)
         dtype, layers = dtype_of(self.device), min(wanted, fitting)
         stack = Decoder(self.spec, self.device, rows=max(sizes), layers=layers, dtype=dtype, seed=self.seed)
-        stack.attention = self._choose_kernels(stack)
+        stack.attention, self.first_call_us = race_kernels(stack, self.cells, grid, self.log, self.without)
         jobs = [(t, 0) for t in grid.tokens] + self.chunks
         self.random.shuffle(jobs)
         for job in jobs:
@@ -195,53 +195,6 @@ class _Calibration:
             self.log.total -= 1
         else:
             self.log.do("boost series", idle_gpu.time_series, stack, tokens)
-
-    def _choose_kernels(self, stack: Decoder) -> Choice:
-        working = self.log.do("kernels", self._try_kernels, stack)[0]["working"]
-        default = default_kernel(working)
-        cells, firsts = {}, dict[str, list[float]]()
-        for cell in self.cells:
-            row = self.log.do(f"kernel {format_slices([cell])}", self._race, stack, cell, working)[0]
-            cells[cell] = row.get("winner", default)
-            for name, us in row.get("first_call_us", {}).items():
-                firsts.setdefault(name, []).append(us)
-        self.first_call_us = {name: rounded(statistics.median(us)) for name, us in firsts.items()}
-        return Choice.of(default, cells)
-
-    def _try_kernels(self, stack: Decoder) -> Rows:
-        spec = self.spec
-        with enough_memory(spec.name):  # without kernels there is no other size
-            found = working_kernels(spec.heads, spec.kv_heads, spec.head_dim, stack.device, stack.dtype)
-        found |= dict.fromkeys(self.without, "left out")
-        broken = [{"note": f"{name} not used: {reason}"} for name, reason in found.items() if reason]
-        return [{"working": [name for name, reason in found.items() if not reason]}, *broken]
-
-    def _race(self, stack: Decoder, cell: tuple[int, int], candidates: list[str]) -> Rows:
-        """Time each kernel at one size. A kernel that raises is skipped; a tie within 2 % goes to the earlier one.
-
-        `sdpa` chooses among the others, and makes cuDNN build a plan for every length (40 ms); `math` is slow, and its
-        mask is large. Both are only used where nothing else works.
-        """
-        import torch
-
-        times, firsts, notes = dict[str, float](), dict[str, float](), Rows()
-        p = stack.prepare([CacheSlice(*cell)])
-        p.queries[0].normal_()
-        for name in candidates:
-            if name in ("sdpa", "math") and times:
-                continue
-            p.kernels = (KERNELS[name],)
-            try:
-                times[name], firsts[name] = stopwatch.time_attention(stack, p, self.grid.kernel_limits)
-            except (ValueError, RuntimeError, MemoryError) as error:
-                if ran_out(error):
-                    notes.append({"note": f"{name} not tried: out of memory"})
-                    torch.cuda.empty_cache()
-        if not times:
-            return [{"note": "no attention kernel fits"}, *notes]
-        best = min(times.values())
-        winner = next(name for name in times if times[name] <= 1.02 * best)
-        return [{"winner": winner, "device_us": microseconds(times), "first_call_us": microseconds(firsts)}, *notes]
 
     def _layers(self, stack: Decoder, tokens: int, context: int) -> Rows:
         device, host = self._on_quiet_host(stack, [CacheSlice(tokens, context)])

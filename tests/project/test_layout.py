@@ -142,11 +142,7 @@ ELSEWHERE = {
     ),
     "calibration/gpu/test_attention.py": "calibration.costs.attention_kernels",
     "calibration/gpu/test_decoder.py": "calibration.gpu.batch calibration.gpu.layer",
-    "calibration/measure/test_calibrate.py": (
-        "calibration.gpu.machine calibration.gpu.monitor calibration.gpu.quiet_host calibration.measure.grid "
-        "calibration.measure.host_costs calibration.measure.rows"
-    ),
-    "calibration/measure/test_graph_stopwatch.py": "calibration.measure.repeats calibration.measure.stopwatch",
+    "calibration/measure/test_calibrate.py": "calibration.measure.rows",
     "calibration/measure/test_passes.py": (
         "calibration.gpu.launch_calls calibration.gpu.memory calibration.measure.measurement_log"
     ),

@@ -1,37 +1,24 @@
 import json
-import os
-import sys
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import cast
 
 import pytest
 from msgspec import structs
 
 from flowsim.calibration.costs.attention_kernels import kernel_choice
 from flowsim.calibration.costs.fit import fit, fit_passes
-from flowsim.calibration.costs.models import ModelSpec, load_model
-from flowsim.calibration.costs.table import GRAPH, HOST_OPERATORS, OPTIONAL_HOST_OPERATORS, OperatorTable, parse_slices
-from flowsim.calibration.gpu.batch import CacheSlice, Step
+from flowsim.calibration.costs.table import GRAPH, HOST_OPERATORS, OPTIONAL_HOST_OPERATORS, OperatorTable
 from flowsim.calibration.gpu.decoder import Decoder
-from flowsim.calibration.gpu.machine import short_name
-from flowsim.calibration.gpu.monitor import summarise
-from flowsim.calibration.gpu.quiet_host import on_core
 from flowsim.calibration.measure import stopwatch
 from flowsim.calibration.measure.calibrate import calibrate
-from flowsim.calibration.measure.grid import QUICK, Grid, midpoint
-from flowsim.calibration.measure.host_costs import time_decisions, time_hand_offs, time_proceeding
-from flowsim.calibration.measure.repeats import Limits, settled, typical
-from flowsim.calibration.serve.gpu_device import GpuDevice
-from flowsim.calibration.serve.runner import Runner
-from flowsim.core.policy import Policy
-from flowsim.core.request import Request
+from flowsim.calibration.measure.grid import Grid
+from flowsim.calibration.measure.repeats import Limits
 from flowsim.errors import InputError
+from support.calibration import SPEC
 
 torch = pytest.importorskip("torch")
 
-SPEC = ModelSpec("tiny", 2, 64, 4, 2, 16, 128, 97, 512, 10000.0, 1e-5)
+
 GRID = Grid(
     tokens=(1, 64, 1024),
     chunk_tokens=(16, 64),
@@ -230,198 +217,7 @@ def test_a_journal_that_was_changed_is_refused_in_one_line(
     assert copy.read_text() == before
 
 
-def test_without_torch_or_gpu_it_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match="unknown device 'gpu'"):
-        calibrate(SPEC, device="gpu")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(InputError, match="device: no CUDA GPU was found; expected a machine with one"):
-        calibrate(SPEC)
-    monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(InputError, match=r"torch: is needed to measure: pip install 'flowsim\[calibrate\]'"):
-        calibrate(SPEC)
-
-
-@pytest.mark.parametrize(
-    ("name", "short"),
-    [
-        ("NVIDIA H200", "h200"),
-        ("NVIDIA H100 80GB HBM3", "h100"),
-        ("NVIDIA A100-SXM4-80GB", "a100-sxm4-80gb"),
-        ("NVIDIA H100 PCIe", "h100-pcie"),
-        ("NVIDIA GeForce RTX 4090", "geforce-rtx-4090"),
-        ("CPU", "cpu"),
-    ],
-)
-def test_a_table_is_named_by_its_gpu_s_short_name(name: str, short: str) -> None:
-    assert short_name(name) == short
-
-
-def test_a_cpu_is_for_small_models() -> None:
-    message = "llama3-8b: has 29.9 GiB of weights in float32; expected <= 16.0 GiB on a CPU, which is only to try out"
-    with pytest.raises(InputError, match=message):
-        calibrate(load_model("llama3-8b"), device="cpu")
-
-
-def test_the_shipped_grids_suit_the_shipped_model() -> None:
-    longest = load_model("llama3-8b").max_context
-    for grid in (Grid(), QUICK):
-        assert grid.within(longest) == grid
-        assert list(grid.tokens) == sorted(set(grid.tokens))
-        solo = {parse_slices(s)[0] for s in (*grid.passes, *grid.checked_passes) if "+" not in s}
-        on_grid = {(t, 0) for t in grid.tokens} | {(t, c) for t in grid.chunk_tokens for c in grid.chunk_contexts}
-        assert not solo & on_grid
-    with pytest.raises(InputError, match="layers must be >= 2, since the first is not timed, got 1"):
-        Grid(layers=1)
-
-
-def test_a_step_in_a_curve_is_bisected_and_a_line_is_not() -> None:
-    assert midpoint([(64, 1.0), (128, 2.0), (192, 3.0), (256, 4.0)]) is None
-    assert midpoint([(64, 1.0), (128, 2.0), (192, 2.0), (512, 2.0)]) == 160
-    assert midpoint([(1, 1.0), (2, 5.0), (4, 1.0)]) is None  # too narrow to matter
-
-
-def test_repeating_stops_when_the_median_is_sure() -> None:
-    assert settled([1.0] * 8)
-    assert not settled([1.0] * 7)
-    assert not settled([1.0, 2.0] * 10)
-    steady, noisy = list[float](), list[float]()
-    for _ in Limits(3, 50, 60.0).rounds(steady):
-        steady.append(1.0)
-    for i in Limits(3, 50, 60.0).rounds(noisy):
-        noisy.append(float(i))
-    assert (len(steady), len(noisy)) == (8, 50)
-
-
-def test_the_log_of_the_gpu_is_summarised() -> None:
-    log = "1980, 690.5, 0x0000000000000004\n1500, 700.1, 0x0000000000000001\n[N/A], 1, 0x0\n1965, 650.0, 0x0\n"
-    assert summarise(log) == {
-        "clocks_mhz": {"min": 1500.0, "max": 1980.0, "median": 1965.0},
-        "power_w": {"median": 690.5, "max": 700.1},
-        "throttled_samples": 1,
-        "samples": 3,
-    }
-    assert summarise("") == {}
-
-
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 def test_on_a_gpu_a_small_calibration_is_whole() -> None:
     table = calibrate(structs.replace(SPEC, head_dim=64), grid=GRID)
     assert {r.operator for r in table.operators} == {*SPEC.operators, *HOST_OPERATORS}
-
-
-def test_decisions_are_timed_on_the_real_scheduler_with_so_many_in_sight(monkeypatch: pytest.MonkeyPatch) -> None:
-    looked_at: list[int] = []
-    real = GpuDevice.think
-
-    def think(device: GpuDevice, seen: int) -> None:
-        looked_at.append(seen)
-        real(device, seen)
-
-    monkeypatch.setattr(GpuDevice, "think", think)
-    for seen in (1, 2, 50):
-        looked_at.clear()
-        samples = time_decisions(seen, Limits(3, 8, 60.0), apart_s=0.0)
-        assert len(samples) == 8
-        assert min(samples) > 0
-        assert max(looked_at) == seen
-        assert looked_at.count(seen) >= 8  # the last arrival of every round
-
-
-@pytest.mark.parametrize("stops", [2, 0])
-def test_hand_offs_are_those_of_short_prompts_in_bursts_and_of_long_ones_that_are_preempted(
-    monkeypatch: pytest.MonkeyPatch, stops: int
-) -> None:
-    """Passes of 1 ms; ends known after 3 and 5 us, decisions of 10 us, next begins after 34 us and (in no time) 9."""
-    served: list[tuple[str, list[int], list[float]]] = []
-
-    def execute(requests: list[Request], policy: Policy, cost: object, predictor: object, runner: object) -> object:
-        served.append((type(policy).__name__, [r.input_length for r in requests], [r.arrival_s for r in requests]))
-        log = SimpleNamespace(control_s=100e-6, decisions=10)
-        ledger = SimpleNamespace(service_s=[1e-3])
-        pauses = [SimpleNamespace(stopped_s=1.0, acknowledged_s=1.0 + us * 1e-6) for us in (7, 8)[:stops]]
-        outcome = SimpleNamespace(logs=[log], ledger=ledger)
-        return SimpleNamespace(
-            outcome=outcome, acknowledged_s=[3e-6, 5e-6], hand_overs_s=[34e-6, 9e-6], preemptions=pauses
-        )
-
-    monkeypatch.setattr("flowsim.calibration.measure.host_costs.execute", execute)
-    runner = cast(Runner, SimpleNamespace(decoder=SimpleNamespace(rows=20000)))
-    complete, acknowledge, resume = time_hand_offs(runner, 33)
-    assert complete == [3e-6, 5e-6]
-    assert acknowledge == pytest.approx([7e-6, 8e-6] if stops else complete, abs=1e-9)  # if none stopped, as an end
-    assert resume == pytest.approx([20e-6, 0.0])
-    (first, bursts, at), (second, mixed, apart) = served
-    assert (first, second) == ("FCFS", "EDF")
-    assert (bursts, at[4:6]) == ([64] * 33, [0.0, 5e-3])
-    assert [i for i, tokens in enumerate(mixed) if tokens == 16384] == [0, 31]
-    assert apart[:2] == [0.0, 15e-3]
-
-
-def test_proceeding_is_timed_from_each_stop_of_one_prompt_until_it_runs_on() -> None:
-    with Runner(Decoder(SPEC, "cpu", rows=64, dtype="float32")) as runner:
-        samples = time_proceeding(runner, 40)
-    assert len(samples) == 5 * SPEC.layers  # the operators after which it stops; then its end
-    assert min(samples) > 0
-
-
-@pytest.mark.parametrize(
-    ("samples", "expected"),
-    [([3.0], 3.0), ([1.0, 2.0], 1.5), ([9.0, 1.0, 2.0, 4.0], 3.0), ([1.0, 1.0, 1.0, 5.0, 5.0, 5.0, 5.0, 100.0], 4.0)],
-)
-def test_what_is_typical_is_the_mean_of_the_middle_half(samples: list[float], expected: float) -> None:
-    assert typical(samples) == expected
-
-
-class Scripted:
-    """A device on which every step takes what is written, and every mark 0.5 s."""
-
-    cuda, now = False, 0.0
-
-    def __init__(self, device: object) -> None:
-        """Of whatever device."""
-
-    def mark(self) -> float:
-        Scripted.now += 0.5
-        return Scripted.now
-
-    def between(self, begin: float, end: float) -> float:
-        return end - begin
-
-    def stall(self, seconds: float) -> None:
-        """Takes nothing."""
-
-    synchronise = wait = lambda *arguments: None
-
-
-def scripted(operator: str, layer: int, seconds: float) -> Step:
-    def run(p: object) -> None:
-        Scripted.now += seconds
-
-    return Step(operator, layer, run)
-
-
-def test_marks_are_taken_off_and_layers_take_what_they_take_without(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stopwatch, "Stopwatch", Scripted)
-    layers = [step for i in range(3) for step in (scripted("norm", i, 1.0), scripted("proj", i, 8.0 + i))]
-    program = [scripted("embed", -1, 4.0), *layers, scripted("head", 3, 7.0)]
-    decoder = SimpleNamespace(
-        device="none", layers=3, operators=("norm", "proj"), program=program, prepare=lambda slices: None
-    )
-    device, host = stopwatch.time_layers(cast(Decoder, decoder), [CacheSlice(1)], Limits(2, 3, 0.0))
-    # The last two layers take 1 + 9 and 1 + 10 s and, with the mark behind them, 10.75 s each.
-    scale = 10.75 / 10.5
-    assert device["embed"] == pytest.approx([4.0] * 2)
-    assert device["norm"] == pytest.approx([1.0 * scale] * 2)
-    assert device["proj"] == pytest.approx([9.5 * scale] * 2)
-    assert [len(host[name]) for name in ("embed", "norm", "proj")] == [2, 2, 2]
-
-
-def test_on_a_core_torch_computes_with_one_thread() -> None:
-    cores, threads = os.sched_getaffinity(0), torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        with on_core(min(cores)):
-            assert (os.sched_getaffinity(0), torch.get_num_threads()) == ({min(cores)}, 1)
-        assert (os.sched_getaffinity(0), torch.get_num_threads()) == (cores, 2)
-    finally:
-        torch.set_num_threads(threads)
