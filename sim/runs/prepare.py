@@ -160,17 +160,18 @@ def assembled(workload: Workload, policy: Policy, costs: CostModel) -> Prepared:
 
 
 def read_input(options: RunOptions) -> Trace:
-    """The whole trace that the options name; one of synthetic:PRESET:N is drawn anew for each seed."""
+    """The whole trace that the options name; one of synthetic:PRESET:N[:ARRIVALS] is drawn anew for each seed."""
     name = options.trace
     if not name.startswith(SYNTHETIC):
         workload = options.workload
         how = {"spread": workload.spread, "drop_failed": workload.drop_failed}
         return load_trace(name, workload.format, seed=options.seed, **how)
     check_no_format(options.workload.format, name)
-    preset, _, n = name.removeprefix(SYNTHETIC).partition(":")
+    preset, _, rest = name.removeprefix(SYNTHETIC).partition(":")
+    n, _, arrivals = rest.partition(":")
     if not n.isdecimal():
         raise InputError("trace", found=name, expected="synthetic:PRESET:N with N requests")
-    return synthesize(int(n), 1.0, options.seed, preset)
+    return synthesize(int(n), 1.0, options.seed, preset, arrivals=arrivals or None)
 
 
 def make_requests(trace: Trace, slo: Assignment, server: ServerOptions, blocks: Blocks | None = None) -> list[Request]:

@@ -46,7 +46,7 @@ class Study:
         listed: points listed one by one (section "points"), those with ranges written out.
         places: the place of each listed point in that section.
         search: when set, each point is a search for its highest rate.
-        requests: keep one row per request of every run, besides the one per run.
+        requests: keep one row per request of every run, besides the one per run: all columns, or those named.
         title: one line for reports and figures.
         root: the folder in which files are looked up.
         lines: where in the YAML file a value stands, by its path in the document, for errors.
@@ -58,7 +58,7 @@ class Study:
     listed: tuple[Mapping[str, Any], ...] = ()
     places: tuple[int, ...] = ()
     search: Search | None = None
-    requests: bool = False
+    requests: bool | tuple[str, ...] = False
     title: str = ""
     root: str = "."
     lines: Mapping[Keys, int] = field(default_factory=dict)
@@ -79,7 +79,7 @@ class Study:
             tuple(point for _, point in listed),
             tuple(place for place, _ in listed),
             _search(at, values["capacity"]) if "capacity" in values else None,
-            _plain(at, values, "requests", False, bool),
+            _plain(at, values, "requests", False, bool | tuple[str, ...]),
             _plain(at, values, "title", "", str),
             str(Path(root).resolve()),
             lines or {},
@@ -180,7 +180,7 @@ def _check_sections(at: Place, values: Any) -> None:
                 raise unknown("section", str(key), SECTIONS)
 
 
-def _plain(at: Place, values: Mapping[str, Any], name: str, default: Any, kind: type) -> Any:
+def _plain(at: Place, values: Mapping[str, Any], name: str, default: Any, kind: Any) -> Any:
     """The plain value of a section."""
     with at((name,)):
         return fitted(values.get(name, default), kind, name)

@@ -239,6 +239,6 @@ def plain_form(study: Study) -> dict[str, Any]:
         "axes": {name: [plain(name, value) for value in values] for name, values in study.axes.items()},
         "points": [{name: plain(name, value) for name, value in point.items()} for point in study.listed],
         "capacity": study.search and msgspec.structs.asdict(study.search),
-        "requests": study.requests,
+        "requests": study.requests if isinstance(study.requests, bool) else list(study.requests),
     }
     return {name: value for name, value in sections.items() if value}

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from flowsim.errors import InputError, raised
+from flowsim.errors import InputError, raised, unknown
 from flowsim.results.bootstrap import share_interval
 from flowsim.results.differences import decisions_sha256
 from flowsim.results.result import RunResult
@@ -46,7 +46,7 @@ class Task:
     items: tuple[tuple[str, Mapping[str, Any]], ...]
     root: str
     search: Search | None
-    requests: bool
+    requests: bool | tuple[str, ...]
     sources: Mapping[str, str | type] = field(default_factory=dict)
 
     def __call__(self) -> list[Done]:
@@ -109,7 +109,12 @@ def _on_dask(tasks: Iterator[Task], address: str) -> Iterator[list[Done]]:
 
 
 def measure(
-    point: Point, key: str, root: str, search: Search | None, requests: bool, sources: Mapping[str, str | type]
+    point: Point,
+    key: str,
+    root: str,
+    search: Search | None,
+    requests: bool | tuple[str, ...],
+    sources: Mapping[str, str | type],
 ) -> tuple[Row, Kept]:
     """Run one point, or search its highest rate. An error becomes part of the row."""
     row, kept = {**point.columns, "key": key, "error": None}, None
@@ -123,7 +128,7 @@ def measure(
             ready = prepared(point, root)
             result = simulated(ready, bounding=bounding_of(point, root))
             row |= figures(result) | {"trace_notices": notices(ready)}
-            kept = _parquet(result, key) if requests else None
+            kept = _parquet(result, key, requests) if requests else None
     except InputError as error:
         row["error"] = str(error)
     except Exception as error:  # whatever a user's policy does
@@ -148,9 +153,13 @@ def figures(result: RunResult) -> dict[str, Any]:
     return row
 
 
-def _parquet(result: RunResult, key: str) -> bytes:
+def _parquet(result: RunResult, key: str, columns: bool | tuple[str, ...]) -> bytes:
     frame = result.requests
     frame.insert(0, "key", key)
+    if not isinstance(columns, bool):
+        if strange := set(columns) - set(frame):
+            raise unknown("column of requests", min(strange), list(frame), where="requests")
+        frame = frame[list(columns)]
     with io.BytesIO() as file:
         frame.to_parquet(file, index=False, compression="zstd")
         return file.getvalue()
