@@ -41,7 +41,7 @@ A study says what all runs share, and the axes of a grid (or listed points):
 
 An axis is any option of a run, by its path: {PATHS}. "slo" alone stands for slo.mix. The config.yaml of a run is a
 valid "run" section. "points" lists points one by one (a range in one stands for all its values); "capacity: {{target:
-0.9}}" searches the highest rates at each point; "requests: true" keeps one row per request.
+0.9}}" searches the highest rates at each point; "requests: true" keeps one row per request, a list these columns of it.
 
 DIR gets runs.parquet (one row per run): the same bytes, whatever the number of workers. What has run is not run again;
 a failed run is kept with its error, tried again the next time, and makes the exit status 1.

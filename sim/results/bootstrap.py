@@ -7,6 +7,7 @@ narrow; those of blocks of consecutive requests, longer than the queue's memory,
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -30,8 +31,58 @@ FEWEST_STRETCHES = 20
 """An interval that rests on fewer stretches is too narrow (docs/intervals.md)."""
 
 
+class Studentised:
+    """A mean with the bootstrap distribution of its deviations in units of their own standard errors."""
+
+    @property
+    def size(self) -> int:
+        """Values that the mean is of."""
+        raise NotImplementedError
+
+    @property
+    def blocks(self) -> int:
+        """Blocks in a resample; of several series, in that which has fewest."""
+        raise NotImplementedError
+
+    @property
+    def mean(self) -> float:
+        """The estimate."""
+        raise NotImplementedError
+
+    @property
+    def error(self) -> float:
+        """Its standard error."""
+        raise NotImplementedError
+
+    @property
+    def studentised(self) -> Floats:
+        """The deviation of each resample's mean in units of its own standard error, ascending, shape [resamples]."""
+        raise NotImplementedError
+
+    def interval(self, level: float = LEVEL) -> Interval:
+        """The mean with its interval, whose bounds are NaN when too few blocks differ to tell."""
+        mean, n = self.mean, self.size
+        if self.blocks < 2:
+            return unknown_interval(mean, n)
+        if not self.error:
+            return Interval(mean, mean, mean, n)
+        tail = math.floor((0.5 - level / 2) * self.studentised.size)
+        low, high = self.studentised[tail], self.studentised[-1 - tail]
+        if math.isinf(low) or math.isinf(high):
+            return unknown_interval(mean, n)
+        return Interval(mean, mean - float(high) * self.error, mean - float(low) * self.error, n)
+
+    def p_value(self) -> float:
+        """Two-sided, of a true mean of 0; below 0.05 where the interval leaves 0 out. 1 where there is no interval."""
+        if self.blocks < 2 or not self.error:
+            return 1.0
+        found = self.mean / self.error
+        tail = min((self.studentised >= found).sum(), (self.studentised <= found).sum())
+        return min(1.0, 2 * (1 + int(tail)) / (self.studentised.size + 1))
+
+
 @dataclass(frozen=True, eq=False)
-class BlockMeans:
+class BlockMeans(Studentised):
     """The means of all blocks of consecutive values of a series that is closed to a circle.
 
     Overlapping blocks are drawn with replacement until the series has its length again (Künsch 1989), on a circle, so
@@ -50,6 +101,11 @@ class BlockMeans:
     length: int
     resamples: int = RESAMPLES
     seed: int = 0
+
+    @property
+    def size(self) -> int:
+        """Values of the series."""
+        return self.values.size
 
     @property
     def blocks(self) -> int:
@@ -75,36 +131,60 @@ class BlockMeans:
         return float(self.means.std()) / math.sqrt(self.blocks)
 
     @cached_property
-    def studentised(self) -> Floats:
-        """The deviation of each resample's mean in units of its own standard error, ascending, shape [resamples]."""
+    def resampled(self) -> tuple[Floats, Floats]:
+        """How far the mean of each resample deviates, and its own standard error, each of shape [resamples]."""
         firsts = np.random.default_rng(self.seed).integers(0, self.means.size, (self.resamples, self.blocks))
         drawn = self.means[firsts]
-        away = drawn.mean(axis=1) - self.means.mean()
-        error = drawn.std(axis=1, ddof=1) / math.sqrt(self.blocks)
-        away[np.abs(away) < 1e-12] = 0.0
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.sort(np.where(away == 0, 0.0, away / error))
+        return drawn.mean(axis=1) - self.means.mean(), drawn.std(axis=1, ddof=1) / math.sqrt(self.blocks)
 
-    def interval(self, level: float = LEVEL) -> Interval:
-        """The mean of the series with its interval, whose bounds are NaN when too few blocks differ to tell."""
-        mean, n = self.mean, self.values.size
-        if self.blocks < 2:
-            return unknown_interval(mean, n)
-        if not self.error:
-            return Interval(mean, mean, mean, n)
-        tail = math.floor((0.5 - level / 2) * self.resamples)
-        low, high = self.studentised[tail], self.studentised[-1 - tail]
-        if math.isinf(low) or math.isinf(high):
-            return unknown_interval(mean, n)
-        return Interval(mean, mean - float(high) * self.error, mean - float(low) * self.error, n)
+    @cached_property
+    def studentised(self) -> Floats:
+        """See `Studentised`."""
+        return _ratios(*self.resampled)
 
-    def p_value(self) -> float:
-        """Two-sided, of a true mean of 0; below 0.05 where the interval leaves 0 out. 1 where there is no interval."""
-        if self.blocks < 2 or not self.error:
-            return 1.0
-        found = self.mean / self.error
-        tail = min((self.studentised >= found).sum(), (self.studentised <= found).sum())
-        return min(1.0, 2 * (1 + int(tail)) / (self.resamples + 1))
+
+@dataclass(frozen=True, eq=False)
+class PooledMeans(Studentised):
+    """The mean of the means of several independent series, each of which is resampled for itself.
+
+    Attributes:
+        parts: of each series, with as many resamples each and seeds of their own.
+    """
+
+    parts: Sequence[BlockMeans]
+
+    @property
+    def size(self) -> int:
+        """Values of all series."""
+        return sum(part.size for part in self.parts)
+
+    @property
+    def blocks(self) -> int:
+        """Blocks in a resample of the series that has fewest."""
+        return min(part.blocks for part in self.parts)
+
+    @property
+    def mean(self) -> float:
+        """Of the means."""
+        return math.fsum(part.mean for part in self.parts) / len(self.parts)
+
+    @property
+    def error(self) -> float:
+        """The standard error of that."""
+        return math.hypot(*(part.error for part in self.parts)) / len(self.parts)
+
+    @cached_property
+    def studentised(self) -> Floats:
+        """See `Studentised`."""
+        away, errors = zip(*(part.resampled for part in self.parts), strict=True)
+        return _ratios(np.sum(away, axis=0), np.sqrt(np.sum(np.square(errors), axis=0)))
+
+
+def _ratios(away: Floats, error: Floats) -> Floats:
+    """Deviations in units of their standard errors, ascending; 0 for none."""
+    away = np.where(np.abs(away) < 1e-12, 0.0, away)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.sort(np.where(away == 0, 0.0, away / error))
 
 
 def block_means(values: ArrayLike, *, block: int | None = None, seed: int = 0) -> BlockMeans:

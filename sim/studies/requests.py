@@ -11,7 +11,7 @@ import numpy as np
 from flowsim.errors import InputError
 from flowsim.policies.registry import spelling
 from flowsim.results.differences import Served, compared
-from flowsim.studies.store import REQUESTS
+from flowsim.studies.store import REQUESTS, read_requests
 from flowsim.studies.sweep import Runs
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ def request_differences(runs: Runs, part: pd.DataFrame, against: str, by: Sequen
         The columns of `by`, and those of `flowsim.Comparison.differences`.
 
     Raises:
-        InputError: no such policy, no requests, or several runs of a policy in one combination.
+        InputError: no such policy, no requests or too few of their columns, or several runs of a policy in one
+            combination.
     """
     import pandas as pd  # slow to import, and only tables need it
 
@@ -56,8 +57,7 @@ def request_differences(runs: Runs, part: pd.DataFrame, against: str, by: Sequen
 def _served(folder: Path, run: Mapping[Any, Any]) -> Served:
     import pandas as pd  # slow to import, and only tables need it
 
-    columns = ["counted", "attained", "ttft_s"]
-    kept = pd.read_parquet(folder / REQUESTS / f"{run['key'][:16]}.parquet", columns=columns)
+    kept = read_requests(folder, run["key"], ["counted", "attained", "ttft_s"])
     ttft_s = kept["ttft_s"].fillna(np.inf).to_numpy()
     offered = run["offered_rps"]
     return Served(

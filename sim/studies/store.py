@@ -82,7 +82,7 @@ class Store:
 
     def requests(self, key: str) -> Path:
         """The file with one row per request of the run of this key."""
-        return self.folder / REQUESTS / f"{key[:16]}.parquet"
+        return _place_of_requests(self.folder, key)
 
     def seal(self, options: Callable[[str], Row]) -> None:
         """Write runs.parquet, with the rows of all keys in their order, and study.yaml; then drop the journal.
@@ -203,6 +203,26 @@ def read_runs(folder: str | Path) -> pd.DataFrame:
         raise InputError(str(folder), f"has no {SEALED}", expected="a folder that flowsim sweep or capacity wrote")
     with _reading(place / SEALED):
         return pd.read_parquet(place / SEALED)
+
+
+def read_requests(folder: Path, key: str, columns: Sequence[str]) -> pd.DataFrame:
+    """These columns of the requests that the study in a folder kept of the run of a key, one row per request.
+
+    Raises:
+        InputError: it did not keep them.
+    """
+    import pyarrow.parquet as pq
+
+    place = _place_of_requests(folder, key)
+    with _reading(place), pq.ParquetFile(place) as file:
+        if missing := [name for name in columns if name not in file.schema_arrow.names]:
+            raise InputError(str(place), f"has no column {missing[0]}", expected="a study that kept it")
+        frame: pd.DataFrame = file.read(list(columns)).to_pandas()
+    return frame
+
+
+def _place_of_requests(folder: Path, key: str) -> Path:
+    return folder / REQUESTS / f"{key[:16]}.parquet"
 
 
 def title_of(folder: str | Path) -> str:

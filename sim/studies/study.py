@@ -13,6 +13,7 @@ from flowsim.errors import InputError, unknown
 from flowsim.io import documents
 from flowsim.io.documents import Keys
 from flowsim.io.schema import build, fitted
+from flowsim.results.definitions.requests_parquet import REQUESTS
 from flowsim.runs.keywords import policy_text
 from flowsim.runs.options import PINNED, flat, is_option
 from flowsim.runs.pins import compare_pins, pins_of
@@ -23,6 +24,7 @@ from flowsim.studies.search import Search, check_searchable
 SECTIONS = ("title", "run", "axes", "points", "capacity", "requests")
 RANGE = ("from", "to", "step")
 MOST_VALUES = 1_000_000
+COLUMNS = [column.name for column in REQUESTS]
 RATES = ("workload.rate_rps", "workload.rate_scale")
 PINS = {"trace": {"trace", "seed"}, "cost": {"cost", "model", "gpu", "tp"}, "policy": {"policy"}}
 """The options that decide each pin."""
@@ -79,7 +81,7 @@ class Study:
             tuple(point for _, point in listed),
             tuple(place for place, _ in listed),
             _search(at, values["capacity"]) if "capacity" in values else None,
-            _plain(at, values, "requests", False, bool | tuple[str, ...]),
+            _requests(at, values),
             _plain(at, values, "title", "", str),
             str(Path(root).resolve()),
             lines or {},
@@ -184,6 +186,16 @@ def _plain(at: Place, values: Mapping[str, Any], name: str, default: Any, kind: 
     """The plain value of a section."""
     with at((name,)):
         return fitted(values.get(name, default), kind, name)
+
+
+def _requests(at: Place, values: Mapping[str, Any]) -> bool | tuple[str, ...]:
+    """Whether requests are kept, or which columns of them."""
+    asked = _plain(at, values, "requests", False, bool | tuple[str, ...])
+    with at(("requests",)):
+        for name in () if isinstance(asked, bool) else asked:
+            if name not in COLUMNS:
+                raise unknown("column of requests.parquet", name, COLUMNS)
+    return asked  # type: ignore[no-any-return]
 
 
 def _mapping(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:

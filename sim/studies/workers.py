@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from flowsim.errors import InputError, raised, unknown
+from flowsim.errors import InputError, raised
 from flowsim.results.bootstrap import share_interval
 from flowsim.results.differences import decisions_sha256
 from flowsim.results.result import RunResult
@@ -156,10 +156,7 @@ def figures(result: RunResult) -> dict[str, Any]:
 def _parquet(result: RunResult, key: str, columns: bool | tuple[str, ...]) -> bytes:
     frame = result.requests
     frame.insert(0, "key", key)
-    if not isinstance(columns, bool):
-        if strange := set(columns) - set(frame):
-            raise unknown("column of requests", min(strange), list(frame), where="requests")
-        frame = frame[list(columns)]
+    frame = frame if isinstance(columns, bool) else frame.filter(columns)
     with io.BytesIO() as file:
         frame.to_parquet(file, index=False, compression="zstd")
         return file.getvalue()

@@ -11,6 +11,7 @@ from benchmarks.coverage import Queue, contains, correlated_hits
 from flowsim.results.bootstrap import (
     FEWEST_STRETCHES,
     BlockMeans,
+    PooledMeans,
     block_bootstrap,
     block_length,
     block_means,
@@ -142,6 +143,29 @@ def test_paired_intervals_cover_the_known_difference_of_two_policies_of_a_queue(
         ahead.append(difference.goodput_rps.mean == pytest.approx(2 * difference.attainment.mean))
     assert 0.90 <= np.mean(covered) <= 0.995
     assert all(ahead)
+
+
+def test_series_are_pooled_by_the_mean_of_their_means() -> None:
+    rng = np.random.default_rng(16)
+    short, long = block_means(rng.random(60), seed=1), block_means(rng.random(900) + 1, seed=2)
+    alone, both = PooledMeans([long]), PooledMeans([short, long])
+    assert alone.interval() == long.interval() and alone.p_value() == long.p_value()
+    assert both.mean == (short.mean + long.mean) / 2
+    assert both.error == pytest.approx(math.sqrt(short.error**2 + long.error**2) / 2)
+    assert (both.size, both.blocks) == (960, min(short.blocks, long.blocks))
+    none = block_means(np.zeros(900), seed=3)
+    assert PooledMeans([none, none]).p_value() == 1.0
+    assert PooledMeans([none, long]).interval().high == pytest.approx(long.interval().high / 2)
+
+
+def test_pooled_intervals_cover_the_mean_of_series_that_differ() -> None:
+    rng = np.random.default_rng(17)
+    covered = []
+    for seed in range(150):
+        hits = [correlated_hits(n, 0.5, share, rng).astype(float) for n, share in ((1500, 0.9), (600, 0.6))]
+        pooled = PooledMeans([block_means(series, seed=2 * seed + k) for k, series in enumerate(hits)])
+        covered.append(contains(pooled.interval(), 0.75))
+    assert 0.90 <= np.mean(covered) <= 0.995
 
 
 def test_the_queue_of_the_study_is_the_one_of_the_textbook() -> None:

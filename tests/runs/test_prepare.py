@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -95,6 +96,17 @@ def test_a_synthetic_trace_is_drawn_anew_for_each_seed() -> None:
         for seed in (1, 1, 2)
     )
     assert first == again != other
+
+
+def test_a_synthetic_trace_may_have_another_arrival_process() -> None:
+    poisson, bursty = (
+        read_input(from_values({"trace": f"synthetic:qwen:2000{process}", "seed": 1})) for process in ("", ":gamma:4")
+    )
+    assert np.diff(poisson.arrival_s).std() / np.diff(poisson.arrival_s).mean() == pytest.approx(1, abs=0.1)
+    assert np.diff(bursty.arrival_s).std() / np.diff(bursty.arrival_s).mean() == pytest.approx(4, abs=0.8)
+    assert bursty.rate_rps == pytest.approx(1, rel=0.3)
+    with pytest.raises(InputError, match="unknown arrival process 'bursty'"):
+        read_input(from_values({"trace": "synthetic:qwen:20:bursty"}))
 
 
 def test_slos_are_a_number_a_text_a_mapping_a_file_or_those_of_the_model(here: Path) -> None:

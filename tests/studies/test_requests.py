@@ -41,3 +41,15 @@ def test_one_trace_is_compared_request_by_request_where_the_study_kept_them(tmp_
         request_differences(flowsim.sweep(study, workers=1), kept.succeeded, "fcfs")
     with pytest.raises(InputError, match="study: has several runs of a policy; expected one replication"):
         request_differences(kept, kept.succeeded, "fcfs")
+
+
+def test_a_study_keeps_the_columns_that_it_names(tmp_path: Path) -> None:
+    study = {"run": {"trace": "example"}, "axes": {"policy": ["fcfs", "edf"]}, "requests": ["attained", "client"]}
+    runs = flowsim.sweep(study, tmp_path, workers=1)
+    place = tmp_path / "requests" / f"{runs.table['key'][1][:16]}.parquet"
+    kept = pd.read_parquet(place)
+    assert list(kept) == ["attained"]  # this trace names no clients
+    assert kept["attained"].tolist() == flowsim.run("example", "edf").attained.tolist()
+    with pytest.raises(InputError, match=r"parquet: has no column counted; expected a study that kept it"):
+        request_differences(runs, runs.succeeded, "fcfs")
+    assert flowsim.sweep(study, tmp_path).new == 0
