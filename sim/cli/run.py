@@ -92,7 +92,7 @@ def run(
         from flowsim.show.screen import show
         from flowsim.show.text import run_report
 
-        show(run_report(result.summary, all_metrics))
+        show(run_report(result.full_summary, all_metrics))
     if out:
         result.save(out)
         say(f"saved summary.json, requests.parquet and config.yaml in {out}", quiet)
@@ -151,7 +151,7 @@ def compare(
         from flowsim.show.screen import show
         from flowsim.show.text import compare_report
 
-        show(compare_report({name: result.summary for name, result in comparison.results.items()}, all_metrics))
+        show(compare_report({name: result.full_summary for name, result in comparison.results.items()}, all_metrics))
         if len(policies) > 1:
             show("")
             show(differences_report(comparison.differences(against).to_dict("records"), comparison.alike))

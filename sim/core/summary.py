@@ -1,4 +1,4 @@
-"""The types of a summary, as `RunResult.summary` and summary.json hold it.
+"""The types of a summary, as `RunResult.summary` holds it, and of summary.json, which adds the clairvoyant bound.
 
 `flowsim.results.definitions.summary_json` says what each entry means. A number is None where the run has none.
 """
@@ -107,8 +107,13 @@ class Summary(Ttft, TtftParts, DeviceTime):
     paused_s: Quantiles
     longest_wait_s: float | None
     span_s: float
-    bound: BoundSummary | None
-    no_bound: str | None
     classes: Mapping[str, GroupSummary]
     clients: Mapping[str, GroupSummary]
     inputs: Inputs
+
+
+class FullSummary(Summary):
+    """The metrics of a run, and the clairvoyant bound of its workload."""
+
+    bound: BoundSummary | None
+    no_bound: str | None

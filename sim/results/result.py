@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from flowsim.clairvoyant.bound import Bound, Bounding
 from flowsim.core.events import Event
 from flowsim.core.slo import Assignment
-from flowsim.core.summary import Inputs, Summary
+from flowsim.core.summary import FullSummary, Inputs, Summary
 from flowsim.engine.simulate import Outcome
 from flowsim.errors import InputError, unknown
 from flowsim.io.folders import writing
 from flowsim.results.metrics import STATES, Metrics
 from flowsim.results.quantiles import Floats
-from flowsim.results.summary import summarise
+from flowsim.results.summary import summarise, with_bound
 from flowsim.show.costs import cost_line
 from flowsim.show.format import percent
 from flowsim.show.html import summary_html
@@ -67,8 +67,13 @@ class RunResult:
 
     @cached_property
     def summary(self) -> Summary:
-        """The metrics of the run in one mapping, as `summary.json` holds them."""
-        return summarise(self.metrics, self.policy, self.inputs, self.bound or self.no_bound)
+        """The metrics of the run in one mapping; summary.json holds `full_summary`."""
+        return summarise(self.metrics, self.policy, self.inputs)
+
+    @cached_property
+    def full_summary(self) -> FullSummary:
+        """The metrics of the run and the clairvoyant bound, which is worked out when this is first asked for."""
+        return with_bound(self.summary, self.bound or self.no_bound)
 
     @cached_property
     def bound(self) -> Bound | None:
@@ -191,7 +196,7 @@ class RunResult:
 
     def write(self, folder: Path) -> None:
         """Write the three files into an existing folder."""
-        summary = json.dumps(self.summary, indent=2, ensure_ascii=False, allow_nan=False, default=_plain)
+        summary = json.dumps(self.full_summary, indent=2, ensure_ascii=False, allow_nan=False, default=_plain)
         (folder / "summary.json").write_text(summary + "\n", encoding="utf-8")
         self.requests.to_parquet(folder / "requests.parquet", index=False, compression="zstd")
         config = json.loads(json.dumps(dict(self.config), default=_plain))
@@ -204,7 +209,7 @@ class RunResult:
         return f"RunResult({self.policy}: {self.summary['requests']} requests, {share} attained)"
 
     def _repr_html_(self) -> str:
-        return summary_html(self.summary)
+        return summary_html(self.full_summary)
 
 
 def _plain(number: np.generic) -> Any:

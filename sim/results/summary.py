@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowsim.clairvoyant.bound import Bound
-from flowsim.core.summary import BoundSummary, GroupSummary, Inputs, Summary
+from flowsim.core.summary import BoundSummary, FullSummary, GroupSummary, Inputs, Summary
 from flowsim.results.definitions.definition import column_of
 from flowsim.results.definitions.summary_json import APART
 from flowsim.results.metrics import FINISHED, REJECTED, UNFINISHED, Metrics
@@ -20,11 +20,8 @@ MOST_CLIENTS = 20
 """Clients whose metrics a summary has: those with the most requests."""
 
 
-def summarise(metrics: Metrics, policy: str, inputs: Inputs, bound: Bound | str | None = None) -> Summary:
-    """The summary, in the order in which it is written; `results.definitions.summary_json` says what each entry means.
-
-    `bound` is the clairvoyant bound, or why none is stated; None if none was asked for.
-    """
+def summarise(metrics: Metrics, policy: str, inputs: Inputs) -> Summary:
+    """The summary, in the order in which it is written; `results.definitions.summary_json` says what each entry means."""
     everyone, counted = np.ones(len(metrics.trace), bool), metrics.counted
     return {
         "policy": policy,
@@ -50,11 +47,18 @@ def summarise(metrics: Metrics, policy: str, inputs: Inputs, bound: Bound | str 
         **metrics.parts_of_ttft(),
         "longest_wait_s": finite(float(np.nanmax(metrics.queueing_s[counted], initial=0.0))),
         "span_s": metrics.span_s,
-        "bound": _bound(bound, metrics.attainment(everyone)) if isinstance(bound, Bound) else None,
-        "no_bound": bound if isinstance(bound, str) else None,
         "classes": _of_each(metrics, metrics.slo.class_names, metrics.slo.class_code),
         "clients": _of_each(metrics, metrics.trace.client_names, metrics.trace.client_code, MOST_CLIENTS),
         "inputs": inputs,
+    }
+
+
+def with_bound(summary: Summary, bound: Bound | str | None) -> FullSummary:
+    """The summary with the clairvoyant bound, or why none is stated; None if none was asked for."""
+    return {
+        **summary,
+        "bound": _bound(bound, summary["attainment"]) if isinstance(bound, Bound) else None,
+        "no_bound": bound if isinstance(bound, str) else None,
     }
 
 
@@ -71,7 +75,7 @@ def as_columns(metrics: Summary | GroupSummary) -> dict[str, Any]:
     return row
 
 
-def bound_columns(summary: Summary) -> dict[str, float | None]:
+def bound_columns(summary: FullSummary) -> dict[str, float | None]:
     """The bound of a run as the columns `results.definitions.summary_json.BOUND_COLUMNS`; None if there is none."""
     bound = summary["bound"]
     return {

@@ -16,8 +16,8 @@ from flowsim.traces.trace import Trace
 
 ANY_POLICY = "fcfs"
 """A bound holds for every policy; a run has one."""
-MOST_REQUESTS = 20_000
-"""More are bounded only if that is asked for, since it takes longer than the run."""
+MOST_REQUESTS = 500
+"""More are bounded only if that is asked for: up to so many, a bound takes no longer than a run."""
 
 
 @documented
@@ -51,6 +51,6 @@ def bound_to_state(ready: Prepared) -> Bounding | str | None:
     if ready.options.until_s is not None:
         return "the replay is cut off"
     if asked is None and n > MOST_REQUESTS:
-        return f"{n:,} requests are more than {MOST_REQUESTS:,}; --bound states it all the same"
+        return f"more than {MOST_REQUESTS:,} requests; ask for it with --bound"
     found = clairvoyant_of(ready)
     return found.beside if found.counted.any() else "no request counts"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from flowsim.core.policy import Policy
-from flowsim.core.summary import Summary
+from flowsim.core.summary import FullSummary
 from flowsim.errors import InputError
 from flowsim.io.folders import writing
 from flowsim.policies.registry import DEFAULT_POLICIES, PolicySpec, load_policy, spelling
@@ -49,7 +49,7 @@ class Comparison:
         """One row per policy; the columns are `flowsim.results.definitions.comparison_csv`."""
         import pandas as pd  # slow to import, and only tables need it
 
-        return pd.DataFrame([_row(result.summary) for result in self.results.values()], index=list(self.results))
+        return pd.DataFrame([_row(result.full_summary) for result in self.results.values()], index=list(self.results))
 
     def differences(self, against: str | None = None) -> pd.DataFrame:
         """Differences of each policy to one of them, paired by request, see `flowsim.results.differences.Difference`.
@@ -155,7 +155,7 @@ def folder_of(name: str) -> str:
     return re.sub(r"[^\w.=,-]+", "-", name)
 
 
-def _row(summary: Summary) -> dict[str, Any]:
+def _row(summary: FullSummary) -> dict[str, Any]:
     """The columns of `flowsim.results.definitions.comparison_csv`."""
     row = as_columns(summary) | bound_columns(summary)
     by_class = {f"attainment_{name}": metrics["attainment"] for name, metrics in summary["classes"].items()}

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flowsim.core.summary import Summary
+from flowsim.core.summary import FullSummary
 from flowsim.show.costs import cost_line
 from flowsim.show.summary import CLASS_COLUMNS, class_rows, scheduler_facts
 
@@ -20,7 +20,7 @@ def render(template: str, **values: Any) -> str:
     return _environment().get_template(template).render(values)
 
 
-def summary_html(summary: Summary) -> str:
+def summary_html(summary: FullSummary) -> str:
     """The summary of a run as a small table, for notebooks."""
     trace = summary["inputs"].get("trace")  # a run made from evidence has no trace file
     return render(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from flowsim.core.summary import GroupSummary, Summary
+from flowsim.core.summary import FullSummary, GroupSummary, Summary
 from flowsim.show.format import percent, rate, seconds
 
 CLASS_COLUMNS = ("class", "counted", "SLO", "attained", "goodput", "TTFT p50", "p90", "p99", "max")
@@ -50,7 +50,7 @@ def ttft(metrics: Summary | GroupSummary, part: str) -> str:
     return "never" if metrics["counted"] else "-"
 
 
-def scheduler_facts(summary: Summary) -> list[tuple[str, str]]:
+def scheduler_facts(summary: FullSummary) -> list[tuple[str, str]]:
     """What the scheduler and the device did, and what became of the requests: names and values."""
     blocking = summary["blocking_s"]
     times = ", ".join(f"{key} {seconds(blocking[key])}" for key in ("p50", "p99", "max"))
@@ -72,7 +72,7 @@ def scheduler_facts(summary: Summary) -> list[tuple[str, str]]:
     ]
 
 
-def bound_fact(summary: Summary) -> list[tuple[str, str]]:
+def bound_fact(summary: FullSummary) -> list[tuple[str, str]]:
     """How near the attainment is to what any scheduler could attain, or why that is not stated, if it was asked for."""
     bound, missing = summary["bound"], summary["no_bound"]
     if bound is None:
@@ -81,7 +81,7 @@ def bound_fact(summary: Summary) -> list[tuple[str, str]]:
     return [("bound", f"{percent(bound['share'])} of the clairvoyant bound ({within})")]
 
 
-def bounds_fact(summaries: Iterable[Summary]) -> list[tuple[str, str]]:
+def bounds_fact(summaries: Iterable[FullSummary]) -> list[tuple[str, str]]:
     """What any scheduler could attain on requests that several policies served; the best of them is a lower bound."""
     first, *others = summaries
     bounds = [bound for summary in (first, *others) if (bound := summary["bound"]) is not None]

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from flowsim.core.summary import Summary
+from flowsim.core.summary import FullSummary, Summary
 from flowsim.show.costs import cost_line
 from flowsim.show.format import counted, percent, rate, seconds
 from flowsim.show.screen import facts, table
@@ -25,7 +25,7 @@ from flowsim.show.summary import (
 )
 
 
-def run_report(summary: Summary, all_metrics: bool = False) -> RenderableType:
+def run_report(summary: FullSummary, all_metrics: bool = False) -> RenderableType:
     """One screen about one run; with all metrics, also what goodput is not, and the shares of time."""
     head = facts(_head(summary, [("policy", summary["policy"])]))
     more: list[RenderableType] = [Text(), facts(further_facts(summary))] if all_metrics else []
@@ -36,7 +36,7 @@ def run_report(summary: Summary, all_metrics: bool = False) -> RenderableType:
     return Group(head, Text(), classes, *clients, Text(), facts(scheduler_facts(summary)), *more)
 
 
-def compare_report(summaries: Mapping[str, Summary], all_metrics: bool = False) -> RenderableType:
+def compare_report(summaries: Mapping[str, FullSummary], all_metrics: bool = False) -> RenderableType:
     """One screen about several policies on the same requests; `summaries` by the name of the policy."""
     first = next(iter(summaries.values()))
     more: list[RenderableType] = [Text(), _further(summaries)] if all_metrics else []
@@ -96,7 +96,7 @@ def _policies(summaries: Mapping[str, Summary]) -> Table:
     return made
 
 
-def _attained(summaries: Mapping[str, Summary]) -> Table:
+def _attained(summaries: Mapping[str, FullSummary]) -> Table:
     """One row per policy: the attainment of each class, its share of the bound, and what was never served."""
     numbers = [name for name in ("counted", "undecided", "unfinished", "rejected") if name in _told(summaries)]
     bounded = any(summary["bound"] for summary in summaries.values())

@@ -138,7 +138,7 @@ def measure(
 
 def figures(result: RunResult) -> dict[str, Any]:
     """The summary of a run as plain columns, with the bootstrap interval of its attainment."""
-    summary = result.summary
+    summary = result.full_summary
     inputs = summary["inputs"]
     interval = share_interval(result.attained[result.counted])
     row: dict[str, Any] = {name: value for name, value in inputs.items() if name in INPUT_COLUMNS}

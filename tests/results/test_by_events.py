@@ -208,7 +208,7 @@ def test_a_summary_is_what_the_events_add_up_to(name: str) -> None:
     n = len(result.trace)
     assert result.outcome.events is not None
     told = Told(n, result.outcome.events)
-    apart = ("policy", "inputs", "bound", "no_bound")  # of the bound see runs/test_bound.py
+    apart = ("policy", "inputs")
     apart += ("deciding_share", "hand_over_share", "idle_share")  # see engine/test_time_accounts.py
     summary = {key: of for key, of in result.summary.items() if key not in apart}
     assert summary == approx(summary_of(tiny, told, n, tiny.options.get("until_s")))

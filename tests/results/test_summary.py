@@ -45,8 +45,6 @@ SUMMARY = {
     "paused_share": 1 / 6.5,
     "longest_wait_s": 12.0,  # of the one that was never launched
     "span_s": 16.0,
-    "bound": None,
-    "no_bound": None,
     "classes": {
         "text": {
             "requests": 3,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,7 +36,7 @@ def test_a_replay_that_is_cut_off_has_no_bound() -> None:
 
 
 def test_a_run_states_how_near_it_is_to_the_bound() -> None:
-    of, found = flowsim.run("example", rate_scale=8).summary, flowsim.bound("example", rate_scale=8)
+    of, found = flowsim.run("example", rate_scale=8).full_summary, flowsim.bound("example", rate_scale=8)
     assert of["bound"] == {
         "upper": found.upper,
         "lower": found.lower,
@@ -45,7 +47,7 @@ def test_a_run_states_how_near_it_is_to_the_bound() -> None:
 
 
 def test_a_run_that_attains_all_is_the_optimum() -> None:
-    assert flowsim.run("example", limit=60).summary["bound"] == {"upper": 1, "lower": 1, "hopeless": 0, "share": 1}
+    assert flowsim.run("example", limit=60).full_summary["bound"] == {"upper": 1, "lower": 1, "hopeless": 0, "share": 1}
 
 
 def test_the_optimum_is_no_lower_than_the_run() -> None:
@@ -62,19 +64,37 @@ def test_the_optimum_is_no_lower_than_the_run() -> None:
 
 def test_where_no_bound_is_stated_the_summary_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     def stated(**options: Any) -> tuple[bool, str | None]:
-        summary = flowsim.run("example", limit=60, **options).summary
+        summary = flowsim.run("example", limit=60, **options).full_summary
         return summary["bound"] is not None, summary["no_bound"]
 
     monkeypatch.setattr("flowsim.runs.bound.MOST_REQUESTS", 59)
-    assert stated() == (False, "60 requests are more than 59; --bound states it all the same")
+    assert stated() == (False, "more than 59 requests; ask for it with --bound")
     assert stated(bound=True) == (True, None)
     assert stated(bound=False) == (False, None)
     assert stated(bound=True, until_s=3.0) == (False, "the replay is cut off")
 
 
 def test_a_bound_changes_nothing_else() -> None:
-    with_bound, without = (flowsim.run("example", rate_scale=8, bound=asked).summary for asked in (True, False))
-    assert {**with_bound, "bound": None} == without
+    with_bound, without = (flowsim.run("example", rate_scale=8, bound=asked) for asked in (True, False))
+    assert with_bound.summary == without.summary
+    assert {**with_bound.full_summary, "bound": None} == without.full_summary
+
+
+def test_a_bound_is_worked_out_only_where_it_is_printed_or_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worked_out = []
+    monkeypatch.setattr(
+        "flowsim.clairvoyant.bound.most_in_time", lambda jobs: worked_out.append(jobs) or most_in_time(jobs)
+    )
+    result = flowsim.run("example", rate_scale=8, bound=True)
+    assert result.summary["attainment"] == result.attainment() < 1
+    assert result.ttft(0.5) > 0 and repr(result) and len(result.requests) == 400
+    assert not worked_out
+    result.save(tmp_path)
+    assert len(worked_out) == 1
+    assert json.loads((tmp_path / "summary.json").read_text())["bound"] == result.full_summary["bound"]
+    assert len(worked_out) == 1
 
 
 def test_policies_that_are_compared_share_one_bound(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,10 +103,10 @@ def test_policies_that_are_compared_share_one_bound(monkeypatch: pytest.MonkeyPa
         "flowsim.clairvoyant.bound.most_in_time", lambda jobs: worked_out.append(jobs) or most_in_time(jobs)
     )
     compared = flowsim.compare("example", ["fcfs", "sjf", "flowprefill"], rate_scale=8)
-    assert len({summary["bound"]["upper"] for summary in [of.summary for of in compared.results.values()]}) == 1
+    assert len({summary["bound"]["upper"] for summary in [of.full_summary for of in compared.results.values()]}) == 1
     assert len(worked_out) == 1
     for name, result in compared.results.items():
-        assert result.summary["bound"] == flowsim.run("example", name, rate_scale=8).summary["bound"]
+        assert result.full_summary["bound"] == flowsim.run("example", name, rate_scale=8).full_summary["bound"]
     table = compared.table
     assert (table["bound_attainment"] == table["bound_attainment"].iloc[0]).all()
     assert table["share_of_bound"].tolist() == (table["attainment"] / table["bound_attainment"]).tolist()

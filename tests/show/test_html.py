@@ -14,7 +14,7 @@ from support.results import INPUTS, by_hand, six
 
 
 def test_a_notebook_shows_the_same_metrics_as_the_screen() -> None:
-    html = summary_html(six().summary)
+    html = summary_html(six().full_summary)
     assert "<tr><td>text</td><td>3</td><td>1 s</td><td>33.3 %</td><td>0.17 req/s</td>" in html
     assert "<b>fcfs on by hand</b>" in html
     assert "preemptions 4; blocking time p50 500 ms" in html

@@ -23,7 +23,7 @@ def shown(what: RenderableType, width: int = 120) -> str:
 
 def test_a_run_on_one_screen() -> None:
     result = six()
-    summary = result.summary | {"inputs": INPUTS | {"trace_notices": ["first 6 requests"]}}
+    summary = result.full_summary | {"inputs": INPUTS | {"trace_notices": ["first 6 requests"]}}
     assert shown(run_report(summary)) == (
         "trace   by hand: 6 requests, 1.00 req/s offered\n"
         "        first 6 requests\n"
@@ -48,7 +48,7 @@ def test_policies_side_by_side_on_one_screen() -> None:
     classes = ["text", "text", "file", "file", "text", "other"]
     never, slo_s = [NEVER] * 6, [1, 1, 4, 4, 1, NEVER]
     idle = by_hand(range(6), never, slo_s, classes, started_s=never, stopped_s=16.0, cut_off=True)
-    assert shown(compare_report({"fcfs": six().summary, "idle": idle.summary})) == (
+    assert shown(compare_report({"fcfs": six().full_summary, "idle": idle.full_summary})) == (
         "trace  by hand: 6 requests, 1.00 req/s offered\n"
         "costs  pencil, given in Python; error not known\n"
         "SLOs   as written\n"
@@ -65,31 +65,31 @@ def test_policies_side_by_side_on_one_screen() -> None:
 
 def test_requests_that_a_stop_left_undecided_are_told_apart() -> None:
     stopped = by_hand([0, 1], [1, NEVER], [5, 5], stopped_s=3.0, cut_off=True)
-    assert "not counted  1 undecided when stopped" in shown(run_report(stopped.summary))
-    assert shown(compare_report({"fcfs": stopped.summary})).splitlines()[-2:] == [
+    assert "not counted  1 undecided when stopped" in shown(run_report(stopped.full_summary))
+    assert shown(compare_report({"fcfs": stopped.full_summary})).splitlines()[-2:] == [
         "attained     text  counted  undecided  unfinished  rejected",
         "fcfs      100.0 %        1          1           1         0",
     ]
 
 
 def test_all_metrics_are_shown_when_asked_for() -> None:
-    assert shown(run_report(six().summary, all_metrics=True)).partition("not counted")[2].splitlines()[2:] == [
+    assert shown(run_report(six().full_summary, all_metrics=True)).partition("not counted")[2].splitlines()[2:] == [
         "goodput   0.33 req/s: attainment x offered rate",
         "attained  0.12 req/s of the observed 16 s",
         "          0.20 req/s until the last completion, with the drain",
         "TTFT      queueing 15.4 %, service 69.2 %, paused 15.4 % (of those that finished)",
     ]
-    assert shown(compare_report({"fcfs": six().summary}, all_metrics=True)).splitlines()[-2:] == [
+    assert shown(compare_report({"fcfs": six().full_summary}, all_metrics=True)).splitlines()[-2:] == [
         "further  attained, observed  with drain  observed  queueing  service  paused  check  control",
         "fcfs             0.12 req/s  0.20 req/s      16 s    15.4 %   69.2 %  15.4 %  2.5 %    1.0 %",
     ]
 
 
 def test_without_a_rate_the_screen_says_why() -> None:
-    text = shown(run_report(by_hand([0, 0], [1, NEVER], [2, 2], rejected=[1]).summary))
+    text = shown(run_report(by_hand([0, 0], [1, NEVER], [2, 2], rejected=[1]).full_summary))
     assert "2 requests, all at one instant, so no rate" in text
     assert re.search(r"all +2 +50.0 % +- +> 1 s", text)
-    assert "never" in shown(run_report(by_hand([0], [NEVER], [2], rejected=[0]).summary))
+    assert "never" in shown(run_report(by_hand([0], [NEVER], [2], rejected=[0]).full_summary))
 
 
 @pytest.mark.parametrize("width", [50, 80])
@@ -97,29 +97,29 @@ def test_a_narrow_screen_loses_nothing(width: int) -> None:
     def characters(text: str) -> list[str]:
         return sorted(re.sub(r"\s", "", text))
 
-    for report in (run_report(six().summary), compare_report({"a-policy:with=options": six().summary})):
+    for report in (run_report(six().full_summary), compare_report({"a-policy:with=options": six().full_summary})):
         assert characters(shown(report, width)) == characters(shown(report, 200))
 
 
 def test_a_bound_is_said_with_its_share() -> None:
     half = by_hand([0, 1], [1, 5], [2, 2], bounding=lambda attained: Bound(4, 1, 3, attained + 1))
     said = "bound        66.7 % of the clairvoyant bound (optimum within [50.0 %, 75.0 %])"
-    assert said in shown(run_report(half.summary))
-    text = shown(compare_report({"half": half.summary}))
+    assert said in shown(run_report(half.full_summary))
+    text = shown(compare_report({"half": half.full_summary}))
     assert "bound  no scheduler attains more than 75.0 %; optimum >= 50.0 %" in text
     assert re.search(r"attained +text +of bound.*\nhalf +50.0 % +66.7 %", text)
 
 
 def test_a_bound_that_is_not_stated_is_said_with_the_reason() -> None:
-    summary = by_hand([0], [1], [2], bounding="the replay is cut off").summary
+    summary = by_hand([0], [1], [2], bounding="the replay is cut off").full_summary
     for report in (run_report(summary), compare_report({"a": summary})):
         assert re.search("bound +none stated: the replay is cut off", shown(report))
-    assert "bound" not in shown(run_report(by_hand([0], [1], [2]).summary))
+    assert "bound" not in shown(run_report(by_hand([0], [1], [2]).full_summary))
 
 
 def test_names_are_not_markup() -> None:
     result = by_hand([0], [1], [2], ["[red]x"], policy="[/b]:smile:", inputs=INPUTS | {"trace": "t[1].jsonl"})
-    text = shown(run_report(result.summary))
+    text = shown(run_report(result.full_summary))
     assert all(name in text for name in ("[red]x", "[/b]:smile:", "t[1].jsonl: 1 request, "))
 
 

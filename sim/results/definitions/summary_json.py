@@ -125,11 +125,11 @@ SUMMARY = (
         "what was observed, seconds: the time of utilization and of the shares",
         "first arrival to the last completion or rejection or, if a request is unfinished, to the end of the replay",
     ),
-    Definition("bound", "the clairvoyant bound of the workload, as below; null if none is stated"),
-    Definition("no_bound", "why bound is null; null also if none was asked for"),
     Definition("classes", "the metrics of each class, as below"),
     Definition("clients", "the metrics of the 20 clients with the most requests, as of a class"),
     Definition("inputs", "where the run comes from, as below"),
+    Definition("bound", "the clairvoyant bound of the workload, as below; null if none is stated"),
+    Definition("no_bound", "why bound is null; null also if none was asked for"),
 )
 """The entries of summary.json."""
 APART = ("policy", "bound", "no_bound", "classes", "clients", "inputs")
