@@ -21,7 +21,7 @@ MOST_CLIENTS = 20
 
 
 def summarise(metrics: Metrics, policy: str, inputs: Inputs) -> Summary:
-    """The summary, in the order in which it is written; `results.definitions.summary_json` says what each entry means."""
+    """The summary, in the order in which it is written; `results.definitions.summary_json` defines each entry."""
     everyone, counted = np.ones(len(metrics.trace), bool), metrics.counted
     return {
         "policy": policy,
