@@ -12,8 +12,9 @@ from flowsim.policies.parts.composed import Composed
 class SRPT(Composed):
     """The least predicted time left goes first, one prompt a pass, preempting a longer one at its next cut.
 
-    Key: c(n), the predicted seconds that the n tokens left take alone, smallest first. Source: the textbook rule
-    (Schrage 1968), which minimises the mean response time of one machine whose preemptions are free. `sjf` ranks by
+    Key: c(n), the predicted seconds that the n tokens left take alone, smallest first. Source: Schrage and Miller
+    (1966), who analyse the rule for M/G/1; Schrage (1968) proves that whatever arrives, it keeps the fewest jobs in the
+    system, and with that the least mean response time, on one machine whose preemptions are free. `sjf` ranks by
     tokens, which differs where tokens after a cached or computed context take longer.
     """
 

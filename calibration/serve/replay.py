@@ -98,6 +98,7 @@ def execute(
     cost.check_graph_tokens(server.graph_tokens)
     for request in requests:  # before any order ranks them
         force_setattr(request, "predicted_s", predictor.predict(request.tokens, request.context))
+        force_setattr(request, "predicted_whole_s", predictor.predict(request.input_length))
     clock, told, recorder = WallClock(), SimpleQueue[Told](), EventRecorder(Ledger(len(requests)))
     runner.serve(policy.cut, told.put, server.graph_tokens)
     with quiet_host(runner.decoder.device.type, SCHEDULER):

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from flowsim.core.order import Arrival, Fixed, Flipping, Order
+import numpy as np
+
+from flowsim.core.order import Arrival, Fixed, Flipping, Moving, Order
 
 ARRIVAL = Arrival()
 SHORTEST = Fixed(key=lambda candidate: candidate.tokens)
@@ -17,6 +19,13 @@ PRIORITY = Fixed(key=lambda candidate: candidate.priority)
 LEAST_TIME = Fixed(key=lambda candidate: candidate.predicted_s)
 LEAST_SLACK = Fixed(key=lambda candidate: candidate.deadline_s - candidate.predicted_s)
 """deadline - now - predicted time left, without the time, which all have in common."""
+RELATIVE_SLACK = Moving(
+    key=lambda candidate, now: (
+        (candidate.deadline_s - now - candidate.predicted_s) / np.maximum(candidate.predicted_whole_s, 1e-6)
+    )
+)
+AGED = Fixed(key=lambda candidate: candidate.tokens + 500.0 * candidate.arrival_s)
+"""tokens - 500 * (now - arrival), without the time, which all have in common."""
 FEASIBLE_FIRST = Flipping(
     key=lambda candidate: candidate.predicted_s,
     flips_at=lambda candidate: candidate.deadline_s - candidate.predicted_s,
@@ -39,4 +48,6 @@ ORDERS: Mapping[str, Order] = {
     "edf": EARLIEST,
     "sedf": S_EDF,
     "llf": LEAST_SLACK,
+    "lars": RELATIVE_SLACK,
+    "prefillonly": AGED,
 }

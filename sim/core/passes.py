@@ -49,8 +49,9 @@ class Execution(Struct, frozen=True, eq=False):
     """A pass that has been launched and has not completed: the running one, or a paused one.
 
     It is ranked like a request: `id`, `arrival_s`, `slo_s`, `deadline_s`, `class_name`, `client`, `priority`,
-    `input_length` and `output_length` are its head's; `tokens` and `predicted_s` are what is left of the whole batch
-    when it was last stopped (for the running one: now). It is frozen as a request is. `Execution.of` makes one.
+    `input_length`, `output_length` and `predicted_whole_s` are its head's; `tokens` and `predicted_s` are what is left
+    of the whole batch when it was last stopped (for the running one: now). It is frozen as a request is. `Execution.of`
+    makes one.
 
     Attributes:
         parts: (request, tokens) for each member, head first.
@@ -124,6 +125,11 @@ class Execution(Struct, frozen=True, eq=False):
     def input_length(self) -> int:
         """Tokens of the whole prompt of its head."""
         return self.parts[0][0].input_length
+
+    @property
+    def predicted_whole_s(self) -> float:
+        """Predicted seconds of the whole prompt of its head."""
+        return self.parts[0][0].predicted_whole_s
 
     @property
     def output_length(self) -> int:

@@ -21,6 +21,7 @@ class Request(Struct, frozen=True, eq=False, gc=False):
         slo_s: its TTFT SLO, seconds after arrival; infinite for a request without an SLO.
         class_name: its class in the SLO mix ("text", "search", ...); "" if it has none.
         predicted_s: what the policy's predictor says the tokens left take, alone, seconds.
+        predicted_whole_s: what it says the whole prompt takes, alone and with nothing cached, seconds; never changes.
         block_tokens: tokens of a KV block.
         blocks: ids of the whole prefix blocks of its prompt; empty without a prefix cache.
         priority: as the trace has it, a whole number; 0 if it has none. What it means is for the policy to say.
@@ -50,6 +51,7 @@ class Request(Struct, frozen=True, eq=False, gc=False):
     deadline_s: float = 0.0
     kv_tokens: int = 0
     tokens: int = 0
+    predicted_whole_s: float = 0.0
 
     def __post_init__(self) -> None:
         size = self.block_tokens

@@ -118,6 +118,7 @@ def simulate(
     env = simpy.Environment()
     for request in requests:  # before any order ranks them
         force_setattr(request, "predicted_s", predictor.predict(request.tokens, request.context))
+        force_setattr(request, "predicted_whole_s", predictor.predict(request.input_length))
     ledger = Ledger(len(requests))
     recorders = [(EventRecorder if events else Recorder)(ledger, index) for index in range(server.instances)]
     kv_tokens = kv_capacity_tokens(server, cost)

@@ -24,6 +24,8 @@ def test_an_execution_is_ranked_as_its_head_and_counts_the_whole_batch() -> None
     execution = Execution.of(((head, 6), (other, 4)), timeline(10))
     assert (execution.id, execution.arrival_s, execution.slo_s, execution.deadline_s) == (3, 2.0, 5.0, 7.0)
     assert (execution.class_name, execution.predicted_s) == ("text", 1.5)
+    force_setattr(head, "predicted_whole_s", 2.5)
+    assert execution.predicted_whole_s == 2.5
     assert (execution.members, execution.shares) == ((3, 1), (6, 4))
     assert (execution.tokens, execution.batch_tokens) == (10, 10)
     assert (execution.elapsed_s, execution.taken_s, execution.passed) == (0.0, 0.0, -1)

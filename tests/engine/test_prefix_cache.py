@@ -25,6 +25,7 @@ from flowsim.policies.chunked import Chunked
 from flowsim.policies.edf import EDF
 from flowsim.policies.fcfs import FCFS
 from flowsim.policies.flowprefill import FlowPrefill
+from flowsim.policies.laxity import LARS, LLF
 from flowsim.policies.sjf import SJF
 from support.costs import pencil
 
@@ -146,6 +147,13 @@ def test_a_hopeless_prompt_has_hope_again_when_its_blocks_enter() -> None:
     assert [s[2] for s in ran(run(policy, *rows))] == [(0,), (1,), (2,)]
     alone = [(at, slo_s, [id + 100 * i for id in ids]) for i, (at, slo_s, ids) in enumerate(rows)]
     assert [s[2] for s in ran(run(policy, *alone))] == [(0,), (2,), (1,)]
+
+
+def test_the_time_of_a_whole_prompt_does_not_change_with_what_is_cached() -> None:
+    """At 8 s the second has 11 s of slack, the third 10 s: 1.1 of its 10 tokens, of which 2 are left, and 2 of 5."""
+    rows = [(0.0, 99.0, range(8)), (1.0, 20.0, range(10)), (2.0, 21.0, range(20, 25))]
+    assert [s[2] for s in ran(run(LARS(), *rows))] == [(0,), (1,), (2,)]
+    assert [s[2] for s in ran(run(LLF(cut="none"), *rows))] == [(0,), (2,), (1,)]
 
 
 def test_hits_are_known_at_the_launch() -> None:

@@ -1,4 +1,4 @@
-"""Least laxity first, on timelines by hand. A token takes a second."""
+"""Least laxity first, absolute and relative, on timelines by hand. A token takes a second."""
 
 from __future__ import annotations
 
@@ -27,3 +27,24 @@ def test_the_late_go_first() -> None:
     rows = [(0.0, 4, 8.0), (0.0, 9, 5.0)]
     assert ran(run("llf", *rows))[0] == (0.0, 9.0, (1,), True)
     assert ran(run("feasible-srpt", *rows))[0] == (0.0, 4.0, (0,), True)
+
+
+def test_slack_counts_relative_to_the_whole_prompt() -> None:
+    """Slack at 0 s: 25 - 10 = 15 of 10 s against 8 - 2 = 6 of 2 s."""
+    rows = [(0.0, 10, 25.0), (0.0, 2, 8.0)]
+    assert ran(run("lars", *rows)) == [(0.0, 10.0, (0,), True), (10.0, 12.0, (1,), True)]
+    for other in ("llf", "edf"):
+        assert ran(run(other, *rows))[0] == (0.0, 2.0, (1,), True)
+
+
+def test_the_work_is_that_of_the_whole_prompt_not_of_what_is_left() -> None:
+    """At 1 s the first has 10 s of slack for 10 s of work, 9 of them left; the second has 3.2 s, or 2.9 s, for 3 s."""
+    rows = [(0.0, 10, 20.0), (1.0, 3, 6.2)]
+    assert ran(run("lars:cut=operator", *rows)) == [(0.0, 10.0, (0,), True), (10.0, 13.0, (1,), True)]
+    rows = [(0.0, 10, 20.0), (1.0, 3, 5.9)]
+    assert ran(run("lars:cut=operator", *rows)) == [
+        (0.0, 2.0, (0,), False),
+        (2.0, 5.0, (1,), True),
+        (5.0, 13.0, (0,), True),
+    ]
+    assert ran(run("edf:order=lars", *rows)) == ran(run("lars:cut=operator", *rows))

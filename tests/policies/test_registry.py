@@ -17,6 +17,7 @@ from flowsim.policies.chunked import Chunked
 from flowsim.policies.edf import EDF
 from flowsim.policies.fcfs import FCFS
 from flowsim.policies.flowprefill import FlowPrefill
+from flowsim.policies.parts.orders import ORDERS
 from flowsim.policies.registry import describe_policies, load_policy, policy_spec
 from flowsim.policies.sjf import SJF
 from flowsim.policies.table import TABLE
@@ -52,7 +53,7 @@ def test_a_specification_names_a_policy_and_its_options(spec: str, policy: Any) 
         ("", "unknown policy ''"),
         ("edf:ct=layer", "unknown option of policy edf 'ct'; did you mean 'cut'? (known: admission, batch_requests, "),
         ("chunked:cut=layer", "unknown option of policy chunked 'cut' (known: budget)"),
-        ("edf:order=edd", "unknown order 'edd'; did you mean 'edf'? (known: edf, fcfs, feasible-srpt, llf, "),
+        ("edf:order=edd", f"unknown order 'edd'; did you mean 'edf'? (known: {', '.join(sorted(ORDERS))})"),
         ("edf:batching=slow", "unknown batching 'slow'; did you mean 'slo'? (known: fill, none, order, slo)"),
         (
             "edf:admission=hopless",

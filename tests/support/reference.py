@@ -108,7 +108,7 @@ class Batch:
         self.parts = parts
         self.requests = [request for request, _ in parts]
         self.batch_tokens = self.tokens = sum(tokens for _, tokens in parts)
-        self.predicted_s = head.predicted_s
+        self.predicted_s, self.predicted_whole_s = head.predicted_s, head.predicted_whole_s
         self.since_s = 0.0
         self.checks = checks
         self.duration_s = checks[-1].at_s
@@ -263,6 +263,7 @@ class Site:
             row.rejected = True
             return
         force_setattr(request, "predicted_s", self.predictor.predict(request.input_length))
+        force_setattr(request, "predicted_whole_s", request.predicted_s)
         self.waiting.append(request)
         self.refresh()
         self.outstanding[request.id] = request.predicted_s
