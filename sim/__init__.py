@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from flowsim.results.definitions.files import describe_metrics
     from flowsim.results.explain import Explanation, explain
     from flowsim.results.result import RunResult
-    from flowsim.runs.bound import bound
+    from flowsim.runs.bound import bound, offered_load
     from flowsim.runs.compare import Comparison, compare
     from flowsim.runs.costs import describe_models, load_cost
     from flowsim.runs.options import RunOptions, read_options
@@ -107,6 +107,7 @@ HOMES = {
     "load_cost": "runs.costs",
     "load_runs": "studies.sweep",
     "load_trace": "traces.catalogue",
+    "offered_load": "runs.bound",
     "plot": "studies.plot",
     "read_options": "runs.options",
     "reproduce": "archive.reproduce",
@@ -157,6 +158,7 @@ __all__ = [
     "load_cost",
     "load_runs",
     "load_trace",
+    "offered_load",
     "plot",
     "read_options",
     "reproduce",

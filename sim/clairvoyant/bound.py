@@ -132,10 +132,27 @@ class Clairvoyant:
         return msgspec.structs.replace(known, least=max(known.least, attained))
 
     @cached_property
+    def offered_load(self) -> float:
+        """The least device seconds of work that arrive per second at each instance: at 1 all are always busy.
+
+        Request rate * mean `demand` / instances; what no instance can hold has no demand. In queueing theory this is
+        rho = lambda E[S] / c (Kleinrock 1975), here with the least S. Infinite if all requests arrive at one instant.
+        """
+        these, needs = self._needs
+        work_s = float(needs.work_s[_holdable(these, self.costs, self.server)].sum())
+        span_s = these[-1].arrival_s - these[0].arrival_s
+        rate_rps = (len(these) - 1) / span_s if span_s else math.inf
+        return rate_rps * work_s / len(these) / self.server.instances
+
+    @cached_property
+    def _needs(self) -> tuple[list[Request], Demand]:
+        these = self.requests()
+        return these, demand(these, self.costs, self.server, self.prefixes)
+
+    @cached_property
     def _hopeful(self) -> tuple[NDArray[np.int64], Jobs]:
         """The requests that are not hopeless: their ids, and as jobs."""
-        these = self.requests()
-        needs = demand(these, self.costs, self.server, self.prefixes)
+        these, needs = self._needs
         ids = np.flatnonzero(self.counted & _possible(these, needs, self.costs, self.server))
         work_s = needs.work_s[ids] / self.server.instances
         return ids, _jobs([these[id] for id in ids], work_s, needs.gained_s)
@@ -143,10 +160,14 @@ class Clairvoyant:
 
 def _possible(requests: Sequence[Request], needs: Demand, costs: CostModel, server: ServerOptions) -> Flags:
     """Which requests an instance can hold, and serve in time when it has nothing else to do."""
-    room = kv_capacity_tokens(server, costs)
-    fits = [r.kv_tokens <= room and r.input_length <= costs.max_context for r in requests]
     slo_s = np.array([request.slo_s for request in requests])
-    return np.array(fits, bool) & (needs.ttft_s <= slo_s)
+    return _holdable(requests, costs, server) & (needs.ttft_s <= slo_s)
+
+
+def _holdable(requests: Sequence[Request], costs: CostModel, server: ServerOptions) -> Flags:
+    """Which requests an instance can hold."""
+    room = kv_capacity_tokens(server, costs)
+    return np.array([r.kv_tokens <= room and r.input_length <= costs.max_context for r in requests], bool)
 
 
 def _jobs(requests: Sequence[Request], work_s: Floats, gained_s: float = 0.0) -> Jobs:

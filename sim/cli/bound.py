@@ -22,9 +22,10 @@ from flowsim.cli.run import TRACE_HELP
 def bound(context: click.Context, /, trace: str, **options: Any) -> None:
     """Show how much any scheduler could attain."""
     check_costs(context)
-    from flowsim.runs.bound import bound as bound_on
+    from flowsim.runs.bound import clairvoyant
     from flowsim.show.screen import facts, show
 
     with flags_named():
-        found = bound_on(trace, **stated(options))
-    show(facts(found.facts()))
+        found = clairvoyant(trace, **stated(options))
+    load = f"{found.offered_load:.3g}: least device seconds of work that arrive per second at each instance"
+    show(facts([*found.both.facts(), ("offered load", load)]))

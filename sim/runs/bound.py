@@ -31,10 +31,33 @@ def bound(trace: Trace | str | Path, **options: Any) -> Bound:
     Raises:
         InputError: something that was given is wrong, or the replay is cut off (`until_s`); one line says what.
     """
+    return clairvoyant(trace, **options).both
+
+
+@documented
+def offered_load(trace: Trace | str | Path, **options: Any) -> float:
+    """The least device seconds of work that arrive per second at each instance: at 1 all are always busy.
+
+    It depends on no policy, and is proportional to the rate (with a prefix cache nearly so): a trace of this load has a
+    load of 0.7 at `rate_scale=0.7 / load`. The work of a prompt is the least that it takes in any passes
+    (`flowsim.clairvoyant.demand`), so policies sustain less than 1. Infinite if all requests arrive at one instant.
+
+    Args:
+        trace: a `Trace`, or the name of one: a file, "example", or "synthetic:PRESET:N".
+        {options}
+
+    Raises:
+        InputError: as `bound` does.
+    """
+    return clairvoyant(trace, **options).offered_load
+
+
+def clairvoyant(trace: Trace | str | Path, **options: Any) -> Clairvoyant:
+    """What a bound is worked out from; the arguments and errors are those of `bound`."""
     ready = prepare(*from_keywords(trace, ANY_POLICY, options))
     if ready.options.until_s is not None:
         raise InputError("until_s", found=ready.options.until_s, expected="none: a bound is that of a whole replay")
-    return clairvoyant_of(ready).both
+    return clairvoyant_of(ready)
 
 
 def clairvoyant_of(ready: Prepared) -> Clairvoyant:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.predictor import make_predictor
-from flowsim.clairvoyant.bound import Bound, bound_of
+from flowsim.clairvoyant.bound import Bound, Clairvoyant, bound_of
 from flowsim.core.prefix_cache import Prefixes, Retention
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
@@ -52,6 +52,17 @@ def test_two_instances_serve_two_at_once() -> None:
     rows = requests((0.0, 10, 10.0), (0.0, 10, 10.0))
     server = ServerOptions(block_tokens=1, instances=2)
     assert bound_of(rows, np.ones(2, bool), pencil(), server) == Bound(2, 0, 2, 2)
+
+
+def test_the_load_is_the_least_work_per_second_of_each_instance() -> None:
+    """Ten tokens of 0.8 s of linear operators arrive every 5 s, of which the third fits nowhere."""
+    rows, costs = requests((0.0, 10, 9.0), (5.0, 10, 0.1), (10.0, 90, 9.0)), pencil(layers=2)
+    for instances in (1, 2):
+        server = ServerOptions(block_tokens=1, kv_tokens=80, instances=instances)
+        load = Clairvoyant(rows, np.zeros(3, bool), costs, server).offered_load
+        assert load == pytest.approx(0.2 * 2 * 16 / 3 / instances, rel=2e-3)
+    at_once = requests((1.0, 10, 9.0), (1.0, 10, 9.0))
+    assert Clairvoyant(at_once, np.ones(2, bool), costs, ServerOptions(block_tokens=1)).offered_load == np.inf
 
 
 def workload(rng: np.random.Generator, costs: CostModel, server: ServerOptions, n: int) -> Callable[[], list[Request]]:

@@ -24,6 +24,13 @@ def test_no_policy_exceeds_the_bound_of_the_example() -> None:
     assert 0.95 < found.lower <= found.upper <= 1
 
 
+def test_the_offered_load_is_proportional_to_the_rate_and_does_not_depend_on_the_slo() -> None:
+    load = flowsim.offered_load("example")
+    assert 0.1 < load < 0.2
+    assert flowsim.offered_load("example", rate_scale=0.7 / load) == pytest.approx(0.7)
+    assert flowsim.offered_load("example", slo=0.001, instances=2) == pytest.approx(load / 2)
+
+
 def test_prompts_beyond_the_context_are_hopeless() -> None:
     trace = flowsim.Trace.of([0, 1, 2], [100, 60_000, 100])
     found = flowsim.bound(trace, model="qwen3-8b", slo=100)
