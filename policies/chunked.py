@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
 from typing import ClassVar
@@ -35,7 +36,7 @@ class Chunked:
         """The next step."""
         parts: list[tuple[Request, int]] = []
         room, free = self.budget, view.free_tokens
-        for request in chain(view.started, view.waiting):
+        for request in chain(view.started, self.queue(view)):
             if not room:
                 break
             if not request.begun:
@@ -46,3 +47,7 @@ class Chunked:
             parts.append((request, tokens))
             room -= tokens
         return Pass(tuple(parts)) if parts else None
+
+    def queue(self, view: View) -> Iterable[Request]:
+        """The waiting requests as they are begun: in order of arrival."""
+        return view.waiting

@@ -25,3 +25,16 @@ class FlowPrefill(Composed):
     order: str = "sedf"
     batching: str = "slo"
     batch_tokens: int = 2048
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuspendBound(FlowPrefill):
+    """FlowPrefill whose paused passes go before all others once they have been paused for 50 ms.
+
+    After vLLM's pull request 44794, of which a description was read, not its code: there, a suspended prefill resumes
+    at its next step after `preemption_max_suspend_ms`, 50 by default, whatever decodes wait. Here no decode waits, so
+    the bound is on how long earlier deadlines may keep a pass paused; a timer wakes the scheduler, and the resumed pass
+    may be preempted again. Any policy of parts takes the same bound as its option `suspend`.
+    """
+
+    suspend: float = 0.05

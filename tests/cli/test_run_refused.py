@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from flowsim.policies.table import TABLE
 from flowsim.traces.columns import CLASS, LENGTH, SECONDS
 from support.cli import ROWS, invoke, refused, tree, write
 
@@ -80,9 +81,7 @@ def test_what_is_no_trace_is_refused() -> None:
     [
         (
             "--policy fcfss",
-            "--policy: unknown policy 'fcfss'; did you mean 'fcfs'? "
-            "(known: chunked, early-reject, edf, fcfs, feasible-srpt, flowprefill, llf, "
-            "moore-hodgson, priority, scorpio, sjf, srpt, vtc)",
+            f"--policy: unknown policy 'fcfss'; did you mean 'fcfs'? (known: {', '.join(sorted(TABLE))})",
         ),
         ("--policy flowprefill:cutt=layer", "unknown option of policy flowprefill 'cutt'; did you mean 'cut'?"),
         ("--policy flowprefill:cut=lair", "unknown cut 'lair'; did you mean 'layer'?"),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from flowsim.calibration.costs.predictor import SoloPredictor
-from flowsim.policies.flowprefill import FlowPrefill
+from flowsim.policies.flowprefill import FlowPrefill, SuspendBound
 from flowsim.policies.parts.orders import S_EDF
 from support.situations import executing, ids, request, situation
+from support.timelines import ran, run
 
 
 def test_flowprefill_puts_what_can_make_it_first_by_deadline() -> None:
@@ -85,3 +86,16 @@ def test_a_negative_prediction_counts_as_nothing_left() -> None:
     overdue = executing(request(0, 5, slo_s=10.0), left=-4.0)
     assert S_EDF.rank(overdue, 9.9)[0] is False
     assert S_EDF.rank(overdue, 10.0)[0] is True
+
+
+def test_a_bound_of_suspension_resumes_what_earlier_deadlines_keep_paused() -> None:
+    """Cuts lie 2 s apart in the long prompt, which is paused at 2 s; earlier deadlines would keep it so until 12 s."""
+    rows = [(0.0, 10, 99.0), (1.0, 5, 20.0), (2.0, 5, 20.0)]
+    assert ran(run("flowprefill:batching=none", *rows))[2:] == [(7.0, 12.0, (2,), True), (12.0, 20.0, (0,), True)]
+    assert ran(run("suspend-bound:batching=none,suspend=5", *rows)) == [
+        (0.0, 2.0, (0,), False),
+        (2.0, 7.0, (1,), True),
+        (7.0, 15.0, (0,), True),
+        (15.0, 20.0, (2,), True),
+    ]
+    assert SuspendBound() == SuspendBound(suspend=0.05)

@@ -13,6 +13,7 @@ from flowsim.core.server import ServerOptions
 from flowsim.core.slo import SLOMix
 from flowsim.errors import InputError
 from flowsim.policies.registry import PolicySpec
+from flowsim.policies.table import TABLE
 from flowsim.runs.options import (
     RunOptions,
     SLOOptions,
@@ -86,12 +87,7 @@ WRONG = [
     ("trace", "", "must be non-empty text, got ''"),
     ("trace", 3, "must be non-empty text, got 3"),
     ("trace", None, "must be non-empty text, got nothing"),
-    (
-        "policy",
-        "",
-        ": unknown policy '' (known: chunked, early-reject, edf, fcfs, feasible-srpt, flowprefill, llf, "
-        "moore-hodgson, priority, scorpio, sjf, srpt, vtc)",
-    ),
+    ("policy", "", f": unknown policy '' (known: {', '.join(sorted(TABLE))})"),
     ("policy", 3, "must be a mapping of name, options, got 3"),
     ("cost", "", "must be non-empty text, got ''"),
     ("cost", 3, "must be non-empty text, got 3"),
