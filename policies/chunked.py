@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import chain
 from typing import ClassVar
 
 from flowsim.core.passes import Pass
 from flowsim.core.policy import View, Wake
-from flowsim.core.request import Request
 from flowsim.core.timeline import Cut
-from flowsim.policies.parts.batching import check_positive
+from flowsim.policies.parts.batching import check_positive, chunk
 
 
 @dataclass(frozen=True)
@@ -34,20 +31,4 @@ class Chunked:
 
     def choose(self, view: View) -> Pass | None:
         """The next step."""
-        parts: list[tuple[Request, int]] = []
-        room, free = self.budget, view.free_tokens
-        for request in chain(view.started, self.queue(view)):
-            if not room:
-                break
-            if not request.begun:
-                if request.kv_tokens > free:
-                    break
-                free -= request.kv_tokens
-            tokens = min(request.tokens, room)
-            parts.append((request, tokens))
-            room -= tokens
-        return Pass(tuple(parts)) if parts else None
-
-    def queue(self, view: View) -> Iterable[Request]:
-        """The waiting requests as they are begun: in order of arrival."""
-        return view.waiting
+        return chunk(view, self.budget, view.waiting)

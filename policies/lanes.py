@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -13,12 +13,11 @@ from flowsim.core.policy import View, Wake
 from flowsim.core.request import Request
 from flowsim.core.timeline import Cut
 from flowsim.errors import InputError
-from flowsim.policies.chunked import Chunked
-from flowsim.policies.parts.batching import check_positive
+from flowsim.policies.parts.batching import check_positive, chunk
 
 
 @dataclass(frozen=True)
-class Lanes(Chunked):
+class Lanes:
     """Chunked prefill that begins short prompts before long ones; a long one that has waited for too long goes first.
 
     Source: the code of vLLM Ascend, `short_request_first_scheduler.py` (commit 182b75e). Three lanes, each in order of
@@ -27,15 +26,19 @@ class Lanes(Chunked):
     promotion is off by default (here: promote=inf); 2 s is the example of its documentation.
 
     Attributes:
+        budget: tokens of one step.
         threshold: most tokens of a short prompt.
         promote: seconds after which a long prompt goes before short ones.
     """
 
+    cut: ClassVar[Cut] = "none"
+    wake: ClassVar[Wake] = "events"
+    budget: int = 2048
     threshold: int = 256
     promote: float = 2.0
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        check_positive(self, "budget")
         if not self.promote >= 0:
             raise InputError("option promote", found=self.promote, expected=">= 0 seconds")
 
@@ -49,7 +52,11 @@ class Lanes(Chunked):
         """Long prompts, then short ones."""
         return Fixed(lambda candidate: candidate.input_length <= self.threshold)
 
-    def queue(self, view: View) -> Iterable[Request]:
+    def choose(self, view: View) -> Pass | None:
+        """The next step."""
+        return chunk(view, self.budget, self._queue(view))
+
+    def _queue(self, view: View) -> Iterator[Request]:
         """Long prompts that have waited for too long, short ones, the other long ones."""
         promoted: set[int] = set()
         last = view.next_waiting(self.long_first)

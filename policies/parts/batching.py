@@ -5,7 +5,8 @@ A batching is a function of the policy's limits, the view and the head: a waitin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 from typing import Protocol
 
 from flowsim.core.order import Order
@@ -87,6 +88,26 @@ def check_positive(policy: object, *names: str) -> None:
     for name in names:
         if (value := getattr(policy, name)) < 1:
             raise InputError(f"option {name}", found=value, expected=">= 1")
+
+
+def chunk(view: View, budget: int, queue: Iterable[Request]) -> Pass | None:
+    """One step of chunked prefill: the prompts that have begun, then those of this queue, until the budget is spent.
+
+    The last one taken may be cut short. The first one without KV blocks ends the step.
+    """
+    parts: list[tuple[Request, int]] = []
+    room, free = budget, view.free_tokens
+    for request in chain(view.started, queue):
+        if not room:
+            break
+        if not request.begun:
+            if request.kv_tokens > free:
+                break
+            free -= request.kv_tokens
+        tokens = min(request.tokens, room)
+        parts.append((request, tokens))
+        room -= tokens
+    return Pass(tuple(parts)) if parts else None
 
 
 def fill(
