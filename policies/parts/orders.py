@@ -16,6 +16,8 @@ ARRIVAL = Arrival()
 SHORTEST = Fixed(key=lambda candidate: candidate.tokens)
 EARLIEST = Fixed(key=lambda candidate: candidate.deadline_s)
 PRIORITY = Fixed(key=lambda candidate: candidate.priority)
+PRIORITY_THEN_SHORTEST = Fixed(key=lambda candidate: (candidate.priority, candidate.tokens))
+MOST_CACHED = Fixed(key=lambda candidate: -candidate.cached)
 LEAST_TIME = Fixed(key=lambda candidate: candidate.predicted_s)
 LEAST_SLACK = Fixed(key=lambda candidate: candidate.deadline_s - candidate.predicted_s)
 """deadline - now - predicted time left, without the time, which all have in common."""
@@ -26,6 +28,13 @@ RELATIVE_SLACK = Moving(
 )
 AGED = Fixed(key=lambda candidate: candidate.tokens + 500.0 * candidate.arrival_s)
 """tokens - 500 * (now - arrival), without the time, which all have in common."""
+SCORED = Moving(
+    key=lambda candidate, now: (
+        -np.tanh((now - candidate.arrival_s - 5.0) / 10.0) - np.tanh((32768 - candidate.input_length) / 65536)
+    )
+)
+"""The sum of two logistic functions 1 / (1 + e^-x) = (1 + tanh(x / 2)) / 2: of (wait - 5 s) / 5 s, and of (32768 -
+tokens of the prompt) / 32768; the largest first."""
 FEASIBLE_FIRST = Flipping(
     key=lambda candidate: candidate.predicted_s,
     flips_at=lambda candidate: candidate.deadline_s - candidate.predicted_s,
@@ -42,7 +51,10 @@ latest deadline. slack = (deadline - now) - max(predicted time left, 0); zero sl
 ORDERS: Mapping[str, Order] = {
     "fcfs": ARRIVAL,
     "priority": PRIORITY,
+    "wspt": PRIORITY_THEN_SHORTEST,
+    "lpm": MOST_CACHED,
     "sjf": SHORTEST,
+    "vllm-sjf": SCORED,
     "srpt": LEAST_TIME,
     "feasible-srpt": FEASIBLE_FIRST,
     "edf": EARLIEST,

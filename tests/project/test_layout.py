@@ -222,6 +222,7 @@ def test_policies_import_no_more_than_what_a_policy_needs() -> None:
         "policies.parts.batching",
         "policies.parts.composed",
         "policies.parts.orders",
+        "policies.parts.server_work",
         "policies.table",
     }
     for name in group(("policies.*",)):
