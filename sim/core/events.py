@@ -25,18 +25,19 @@ class Event(msgspec.Struct, frozen=True, tag_field="event", tag=str.lower):
     time_s: float
 
     def tell(self, recorder: Recorder) -> None:
-        """Call the recorder's method for this kind of event, with the event's fields."""
-        raise NotImplementedError
+        """Call the recorder's method of this event's name, with the event's fields."""
+        getattr(recorder, self.method())(*msgspec.structs.astuple(self))
+
+    @classmethod
+    def method(cls) -> str:
+        """The method of a `Recorder` that is told of such events."""
+        return cls.__name__.lower()
 
 
 class Arrived(Event, frozen=True):
     """A request came to this instance."""
 
     request: int
-
-    def tell(self, recorder: Recorder) -> None:
-        """See `Event`."""
-        recorder.arrived(self.time_s, self.request)
 
 
 class Rejected(Event, frozen=True):
@@ -50,10 +51,6 @@ class Rejected(Event, frozen=True):
     request: int
     by: str = "limits"
 
-    def tell(self, recorder: Recorder) -> None:
-        """See `Event`."""
-        recorder.rejected(self.time_s, self.request, self.by)
-
 
 class Thought(Event, frozen=True):
     """The scheduler began to think about a decision at `time_s`, which took it `control_s` seconds in all.
@@ -62,10 +59,6 @@ class Thought(Event, frozen=True):
     """
 
     control_s: float
-
-    def tell(self, recorder: Recorder) -> None:
-        """See `Event`."""
-        recorder.thought(self.time_s, self.control_s)
 
 
 class Decided(Event, frozen=True):
@@ -83,20 +76,12 @@ class Decided(Event, frozen=True):
     running: int | None
     chosen: int | None
 
-    def tell(self, recorder: Recorder) -> None:
-        """See `Event`."""
-        recorder.decided(self.time_s, self.waiting, self.started, self.paused, self.running, self.chosen)
-
 
 class Reused(Event, frozen=True):
     """A request, whose first pass is launched next, took `tokens` of its prompt from the prefix cache."""
 
     request: int
     tokens: int
-
-    def tell(self, recorder: Recorder) -> None:
-        """See `Event`."""
-        recorder.reused(self.time_s, self.request, self.tokens)
 
 
 class Launched(Event, frozen=True):
@@ -106,29 +91,17 @@ class Launched(Event, frozen=True):
     members: tuple[int, ...]
     tokens: tuple[int, ...]
 
-    def tell(self, recorder: Recorder) -> None:
-        """See `Event`."""
-        recorder.launched(self.time_s, self.execution, self.members, self.tokens)
-
 
 class Resumed(Event, frozen=True):
     """A pass that had stopped at a cut went on."""
 
     execution: int
 
-    def tell(self, recorder: Recorder) -> None:
-        """See `Event`."""
-        recorder.resumed(self.time_s, self.execution)
-
 
 class Signalled(Event, frozen=True):
     """The running pass was told to stop at its next cut."""
 
     execution: int
-
-    def tell(self, recorder: Recorder) -> None:
-        """See `Event`."""
-        recorder.signalled(self.time_s, self.execution)
 
 
 class Stopped(Event, frozen=True):
@@ -138,10 +111,6 @@ class Stopped(Event, frozen=True):
     members: tuple[int, ...]
     began_s: float
     ended_s: float
-
-    def tell(self, recorder: Recorder) -> None:
-        """See `Event`."""
-        recorder.stopped(self.time_s, self.execution, self.members, self.began_s, self.ended_s)
 
 
 class Preempted(Event, frozen=True):
@@ -153,10 +122,6 @@ class Preempted(Event, frozen=True):
     execution: int
     members: tuple[int, ...]
     blocking_s: float
-
-    def tell(self, recorder: Recorder) -> None:
-        """See `Event`."""
-        recorder.preempted(self.time_s, self.execution, self.members, self.blocking_s)
 
 
 class Completed(Event, frozen=True):
@@ -178,11 +143,6 @@ class Completed(Event, frozen=True):
     check_s: float
     blocking_s: float | None
 
-    def tell(self, recorder: Recorder) -> None:
-        """See `Event`."""
-        took = self.began_s, self.ended_s, self.taken_s, self.check_s, self.blocking_s
-        recorder.completed(self.time_s, self.execution, self.members, self.finished, *took)
-
 
 class Unfinished(Event, frozen=True):
     """The run ended before this pass had completed; it had run for `taken_s`, pauses left out."""
@@ -190,17 +150,9 @@ class Unfinished(Event, frozen=True):
     execution: int
     taken_s: float
 
-    def tell(self, recorder: Recorder) -> None:
-        """See `Event`."""
-        recorder.unfinished(self.time_s, self.execution, self.taken_s)
-
 
 class Ended(Event, frozen=True):
     """The simulation ended before a pass had completed, or while the scheduler was deciding."""
-
-    def tell(self, recorder: Recorder) -> None:
-        """See `Event`."""
-        recorder.ended(self.time_s)
 
 
 def fold(events: Iterable[Event], recorder: Recorder) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 NEVER = float("nan")
@@ -76,8 +75,8 @@ class Log:
 class Recorder:
     """Adds what happens on one instance to its log and to the rows of its requests.
 
-    It has one method per event of `flowsim.core.events`, with the event's fields as arguments: feeding it a kept stream
-    again gives the same rows and the same log.
+    It has one method per event of `flowsim.core.events`, with the event's name, and its fields as positional arguments:
+    feeding it a kept stream again gives the same rows and the same log.
 
     Args:
         ledger: the rows of all requests, shared by the instances.
@@ -120,7 +119,7 @@ class Recorder:
         """A request whose first pass is about to be launched takes tokens from the prefix cache."""
         self.ledger.cached_tokens[request] = tokens
 
-    def launched(self, time_s: float, execution: int, members: Sequence[int], tokens: Sequence[int]) -> None:
+    def launched(self, time_s: float, execution: int, members: tuple[int, ...], tokens: tuple[int, ...]) -> None:
         """A new pass is launched; those of its members that no pass has computed before start now."""
         self._ordered_s = time_s
         started_s = self.ledger.started_s
@@ -135,11 +134,11 @@ class Recorder:
     def signalled(self, time_s: float, execution: int) -> None:
         """The running pass is told to stop."""
 
-    def stopped(self, time_s: float, execution: int, members: Sequence[int], began_s: float, ended_s: float) -> None:
+    def stopped(self, time_s: float, execution: int, members: tuple[int, ...], began_s: float, ended_s: float) -> None:
         """The scheduler learns that the running pass has stopped at a cut."""
         self._heard(time_s, began_s, ended_s)
 
-    def preempted(self, time_s: float, execution: int, members: Sequence[int], blocking_s: float) -> None:
+    def preempted(self, time_s: float, execution: int, members: tuple[int, ...], blocking_s: float) -> None:
         """A pass that has stopped is put aside for another."""
         self.log.preemptions += 1
         self.log.blocking_s.append(blocking_s)
@@ -151,8 +150,8 @@ class Recorder:
         self,
         time_s: float,
         execution: int,
-        members: Sequence[int],
-        finished: Sequence[int],
+        members: tuple[int, ...],
+        finished: tuple[int, ...],
         began_s: float,
         ended_s: float,
         taken_s: float,
