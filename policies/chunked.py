@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from flowsim.core.operators import Cut
 from flowsim.core.passes import Pass
 from flowsim.core.policy import View, Wake
-from flowsim.core.timeline import Cut
 from flowsim.policies.parts.batching import check_positive, chunk
 
 

@@ -8,11 +8,11 @@ from functools import cached_property
 from heapq import merge
 from typing import Any, ClassVar
 
+from flowsim.core.operators import Cut
 from flowsim.core.order import Fixed, Order
 from flowsim.core.passes import Execution, Pass
 from flowsim.core.policy import View, Wake
 from flowsim.core.request import Request
-from flowsim.core.timeline import Cut
 from flowsim.errors import InputError
 from flowsim.policies.parts.batching import check_positive
 

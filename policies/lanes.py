@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
+from flowsim.core.operators import Cut
 from flowsim.core.order import Fixed, Order
 from flowsim.core.passes import Decision, Pass
 from flowsim.core.policy import View, Wake
 from flowsim.core.request import Request
-from flowsim.core.timeline import Cut
 from flowsim.errors import InputError
 from flowsim.policies.parts.batching import check_positive, chunk
 

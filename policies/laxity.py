@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flowsim.core.timeline import Cut
+from flowsim.core.operators import Cut
 from flowsim.policies.parts.composed import Composed
 
 

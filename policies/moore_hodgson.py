@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
+from flowsim.core.operators import Cut
 from flowsim.core.order import Candidate
 from flowsim.core.policy import View
 from flowsim.core.request import Request
-from flowsim.core.timeline import Cut
 from flowsim.policies.parts.composed import Composed
 from flowsim.policies.parts.orders import LEAST_TIME
 

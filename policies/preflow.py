@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar
 
+from flowsim.core.operators import Cut
 from flowsim.core.order import Order, Scanned
 from flowsim.core.passes import Execution, Pass
 from flowsim.core.policy import View, Wake
 from flowsim.core.request import Request
-from flowsim.core.timeline import Cut
 from flowsim.errors import InputError
 from flowsim.policies.parts.batching import check_positive
 from flowsim.policies.parts.server_work import ServerWork

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from flowsim.core.operators import Cut
 from flowsim.core.passes import Pass
 from flowsim.core.policy import View, Wake
 from flowsim.core.request import Request
-from flowsim.core.timeline import Cut
 from flowsim.policies.parts.batching import check_positive
 
 

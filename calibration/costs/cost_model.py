@@ -14,17 +14,8 @@ from flowsim.calibration.costs.fit_record import FitRecord
 from flowsim.calibration.costs.forward import Shape, pieces
 from flowsim.calibration.costs.host_times import SWITCH_S, Standing
 from flowsim.calibration.costs.power import PowerModel
-from flowsim.core.timeline import (
-    ATTENTION,
-    CHECKED_AFTER,
-    LAYER_OPERATORS,
-    Forward,
-    Launch,
-    Slice,
-    Timeline,
-    graph_size,
-    split,
-)
+from flowsim.core.operators import ATTENTION, CHECKED_AFTER, LAYER_OPERATORS
+from flowsim.core.timeline import Forward, Launch, Slice, Timeline, graph_size, split
 from flowsim.errors import InputError
 
 Cost = Callable[[int], float]

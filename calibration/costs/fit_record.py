@@ -14,7 +14,7 @@ from flowsim.calibration.costs.import_factors import ImportFactors
 from flowsim.calibration.costs.pass_kinds import LONG_PROMPT
 from flowsim.calibration.costs.provenance import PassError, PassErrors, Provenance, SizeErrors
 from flowsim.calibration.costs.table import OperatorRow, OperatorTable
-from flowsim.core.timeline import LAYER_OPERATORS
+from flowsim.core.operators import LAYER_OPERATORS
 
 
 class MeasuredRange(Struct, frozen=True):

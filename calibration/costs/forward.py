@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from functools import cache, reduce
 from itertools import accumulate
 
-from flowsim.core.timeline import ATTENTION, Forward, Launch, Run, segments
+from flowsim.core.operators import ATTENTION, segments
+from flowsim.core.timeline import Forward, Launch, Run
 
 
 @cache

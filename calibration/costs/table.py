@@ -23,7 +23,7 @@ import yaml
 
 from flowsim.calibration.costs.models import LARGEST
 from flowsim.calibration.costs.provenance import Provenance, as_text
-from flowsim.core.timeline import CHECKED_AFTER, LAYER_OPERATORS
+from flowsim.core.operators import CHECKED_AFTER, LAYER_OPERATORS
 from flowsim.errors import InputError, unknown
 from flowsim.io.folders import followed
 

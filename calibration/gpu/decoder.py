@@ -23,7 +23,7 @@ from flowsim.calibration.costs.models import ModelSpec
 from flowsim.calibration.gpu.attention import KERNELS, PADDING
 from flowsim.calibration.gpu.batch import Batch, CacheSlice, Ids, Step, Tensor, allocate, check_slices, indices
 from flowsim.calibration.gpu.layer import attention_operators, expert_operators, mlp_operators
-from flowsim.core.timeline import LAYER_OPERATORS, check_cut, segments
+from flowsim.core.operators import LAYER_OPERATORS, check_cut, segments
 
 REDUCED_BY = {"o_proj": "all_reduce_attn", "down_proj": "all_reduce_mlp", "combine": "all_reduce_mlp"}
 """The operators whose outputs are summed over tensor-parallel ranks, and the operator that does it."""

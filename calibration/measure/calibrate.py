@@ -40,7 +40,7 @@ from flowsim.calibration.measure.measurement_log import MeasurementLog, Progress
 from flowsim.calibration.measure.passes import Passes, pass_rows
 from flowsim.calibration.measure.rows import host_row, operator_row, rounded
 from flowsim.calibration.serve.runner import Runner
-from flowsim.core.timeline import LAYER_OPERATORS
+from flowsim.core.operators import LAYER_OPERATORS
 from flowsim.errors import InputError
 
 STACK_BYTES = 24 << 30

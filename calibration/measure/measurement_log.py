@@ -9,7 +9,7 @@ from typing import Any
 
 from flowsim.calibration.costs.table import OPERATORS, OperatorRow
 from flowsim.calibration.gpu.memory import ran_out
-from flowsim.core.timeline import CHECKED_AFTER
+from flowsim.core.operators import CHECKED_AFTER
 from flowsim.errors import InputError
 from flowsim.io.journal import Journal, Record
 

@@ -14,11 +14,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
 
+from flowsim.core.operators import Cut
 from flowsim.core.order import Order
 from flowsim.core.passes import Decision, Execution, Pass
 from flowsim.core.policy import View, Wake
 from flowsim.core.request import Request
-from flowsim.core.timeline import Cut
 from flowsim.errors import InputError, unknown
 from flowsim.policies.parts.admission import ADMISSIONS, Admitted
 from flowsim.policies.parts.batching import BATCHINGS, check_positive

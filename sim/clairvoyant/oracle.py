@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from flowsim.core.operators import Cut
 from flowsim.core.order import Flipping, Order
 from flowsim.core.passes import Execution, Pass
 from flowsim.core.policy import View, Wake
 from flowsim.core.request import Request
-from flowsim.core.timeline import Cut
 from flowsim.policies.parts.batching import fill
 
 

@@ -9,10 +9,10 @@ from functools import partial
 from types import BuiltinMethodType, CellType, FunctionType, MethodType, ModuleType, NoneType
 from typing import Any, Literal, Protocol, cast, get_args
 
+from flowsim.core.operators import CHECKED_AFTER, Cut, check_cut
 from flowsim.core.order import Order
 from flowsim.core.passes import Decision, Execution, Pass
 from flowsim.core.request import Request
-from flowsim.core.timeline import CHECKED_AFTER, Cut, check_cut
 from flowsim.errors import InputError, unknown
 
 Wake = Literal["events", "cuts"]

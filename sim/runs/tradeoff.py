@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from flowsim.calibration.costs.cost_model import CostModel
+from flowsim.core.operators import Cut, check_cut
 from flowsim.core.server import ServerOptions
 from flowsim.core.slo import SLOMix
-from flowsim.core.timeline import Cut, check_cut
 from flowsim.errors import InputError
 from flowsim.policies.flowprefill import FlowPrefill
 from flowsim.results.quantiles import quantiles

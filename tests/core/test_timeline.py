@@ -2,23 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowsim.core.timeline import (
-    CHECKED_AFTER,
-    LAYER_OPERATORS,
-    Forward,
-    Launch,
-    Slice,
-    Timeline,
-    check_cut,
-    device_end,
-    segments,
-    split,
-)
-from flowsim.errors import InputError
+from flowsim.core.timeline import Forward, Launch, Slice, Timeline, device_end, split
 from support.reference import forwards
 
 
@@ -27,28 +14,6 @@ def test_the_device_waits_for_the_host_and_for_itself() -> None:
     assert device_end([Launch(2.0, 1.0)] * 3) == 7.0  # launched at 2, 4, 6
     assert device_end([Launch(1.0, 5.0)] * 3) == 16.0  # launched at 1, 2, 3, executed from 1, 6, 11
     assert device_end([Launch(1.0, 5.0), Launch(9.0, 1.0), Launch(1.0, 3.0)]) == 14.0
-
-
-def test_segments_end_where_the_level_checks() -> None:
-    named = {cut: [[LAYER_OPERATORS[i] for i in part] for part in segments(cut)] for cut in CHECKED_AFTER}
-    assert named["operator"] == [
-        ["norm_attn", "qkv_proj"],
-        ["rope_kv", "attention"],
-        ["o_proj", "all_reduce_attn"],
-        ["norm_mlp", "gate_up_proj", "router"],
-        [
-            *("activation", "down_proj", "experts", "dispatch", "expert_gate_up", "expert_activation", "expert_down"),
-            *("combine", "all_reduce_mlp"),
-        ],
-    ]
-    assert named["block"] == [list(LAYER_OPERATORS[:6]), list(LAYER_OPERATORS[6:])]
-    assert named["layer"] == named["chunk"] == named["none"] == [list(LAYER_OPERATORS)]
-
-
-def test_an_unknown_cut_is_refused_with_the_nearest_name() -> None:
-    check_cut("operator")
-    with pytest.raises(InputError, match=r"unknown cut 'oprator'; did you mean 'operator'\? \(known: block, chunk"):
-        check_cut("oprator")
 
 
 slices = st.lists(st.builds(Slice, st.integers(1, 40), st.integers(0, 40)), min_size=1, max_size=5)

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.predictor import make_predictor
 from flowsim.core.events import Completed, Launched, Reused, Stretch, stretches
+from flowsim.core.operators import CHECKED_AFTER
 from flowsim.core.prefix_cache import Prefixes, Retention
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
-from flowsim.core.timeline import CHECKED_AFTER, Slice
+from flowsim.core.timeline import Slice
 from flowsim.engine.simulate import Outcome, simulate
 from flowsim.policies.chunked import Chunked
 from flowsim.policies.edf import EDF

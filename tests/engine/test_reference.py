@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.predictor import make_predictor
 from flowsim.core.events import stretches
+from flowsim.core.operators import CHECKED_AFTER
 from flowsim.core.order import Fixed, Moving, Order
 from flowsim.core.passes import Pass
 from flowsim.core.predictor import Predictor
 from flowsim.core.prefix_cache import Prefixes, Retention
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
-from flowsim.core.timeline import CHECKED_AFTER
 from flowsim.engine.simulate import simulate
 from flowsim.policies.chunked import Chunked
 from flowsim.policies.edf import EDF

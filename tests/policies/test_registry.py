@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flowsim.core.operators import CHECKED_AFTER
 from flowsim.core.policy import check_policy
-from flowsim.core.timeline import CHECKED_AFTER
 from flowsim.errors import InputError
 from flowsim.policies.chunked import Chunked
 from flowsim.policies.edf import EDF

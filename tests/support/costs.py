@@ -10,7 +10,7 @@ from flowsim.calibration.costs.cost_model import Cost, CostModel, GraphCost
 from flowsim.calibration.costs.power import PowerModel
 from flowsim.calibration.measure.grid import Grid
 from flowsim.calibration.measure.repeats import Limits
-from flowsim.core.timeline import LAYER_OPERATORS
+from flowsim.core.operators import LAYER_OPERATORS
 
 GRID = Grid(
     tokens=(1, 64, 512),

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.curves import AttentionCurve, Curve, isotonic, work
 from flowsim.calibration.costs.waves import Waves
-from flowsim.core.timeline import ATTENTION, CHECKED_AFTER, LAYER_OPERATORS, Launch, Slice
+from flowsim.core.operators import ATTENTION, CHECKED_AFTER, LAYER_OPERATORS
+from flowsim.core.timeline import Launch, Slice
 from support.costs import pencil
 from support.reference import forwards, walk
 

@@ -12,7 +12,8 @@ from flowsim.calibration.costs.host_times import proceed_of_h200
 from flowsim.calibration.costs.models import EXPERTS
 from flowsim.calibration.costs.provenance import Provenance
 from flowsim.calibration.costs.table import HOST_OPERATORS, OperatorRow, OperatorTable, PassRow
-from flowsim.core.timeline import LAYER_OPERATORS, Slice
+from flowsim.core.operators import LAYER_OPERATORS
+from flowsim.core.timeline import Slice
 from flowsim.errors import InputError
 
 SPEC = {

@@ -17,7 +17,7 @@ from flowsim.calibration.costs.models import load_model
 from flowsim.calibration.costs.pass_kinds import LONG_PROMPT
 from flowsim.calibration.costs.table import ALL_REDUCE, OperatorTable
 from flowsim.calibration.costs.table_catalogue import load_table, shipped_tables
-from flowsim.core.timeline import CHECKED_AFTER, LAYER_OPERATORS
+from flowsim.core.operators import CHECKED_AFTER, LAYER_OPERATORS
 from flowsim.runs.costs import load_cost
 from support.places import DATA
 

@@ -30,7 +30,7 @@ from flowsim.calibration.costs.table_catalogue import (
     user_root,
     user_tables,
 )
-from flowsim.core.timeline import CHECKED_AFTER, LAYER_OPERATORS
+from flowsim.core.operators import CHECKED_AFTER, LAYER_OPERATORS
 from flowsim.errors import InputError
 
 ROWS = (

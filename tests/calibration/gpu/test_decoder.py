@@ -9,7 +9,7 @@ from flowsim.calibration.costs.models import EXPERTS as BEHIND_THE_ROUTER
 from flowsim.calibration.costs.models import ModelSpec
 from flowsim.calibration.gpu.batch import CacheSlice
 from flowsim.calibration.gpu.decoder import Decoder
-from flowsim.core.timeline import CHECKED_AFTER, LAYER_OPERATORS
+from flowsim.core.operators import CHECKED_AFTER, LAYER_OPERATORS
 from flowsim.errors import InputError
 
 torch = pytest.importorskip("torch")
