@@ -51,7 +51,10 @@ TABLE: Mapping[str, Row] = {
     "moore-hodgson": Row("flowsim.policies.moore_hodgson:MooreHodgson", "deadline", "Moore 1968, at each decision"),
     "scorpio": Row("flowsim.policies.rejecting:Scorpio", "admission", "after SCORPIO, arXiv 2505.23022"),
     "early-reject": Row("flowsim.policies.rejecting:EarlyReject", "admission", "after Mooncake, arXiv 2407.00079"),
+    "d-over": Row("flowsim.policies.overload:DOver", "admission", "after Koren and Shasha 1992"),
+    "slos-serve": Row("flowsim.policies.overload:SLOsServe", "admission", "after SLOs-Serve, arXiv 2504.08784"),
     "vtc": Row("flowsim.policies.vtc:VTC", "fairness", "after Sheng et al., arXiv 2401.00588"),
+    "dlpm": Row("flowsim.policies.vtc:DLPM", "fairness", "after DLPM, arXiv 2501.14312"),
 }
 """The policies that flowsim ships, by family."""
 

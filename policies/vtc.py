@@ -1,7 +1,8 @@
-"""Virtual token counter: the client that has been served least goes next (Sheng et al., arXiv 2401.00588)."""
+"""Fairness among clients: the virtual token counter, and deficits with the longest cached prefix first."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -64,3 +65,67 @@ class VTC:
 
     def _rank(self, request: Request) -> tuple[int, float, int]:
         return self.served[request.client], request.arrival_s, request.id
+
+
+@dataclass(frozen=True)
+class DLPM:
+    """The most cached tokens first, of clients with a deficit left; when none has one, all without get a quantum more.
+
+    After DLPM (arXiv 2501.14312); read was a public implementation for SGLang. Requests go by cached tokens, then by
+    arrival, from clients whose counter is positive; each is charged the tokens that it computes, at its launch. When
+    nobody who waits has a positive counter, every counter that is not gets `quantum` more, again and again. Tokens of
+    answers, which are charged too, do not occur; the quantum given is flowsim's. Without a prefix cache it is a round
+    robin of deficits. The first request that does not fit ends a batch; a longer prompt than `batch_tokens` runs alone.
+
+    Attributes:
+        quantum: tokens that a client gets when all have used theirs up.
+        batch_tokens: most tokens of a batch.
+        batch_requests: most requests of a batch.
+    """
+
+    cut: ClassVar[Cut] = "none"
+    wake: ClassVar[Wake] = "events"
+    quantum: int = 4096
+    batch_tokens: int = 8192
+    batch_requests: int = 256
+    left: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        check_positive(self, "quantum", "batch_tokens", "batch_requests")
+
+    def on_arrival(self, request: Request, view: View) -> None:
+        """Know its client."""
+        self.left.setdefault(request.client, 0)
+
+    def choose(self, view: View) -> Pass | None:
+        """Requests of clients with a deficit left, up to the first that does not fit."""
+        batch: list[Request] = []
+        room, free = self.batch_tokens, view.free_tokens
+        for request in self._admitted(view):
+            if request.kv_tokens > free or (batch and request.tokens > room):
+                break
+            batch.append(request)
+            self.left[request.client] -= request.tokens
+            if len(batch) == self.batch_requests:
+                break
+            room, free = room - request.tokens, free - request.kv_tokens
+        return Pass.whole(*batch) if batch else None
+
+    def _admitted(self, view: View) -> Iterator[Request]:
+        """Those that wait, in the order in which they are admitted; whoever takes one charges its client."""
+        queue = sorted(view.waiting, key=lambda request: (-request.cached, request.arrival_s, request.id))
+        while queue:
+            clients = {request.client for request in queue}
+            while all(self.left[client] <= 0 for client in clients):
+                self._refill()
+            later: list[Request] = []
+            for request in queue:
+                if self.left[request.client] > 0:
+                    yield request
+                else:
+                    later.append(request)
+            queue = later
+
+    def _refill(self) -> None:
+        for client, left in self.left.items():
+            self.left[client] = left + self.quantum if left <= 0 else left

@@ -1,0 +1,125 @@
+"""D-over and SLOs-Serve: whom they serve when not everyone can be in time. A token takes a second."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flowsim.core.request import Request
+from flowsim.errors import InputError
+from flowsim.policies.overload import DOver, SLOsServe, plan
+from support.situations import request, situation
+from support.timelines import ran, run
+
+
+def test_an_earlier_deadline_preempts_if_it_makes_nothing_late() -> None:
+    """Cuts lie 2 s apart in the first, which has 4 s of slack. The second fits and preempts; the third, due at 11 s,
+    does not fit any more, and is rejected at 7 s."""
+    rows = [(0.0, 10, 14.0), (1.0, 3, 9.0), (3.0, 4, 8.0)]
+    outcome = run("d-over", *rows)
+    assert ran(outcome) == [(0.0, 2.0, (0,), False), (2.0, 5.0, (1,), True), (5.0, 13.0, (0,), True)]
+    assert outcome.ledger.rejected == [False, False, True]
+    assert [members for *_, members, _ in ran(run("edf", *rows))] == [(0,), (1,), (2,), (0,)]  # the first ends at 17 s
+
+
+def test_at_a_completion_the_earliest_of_the_others_goes_before_what_it_preempted_if_there_is_room() -> None:
+    """At 3 s the third is due later than the second, so it waits; at 5 s it fits into the slack of the first."""
+    rows = [(0.0, 10, 30.0), (1.0, 3, 9.0), (3.0, 4, 20.0)]
+    assert [members for *_, members, _ in ran(run("d-over", *rows))] == [(0,), (1,), (2,), (0,)]
+    tight = [(0.0, 10, 15.0), (1.0, 3, 9.0), (3.0, 4, 11.0)]
+    assert [members for *_, members, _ in ran(run("d-over", *tight))] == [(0,), (1,), (0,)]
+
+
+def test_a_value_large_enough_takes_over_when_its_slack_is_gone() -> None:
+    """The second has to begin at 4 s. 21 tokens are worth more than twice 10, 20 are not."""
+    rows = [(0.0, 10, 14.0), (1.0, 21, 24.0)]
+    outcome = run("d-over:value=tokens", *rows)
+    assert ran(outcome)[:2] == [(0.0, 4.0, (0,), False), (4.0, 25.0, (1,), True)]
+    assert outcome.ledger.rejected == [False, False]
+    for policy, second in (("d-over:value=tokens", 20), ("d-over:value=tokens,k=4", 21), ("d-over", 21)):
+        outcome = run(policy, rows[0], (1.0, second, second + 3.0))
+        assert ran(outcome) == [(0.0, 10.0, (0,), True)]
+        assert outcome.ledger.rejected == [False, True]
+
+
+def test_what_cannot_be_in_time_is_rejected_as_it_comes() -> None:
+    outcome = run("d-over", (0.0, 5, 4.0), (0.0, 3, float("inf")))
+    assert ran(outcome) == [(0.0, 3.0, (1,), True)]
+    assert outcome.ledger.rejected == [True, False]
+
+
+def test_d_over_has_valid_options() -> None:
+    assert DOver().choose(situation()).run is None
+    with pytest.raises(InputError, match="unknown value 'token'; did you mean 'tokens'"):
+        DOver(value="token")
+    with pytest.raises(InputError, match="option k must be >= 1"):
+        DOver(k=0.5)
+
+
+def test_promises_are_kept_where_moore_and_hodgson_would_drop_the_longest() -> None:
+    """The first, of 9 s, would be late after any other; it was promised to be in time, so the others go after it."""
+    rows = [(0.0, 9, 10.0), (1.0, 3, 10.0), (1.0, 3, 11.0), (1.0, 3, 12.0)]
+    assert ran(run("slos-serve:cut=layer", *rows)) == [
+        (0.0, 9.0, (0,), True),
+        (9.0, 12.0, (2,), True),
+        (12.0, 15.0, (1,), True),
+        (15.0, 18.0, (3,), True),
+    ]
+    assert [members for *_, members, _ in ran(run("moore-hodgson:batching=none", *rows))][1] == (1,)
+
+
+def test_of_those_that_come_together_most_are_promised() -> None:
+    rows = [(0.0, 9, 10.0), (0.0, 3, 11.0), (0.0, 3, 12.0), (0.0, 3, 13.0)]
+    assert [members for *_, members, _ in ran(run("slos-serve", *rows))] == [(1,), (2,), (3,), (0,)]
+    assert [members for *_, members, _ in ran(run("edf:cut=none", *rows))] == [(0,), (1,), (2,), (3,)]
+    assert [members for *_, members, _ in ran(run("slos-serve:candidates=1", *rows))] == [(0,), (1,), (2,), (3,)]
+
+
+def test_a_promise_that_cannot_be_kept_is_taken_back() -> None:
+    policy = SLOsServe()
+    late, other = request(0, 5, slo_s=10.0), request(1, 5, slo_s=20.0)
+    for one in (late, other):
+        policy.on_arrival(one, situation())
+    assert [one.id for one in _heads(policy, 0.0, late, other)] == [0]
+    assert sorted(policy.promised) == [0, 1]
+    assert [one.id for one in _heads(policy, 6.0, late, other)] == [1]
+    assert sorted(policy.promised) == [1]
+
+
+def _heads(policy: SLOsServe, now: float, *waiting: Request) -> list[Any]:
+    return [policy.head(situation(now=now, waiting=waiting))]
+
+
+jobs = st.lists(st.tuples(st.integers(1, 9), st.integers(1, 30), st.booleans()), min_size=1, max_size=7)
+
+
+@given(jobs)
+def test_no_plan_takes_more_and_none_breaks_a_promise(rows: list[tuple[int, int, bool]]) -> None:
+    """Against every subset of the new ones. Those promised are what can be kept without any of them."""
+    every = [request(i, tokens, slo_s=float(slo_s)) for i, (tokens, slo_s, _) in enumerate(rows)]
+    bound: list[Request] = []
+    for one, (*_, promised) in zip(every, rows, strict=True):
+        if promised and possible([*bound, one]):
+            bound.append(one)
+    new = [one for one in every if one not in bound]
+    taken = plan(0.0, bound, new)
+    assert possible([*bound, *(one for one in new if one.id in taken)])
+    assert not any(possible([*bound, *more]) for more in combinations(new, len(taken) + 1))
+
+
+def possible(requests: list[Request]) -> bool:
+    end_s = 0.0
+    for one in sorted(requests, key=lambda one: one.deadline_s):
+        end_s += one.tokens
+        if end_s > one.deadline_s:
+            return False
+    return True
+
+
+def test_a_promise_broken_already_binds_no_more() -> None:
+    late, new = request(0, 9, slo_s=5.0), request(1, 3, slo_s=20.0)
+    assert plan(0.0, [late], [new]) == [1]
