@@ -123,12 +123,15 @@ class Clairvoyant:
                 break
         return msgspec.structs.replace(self.upper, least=least)
 
-    def beside(self, attained: int) -> Bound:
-        """The bound beside a scheduler that attains so many: nothing is worked out that this alone answers."""
+    def beside(self, attained: int, *, replayed: bool = True) -> Bound:
+        """The bound beside a scheduler that attains so many: nothing is worked out that this alone answers.
+
+        Unless `replayed`, this scheduler is the only one known to attain that much.
+        """
         counted = int(self.counted.sum())
         if attained == counted:
             return Bound(counted, 0, counted, counted)
-        known = self.upper if attained == self.upper.most else self.both
+        known = self.both if replayed and attained < self.upper.most else self.upper
         return msgspec.structs.replace(known, least=max(known.least, attained))
 
     @cached_property

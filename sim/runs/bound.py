@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from flowsim.traces.trace import Trace
 
 ANY_POLICY = "fcfs"
 """A bound holds for every policy; a run has one."""
-MOST_REQUESTS = 500
-"""More are bounded only if that is asked for: up to so many, a bound takes no longer than a run."""
+MOST_REQUESTS, MOST_REPLAYED = 10_000, 2_000
+"""More have no bound unless it is asked for, or none but the upper: so what is stated takes a second at most."""
 
 
 @documented
@@ -76,4 +77,6 @@ def bound_to_state(ready: Prepared) -> Bounding | str | None:
     if asked is None and n > MOST_REQUESTS:
         return f"more than {MOST_REQUESTS:,} requests; ask for it with --bound"
     found = clairvoyant_of(ready)
-    return found.beside if found.counted.any() else "no request counts"
+    if not found.counted.any():
+        return "no request counts"
+    return partial(found.beside, replayed=bool(asked) or n <= MOST_REPLAYED)

@@ -10,7 +10,7 @@ from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 from scipy.sparse import coo_array, hstack
 
 import flowsim.clairvoyant.schedulable as schedulable
-from flowsim.clairvoyant.schedulable import Jobs, all_in_time, most_in_time
+from flowsim.clairvoyant.schedulable import Jobs, all_in_time, fit, most_in_time
 
 
 def jobs(*rows: tuple[float, float, float]) -> Jobs:
@@ -96,8 +96,11 @@ def test_the_walk_is_the_linear_program_and_the_optimum_lies_between(seed: int) 
     assert least <= exact(of) <= most + 1e-6
 
 
-def test_the_linear_program_of_many_jobs() -> None:
+@pytest.mark.parametrize("gap_s", [0.0, 5.0, 100.0])
+def test_the_linear_program_of_many_jobs_in_one_busy_period_or_several(gap_s: float) -> None:
     of = drawn(7, n=150)
+    later_s = gap_s * (np.arange(150) // 50)
+    of = Jobs(of.release_s + later_s, of.deadline_s + later_s, of.work_s)
     assert most_in_time(of) == pytest.approx(linear_program(of), abs=1e-6)
 
 
@@ -117,6 +120,12 @@ def edf_lateness_s(of: Jobs) -> float:
         now_s += float(step_s)
         latest_s = max(latest_s, now_s - of.deadline_s[job])
     return float(latest_s)
+
+
+@given(st.integers(0, 10_000), st.integers(1, 12))
+def test_jobs_fit_if_earliest_deadline_first_has_none_late(seed: int, n: int) -> None:
+    of = drawn(seed, n)
+    assert fit(of) == (edf_lateness_s(of) <= 1e-9)
 
 
 @given(st.integers(0, 10_000), st.integers(1, 30))

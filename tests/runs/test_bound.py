@@ -81,6 +81,17 @@ def test_where_no_bound_is_stated_the_summary_says_why(monkeypatch: pytest.Monke
     assert stated(bound=True, until_s=3.0) == (False, "the replay is cut off")
 
 
+def test_of_many_requests_the_lower_bound_is_that_of_the_run_unless_it_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = flowsim.bound("example", rate_scale=8)
+    monkeypatch.setattr("flowsim.runs.bound.MOST_REPLAYED", 399)
+    of, asked = (flowsim.run("example", rate_scale=8, bound=bound) for bound in (None, True))
+    assert of.bound and asked.bound
+    assert (of.bound.upper, of.bound.lower) == (found.upper, of.summary["attainment"])
+    assert (asked.bound.upper, asked.bound.lower) == (found.upper, found.lower)
+
+
 def test_a_bound_changes_nothing_else() -> None:
     with_bound, without = (flowsim.run("example", rate_scale=8, bound=asked) for asked in (True, False))
     assert with_bound.summary == without.summary
