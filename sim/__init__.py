@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from flowsim.core.server import ServerOptions
     from flowsim.core.slo import SLOMix
     from flowsim.policies.registry import PolicySpec, describe_policies
+    from flowsim.report.timeline import save_timeline
     from flowsim.results.definitions.files import describe_metrics
     from flowsim.results.explain import Explanation, explain
     from flowsim.results.result import RunResult
@@ -62,6 +63,7 @@ PACKAGES = (
     "engine",
     "io",
     "policies",
+    "report",
     "results",
     "runs",
     "show",
@@ -112,6 +114,7 @@ HOMES = {
     "read_options": "runs.options",
     "reproduce": "archive.reproduce",
     "run": "runs.run",
+    "save_timeline": "report.timeline",
     "sweep": "studies.sweep",
     "tradeoff": "runs.tradeoff",
     "validate": "validation.validate",
@@ -163,6 +166,7 @@ __all__ = [
     "read_options",
     "reproduce",
     "run",
+    "save_timeline",
     "sweep",
     "tradeoff",
     "validate",

@@ -14,6 +14,7 @@ from flowsim.cli.facts import metrics, models, tradeoff
 from flowsim.cli.kit import OneLine
 from flowsim.cli.policies import policies
 from flowsim.cli.run import compare, run
+from flowsim.cli.show import show
 from flowsim.cli.studies import capacity, plot, sweep
 from flowsim.cli.traces import traces
 from flowsim.cli.validate import validate
@@ -25,6 +26,7 @@ SECTIONS: Mapping[str, Mapping[click.Command, str]] = {
     "Replay a trace": {
         run: "Replay a trace under one policy.",
         compare: "Replay a trace under several policies, side by side.",
+        show: "Show results again: text, a page, a timeline.",
         explain: "Say why each request missed its SLO.",
         bound: "Bound what any scheduler could attain.",
     },

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,11 @@ from flowsim.results.interval import Interval, unknown_interval
 from flowsim.results.quantile_bootstrap import quantile_differences, quantile_stretches
 from flowsim.results.result import RunResult
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+SERVED = ("counted", "attained", "ttft_s")
+"""The columns of a table of requests that a comparison needs."""
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 
 
@@ -46,6 +51,12 @@ class Served:
         """The requests of a run."""
         ttft_s = np.where(np.isnan(result.ttft_s), np.inf, result.ttft_s)
         return cls(result.counted, result.attained, ttft_s, result.summary["offered_rps"])
+
+    @classmethod
+    def of_table(cls, requests: pd.DataFrame, offered_rps: float | None) -> Served:
+        """The requests of a run that was saved, from its table of them."""
+        ttft_s = requests["ttft_s"].fillna(np.inf).to_numpy()
+        return cls(requests["counted"].to_numpy(), requests["attained"].to_numpy(), ttft_s, offered_rps)
 
 
 @dataclass(frozen=True, eq=False)

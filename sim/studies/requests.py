@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from flowsim.errors import InputError
 from flowsim.policies.registry import spelling
-from flowsim.results.differences import Served, compared
+from flowsim.results.differences import SERVED, Served, compared
 from flowsim.studies.store import REQUESTS, read_requests
 from flowsim.studies.sweep import Runs
 
@@ -57,9 +55,5 @@ def request_differences(runs: Runs, part: pd.DataFrame, against: str, by: Sequen
 def _served(folder: Path, run: Mapping[Any, Any]) -> Served:
     import pandas as pd  # slow to import, and only tables need it
 
-    kept = read_requests(folder, run["key"], ["counted", "attained", "ttft_s"])
-    ttft_s = kept["ttft_s"].fillna(np.inf).to_numpy()
     offered = run["offered_rps"]
-    return Served(
-        kept["counted"].to_numpy(), kept["attained"].to_numpy(), ttft_s, None if pd.isna(offered) else offered
-    )
+    return Served.of_table(read_requests(folder, run["key"], SERVED), None if pd.isna(offered) else offered)

@@ -172,9 +172,9 @@ class Case(Struct, frozen=True, forbid_unknown_fields=True, dict=True):  # dict:
             for request in self.requests()
         ]
 
-    def simulate(self, cost: CostModel) -> RunResult:
-        """What the simulation says of it."""
-        return self._result(execute(self.prepared(cost)).outcome, cost)
+    def simulate(self, cost: CostModel, *, events: bool = False) -> RunResult:
+        """What the simulation says of it; `events`: whether to keep what happened."""
+        return self._result(execute(self.prepared(cost), events=events).outcome, cost)
 
     def prepared(self, cost: CostModel) -> Prepared:
         """What its simulation and its run on the GPU need alike."""

@@ -1,0 +1,163 @@
+"""A folder of results, open: of a run, a comparison, a study (or a search) or a validation."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast
+
+import numpy as np
+
+from flowsim.archive.manifest import COMPARED, CONFIG
+from flowsim.calibration.costs.cost_model import CostModel
+from flowsim.core.summary import FullSummary
+from flowsim.errors import InputError
+from flowsim.io.documents import mapping
+from flowsim.io.folders import exists
+from flowsim.report.request_tracks import Stay, stays_on_gpu
+from flowsim.results.result import RunResult
+from flowsim.runs.compare import folder_of
+from flowsim.runs.options import RunOptions, read_options
+from flowsim.runs.run import run
+from flowsim.studies.store import JOURNAL, SEALED
+from flowsim.studies.sweep import Runs, load_runs
+from flowsim.validation.compared import Compared, compared
+from flowsim.validation.evidence import ABOUT, Evidence, Recorded
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Kind = Literal["run", "comparison", "study", "validation"]
+BLOCK_TOKENS = 16
+SUMMARY, TABLE = "summary.json", "requests.parquet"
+SAME = ("instance", "started_s", "finished_s", "preemptions", "attained")
+"""The columns of the table of requests in which a replay must agree with what was saved."""
+EXPECTED = "what flowsim run, compare, sweep, capacity or validate wrote with --out"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A run to be shown.
+
+    Attributes:
+        name: of its policy, or "simulated" and "real 1".
+        result: the run, with its events unless `stays` is given.
+        stays: when each request ran and was paused, of a run on a GPU, which leaves no events.
+        block_tokens: tokens of a KV block.
+    """
+
+    name: str
+    result: RunResult
+    stays: Mapping[int, Sequence[Stay]] | None = None
+    block_tokens: int = BLOCK_TOKENS
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A folder of results.
+
+    Attributes:
+        folder: the folder.
+        kind: what it holds.
+        trust_policies: whether the policies of a validation that flowsim does not ship may be imported, and so run.
+    """
+
+    folder: Path
+    kind: Kind
+    trust_policies: bool = False
+
+    @classmethod
+    def read(cls, folder: str | Path, *, trust_policies: bool = False) -> Saved:
+        """Open a folder. InputError: it holds no results."""
+        path = Path(folder)
+        files: dict[str, Kind] = {
+            ABOUT: "validation",
+            SEALED: "study",
+            JOURNAL: "study",
+            COMPARED: "comparison",
+            SUMMARY: "run",
+        }
+        for name, kind in files.items():
+            if exists(path / name):
+                return cls(path, kind, trust_policies)
+        raise InputError(str(folder), "holds no results", expected=EXPECTED)
+
+    @cached_property
+    def runs(self) -> dict[str, Path]:
+        """The folder of each run, by the name of its policy, of a run or a comparison."""
+        if self.kind == "run":
+            return {self._summary(self.folder)["policy"]: self.folder}
+        with (self.folder / COMPARED).open(encoding="utf-8", newline="") as file:
+            return {row["policy"]: self.folder / folder_of(row["policy"]) for row in csv.DictReader(file)}
+
+    @cached_property
+    def summaries(self) -> dict[str, FullSummary]:
+        """The summary of each run, by the name of its policy, of a run or a comparison."""
+        return {name: self._summary(folder) for name, folder in self.runs.items()}
+
+    @cached_property
+    def study(self) -> Runs:
+        """The runs of a study."""
+        return load_runs(self.folder)
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        """The evidence of a validation."""
+        return Evidence.load(self.folder, trust_policies=self.trust_policies)
+
+    @cached_property
+    def cases(self) -> list[Compared]:
+        """The cases of a validation, each with its simulation of now."""
+        return compared(self.evidence)
+
+    def options(self, name: str) -> RunOptions:
+        """The options of a run."""
+        return read_options(self.runs[name] / CONFIG)
+
+    def requests(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
+        """These columns of the requests of a run. InputError: there is no such table, or it cannot be read."""
+        import pandas as pd  # slow to import, and only tables need it
+
+        path = self.runs[name] / TABLE
+        try:
+            return pd.read_parquet(path, columns=list(columns))
+        except (OSError, ValueError) as error:  # pyarrow's errors are among these
+            raise InputError(str(path), "cannot be read", expected="the requests of a run") from error
+
+    def replayed(self, progress: Callable[[int, int], None] | None = None) -> list[Shown]:
+        """Its runs with their events: each is run again, and must come out as it was saved.
+
+        Raises:
+            InputError: it is a study, which keeps no events, or a run comes out otherwise, since something that it was
+                made from has changed.
+        """
+        if self.kind == "study":
+            raise InputError(str(self.folder), "is a study", expected="a run, a comparison or a validation")
+        if self.kind == "validation":
+            return [shown for of in self.evidence.recorded if of.runs for shown in _both(of, self.evidence.cost)]
+        return [self._replayed(name, progress) for name in self.runs]
+
+    def _replayed(self, name: str, progress: Callable[[int, int], None] | None) -> Shown:
+        options = self.options(name)
+        result = run(options, events=True, progress=progress)
+        table = self.requests(name, SAME)
+        if not all(np.array_equal(result.requests[column], table[column], equal_nan=True) for column in SAME):
+            problem = "comes out otherwise now than it was saved"
+            raise InputError(str(self.runs[name]), problem, expected="the files and the version that it was made with")
+        return Shown(name, result, block_tokens=options.server.block_tokens)
+
+    @staticmethod
+    def _summary(folder: Path) -> FullSummary:
+        return cast(FullSummary, mapping(folder / SUMMARY, "the summary of a run"))
+
+
+def _both(recorded: Recorded, cost: CostModel) -> Iterator[Shown]:
+    """The simulation of a case, and its runs on the GPU."""
+    case = recorded.case
+    size = case.server.block_tokens
+    yield Shown(f"{case.name}, simulated", case.simulate(cost, events=True), block_tokens=size)
+    for number, gpu_run in enumerate(recorded.runs, 1):
+        yield Shown(f"{case.name}, real {number}", case.result_of(gpu_run, cost), stays_on_gpu(gpu_run), size)

@@ -1,0 +1,91 @@
+"""A saved result as text, as the command that made it printed it; and as plain values, for JSON."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import msgspec
+import numpy as np
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from flowsim.policies.registry import spelling
+from flowsim.report.saved import Saved
+from flowsim.results.differences import SERVED, Served, alike, compared
+from flowsim.show.differences import differences_report
+from flowsim.show.text import compare_report, run_report
+from flowsim.studies.text import study_report
+from flowsim.validation.report import validation_report
+
+DECISIONS = ("instance", "started_s", "finished_s", "preemptions", "state")
+"""The columns of a table of requests that say what was decided."""
+
+
+def saved_report(saved: Saved, against: Sequence[str] = (), all_metrics: bool = False) -> RenderableType:
+    """A saved result on the screen.
+
+    Args:
+        saved: the folder.
+        against: the policies that the others of a comparison or a study are compared with; default: as the command that
+            made it has it.
+        all_metrics: whether to show also what goodput is not, and the shares of time, of a run or a comparison.
+
+    Raises:
+        InputError: no such policy, or a file of the folder is missing or wrong.
+    """
+    if saved.kind == "study":
+        return study_report(saved.study, against)
+    if saved.kind == "validation":
+        return validation_report([saved.evidence], saved.cases)
+    if saved.kind == "run":
+        return run_report(next(iter(saved.summaries.values())), all_metrics)
+    bases = [spelling(name, saved.runs, of="comparison") for name in against] or [next(iter(saved.runs))]
+    parts: list[RenderableType] = [compare_report(saved.summaries, all_metrics)]
+    for base in bases if len(saved.runs) > 1 else []:
+        parts += [Text(), differences_report(_differences(saved, base), _alike(saved))]
+    return Group(*parts)
+
+
+def saved_json(saved: Saved) -> bytes:
+    """A saved result as JSON: the summary of a run; those of a comparison by policy; the rows of a study; the distances
+    of the cases of a validation. What is not finite or not known is null.
+
+    Raises:
+        InputError: a file of the folder is missing or wrong.
+    """
+    encoded = msgspec.json.encode(_values(saved), enc_hook=lambda value: value.tolist())
+    return msgspec.json.format(encoded, indent=1)
+
+
+def _values(saved: Saved) -> Any:
+    if saved.kind == "study":
+        return {"title": saved.study.title, "runs": saved.study.table.to_dict("records")}
+    if saved.kind == "validation":
+        return [
+            {"policy": of.case.policy, "at": of.case.at, "distances": {k: asdict(d) for k, d in of.distances.items()}}
+            for of in saved.cases
+        ]
+    return saved.summaries if saved.kind == "comparison" else next(iter(saved.summaries.values()))
+
+
+def _differences(saved: Saved, base: str) -> list[Mapping[Any, Any]]:
+    served = {
+        name: Served.of_table(saved.requests(name, SERVED), summary["offered_rps"])
+        for name, summary in saved.summaries.items()
+    }
+    return [dict(row) for row in compared(served, base, saved.options(base).seed)]
+
+
+def _alike(saved: Saved) -> list[tuple[str, ...]]:
+    """The groups of policies that made the same decisions for every request."""
+    digests = {}
+    for name in saved.runs:
+        table = saved.requests(name, DECISIONS)
+        columns = [
+            np.asarray(table[column].astype(str) if column == "state" else table[column]) for column in DECISIONS
+        ]
+        digests[name] = hashlib.sha256(repr([column.tolist() for column in columns]).encode()).hexdigest()
+    return alike(digests)

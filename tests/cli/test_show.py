@@ -1,0 +1,139 @@
+"""`flowsim show`: what was printed again, JSON, a timeline; and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from support.cli import done, invoke, refused
+from support.places import DATA
+from support.trace_format import read
+
+pytestmark = pytest.mark.usefixtures("folder")
+HEAVY = ("example", "--rate-scale", "8", "--limit", "120")
+STUDY = "run: {trace: example, workload.limit: 20}\naxes: {policy: [fcfs, edf], workload.rate_scale: [4, 8]}\n"
+
+
+def without_notices(text: str) -> str:
+    """What a command printed, without the line that says where it saved the results."""
+    return "".join(line for line in text.splitlines(keepends=True) if not line.startswith("saved "))
+
+
+def test_a_run_is_shown_as_it_was_printed() -> None:
+    printed = done("run", *HEAVY, "--out", "saved", "--all-metrics")
+    assert done("show", "saved", "--all-metrics") == without_notices(printed)
+    assert "goodput" not in done("show", "saved", "--quiet")
+
+
+def test_a_comparison_is_shown_as_it_was_printed() -> None:
+    policies = [word for name in ("fcfs", "fcfs:batch_tokens=1", "flowprefill") for word in ("--policy", name)]
+    printed = done("compare", *HEAVY, *policies, "--against", "flowprefill", "--out", "saved")
+    assert done("show", "saved", "--against", "flowprefill") == without_notices(printed)
+
+
+def test_policies_that_decide_alike_are_named_again() -> None:
+    policies = [word for name in ("edf", "edf:cut=operator") for word in ("--policy", name)]
+    printed = done("compare", *HEAVY, *policies, "--out", "saved")
+    assert "made the same decisions" in printed
+    assert done("show", "saved") == without_notices(printed)
+
+
+def test_a_study_is_shown_as_it_was_printed() -> None:
+    Path("study.yaml").write_text(STUDY)
+    done("sweep", "study.yaml", "--out", "saved", "--quiet", "--workers", "1")
+    printed = done("sweep", "study.yaml", "--out", "saved", "--workers", "1")
+    assert done("show", "saved") == without_notices(printed)
+
+
+def test_a_validation_is_shown_as_it_was_printed() -> None:
+    folder = str(DATA / "evidence" / "h200-qwen2.5-14b-azure-90")
+    printed = done("validate", folder, "--out", "page")
+    assert done("show", folder) == without_notices(printed)
+
+
+def test_json_is_the_summary() -> None:
+    done("run", *HEAVY, "--quiet", "--out", "saved")
+    assert json.loads(done("show", "saved", "--json")) == json.loads(Path("saved/summary.json").read_text())
+
+
+def test_json_of_a_comparison_has_the_policies() -> None:
+    done("compare", *HEAVY, "--policy", "fcfs", "--policy", "edf", "--quiet", "--out", "saved")
+    shown = json.loads(done("show", "saved", "--json"))
+    assert {name: of["policy"] for name, of in shown.items()} == {"fcfs": "fcfs", "edf": "edf"}
+
+
+def test_json_of_a_study_has_the_rows() -> None:
+    Path("study.yaml").write_text(STUDY)
+    done("sweep", "study.yaml", "--out", "saved", "--quiet", "--workers", "1")
+    rows = json.loads(done("show", "saved", "--json"))["runs"]
+    table = pd.read_parquet("saved/runs.parquet")
+    assert [row["key"] for row in rows] == table["key"].tolist()
+    assert [row["attainment"] for row in rows] == table["attainment"].tolist()
+
+
+def test_json_of_a_validation_has_the_distances() -> None:
+    (first, *_) = json.loads(done("show", str(DATA / "evidence" / "h200-qwen2.5-14b-azure-90"), "--json"))
+    assert (first["policy"], first["at"]) == ("fcfs:8192", "90 %")
+    assert len(first["distances"]["attainment"]["real"]) == 2
+
+
+def test_a_timeline_of_the_worst_requests() -> None:
+    done("run", *HEAVY, "--policy", "fcfs", "--quiet", "--out", "saved")
+    said = done("show", "saved", "--timeline", "t.json", "--worst", "3")
+    assert said == "saved t.json; open it in ui.perfetto.dev or chrome://tracing\n"
+    events = read(Path("t.json").read_text())
+    assert len({event["id"] for event in events if event["ph"] == "b"}) == 3
+    assert done("show", "saved", "--timeline", "u.json", "--window", ":1.5", "--quiet") == ""
+    assert max(e["ts"] for e in read(Path("u.json").read_text()) if e["ph"] == "C") <= 1.5e6
+
+
+def test_a_run_that_comes_out_otherwise_has_no_timeline() -> None:
+    done("run", *HEAVY, "--quiet", "--out", "saved")
+    table = pd.read_parquet("saved/requests.parquet", engine="pyarrow")
+    table.assign(finished_s=table["finished_s"] + 1).to_parquet("saved/requests.parquet")
+    said = refused("show", "saved", "--timeline", "t.json")
+    assert said == (
+        "saved: comes out otherwise now than it was saved; expected the files and the version that it was made with"
+    )
+    shutil.rmtree("saved")
+
+
+def test_a_study_has_no_timeline() -> None:
+    Path("study.yaml").write_text(STUDY)
+    done("sweep", "study.yaml", "--out", "saved", "--quiet", "--workers", "1")
+    said = refused("show", "saved", "--timeline", "t.json")
+    assert said == "saved: is a study; expected a run, a comparison or a validation"
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--window", "0:1"), "--window: is given without --timeline; expected both"),
+        (("--worst", "2"), "--worst: is given without --timeline; expected both"),
+        (("--timeline", "t.json", "--window", "3"), "--window must be A:B, in seconds, got '3'"),
+        (("--timeline", "t.json", "--window", "a:b"), "--window must be A:B, in seconds, got 'a:b'"),
+        (("--timeline", "t.json", "--window", "2:1"), "--window must be A:B with A < B, in seconds, got '2:1'"),
+        (("--timeline", "t.json", "--worst", "0"), "--worst must be >= 1, got 0"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(options: tuple[str, ...], told: str) -> None:
+    done("run", "example", "--limit", "20", "--quiet", "--out", "saved")
+    assert refused("show", "saved", *options) == told
+
+
+def test_a_folder_without_results_is_refused() -> None:
+    Path("empty").mkdir()
+    expected = "expected what flowsim run, compare, sweep, capacity or validate wrote with --out"
+    for name in ("empty", "nowhere", "t.jsonl"):
+        assert refused("show", name) == f"{name}: holds no results; {expected}"
+
+
+def test_a_damaged_table_is_refused() -> None:
+    done("compare", *HEAVY, "--policy", "fcfs", "--policy", "edf", "--quiet", "--out", "saved")
+    Path("saved/edf/requests.parquet").write_bytes(b"no")
+    assert refused("show", "saved").startswith("saved/edf/requests.parquet: cannot be read")
+    assert invoke("show", "saved", "--json").exit_code == 0

@@ -1,0 +1,87 @@
+"""Whether events are as the Chrome trace format has them, and what they say; times in seconds."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from typing import Any
+
+TraceEvent = dict[str, Any]
+NEEDED = {
+    "M": {"name", "pid", "tid", "args"},
+    "X": {"name", "cat", "ts", "dur", "pid", "tid", "args"},
+    "i": {"name", "cat", "ts", "pid", "tid", "s", "args"},
+    "b": {"name", "cat", "ts", "pid", "tid", "id", "args"},
+    "e": {"name", "cat", "ts", "pid", "tid", "id"},
+    "s": {"name", "cat", "ts", "pid", "tid", "id"},
+    "f": {"name", "cat", "ts", "pid", "tid", "id", "bp"},
+    "C": {"name", "cat", "ts", "pid", "tid", "args"},
+}
+
+
+def read(text: str) -> list[TraceEvent]:
+    """The events of a file, which are as the format has them."""
+    whole = json.loads(text, parse_constant=lambda word: 1 / 0)
+    assert whole.keys() == {"displayTimeUnit", "traceEvents"} and whole["displayTimeUnit"] in ("ms", "ns")
+    events: list[TraceEvent] = whole["traceEvents"]
+    check(events)
+    return events
+
+
+def check(events: list[TraceEvent]) -> None:
+    """Each event has what its phase needs; slices nest, those that overlap too; flows connect slices."""
+    for event in events:
+        assert event.keys() - {"ph"} - {"bp"} == NEEDED[event["ph"]] - {"bp"}, event
+        assert isinstance(event["pid"], int) and isinstance(event["tid"], int)
+        assert event["ph"] == "M" or event["ts"] >= 0
+        if event["ph"] == "C":
+            assert event["args"] and all(isinstance(value, int | float) for value in event["args"].values())
+    tracks = _slices(events)
+    _check_overlapping(events)
+    _check_flows(events, tracks)
+
+
+def told(events: list[TraceEvent], phase: str, process: int = 1) -> list[TraceEvent]:
+    return [event for event in events if event["ph"] == phase and event["pid"] == process]
+
+
+def _slices(events: list[TraceEvent]) -> dict[tuple[int, int], list[tuple[float, float]]]:
+    """The slices of each track, which lie in one another or apart."""
+    tracks = defaultdict(list)
+    for event in events:
+        if event["ph"] == "X":
+            assert event["dur"] >= 0
+            tracks[event["pid"], event["tid"]].append((event["ts"], round(event["ts"] + event["dur"], 3)))
+    for slices in tracks.values():
+        open_until: list[float] = []
+        for began, ended in sorted(slices, key=lambda times: (times[0], -times[1])):
+            while open_until and open_until[-1] <= began:
+                open_until.pop()
+            assert not open_until or ended <= open_until[-1], (began, ended)
+            open_until.append(ended)
+    return tracks
+
+
+def _check_overlapping(events: list[TraceEvent]) -> None:
+    open_of = defaultdict(list)
+    for event in events:
+        if event["ph"] in "be":
+            names = open_of[event["pid"], event["cat"], event["id"]]
+            if event["ph"] == "b":
+                assert not names or event["ts"] >= names[-1][1]
+                names.append((event["name"], event["ts"]))
+            else:
+                name, began = names.pop()
+                assert name == event["name"] and event["ts"] >= began
+    assert not any(open_of.values())
+
+
+def _check_flows(events: list[TraceEvent], tracks: dict[tuple[int, int], list[tuple[float, float]]]) -> None:
+    starts = {event["id"]: event for event in events if event["ph"] == "s"}
+    ends = [event for event in events if event["ph"] == "f"]
+    assert len(starts) == len(ends)
+    for end in ends:
+        start = starts[end["id"]]
+        assert start["ts"] <= end["ts"]
+        assert any(end["ts"] == began for began, _ in tracks[end["pid"], end["tid"]])
+        assert any(began <= start["ts"] < ended for began, ended in tracks[start["pid"], start["tid"]])
