@@ -49,6 +49,7 @@ TABLE: Mapping[str, Row] = {
     "suspend-bound": Row("flowsim.policies.flowprefill:SuspendBound", "deadline", "after vLLM, pull request 44794"),
     "hybrid": Row("flowsim.policies.hybrid:Hybrid", "deadline", "QoServe (Niyama), arXiv 2503.22562, its code"),
     "moore-hodgson": Row("flowsim.policies.moore_hodgson:MooreHodgson", "deadline", "Moore 1968, at each decision"),
+    "headroom": Row("flowsim.policies.moore_hodgson:Headroom", "deadline", "flowsim, docs/headroom.md"),
     "scorpio": Row("flowsim.policies.rejecting:Scorpio", "admission", "after SCORPIO, arXiv 2505.23022"),
     "early-reject": Row("flowsim.policies.rejecting:EarlyReject", "admission", "after Mooncake, arXiv 2407.00079"),
     "d-over": Row("flowsim.policies.overload:DOver", "admission", "after Koren and Shasha 1992"),

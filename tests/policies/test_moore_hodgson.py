@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowsim.core.request import Request
-from flowsim.policies.moore_hodgson import MooreHodgson, in_time
+from flowsim.errors import InputError
+from flowsim.policies.moore_hodgson import Headroom, MooreHodgson, in_time
 from support.situations import executing, ids, request, situation
 from support.timelines import ran, run
 
@@ -77,3 +78,37 @@ def possible(jobs: list[Any]) -> bool:
 def test_one_without_slo_is_served_last(cut: str) -> None:
     rows = [(0.0, 3, float("inf")), (0.0, 3, 20.0)]
     assert ran(run(f"moore-hodgson:cut={cut},batching=none", *rows))[0][2] == (1,)
+
+
+def test_a_batch_counts_as_the_requests_that_it_still_serves_in_time() -> None:
+    """Of 6 s of a batch of three, and 4 s alone, one must go: the batch takes 2 s per request."""
+    batch: Any = executing(*(request(i, 4, slo_s=9.0) for i in range(3)), left=6.0)
+    alone = request(3, 4, slo_s=9.5)
+    assert in_time(situation(paused=[batch], waiting=[alone])) == [batch]
+    of_one: Any = executing(request(4, 12, slo_s=9.0), left=6.0)
+    assert in_time(situation(paused=[of_one], waiting=[alone])) == [alone]
+
+
+def test_headroom_gives_up_what_is_in_time_only_if_nobody_comes() -> None:
+    """9 s of 10 are too much with 30 % of headroom. So the second, due later, runs and the third, which comes, is in
+    time behind it; without headroom the first runs, is given up at 1 s, and has cost the second nothing but that."""
+    rows = [(0.0, 9, 10.0), (0.0, 3, 12.0), (1.0, 5, 12.0)]
+    assert ran(run("headroom:cut=none,batching=none", *rows)) == [
+        (0.0, 3.0, (1,), True),
+        (3.0, 8.0, (2,), True),
+        (8.0, 17.0, (0,), True),
+    ]
+    assert ran(run("moore-hodgson:cut=none,batching=none", *rows))[0] == (0.0, 9.0, (0,), True)
+
+
+def test_headroom_lets_those_left_out_follow_by_arrival() -> None:
+    late = [request(1, 9, slo_s=5.0), request(2, 7, slo_s=5.0)]
+    assert ids(Headroom(batching="none").choose(situation(waiting=late))) == [1]
+    assert ids(MooreHodgson(batching="none").choose(situation(waiting=late))) == [2]
+
+
+def test_its_options_are_checked() -> None:
+    with pytest.raises(InputError, match="option headroom must be >= 0, got -1"):
+        MooreHodgson(headroom=-1.0)
+    with pytest.raises(InputError, match="unknown order 'fcfz'"):
+        MooreHodgson(late="fcfz")
