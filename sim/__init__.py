@@ -23,6 +23,7 @@ from flowsim.errors import InputError
 if TYPE_CHECKING:
     from flowsim.archive.bundle import bundle
     from flowsim.archive.reproduce import reproduce
+    from flowsim.arena.compete import Arena, compete
     from flowsim.calibration.costs.cost_model import CostModel
     from flowsim.calibration.measure.calibrate import calibrate
     from flowsim.clairvoyant.bound import Bound
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 
 PACKAGES = (
     "archive",
+    "arena",
     "calibration",
     "clairvoyant",
     "cli",
@@ -72,6 +74,7 @@ PACKAGES = (
     "validation",
 )
 HOMES = {
+    "Arena": "arena.compete",
     "Bound": "clairvoyant.bound",
     "Comparison": "runs.compare",
     "CostModel": "calibration.costs.cost_model",
@@ -101,6 +104,7 @@ HOMES = {
     "calibrate": "calibration.measure.calibrate",
     "capacity": "studies.capacity",
     "compare": "runs.compare",
+    "compete": "arena.compete",
     "describe_metrics": "results.definitions.files",
     "describe_models": "runs.costs",
     "describe_policies": "policies.registry",
@@ -122,6 +126,7 @@ HOMES = {
 """Where each public name lives."""
 
 __all__ = [
+    "Arena",
     "Bound",
     "Comparison",
     "CostModel",
@@ -153,6 +158,7 @@ __all__ = [
     "calibrate",
     "capacity",
     "compare",
+    "compete",
     "describe_metrics",
     "describe_models",
     "describe_policies",

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import click
 
 from flowsim.cli.archive import bundle, reproduce
+from flowsim.cli.arena import arena
 from flowsim.cli.bound import bound
 from flowsim.cli.calibrate import calibrate
 from flowsim.cli.explain import explain
@@ -33,6 +34,7 @@ SECTIONS: Mapping[str, Mapping[click.Command, str]] = {
     "Studies": {
         sweep: "Run a grid of runs.",
         capacity: "Find the max goodput of each policy.",
+        arena: "Rank all policies, and one of your own.",
         plot: "Draw the figures of a study.",
         bundle: "Pack results with all that made them.",
         reproduce: "Run a bundle again and compare the bytes.",

@@ -15,9 +15,12 @@ from flowsim.policies.registry import DEFAULT_POLICIES
 from flowsim.runs.options import MAPPINGS, flat, options
 from flowsim.studies.search import Search
 
-cluster_options = together(
+workers_options = together(
     click.option("--workers", type=int, metavar="N", help="Processes on this machine.  [default: one per core]"),
     click.option("--dask", metavar="ADDRESS", help="Run on the workers of this Dask scheduler instead."),
+)
+cluster_options = together(
+    workers_options,
     click.option(
         "--against",
         multiple=True,
@@ -145,7 +148,7 @@ def capacity(
     policies = policies or DEFAULT_POLICIES
     given: dict[str, Any] = {"gpu": list(gpus)} if gpus else {}
     for text in settings:
-        for path, value in _setting(text).items():
+        for path, value in setting(text).items():
             if path in given:
                 raise InputError(f"--set {path}", "is given twice")
             given[path] = value
@@ -158,7 +161,7 @@ def capacity(
     return _show(runs, out, against, quiet)
 
 
-def _setting(text: str) -> dict[str, Any]:
+def setting(text: str) -> dict[str, Any]:
     """What one --set gives, by path. InputError: not NAME=VALUE, or an unknown option."""
     name, equals, value = text.partition("=")
     if not equals:

@@ -1,0 +1,188 @@
+"""`flowsim.compete`: every policy in the arena."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flowsim.arena.decision_costs import DecisionCost, decision_costs
+from flowsim.arena.figure import Lines, draw
+from flowsim.arena.grid import (
+    LOADS,
+    MIXES,
+    REFERENCE,
+    Cell,
+    Traffic,
+    cells,
+    entrants,
+    keys_by_cell,
+    study_of,
+    traffic_of,
+)
+from flowsim.arena.ranking import Standing
+from flowsim.arena.scores import Scores
+from flowsim.arena.tables import ranking_table, shares_by_load
+from flowsim.core.policy import Policy
+from flowsim.errors import InputError
+from flowsim.io.folders import writing
+from flowsim.io.schema import PositiveCount, fitted
+from flowsim.policies.registry import PolicySpec
+from flowsim.runs.keywords import policy_text
+from flowsim.runs.options import flat
+from flowsim.show.costs import cost_footing
+from flowsim.studies.study import Study
+from flowsim.studies.sweep import Runs, sweep
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+REQUESTS, QUICK_REQUESTS = 10_000, 500
+"""Requests of each traffic, usually and in a quick arena."""
+MOST_NAMED, PLAINEST = 4, "fcfs"
+"""How many of the best policies the figure has in colour, and the one that is always there to tell how hard it is."""
+SET = ("trace", "policy", "workload", "slo", "bound")
+"""Options, or sections of them, that the arena sets itself."""
+
+
+@dataclass(frozen=True, eq=False)
+class Arena:
+    """Every policy on every traffic, load and SLO mix. Made by `flowsim.compete`.
+
+    Attributes:
+        standings: the policies by rank.
+        table: one row per cell and policy.
+        costs: what deciding costs each policy, by its specification.
+        traffic: the traffic.
+        own: the specifications of one's own policies.
+        failed: the policies that are not ranked, with the first error of each.
+        runs: the runs, as a study has them.
+    """
+
+    standings: Sequence[Standing]
+    table: pd.DataFrame
+    costs: Mapping[str, DecisionCost]
+    traffic: Sequence[Traffic]
+    own: Sequence[str]
+    failed: Mapping[str, str]
+    runs: Runs
+
+    @cached_property
+    def ranking(self) -> pd.DataFrame:
+        """One row per ranked policy, see `flowsim.arena.tables.ranking_table`."""
+        return ranking_table(self.standings, self.table)
+
+    def plot(self) -> Figure:
+        """The share of the clairvoyant bound against the load."""
+        return draw(lines_of(self))
+
+    def save(self, folder: str | Path) -> Path:
+        """Write arena.parquet and arena.csv (one row per cell and policy), ranking.csv and arena.png: all, or none.
+
+        Raises:
+            InputError: the folder cannot be written.
+        """
+        with writing(folder) as stage:
+            self.table.to_parquet(stage / "arena.parquet", index=False, compression="zstd")
+            self.table.to_csv(stage / "arena.csv", index=False)
+            self.ranking.to_csv(stage / "ranking.csv", index=False)
+            if self.standings:
+                self.plot().savefig(stage / "arena.png", dpi=150, metadata={"Software": None})
+        return Path(folder)
+
+
+def compete(
+    policies: Sequence[Policy | PolicySpec | str] = (),
+    *,
+    only: bool = False,
+    traces: Mapping[str, str | Path] | None = None,
+    requests: int | None = None,
+    quick: bool = False,
+    loads: Sequence[float] = LOADS,
+    mixes: Mapping[str, Mapping[str, Any]] = MIXES,
+    traffic: Sequence[Traffic] | None = None,
+    out: str | Path | None = None,
+    workers: int | None = None,
+    dask: str | None = None,
+    progress: Callable[..., None] | None = None,
+    **options: Any,
+) -> Arena:
+    """Run every policy on every traffic, at every load, under every SLO mix, and rank them.
+
+    Args:
+        policies: your own, or variants of ours, which compete with those of the table.
+        only: whether only these compete (and flowprefill, with which all are compared).
+        traces: trace files by name, besides the traffic that flowsim draws itself; one of the same name replaces it.
+        requests: how many of each traffic are replayed; default: 10,000, or 500 if `quick`.
+        quick: whether a rough answer in minutes is enough.
+        loads: offered loads: device seconds of the least work that arrive per second.
+        mixes: by name, what each SLO mix sets, by path: {"slo.scale": 0.5}.
+        traffic: in place of all other traffic.
+        out: folder of the runs, in which an arena goes on where it was interrupted, and in which one grows by further
+            policies, traffic and loads. Default: nothing is kept on disk.
+        workers, dask, progress: as `flowsim.sweep` has them.
+        options: options of all runs, by path or in sections: gpu, model, predictor, "server.slots", seed, warmup.
+
+    Raises:
+        InputError: something that was given is wrong, or `out` holds runs of another study.
+    """
+    base = _base(options)
+    requests = fitted(requests, PositiveCount | None, "requests") or (QUICK_REQUESTS if quick else REQUESTS)
+    traffic = traffic_of(traces or {}, requests) if traffic is None else traffic
+    named = entrants(policies, only=only)
+    grid = cells(traffic, loads, mixes, base)
+    study = study_of(grid, named, base)
+    how = {"workers": workers, "dask": dask, "progress": progress}
+    own = [name for name in named if name in map(policy_text, policies)]
+    if out is not None:
+        return _arena(study, sweep(study, out, **how), grid, named, traffic, own)
+    with tempfile.TemporaryDirectory(prefix="flowsim-") as folder:
+        return _arena(study, sweep(study, folder, **how), grid, named, traffic, own)
+
+
+def _base(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of all runs by path. InputError: one that the arena sets."""
+    base = flat(options)
+    for path in base:
+        if path.partition(".")[0] in SET:
+            raise InputError(path, "is set by the arena", expected="another option of a run")
+    return base
+
+
+def _arena(
+    study: Study, runs: Runs, grid: Sequence[Cell], named: Sequence[str], traffic: Sequence[Traffic], own: Sequence[str]
+) -> Arena:
+    seed = int(study.base.get("seed", 0))
+    scores = Scores.of(runs, grid, named, keys_by_cell(study, grid, named))
+    ranked = scores.ranked
+    places = scores.standings(seed) if ranked else []
+    table = scores.table(places[0].policy if places else named[0], seed)
+    failed = {name: _first_error(scores, name) for name in named if name not in ranked}
+    return Arena(places, table, decision_costs(study, grid, ranked, runs.folder), traffic, own, failed, runs)
+
+
+def _first_error(scores: Scores, policy: str) -> str:
+    return next(
+        str(scores.rows[place, policy]["error"])
+        for place in range(len(scores.cells))
+        if scores.served[place, policy] is None
+    )
+
+
+def lines_of(arena: Arena) -> Lines:
+    """What the figure of an arena shows: in colour the best few, the reference, the plainest, and one's own."""
+    by_load = shares_by_load(arena.table)
+    ranked = [standing.policy for standing in arena.standings]
+    wanted = {*ranked[:MOST_NAMED], REFERENCE, PLAINEST, *arena.own}
+    cells = len(arena.table.groupby(["traffic", "mix"]))
+    return Lines(
+        list(by_load.columns),
+        {name: by_load.loc[name].tolist() for name in ranked},
+        [name for name in ranked if name in wanted],
+        f"Share of the clairvoyant bound: means over {cells} combinations of traffic and SLO mix",
+        f"{', '.join(each.name for each in arena.traffic)}. {cost_footing(arena.runs.costs)}",
+    )

@@ -1,0 +1,147 @@
+"""The grid of the arena: traffic, loads and SLO mixes, and the study that runs every policy on each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flowsim.clairvoyant.demand import demand
+from flowsim.errors import InputError
+from flowsim.policies.registry import canonical, load_policy
+from flowsim.policies.table import TABLE
+from flowsim.runs.costs import anywhere
+from flowsim.runs.keywords import policy_text
+from flowsim.runs.prepare import Prepared
+from flowsim.studies.point import Point, prepared
+from flowsim.studies.study import Study
+
+LOADS = (0.7, 0.9, 1.1, 1.4)
+"""Offered loads: device seconds of the least work that arrive per second."""
+MIXES: Mapping[str, Mapping[str, Any]] = {"paper": {}, "tight": {"slo.scale": 0.42}, "one": {"slo.mix": 1.0}}
+"""What each SLO mix sets: the paper's, for an A800; as tight for an H200, which is 2.4 times as fast; 1 s for all."""
+REFERENCE = "flowprefill"
+"""The policy that all others are compared with, besides the best."""
+KEPT = ("counted", "attained")
+"""The columns of the requests that are kept of each run."""
+DIGITS = 6
+"""Significant digits of a rate scale, few enough to be the same on every machine."""
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """A stream of requests.
+
+    Attributes:
+        name: what it is called.
+        trace: as a run names it.
+        about: what it is, one line.
+        limit: how many of its requests are replayed; None for all.
+    """
+
+    name: str
+    trace: str
+    about: str
+    limit: int | None = None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One traffic at one load under one SLO mix.
+
+    Attributes:
+        options: what tells its runs from those of other cells, by path.
+    """
+
+    traffic: str
+    load: float
+    mix: str
+    options: Mapping[str, Any]
+
+
+def own_traffic(requests: int) -> list[Traffic]:
+    """The traffic that needs no file, of so many requests each."""
+
+    def drawn(name: str, preset: str, about: str, process: str = "") -> Traffic:
+        return Traffic(name, f"synthetic:{preset}:{requests}{process}", about)
+
+    return [
+        drawn("qwen", "qwen-a", "drawn from QwenTrace A: chat with images, search and files"),
+        drawn("conversation", "azure-conversation", "drawn from Azure's conversations of 2023"),
+        drawn("code", "azure-code", "drawn from Azure's code completions of 2023, which come in bursts"),
+        drawn("mooncake", "mooncake-conversation", "drawn from Mooncake's conversations: prompts of 12,000 tokens"),
+        drawn("bursts", "qwen-a", "the lengths of qwen, gaps of a Gamma law (as BurstGPT's) that vary 4 x", ":gamma:4"),
+    ]
+
+
+def traffic_of(files: Mapping[str, str | Path], requests: int) -> list[Traffic]:
+    """The traffic that needs no file, and that of files by name; one of the same name takes the place of ours."""
+    ours = {each.name: each for each in own_traffic(requests)}
+    theirs = {name: Traffic(name, anywhere(str(path)), Path(path).name, requests) for name, path in files.items()}
+    return list((ours | theirs).values())
+
+
+def entrants(own: Sequence[Any], *, only: bool = False) -> list[str]:
+    """The policies as specifications, each once: those of the table and one's own or, if `only`, one's own.
+
+    The reference is always among them.
+
+    Raises:
+        InputError: a policy that cannot be loaded, or a single one.
+    """
+    names = {canonical(name): name for name in (*([] if only else TABLE), *map(policy_text, own))}
+    names.setdefault(canonical(REFERENCE), REFERENCE)
+    for name in names.values():
+        load_policy(name)
+    if len(names) < 2:
+        raise InputError("policies", found=list(names.values()), expected=f"another one than {REFERENCE}")
+    return list(names.values())
+
+
+def cells(
+    traffic: Iterable[Traffic], loads: Sequence[float], mixes: Mapping[str, Mapping[str, Any]], base: Mapping[str, Any]
+) -> list[Cell]:
+    """Every traffic at every load under every SLO mix; the rates follow from the loads."""
+    found = []
+    for each in traffic:
+        of_trace = {"trace": each.trace} | ({} if each.limit is None else {"workload.limit": each.limit})
+        at_own_rate = offered_load(prepared(Point.of({**base, **of_trace}), str(Path.cwd())))
+        for load in loads:
+            scale = {"workload.rate_scale": float(f"{load / at_own_rate:.{DIGITS}g}")}
+            found += [Cell(each.name, load, mix, {**of_trace, **scale, **more}) for mix, more in mixes.items()]
+    return found
+
+
+def offered_load(ready: Prepared) -> float:
+    """Device seconds of the least work that arrive per second, of the trace as it is replayed.
+
+    Raises:
+        InputError: all requests arrive at one instant.
+    """
+    span_s = ready.trace.span_s
+    if not span_s:
+        problem = "all requests arrive at one instant"
+        raise InputError(ready.trace.where, problem, expected="a trace that spans some time")
+    needs = demand(ready.requests(), ready.costs, ready.options.server, ready.prefixes)
+    return float(needs.work_s.sum()) / span_s / ready.options.server.instances
+
+
+def study_of(cells: Sequence[Cell], policies: Sequence[str], base: Mapping[str, Any]) -> Study:
+    """The study whose points are the cells and whose axis is the policy."""
+    values = {
+        "title": "arena",
+        "run": {**base, "bound": True},
+        "points": [dict(cell.options) for cell in cells],
+        "axes": {"policy": list(policies)},
+        "requests": list(KEPT),
+    }
+    return Study.of(values, root=Path.cwd(), source="arena")
+
+
+def keys_by_cell(study: Study, cells: Sequence[Cell], policies: Sequence[str]) -> list[list[str]]:
+    """The key of the run of each cell under each policy."""
+    return [
+        [Point.of({**study.base, **cell.options, "policy": policy}).key(study.root) for policy in policies]
+        for cell in cells
+    ]
