@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,13 +25,13 @@ from flowsim.arena.grid import (
 )
 from flowsim.arena.ranking import Standing
 from flowsim.arena.scores import Scores
-from flowsim.arena.tables import ranking_table, shares_by_load
+from flowsim.arena.tables import ranking_table, shares_by
 from flowsim.core.policy import Policy
 from flowsim.errors import InputError
 from flowsim.io.folders import writing
 from flowsim.io.schema import PositiveCount, fitted
 from flowsim.policies.registry import PolicySpec
-from flowsim.runs.keywords import policy_text
+from flowsim.policies.table import TABLE
 from flowsim.runs.options import flat
 from flowsim.show.costs import cost_footing
 from flowsim.studies.study import Study
@@ -136,12 +136,12 @@ def compete(
     named = entrants(policies, only=only)
     grid = cells(traffic, loads, mixes, base)
     study = study_of(grid, named, base)
-    how = {"workers": workers, "dask": dask, "progress": progress}
-    own = [name for name in named if name in map(policy_text, policies)]
+    run = partial(sweep, study, workers=workers, dask=dask, progress=progress)
+    own = [name for name in named if name not in TABLE]
     if out is not None:
-        return _arena(study, sweep(study, out, **how), grid, named, traffic, own)
+        return _arena(study, run(out), grid, named, traffic, own)
     with tempfile.TemporaryDirectory(prefix="flowsim-") as folder:
-        return _arena(study, sweep(study, folder, **how), grid, named, traffic, own)
+        return _arena(study, run(folder), grid, named, traffic, own)
 
 
 def _base(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -175,13 +175,13 @@ def _first_error(scores: Scores, policy: str) -> str:
 
 def lines_of(arena: Arena) -> Lines:
     """What the figure of an arena shows: in colour the best few, the reference, the plainest, and one's own."""
-    by_load = shares_by_load(arena.table)
+    by_load = shares_by(arena.table, "load")
     ranked = [standing.policy for standing in arena.standings]
     wanted = {*ranked[:MOST_NAMED], REFERENCE, PLAINEST, *arena.own}
     cells = len(arena.table.groupby(["traffic", "mix"]))
     return Lines(
-        list(by_load.columns),
-        {name: by_load.loc[name].tolist() for name in ranked},
+        list(by_load[ranked[0]]),
+        {name: list(by_load[name].values()) for name in ranked},
         [name for name in ranked if name in wanted],
         f"Share of the clairvoyant bound: means over {cells} combinations of traffic and SLO mix",
         f"{', '.join(each.name for each in arena.traffic)}. {cost_footing(arena.runs.costs)}",

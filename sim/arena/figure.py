@@ -51,6 +51,6 @@ def draw(lines: Lines) -> Figure:
     axes.set_ylim(0, 100.5)
     axes.set_title(lines.title, loc="left", parse_math=False)
     axes.legend(frameon=False, loc="lower left", title=f"{len(lines.shares)} policies, the others in grey")
-    figure: Figure = axes.figure  # type: ignore[assignment]
+    figure: Figure = axes.figure
     foot(figure, lines.note)
     return figure

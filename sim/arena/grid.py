@@ -90,7 +90,8 @@ def entrants(own: Sequence[Any], *, only: bool = False) -> list[str]:
     Raises:
         InputError: a policy that cannot be loaded, or a single one.
     """
-    names = {canonical(name): name for name in (*([] if only else TABLE), *map(policy_text, own))}
+    given = [str(policy_text(policy)) for policy in own]
+    names = {canonical(name): name for name in (*([] if only else TABLE), *given)}
     names.setdefault(canonical(REFERENCE), REFERENCE)
     for name in names.values():
         load_policy(name)

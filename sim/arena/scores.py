@@ -11,6 +11,7 @@ import numpy as np
 from flowsim.arena.grid import KEPT, REFERENCE, Cell
 from flowsim.arena.ranking import Series, Standing, share_series, standings
 from flowsim.results.differences import Difference, Served, holm
+from flowsim.results.interval import Interval
 from flowsim.studies.store import read_requests
 from flowsim.studies.sweep import Runs
 
@@ -39,14 +40,14 @@ class Scores:
 
     cells: Sequence[Cell]
     policies: Sequence[str]
-    rows: Mapping[tuple[int, str], Mapping[str, Any]]
+    rows: Mapping[tuple[int, str], Mapping[Any, Any]]
     served: Mapping[tuple[int, str], Served | None]
 
     @classmethod
     def of(cls, runs: Runs, cells: Sequence[Cell], policies: Sequence[str], keys: Sequence[Sequence[str]]) -> Scores:
         """Those of a study; `keys` has the key of each run, by cell and policy."""
         assert runs.folder is not None
-        by_key = {row["key"]: row for row in runs.table.to_dict("records")}
+        by_key: dict[str, dict[Any, Any]] = {row["key"]: row for row in runs.table.to_dict("records")}
         rows, served = {}, {}
         for place, of_cell in enumerate(keys):
             for policy, key in zip(policies, of_cell, strict=True):
@@ -120,14 +121,17 @@ def is_class(name: str) -> bool:
     return name.startswith(CLASS) and name not in FIGURES
 
 
-def _columns(less: Mapping[str, tuple[Difference, float] | None], best: str) -> dict[str, float | None]:
+def interval_columns(name: str, interval: Interval) -> dict[str, Any]:
+    """The columns of an interval: name, name_low, name_high."""
+    return {name: interval.mean, f"{name}_low": interval.low, f"{name}_high": interval.high}
+
+
+def _columns(less: Mapping[str, tuple[Difference, float] | None], best: str) -> dict[str, Any]:
     """The columns of the differences: less_best, less_best_low, ..., less_flowprefill_p."""
-    columns: dict[str, float | None] = {}
+    columns: dict[str, Any] = {}
     for base, found in less.items():
         for name in dict.fromkeys(("best",) * (base == best) + (base,) * (base == REFERENCE)):
-            interval = found[0].attainment if found else None
-            columns[f"less_{name}"] = interval and interval.mean
-            columns[f"less_{name}_low"] = interval and interval.low
-            columns[f"less_{name}_high"] = interval and interval.high
-            columns[f"less_{name}_p"] = found[1] if found else None
+            if found is not None:
+                difference, p = found
+                columns |= interval_columns(f"less_{name}", difference.attainment) | {f"less_{name}_p": p}
     return columns

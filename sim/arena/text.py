@@ -12,6 +12,7 @@ from rich.text import Text
 
 from flowsim.arena.decision_costs import DecisionCost
 from flowsim.arena.grid import REFERENCE
+from flowsim.arena.tables import AT, ON
 from flowsim.results.interval import Interval
 from flowsim.show.differences import FEW, p_text
 from flowsim.show.screen import table as new_table
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
 RULE = (
     "Score: the mean over all cells of attainment / the clairvoyant bound of the cell, in %. Differences are paired by "
     "request; 95 % intervals of a moving-block bootstrap, each traffic for itself; p: of no difference to {reference}, "
-    "by Holm's method for {n} policies. [ranks]: those that a policy may have, by its differences to all others (Holm). "
-    "Leads: cells in which no policy attains more. Worst: its lowest share of the bound in any cell. Other requests of "
-    "the same traffic are what the intervals allow for; other traffic may rank otherwise."
+    "by Holm's method for {n} policies. [ranks]: those that a policy may have, by its differences to all others "
+    "(Holm). Below: the score by load and by traffic; leads: cells in which no policy attains more; worst: the lowest "
+    "share in any cell. The intervals allow for other requests of the same traffic; on other traffic policies may rank "
+    "otherwise."
 )
 TOO_FEW = f" {FEW} rests on fewer than 20 stretches of requests: too narrow, take more requests."
 
@@ -38,32 +40,43 @@ def arena_report(arena: Arena) -> RenderableType:
     said += [Text(f"not ranked: {name}: {error}", "red") for name, error in arena.failed.items()]
     if not ranking:
         return Group(*said)
-    few = any(row[f"less_{base}_few"] for row in ranking for base in ("best", REFERENCE))
+    few = any(row[f"less_{base}_few"] is True for row in ranking for base in ("best", REFERENCE))
     rule = RULE.format(reference=REFERENCE, n=len(ranking) - 1)
-    return Group(*said, Text(), _ranking(ranking, arena), Text(), Text(rule + TOO_FEW * few))
+    return Group(
+        *said, Text(), _ranking(ranking, arena), Text(), _details(ranking, arena), Text(), Text(rule + TOO_FEW * few)
+    )
 
 
 def _ranking(ranking: list[dict[Any, Any]], arena: Arena) -> Table:
-    loads = [name for name in ranking[0] if str(name).startswith("share_at_")]
-    heads = [f"at {str(name).removeprefix('share_at_')}" for name in loads]
-    made = new_table(
-        "policy", "rank", "score", "- best", f"- {REFERENCE}", "p", "leads", "worst", *heads, "us a decision"
-    )
+    made = new_table("policy", "rank", "score", "less the best", f"less {REFERENCE}", "p")
     for row in ranking:
-        name = row["policy"]
+        p = row[f"less_{REFERENCE}_p"]
         made.add_row(
-            f"{name} (yours)" if name in arena.own else name,
+            shown_name(row["policy"], arena),
             rank_text(row),
-            _share(row, "share_of_bound", "{:.1f}"),
-            _share(row, "less_best", "{:+.1f}"),
-            _share(row, f"less_{REFERENCE}", "{:+.1f}"),
-            "-" if _unknown(row[f"less_{REFERENCE}_p"]) else p_text(row[f"less_{REFERENCE}_p"]),
-            str(row["best_cells"]),
-            f"{100 * row['worst_share']:.0f}",
-            *(f"{100 * row[load]:.1f}" for load in loads),
-            cost_text(arena.costs, name),
+            share_text(row, "share_of_bound", "{:.1f}"),
+            share_text(row, "less_best", "{:+.1f}"),
+            share_text(row, f"less_{REFERENCE}", "{:+.1f}"),
+            "-" if unknown(p) else p_text(p),
         )
     return made
+
+
+def _details(ranking: list[dict[Any, Any]], arena: Arena) -> Table:
+    """The score by load and by traffic, and what else is told of each policy."""
+    parts = [str(name) for name in ranking[0] if str(name).startswith((AT, ON))]
+    heads = [name.removeprefix(AT).removeprefix(ON) for name in parts]
+    made = new_table("policy", *heads, "leads", "worst", "us a decision")
+    for row in ranking:
+        shares = [f"{100 * row[part]:.1f}" for part in parts]
+        last = (str(row["best_cells"]), f"{100 * row['worst_share']:.0f}", cost_text(arena.costs, row["policy"]))
+        made.add_row(shown_name(row["policy"], arena), *shares, *last)
+    return made
+
+
+def shown_name(policy: str, arena: Arena) -> str:
+    """The policy, marked if it is one's own."""
+    return f"{policy} (yours)" if policy in arena.own else policy
 
 
 def rank_text(row: Mapping[Any, Any]) -> str:
@@ -76,12 +89,14 @@ def cost_text(costs: Mapping[str, DecisionCost], policy: str) -> str:
     return f"{costs[policy].mean_us:.0f}" if policy in costs else "-"
 
 
-def _share(row: Mapping[Any, Any], name: str, number: str) -> str:
-    if _unknown(row[name]):
+def share_text(row: Mapping[Any, Any], name: str, number: str) -> str:
+    """A share and its interval, in %; "-" for none."""
+    if unknown(row[name]):
         return "-"
     interval = Interval(row[name], row[f"{name}_low"], row[f"{name}_high"], 0).scaled(100)
-    return interval.format(number) + FEW * bool(row.get(f"{name}_few"))
+    return interval.format(number) + FEW * (row.get(f"{name}_few") is True)
 
 
-def _unknown(value: float | None) -> bool:
+def unknown(value: float | None) -> bool:
+    """Whether there is no such number."""
     return value is None or math.isnan(value)
