@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -141,7 +141,8 @@ def compete(
     if out is not None:
         return _arena(study, run(out), grid, named, traffic, own)
     with tempfile.TemporaryDirectory(prefix="flowsim-") as folder:
-        return _arena(study, run(folder), grid, named, traffic, own)
+        found = _arena(study, run(folder), grid, named, traffic, own)
+    return replace(found, runs=replace(found.runs, folder=None))
 
 
 def _base(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flowsim.clairvoyant.demand import demand
 from flowsim.errors import InputError
 from flowsim.policies.registry import canonical, load_policy
 from flowsim.policies.table import TABLE
+from flowsim.runs.bound import clairvoyant_of
 from flowsim.runs.costs import anywhere
 from flowsim.runs.keywords import policy_text
-from flowsim.runs.prepare import Prepared
 from flowsim.studies.point import Point, prepared
 from flowsim.studies.study import Study
 
 LOADS = (0.7, 0.9, 1.1, 1.4)
-"""Offered loads: device seconds of the least work that arrive per second."""
+"""Offered loads, see `flowsim.offered_load`."""
 MIXES: Mapping[str, Mapping[str, Any]] = {"paper": {}, "tight": {"slo.scale": 0.42}, "one": {"slo.mix": 1.0}}
 """What each SLO mix sets: the paper's, for an A800; as tight for an H200, which is 2.4 times as fast; 1 s for all."""
 REFERENCE = "flowprefill"
@@ -91,8 +91,9 @@ def entrants(own: Sequence[Any], *, only: bool = False) -> list[str]:
         InputError: a policy that cannot be loaded, or a single one.
     """
     given = [str(policy_text(policy)) for policy in own]
-    names = {canonical(name): name for name in (*([] if only else TABLE), *given)}
-    names.setdefault(canonical(REFERENCE), REFERENCE)
+    names: dict[str, str] = {}
+    for name in (*([] if only else TABLE), *given, REFERENCE):
+        names.setdefault(canonical(name), name)
     for name in names.values():
         load_policy(name)
     if len(names) < 2:
@@ -103,29 +104,22 @@ def entrants(own: Sequence[Any], *, only: bool = False) -> list[str]:
 def cells(
     traffic: Iterable[Traffic], loads: Sequence[float], mixes: Mapping[str, Mapping[str, Any]], base: Mapping[str, Any]
 ) -> list[Cell]:
-    """Every traffic at every load under every SLO mix; the rates follow from the loads."""
+    """Every traffic at every load under every SLO mix; the rates follow from the loads.
+
+    Raises:
+        InputError: a traffic whose requests arrive at one instant, or none of whose requests can be served.
+    """
     found = []
     for each in traffic:
         of_trace = {"trace": each.trace} | ({} if each.limit is None else {"workload.limit": each.limit})
-        at_own_rate = offered_load(prepared(Point.of({**base, **of_trace}), str(Path.cwd())))
+        ready = prepared(Point.of({**base, **of_trace}), str(Path.cwd()))
+        at_own_rate = clairvoyant_of(ready).offered_load
+        if not 0 < at_own_rate < math.inf:
+            raise InputError(f"traffic {each.name}", "has no load: all requests arrive at one instant, or none fits")
         for load in loads:
             scale = {"workload.rate_scale": float(f"{load / at_own_rate:.{DIGITS}g}")}
             found += [Cell(each.name, load, mix, {**of_trace, **scale, **more}) for mix, more in mixes.items()]
     return found
-
-
-def offered_load(ready: Prepared) -> float:
-    """Device seconds of the least work that arrive per second, of the trace as it is replayed.
-
-    Raises:
-        InputError: all requests arrive at one instant.
-    """
-    span_s = ready.trace.span_s
-    if not span_s:
-        problem = "all requests arrive at one instant"
-        raise InputError(ready.trace.where, problem, expected="a trace that spans some time")
-    needs = demand(ready.requests(), ready.costs, ready.options.server, ready.prefixes)
-    return float(needs.work_s.sum()) / span_s / ready.options.server.instances
 
 
 def study_of(cells: Sequence[Cell], policies: Sequence[str], base: Mapping[str, Any]) -> Study:

@@ -31,6 +31,7 @@ OUTPUTS = [(name, found[1], found[2]) for name, text in TEXTS.items() for found 
 SHORT = ["--device", "cpu", "--quick", "--model", "tiny.yaml"]
 SHORT_RUN = ["--cost", "tiny-table", "--slo", "1", "--duration", "0.05", "--repeats", "1"]
 NOT_RUN = {
+    "arena": "takes minutes; tests/arena has the like",
     "all-reduce": "needs several GPUs or the extra 'import'; tests/calibration has the like",
     "llama3-70b": "needs the table of the command before it; tests/calibration has the like",
     "aiconfigurator": None if importlib.util.find_spec("aiconfigurator_core") else "needs the extra 'import'",

@@ -155,6 +155,8 @@ ELSEWHERE = {
         "calibration.serve.runner calibration.serve.warm_up"
     ),
     "archive/test_bundle.py": "archive.manifest",
+    "arena/test_compete.py": "arena.decision_costs arena.figure arena.text cli.arena",
+    "arena/test_ranking.py": "arena.tables",
     "archive/test_reproduce.py": "archive.rerun cli.archive",
     "cli/test_local_modules.py": "__main__",
     "cli/test_main.py": "cli.facts cli.kit show.screen",

@@ -1,0 +1,142 @@
+"""The arena end to end, small: what it leaves, on any number of workers, begun again, with a policy of one's own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import flowsim
+from flowsim.arena.compete import Arena, lines_of
+from flowsim.arena.grid import Traffic
+from flowsim.errors import InputError
+from support.cli import OWN, done, invoke, refused
+
+SMALL: dict[str, Any] = {
+    "only": True,
+    "traffic": [Traffic("example", "example", "the example", 50)],
+    "loads": (0.9, 1.4),
+    "mixes": {"paper": {}, "tight": {"slo.scale": 0.42}},
+}
+SAME = ("arena.parquet", "arena.csv", "ranking.csv", "arena.png", "runs.parquet", "study.yaml")
+MINE = """
+from flowsim import Fixed, Pass, Request
+
+LAST = Fixed(key=lambda request: -request.arrival_s)
+
+class Last:
+    cut, wake = "none", "events"
+    def choose(self, view):
+        best = view.first(LAST)
+        return Pass.whole(best) if isinstance(best, Request) else best
+"""
+
+
+def held(policies: list[Any], folder: Path, **more: Any) -> Arena:
+    arena = flowsim.compete(policies, out=folder, **{**SMALL, "workers": 1, **more})
+    arena.save(folder)
+    return arena
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("arena")
+
+
+@pytest.fixture(scope="module")
+def arena(folder: Path) -> Arena:
+    return held(["fcfs"], folder)
+
+
+def test_policies_are_ranked_by_their_share_of_the_bound(arena: Arena, folder: Path) -> None:
+    assert [standing.policy for standing in arena.standings] == ["flowprefill", "fcfs"]
+    assert (arena.runs.new, len(arena.table), arena.failed) == (8, 8, {})
+    shares = arena.table.groupby("policy")["share_of_bound"].mean()
+    assert arena.ranking.set_index("policy")["share_of_bound"].to_dict() == pytest.approx(shares.to_dict())
+    assert arena.costs["fcfs"].decisions > 10 and 0 < arena.costs["fcfs"].mean_us < 10_000
+    written = pd.read_parquet(folder / "arena.parquet")
+    pd.testing.assert_frame_equal(written, arena.table)
+    assert (folder / "decision_costs.csv").read_text().startswith("policy,decisions,mean_us\nfcfs,")
+
+
+def test_the_bytes_do_not_depend_on_the_workers(arena: Arena, folder: Path, tmp_path: Path) -> None:
+    held(["fcfs"], tmp_path, workers=2)
+    for name in SAME:
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes(), name
+
+
+def test_an_arena_goes_on_where_it_was_interrupted(arena: Arena, folder: Path, tmp_path: Path) -> None:
+    class Enough(Exception):
+        pass
+
+    def stop(finished: int, total: int, doing: str) -> None:
+        if finished >= 3:
+            raise Enough
+
+    with pytest.raises(Enough):
+        held(["fcfs"], tmp_path, progress=stop)
+    assert 0 < held(["fcfs"], tmp_path).runs.new < 8
+    assert all((tmp_path / name).read_bytes() == (folder / name).read_bytes() for name in SAME)
+    assert held(["fcfs"], tmp_path).runs.new == 0
+
+
+def test_a_policy_of_ones_own_is_placed_and_only_its_runs_are_new(
+    arena: Arena, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    Path("arena_own.py").write_text(MINE)
+    held(["fcfs"], tmp_path / "out")
+    grown = held(["fcfs", "arena_own:Last"], tmp_path / "out")
+    assert grown.runs.new == 4
+    assert grown.own == ["arena_own:Last"]
+    places = {standing.policy: standing for standing in grown.standings}
+    assert places["arena_own:Last"].rank in (2, 3) and places["flowprefill"].rank == 1
+    assert places["fcfs"].score == {standing.policy: standing for standing in arena.standings}["fcfs"].score
+    assert lines_of(grown).named == [standing.policy for standing in grown.standings]
+    assert len(grown.plot().axes[0].lines) == 3
+
+
+def test_a_policy_that_fails_is_named_and_not_ranked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    Path("arena_bad.py").write_text(OWN)
+    found = held(["fcfs", "arena_bad:Raises"], tmp_path / "out")
+    assert [standing.policy for standing in found.standings] == ["flowprefill", "fcfs"]
+    assert "raised KeyError: 'x'" in found.failed["arena_bad:Raises"]
+
+
+def test_what_the_arena_sets_is_refused_as_an_option() -> None:
+    for option, value in (("workload.rate_scale", 2), ("slo", 1), ("trace", "example"), ("policy", "edf")):
+        with pytest.raises(InputError, match=f"^{option}.*: is set by the arena; expected another option of a run"):
+            flowsim.compete(["fcfs"], **{**SMALL, option: value})
+    with pytest.raises(InputError, match="unknown option 'gpus'"):
+        flowsim.compete(["fcfs"], **SMALL, gpus="h200")
+
+
+def test_the_command_ranks_shows_and_saves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [{"arrival_s": k / 50, "input_length": 300 + 97 * (k % 40)} for k in range(60)]
+    Path("t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    names = ("qwen", "conversation", "code", "mooncake", "bursts")
+    line = ["arena", "--only", "--policy", "fcfs", "--policy", "edf:cut=none", "--requests", "30", "--workers", "1"]
+    line += [word for name in names for word in ("--trace", f"{name}=t.jsonl")]
+    said = invoke(*line, "--set", "seed=1", "--out", "out")
+    assert said.exit_code == 0
+    assert said.stdout.startswith("arena: 3 policies on 60 cells, 36 runs (36 run now, in ")
+    assert "edf:cut=none (yours)" in said.stdout and "less flowprefill" in said.stdout
+    assert "saved ranking.csv, arena.parquet, arena.csv and arena.png in out" in said.stdout
+    assert set(SAME) < {path.name for path in Path("out").iterdir()}
+    assert done(*line, "--set", "seed=1", "--out", "out", "--quiet") == ""
+
+
+def test_the_command_refuses_what_it_cannot_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert refused("arena", "--trace", "t.jsonl") == "--trace must be NAME=PATH, got 't.jsonl'"
+    assert refused("arena", "--policy", "fcsf").startswith("policy: unknown policy 'fcsf'; did you mean 'fcfs'")
+    assert "slo.scale: is set by the arena" in refused("arena", "--set", "slo.scale=2")
+    assert refused("arena", "--requests", "0") == "requests must be >= 1, got 0"
+    assert "absent.jsonl" in refused("arena", "--trace", "mine=absent.jsonl")
