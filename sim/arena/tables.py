@@ -64,7 +64,8 @@ def leading_cells(table: pd.DataFrame) -> Mapping[str, int]:
 def by_class(table: pd.DataFrame) -> pd.DataFrame:
     """The mean attainment of each class over the loads and SLO mixes: traffic, class, policy, attainment."""
     names = [name for name in table if is_class(str(name))]
-    long = table.melt(["traffic", "policy"], names, "class", "attainment").dropna(subset="attainment")
+    classes = table[["traffic", "policy", *names]]
+    long = classes.melt(["traffic", "policy"], names, "class", "attainment").dropna(subset="attainment")
     means = long.groupby(["traffic", "class", "policy"], sort=False, as_index=False)["attainment"].mean()
     named: pd.DataFrame = means.assign(**{"class": means["class"].str.removeprefix(CLASS)})
     return named
