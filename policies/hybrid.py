@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
-from heapq import merge
-from typing import Any, ClassVar
+from heapq import heappop, heappush
+from typing import ClassVar
 
 from flowsim.core.operators import Cut
-from flowsim.core.order import Fixed, Order
 from flowsim.core.passes import Execution, Pass
 from flowsim.core.policy import View, Wake
 from flowsim.core.request import Request
 from flowsim.errors import InputError
 from flowsim.policies.parts.batching import check_positive
+
+Ranked = tuple[float, float, int, Request]
+"""The key of a request, its arrival and its id, which settle ties, and the request."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class Hybrid:
     Source: QoServe, first called Niyama (arXiv 2503.22562), in the code (repository microsoft/sarathi-serve, branch
     niyama_asplos2026, commit 72339db), `deadline_scheduler.py` and `sequence.py`, and its constants. The paper lowers
     alpha to 1 ms a token at low load; the code keeps one value. There a chunk shrinks to the slack of the decodes; here
-    none run, and it has the largest size. There the seconds are those from one step to the next.
+    none run, and it has the largest size. There the seconds are those from one step to the next. What waits keeps the
+    key that it came with, also when more of it is cached meanwhile.
 
     Attributes:
         budget: tokens of one chunk.
@@ -44,6 +45,9 @@ class Hybrid:
     throughput: float = 8500.0
     decay: float = 0.995
     relegated: set[int] = field(default_factory=set, init=False, repr=False, compare=False)
+    queues: tuple[list[Ranked], list[Ranked]] = field(
+        default_factory=lambda: ([], []), init=False, repr=False, compare=False
+    )
     smoothed: dict[str, float] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -53,10 +57,9 @@ class Hybrid:
         if not 0 <= self.decay <= 1:
             raise InputError("option decay", found=self.decay, expected="between 0 and 1")
 
-    @cached_property
-    def ranking(self) -> Order:
-        """The deadline, put off by the tokens left."""
-        return Fixed(lambda candidate: candidate.deadline_s + self.alpha * candidate.tokens)
+    def on_arrival(self, request: Request, view: View) -> None:
+        """Queue it by its key."""
+        heappush(self.queues[False], (*self._rank(request), request))
 
     def on_completion(self, execution: Execution, view: View) -> None:
         """Learn the throughput; forget who has its first token."""
@@ -65,39 +68,31 @@ class Hybrid:
         self.relegated.difference_update(request.id for request in execution.requests if not request.tokens)
 
     def choose(self, view: View) -> Pass | None:
-        """The next chunk."""
+        """The next chunk: what is not relegated, then what is; of either, what has begun and what waits, by key."""
         parts: list[tuple[Request, int]] = []
         room, free = self.budget, view.free_tokens
-        for request in self._in_order(view):
-            if not room or (not request.begun and request.kv_tokens > free):
-                break
-            parts.append((request, min(request.tokens, room)))
-            room -= parts[-1][1]
-            free -= 0 if request.begun else request.kv_tokens
-        if not parts and view.started:  # they have their KV blocks
-            request = min(view.started, key=self._rank)
-            parts = [(request, min(request.tokens, self.budget))]
+        for late, queue in enumerate(self.queues):
+            begun = [request for request in view.started if (request.id in self.relegated) == late]
+            begun.sort(key=self._rank, reverse=True)
+            while room and (begun or queue):
+                *rank, request = queue[0] if queue else (*self._rank(begun[-1]), begun[-1])
+                if begun and (not queue or request.kv_tokens > free or [*self._rank(begun[-1])] < rank):
+                    request = begun.pop()
+                elif not late and view.now + request.tokens / self._rate() > request.deadline_s:
+                    self.relegated.add(request.id)
+                    heappush(self.queues[True], heappop(queue))
+                    continue
+                elif request.kv_tokens > free:
+                    break
+                else:
+                    heappop(queue)
+                    free -= request.kv_tokens
+                parts.append((request, min(request.tokens, room)))
+                room -= parts[-1][1]
         return Pass(tuple(parts)) if parts else None
 
-    def _in_order(self, view: View) -> Iterator[Request]:
-        """The requests by key, relegated on the way; then the relegated ones by key."""
-        later: list[Request] = []
-        for request in merge(sorted(view.started, key=self._rank), self._waiting(view), key=self._rank):
-            if not request.begun and view.now + request.tokens / self._rate() > request.deadline_s:
-                self.relegated.add(request.id)
-            if request.id in self.relegated:
-                later.append(request)
-            else:
-                yield request
-        yield from later
-
-    def _waiting(self, view: View) -> Iterator[Request]:
-        last: Request | None = None
-        while (last := view.next_waiting(self.ranking, last)) is not None:
-            yield last
-
-    def _rank(self, request: Request) -> Any:
-        return self.ranking.rank(request, 0.0)
+    def _rank(self, request: Request) -> tuple[float, float, int]:
+        return request.deadline_s + self.alpha * request.tokens, request.arrival_s, request.id
 
     def _rate(self) -> float:
         return self.smoothed.get("rate", self.throughput)

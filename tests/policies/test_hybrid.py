@@ -40,8 +40,8 @@ def test_what_looks_late_before_it_begins_is_relegated_for_good() -> None:
 
 def test_what_has_begun_is_not_relegated() -> None:
     begun = Request(0, 0.0, 9, 5.0, context=2)
-    view = situation(now=4.0, waiting=[request(1, 3, slo_s=90.0)], started=[begun])
-    assert Hybrid(budget=5, alpha=0.0, throughput=1).choose(view) == Pass(((begun, 5),))
+    policy = waiting(Hybrid(budget=5, alpha=0.0, throughput=1), request(1, 3, slo_s=90.0))
+    assert policy.choose(situation(now=4.0, started=[begun])) == Pass(((begun, 5),))
 
 
 def test_the_throughput_is_smoothed() -> None:
@@ -55,10 +55,20 @@ def test_the_throughput_is_smoothed() -> None:
     assert Hybrid().smoothed == {}
 
 
+def test_what_has_no_slo_is_not_relegated() -> None:
+    rows = [(0.0, 6, float("inf")), (1.0, 4, 20.0)]
+    outcome = run(f"hybrid:budget=4,alpha=0,{EXACT}", *rows)
+    assert [members for *_, members, _ in ran(outcome)] == [(0,), (1,), (0,)]
+    [policy] = outcome.policies
+    assert isinstance(policy, Hybrid)
+    assert policy.relegated == set()
+
+
 def test_without_blocks_for_the_first_those_that_have_them_go_on() -> None:
     begun = Request(0, 0.0, 9, 90.0, context=2)
-    view = situation(waiting=[request(1, 3, slo_s=20.0)], started=[begun], kv_tokens=10)
-    assert Hybrid(alpha=0.0).choose(view) == Pass(((begun, 7),))
+    policy = waiting(Hybrid(alpha=0.0), request(1, 3, slo_s=20.0))
+    assert policy.choose(situation(started=[begun], kv_tokens=10)) == Pass(((begun, 7),))
+    assert [member.id for member, _ in policy.choose(situation(started=[begun], kv_tokens=12)).parts] == [1, 0]
     assert Hybrid().choose(situation()) is None
 
 
@@ -67,6 +77,12 @@ def test_options_are_checked() -> None:
         Hybrid(decay=2.0)
     with pytest.raises(InputError, match="option alpha must be >= 0 seconds, got -1"):
         Hybrid(alpha=-1.0)
+
+
+def waiting(policy: Hybrid, *requests: Request) -> Any:
+    for one in requests:
+        policy.on_arrival(one, situation())
+    return policy
 
 
 def _taken(execution: Any, taken_s: float) -> Any:
