@@ -56,7 +56,8 @@ def capacity(
         weights: how much a request of each class counts in the share of all; 1 if not named ("*": the weight of those).
         tolerance: the most by which two neighbouring rates differ, as a share.
         out, workers, dask, progress: as `flowsim.studies.sweep` takes them.
-        options: of every run, as a study names them; a list of values is an axis. `warmup` is 0.1 unless given.
+        options: of every run, as a study names them; a list of values is an axis. `warmup` is 0.1 unless given;
+            `bound=True` adds bound_rate_rps, the rate that no scheduler reaches (`flowsim.studies.bound_rate`).
 
     Returns:
         A row for each policy, replication and value of an axis. max_rate_attainment_rps is the highest rate tried that

@@ -139,7 +139,6 @@ def highest_rates(point: Point, root: str, search: Search) -> Found:
     """
     ready = prepared(point, root)
     check_searchable(ready, search)
-    full_rps = ready.options.server.instances / ready.costs.solo_s(round(float(ready.trace.input_length.mean())))
     best: dict[float, RunResult] = {}
 
     def judge(rate_rps: float) -> Mapping[Rule, str]:
@@ -150,9 +149,14 @@ def highest_rates(point: Point, root: str, search: Search) -> Found:
             best[rate_rps] = result
         return verdict
 
-    rates = Rates(full_rps, search.tolerance, len(ready.trace), judge)
+    rates = Rates(full_rps(ready), search.tolerance, len(ready.trace), judge)
     highest = rates.of_both_rules()
     return Found(highest, len(rates.tried), search.target_text, notices(ready), next(iter(best.values()), None))
+
+
+def full_rps(ready: Prepared) -> float:
+    """About the rate at which a server is full, requests per second: that of prompts of mean length, one by one."""
+    return ready.options.server.instances / ready.costs.solo_s(round(float(ready.trace.input_length.mean())))
 
 
 def check_searchable(ready: Prepared, search: Search) -> None:

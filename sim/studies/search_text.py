@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import pandas as pd
 from rich.table import Table
 
@@ -15,7 +16,7 @@ from flowsim.studies.intervals import over_replications
 from flowsim.studies.rules import LEFT_BEHIND, RULES, Rule
 from flowsim.studies.search import NOTHING, max_rate
 
-SUSTAINED = max_rate("sustained")
+SUSTAINED, BOUND_RATE = max_rate("sustained"), "bound_rate_rps"
 FEW_REQUESTS = 300
 """With fewer requests per run, the report warns that a highest rate rests on few."""
 FULL = 0.9
@@ -54,15 +55,33 @@ def rates_table(done: pd.DataFrame, by: Sequence[str], cells: Sequence[Sequence[
     """The highest rates of each combination of the columns `by`, whose values are shown as `cells`."""
     number = f"{{:.{decimals(done)}f}}"
     head = ("attainment, req/s", "limited by", "sustained, req/s", "limited by", "late", "starved", "use")
-    table = new_table(*by, "runs", *head)
+    bounded = BOUND_RATE in done
+    table = new_table(*by, "runs", *head, *(["of bound"] if bounded else []))
     groups = done.groupby(list(by), sort=False, dropna=False)
     for shown, (_, group) in zip(cells, groups, strict=True):
         rates = [(_rate(group, rule, number), _limits(group, rule)) for rule in RULES]
         served = group[group[SUSTAINED] > 0]
         late = [(served[name] / served["counted"]).mean() if len(served) else None for name in ("late", "starved")]
         use = served["utilization"].mean() if len(served) else None
-        table.add_row(*shown, str(len(group)), *(part for rate in rates for part in rate), *map(percent, [*late, use]))
+        shares = [*late, use, *([_share(group)] if bounded else [])]
+        table.add_row(*shown, str(len(group)), *(part for rate in rates for part in rate), *map(percent, shares))
     return table
+
+
+def bound_line(done: pd.DataFrame) -> str:
+    """The rate from which on no scheduler meets the target, or the range of them; "" if none is known."""
+    found = done.loc[np.isfinite(done[BOUND_RATE]), BOUND_RATE] if BOUND_RATE in done else done.iloc[:0, 0]
+    if found.empty:
+        return ""
+    number = f"{{:.{decimals(done)}f}}".format
+    low, high = number(found.min()), number(found.max())
+    return f"No scheduler, whatever it knows, meets the target at {low if low == high else f'{low} to {high}'} req/s."
+
+
+def _share(group: pd.DataFrame) -> float | None:
+    """The highest rates by the attainment rule as a share of those that no scheduler reaches; None if none is known."""
+    known = group[np.isfinite(group[BOUND_RATE])]
+    return float((known[max_rate("attainment")] / known[BOUND_RATE]).mean()) if len(known) else None
 
 
 def decimals(done: pd.DataFrame) -> int:

@@ -27,7 +27,7 @@ from flowsim.studies.replications import REPLICATION, by_replication, independen
 from flowsim.studies.requests import has_requests, request_differences
 from flowsim.studies.rules import RULES
 from flowsim.studies.search import max_rate
-from flowsim.studies.search_text import decimals, is_search, rates_table, search_footing, search_notes
+from flowsim.studies.search_text import bound_line, decimals, is_search, rates_table, search_footing, search_notes
 from flowsim.studies.sweep import Runs
 
 MOST_LINES = 60
@@ -73,6 +73,7 @@ def study_report(runs: Runs, against: Sequence[str] = ()) -> RenderableType:
     footings = [_footing(done, against, kept=on_one_trace or searched)]
     for heading, part in _settings(done):
         parts += [Text(), *heading, _rates(part) if searched else _figures(part)]
+        parts += [Text(line) for line in [bound_line(part)] if line]
         parts += [Text(line, "yellow") for line in (search_notes(part, _by(part)[1:]) if searched else _alike(part))]
         for name in against if part["policy"].nunique() > 1 else []:
             if on_one_trace:

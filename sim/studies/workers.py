@@ -20,6 +20,7 @@ from flowsim.results.result import RunResult
 from flowsim.results.summary import as_columns, bound_columns
 from flowsim.runs.digests import use_source
 from flowsim.runs.run import execute as simulated
+from flowsim.studies.bound_rate import bound_rate_rps
 from flowsim.studies.point import Point, bounding_of, notices, prepared
 from flowsim.studies.replications import arrivals_sha256, served_sha256
 from flowsim.studies.rules import late, starved
@@ -123,6 +124,7 @@ def measure(
             use_source(point.options.policy.name, source)
         if search is not None:
             found = highest_rates(point, root, search)
+            row |= _bound_rate(point, root, search)
             row |= found.row | (figures(found.result) if found.result is not None else {})
         else:
             ready = prepared(point, root)
@@ -134,6 +136,12 @@ def measure(
     except Exception as error:  # whatever a user's policy does
         row["error"] = raised(error)
     return row, kept
+
+
+def _bound_rate(point: Point, root: str, search: Search) -> dict[str, float]:
+    """The rate from which on no scheduler meets the target, if it is asked for."""
+    asked = point.options.bound and point.options.until_s is None
+    return {"bound_rate_rps": bound_rate_rps(point, root, search)} if asked else {}
 
 
 def figures(result: RunResult) -> dict[str, Any]:

@@ -135,6 +135,13 @@ def test_accepted_jobs_are_all_in_time_under_edf(seed: int, n: int) -> None:
     assert not len(accepted) or edf_lateness_s(accepted) <= 1e-6
 
 
+@given(st.integers(0, 10_000), st.floats(1, 10))
+def test_wider_gaps_between_releases_lose_no_job(seed: int, factor: float) -> None:
+    of = drawn(seed, 30)
+    wider = Jobs(factor * of.release_s, factor * of.release_s + (of.deadline_s - of.release_s), of.work_s)
+    assert most_in_time(wider) >= most_in_time(of) - 1e-6
+
+
 @given(st.integers(0, 10_000))
 def test_blocks_only_loosen(seed: int) -> None:
     of = drawn(seed, n=60)

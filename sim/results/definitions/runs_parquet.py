@@ -83,6 +83,12 @@ RUNS = (
         "lowest rate tried above dips_at_sustained_rps that is sustained",
     ),
     Definition("probes", "runs that the search took, for both rules"),
+    Definition(
+        "bound_rate_rps",
+        "of a search with option bound: no scheduler meets the target at this rate or above; infinite if the bound "
+        "allows it at every rate tried, empty with weights",
+        "lowest rate tried above the highest at which the clairvoyant bound is >= target",
+    ),
     *BOUND_COLUMNS,
 )
 """The columns of runs.parquet that no option of a run and no entry of a summary names."""
