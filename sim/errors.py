@@ -76,8 +76,12 @@ class InputError(ValueError):
     @property
     def near(self) -> str | None:
         """Of an unknown name, the known name that is nearest, whatever the case of its letters, if one is near."""
+        return self.nearest(0.5)
+
+    def nearest(self, likeness: float) -> str | None:
+        """The known name that is nearest, if it is at least so much alike: 1 is equal but for the case of letters."""
         by_lower = {name.lower(): name for name in self.known}
-        near = difflib.get_close_matches(str(self.found).lower(), by_lower, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(str(self.found).lower(), by_lower, n=1, cutoff=likeness)
         return by_lower[near[0]] if near else None
 
     def at(self, where: str, *, expected: str = "") -> InputError:
@@ -106,8 +110,16 @@ class InputError(ValueError):
         return f"unknown {self.kind} {self.found!r}{hint} (known: {', '.join(self.known) or 'none'})"
 
 
-class ChangedInputs(UserWarning):
-    """What a config pins (a trace, a table, a policy, a version) is not what is found. The run goes on."""
+class InputWarning(UserWarning):
+    """What the user gave may not be what was meant. The run goes on; the command line prints one line."""
+
+
+class ChangedInputs(InputWarning):
+    """What a config pins (a trace, a table, a policy, a version) is not what is found, or it pins nothing."""
+
+
+class FailedRuns(UserWarning):
+    """Some runs of a study failed: their figures are missing."""
 
 
 def shown(value: object) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from flowsim.errors import InputError
+from flowsim.io.counts import number_of
 
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
@@ -125,7 +126,7 @@ def checked_columns(given: Mapping[str, Any]) -> dict[str, Any]:
     n = columns["arrival_s"].size
     for name, array in {**columns, **{name: codes for name, (codes, _) in named.items()}}.items():
         if array.size != n:
-            raise InputError(name, f"has {array.size} values", expected=f"{n}, as in arrival_s")
+            raise InputError(name, f"has {number_of(array.size, 'value')}", expected=f"{n}, as in arrival_s")
     (class_code, class_names), (client_code, client_names) = named.values()
     return columns | {
         "class_code": class_code,

@@ -12,6 +12,7 @@ import numpy as np
 from msgspec import Struct
 
 from flowsim.errors import InputError, unknown
+from flowsim.io.counts import number_of
 from flowsim.io.seeds import MOST_REQUESTS, generator
 from flowsim.traces.arrivals import arrivals as arrival_times
 from flowsim.traces.columns import LARGEST, Floats, Ints
@@ -137,7 +138,8 @@ def synthesize(
     names = tuple(chosen.classes) if "" not in chosen.classes else ()
     times = "" if profile == "constant" else f" times {profile}"
     how = "" if (process, profile) == ("poisson", "constant") else f" ({process})"
-    source = f"{n} requests at {rate_rps:g} req/s{times}{how}, seed {seed}, from the lengths of {chosen.source}"
+    made = f"{number_of(n, 'request')} at {rate_rps:g} req/s{times}{how}, seed {seed}"
+    source = f"{made}, from the lengths of {chosen.source}"
     name = f"synthetic-{preset}"
     return Trace.from_columns(arrival, inputs, outputs, codes if names else codes - 1, names, name=name, source=source)
 

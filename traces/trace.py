@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from flowsim.errors import InputError
+from flowsim.io.counts import number_of
 from flowsim.io.seeds import generator
 from flowsim.traces.columns import LARGEST, Blocks, Chats, Floats, Ints, checked_columns
 from flowsim.traces.trace_facts import facts_of, frame_of, page_of
@@ -155,8 +156,7 @@ class Trace:
         order = np.argsort(arrival_s, kind="stable")
         late = int(np.count_nonzero(arrival_s[1:] < arrival_s[:-1]))
         if late:
-            rows = f"{late} request{'s' * (late > 1)}"
-            notices += (f"sorted by arrival: {rows} had an earlier time than the one before",)
+            notices += (f"sorted by arrival: {number_of(late, 'request')} had an earlier time than the one before",)
         first = float(arrival_s[order[0]])
         if first:
             notices += (f"shifted by {first:g} s, so that the first arrival is at 0 s",)
@@ -173,7 +173,7 @@ class Trace:
         return int(self.arrival_s.size)
 
     def __repr__(self) -> str:
-        requests = f"{len(self)} request{'s' * (len(self) != 1)}"
+        requests = number_of(len(self), "request")
         when = f"{self.span_s:g} s, {self.rate_rps:.3g} req/s" if self.span_s else "all at one instant"
         return f"Trace({self.name!r}, {requests}, {when})"
 

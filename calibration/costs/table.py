@@ -25,6 +25,7 @@ from flowsim.calibration.costs.models import LARGEST
 from flowsim.calibration.costs.provenance import Provenance, as_text
 from flowsim.core.operators import CHECKED_AFTER, LAYER_OPERATORS
 from flowsim.errors import InputError, unknown
+from flowsim.io.counts import number_of
 from flowsim.io.folders import followed
 
 if TYPE_CHECKING:
@@ -242,7 +243,7 @@ def _from_csv(kind: type[Row], path: Path) -> Iterator[Row]:
         raise InputError(f"{path}: row 1", f"the column {repeated[0]!r} is repeated")
     for where, row in rows:
         if len(row) != len(names):
-            raise InputError(where, f"has {len(row)} fields", expected=f"{len(names)}, as in row 1")
+            raise InputError(where, f"has {number_of(len(row), 'field')}", expected=f"{len(names)}, as in row 1")
         try:
             yield row_of(kind, dict(zip(names, row, strict=True)))
         except InputError as error:

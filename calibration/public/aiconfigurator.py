@@ -22,6 +22,7 @@ from msgspec import Meta, Struct
 
 from flowsim.calibration.costs.models import LARGEST, as_yaml_number, check_name
 from flowsim.errors import InputError, unknown
+from flowsim.io.counts import number_of
 from flowsim.io.documents import mapping
 from flowsim.io.schema import MOST, Amount, build, hints
 
@@ -215,7 +216,9 @@ def _cells(path: Path) -> pd.DataFrame:
         raise _unreadable(path, error) from error
     for number, row in rows.items():
         if len(row) != len(header):
-            raise InputError(f"{path}: row {number}", f"has {len(row)} fields", expected=f"{len(header)}, as in row 1")
+            raise InputError(
+                f"{path}: row {number}", f"has {number_of(len(row), 'field')}", expected=f"{len(header)}, as in row 1"
+            )
     return pd.DataFrame(list(rows.values()), index=list(rows), columns=header)
 
 

@@ -9,6 +9,7 @@ from flowsim.archive.manifest import INPUTS, MANIFEST, POLICIES, RESULTS, TABLES
 from flowsim.archive.zipped import MOST_BYTES, MOST_FILES, digest_of, pack
 from flowsim.calibration.costs.table_catalogue import TableName, user_tables
 from flowsim.errors import InputError
+from flowsim.io.counts import number_of
 from flowsim.io.folders import leads_somewhere
 from flowsim.runs.digests import policy_digest, policy_files
 from flowsim.runs.options import RunOptions
@@ -124,5 +125,5 @@ def _table(run: RunOptions) -> TableName:
 def _check_size(files: Mapping[str, Path]) -> None:
     total = sum(path.stat().st_size for path in files.values())
     if len(files) >= MOST_FILES or total > MOST_BYTES:
-        found = f"has {len(files):,} files of {total:,} bytes together"
+        found = f"has {number_of(len(files), 'file')} of {total:,} bytes together"
         raise InputError("results", found, expected=f"< {MOST_FILES:,} files and <= {MOST_BYTES:,} bytes")

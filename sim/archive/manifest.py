@@ -14,7 +14,7 @@ from msgspec import Struct
 from flowsim.errors import InputError
 from flowsim.io.documents import mapping
 from flowsim.io.schema import build
-from flowsim.runs.options import RunOptions, files, read_options, value_of
+from flowsim.runs.options import RunOptions, files, parsed_options, value_of
 from flowsim.studies.point import Point
 from flowsim.studies.store import JOURNAL, SEALED, STUDY
 from flowsim.studies.study import Study
@@ -92,9 +92,9 @@ class Results:
             return cls(folder, "study", {}, Study.read(folder / STUDY))
         if (folder / COMPARED).exists():
             places = sorted(path.parent for path in folder.glob(f"*/{CONFIG}"))
-            return cls(folder, "comparison", {place.name: read_options(place / CONFIG) for place in places})
+            return cls(folder, "comparison", {place.name: parsed_options(place / CONFIG) for place in places})
         if (folder / CONFIG).exists():
-            return cls(folder, "run", {".": read_options(folder / CONFIG)})
+            return cls(folder, "run", {".": parsed_options(folder / CONFIG)})
         expected = "what flowsim run, compare, sweep or capacity wrote with --out, whole"
         raise InputError(str(folder), "holds no results", expected=expected)
 

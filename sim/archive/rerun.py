@@ -22,7 +22,7 @@ from flowsim.results.result import RunResult
 from flowsim.runs.bound import bound_to_state
 from flowsim.runs.compare import Comparison, folder_of
 from flowsim.runs.digests import policy_digest
-from flowsim.runs.options import files, read_options, value_of, with_values
+from flowsim.runs.options import files, parsed_options, value_of, with_values
 from flowsim.runs.prepare import prepare
 from flowsim.runs.run import execute
 from flowsim.studies.store import STUDY, sealed_rows, study_text, write_sealed
@@ -52,7 +52,7 @@ def rerun(root: Path, out: Path, workers: int) -> None:
 
 def _run(folder: Path, places: Mapping[str, str]) -> RunResult:
     """The run whose config lies in this folder; its own config names the same places."""
-    options = read_options(folder / CONFIG)
+    options = parsed_options(folder / CONFIG)
     named = {path: _placed(value_of(options, path), places) for path in files()}
     ready = prepare(with_values(options, named))
     result = execute(ready, bounding=bound_to_state(ready))

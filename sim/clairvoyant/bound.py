@@ -21,6 +21,7 @@ from flowsim.core.prefix_cache import Prefixes
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
 from flowsim.engine.simulate import kv_capacity_tokens, simulate
+from flowsim.io.counts import number_of
 
 Flags = NDArray[np.bool_]
 SHARES = (0.5, 0.0)
@@ -54,11 +55,12 @@ class Bound(Struct, frozen=True):
 
     def facts(self) -> list[tuple[str, str]]:
         """The bound in words: names and values."""
-        counted = f"{self.counted:,}"
+        counted, one = number_of(self.counted, "request"), self.hopeless == 1
+        hopeless, fit = number_of(self.hopeless, "request misses its", "requests miss their"), "fits" if one else "fit"
         return [
-            ("upper bound", f"{self.upper:.1%}: no scheduler attains more than {self.most:,} of {counted} requests"),
+            ("upper bound", f"{self.upper:.1%}: no scheduler attains more than {self.most:,} of {counted}"),
             ("lower bound", f"{self.lower:.1%}: a scheduler that knows all arrivals attains {self.least:,}"),
-            ("hopeless", f"{self.hopeless:,} requests miss their SLO even alone on an idle instance, or fit in none"),
+            ("hopeless", f"{hopeless} SLO even alone on an idle instance, or {fit} in none"),
         ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import gc
 import io
+import os
 import signal
 import sys
 import warnings
@@ -14,7 +15,7 @@ from typing import Any, NoReturn
 
 import click
 
-from flowsim.errors import ChangedInputs, InputError
+from flowsim.errors import ChangedInputs, FailedRuns, InputError, InputWarning
 from flowsim.io.progress import bar
 
 TYPED = click.core.ParameterSource.COMMANDLINE
@@ -79,11 +80,13 @@ class OneLine(Group):
         """Run the command line and exit."""
         options["standalone_mode"] = False
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # so that unfinished files are cleared away
+        os.environ["MPLBACKEND"] = "agg"  # figures are only saved
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="replace")  # what its encoding lacks, such as bars, is written as "?"
         atexit.register(gc.freeze)  # else Python looks for cycles in all that it knows, for seconds, before it ends
         try:
-            status = super().main(*args, **options)
+            with warnings_in_one_line():
+                status = super().main(*args, **options)
         except click.exceptions.NoArgsIsHelpError as error:
             click.echo(error.ctx.get_help() if error.ctx else "")
             sys.exit(2)
@@ -131,17 +134,31 @@ def typed(context: click.Context, besides: Sequence[str] = ()) -> list[str]:
 
 
 @contextmanager
-def pins_compared(strict: bool) -> Iterator[None]:
-    """Say in one line what inside is not as a config pins it; if `strict`, refuse it with that line."""
+def warnings_in_one_line() -> Iterator[None]:
+    """Say each of flowsim's own warnings inside once, in one line on stderr; failed runs are told of in reports."""
+    said: set[str] = set()
+    python_shows = warnings.showwarning
 
-    def say_warning(
-        message: Warning | str, category: Any, filename: str, lineno: int, file: Any = None, line: str | None = None
-    ) -> None:
-        click.echo(f"flowsim: warning: {message}", err=True)
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if not issubclass(category, InputWarning):
+            python_shows(message, category, *place, **more)
+        elif str(message) not in said:
+            said.add(str(message))
+            click.echo(f"flowsim: warning: {message}", err=True)
 
     with warnings.catch_warnings():
-        warnings.simplefilter("error" if strict else "always", ChangedInputs)
-        warnings.showwarning = say_warning
+        warnings.simplefilter("always", InputWarning)
+        warnings.simplefilter("ignore", FailedRuns)
+        warnings.showwarning = show
+        yield
+
+
+@contextmanager
+def pins_compared(strict: bool) -> Iterator[None]:
+    """If `strict`, refuse what inside is not as a config pins it, with the line that would warn of it."""
+    with warnings.catch_warnings():
+        if strict:
+            warnings.simplefilter("error", ChangedInputs)
         try:
             yield
         except ChangedInputs as warning:

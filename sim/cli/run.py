@@ -85,7 +85,8 @@ def run(
 
     if out:
         check_writable(out)
-    wanted = wanted_run(context, trace, policy, options, besides=("out", "all_metrics", "strict", "quiet"))
+    with pins_compared(strict):
+        wanted = wanted_run(context, trace, policy, options, besides=("out", "all_metrics", "strict", "quiet"))
     with flags_named(), pins_compared(strict), replaying(quiet) as progress:
         result = replay(wanted, progress=progress)
     if not quiet:

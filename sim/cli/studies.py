@@ -11,6 +11,7 @@ from flowsim.cli.click_options import options_of
 from flowsim.cli.kit import Command, pins_compared, quiet_option, say, strict_option, together
 from flowsim.errors import InputError
 from flowsim.io import documents
+from flowsim.io.counts import number_of
 from flowsim.policies.registry import DEFAULT_POLICIES
 from flowsim.runs.options import MAPPINGS, flat, options
 from flowsim.studies.search import Search
@@ -210,7 +211,9 @@ def plot(results: str, out: str | None, settings: tuple[str, ...], quiet: bool) 
 
     runs = load_runs(results)
     if len(runs.failed) and not quiet:
-        click.echo(f"left out: {len(runs.failed)} failed runs ({', '.join(dict.fromkeys(runs.failed['policy']))})")
+        click.echo(
+            f"left out: {number_of(len(runs.failed), 'failed run')} ({', '.join(dict.fromkeys(runs.failed['policy']))})"
+        )
     figures = draw(selected(runs, settings))
     for name in save(figures, out or results):
         if not quiet:

@@ -10,7 +10,7 @@ import click
 
 from flowsim.cli.kit import Group
 from flowsim.errors import InputError
-from flowsim.show.format import counted
+from flowsim.io.counts import number_of
 from flowsim.traces import commands, statistics
 from flowsim.traces.catalogue import load_trace
 from flowsim.traces.combine import merged, parse_mix
@@ -80,7 +80,7 @@ def _load(trace: str, options: dict[str, Any]) -> Trace:
 
 def _write(trace: Trace, options: dict[str, Any]) -> None:
     lost = write_trace(trace, options["out"], options["to"])
-    click.echo(f"wrote {options['out']}: {counted(len(trace), 'request')}, {trace.span_s:,.6g} s")
+    click.echo(f"wrote {options['out']}: {number_of(len(trace), 'request')}, {trace.span_s:,.6g} s")
     for notice in trace.notices:
         click.echo(f"  {notice}")
     for what in lost:
@@ -260,7 +260,7 @@ def pull(name: str, out: str | None, url: str | None, sha256: str | None) -> Non
     """
     existed = target_of(name, out).exists()
     trace = commands.pull(name, out, url=url, sha256=sha256)
-    click.echo(f"{trace.source}: {counted(len(trace), 'request')}, {trace.span_s:,.6g} s")
+    click.echo(f"{trace.source}: {number_of(len(trace), 'request')}, {trace.span_s:,.6g} s")
     if existed:
         click.echo("  existed already: neither fetched nor checked against the published hash")
     for notice in trace.notices:

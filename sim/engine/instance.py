@@ -30,6 +30,7 @@ from flowsim.engine.prefix_cache import PrefixCache, PrefixWaiting
 from flowsim.engine.scheduler import Scheduler
 from flowsim.engine.waiting import Waiting
 from flowsim.errors import raised
+from flowsim.io.counts import number_of
 
 
 class Instance:
@@ -148,7 +149,7 @@ class Instance:
         idle = self.running is None and not self._deciding and self._wake_at_s == math.inf
         if idle and (self.waiting.requests or self.started or self.paused) and not (cut_off and self._launched):
             expected = "a pass, a Decision that rejects them, or one with a time to be asked again"
-            requests = "1 request" if self.seen == 1 else f"{self.seen} requests"
+            requests = number_of(self.seen, "request")
             raise self._scheduler.wrong(f"chose nothing for {requests}, and nothing will happen", expected)
         unfinished = [*self.paused.values(), *([self.running] if self.running else [])]
         for execution in unfinished:

@@ -11,7 +11,7 @@ def numbers_by_name(text: str, where: str, expected: str) -> dict[str, float]:
     """The number of each name, in the order of the text.
 
     Args:
-        text: NAME=NUMBER pairs with commas between.
+        text: NAME=NUMBER pairs with commas between; a name may hold "=" itself, as "<=1k" does.
         where: the option that the text is of, for errors.
         expected: what it should be: "CLASS=SECONDS pairs".
 
@@ -20,7 +20,7 @@ def numbers_by_name(text: str, where: str, expected: str) -> dict[str, float]:
     """
     numbers: dict[str, float] = {}
     for pair in text.split(","):
-        name, _, value = (part.strip() for part in pair.partition("="))
+        name, _, value = (part.strip() for part in pair.rpartition("="))
         number = _number(value)
         if math.isnan(number):
             raise InputError(where, found=pair.strip(), expected=expected)

@@ -33,7 +33,12 @@ class Interval:
         return mean if math.isnan(self.low) else f"{mean} {self.bounds(number)}"
 
     def bounds(self, number: str) -> str:
-        """The bounds alone, as in "[2.9, 3.5]"; "-" when they are not known."""
+        """The bounds alone, as in "[2.9, 3.5]"; "-" when they are not known.
+
+        Equal values have "(all 5 equal)" in their place: what varies little is not known exactly.
+        """
+        if self.low == self.high:
+            return f"(all {self.n} equal)"
         return "-" if math.isnan(self.low) else f"[{number.format(self.low)}, {number.format(self.high)}]"
 
     def scaled(self, factor: float) -> Interval:

@@ -19,6 +19,7 @@ from flowsim.core.slo import Assignment
 from flowsim.core.summary import FullSummary, Inputs, Summary
 from flowsim.engine.simulate import Outcome
 from flowsim.errors import InputError, unknown
+from flowsim.io.counts import number_of
 from flowsim.io.folders import writing
 from flowsim.results.metrics import STATES, Metrics
 from flowsim.results.quantiles import Floats
@@ -206,7 +207,7 @@ class RunResult:
     def __repr__(self) -> str:
         """One line."""
         share = percent(self.summary["attainment"])
-        return f"RunResult({self.policy}: {self.summary['requests']} requests, {share} attained)"
+        return f"RunResult({self.policy}: {number_of(self.summary['requests'], 'request')}, {share} attained)"
 
     def _repr_html_(self) -> str:
         return summary_html(self.full_summary)

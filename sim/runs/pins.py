@@ -13,6 +13,7 @@ import flowsim
 from flowsim.errors import ChangedInputs, InputError
 from flowsim.policies.registry import PolicySpec
 from flowsim.runs.digests import package_digest, policy_digest
+from flowsim.runs.options import VERSIONS
 from flowsim.runs.own_sources import MAIN
 from flowsim.runs.prepare import Prepared
 
@@ -22,12 +23,8 @@ SHOWN = 12
 
 def versions() -> dict[str, str]:
     """The versions of what every run needs; `source` is a digest of flowsim's own modules."""
-    return {
-        "flowsim": flowsim.__version__,
-        "source": package_digest(),
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-    }
+    found = (flowsim.__version__, package_digest(), np.__version__, platform.python_version())
+    return dict(zip(VERSIONS, found, strict=True))
 
 
 def pins_of(ready: Prepared) -> dict[str, str]:

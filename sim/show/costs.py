@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from flowsim.calibration.costs.pass_kinds import LONG_PROMPT
-from flowsim.show.format import counted
+from flowsim.io.counts import number_of
 
 MOST_NAMED = 3
 """Tables that a footing names; of more, it gives the kinds alone."""
@@ -52,7 +52,7 @@ def cost_footing(costs: Iterable[Costs]) -> str:
     found = list(dict.fromkeys(costs))
     if len(found) <= MOST_NAMED:
         return "Costs: " + "; ".join(f"{of.name}, {_kind(of)}, {_stated([of])}" for of in found)
-    said = (f"{counted(len(of), 'table')} ({kind}), {_stated(of)}" for kind, of in _by_kind(found).items())
+    said = (f"{number_of(len(of), 'table')} ({kind}), {_stated(of)}" for kind, of in _by_kind(found).items())
     return f"Costs: {'; '.join(said)}"
 
 

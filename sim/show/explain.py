@@ -9,7 +9,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from flowsim.show.format import counted, percent, seconds
+from flowsim.io.counts import number_of
+from flowsim.show.format import percent, seconds
 from flowsim.show.screen import facts, table
 
 REASONS = {
@@ -131,7 +132,7 @@ def explanation_report(
 ) -> RenderableType:
     """One screen about the misses among `requests` counted requests, of which the share `attained` met their SLO."""
     missed = sum(sum(counts.values()) for counts in by_class.values())
-    head = [("policy", policy), ("missed", f"{missed:,} of {counted(requests, 'request')}")]
+    head = [("policy", policy), ("missed", f"{missed:,} of {number_of(requests, 'request')}")]
     head.append(("attained", percent(attained)))
     misses: list[RenderableType] = [Text(), _misses(by_class)] if missed else []
     return Group(facts(head), *misses, Text(), facts(_fairness(even)))

@@ -22,8 +22,3 @@ def seconds(value: float | None) -> str:
 def rate(value: float | None) -> str:
     """A request rate as text: "12.30 req/s"."""
     return "-" if value is None else f"{value:.2f} req/s"
-
-
-def counted(number: int, what: str) -> str:
-    """A number of things, "1 request" or "1,200 requests"."""
-    return f"{number:,} {what}{'s' * (number != 1)}"

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
+from rich.measure import Measurement
 from rich.table import Table
 
 WIDTH_WITHOUT_TERMINAL = 120
+MOST_WIDTH = 240
+"""Columns of the widest table whose rows are not broken."""
 
 
-def table(first: str, *columns: str) -> Table:
+class Numbers(Table):
+    """A table whose cells are short: where there is no terminal, its rows are not broken."""
+
+
+def table(first: str, *columns: str) -> Numbers:
     """A table without lines; all columns but the first are numbers, aligned to the right."""
-    made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    made = Numbers(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     made.add_column(first, overflow="fold")
     for column in columns:
         made.add_column(column, justify="right", overflow="fold")
@@ -31,9 +38,20 @@ def facts(rows: Iterable[tuple[str, str]]) -> Table:
 
 
 def show(what: RenderableType) -> None:
-    """Print it, as wide as the terminal, or WIDTH_WITHOUT_TERMINAL columns if there is none."""
+    """Print it, as wide as the terminal; if there is none, WIDTH_WITHOUT_TERMINAL columns or as its tables need."""
     plain: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}  # names are not markup
     console = Console(**plain)
     if not console.is_terminal:
-        console = Console(width=WIDTH_WITHOUT_TERMINAL, **plain)
+        options = console.options.update(width=MOST_WIDTH)
+        widths = [Measurement.get(console, options, one).maximum for one in _numbers(what)]
+        console = Console(width=max(WIDTH_WITHOUT_TERMINAL, *widths, 0), **plain)
     console.print(what)
+
+
+def _numbers(what: RenderableType) -> Iterator[Numbers]:
+    """The tables of numbers in it."""
+    if isinstance(what, Numbers):
+        yield what
+    elif isinstance(what, Group):
+        for part in what.renderables:
+            yield from _numbers(part)

@@ -29,11 +29,21 @@ def new_axes(size: tuple[float, float]) -> Axes:
 
 def new_panels(rows: int, columns: int, size: tuple[float, float], **more: Any) -> tuple[Figure, np.ndarray]:
     """A new figure of this size, inches, and its axes, shape [rows, columns]."""
-    import matplotlib.pyplot as plt  # slow to import, and only figures need it
+    figure = _new_figure(figsize=size, layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False, **more)
 
-    figure, panels = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False, **more)
+
+def _new_figure(**how: Any) -> Figure:
+    """A new figure; made by pyplot, so that a notebook shows it, unless its backend cannot be loaded here."""
+    import matplotlib.pyplot as plt  # slow to import, and only figures need it
+    from matplotlib.figure import Figure
+
+    try:
+        figure = plt.figure(**how)
+    except ImportError:
+        return Figure(**how)
     plt.close(figure)  # a notebook shows the figure that a cell returns; pyplot would show it again
-    return figure, panels
+    return figure
 
 
 def foot(figure: Figure, text: str) -> None:

@@ -10,8 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from flowsim.core.summary import FullSummary, Summary
+from flowsim.io.counts import number_of
 from flowsim.show.costs import cost_line
-from flowsim.show.format import counted, percent, rate, seconds
+from flowsim.show.format import percent, rate, seconds
 from flowsim.show.screen import facts, table
 from flowsim.show.summary import (
     CLASS_COLUMNS,
@@ -52,7 +53,7 @@ def _head(summary: Summary, more: Iterable[tuple[str, str]] = ()) -> Iterator[tu
         if summary["offered_rps"] is None
         else f"{rate(summary['offered_rps'])} offered"
     )
-    yield "trace", f"{inputs['trace']}: {counted(summary['requests'], 'request')}, {offered}"
+    yield "trace", f"{inputs['trace']}: {number_of(summary['requests'], 'request')}, {offered}"
     for notice in inputs["trace_notices"]:
         yield "", notice
     if summary["requests"] == summary["rejected"]:
@@ -67,7 +68,7 @@ def _head(summary: Summary, more: Iterable[tuple[str, str]] = ()) -> Iterator[tu
     for source in inputs["cost_model_sources"]:
         yield "", source
     if prompts := inputs.get("extrapolated"):
-        yield "", f"{prompts:,} prompts reach beyond the measured sizes: extrapolated"
+        yield "", f"{number_of(prompts, 'prompt')} beyond the measured sizes: extrapolated"
     yield "SLOs", inputs["slo"]
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from flowsim.errors import InputError
+from flowsim.io.counts import number_of
 from flowsim.io.folders import writing_file
 from flowsim.show.style import COLOURS, new_panels, plain
 from flowsim.traces.statistics import groups, rate_over_time
@@ -30,7 +31,7 @@ def figure(trace: Trace) -> Figure:
         axes[0].stairs(rates, edges, fill=True, color=COLOURS[0], alpha=0.8)
     else:
         _note(axes[0], "all at one instant")
-    requests = f"{len(trace):,} request{'s' * (len(trace) > 1)}"
+    requests = number_of(len(trace), "request")
     axes[0].set(xlabel="time, s", ylabel="requests per second")
     axes[0].set_title(f"{_short(trace.name)}: {requests}", parse_math=False)
     for panel, column in zip(axes[1:], ("input_length", "output_length"), strict=True):

@@ -9,8 +9,8 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from flowsim.io.counts import number_of
 from flowsim.show import screen
-from flowsim.show.format import counted
 
 BARS = " ▁▂▃▄▅▆▇█"
 MOST_PRIORITIES = 8
@@ -51,7 +51,7 @@ def _lines(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
             )
         )
     if facts["turns"] is not None:
-        lines.append(("turns", f"{counted(facts['turns'], 'request')} continue{'s' * (facts['turns'] == 1)} another"))
+        lines.append(("turns", f"{number_of(facts['turns'], 'request')} continue{'s' * (facts['turns'] == 1)} another"))
     return lines + _per_request(facts)
 
 
@@ -66,13 +66,15 @@ def _per_request(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The SLOs, priorities and clients that a trace gives its requests."""
     lines = []
     if (slo := facts["slo"]) is not None:
-        lines.append(("SLOs", f"{slo['requests']:,} requests, from {slo['least_s']:g} to {slo['most_s']:g} s"))
+        lines.append(
+            ("SLOs", f"{number_of(slo['requests'], 'request')}, from {slo['least_s']:g} to {slo['most_s']:g} s")
+        )
     if (of := facts["priority"]) is not None:
         shown = ", ".join(f"{priority}: {n:,}" for priority, n in list(of.items())[:MOST_PRIORITIES])
         more = f", ... ({len(of)} in all)" if len(of) > MOST_PRIORITIES else ""
         lines.append(("priorities", f"requests with {shown}{more}"))
     if (clients := facts["clients"]) is not None:
-        count = f"{clients['clients']:,} client{'s' * (clients['clients'] > 1)}"
+        count = number_of(clients["clients"], "client")
         lines.append(("clients", f"{count}; the largest sent {clients['largest_share']:.1%} of the requests"))
     return lines
 

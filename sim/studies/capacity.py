@@ -14,6 +14,7 @@ import numpy as np
 
 from flowsim.core.policy import Policy
 from flowsim.errors import InputError
+from flowsim.io.counts import number_of
 from flowsim.io.schema import Name, PositiveCount, fitted
 from flowsim.policies.registry import DEFAULT_POLICIES
 from flowsim.runs.keywords import paths_of, policy_text
@@ -109,8 +110,8 @@ def _replications(values: Mapping[str, Any], n: int, instances: int) -> list[dic
     if options.trace.startswith(SYNTHETIC):
         return [{"seed": options.seed + k} for k in range(n)]
     if options.workload.limit is not None and n > 1:
-        problem = f"is {options.workload.limit}, but the replications are windows of {options.trace}"
-        raise InputError("workload.limit", problem, expected="a window")
+        found = f"is given, but {options.trace} is cut into {n} windows, one per replication, each of all its requests"
+        raise InputError("workload.limit", found, expected="1 replication, or workload.window (FROM:TO) in its place")
     start_s, end_s = options.workload.period_s or (0.0, math.inf)
     root = str(Path.cwd())
     span_s = part_of(options.trace, root, options.workload, seed=options.seed).span_s
@@ -129,5 +130,5 @@ def _replications(values: Mapping[str, Any], n: int, instances: int) -> list[dic
 
 def _fewer(trace: str, made: int, wanted: int) -> str:
     """What to say of fewer replications than were wanted."""
-    windows = "one window" if made == 1 else f"{made} windows"
+    windows = "one window" if made == 1 else number_of(made, "window")
     return f"{Path(trace).name} is short: {windows} in place of {wanted}, each with the requests that a search needs"

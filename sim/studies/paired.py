@@ -89,6 +89,8 @@ def t_interval(values: ArrayLike, level: float = LEVEL) -> Interval:
     n = array.size
     if n < 2 or np.isinf(array).any():
         return unknown_interval(float(array.mean()) if n else math.nan, n)
+    if not np.ptp(array):  # the mean of equal values may differ from them in its last digit
+        return Interval(float(array[0]), float(array[0]), float(array[0]), n)
     mean = float(array.mean())
     half = float(stdtrit(n - 1, 0.5 + level / 2)) * float(array.std(ddof=1)) / math.sqrt(n)
     return Interval(mean, mean - half, mean + half, n)

@@ -47,6 +47,8 @@ def check_classes(
 ) -> None:
     """Raise InputError for a class in the target or the weights that the trace lacks, or of which no request counts.
 
+    So it does for "*" where every class whose requests count is named.
+
     Args:
         slo: the class of each request, shape [n].
         counted: whether each request counts, shape [n].
@@ -56,6 +58,9 @@ def check_classes(
     names = slo.class_names
     known = {names[code] for code in np.unique(slo.class_code[counted])}
     for option, given in (("target", target), ("weights", weights)):
+        if isinstance(given, Mapping) and REST in given and known <= set(given):
+            found = f"names {REST} for each other class, but no request of another class in {where} counts"
+            raise InputError(option, found, expected=f"no {REST}, beside {', '.join(sorted(known))}")
         for name, value in given.items() if isinstance(given, Mapping) else ():
             if name not in (*names, REST):
                 raise unknown(f"class of {where}", name, names, where=option)

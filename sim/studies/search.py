@@ -13,6 +13,7 @@ import numpy as np
 from msgspec import Meta
 
 from flowsim.errors import InputError
+from flowsim.io.counts import number_of
 from flowsim.io.pairs import numbers_by_name
 from flowsim.io.schema import Amount, Checked, Name, option
 from flowsim.results.metrics import after_warmup
@@ -166,7 +167,9 @@ def check_searchable(ready: Prepared, search: Search) -> None:
     if len(trace) < fewest:
         each = f" ({FEWEST_REQUESTS} per instance)" if instances > 1 else ""
         place = f"{trace.name}, window {workload.window_text}" if workload.window else trace.name
-        raise InputError(place, f"has {len(trace)} requests", expected=f">= {fewest} requests for a search{each}")
+        raise InputError(
+            place, f"has {number_of(len(trace), 'request')}", expected=f">= {fewest} requests for a search{each}"
+        )
     if not trace.span_s:
         raise InputError(trace.where, "all requests arrive at one instant", expected="a trace that spans some time")
     counted = after_warmup(len(trace), ready.options.warmup) & ~np.isnan(ready.slo.ttft_slo_s)

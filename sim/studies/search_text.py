@@ -115,9 +115,10 @@ def search_footing(done: pd.DataFrame) -> str:
     if "counted" not in done or not done["counted"].min() < FEW_REQUESTS:
         return said
     few, most = int(done["counted"].min()), int(done["counted"].max())
+    counts = f"{few}" if few == most else f"{few} to {most}"
     seconds = (done["counted"] / done[SUSTAINED]).min()
     return (
-        f"{said}Few requests: {few} to {most} count per run; at the highest sustained rate they arrive within as "
+        f"{said}Few requests: {counts} count per run; at the highest sustained rate they arrive within as "
         f"little as {seconds:.3g} s. A queue has little time to grow in that: use longer traces or fewer replications. "
     )
 

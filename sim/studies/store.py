@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from flowsim.errors import InputError
+from flowsim.io.counts import number_of
 from flowsim.io.folders import check_writable, exists, writing_file
 from flowsim.io.journal import Journal, read_records
 from flowsim.io.locks import locked
@@ -110,7 +111,7 @@ class Store:
     def _refuse_strangers(self, keys: Iterable[str]) -> None:
         strange = sum(key not in self._keys for key in keys)
         if strange and not _is_of(self.folder, self._study):
-            found = f"holds {strange} runs that are not part of this study"
+            found = f"holds {number_of(strange, 'run that is', 'runs that are')} not part of this study"
             allowed = "a new folder, the same study, or the study with more values"
             raise InputError(str(self.folder), found, expected=allowed)
 

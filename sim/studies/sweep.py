@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from flowsim.errors import InputError
+from flowsim.errors import FailedRuns, InputError
+from flowsim.io.counts import number_of
 from flowsim.io.folders import leads_somewhere
 from flowsim.io.schema import Name, PositiveCount, fitted
 from flowsim.policies.registry import PolicySpec
@@ -125,6 +127,7 @@ def sweep(
 
     Warns:
         ChangedInputs: section "run" pins a trace, a table, a policy or a version other than those found.
+        FailedRuns: some runs failed; `Runs.failed` has them.
     """
     workers, dask = fitted(workers, PositiveCount | None, "workers"), fitted(dask, Name | None, "dask")
     study = _study(study)
@@ -148,7 +151,7 @@ def sweep(
         tasks = execute(_tasks(study, pending, workers, apart), workers, dask)
         new, cpu_s = _collect(store, tasks, len(pending), progress)
         store.seal(lambda key: Point.of(study.point(places[key])).columns)
-    return Runs(read_runs(out), study.title, Path(out), new, cpu_s)
+    return _told(Runs(read_runs(out), study.title, Path(out), new, cpu_s))
 
 
 def load_runs(folder: str | Path) -> Runs:
@@ -156,10 +159,21 @@ def load_runs(folder: str | Path) -> Runs:
 
     Raises:
         InputError: the folder holds no runs.
+
+    Warns:
+        FailedRuns: some runs failed; `Runs.failed` has them.
     """
     if not isinstance(folder, str | Path):
         raise InputError("folder", found=folder, expected="the folder of a study")
-    return Runs(read_runs(folder), title_of(folder), Path(folder))
+    return _told(Runs(read_runs(folder), title_of(folder), Path(folder)))
+
+
+def _told(runs: Runs) -> Runs:
+    """The same runs, after a warning if some failed."""
+    if len(runs.failed):
+        problem = f"{len(runs.failed):,} of {number_of(len(runs.table), 'run')} failed, and have no figures (NaN)"
+        warnings.warn(f"{problem}; the first: {runs.failed['error'].iloc[0]}", FailedRuns, stacklevel=3)
+    return runs
 
 
 def _study(study: Study | Mapping[str, Any] | str | Path) -> Study:

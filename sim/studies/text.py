@@ -14,6 +14,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from flowsim.io.counts import number_of
 from flowsim.policies.registry import spelling
 from flowsim.results.differences import alike
 from flowsim.results.interval import Interval
@@ -111,13 +112,19 @@ def _settings(done: pd.DataFrame) -> Iterator[tuple[list[Text], pd.DataFrame]]:
 
 def _headline(runs: Runs) -> str:
     done = f"{runs.new:,} run now, in {runs.cpu_s:,.1f} s of CPU" if runs.new else "all done before"
-    return f"{runs.title or 'study'}: {len(runs.table):,} runs ({done}), {len(runs.failed):,} failed"
+    return f"{runs.title or 'study'}: {number_of(len(runs.table), 'run')} ({done}), {len(runs.failed):,} failed"
 
 
 def _failures(runs: Runs) -> list[str]:
     counts = runs.failed["error"].value_counts(sort=False)
     lines = [f"failed {number} x: {error}" for error, number in counts.items()]
-    return lines[:MOST_ERRORS] + [f"and {len(lines) - MOST_ERRORS} other errors"] * (len(lines) > MOST_ERRORS)
+    return _first(lines, MOST_ERRORS, "other error")
+
+
+def _first(lines: list[str], most: int, what: str) -> list[str]:
+    """At most so many lines, and one that counts the others."""
+    more = len(lines) - most
+    return lines[:most] + ([f"and {number_of(more, what)}"] if more > 0 else [])
 
 
 def _notices(done: pd.DataFrame) -> list[str]:
@@ -130,8 +137,7 @@ def _notices(done: pd.DataFrame) -> list[str]:
         for trace, notices in said.itertuples(index=False)
         for notice in str(notices).splitlines()
     ]
-    lines = list(dict.fromkeys(lines))
-    return lines[:MOST_NOTICES] + [f"and {len(lines) - MOST_NOTICES} other notices"] * (len(lines) > MOST_NOTICES)
+    return _first(list(dict.fromkeys(lines)), MOST_NOTICES, "other notice")
 
 
 def _figures(done: pd.DataFrame) -> Table:
@@ -238,7 +244,8 @@ def _range(fewest: int, most: int) -> str:
 
 
 def _repeated(number: int) -> str:
-    return f"Left out: {number} runs that only repeat others, as their seeds draw nothing. " if number else ""
+    what = number_of(number, "run that only repeats another", "runs that only repeat others")
+    return f"Left out: {what}, as {'its seed draws' if number == 1 else 'their seeds draw'} nothing. " if number else ""
 
 
 def _by(done: pd.DataFrame) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from flowsim.calibration.costs.cost_model import CostModel
+from flowsim.io.counts import number_of
 from flowsim.results.result import RunResult
 from flowsim.validation.case import Case
 from flowsim.validation.distance import FLOOR_FACTOR, Distance, distances
@@ -59,7 +60,7 @@ def verdict(cases: Sequence[Compared]) -> str:
     judged = [d for of in cases for d in of.distances.values() if d.good is not None]
     floored = [d.near for d in judged if d.near is not None]
     passed = f"{sum(bool(d.good) for d in judged)} of {len(judged)} measures"
-    where = f"{len(cases)} case{'s' * (len(cases) != 1)}"
+    where = number_of(len(cases), "case")
     apart = sum(d.apart for d in judged)
     noted = f" (in {apart} of them, two real runs differ by more than the bar)" if apart else ""
     near = f"{sum(floored)} of {len(floored)} are within {FLOOR_FACTOR} times the difference of two real runs"

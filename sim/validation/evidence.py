@@ -24,6 +24,7 @@ from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.fit import fit
 from flowsim.calibration.costs.table import OperatorTable
 from flowsim.errors import InputError
+from flowsim.io.counts import number_of
 from flowsim.io.documents import mapping
 from flowsim.io.folders import writing
 from flowsim.io.schema import Amount, Count, build
@@ -210,7 +211,7 @@ def _check(recorded: Recorded, name: str) -> None:
         raise InputError("case", f"is {case.slug}", expected=f"{name}, after which the file is named")
     for place, rows, expected, each in _columns(recorded):
         if rows != expected:
-            raise InputError(place, f"has {rows} rows", expected=f"{expected}, one per {each}")
+            raise InputError(place, f"has {number_of(rows, 'row')}", expected=f"{expected}, one per {each}")
     if (code := max(case.class_code, default=0)) >= len(case.class_names):
         raise InputError("case.class_code", found=code, expected=f"< {len(case.class_names)}, the number of classes")
     for i, (earlier, later) in enumerate(pairwise(case.arrival_s), 1):

@@ -18,6 +18,7 @@ from flowsim.calibration.serve.replay import Replay, execute
 from flowsim.calibration.serve.runner import Runner
 from flowsim.calibration.serve.warm_up import LESS, serving_decoder, warm_up
 from flowsim.core.timeline import graph_size
+from flowsim.io.counts import number_of
 from flowsim.policies.registry import load_policy
 from flowsim.validation.case import Case, GpuRun, seconds
 from flowsim.validation.distance import distances
@@ -76,8 +77,8 @@ def _run_all(plan: Plan, recorded: dict[str, Recorded], costs: CostModel, runner
         for slug, of in recorded.items():
             if len(of.runs) > number:
                 continue
-            requests, span_s = len(of.case.arrival_s), of.case.arrival_s[-1]
-            say(f"run {number + 1} of {plan.repeats}: {of.case.name}: {requests} requests in {span_s:.1f} s")
+            replayed = f"{number_of(len(of.case.arrival_s), 'request')} in {of.case.arrival_s[-1]:.1f} s"
+            say(f"run {number + 1} of {plan.repeats}: {of.case.name}: {replayed}")
             of = with_run(of, _run(of.case, costs, runner))
             if len(of.runs) == plan.repeats:
                 of = replace(of, distances=distances_of(of, costs))

@@ -15,6 +15,7 @@ from flowsim.calibration.costs.predictor import parse_predictor
 from flowsim.core.server import ServerOptions
 from flowsim.engine.simulate import kv_capacity_tokens
 from flowsim.errors import InputError
+from flowsim.io.counts import number_of
 from flowsim.io.schema import Amount, Checked, Name, Positive, option
 from flowsim.policies.registry import DEFAULT_POLICIES, PolicySpec, load_policy
 from flowsim.runs.costs import extrapolated, over_context, rejections
@@ -127,7 +128,7 @@ def requests_of(plan: Plan) -> Workload:
         part, fewest, what = _scaled(whole.trace, plan.rate_scale, plan.duration_s), FEWEST, "in the duration"
     if len(part) < fewest or not part.span_s:
         start = f" from {plan.start_s:g} s on" if plan.start_s else ""
-        found = f"{len(part)} request{'s' * (len(part) > 1)}{' at once' if len(part) >= fewest else ''}"
+        found = number_of(len(part), "request") + " at once" * (len(part) >= fewest)
         raise InputError(f"{plan.run.trace}{start}", f"has {found}", expected=f">= {fewest}, over some time, {what}")
     return whole
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from flowsim.io.counts import number_of
 from flowsim.io.folders import writing
 from flowsim.results.figure_data import blocking_distributions, class_attainment, ttft_distributions
 from flowsim.runs.costs import described
@@ -178,7 +179,7 @@ def _timing(of: Compared) -> Iterator[str]:
     runs, case = of.recorded.runs, of.case
     late = ", ".join(f"{1e3 * run.lateness_s['p99']:.2f} ms" for run in runs)
     gaps = ", ".join(f"{1e3 * run.hand_overs_s['p50']:.2f} ms" for run in runs if run.hand_overs_s)
-    yield f"{len(case.arrival_s)} requests in {case.arrival_s[-1]:.1f} s, {case.rate_rps:.2f} req/s."
+    yield f"{number_of(len(case.arrival_s), 'request')} in {case.arrival_s[-1]:.1f} s, {case.rate_rps:.2f} req/s."
     yield f"99 % of the requests were taken in within {late} of their arrival."
     if gaps:
         yield f"From the end of a pass to the start of the next one, where that was ready: {gaps} (medians)."

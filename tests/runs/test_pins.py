@@ -77,6 +77,30 @@ def test_another_version_is_said_in_python_too(config: Path, name: str) -> None:
         flowsim.run(read_options(config))
 
 
+@pytest.mark.parametrize("lost", range(0, 1000, 37))
+def test_a_config_whose_end_is_missing_never_runs_without_a_word(config: Path, lost: int) -> None:
+    text = config.read_text().rstrip("\n")
+    config.write_text(text[: len(text) - 1 - lost])
+    result = invoke("run", str(config), "-q")
+    assert result.exit_code in (0, 2)
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.startswith("flowsim: warning: " if result.exit_code == 0 else f"flowsim: error: {config}")
+    strict = invoke("run", str(config), "-q", "--strict")
+    assert strict.exit_code == 2 and strict.stderr.startswith("flowsim: error: ")
+
+
+def test_a_config_that_pins_nothing_or_not_all_is_told_apart(config: Path) -> None:
+    head, pins = config.read_text().split("pinned:\n")
+    config.write_text(head)
+    said = f"{config}: pins no trace, table or version; if flowsim wrote it, its end is missing\n"
+    result = invoke("run", str(config), "-q")
+    assert (result.exit_code, result.stderr) == (0, f"flowsim: warning: {said}")
+    config.write_text(f"{head}pinned:\n" + "".join(pins.splitlines(keepends=True)[:-2]))
+    result = invoke("explain", str(config))
+    said = f"{config}: pinned: lacks numpy, python; expected the file as flowsim wrote it\n"
+    assert (result.exit_code, result.stderr) == (2, f"flowsim: error: {said}")
+
+
 def test_a_study_compares_what_its_run_section_pins_and_no_axis_varies(config: Path) -> None:
     rewrite(config, numpy="0.0", policy="0", trace="0", cost="0")
     run = yaml.safe_load(config.read_text())

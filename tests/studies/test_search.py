@@ -16,9 +16,9 @@ from scipy import optimize
 import flowsim
 from flowsim.errors import InputError
 from flowsim.studies.intervals import Interval, t_interval
-from flowsim.studies.point import Point, run_point
+from flowsim.studies.point import Point, prepared, run_point
 from flowsim.studies.rules import RULES, Rule, lacks
-from flowsim.studies.search import Highest, Rates, Search, highest_rates
+from flowsim.studies.search import Highest, Rates, Search, check_searchable, highest_rates
 from support.costs import service
 from support.places import SHARED_TRACES
 
@@ -310,6 +310,22 @@ def test_a_class_of_which_no_request_counts_is_refused(
     assert found.failed.empty
 
 
+def test_each_other_class_must_be_some_class() -> None:
+    ready = prepared(point(policy="fcfs"), ".")
+    classes = sorted(set(ready.trace.class_names))
+    every = ",".join(f"{name}=.9" for name in classes)
+    check_searchable(ready, Search(f"{classes[0]}=.9,*=.9"))
+    check_searchable(ready, Search("*=.9"))
+    with pytest.raises(InputError) as refused:
+        check_searchable(ready, Search(f"{every},*=.9"))
+    assert str(refused.value).startswith("target: names * for each other class, but no request of another class in ")
+    assert str(refused.value).endswith(f"counts; expected no *, beside {', '.join(classes)}")
+
+
+def test_the_name_of_a_class_may_hold_an_equals_sign() -> None:
+    assert Search("<=1k=.99,text=.9").target == {"<=1k": 0.99, "text": 0.9}
+
+
 def test_the_order_and_the_spelling_of_targets_make_no_other_search() -> None:
     mapped = Search({"text": 0.99, "search": 0.9})
     assert Search("search=.9, text=.99") == mapped and list(mapped.target) == ["search", "text"]  # type: ignore[arg-type]
@@ -384,7 +400,10 @@ def test_windows_are_those_of_the_trace_as_it_is_whatever_is_made_of_it_later(tm
     rated = flowsim.capacity("example", ["fcfs"], slo=str(tmp_path / "mix.yaml"), **options).table
     assert rated["workload.window"].tolist() == plain["workload.window"].tolist()
     assert rated["requests"].tolist() == plain["requests"].tolist()
-    with pytest.raises(InputError, match="limit: is 80, but the replications are windows of example"):
+    with pytest.raises(
+        InputError,
+        match=r"limit: is given, but example is cut into 4 windows.*; expected 1 replication",
+    ):
         flowsim.capacity("example", limit=80, **options)
 
 

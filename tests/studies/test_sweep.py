@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 import flowsim
 from flowsim.cli import main as cli
+from flowsim.errors import FailedRuns
 from flowsim.traces.synthetic import synthesize
 from support.studies import TEXT, bytes_of
 
@@ -67,8 +69,12 @@ def test_a_failed_run_is_kept_with_its_error_and_tried_again(
         "run": {"trace": "example", "workload.rate_scale": 4},
         "axes": {"policy": ["fcfs", "moody:Moody:patience=2"]},
     }
+    said = r"^1 of 2 runs failed, and have no figures \(NaN\); the first: RuntimeError: too many \(moody.py"
     for _ in range(2):
-        runs = flowsim.sweep(study, "out", workers=1)
+        with pytest.warns(FailedRuns, match=said):
+            runs = flowsim.sweep(study, "out", workers=1)
+        with pytest.warns(FailedRuns, match=said):
+            assert len(flowsim.load_runs("out").failed) == 1
         assert len(runs.failed) == 1
         assert "RuntimeError: too many" in runs.failed["error"].iloc[0]
         assert runs.table["attainment"].notna().tolist() == [True, False]
@@ -93,6 +99,7 @@ def test_a_study_of_which_a_run_failed_at_first_has_the_bytes_of_one_that_went_w
     study = {"run": {"trace": "example", "workload.limit": 40}, "axes": {"policy": ["swinging:Moody", "fcfs"]}}
     for mood, folder in (("bad", "retried"), ("good", "retried"), ("good", "straight")):
         monkeypatch.setenv("MOOD", mood)
-        runs = flowsim.sweep(study, tmp_path / folder, workers=1)
+        with pytest.warns(FailedRuns, match="^1 of 2 runs failed") if mood == "bad" else nullcontext():
+            runs = flowsim.sweep(study, tmp_path / folder, workers=1)
         assert len(runs.failed) == (mood == "bad")
     assert bytes_of(tmp_path / "retried") == bytes_of(tmp_path / "straight")

@@ -26,9 +26,9 @@ def test_the_same_seed_gives_the_same_trace_and_another_seed_another():
 def test_what_is_said_of_the_rate_is_so():
     even, rising = (synthesize(20_000, 4.0, profile=profile) for profile in ("constant", "ramp:1:3"))
     assert even.rate_rps == pytest.approx(4.0, rel=0.02)
-    assert even.source.startswith("20000 requests at 4 req/s, seed 0, from")
+    assert even.source.startswith("20,000 requests at 4 req/s, seed 0, from")
     assert rising.rate_rps == pytest.approx(4.0 * 2, rel=0.02)  # twice the rate that is named, so the factors are too
-    assert rising.source.startswith("20000 requests at 4 req/s times ramp:1:3 (poisson), seed 0, from")
+    assert rising.source.startswith("20,000 requests at 4 req/s times ramp:1:3 (poisson), seed 0, from")
 
 
 @needs_traces

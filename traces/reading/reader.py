@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -12,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from flowsim.errors import InputError, shown, unknown
+from flowsim.errors import InputError, InputWarning, shown, unknown
+from flowsim.io.counts import number_of
 from flowsim.traces.columns import Blocks, Bools, Chats, Floats
 from flowsim.traces.formats import FORMATS, TICKS_PER_S, Format, Layout, find_format
 from flowsim.traces.reading import bulk_reader, row_reader
@@ -29,6 +31,8 @@ BULK_FROM_BYTES = 4 << 20
 """Size on disk from which reading a text file with pyarrow saves more time than importing it takes."""
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 """What separates fields in place of commas, by mark."""
+NEAR = 0.75
+"""How alike the name of a field that is not read must be to one that would be, for a warning: 1 is equal."""
 SUFFIXES = (".gz", ".zst")
 
 
@@ -54,6 +58,9 @@ def read_trace(
     Raises:
         InputError: in one line with the file, the line (of Parquet: the row), the field, what was found and what was
             expected.
+
+    Warns:
+        InputWarning: a field that is not read has nearly the name of one that would be: 'prioritty'.
     """
     path = Path(path)
     kind = None if format is None else find_format(format)
@@ -70,11 +77,21 @@ def read_trace(
     kept = [part.of_rows(~rows) for part, rows in zip(parts, failed, strict=True)] if drop_failed else parts
     many = sum(int(rows.sum()) for rows in failed)
     trace = _assembled(path, kind, kept, codes, _failures(many, drop_failed))
-    if unread := [name for name in names if name and name not in kind.fields]:
+    unread = [name for name in names if name and name not in kind.fields]
+    _warn_of_near_names(path, unread, [name for name in kind.fields if name not in names])
+    if unread:
         trace = replace(trace, notices=(*trace.notices, f"fields that are not read: {shown(', '.join(unread))[1:-1]}"))
     trace = spread_stamps(trace, kind, seed) if spread else trace
     date = () if trace.start_ns is None else (f"second 0 is {np.datetime64(trace.start_ns, 'ns')} UTC",)
     return replace(trace, notices=(*date, *trace.notices, *suspicions(trace, kind)))
+
+
+def _warn_of_near_names(path: Path, unread: Sequence[str], absent: Sequence[str]) -> None:
+    """Warn of each field that is not read and has nearly the name of one that is, which the file lacks."""
+    for name in unread:
+        if near := unknown("field", name, absent).nearest(NEAR):
+            said = f"{path}: field {name!r} is not read; did you mean {near!r}?"
+            warnings.warn(said, InputWarning, stacklevel=3)
 
 
 def detect_format(path: str | Path) -> Format:
@@ -246,7 +263,7 @@ def _failed(part: Part, kind: Format, names: Sequence[str]) -> Bools:
 def _failures(failed: int, dropped: bool) -> tuple[str, ...]:
     if not failed:
         return ()
-    rows = f"{failed} request{'s' * (failed > 1)} that failed on the real server"
+    rows = f"{number_of(failed, 'request')} that failed on the real server"
     return (f"dropped: {rows}",) if dropped else (f"kept: {rows} (no output tokens); --drop-failed drops them",)
 
 

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from flowsim.errors import InputError, shown
+from flowsim.io.counts import number_of
 from flowsim.traces.columns import (
     CLASS,
     LENGTH,
@@ -93,7 +94,7 @@ def _csv_rows(path: str, lines: Lines, header: Sequence[str]) -> Iterator[Row]:
             number = lines.first - 1 + reader.line_num
             if row and len(row) != len(header):
                 where, expected = f"{path}: line {number}", f"{len(header)}, as in the header"
-                raise InputError(where, f"has {len(row)} fields", expected=expected)
+                raise InputError(where, f"has {number_of(len(row), 'field')}", expected=expected)
             if row:
                 yield number, dict(zip(header, row, strict=True))
     except csv.Error as error:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from flowsim.io.counts import number_of
 from flowsim.io.seeds import generator
 from flowsim.traces.columns import Floats, Ints
 from flowsim.traces.formats import Format
@@ -96,7 +97,9 @@ def suspicions(trace: Trace, kind: Format) -> tuple[str, ...]:
     unit = {"s": "seconds", "ms": "milliseconds", "date": "dates"}[kind.clock]
     ask = f"is {kind.arrival!r}, read as {unit}, in another unit?"
     if len(trace) >= FEWEST_REQUESTS and not least <= trace.rate_rps <= most:
-        found.append(f"suspicious time stamps: {trace.rate_rps:.3g} req/s over {len(trace):,} requests; {ask}")
+        found.append(
+            f"suspicious time stamps: {trace.rate_rps:.3g} req/s over {number_of(len(trace), 'request')}; {ask}"
+        )
     if trace.span_s > PLAUSIBLE_DAYS * DAY_S:
         found.append(f"suspicious time stamps: they span {trace.span_s / DAY_S:,.0f} days; {ask}")
     return tuple(found)

@@ -4,12 +4,15 @@ import gzip
 import hashlib
 import json
 
+import pandas as pd
 import pyarrow as pa
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowsim.errors import InputError
+from flowsim.cli.main import main
+from flowsim.errors import InputError, InputWarning
 from flowsim.traces import FORMATS, detect_format, read_trace
 from support.traces import AZURE as AZURE_2023
 from support.traces import MOONCAKE, OWN, QWEN, needs_traces, written
@@ -191,6 +194,36 @@ def test_fields_of_the_users_naming(tmp_path, name):
     trace = read_trace(path, "arrival_ms=when, input_length=n, class=kind")
     assert (trace.arrival_s.tolist(), trace.input_length.tolist()) == ([0.0, 0.5], [3, 4])
     assert (trace.class_names, trace.class_code.tolist()) == (("a",), [0, -1])
+
+
+@pytest.mark.parametrize(
+    ("field", "meant"),
+    [("Class", "class"), ("SLO_s", "slo_s"), ("prioritty", "priority"), ("slo-s", "slo_s"), ("clients", "client")],
+)
+@pytest.mark.parametrize("layout", ["csv", "jsonl", "parquet"])
+def test_a_field_with_nearly_the_name_of_one_that_is_read_is_warned_of_once(tmp_path, field, meant, layout):
+    path = tmp_path / f"t.{layout}"
+    frame = pd.DataFrame({"arrival_s": [0.0, 1.0], "input_length": [5, 6], field: [1, 2]})
+    if layout == "csv":
+        frame.to_csv(path, index=False)
+    elif layout == "jsonl":
+        frame.to_json(path, orient="records", lines=True)
+    else:
+        frame.to_parquet(path)
+    with pytest.warns(InputWarning) as warned:
+        trace = read_trace(path)
+    assert [str(one.message) for one in warned] == [f"{path}: field {field!r} is not read; did you mean {meant!r}?"]
+    assert trace.notices == (f"fields that are not read: {field}",)
+    for command in (["run", str(path), "-q"], ["compare", str(path), "-q"], ["traces", "info", str(path)]):
+        said = CliRunner().invoke(main, command)
+        assert said.exit_code == 0
+        assert said.stderr == f"flowsim: warning: {warned[0].message}\n"
+
+
+def test_names_unlike_any_field_or_beside_the_field_itself_are_no_warning(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("arrival_s,input_length,class,Class,tenant,model\n0,5,a,b,c,d\n1,5,a,b,c,d\n")
+    assert read_trace(path).class_names == ("a",)
 
 
 def test_fields_that_are_not_read_are_named(tmp_path):
