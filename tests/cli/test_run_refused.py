@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from flowsim.policies.table import TABLE
+from flowsim.runs.pins import versions
 from flowsim.traces.columns import CLASS, LENGTH, SECONDS
 from support.cli import ROWS, invoke, refused, tree, write
 
@@ -238,7 +239,7 @@ def test_data_call_nothing_that_is_no_policy(policy: str) -> None:
     own = Path("own_policies.py").read_text() + "def write(name): pathlib.Path(name).touch()\nwrite.choose = write\n"
     Path("own_policies.py").write_text(own)
     sys.modules.pop("own_policies", None)
-    write("config.yaml", yaml.safe_dump({"trace": "t.jsonl", "policy": policy}))
+    write("config.yaml", yaml.safe_dump({"trace": "t.jsonl", "policy": policy, "pinned": versions()}))
     write("study.yaml", yaml.safe_dump({"run": {"trace": "t.jsonl"}, "axes": {"policy": [policy]}}))
     for command in (["run", "config.yaml"], ["sweep", "study.yaml", "--out", "swept"]):
         assert "is a module of Python" in (said := refused(*command)) or "unknown policy class" in said

@@ -131,7 +131,7 @@ def test_requests_of_one_instant_offer_no_rate_and_so_no_goodput() -> None:
 
 def test_without_any_slo_there_is_no_attainment() -> None:
     assert by_hand([0], [1], [NEVER]).summary["attainment"] is None
-    assert repr(by_hand([0], [1], [NEVER])) == "RunResult(fcfs: 1 requests, - attained)"
+    assert repr(by_hand([0], [1], [NEVER])) == "RunResult(fcfs: 1 request, - attained)"
 
 
 def test_quantiles_interpolate_and_pass_over_what_never_was() -> None:

@@ -242,7 +242,7 @@ classes[1] must be a non-empty Unicode string or null, got ''
 slo_s[1] must be a finite number of seconds > 0 and <= 2**40, or null, got -1.0
 priority: is an array of float64 of shape [2]; expected a whole number from -2**63 to 2**63 - 1, or null
 clients[0] must be a non-empty Unicode string or null, got 7
-input_length: has 1 values; expected 2, as in arrival_s
+input_length: has 1 value; expected 2, as in arrival_s
 input_length: is an array of <U1 of shape [2]; expected one number per request
 """,
     "formats": r"""
