@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import msgspec
 import numpy as np
@@ -99,7 +99,8 @@ def bound_of(
 class Clairvoyant:
     """The bound of a workload as `bound_of` has it, of which each part is worked out once, when it is first asked for.
 
-    The attributes are the arguments of `bound_of`.
+    The attributes are the arguments of `bound_of`; and `progress` is called now and then, as replays go on, with
+    (requests arrived in all of them, requests of all of them).
     """
 
     requests: Callable[[], list[Request]]
@@ -107,6 +108,7 @@ class Clairvoyant:
     costs: CostModel
     server: ServerOptions
     prefixes: Prefixes | None = None
+    progress: Callable[[int, int], None] | None = None
 
     @cached_property
     def upper(self) -> Bound:
@@ -118,9 +120,11 @@ class Clairvoyant:
     @cached_property
     def both(self) -> Bound:
         """The upper bound, and the best replay under `Oracle`."""
-        least = 0
-        for choice in _choices(self.requests(), *self._hopeful, self.costs, self.server):
-            least = max(least, _served(choice, self.requests(), self.counted, self.costs, self.server, self.prefixes))
+        least, n = 0, self.counted.size
+        choices = _choices(self.requests(), *self._hopeful, self.costs, self.server)
+        for replay, choice in enumerate(choices):
+            told = self.progress and partial(_tell, self.progress, n * replay, n * len(choices))
+            least = max(least, self._served(choice, told))
             if least == self.upper.most:
                 break
         return msgspec.structs.replace(self.upper, least=least)
@@ -162,6 +166,17 @@ class Clairvoyant:
         work_s = needs.work_s[ids] / self.server.instances
         return ids, _jobs([these[id] for id in ids], work_s, needs.gained_s)
 
+    def _served(self, choice: frozenset[int], progress: Callable[[int], None] | None) -> int:
+        """How many of the requests that count are served in time when these are to be."""
+        requests, costs, server = self.requests(), self.costs, self.server
+        oracle = Oracle(choice)
+        exact = make_predictor("exact", costs, oracle.cut, server.max_batched_tokens, graph_tokens=server.graph_tokens)
+        arrival_s = np.array([request.arrival_s for request in requests])
+        slo_s = np.array([request.slo_s for request in requests])
+        outcome = simulate(requests, oracle, costs, exact, server, prefixes=self.prefixes, progress=progress)
+        ttft_s = np.array(outcome.ledger.finished_s) - arrival_s
+        return int((self.counted & (ttft_s <= slo_s)).sum())
+
 
 def _possible(requests: Sequence[Request], needs: Demand, costs: CostModel, server: ServerOptions) -> Flags:
     """Which requests an instance can hold, and serve in time when it has nothing else to do."""
@@ -199,19 +214,5 @@ def _choices(
     return sets
 
 
-def _served(
-    choice: frozenset[int],
-    requests: list[Request],
-    counted: Flags,
-    costs: CostModel,
-    server: ServerOptions,
-    prefixes: Prefixes | None,
-) -> int:
-    """How many of the requests that count are served in time when these are to be."""
-    oracle = Oracle(choice)
-    exact = make_predictor("exact", costs, oracle.cut, server.max_batched_tokens, graph_tokens=server.graph_tokens)
-    arrival_s = np.array([request.arrival_s for request in requests])
-    slo_s = np.array([request.slo_s for request in requests])
-    outcome = simulate(requests, oracle, costs, exact, server, prefixes=prefixes)
-    ttft_s = np.array(outcome.ledger.finished_s) - arrival_s
-    return int((counted & (ttft_s <= slo_s)).sum())
+def _tell(progress: Callable[[int, int], None], before: int, total: int, arrived: int) -> None:
+    progress(before + arrived, total)

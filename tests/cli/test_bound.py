@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import nullcontext
+
 import pytest
 
-from support.cli import invoke
+from support.cli import invoke, refused
 
 pytestmark = pytest.mark.usefixtures("folder")
 
@@ -13,3 +16,17 @@ def test_a_bound_is_three_lines_and_the_load_a_fourth() -> None:
     lines = invoke("bound", "example").stdout.splitlines()
     assert [line.split("  ")[0] for line in lines] == ["upper bound", "lower bound", "hopeless", "offered load"]
     assert "no scheduler attains more than 400 of 400 requests" in lines[0]
+
+
+def test_the_rate_that_no_scheduler_reaches_is_a_line_more() -> None:
+    line = invoke("bound", "example", "--max-goodput", "text=.9").stdout.splitlines()[-1]
+    found = re.fullmatch(r"max goodput +< ([\d.]+) req/s: no scheduler meets the target text=0.9 at that rate *", line)
+    assert found and 100 < float(found[1]) < 150
+    assert "target" in refused("bound", "example", "--max-goodput", "txt=.9")
+
+
+def test_progress_is_that_of_all_replays(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[int, int]] = []
+    monkeypatch.setattr("flowsim.cli.bound.replaying", lambda quiet: nullcontext(lambda *given: told.append(given)))
+    invoke("bound", "example", "--rate-scale", "8")
+    assert told == sorted(told) and {total for _, total in told} == {1200}
