@@ -26,6 +26,7 @@ def test_the_rate_that_no_scheduler_reaches_is_a_line_more() -> None:
 
 
 def test_progress_is_that_of_all_replays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flowsim.engine.simulate.PROGRESS_EVERY", 100)
     told: list[tuple[int, int]] = []
     monkeypatch.setattr("flowsim.cli.bound.replaying", lambda quiet: nullcontext(lambda *given: told.append(given)))
     invoke("bound", "example", "--rate-scale", "8")
