@@ -23,6 +23,7 @@ from flowsim.arena.grid import (
     study_of,
     traffic_of,
 )
+from flowsim.arena.page import arena_page
 from flowsim.arena.ranking import Standing
 from flowsim.arena.scores import Scores
 from flowsim.arena.tables import ranking_table, shares_by
@@ -34,6 +35,7 @@ from flowsim.policies.registry import PolicySpec
 from flowsim.policies.table import TABLE
 from flowsim.runs.options import flat
 from flowsim.show.costs import cost_footing
+from flowsim.show.page import save_page
 from flowsim.studies.study import Study
 from flowsim.studies.sweep import Runs, sweep
 
@@ -81,7 +83,9 @@ class Arena:
         return draw(lines_of(self))
 
     def save(self, folder: str | Path) -> Path:
-        """Write arena.parquet and arena.csv (one row per cell and policy), ranking.csv and arena.png: all, or none.
+        """Write arena.html, arena.png, ranking.csv, and arena.parquet and arena.csv (one row per cell and policy).
+
+        All are written, or none.
 
         Raises:
             InputError: the folder cannot be written.
@@ -90,6 +94,7 @@ class Arena:
             self.table.to_parquet(stage / "arena.parquet", index=False, compression="zstd")
             self.table.to_csv(stage / "arena.csv", index=False)
             self.ranking.to_csv(stage / "ranking.csv", index=False)
+            save_page(arena_page(self, lines_of(self).named if self.standings else []), stage / "arena.html")
             if self.standings:
                 self.plot().savefig(stage / "arena.png", dpi=150, metadata={"Software": None})
         return Path(folder)

@@ -1,4 +1,4 @@
-"""What it costs a policy to decide: the time that it takes, in Python on this machine, while a queue is long."""
+"""What it costs a policy to decide: CPU time, in Python on this machine, while a queue is long."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import copy
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from time import perf_counter_ns
+from time import thread_time_ns
 from typing import Any, NamedTuple
 
 from flowsim.arena.grid import Cell
@@ -27,7 +27,7 @@ class DecisionCost(NamedTuple):
 
     Attributes:
         decisions: how often it decided.
-        mean_us: microseconds of a decision.
+        mean_us: microseconds of CPU of a decision.
     """
 
     decisions: int
@@ -51,10 +51,10 @@ class Timed:
 
     def choose(self, view: View) -> Pass | Execution | Decision | None:
         """What the policy chooses."""
-        begin = perf_counter_ns()
+        begin = thread_time_ns()
         chosen = self._policy.choose(view)
         self._spent[0] += 1
-        self._spent[1] += perf_counter_ns() - begin
+        self._spent[1] += thread_time_ns() - begin
         return chosen
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
@@ -41,10 +41,13 @@ def arena_report(arena: Arena) -> RenderableType:
     if not ranking:
         return Group(*said)
     few = any(row[f"less_{base}_few"] is True for row in ranking for base in ("best", REFERENCE))
-    rule = RULE.format(reference=REFERENCE, n=len(ranking) - 1)
-    return Group(
-        *said, Text(), _ranking(ranking, arena), Text(), _details(ranking, arena), Text(), Text(rule + TOO_FEW * few)
-    )
+    rule = Text(rule_text(ranking) + TOO_FEW * few)
+    return Group(*said, Text(), _ranking(ranking, arena), Text(), _details(ranking, arena), Text(), rule)
+
+
+def rule_text(ranking: Sequence[Mapping[Any, Any]]) -> str:
+    """What the figures of a ranking are."""
+    return RULE.format(reference=REFERENCE, n=len(ranking) - 1)
 
 
 def _ranking(ranking: list[dict[Any, Any]], arena: Arena) -> Table:

@@ -53,9 +53,9 @@ def arena(
     drawn from what flowsim knows of production traces, at four loads from 0.7 to 1.4 of what the device can do at best,
     under three SLO mixes. Differences are paired by request.
 
-    DIR gets ranking.csv, arena.parquet and arena.csv (one row per cell and policy), and
+    DIR gets arena.html (the page), ranking.csv, arena.parquet and arena.csv (one row per cell and policy), and
     arena.png; besides them runs.parquet and study.yaml, as flowsim sweep writes them. The bytes do not depend on the
-    number of workers; decision_costs.csv is measured on this machine.
+    number of workers; decision_costs.csv, and the page's column of it, are measured on this machine.
 
     \b
     Examples:
@@ -78,7 +78,7 @@ def arena(
     if not quiet:
         show(arena_report(found))
         if out:
-            say(f"saved ranking.csv, arena.parquet, arena.csv and arena.png in {out}")
+            say(f"saved arena.html, ranking.csv, arena.parquet, arena.csv and arena.png in {out}")
     return 1 if found.failed else 0
 
 

@@ -1,0 +1,70 @@
+"""The page of the arena: its parts, and that it needs no other file."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+import flowsim
+from flowsim.arena.compete import Arena
+from flowsim.arena.grid import Traffic
+from flowsim.arena.page import arena_page
+from flowsim.show.page import Chart, Page, Paragraph, Rows, Tiles, page_html
+
+
+@pytest.fixture(scope="module")
+def arena() -> Arena:
+    traffic = [Traffic(name, "example", f"the {name} <example>", 40) for name in ("one", "two")]
+    return flowsim.compete(["fcfs"], only=True, traffic=traffic, loads=(0.9, 1.4), mixes={"paper": {}}, workers=1)
+
+
+@pytest.fixture(scope="module")
+def page(arena: Arena) -> Page:
+    return arena_page(arena, ["flowprefill"])
+
+
+def part(page: Page, heading: str) -> Any:
+    return next(section.parts[0] for section in page.sections if section.heading == heading)
+
+
+def columns(rows: Rows) -> dict[str, Any]:
+    return {column.title: list(column.values) for column in reversed(rows.columns)}
+
+
+def test_the_first_and_the_reference_stand_at_the_top(page: Page) -> None:
+    lead, tiles = page.lead
+    assert isinstance(lead, Paragraph) and "one, two, at offered loads of 0.9, 1.4 (device seconds" in lead.text
+    assert isinstance(tiles, Tiles) and [name for _, name, _ in tiles.tiles] == ["flowprefill"]
+
+
+def test_the_figure_has_a_line_for_each_policy_traffic_and_mix(arena: Arena, page: Page) -> None:
+    chart = part(page, "Share of the bound against the load")
+    assert isinstance(chart, Chart) and len(chart.series) == 2 * 3 * 2
+    chosen = [series for series in chart.series if dict(chart.selects).items() <= dict(series.tags).items()]
+    (line,) = chosen
+    means = arena.table[arena.table["policy"] == "flowprefill"].groupby("load")["share_of_bound"].mean()
+    assert (line.name, line.x) == ("flowprefill", [0.9, 1.4])
+    assert line.y == pytest.approx((100 * means).tolist())
+
+
+def test_the_tables_have_a_row_for_each_policy_cell_and_class(arena: Arena, page: Page) -> None:
+    ranking = columns(part(page, "Ranking"))
+    assert (ranking["policy"], ranking["rank"]) == (["flowprefill", "fcfs"], [1, 2])
+    assert ranking["less flowprefill"][1] == pytest.approx(arena.ranking["less_flowprefill"][1])
+    details = columns(part(page, "By load and by traffic"))
+    assert details["family"] == ["deadline", "arrival"] and all(cost > 0 for cost in details["a decision"])
+    cells = columns(part(page, "Every cell"))
+    assert cells["share of bound"] == pytest.approx(arena.table["share_of_bound"].tolist())
+    classes = columns(part(page, "By class"))
+    assert len(classes["class"]) == 2 * 4 * 2
+
+
+def test_the_page_stands_alone_and_no_name_becomes_markup(page: Page) -> None:
+    html = page_html(page)
+    assert "the one &lt;example&gt; (example)" in html and "<example>" not in html
+    assert not re.search(r"(src|href)=\"(?!data:|#)", html)
+    (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', html, re.DOTALL)
+    assert len(json.loads(data)) == 5
