@@ -134,6 +134,9 @@ def compete(
 
     Raises:
         InputError: something that was given is wrong, or `out` holds runs of another study.
+
+    Warns:
+        FailedRuns: runs of some policy failed; `Arena.failed` has it.
     """
     base = _base(options)
     requests = fitted(requests, PositiveCount | None, "requests") or (QUICK_REQUESTS if quick else REQUESTS)

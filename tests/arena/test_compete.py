@@ -12,7 +12,7 @@ import pytest
 import flowsim
 from flowsim.arena.compete import Arena, lines_of
 from flowsim.arena.grid import Traffic
-from flowsim.errors import InputError
+from flowsim.errors import FailedRuns, InputError
 from support.cli import OWN, done, invoke, refused
 
 SMALL: dict[str, Any] = {
@@ -104,7 +104,8 @@ def test_a_policy_that_fails_is_named_and_not_ranked(tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     Path("arena_bad.py").write_text(OWN)
-    found = held(["fcfs", "arena_bad:Raises"], tmp_path / "out")
+    with pytest.warns(FailedRuns, match="4 of 12 runs failed"):
+        found = held(["fcfs", "arena_bad:Raises"], tmp_path / "out")
     assert [standing.policy for standing in found.standings] == ["flowprefill", "fcfs"]
     assert "raised KeyError: 'x'" in found.failed["arena_bad:Raises"]
 
