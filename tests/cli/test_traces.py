@@ -121,20 +121,6 @@ def test_a_star_import_hides_nothing_of_pythons():
     assert not set(module.__all__) & set(dir(builtins))
 
 
-@pytest.mark.parametrize(
-    "trace",
-    [
-        flowsim.Trace.of([0], [5]),
-        flowsim.Trace.of([0, 1, 2], [5, 6, 7], [1, 0, 3], ["$\\x$", "_hidden", "a" * 99], name="$\\x$"),
-    ],
-)
-def test_any_trace_can_be_drawn(trace, tmp_path):
-    from flowsim.show.trace_figures import save_figure
-
-    save_figure(trace, tmp_path / "t.png")
-    assert (tmp_path / "t.png").stat().st_size > 10_000
-
-
 def test_a_trace_of_one_instant_has_no_rate(shell):
     write_trace(flowsim.Trace.of([0, 0], [5, 6]), "one.jsonl")
     text = shell("info one.jsonl --against one.jsonl")
@@ -165,11 +151,3 @@ def test_failed_requests_are_dropped_by_a_flag(shell, tmp_path):
     (tmp_path / "f.csv").write_text("Timestamp,Request tokens,Response tokens\n0,5,6\n1,0,0\n2,7,8\n")
     assert "--drop-failed drops such rows" in shell("info f.csv", status=2)
     assert "dropped: 1 request that failed on the real server" in shell("info f.csv --drop-failed")
-
-
-def test_a_terminal_without_bars_gets_replacement_characters(tmp_path, monkeypatch):
-    """Case W_uniform_1rps with PYTHONIOENCODING=cp1252."""
-    monkeypatch.chdir(tmp_path)
-    write_trace(flowsim.Trace.of(range(50), [5] * 50), "u.jsonl")
-    done = CliRunner(charset="cp1252").invoke(main, ["traces", "info", "u.jsonl"])
-    assert done.exit_code == 0 and "?????" in done.output

@@ -2,131 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from msgspec.structs import force_setattr
-
-from flowsim.core.moving_queue import Columns
-from flowsim.core.order import Arrival, Fixed, Flipping, Moving, OnArrival, Scanned
 from flowsim.core.passes import Execution
-from flowsim.core.queues import UNBOUNDED, RankTree
 from flowsim.core.request import Request
 from flowsim.core.timeline import Forward, Timeline
-
-ORDERS: dict[str, Any] = {
-    "arrival": Fixed(lambda candidate: 0),
-    "as they came": Arrival(),
-    "known on arrival": OnArrival(lambda candidate: candidate.slo_s),
-    "scanned": Scanned(lambda candidate, now: (candidate.tokens * now) % 3),
-    "deadline": Fixed(lambda candidate: candidate.deadline_s),
-    "tokens": Fixed(lambda candidate: candidate.tokens),
-    "s-edf": Flipping(
-        key=lambda candidate: candidate.deadline_s,
-        flips_at=lambda candidate: candidate.deadline_s - candidate.predicted_s,
-        flipped=lambda candidate: -candidate.deadline_s,
-    ),
-    "flips to tokens": Flipping(
-        key=lambda candidate: candidate.tokens,
-        flips_at=lambda candidate: candidate.deadline_s,
-        flipped=lambda candidate: candidate.predicted_s,
-    ),
-    "laxity": Moving(lambda candidate, now: candidate.deadline_s - now - candidate.predicted_s),
-    "response ratio": Moving(lambda candidate, now: -(now - candidate.arrival_s) / candidate.tokens),
-    "power of waiting": Moving(lambda candidate, now: -(1.1 ** (now - candidate.arrival_s)) / candidate.tokens),
-    "nothing": Moving(lambda candidate, now: 0.0),
-}
-
-rows = st.tuples(
-    st.integers(0, 3),  # gap to the arrival before
-    st.integers(1, 6),  # tokens
-    st.sampled_from([0.5, 1.0, 4.0, 9.0, float("inf")]),  # SLO
-    st.sampled_from([0.0, 0.25, 1.0, 3.0]),  # predicted
-)
-
-
-@st.composite
-def traces(draw: st.DrawFn) -> list[Request]:
-    """Requests in order of arrival, with many ties."""
-    drawn, now = draw(st.lists(rows, min_size=1, max_size=12)), 0.0
-    requests = []
-    for id, (gap_s, tokens, slo_s, predicted_s) in enumerate(drawn):
-        now += gap_s
-        requests.append(Request(id, now, tokens, slo_s, predicted_s=predicted_s))
-    return requests
-
-
-def expected(order: Any, present: list[Request], now: float, last: Request | None, max_tokens: int) -> Request | None:
-    ranked = sorted(present, key=lambda request: order.rank(request, now))
-    if last is not None:
-        ranked = [request for request in ranked if order.rank(request, now) > order.rank(last, now)]
-    return next((request for request in ranked if request.tokens <= max_tokens), None)
-
-
-@pytest.mark.parametrize("changing", [False, True])
-@pytest.mark.parametrize("name", ORDERS)
-@given(requests=traces(), data=st.data())
-def test_a_queue_answers_as_sorting_does(
-    name: str, changing: bool, requests: list[Request], data: st.DataObject
-) -> None:
-    order = ORDERS[name]
-    queue, present, now = order.queue(requests, changing=changing), [], 0.0
-    coming = list(requests)
-    for _ in range(data.draw(st.integers(1, 25))):
-        action = data.draw(st.sampled_from(["arrive", "leave", "ask", "ask", "wait", *["change"] * changing]))
-        if action == "arrive" and coming:
-            request = coming.pop(0)
-            now = max(now, request.arrival_s)
-            queue.add(request)
-            present.append(request)
-        elif action == "leave" and present:
-            queue.remove(present.pop(data.draw(st.integers(0, len(present) - 1))))
-        elif action == "change" and present:
-            request = data.draw(st.sampled_from(present))
-            queue.remove(request)
-            force_setattr(request, "tokens", data.draw(st.integers(1, 6)))
-            force_setattr(request, "predicted_s", data.draw(st.sampled_from([0.0, 0.25, 1.0, 3.0])))
-            queue.add(request)
-        elif action == "wait":
-            now += data.draw(st.sampled_from([0.25, 1.0, 5.0]))
-        elif action == "ask":
-            last = data.draw(st.sampled_from([None, *present]))
-            max_tokens = data.draw(st.sampled_from([UNBOUNDED, 0, 1, 3, 5]))
-            assert queue.after(now, last, max_tokens) is expected(order, present, now, last, max_tokens)
-
-
-@pytest.mark.parametrize("changing", [False, True])
-@pytest.mark.parametrize("name", ORDERS)
-@given(requests=traces(), now=st.integers(0, 40))
-def test_walking_a_queue_visits_each_request_once_in_order(
-    name: str, changing: bool, requests: list[Request], now: float
-) -> None:
-    order = ORDERS[name]
-    queue, visited = order.queue(requests, changing=changing), []
-    for request in requests:
-        queue.add(request)
-    last = queue.after(now, None, UNBOUNDED)
-    while last is not None and len(visited) <= len(requests):
-        visited.append(last)
-        last = queue.after(now, last, UNBOUNDED)
-    assert visited == sorted(requests, key=lambda request: order.rank(request, now))
-
-
-@pytest.mark.parametrize("name", ORDERS)
-def test_walking_many_requests_ends_after_the_last(name: str) -> None:
-    """Sizes at which NumPy computes an array and a number by different code."""
-    rng = np.random.default_rng(0)
-    requests = [Request(i, float(a), 1, 1e3, predicted_s=1.0) for i, a in enumerate(np.sort(rng.uniform(0, 50, 200)))]
-    queue, last = ORDERS[name].queue(requests), None
-    for request in requests:
-        queue.add(request)
-    for _ in requests:
-        last = queue.after(51.3, last, UNBOUNDED)
-        assert last is not None
-    assert queue.after(51.3, last, UNBOUNDED) is None
+from support.orders import ORDERS
 
 
 def test_ties_go_to_the_earlier_arrival_then_the_smaller_id() -> None:
@@ -136,45 +15,8 @@ def test_ties_go_to_the_earlier_arrival_then_the_smaller_id() -> None:
     assert min(reversed(requests), key=lambda r: ORDERS["deadline"].rank(r, 0.0)) is requests[0]
 
 
-def test_a_flip_is_due_at_its_very_time() -> None:
-    first, second = Request(0, 0.0, 1, 5.0, predicted_s=2.0), Request(1, 0.0, 1, 9.0, predicted_s=2.0)
-    queue = ORDERS["s-edf"].queue([first, second])
-    queue.add(first)
-    queue.add(second)
-    assert queue.after(2.9, None, UNBOUNDED) is first
-    assert queue.after(3.0, None, UNBOUNDED) is second
-    assert queue.after(3.0, second, UNBOUNDED) is first
-    assert queue.after(7.0, None, UNBOUNDED) is second  # both late: the later deadline first
-
-
 def test_executions_are_ranked_like_requests() -> None:
     request = Request(4, 1.0, 10, 20.0, predicted_s=3.0)
     execution = Execution.of(((request, 10),), Timeline([Forward(10, (), 0.0, 1, 3.0, 3.0)], "none"))
     for order in ORDERS.values():
         assert order.rank(execution, 7.0) == order.rank(request, 7.0)
-
-
-def test_columns_hold_the_requests_attributes() -> None:
-    columns = Columns.of([Request(0, 0.5, 3, 2.0, "text", predicted_s=0.25), Request(1, 1.5, 4, 3.0)]).rows(
-        np.array([1, 0])
-    )
-    assert columns.tokens.tolist() == [4, 3]
-    assert columns.deadline_s.tolist() == [4.5, 2.5]
-    assert columns.predicted_s.tolist() == [0.0, 0.25]
-    assert columns.class_name.tolist() == ["", "text"]
-    with pytest.raises(AttributeError, match="requests have no column 'deadline'; they have id, arrival_s"):
-        _ = columns.deadline
-
-
-@given(st.lists(st.integers(0, 9), min_size=1, max_size=20), st.integers(-1, 19), st.integers(0, 9), st.data())
-def test_a_rank_tree_finds_the_first_that_fits(tokens: list[int], rank: int, room: int, data: st.DataObject) -> None:
-    requests = [Request(i, 0.0, max(n, 1), 1.0) for i, n in enumerate(tokens)]
-    tree, present = RankTree(requests), set(range(len(tokens)))
-    for i in present:
-        tree.add(i, tokens[i])
-    for i in data.draw(st.sets(st.sampled_from(sorted(present)))):
-        tree.remove(i)
-        present.discard(i)
-    rank = min(rank, len(tokens) - 1)
-    fitting = [i for i in sorted(present) if i > rank and tokens[i] <= room]
-    assert tree.after(rank, room) is (requests[fitting[0]] if fitting else None)

@@ -2,7 +2,6 @@
 
 import json
 import math
-import pickle
 
 import numpy as np
 import pytest
@@ -13,30 +12,11 @@ from flowsim.core.slo import SLOMix
 from flowsim.core.slo_presets import PRESETS
 from flowsim.errors import InputError
 from flowsim.traces import Trace
-
-
-def classed(*names):
-    return Trace.of(range(len(names)), [100] * len(names), classes=names, name="t")
+from support.traces import classed
 
 
 def lengths(*tokens):
     return Trace.of(range(len(tokens)), tokens, name="t")
-
-
-@pytest.mark.parametrize(
-    ("model", "slos"),
-    [
-        ("llama3-8b", [0.25, 0.5, 4, 6]),
-        ("qwen2.5-14b", [0.4, 0.8, 6.5, 9]),
-        ("llama3-70b", [1, 2, 15, 18]),
-    ],
-)
-def test_the_papers_slos(model, slos):
-    assigned = SLOMix.preset(model).assign(classed("text", "image", "search", "file"))
-    assert assigned.ttft_slo_s.tolist() == slos
-    assert assigned.class_names == ("text", "image", "search", "file")
-    assert assigned.class_code.tolist() == [0, 1, 2, 3]
-    assert assigned.excluded == 0
 
 
 def test_without_classes_the_length_decides():
@@ -107,40 +87,6 @@ def test_lengths_beyond_the_last_band_have_no_slo_without_a_star():
     assert mix.describe(by_class=False) == "bands: by input length: <=100 1 s"
 
 
-def test_a_preset_is_not_shadowed_by_a_file_and_a_mix_survives_pickling(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "llama3-8b").write_text("ttft_s: {text: 9}")
-    mix = SLOMix.parse("llama3-8b")
-    assert mix == SLOMix.preset("llama3-8b") == pickle.loads(pickle.dumps(mix))
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("lama3-8b", "unknown SLO mix 'lama3-8b'; did you mean 'llama3-8b'?"),
-        ("", "unknown SLO mix ''"),
-        ("-1", "slo must be > 0, got -1.0"),
-        ("0", "slo must be > 0, got 0.0"),
-        ("nan", "slo must be a number > 0, got nan"),
-        ("inf", "slo must be <= 2^53, got inf"),
-        ("text=0.25,image", "slo must be CLASS=SECONDS pairs, got 'image'"),
-        ("text=fast", "slo must be CLASS=SECONDS pairs, got 'text=fast'"),
-        ("text=-2", "slo.text must be > 0, got -2.0"),
-        ("text=1,text=2", "class 'text' is repeated"),
-        ("=2", "class '' is empty"),
-        (
-            "gone.yaml",
-            "gone.yaml: cannot be read: No such file or directory; expected a mapping with ttft_s: {class: seconds}",
-        ),
-    ],
-)
-def test_what_cannot_be_parsed(text, message):
-    with pytest.raises(InputError) as error:
-        SLOMix.parse(text)
-    assert message in str(error.value)
-    assert "\n" not in str(error.value)
-
-
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -165,14 +111,6 @@ def test_bad_yaml_names_the_file(tmp_path, content, message):
     assert str(error.value).startswith(f"{path}")
     assert message in str(error.value)
     assert "\n" not in str(error.value)
-
-
-def test_no_slos_are_invented_for_a_model_without():
-    """The paper evaluates this one too, but its SLOs are not known to us."""
-    with pytest.raises(InputError, match=r"no TTFT SLOs are known for the model 'qwen3-30b-a3b' \(known, from "):
-        SLOMix.preset("qwen3-30b-a3b")
-    with pytest.raises(InputError, match=r"unknown SLO mix 'llama3-7b'; did you mean 'llama3-"):
-        SLOMix.parse("llama3-7b")
 
 
 def test_a_mix_that_fits_no_request_is_an_error():

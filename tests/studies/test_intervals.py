@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import pandas as pd
 import pytest
-from rich.console import Console
 
-import flowsim
 from flowsim.errors import InputError
 from flowsim.studies.intervals import differences, intervals, ratios
-from flowsim.studies.text import study_report
 
 
 def runs(**columns: list[object]) -> pd.DataFrame:
@@ -53,12 +49,6 @@ def test_ratios_are_geometric_means_in_the_order_of_the_study() -> None:
     assert found["mean"].tolist() == pytest.approx([math.sqrt(4 * 2.75), 1.0] * 2)
 
 
-def _said(runs: flowsim.Runs, against: Sequence[str] = ()) -> str:
-    with (console := Console(width=120)).capture() as said:
-        console.print(study_report(runs, against))
-    return said.get()
-
-
 def test_shares_stay_between_nothing_and_all() -> None:
     table = runs(policy=["a"] * 3 + ["b"] * 3, seed=[0, 1, 2] * 2, attainment=[1.0, 1.0, 0.97, 0.0, 0.0, 0.05])
     found = intervals(table, "attainment", ["policy"])
@@ -85,23 +75,6 @@ def test_who_is_ahead_in_how_many_windows() -> None:
     assert fcfs["p"] == pytest.approx(2 / 2**8)
     assert fcfs["p_holm"] == pytest.approx(2 * 2 / 2**8)
     assert (edf["lower"], edf["higher"], edf["p_holm"]) == (0, 0, 1.0)
-
-
-def test_the_screen_says_who_is_ahead_and_what_is_meant() -> None:
-    axes = {"policy": ["flowprefill", "fcfs"], "seed": list(range(8))}
-    study = flowsim.sweep({"run": {"trace": "synthetic:qwen:80", "workload.rate_rps": 25}, "axes": axes}, workers=2)
-    said = " ".join(_said(study, ["flowprefill"]).split())
-    assert "behind in 8 of 8, p = 0.008" in said
-    assert "p by Holm's method for one comparison" in said
-    assert "Student's t says how large the mean difference is" in said
-    few = flowsim.Runs(study.table[study.table["seed"] < 5])
-    assert "5 replications cannot give a p below 0.062: take more" in " ".join(_said(few, ["flowprefill"]).split())
-
-
-def test_policies_that_made_the_same_decisions_are_named() -> None:
-    study = {"run": {"trace": "example", "workload.limit": 40}, "axes": {"policy": ["fcfs", "chunked:100000", "edf"]}}
-    said = _said(flowsim.sweep(study, workers=1))
-    assert "fcfs and chunked:100000 made the same decisions for every request." in said
 
 
 def test_means_are_over_replications_only() -> None:

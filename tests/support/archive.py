@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import subprocess
 import sys
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+
+from flowsim.archive.zipped import pack
 
 COMMANDS = {
     "run": "run data/trace.jsonl --cost table --slo slo.yaml --policy own_policy_:Mine",
@@ -26,3 +32,15 @@ def command(place: Path, line: str, *more: str) -> subprocess.CompletedProcess[s
 def files_in(folder: Path) -> list[str]:
     """The names of all files in a folder, sorted."""
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def rewritten(archive: Path, changes: Mapping[str, bytes], *, known: bool) -> Path:
+    """An archive with other contents of some files, which its manifest may know."""
+    with zipfile.ZipFile(archive) as old:
+        files = {name: old.read(name) for name in old.namelist()} | changes
+    manifest = json.loads(files["manifest.json"])
+    if known:
+        manifest["files"] |= {name: hashlib.sha256(content).hexdigest() for name, content in changes.items()}
+        files["manifest.json"] = json.dumps(manifest).encode()
+    pack(archive, files)
+    return archive

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from flowsim.calibration.costs.curves import work
+from flowsim.calibration.costs.models import load_model
 
 SYSTEM = """gpu:
   mem_bw: 2000000000000
@@ -25,3 +26,7 @@ def public_folder(place: Path) -> Path:
     (place / "context_attention.csv").write_text(header + "\n".join([*rows, "2,128,0,32,8,128,fa,9"]))
     (place / "toy_gpu.yaml").write_text(SYSTEM)
     return place
+
+
+MODEL = load_model("llama3-8b")
+"""The model whose operators the folder has."""

@@ -54,3 +54,7 @@ def ids(choice: Pass | Execution | None) -> list[int]:
     assert isinstance(choice, Pass)
     assert all(tokens == member.tokens for member, tokens in choice.parts)
     return [member.id for member, _ in choice.parts]
+
+
+QUEUE = [request(0, 4, slo_s=40.0), request(1, 9, slo_s=30.0), request(2, 2, slo_s=20.0), request(3, 1, slo_s=50.0)]
+"""Requests whose lengths and deadlines are in different orders."""

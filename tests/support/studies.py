@@ -21,3 +21,7 @@ def bytes_of(folder: Path) -> dict[str, str]:
     """SHA-256 of every file, by name."""
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+RUN = {"trace": "synthetic:qwen:100"}
+"""A short run."""

@@ -48,3 +48,8 @@ def small() -> Trace:
     return Trace.of(
         [0.0, 1.0, 2.0, 4.0], [100, 200, 300, 400], [1, 0, 3, 4], ["text", "file", None, "text"], name="small"
     )
+
+
+def classed(*names: str | None) -> Trace:
+    """A request per second of each of these classes."""
+    return Trace.of(range(len(names)), [100] * len(names), classes=names, name="t")

@@ -16,30 +16,15 @@ from flowsim.calibration.costs.accuracy import leave_one_out, left_out
 from flowsim.calibration.costs.curves import work
 from flowsim.calibration.costs.fit import fit
 from flowsim.calibration.costs.fit_record import MeasuredRange
-from flowsim.calibration.costs.models import load_model
-from flowsim.calibration.costs.provenance import PowerFit, Provenance
 from flowsim.calibration.costs.table import OperatorRow, OperatorTable
 from flowsim.calibration.costs.table_catalogue import load_table
 from flowsim.calibration.measure.all_reduce import join
 from flowsim.calibration.public.aiconfigurator import Source, folder_source, package_source
-from flowsim.calibration.public.compare import compare_tables
 from flowsim.calibration.public.importer import import_table, nearest_own, public_all_reduce
-from flowsim.calibration.public.report import boost_line, calibration_page
+from flowsim.calibration.public.report import calibration_page
 from flowsim.cli.main import main
 from flowsim.errors import InputError
-from support.public_folder import public_folder
-
-MODEL = load_model("llama3-8b")
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return public_folder(tmp_path / "public")
-
-
-@pytest.fixture
-def source(folder: Path) -> Source:
-    return folder_source(folder)
+from support.public_folder import MODEL
 
 
 def rows_of(table: OperatorTable, operator: str) -> dict[tuple[int, int], OperatorRow]:
@@ -216,25 +201,6 @@ def test_a_table_filled_by_hand_is_enough(tmp_path: Path) -> None:
         flowsim.load_cost(tmp_path)
 
 
-def test_tables_compared(source: Source) -> None:
-    own = load_table("h200", "llama3-8b")
-    slower = replace(own, operators=tuple(replace(row, device_us=2 * row.device_us) for row in own.operators))
-    ratios = compare_tables(slower, own)
-    assert {of.operator for of in ratios} == {*MODEL.operators, "attention on context", "graph", "graph_rested"}
-    assert all(m is None or m == pytest.approx(2.0) for of in ratios for m in of.medians())
-    imported = compare_tables(own, import_table(source, MODEL, own))
-    assert {of.operator for of in imported} == {"qkv_proj", "o_proj", "gate_up_proj", "down_proj", "head", "attention"}
-
-
-def test_leaving_out_a_point_of_a_line_loses_nothing() -> None:
-    rows = tuple(OperatorRow("o_proj", n, 0, 2.0 + n, 0, 0, 1.0, 5, "torch") for n in (1, 2, 5, 9))
-    line = OperatorTable(Provenance.of({}), rows)
-    assert [r.tokens for r in left_out(line)] == [2, 5]
-    assert leave_one_out(line)["o_proj"].max == pytest.approx(0.0, abs=1e-12)
-    bent = OperatorTable(Provenance.of({}), (*rows[:2], replace(rows[2], device_us=10.0), rows[3]))
-    assert [r.error for r in left_out(bent)] == pytest.approx([(3 + 7 / 4) / 4 - 1, (4 + 7 * 3 / 7) / 10 - 1])
-
-
 def test_what_is_extrapolated_is_counted() -> None:
     span = MeasuredRange(tokens=4096, chunk_tokens=1024, context=9000)
     tokens = np.array([100, 4096, 4097, 9000, 10300])
@@ -252,35 +218,6 @@ def test_what_is_extrapolated_is_counted() -> None:
     result = flowsim.run(trace, "fcfs", slo=1e3, max_batched_tokens=65536)
     assert result.summary["inputs"]["extrapolated"] == 1
     assert set(result.summary["inputs"]["cost_model_leave_one_out"]) == {*MODEL.operators, "graph", "graph_rested"}
-
-
-def test_the_page_shows_errors_curves_and_provenance(source: Source) -> None:
-    table = load_table("h200", "llama3-8b")
-    page = calibration_page(table, import_table(source, MODEL, table))
-    for text in ("<h2>Passes measured and not fitted</h2>", "packed prompts", "chunk on context", "one size left out"):
-        assert text in page
-    assert "Compared with gemm.csv and context_attention.csv" in page
-    assert page.count('<img alt="" src="data:image/png;base64,') == 4
-    assert "<dt>gpu_name</dt><dd>NVIDIA H200</dd>" in page
-    assert "<h2>An idle GPU</h2>" in page
-
-
-def test_the_page_of_a_table_without_passes_escapes_what_it_shows() -> None:
-    rows = tuple(row for row in load_table("h200", "llama3-8b").operators if row.tokens < 64 and not row.context)
-    about = {k: v for k, v in load_table("h200", "llama3-8b").provenance.stated.items() if k != "boost"}
-    page = calibration_page(OperatorTable(Provenance.of({**about, "cpu": "<b>", "notes": ["a < b"]}), rows))
-    assert "None were measured" in page
-    assert "<h2>An idle GPU</h2>" not in page
-    assert "<dt>cpu</dt><dd>&lt;b&gt;</dd>" in page
-    assert "<li>a &lt; b</li>" in page
-
-
-def test_a_boost_is_a_sentence() -> None:
-    boost = PowerFit(window_s=0.04, threshold=0.7, gain=[(256, 0.012), (4096, 0.08)])
-    assert boost_line(boost) == (
-        "An idle GPU starts faster than all this, by: 256 tokens 1.2 %, 4,096 tokens 8.0 %; the gain fades once its "
-        "utilisation, averaged over 40 ms, passes 0.70."
-    )
 
 
 @pytest.mark.parametrize(

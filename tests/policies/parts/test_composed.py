@@ -8,18 +8,8 @@ import pytest
 
 from flowsim.core.request import Request
 from flowsim.policies.parts.composed import Composed
-from support.situations import executing, ids, request, situation
+from support.situations import QUEUE, executing, ids, request, situation
 from support.timelines import ran, run
-
-QUEUE = [request(0, 4, slo_s=40.0), request(1, 9, slo_s=30.0), request(2, 2, slo_s=20.0), request(3, 1, slo_s=50.0)]
-
-
-@pytest.mark.parametrize(
-    ("order", "expected"),
-    [("fcfs", [0, 1, 2, 3]), ("sjf", [3, 2, 0, 1]), ("edf", [2, 1, 0, 3]), ("sedf", [2, 1, 0, 3])],
-)
-def test_an_order_by_name(order: str, expected: list[int]) -> None:
-    assert ids(Composed(order=order, batching="fill").choose(situation(waiting=QUEUE))) == expected
 
 
 @pytest.mark.parametrize(

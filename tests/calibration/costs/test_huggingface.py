@@ -1,0 +1,153 @@
+"""A config of Hugging Face gives a model, or is refused in one line."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from flowsim.calibration.costs.models import load_model
+from flowsim.errors import InputError
+from support.calibration import LLAMA
+
+QWEN3_MOE = {
+    "model_type": "qwen3_moe", "num_hidden_layers": 48, "hidden_size": 2048, "num_attention_heads": 32, "head_dim": 128,
+    "num_key_value_heads": 4, "intermediate_size": 6144, "moe_intermediate_size": 768, "num_experts": 128,
+    "num_experts_per_tok": 8, "decoder_sparse_step": 1, "mlp_only_layers": [], "vocab_size": 151936,
+    "max_position_embeddings": 40960, "rope_parameters": {"rope_theta": 1e6}, "rms_norm_eps": 1e-06,
+    "sliding_window": None, "use_sliding_window": False,
+}  # fmt: skip
+
+
+QWEN25 = {
+    "model_type": "qwen2", "num_hidden_layers": 48, "hidden_size": 5120, "num_attention_heads": 40,
+    "num_key_value_heads": 8, "intermediate_size": 13824, "vocab_size": 152064, "max_position_embeddings": 131072,
+    "rope_theta": 1e6, "rms_norm_eps": 1e-05, "sliding_window": 131072, "use_sliding_window": False,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("config", "name"), [(LLAMA, "llama3-8b"), (QWEN3_MOE, "qwen3-30b-a3b"), (QWEN25, "qwen2.5-14b")]
+)
+def test_a_config_of_hugging_face_gives_the_shipped_model(config: dict[str, object], name: str, tmp_path: Path) -> None:
+    (tmp_path / name).mkdir()
+    file = tmp_path / name / "config.json"
+    file.write_text(json.dumps(config))
+    assert load_model(file) == load_model(name)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model_type": "qwen3moe"}, "unknown model_type 'qwen3moe'; did you mean 'qwen3_moe'"),
+        ({"sliding_window": 4096}, "has sliding windows or unequal layers; expected equal layers, full attention"),
+        ({"mlp_only_layers": [0]}, "has sliding windows or unequal layers; expected equal layers, full attention"),
+        ({"vocab_size": None, "num_hidden_layers": None}, "lacks num_hidden_layers, vocab_size"),
+        ({"hidden_size": "4096"}, "hidden_size must be a whole number >= 1 and <= 1e+12, got '4096'"),
+        ({"num_attention_heads": 0}, "num_attention_heads must be >= 1, got 0"),
+        (
+            {"num_key_value_heads": 5},
+            "num_attention_heads must be a multiple of the number of key-value heads, 5",
+        ),
+        ({"rope_theta": None, "rope_parameters": [1e6]}, "rope_parameters must be a mapping, got [1000000.0]"),
+        ({"num_experts": 8}, "num_experts_per_tok must be 1 to 8, the number of experts, got 0"),
+        (
+            {"quantization_config": {"quant_method": "fp8"}},
+            "quantization_config must be absent: weights are timed in bf16, got 'fp8'",
+        ),
+        (
+            {"torch_dtype": "int8"},
+            "torch_dtype must be bfloat16, float16, float32, auto (all are timed in bf16)",
+        ),
+    ],
+)
+def test_a_config_of_another_kind_is_refused(change: dict[str, object], message: str, tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(LLAMA | change))
+    with pytest.raises(InputError) as error:
+        load_model(file)
+    assert str(error.value).startswith(f"{file}: ")
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "is not JSON: Expecting property name"),
+        ("[" * 100_000, "is not JSON: maximum recursion depth"),
+        ("9" * 5000, "is not JSON: Exceeds the limit"),
+        ("[]", "must be a Hugging Face config.json, got"),
+    ],
+)
+def test_a_file_that_is_not_a_config(text: str, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(text)
+    with pytest.raises(InputError, match=f"config.json:? {message}"):
+        load_model(file)
+
+
+SIZES = {
+    "num_hidden_layers": 32, "hidden_size": 4096, "num_attention_heads": 32, "intermediate_size": 14336,
+    "vocab_size": 128256, "max_position_embeddings": 8192, "moe_intermediate_size": 1000,
+}  # fmt: skip
+"""What a config must have, and a key that only a mixture of experts reads."""
+
+
+@pytest.mark.parametrize(
+    ("config", "fields"),
+    [
+        ({"model_type": "mixtral", "num_key_value_heads": 8}, {"experts": 8, "experts_per_token": 2}),
+        ({"model_type": "mixtral"}, {"kv_heads": 8, "rope_theta": 1e6, "norm_eps": 1e-5, "intermediate": 14336}),
+        ({"model_type": "mixtral", "num_local_experts": 4}, {"experts": 4, "experts_per_token": 2}),
+        ({"model_type": "qwen3", "hidden_size": 5120, "num_attention_heads": 64}, {"head_dim": 128, "kv_heads": 32}),
+        ({"model_type": "qwen3", "head_dim": 96}, {"head_dim": 96, "qk_norm": True}),
+        ({"model_type": "qwen3_moe"}, {"kv_heads": 4, "experts": 128, "experts_per_token": 8, "head_dim": 128}),
+        ({"model_type": "qwen3_moe"}, {"intermediate": 1000}),
+        ({"model_type": "qwen3_moe", "moe_intermediate_size": None}, {"intermediate": 768}),
+        ({"model_type": "qwen2"}, {"kv_heads": 32, "qkv_bias": True, "experts": 0, "rope_theta": 10000.0}),
+        ({"model_type": "qwen2", "sliding_window": 4096}, {"max_context": 8192}),  # off unless use_sliding_window
+        ({"model_type": "mistral", "sliding_window": None}, {"kv_heads": 8, "head_dim": 128}),
+        ({"model_type": "mistral", "sliding_window": None, "attention_bias": True}, {"qkv_bias": False}),
+        ({"model_type": "mistral", "sliding_window": None, "num_key_value_heads": None}, {"kv_heads": 32}),
+        ({"model_type": "llama"}, {"kv_heads": 32, "head_dim": 128, "norm_eps": 1e-6, "intermediate": 14336}),
+        ({"model_type": "llama", "hidden_size": 5120, "head_dim": 128}, {"head_dim": 128}),
+    ],
+)
+def test_absent_keys_mean_what_they_mean_for_the_architecture(
+    config: dict[str, object], fields: dict[str, object], tmp_path: Path
+) -> None:
+    """Cases cfg_mixtral_default and cfg_qwen3_nohd."""
+    (tmp_path / "config.json").write_text(json.dumps(SIZES | config))
+    spec = load_model(tmp_path)
+    assert {name: getattr(spec, name) for name in fields} == fields
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (
+            {"model_type": "llama", "hidden_size": 1792, "num_attention_heads": 24},
+            "hidden_size must be a multiple of num_attention_heads, 24, where head_dim is not given, got 1792",
+        ),
+        ({"model_type": "mistral"}, "has sliding windows or unequal layers"),  # of 4096 tokens
+        ({"model_type": "qwen2", "sliding_window": 4096, "use_sliding_window": True}, "has sliding windows"),
+        ({"model_type": "qwen3", "intermediate_size": None}, "lacks intermediate_size"),
+    ],
+)
+def test_what_the_architecture_does_not_say_is_refused(config: dict[str, object], message: str, tmp_path: Path) -> None:
+    """Case cfg_hd_nondiv."""
+    (tmp_path / "config.json").write_text(json.dumps(SIZES | config))
+    with pytest.raises(InputError) as error:
+        load_model(tmp_path)
+    assert f"config.json: {message}" in str(error.value)
+
+
+def test_a_folder_stands_for_its_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "Llama3-8B"
+    folder.mkdir()
+    with pytest.raises(InputError, match=r"Llama3-8B/config\.json: cannot be read: No such file"):
+        load_model(folder)
+    (folder / "config.json").write_text(json.dumps(LLAMA | {"torch_dtype": "float16"}))
+    assert load_model(folder) == load_model("llama3-8b")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "qwen3-8b").mkdir()  # of some results: a shipped name is what it was
+    assert load_model("qwen3-8b").layers == 36

@@ -1,0 +1,92 @@
+"""The figures of a folder."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import flowsim
+from flowsim.cli.main import main
+from flowsim.errors import InputError
+from flowsim.studies.figures import lines, max_goodput, ttft_distribution
+from flowsim.studies.plot import draw, plot, save, selected
+
+
+def test_all_figures_of_a_study_are_written_twice_with_the_same_bytes(rates: flowsim.Runs, tmp_path: Path) -> None:
+    figures = draw(rates)
+    assert list(figures) == ["attainment-workload.rate_rps", "classes-workload.rate_rps", "ttft"]
+    names = save(figures, tmp_path / "a")
+    save(draw(rates), tmp_path / "b")
+    assert len(names) == 6
+    assert all((tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes() for name in names)
+
+
+def test_the_figures_of_a_folder_are_those_of_its_runs(rates: flowsim.Runs, tmp_path: Path) -> None:
+    assert rates.folder is not None
+    figures = plot(rates.folder, tmp_path / "out", ["seed=0"])
+    assert list(figures) == list(plot(selected(rates, ["seed=0"])))
+    assert sorted(path.stem for path in (tmp_path / "out").glob("*.png")) == sorted(figures)
+
+
+def test_errors_say_why_nothing_can_be_drawn(rates: flowsim.Runs, searched: flowsim.Runs) -> None:
+    broken = replace(rates, table=rates.table.assign(error="broken"))
+    for drawing, message in (
+        (lambda: lines(rates, "rate"), "unknown option 'rate' (known: "),
+        (
+            lambda: max_goodput(rates),
+            "study: has no highest rates; expected one with capacity, or flowsim capacity --out",
+        ),
+        (lambda: ttft_distribution(searched), "study: kept no requests; expected requests: true, and a folder"),
+        (lambda: selected(rates, ["workload.rate_rps=9"]), "--select workload.rate_rps must be one of 8, 24, got '9'"),
+        (lambda: selected(rates, ["policy"]), "--select must be NAME=VALUE, got 'policy'"),
+        (lambda: draw(broken), "study: has no run that succeeded, so there is nothing to draw"),
+    ):
+        with pytest.raises(InputError) as error:
+            drawing()
+        assert str(error.value).startswith(message)
+
+
+def test_what_holds_no_runs_is_refused() -> None:
+    with pytest.raises(InputError, match=r"^folder must be the folder of a study, got nothing$"):
+        flowsim.load_runs(None)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"^results must be a study's Runs, or the folder that holds them, got 3$"):
+        plot(3)  # type: ignore[arg-type]
+
+
+def test_the_commands_go_from_a_study_to_its_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "study.yaml").write_text(
+        "run: {trace: 'synthetic:qwen:60'}\naxes: {policy: [fcfs, flowprefill], slo.scale: [0.5, 1]}\n"
+    )
+    out = str(tmp_path / "out")
+    for arguments in (["sweep", str(tmp_path / "study.yaml"), "--out", out, "--workers", "1"], ["plot", out]):
+        with pytest.raises(SystemExit) as exit_:
+            main(arguments)
+        assert exit_.value.code == 0
+    said = capsys.readouterr().out
+    assert "paired" not in said
+    assert "study: 4 runs (4 run now" in said and "attainment-slo.scale.svg" in said
+    assert (tmp_path / "out" / "attainment-slo.scale.png").exists()
+    with pytest.raises(SystemExit) as exit_:
+        main(["capacity", "synthetic:qwen:60", "--replications", "2", "--set", "slo.scale=2", "--workers", "1"])
+    assert exit_.value.code == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert (
+        "- fcfs, req/s" in said and "are paired, on the same arrivals." in said and "[-" not in said.split("- fcfs")[0]
+    )
+    assert "Few requests: 54 count per run; at the highest sustained rate they arrive within as little as" in said
+    with pytest.raises(SystemExit) as exit_:
+        main(["capacity", "example", "--set", "slo.scale"])
+    assert "--set must be NAME=VALUE, got 'slo.scale'" in capsys.readouterr().err
+    for name, said in (("slo_scale", "did you mean 'slo.scale'?"), ("workload.limt", "did you mean 'workload.limit'?")):
+        with pytest.raises(SystemExit):
+            main(["capacity", "example", "--set", f"{name}=2"])
+        assert said in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["capacity", "example", "--set", "seed=2", "--set", "seed=3"])
+    assert "--set seed: is given twice" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as exit_:
+        main(["capacity", "example", "--set", "seeds=2"])
+    assert exit_.value.code == 2
+    assert "unknown option 'seeds'; did you mean 'seed'?" in capsys.readouterr().err

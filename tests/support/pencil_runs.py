@@ -1,0 +1,47 @@
+"""Runs on costs that a pencil follows: a token takes a second in each layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from flowsim.calibration.costs.cost_model import CostModel
+from flowsim.calibration.costs.predictor import make_predictor
+from flowsim.core.events import Stretch, stretches
+from flowsim.core.request import Request
+from flowsim.core.server import ServerOptions
+from flowsim.engine.simulate import Outcome, simulate
+
+Row = tuple[float, int, float]
+"""Arrival, tokens, SLO."""
+
+
+def run(policy: Any, cost: CostModel, *rows: Row, until_s: float | None = None, **limits: Any) -> Outcome:
+    """What a policy makes of these rows, events kept."""
+    server = ServerOptions(**{"block_tokens": 1, **limits})
+    requests = [Request(i, *row, block_tokens=server.block_tokens) for i, row in enumerate(rows)]
+    predictor = make_predictor("exact", cost, policy.cut, server.max_batched_tokens)
+    return simulate(requests, policy, cost, predictor, server, until_s=until_s, events=True)
+
+
+def ran(outcome: Outcome) -> list[Stretch]:
+    """The stretches of execution on the only instance."""
+    assert outcome.events is not None
+    return stretches(outcome.events[0])
+
+
+URGENT = [(0.0, 10, 1000.0), (3.0, 1, 10.0)]
+"""Ten patient tokens, and an urgent one that arrives 3 s later."""
+
+
+@dataclass(frozen=True)
+class Chooses:
+    """A policy that chooses what a function of the view says."""
+
+    choice: Callable[[Any], Any]
+    cut: str = "operator"
+    wake: str = "events"
+
+    def choose(self, view: Any) -> Any:
+        return self.choice(view)
