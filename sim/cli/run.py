@@ -89,11 +89,12 @@ def run(
         wanted = wanted_run(context, trace, policy, options, besides=("out", "all_metrics", "strict", "quiet"))
     with flags_named(), pins_compared(strict), replaying(quiet) as progress:
         result = replay(wanted, progress=progress)
-    if not quiet:
+        full = result.full_summary if out or not quiet else None  # a bound takes time, too
+    if full and not quiet:
         from flowsim.show.screen import show
         from flowsim.show.text import run_report
 
-        show(run_report(result.full_summary, all_metrics))
+        show(run_report(full, all_metrics))
     if out:
         result.save(out)
         say(f"saved summary.json, requests.parquet and config.yaml in {out}", quiet)
@@ -147,12 +148,14 @@ def compare(
         spelling(against, policies, of="comparison")
     with flags_named(), replaying(quiet) as progress:
         comparison = compare_all(trace, policies, **stated(options), progress=progress)
+        stating = comparison.results.items() if out or not quiet else ()
+        full = {name: result.full_summary for name, result in stating}  # a bound takes time, too
     if not quiet:
         from flowsim.show.differences import differences_report
         from flowsim.show.screen import show
         from flowsim.show.text import compare_report
 
-        show(compare_report({name: result.full_summary for name, result in comparison.results.items()}, all_metrics))
+        show(compare_report(full, all_metrics))
         if len(policies) > 1:
             show("")
             show(differences_report(comparison.differences(against).to_dict("records"), comparison.alike))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from flowsim.traces.trace import Trace
 
 ANY_POLICY = "fcfs"
 """A bound holds for every policy; a run has one."""
-MOST_REQUESTS, MOST_REPLAYED = 10_000, 2_000
+MOST_REQUESTS, MOST_REPLAYED = 20_000, 2_000
 """More have no bound unless it is asked for, or none but the upper: so what is stated takes a second at most."""
 
 
@@ -67,8 +69,11 @@ def clairvoyant_of(ready: Prepared) -> Clairvoyant:
     return Clairvoyant(ready.requests, counted, ready.costs, ready.options.server, ready.prefixes)
 
 
-def bound_to_state(ready: Prepared) -> Bounding | str | None:
-    """What states the bound beside a run of what was prepared, or why none is stated; None if none was asked for."""
+def bound_to_state(ready: Prepared, progress: Callable[[int, int], None] | None = None) -> Bounding | str | None:
+    """What states the bound beside a run of what was prepared, or why none is stated; None if none was asked for.
+
+    `progress` is that of the replays of the bound, as `Clairvoyant` has it.
+    """
     asked, n = ready.options.bound, len(ready.trace)
     if asked is False:
         return None
@@ -76,7 +81,7 @@ def bound_to_state(ready: Prepared) -> Bounding | str | None:
         return "the replay is cut off"
     if asked is None and n > MOST_REQUESTS:
         return f"more than {MOST_REQUESTS:,} requests; ask for it with --bound"
-    found = clairvoyant_of(ready)
+    found = replace(clairvoyant_of(ready), progress=progress)
     if not found.counted.any():
         return "no request counts"
     return partial(found.beside, replayed=bool(asked) or n <= MOST_REPLAYED)

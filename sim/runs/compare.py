@@ -116,7 +116,7 @@ def compare(
         trace: a `Trace`, or the name of one: a file, "example", or "synthetic:PRESET:N".
         policies: policies, or their specifications.
         events: whether to keep what happened on each instance in `outcome.events` of each result.
-        progress: called now and then with (requests arrived, requests in all), of each run anew.
+        progress: called now and then with (requests arrived, requests in all), of each run and of the bound anew.
         {options}
 
     Raises:
@@ -129,7 +129,7 @@ def compare(
     bounding = None
     for name, (spec, policy) in named.items():
         ready = prepare(msgspec.structs.replace(wanted, policy=spec), msgspec.structs.replace(given, policy=policy))
-        bounding = bounding or bound_to_state(ready)  # the same for every policy
+        bounding = bounding or bound_to_state(ready, progress)  # the same for every policy
         results[name] = execute(ready, events=events, progress=progress, pinned=pins_of(ready), bounding=bounding)
     return Comparison(results)
 

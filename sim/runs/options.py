@@ -65,7 +65,7 @@ class RunOptions(Checked, frozen=True):
         bool | None,
         option(
             "State the clairvoyant bound (see flowsim bound), which no policy exceeds.",
-            default="for up to 10,000 requests; not in a study",
+            default="for up to 20,000 requests; not in a study",
         ),
     ] = None
     pinned: Mapping[str, Name] = {}

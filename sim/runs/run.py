@@ -49,7 +49,7 @@ def run(
             whole run, beside which no policy and no option is given.
         policy: a policy, or its specification: "fcfs", "chunked:2048", "flowprefill:cut=layer", "module:Class".
         events: whether to keep what happened on each instance in `outcome.events`; `flowsim.explain` needs it.
-        progress: called now and then with (requests arrived, requests in all).
+        progress: called now and then with (requests arrived, requests in all), also while a bound is worked out.
         {options}
 
     Raises:
@@ -69,7 +69,8 @@ def run(
     ready = prepare(wanted, given)
     pinned = pins_of(ready)
     compare_pins(ready, pinned)
-    return execute(ready, events=events, progress=progress, pinned=pinned, bounding=bound_to_state(ready))
+    bounding = bound_to_state(ready, progress)
+    return execute(ready, events=events, progress=progress, pinned=pinned, bounding=bounding)
 
 
 def execute(

@@ -31,3 +31,14 @@ def test_progress_is_that_of_all_replays(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("flowsim.cli.bound.replaying", lambda quiet: nullcontext(lambda *given: told.append(given)))
     invoke("bound", "example", "--rate-scale", "8")
     assert told == sorted(told) and {total for _, total in told} == {1200}
+
+
+def test_a_run_shows_how_far_the_replays_of_its_bound_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flowsim.engine.simulate.PROGRESS_EVERY", 100)
+    told: list[tuple[int, int]] = []
+    monkeypatch.setattr("flowsim.cli.run.replaying", lambda quiet: nullcontext(lambda *given: told.append(given)))
+    invoke("run", "example", "--rate-scale", "8")
+    assert {total for _, total in told} == {400, 1200}
+    told.clear()
+    invoke("run", "example", "--rate-scale", "8", "--quiet")
+    assert {total for _, total in told} == {400}
