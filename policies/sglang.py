@@ -49,7 +49,7 @@ class LPM(SGLang):
     fewer cached, all but one go last. There a prompt that does not fit whole gives the batch its first chunk.
     """
 
-    @property
+    @cached_property
     def ranking(self) -> Order:
         """See above."""
         return ORDERS["lpm"]

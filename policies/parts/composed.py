@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import cast
 
 from flowsim.core.operators import Cut
@@ -63,7 +64,7 @@ class Composed:
         if not self.suspend > 0:
             raise InputError("option suspend", found=self.suspend, expected="> 0 seconds")
 
-    @property
+    @cached_property
     def ranking(self) -> Order:
         """The order itself: always the same object."""
         return ORDERS[self.order]

@@ -105,10 +105,14 @@ class Recorder:
 
     def thought(self, time_s: float, control_s: float) -> None:
         """The scheduler spends `control_s` on a decision."""
-        log, self._decided_s = self.log, time_s + control_s
+        log, ordered_s = self.log, self._ordered_s
+        self._decided_s = decided_s = time_s + control_s
         log.control_s += control_s
         log.decisions += 1
-        log.deciding_s += max(min(self._decided_s, self._ordered_s) - max(time_s, log.heard_s), 0.0)
+        until_s = decided_s if decided_s < ordered_s else ordered_s
+        since_s = time_s if time_s > log.heard_s else log.heard_s
+        if until_s > since_s:
+            log.deciding_s += until_s - since_s
 
     def decided(
         self, time_s: float, waiting: int, started: int, paused: int, running: int | None, chosen: int | None

@@ -11,14 +11,11 @@ from flowsim.core.request import Request
 
 def fault(choice: Any) -> tuple[str, str] | None:
     """What is wrong with the kind of a choice, and what was expected; None if it can be a choice."""
-    if isinstance(choice, Pass):
-        return _fault_of(choice.parts)
     if choice is None or isinstance(choice, Execution):
         return None
-    return f"chose {choice!r}", "a Pass, a paused or the running Execution, a Decision, or None"
-
-
-def _fault_of(parts: Any) -> tuple[str, str] | None:
+    if not isinstance(choice, Pass):
+        return f"chose {choice!r}", "a Pass, a paused or the running Execution, a Decision, or None"
+    parts: Any = choice.parts
     if not isinstance(parts, tuple | list) or not parts:
         return "chose a pass without requests", ""
     for part in parts:

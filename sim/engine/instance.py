@@ -127,7 +127,7 @@ class Instance:
             self.recorder.rejected(now, request.id, "limits")
             self._count(request, self.missed)
             return
-        self._scheduler.after("the arrival of request", request.id)
+        self._scheduler.happened = "the arrival of request", request.id
         if self._scheduler.hears_arrivals:
             if self._prefixes is not None:
                 self._prefixes.look_up(request)
@@ -193,7 +193,7 @@ class Instance:
     def reached_cut(self) -> None:
         """The running pass stands at a cut; ask the policy, which wakes at every cut."""
         running = self._stopped()
-        self._scheduler.after("a cut of pass", running.id)
+        self._scheduler.happened = "a cut of pass", running.id
         self._standing = True
         self._measure(running, running.elapsed_s)
         self._think()
@@ -203,7 +203,7 @@ class Instance:
         running, chosen = self._stopped(), self._chosen
         assert chosen is not None
         self._chosen = None
-        self._scheduler.after("the stop of pass", running.id)
+        self._scheduler.happened = "the stop of pass", running.id
         self._preempt(running, self.clock.now, self._signal_s)
         self._launch(chosen)
         if self._due:
@@ -225,7 +225,7 @@ class Instance:
         assert execution is not None
         self.running = None
         self.free_slots += 1
-        self._scheduler.after("the completion of pass", execution.id)
+        self._scheduler.happened = "the completion of pass", execution.id
         taken_s, timeline = execution.taken_s, execution.timeline
         overhead_s = timeline.overhead_s
         ended_s = execution.ended_s

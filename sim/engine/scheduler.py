@@ -16,6 +16,7 @@ from flowsim.engine.choice import fault
 from flowsim.engine.view import InstanceView, Viewed
 from flowsim.errors import InputError, raised
 
+WOKEN = ("its timer", -1)
 MOST_IDLE_WAKES = 10_000
 """How often its timer may wake a policy, one time after another, while nothing runs and nobody arrives."""
 
@@ -31,6 +32,7 @@ class Scheduler:
         policy: the copy.
         hears_arrivals: whether it has `on_arrival`.
         hears_completions: whether it has `on_completion`.
+        happened: what has happened last, for a message: ("the arrival of request", 12).
     """
 
     def __init__(self, policy: Policy, instance: Viewed) -> None:
@@ -42,21 +44,16 @@ class Scheduler:
         self._choose = self.policy.choose
         self.hears_arrivals = self._on_arrival is not None
         self.hears_completions = self._on_completion is not None
-        self._event = ("the beginning", -1)
-        self._idle_wakes = 0
-
-    def after(self, event: str, id: int = -1) -> None:
-        """Note what has happened, for a message: "the arrival of request", 12."""
-        self._event = (event, id)
+        self.happened = ("the beginning", -1)
         self._idle_wakes = 0
 
     def woken(self) -> None:
         """Its timer is due. InputError: nothing else has happened for too long."""
-        idle_wakes = self._idle_wakes + (self._instance.running is None)
-        self.after("its timer")
-        self._idle_wakes = idle_wakes
-        if idle_wakes > MOST_IDLE_WAKES:
-            raise self.wrong(f"was woken {idle_wakes:,} times by its timer and ran nothing")
+        if self.happened is not WOKEN:
+            self.happened, self._idle_wakes = WOKEN, 0
+        self._idle_wakes += self._instance.running is None
+        if self._idle_wakes > MOST_IDLE_WAKES:
+            raise self.wrong(f"was woken {self._idle_wakes:,} times by its timer and ran nothing")
 
     def arrived(self, request: Request) -> None:
         """Tell the policy of an arrival."""
@@ -85,7 +82,7 @@ class Scheduler:
 
     def wrong(self, problem: str, expected: str = "") -> InputError:
         """The error for something that is wrong with the policy."""
-        event, id = self._event
+        event, id = self.happened
         happened = event if id < 0 else f"{event} {id}"
         name, now = type(self.policy).__name__, self._instance.clock.now
         return InputError(

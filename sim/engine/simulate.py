@@ -6,6 +6,8 @@ import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 
 import simpy
 from msgspec.structs import force_setattr
@@ -61,26 +63,25 @@ class Arrivals:
         progress: Callable[[int], None] | None,
     ) -> None:
         self._env = env
-        self._requests = requests
+        self._instants = groupby(requests, attrgetter("arrival_s"))
+        self._requests: Iterator[Request]
+        """Those that arrive next."""
         self._route = route
         self._progress = progress
-        self._next = 0
         self._schedule()
 
     def _schedule(self) -> None:
-        if self._next < len(self._requests):
-            delay_s = self._requests[self._next].arrival_s - self._env.now
-            self._env.timeout(max(delay_s, 0.0)).callbacks.append(self._arrive)
+        instant = next(self._instants, None)
+        if instant is not None:
+            arrival_s, self._requests = instant
+            delay_s = arrival_s - self._env.now
+            self._env.timeout(delay_s if delay_s > 0.0 else 0.0).callbacks.append(self._arrive)
 
     def _arrive(self, _: simpy.Event) -> None:
-        requests, index = self._requests, self._next
-        arrival_s = requests[index].arrival_s
-        while index < len(requests) and requests[index].arrival_s == arrival_s:
-            self._route(requests[index])
-            index += 1
-            if self._progress is not None and index % PROGRESS_EVERY == 0:
-                self._progress(index)
-        self._next = index
+        for request in self._requests:
+            self._route(request)
+            if self._progress is not None and (request.id + 1) % PROGRESS_EVERY == 0:
+                self._progress(request.id + 1)
         self._schedule()
 
 
@@ -129,7 +130,10 @@ def simulate(
         kv = KVCache(kv_tokens) if prefixes is None else PrefixCache(kv_tokens, prefixes)
         instances.append(Instance(device, policy, predictor, requests, recorder, kv, server.slots, cost.max_context))
     router = make_router(server.router)
-    Arrivals(env, requests, lambda request: instances[router.route(request, instances)].arrive(request), progress)
+    arrive = instances[0].arrive
+    if len(instances) > 1:
+        arrive = lambda request: instances[router.route(request, instances)].arrive(request)  # noqa: E731
+    Arrivals(env, requests, arrive, progress)
     with _no_garbage_collector():
         env.run(until_s)
     for device, instance in zip(devices, instances, strict=True):

@@ -107,8 +107,9 @@ class InstanceView:
         instance, now = self._instance, self._instance.clock.now
         best: Request | Execution | None = instance.running
         rank = None if best is None else order.rank(best, now)
-        for candidates in (instance.paused, instance.started if instance.free_slots else {}):
-            for candidate in candidates.values():
+        if instance.paused or instance.started:
+            started = instance.started.values() if instance.free_slots else ()
+            for candidate in (*instance.paused.values(), *started):
                 other = order.rank(candidate, now)
                 if rank is None or other < rank:
                     best, rank = candidate, other
