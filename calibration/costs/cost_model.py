@@ -253,8 +253,7 @@ class CostModel:
 
     def _new_shape(self, tokens: int, cut: str) -> Shape:
         layer = [
-            [Launch(host(tokens), device(tokens), calls) for host, device, calls in piece]
-            for piece in self._pieces[cut]
+            [(host(tokens), device(tokens), calls) for host, device, calls in piece] for piece in self._pieces[cut]
         ]
         return Shape(tokens, self._lead(tokens), layer, self.layers, self.check_s, cut)
 

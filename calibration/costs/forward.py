@@ -30,7 +30,7 @@ class Shape:
     Args:
         tokens: tokens it computes.
         lead: what runs before the layers.
-        layer: the operators of one layer in the `pieces` of the cut.
+        layer: the operators of one layer (host_s, device_s, calls) in the `pieces` of the cut.
         layers: number of layers.
         check_s: what a check takes.
         cut: where it is checked.
@@ -40,7 +40,7 @@ class Shape:
         self,
         tokens: int,
         lead: Iterable[Launch],
-        layer: Sequence[Iterable[Launch]],
+        layer: Sequence[Iterable[tuple[float, float, int]]],
         layers: int,
         check_s: float,
         cut: str,
