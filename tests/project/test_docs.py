@@ -33,6 +33,8 @@ SHORT_RUN = ["--cost", "tiny-table", "--slo", "1", "--duration", "0.05", "--repe
 NOT_RUN = {
     "arena": "takes minutes; tests/arena has the like",
     "all-reduce": "needs several GPUs or the extra 'import'; tests/calibration has the like",
+    "ablation.yaml": "needs traces that are not shipped",
+    "first_2_minutes.jsonl": "is not shipped",
     "llama3-70b": "needs the table of the command before it; tests/calibration has the like",
     "aiconfigurator": None if importlib.util.find_spec("aiconfigurator_core") else "needs the extra 'import'",
     "a100_sxm": "needs the table of the command before it; tests/calibration has the like",
