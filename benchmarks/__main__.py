@@ -1,11 +1,11 @@
-"""The command line: `python -m benchmarks` and `python -m benchmarks versus OTHER_CHECKOUT`."""
+"""The command line: `python -m benchmarks`, `... versus OTHER_CHECKOUT` and `... decisions`."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from benchmarks import speed, versus
+from benchmarks import decisions, speed, versus
 from benchmarks.process import TRACES
 
 
@@ -19,10 +19,13 @@ def main() -> None:
     other = commands.add_parser("versus", help="compare with another version, both run alternately")
     other.add_argument("checkout", type=Path, help="checkout of the other version")
     other.add_argument("--python", type=Path, help="Python that imports it [default: CHECKOUT/.venv/bin/python]")
+    commands.add_parser("decisions", help="what a decision costs under each policy as its queue grows")
     options = parser.parse_args()
     if options.command == "versus":
         python = options.python or options.checkout / ".venv" / "bin" / "python"
         versus.report(python, traces=options.traces, runs=options.runs)
+    elif options.command == "decisions":
+        decisions.report()
     else:
         speed.report(traces=options.traces, runs=options.runs, million=options.million)
 

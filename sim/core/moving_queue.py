@@ -71,13 +71,14 @@ class MovingQueue:
         """The first request after `last` with at most `max_tokens` tokens."""
         waiting = self._columns.rows(np.fromiter(self._ids, np.int64, len(self._ids)))
         key = self._keys(waiting, now)
-        eligible = np.flatnonzero(waiting.tokens <= max_tokens)
+        fits = waiting.tokens <= max_tokens
         if last is not None:
             # Through columns, as for the others: on plain numbers, powers and the like may differ in the last bit.
-            alone = self._columns.rows(np.array([last.id]))
-            bound = (self._keys(alone, now)[0], last.arrival_s, last.id)
-            later = [(key[i], waiting.arrival_s[i], waiting.id[i]) > bound for i in eligible]
-            eligible = eligible[np.array(later, bool)]
+            bound = self._keys(self._columns.rows(np.array([last.id])), now)[0]
+            came, id = waiting.arrival_s, waiting.id
+            came_later = (came > last.arrival_s) | ((came == last.arrival_s) & (id > last.id))
+            fits &= (key > bound) | ((key == bound) & came_later)
+        eligible = np.flatnonzero(fits)
         if not eligible.size:
             return None
         ties = eligible[key[eligible] == key[eligible].min()]

@@ -30,7 +30,8 @@ def traces(draw: st.DrawFn) -> list[Request]:
     requests = []
     for id, (gap_s, tokens, slo_s, predicted_s) in enumerate(drawn):
         now += gap_s
-        requests.append(Request(id, now, tokens, slo_s, predicted_s=predicted_s))
+        own = {"priority": id % 3, "predicted_whole_s": tokens * predicted_s}
+        requests.append(Request(id, now, tokens, slo_s, predicted_s=predicted_s, **own))
     return requests
 
 
@@ -63,6 +64,7 @@ def test_a_queue_answers_as_sorting_does(
             request = data.draw(st.sampled_from(present))
             queue.remove(request)
             force_setattr(request, "tokens", data.draw(st.integers(1, 6)))
+            force_setattr(request, "cached", data.draw(st.integers(0, 3)))
             force_setattr(request, "predicted_s", data.draw(st.sampled_from([0.0, 0.25, 1.0, 3.0])))
             queue.add(request)
         elif action == "wait":

@@ -29,6 +29,7 @@ from flowsim.policies.edf import EDF
 from flowsim.policies.fcfs import FCFS
 from flowsim.policies.flowprefill import FlowPrefill
 from flowsim.policies.parts.batching import fill
+from flowsim.policies.parts.orders import ORDERS
 from flowsim.policies.sjf import SJF
 from support.costs import coincident_cost, random_boost, random_cost
 from support.reference import step_through
@@ -228,6 +229,14 @@ def test_engine_agrees_with_reference(seed: int, boost_tokens: bool) -> None:
 def test_engine_agrees_with_reference_when_much_happens_at_once(seed: int, boost_tokens: bool) -> None:
     w = coincident_workload(seed)
     check_agreement(with_boost(w, seed) if boost_tokens else w)
+
+
+@pytest.mark.parametrize("name", ORDERS)
+@pytest.mark.parametrize("seed", range(6))
+def test_engine_agrees_with_reference_in_every_order_of_the_policies(name: str, seed: int) -> None:
+    w = random_workload(seed)
+    policy = InOrder(ORDERS[name], w.policy.cut, w.policy.wake, batch_tokens=64)
+    check_agreement(w._replace(policy=policy, reference_policy=policy))
 
 
 def with_prefixes(w: Workload, seed: int) -> Workload:

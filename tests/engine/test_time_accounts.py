@@ -13,12 +13,11 @@ from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
 from flowsim.engine.simulate import simulate
 from flowsim.policies.edf import EDF
+from flowsim.policies.table import TABLE
 from support.costs import pencil
 
 SPECS = [
-    "fcfs",
-    "chunked:2048",
-    "sjf",
+    *TABLE,
     "edf:cut=none",
     *(f"{name}cut={cut},wake={wake}"
       for name in ("sjf:", "edf:", "flowprefill:")

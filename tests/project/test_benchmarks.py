@@ -3,8 +3,12 @@
 import sys
 from pathlib import Path
 
+import pytest
+
+from benchmarks.decisions import report
 from benchmarks.process import case, source
 from benchmarks.versus import alternately
+from flowsim.policies.table import TABLE
 
 
 def test_a_replay_is_timed_in_both_versions() -> None:
@@ -21,3 +25,11 @@ def test_generated_requests_replace_traces_that_are_not_there(tmp_path: Path) ->
     assert source(tmp_path, "absent.jsonl") == "synthetic:20000"
     (tmp_path / "there.jsonl").touch()
     assert source(tmp_path, "there.jsonl") == str(tmp_path / "there.jsonl")
+
+
+def test_a_decision_is_timed_under_every_policy(capsys: pytest.CaptureFixture[str]) -> None:
+    report(waiting=[2, 3], decisions=2, runs=1)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "| policy | 2 | 3 |"
+    assert [line.split("`")[1] for line in lines[2:-1]] == list(TABLE)
+    assert all(float(cell) > 0 for line in lines[2:-1] for cell in line.split("|")[2:-1])

@@ -11,6 +11,7 @@ import pytest
 import flowsim
 from flowsim.clairvoyant.schedulable import most_in_time
 from flowsim.errors import InputError
+from flowsim.policies.table import TABLE
 from flowsim.runs.bound import clairvoyant_of
 from flowsim.runs.keywords import from_keywords
 from flowsim.runs.prepare import prepare
@@ -19,7 +20,7 @@ from flowsim.runs.prepare import prepare
 def test_no_policy_exceeds_the_bound_of_the_example() -> None:
     found = flowsim.bound("example", rate_scale=8, warmup=0.1)
     assert found.counted == 360
-    for policy in ("fcfs", "chunked:2048", "flowprefill", "flowprefill:cut=layer"):
+    for policy in (*TABLE, "flowprefill:cut=layer"):
         assert flowsim.run("example", policy, rate_scale=8, warmup=0.1).summary["attainment"] <= found.upper
     assert 0.95 < found.lower <= found.upper <= 1
 

@@ -1,12 +1,14 @@
-"""Orders of every kind."""
+"""Orders of every kind, and those of the policies."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from flowsim.core.order import Arrival, Fixed, Flipping, Moving, OnArrival, Scanned
+from flowsim.policies.parts.orders import ORDERS as SHIPPED
 
 ORDERS: dict[str, Any] = {
+    **{f"policies' {name}": order for name, order in SHIPPED.items()},
     "arrival": Fixed(lambda candidate: 0),
     "as they came": Arrival(),
     "known on arrival": OnArrival(lambda candidate: candidate.slo_s),

@@ -106,6 +106,7 @@ class Batch:
         head = parts[0][0]
         self.id, self.arrival_s, self.class_name = head.id, head.arrival_s, head.class_name
         self.slo_s, self.deadline_s = head.slo_s, head.deadline_s
+        self.priority, self.cached, self.input_length = head.priority, head.cached, head.input_length
         self.parts = parts
         self.requests = [request for request, _ in parts]
         self.batch_tokens = self.tokens = sum(tokens for _, tokens in parts)
