@@ -1,4 +1,4 @@
-"""The policies by name: how a policy is found, given its options, and described."""
+"""The policies by name: how a policy is found, given its options, and described; `table` has their rows."""
 
 from __future__ import annotations
 

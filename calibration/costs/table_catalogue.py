@@ -1,4 +1,7 @@
-"""The catalogue of operator tables, by GPU, model and tensor-parallel degree: those shipped and the user's own."""
+"""The catalogue of operator tables, by GPU, model and tensor-parallel degree: those shipped and the user's own.
+
+A GPU is what has a table: `flowsim calibrate` makes one of the user's; those in `calibration/data/` are shipped.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The commands that replay one trace: `flowsim run` and `flowsim compare`."""
+"""The commands that replay one trace: `flowsim run` and `flowsim compare`.
+
+The options of a run are declared in `flowsim.runs.options`; `with_options` makes them options of a command.
+"""
 
 from __future__ import annotations
 
