@@ -25,9 +25,9 @@ from flowsim.core.predictor import Predictor
 from flowsim.core.request import Request
 from flowsim.engine.choice import renewed
 from flowsim.engine.device import Device
+from flowsim.engine.instance_policy import InstancePolicy
 from flowsim.engine.kv import KVCache
 from flowsim.engine.prefix_cache import PrefixCache, PrefixWaiting
-from flowsim.engine.scheduler import Scheduler
 from flowsim.engine.waiting import Waiting
 from flowsim.errors import raised
 from flowsim.io.counts import number_of
@@ -79,7 +79,7 @@ class Instance:
         self.recorder = recorder
         self.thought = recorder.thought
         """See `flowsim.engine.device.Listener`."""
-        self._scheduler = Scheduler(policy, self)
+        self._policy = InstancePolicy(policy, self)
         at_cuts = policy.wake == "cuts" and policy.cut != "none"
         self._decides_meanwhile = policy.cut != "none" and not at_cuts
         """Whether the scheduler decides while a pass is being executed."""
@@ -104,7 +104,7 @@ class Instance:
     @property
     def policy(self) -> Policy:
         """Its own policy, with all that it has learned."""
-        return self._scheduler.policy
+        return self._policy.policy
 
     @property
     def seen(self) -> int:
@@ -127,15 +127,15 @@ class Instance:
             self.recorder.rejected(now, request.id, "limits")
             self._count(request, self.missed)
             return
-        self._scheduler.happened = "the arrival of request", request.id
-        if self._scheduler.hears_arrivals:
+        self._policy.happened = "the arrival of request", request.id
+        if self._policy.hears_arrivals:
             if self._prefixes is not None:
                 self._prefixes.look_up(request)
-            self._scheduler.arrived(request)
+            self._policy.arrived(request)
         try:
             self.waiting.add(request)
         except Exception as error:  # whatever the user's order does
-            raise self._scheduler.wrong(f"raised {raised(error)}") from error
+            raise self._policy.wrong(f"raised {raised(error)}") from error
         self._share_ns[request.id] = share_ns = round(request.predicted_s * 1e9)
         self._work_ns += share_ns
         self._wake(now)
@@ -150,7 +150,7 @@ class Instance:
         if idle and (self.waiting.requests or self.started or self.paused) and not (cut_off and self._launched):
             expected = "a pass, a Decision that rejects them, or one with a time to be asked again"
             requests = number_of(self.seen, "request")
-            raise self._scheduler.wrong(f"chose nothing for {requests}, and nothing will happen", expected)
+            raise self._policy.wrong(f"chose nothing for {requests}, and nothing will happen", expected)
         unfinished = [*self.paused.values(), *([self.running] if self.running else [])]
         for execution in unfinished:
             self.recorder.unfinished(self.clock.now, execution.id, execution.taken_s)
@@ -164,7 +164,7 @@ class Instance:
         running, standing = self.running, self._standing
         if running is not None and not standing:
             self._measure(running, self._device.elapsed_s(running))
-        choice, rejected, wake_at_s = self._scheduler.choose()
+        choice, rejected, wake_at_s = self._policy.choose()
         now = self._device.tick()
         if self.recorder.keeps_events:
             self._record(now, choice)
@@ -193,7 +193,7 @@ class Instance:
     def reached_cut(self) -> None:
         """The running pass stands at a cut; ask the policy, which wakes at every cut."""
         running = self._stopped()
-        self._scheduler.happened = "a cut of pass", running.id
+        self._policy.happened = "a cut of pass", running.id
         self._standing = True
         self._measure(running, running.elapsed_s)
         self._think()
@@ -203,7 +203,7 @@ class Instance:
         running, chosen = self._stopped(), self._chosen
         assert chosen is not None
         self._chosen = None
-        self._scheduler.happened = "the stop of pass", running.id
+        self._policy.happened = "the stop of pass", running.id
         self._preempt(running, self.clock.now, self._signal_s)
         self._launch(chosen)
         if self._due:
@@ -212,7 +212,7 @@ class Instance:
     def woken(self) -> None:
         """The timer that the policy set is due; ask it as soon as it can be asked."""
         self._wake_at_s = math.inf
-        self._scheduler.woken()
+        self._policy.woken()
         self._wake(self.clock.now)
 
     def cut_off(self) -> None:
@@ -225,7 +225,7 @@ class Instance:
         assert execution is not None
         self.running = None
         self.free_slots += 1
-        self._scheduler.happened = "the completion of pass", execution.id
+        self._policy.happened = "the completion of pass", execution.id
         taken_s, timeline = execution.taken_s, execution.timeline
         overhead_s = timeline.overhead_s
         ended_s = execution.ended_s
@@ -243,8 +243,8 @@ class Instance:
             overhead_s * (taken_s / timeline.duration_s) if overhead_s else 0.0,
             None if chosen is None else now - self._signal_s,
         )
-        if self._scheduler.hears_completions:
-            self._scheduler.completed(execution)
+        if self._policy.hears_completions:
+            self._policy.completed(execution)
         if chosen is not None:
             self._chosen = None
             self._launch(chosen if self._prefixes is None else renewed(chosen, self._tokens_left))
@@ -302,7 +302,7 @@ class Instance:
     def _launch(self, choice: Pass | Execution) -> None:
         if isinstance(choice, Execution):
             if self.paused.pop(choice.id, None) is not choice:
-                raise self._scheduler.wrong(f"chose {choice}, which is neither running nor paused")
+                raise self._policy.wrong(f"chose {choice}, which is neither running nor paused")
             self.running = choice
             self._resume(choice)
             return
@@ -313,7 +313,7 @@ class Instance:
         self._launched = True
         self.free_slots -= 1
         if self.free_slots < 0:
-            raise self._scheduler.wrong("chose a pass for which no runner slot is free")
+            raise self._policy.wrong("chose a pass for which no runner slot is free")
         self.running = execution = self._device.begin(choice.parts)
         self.recorder.launched(self.clock.now, execution.id, execution.members, execution.shares)
 
@@ -323,14 +323,14 @@ class Instance:
 
     def _take(self, request: Request, tokens: Any) -> None:
         if not ((type(tokens) is int or isinstance(tokens, Integral)) and 0 < int(tokens) <= request.tokens):
-            raise self._scheduler.wrong(f"chose {tokens} tokens of {request}")
+            raise self._policy.wrong(f"chose {tokens} tokens of {request}")
         if self.waiting.remove(request):
             if not self.kv.take(request):
-                raise self._scheduler.wrong("chose a pass for which too few KV blocks are free")
+                raise self._policy.wrong("chose a pass for which too few KV blocks are free")
             if request.cached:
                 self.recorder.reused(self.clock.now, request.id, request.cached)
         elif self.started.pop(request.id, None) is None:
-            raise self._scheduler.wrong(f"chose {request}, which is neither waiting nor started")
+            raise self._policy.wrong(f"chose {request}, which is neither waiting nor started")
 
     def _advance(self, request: Request, tokens: int, ended_s: float) -> bool:
         """Book computed tokens; whether the request is through: computed to its end, it has its first token.

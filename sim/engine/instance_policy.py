@@ -21,7 +21,7 @@ MOST_IDLE_WAKES = 10_000
 """How often its timer may wake a policy, one time after another, while nothing runs and nobody arrives."""
 
 
-class Scheduler:
+class InstancePolicy:
     """An instance's own policy, a copy of the one that was given.
 
     Args:

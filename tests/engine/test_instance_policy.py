@@ -17,7 +17,7 @@ from flowsim.core.order import Fixed, OnArrival, Scanned
 from flowsim.core.passes import Decision, Pass
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
-from flowsim.engine import scheduler
+from flowsim.engine import instance_policy
 from flowsim.engine.simulate import Outcome, simulate
 from flowsim.errors import InputError
 from support.costs import pencil
@@ -398,7 +398,9 @@ def test_a_policy_that_writes_to_what_it_sees_is_refused() -> None:
     with pytest.raises(InputError) as error:
         run(Writes(), *rows)
     where = "policy Writes at 0.000000 s, after the arrival of request 0 (1 waiting, 0 started, 0 paused, nothing runs)"
-    assert str(error.value).startswith(f"{where}: raised AttributeError: immutable type: 'Request' (test_scheduler.py")
+    assert str(error.value).startswith(
+        f"{where}: raised AttributeError: immutable type: 'Request' (test_instance_policy.py"
+    )
     with pytest.raises(InputError) as error:
         run(WritesToPasses(), *rows)
     where = (
@@ -467,7 +469,7 @@ def test_a_policy_that_leaves_requests_behind_is_told_so() -> None:
 
 
 def test_a_policy_that_only_sleeps_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scheduler, "MOST_IDLE_WAKES", 50)
+    monkeypatch.setattr(instance_policy, "MOST_IDLE_WAKES", 50)
     sleeps = Says(lambda view: Decision(wake_at=view.now + 1))
     with pytest.raises(InputError, match=r"at 51\.0+ s, after its timer .*: was woken 51 times by its timer"):
         run(sleeps, (0.0, 5, 9.0))
