@@ -17,6 +17,7 @@ from flowsim.arena.grid import (
     REFERENCE,
     Cell,
     Traffic,
+    arguments,
     cells,
     entrants,
     keys_by_cell,
@@ -26,7 +27,7 @@ from flowsim.arena.grid import (
 from flowsim.arena.page import arena_page
 from flowsim.arena.ranking import Standing
 from flowsim.arena.scores import Scores
-from flowsim.arena.tables import ranking_table, shares_by
+from flowsim.arena.tables import cells_table, ranking_table, shares_by
 from flowsim.core.policy import Policy
 from flowsim.errors import InputError
 from flowsim.io.folders import writing
@@ -58,6 +59,7 @@ class Arena:
     Attributes:
         standings: the policies by rank.
         table: one row per cell and policy.
+        cells: one row per cell, see `flowsim.arena.tables.cells_table`.
         costs: what deciding costs each policy, by its specification.
         traffic: the traffic.
         own: the specifications of one's own policies.
@@ -67,6 +69,7 @@ class Arena:
 
     standings: Sequence[Standing]
     table: pd.DataFrame
+    cells: pd.DataFrame
     costs: Mapping[str, DecisionCost]
     traffic: Sequence[Traffic]
     own: Sequence[str]
@@ -94,9 +97,8 @@ class Arena:
             self.table.to_parquet(stage / "arena.parquet", index=False, compression="zstd")
             self.table.to_csv(stage / "arena.csv", index=False)
             self.ranking.to_csv(stage / "ranking.csv", index=False)
-            save_page(arena_page(self, lines_of(self).named if self.standings else []), stage / "arena.html")
-            if self.standings:
-                self.plot().savefig(stage / "arena.png", dpi=150, metadata={"Software": None})
+            self.plot().savefig(stage / "arena.png", dpi=150, metadata={"Software": None})
+            save_page(arena_page(self, lines_of(self).named), stage / "arena.html")
         return Path(folder)
 
 
@@ -133,7 +135,7 @@ def compete(
         options: options of all runs, by path or in sections: gpu, model, predictor, "server.slots", seed, warmup.
 
     Raises:
-        InputError: something that was given is wrong, or `out` holds runs of another study.
+        InputError: something that was given is wrong, `out` holds runs of another study, or every policy fails.
 
     Warns:
         FailedRuns: runs of some policy failed; `Arena.failed` has it.
@@ -168,10 +170,13 @@ def _arena(
     seed = int(study.base.get("seed", 0))
     scores = Scores.of(runs, grid, named, keys_by_cell(study, grid, named))
     ranked = scores.ranked
-    places = scores.standings(seed) if ranked else []
-    table = scores.table(places[0].policy if places else named[0], seed)
     failed = {name: _first_error(scores, name) for name in named if name not in ranked}
-    return Arena(places, table, decision_costs(study, grid, ranked, runs.folder), traffic, own, failed, runs)
+    if not ranked:
+        raise InputError("arena", f"runs of every policy failed; the first: {failed[named[0]]}")
+    places = scores.standings(seed)
+    table = scores.table(places[0].policy, seed)
+    of_cells = cells_table(table, [arguments(cell, study.base) for cell in grid])
+    return Arena(places, table, of_cells, decision_costs(study, grid, ranked, runs.folder), traffic, own, failed, runs)
 
 
 def _first_error(scores: Scores, policy: str) -> str:

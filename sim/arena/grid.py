@@ -14,6 +14,7 @@ from flowsim.policies.table import TABLE
 from flowsim.runs.bound import clairvoyant_of
 from flowsim.runs.costs import anywhere
 from flowsim.runs.keywords import policy_text
+from flowsim.runs.options import options
 from flowsim.studies.point import Point, prepared
 from flowsim.studies.study import Study
 
@@ -120,6 +121,15 @@ def cells(
             scale = {"workload.rate_scale": float(f"{load / at_own_rate:.{DIGITS}g}")}
             found += [Cell(each.name, load, mix, {**of_trace, **scale, **more}) for mix, more in mixes.items()]
     return found
+
+
+def arguments(cell: Cell, base: Mapping[str, Any]) -> str:
+    """What to type after `flowsim run`, `compare` or `explain` for the requests of a cell."""
+    given = {**base, **cell.options}
+    flags = [
+        f"{options()[path].flag} {value}" for path, value in given.items() if path in options() and path != "trace"
+    ]
+    return " ".join([str(given["trace"]), *flags])
 
 
 def study_of(cells: Sequence[Cell], policies: Sequence[str], base: Mapping[str, Any]) -> Study:

@@ -27,19 +27,21 @@ LEAD = (
     "that arrive per second), under the SLO mixes {mixes}. Shares are of the clairvoyant bound, which no scheduler "
     "exceeds, whatever it knows."
 )
+TYPED = "To see why requests missed there: flowsim explain, what the last column has, and --policy."
 
 
 def arena_page(arena: Arena, named: Sequence[str]) -> Page:
     """The page; `named` are the policies that the figure shows at first."""
     ranking = arena.ranking.to_dict("records")
-    sections = [Section("Who failed", [Facts(list(arena.failed.items()))])] if arena.failed else []
-    if ranking:
-        sections += [
-            Section("Share of the bound against the load", [_chart(arena, named)]),
-            Section("Ranking", [_ranking(ranking, arena), Paragraph(rule_text(ranking) + TOO_FEW, small=True)]),
-            Section("By load and by traffic", [_details(ranking, arena)]),
-        ]
-    sections += [Section("Every cell", [_cells(arena.table)]), Section("By class", [_classes(arena.table)])]
+    sections = [Section("Not ranked", [Facts(list(arena.failed.items()))])] if arena.failed else []
+    sections += [
+        Section("Share of the bound against the load", [_chart(arena, named)]),
+        Section("Ranking", [_ranking(ranking, arena), Paragraph(rule_text(ranking) + TOO_FEW, small=True)]),
+        Section("By load and by traffic", [_details(ranking, arena)]),
+        Section("Cells", [_cells(arena), Paragraph(TYPED, small=True)]),
+        Section("Runs", [_runs(arena.table)]),
+        Section("By class", [_classes(arena.table)]),
+    ]
     about: list[tuple[str, str]] = [
         (each.name, f"{each.about} ({each.trace.rpartition('/')[2]})") for each in arena.traffic
     ]
@@ -130,7 +132,14 @@ def _details(ranking: Sequence[Mapping[Any, Any]], arena: Arena) -> Rows:
     )
 
 
-def _cells(table: pd.DataFrame) -> Rows:
+def _cells(arena: Arena) -> Rows:
+    """Every cell: its bound, and who attains most."""
+    forms = {"traffic": "text", "load": "number", "mix": "text", "bound_attainment": "percent", "best": "text"}
+    forms |= {"share_of_bound": "percent", "typed": "text"}
+    return Rows([Column(name.replace("_", " "), arena.cells[name].tolist(), form) for name, form in forms.items()])  # type: ignore[arg-type]
+
+
+def _runs(table: pd.DataFrame) -> Rows:
     """Every run, with its difference to the reference."""
 
     def interval(row: Mapping[Any, Any], name: str, number: str) -> str:

@@ -93,14 +93,14 @@ def standings(series: Mapping[str, Series], reference: str, seed: int = 0) -> li
 
     Args:
         series: of each policy, one series for each traffic, as `share_series` makes it.
-        reference: a policy that all are compared with, besides the best.
+        reference: a policy that all are compared with, besides the best, if it is among them.
         seed: of the bootstrap.
     """
     names = list(series)
     scores = {name: _pooled(series[name], seed) for name in names}
     between = _between(series, seed)
     best = max(names, key=lambda name: scores[name].mean)  # the first of equals
-    against = {base: _against(base, names, between) for base in dict.fromkeys((best, reference))}
+    against = {base: _against(base, names, between) for base in dict.fromkeys((best, reference)) if base in series}
     found = []
     for name in sorted(names, key=lambda name: -scores[name].mean):
         rank = 1 + sum(scores[other].mean > scores[name].mean for other in names)

@@ -61,6 +61,17 @@ def leading_cells(table: pd.DataFrame) -> Mapping[str, int]:
     return {str(policy): int(cells) for policy, cells in leads.items()}
 
 
+def cells_table(table: pd.DataFrame, typed: Sequence[str]) -> pd.DataFrame:
+    """One row per cell: traffic, load, mix, bound_attainment, best (who attains most, the first of equals) and
+    share_of_bound (of that policy), and `typed`, what to type after `flowsim run` for its requests.
+    """
+    shares = table.dropna(subset="attainment").reset_index()
+    most = shares.groupby(["traffic", "load", "mix"], sort=False)["attainment"].idxmax()
+    best = shares.loc[most, ["traffic", "load", "mix", "bound_attainment", "policy", "share_of_bound"]]
+    found: pd.DataFrame = best.rename(columns={"policy": "best"}).assign(typed=list(typed)).reset_index(drop=True)
+    return found
+
+
 def by_class(table: pd.DataFrame) -> pd.DataFrame:
     """The mean attainment of each class over the loads and SLO mixes: traffic, class, policy, attainment."""
     names = [name for name in table if is_class(str(name))]

@@ -38,8 +38,6 @@ def arena_report(arena: Arena) -> RenderableType:
     done = f"{arena.runs.new:,} run now, in {arena.runs.cpu_s:,.0f} s of CPU" if arena.runs.new else "all done before"
     said = [Text(f"arena: {len(ranking)} policies on {cells} cells, {runs:,} runs ({done})")]
     said += [Text(f"not ranked: {name}: {error}", "red") for name, error in arena.failed.items()]
-    if not ranking:
-        return Group(*said)
     few = any(row[f"less_{base}_few"] is True for row in ranking for base in ("best", REFERENCE))
     rule = Text(rule_text(ranking) + TOO_FEW * few)
     return Group(*said, Text(), _ranking(ranking, arena), Text(), _details(ranking, arena), Text(), rule)

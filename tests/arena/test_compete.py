@@ -110,6 +110,15 @@ def test_a_policy_that_fails_is_named_and_not_ranked(tmp_path: Path, monkeypatch
     assert "raised KeyError: 'x'" in found.failed["arena_bad:Raises"]
 
 
+def test_an_arena_in_which_every_policy_fails_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("flowsim.arena.grid.REFERENCE", "arena_bad2:Raises")
+    monkeypatch.syspath_prepend(tmp_path)
+    Path("arena_bad2.py").write_text(OWN)
+    with pytest.warns(FailedRuns), pytest.raises(InputError, match="arena: runs of every policy failed; the first: "):
+        held(["arena_bad2:Text"], tmp_path / "out")
+
+
 def test_what_the_arena_sets_is_refused_as_an_option() -> None:
     for option, value in (("workload.rate_scale", 2), ("slo", 1), ("trace", "example"), ("policy", "edf")):
         with pytest.raises(InputError, match=f"^{option}.*: is set by the arena; expected another option of a run"):

@@ -8,10 +8,21 @@ from pathlib import Path
 import pytest
 
 import flowsim
-from flowsim.arena.grid import MIXES, Traffic, cells, entrants, keys_by_cell, own_traffic, study_of, traffic_of
+from flowsim.arena.grid import (
+    MIXES,
+    Traffic,
+    arguments,
+    cells,
+    entrants,
+    keys_by_cell,
+    own_traffic,
+    study_of,
+    traffic_of,
+)
 from flowsim.errors import InputError
 from flowsim.policies.table import TABLE
 from flowsim.studies.sweep import keys_of
+from support.cli import done
 
 EXAMPLE = Traffic("example", "example", "the example", 50)
 
@@ -48,6 +59,14 @@ def test_loads_are_shares_of_what_the_device_can_do_at_best() -> None:
         rate_scale = cell.options["workload.rate_scale"]
         assert flowsim.offered_load("example", limit=50, rate_scale=rate_scale) == pytest.approx(cell.load, rel=1e-5)
     assert [cell.options.get("slo.scale") for cell in found[:3]] == [None, 0.42, None]
+
+
+def test_what_to_type_for_the_requests_of_a_cell_gives_them() -> None:
+    *_, cell = cells([EXAMPLE], (1.4,), MIXES, {"seed": 3})
+    typed = arguments(cell, {"seed": 3, "server.slots": 64})
+    scale = cell.options["workload.rate_scale"]
+    assert typed == f"example --seed 3 --slots 64 --limit 50 --rate-scale {scale} --slo 1.0"
+    assert done("run", *typed.split(), "--quiet") == ""
 
 
 def test_traffic_that_comes_at_one_instant_has_no_load(tmp_path: Path) -> None:

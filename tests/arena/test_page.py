@@ -56,8 +56,9 @@ def test_the_tables_have_a_row_for_each_policy_cell_and_class(arena: Arena, page
     assert ranking["less flowprefill"][1] == pytest.approx(arena.ranking["less_flowprefill"][1])
     details = columns(part(page, "By load and by traffic"))
     assert details["family"] == ["deadline", "arrival"] and all(cost > 0 for cost in details["a decision"])
-    cells = columns(part(page, "Every cell"))
+    cells = columns(part(page, "Runs"))
     assert cells["share of bound"] == pytest.approx(arena.table["share_of_bound"].tolist())
+    assert columns(part(page, "Cells"))["best"] == arena.cells["best"].tolist()
     classes = columns(part(page, "By class"))
     assert len(classes["class"]) == 2 * 4 * 2
 
@@ -67,4 +68,4 @@ def test_the_page_stands_alone_and_no_name_becomes_markup(page: Page) -> None:
     assert "the one &lt;example&gt; (example)" in html and "<example>" not in html
     assert not re.search(r"(src|href)=\"(?!data:|#)", html)
     (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', html, re.DOTALL)
-    assert len(json.loads(data)) == 5
+    assert len(json.loads(data)) == 6

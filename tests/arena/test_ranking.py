@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from flowsim.arena.ranking import Standing, share_series, standings
-from flowsim.arena.tables import by_class, leading_cells, ranking_table, shares_by
+from flowsim.arena.tables import by_class, cells_table, leading_cells, ranking_table, shares_by
 from flowsim.results.interval import Interval
 
 
@@ -84,6 +84,15 @@ def table() -> pd.DataFrame:
 
 def test_the_tables_hold_means_by_load_traffic_and_class_and_the_cells_where_a_policy_leads() -> None:
     assert shares_by(table(), "load") == {"fcfs": {0.7: 0.95, 1.4: 0.4}, "edf": {0.7: 0.7, 1.4: pytest.approx(0.6)}}
+    assert cells_table(table().assign(bound_attainment=0.5), "abcd").to_dict("list") == {
+        "traffic": ["qwen", "qwen", "code", "code"],
+        "load": [0.7, 1.4, 0.7, 1.4],
+        "mix": ["paper"] * 4,
+        "bound_attainment": [0.5] * 4,
+        "best": ["fcfs", "edf", "fcfs", "edf"],
+        "share_of_bound": [1.0, 0.8, 0.9, 0.4],
+        "typed": ["a", "b", "c", "d"],
+    }
     assert leading_cells(table()) == {"fcfs": 2, "edf": 3}
     assert by_class(table()).to_dict("list") == {
         "traffic": ["qwen", "qwen", "code", "code"],
