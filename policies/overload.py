@@ -6,18 +6,17 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice, takewhile
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from flowsim.core.operators import Cut
 from flowsim.core.order import Candidate
-from flowsim.core.passes import Decision, Execution
-from flowsim.core.policy import View
+from flowsim.core.passes import Decision, Execution, Pass
+from flowsim.core.policy import View, Wake
 from flowsim.core.request import Request
 from flowsim.errors import InputError, unknown
 from flowsim.policies.parts.admission import LATEST_START, Admitted
 from flowsim.policies.parts.batching import check_positive
-from flowsim.policies.parts.composed import Composed
-from flowsim.policies.parts.orders import EARLIEST, S_EDF
+from flowsim.policies.parts.orders import ARRIVAL, EARLIEST, S_EDF
 
 VALUES: Mapping[str, Callable[[Candidate], int]] = {
     "requests": lambda candidate: 1,
@@ -27,7 +26,7 @@ VALUES: Mapping[str, Callable[[Candidate], int]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class DOver(Composed):
+class DOver:
     """Earliest deadline first that makes nothing late which it preempts, and drops what runs out of slack meanwhile.
 
     After Koren and Shasha (RTSS 1992), of which the abstract was read; the rules are those of textbooks. A request that
@@ -38,19 +37,19 @@ class DOver(Composed):
     value=requests none ever takes over. What has begun cannot be rejected here: it goes last.
 
     Attributes:
+        cut: where a running pass may be preempted: none, chunk, layer, block or operator.
         value: what a request in time is worth: 1 (requests), or its length (tokens).
         k: largest value per second of work over the smallest.
     """
 
+    wake: ClassVar[Wake] = "events"
     cut: Cut = "operator"
-    order: str = "edf"
     value: str = "requests"
     k: float = 1.0
     privileged: set[int] = field(default_factory=set, init=False, repr=False, compare=False)
     arrived: list[Request] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if self.value not in VALUES:
             raise unknown("value", self.value, VALUES)
         if not self.k >= 1:
@@ -79,7 +78,7 @@ class DOver(Composed):
         self.arrived.clear()
         starts = [_start_s(one) for one in [*held, *others, *islice(_by_start(view), 1)]]
         wake_at = min([start_s for start_s in starts if start_s > view.now], default=math.inf)
-        return Decision(self.go_on(view, run), rejected, wake_at)
+        return Decision(_launched(run), rejected, wake_at)
 
     def _taking_over(self, view: View, held: Sequence[Candidate], late: Iterable[Candidate]) -> Candidate | None:
         """The one whose slack is gone just now, if it is worth more than what is held."""
@@ -102,7 +101,7 @@ class DOver(Composed):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SLOsServe(Composed):
+class SLOsServe:
     """Earliest deadline first among those whom it promised to be in time; a dynamic programme says whom to promise it.
 
     After SLOs-Serve (arXiv 2504.08784), of which the abstract and summaries were read: the candidates by deadline, and
@@ -113,17 +112,17 @@ class SLOsServe(Composed):
     each request counts as one. `moore-hodgson` plans anew at each decision, without promises.
 
     Attributes:
+        cut: where a running pass may be preempted: none, chunk, layer, block or operator.
         candidates: most new requests of one plan; the others wait for the next.
     """
 
+    wake: ClassVar[Wake] = "events"
     cut: Cut = "chunk"
-    order: str = "fcfs"
     candidates: int = 64
     new: dict[int, Request] = field(default_factory=dict, init=False, repr=False, compare=False)
     promised: dict[int, Request] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         check_positive(self, "candidates")
 
     def on_arrival(self, request: Request, view: View) -> None:
@@ -138,14 +137,14 @@ class SLOsServe(Composed):
                 self.new.pop(request.id, None)
                 self.promised.pop(request.id, None)
 
-    def head(self, view: View) -> Candidate | None:
+    def choose(self, view: View) -> Pass | Execution | None:
         """The earliest deadline of the promised that can be launched, else the first to arrive."""
         at_work: dict[int, Candidate] = {request.id: request for request in view.started}
         for execution in [*view.paused, *([] if view.running is None else [view.running])]:
             at_work |= dict.fromkeys(execution.members, execution)
         self._promise(view, at_work)
         possible = [one for one in _present(self.promised, at_work) if one.id in at_work or _fits(view, one)]
-        return min(possible, key=_due, default=None) or view.first(self.ranking)
+        return _launched(min(possible, key=_due, default=None) or view.first(ARRIVAL))
 
     def _promise(self, view: View, at_work: Mapping[int, Candidate]) -> None:
         """Take back the promises that cannot be kept, and make those of the next plan."""
@@ -197,6 +196,11 @@ def _room_s(view: View, held: Iterable[Candidate]) -> float:
         end_s += one.predicted_s
         room_s = min(room_s, one.deadline_s - end_s)
     return room_s
+
+
+def _launched(candidate: Candidate | None) -> Pass | Execution | None:
+    """A request as a pass of its own; an execution as it is."""
+    return Pass.whole(candidate) if isinstance(candidate, Request) else candidate
 
 
 def _fits(view: View, candidate: Candidate) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import combinations
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 from flowsim.core.request import Request
 from flowsim.errors import InputError
 from flowsim.policies.overload import DOver, SLOsServe, plan
-from support.situations import request, situation
+from support.situations import ids, request, situation
 from support.timelines import ran, run
 
 
@@ -84,14 +83,10 @@ def test_a_promise_that_cannot_be_kept_is_taken_back() -> None:
     late, other = request(0, 5, slo_s=10.0), request(1, 5, slo_s=20.0)
     for one in (late, other):
         policy.on_arrival(one, situation())
-    assert [one.id for one in _heads(policy, 0.0, late, other)] == [0]
+    assert ids(policy.choose(situation(now=0.0, waiting=[late, other]))) == [0]
     assert sorted(policy.promised) == [0, 1]
-    assert [one.id for one in _heads(policy, 6.0, late, other)] == [1]
+    assert ids(policy.choose(situation(now=6.0, waiting=[late, other]))) == [1]
     assert sorted(policy.promised) == [1]
-
-
-def _heads(policy: SLOsServe, now: float, *waiting: Request) -> list[Any]:
-    return [policy.head(situation(now=now, waiting=waiting))]
 
 
 jobs = st.lists(st.tuples(st.integers(1, 9), st.integers(1, 30), st.booleans()), min_size=1, max_size=7)
