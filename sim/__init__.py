@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from flowsim.core.server import ServerOptions
     from flowsim.core.slo import SLOMix
     from flowsim.policies.registry import PolicySpec, describe_policies
+    from flowsim.report.pages import save_page
     from flowsim.report.timeline import save_timeline
     from flowsim.results.definitions.files import describe_metrics
     from flowsim.results.explain import Explanation, explain
@@ -118,6 +119,7 @@ HOMES = {
     "read_options": "runs.options",
     "reproduce": "archive.reproduce",
     "run": "runs.run",
+    "save_page": "report.pages",
     "save_timeline": "report.timeline",
     "sweep": "studies.sweep",
     "tradeoff": "runs.tradeoff",
@@ -172,6 +174,7 @@ __all__ = [
     "read_options",
     "reproduce",
     "run",
+    "save_page",
     "save_timeline",
     "sweep",
     "tradeoff",

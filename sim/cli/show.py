@@ -50,8 +50,9 @@ def show(
       flowsim show results --timeline worst.json --worst 20
       flowsim show results --json | jq .attainment
     """
+    from flowsim.report.pages import save_page
     from flowsim.report.saved import Saved
-    from flowsim.report.text import saved_json, saved_report
+    from flowsim.report.text import saved_json, saved_reports
     from flowsim.report.timeline import save_timeline
     from flowsim.show import screen
 
@@ -62,9 +63,13 @@ def show(
     if as_json:
         click.echo(saved_json(saved).decode())
     elif not (quiet or html or timeline):
-        screen.show(saved_report(saved, against, all_metrics))
+        for report in list(saved_reports(saved, against, all_metrics)):  # whole, or an error alone
+            screen.show(report)
     with pins_compared(strict=False), replaying(quiet) as progress:
         shown = saved.replayed(progress) if timeline else []
+        if html:
+            save_page(saved, html, progress=progress)
+            say(f"saved {html}", quiet)
     if timeline:
         try:
             save_timeline(shown, timeline, window_s=window_s, worst=worst)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import msgspec
 import numpy as np
-from rich.console import Group, RenderableType
-from rich.text import Text
+from rich.console import RenderableType
 
 from flowsim.policies.registry import spelling
 from flowsim.report.saved import Saved
@@ -24,8 +23,8 @@ DECISIONS = ("instance", "started_s", "finished_s", "preemptions", "state")
 """The columns of a table of requests that say what was decided."""
 
 
-def saved_report(saved: Saved, against: Sequence[str] = (), all_metrics: bool = False) -> RenderableType:
-    """A saved result on the screen.
+def saved_reports(saved: Saved, against: Sequence[str] = (), all_metrics: bool = False) -> Iterator[RenderableType]:
+    """A saved result on the screen, in parts that are printed one after another.
 
     Args:
         saved: the folder.
@@ -37,16 +36,26 @@ def saved_report(saved: Saved, against: Sequence[str] = (), all_metrics: bool = 
         InputError: no such policy, or a file of the folder is missing or wrong.
     """
     if saved.kind == "study":
-        return study_report(saved.study, against)
-    if saved.kind == "validation":
-        return validation_report([saved.evidence], saved.cases)
-    if saved.kind == "run":
-        return run_report(next(iter(saved.summaries.values())), all_metrics)
-    bases = [spelling(name, saved.runs, of="comparison") for name in against] or [next(iter(saved.runs))]
-    parts: list[RenderableType] = [compare_report(saved.summaries, all_metrics)]
-    for base in bases if len(saved.runs) > 1 else []:
-        parts += [Text(), differences_report(_differences(saved, base), _alike(saved))]
-    return Group(*parts)
+        yield study_report(saved.study, against)
+    elif saved.kind == "validation":
+        yield validation_report([saved.evidence], saved.cases)
+    elif saved.kind == "run":
+        yield run_report(next(iter(saved.summaries.values())), all_metrics)
+    else:
+        bases = [spelling(name, saved.runs, of="comparison") for name in against] or [next(iter(saved.runs))]
+        yield compare_report(saved.summaries, all_metrics)
+        for base in bases if len(saved.runs) > 1 else []:
+            yield ""
+            yield saved_differences(saved, base)
+
+
+def saved_differences(saved: Saved, base: str) -> RenderableType:
+    """The differences of the policies of a comparison to one of them."""
+    served = {
+        name: Served.of_table(saved.requests(name, SERVED), summary["offered_rps"])
+        for name, summary in saved.summaries.items()
+    }
+    return differences_report(compared(served, base, saved.options(base).seed), _alike(saved))
 
 
 def saved_json(saved: Saved) -> bytes:
@@ -69,14 +78,6 @@ def _values(saved: Saved) -> Any:
             for of in saved.cases
         ]
     return saved.summaries if saved.kind == "comparison" else next(iter(saved.summaries.values()))
-
-
-def _differences(saved: Saved, base: str) -> list[Mapping[Any, Any]]:
-    served = {
-        name: Served.of_table(saved.requests(name, SERVED), summary["offered_rps"])
-        for name, summary in saved.summaries.items()
-    }
-    return [dict(row) for row in compared(served, base, saved.options(base).seed)]
 
 
 def _alike(saved: Saved) -> list[tuple[str, ...]]:

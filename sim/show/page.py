@@ -119,12 +119,21 @@ class Series(Struct, frozen=True):
     dashes: int = 0
 
 
+class Mark(Struct, frozen=True):
+    """A vertical line of a chart: where, its label, and by which tags it is selected, as a series is."""
+
+    x: float
+    label: str
+    tags: Mapping[str, str] = {}
+
+
 class Chart(Part, frozen=True):
     """Series on two axes.
 
     Attributes:
         selects: by the name of a tag, the value that is shown first; "" for all of them.
         title: above the chart.
+        marks: such as an SLO on the axis of TTFT.
     """
 
     scripts: ClassVar[Sequence[str]] = ("charts.js",)
@@ -133,6 +142,33 @@ class Chart(Part, frozen=True):
     series: Sequence[Series]
     selects: Mapping[str, str] = {}
     title: str = ""
+    marks: Sequence[Mark] = ()
+
+
+class Metric(Struct, frozen=True):
+    """A metric of an `Explorer`: its title, and its mean and the bounds of its interval in each setting, shape [n]."""
+
+    title: str
+    mean: Any
+    low: Any = ()
+    high: Any = ()
+
+
+class Explorer(Part, frozen=True):
+    """Metrics of n settings, of which the reader chooses what is drawn against what, by what, and for which values.
+
+    Attributes:
+        dimensions: what tells the settings apart, one value per setting.
+        metrics: of the settings.
+        x: the title of the dimension that is the horizontal axis at first.
+        lines: the title of the one of which each value is a line.
+    """
+
+    scripts: ClassVar[Sequence[str]] = ("charts.js", "explorer.js")
+    dimensions: Sequence[Column]
+    metrics: Sequence[Metric]
+    x: str
+    lines: str
 
 
 class Section(Struct, frozen=True):

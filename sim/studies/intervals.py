@@ -50,9 +50,12 @@ def intervals(runs: pd.DataFrame, value: str, by: Sequence[str], level: float = 
     import pandas as pd  # slow to import, and only tables need it
 
     check_replications(runs, value, by)
+    done = independent(runs)
+    found = _limited(by_replication(_censored(done, value), value, by), value)
+    keys = done.drop_duplicates(list(by))[list(by)].itertuples(index=False, name=None)
     rows = []
-    for key, group in independent(runs).groupby(list(by), sort=False, dropna=False):
-        interval = _interval(group, value, level)
+    for key, (_, values) in zip(keys, found.groupby(level=list(range(len(by))), sort=False, dropna=False), strict=True):
+        interval = t_interval(values, level).within(*_limits(value))
         rows.append((*key, interval.mean, interval.low, interval.high, interval.n))
     return pd.DataFrame(rows, columns=[*by, "mean", "low", "high", "n"])
 

@@ -40,7 +40,7 @@ def independent(runs: pd.DataFrame) -> pd.DataFrame:
 
 def by_replication(runs: pd.DataFrame, value: str, by: Sequence[str] = ()) -> pd.Series:
     """The mean of `value` in each replication, for each combination of the columns `by`; of `independent` runs."""
-    keys = [*by, *(name for name in REPLICATION if name in runs)]
+    keys = [*by, *(name for name in REPLICATION if name in runs and name not in by)]
     filled = runs.assign(**{"workload.window": runs["workload.window"].fillna("")})
     means: pd.Series = filled.groupby(keys, sort=False, dropna=False)[value].mean()
     return means

@@ -75,11 +75,13 @@ def study_report(runs: Runs, against: Sequence[str] = ()) -> RenderableType:
     for heading, part in _settings(done):
         parts += [Text(), *heading, _rates(part) if searched else _figures(part)]
         parts += [Text(line) for line in [bound_line(part)] if line]
-        parts += [Text(line, "yellow") for line in (search_notes(part, _by(part)[1:]) if searched else _alike(part))]
+        parts += [
+            Text(line, "yellow") for line in (search_notes(part, settings_by(part)[1:]) if searched else _alike(part))
+        ]
         for name in against if part["policy"].nunique() > 1 else []:
             if on_one_trace:
-                rows = request_differences(runs, part, name, _by(part)[1:]).to_dict("records")
-                parts += [Text(), differences_table(rows, _by(part)[1:])]
+                rows = request_differences(runs, part, name, settings_by(part)[1:]).to_dict("records")
+                parts += [Text(), differences_table(rows, settings_by(part)[1:])]
                 footings[1:] = [differences_footing(rows)]
             else:
                 parts += [Text(), _comparison(part, name, searched=searched)]
@@ -102,8 +104,8 @@ def _settings(done: pd.DataFrame) -> Iterator[tuple[list[Text], pd.DataFrame]]:
 
     All of them together if only one line would be left under each heading.
     """
-    names = [name for name in _by(done)[1:] if not is_numeric_dtype(done[name])]
-    if names and len(done.value_counts(names, dropna=False)) == len(done.value_counts(_by(done), dropna=False)):
+    names = [name for name in settings_by(done)[1:] if not is_numeric_dtype(done[name])]
+    if names and len(done.value_counts(names, dropna=False)) == len(done.value_counts(settings_by(done), dropna=False)):
         names = []
     for values, part in done.groupby(names, sort=False, dropna=False) if names else [((), done)]:
         heading = ", ".join(f"{name} {value}" for name, value in zip(names, values, strict=True))
@@ -141,7 +143,7 @@ def _notices(done: pd.DataFrame) -> list[str]:
 
 
 def _figures(done: pd.DataFrame) -> Table:
-    by = _by(done)
+    by = settings_by(done)
     table = new_table(*by, "runs", "attainment", "goodput, req/s", "TTFT p50, s", "TTFT p99, s", "late", "starved")
     groups = list(done.groupby(by, sort=False, dropna=False))
     for key, group in groups[:MOST_LINES]:
@@ -176,13 +178,13 @@ def _of_counted(group: pd.DataFrame, name: str) -> str:
 
 
 def _rates(done: pd.DataFrame) -> Table:
-    by = _by(done)
+    by = settings_by(done)
     return rates_table(done, by, [_cells(key) for key, _ in done.groupby(by, sort=False, dropna=False)])
 
 
 def _comparison(part: pd.DataFrame, against: str, *, searched: bool) -> Table:
     """Differences and ratios of each policy to another, on the same arrivals: of attainment, or of highest rates."""
-    others = _by(part)[1:]
+    others = settings_by(part)[1:]
     values, factor, number, unit = {"": "attainment"}, 100, "{:+.1f}", "% points"
     if searched:
         values, factor = {rule: max_rate(rule) for rule in RULES}, 1
@@ -235,7 +237,7 @@ def _footing(done: pd.DataFrame, against: Sequence[str], *, kept: bool) -> str:
 
 def _replications(done: pd.DataFrame) -> tuple[int, int]:
     """The fewest and the most replications of a setting."""
-    sizes = by_replication(done, "seed", _by(done)).groupby(_by(done), sort=False, dropna=False).size()
+    sizes = by_replication(done, "seed", settings_by(done)).groupby(settings_by(done), sort=False, dropna=False).size()
     return int(sizes.min()), int(sizes.max())
 
 
@@ -248,7 +250,7 @@ def _repeated(number: int) -> str:
     return f"Left out: {what}, as {'its seed draws' if number == 1 else 'their seeds draw'} nothing. " if number else ""
 
 
-def _by(done: pd.DataFrame) -> list[str]:
+def settings_by(done: pd.DataFrame) -> list[str]:
     """The policy and the options that tell the runs apart (but not the policy's own options: its name holds them)."""
     more = [name for name in varied(done) if name != "policy" and not name.startswith("policy.")]
     return ["policy", *(name for name in more if name not in REPLICATION)]

@@ -91,6 +91,18 @@ def test_a_timeline_of_the_worst_requests() -> None:
     assert max(e["ts"] for e in read(Path("u.json").read_text()) if e["ph"] == "C") <= 1.5e6
 
 
+def test_a_page_of_each_result() -> None:
+    done("run", *HEAVY, "--quiet", "--out", "ran")
+    done("compare", *HEAVY, "--policy", "fcfs", "--policy", "edf", "--quiet", "--out", "compared")
+    Path("study.yaml").write_text(STUDY)
+    done("sweep", "study.yaml", "--out", "study", "--quiet", "--workers", "1")
+    titles = {"ran": "flowprefill on example", "compared": "2 policies on example", "study": "Study"}
+    for folder, title in titles.items():
+        assert done("show", folder, "--html", "page.html") == "saved page.html\n"
+        assert f"<h1>{title}</h1>" in Path("page.html").read_text(encoding="utf-8")
+    assert done("show", "ran", "--html", "page.html", "--timeline", "t.json", "--quiet") == ""
+
+
 def test_a_run_that_comes_out_otherwise_has_no_timeline() -> None:
     done("run", *HEAVY, "--quiet", "--out", "saved")
     table = pd.read_parquet("saved/requests.parquet", engine="pyarrow")

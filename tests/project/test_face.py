@@ -43,7 +43,7 @@ def test_the_version_is_that_of_the_distribution() -> None:
 
 def test_every_command_has_a_twin_in_python() -> None:
     twins = {name: f"describe_{name}" for name in ("metrics", "models", "policies")}
-    twins |= {"traces": "load_trace", "show": "save_timeline"}
+    twins |= {"traces": "load_trace", "show": "save_page"}
     twins |= {"arena": "compete"}  # flowsim.arena is the package
     for command in main.commands:
         assert callable(getattr(flowsim, twins.get(command, command))), command

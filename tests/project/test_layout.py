@@ -161,6 +161,7 @@ ELSEWHERE = {
     "engine/test_simulate.py": "engine.device",
     "policies/test_registry.py": "core.policy",
     "results/definitions/test_summary_json.py": "core.summary",
+    "report/test_run_page.py": "report.stories show.run_parts",
     "report/test_timeline.py": "report.bounds report.instance_tracks report.request_tracks report.trace_events",
     "runs/test_options.py": "runs.declaration",
     "show/test_result_figures.py": "show.style",

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -27,18 +25,13 @@ from flowsim.show.page import (
     page_html,
     save_page,
 )
+from support.pages import data_of
 
 EVIL = "</script><script>alert(1)</script><b>"
 
 
 def with_parts(*parts: Part) -> str:
     return page_html(Page("A page", [Section("One", parts)]))
-
-
-def data_of(html: str) -> list[dict[str, Any]]:
-    (found,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', html, re.DOTALL)
-    parts: list[dict[str, Any]] = json.loads(found)
-    return parts
 
 
 def test_text_stands_in_the_page_and_needs_no_data() -> None:

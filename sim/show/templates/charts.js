@@ -140,11 +140,12 @@ const charts = (() => {
 
   // Draw a chart into an element; `state` holds what is selected and hidden.
   const draw = (place, part, state) => {
-    const shown = part.series.filter((series) => Object.entries(state.chosen).every(([tag, value]) => value === "" || !(tag in series.tags) || series.tags[tag] === value));
+    const chosen = ({ tags }) => Object.entries(state.chosen).every(([tag, value]) => value === "" || !(tag in tags) || tags[tag] === value);
+    const shown = part.series.filter(chosen);
     const visible = shown.filter((series) => !state.hidden.has(series.name));
     const width = place.clientWidth, height = Math.round(Math.min(Math.max(width * 0.5, 230), 380));
     const ys = visible.flatMap((series) => [...finite(series.y), ...finite(series.low), ...finite(series.high)]);
-    const made = frame(part, width, height, visible.flatMap((series) => series.x), ys);
+    const made = frame(part, width, height, [...visible.flatMap((series) => series.x), ...part.marks.filter(chosen).map((mark) => mark.x)], ys);
     const cross = shape("line", { class: "axis", y1: MARGIN.top, y2: made.bottom, visibility: "hidden" });
     const ring = shape("circle", { r: 6, fill: "none", stroke: "var(--text)", "stroke-width": 1.5, visibility: "hidden" });
     const leave = () => { hint(null, ""); for (const mark of [cross, ring]) mark.setAttribute("visibility", "hidden"); };
@@ -160,6 +161,9 @@ const charts = (() => {
       hint(event, text);
     };
     const svg = shape("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": `${part.y.label} against ${part.x.label}`, pointermove: move, pointerdown: move, pointerleave: leave }, made.group);
+    for (const mark of part.marks.filter(chosen))
+      svg.append(shape("line", { x1: made.x(mark.x), x2: made.x(mark.x), y1: MARGIN.top, y2: made.bottom, stroke: "var(--faint)", "stroke-width": 1.2, "stroke-dasharray": "5 4" }),
+        shape("text", { class: "faint", x: made.x(mark.x) + 4, y: MARGIN.top + 10 }, mark.label));
     svg.append(...visible.map((series) => drawn(series, made.x, made.y, made.bottom)), cross, ring);
     const legend = node("div", { class: "legend" });
     for (const series of new Map(shown.map((one) => [one.name, one])).values()) {

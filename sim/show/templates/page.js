@@ -14,7 +14,9 @@ const kit = (() => {
     fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
 
   // Values as text, as flowsim prints them.
-  const digits = (value, number) => value.toLocaleString("en", { maximumSignificantDigits: number });
+  const formats = {}; // making one takes longer than using it
+  const digits = (value, number) =>
+    (formats[number] ??= new Intl.NumberFormat("en", { maximumSignificantDigits: number })).format(value);
   const seconds = (value) => {
     if (value === 0) return "0";
     const size = Math.abs(value);
@@ -24,7 +26,7 @@ const kit = (() => {
   };
   const forms = {
     text: String,
-    count: (value) => value.toLocaleString("en"),
+    count: (value) => digits(value, 15),
     number: (value) => digits(value, 4),
     percent: (value) => `${(100 * value).toFixed(1)} %`,
     seconds,

@@ -2,7 +2,7 @@
 // Large tables: all values in memory, of which only the rows that are visible are elements.
 (() => {
   const { node, told, compare, sorts } = kit;
-  const HEIGHT = 27, SPARE = 8, SMALL = 12;
+  const HEIGHT = 27, SPARE = 8, SMALL = 12, MEASURED = 500;
 
   kit.drawers.rows = (place, part) => {
     const columns = part.columns;
@@ -11,9 +11,10 @@
     let shown = order;
     const text = (column, row) => told(column.values[row], column.form);
     const words = (column) => (column.form === "text" ? "words" : null);
+    const step = Math.ceil(number / MEASURED) || 1;
     const width = (column) => {
       let longest = column.title.length + 2;
-      for (let row = 0; row < number; row++) longest = Math.max(longest, text(column, row).length);
+      for (let row = 0; row < number; row += step) longest = Math.max(longest, text(column, row).length);
       return `min-width:${Math.min(longest, 48)}ch`;
     };
     const headings = columns.map((column) => node("th", { class: words(column), style: width(column) }, column.title));
@@ -37,8 +38,8 @@
       const last = whole ? shown.length : Math.min(first + Math.ceil((view.clientHeight || 480) / HEIGHT) + 2 * SPARE, shown.length);
       if (!anew && drawn === `${first} ${last}`) return;
       drawn = `${first} ${last}`;
-      const lines = [gap(first), ...shown.slice(first, last).map(line), gap(shown.length - last)];
-      body.replaceChildren(...lines.filter(Boolean));
+      const visible = [gap(first), ...shown.slice(first, last).map(line), gap(shown.length - last)];
+      body.replaceChildren(...visible.filter(Boolean));
     };
     headings.forEach((heading, at) => sorts(heading, (ascending) => {
       const values = columns[at].values, sign = ascending ? 1 : -1;
@@ -48,10 +49,11 @@
     }));
 
     const search = node("input", { type: "search", name: "filter", placeholder: "filter rows", "aria-label": "filter rows", input: () => select() });
+    const lines = []; // each row as text, once it has been searched
     const select = () => {
       const wanted = search.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
       const matches = (row) => {
-        const whole = columns.map((column) => text(column, row)).join("\n").toLowerCase();
+        const whole = (lines[row] ??= columns.map((column) => text(column, row)).join("\n").toLowerCase());
         return wanted.every((word) => whole.includes(word));
       };
       shown = wanted.length ? order.filter(matches) : order;

@@ -1,0 +1,121 @@
+"""The worst seconds of a run: who ran, who was paused or waited, and who missed its SLO and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from flowsim.core.events import stretches
+from flowsim.io.counts import number_of
+from flowsim.report.bounds import until
+from flowsim.report.instance_tracks import named
+from flowsim.report.request_tracks import Stay, stays_of
+from flowsim.results.explain import Explanation
+from flowsim.results.result import RunResult
+from flowsim.show.explain import REASONS
+from flowsim.show.format import seconds
+from flowsim.show.run_parts import Bar, Gantt, Row, View
+
+LENGTHS_S = (20.0, 10.0, 5.0, 2.0, 1.0)
+"""How long the worst seconds may be."""
+MOST_REQUESTS = 48
+"""Requests that a chart shows."""
+Window = tuple[float, float]
+
+
+def gantt_of(explanations: Mapping[str, Explanation], window: Window) -> Gantt:
+    """What each of several policies did with the same requests in a window; `explanations` by policy."""
+    first = next(iter(explanations.values())).result
+    return Gantt(*window, first.slo.class_names, [_view(name, why, window) for name, why in explanations.items()])
+
+
+def worst_window(explanations: Iterable[Explanation]) -> Window:
+    """From when to when most requests missed their deadline, under the policy with most misses, seconds.
+
+    Without a miss, when most waited. It is as long as its requests fit into a chart.
+    """
+    why = max(explanations, key=lambda why: len(why.missed))
+    result = why.result
+    arrival_s, until_s = result.trace.arrival_s, until(result)
+    if len(why.missed):
+        moments_s = np.sort(arrival_s[why.missed] + result.slo.ttft_slo_s[why.missed])
+    else:
+        moments_s = _busiest(result)
+    for length_s in LENGTHS_S:
+        counts = np.searchsorted(moments_s, moments_s + length_s, "right") - np.arange(len(moments_s))
+        first_s = max(float(moments_s[int(counts.argmax())]) - 0.1 * length_s, 0.0)
+        there = (arrival_s <= first_s + length_s) & (until_s >= first_s)
+        if there.sum() <= MOST_REQUESTS:
+            break
+    return first_s, first_s + length_s
+
+
+def requests_in(why: Explanation, window: Window) -> list[int]:
+    """The requests that a chart of this window shows, by arrival.
+
+    If not all have room, those that run or miss their deadline in it come first, then others that miss it at all.
+    """
+    result, arrival_s, until_s = why.result, why.result.trace.arrival_s, until(why.result)
+    there = np.flatnonzero((arrival_s <= window[1]) & (until_s >= window[0]))
+    missed = np.isin(there, why.missed)
+    due_s = (arrival_s + result.slo.ttft_slo_s)[there]
+    now = (result.metrics.started_s[there] <= window[1]) | (missed & (window[0] <= due_s) & (due_s <= window[1]))
+    kept = there[np.lexsort((~missed, ~now))][:MOST_REQUESTS]
+    return sorted(kept.tolist(), key=lambda id: (arrival_s[id], id))
+
+
+def _busiest(result: RunResult) -> np.ndarray:
+    """When most requests waited, shape [1], seconds."""
+    started_s = result.metrics.started_s
+    left_s = np.sort(np.where(np.isnan(started_s), until(result), started_s))
+    waiting = np.arange(1, len(left_s) + 1) - np.searchsorted(left_s, result.trace.arrival_s, "right")
+    return result.trace.arrival_s[[int(waiting.argmax())]]
+
+
+def _view(name: str, why: Explanation, window: Window) -> View:
+    result = why.result
+    ids = requests_in(why, window)
+    stays: dict[int, list[Stay]] = {}
+    for events in result.events:
+        stays |= stays_of(events)
+    arrival_s, until_s = result.trace.arrival_s, until(result)
+    present = int(((arrival_s <= window[1]) & (until_s >= window[0])).sum())
+    reasons = dict(zip(why.missed.tolist(), why.reasons, strict=True))
+    missed = sum(id in reasons for id in ids)
+    shown = number_of(present, "request") if present == len(ids) else f"{len(ids)} of {number_of(present, 'request')}"
+    note = f"{shown} from {window[0]:.3f} s to {window[1]:.3f} s, of which {missed} missed the SLO."
+    rows = [_request(name, result, id, stays.get(id, ()), reasons.get(id, "")) for id in ids]
+    return View(name, list(_instances(result, window)), rows, note)
+
+
+def _instances(result: RunResult, window: Window) -> Iterator[Row]:
+    for number, events in enumerate(result.events):
+        bars = [
+            Bar(began_s, ended_s, "running", f"requests {named(members)}", int(result.slo.class_code[members[0]]))
+            for began_s, ended_s, members, _ in stretches(events)
+            if began_s <= window[1] and ended_s >= window[0]
+        ]
+        yield Row("device" if len(result.events) == 1 else f"instance {number}", bars)
+
+
+def _request(policy: str, result: RunResult, id: int, stays: Sequence[Stay], reason: str) -> Row:
+    colour = int(result.slo.class_code[id])
+    arrival_s, slo_s = float(result.trace.arrival_s[id]), float(result.slo.ttft_slo_s[id])
+    until_s, started_s = float(until(result)[id]), float(result.metrics.started_s[id])
+    name = f"{id} {result.slo.class_names[colour]}"
+    about = f"request {name}: {int(result.trace.input_length[id]):,} tokens, TTFT SLO {_slo(slo_s)}"
+    waited_s = until_s if started_s != started_s else started_s
+    bars = [Bar(arrival_s, waited_s, "waiting", about, colour)]
+    bars += [Bar(stay.began_s, min(stay.ended_s, until_s), stay.state, about, colour) for stay in stays]
+    due_s = None if slo_s != slo_s else arrival_s + slo_s
+    return Row(name, bars, due_s, REASONS[reason] if reason else "", story_key(policy, id))
+
+
+def story_key(policy: str, id: int) -> str:
+    """The key of a request's story."""
+    return f"{id} under {policy}"
+
+
+def _slo(slo_s: float) -> str:
+    return "none" if slo_s != slo_s else seconds(slo_s)

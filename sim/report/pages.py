@@ -1,0 +1,71 @@
+"""`flowsim.save_page`: a result as one page that needs no other file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from flowsim.io.folders import writing_file
+from flowsim.report.run_page import run_page
+from flowsim.report.saved import Saved
+from flowsim.report.study_page import study_page
+from flowsim.report.text import saved_differences
+from flowsim.results.result import RunResult
+from flowsim.runs.compare import Comparison
+from flowsim.show.differences import differences_report
+from flowsim.show.page import Page, page_html
+from flowsim.show.page_text import parts_of
+from flowsim.studies.sweep import Runs
+from flowsim.validation.report import page as validation_page
+from flowsim.validation.report import picture
+
+Progress = Callable[[int, int], None]
+
+
+def save_page(
+    result: RunResult | Comparison | Runs | Saved | str | Path, path: str | Path, *, progress: Progress | None = None
+) -> None:
+    """Write a result as an HTML page that needs no other file and no network.
+
+    Args:
+        result: a run or a comparison with `events=True`, or the runs of a study; or a folder that flowsim wrote. Saved
+            runs, but not those of a study, are replayed for what happened in them.
+        path: of the file.
+        progress: of replaying, called now and then with (requests arrived, requests in all).
+
+    Raises:
+        InputError: the result has no events, the folder holds no results or its run is not what was saved, or the file
+            cannot be written.
+    """
+    html = result_html(Saved.read(result) if isinstance(result, str | Path) else result, progress)
+    with writing_file(path) as partial:
+        partial.write_text(html, encoding="utf-8")
+
+
+def result_html(result: RunResult | Comparison | Runs | Saved, progress: Progress | None = None) -> str:
+    """The page of a result; see `save_page`."""
+    if isinstance(result, RunResult):
+        return page_html(run_page({result.policy: result}, {result.policy: result.full_summary}))
+    if isinstance(result, Comparison):
+        return page_html(_comparison(result))
+    if isinstance(result, Runs):
+        return page_html(study_page(result))
+    if result.kind == "study":
+        return page_html(study_page(result.study))
+    if result.kind == "validation":
+        return validation_page([result.evidence], result.cases, [picture(of) for of in result.cases])
+    return page_html(_saved_runs(result, progress))
+
+
+def _comparison(comparison: Comparison) -> Page:
+    summaries = {name: of.full_summary for name, of in comparison.results.items()}
+    if len(summaries) == 1:
+        return run_page(comparison.results, summaries)
+    differences = differences_report(comparison.differences().to_dict("records"), comparison.alike)
+    return run_page(comparison.results, summaries, list(parts_of(differences)))
+
+
+def _saved_runs(saved: Saved, progress: Progress | None) -> Page:
+    results = {shown.name: shown.result for shown in saved.replayed(progress)}
+    differences = [] if len(results) == 1 else list(parts_of(saved_differences(saved, next(iter(results)))))
+    return run_page(results, saved.summaries, differences)
