@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from math import inf, nextafter
 
 from flowsim.core.operators import Cut
-from flowsim.core.order import Candidate
+from flowsim.core.order import Candidate, Flipping
 from flowsim.core.policy import View
 from flowsim.core.request import Request
 from flowsim.errors import InputError, unknown
 from flowsim.policies.parts.composed import Composed
 from flowsim.policies.parts.orders import ORDERS
+
+POSSIBLE_FIRST = Flipping(
+    key=lambda candidate: candidate.deadline_s,
+    flips_at=lambda candidate: nextafter(candidate.deadline_s - candidate.predicted_s, inf),
+    flipped=lambda candidate: candidate.arrival_s,
+)
+"""By deadline, those that are late even alone behind the others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +31,7 @@ class MooreHodgson(Composed):
     jobs that are all present. Here it is applied anew at each decision to the predicted time left of what waits, has
     started, is paused or runs, one prompt after another. A batch that is paused or runs is one job, with the deadline
     of its head; dropped is the job with the most time per request that it can still serve in time, which is a
-    heuristic once batches are among them. Batches are FlowPrefill's. A decision takes O(n + f log f) for n present, of
+    heuristic once batches are among them. Batches are FlowPrefill's. A decision takes O(f log n) for n present, of
     which f can still be in time alone. What the set leaves out may starve.
 
     Attributes:
@@ -74,11 +82,13 @@ def in_time(view: View, headroom: float = 0.0) -> list[Candidate]:
         view: what the policy sees.
         headroom: share by which all predicted times are enlarged.
     """
-    present: list[Candidate] = [*view.waiting, *view.started, *view.paused]
-    if view.running is not None:
-        present.append(view.running)
     now = end_s = view.now
-    possible = [candidate for candidate in present if now + candidate.predicted_s <= candidate.deadline_s]
+    present: list[Candidate] = [*view.started, *view.paused, *([] if view.running is None else [view.running])]
+    possible = [candidate for candidate in present if _possible(candidate, now)]
+    waiting = view.next_waiting(POSSIBLE_FIRST)
+    while waiting is not None and _possible(waiting, now):
+        possible.append(waiting)
+        waiting = view.next_waiting(POSSIBLE_FIRST, waiting)
     possible.sort(key=lambda candidate: (candidate.deadline_s, candidate.arrival_s, candidate.id))
     costliest: list[tuple[float, int, float]] = []
     dropped: set[int] = set()
@@ -91,6 +101,11 @@ def in_time(view: View, headroom: float = 0.0) -> list[Candidate]:
             end_s -= less_s
             dropped.add(out)
     return [candidate for place, candidate in enumerate(possible) if place not in dropped]
+
+
+def _possible(candidate: Candidate, now: float) -> bool:
+    """Whether it is in time if it goes on at once."""
+    return candidate.deadline_s - candidate.predicted_s >= now
 
 
 def _served(candidate: Candidate, now: float) -> int:
