@@ -2,9 +2,12 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import flowsim
+from benchmarks import case as one
 from benchmarks.decisions import report
 from benchmarks.process import case, source
 from benchmarks.versus import alternately
@@ -15,6 +18,20 @@ def test_a_replay_is_timed_in_both_versions() -> None:
     ours, others = alternately(["run", "synthetic:50", "flowprefill", "5"], Path(sys.executable), runs=1)
     assert ours > 0
     assert others > 0
+
+
+def test_a_replay_works_out_no_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    results = []
+
+    def run(*arguments: Any, **options: Any) -> flowsim.RunResult:
+        results.append(flowsim.run(*arguments, **options))
+        return results[-1]
+
+    monkeypatch.setattr(one, "run", run)
+    one.replay("synthetic:50", "fcfs", 5.0)
+    one.capacity_rps(one.load("synthetic:50"), "fcfs")
+    assert [result.bounding for result in results] == [None, None]
+    assert flowsim.run("example", limit=1).bounding is not None
 
 
 def test_a_study_is_timed() -> None:
