@@ -92,7 +92,13 @@ def _view(name: str, why: Explanation, window: Window) -> View:
 def _instances(result: RunResult, window: Window) -> Iterator[Row]:
     for number, events in enumerate(result.events):
         bars = [
-            Bar(began_s, ended_s, "running", f"requests {named(members)}", int(result.slo.class_code[members[0]]))
+            Bar(
+                began_s,
+                ended_s,
+                "running",
+                f"request{'s' * (len(members) > 1)} {named(members)}",
+                int(result.slo.class_code[members[0]]),
+            )
             for began_s, ended_s, members, _ in stretches(events)
             if began_s <= window[1] and ended_s >= window[0]
         ]

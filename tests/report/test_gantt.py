@@ -33,9 +33,9 @@ def test_what_each_request_did() -> None:
     (view,) = chart.views
     (device,) = view.instances
     assert [(bar.began_s, bar.ended_s, bar.told) for bar in device.bars] == [
-        (0.625, 4.625, "requests 0"),
-        (5.0, 6.0, "requests 1"),
-        (6.875, 12.875, "requests 0"),
+        (0.625, 4.625, "request 0"),
+        (5.0, 6.0, "request 1"),
+        (6.875, 12.875, "request 0"),
     ]
     patient, urgent = view.requests
     about = "request 0 patient: 10 tokens, TTFT SLO 12 s"

@@ -163,7 +163,7 @@ const charts = (() => {
     const svg = shape("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": `${part.y.label} against ${part.x.label}`, pointermove: move, pointerdown: move, pointerleave: leave }, made.group);
     for (const mark of part.marks.filter(chosen))
       svg.append(shape("line", { x1: made.x(mark.x), x2: made.x(mark.x), y1: MARGIN.top, y2: made.bottom, stroke: "var(--faint)", "stroke-width": 1.2, "stroke-dasharray": "5 4" }),
-        shape("text", { class: "faint", x: made.x(mark.x) + 4, y: MARGIN.top + 10 }, mark.label));
+        shape("text", { class: "faint", transform: `translate(${made.x(mark.x) - 4} ${made.bottom - 8}) rotate(-90)` }, mark.label));
     svg.append(...visible.map((series) => drawn(series, made.x, made.y, made.bottom)), cross, ring);
     const legend = node("div", { class: "legend" });
     for (const series of new Map(shown.map((one) => [one.name, one])).values()) {

@@ -16,10 +16,10 @@
   const hatching = () => shape("defs", {}, shape("pattern", { id: "paused", width: 5, height: 5, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" },
     shape("line", { x1: 0, x2: 0, y1: 0, y2: 5, stroke: "var(--text)", "stroke-width": 1.5, opacity: 0.55 })));
 
-  const bars = (row, x, y, from, to) => row.bars.flatMap(([began, ended, state, about, colour]) => {
+  const bars = (row, x, y, from, to) => row.bars.filter(([began, ended]) => began <= to && ended >= from).flatMap(([began, ended, state, about, colour]) => {
     const left = x(Math.max(began, from)), right = x(Math.min(ended, to));
     const place = { x: left, y: y + (ROW - BAR) / 2, width: Math.max(right - left, 0.7), height: BAR };
-    const text = `${about}\n${told(began, "number")} s, ${state} ${told(ended - began, "seconds")}`;
+    const text = `${about}\n${state} for ${told(ended - began, "seconds")} from ${kit.digits(began, 7)} s`;
     const more = { class: `bar ${state}`, pointermove: (event) => hint(event, text), pointerleave: () => hint(null, "") };
     if (state === "running") return [shape("rect", { ...place, fill: `var(--c${colour % 8})`, stroke: "var(--back)", "stroke-width": 0.4, ...more })];
     const pale = shape("rect", { ...place, fill: `var(--c${colour % 8})`, "fill-opacity": state === "paused" ? 0.12 : 0.22, ...more });
