@@ -4,11 +4,13 @@
 # make docs   writes the tables and outputs in README.md and docs/ anew
 # make bench  the speed figures of docs/performance.md
 # make fuzz   half an hour (FUZZ_SECONDS) of fuzzing the readers of traces; what breaks one is left in out/
+# make attack an hour (ATTACK_SECONDS) of damaged inputs for every reader, and of kills of every command that writes
 PYTHON ?= python3
 FUZZ_SECONDS ?= 1800
+ATTACK_SECONDS ?= 3600
 BIN = .venv/bin
 
-.PHONY: demo test cover docs bench fuzz notebook clean
+.PHONY: demo test cover docs bench fuzz attack notebook clean
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -43,6 +45,9 @@ bench: install
 fuzz: install
 	$(BIN)/python -m pip install --quiet '.[fuzz]'
 	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
+
+attack: install-dev
+	$(BIN)/python -m tests.attack --seconds $(ATTACK_SECONDS)
 
 notebook: install-dev
 	$(BIN)/jupyter execute --inplace notebooks/*.ipynb

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from msgspec import Struct
 from flowsim.errors import InputError
 from flowsim.io.documents import mapping
 from flowsim.io.schema import build
+from flowsim.runs.compare import folder_of
 from flowsim.runs.options import RunOptions, files, parsed_options, value_of
 from flowsim.studies.point import Point
 from flowsim.studies.store import JOURNAL, SEALED, STUDY
@@ -69,6 +71,20 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True):
         return clean and any(name == place or name.startswith(f"{place}/") for name in self.files)
 
 
+def compared_policies(folder: Path) -> list[str]:
+    """The policies of a comparison, in order. InputError: its table cannot be read, or names none."""
+    path = folder / COMPARED
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            names = [row.get("policy") for row in csv.DictReader(file, strict=True)]
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError(str(path), f"cannot be read ({error})", expected="the table of a comparison") from None
+    found = [name for name in names if name]
+    if not found or len(set(found)) < len(names):
+        raise InputError(str(path), "does not name the policies", expected="the table of a comparison")
+    return found
+
+
 @dataclass(frozen=True)
 class Results:
     """A folder of results, and what its runs were made from.
@@ -91,7 +107,7 @@ class Results:
         if (folder / STUDY).exists() and (folder / SEALED).exists() and not (folder / JOURNAL).exists():
             return cls(folder, "study", {}, Study.read(folder / STUDY))
         if (folder / COMPARED).exists():
-            places = sorted(path.parent for path in folder.glob(f"*/{CONFIG}"))
+            places = sorted(folder / folder_of(name) for name in compared_policies(folder))
             return cls(folder, "comparison", {place.name: parsed_options(place / CONFIG) for place in places})
         if (folder / CONFIG).exists():
             return cls(folder, "run", {".": parsed_options(folder / CONFIG)})

@@ -6,14 +6,13 @@ they were written; else it is an empty one.
 
 from __future__ import annotations
 
-import csv
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from flowsim.archive.manifest import COMPARED, CONFIG, MANIFEST, RESULTS, Manifest, Results
+from flowsim.archive.manifest import CONFIG, MANIFEST, RESULTS, Manifest, Results, compared_policies
 from flowsim.errors import InputError
 from flowsim.io import documents
 from flowsim.io.folders import leads_somewhere
@@ -62,9 +61,7 @@ def _run(folder: Path, places: Mapping[str, str]) -> RunResult:
 
 def _compared(results: Results, places: Mapping[str, str]) -> Iterator[tuple[str, RunResult]]:
     """The results of a comparison by the names of their policies, in order."""
-    with (results.folder / COMPARED).open(encoding="utf-8", newline="") as file:
-        names = [row["policy"] for row in csv.DictReader(file)]
-    for name in names:
+    for name in compared_policies(results.folder):
         yield name, _run(results.folder / folder_of(name), places)
 
 

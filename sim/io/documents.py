@@ -11,6 +11,7 @@ import yaml
 from msgspec import Struct
 
 from flowsim.errors import InputError
+from flowsim.io.folders import exists
 
 Form = Literal["YAML", "JSON"]
 Keys = tuple[str | int, ...]
@@ -18,6 +19,8 @@ Keys = tuple[str | int, ...]
 
 MERGE = "tag:yaml.org,2002:merge"
 TEXT = "tag:yaml.org,2002:str"
+MOST_VALUES = 1_000_000
+"""Values of a YAML document, with those that aliases repeat."""
 
 
 class Document(Struct, frozen=True):
@@ -71,10 +74,7 @@ def parse(text: str, where: str, form: Form = "YAML") -> Any:
 def located(path: str | Path, expected: str = "") -> Document:
     """A YAML file's values and the lines of its parts. InputError as `read` raises it; also for a part of itself."""
     node, values = _yaml(_text(path, expected), str(path))
-    try:
-        return Document(values, dict(_lines(node)))
-    except RecursionError:
-        raise InputError(str(path), "contains itself (a YAML anchor that refers to itself)") from None
+    return Document(values, dict(_lines(node)))
 
 
 class UniqueKeys(yaml.SafeLoader):
@@ -106,6 +106,8 @@ def unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _text(path: str | Path, expected: str) -> str:
+    if exists(path) and not (Path(path).is_file() or Path(path).is_dir()):
+        raise InputError(str(path), "is a pipe or a device", expected=expected or "a file")
     try:
         return Path(path).read_text(encoding="utf-8")
     except OSError as error:
@@ -118,11 +120,32 @@ def _yaml(text: str, where: str) -> tuple[yaml.Node | None, Any]:
     try:
         loader = UniqueKeys(text)
         node = loader.get_single_node()
+        _values(node, {})
         return node, None if node is None else loader.construct_document(node)
     except InputError as error:
         raise error.within(where) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise _not_a("YAML", where, error) from error
+
+
+def _values(node: yaml.Node | None, known: dict[int, int]) -> int:
+    """How many values a node stands for, those of an alias counted each time.
+
+    Raises:
+        InputError: more than MOST_VALUES, or without end.
+    """
+    if not isinstance(node, yaml.CollectionNode):
+        return 1
+    if known.get(id(node)) == 0:
+        raise InputError("", "contains itself (a YAML anchor that refers to itself)")
+    if id(node) not in known:
+        known[id(node)] = 0  # until it is known
+        inner = (one for part in node.value for one in (part if isinstance(part, tuple) else (part,)))
+        known[id(node)] = 1 + sum(_values(one, known) for one in inner)
+    if known[id(node)] > MOST_VALUES:
+        place = f"line {node.start_mark.line + 1}"
+        raise InputError(place, f"holds more than {MOST_VALUES:,} values, with those that aliases (*NAME) repeat")
+    return known[id(node)]
 
 
 def _not_a(form: Form, where: str, error: Exception) -> InputError:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from flowsim.archive.manifest import COMPARED, CONFIG
+from flowsim.archive.manifest import COMPARED, CONFIG, compared_policies
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.core.summary import FullSummary
 from flowsim.errors import InputError
-from flowsim.io.documents import mapping
+from flowsim.io.counts import number_of
 from flowsim.io.folders import exists
 from flowsim.report.request_tracks import Stay, stays_on_gpu
 from flowsim.results.result import RunResult
+from flowsim.results.stored import REQUESTS as TABLE
+from flowsim.results.stored import SUMMARY, stored_requests, stored_summary
 from flowsim.runs.compare import folder_of
 from flowsim.runs.options import RunOptions, read_options
 from flowsim.runs.run import run
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 Kind = Literal["run", "comparison", "study", "validation"]
 BLOCK_TOKENS = 16
-SUMMARY, TABLE = "summary.json", "requests.parquet"
 SAME = ("instance", "started_s", "finished_s", "preemptions", "attained")
 """The columns of the table of requests in which a replay must agree with what was saved."""
 EXPECTED = "what flowsim run, compare, sweep, capacity or validate wrote with --out"
@@ -89,14 +89,13 @@ class Saved:
     def runs(self) -> dict[str, Path]:
         """The folder of each run, by the name of its policy, of a run or a comparison."""
         if self.kind == "run":
-            return {self._summary(self.folder)["policy"]: self.folder}
-        with (self.folder / COMPARED).open(encoding="utf-8", newline="") as file:
-            return {row["policy"]: self.folder / folder_of(row["policy"]) for row in csv.DictReader(file)}
+            return {stored_summary(self.folder)["policy"]: self.folder}
+        return {policy: self.folder / folder_of(policy) for policy in compared_policies(self.folder)}
 
     @cached_property
     def summaries(self) -> dict[str, FullSummary]:
         """The summary of each run, by the name of its policy, of a run or a comparison."""
-        return {name: self._summary(folder) for name, folder in self.runs.items()}
+        return {name: stored_summary(folder) for name, folder in self.runs.items()}
 
     @cached_property
     def study(self) -> Runs:
@@ -119,13 +118,11 @@ class Saved:
 
     def requests(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
         """These columns of the requests of a run. InputError: there is no such table, or it cannot be read."""
-        import pandas as pd  # slow to import, and only tables need it
-
         path = self.runs[name] / TABLE
-        try:
-            return pd.read_parquet(path, columns=list(columns))
-        except (OSError, ValueError) as error:  # pyarrow's errors are among these
-            raise InputError(str(path), "cannot be read", expected="the requests of a run") from error
+        table, n = stored_requests(path, columns), self.summaries[name]["requests"]
+        if len(table) != n:
+            raise InputError(str(path), f"has {number_of(len(table), 'row')}", expected=f"{n}, as in {SUMMARY}")
+        return table
 
     def replayed(self, progress: Callable[[int, int], None] | None = None) -> list[Shown]:
         """Its runs with their events: each is run again, and must come out as it was saved.
@@ -148,10 +145,6 @@ class Saved:
             problem = "comes out otherwise now than it was saved"
             raise InputError(str(self.runs[name]), problem, expected="the files and the version that it was made with")
         return Shown(name, result, block_tokens=options.server.block_tokens)
-
-    @staticmethod
-    def _summary(folder: Path) -> FullSummary:
-        return cast(FullSummary, mapping(folder / SUMMARY, "the summary of a run"))
 
 
 def _both(recorded: Recorded, cost: CostModel) -> Iterator[Shown]:

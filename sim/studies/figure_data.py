@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from flowsim.studies.intervals import intervals, ratios
 from flowsim.studies.replications import REPLICATION, varied
 from flowsim.studies.rules import Rule
 from flowsim.studies.search import max_rate
-from flowsim.studies.store import REQUESTS
+from flowsim.studies.store import REQUESTS, read_requests
 from flowsim.studies.sweep import Runs
 
 if TYPE_CHECKING:
@@ -183,15 +182,11 @@ def ttft_distributions(runs: Runs) -> dict[str, Distribution]:
     """
     import pandas as pd  # slow to import, and only tables need it
 
-    folder = (runs.folder or Path()) / REQUESTS
-    if runs.folder is None or not folder.is_dir():
+    if runs.folder is None or not (runs.folder / REQUESTS).is_dir():
         raise InputError("study", "kept no requests", expected="requests: true, and a folder")
     found = {}
     for policy, of in runs.succeeded.groupby("policy", sort=False):
-        files = [folder / f"{key[:16]}.parquet" for key in of["key"]]
-        rows = pd.concat([pd.read_parquet(file) for file in files])
-        if "counted" not in rows:
-            raise InputError(str(folder), "was kept without the column counted", expected="a study run anew")
+        rows = pd.concat([read_requests(runs.folder, key, ("ttft_s", "counted")) for key in of["key"]])
         found[str(policy)] = Distribution.of(rows["ttft_s"][rows["counted"]].to_numpy())
     return found
 

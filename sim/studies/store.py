@@ -13,17 +13,25 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from flowsim.errors import InputError
+from flowsim.io import documents
 from flowsim.io.counts import number_of
 from flowsim.io.folders import check_writable, exists, writing_file
 from flowsim.io.journal import Journal, read_records
 from flowsim.io.locks import locked
-from flowsim.runs.options import is_option
+from flowsim.io.schema import MOST
+from flowsim.results.stored import ROUNDING, is_share, stored_requests
+from flowsim.runs.options import MAPPINGS, is_option, options
 
 if TYPE_CHECKING:
     import pandas as pd
 
 JOURNAL, SEALED, REQUESTS, STUDY = "runs.jsonl", "runs.parquet", "requests", "study.yaml"
 ROWS_AT_ONCE = 1024
+MEASURED = (
+    "attainment", "goodput_rps", "offered_rps", "utilization", "ttft_p50_s", "ttft_p99_s", "ttft_exceeds_p50_s",
+    "ttft_exceeds_p99_s", "requests", "counted", "late", "starved",
+)  # fmt: skip
+"""Columns of numbers that every study other than a search has, unless all of its runs failed."""
 Row = Mapping[str, Any]
 
 
@@ -156,6 +164,7 @@ def sealed_keys(folder: str | Path, study: Mapping[str, Any]) -> list[str] | Non
     if not _is_of(Path(folder), study):
         return None
     with _reading(path):
+        _check_columns(path, pq.read_schema(path).names)
         table = pq.read_table(path, columns=["key", "error"])
     return None if table["error"].null_count < len(table) else table["key"].to_pylist()
 
@@ -163,7 +172,7 @@ def sealed_keys(folder: str | Path, study: Mapping[str, Any]) -> list[str] | Non
 def _is_of(folder: Path, study: Mapping[str, Any]) -> bool:
     """Whether the folder's study.yaml is that of this very study, in its YAML form."""
     about = folder / STUDY
-    return about.exists() and about.read_text(encoding="utf-8") == study_text(study)
+    return about.is_file() and about.read_bytes() == study_text(study).encode()
 
 
 def sealed_rows(folder: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
@@ -172,6 +181,7 @@ def sealed_rows(folder: Path, columns: Sequence[str] | None = None) -> Iterator[
 
     if (folder / SEALED).exists():
         with _reading(folder / SEALED), pq.ParquetFile(folder / SEALED) as file:
+            _check_columns(folder / SEALED, file.schema_arrow.names)
             for group in range(file.num_row_groups):
                 yield from file.read_row_group(group, columns).to_pylist()
 
@@ -182,7 +192,9 @@ def _reading(path: Path) -> Iterator[None]:
 
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
+    except InputError:
+        raise
+    except (pa.ArrowException, OSError, ValueError) as error:  # text that is not UTF-8 is a ValueError
         allowed = "what flowsim sweep or capacity wrote; remove it to run the study again"
         raise InputError(str(path), f"cannot be read ({' '.join(str(error).split())})", expected=allowed) from error
 
@@ -199,11 +211,43 @@ def read_runs(folder: str | Path) -> pd.DataFrame:
     if exists(place / JOURNAL):
         done = {row["key"]: row for row in read_records(place / JOURNAL)}.values()
         frame: pd.DataFrame = arrow_table(done, column_kinds(done)).to_pandas()
-        return frame
+        return _checked(frame, place / JOURNAL)
     if not (place / SEALED).exists():
         raise InputError(str(folder), f"has no {SEALED}", expected="a folder that flowsim sweep or capacity wrote")
     with _reading(place / SEALED):
-        return pd.read_parquet(place / SEALED)
+        return _checked(pd.read_parquet(place / SEALED), place / SEALED)
+
+
+def _checked(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """The same runs. InputError: a column that every study has is missing, or one holds what no run gives."""
+    if frame.empty:
+        raise InputError(str(path), "has no runs", expected="what flowsim sweep or capacity wrote")
+    needed = [name for name in options() if name not in MAPPINGS]
+    if "error" in frame and frame["error"].isna().any() and "probes" not in frame:
+        needed += MEASURED
+    _check_columns(path, list(frame), needed)
+    for name in map(str, frame.columns):
+        if name in MEASURED or is_share(name):
+            _check_numbers(frame[name], path, MOST if not is_share(name) else 1 + ROUNDING)
+    return frame
+
+
+def _check_columns(path: Path, names: Sequence[Any], needed: Sequence[str] = ()) -> None:
+    """InputError unless the columns key and error, and those that are needed, are among these."""
+    if missing := [name for name in ("key", "error", *needed) if name not in names]:
+        raise InputError(str(path), f"has no column {missing[0]}", expected="what flowsim sweep or capacity wrote")
+
+
+def _check_numbers(column: pd.Series, path: Path, most: float) -> None:
+    """InputError for the first value of a column that is neither a number from 0 to `most`, infinite, nor missing."""
+    import pandas as pd
+
+    numbers = pd.to_numeric(column, errors="coerce")
+    bad = (column.notna() & numbers.isna()) | (numbers < 0) | ((numbers > most) & (most < MOST))
+    if bad.any():
+        row = int(bad.to_numpy().argmax())
+        wanted = "a number >= 0" if most == MOST else "a share from 0 to 1"
+        raise InputError(f"{path}: row {row + 1}: {column.name}", found=column.tolist()[row], expected=wanted)
 
 
 def read_requests(folder: Path, key: str, columns: Sequence[str]) -> pd.DataFrame:
@@ -212,14 +256,7 @@ def read_requests(folder: Path, key: str, columns: Sequence[str]) -> pd.DataFram
     Raises:
         InputError: it did not keep them.
     """
-    import pyarrow.parquet as pq
-
-    place = _place_of_requests(folder, key)
-    with _reading(place), pq.ParquetFile(place) as file:
-        if missing := [name for name in columns if name not in file.schema_arrow.names]:
-            raise InputError(str(place), f"has no column {missing[0]}", expected="a study that kept it")
-        frame: pd.DataFrame = file.read(list(columns)).to_pandas()
-    return frame
+    return stored_requests(_place_of_requests(folder, key), columns)
 
 
 def _place_of_requests(folder: Path, key: str) -> Path:
@@ -229,7 +266,7 @@ def _place_of_requests(folder: Path, key: str) -> Path:
 def title_of(folder: str | Path) -> str:
     """The title of the study whose results the folder holds; "" if it has none, or is still going."""
     path = Path(folder, STUDY)
-    return str(yaml.safe_load(path.read_text(encoding="utf-8")).get("title", "")) if path.exists() else ""
+    return str(documents.mapping(path, "the study of these runs").get("title", "")) if exists(path) else ""
 
 
 def column_kinds(rows: Iterable[Row]) -> dict[str, str]:

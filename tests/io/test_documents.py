@@ -1,5 +1,7 @@
 """The reader of YAML and JSON: plain values and their lines, and errors of one line."""
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -69,3 +71,25 @@ def test_a_part_of_itself_is_refused(tmp_path: Path) -> None:
     (tmp_path / "f.yaml").write_text("&a [*a]\n")
     with pytest.raises(InputError, match=r"f\.yaml: contains itself \(a YAML anchor that refers to itself\)"):
         located(tmp_path / "f.yaml")
+
+
+def bomb(levels: int) -> str:
+    """A list of two lists of two lists: 2^levels values in a few lines."""
+    lines = ["a0: &a0 [x, x]", *(f"a{k}: &a{k} [*a{k - 1}, *a{k - 1}]" for k in range(1, levels))]
+    return "\n".join(lines)
+
+
+def test_aliases_that_stand_for_too_many_values_are_refused_at_once(tmp_path: Path) -> None:
+    assert len(parse(bomb(15), "f.yaml")) == 15
+    begin = time.process_time()
+    for levels in (20, 400):
+        with pytest.raises(InputError, match=r"^f\.yaml: line 19: holds more than 1,000,000 values, with those that"):
+            parse(bomb(levels), "f.yaml")
+    assert time.process_time() - begin < 2
+
+
+def test_a_pipe_or_a_device_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    for path in (tmp_path / "pipe.yaml", Path("/dev/zero")):
+        with pytest.raises(InputError, match=r": is a pipe or a device; expected a study$"):
+            read(path, "a study")

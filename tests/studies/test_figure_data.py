@@ -105,5 +105,5 @@ def test_ttft_counts_the_requests_that_never_got_a_token(tmp_path: Path) -> None
     assert (found.values.tolist(), found.percent.tolist()) == ([0.5, 1.0, 2.0], [25, 50, 75])
     rows.drop(columns="counted").to_parquet(tmp_path / "requests" / f"{'m' * 16}.parquet")
     rows.drop(columns="counted").to_parquet(tmp_path / "requests" / f"{'k' * 16}.parquet")
-    with pytest.raises(InputError, match="was kept without the column counted; expected a study run anew"):
+    with pytest.raises(InputError, match="has no column counted; expected the requests of a run, with it"):
         ttft_distributions(runs)

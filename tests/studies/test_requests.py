@@ -50,6 +50,6 @@ def test_a_study_keeps_the_columns_that_it_names(tmp_path: Path) -> None:
     kept = pd.read_parquet(place)
     assert list(kept) == ["attained"]  # this trace names no clients
     assert kept["attained"].tolist() == flowsim.run("example", "edf").attained.tolist()
-    with pytest.raises(InputError, match=r"parquet: has no column counted; expected a study that kept it"):
+    with pytest.raises(InputError, match=r"parquet: has no column counted; expected the requests of a run, with it"):
         request_differences(runs, runs.succeeded, "fcfs")
     assert flowsim.sweep(study, tmp_path).new == 0

@@ -146,6 +146,42 @@ def test_what_is_no_parquet_file_is_said_in_one_line(tmp_path: Path) -> None:
             attempt()
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("attainment", 2.5, "row 1: attainment must be a share from 0 to 1, got 2.5"),
+        ("attainment_text", -0.5, "row 1: attainment_text must be a share from 0 to 1, got -0.5"),
+        ("utilization", 7.0, "row 1: utilization must be a share from 0 to 1, got 7.0"),
+        ("attainment", "all", "row 1: attainment must be a share from 0 to 1, got 'all'"),
+        ("ttft_p99_s", -1.0, "row 1: ttft_p99_s must be a number >= 0, got -1.0"),
+        ("attainment", None, "has no column attainment; expected what flowsim sweep or capacity wrote"),
+        ("error", None, "has no column error; expected what flowsim sweep or capacity wrote"),
+        ("policy", None, "has no column policy; expected what flowsim sweep or capacity wrote"),
+    ],
+)
+def test_what_no_run_gives_is_refused(tmp_path: Path, whole: Path, column: str, value: object, message: str) -> None:
+    table = pd.read_parquet(whole / SEALED)
+    (table.drop(columns=column) if value is None else table.assign(**{column: value})).to_parquet(tmp_path / SEALED)
+    for attempt in (lambda: flowsim.load_runs(tmp_path), lambda: flowsim.plot(tmp_path)):
+        with pytest.raises(InputError) as refused:
+            attempt()
+        assert str(refused.value) == f"{tmp_path / SEALED}: {message}"
+
+
+@pytest.mark.parametrize("text", [b"foo: [", b"[]", b"{}", b"\0" * 99, b"\xba\xff", b""])
+def test_a_damaged_study_yaml_is_said_in_one_line(tmp_path: Path, whole: Path, text: bytes) -> None:
+    (tmp_path / SEALED).write_bytes((whole / SEALED).read_bytes())
+    (tmp_path / "study.yaml").write_bytes(text)
+    if text == b"{}":
+        assert flowsim.load_runs(tmp_path).title == ""
+        return
+    with pytest.raises(InputError, match=r"^\S+study\.yaml"):
+        flowsim.load_runs(tmp_path)
+    with pytest.raises(InputError, match=r"is not|must be|lacks"):
+        flowsim.bundle(tmp_path, tmp_path / "x.zip")
+    assert flowsim.sweep(STUDY, tmp_path, workers=1).new == 0
+
+
 MINE = """
 from dataclasses import dataclass
 import helperkey

@@ -16,6 +16,8 @@ BLOCK_BYTES = 8 << 20
 """Bytes held at a time, so that a long file is never in memory as a whole."""
 PIECE_BYTES = 1 << 14
 """Bytes decompressed at a time: at most this many before damaged data go unread."""
+MOST_TIMES = 250
+"""The most by which a file, or a mebibyte if it is less, may grow when it is decompressed."""
 LONGEST = 4 * BLOCK_BYTES
 """Most bytes in one line."""
 NEWLINE = b"\n"
@@ -59,8 +61,11 @@ def read_lines(path: Path, *, quotes: bool = False) -> Iterator[Lines]:
     line, held = 1, b""
     with _reading(path), path.open("rb") as raw:
         stream = _decompressed(raw)
+        most, read = MOST_TIMES * max(path.stat().st_size, 1 << 20), 0
         while chunk := _read(path, stream, line + held.count(b"\n") - 1):
-            held += chunk
+            held, read = held + chunk, read + len(chunk)
+            if read > most:
+                raise InputError(str(path), f"unpacks to more than {most:,} bytes", expected="<= that for its size")
             end = held.rfind(b"\n") + 1
             if not end or (quotes and held.count(b'"', 0, end) % 2):
                 if len(held) > LONGEST:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from flowsim.errors import InputError
 from flowsim.traces import Trace, read_trace, write_trace
+from flowsim.traces.reading import compression
 from support.traces import OWN, bad_own, written
 
 
@@ -68,3 +69,13 @@ def test_cut_zstd_is_told(tmp_path):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(InputError, match="zstd data damaged or cut off after line"):
         read_trace(path)
+
+
+def test_a_bomb_is_given_up_early(tmp_path, monkeypatch):
+    path = tmp_path / "t.jsonl.gz"
+    path.write_bytes(gzip.compress(b"\n" * (3 << 20)))
+    with pytest.raises(InputError, match=r"has no requests|is empty"):
+        read_trace(path)
+    monkeypatch.setattr(compression, "MOST_TIMES", 2)
+    with pytest.raises(InputError, match=r"t\.jsonl\.gz: unpacks to more than 2,097,152 bytes"):
+        list(compression.read_lines(path))

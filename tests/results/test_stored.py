@@ -1,0 +1,82 @@
+"""The saved files of a run are read back whole, or refused in one line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import flowsim
+from flowsim.errors import InputError
+from flowsim.results.stored import check_stored, stored_requests, stored_summary
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    flowsim.run("example", "fcfs", limit=40, rate_scale=8).save(tmp_path)
+    return tmp_path
+
+
+def changed(folder: Path, change: Callable[[Any], Any]) -> None:
+    summary = json.loads((folder / "summary.json").read_text())
+    change(summary)
+    (folder / "summary.json").write_text(json.dumps(summary))
+
+
+def test_what_was_saved_is_read_back(saved: Path) -> None:
+    check_stored(saved)
+    assert stored_summary(saved)["requests"] == 40
+    assert list(stored_requests(saved / "requests.parquet", ("id", "ttft_s"))) == ["id", "ttft_s"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda of: of.update(attainment=2.5), "attainment must be a share from 0 to 1, got 2.5"),
+        (lambda of: of["classes"]["text"].update(attainment=-1), "classes.text.attainment must be a share from 0 to 1"),
+        (lambda of: of.update(utilization=7), "utilization must be a share from 0 to 1, got 7.0"),
+        (lambda of: of.pop("counted"), "is damaged: Object missing required field `counted`"),
+        (lambda of: of.update(ttft_s=None), "is damaged: Expected `object`, got `null` - at `$.ttft_s`"),
+        (lambda of: of.clear(), "is damaged: Object missing required field"),
+    ],
+)
+def test_a_summary_that_no_run_gives_is_refused(saved: Path, change: Callable[[Any], Any], message: str) -> None:
+    changed(saved, change)
+    with pytest.raises(InputError) as refused:
+        stored_summary(saved)
+    assert str(refused.value).startswith(f"{saved / 'summary.json'}: ") and message in str(refused.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 4000, b"{}", b"PAR1 and no more", b"\xff\xfe"])
+def test_a_damaged_table_of_requests_is_refused(saved: Path, content: bytes) -> None:
+    (saved / "requests.parquet").write_bytes(content)
+    with pytest.raises(InputError, match=r"requests\.parquet: cannot be read \(.*\); expected the requests of a run$"):
+        check_stored(saved)
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [
+        ("attained", None, "has no column attained"),
+        ("counted", "yes", "expected true or false"),
+        ("attained", np.nan, "attained: is a column of float64"),
+        ("attained", True, "has attainment 1.0; expected 0."),
+        ("counted", False, "has counted 0; expected 40, as in summary.json"),
+    ],
+)
+def test_requests_that_disagree_with_the_summary_are_refused(
+    saved: Path, column: str, values: object, message: str
+) -> None:
+    table = pd.read_parquet(saved / "requests.parquet")
+    table = table.drop(columns=column) if values is None else table.assign(**{column: values})
+    table.to_parquet(saved / "requests.parquet")
+    with pytest.raises(InputError) as refused:
+        check_stored(saved)
+    assert message in str(refused.value)
+    with pytest.raises(InputError, match=r"requests\.parquet"):
+        flowsim.bundle(saved, saved / "again.zip")
