@@ -10,6 +10,7 @@ from support.places import ROOT
 CORPUS = sorted((ROOT / "tests" / "fuzz" / "corpus").iterdir())
 
 
+@pytest.mark.filterwarnings("ignore::flowsim.errors.InputWarning")
 @pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.name)
 def test_readers_hold_on_the_corpus(tmp_path: Path, path: Path) -> None:
     check(path.read_bytes(), tmp_path)

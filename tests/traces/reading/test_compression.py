@@ -47,6 +47,7 @@ def test_where_a_file_is_cut_off(tmp_path, compress):
     assert int(re.search(r"after line (\d+)", str(error.value))[1]) == pytest.approx(49_000, abs=1000)
 
 
+@pytest.mark.filterwarnings("ignore::flowsim.errors.InputWarning")
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from(["t.parquet", "t.jsonl.zst", "t.csv.gz", "t.csv"]), st.data())
 def test_damaged_files_are_told_or_read(folder, name, data):
