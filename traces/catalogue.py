@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from flowsim.errors import InputError, unknown
-from flowsim.io.folders import exists
+from flowsim.io.folders import exists, path_of
 from flowsim.traces.formats import find_format
 from flowsim.traces.reading.reader import read_trace
 from flowsim.traces.synthetic import synthesize
@@ -35,7 +35,7 @@ def load_trace(
         InputError: neither a file nor a built-in trace, a file that `read_trace` rejects, or a format where there is no
             file, or that is unknown.
     """
-    if exists(spec):
+    if exists(path_of(spec, "trace")):
         return read_trace(spec, format, spread=spread, seed=seed, drop_failed=drop_failed)
     if str(spec) in BUILT_IN:
         check_no_format(format, str(spec))

@@ -10,7 +10,7 @@ from flowsim.archive.zipped import MOST_BYTES, MOST_FILES, digest_of, pack
 from flowsim.calibration.costs.table_catalogue import TableName, user_tables
 from flowsim.errors import InputError
 from flowsim.io.counts import number_of
-from flowsim.io.folders import leads_somewhere
+from flowsim.io.folders import leads_somewhere, path_of
 from flowsim.results.stored import check_stored
 from flowsim.runs.digests import policy_digest, policy_files
 from flowsim.runs.options import RunOptions
@@ -35,7 +35,7 @@ def bundle(results: str | Path, out: str | Path) -> Path:
         InputError: no whole results, a run whose inputs have changed since, a policy that no file holds, an archive
             that exceeds the bounds of `flowsim.reproduce`, or that cannot be written.
     """
-    folder, target = Path(results), Path(out)
+    folder, target = path_of(results, "results"), path_of(out, "out")
     if target.suffix != ".zip":
         raise InputError("out", found=str(out), expected="the name of a file that ends in .zip")
     found = Results.read(folder)

@@ -15,6 +15,7 @@ from flowsim.archive.manifest import MANIFEST, POLICIES, RESULTS, TABLES, Manife
 from flowsim.archive.rerun import REFUSED
 from flowsim.archive.zipped import digest_of, unpack
 from flowsim.errors import InputError
+from flowsim.io.folders import path_of
 from flowsim.policies.registry import check_shipped
 from flowsim.runs.pins import differences, versions
 
@@ -57,7 +58,7 @@ def reproduce(
         InputError: no whole bundle; an archive of more than 100,000 files or 16 GiB, or that grows 250 times; a name in
             it that leads outside; policies of its own, unless they are trusted; or options that cannot be run.
     """
-    path = Path(bundle)
+    path = path_of(bundle, "bundle")
     with tempfile.TemporaryDirectory(prefix="flowsim-") as folder:
         root = Path(folder, "bundle")
         root.mkdir()

@@ -12,6 +12,13 @@ from pathlib import Path
 from flowsim.errors import InputError
 
 
+def path_of(value: object, where: str) -> Path:
+    """The path that a caller in Python names. InputError, about the argument `where`: it is no text and no path."""
+    if not isinstance(value, str | Path):
+        raise InputError(where, found=value, expected="text or a Path")
+    return Path(value)
+
+
 def followed(folder: str | Path) -> Path:
     """The absolute path of a folder, links followed, whether it exists or not."""
     return Path(os.path.realpath(folder))
@@ -46,7 +53,7 @@ def check_writable(folder: str | Path) -> None:
     """Raise `InputError` now if `writing` this folder would fail later, or if its name is empty."""
     if str(folder) == "":
         raise InputError("out", found="", expected="a folder")
-    named, path = Path(folder), followed(folder)
+    named, path = path_of(folder, "out"), followed(folder)
     try:
         if path.exists() and not path.is_dir():
             raise InputError(str(named), "is a file", expected="a folder, new or existing")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
+import flowsim
 from flowsim.cli.main import main
 from flowsim.errors import InputError
 from flowsim.io.folders import check_writable, writing, writing_file
@@ -156,3 +159,20 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError) as error, writing_file(tmp_path / "no" / "t.csv") as partial:
         partial.write_text("new")
     assert str(error.value) == f"{tmp_path / 'no' / 't.csv'}: cannot be written (No such file or directory)"
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda wrong: flowsim.reproduce(wrong), "bundle"),
+        (lambda wrong: flowsim.bundle(wrong, "x.zip"), "results"),
+        (lambda wrong: flowsim.bundle("x", wrong), "out"),
+        (lambda wrong: flowsim.load_trace(wrong), "trace"),
+        (lambda wrong: flowsim.run("example", "fcfs", limit=5).save(wrong), "out"),
+    ],
+)
+@pytest.mark.parametrize("wrong", [3, b"x", None])
+def test_what_is_no_path_is_refused_by_the_argument(call: Callable[[Any], object], message: str, wrong: Any) -> None:
+    with pytest.raises(InputError) as refused:
+        call(wrong)
+    assert str(refused.value).startswith(f"{message} must be text or a Path, got ")
