@@ -81,6 +81,7 @@ class CostModel:
         decision: seconds of one scheduling decision, of the number of requests and passes it looks at: from taking
             in what happened until the runner has its order (`flowsim.calibration.measure.host_costs`).
         switch_s: how long a runner at a check waits for a scheduler that is deciding.
+        prompt_s: host seconds that `prepare` takes more for each prompt of a forward.
         graph: what recorded forwards cost; None if that was not measured.
         tp: tensor-parallel degree; above 1 a signalled pass runs one more whole segment (flowprefill.md).
         kv_capacity_tokens: tokens that fit in the KV cache of one instance.
@@ -107,6 +108,7 @@ class CostModel:
         proceed: Cost | None = None,
         decision: Cost = free,
         switch_s: float = SWITCH_S,
+        prompt_s: float = 0.0,
         graph: GraphCost | None = None,
         tp: int = 1,
         kv_capacity_tokens: int = 1 << 40,
@@ -128,6 +130,7 @@ class CostModel:
         self.proceed = proceed
         self.decision = lru_cache(KNOWN)(decision)
         self.switch_s = switch_s
+        self.prompt_s = prompt_s
         self.graph = graph
         self.tp = tp
         self.kv_capacity_tokens = kv_capacity_tokens
@@ -195,7 +198,7 @@ class CostModel:
         tokens = sum([slice_.tokens for slice_ in slices])
         layer = [self._launch(name, tokens) for name in LAYER_OPERATORS]
         layer[ATTENTION] = self._attend_all(slices)
-        return Steps(self._lead(tokens), layer, self._head(len(slices)), self.check_s)
+        return Steps(self._lead(tokens, len(slices)), layer, self._head(len(slices)), self.check_s)
 
     def known_at_cut_s(self, tokens: int) -> float:
         """From the stop of a forward of `tokens` at a cut, where the policy wakes, until the scheduler knows."""
@@ -238,7 +241,7 @@ class CostModel:
         device = [self.device.get(name, free)(size) for name in LAYER_OPERATORS]
         device[ATTENTION] = self.attention(size, 0)
         scale = graph.layer(size) / (sum(device) or 1.0)
-        lead = [Launch(graph.prepare(size), 0.0), Launch(0.0, self.device.get("embed", free)(size))]
+        lead = [Launch(graph.prepare(size) + self.prompt_s, 0.0), Launch(0.0, self.device.get("embed", free)(size))]
         layer = [Launch(0.0, scale * device_s) for device_s in device]
         return Steps(lead, layer, Launch(0.0, self.device.get("head", free)(1)), graph.check(size))
 
@@ -248,17 +251,18 @@ class CostModel:
             lead, layer, head, check_s = self._graph_steps(graph_size(slices[0].tokens))
             parts = [layer[piece.start : piece.stop] for piece in pieces(cut)]
             return Shape(slices[0].tokens, lead, parts, self.layers, check_s, cut).forward(layer[ATTENTION], head)
-        shape = self._shape(sum([slice_.tokens for slice_ in slices]), cut)
+        prompts = len(slices) if self.prompt_s else 1
+        shape = self._shape(sum([slice_.tokens for slice_ in slices]), cut, prompts)
         return shape.forward(self._attend_all(slices), head)
 
-    def _new_shape(self, tokens: int, cut: str) -> Shape:
+    def _new_shape(self, tokens: int, cut: str, prompts: int) -> Shape:
         layer = [
             [(host(tokens), device(tokens), calls) for host, device, calls in piece] for piece in self._pieces[cut]
         ]
-        return Shape(tokens, self._lead(tokens), layer, self.layers, self.check_s, cut)
+        return Shape(tokens, self._lead(tokens, prompts), layer, self.layers, self.check_s, cut)
 
-    def _lead(self, tokens: int) -> list[Launch]:
-        return [Launch(self._host("prepare", tokens), 0.0), self._launch("embed", tokens)]
+    def _lead(self, tokens: int, prompts: int) -> list[Launch]:
+        return [Launch(self._host("prepare", tokens) + self.prompt_s * prompts, 0.0), self._launch("embed", tokens)]
 
     def _attend_all(self, slices: Sequence[Slice]) -> Launch:
         parts = [self._attend(slice_) for slice_ in slices]

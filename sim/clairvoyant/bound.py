@@ -81,7 +81,8 @@ def bound_of(
 
     Upper: every request needs at least its `demand`; requests that fit nowhere or miss their SLO alone are dropped; the
     others are jobs for one machine that is as fast as all instances together. Prefills that share passes, KV blocks,
-    runner slots, checks and decisions only tighten this. Lower: the replay under `Oracle`.
+    runner slots, checks, decisions and host times only tighten this. A request is there from its arrival at the server
+    on, and its token must leave in time for the way back to the client. Lower: the replay under `Oracle`.
 
     Args:
         requests: makes the requests, fresh each time, in order of arrival.
@@ -149,7 +150,7 @@ class Clairvoyant:
         """
         these, needs = self._needs
         work_s = float(needs.work_s[_holdable(these, self.costs, self.server)].sum())
-        span_s = these[-1].arrival_s - these[0].arrival_s
+        span_s = these[-1].sent_s - these[0].sent_s
         rate_rps = (len(these) - 1) / span_s if span_s else math.inf
         return rate_rps * work_s / len(these) / self.server.instances
 
@@ -164,24 +165,24 @@ class Clairvoyant:
         these, needs = self._needs
         ids = np.flatnonzero(self.counted & _possible(these, needs, self.costs, self.server))
         work_s = needs.work_s[ids] / self.server.instances
-        return ids, _jobs([these[id] for id in ids], work_s, needs.gained_s)
+        return ids, _jobs([these[id] for id in ids], work_s, self.server.return_s, needs.gained_s)
 
     def _served(self, choice: frozenset[int], progress: Callable[[int], None] | None) -> int:
         """How many of the requests that count are served in time when these are to be."""
         requests, costs, server = self.requests(), self.costs, self.server
         oracle = Oracle(choice)
         exact = make_predictor("exact", costs, oracle.cut, server.max_batched_tokens, graph_tokens=server.graph_tokens)
-        arrival_s = np.array([request.arrival_s for request in requests])
+        sent_s = np.array([request.sent_s for request in requests])
         slo_s = np.array([request.slo_s for request in requests])
         outcome = simulate(requests, oracle, costs, exact, server, prefixes=self.prefixes, progress=progress)
-        ttft_s = np.array(outcome.ledger.finished_s) - arrival_s
+        ttft_s = np.array(outcome.ledger.finished_s) + server.return_s - sent_s
         return int((self.counted & (ttft_s <= slo_s)).sum())
 
 
 def _possible(requests: Sequence[Request], needs: Demand, costs: CostModel, server: ServerOptions) -> Flags:
     """Which requests an instance can hold, and serve in time when it has nothing else to do."""
-    slo_s = np.array([request.slo_s for request in requests])
-    return _holdable(requests, costs, server) & (needs.ttft_s <= slo_s)
+    left_s = np.array([r.slo_s - (r.arrival_s - r.sent_s) - server.return_s for r in requests])
+    return _holdable(requests, costs, server) & (needs.ttft_s <= left_s)
 
 
 def _holdable(requests: Sequence[Request], costs: CostModel, server: ServerOptions) -> Flags:
@@ -190,11 +191,14 @@ def _holdable(requests: Sequence[Request], costs: CostModel, server: ServerOptio
     return np.array([r.kv_tokens <= room and r.input_length <= costs.max_context for r in requests], bool)
 
 
-def _jobs(requests: Sequence[Request], work_s: Floats, gained_s: float = 0.0) -> Jobs:
-    """These requests as jobs; a deadline that is later by what a rested GPU gains stands for that gain."""
+def _jobs(requests: Sequence[Request], work_s: Floats, return_s: float, gained_s: float) -> Jobs:
+    """These requests as jobs, due `return_s` before their clients' deadlines.
+
+    A deadline that is later by what a rested GPU gains stands for that gain.
+    """
     gained_s = gained_s if math.isfinite(gained_s) else 0.0  # else the work is that of a rested GPU
     release_s = np.array([request.arrival_s for request in requests])
-    deadline_s = np.array([request.deadline_s for request in requests])
+    deadline_s = np.array([request.deadline_s - return_s for request in requests])
     return Jobs(release_s, deadline_s + gained_s, work_s)
 
 
@@ -205,7 +209,7 @@ def _choices(
     most, graph = server.max_batched_tokens, server.graph_tokens
     solo_s = np.array([costs.solo_s(requests[id].tokens, 0, "operator", most, graph) for id in ids.tolist()])
     solo_s = np.maximum(solo_s / server.instances, jobs.work_s)
-    deadline_s = np.array([requests[id].deadline_s for id in ids.tolist()])
+    deadline_s = np.array([requests[id].deadline_s - server.return_s for id in ids.tolist()])
     sets = [frozenset(ids.tolist())]
     for share in SHARES:
         work_s = jobs.work_s + share * (solo_s - jobs.work_s)

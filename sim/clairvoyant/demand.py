@@ -179,7 +179,7 @@ def _cached(requests: Sequence[Request], block_tokens: int) -> NDArray[np.int64]
     """The most tokens of each request that another one can have computed before it is due, shape [n]."""
     first: dict[int, tuple[int, float]] = {}
     second: dict[int, float] = {}
-    for request in requests:
+    for request in sorted(requests, key=lambda request: request.arrival_s):
         for block in set(request.blocks):
             if block not in first:
                 first[block] = request.id, request.arrival_s

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from msgspec import Struct
@@ -16,9 +17,9 @@ class Request(Struct, frozen=True, eq=False, gc=False):
 
     Attributes:
         id: row of the request in the trace; with `arrival_s` it settles every tie.
-        arrival_s: when it arrived, seconds.
+        arrival_s: when it arrived at the server, seconds: the scheduler has it since then.
         input_length: tokens of the whole prompt.
-        slo_s: its TTFT SLO, seconds after arrival; infinite for a request without an SLO.
+        slo_s: its TTFT SLO, seconds after it was sent; infinite for a request without an SLO.
         class_name: its class in the SLO mix ("text", "search", ...); "" if it has none.
         predicted_s: what the policy's predictor says the tokens left take, alone, seconds.
         predicted_whole_s: what it says the whole prompt takes, alone and with nothing cached, seconds; never changes.
@@ -30,7 +31,8 @@ class Request(Struct, frozen=True, eq=False, gc=False):
         context: tokens in the KV cache so far: cached, or computed.
         cached: tokens that the prefix cache of its instance holds, while it waits: now, later: when it was launched.
             They are not computed; the last token of a prompt always is.
-        deadline_s: `arrival_s + slo_s`.
+        sent_s: when its client sent it, seconds; `arrival_s` unless a frontend takes time.
+        deadline_s: `sent_s + slo_s`.
         kv_tokens: tokens of the KV blocks that the whole prompt takes (whole blocks), shared or not.
         tokens: tokens left to compute, `input_length - context`.
     """
@@ -52,10 +54,13 @@ class Request(Struct, frozen=True, eq=False, gc=False):
     kv_tokens: int = 0
     tokens: int = 0
     predicted_whole_s: float = 0.0
+    sent_s: float = math.nan
 
     def __post_init__(self) -> None:
         size = self.block_tokens
-        force_setattr(self, "deadline_s", self.arrival_s + self.slo_s)
+        if self.sent_s != self.sent_s:  # NaN
+            force_setattr(self, "sent_s", self.arrival_s)
+        force_setattr(self, "deadline_s", self.sent_s + self.slo_s)
         force_setattr(self, "kv_tokens", -(-self.input_length // size) * size)
         force_setattr(self, "tokens", self.input_length - self.context)
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from flowsim.core.jitter import Jitter
 from flowsim.core.router import ROUTERS
 from flowsim.core.timeline import GRAPH_STEP, graph_size
 from flowsim.errors import InputError, unknown
-from flowsim.io.schema import Checked, Count, PositiveCount, option
+from flowsim.io.schema import Amount, Checked, Count, Name, Positive, PositiveCount, option
+
+STACK = ("frontend_s", "jitter", "return_s", "host_s", "host_request_s", "device_factor")
+"""The options of the serving stack, which a file may hold (`flowsim.runs.stack`)."""
 
 
 class ServerOptions(Checked, frozen=True):
-    """What serves the requests. InputError for a value out of range, or an unknown router."""
+    """What serves the requests. InputError for a value out of range, an unknown router or an unknown jitter."""
 
     instances: Annotated[PositiveCount, option("Prefill instances, all alike.")] = 1
     router: Annotated[str, option("Which instance a request goes to: round-robin or least-work.", "NAME")] = (
@@ -33,6 +37,23 @@ class ServerOptions(Checked, frozen=True):
             "multiple of 64; 0 for none."
         ),
     ] = 0
+    frontend_s: Annotated[Amount, option("Seconds from the client's send until the scheduler has a request.", "S")] = (
+        0.0
+    )
+    jitter: Annotated[
+        Name,
+        option(
+            "What comes on top of that, at random: none, exponential:MEAN or lognormal:MEDIAN:SIGMA, seconds.", "SPEC"
+        ),
+    ] = "none"
+    return_s: Annotated[Amount, option("Seconds from the first token until the client has it.", "S")] = 0.0
+    host_s: Annotated[Amount, option("Host seconds of the serving engine before each forward.", "S")] = 0.0
+    host_request_s: Annotated[Amount, option("Host seconds more for each request of a forward.", "S")] = 0.0
+    device_factor: Annotated[Positive, option("Multiply the device times of the table.", "FACTOR")] = 1.0
+    stack: Annotated[
+        Name | None,
+        option("File with these options of the stack (from flowsim calibrate server).", "FILE", file=True),
+    ] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -40,3 +61,14 @@ class ServerOptions(Checked, frozen=True):
             raise unknown("router", self.router, ROUTERS, where="router")
         if self.graph_tokens != graph_size(self.graph_tokens):
             raise InputError("graph_tokens", found=self.graph_tokens, expected=f"a multiple of {GRAPH_STEP}")
+        Jitter.parse(self.jitter)
+        if self.stack is not None and self.has_stack:
+            raise InputError("stack", "is given together with options of the stack", expected="one of them")
+
+    @property
+    def has_stack(self) -> bool:
+        """Whether any option of the stack has another value than its default."""
+        return any(getattr(self, name) != getattr(_BARE, name) for name in STACK)
+
+
+_BARE = ServerOptions()

@@ -348,7 +348,7 @@ class Instance:
             return False
         self.kv.give_back(request)
         self._work_ns -= self._share_ns.pop(request.id)
-        in_time = ended_s - request.arrival_s <= request.slo_s
+        in_time = ended_s - request.sent_s <= request.slo_s
         self._count(request, self.attained if in_time else self.missed)
         return True
 

@@ -42,6 +42,7 @@ class Outcome:
         events: what happened on each instance (`flowsim.core.events`); None unless asked for.
         policies: the policy of each instance, with all that it has learned.
         cut_off: whether it was stopped then; else it ended by itself, and what is unfinished would never finish.
+        return_s: seconds from a first token on an instance until its client has it.
     """
 
     ledger: Ledger
@@ -50,6 +51,7 @@ class Outcome:
     events: Sequence[Sequence[Event]] | None = None
     policies: Sequence[Policy] = ()
     cut_off: bool = False
+    return_s: float = 0.0
 
 
 class Arrivals:
@@ -100,11 +102,12 @@ def simulate(
     """Replay requests until the last has finished, or until `until_s`.
 
     Args:
-        requests: in order of arrival, `id` = position; they are used up.
+        requests: by the time when they were sent, `id` = position; they are used up.
         policy: the scheduler; every instance has a copy of its own.
-        cost: what passes cost on every instance.
+        cost: what passes cost on every instance, with what the stack adds (`flowsim.runs.stack.with_stack`).
         predictor: what the policy believes they cost.
-        server: instances and their limits; default `ServerOptions()`.
+        server: instances and their limits; default `ServerOptions()`. Of the stack only its jitter and its
+            way back count here.
         prefixes: what an instance keeps of the requests' prefix blocks, and how large these are; None: no prefix cache.
         until_s: when to stop, seconds; what has not finished then stays unfinished.
         events: whether to keep what happened on each instance.
@@ -133,22 +136,25 @@ def simulate(
     arrive = instances[0].arrive
     if len(instances) > 1:
         arrive = lambda request: instances[router.route(request, instances)].arrive(request)  # noqa: E731
-    Arrivals(env, requests, arrive, progress)
+    coming = requests if server.jitter == "none" else sorted(requests, key=attrgetter("arrival_s"))
+    Arrivals(env, coming, arrive, progress)
     with _no_garbage_collector():
         env.run(until_s)
     for device, instance in zip(devices, instances, strict=True):
         device.close()
         instance.close(cut_off=until_s is not None)
-    return outcome_of(instances, float(env.now), cut_off=until_s is not None)
+    return outcome_of(instances, float(env.now), cut_off=until_s is not None, return_s=server.return_s)
 
 
-def outcome_of(instances: Sequence[Instance], stopped_s: float, *, cut_off: bool = False) -> Outcome:
+def outcome_of(
+    instances: Sequence[Instance], stopped_s: float, *, cut_off: bool = False, return_s: float = 0.0
+) -> Outcome:
     """What the recorders of these instances have taken down."""
     recorders = [instance.recorder for instance in instances]
     logs = [recorder.log for recorder in recorders]
     events = [recorder.events for recorder in recorders if isinstance(recorder, EventRecorder)] or None
     policies = [instance.policy for instance in instances]
-    return Outcome(recorders[0].ledger, logs, stopped_s, events, policies, cut_off)
+    return Outcome(recorders[0].ledger, logs, stopped_s, events, policies, cut_off, return_s)
 
 
 def kv_capacity_tokens(server: ServerOptions, cost: CostModel) -> int:

@@ -53,8 +53,8 @@ class Metrics:
 
     @cached_property
     def finished_s(self) -> Floats:
-        """When the first token was there; NaN for never."""
-        return np.array(self.outcome.ledger.finished_s)
+        """When the client had the first token; NaN for never."""
+        return np.array(self.outcome.ledger.finished_s) + self.outcome.return_s
 
     @cached_property
     def ttft_s(self) -> Floats:
@@ -125,7 +125,7 @@ class Metrics:
     @cached_property
     def paused_s(self) -> Floats:
         """The rest of the TTFT of finished requests: preempted, or between two passes; NaN for others."""
-        launched_s = self.started_s - self.trace.arrival_s
+        launched_s = self.started_s - self.trace.arrival_s + self.outcome.return_s
         return np.maximum(self.ttft_s - launched_s - self.service_s, 0.0)
 
     # Of the whole run.

@@ -24,6 +24,7 @@ from flowsim.policies.registry import load_policy
 from flowsim.runs.costs import load_cost, rejections
 from flowsim.runs.options import RunOptions
 from flowsim.runs.slos import drawn_shares, promised, shares_of, slo_file
+from flowsim.runs.stack import frontend_s, stack_written_out, with_stack
 from flowsim.runs.workload import blamed, replayed
 from flowsim.traces.catalogue import check_no_format, load_trace
 from flowsim.traces.columns import Blocks
@@ -95,7 +96,7 @@ class Prepared(Workload):
 
     def requests(self) -> list[Request]:
         """Fresh requests, for one run."""
-        return make_requests(self.trace, self.slo, self.options.server, self.blocks)
+        return make_requests(self.trace, self.slo, self.options.server, self.blocks, self.options.seed)
 
 
 def prepare(options: RunOptions, given: Given = NOTHING_GIVEN) -> Prepared:
@@ -150,6 +151,7 @@ def assembled(workload: Workload, policy: Policy, costs: CostModel) -> Prepared:
     server = options.server
     with blamed("server.graph_tokens"):
         costs.check_graph_tokens(server.graph_tokens)
+    costs = with_stack(costs, server)
     with blamed("predictor"):
         predictor = make_predictor(
             options.predictor, costs, policy.cut, server.max_batched_tokens, options.seed, server.graph_tokens
@@ -174,17 +176,24 @@ def read_input(options: RunOptions) -> Trace:
     return synthesize(int(n), 1.0, options.seed, preset, arrivals=arrivals or None)
 
 
-def make_requests(trace: Trace, slo: Assignment, server: ServerOptions, blocks: Blocks | None = None) -> list[Request]:
-    """The engine's requests: those of the trace, with their SLOs (infinite where there is none) and prefix blocks."""
+def make_requests(
+    trace: Trace, slo: Assignment, server: ServerOptions, blocks: Blocks | None = None, seed: int = 0
+) -> list[Request]:
+    """The engine's requests: those of the trace, with their SLOs (infinite where there is none) and prefix blocks.
+
+    They are sent when the trace says, and arrive when the frontend has passed them on; `seed` is that of its jitter.
+    """
     slo_s = np.where(np.isnan(slo.ttft_slo_s), math.inf, slo.ttft_slo_s)
     names = [slo.class_names[code] for code in slo.class_code.tolist()]
     lists: Iterable[Sequence[int]] = repeat((), len(trace)) if blocks is None else full_blocks(trace, blocks)
     of_trace = (trace.priority.tolist(), trace.clients, trace.output_length.tolist())
-    columns = (trace.arrival_s.tolist(), trace.input_length.tolist(), slo_s.tolist(), names, lists, *of_trace)
+    arrival_s = trace.arrival_s + frontend_s(server, len(trace), seed)
+    sent_s = trace.arrival_s.tolist()
+    columns = (arrival_s.tolist(), trace.input_length.tolist(), slo_s.tolist(), names, lists, *of_trace, sent_s)
     size = server.block_tokens
     return [
-        Request(id, arrival_s, tokens, slo_s, name, 0.0, size, ids, priority, client, output_length)
-        for id, (arrival_s, tokens, slo_s, name, ids, priority, client, output_length) in enumerate(
+        Request(id, arrival_s, tokens, slo_s, name, 0.0, size, ids, priority, client, output_length, sent_s=sent_s)
+        for id, (arrival_s, tokens, slo_s, name, ids, priority, client, output_length, sent_s) in enumerate(
             zip(*columns, strict=True)
         )
     ]
@@ -216,7 +225,9 @@ def _written_out(options: RunOptions, model: str, trace: Trace) -> RunOptions:
     shares = drawn_shares(options.slo, slos, workload.rates, trace)
     mix = msgspec.structs.replace(slos.mix, by="shares") if shares else slos.mix
     slo = msgspec.structs.replace(options.slo, mix=mix.to_dict(), shares=shares or None)
-    return msgspec.structs.replace(options, workload=workload, slo=slo)
+    with blamed("server.stack"):
+        server = stack_written_out(options.server)
+    return msgspec.structs.replace(options, workload=workload, slo=slo, server=server)
 
 
 def _mix(options: RunOptions) -> SLOMix:

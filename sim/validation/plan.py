@@ -89,6 +89,8 @@ class Plan(Checked, frozen=True, kw_only=False):
             parse_predictor(self.run.predictor)
         if self.run.server.instances != 1:
             raise InputError("instances", found=self.run.server.instances, expected="1, as there is one GPU")
+        if self.run.server.stack is not None or self.run.server.has_stack:
+            raise InputError("stack", "is not an option of a validation: its runs have none", expected="no stack")
         for path in options():
             if not (path in USED or path.startswith("server.")) and value_of(self.run, path) != options()[path].default:
                 raise InputError(path, "is not an option of a validation", expected=", ".join([*USED, "server"]))
