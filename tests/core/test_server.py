@@ -19,6 +19,13 @@ DEFAULTS = {
     "kv_tokens": None,
     "block_tokens": 16,
     "graph_tokens": 0,
+    "frontend_s": 0.0,
+    "jitter": "none",
+    "return_s": 0.0,
+    "host_s": 0.0,
+    "host_request_s": 0.0,
+    "device_factor": 1.0,
+    "stack": None,
 }
 
 
