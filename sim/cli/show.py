@@ -17,7 +17,12 @@ BOUNDS = ("window", "worst")
 @click.option("--timeline", metavar="FILE", help="Write a timeline that ui.perfetto.dev and chrome://tracing open.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--window", metavar="A:B", help="Of a timeline: only from A to B, in seconds.")
-@click.option("--worst", type=int, metavar="N", help="Of a timeline: only the N requests that miss their SLO by most.")
+@click.option(
+    "--worst",
+    type=int,
+    metavar="N",
+    help="Of a timeline: only the N requests that miss their SLO by most, or meet it by least.",
+)
 @click.option(
     "--against", multiple=True, metavar="SPEC", help="Compare the other policies with this one; may be repeated."
 )

@@ -42,7 +42,7 @@ def bounds_of(result: RunResult, window_s: tuple[float, float] | None = None, wo
     Args:
         result: the run.
         window_s: from when to when, seconds.
-        worst: that many requests, the ones that miss their SLO by most, while they wait.
+        worst: that many requests, the ones that miss their SLO by most or meet it by least, while they wait.
 
     Raises:
         InputError: the window is empty, `worst` is not positive, or neither is given and there are too many requests.
@@ -65,10 +65,10 @@ def bounds_of(result: RunResult, window_s: tuple[float, float] | None = None, wo
 
 
 def worst_requests(result: RunResult, number: int) -> list[int]:
-    """The counted requests that miss their SLO by most, worst first: those without a first token, then the latest."""
-    late_s = result.metrics.ttft_bound_s - result.slo.ttft_slo_s
-    ids = np.flatnonzero(result.counted & ~result.attained)
-    return [int(id) for id in ids[np.argsort(-late_s[ids], kind="stable")][:number]]
+    """The counted requests that miss their SLO by most, or else meet it by least: first those without a first token."""
+    late_s = np.where(result.counted, result.metrics.ttft_bound_s - result.slo.ttft_slo_s, -np.inf)
+    ids = np.argsort(-late_s, kind="stable")[: min(number, int(result.counted.sum()))]
+    return [int(id) for id in ids]
 
 
 def until(result: RunResult) -> np.ndarray:

@@ -23,7 +23,7 @@ MOST_STEPS = 120
 def worst_misses(explanations: Mapping[str, Explanation]) -> dict[str, list[int]]:
     """Of each policy, the requests that miss their SLO by most, worst first: as many as a page has room for."""
     most = max(MOST_STORIES // len(explanations), 20)
-    return {name: worst_requests(why.result, most) for name, why in explanations.items()}
+    return {name: worst_requests(why.result, min(most, len(why.missed))) for name, why in explanations.items()}
 
 
 def misses_table(explanations: Mapping[str, Explanation], worst: Mapping[str, Iterable[int]]) -> Rows:

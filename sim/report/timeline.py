@@ -75,8 +75,8 @@ def save_timeline(
             run is replayed for its events.
         path: of the file.
         window_s: from when to when, seconds; default: all of it.
-        worst: only that many requests, those that miss their SLO by most (of the first of several runs), and the passes
-            while they wait.
+        worst: only that many requests, those that miss their SLO by most or meet it by least (of the first of several
+            runs), and the passes while they wait.
 
     Raises:
         InputError: the result has no events, a folder holds none or its run is not what was saved, the window is empty,

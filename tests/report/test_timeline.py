@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import flowsim
+from flowsim.core.slo import SLOMix
 from flowsim.errors import InputError
 from flowsim.report.timeline import save_timeline
 from flowsim.runs.compare import compare
@@ -135,6 +136,13 @@ def test_the_worst_requests_alone(tmp_path: Path) -> None:
     events = saved(preempted(), tmp_path, worst=1)
     assert {event["cat"] for event in events if event["ph"] == "b"} == {"urgent"}
     assert [event["name"] for event in told(events, "X") if event["cat"] == "pass"] == ["0", "1"]
+
+
+def test_where_none_misses_the_worst_are_the_nearest_to_it(tmp_path: Path) -> None:
+    result = replayed(events=True, slo=SLOMix.uniform(6))  # they take 3, 5 and 4 s
+    assert result.attained.all()
+    events = saved(result, tmp_path, worst=1)
+    assert {event["id"] for event in events if event["ph"] == "b"} == {"0x1"}
 
 
 def test_the_policies_of_a_comparison_lie_under_each_other(tmp_path: Path) -> None:
