@@ -10,6 +10,7 @@ from flowsim.cli.click_options import check_costs, flags_named, with_options
 from flowsim.cli.kit import Command, pins_compared, replaying
 from flowsim.cli.run import TRACE_HELP, wanted_run
 from flowsim.errors import InputError
+from flowsim.show.figure_file import check_figure_file, save_figure
 
 
 @click.command(
@@ -17,28 +18,39 @@ from flowsim.errors import InputError
     help="Replay TRACE under one policy and say why each request that missed its SLO did: one reason for each, by "
     f"class; or tell the story of one request.\n\n{TRACE_HELP} The config.yaml of a saved run may be given in its "
     "place.\n\n\b\nExamples:\n  flowsim explain example --rate-scale 8\n"
-    "  flowsim explain example --rate-scale 8 --policy fcfs --request 57",
+    "  flowsim explain example --rate-scale 8 --policy fcfs --request 57\n"
+    "  flowsim explain example --rate-scale 8 --policy fcfs --figure why.png",
 )
 @click.argument("trace")
 @with_options("policy")
 @click.option("--request", type=int, metavar="ID", help="Tell the story of this request: its row in the trace, from 0.")
+@click.option("--figure", metavar="FILE", help="Draw the reasons by class (.png, .pdf or .svg).")
 @with_options(besides=["bound"])
 @click.pass_context
-def explain(context: click.Context, /, trace: str, policy: str, request: int | None, **options: Any) -> None:
+def explain(
+    context: click.Context, /, trace: str, policy: str, request: int | None, figure: str | None, **options: Any
+) -> None:
     """Say why requests missed their SLOs."""
     check_costs(context)
+    if figure is not None:
+        check_figure_file(figure)
+        if request is not None:
+            raise InputError("--figure", "is of all misses", expected="no --request")
     from flowsim.results.explain import explain as explain_run
     from flowsim.runs.run import run as replay
     from flowsim.show.explain import explanation_report, story_report
     from flowsim.show.screen import show
 
-    wanted = wanted_run(context, trace, policy, options, besides=("request",))
+    wanted = wanted_run(context, trace, policy, options, besides=("request", "figure"))
     with flags_named(), pins_compared(strict=False), replaying(quiet=False) as progress:
         result = replay(wanted, events=True, progress=progress)
     why = explain_run(result)
     if request is None:
         summary = result.summary
         show(explanation_report(result.policy, summary["counted"], why.by_class, summary["attainment"], why.fairness))
+        if figure is not None:
+            save_figure(why.plot(), figure)
+            click.echo(f"drew {figure}")
         return
     try:
         show(story_report(why.story(request)))

@@ -100,19 +100,20 @@ def info(trace: str, against: str | None, figure: str | None, **options: Any) ->
       flowsim traces info trace.csv.gz --figure trace.png
       flowsim traces info synthetic.jsonl --against trace.csv.gz
     """
+    from flowsim.show.figure_file import check_figure_file, save_figure
     from flowsim.show.screen import show  # rich and matplotlib are slow to import
-    from flowsim.show.trace_figures import check_figure, save_figure
+    from flowsim.show.trace_figures import figure as drawn
     from flowsim.show.trace_text import distances_report, info_report
 
     if figure is not None:
-        check_figure(figure)
+        check_figure_file(figure)
     loaded = _load(trace, options)
     show(info_report(statistics.info(loaded)))
     if against is not None:
         real = _load(against, {**options, "format": None})
         show(distances_report(statistics.distances(loaded, real), real.name))
     if figure is not None:
-        save_figure(loaded, figure)
+        save_figure(drawn(loaded), figure)
         click.echo(f"drew {figure}")
 
 

@@ -13,8 +13,8 @@ from flowsim.report.instance_tracks import named
 from flowsim.report.request_tracks import Stay, stays_of
 from flowsim.results.explain import Explanation
 from flowsim.results.result import RunResult
-from flowsim.show.explain import REASONS
 from flowsim.show.format import seconds
+from flowsim.show.reasons import REASONS
 from flowsim.show.run_parts import Bar, Gantt, Row, View
 
 LENGTHS_S = (20.0, 10.0, 5.0, 2.0, 1.0)

@@ -9,9 +9,10 @@ import numpy as np
 from flowsim.report.bounds import worst_requests
 from flowsim.report.gantt import story_key
 from flowsim.results.explain import Explanation
-from flowsim.show.explain import REASONS, story_report
+from flowsim.show.explain import story_report
 from flowsim.show.page import Column, Facts, Rows, Table
 from flowsim.show.page_text import parts_of
+from flowsim.show.reasons import REASONS
 from flowsim.show.run_parts import STORY, Stories, Told
 
 MOST_STORIES = 150

@@ -17,9 +17,11 @@ from flowsim.results.pieces import PASS
 from flowsim.results.quantiles import Floats
 from flowsim.results.result import RunResult
 from flowsim.results.waits import PARTS, Device, alone_s, devices
+from flowsim.show.explain_figure import misses_by_class
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 REASONS = ("hopeless", "rejected", *PARTS[1:])
 
@@ -125,6 +127,11 @@ class Explanation:
         for code, reason in zip(codes, self.reasons, strict=True):
             found[slo.class_names[code]].append(reason)
         return {name: _counts(reasons) for name, reasons in found.items()}
+
+    def plot(self) -> Figure:
+        """A figure: the share of each class that missed, divided by reason."""
+        counted = {name: values["counted"] for name, values in self.result.summary["classes"].items()}
+        return misses_by_class(self.by_class, counted, self.result.policy)
 
     @property
     def misses(self) -> pd.DataFrame:

@@ -11,19 +11,9 @@ from rich.text import Text
 
 from flowsim.io.counts import number_of
 from flowsim.show.format import percent, seconds
+from flowsim.show.reasons import REASONS
 from flowsim.show.screen import facts, table
 
-REASONS = {
-    "hopeless": "hopeless at arrival",
-    "rejected": "rejected",
-    "batched": "passes longer than alone",
-    "paused": "preempted",
-    "blocked": "blocked by a running pass",
-    "earlier": "behind earlier deadlines",
-    "later": "behind later deadlines",
-    "host": "decisions and hand-overs",
-    "idle": "idle device",
-}
 TOLD = {
     "alone": "ran",
     "paused": "preempted",

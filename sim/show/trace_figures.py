@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flowsim.errors import InputError
 from flowsim.io.counts import number_of
-from flowsim.io.folders import writing_file
 from flowsim.show.style import COLOURS, new_panels, plain
 from flowsim.traces.statistics import groups, rate_over_time
 from flowsim.traces.trace import Trace
@@ -17,8 +14,6 @@ from flowsim.traces.trace import Trace
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-SUFFIXES = (".png", ".pdf", ".svg")
 
 
 def figure(trace: Trace) -> Figure:
@@ -65,20 +60,3 @@ def _short(name: str) -> str:
 
 def _note(panel: Axes, text: str) -> None:
     panel.text(0.5, 0.5, text, transform=panel.transAxes, ha="center")
-
-
-def check_figure(path: str | Path) -> None:
-    """Raise `InputError` if the path does not end as an image does."""
-    if Path(path).suffix not in SUFFIXES:
-        raise InputError(str(path), "does not end as a figure does", expected=".png, .pdf or .svg")
-
-
-def save_figure(trace: Trace, path: str | Path) -> None:
-    """Draw `figure` into a file, whole or not at all.
-
-    Raises:
-        InputError: the path does not end as an image does, or the file cannot be written.
-    """
-    check_figure(path)
-    with writing_file(path) as partial:
-        figure(trace).savefig(partial)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -40,3 +41,13 @@ def test_a_story_ends_with_the_first_token() -> None:
 
 def test_a_request_that_is_not_in_the_trace_is_refused() -> None:
     assert refused(*OVERLOADED, "--request", "400") == "--request must be an id from 0 to 399, got 400"
+
+
+def test_the_reasons_are_drawn() -> None:
+    assert done(*OVERLOADED, "--figure", "why.png").endswith("drew why.png\n")
+    assert Path("why.png").stat().st_size > 10_000
+    assert refused(*OVERLOADED, "--figure", "why.txt").endswith("expected .png, .pdf or .svg")
+    assert (
+        refused(*OVERLOADED, "--figure", "why.png", "--request", "3")
+        == "--figure: is of all misses; expected no --request"
+    )

@@ -165,6 +165,8 @@ ELSEWHERE = {
     "report/test_timeline.py": "report.bounds report.instance_tracks report.request_tracks report.trace_events",
     "runs/test_options.py": "runs.declaration",
     "show/test_result_figures.py": "show.style",
+    "show/test_explain.py": "show.reasons",
+    "show/test_trace_figures.py": "show.figure_file",
     "show/test_text.py": "show.summary",
     "studies/test_study.py": "studies.place",
     "studies/test_sweep.py": "cli.studies",

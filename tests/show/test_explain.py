@@ -11,7 +11,8 @@ from flowsim.core.server import ServerOptions
 from flowsim.results.explain import REASONS as ALL_REASONS
 from flowsim.results.explain import Explanation
 from flowsim.results.waits import PARTS
-from flowsim.show.explain import REASONS, TOLD, explanation_report, story_report
+from flowsim.show.explain import TOLD, explanation_report, story_report
+from flowsim.show.reasons import REASONS
 from support.costs import pencil
 
 
