@@ -25,6 +25,8 @@ LENGTH = "a whole number of tokens from 1 to 2**40"
 LENGTH_OR_0 = "a whole number of tokens from 0 (unknown) to 2**40"
 CLASS = "a non-empty Unicode string or null"
 SLO = "a finite number of seconds > 0 and <= 2**40, or null"
+MEASURED = ("ttft_s", "latency_s")
+"""What a real server took, seconds."""
 PRIORITY = "a whole number from -2**63 to 2**63 - 1, or null"
 SURROGATE = re.compile("[\ud800-\udfff]")
 """Half of a character: JSON can escape it, but no UTF-8 file can hold it."""
@@ -112,14 +114,15 @@ def checked_columns(given: Mapping[str, Any]) -> dict[str, Any]:
         "arrival_s": number_column("arrival_s", given["arrival_s"], bad_seconds, SECONDS),
         "input_length": inputs,
         "output_length": np.zeros_like(inputs),
-        "slo_s": np.full(inputs.size, math.nan),
+        **{name: np.full(inputs.size, math.nan) for name in ("slo_s", *MEASURED)},
         "priority": np.zeros_like(inputs),
     }
     if (lengths := given["output_length"]) is not None:
         column = number_column("output_length", lengths, bad_lengths_or_0, LENGTH_OR_0)
         columns["output_length"] = column.astype(np.int64)
-    if given["slo_s"] is not None:
-        columns["slo_s"] = number_column("slo_s", given["slo_s"], bad_slos, SLO)
+    for name in ("slo_s", *MEASURED):
+        if given[name] is not None:
+            columns[name] = number_column(name, given[name], bad_slos, SLO)
     if given["priority"] is not None:
         columns["priority"] = whole_column("priority", given["priority"])
     named = {name: coded_names(name, given[name], inputs.size) for name in ("classes", "clients")}

@@ -12,6 +12,7 @@ from flowsim.traces.catalogue import BUILT_IN, load_trace
 from flowsim.traces.combine import merged, reweighted
 from flowsim.traces.formats import FORMATS, find_format
 from flowsim.traces.published import PUBLISHED, pull
+from flowsim.traces.reading.server_logs import LOGS
 from flowsim.traces.servegen import synthesize_clients
 from flowsim.traces.synthetic import presets, synthesize
 from flowsim.traces.trace import Trace
@@ -99,6 +100,7 @@ def list() -> Sequence[tuple[str, str, str]]:
     rows = [("built in", name, "400 requests, always the same") for name in BUILT_IN]
     rows += [("preset", name, f"{of.source}; {of.detail} quantiles per length") for name, of in presets().items()]
     rows += [("to pull", name, f"{of.licence}; {of.citation}") for name, of in PUBLISHED.items()]
+    rows += [("log", name, of.layout) for name, of in LOGS.items()]
     fields = {name: f"{kind.layout}: {', '.join(kind.signature)}" for name, kind in FORMATS.items()}
     return [*rows, *(("format", name, text) for name, text in fields.items())]
 

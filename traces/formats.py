@@ -54,6 +54,12 @@ class Format(Struct, frozen=True):
     """Field with the name of the client (tenant) that sent a request."""
     total_length: str | None = None
     """Field with the sum of input and output length, which is checked."""
+    ttft: str | None = None
+    """Field with what a real server took to the first token of a request."""
+    latency: str | None = None
+    """Field with what it took to the last token."""
+    measured_in: Literal["s", "ms"] = "s"
+    """The unit of these two."""
     no_output_is_failure: bool = False
     """Whether an output length of 0 says that the request failed, rather than that it is unknown."""
 
@@ -66,14 +72,13 @@ class Format(Struct, frozen=True):
     def fields(self) -> tuple[str, ...]:
         """All fields that are read, arrival and input length first."""
         others = (self.output_length, self.class_name, self.hash_ids, self.block_tokens, *(self.chats or ()))
-        more = (self.slo_s, self.priority, self.client, self.total_length)
+        more = (self.slo_s, self.priority, self.client, self.total_length, self.ttft, self.latency)
         return (self.arrival, self.input_length, *(name for name in (*others, *more) if isinstance(name, str)))
 
 
 _OWN = ("arrival_s", "input_length", "output_length", "class")
 _STAMPED = ("timestamp", "input_length", "output_length")
 _CHATS = ("chat_id", "parent_chat_id", "turn")
-_REQUEST = ("slo_s", "priority", "client")
 _AZURE = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
 _BURSTGPT = ("Timestamp", "Request tokens", "Response tokens")
 _VIDUR = ("arrived_at", "num_prefill_tokens", "num_decode_tokens")
@@ -81,7 +86,19 @@ _VIDUR = ("arrived_at", "num_prefill_tokens", "num_decode_tokens")
 FORMATS: dict[str, Format] = {
     entry.name: entry
     for entry in (
-        Format("flowsim", "jsonl", *_OWN, "s", (), False, "hash_ids", "block_tokens", _CHATS, *_REQUEST),
+        Format(
+            "flowsim",
+            "jsonl",
+            *_OWN,
+            hash_ids="hash_ids",
+            block_tokens="block_tokens",
+            chats=_CHATS,
+            slo_s="slo_s",
+            priority="priority",
+            client="client",
+            ttft="ttft_s",
+            latency="latency_s",
+        ),
         Format("qwen", "jsonl", *_STAMPED, "type", marks=("type",), hash_ids="hash_ids", block_tokens=16, chats=_CHATS),
         Format(
             "mooncake",
@@ -103,7 +120,7 @@ have the same format."""
 
 USER_FIELDS = (
     *("arrival_s", "arrival_ms", "arrival_date", "input_length", "output_length", "class"),
-    *("slo_s", "priority", "client"),
+    *("slo_s", "priority", "client", "ttft_s", "ttft_ms", "latency_s", "latency_ms"),
 )
 """The keys of a format that the user describes, see `find_format`."""
 
@@ -127,6 +144,10 @@ def find_format(spec: str) -> Format:
         needed = "one of arrival_s, arrival_ms and arrival_date, and input_length"
         raise InputError(f"trace format {spec!r}", f"has {', '.join(fields)}", expected=needed)
     clock = arrivals[0].removeprefix("arrival_")
+    units = {key[-2:] for key in fields if key.startswith(("ttft_", "latency_"))}
+    if len(units) > 1:
+        raise InputError(f"trace format {spec!r}", "has a TTFT and a latency in different units", expected="one unit")
+    unit: Literal["s", "ms"] = "ms" if units == {"ms"} else "s"
     return Format(
         spec,
         "csv",
@@ -138,6 +159,9 @@ def find_format(spec: str) -> Format:
         slo_s=fields.get("slo_s"),
         priority=fields.get("priority"),
         client=fields.get("client"),
+        ttft=fields.get(f"ttft_{unit}"),
+        latency=fields.get(f"latency_{unit}"),
+        measured_in=unit,
     )
 
 

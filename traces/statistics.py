@@ -34,6 +34,7 @@ def info(trace: Trace) -> dict[str, Any]:
         slo         number of requests with a TTFT SLO of their own, and the least and largest in seconds
         priority    the number of requests by priority, lowest first
         clients     number of clients, and the largest share of the requests that one of them sent
+        measured    number of requests whose TTFT a real server measured, and quantiles and maximum in seconds
     """
     gaps = np.diff(trace.arrival_s)
     return trace.describe() | {
@@ -60,7 +61,15 @@ def _per_request(trace: Trace) -> dict[str, Any]:
         "clients": {"clients": int((sent > 0).sum()), "largest_share": float(sent.max() / len(trace))}
         if sent.size
         else None,
+        "measured": _measured(trace.ttft_s[~np.isnan(trace.ttft_s)]),
     }
+
+
+def _measured(ttft_s: Floats) -> dict[str, Any] | None:
+    if not ttft_s.size:
+        return None
+    figures = {f"p{q}": float(v) for q, v in zip(PERCENTS, np.percentile(ttft_s, PERCENTS), strict=True)}
+    return {"requests": ttft_s.size, **figures, "max": float(ttft_s.max())}
 
 
 def dispersion(trace: Trace, window_s: float) -> float | None:

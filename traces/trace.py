@@ -16,16 +16,16 @@ from numpy.typing import ArrayLike, NDArray
 from flowsim.errors import InputError
 from flowsim.io.counts import number_of
 from flowsim.io.seeds import generator
-from flowsim.traces.columns import LARGEST, Blocks, Chats, Floats, Ints, checked_columns
+from flowsim.traces.columns import LARGEST, MEASURED, Blocks, Chats, Floats, Ints, checked_columns
 from flowsim.traces.trace_facts import facts_of, frame_of, page_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-ROW_COLUMNS = ("input_length", "output_length", "class_code", "slo_s", "priority", "client_code")
+ROW_COLUMNS = ("input_length", "output_length", "class_code", "slo_s", "priority", "client_code", *MEASURED)
 """The columns that stay with a request when rows are sorted, drawn or joined; so do `blocks` and `chats`."""
-ABSENT = {"slo_s": math.nan, "priority": 0, "client_code": -1}
+ABSENT = {"slo_s": math.nan, "priority": 0, "client_code": -1, **dict.fromkeys(MEASURED, math.nan)}
 """The value of an optional column where it is unknown."""
 
 
@@ -74,6 +74,10 @@ class Trace:
     """Index into `client_names`; -1 = unknown."""
     client_names: tuple[str, ...] = ()
     """The clients (tenants) in the order of their first appearance; empty if the trace has none."""
+    ttft_s: Floats = field(default_factory=_unknown)
+    """What a real server took from the send of each request to its first token, seconds; NaN = unknown."""
+    latency_s: Floats = field(default_factory=_unknown)
+    """What a real server took from the send of each request to its last token, seconds; NaN = unknown."""
 
     def __post_init__(self) -> None:
         for name, absent in ABSENT.items():
@@ -100,6 +104,8 @@ class Trace:
         slo_s: ArrayLike | None = None,
         priority: ArrayLike | None = None,
         clients: Sequence[str | None] | None = None,
+        ttft_s: ArrayLike | None = None,
+        latency_s: ArrayLike | None = None,
         name: str = "trace",
         source: str = "built in memory",
     ) -> Trace:
@@ -115,6 +121,8 @@ class Trace:
             slo_s: TTFT SLOs in seconds, > 0, NaN = none; default: none.
             priority: whole numbers; default: all 0.
             clients: names of clients (tenants), None = unknown; default: all unknown.
+            ttft_s: what a real server took to the first token, seconds, > 0, NaN = unknown; default: all unknown.
+            latency_s: the same to the last token.
             name: a short name for tables and plots.
             source: where the requests come from.
 
@@ -123,6 +131,7 @@ class Trace:
         """
         given: dict[str, Any] = {"arrival_s": arrival_s, "input_length": input_length, "output_length": output_length}
         given |= {"classes": classes, "slo_s": slo_s, "priority": priority, "clients": clients}
+        given |= {"ttft_s": ttft_s, "latency_s": latency_s}
         return cls.from_columns(**checked_columns(given), name=name, source=source)
 
     @classmethod
@@ -145,6 +154,8 @@ class Trace:
         priority: Ints | None = None,
         client_code: Ints | None = None,
         client_names: tuple[str, ...] = (),
+        ttft_s: Floats | None = None,
+        latency_s: Floats | None = None,
     ) -> Trace:
         """A trace from columns whose values are valid: sorts, shifts, hashes and copies them.
 
@@ -163,10 +174,11 @@ class Trace:
         columns = (arrival_s[order] - first, input_length[order], output_length[order], class_code[order])
         if late:
             blocks, chats = blocks and blocks.take(order), chats and chats.take(order)
-        slos = _unknown() if slo_s is None else slo_s[order]
+        slos, ttfts, latencies = (_unknown() if one is None else one[order] for one in (slo_s, ttft_s, latency_s))
         priorities, clients = (_unknown() if one is None else one[order] for one in (priority, client_code))
         optional = (slos, priorities, clients, client_names)
         made = cls(*columns, class_names, name, source, sha256, notices, blocks, chats, start_ns, *optional)
+        made = replace(made, ttft_s=ttfts, latency_s=latencies)
         return made if sha256 else replace(made, sha256=made._digest())
 
     def __len__(self) -> int:
@@ -278,9 +290,9 @@ class Trace:
         return digest.hexdigest()
 
     def has(self, column: str) -> bool:
-        """Whether any request has a value in an optional column: "slo_s", "priority" or "client_code"."""
-        values = getattr(self, column)
-        return not bool(np.isnan(values).all() if column == "slo_s" else (values == ABSENT[column]).all())
+        """Whether any request has a value in an optional column, one of ABSENT."""
+        values, absent = getattr(self, column), ABSENT[column]
+        return not bool(np.isnan(values).all() if absent != absent else (values == absent).all())
 
     def describe(self) -> dict[str, Any]:
         """What the trace holds, as plain values: seconds, requests per second, tokens, and requests per class."""
@@ -292,6 +304,6 @@ class Trace:
     def to_frame(self) -> pd.DataFrame:
         """One row per request: arrival_s, input_length, output_length and class (categorical).
 
-        The columns slo_s, priority and client (categorical) follow where the trace has them.
+        The columns slo_s, ttft_s, latency_s, priority and client (categorical) follow where the trace has them.
         """
         return frame_of(self)

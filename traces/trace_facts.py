@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from flowsim.traces.columns import MEASURED
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -51,7 +53,7 @@ def frame_of(trace: Trace) -> pd.DataFrame:
     classes = pd.Categorical.from_codes(trace.class_code, categories=pd.Index(trace.class_names))
     lengths = {"input_length": trace.input_length, "output_length": trace.output_length}
     columns: dict[str, Any] = {"arrival_s": trace.arrival_s, **lengths, "class": classes}
-    columns |= {name: getattr(trace, name) for name in ("slo_s", "priority") if trace.has(name)}
+    columns |= {name: getattr(trace, name) for name in ("slo_s", *MEASURED, "priority") if trace.has(name)}
     if trace.has("client_code"):
         columns["client"] = pd.Categorical.from_codes(trace.client_code, categories=pd.Index(trace.client_names))
     return pd.DataFrame(columns)

@@ -16,7 +16,7 @@ import numpy as np
 
 from flowsim.errors import InputError
 from flowsim.io.folders import writing_file
-from flowsim.traces.columns import Blocks
+from flowsim.traces.columns import Blocks, Floats
 from flowsim.traces.formats import Format, Layout, find_format
 from flowsim.traces.trace import Trace
 
@@ -86,6 +86,8 @@ def losses(trace: Trace, kind: Format) -> tuple[str, ...]:
 
 _OPTIONAL = (
     ("slo_s", "slo_s", "the SLOs (slo_s)"),
+    ("ttft_s", "ttft", "the measured TTFTs"),
+    ("latency_s", "latency", "the measured latencies"),
     ("priority", "priority", "the priorities"),
     ("client_code", "client", "the clients"),
 )
@@ -160,8 +162,8 @@ def _write_parquet(trace: Trace, path: Path, kind: Format, suffix: str) -> None:
     columns[str(kind.output_length)] = pa.array(trace.output_length, mask=trace.output_length == 0)
     if trace.class_names:
         columns[str(kind.class_name)] = _dictionary(trace.class_code, trace.class_names)
-    if trace.has("slo_s"):
-        columns[str(kind.slo_s)] = pa.array(trace.slo_s, mask=np.isnan(trace.slo_s))
+    for field, seconds in _seconds(trace, kind):
+        columns[field] = pa.array(seconds, mask=np.isnan(seconds))
     if trace.has("priority"):
         columns[str(kind.priority)] = trace.priority
     if trace.has("client_code"):
@@ -210,13 +212,20 @@ def _columns(trace: Trace, kind: Format, text: Callable[[object], str]) -> Itera
         yield columns | _block_columns(trace, kind, rows, text)
 
 
+def _seconds(trace: Trace, kind: Format) -> Iterator[tuple[str, Floats]]:
+    """The SLOs, TTFTs and latencies that a trace has and a format holds, by field, NaN where unknown."""
+    for column, field in (("slo_s", kind.slo_s), ("ttft_s", kind.ttft), ("latency_s", kind.latency)):
+        if field and trace.has(column):
+            yield field, getattr(trace, column)
+
+
 def _optional_columns(
     trace: Trace, kind: Format, rows: slice, text: Callable[[object], str]
 ) -> dict[str, list[str | None]]:
     """SLOs, priorities and clients, where the trace has them and the format holds them."""
     columns: dict[str, list[str | None]] = {}
-    if kind.slo_s and trace.has("slo_s"):
-        columns[kind.slo_s] = [None if math.isnan(value) else repr(value) for value in trace.slo_s[rows].tolist()]
+    for field, seconds in _seconds(trace, kind):
+        columns[field] = [None if math.isnan(value) else repr(value) for value in seconds[rows].tolist()]
     if kind.priority and trace.has("priority"):
         columns[kind.priority] = _numbers(trace.priority[rows])
     if kind.client and trace.has("client_code"):

@@ -43,7 +43,8 @@ def reading(command: Callable[..., None]) -> Callable[..., None]:
             "--format",
             metavar="NAME",
             help="Format of the file, or its fields: arrival_s=FIELD,input_length=FIELD,... (or arrival_ms, "
-            "arrival_date; output_length, class, slo_s, priority, client).  [default: detected from the content]",
+            "arrival_date; output_length, class, slo_s, priority, client; measured: ttft_s, latency_s, or _ms).  "
+            "[default: detected from the content]",
         ),
         click.option(
             "--spread/--no-spread",

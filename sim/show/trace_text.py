@@ -76,6 +76,9 @@ def _per_request(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     if (clients := facts["clients"]) is not None:
         count = number_of(clients["clients"], "client")
         lines.append(("clients", f"{count}; the largest sent {clients['largest_share']:.1%} of the requests"))
+    if (of := facts["measured"]) is not None:
+        shown = ", ".join(f"{name} {of[name]:.4g}" for name in ("p10", "p50", "p90", "p99", "max"))
+        lines.append(("measured", f"TTFTs of {number_of(of['requests'], 'request')} on a real server: {shown} s"))
     return lines
 
 

@@ -246,7 +246,7 @@ input_length: has 1 value; expected 2, as in arrival_s
 input_length: is an array of <U1 of shape [2]; expected one number per request
 """,
     "formats": r"""
-trace format 'arival_s=a': unknown key 'arival_s'; did you mean 'arrival_s'? (known: arrival_date, arrival_ms, arrival_s, class, client, input_length, output_length, priority, slo_s)
+trace format 'arival_s=a': unknown key 'arival_s'; did you mean 'arrival_s'? (known: arrival_date, arrival_ms, arrival_s, class, client, input_length, latency_ms, latency_s, output_length, priority, slo_s, ttft_ms, ttft_s)
 trace format 'arrival_s=a': has arrival_s; expected one of arrival_s, arrival_ms and arrival_date, and input_length
 trace format 'arrival_s=a,arrival_s=b': arrival_s: is given twice
 trace format 'arrival_s=': arrival_s: names no field

@@ -64,6 +64,8 @@ def part_of_table(table: Any, kind: Format, codes: Codes, *, with_failed: bool =
         _priorities(columns.get(kind.priority), n),
         np.full(n, -1),
         _whole(columns.get(kind.total_length), n, -1),
+        _slos(columns.get(kind.ttft), n),
+        _slos(columns.get(kind.latency), n),
     )
     missing = 0 if answers is None else answers.null_count
     if contradiction(part, kind) is not None or (missing and (part.total_length >= 0).any()):
@@ -121,7 +123,7 @@ def _json(text: bytes, kind: Format) -> Any:
         raise Unsure  # a blank line, say, which could offset two objects on one line
     number, whole = pa.float64(), pa.int64()
     fields = {kind.arrival: pa.string() if kind.clock == "date" else number, kind.input_length: number}
-    fields |= {name: number for name in (kind.output_length, kind.slo_s) if name}
+    fields |= {name: number for name in (kind.output_length, kind.slo_s, kind.ttft, kind.latency) if name}
     fields |= {name: pa.string() for name in (kind.class_name, kind.client) if name}
     fields |= {name: pa.list_(whole) for name in (kind.hash_ids,) if name}
     fields |= {name: whole for name in _whole_fields(kind)}
@@ -140,7 +142,7 @@ def _csv(text: bytes, kind: Format, header: Sequence[str]) -> Any:
         raise Unsure  # pyarrow reads an unclosed quote as a field with the rest of the file
     number, whole = pa.float64(), pa.int64()
     types = {kind.arrival: pa.string() if kind.clock == "date" else number, kind.input_length: number}
-    types |= {name: number for name in (kind.output_length, kind.slo_s) if name}
+    types |= {name: number for name in (kind.output_length, kind.slo_s, kind.ttft, kind.latency) if name}
     types |= {name: pa.string() for name in (kind.class_name, kind.client) if name}
     types |= {name: whole for name in _whole_fields(kind)}
     types = {name: kind for name, kind in types.items() if name in header}

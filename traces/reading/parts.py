@@ -44,6 +44,10 @@ class Part(Struct, frozen=True):
     client_code: Ints
     total_length: Ints
     """Input and output tokens together, as the file has them; -1 = unknown."""
+    ttft: Floats
+    """What a real server took to the first token, in the unit of the format; NaN = unknown."""
+    latency: Floats
+    """The same to the last token."""
 
     def of_rows(self, rows: Bools) -> Part:
         """The rows that a mask selects."""

@@ -17,8 +17,9 @@ from flowsim.errors import InputError, InputWarning, shown, unknown
 from flowsim.io.counts import number_of
 from flowsim.traces.columns import Blocks, Bools, Chats, Floats
 from flowsim.traces.formats import FORMATS, TICKS_PER_S, Format, Layout, find_format
-from flowsim.traces.reading import bulk_reader, row_reader
+from flowsim.traces.reading import bulk_reader, row_reader, server_logs
 from flowsim.traces.reading.compression import Lines, is_parquet, read_lines
+from flowsim.traces.reading.log_formats import Log
 from flowsim.traces.reading.parts import Codes, Part
 from flowsim.traces.reading.row_reader import check_fields, json_object
 from flowsim.traces.reading.stamps import spread as spread_stamps
@@ -59,10 +60,14 @@ def read_trace(
         InputError: in one line with the file, the line (of Parquet: the row), the field, what was found and what was
             expected.
 
+    A log of a server (`server_logs.LOGS`) is read whole; its measured TTFTs are the trace's.
+
     Warns:
         InputWarning: a field that is not read has nearly the name of one that would be: 'prioritty'.
     """
     path = Path(path)
+    if not is_parquet(path) and (log := server_logs.log_format(path, format)) is not None:
+        return _of_log(path, server_logs.read_log(path, log), drop_failed)
     kind = None if format is None else find_format(format)
     codes = Codes()
     if is_parquet(path):
@@ -229,8 +234,6 @@ def _assembled(path: Path, kind: Format, parts: Sequence[Part], codes: Codes, no
 
     arrival_s, start_ns = _seconds(joined("arrival"), kind)
     counts, chats = joined("block_counts"), joined("chats")
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     return Trace.from_columns(
         arrival_s,
         joined("input_length"),
@@ -239,7 +242,7 @@ def _assembled(path: Path, kind: Format, parts: Sequence[Part], codes: Codes, no
         tuple(codes.classes),
         name=_name(path),
         source=str(path),
-        sha256=digest,
+        sha256=_sha256(path),
         notices=notices,
         blocks=Blocks.of(_block_tokens(path, joined("block_tokens"), counts), joined("block_ids"), counts)
         if counts.any()
@@ -250,7 +253,33 @@ def _assembled(path: Path, kind: Format, parts: Sequence[Part], codes: Codes, no
         priority=joined("priority"),
         client_code=joined("client_code"),
         client_names=tuple(codes.clients),
+        ttft_s=joined("ttft") / TICKS_PER_S[kind.measured_in],
+        latency_s=joined("latency") / TICKS_PER_S[kind.measured_in],
     )
+
+
+def _of_log(path: Path, log: Log, drop_failed: bool) -> Trace:
+    """The trace of a server's log. InputError: not a request is left."""
+    kept = ~log.failed if drop_failed else np.ones(log.failed.size, bool)
+    classes = np.full(kept.sum(), -1)
+    return Trace.from_columns(
+        log.sent_s[kept],
+        log.input_length[kept].astype(np.int64),
+        log.output_length[kept].astype(np.int64),
+        classes,
+        (),
+        name=_name(path),
+        source=str(path),
+        sha256=_sha256(path),
+        notices=(*log.notices, *_failures(int(log.failed.sum()), drop_failed)),
+        ttft_s=log.ttft_s[kept],
+        latency_s=log.latency_s[kept],
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _failed(part: Part, kind: Format, names: Sequence[str]) -> Bools:

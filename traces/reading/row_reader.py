@@ -150,6 +150,8 @@ def part_of(
         table.column(kind.priority, partial(table.whole, least=-(2**63), absent=0), PRIORITY),
         table.column(kind.client, partial(encode_names, codes=codes.clients, column_name="clients"), CLASS),
         table.column(kind.total_length, partial(table.whole, least=-1), TOTAL),
+        table.column(kind.ttft, table.slos, TOOK),
+        table.column(kind.latency, table.slos, TOOK),
     )
     if kind.total_length is not None:  # a total says nothing where the output length is missing
         missing = [row.get(str(kind.output_length)) in (None, "") for _, row in rows]
@@ -223,6 +225,7 @@ class _Table(Struct, frozen=True):
 ID_LIST = "a list of whole numbers from 0 to 2**63 - 1"
 SIZE = "a whole number of tokens >= 1"
 CHAT = "a whole number from -1 (none) to 2**63 - 1"
+TOOK = "a finite number > 0, or null"
 TOTAL = "a whole number of tokens, the sum of input and output"
 FAILED = " (0 is that of a request which failed on the server: --drop-failed drops such rows)"
 
