@@ -1,0 +1,70 @@
+"""Each kind of log: its columns, its units, and what is wrong with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import flowsim
+from flowsim.errors import InputError
+from support.logs import LISTS, NAN, aiperf, guidellm, same, saved
+
+
+def test_one_request_at_a_time_needs_no_start_times(tmp_path: Path) -> None:
+    log = {name: value for name, value in LISTS.items() if name != "start_times"} | {"max_concurrency": 1}
+    trace = flowsim.load_trace(saved(tmp_path, log))
+    assert same(trace.arrival_s, [0.0, 0.25, 1.5])
+    assert "closed loop: at most 1 request at a time" in trace.notices
+
+
+def test_records_of_aiperf(tmp_path: Path) -> None:
+    rows = [
+        aiperf(10**18 - 10**9, 50, 7.0, benchmark_phase="warmup"),
+        aiperf(10**18 + 2 * 10**9, 300, 120.0, benchmark_phase="profiling"),
+        aiperf(10**18, 100, 80.0),
+        aiperf(10**18 + 3 * 10**9, 200, 90.0, was_cancelled=True),
+        aiperf(10**18 + 4 * 10**9, None, None),
+    ]
+    trace = flowsim.load_trace(saved(tmp_path, *rows))
+    assert same(trace.arrival_s, [0.0, 2.0, 3.0])
+    assert trace.input_length.tolist() == [100, 300, 200]
+    assert same(trace.ttft_s, [0.08, 0.12, NAN])
+    assert same(trace.latency_s, [0.9, 0.9, NAN])
+    assert "dropped: 1 request of the warm-up" in trace.notices
+    assert "dropped: 1 request without input tokens" in trace.notices
+
+
+@pytest.mark.parametrize("start", ["request_start_time", "start_time"])
+def test_benchmarks_of_guidellm(tmp_path: Path, start: str) -> None:
+    requests = {
+        "successful": [guidellm(1700000001.0, 60, 30.0, start), guidellm(1700000000.0, 50, 20.0, start)],
+        "errored": [guidellm(1700000000.5, 40, None, start)],
+        "incomplete": [],
+    }
+    trace = flowsim.load_trace(saved(tmp_path, {"benchmarks": [{"requests": requests}]}, indent=4))
+    assert same(trace.arrival_s, [0.0, 0.5, 1.0])
+    assert trace.input_length.tolist() == [50, 40, 60]
+    assert same(trace.ttft_s, [0.02, NAN, 0.03])
+
+
+@pytest.mark.parametrize(
+    ("log", "said"),
+    [
+        ({"start_times": ...}, "does not say when requests were sent; expected a log with start_times"),
+        ({"start_times": ..., "max_concurrency": 1, "itls": None}, "itls: does not have the gaps between the tokens"),
+        ({"start_times": [1.0]}, "start_times: has 1 value; expected 3, one per request"),
+        ({"ttfts": [1.0, "x", 2.0]}, "ttfts: is an array"),
+        ({"ttfts": [1.0, -1.0, 2.0]}, "ttfts[1] must be a finite number of seconds"),
+        ({"input_lens": [1, 0, 2]}, "input_lens[1] must be a whole number of tokens"),
+        ({"input_lens": []}, "has no requests"),
+        ({"output_lens": None}, "output_lens: is missing; expected 3"),
+    ],
+)
+def test_wrong_lists_are_refused(tmp_path: Path, log: dict[str, Any], said: str) -> None:
+    path = saved(tmp_path, {name: value for name, value in {**LISTS, **log}.items() if value is not ...})
+    with pytest.raises(InputError) as error:
+        flowsim.load_trace(path)
+    assert said in str(error.value)
+    assert str(path) in str(error.value)
