@@ -20,7 +20,7 @@ OPTIONS = {"rate_scale": 8, "limit": 150}
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The pages of a comparison and of a study of 400 runs, most of them copies."""
+    """The pages of a comparison and of a study."""
     folder = tmp_path_factory.mktemp("pages")
     compared = flowsim.compare("example", ["fcfs", "flowprefill"], events=True, **OPTIONS)
     compared.save(folder / "compared")
@@ -125,6 +125,30 @@ def test_a_study_is_sorted_filtered_and_drawn_against_another_option(pages: Path
         assert chart.locator(".legend button").all_inner_texts() == ["0.25", "1"]
         chart.locator("circle.point").first.hover()
         assert "workload.rate_rps: 8" in page.locator(".tip").inner_text()
+
+
+def test_a_table_of_text_sorts_by_what_its_cells_mean(pages: Path) -> None:
+    """Durations in any unit, by a click or by a key."""
+    in_seconds = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
+    with opened(pages / "compared.html") as page:
+        table = page.locator("table.sortable").first
+        heading = table.locator("th", has_text="TTFT p50")
+        heading.focus()
+        for ascending in (True, False):
+            page.keyboard.press("Enter")
+            cells = [row.locator("td").nth(3).inner_text().split() for row in table.locator("tbody tr").all()]
+            values = [float(number) * in_seconds[unit] for number, unit in cells]
+            assert len(set(values)) == 2 and values == sorted(values, reverse=not ascending)
+            assert heading.get_attribute("aria-sort") == ("ascending" if ascending else "descending")
+
+
+def test_a_page_is_dark_where_the_reader_wants_it(pages: Path) -> None:
+    with opened(pages / "study.html") as page:
+        back = "getComputedStyle(document.body).backgroundColor"
+        page.emulate_media(color_scheme="light")
+        assert page.evaluate(back) == "rgb(255, 255, 255)"
+        page.emulate_media(color_scheme="dark")
+        assert page.evaluate(back) == "rgb(20, 23, 27)"
 
 
 @pytest.mark.parametrize("name", ["compared.html", "study.html"])
