@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from flowsim.runs.bound import bound, offered_load
     from flowsim.runs.compare import Comparison, compare
     from flowsim.runs.costs import describe_models, load_cost
+    from flowsim.runs.doctor import doctor
     from flowsim.runs.options import RunOptions, read_options
     from flowsim.runs.run import run
     from flowsim.runs.tradeoff import tradeoff
@@ -109,6 +110,7 @@ HOMES = {
     "describe_metrics": "results.definitions.files",
     "describe_models": "runs.costs",
     "describe_policies": "policies.registry",
+    "doctor": "runs.doctor",
     "example_trace": "traces.catalogue",
     "explain": "results.explain",
     "load_cost": "runs.costs",
@@ -164,6 +166,7 @@ __all__ = [
     "describe_metrics",
     "describe_models",
     "describe_policies",
+    "doctor",
     "example_trace",
     "explain",
     "load_cost",

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from docs.written import accuracy, metrics, nearness, options, policies
+from docs.written import accuracy, commands, metrics, nearness, options, policies
 
 ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -16,6 +16,7 @@ TABLES: Mapping[str, Callable[[], Iterable[str]]] = {
     "dense-models": accuracy.dense_models,
     "all-tables": accuracy.all_tables,
     "by-measure": nearness.by_measure,
+    "commands": commands.by_section,
     "options": options.reference,
     "policies": policies.by_family,
     "metrics": metrics.definitions,

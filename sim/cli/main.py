@@ -10,6 +10,7 @@ from flowsim.cli.archive import bundle, reproduce
 from flowsim.cli.arena import arena
 from flowsim.cli.bound import bound
 from flowsim.cli.calibrate import calibrate
+from flowsim.cli.doctor import doctor
 from flowsim.cli.explain import explain
 from flowsim.cli.facts import metrics, models, tradeoff
 from flowsim.cli.kit import OneLine
@@ -45,6 +46,7 @@ SECTIONS: Mapping[str, Mapping[click.Command, str]] = {
         models: "List the tables of costs by GPU and model.",
         metrics: "Define every metric and column.",
         tradeoff: "Show what chunks and cuts cost a long prompt.",
+        doctor: "Say what is installed and what is missing.",
     },
     "On a GPU": {
         calibrate: "Measure a table of costs on this machine's GPU.",

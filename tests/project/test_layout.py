@@ -14,6 +14,8 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from support.places import ROOT
 
@@ -163,6 +165,7 @@ ELSEWHERE = {
     "results/definitions/test_summary_json.py": "core.summary",
     "report/test_run_page.py": "report.stories show.run_parts",
     "report/test_timeline.py": "report.bounds report.instance_tracks report.request_tracks report.trace_events",
+    "runs/test_doctor.py": "cli.doctor",
     "runs/test_options.py": "runs.declaration",
     "show/test_result_figures.py": "show.style",
     "show/test_explain.py": "show.reasons",
@@ -268,3 +271,14 @@ def undocumented(node: ast.AST, name: str) -> Iterator[str]:
 def test_everything_public_says_what_it_is() -> None:
     missing = [bare for name, tree in TREES.items() for bare in undocumented(tree, name)]
     assert missing == []
+
+
+# What is installed.
+
+
+def test_the_lock_file_names_a_version_of_every_dependency_that_is_allowed() -> None:
+    lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    locked = dict(line.split("==") for line in lines if not line.startswith("#"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for needed in map(Requirement, project["dependencies"]):
+        assert needed.specifier.contains(locked[canonicalize_name(needed.name)]), needed
