@@ -12,6 +12,10 @@ def doctor() -> int:
     """Say which versions, libraries, GPU, tables and policies are here, and what is missing for what.
 
     The exit status is 1 if flowsim cannot work as it is installed.
+
+    \b
+    Example:
+      flowsim doctor
     """
     from flowsim.runs.doctor import doctor as look
     from flowsim.show.screen import facts, show
