@@ -240,7 +240,6 @@ def anchors(path: Path) -> set[str]:
 def test_the_index_lists_every_page() -> None:
     listed = set(re.findall(r"\]\(([\w/.]+)", TEXTS["docs/README.md"]))
     assert {path.name for path in PAGES} - {"README.md"} <= listed
-    assert {f"../notebooks/{path.name}" for path in (ROOT / "notebooks").glob("*.ipynb")} <= listed
 
 
 def test_the_citation_is_of_this_version() -> None:
