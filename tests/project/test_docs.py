@@ -22,6 +22,7 @@ from docs.written.pages import PAGES, with_tables
 from flowsim.calibration.costs.models import load_model
 from flowsim.calibration.measure.calibrate import calibrate
 from flowsim.cli.main import main
+from flowsim.runs.stack import read_stack
 from support.costs import GRID
 from support.places import ROOT
 
@@ -185,13 +186,19 @@ def test_each_policy_of_the_docs_has_fewer_than_25_lines() -> None:
 
 
 def test_yaml_is_valid() -> None:
-    kinds = {"ttft_s:": 0, "axes:": 0, "layers:": 0}
+    readers = {
+        "ttft_s:": flowsim.SLOMix.parse,
+        "axes:": flowsim.Study.read,
+        "layers:": load_model,
+        "server:": read_stack,
+    }
+    kinds = dict.fromkeys(readers, 0)
     for i, block in enumerate(block for _, language, block in BLOCKS if language == "yaml"):
         (kind,) = (kind for kind in kinds if kind in block)
         kinds[kind] += 1
         path = Path(f"block-{i}.yaml")
         path.write_text(block)
-        {"ttft_s:": flowsim.SLOMix.parse, "axes:": flowsim.Study.read, "layers:": load_model}[kind](str(path))
+        readers[kind](str(path))
     assert all(kinds.values())
 
 
