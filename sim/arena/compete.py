@@ -48,7 +48,7 @@ REQUESTS, QUICK_REQUESTS = 10_000, 500
 """Requests of each traffic, usually and in a quick arena."""
 MOST_NAMED, PLAINEST = 4, "fcfs"
 """How many of the best policies the figure has in colour, and the one that is always there to tell how hard it is."""
-SET = ("trace", "policy", "workload", "slo", "bound")
+SET = ("trace", "policy", "workload", "slo", "bound", "until_s")
 """Options, or sections of them, that the arena sets itself."""
 
 

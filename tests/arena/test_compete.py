@@ -120,7 +120,7 @@ def test_an_arena_in_which_every_policy_fails_is_refused(tmp_path: Path, monkeyp
 
 
 def test_what_the_arena_sets_is_refused_as_an_option() -> None:
-    for option, value in (("workload.rate_scale", 2), ("slo", 1), ("trace", "example"), ("policy", "edf")):
+    for option, value in (("workload.rate_scale", 2), ("slo", 1), ("trace", "example"), ("until_s", 9)):
         with pytest.raises(InputError, match=f"^{option}.*: is set by the arena; expected another option of a run"):
             flowsim.compete(["fcfs"], **{**SMALL, option: value})
     with pytest.raises(InputError, match="unknown option 'gpus'"):
