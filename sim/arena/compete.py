@@ -167,7 +167,8 @@ def _base(options: Mapping[str, Any]) -> dict[str, Any]:
 def _arena(
     study: Study, runs: Runs, grid: Sequence[Cell], named: Sequence[str], traffic: Sequence[Traffic], own: Sequence[str]
 ) -> Arena:
-    seed = int(study.base.get("seed", 0))
+    base = {path: value for path, value in study.base.items() if path != "bound"}
+    seed = int(base.get("seed", 0))
     scores = Scores.of(runs, grid, named, keys_by_cell(study, grid, named))
     ranked = scores.ranked
     failed = {name: _first_error(scores, name) for name in named if name not in ranked}
@@ -175,7 +176,7 @@ def _arena(
         raise InputError("arena", f"runs of every policy failed; the first: {failed[named[0]]}")
     places = scores.standings(seed)
     table = scores.table(places[0].policy, seed)
-    of_cells = cells_table(table, [arguments(cell, study.base) for cell in grid])
+    of_cells = cells_table(table, [arguments(cell, base) for cell in grid])
     return Arena(places, table, of_cells, decision_costs(study, grid, ranked, runs.folder), traffic, own, failed, runs)
 
 

@@ -11,7 +11,7 @@ from flowsim.show.style import foot, new_axes, plain, style
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SIZE = (8.0, 5.0)
+SIZE = (9.0, 5.0)
 GREY = "0.75"
 
 
@@ -50,7 +50,8 @@ def draw(lines: Lines) -> Figure:
     axes.set_ylabel("attainment, % of the clairvoyant bound")
     axes.set_ylim(0, 100.5)
     axes.set_title(lines.title, loc="left", parse_math=False)
-    axes.legend(frameon=False, loc="lower left", title=f"{len(lines.shares)} policies, the others in grey")
     figure: Figure = axes.figure
+    title = f"{len(lines.shares)} policies,\nthe others in grey"
+    figure.legend(frameon=False, loc="outside right upper", title=title, alignment="left")
     foot(figure, lines.note)
     return figure

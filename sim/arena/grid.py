@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,12 +125,18 @@ def cells(
 
 
 def arguments(cell: Cell, base: Mapping[str, Any]) -> str:
-    """What to type after `flowsim run`, `compare` or `explain` for the requests of a cell."""
+    """What to type after `flowsim run`, `compare` or `explain` for the requests of a cell, with the options of all."""
     given = {**base, **cell.options}
-    flags = [
-        f"{options()[path].flag} {value}" for path, value in given.items() if path in options() and path != "trace"
-    ]
-    return " ".join([str(given["trace"]), *flags])
+    words = [str(given.pop("trace"))]
+    for path, value in given.items():
+        one = options().get(path)
+        if one is None or not one.flag or value == one.default:
+            continue
+        if isinstance(value, bool):
+            words.append(one.flag if value else f"--no-{one.flag.removeprefix('--')}")
+        else:
+            words += [one.flag, str(value)]
+    return shlex.join(words)
 
 
 def study_of(cells: Sequence[Cell], policies: Sequence[str], base: Mapping[str, Any]) -> Study:

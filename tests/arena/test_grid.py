@@ -63,7 +63,7 @@ def test_loads_are_shares_of_what_the_device_can_do_at_best() -> None:
 
 def test_what_to_type_for_the_requests_of_a_cell_gives_them() -> None:
     *_, cell = cells([EXAMPLE], (1.4,), MIXES, {"seed": 3})
-    typed = arguments(cell, {"seed": 3, "server.slots": 64})
+    typed = arguments(cell, {"seed": 3, "server.slots": 64, "correct": False})
     scale = cell.options["workload.rate_scale"]
     assert typed == f"example --seed 3 --slots 64 --limit 50 --rate-scale {scale} --slo 1.0"
     assert done("run", *typed.split(), "--quiet") == ""

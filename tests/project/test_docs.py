@@ -34,6 +34,8 @@ SHORT = ["--device", "cpu", "--quick", "--model", "tiny.yaml"]
 SHORT_RUN = ["--cost", "tiny-table", "--slo", "1", "--duration", "0.05", "--repeats", "1"]
 NOT_RUN = {
     "arena": "takes minutes; tests/arena has the like",
+    "AzureLLMInferenceTrace_conv.csv.gz": "needs the trace; tests/cli has the like",
+    "conversation_trace.jsonl.gz": "needs the trace; tests/cli has the like",
     "all-reduce": "needs several GPUs or the extra 'import'; tests/calibration has the like",
     "ablation.yaml": "needs traces that are not shipped",
     "first_2_minutes.jsonl": "is not shipped",
