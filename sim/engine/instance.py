@@ -1,20 +1,18 @@
-"""One prefill instance: its queues, its KV blocks and runner slots, and what its scheduler does with a device.
+"""One prefill instance: its runner slots, its passes, and what its scheduler does with a device.
 
 The life of a pass: the policy names it, it is launched, it completes. Or, before that, the policy names another:
 the scheduler signals, the device runs on to its next cut and acknowledges (the blocking time), the pass is paused
 where it stopped, keeping its slot and its KV blocks, and the other is launched. While the scheduler decides or waits
 for an acknowledgement, new events wait for it; then it decides once for all of them.
 
-All of that is the same whether the device is simulated or real (`flowsim.engine.device`).
+All of that is the same whether the device is simulated or real (`flowsim.engine.device`). What becomes of each request
+is told in `flowsim.engine.instance_requests`.
 """
 
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from collections.abc import Sequence
-from numbers import Integral
-from typing import Any
 
 from msgspec.structs import force_setattr
 
@@ -26,11 +24,9 @@ from flowsim.core.request import Request
 from flowsim.engine.choice import renewed
 from flowsim.engine.device import Device
 from flowsim.engine.instance_policy import InstancePolicy
+from flowsim.engine.instance_requests import InstanceRequests
 from flowsim.engine.kv import KVCache
-from flowsim.engine.prefix_cache import PrefixCache, PrefixWaiting
-from flowsim.engine.waiting import Waiting
 from flowsim.errors import raised
-from flowsim.io.counts import number_of
 
 
 class Instance:
@@ -45,6 +41,9 @@ class Instance:
         kv: its KV cache.
         slots: passes that may be launched and not completed.
         max_context: tokens of the model's context; a longer prompt is rejected.
+
+    Attributes:
+        requests: those that are here; their attributes that a view shows are the instance's, too.
     """
 
     def __init__(
@@ -62,19 +61,14 @@ class Instance:
         self.predictor = predictor
         self.kv = kv
         self._max_context = max_context
-        self._prefixes = PrefixWaiting(requests, kv, predictor) if isinstance(kv, PrefixCache) else None
-        self.waiting = Waiting(requests) if self._prefixes is None else self._prefixes
-        self.started: OrderedDict[int, Request] = OrderedDict()
+        self.requests = InstanceRequests(requests, kv, predictor, recorder)
+        self._prefixes = self.requests.prefixes
+        self.waiting, self.started = self.requests.waiting, self.requests.started
+        self.attained, self.missed = self.requests.attained, self.requests.missed
         self.paused: dict[int, Execution] = {}
         self.running: Execution | None = None
         self.free_slots = slots
         self.number = recorder.instance
-        self.attained: dict[str, int] = {}
-        self.missed: dict[str, int] = {}
-        self._work_ns = 0
-        """`work_s` in whole nanoseconds, whose sums are exact: routers compare them, and ties must be ties."""
-        self._share_ns: dict[int, int] = {}
-        """What each request adds to that."""
         self._device = device
         self.recorder = recorder
         self.thought = recorder.thought
@@ -111,21 +105,12 @@ class Instance:
         """How many requests and passes a decision looks at now: those that wait, have started, are paused or run."""
         return len(self.waiting.requests) + len(self.started) + len(self.paused) + (self.running is not None)
 
-    @property
-    def work_s(self) -> float:
-        """Predicted seconds, to the nanosecond, of the requests that came here and have not finished.
-
-        As predicted at their arrival, with what was cached then.
-        """
-        return self._work_ns * 1e-9
-
     def arrive(self, request: Request) -> None:
         """Take a request in, or reject it if the KV cache could never hold it, or the model's context cannot."""
         now = self.clock.now
         self.recorder.arrived(now, request.id)
         if request.kv_tokens > self.kv.capacity_tokens or request.input_length > self._max_context:
-            self.recorder.rejected(now, request.id, "limits")
-            self._count(request, self.missed)
+            self.requests.reject(request, now, "limits")
             return
         self._policy.happened = "the arrival of request", request.id
         if self._policy.hears_arrivals:
@@ -133,11 +118,9 @@ class Instance:
                 self._prefixes.look_up(request)
             self._policy.arrived(request)
         try:
-            self.waiting.add(request)
+            self.requests.add(request)
         except Exception as error:  # whatever the user's order does
             raise self._policy.wrong(f"raised {raised(error)}") from error
-        self._share_ns[request.id] = share_ns = round(request.predicted_s * 1e9)
-        self._work_ns += share_ns
         self._wake(now)
 
     def close(self, *, cut_off: bool = False) -> None:
@@ -148,9 +131,7 @@ class Instance:
         """
         idle = self.running is None and not self._deciding and self._wake_at_s == math.inf
         if idle and (self.waiting.requests or self.started or self.paused) and not (cut_off and self._launched):
-            expected = "a pass, a Decision that rejects them, or one with a time to be asked again"
-            requests = number_of(self.seen, "request")
-            raise self._policy.wrong(f"chose nothing for {requests}, and nothing will happen", expected)
+            raise self._policy.idle(self.seen)
         unfinished = [*self.paused.values(), *([self.running] if self.running else [])]
         for execution in unfinished:
             self.recorder.unfinished(self.clock.now, execution.id, execution.taken_s)
@@ -171,7 +152,7 @@ class Instance:
         unseen_s, self._unseen_s = self._unseen_s, None
         self._deciding = self._due = self._standing = False
         for request in rejected:
-            self._reject(request, now)
+            self.requests.reject(request, now, "policy")
         if wake_at_s != self._wake_at_s:
             self._wake_at_s = wake_at_s
             self._device.wake_at(wake_at_s)
@@ -196,7 +177,8 @@ class Instance:
         self._policy.happened = "a cut of pass", running.id
         self._standing = True
         self._measure(running, running.elapsed_s)
-        self._think()
+        self._deciding = True
+        self._device.think(self.seen)
 
     def acknowledged(self) -> None:
         """The running pass has stopped, as it was told; launch what was chosen in its place."""
@@ -229,9 +211,7 @@ class Instance:
         taken_s, timeline = execution.taken_s, execution.timeline
         overhead_s = timeline.overhead_s
         ended_s = execution.ended_s
-        finished = tuple([request.id for request, tokens in execution.parts if self._advance(request, tokens, ended_s)])
-        if self._prefixes is not None:
-            self._prefixes.refresh()
+        finished = self.requests.completed(execution.parts, ended_s)
         self.recorder.completed(
             now,
             execution.id,
@@ -261,11 +241,8 @@ class Instance:
         elif not (self.waiting.requests or self.started or self.paused):
             self._unseen_s = None
         elif self.running is None or self._decides_meanwhile:
-            self._think()
-
-    def _think(self) -> None:
-        self._deciding = True
-        self._device.think(self.seen)
+            self._deciding = True
+            self._device.think(self.seen)
 
     def _record(self, now: float, choice: Pass | Execution | None) -> None:
         head = choice.parts[0][0] if isinstance(choice, Pass) else choice
@@ -306,10 +283,8 @@ class Instance:
             self.running = choice
             self._resume(choice)
             return
-        for request, tokens in choice.parts:
-            self._take(request, tokens)
-        if self._prefixes is not None:
-            self._prefixes.refresh()
+        if (wrong := self.requests.take(choice.parts, self.clock.now)) is not None:
+            raise self._policy.wrong(wrong)
         self._launched = True
         self.free_slots -= 1
         if self.free_slots < 0:
@@ -320,45 +295,3 @@ class Instance:
     def _resume(self, execution: Execution) -> None:
         self._device.resume(execution)
         self.recorder.resumed(self.clock.now, execution.id)
-
-    def _take(self, request: Request, tokens: Any) -> None:
-        if not ((type(tokens) is int or isinstance(tokens, Integral)) and 0 < int(tokens) <= request.tokens):
-            raise self._policy.wrong(f"chose {tokens} tokens of {request}")
-        if self.waiting.remove(request):
-            if not self.kv.take(request):
-                raise self._policy.wrong("chose a pass for which too few KV blocks are free")
-            if request.cached:
-                self.recorder.reused(self.clock.now, request.id, request.cached)
-        elif self.started.pop(request.id, None) is None:
-            raise self._policy.wrong(f"chose {request}, which is neither waiting nor started")
-
-    def _advance(self, request: Request, tokens: int, ended_s: float) -> bool:
-        """Book computed tokens; whether the request is through: computed to its end, it has its first token.
-
-        Here a request would turn from prefilling to decoding, or leave with its KV for an instance that decodes.
-        """
-        before = request.context
-        force_setattr(request, "context", before + tokens)
-        force_setattr(request, "tokens", request.tokens - tokens)
-        if self._prefixes is not None:
-            self._prefixes.computed(request, before)
-        if request.tokens:
-            force_setattr(request, "predicted_s", self.predictor.predict(request.tokens, request.context))
-            self.started[request.id] = request
-            return False
-        self.kv.give_back(request)
-        self._work_ns -= self._share_ns.pop(request.id)
-        in_time = ended_s - request.sent_s <= request.slo_s
-        self._count(request, self.attained if in_time else self.missed)
-        return True
-
-    def _reject(self, request: Request, now: float) -> None:
-        self.waiting.remove(request)
-        self._work_ns -= self._share_ns.pop(request.id)
-        self.recorder.rejected(now, request.id, "policy")
-        self._count(request, self.missed)
-
-    def _count(self, request: Request, tally: dict[str, int]) -> None:
-        """Add a request that has an SLO to those that attained it, or missed it."""
-        if request.slo_s < math.inf:
-            tally[request.class_name] = tally.get(request.class_name, 0) + 1

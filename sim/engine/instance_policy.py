@@ -15,6 +15,7 @@ from flowsim.core.request import Request
 from flowsim.engine.choice import fault
 from flowsim.engine.view import InstanceView, Viewed
 from flowsim.errors import InputError, raised
+from flowsim.io.counts import number_of
 
 WOKEN = ("its timer", -1)
 MOST_IDLE_WAKES = 10_000
@@ -79,6 +80,11 @@ class InstancePolicy:
         if (wrong := fault(choice)) is not None:
             raise self.wrong(*wrong)
         return choice, rejected, wake_at
+
+    def idle(self, requests: int) -> InputError:
+        """The error for a policy that leaves so many requests behind."""
+        expected = "a pass, a Decision that rejects them, or one with a time to be asked again"
+        return self.wrong(f"chose nothing for {number_of(requests, 'request')}, and nothing will happen", expected)
 
     def wrong(self, problem: str, expected: str = "") -> InputError:
         """The error for something that is wrong with the policy."""

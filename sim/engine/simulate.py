@@ -135,7 +135,8 @@ def simulate(
     router = make_router(server.router)
     arrive = instances[0].arrive
     if len(instances) > 1:
-        arrive = lambda request: instances[router.route(request, instances)].arrive(request)  # noqa: E731
+        held = [instance.requests for instance in instances]
+        arrive = lambda request: instances[router.route(request, held)].arrive(request)  # noqa: E731
     coming = requests if server.jitter == "none" else sorted(requests, key=attrgetter("arrival_s"))
     Arrivals(env, coming, arrive, progress)
     with _no_garbage_collector():

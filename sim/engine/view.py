@@ -26,8 +26,14 @@ class Viewed(Protocol):
     waiting: Waiting
     running: Execution | None
     free_slots: int
-    attained: dict[str, int]
-    missed: dict[str, int]
+
+    @property
+    def attained(self) -> Mapping[str, int]:
+        """By class: how many requests with an SLO had their first token in time."""
+
+    @property
+    def missed(self) -> Mapping[str, int]:
+        """By class: how many requests with an SLO were late or rejected."""
 
     @property
     def started(self) -> Mapping[int, Request]:

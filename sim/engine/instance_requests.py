@@ -1,0 +1,120 @@
+"""The requests of one instance: those that wait there, those that a pass has computed some of, and what they add up to.
+
+A request is added, taken into passes, and advances with each that completes. It leaves when all of it is computed, or
+when it is rejected.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, OrderedDict
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Any
+
+from msgspec.structs import force_setattr
+
+from flowsim.core.ledger import Recorder
+from flowsim.core.passes import Part
+from flowsim.core.predictor import Predictor
+from flowsim.core.request import Request
+from flowsim.engine.kv import KVCache
+from flowsim.engine.prefix_cache import PrefixCache, PrefixWaiting
+from flowsim.engine.waiting import Waiting
+
+
+class InstanceRequests:
+    """The requests of one instance.
+
+    Args:
+        everything: all requests of the trace, in order of arrival.
+        kv: the KV cache of the instance.
+        predictor: what its policy believes that the rest of a prompt takes.
+        recorder: is told what happens.
+
+    Attributes:
+        waiting: those of which nothing is computed yet.
+        started: those partly computed by completed passes, by id; not while a pass computes more of them.
+        prefixes: the same as `waiting` if the instance has a prefix cache; else None.
+        attained, missed: by class, how many requests that have an SLO had their first token in time, or did not.
+    """
+
+    def __init__(self, everything: Sequence[Request], kv: KVCache, predictor: Predictor, recorder: Recorder) -> None:
+        self.prefixes = PrefixWaiting(everything, kv, predictor) if isinstance(kv, PrefixCache) else None
+        self.waiting = Waiting(everything) if self.prefixes is None else self.prefixes
+        self.started: OrderedDict[int, Request] = OrderedDict()
+        self.attained: Counter[str] = Counter()
+        self.missed: Counter[str] = Counter()
+        self._kv = kv
+        self._predictor = predictor
+        self._recorder = recorder
+        self._work_ns = 0
+        """`work_s` in whole nanoseconds, whose sums are exact: routers compare them, and ties must be ties."""
+        self._share_ns: dict[int, int] = {}
+        """What each request adds to that."""
+
+    @property
+    def work_s(self) -> float:
+        """Predicted seconds, to the nanosecond, of the requests that came here and have not finished.
+
+        As predicted at their arrival, with what was cached then.
+        """
+        return self._work_ns * 1e-9
+
+    def add(self, request: Request) -> None:
+        """Have a request wait. Raises what the policy's orders raise."""
+        self.waiting.add(request)
+        self._share_ns[request.id] = share_ns = round(request.predicted_s * 1e9)
+        self._work_ns += share_ns
+
+    def take(self, parts: Sequence[tuple[Request, Any]], now: float) -> str | None:
+        """Take requests into a pass that computes so many tokens of each; what is wrong with that, if anything is."""
+        for request, tokens in parts:
+            if not ((type(tokens) is int or isinstance(tokens, Integral)) and 0 < int(tokens) <= request.tokens):
+                return f"chose {tokens} tokens of {request}"
+            if self.waiting.remove(request):
+                if not self._kv.take(request):
+                    return "chose a pass for which too few KV blocks are free"
+                if request.cached:
+                    self._recorder.reused(now, request.id, request.cached)
+            elif self.started.pop(request.id, None) is None:
+                return f"chose {request}, which is neither waiting nor started"
+        if self.prefixes is not None:
+            self.prefixes.refresh()
+        return None
+
+    def completed(self, parts: Sequence[Part], ended_s: float) -> tuple[int, ...]:
+        """A pass with these parts has completed; the ids of those that are through."""
+        through = tuple([request.id for request, tokens in parts if self._advance(request, tokens, ended_s)])
+        if self.prefixes is not None:
+            self.prefixes.refresh()
+        return through
+
+    def reject(self, request: Request, now: float, by: str) -> None:
+        """Turn away a request that waits (by the "policy"), or has just arrived (by the "limits" of the instance)."""
+        if self.waiting.remove(request):
+            self._work_ns -= self._share_ns.pop(request.id)
+        self._recorder.rejected(now, request.id, by)
+        if request.slo_s < math.inf:
+            self.missed[request.class_name] += 1
+
+    def _advance(self, request: Request, tokens: int, ended_s: float) -> bool:
+        """Book computed tokens; whether the request is through: computed to its end, it has its first token.
+
+        Here a request would turn from prefilling to decoding, or leave with its KV for an instance that decodes.
+        """
+        before = request.context
+        force_setattr(request, "context", before + tokens)
+        force_setattr(request, "tokens", request.tokens - tokens)
+        if self.prefixes is not None:
+            self.prefixes.computed(request, before)
+        if request.tokens:
+            force_setattr(request, "predicted_s", self._predictor.predict(request.tokens, request.context))
+            self.started[request.id] = request
+            return False
+        self._kv.give_back(request)
+        self._work_ns -= self._share_ns.pop(request.id)
+        if request.slo_s < math.inf:
+            in_time = ended_s - request.sent_s <= request.slo_s
+            (self.attained if in_time else self.missed)[request.class_name] += 1
+        return True
