@@ -43,7 +43,8 @@ if TYPE_CHECKING:
     from flowsim.runs.compare import Comparison, compare
     from flowsim.runs.costs import describe_models, load_cost
     from flowsim.runs.doctor import doctor
-    from flowsim.runs.options import RunOptions, read_options
+    from flowsim.runs.options import RunOptions
+    from flowsim.runs.options_file import read_options
     from flowsim.runs.run import run
     from flowsim.runs.tradeoff import tradeoff
     from flowsim.studies.capacity import capacity
@@ -118,7 +119,7 @@ HOMES = {
     "load_trace": "traces.catalogue",
     "offered_load": "runs.bound",
     "plot": "studies.plot",
-    "read_options": "runs.options",
+    "read_options": "runs.options_file",
     "reproduce": "archive.reproduce",
     "run": "runs.run",
     "save_page": "report.pages",

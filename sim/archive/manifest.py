@@ -16,7 +16,8 @@ from flowsim.errors import InputError
 from flowsim.io.documents import mapping
 from flowsim.io.schema import build
 from flowsim.runs.compare import folder_of
-from flowsim.runs.options import RunOptions, files, parsed_options, value_of
+from flowsim.runs.options import RunOptions, files, value_of
+from flowsim.runs.options_file import parsed_options
 from flowsim.studies.point import Point
 from flowsim.studies.store import JOURNAL, SEALED, STUDY
 from flowsim.studies.study import Study

@@ -21,7 +21,8 @@ from flowsim.results.result import RunResult
 from flowsim.runs.bound import bound_to_state
 from flowsim.runs.compare import Comparison, folder_of
 from flowsim.runs.digests import policy_digest
-from flowsim.runs.options import files, parsed_options, value_of, with_values
+from flowsim.runs.options import files, value_of, with_values
+from flowsim.runs.options_file import parsed_options
 from flowsim.runs.prepare import prepare
 from flowsim.runs.run import execute
 from flowsim.studies.store import STUDY, sealed_rows, study_text, write_sealed

@@ -43,7 +43,7 @@ def wanted_run(
         InputError: options of a run are typed with a config.yaml; those named in `besides` are none.
     """
     from flowsim.runs.keywords import from_keywords
-    from flowsim.runs.options import read_options
+    from flowsim.runs.options_file import read_options
 
     if trace.endswith((".yaml", ".yml")):
         if changed := typed(context, besides=("trace", *besides)):

@@ -21,7 +21,8 @@ from flowsim.results.result import RunResult
 from flowsim.results.stored import REQUESTS as TABLE
 from flowsim.results.stored import SUMMARY, stored_requests, stored_summary
 from flowsim.runs.compare import folder_of
-from flowsim.runs.options import RunOptions, read_options
+from flowsim.runs.options import RunOptions
+from flowsim.runs.options_file import read_options
 from flowsim.runs.run import run
 from flowsim.studies.store import JOURNAL, SEALED
 from flowsim.studies.sweep import Runs, load_runs

@@ -8,18 +8,15 @@ An option has a dotted path ("server.slots") and a keyword ("slots").
 from __future__ import annotations
 
 import difflib
-import warnings
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
 
 from flowsim.core.server import ServerOptions
-from flowsim.errors import ChangedInputs, InputError, unknown
-from flowsim.io import documents
+from flowsim.errors import InputError, unknown
 from flowsim.io.pairs import numbers_by_name
 from flowsim.io.schema import Checked, Count, Name, Positive, PositiveCount, build, hints, option
 from flowsim.policies.registry import PolicySpec
@@ -81,8 +78,6 @@ class RunOptions(Checked, frozen=True):
 
 
 PINNED = "pinned"
-VERSIONS = ("flowsim", "source", "numpy", "python")
-"""What every config that flowsim wrote pins, last."""
 MAIN: Mapping[str, str] = {"slo": "mix"}
 """The field that a section stands for where it is given as a plain value: `slo: 0.5`."""
 
@@ -150,41 +145,6 @@ def from_values(values: Mapping[str, Any], where: str = "") -> RunOptions:
         return build(RunOptions, _nested(flat(values)))
     except InputError as error:
         raise (error.within(where) if where else error) from None
-
-
-def read_options(path: str | Path) -> RunOptions:
-    """The options in a YAML file, as `flowsim run --out` writes them into config.yaml.
-
-    Raises:
-        InputError: it names the file and the line; also if its pins are not whole.
-
-    Warns:
-        ChangedInputs: the file pins nothing. One that flowsim wrote ends with its pins: the end of it is missing.
-    """
-    read = parsed_options(path)
-    if not read.pinned:
-        told = "pins no trace, table or version; if flowsim wrote it, its end is missing"
-        warnings.warn(f"{path}: {told}", ChangedInputs, stacklevel=2)
-    return read
-
-
-def parsed_options(path: str | Path) -> RunOptions:
-    """The options in a YAML file, with or without pins. InputError as `read_options` raises it."""
-    document = documents.located(path, "a mapping of the options of a run")
-    values = document.values
-    if not isinstance(values, dict):
-        raise InputError(str(path), found=values, expected="a mapping of the options of a run")
-    if {"run", "axes", "points"} & set(values):
-        raise InputError(str(path), "is a study", expected="the options of one run (flowsim sweep runs a study)")
-    try:
-        read = from_values(values)
-    except InputError as error:
-        option = error.where or str(error.found)
-        line = document.lines.get((option,)) or document.lines.get(tuple(option.split(".")))
-        raise error.within(f"{path}: line {line}" if line else str(path)) from None
-    if read.pinned and (missing := [name for name in VERSIONS if name not in read.pinned]):
-        raise InputError(f"{path}: {PINNED}", f"lacks {', '.join(missing)}", expected="the file as flowsim wrote it")
-    return read
 
 
 def to_values(run: RunOptions) -> dict[str, Any]:

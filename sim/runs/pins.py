@@ -13,7 +13,7 @@ import flowsim
 from flowsim.errors import ChangedInputs, InputError
 from flowsim.policies.registry import PolicySpec
 from flowsim.runs.digests import package_digest, policy_digest
-from flowsim.runs.options import VERSIONS
+from flowsim.runs.options_file import VERSIONS
 from flowsim.runs.own_sources import MAIN
 from flowsim.runs.prepare import Prepared
 

@@ -22,7 +22,6 @@ from flowsim.runs.options import (
     from_values,
     is_option,
     options,
-    read_options,
     to_values,
 )
 from flowsim.runs.slos import slo_file
@@ -296,13 +295,6 @@ def test_which_paths_are_options() -> None:
     for path in ("server", "slots", "seed.x", "slo.mix.text", "workload.text", ""):
         assert not is_option(path), path
     assert flat({"server": {"slots": 1}, "slo": 2}) == {"server.slots": 1, "slo.mix": 2}
-
-
-def test_a_file_is_named_before_the_option(tmp_path: Any) -> None:
-    (tmp_path / "c.yaml").write_text("trace: example\nserver: {slots: 0}\n")
-    with pytest.raises(InputError) as error:
-        read_options(tmp_path / "c.yaml")
-    assert str(error.value) == f"{tmp_path / 'c.yaml'}: line 2: server.slots must be >= 1, got 0"
 
 
 # Round trips over all options.

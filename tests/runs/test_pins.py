@@ -11,7 +11,7 @@ import yaml
 import flowsim
 from flowsim.calibration.costs.table_catalogue import load_table
 from flowsim.errors import ChangedInputs, InputError
-from flowsim.runs.options import read_options
+from flowsim.runs.options_file import read_options
 from flowsim.runs.pins import differences
 from support.cli import OWN, done, invoke
 
