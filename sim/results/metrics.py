@@ -164,9 +164,15 @@ class Metrics:
         return None if np.isnan(rate_rps) else share * rate_rps
 
     def goodput_rps(self, members: Flags) -> float | None:
-        """Attainment x offered rate of these that have an SLO; None if either is not known."""
-        attainment, offered_rps = self.attainment(members), self.offered_rps(members & self.has_slo)
-        return None if attainment is None or offered_rps is None else attainment * offered_rps
+        """The share of all counted requests that are of these and met their SLO x offered rate of all that have an SLO.
+
+        Of all requests, attainment x offered rate; the goodputs of classes add up to it, also where a warm-up or a stop
+        leaves more of one class undecided than of another. None if none of these counts, or there is no rate.
+        """
+        offered_rps = self.offered_rps(self.has_slo)
+        if offered_rps is None or not (self.counted & members).any():
+            return None
+        return self._attained(members) / int(self.counted.sum()) * offered_rps
 
     def attained_rps(self, members: Flags, end_s: float) -> float | None:
         """Those that met their SLO, per second from the first arrival after the warm-up to `end_s`."""

@@ -45,7 +45,8 @@ def exceeded(values: Floats, bounds: Floats, percents: Sequence[int]) -> dict[st
     """Where `quantiles(values, percents)` are infinite, a time that each exceeds; None where they are not.
 
     It is the same quantile of `bounds`, which no value falls below: a quantile of lower bounds is a lower bound. An
-    infinite bound (it will never come) counts as the largest finite one; without any, nothing is known.
+    infinite bound (it will never come) counts as the largest finite one, which it exceeds too; without any, nothing is
+    known.
     """
     fine = bounds[np.isfinite(bounds)]
     if not fine.size or np.isfinite(values).all():

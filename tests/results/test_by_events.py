@@ -139,8 +139,9 @@ def summary_of(tiny: Tiny, told: Told, n: int, stop_s: float | None) -> dict[str
         return (met & counted & members).sum() / (counted & members).sum() if (counted & members).any() else None
 
     def goodput(members: Any) -> float | None:
-        share = attainment(members)
-        return None if share is None or rate is None else share * rate * (members & ~np.isnan(slo)).sum() / n
+        if rate is None or not (counted & members).any():
+            return None
+        return (met & counted & members).sum() / counted.sum() * rate * (~np.isnan(slo)).sum() / n
 
     everyone = np.ones(n, bool)
     classes = {}

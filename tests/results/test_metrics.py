@@ -39,6 +39,20 @@ def test_goodput_never_exceeds_what_was_offered() -> None:
     assert summary["goodput_rps"] == summary["offered_rps"] == 1.0
 
 
+def test_goodputs_of_classes_add_up_whatever_a_warmup_or_a_stop_leaves_out() -> None:
+    """One request a second, 8 in all. With a quarter as warm-up, at 8 s the last of b is undecided.
+
+    Of the 5 that count, 3 attain: 1 of the 3 of a, and both of b.
+    """
+    finished = [1, 2, 3, 9, 9, 6, 7, NEVER]
+    result = by_hand(range(8), finished, [2] * 8, list("aaaaabbb"), stopped_s=8.0, cut_off=True)
+    summary = replace(result, warmup=0.25).summary
+    a, b = summary["classes"]["a"], summary["classes"]["b"]
+    assert (summary["counted"], summary["undecided"]) == (5, 1)
+    assert [of["goodput_rps"] for of in (summary, a, b)] == pytest.approx([3 / 5, 1 / 5, 2 / 5])
+    assert [of["attainment"] for of in (a, b)] == [1 / 3, 1]
+
+
 def test_attained_requests_of_other_spans_have_their_own_names() -> None:
     summary = by_hand([0, 1, 90], [1, 21, NEVER], [5, 5, 5], stopped_s=100.0, cut_off=True).summary
     assert (summary["attained_with_drain_rps"], summary["attained_observed_rps"]) == (1 / 21, 1 / 100)
@@ -70,6 +84,10 @@ def test_every_request_is_counted_or_told_why_not() -> None:
 def test_requests_that_never_get_a_first_token_are_beyond_all_that_is_known() -> None:
     rejected = by_hand([0, 0], [NEVER, 3], [1, 5], rejected=[0]).summary
     assert (rejected["ttft_s"]["max"], rejected["ttft_exceeds_s"]["max"]) == (None, 3.0)
+    stopped = by_hand([0, 1, 2, 3], [1, NEVER, NEVER, 5], [1] * 4, rejected=[2], stopped_s=9.0, cut_off=True).summary
+    assert stopped["ttft_s"] == {"mean": None, "p50": None, "p90": None, "p99": None, "max": None}
+    known = pytest.approx({"mean": 19 / 4, "p50": 5.0, "p90": 8.0, "p99": 8.0, "max": 8.0})
+    assert stopped["ttft_exceeds_s"] == known  # of 1, 2, 8 from arrival to the stop, and of the rejected one also 8
     nothing = by_hand([0], [NEVER], [1], rejected=[0]).summary
     assert (nothing["ttft_s"]["max"], nothing["ttft_exceeds_s"]["max"]) == (None, None)
 

@@ -131,4 +131,7 @@ def test_a_summary_is_what_counting_one_by_one_gives(drawn: list[tuple[float, fl
         rate_rps = summary["offered_rps"]
         assert summary["goodput_rps"] == pytest.approx(sum(met) / len(drawn) * rate_rps, rel=1e-9)
         assert sum(of["offered_rps"] for of in summary["classes"].values()) == pytest.approx(rate_rps)
+        assert sum(of["goodput_rps"] or 0 for of in summary["classes"].values()) == pytest.approx(
+            summary["goodput_rps"]
+        )
     json.dumps(summary, allow_nan=False)

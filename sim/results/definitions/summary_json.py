@@ -55,7 +55,8 @@ SUMMARY = (
     Definition(
         "ttft_exceeds_s",
         "where ttft_s is null, a time that it is known to exceed, seconds; null elsewhere",
-        "the same quantile of: TTFT if finished, stop - arrival if the run was stopped, else the largest of these",
+        "the same quantile of: TTFT if finished; stop - arrival if unfinished when the run was stopped; the largest of "
+        "these if it will never come (rejected, or left behind when the run ended by itself)",
         TIMES,
     ),
     Definition(
@@ -165,8 +166,8 @@ CLASS = (
     Definition("attainment", "share of the counted ones that met it", "attained / counted"),
     Definition(
         "goodput_rps",
-        "requests of the class served in time per second of arrivals",
-        "attainment x offered_rps x (requests with an SLO / requests)",
+        "the part of the run's goodput that is of the class: those of all classes add up to it",
+        "goodput_rps of the run x (attained of the class / attained)",
     ),
     Definition("offered_rps", "rate of the arrivals of the class", "offered_rps of the run x share of the requests"),
     Definition("ttft_s", "as above, of the class", "first token - arrival", TIMES),
