@@ -111,7 +111,7 @@ def test_events_are_those_of_the_run() -> None:
 def test_the_files_of_a_result(tmp_path: Path) -> None:
     folder = six().save(tmp_path / "out")
     assert sorted(path.name for path in folder.iterdir()) == ["config.yaml", "requests.parquet", "summary.json"]
-    assert json.loads((folder / "summary.json").read_text()) == six().summary
+    assert json.loads((folder / "summary.json").read_text()) == six().full_summary
     pd.testing.assert_frame_equal(pd.read_parquet(folder / "requests.parquet"), six().requests)
     assert yaml.safe_load((folder / "config.yaml").read_text()) == {"trace": "by hand"}
 
