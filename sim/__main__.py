@@ -1,5 +1,10 @@
-"""`python -m flowsim` is the command `flowsim`."""
+"""The command `flowsim`, which is also `python -m flowsim`."""
 
-from flowsim.cli.main import main
+from flowsim.cli.signals import end_at_once
 
-main(prog_name="flowsim")
+end_at_once()  # before what takes long to import
+
+from flowsim.cli.main import main  # noqa: E402
+
+if __name__ == "__main__":
+    main(prog_name="flowsim")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from flowsim.cli.signals import Terminated
 from flowsim.errors import InputError
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def kept_if_interrupted(journal: Path, quiet: bool) -> Iterator[None]:
     """Say how to continue when the block is interrupted."""
     try:
         yield
-    except (KeyboardInterrupt, SystemExit):
+    except (KeyboardInterrupt, Terminated):
         if not quiet and journal.exists() and journal.read_bytes().count(b"\n") > 1:
             click.echo(f"finished measurements are kept in {journal}; run the same command again to continue", err=True)
         raise

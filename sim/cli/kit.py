@@ -15,14 +15,13 @@ from typing import Any, NoReturn
 
 import click
 
+from flowsim.cli.signals import WORDS, Terminated, end_at_once, raise_once, status_of
 from flowsim.errors import ChangedInputs, FailedRuns, InputError, InputWarning
 from flowsim.io.progress import bar
 
 TYPED = click.core.ParameterSource.COMMANDLINE
 PATHS = {"DIR": "a folder", "FILE": "a file"}
 """What the options are that have these metavars."""
-TERMINATED = 143
-"""The exit status of a process that SIGTERM ended."""
 
 
 class Command(click.Command):
@@ -76,10 +75,17 @@ class Group(Command, click.Group):
 class OneLine(Group):
     """A group whose every error is one line on stderr and exit status 2."""
 
+    def __call__(self, *args: Any, **options: Any) -> NoReturn:
+        """Run the command line and exit; what Python still does then is not interrupted with a traceback."""
+        try:
+            self.main(*args, **options)
+        finally:
+            end_at_once()
+
     def main(self, *args: Any, **options: Any) -> NoReturn:
         """Run the command line and exit."""
         options["standalone_mode"] = False
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # so that unfinished files are cleared away
+        raise_once()  # so that unfinished files are cleared away
         os.environ["MPLBACKEND"] = "agg"  # figures are only saved
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="replace")  # what its encoding lacks, such as bars, is written as "?"
@@ -95,12 +101,9 @@ class OneLine(Group):
         except InputError as error:
             _fail(str(error))
         except (click.Abort, KeyboardInterrupt):
-            click.echo("flowsim: interrupted", err=True)
-            sys.exit(130)
-        except SystemExit as end:
-            if end.code == TERMINATED:
-                click.echo("flowsim: terminated", err=True)
-            raise
+            _ended_by(signal.SIGINT)
+        except Terminated:
+            _ended_by(signal.SIGTERM)
         except BrokenPipeError:
             sys.stderr.close()
             sys.exit(1)
@@ -109,6 +112,11 @@ class OneLine(Group):
                 raise
             _fail(f"{error.filename}: {error.strerror}")  # of a file that no reader expects to be missing or closed
         sys.exit(status if isinstance(status, int) else 0)
+
+
+def _ended_by(number: signal.Signals) -> NoReturn:
+    click.echo(f"flowsim: {WORDS[number]}", err=True)
+    sys.exit(status_of(number))
 
 
 def _fail(message: str) -> NoReturn:

@@ -13,6 +13,7 @@ from flowsim.calibration.costs.table import OperatorTable
 from flowsim.calibration.costs.table_catalogue import load_table
 from flowsim.calibration.measure import stopwatch
 from flowsim.cli.main import main
+from flowsim.cli.signals import Terminated
 from flowsim.io.locks import locked
 from support.costs import GRID
 
@@ -38,7 +39,7 @@ def calibrate(out: str, *more: str) -> Result:
 
 
 @pytest.mark.parametrize(
-    ("signal", "status", "word"), [(KeyboardInterrupt(), 130, "interrupted"), (SystemExit(143), 143, "terminated")]
+    ("signal", "status", "word"), [(KeyboardInterrupt(), 130, "interrupted"), (Terminated(), 143, "terminated")]
 )
 def test_an_interrupted_calibration_says_how_it_goes_on_and_goes_on(
     monkeypatch: pytest.MonkeyPatch, signal: BaseException, status: int, word: str

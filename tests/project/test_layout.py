@@ -130,7 +130,7 @@ def test_the_wheel_holds_every_module_and_all_data(tmp_path: Path) -> None:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
         entry_points = archive.read(next(n for n in archive.namelist() if n.endswith("entry_points.txt"))).decode()
     assert held == wanted()
-    assert "flowsim = flowsim.cli.main:main" in entry_points
+    assert "flowsim = flowsim.__main__:main" in entry_points
 
 
 # Where its tests are.

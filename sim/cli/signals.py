@@ -1,0 +1,51 @@
+"""What SIGINT (Ctrl-C) and SIGTERM do: they end the command, in one line and with the status that shells expect.
+
+While modules are imported and once the command is done, there is nothing to clear away, and the process ends at once.
+In between the signal is raised as an exception, which no policy catches as one of its own; a second one ends at once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from types import FrameType
+from typing import Final, NoReturn
+
+WORDS: Final = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+"""What is said of each signal."""
+
+
+class Terminated(BaseException):
+    """SIGTERM has come. Like KeyboardInterrupt, it is no Exception."""
+
+
+def status_of(number: signal.Signals) -> int:
+    """The exit status of a process that a signal ended."""
+    return 128 + number
+
+
+def end_at_once() -> None:
+    """From now on a signal ends the process at once."""
+    _handle(_end)
+
+
+def raise_once() -> None:
+    """The next signal is raised: KeyboardInterrupt, or Terminated."""
+    _handle(_raise)
+
+
+def _handle(handler: Callable[[int, FrameType | None], NoReturn]) -> None:
+    for number in WORDS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as in the background of a shell
+            signal.signal(number, handler)
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    os.write(2, f"flowsim: {WORDS[signal.Signals(number)]}\n".encode())
+    os._exit(status_of(signal.Signals(number)))
+
+
+def _raise(number: int, frame: FrameType | None) -> NoReturn:
+    end_at_once()
+    raise KeyboardInterrupt if number == signal.SIGINT else Terminated
