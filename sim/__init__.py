@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     from flowsim.traces.catalogue import example_trace, load_trace
     from flowsim.traces.trace import Trace
     from flowsim.validation.plan import Plan
+    from flowsim.validation.server import ServerComparison, compare_server
+    from flowsim.validation.stack_fit import StackFit, fit_stack
     from flowsim.validation.validate import validate
 
     __version__: str
@@ -98,7 +100,9 @@ HOMES = {
     "Runs": "studies.sweep",
     "SLOMix": "core.slo",
     "Scanned": "core.order",
+    "ServerComparison": "validation.server",
     "ServerOptions": "core.server",
+    "StackFit": "validation.stack_fit",
     "Study": "studies.study",
     "Trace": "traces.trace",
     "View": "core.policy",
@@ -107,6 +111,7 @@ HOMES = {
     "calibrate": "calibration.measure.calibrate",
     "capacity": "studies.capacity",
     "compare": "runs.compare",
+    "compare_server": "validation.server",
     "compete": "arena.compete",
     "describe_metrics": "results.definitions.files",
     "describe_models": "runs.costs",
@@ -114,6 +119,7 @@ HOMES = {
     "doctor": "runs.doctor",
     "example_trace": "traces.catalogue",
     "explain": "results.explain",
+    "fit_stack": "validation.stack_fit",
     "load_cost": "runs.costs",
     "load_runs": "studies.sweep",
     "load_trace": "traces.catalogue",
@@ -153,7 +159,9 @@ __all__ = [
     "Runs",
     "SLOMix",
     "Scanned",
+    "ServerComparison",
     "ServerOptions",
+    "StackFit",
     "Study",
     "Trace",
     "View",
@@ -163,6 +171,7 @@ __all__ = [
     "calibrate",
     "capacity",
     "compare",
+    "compare_server",
     "compete",
     "describe_metrics",
     "describe_models",
@@ -170,6 +179,7 @@ __all__ = [
     "doctor",
     "example_trace",
     "explain",
+    "fit_stack",
     "load_cost",
     "load_runs",
     "load_trace",

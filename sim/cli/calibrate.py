@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from flowsim.cli.calibrate_server import server
 from flowsim.cli.calibrate_tables import (
     check_model,
     check_passes,
@@ -291,3 +292,6 @@ def import_(
         click.echo(f"{operator:12} {', '.join(f'{count} {kind}' for kind, count in kinds.items())}")
     by_name = f"--gpu {quote(found.system)} --model {quote(spec.name)}" + (f" --tp {tp}" if tp > 1 else "")
     click.echo(f"saved the table in {folder}; use it with {f'--cost {quote(str(folder))}' if out else by_name}")
+
+
+calibrate.add_command(server)

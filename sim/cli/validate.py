@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +18,29 @@ from flowsim.runs.options import by_keyword, from_values
 from flowsim.validation.plan import QUICK, Plan
 
 if TYPE_CHECKING:
+    from flowsim.traces.trace import Trace
     from flowsim.validation.evidence import Evidence
 
 LIMITS = ("slots", "max_batched_tokens", "graph_tokens", "kv_tokens")
-SHARED = ("slo", "slo_scale", "format", "spread", "drop_failed", "predictor", *LIMITS, "seed")
+SHARED = (
+    "tp",
+    "slo",
+    "slo_scale",
+    "format",
+    "spread",
+    "drop_failed",
+    "predictor",
+    *LIMITS,
+    "instances",
+    "stack",
+    "seed",
+)
 HELP = {
     "kv_tokens": "Tokens of KV cache; prompts that do not fit are rejected.",
     "seed": "Seed of weights, tokens and synthetic traces.",
 }
+OF_A_GPU = ("quick", "loads", "rate_scale", "duration_s", "start_s", "repeats", "device", "accept", "trust_policies")
+"""Options that mean nothing with the log of a server."""
 PLANNED = {one.keyword: one for one in declared(Plan) if "." not in one.path}
 TABLES = (
     structs.replace(
@@ -71,12 +86,16 @@ def validate(
     --out is given. A folder is of one machine, one table and one trace: of several such folders
     together, which make one table and one page, the page goes to DIR.
 
+    With the log of a real server in place of TRACE (docs/servers.md), what it measured is compared with a simulation of
+    its requests under each policy, on the table that --gpu or --cost names; that needs no GPU either.
+
     \b
     Examples:
       flowsim validate example --quick
       flowsim validate trace.jsonl --policy fcfs --policy flowprefill --load 0.5 --load 0.9 --out evidence
       flowsim validate evidence
       flowsim validate monday tuesday --out both
+      flowsim validate bench.json --policy fcfs --gpu h200 --stack stack.yaml
     """
     from flowsim.io.progress import bar
     from flowsim.validation.validate import validate as run
@@ -96,6 +115,12 @@ def validate(
     if accept or trust_policies:
         flag = "--accept" if accept else "--trust-policies"
         raise InputError(flag, "given with a trace", expected="folders of evidence")
+    if (log := _log(traces[0], options)) is not None:
+        if more := [name for name in OF_A_GPU if context.get_parameter_source(name) is TYPED]:
+            flags = ", ".join(f"--{name.removesuffix('_s').removesuffix('s').replace('_', '-')}" for name in more)
+            raise InputError(flags, "given with the log of a server", expected="a trace, or no such option")
+        _beside_server(log, options, gpu, cost, out, quiet)
+        return
     if gpu is not None and cost is not None:
         raise InputError("--gpu", "given together with --cost", expected="one of them")
     if options["loads"] and options["rate_scale"] is not None:
@@ -161,3 +186,46 @@ def _show(evidence: Sequence[Evidence], folder: str, quiet: bool) -> None:
     if not quiet:
         show(validation_report(evidence, cases))
         click.echo(f"saved validation.html and figures in {folder}")
+
+
+def _log(name: str, options: Mapping[str, Any]) -> Trace | None:
+    """The trace in this file, if a server measured its TTFTs."""
+    from flowsim.traces.catalogue import load_trace
+
+    if not Path(name).is_file():
+        return None
+    how = {key: options[key] for key in ("spread", "drop_failed", "seed")}
+    trace = load_trace(name, options["format"], **how)
+    return trace if trace.has("ttft_s") else None
+
+
+def _beside_server(
+    log: Trace, options: dict[str, Any], gpu: str | None, cost: str | None, out: str, quiet: bool
+) -> None:
+    """Compare a log with its simulation, write the page and print the tables."""
+    from flowsim.show.screen import facts, show, table
+    from flowsim.validation.server import compare_server
+
+    if (gpu is None) == (cost is None):
+        problem = "is missing" if gpu is None else "given together with --cost"
+        raise InputError("--gpu", problem, expected="--gpu or --cost, whose table the simulation uses")
+    policies = options["policies"] or ("fcfs",)
+    with flags_named(PLANNED):
+        known = {name: value for name, value in options.items() if name not in PLANNED}
+        values = paths_of(stated({**known, "gpu": gpu, "cost": cost}))
+        found = compare_server(log, from_values({"trace": log.source, **values}), policies)
+        page = found.save(_free(out, ()))
+    if quiet:
+        return
+    for notice in log.notices:
+        click.echo(notice)
+    for grid in found.grids():
+        click.echo(f"\n{grid.title}")
+        made = table(*grid.header)
+        for row in grid.rows:
+            made.add_row(*row)
+        show(made)
+    for policy in found.simulated:
+        click.echo(f"\nWhere {policy} differs")
+        show(facts(found.places(policy)))
+    click.echo(f"\nsaved {page}")

@@ -15,7 +15,7 @@ QUIET_S = 1e-5
 """From the 10th to the 90th percentile: with less there is no jitter."""
 NORMAL_90 = 1.2815515655446004
 """The 90th percentile of the normal distribution."""
-STEPS = 40
+STEPS = 60
 
 
 class Residuals(Struct, frozen=True):
@@ -52,14 +52,17 @@ class Residuals(Struct, frozen=True):
     def distance(self, left_s: Floats) -> float:
         """The largest difference between the distribution function of these times and this one."""
         ordered = np.sort(left_s) - self.constant_s
-        if self.kind == "exponential":
-            mine = -np.expm1(-np.maximum(ordered, 0.0) / self.parameters[0])
-        else:
-            median_s, sigma = self.parameters
-            logs = np.log(np.maximum(ordered, 1e-12) / median_s) / (sigma * math.sqrt(2))
-            mine = np.array([0.5 * (1 + math.erf(value)) for value in logs.tolist()])
+        mine = self._below(ordered)
         steps = np.arange(ordered.size + 1) / ordered.size
         return float(np.maximum(np.abs(mine - steps[1:]), np.abs(mine - steps[:-1])).max())
+
+    def _below(self, jitter_s: Floats) -> Floats:
+        """The share of the jitter that is shorter than each of these times."""
+        if self.kind == "exponential":
+            return np.asarray(-np.expm1(-np.maximum(jitter_s, 0.0) / self.parameters[0]), float)
+        median_s, sigma = self.parameters
+        logs = np.log(np.maximum(jitter_s, 1e-12) / median_s) / (max(sigma, 1e-9) * math.sqrt(2))
+        return np.array([0.5 * (1 + math.erf(value)) for value in logs.tolist()])
 
 
 def least_absolute(columns: Floats, values: Floats) -> Floats:
@@ -70,11 +73,11 @@ def least_absolute(columns: Floats, values: Floats) -> Floats:
         values: shape [n].
     """
     weights = np.ones(values.size)
-    floor = 1e-9 + 1e-4 * float(np.abs(values - np.median(values)).mean())
-    found = np.zeros(columns.shape[1])
+    floor = 1e-9 + 1e-6 * float(np.abs(values - np.median(values)).mean())
+    found: Floats = np.zeros(columns.shape[1])
     for _ in range(STEPS):
         root = np.sqrt(weights)
-        found = np.linalg.lstsq(columns * root[:, None], values * root, rcond=None)[0]
+        found = np.asarray(np.linalg.lstsq(columns * root[:, None], values * root, rcond=None)[0], float)
         weights = 1 / np.maximum(np.abs(values - columns @ found), floor)
     return found
 
@@ -96,7 +99,7 @@ def _lognormal(left_s: Floats) -> Residuals:
     low_s, middle_s, high_s = np.quantile(left_s, [0.1, 0.5, 0.9]).tolist()
     skew_s = low_s + high_s - 2 * middle_s
     constant_s = (low_s * high_s - middle_s**2) / skew_s if skew_s > 0 else 0.0
-    constant_s = min(max(constant_s, 0.0), low_s)
+    constant_s = max(min(constant_s, low_s), 0.0)
     median_s = max(middle_s - constant_s, 1e-9)
     return Residuals(
         constant_s, "lognormal", (median_s, math.log(max(high_s - constant_s, 1e-9) / median_s) / NORMAL_90)

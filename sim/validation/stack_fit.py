@@ -83,8 +83,8 @@ class StackFit:
         kind = self.server["jitter"].partition(":")[0]
         rows = [(name, one.text) for name, one in self.estimates.items()]
         share = f"{self.alone:,} of {number_of(self.requests, 'request')} ran alone"
-        fit = f"median difference alone {self.before_s * 1e3:.3g} ms without a stack, {self.after_s * 1e3:.3g} ms with one"
-        rows += [("jitter", kind), ("from", share), ("explains", f"{fit} fitted on the other fifths of the log")]
+        fit = f"{self.before_s * 1e3:.3g} ms without a stack, {self.after_s * 1e3:.3g} ms with one fitted on the others"
+        rows += [("jitter", kind), ("from", share), ("median difference", f"{fit} of five blocks of the log")]
         return rows + [("not told apart", line) for line in self.cannot_tell]
 
     def save(self, path: str | Path) -> None:
@@ -157,11 +157,9 @@ class _Fit:
         """The TTFTs of these requests with a device and a host like that."""
         server = structs.replace(self._run.server, device_factor=factor, host_s=host_s)
         options = structs.replace(self._run, server=server, bound=False)
-        ttft_s = execute(prepared(options, Given(trace=self._trace))).ttft_s[self._alone]
+        ttft_s: Floats = execute(prepared(options, Given(trace=self._trace))).ttft_s[self._alone]
         if np.isnan(ttft_s).any():
-            raise InputError(
-                "policy", "leaves requests of the log without a first token", expected="one that serves all"
-            )
+            raise InputError("policy", "leaves requests of the log without a first token")
         return ttft_s
 
     def _linear(self, base_s: Floats) -> Floats:
@@ -182,7 +180,8 @@ class _Fit:
         columns = np.column_stack([np.ones(rows.size), self._slopes[rows][:, self._known]])
         found = self._at.copy()
         found[self._known] += least_absolute(columns, self._measured_s[rows] - self._base_s[rows])[1:]
-        return np.maximum(found, [1e-3, 0.0])
+        bounded: Floats = np.maximum(found, [1e-3, 0.0])
+        return bounded
 
     def _left(self, rows: NDArray[np.int64]) -> tuple[Floats, Floats]:
         """The factor and the host's time of these rows, and what they leave of the TTFTs, seconds."""

@@ -25,6 +25,7 @@ from flowsim.cli.main import main
 from flowsim.runs.stack import read_stack
 from support.costs import GRID
 from support.places import ROOT
+from support.servers import bench_json, served
 
 TEXTS = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in PAGES}
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -74,6 +75,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
     flowsim.traces.write_trace(trace, folder / "trace.csv.gz", layout="jsonl")
     short = flowsim.Trace.of(trace.arrival_s, trace.input_length % 90 + 1)
     flowsim.traces.write_trace(short, folder / "short.jsonl")
+    (folder / "bench.json").write_text(bench_json(served(0, n=60, gap_s=2.0, frontend_s=0.02)))
     (folder / "my_policies.py").write_text(block_with("class MostOverdue"))
     tiny = block_with("name: tiny").replace("max_context: 2048", "max_context: 600")
     (folder / "tiny.yaml").write_text(tiny)

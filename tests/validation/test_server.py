@@ -1,0 +1,63 @@
+"""A server's log beside simulations: the tables, where the difference sits, and the page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flowsim.errors import InputError
+from flowsim.runs.options import from_values
+from flowsim.traces.trace import Trace
+from flowsim.validation.server import compare_server
+from support.servers import served
+
+RUN = from_values({"trace": "log", "slo": 0.2})
+
+
+def test_a_simulation_with_the_servers_stack_does_not_differ() -> None:
+    log = served(0, n=60, frontend_s=0.02)
+    with_stack = from_values({"trace": "log", "slo": 0.2, "server.frontend_s": 0.02})
+    found = compare_server(log, with_stack, ["fcfs"])
+    assert np.abs(found.difference_s("fcfs")).max() < 1e-9
+    assert found.attainment("server") == found.attainment("fcfs")
+
+
+def test_where_a_constant_and_a_factor_sit() -> None:
+    log = served(0, frontend_s=0.02, device_factor=1.1)
+    found = compare_server(log, RUN, ["fcfs", "sjf"])
+    places = dict(found.places("fcfs"))
+    assert list(places) == ["constant", "by length", "in the queue", "in the tail"]
+    assert float(places["constant"].split()[0]) == pytest.approx(20, abs=1)
+    assert float(places["by length"].split("%")[0]) == pytest.approx(10, abs=1)
+    assert found.attainment("server") < found.attainment("fcfs")
+
+
+def test_the_tables() -> None:
+    """The server served 1 of 3 in time, 2 at twice the SLO; the third request failed."""
+    log = Trace.of([0, 5, 9], [100, 2000, 300], ttft_s=[0.1, 0.3, np.nan])
+    grids = {grid.title: grid for grid in compare_server(log, RUN, ["fcfs"]).grids()}
+    attainment = {row[0]: row[1] for row in grids["Attainment by SLO scale"].rows}
+    assert (attainment["0.5"], attainment["1"], attainment["2"]) == ("33.3%", "33.3%", "66.7%")
+    quantiles = {row[0]: row[1] for row in grids["TTFT"].rows}
+    assert (quantiles["p50"], quantiles["p99"]) == ("0.3 s", "never")
+    lengths = grids["Server - simulated, median, by prompt length"].rows
+    assert [row[:2] for row in lengths] == [["1 to 1,024", "2"], ["1,025 to 4,096", "1"]]
+    assert grids["Attainment by class"].header == ["class", "server", "fcfs"]
+
+
+def test_too_few_alone_say_so() -> None:
+    log = Trace.of([0, 0], [100, 200], ttft_s=[0.1, 0.1])
+    assert compare_server(log, RUN, ["fcfs"]).places("fcfs")[0][1].startswith("0 requests: too few")
+
+
+def test_the_page(tmp_path: Path) -> None:
+    page = compare_server(served(0, n=60), RUN, ["fcfs"]).save(tmp_path / "new").read_text(encoding="utf-8")
+    assert "Where fcfs differs" in page
+    assert "Attainment by SLO scale" in page
+
+
+def test_a_trace_without_ttfts_is_refused() -> None:
+    with pytest.raises(InputError, match="has no measured TTFTs"):
+        compare_server(Trace.of([0], [5]), RUN, ["fcfs"])

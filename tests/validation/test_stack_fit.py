@@ -1,0 +1,95 @@
+"""The fitted stack: a known one is found within its interval, and what cannot be told apart is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import flowsim
+from flowsim.errors import InputError
+from flowsim.runs.options import RunOptions, from_values
+from flowsim.runs.stack import read_stack
+from flowsim.traces.trace import Trace
+from flowsim.validation.stack_fit import StackFit, fit_stack, ran_alone
+from support.servers import served
+
+RUN: RunOptions = from_values({"trace": "log", "policy": "fcfs", "slo": 100.0})
+NAN = float("nan")
+STACK: dict[str, Any] = {"frontend_s": 0.02, "return_s": 0.003, "jitter": "exponential:0.004", "device_factor": 1.06}
+
+
+def inside(fit: StackFit, name: str, value: float) -> bool:
+    return fit.estimates[name].low <= value <= fit.estimates[name].high
+
+
+def test_who_ran_alone() -> None:
+    """The second came before the first had its last token; the fourth failed; the fifth met the sixth."""
+    arrival_s, ttft_s = [0.0, 2.0, 9.0, 20.0, 30.0, 31.0, 40.0], [1.0, 1.0, 1.0, NAN, 1.5, 1.0, 1.0]
+    latency_s = [3.0, 1.0, NAN, NAN, 1.5, 1.0, 1.0]
+    trace = Trace.of(arrival_s, [5] * 7, ttft_s=ttft_s, latency_s=latency_s)
+    assert ran_alone(trace).tolist() == [True, False, True, False, False, False, True]
+
+
+def test_a_known_stack_is_found_within_its_intervals() -> None:
+    found, wanted = 0, 0
+    for seed in range(3):
+        fit = fit_stack(served(seed, host_s=0.002, **STACK), RUN)
+        factor = fit.estimates["device_factor"]
+        assert factor.value == pytest.approx(1.06, abs=0.01)
+        assert fit.estimates["frontend_s"].value == pytest.approx(0.023, abs=0.003)
+        found += inside(fit, "device_factor", 1.06)
+        wanted += 1
+        if "host_s" in fit.estimates:
+            found += inside(fit, "host_s", 0.002) and inside(fit, "frontend_s", 0.023)
+            wanted += 1
+        assert fit.after_s < fit.before_s / 5
+    assert found >= wanted - 1
+
+
+@pytest.mark.parametrize("jitter", ["none", "lognormal:0.006:0.9"])
+def test_other_jitters(jitter: str) -> None:
+    fit = fit_stack(served(1, most=8000, frontend_s=0.05, jitter=jitter, device_factor=0.95), RUN)
+    assert fit.server["jitter"].partition(":")[0] == jitter.partition(":")[0]
+    assert fit.estimates["device_factor"].value == pytest.approx(0.95, abs=0.01)
+    assert fit.server["frontend_s"] == pytest.approx(0.05, abs=0.003)
+
+
+def test_what_cannot_be_told_apart_is_said() -> None:
+    """Prompts of one forward say nothing of the host's time, and those of one length nothing of the factor."""
+    told = " ".join(fit_stack(served(2, most=8000, **STACK), RUN).cannot_tell)
+    assert "return_s is in frontend_s" in told
+    assert "host_s is in frontend_s" in told
+    assert "device_factor" not in told
+    fit = fit_stack(served(2, most=101, n=80, **STACK), RUN)
+    assert any("device_factor is in frontend_s" in line for line in fit.cannot_tell)
+    assert set(fit.server) == {"frontend_s", "jitter"}
+
+
+def test_the_file_is_a_stack(tmp_path: Path) -> None:
+    log = served(0, most=8000, **STACK)
+    fit = fit_stack(log, RUN)
+    fit.save(tmp_path / "stack.yaml")
+    assert read_stack(str(tmp_path / "stack.yaml")) == pytest.approx(fit.server)
+    again = flowsim.run(log, "fcfs", slo=100, bound=False, stack=str(tmp_path / "stack.yaml"))
+    assert np.median(again.ttft_s) == pytest.approx(np.median(log.ttft_s), rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("trace", "run", "said"),
+    [
+        (Trace.of([0, 1], [5, 5]), RUN, "has no measured TTFTs; expected the log of a server"),
+        (Trace.of([0, 9], [5, 5], ttft_s=[1, 1]), RUN, "has 2 requests that ran alone; expected >= 20"),
+        (
+            Trace.of(np.arange(30) * 9, [5] * 30, ttft_s=[1] * 30),
+            from_values({"trace": "log", "server.host_s": 1.0}),
+            "stack: is given to a fit",
+        ),
+    ],
+)
+def test_logs_that_cannot_be_fitted(trace: Trace, run: RunOptions, said: str) -> None:
+    with pytest.raises(InputError) as error:
+        fit_stack(trace, run)
+    assert said in str(error.value)
