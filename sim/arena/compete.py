@@ -198,6 +198,6 @@ def lines_of(arena: Arena) -> Lines:
         list(by_load[ranked[0]]),
         {name: list(by_load[name].values()) for name in ranked},
         [name for name in ranked if name in wanted],
-        f"Share of the clairvoyant bound: means over {cells} combinations of traffic and SLO mix",
+        f"Share of the bound: means over {cells} combinations of traffic and SLO mix",
         f"{', '.join(each.name for each in arena.traffic)}. {cost_footing(arena.runs.costs)}",
     )

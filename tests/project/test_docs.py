@@ -37,6 +37,7 @@ NOT_RUN = {
     "arena": "takes minutes; tests/arena has the like",
     "AzureLLMInferenceTrace_conv.csv.gz": "needs the trace; tests/cli has the like",
     "conversation_trace.jsonl.gz": "needs the trace; tests/cli has the like",
+    "servegen_deepseek-r1_peak_window.json.gz": "needs the specification; tests/traces has the like",
     "all-reduce": "needs several GPUs or the extra 'import'; tests/calibration has the like",
     "ablation.yaml": "needs traces that are not shipped",
     "first_2_minutes.jsonl": "is not shipped",
