@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import keyword
+import re
+import sys
+import unicodedata
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -67,6 +71,8 @@ def test_every_request_of_the_example_is_served():
     result = flowsim.run("example", CLASS())
     assert result.summary["finished"] == result.summary["requests"]
 '''
+IMPORTED = ("Fixed", "Pass", "Request")
+"""The classes that a new policy imports."""
 
 
 @click.command(cls=Command)
@@ -115,14 +121,33 @@ def _explain(name: str) -> None:
 def _begin(name: str) -> None:
     from flowsim.io.folders import exists, writing_file
 
-    if not name.isidentifier() or keyword.iskeyword(name):
-        raise InputError("NAME", found=name, expected="a name of a Python module")
-    kind = "".join(word.capitalize() for word in name.split("_")) or "Mine"
+    _check(name)
+    kind = _class_name(name)
     texts = {Path(f"{name}.py"): POLICY, Path(f"test_{name}.py"): TEST}
-    for path in texts:
+    for path in (Path(name), *texts):
         if exists(path):
             raise InputError(str(path), "exists already", expected="the name of a new policy")
+    words = {"NAME": name, "CLASS": kind}
     for path, text in texts.items():
         with writing_file(path) as stage:
-            stage.write_text(text.replace("NAME", name).replace("CLASS", kind), encoding="utf-8")
+            stage.write_text(re.sub("NAME|CLASS", lambda word: words[word[0]], text), encoding="utf-8")
     say(f"wrote {name}.py and test_{name}.py; run it with --policy {name}:{kind}")
+
+
+def _check(name: str) -> None:
+    """Refuse a name under which Python or flowsim would not find the new module."""
+    from flowsim.policies.registry import row
+
+    if not name.isidentifier() or keyword.iskeyword(name) or unicodedata.normalize("NFKC", name) != name:
+        raise InputError("NAME", found=name, expected="a name of a Python module")
+    if row(name) is not None:
+        raise InputError("NAME", f"{name} is a policy", expected="the name of a new policy")
+    there = name in sys.stdlib_module_names or name in sys.builtin_module_names
+    if there or ((found := find_spec(name)) is not None and found.origin != str(Path(f"{name}.py").resolve())):
+        raise InputError("NAME", f"{name} is an installed module", expected="the name of a new policy")
+
+
+def _class_name(name: str) -> str:
+    kind = "".join(word.capitalize() for word in name.split("_"))
+    good = kind.isidentifier() and not keyword.iskeyword(kind) and kind not in IMPORTED
+    return kind if good else f"Policy{kind}"

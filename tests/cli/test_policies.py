@@ -13,7 +13,7 @@ import pytest
 
 from flowsim.policies import table
 from flowsim.policies.table import TABLE
-from support.cli import done, refused
+from support.cli import done, refused, tree
 
 pytestmark = pytest.mark.usefixtures("folder")
 
@@ -58,10 +58,36 @@ def test_a_policy_is_begun_and_its_test_passes() -> None:
         (["new", "3rd"], "NAME must be a name of a Python module, got '3rd'"),
         (["new", "class"], "NAME must be a name of a Python module, got 'class'"),
         (["new"], "NAME must be a name of a Python module, got ''"),
+        (["new", "a-b"], "NAME must be a name of a Python module, got 'a-b'"),
+        (["new", "../a"], "NAME must be a name of a Python module, got '../a'"),
+        (["new", "\ufb01ne"], "NAME must be a name of a Python module, got '\ufb01ne'"),  # Python imports fine.py
+        (["new", "json"], "NAME: json is an installed module; expected the name of a new policy"),
+        (["new", "sys"], "NAME: sys is an installed module; expected"),
+        (["new", "numpy"], "NAME: numpy is an installed module; expected"),
+        (["new", "flowsim"], "NAME: flowsim is an installed module; expected"),
+        (["new", "edf"], "NAME: edf is a policy; expected the name of a new policy"),
+        (["new", "own_policies"], "own_policies.py: exists already; expected the name of a new policy"),
+        (["new", "holds"], "holds: exists already; expected the name of a new policy"),
+        (["new", "half"], "test_half.py: exists already; expected the name of a new policy"),
     ],
 )
 def test_what_is_none_is_refused(words: list[str], message: str) -> None:
+    Path("holds").mkdir()
+    Path("test_half.py").touch()
+    before = tree()
     assert refused("policies", *words).startswith(message)
+    assert tree() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("request", "PolicyRequest"), ("none", "PolicyNone"), ("_1", "Policy1"), ("MY_CLASS", "MyClass"), ("_", "Policy")],
+)
+def test_the_class_of_a_new_policy_has_a_name_of_its_own(name: str, kind: str) -> None:
+    assert done("policies", "new", name).endswith(f"run it with --policy {name}:{kind}\n")
+    assert "attained" in done("run", "t.jsonl", "--policy", f"{name}:{kind}")
+    assert f"from {name} import {kind}\n" in Path(f"test_{name}.py").read_text()
+    sys.modules.pop(name)
 
 
 def forget() -> None:
