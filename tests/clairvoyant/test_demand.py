@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.power import PowerModel
 from flowsim.clairvoyant.demand import Least, demand
 from flowsim.core.prefix_cache import Prefixes, Retention
@@ -48,12 +50,18 @@ def test_no_pass_takes_less_than_its_members_need(seed: int, parts: list[tuple[i
     assert needed_s <= taken_s * (1 + 1e-9)
 
 
+@cache
+def measured(model: str) -> tuple[CostModel, Least]:
+    """The costs of a model as they were measured, and the least that they are reckoned to be."""
+    costs = load_cost(None, model, "h200", 1)
+    return costs, Least(costs, ServerOptions())
+
+
 @pytest.mark.parametrize("model", ["llama3-8b", "qwen3-32b"])
 @settings(max_examples=30)
 @given(data=st.data())
 def test_no_pass_of_a_measured_table_takes_less(model: str, data: st.DataObject) -> None:
-    costs, server = load_cost(None, model, "h200", 1), ServerOptions()
-    least = Least(costs, server)
+    costs, least = measured(model)
     sizes = st.tuples(st.integers(1, 9_000), st.integers(0, 30_000))
     parts = data.draw(st.lists(sizes, min_size=1, max_size=4))
     needed_s = sum(least.work_s(*part) for part in parts)
@@ -88,8 +96,7 @@ def test_a_rested_gpu_gains_no_more_than_is_reckoned_with(
 @given(tokens=st.integers(1, 30_000), context=st.integers(0, 5_000), budget=st.integers(2, 64).map(lambda n: 128 * n))
 def test_no_way_of_running_a_prompt_is_faster(model: str, tokens: int, context: int, budget: int) -> None:
     """In chunks of any size, each a pass of its own."""
-    costs = load_cost(None, model, "h200", 1)
-    least, taken_s = Least(costs, ServerOptions()), 0.0
+    (costs, least), taken_s = measured(model), 0.0
     for begin in range(0, tokens, budget):
         taken_s += costs.solo_s(min(budget, tokens - begin), context + begin)
     assert least.ttft_s(tokens, context) <= taken_s

@@ -94,9 +94,10 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def folder(reader: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The reader's folder is the current one; what is calibrated there is small."""
+    """The reader's folder is the current one; what is calibrated there is small, and no figure of a case is drawn."""
     monkeypatch.setenv("FLOWSIM_TABLES", str(reader / "tables"))
     monkeypatch.setattr("flowsim.calibration.measure.calibrate.QUICK", GRID)
+    monkeypatch.setattr("flowsim.validation.report.picture", lambda of: b"png")  # tests/validation draws it
     with contextlib.chdir(reader):
         yield reader
 
@@ -129,7 +130,9 @@ def made_small(arguments: list[str]) -> list[str]:
         case ["validate", _, *options] if "--quick" in options:
             tiny_table()
             return ["validate", "short.jsonl", *in_place(options, [*SHORT, *SHORT_RUN])]
-        case ["sweep" | "capacity", *_]:
+        case ["capacity", _, *options]:
+            return ["capacity", "synthetic:qwen:60", *options, "--workers", "1"]
+        case ["sweep", *_]:
             return [*arguments, "--workers", "1"]
     return arguments
 

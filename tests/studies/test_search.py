@@ -225,7 +225,7 @@ def test_a_longer_horizon_moves_the_sustained_rate_by_no_more_than_its_interval(
         points = (point(trace=f"synthetic:qwen:{n}", seed=seed) for seed in range(4))
         return t_interval([sustained_rps(point, search=Search(tolerance=0.02)) for point in points])
 
-    short, long = interval(400), interval(1600)
+    short, long = interval(300), interval(1200)
     assert short.low <= long.mean <= short.high
 
 

@@ -7,12 +7,14 @@ passes the threshold; real ones are found by Brent's method. `flowsim.calibratio
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise, starmap
 
 import numpy as np
 from scipy.optimize import brentq
 
-NODES, WEIGHTS = np.polynomial.legendre.leggauss(12)
+NODES = [(float(node), float(weight)) for node, weight in zip(*np.polynomial.legendre.leggauss(12), strict=True)]
+"""Of the sum: where the speed is taken, from -1 to 1, and with what weight."""
 
 
 @dataclass
@@ -25,10 +27,13 @@ class Heat:
     at_s: float = 0.0
     share: float = 0.0
     gain: float = 0.0
+    known: dict[float, float] = field(default_factory=dict)
+    """`real_s` of what was asked since the last change: the cuts of a pass are asked for again and again."""
 
     def becomes(self, now: float, share: float, gain: float = 0.0) -> None:
         """From now on the GPU is busy for this share of the time."""
         self.use, self.at_s, self.share, self.gain = self.use_at(now - self.at_s), now, share, gain
+        self.known.clear()
 
     def use_at(self, seconds: float) -> float:
         """The use this many seconds later."""
@@ -36,17 +41,24 @@ class Heat:
 
     def work_s(self, real_s: float) -> float:
         """Sustained seconds done in `real_s` seconds."""
-        borders = [0.0, *self._borders(real_s), real_s]
-        low, high = np.array(borders[:-1])[:, None], np.array(borders[1:])[:, None]
-        times = (low + high) / 2 + (high - low) / 2 * NODES
-        use = self.use + (self.share - self.use) * (1 - np.exp(-times / self.window_s))
-        speed = 1 + self.gain * (1 - np.clip((use - self.threshold) / (1 - self.threshold), 0, 1))
-        return float(((high - low) / 2 * WEIGHTS * speed).sum())
+        return sum(starmap(self._piece_s, pairwise([0.0, *self._borders(real_s), real_s])))
 
     def real_s(self, work_s: float) -> float:
         """Seconds until `work_s` sustained seconds are done."""
-        low, high = work_s / (1 + self.gain), work_s
-        return float(brentq(lambda real_s: self.work_s(real_s) - work_s, low - 1e-9, high + 1e-9, xtol=1e-13))
+        if work_s not in self.known:
+            low, high = work_s / (1 + self.gain), work_s
+            behind = lambda real_s: self.work_s(real_s) - work_s  # noqa: E731
+            self.known[work_s] = float(brentq(behind, low - 1e-9, high + 1e-9, xtol=1e-13))
+        return self.known[work_s]
+
+    def _piece_s(self, low: float, high: float) -> float:
+        middle, half = (low + high) / 2, (high - low) / 2
+        return half * sum([weight * self._speed(middle + half * node) for node, weight in NODES])
+
+    def _speed(self, seconds: float) -> float:
+        """How fast it is this many seconds later."""
+        over = (self.use_at(seconds) - self.threshold) / (1 - self.threshold)
+        return 1 + self.gain * (1 - min(max(over, 0.0), 1.0))
 
     def _borders(self, real_s: float) -> list[float]:
         """Where pieces end: every half window until little changes, and where the use passes the threshold."""
