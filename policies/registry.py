@@ -132,7 +132,7 @@ def spelling(spec: str, known: Iterable[str], of: str = "study") -> str:
     known = list(known)
     same = [spec] if spec in known else [name for name in known if canonical(name) == canonical(spec)]
     if not same:
-        raise unknown(f"policy of the {of}", spec, known)
+        raise unknown("policy", spec, known, f"of the {of}")
     return same[0]
 
 
@@ -195,8 +195,9 @@ def policy_class(spec: PolicySpec) -> type:
     module = _module(spec, module_name)
     found = getattr(module, class_name, None)
     if not isinstance(found, type):
-        names = [name for name, value in vars(module).items() if isinstance(value, type) and hasattr(value, "choose")]
-        raise unknown(f"policy class in module {module_name}", class_name, names)
+        own = [value for value in vars(module).values() if getattr(value, "__module__", "") == module.__name__]
+        names = [value.__name__ for value in own if isinstance(value, type) and hasattr(value, "choose")]
+        raise unknown("policy class", class_name, names, f"in module {module_name}")
     if not callable(getattr(found, "choose", None)):
         raise InputError(f"policy {class_name}", "has no method choose(view)")
     return found
@@ -243,7 +244,7 @@ def _converted(spec: PolicySpec, make: type) -> dict[str, Any]:
     for key, value in spec.options.items():
         name = key or next(iter(parameters), "")
         if name not in parameters:
-            error = unknown(f"option of policy {spec.name}", name or str(value), parameters)
+            error = unknown("option", name or str(value), parameters, f"of policy {spec.name}")
             error.option = f"policy.{name}" if key else "policy"
             raise error
         options[name] = _fitting(f"option {name}", value, parameters[name].default)

@@ -44,7 +44,8 @@ class InputError(ValueError):
 
     Args:
         where: the option, or the file, row and field, outermost first: "trace.jsonl: row 3: input_length".
-        problem: what is wrong, if that is more than a value that is not what was expected.
+        problem: what is wrong, if that is more than a value that is not what was expected; of an unknown name, where
+            such names are found.
         found: the value found.
         expected: what would be right, to be read after "must be".
         kind: of an unknown name, what it would be the name of: "policy".
@@ -107,7 +108,8 @@ class InputError(ValueError):
 
     def _unknown(self) -> str:
         hint = f"; did you mean {self.near!r}?" if self.near else ""
-        return f"unknown {self.kind} {self.found!r}{hint} (known: {', '.join(self.known) or 'none'})"
+        place = f" {self.problem}" if self.problem else ""
+        return f"unknown {self.kind} {self.found!r}{place}{hint} (known: {', '.join(self.known) or 'none'})"
 
 
 class InputWarning(UserWarning):
@@ -133,12 +135,15 @@ def shown(value: object) -> str:
     return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 3]}..."
 
 
-def unknown(kind: str, name: str, known: Iterable[str], *, where: str = "", expected: str = "") -> InputError:
+def unknown(
+    kind: str, name: str, known: Iterable[str], place: str = "", *, where: str = "", expected: str = ""
+) -> InputError:
     """The error for a `name` that is none of the `known` names of this `kind` ("policy", "option", ...).
 
-    The message offers the nearest known name, if one is near, and lists them all.
+    The message offers the nearest known name, if one is near, and lists them all. `place` says where such names are
+    found: "of policy edf".
     """
-    return InputError(where, found=name, expected=expected, kind=kind, known=known)
+    return InputError(where, place, found=name, expected=expected, kind=kind, known=known)
 
 
 def _folded(text: str) -> str:

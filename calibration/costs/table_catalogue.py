@@ -50,11 +50,11 @@ def load_table(gpu: str, model: str, tp: int = 1) -> OperatorTable:
         raise unknown("gpu", gpu, gpus, where="gpu", expected=f"one of them, or public measurements ({public})")
     models = {name.model for name in tables if name.gpu == gpu}
     if model not in models:
-        raise unknown(f"model on {gpu}", model, models, where="model")
+        raise unknown("model", model, models, f"on {gpu}", where="model")
     name = TableName(gpu, model, tp)
     if name not in tables:
         degrees = {str(other.tp) for other in tables if other[:2] == (gpu, model)}
-        raise unknown(f"tp of {model} on {gpu}", str(tp), degrees, where="tp")
+        raise unknown("tp", str(tp), degrees, f"of {model} on {gpu}", where="tp")
     return OperatorTable.load(tables[name])
 
 

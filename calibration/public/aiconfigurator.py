@@ -102,7 +102,7 @@ def package_source(system: str, framework: str = "vllm") -> Source:
     gemm, attention = gemms.get(framework), attentions.get(framework)
     if gemm is None or attention is None:
         there = [name for name in FRAMEWORKS if gemms[name] and attentions[name]]
-        raise unknown(f"framework on {system}", framework, there, where="framework")
+        raise unknown("framework", framework, there, f"on {system}", where="framework")
     name = f"aiconfigurator-core {version('aiconfigurator-core')}, {system}, {framework} {gemm.parent.name}"
     moe, reduce = (
         _newest(data / "moe" / framework, "moe_perf.parquet"),

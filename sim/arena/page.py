@@ -105,9 +105,9 @@ def _ranking(ranking: Sequence[Mapping[Any, Any]], arena: Arena) -> Rows:
             Column("rank", [row["rank"] for row in ranking], "count"),
             Column("may be", [rank_text(row).partition(" ")[2] for row in ranking]),
             Column("score", [row["share_of_bound"] for row in ranking], "percent"),
-            *less(f"less {REFERENCE}", f"less_{REFERENCE}"),
+            *less(f"minus {REFERENCE}", f"less_{REFERENCE}"),
             Column("p", [row[f"less_{REFERENCE}_p"] for row in ranking], "number"),
-            *less("less the best", "less_best"),
+            *less("minus the best", "less_best"),
         ]
     )
 

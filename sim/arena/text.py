@@ -35,7 +35,7 @@ def arena_report(arena: Arena) -> RenderableType:
     """The ranking, who failed, and what the figures are."""
     ranking = arena.ranking.to_dict("records")
     runs, cells = len(arena.runs.table), len(arena.table.groupby(["traffic", "load", "mix"]))
-    done = f"{arena.runs.new:,} run now, in {arena.runs.cpu_s:,.0f} s of CPU" if arena.runs.new else "all done before"
+    done = f"{arena.runs.new:,} new, in {arena.runs.cpu_s:,.0f} s of CPU" if arena.runs.new else "all done before"
     said = [Text(f"arena: {len(ranking)} policies on {cells} cells, {runs:,} runs ({done})")]
     said += [Text(f"not ranked: {name}: {error}", "red") for name, error in arena.failed.items()]
     few = any(row[f"less_{base}_few"] is True for row in ranking for base in ("best", REFERENCE))
@@ -49,7 +49,7 @@ def rule_text(ranking: Sequence[Mapping[Any, Any]]) -> str:
 
 
 def _ranking(ranking: list[dict[Any, Any]], arena: Arena) -> Table:
-    made = new_table("policy", "rank", "score", "less the best", f"less {REFERENCE}", "p")
+    made = new_table("policy", "rank", "score", "minus the best", f"minus {REFERENCE}", "p")
     for row in ranking:
         p = row[f"less_{REFERENCE}_p"]
         made.add_row(

@@ -156,7 +156,7 @@ class SLOMix(Checked, frozen=True):
         usual = CLASSES if set(CLASSES) <= set(self.ttft_s) else ()
         for name in self.ttft_s:
             if trace.class_names and self.by in ("", "class") and name not in (*trace.class_names, *usual, REST):
-                raise unknown(f"class of {trace.where}", name, trace.class_names, where="slo")
+                raise unknown("class", name, trace.class_names, f"of {trace.where}", where="slo")
 
     def assign(self, trace: Trace) -> Assignment:
         """The class and TTFT SLO of each request: its own, or by the trace's classes or by length.

@@ -78,7 +78,7 @@ class InstanceRequests:
                 if request.cached:
                     self._recorder.reused(now, request.id, request.cached)
             elif self.started.pop(request.id, None) is None:
-                return f"chose {request}, which is neither waiting nor started"
+                return f"chose {request}, which does not wait, or is named twice, or is rejected as well"
         if self.prefixes is not None:
             self.prefixes.refresh()
         return None

@@ -149,6 +149,10 @@ def _values(node: yaml.Node | None, known: dict[int, int]) -> int:
 
 
 def _not_a(form: Form, where: str, error: Exception) -> InputError:
+    mark = getattr(error, "problem_mark", None)
+    if isinstance(error, yaml.MarkedYAMLError) and mark is not None:
+        parts = [part for part in (error.context, error.problem) if part]
+        return InputError(f"{where}: line {mark.line + 1}", f"is not {form}: {', '.join(parts)}")
     return InputError(where, f"is not {form}: {' '.join(str(error).split())}")
 
 

@@ -143,7 +143,7 @@ def drawn_shares(
             raise InputError(f"SLO mix {mix.name!r}", "draws classes in shares (slo.shares), and there are none")
         for name in {**given, **(rates or {})}:
             if mix.ttft_s and not {name, REST} & set(mix.ttft_s):
-                raise unknown(f"class in the shares or rates, for the SLO mix {mix.name!r},", name, mix.ttft_s)
+                raise unknown("class", name, mix.ttft_s, f"in the shares or rates for the SLO mix {mix.name!r}")
     with blamed("slo.shares"):
         if asked or mix.rule(trace, shares=bool(given)) == "shares":
             return dict(given) if given is rates else _completed(given, mix)

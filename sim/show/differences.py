@@ -65,7 +65,7 @@ def differences_table(rows: Sequence[Mapping[Any, Any]], by: Sequence[str] = ())
     unit, factor, number = ("s", 1, "{:+.1f}") if long else ("ms", 1000, "{:+.0f}")
     goodput = "{:+.1f}" if any(abs(row["mean"]) >= 1 for row in rows if row["metric"] == "goodput_rps") else "{:+.2f}"
     headings = [*METRICS.values(), *(f"{name}, {unit}" for name in QUANTILES.values())]
-    made = table(f"less {rows[0]['against']}", *by, *headings, "p")
+    made = table(f"minus {rows[0]['against']}", *by, *headings, "p")
     forms = {
         "attainment": (100, "{:+.1f}"),
         "goodput_rps": (1, goodput),

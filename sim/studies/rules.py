@@ -63,7 +63,7 @@ def check_classes(
             raise InputError(option, found, expected=f"no {REST}, beside {', '.join(sorted(known))}")
         for name, value in given.items() if isinstance(given, Mapping) else ():
             if name not in (*names, REST):
-                raise unknown(f"class of {where}", name, names, where=option)
+                raise unknown("class", name, names, f"of {where}", where=option)
             if value and name not in (*known, REST):
                 problem = f"names {name}, but no request of that class in {where} counts"
                 raise InputError(option, problem, expected="classes with an SLO and requests after the warm-up")

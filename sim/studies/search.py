@@ -65,7 +65,7 @@ class Search(Checked, frozen=True, kw_only=False):
         if not self.target:
             raise InputError("target", found=self.target, expected="a share, or one for at least one class")
         if self.weights and isinstance(self.target, Mapping):
-            raise InputError("weights", "are given together with targets by class", expected="one of them")
+            raise InputError("weights", "cannot be combined with targets by class", expected="one of them")
 
     @property
     def target_text(self) -> str:

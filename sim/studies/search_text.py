@@ -55,7 +55,7 @@ def rates_table(done: pd.DataFrame, by: Sequence[str], cells: Sequence[Sequence[
     """The highest rates of each combination of the columns `by`, whose values are shown as `cells`."""
     number = f"{{:.{decimals(done)}f}}"
     head = ("attainment, req/s", "limited by", "sustained, req/s", "limited by", "late", "starved", "use")
-    bounded = BOUND_RATE in done
+    bounded = BOUND_RATE in done and bool(done[BOUND_RATE].notna().any())
     table = new_table(*by, "runs", *head, *(["of bound"] if bounded else []))
     groups = done.groupby(list(by), sort=False, dropna=False)
     for shown, (_, group) in zip(cells, groups, strict=True):
@@ -75,7 +75,8 @@ def bound_line(done: pd.DataFrame) -> str:
         return ""
     number = f"{{:.{decimals(done)}f}}".format
     low, high = number(found.min()), number(found.max())
-    return f"No scheduler, whatever it knows, meets the target at {low if low == high else f'{low} to {high}'} req/s."
+    rates = f"{low} req/s on" if low == high else f"{low} to {high} req/s on, depending on the replication"
+    return f"No scheduler, whatever it knows, meets the target from {rates}."
 
 
 def _share(group: pd.DataFrame) -> float | None:
@@ -142,7 +143,8 @@ def _dips(done: pd.DataFrame, rule: Rule) -> Iterator[str]:
         seen = of[of[dips].notna()]
         if len(seen):
             at = DIPS[rule].format(*seen.iloc[0][[dips, returns]])
-            runs = f" (the first of {len(seen)} such runs of {len(of)})" * (len(of) > 1)
+            first = "; these rates are of the first" * (len(seen) > 1)
+            runs = f" (in {len(seen)} of {len(of)} runs{first})" * (len(of) > 1)
             yield f"{policy}: {at}{runs}. The highest rate counts."
 
 

@@ -113,7 +113,7 @@ def _settings(done: pd.DataFrame) -> Iterator[tuple[list[Text], pd.DataFrame]]:
 
 
 def _headline(runs: Runs) -> str:
-    done = f"{runs.new:,} run now, in {runs.cpu_s:,.1f} s of CPU" if runs.new else "all done before"
+    done = f"{runs.new:,} new, in {runs.cpu_s:,.1f} s of CPU" if runs.new else "all done before"
     return f"{runs.title or 'study'}: {number_of(len(runs.table), 'run')} ({done}), {len(runs.failed):,} failed"
 
 

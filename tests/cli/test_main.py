@@ -108,7 +108,7 @@ def test_a_name_that_is_too_long_is_not_read(command: str) -> None:
         ("run", "Missing argument 'TRACE'."),
         ("compare", "Missing argument 'TRACE'."),
         ("compare t.jsonl --policy fcfs --policy fcfs", "policy 'fcfs': is given twice"),
-        ("compare t.jsonl --against edf", "unknown policy of the comparison 'edf'"),
+        ("compare t.jsonl --against edf", "unknown policy 'edf' of the comparison"),
         ("tradeoff --tokens 0", "--tokens must be a whole number from 1 to 1048576 (2^20), got 0"),
         ("tradeoff --tokens 99999999999", "--tokens must be a whole number from 1 to 1048576 (2^20), got 99999999999"),
         ("tradeoff --gpu h20", "--gpu: unknown gpu 'h20'; did you mean 'h200'?"),

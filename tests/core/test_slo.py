@@ -99,7 +99,7 @@ def test_lengths_beyond_the_last_band_have_no_slo_without_a_star():
         ("{}", "is empty; expected at least one class or length band"),
         ("[1]", "must be a mapping with ttft_s: {class: seconds}, got [1]"),
         ("", "must be a mapping with ttft_s: {class: seconds}, got nothing"),
-        ("a: [", "is not YAML: "),
+        ("a: [", "line 1: is not YAML: "),
         (b"\xff", "is not text in UTF-8: "),
     ],
 )
@@ -165,7 +165,7 @@ def test_scale_in_a_file_is_not_taken_for_slo_scale(tmp_path):
 
 def test_a_class_that_no_request_has_is_refused():
     trace = classed("text", "search")
-    with pytest.raises(InputError, match=r"slo: unknown class of .* 'txt'; did you mean 'text'"):
+    with pytest.raises(InputError, match=r"slo: unknown class 'txt' of .*; did you mean 'text'"):
         SLOMix.parse("txt=0.5,*=1").check_classes(trace)
     for fine in ("text=0.5", "text=1,search=2,*=4", "3", "llama3-8b", "text=1,image=1,search=1,file=1"):
         SLOMix.parse(fine).check_classes(trace)

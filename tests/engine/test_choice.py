@@ -39,7 +39,7 @@ def remember(view: Any) -> Any:
         (lambda view: Pass(((first(view), 0),)), "0 tokens of Request(0,"),
         (lambda view: Pass(((first(view), 1.5),)), "1.5 tokens of Request(0,"),
         (lambda view: Pass((first(view),)), "expected pairs of a request and its tokens"),
-        (lambda view: Pass.whole(first(view), first(view)), "neither waiting nor started"),
+        (lambda view: Pass.whole(first(view), first(view)), "does not wait, or is named twice"),
         (lambda view: Pass(()), "a pass without requests"),
         (lambda view: Pass.whole(*view.waiting), "too few KV blocks are free"),
         (lambda view: first(view), "expected a Pass"),

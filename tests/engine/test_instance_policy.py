@@ -431,7 +431,7 @@ OTHER = Request(0, 0.0, 5, 9.0)
         (lambda view: Decision(reject=[OTHER]), "rejected Request(0, arrived 0.000 s"),
         (lambda view: Decision(reject=[*view.waiting] * 2), "twice"),
         (lambda view: Decision(reject=next(iter(view.waiting))), "expected a list of requests"),
-        (lambda view: Decision(Pass.whole(*view.waiting), [*view.waiting]), "neither waiting nor started"),
+        (lambda view: Decision(Pass.whole(*view.waiting), [*view.waiting]), "or is rejected as well"),
         (lambda view: Decision(wake_at=view.now), "asked to be woken at 2.0; expected seconds, after now"),
         (lambda view: Decision(wake_at=math.nan), "asked to be woken at nan"),
         (lambda view: Decision("first"), "chose 'first'; expected a Pass"),  # type: ignore[arg-type]

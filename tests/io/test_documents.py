@@ -24,7 +24,7 @@ def test_what_another_part_is_merged_into_is_not_repeated() -> None:
         ("f.yaml", "a: 1\nb: 2\na: 3\n", "f.yaml: line 3: the key 'a' is repeated"),
         ("f.yaml", "{1: a, '1': b}", "f.yaml: line 1: the key '1' is repeated"),
         ("f.yaml", "[1, 2]: 3\n", "f.yaml: line 1: a key must be text, not a list or a mapping"),
-        ("f.yaml", "a: [1", "f.yaml: is not YAML: while parsing a flow sequence"),
+        ("f.yaml", "a: [1", "f.yaml: line 1: is not YAML: while parsing a flow sequence"),
         ("f.yaml", "a: 2026-99-99", "f.yaml: is not YAML: month must be in 1..12"),
         ("f.json", '{"a": {"b": 1, "b": 2}}', "f.json: the key 'b' is repeated"),
         ("f.json", "{", "f.json: is not JSON: Expecting property name"),

@@ -51,8 +51,8 @@ def test_a_specification_names_a_policy_and_its_options(spec: str, policy: Any) 
         ("flowprefil", "unknown policy 'flowprefil'; did you mean 'flowprefill'?"),
         ("chunkd:2048", "unknown policy 'chunkd'; did you mean 'chunked'?"),
         ("", "unknown policy ''"),
-        ("edf:ct=layer", "unknown option of policy edf 'ct'; did you mean 'cut'? (known: admission, batch_requests, "),
-        ("chunked:cut=layer", "unknown option of policy chunked 'cut' (known: budget)"),
+        ("edf:ct=layer", "unknown option 'ct' of policy edf; did you mean 'cut'? (known: admission, batch_requests, "),
+        ("chunked:cut=layer", "unknown option 'cut' of policy chunked (known: budget)"),
         ("edf:order=edd", f"unknown order 'edd'; did you mean 'edf'? (known: {', '.join(sorted(ORDERS))})"),
         ("edf:batching=slow", "unknown batching 'slow'; did you mean 'slo'? (known: fill, none, order, slo)"),
         (
@@ -74,7 +74,7 @@ def test_a_specification_names_a_policy_and_its_options(spec: str, policy: Any) 
         ("sjf:0", "option batch_tokens must be >= 1, got 0"),
         ("chunked:0", "option budget must be >= 1, got 0"),
         ("no_such_module:Mine", "cannot import 'no_such_module'"),
-        ("flowsim.policies.edf:EFD", "unknown policy class in module flowsim.policies.edf 'EFD'; did you mean 'EDF'?"),
+        ("flowsim.policies.edf:EFD", "unknown policy class 'EFD' in module flowsim.policies.edf; did you mean 'EDF'?"),
     ],
 )
 def test_a_wrong_specification_is_refused_in_one_line(spec: str, message: str) -> None:
@@ -159,11 +159,11 @@ def test_the_working_directory_is_searched_last_and_only_for_policies_of_ones_ow
 @pytest.mark.parametrize(
     ("rest", "message"),
     [
-        ("Mein", "unknown policy class in module my_own_policies 'Mein'; did you mean 'Mine'?"),
+        ("Mein", "unknown policy class 'Mein' in module my_own_policies; did you mean 'Mine'?"),
         ("Mine:eager=yes", "option eager must be true or false, got 'yes'"),
         ("NoChoice", "policy NoChoice: has no method choose(view)"),
-        ("factory", "unknown policy class in module my_own_policies 'factory'"),
-        ("dataclass", "unknown policy class in module my_own_policies 'dataclass'"),
+        ("factory", "unknown policy class 'factory' in module my_own_policies"),
+        ("dataclass", "unknown policy class 'dataclass' in module my_own_policies"),
         ("NoCut", "policy NoCut: has no attribute cut; expected one of 'none', 'chunk', 'layer'"),
         ("Broken", "KeyError"),
         ("Demanding", "missing 1 required positional argument: 'needed'"),

@@ -46,7 +46,7 @@ def test_a_comparison_gives_differences_paired_by_request() -> None:
     assert (of["n"] == 400).all() and of["few"].all()
     against = comparison.differences("flowprefill:cut=operator")
     assert set(against["against"]) == {"flowprefill"}
-    with pytest.raises(InputError, match="unknown policy of the comparison 'edf'"):
+    with pytest.raises(InputError, match="unknown policy 'edf' of the comparison"):
         comparison.differences("edf")
     assert comparison.alike == []
     assert compare("example", ["fcfs", "chunked:100000"], limit=20).alike == [("fcfs", "chunked:100000")]

@@ -181,7 +181,7 @@ def test_what_shares_leave_is_for_the_other_classes() -> None:
         ({"slo": "a=1,b=2", "slo__shares": "a=.8,b=.5"}, "sum of the shares must be > 0 and <= 1 .*, got 1.3"),
         ({"slo": "a=1,b=2", "slo__shares": "a=0,b=0"}, "sum of the shares must be > 0 .*, got 0"),
         ({"slo": {"ttft_s": {"a": 1}, "by": "class"}, "slo__shares": "a=1"}, "shares: have no effect, as .* by class"),
-        ({"slo": "a=1,b=2", "slo__shares": "c=.8"}, "unknown class in the shares .* 'c'"),
+        ({"slo": "a=1,b=2", "slo__shares": "c=.8"}, "unknown class 'c' in the shares .*"),
     ],
 )
 def test_shares_that_make_no_sense(values: dict[str, Any], message: str) -> None:

@@ -36,9 +36,9 @@ def test_differences_on_one_screen() -> None:
     assert shown([*rows("edf"), *rows("sjf", few=True, p=0.0001)], [("edf", "sjf", "a")]) == (
         "edf, sjf and a made the same decisions for every request.\n"
         "\n"
-        "less fcfs    attained, % points      goodput, req/s     TTFT p50, ms  p90, ms  p99, ms        p\n"
-        "edf         -24.8 [-54.7, -5.1]   -2.2 [-5.5, -1.0]   +115 [13, 221]     +136        -    0.008\n"
-        "sjf        -24.8 [-54.7, -5.1]*  -2.2 [-5.5, -1.0]*  +115 [13, 221]*    +136*        -  < 0.001\n"
+        "minus fcfs    attained, % points      goodput, req/s     TTFT p50, ms  p90, ms  p99, ms        p\n"
+        "edf          -24.8 [-54.7, -5.1]   -2.2 [-5.5, -1.0]   +115 [13, 221]     +136        -    0.008\n"
+        "sjf         -24.8 [-54.7, -5.1]*  -2.2 [-5.5, -1.0]*  +115 [13, 221]*    +136*        -  < 0.001\n"
         "Paired by request; 95 % intervals of a moving-block bootstrap over this one trace; p: of no difference in "
         "attainment, by\n"
         "Holm's method for 2 comparisons. * rests on fewer than 20 stretches of requests: too narrow, "

@@ -58,7 +58,8 @@ def test_no_policy_reaches_the_rate(target: float | str) -> None:
     assert (runs.groupby("seed")["bound_rate_rps"].nunique() == 1).all()
     assert runs["bound_rate_rps"].nunique() == 2
     low, high = sorted(set(runs["bound_rate_rps"]))
-    assert bound_line(runs) == f"No scheduler, whatever it knows, meets the target at {low:.2f} to {high:.2f} req/s."
+    rates = f"{low:.2f} to {high:.2f} req/s on, depending on the replication"
+    assert bound_line(runs) == f"No scheduler, whatever it knows, meets the target from {rates}."
 
 
 def test_a_target_of_all_classes_is_no_easier_than_that_of_one() -> None:

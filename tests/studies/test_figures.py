@@ -103,7 +103,7 @@ def test_a_heat_map_has_a_cell_for_each_pair() -> None:
 def test_classes_are_lines_of_their_own(rates: flowsim.Runs) -> None:
     axes = class_tradeoff(rates, "workload.rate_rps", "fcfs")
     assert axes.get_legend_handles_labels()[1] == ["text", "image", "search", "file"]
-    with pytest.raises(InputError, match="unknown policy of the study 'fcf'; did you mean 'fcfs'"):
+    with pytest.raises(InputError, match="unknown policy 'fcf' of the study; did you mean 'fcfs'"):
         class_tradeoff(rates, "workload.rate_rps", "fcf")
 
 

@@ -27,7 +27,7 @@ def test_differences_are_taken_seed_by_seed() -> None:
     assert table["policy"].tolist() == ["b", "c"]
     assert table["mean"].tolist() == [3.25, 0.0]
     assert table["high"].tolist() == pytest.approx([3.25 + 12.7062 * 0.25, 0.0], abs=1e-4)
-    with pytest.raises(InputError, match="unknown policy of the study 'd'"):
+    with pytest.raises(InputError, match="unknown policy 'd' of the study"):
         differences(TABLE, "goodput_rps", against="d")
 
 

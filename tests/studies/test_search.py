@@ -289,9 +289,9 @@ def test_weights_move_the_rate_towards_that_of_the_class_that_counts() -> None:
 
 @pytest.mark.parametrize("asked", [{"target": "tex=.9"}, {"weights": {"tex": 2}}])
 def test_a_class_that_the_trace_lacks_is_an_error_with_the_nearest(asked: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match=r"unknown class of synthetic-qwen 'tex'; did you mean 'text'\?"):
+    with pytest.raises(InputError, match=r"unknown class 'tex' of synthetic-qwen; did you mean 'text'\?"):
         highest_rates(POINT, ".", Search(**asked))
-    with pytest.raises(InputError, match=r"unknown class of .*example.* 'tex'; did you mean 'text'\?"):
+    with pytest.raises(InputError, match=r"unknown class 'tex' of .*example.*; did you mean 'text'\?"):
         flowsim.capacity("example", ["fcfs"], workers=1, **asked)
 
 

@@ -50,7 +50,7 @@ def test_rates_at_which_a_rule_fails_and_holds_again_are_said() -> None:
     first["dips_at_attainment_rps"], first["returns_at_attainment_rps"] = [math.nan, 52.63], [math.nan, 53.12]
     second = runs("edf", [50.0], [20.0], dips_at_sustained_rps=18.0, returns_at_sustained_rps=19.5)
     assert list(search_notes(first, [])) == [
-        "fcfs: attainment falls below its target at 52.63 req/s and returns at 53.12 (the first of 1 such runs of 2). "
+        "fcfs: attainment falls below its target at 52.63 req/s and returns at 53.12 (in 1 of 2 runs). "
         "The highest rate counts."
     ]
     assert list(search_notes(second, [])) == [

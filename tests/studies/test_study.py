@@ -165,7 +165,7 @@ def test_a_range_includes_its_end(axis: str, given: object, values: tuple[object
         (
             "title: Rate",
             "capacity: {target: {text: 0.9}, weights: {text: 2}}",
-            "line 1: capacity: weights: are given together with targets by class; expected one of them",
+            "line 1: capacity: weights: cannot be combined with targets by class; expected one of them",
         ),
         ("title: Rate", "capacity: {target: 0.9}", "line 6: axes workload.rate_rps #1: is given, but a study with"),
         ("title: Rate", "requests: maybe", "line 1: requests must be true or false or a list (each item text), got"),
@@ -186,7 +186,7 @@ def test_a_range_includes_its_end(axis: str, given: object, values: tuple[object
             "line 7: axes policy.budget #1: policy 'fcfs:budget=64': unknown option",
         ),
         ("  seed: {from: 0, to: 2}", "  seed: 7", "line 7: axes seed must be a list of values, or {from"),
-        ("Rate", "[", "study.yaml: is not YAML"),
+        ("Rate", "[", "study.yaml: line 3: is not YAML"),
         ("axes:", "run: {}\naxes:", "study.yaml: line 4: the key 'run' is repeated"),
         ("to: 2}", "to: 1.0e+8}", "line 7: axes seed: has 100,000,000 values; expected <= 1,000,000"),
         ("  trace", "  cost: nowhere\n  trace", "line 3: run cost: nowhere: is not a folder; expected an"),
@@ -212,10 +212,10 @@ def test_files_are_looked_up_beside_the_study(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "studies").glob("*.yaml")), ids=lambda path: path.stem)
 def test_a_ready_study_is_sound(path: Path) -> None:
     ready = Study.read(path)
-    if path.stem == "production" and not (ROOT.parent / "shared" / "traces").is_dir():
+    if "../../shared/traces" in path.read_text() and not (ROOT.parent / "shared" / "traces").is_dir():
         pytest.skip("the production traces are not here")
     ready.check()
-    assert ready.title and len(ready) >= 50
+    assert ready.title and len(ready) >= 20
 
 
 def test_values_take_the_kind_of_their_option() -> None:

@@ -38,7 +38,7 @@ def test_whom_to_compare_with_is_checked_before_the_first_run(
     with pytest.raises(SystemExit) as exit_:
         cli.main(["sweep", str(tmp_path / "study.yaml"), "--out", str(tmp_path / "out"), "--against", "flowprefil"])
     assert exit_.value.code == 2
-    assert "unknown policy of the study 'flowprefil'; did you mean 'flowprefill'" in capsys.readouterr().err
+    assert "unknown policy 'flowprefil' of the study; did you mean 'flowprefill'" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

@@ -81,7 +81,7 @@ def test_a_model_from_a_file(tmp_path: Path) -> None:
         (("name: tiny", "name: 5"), "name must be non-empty text, got 5"),
         (("vocab", "vocabs"), "unknown field 'vocabs'; did you mean 'vocab'?"),
         ((TINY, "- 1"), "must be a mapping of model fields, got [1]"),
-        ((TINY, "a: [1"), "is not YAML: "),
+        ((TINY, "a: [1"), "line 1: is not YAML: "),
         (("layers: 2", "layers: 2026-13-45"), "is not YAML: month must be in 1..12"),
     ],
 )

@@ -231,7 +231,7 @@ def test_what_is_extrapolated_is_counted() -> None:
             "tp of the table must be >= 2: one GPU has",
         ),
         (["report", "nothing"], "nothing: is not a folder; expected an operator table"),
-        (["report", "h200/llama3-8b/tp3"], "tp: unknown tp of llama3-8b on h200 '3'"),
+        (["report", "h200/llama3-8b/tp3"], "tp: unknown tp '3' of llama3-8b on h200"),
         (["import", "aiconfigurator"], "--system: is missing"),
         (
             ["import", ".", "--system", "a100_sxm", "--framework", "vllm"],
