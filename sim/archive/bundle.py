@@ -11,7 +11,7 @@ from flowsim.calibration.costs.table_catalogue import TableName, user_tables
 from flowsim.errors import InputError
 from flowsim.io.counts import number_of
 from flowsim.io.folders import leads_somewhere, path_of
-from flowsim.results.stored import check_stored
+from flowsim.results.stored import stored_summary
 from flowsim.runs.digests import policy_digest, policy_files
 from flowsim.runs.options import RunOptions
 from flowsim.runs.own_sources import MAIN
@@ -69,7 +69,7 @@ def _unchanged(results: Results) -> Mapping[str, str]:
     for place, run in results.configs.items():
         if not run.pinned:
             raise InputError(str(results.folder / place), "has a config that pins nothing", expected="one as saved")
-        check_stored(results.folder / place)
+        stored_summary(results.folder / place)
         found = pins_of(prepare(run))
         pinned = {name: value for name, value in run.pinned.items() if name in INPUT_PINS}
         if said := differences(pinned, found):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -11,6 +12,7 @@ import msgspec
 from flowsim.core.summary import FullSummary
 from flowsim.errors import InputError
 from flowsim.io.documents import mapping
+from flowsim.results.recount import COLUMNS, recount
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,7 +21,7 @@ SUMMARY, REQUESTS = "summary.json", "requests.parquet"
 FLAGS, TEXTS = ("attained", "counted"), ("key", "class", "client", "state")
 """The columns of a table of requests that are not numbers."""
 ROUNDING = 1e-9
-"""By so much may a share exceed 1."""
+"""By so much may a share exceed 1, and a number differ from what it is counted to be, in proportion."""
 
 
 def is_share(name: str) -> bool:
@@ -28,8 +30,20 @@ def is_share(name: str) -> bool:
 
 
 def stored_summary(folder: Path) -> FullSummary:
-    """The summary.json in a folder. InputError: it cannot be read, lacks an entry, or has one that no run gives."""
-    path = folder / SUMMARY
+    """The summary of the run that was saved in a folder.
+
+    Raises:
+        InputError: it cannot be read, lacks an entry, has one that no run gives, or one that the requests beside it
+            contradict.
+    """
+    summary = _read_summary(folder / SUMMARY)
+    path = folder / REQUESTS
+    _agree(path, recount(stored_requests(path, COLUMNS), summary["classes"]), summary)
+    return summary
+
+
+def _read_summary(path: Path) -> FullSummary:
+    """A summary.json. InputError: it cannot be read, lacks an entry, or has one that no run gives."""
     values = mapping(path, "the summary of a run")
     try:
         msgspec.convert(values, FullSummary)
@@ -59,17 +73,14 @@ def stored_requests(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     raise InputError(str(path), f"has no column {missing[0]}", expected="the requests of a run, with it")
 
 
-def check_stored(folder: Path) -> None:
-    """Raise InputError unless the summary and the requests in a folder can be read and agree."""
-    summary = stored_summary(folder)
-    table = stored_requests(folder / REQUESTS, ("counted", "attained"))
-    counted, attained = (table[name].to_numpy() for name in ("counted", "attained"))
-    share = float(attained[counted].mean()) if counted.any() else None
-    found = {"requests": len(table), "counted": int(counted.sum()), "attainment": share}
+def _agree(path: Path, found: Mapping[str, Any], stated: Mapping[str, Any], place: str = "") -> None:
+    """Raise InputError for the first value found in a table of requests that the summary states otherwise."""
     for name, value in found.items():
-        if summary[name] != value:  # type: ignore[literal-required]
-            said = f"has {name} {value}"
-            raise InputError(str(folder / REQUESTS), said, expected=f"{summary[name]}, as in {SUMMARY}")  # type: ignore[literal-required]
+        said = stated.get(name)
+        if isinstance(value, Mapping):
+            _agree(path, value, said or {}, f"{place}{name}.")
+        elif value != said and (value is None or said is None or not math.isclose(value, said, rel_tol=ROUNDING)):
+            raise InputError(str(path), f"has {place}{name} {value}", expected=f"{said}, as in {SUMMARY}")
 
 
 def _of_right_types(table: pd.DataFrame, path: Path) -> pd.DataFrame:

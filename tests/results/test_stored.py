@@ -13,7 +13,8 @@ import pytest
 
 import flowsim
 from flowsim.errors import InputError
-from flowsim.results.stored import check_stored, stored_requests, stored_summary
+from flowsim.results.stored import stored_requests, stored_summary
+from support.results import six
 
 
 @pytest.fixture
@@ -29,7 +30,6 @@ def changed(folder: Path, change: Callable[[Any], Any]) -> None:
 
 
 def test_what_was_saved_is_read_back(saved: Path) -> None:
-    check_stored(saved)
     assert stored_summary(saved)["requests"] == 40
     assert list(stored_requests(saved / "requests.parquet", ("id", "ttft_s"))) == ["id", "ttft_s"]
 
@@ -56,7 +56,46 @@ def test_a_summary_that_no_run_gives_is_refused(saved: Path, change: Callable[[A
 def test_a_damaged_table_of_requests_is_refused(saved: Path, content: bytes) -> None:
     (saved / "requests.parquet").write_bytes(content)
     with pytest.raises(InputError, match=r"requests\.parquet: cannot be read \(.*\); expected the requests of a run$"):
-        check_stored(saved)
+        stored_summary(saved)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda of: of.update(attainment=0.5), "attainment 0.425; expected 0.5, as in summary.json"),
+        (lambda of: of.update(goodput_rps=1.0), "goodput_rps 16.2"),
+        (lambda of: of.update(finished=39), "finished 40; expected 39, as in summary.json"),
+        (lambda of: of["ttft_s"].update(p99=0.01), "ttft_s.p99 0."),
+        (lambda of: of["queueing_s"].update(max=None), "queueing_s.max 0."),
+        (lambda of: of["classes"]["text"].update(attainment=None), "classes.text.attainment 0.214"),
+        (lambda of: of["classes"]["text"].update(counted=1), "classes.text.counted "),
+        (lambda of: of["classes"].update(ghost=of["classes"]["text"]), "classes.ghost.requests 0; expected "),
+        (lambda of: of["classes"].pop("text"), "classes.text.requests "),
+    ],
+)
+def test_a_summary_that_was_altered_is_refused(saved: Path, change: Callable[[Any], Any], message: str) -> None:
+    changed(saved, change)
+    with pytest.raises(InputError) as refused:
+        stored_summary(saved)
+    assert str(refused.value).startswith(f"{saved / 'requests.parquet'}: has {message}")
+
+
+def test_a_summary_agrees_with_its_requests_whatever_became_of_them(tmp_path: Path) -> None:
+    """Rejected and undecided ones, a warm-up, requests without an SLO, and all at one instant."""
+    slo = {"text": 0.25, "file": 6.0}
+    for place, (policy, options) in enumerate(
+        [
+            ("early-reject", {"limit": 120, "rate_scale": 12, "warmup": 0.2}),
+            ("fcfs", {"limit": 120, "rate_scale": 12, "until_s": 3, "slo": slo}),
+            ("flowprefill", {"limit": 120, "rate_scale": 12, "warmup": 0.1, "until_s": 4}),
+            ("fcfs", {"limit": 1}),
+        ]
+    ):
+        result = flowsim.run("example", policy, **options)
+        result.save(tmp_path / str(place))
+        assert stored_summary(tmp_path / str(place)) == result.full_summary
+    six().save(tmp_path / "six")
+    assert stored_summary(tmp_path / "six") == six().full_summary
 
 
 @pytest.mark.parametrize(
@@ -76,7 +115,7 @@ def test_requests_that_disagree_with_the_summary_are_refused(
     table = table.drop(columns=column) if values is None else table.assign(**{column: values})
     table.to_parquet(saved / "requests.parquet")
     with pytest.raises(InputError) as refused:
-        check_stored(saved)
+        stored_summary(saved)
     assert message in str(refused.value)
     with pytest.raises(InputError, match=r"requests\.parquet"):
         flowsim.bundle(saved, saved / "again.zip")
