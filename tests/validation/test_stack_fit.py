@@ -13,8 +13,12 @@ from flowsim.errors import InputError
 from flowsim.runs.options import RunOptions, from_values
 from flowsim.runs.stack import read_stack
 from flowsim.traces.trace import Trace
+from flowsim.validation.evidence import Evidence
 from flowsim.validation.stack_fit import StackFit, fit_stack, ran_alone
+from support.places import ROOT
 from support.servers import served
+
+REAL = ROOT / "tests" / "data" / "evidence" / "h200-llama3-8b-qwen-full"
 
 RUN: RunOptions = from_values({"trace": "log", "policy": "fcfs", "slo": 100.0})
 NAN = float("nan")
@@ -49,12 +53,28 @@ def test_a_known_stack_is_found_within_its_intervals() -> None:
     assert found >= wanted - 1
 
 
-@pytest.mark.parametrize("jitter", ["none", "lognormal:0.006:0.9"])
-def test_other_jitters(jitter: str) -> None:
+@pytest.mark.parametrize(("jitter", "median_s"), [("none", 0.0), ("lognormal:0.02:0.3", 0.02)])
+def test_other_jitters(jitter: str, median_s: float) -> None:
+    """How a lognormal jitter and the constant share their sum is less certain than the sum."""
     fit = fit_stack(served(1, most=8000, frontend_s=0.05, jitter=jitter, device_factor=0.95), RUN)
-    assert fit.server["jitter"].partition(":")[0] == jitter.partition(":")[0]
-    assert fit.estimates["device_factor"].value == pytest.approx(0.95, abs=0.01)
-    assert fit.server["frontend_s"] == pytest.approx(0.05, abs=0.003)
+    kind, *parameters = fit.server["jitter"].split(":")
+    assert kind == jitter.partition(":")[0]
+    assert fit.estimates["device_factor"].value == pytest.approx(0.95, abs=0.02)
+    found_s = fit.server["frontend_s"] + (float(parameters[0]) if parameters else 0.0)
+    assert found_s == pytest.approx(0.05 + median_s, abs=0.002)
+
+
+def test_a_stack_around_runs_on_a_gpu() -> None:
+    """Recorded TTFTs of an H200, times 1.06, plus 20 ms and an exponential jitter: the fit finds what was added."""
+    recorded = next(one for one in Evidence.load(REAL).recorded if one.case.policy == "fcfs:8192" and one.runs)
+    case, gpu_run = recorded.case, recorded.runs[0]
+    ttft_s = np.array(gpu_run.finished_s, float) - np.array(case.arrival_s)
+    jitter_s = np.random.default_rng(3).exponential(0.004, ttft_s.size)
+    log = Trace.of(case.arrival_s, case.input_length, ttft_s=0.02 + 1.06 * ttft_s + jitter_s)
+    fit = fit_stack(log, from_values({"trace": "log", "policy": "fcfs:8192", "cost": str(REAL / "table")}))
+    assert inside(fit, "frontend_s", 0.02)
+    assert inside(fit, "device_factor", 1.06)
+    assert inside(fit, "jitter MEAN", 0.004)
 
 
 def test_what_cannot_be_told_apart_is_said() -> None:
