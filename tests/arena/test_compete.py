@@ -137,7 +137,7 @@ def test_the_command_ranks_shows_and_saves(tmp_path: Path, monkeypatch: pytest.M
     said = invoke(*line, "--set", "seed=1", "--out", "out")
     assert said.exit_code == 0
     assert said.stdout.startswith("arena: 3 policies on 60 cells, 36 runs (36 new, in ")
-    assert "edf:cut=none (yours)" in said.stdout and "less flowprefill" in said.stdout
+    assert "edf:cut=none (yours)" in said.stdout and "minus flowprefill" in said.stdout
     assert "saved arena.html, ranking.csv, arena.parquet, arena.csv and arena.png in out" in said.stdout
     assert {*SAME, "arena.html"} < {path.name for path in Path("out").iterdir()}
     assert done(*line, "--set", "seed=1", "--out", "out", "--quiet") == ""

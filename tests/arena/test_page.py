@@ -53,7 +53,7 @@ def test_the_figure_has_a_line_for_each_policy_traffic_and_mix(arena: Arena, pag
 def test_the_tables_have_a_row_for_each_policy_cell_and_class(arena: Arena, page: Page) -> None:
     ranking = columns(part(page, "Ranking"))
     assert (ranking["policy"], ranking["rank"]) == (["flowprefill", "fcfs"], [1, 2])
-    assert ranking["less flowprefill"][1] == pytest.approx(arena.ranking["less_flowprefill"][1])
+    assert ranking["minus flowprefill"][1] == pytest.approx(arena.ranking["less_flowprefill"][1])
     details = columns(part(page, "By load and by traffic"))
     assert details["family"] == ["deadline", "arrival"] and all(cost > 0 for cost in details["a decision"])
     cells = columns(part(page, "Runs"))

@@ -36,6 +36,7 @@ SHORT_RUN = ["--cost", "tiny-table", "--slo", "1", "--duration", "0.05", "--repe
 NOT_RUN = {
     "arena": "takes minutes; tests/arena has the like",
     "AzureLLMInferenceTrace_conv.csv.gz": "needs the trace; tests/cli has the like",
+    "conversation.csv.gz": "needs the trace; tests/cli has the like",
     "conversation_trace.jsonl.gz": "needs the trace; tests/cli has the like",
     "servegen_deepseek-r1_peak_window.json.gz": "needs the specification; tests/traces has the like",
     "all-reduce": "needs several GPUs or the extra 'import'; tests/calibration has the like",
