@@ -25,6 +25,7 @@ from flowsim.runs.keywords import documented, from_keywords
 from flowsim.runs.options import RunOptions, options, to_values, value_of
 from flowsim.runs.pins import compare_pins, pins_of
 from flowsim.runs.prepare import Given, Prepared, prepare
+from flowsim.runs.stack import stack_stated
 from flowsim.traces.trace import Trace
 
 DEFAULT_POLICY = "flowprefill"
@@ -120,7 +121,10 @@ def _inputs(ready: Prepared, cached: NDArray[np.int64]) -> Inputs:
         "trace_sha256": ready.loaded.sha256,
         "trace_notices": [*ready.trace.notices, *ready.rejections],
         **described(costs),
-        "cost_model_sources": sources_of(costs, ready.options.server.graph_tokens),
+        "cost_model_sources": [
+            *sources_of(costs, ready.options.server.graph_tokens),
+            *stack_stated(ready.options.server),
+        ],
         "extrapolated": extrapolated(costs, ready.trace, ready.options.server.max_batched_tokens, cached),
         "slo": ready.slo.rule,
         **_settings(ready.options),

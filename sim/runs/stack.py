@@ -46,6 +46,15 @@ def read_stack(path: str) -> dict[str, Any]:
     return {name: getattr(made, name) for name in given}
 
 
+def stack_stated(server: ServerOptions) -> list[str]:
+    """What a summary says of the stack; nothing without one."""
+    default = ServerOptions()
+    given = [name for name in STACK if getattr(server, name) != getattr(default, name)]
+    return [f"a serving stack around it: {', '.join(f'{name} {getattr(server, name)}' for name in given)}"] * bool(
+        given
+    )
+
+
 def frontend_s(server: ServerOptions, n: int, seed: int) -> NDArray[np.float64]:
     """Seconds from the send of each of n requests until the scheduler has it, shape [n]."""
     return server.frontend_s + Jitter.parse(server.jitter).draw(n, generator(seed, *b"jitter"))

@@ -83,6 +83,12 @@ def test_a_preemption_blocks_until_the_cut_that_the_stack_moved() -> None:
     assert result.outcome.ledger.finished_s == [24.5, 8.5]
 
 
+def test_a_summary_states_the_stack() -> None:
+    stated = "a serving stack around it: frontend_s 2.0, device_factor 1.5"
+    assert stated in replayed((0.0, 4), frontend_s=2.0, device_factor=1.5).summary["inputs"]["cost_model_sources"]
+    assert not any("stack" in line for line in replayed((0.0, 4)).summary["inputs"]["cost_model_sources"])
+
+
 def test_without_a_stack_the_costs_are_the_same_object() -> None:
     costs = pencil()
     assert with_stack(costs, ServerOptions()) is costs
