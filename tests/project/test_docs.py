@@ -41,6 +41,7 @@ NOT_RUN = {
     "servegen_deepseek-r1_peak_window.json.gz": "needs the specification; tests/traces has the like",
     "all-reduce": "needs several GPUs or the extra 'import'; tests/calibration has the like",
     "ablation.yaml": "needs traces that are not shipped",
+    "cuts.yaml": "takes minutes; tests/studies checks all of its points",
     "first_2_minutes.jsonl": "is not shipped",
     "llama3-70b": "needs the table of the command before it; tests/calibration has the like",
     "aiconfigurator": None if importlib.util.find_spec("aiconfigurator_core") else "needs the extra 'import'",
