@@ -120,7 +120,7 @@ class Study:
         at = Place(self.source, self.lines)
         first = {name: values[0] for name, values in self.axes.items()}
         for keys, extra in [*self._listed_paths(), *self._axis_paths(), *self._together()]:
-            values = {**self.base, **(self.listed[0] if self.listed else {}), **first, **extra}
+            values = {**self.base, **first, **extra}
             with at(keys, self._places(at, values)):
                 self._check(values, whole=keys[:2] != ("axes", "seed"))  # any seed will do, and there may be thousands
 
@@ -141,13 +141,19 @@ class Study:
             if self.search:
                 check_searchable(ready, self.search)
 
+    @property
+    def _start(self) -> Mapping[str, Any]:
+        """The first listed point, if any are listed: with it the axes are checked."""
+        return self.listed[0] if self.listed else {}
+
     def _listed_paths(self) -> list[tuple[Keys, Mapping[str, Any]]]:
         """The first point of all, then each listed one."""
-        return [((), {}), *((("points", place), point) for place, point in zip(self.places, self.listed, strict=True))]
+        listed = [(("points", place), point) for place, point in zip(self.places, self.listed, strict=True)]
+        return [((), self._start), *listed]
 
     def _axis_paths(self) -> list[tuple[Keys, Mapping[str, Any]]]:
         return [
-            (("axes", name, index), {name: value})
+            (("axes", name, index), {**self._start, name: value})
             for name, values in self.axes.items()
             for index, value in enumerate(values)
         ]
@@ -158,7 +164,7 @@ class Study:
             names = [name for name in self.axes if _in(name, group)]
             listed = [point for point in self.listed if any(_in(name, group) for name in point)]
             if len(names) + bool(listed) > 1:
-                for point, *values in itertools.product(listed or [{}], *(self.axes[name] for name in names)):
+                for point, *values in itertools.product(listed or [self._start], *(self.axes[name] for name in names)):
                     yield ("axes", names[-1]), {**point, **dict(zip(names, values, strict=True))}
 
     def _places(self, at: Place, values: Mapping[str, Any]) -> Mapping[str, Keys]:

@@ -72,6 +72,21 @@ points:
         listed.check()
 
 
+def test_listed_points_are_checked_without_the_options_of_the_first() -> None:
+    """Those of Azure's requests have no classes, so a mix of theirs would be refused."""
+    points = [
+        {"trace": "synthetic:qwen:50", "workload.mix": {"text": 1}},
+        {"trace": "synthetic:azure-conversation:50"},
+    ]
+    listed = Study.of(
+        {"points": points, "axes": {"seed": [0, 1], "policy": ["fcfs", "edf"], "server.slots": [64, 128]}}
+    )
+    listed.check()
+    points[1]["workload.mix"] = {"text": 1}
+    with pytest.raises(InputError, match=r"points #2: .*has no classes, so their mix cannot be changed"):
+        Study.of({"points": points}).check()
+
+
 def test_a_search_on_too_few_requests_stops_it(tmp_path: Path) -> None:
     text = "run: {trace: example}\naxes: {policy: [fcfs], workload.limit: [90, 20]}\ncapacity: {target: 0.9}"
     with pytest.raises(
