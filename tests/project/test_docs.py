@@ -43,7 +43,6 @@ NOT_RUN = {
     "ablation.yaml": "needs traces that are not shipped",
     "cuts.yaml": "takes minutes; tests/studies checks all of its points",
     "first_2_minutes.jsonl": "is not shipped",
-    "conversation.csv.gz": "is not shipped",
     "llama3-70b": "needs the table of the command before it; tests/calibration has the like",
     "aiconfigurator": None if importlib.util.find_spec("aiconfigurator_core") else "needs the extra 'import'",
     "a100_sxm": "needs the table of the command before it; tests/calibration has the like",
