@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from flowsim.core.slo import SLOMix
     from flowsim.policies.registry import PolicySpec, describe_policies
     from flowsim.report.pages import save_page
+    from flowsim.report.plot import plot
     from flowsim.report.timeline import save_timeline
     from flowsim.results.definitions.files import describe_metrics
     from flowsim.results.explain import Explanation, explain
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
     from flowsim.runs.run import run
     from flowsim.runs.tradeoff import tradeoff
     from flowsim.studies.capacity import capacity
-    from flowsim.studies.plot import plot
     from flowsim.studies.study import Study
     from flowsim.studies.sweep import Runs, load_runs, sweep
     from flowsim.traces.catalogue import example_trace, load_trace
@@ -124,7 +124,7 @@ HOMES = {
     "load_runs": "studies.sweep",
     "load_trace": "traces.catalogue",
     "offered_load": "runs.bound",
-    "plot": "studies.plot",
+    "plot": "report.plot",
     "read_options": "runs.options_file",
     "reproduce": "archive.reproduce",
     "run": "runs.run",

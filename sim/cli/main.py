@@ -14,10 +14,11 @@ from flowsim.cli.doctor import doctor
 from flowsim.cli.explain import explain
 from flowsim.cli.facts import metrics, models, tradeoff
 from flowsim.cli.kit import OneLine
+from flowsim.cli.plot import plot
 from flowsim.cli.policies import policies
 from flowsim.cli.run import compare, run
 from flowsim.cli.show import show
-from flowsim.cli.studies import capacity, plot, sweep
+from flowsim.cli.studies import capacity, sweep
 from flowsim.cli.traces import traces
 from flowsim.cli.validate import validate
 
@@ -36,7 +37,7 @@ SECTIONS: Mapping[str, Mapping[click.Command, str]] = {
         sweep: "Run a grid of runs.",
         capacity: "Find the max goodput of each policy.",
         arena: "Rank all policies, and one of your own.",
-        plot: "Draw the figures of a study.",
+        plot: "Draw figures of results, or any columns of a study.",
         bundle: "Pack results with all that made them.",
         reproduce: "Run a bundle again and compare the bytes.",
     },

@@ -1,4 +1,4 @@
-"""The commands `flowsim sweep`, `capacity` and `plot`."""
+"""The commands `flowsim sweep` and `flowsim capacity`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from flowsim.cli.click_options import options_of
 from flowsim.cli.kit import Command, pins_compared, quiet_option, say, strict_option, together
 from flowsim.errors import InputError
 from flowsim.io import documents
-from flowsim.io.counts import number_of
 from flowsim.policies.registry import DEFAULT_POLICIES
 from flowsim.runs.options import MAPPINGS, flat, options
 from flowsim.studies.search import Search
@@ -185,36 +184,3 @@ def _show(runs: Any, out: str | None, against: tuple[str, ...], quiet: bool) -> 
         if out:
             say(f"saved runs.parquet and study.yaml in {out}; draw with flowsim plot {out}")
     return 1 if len(runs.failed) else 0
-
-
-@click.command(cls=Command)
-@click.argument("results")
-@click.option("--out", metavar="DIR", help="Folder of the figures.  [default: RESULTS]")
-@click.option(
-    "--select", "settings", multiple=True, metavar="NAME=VALUE", help="Only runs with this value of an option."
-)
-@click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
-def plot(results: str, out: str | None, settings: tuple[str, ...], quiet: bool) -> None:
-    """Draw the figures of a folder that sweep or capacity left, as PNG and SVG.
-
-    One varied number gives lines with intervals against it (and, of attainment, a panel for each policy with a line
-    for each class), two give a heat map for each policy. A capacity study over policies gives bars with ratios, a
-    panel for each trace and GPU. Options that are not numbers give a set of figures for each value. A study that kept
-    its requests also gives the distribution of TTFT.
-
-    \b
-    Example:
-      flowsim plot results/rate --select slo.scale=1
-    """
-    from flowsim.studies.plot import draw, save, selected
-    from flowsim.studies.sweep import load_runs
-
-    runs = load_runs(results)
-    if len(runs.failed) and not quiet:
-        click.echo(
-            f"left out: {number_of(len(runs.failed), 'failed run')} ({', '.join(dict.fromkeys(runs.failed['policy']))})"
-        )
-    figures = draw(selected(runs, settings))
-    for name in save(figures, out or results):
-        if not quiet:
-            click.echo(f"{out or results}/{name}")

@@ -12,9 +12,14 @@ from flowsim.show.result_figures import ClassAttainment, Distribution
 
 def class_attainment(results: Mapping[str, RunResult]) -> ClassAttainment:
     """Attainment overall and by class, of results on the same requests."""
-    first = next(iter(results.values())).summary
+    return class_attainment_of({name: result.summary for name, result in results.items()})
+
+
+def class_attainment_of(summaries: Mapping[str, Mapping[str, Any]]) -> ClassAttainment:
+    """Attainment overall and by class, of the summaries of results on the same requests."""
+    first = next(iter(summaries.values()))
     classes = [("all", None), *((name, _one_slo(of)) for name, of in first["classes"].items())]
-    return ClassAttainment(classes, {name: _percent(result) for name, result in results.items()})
+    return ClassAttainment(classes, {name: _percent(summary) for name, summary in summaries.items()})
 
 
 def _one_slo(metrics: Mapping[str, Any]) -> float | None:
@@ -23,8 +28,8 @@ def _one_slo(metrics: Mapping[str, Any]) -> float | None:
     return slo_s if slo_s == metrics["ttft_slo_max_s"] else None
 
 
-def _percent(result: RunResult) -> list[float]:
-    shares = [result.summary["attainment"], *(of["attainment"] for of in result.summary["classes"].values())]
+def _percent(summary: Mapping[str, Any]) -> list[float]:
+    shares = [summary["attainment"], *(of["attainment"] for of in summary["classes"].values())]
     return [math.nan if share is None else 100 * share for share in shares]
 
 

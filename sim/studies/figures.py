@@ -134,12 +134,12 @@ def draw_lines(chart: LineChart, axes: Axes) -> Axes:
 def _draw_chart(chart: LineChart, axes: Axes) -> None:
     shares = chart.value.startswith("attainment")
     for place, line in enumerate(chart.lines):
-        _draw_line(axes, place, len(chart.lines), line, 100 if shares else np.inf, "" if chart.words else "-")
+        draw_line(axes, place, len(chart.lines), line, (0, 100 if shares else np.inf), "" if chart.words else "-")
     if chart.words:
         axes.set_xticks(range(len(chart.ticks)), chart.ticks, rotation=30, ha="right")
         axes.set_xlim(-0.3, len(chart.ticks) - 0.7)
     else:
-        _scale(axes, chart.ticks)
+        scale(axes, chart.ticks)
     if shares:
         axes.set_ylim(0, 103)
     else:
@@ -151,11 +151,14 @@ def _draw_chart(chart: LineChart, axes: Axes) -> None:
     plain(axes)
 
 
-def _draw_line(axes: Axes, place: int, many: int, line: Line, top: float, dash: str) -> None:
-    """One line with its error bars, shifted by a point (of the page) from the next so that neither hides the other."""
+def draw_line(axes: Axes, place: int, many: int, line: Line, limits: tuple[float, float], dash: str) -> None:
+    """One line with its error bars, shifted by a point (of the page) from the next so that neither hides the other.
+
+    The bars stay within `limits`: a share between 0 and 100 %.
+    """
     from matplotlib.transforms import ScaledTranslation  # slow to import, and only figures need it
 
-    low, high = line.low.clip(0, top), line.high.clip(0, top)  # a share stays between 0 and 100 %
+    low, high = line.low.clip(*limits), line.high.clip(*limits)
     error = np.maximum(np.nan_to_num([line.mean - low, high - line.mean]), 0)
     shift = ScaledTranslation((place - (many - 1) / 2) * 1.2 / 72, 0, axes.figure.dpi_scale_trans)
     style = {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)], **LINES}
@@ -163,7 +166,7 @@ def _draw_line(axes: Axes, place: int, many: int, line: Line, top: float, dash: 
     axes.errorbar(line.x, line.mean, error, label=line.name, linestyle=dash, transform=axes.transData + shift, **style)
 
 
-def _scale(axes: Axes, at: Sequence[float]) -> None:
+def scale(axes: Axes, at: Sequence[float]) -> None:
     """Limits around these values; a logarithmic axis for what spans three doublings or more."""
     if at[0] > 0 and at[-1] >= 8 * at[0]:
         shown = [at[0]]

@@ -1,9 +1,8 @@
-"""All figures of a study, chosen by the options that vary, and their files: what `flowsim plot` does."""
+"""All figures of a study, chosen by the options that vary."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from flowsim.errors import InputError, unknown
-from flowsim.io.folders import writing
 from flowsim.show.costs import cost_footing
 from flowsim.show.style import foot, new_panels
 from flowsim.studies.figure_data import OF_POLICY, family, is_number
@@ -21,7 +19,7 @@ from flowsim.studies.replications import REPLICATION, varied
 from flowsim.studies.rules import RULES
 from flowsim.studies.search import max_rate
 from flowsim.studies.store import REQUESTS
-from flowsim.studies.sweep import Runs, load_runs
+from flowsim.studies.sweep import Runs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,26 +28,6 @@ if TYPE_CHECKING:
 
 ACROSS = 3
 """Panels side by side."""
-
-
-def plot(results: Runs | str | Path, out: str | Path | None = None, select: Sequence[str] = ()) -> dict[str, Figure]:
-    """Every figure of a study by name, of the runs that `select` leaves; written as PNG and SVG if `out` is given.
-
-    Args:
-        results: the runs, or the folder that holds them.
-        out: the folder for the files.
-        select: options and their values, each "NAME=VALUE".
-
-    Raises:
-        InputError: as `load_runs`, `selected`, `draw` and `save` do.
-    """
-    if not isinstance(results, Runs | str | Path):
-        raise InputError("results", found=results, expected="a study's Runs, or the folder that holds them")
-    runs = results if isinstance(results, Runs) else load_runs(results)
-    figures = draw(selected(runs, select))
-    if out is not None:
-        save(figures, out)
-    return figures
 
 
 def draw(runs: Runs) -> dict[str, Figure]:
@@ -125,24 +103,6 @@ def classes_panels(runs: Runs, x: str) -> Figure:
         if place + across < len(policies):
             axes.set_xlabel("")
     return figure
-
-
-def save(figures: Mapping[str, Figure], folder: str | Path) -> list[str]:
-    """Write each figure as PNG and SVG: all of them, or none. Returns the names of the files.
-
-    Raises:
-        InputError: the folder cannot be written.
-    """
-    import matplotlib as mpl  # slow to import, and only figures need it
-
-    names = []
-    with writing(folder) as stage, mpl.rc_context({"svg.hashsalt": "flowsim"}):
-        for name, figure in figures.items():
-            stem = re.sub(r"[^\w.=,-]+", "-", name)
-            figure.savefig(stage / f"{stem}.png", dpi=150, metadata={"Software": None})
-            figure.savefig(stage / f"{stem}.svg", metadata={"Date": None})
-            names += [f"{stem}.png", f"{stem}.svg"]
-    return names
 
 
 def selected(runs: Runs, settings: Sequence[str]) -> Runs:

@@ -164,6 +164,7 @@ ELSEWHERE = {
     "policies/test_registry.py": "core.policy",
     "results/definitions/test_summary_json.py": "core.summary",
     "report/test_run_page.py": "report.stories show.run_parts",
+    "report/test_plot.py": "report.saved_runs cli.plot",
     "report/test_timeline.py": "report.bounds report.instance_tracks report.request_tracks report.trace_events",
     "runs/test_doctor.py": "cli.doctor",
     "runs/test_options.py": "runs.declaration",

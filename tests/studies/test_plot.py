@@ -11,23 +11,7 @@ import flowsim
 from flowsim.cli.main import main
 from flowsim.errors import InputError
 from flowsim.studies.figures import lines, max_goodput, ttft_distribution
-from flowsim.studies.plot import draw, plot, save, selected
-
-
-def test_all_figures_of_a_study_are_written_twice_with_the_same_bytes(rates: flowsim.Runs, tmp_path: Path) -> None:
-    figures = draw(rates)
-    assert list(figures) == ["attainment-workload.rate_rps", "classes-workload.rate_rps", "ttft"]
-    names = save(figures, tmp_path / "a")
-    save(draw(rates), tmp_path / "b")
-    assert len(names) == 6
-    assert all((tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes() for name in names)
-
-
-def test_the_figures_of_a_folder_are_those_of_its_runs(rates: flowsim.Runs, tmp_path: Path) -> None:
-    assert rates.folder is not None
-    figures = plot(rates.folder, tmp_path / "out", ["seed=0"])
-    assert list(figures) == list(plot(selected(rates, ["seed=0"])))
-    assert sorted(path.stem for path in (tmp_path / "out").glob("*.png")) == sorted(figures)
+from flowsim.studies.plot import draw, selected
 
 
 def test_errors_say_why_nothing_can_be_drawn(rates: flowsim.Runs, searched: flowsim.Runs) -> None:
@@ -51,8 +35,6 @@ def test_errors_say_why_nothing_can_be_drawn(rates: flowsim.Runs, searched: flow
 def test_what_holds_no_runs_is_refused() -> None:
     with pytest.raises(InputError, match=r"^folder must be the folder of a study, got nothing$"):
         flowsim.load_runs(None)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match=r"^results must be a study's Runs, or the folder that holds them, got 3$"):
-        plot(3)  # type: ignore[arg-type]
 
 
 def test_the_commands_go_from_a_study_to_its_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

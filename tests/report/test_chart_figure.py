@@ -1,0 +1,88 @@
+"""Charts as they are drawn: their width, their panels, and nothing cut off or covered."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from matplotlib.figure import Figure
+
+from flowsim.errors import InputError
+from flowsim.report.chart import Chart, Columns, Panel
+from flowsim.report.chart_figure import draw_chart, inches, x_label, y_label
+from flowsim.studies.figure_data import Line
+from support.figures import texts_outside
+
+RATE = "workload.rate_rps"
+
+
+def made(panels: int = 1, against: str | None = None, y: str = "attainment") -> Chart:
+    import numpy as np
+
+    x, mean = np.array([4.0, 8, 24]), np.array([99.0, 60, 20])
+    names = ["fcfs", "chunked:2048", "moore-hodgson:cut=operator", "flowprefill"]
+    lines = [Line(name, x, mean - i, mean - i - 5, mean - i + 5) for i, name in enumerate(names)]
+    columns = Columns(RATE, y, "policy", "slo.scale" if panels > 1 else None, against)
+    many = [Panel(f"slo.scale {i}" if panels > 1 else "", lines) for i in range(panels)]
+    return Chart(columns, many, names, [4, 8, 24], words=False, joined=True, left_out=0)
+
+
+@pytest.mark.parametrize("panels", [1, 2, 3, 5])
+@pytest.mark.parametrize("width", ["column", "page", 2.5])
+def test_nothing_is_cut_off_and_the_legend_covers_no_panel(panels: int, width: str | float) -> None:
+    figure = draw_chart(made(panels), width, "Costs: h200/llama3-8b/tp1, measured, error 1.1%")
+    assert figure.get_size_inches()[0] == inches(width)
+    figure.draw_without_rendering()
+    assert texts_outside(figure) == []
+    (legend,) = figure.legends
+    top = max(axes.get_window_extent().y1 for axes in shown(figure))
+    assert legend.get_window_extent().y0 >= top
+
+
+def shown(figure: Figure) -> list:  # type: ignore[type-arg]
+    return [axes for axes in figure.axes if axes.axison]
+
+
+def test_panels_share_their_axes_and_label_the_outer_ones() -> None:
+    figure = draw_chart(made(3), "column")
+    first, second, third = shown(figure)
+    assert first.get_ylim() == second.get_ylim() == third.get_ylim()
+    assert [bool(axes.get_ylabel()) for axes in (first, second, third)] == [True, False, True]
+    assert [bool(axes.get_xlabel()) for axes in (first, second, third)] == [False, True, True]
+
+
+def test_points_are_joined_in_the_order_of_x() -> None:
+    (axes,) = shown(draw_chart(made(), "page"))
+    for line in axes.lines[:1]:
+        assert all(a < b for a, b in pairwise(line.get_xdata()))
+
+
+def test_a_difference_has_a_line_at_zero_and_room_on_both_sides() -> None:
+    (axes,) = shown(draw_chart(made(against="fcfs"), "column"))
+    low, high = axes.get_ylim()
+    assert low < 0 and high > 104
+    assert any(list(line.get_ydata()) == [0, 0] for line in axes.lines)
+
+
+def test_axes_name_columns_and_units() -> None:
+    assert x_label(Columns(x=RATE)) == "request rate, req/s"
+    assert x_label(Columns(x="server.slots")) == "server.slots"
+    assert y_label(Columns(y="ttft_p99_s")) == "TTFT p99, s"
+    assert y_label(Columns(y="check_share")) == "check share, %"
+    assert y_label(Columns(y="attainment", against="fcfs")) == (
+        "requests within their TTFT SLO, difference from fcfs, % points"
+    )
+
+
+def test_what_is_left_out_is_said_at_the_foot() -> None:
+    from dataclasses import replace
+
+    figure = draw_chart(replace(made(), left_out=2), "page")
+    assert figure.get_supxlabel() == "Left out: 2 points that are not finite."
+
+
+@pytest.mark.parametrize("width", ["columns", "1", "0", 50, "nan"])
+def test_a_width_is_a_name_or_inches(width: str | float) -> None:
+    with pytest.raises(InputError) as error:
+        inches(width)
+    assert str(error.value) == f"width must be column, page, or inches from 1.6 to 40, got {width!r}"

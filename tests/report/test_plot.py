@@ -1,0 +1,110 @@
+"""The files of figures: of studies, runs and comparisons, and of one chart of any columns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import flowsim
+from flowsim.cli.main import main
+from flowsim.errors import InputError
+from flowsim.report.plot import plot, save
+from flowsim.report.saved import Saved
+from flowsim.report.saved_runs import runs_of
+from flowsim.studies.plot import draw, selected
+
+TRACE = "synthetic:qwen:60"
+
+
+@pytest.fixture(scope="module")
+def rates(tmp_path_factory: pytest.TempPathFactory) -> flowsim.Runs:
+    """A study of two policies and rates."""
+    axes: dict[str, Any] = {"policy": ["fcfs", "flowprefill"], "workload.rate_rps": [8, 24]}
+    folder = tmp_path_factory.mktemp("rates")
+    return flowsim.sweep({"run": {"trace": TRACE}, "axes": axes, "requests": True}, folder, workers=1)
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a comparison, of which one policy's is the folder of a run."""
+    return flowsim.compare(TRACE, ["fcfs", "flowprefill"]).save(tmp_path_factory.mktemp("compared"))
+
+
+def test_all_figures_of_a_study_are_written_twice_with_the_same_bytes(rates: flowsim.Runs, tmp_path: Path) -> None:
+    figures = draw(rates)
+    assert list(figures) == ["attainment-workload.rate_rps", "classes-workload.rate_rps", "ttft"]
+    names = save(figures, tmp_path / "a", ["png", "svg", "pdf"])
+    save(draw(rates), tmp_path / "b", ["png", "svg", "pdf"])
+    assert len(names) == 9
+    assert all((tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes() for name in names)
+
+
+def test_the_figures_of_a_folder_are_those_of_its_runs(rates: flowsim.Runs, tmp_path: Path) -> None:
+    assert rates.folder is not None
+    figures = plot(rates.folder, tmp_path / "out", ["seed=0"])
+    assert list(figures) == list(plot(selected(rates, ["seed=0"])))
+    assert sorted(path.stem for path in (tmp_path / "out").glob("*.png")) == sorted(figures)
+
+
+def test_columns_make_one_chart_of_the_width_asked_for(rates: flowsim.Runs, tmp_path: Path) -> None:
+    chart = {"y": "ttft_p99_s", "facet": "policy", "width": "column"}
+    figures = plot(rates, tmp_path, ["workload.rate_rps=8"], **chart, formats=["pdf"])  # type: ignore[arg-type]
+    ((name, figure),) = figures.items()
+    assert [path.name for path in tmp_path.iterdir()] == [f"{name}.pdf"] == ["ttft_p99_s-policy-policy.pdf"]
+    assert figure.get_size_inches()[0] == 3.33
+    assert figure.get_supxlabel() == "Costs: h200/llama3-8b/tp1, measured, error 1.1%"
+
+
+def test_a_comparison_and_a_run_have_the_figure_that_compare_saves(compared: Path) -> None:
+    (figure,) = plot(compared).values()
+    bars, distribution = figure.axes
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["fcfs", "flowprefill"]
+    assert len(bars.containers) == len(distribution.lines) == 2
+    (alone,) = plot(compared / "fcfs").values()
+    drawn, other = distribution.lines[0].get_xydata(), alone.axes[1].lines[0].get_xydata()
+    assert drawn.tolist() == other.tolist()
+
+
+def test_the_columns_of_a_saved_run_are_those_of_the_same_run_in_a_study(compared: Path) -> None:
+    saved = runs_of(Saved.read(compared)).table.set_index("policy")
+    axes: dict[str, Any] = {"policy": ["fcfs", "flowprefill"]}
+    table = flowsim.sweep({"run": {"trace": TRACE}, "axes": axes}, workers=1).table.set_index("policy")
+    shared = [name for name in saved.columns if name in table and name not in ("key", "bound", "slo.mix")]
+    shared = [name for name in shared if not name.startswith(("bound_", "share_of"))]
+    assert {"attainment", "attainment_low", "attainment_text", "ttft_p99_s", "slo.scale"} <= set(shared)
+    for name in shared:
+        assert saved[name].isna().tolist() == table[name].isna().tolist(), name
+        assert saved[name].dropna().tolist() == table[name].dropna().tolist(), name
+
+
+def test_what_cannot_be_drawn_is_refused(rates: flowsim.Runs, compared: Path) -> None:
+    def refused(*given: Any, **more: Any) -> str:
+        with pytest.raises(InputError) as error:
+            plot(*given, **more)
+        return str(error.value)
+
+    assert refused(3) == "results must be a study's Runs, or the folder that holds them, got 3"
+    assert refused(rates, formats=["pgn"]) == "format: unknown format 'pgn'; did you mean 'png'? (known: pdf, png, svg)"
+    assert refused(rates, width="colum").startswith("width must be column, page, or inches")
+    assert refused(compared, select=["policy=fcfs"]).startswith("select: is of a study")
+
+
+def test_the_command_names_its_options_in_errors_and_writes_where_it_is_told(
+    rates: flowsim.Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["plot", str(rates.folder), "--out", str(tmp_path)]
+    with pytest.raises(SystemExit) as exit_:
+        main([*given, "--y", "goodput_rps", "--format", "svg"])
+    assert exit_.value.code == 0
+    assert capsys.readouterr().out == f"{tmp_path}/goodput_rps-workload.rate_rps.svg\n"
+    for more, said in (
+        (["--y", "goodput"], "--y: unknown column 'goodput'; did you mean 'goodput_rps'?"),
+        (["--width", "wide"], "--width must be column, page, or inches from 1.6 to 40, got 'wide'"),
+        (["--format", "gif"], "--format: unknown format 'gif'"),
+    ):
+        with pytest.raises(SystemExit) as exit_:
+            main([*given, *more])
+        assert exit_.value.code == 2
+        assert said in capsys.readouterr().err
