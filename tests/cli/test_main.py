@@ -176,3 +176,18 @@ def test_the_command_is_installed() -> None:
         pytest.skip("flowsim is not installed next to this Python")
     result = subprocess.run([command, "--version"], capture_output=True, text=True, check=True)
     assert result.stdout.startswith("flowsim ")
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"), [("flowsim ca", ["calibrate", "capacity"]), ("flowsim plot x --fa", ["--facet"])]
+)
+def test_a_shell_completes_commands_and_options(
+    typed: str, offered: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("_FLOWSIM_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", typed)
+    monkeypatch.setenv("COMP_CWORD", str(len(typed.split()) - 1))
+    with pytest.raises(SystemExit) as exit_:
+        main([], prog_name="flowsim")
+    assert exit_.value.code == 0
+    assert capsys.readouterr().out.split() == [f"plain,{word}" for word in offered]
