@@ -136,7 +136,7 @@ def class_chart(runs: Runs, x: str, policy: str) -> LineChart:
     """
     done = runs.succeeded
     if policy not in set(done["policy"]):
-        raise unknown("policy of the study", policy, set(done["policy"]))
+        raise unknown("policy", policy, set(done["policy"]), "of the study")
     done = done[done["policy"] == policy]
     stats = {name: intervals(done, f"attainment_{name}", [x]) for name in classes_of(done)}
     lines = [_line(name, of[x], of, "attainment") for name, of in stats.items()]

@@ -113,7 +113,7 @@ def test_options_of_a_policy_have_a_line_per_family() -> None:
         (Columns(y="policy"), "y must be a column of numbers, got 'policy'"),
         (Columns(y="ttft_p99_s", facet="class"), "y must be a column of each class, such as attainment or ttft_p99_s"),
         (Columns(against="fcfs", x="policy"), "against: is given where policies are compared along x or facet"),
-        (Columns(against="sjf"), "unknown policy of the study 'sjf'"),
+        (Columns(against="sjf"), "unknown policy 'sjf' of the study"),
         (Columns(x="seed"), "runs with the same policy, seed: differ in workload.rate_rps"),
     ],
 )

@@ -48,7 +48,7 @@ def test_the_commands_go_from_a_study_to_its_figures(tmp_path: Path, capsys: pyt
         assert exit_.value.code == 0
     said = capsys.readouterr().out
     assert "paired" not in said
-    assert "study: 4 runs (4 run now" in said and "attainment-slo.scale.svg" in said
+    assert "study: 4 runs (4 new, in " in said and "attainment-slo.scale.svg" in said
     assert (tmp_path / "out" / "attainment-slo.scale.png").exists()
     with pytest.raises(SystemExit) as exit_:
         main(["capacity", "synthetic:qwen:60", "--replications", "2", "--set", "slo.scale=2", "--workers", "1"])
