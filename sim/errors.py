@@ -5,13 +5,17 @@ from __future__ import annotations
 import copy
 import difflib
 import re
+import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import CodeType, FrameType
 from typing import Final
 
 MOST_SHOWN = 80
 """Characters of a value that an error shows."""
+LIBRARIES: Final = {"flowsim", "numpy", *sys.stdlib_module_names}
+"""Whose lines are not those of the user."""
 
 
 class _Nothing:
@@ -152,6 +156,28 @@ def _folded(text: str) -> str:
 
 
 def raised(error: BaseException) -> str:
-    """What an exception of somebody else's code says, and where it was raised: "KeyError: 'x' (mine.py, line 7)"."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {_folded(str(error))} ({Path(last.filename).name}, line {last.lineno})"
+    """What an exception of somebody else's code says, and where: "KeyError: 'x' (mine.py, line 7)".
+
+    The line is the last one of theirs on the way to it, and not of flowsim, Python or NumPy; an InputError without any
+    has no place.
+    """
+    places = [(_package(frame), _place(frame.f_code, line)) for frame, line in traceback.walk_tb(error.__traceback__)]
+    theirs = [place for package, place in places if package not in LIBRARIES]
+    if isinstance(error, InputError):
+        return " ".join([str(error), *(f"({place})" for place in theirs[-1:])])
+    _, place = places[-1]
+    return f"{type(error).__name__}: {_folded(str(error))} ({theirs[-1] if theirs else place})"
+
+
+def place_of(function: Callable[..., object]) -> str:
+    """Where a function begins: "mine.py, line 7"; the name of its type if it is not written in Python."""
+    code = getattr(function, "__code__", None)
+    return type(function).__name__ if code is None else _place(code, code.co_firstlineno)
+
+
+def _place(code: CodeType, line: int) -> str:
+    return f"{Path(code.co_filename).name}, line {line}"
+
+
+def _package(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from flowsim.core.request import Request
+from flowsim.errors import InputError, place_of
 
 
 class Columns:
@@ -81,8 +82,19 @@ class MovingQueue:
         eligible = np.flatnonzero(fits)
         if not eligible.size:
             return None
-        ties = eligible[key[eligible] == key[eligible].min()]
+        least = key[eligible].min()
+        if least != least:
+            raise self._fault(float(least))
+        ties = eligible[key[eligible] == least]
         return self._requests[int(waiting.id[ties].min())]
 
     def _keys(self, columns: Columns, now: float) -> np.ndarray:
-        return np.broadcast_to(np.asarray(self._key(columns, now), float), columns.id.shape)
+        key = self._key(columns, now)
+        try:
+            return np.broadcast_to(np.asarray(key, float), columns.id.shape)
+        except (TypeError, ValueError):
+            raise self._fault(key) from None
+
+    def _fault(self, key: Any) -> InputError:
+        expected = "a number for each request"
+        return InputError(f"the key of an order ({place_of(self._key)})", found=key, expected=expected)

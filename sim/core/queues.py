@@ -7,9 +7,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from heapq import heappop, heappush
 from itertools import islice
+from numbers import Real
 from typing import Any, Protocol
 
 from flowsim.core.request import Request
+from flowsim.errors import InputError, place_of
 
 UNBOUNDED = 1 << 62
 """More tokens than any request has."""
@@ -30,8 +32,28 @@ class Queue(Protocol):
 
 
 def ranked(requests: Sequence[Request], key: Callable[[Any], Any]) -> list[Request]:
-    """These requests by a key; ties go to the earlier arrival, then the smaller id."""
-    return sorted(requests, key=lambda request: (key(request), request.arrival_s, request.id))
+    """These requests by a key; ties go to the earlier arrival, then the smaller id. InputError: as of `checked`."""
+    return sorted(requests, key=lambda request: (checked(key(request), key), request.arrival_s, request.id))
+
+
+def checked(value: Any, key: Callable[..., Any]) -> Any:
+    """The value that the key of an order gave, if values of its kind have an order. InputError: it is no such value."""
+    if not _has_order(value):
+        expected = "a number, a text, or a tuple of them"
+        raise InputError(f"the key of an order ({place_of(key)})", found=value, expected=expected)
+    return value
+
+
+def _has_order(value: Any) -> bool:
+    if isinstance(value, tuple | list):
+        return all(map(_has_order, value))
+    if value is None or isinstance(value, complex) or getattr(value, "shape", ()):
+        return False
+    return bool(value == value)  # not so for NaN
+
+
+def _is_time(value: Any) -> bool:
+    return isinstance(value, Real) and value == value  # not so for NaN
 
 
 class ArrivalQueue:
@@ -168,7 +190,7 @@ class SortedQueue:
         return None
 
     def _rank(self, request: Request) -> tuple[Any, float, int]:
-        return self._key(request), request.arrival_s, request.id
+        return checked(self._key(request), self._key), request.arrival_s, request.id
 
 
 class FlippingQueue:
@@ -183,7 +205,11 @@ class FlippingQueue:
 
     def add(self, request: Request) -> None:
         """Take a request in."""
-        self._flip_s[request.id] = flip_s = self._flips_at(request)
+        flip_s = self._flips_at(request)
+        if not _is_time(flip_s):
+            where = f"flips_at of an order ({place_of(self._flips_at)})"
+            raise InputError(where, found=flip_s, expected="a time in seconds")
+        self._flip_s[request.id] = flip_s
         self._early.add(request)
         heappush(self._flips, (flip_s, request.id, request))
 
@@ -236,7 +262,10 @@ class ScannedQueue:
         if last is None:
             self._ranked = None
             fitting = (request for request in self._requests.values() if request.tokens <= max_tokens)
-            return min(fitting, key=rank, default=None)
+            best = min(fitting, key=rank, default=None)
+            if best is not None:
+                checked(self._key(best, now), self._key)
+            return best
         if self._ranked is None or now != self._now:
             self._ranked, self._now = sorted(self._requests.values(), key=rank), now
         start = bisect_right(self._ranked, rank(last), key=rank)

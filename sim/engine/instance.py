@@ -26,7 +26,6 @@ from flowsim.engine.device import Device
 from flowsim.engine.instance_policy import InstancePolicy
 from flowsim.engine.instance_requests import InstanceRequests
 from flowsim.engine.kv import KVCache
-from flowsim.errors import raised
 
 
 class Instance:
@@ -120,7 +119,7 @@ class Instance:
         try:
             self.requests.add(request)
         except Exception as error:  # whatever the user's order does
-            raise self._policy.wrong(f"raised {raised(error)}") from error
+            raise self._policy.blamed(error) from error
         self._wake(now)
 
     def close(self, *, cut_off: bool = False) -> None:

@@ -71,7 +71,7 @@ class InstancePolicy:
         try:  # as `_call` does, but this is the most frequent call of a replay
             choice: Any = self._choose(self._view)
         except (Exception, SystemExit) as error:
-            raise self.wrong(f"raised {raised(error)}") from error
+            raise self.blamed(error) from error
         rejected: Sequence[Request] = ()
         wake_at = math.inf
         if isinstance(choice, Decision):
@@ -95,11 +95,15 @@ class InstancePolicy:
             f"policy {name} at {now:.6f} s, after {happened} ({self._seen()})", problem, expected=expected
         )
 
+    def blamed(self, error: BaseException) -> InputError:
+        """The error for what the policy, or an order of its own, has raised."""
+        return self.wrong(raised(error) if isinstance(error, InputError) else f"raised {raised(error)}")
+
     def _call(self, method: Callable[..., Any], *arguments: object) -> Any:
         try:
             return method(*arguments)
         except (Exception, SystemExit) as error:  # whatever the user's policy does
-            raise self.wrong(f"raised {raised(error)}") from error
+            raise self.blamed(error) from error
 
     def _check(self, rejected: Any, wake_at: Any) -> None:
         now, waiting = self._instance.clock.now, self._instance.waiting.requests

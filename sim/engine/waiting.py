@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from weakref import ref
 
 from flowsim.core.order import Order
 from flowsim.core.queues import Queue
@@ -58,9 +59,19 @@ class Waiting:
         return self._new_queue(order) if queue is None else queue
 
     def _new_queue(self, order: Order) -> Queue:
+        if self._is_one_forgotten():
+            raise InputError("", "made an order anew", expected="orders made once, outside choose")
         if len(self._queues) == MOST_ORDERS:
             raise InputError("orders", f"this is the {MOST_ORDERS + 1}th", expected="orders made once, outside choose")
         queue = self._queues[order] = order.queue(self._everything, changing=self._changing)
         for request in self.requests.values():
             queue.add(request)
         return queue
+
+    def _is_one_forgotten(self) -> bool:
+        """Whether the policy has dropped an order that it asked for before."""
+        held, self._queues = self._queues, {}
+        known = [(ref(order), queue) for order, queue in held.items()]
+        held.clear()
+        self._queues = {order: queue for held_by, queue in known if (order := held_by()) is not None}
+        return len(self._queues) < len(known)

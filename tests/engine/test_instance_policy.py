@@ -9,11 +9,12 @@ import math
 from functools import cache, partial
 from typing import Any
 
+import numpy as np
 import pytest
 
 from flowsim.calibration.costs.predictor import make_predictor
 from flowsim.core.events import Rejected, Stretch, stretches
-from flowsim.core.order import Fixed, OnArrival, Scanned
+from flowsim.core.order import Fixed, Flipping, Moving, OnArrival, Scanned
 from flowsim.core.passes import Decision, Pass
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
@@ -485,3 +486,60 @@ def test_an_order_by_arrival_waits_for_the_arrival() -> None:
 
     with pytest.raises(InputError, match="raised KeyError: 1"):
         run(Early(), (0.0, 2, 99.0, "a"), (5.0, 2, 99.0, "a"))
+
+
+# Orders of a policy's own.
+
+
+class Ranked(FIFO):
+    """The first in an order of its own."""
+
+    def __init__(self, order: Any) -> None:
+        self.order = order
+
+    def choose(self, view: Any) -> Any:
+        best = view.first(self.order)
+        return Pass.whole(best) if isinstance(best, Request) else best
+
+
+FAULTY_KEYS: list[tuple[Any, str]] = [
+    (lambda candidate, now: {}[candidate.id is None], "raised KeyError"),
+    (lambda candidate, now: candidate.deadlin_s, "raised AttributeError"),
+    (lambda candidate, now: None, "the key of an order"),
+    (lambda candidate, now: float("nan"), "the key of an order"),
+    (lambda candidate, now: np.ones(7), "the key of an order"),
+]
+
+
+@pytest.mark.parametrize(("key", "problem"), FAULTY_KEYS)
+@pytest.mark.parametrize("kind", [Fixed, Flipping, Moving, OnArrival, Scanned])
+def test_a_fault_in_the_key_of_an_order_names_the_policy_and_the_line(kind: Any, key: Any, problem: str) -> None:
+    line = key.__code__.co_firstlineno
+    timed = kind in (Moving, Scanned)
+    mine: Any = key if timed else lambda candidate: key(candidate, 0.0)
+    place = f"test_instance_policy.py, line {mine.__code__.co_firstlineno if 'key' in problem else line}"
+    order = kind(mine, lambda candidate: candidate.deadline_s, mine) if kind is Flipping else kind(mine)
+    with pytest.raises(InputError, match=rf"^policy Ranked at 0\.0+ s, after .*: {problem}.*\({place}\)") as said:
+        run(Ranked(order), (0.0, 5, 99.0), (1.0, 5, 99.0), (2.0, 4, 99.0))
+    assert "_queue" not in str(said.value)
+
+
+@pytest.mark.parametrize("given", [None, "soon", math.nan])
+def test_a_time_of_flipping_is_a_number(given: Any) -> None:
+    order = Flipping(lambda candidate: 1, lambda candidate: given, lambda candidate: 2)
+    message = r"flips_at of an order \(test_instance_policy.py, line \d+\) must be a time in seconds, got "
+    with pytest.raises(InputError, match=message):
+        run(Ranked(order), (0.0, 5, 99.0))
+
+
+def test_an_order_made_in_choose_is_refused_at_the_second_decision() -> None:
+    class Anew(FIFO):
+        def choose(self, view: Any) -> Any:
+            best = view.first(Fixed(lambda candidate: candidate.deadline_s))
+            return Pass.whole(best) if isinstance(best, Request) else best
+
+    line = Anew.choose.__code__.co_firstlineno + 1
+    place = rf"\(test_instance_policy.py, line {line}\)"
+    message = f"^policy Anew at 5.0+ s, after .*: made an order anew; expected orders made once.* {place}$"
+    with pytest.raises(InputError, match=message):
+        run(Anew(), (0.0, 5, 99.0), (1.0, 5, 99.0))

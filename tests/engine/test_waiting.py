@@ -64,9 +64,18 @@ def test_a_request_that_changes_is_ranked_anew() -> None:
     assert ids(waiting.queue(SHORTEST)) == [0, 1, 2]
 
 
-def test_orders_made_at_every_decision_are_refused() -> None:
+def test_an_order_made_at_every_decision_is_refused_at_the_second() -> None:
     waiting = Waiting([])
-    for _ in range(MOST_ORDERS):
+    waiting.queue(SHORTEST)
+    waiting.queue(Fixed(lambda candidate: 0))
+    with pytest.raises(InputError, match=r"^made an order anew; expected orders made once, outside choose$"):
         waiting.queue(Fixed(lambda candidate: 0))
+
+
+def test_so_many_orders_are_refused() -> None:
+    waiting = Waiting([])
+    held = [Fixed(lambda candidate: 0) for _ in range(MOST_ORDERS)]
+    for order in held:
+        waiting.queue(order)
     with pytest.raises(InputError, match="this is the 17th; expected orders made once, outside choose"):
         waiting.queue(Fixed(lambda candidate: 0))
