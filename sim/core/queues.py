@@ -47,7 +47,8 @@ def checked(value: Any, key: Callable[..., Any]) -> Any:
 def _has_order(value: Any) -> bool:
     if isinstance(value, tuple | list):
         return all(map(_has_order, value))
-    if value is None or isinstance(value, complex) or getattr(value, "shape", ()):
+    shape: Any = getattr(value, "shape", ())
+    if value is None or isinstance(value, complex) or shape:
         return False
     return bool(value == value)  # not so for NaN
 
