@@ -21,6 +21,7 @@ from flowsim.core.event_recorder import EventRecorder
 from flowsim.core.ledger import Ledger
 from flowsim.core.request import Request
 from flowsim.engine.instance import Instance
+from flowsim.engine.kv import taken_tokens
 from flowsim.policies.registry import load_policy
 
 FREE = CostModel("none", 1, {}, lambda tokens, context: 0.0)
@@ -149,7 +150,7 @@ def _request(id: int) -> Request:
     """Of 64 to 4063 tokens, with an SLO of 0.25 s to 10.2 s."""
     tokens = 64 + id * 104729 % 4000
     slo_s = 0.25 + 0.01 * (id * 7919 % 997)
-    return Request(id, 0.0, tokens, slo_s, predicted_s=_predicted_s(tokens, 0), block_tokens=16)
+    return Request(id, 0.0, tokens, slo_s, predicted_s=_predicted_s(tokens, 0), kv_tokens=taken_tokens(tokens, 16))
 
 
 def _predicted_s(tokens: int, context: int) -> float:

@@ -23,7 +23,8 @@ class Request(Struct, frozen=True, eq=False, gc=False):
         class_name: its class in the SLO mix ("text", "search", ...); "" if it has none.
         predicted_s: what the policy's predictor says the tokens left take, alone, seconds.
         predicted_whole_s: what it says the whole prompt takes, alone and with nothing cached, seconds; never changes.
-        block_tokens: tokens of a KV block.
+        kv_tokens: tokens of the KV blocks that the whole prompt takes (whole blocks), shared or not; if not given, as
+            many as the prompt has.
         blocks: ids of the whole prefix blocks of its prompt; empty without a prefix cache.
         priority: as the trace has it, a whole number; 0 if it has none. What it means is for the policy to say.
         client: the client (tenant) that sent it, as the trace has it; "" if unknown.
@@ -33,7 +34,6 @@ class Request(Struct, frozen=True, eq=False, gc=False):
             They are not computed; the last token of a prompt always is.
         sent_s: when its client sent it, seconds; `arrival_s` unless a frontend takes time.
         deadline_s: `sent_s + slo_s`.
-        kv_tokens: tokens of the KV blocks that the whole prompt takes (whole blocks), shared or not.
         tokens: tokens left to compute, `input_length - context`.
     """
 
@@ -43,7 +43,7 @@ class Request(Struct, frozen=True, eq=False, gc=False):
     slo_s: float
     class_name: str = ""
     predicted_s: float = 0.0
-    block_tokens: int = 1
+    kv_tokens: int = 0
     blocks: Sequence[int] = ()
     priority: int = 0
     client: str = ""
@@ -51,17 +51,16 @@ class Request(Struct, frozen=True, eq=False, gc=False):
     context: int = 0
     cached: int = 0
     deadline_s: float = 0.0
-    kv_tokens: int = 0
     tokens: int = 0
     predicted_whole_s: float = 0.0
     sent_s: float = math.nan
 
     def __post_init__(self) -> None:
-        size = self.block_tokens
         if self.sent_s != self.sent_s:  # NaN
             force_setattr(self, "sent_s", self.arrival_s)
         force_setattr(self, "deadline_s", self.sent_s + self.slo_s)
-        force_setattr(self, "kv_tokens", -(-self.input_length // size) * size)
+        if not self.kv_tokens:
+            force_setattr(self, "kv_tokens", self.input_length)
         force_setattr(self, "tokens", self.input_length - self.context)
 
     @property

@@ -7,12 +7,24 @@ first token because its request decodes, or that is handed to another instance.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
 from flowsim.core.request import Request
+
+Tokens = TypeVar("Tokens", int, NDArray[np.int64])
 
 
 def whole_blocks(tokens: int, block_tokens: int) -> int:
     """The tokens of the whole blocks of `block_tokens` that `tokens` make up."""
     return tokens // block_tokens * block_tokens
+
+
+def taken_tokens(tokens: Tokens, block_tokens: int) -> Tokens:
+    """The tokens of the whole blocks of `block_tokens` that a prompt of `tokens` takes (`Request.kv_tokens`)."""
+    return -(-tokens // block_tokens) * block_tokens
 
 
 class KVCache:

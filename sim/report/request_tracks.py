@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from flowsim.core.events import Event, Preempted, stretches
+from flowsim.engine.kv import taken_tokens
 from flowsim.report.bounds import Bounds, until
 from flowsim.report.trace_events import Place, TraceEvent, counter, overlapping
 from flowsim.results.result import RunResult
@@ -113,7 +114,7 @@ class _Count:
         self.waiting = self.blocks = self.late = 0
         slo_s = result.slo.ttft_slo_s
         self._due_s = (result.trace.arrival_s + np.where(np.isnan(slo_s), np.inf, slo_s)).tolist()
-        self._blocks_of = (-(-result.trace.input_length // block_tokens)).tolist()
+        self._blocks_of = (taken_tokens(result.trace.input_length, block_tokens) // block_tokens).tolist()
         self._started = set[int]()
         self._open = dict[int, bool]()
         """The requests without a first token, and whether each is late."""

@@ -19,6 +19,7 @@ from flowsim.core.prefix_cache import Prefixes, Retention
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
 from flowsim.core.slo import Assignment, SLOMix
+from flowsim.engine.kv import taken_tokens
 from flowsim.errors import InputError
 from flowsim.policies.registry import load_policy
 from flowsim.runs.costs import load_cost, rejections
@@ -189,11 +190,11 @@ def make_requests(
     of_trace = (trace.priority.tolist(), trace.clients, trace.output_length.tolist())
     arrival_s = trace.arrival_s + frontend_s(server, len(trace), seed)
     sent_s = trace.arrival_s.tolist()
-    columns = (arrival_s.tolist(), trace.input_length.tolist(), slo_s.tolist(), names, lists, *of_trace, sent_s)
-    size = server.block_tokens
+    room = taken_tokens(trace.input_length, server.block_tokens).tolist()
+    columns = (arrival_s.tolist(), trace.input_length.tolist(), slo_s.tolist(), names, room, lists, *of_trace, sent_s)
     return [
-        Request(id, arrival_s, tokens, slo_s, name, 0.0, size, ids, priority, client, output_length, sent_s=sent_s)
-        for id, (arrival_s, tokens, slo_s, name, ids, priority, client, output_length, sent_s) in enumerate(
+        Request(id, arrival_s, tokens, slo_s, name, 0.0, room, ids, priority, client, output_length, sent_s=sent_s)
+        for id, (arrival_s, tokens, slo_s, name, room, ids, priority, client, output_length, sent_s) in enumerate(
             zip(*columns, strict=True)
         )
     ]

@@ -13,6 +13,7 @@ from msgspec import Meta
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.predictor import parse_predictor
 from flowsim.core.server import ServerOptions
+from flowsim.engine.kv import taken_tokens
 from flowsim.engine.simulate import kv_capacity_tokens
 from flowsim.errors import InputError
 from flowsim.io.counts import number_of
@@ -218,9 +219,9 @@ def _at_rate(trace: Trace, rate_rps: float, duration_s: float) -> Trace:
 def served_by(plan: Plan, trace: Trace, costs: CostModel) -> ServerOptions:
     """The plan's server, its KV cache no larger than what all the requests of a trace take together."""
     server = plan.run.server
-    blocks = -(-trace.input_length // server.block_tokens)
+    everything = int(taken_tokens(trace.input_length, server.block_tokens).sum())
     most = kv_capacity_tokens(server, costs) if server.kv_tokens else min(kv_capacity_tokens(server, costs), KV_TOKENS)
-    return msgspec.structs.replace(server, kv_tokens=min(most, int(blocks.sum()) * server.block_tokens))
+    return msgspec.structs.replace(server, kv_tokens=min(most, everything))
 
 
 def cache_rows(case: Case) -> int:

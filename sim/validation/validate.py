@@ -14,6 +14,7 @@ import flowsim
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.table import OperatorTable
 from flowsim.calibration.gpu.machine import check_device, machine
+from flowsim.engine.kv import taken_tokens
 from flowsim.errors import InputError
 from flowsim.io.folders import check_writable
 from flowsim.io.locks import locked
@@ -134,7 +135,7 @@ def _check_servable(plan: Plan, trace: Trace, costs: CostModel) -> None:
         raise InputError(plan.run.trace, problem, expected=f"one of <= {costs.max_context} tokens")
     server = served_by(plan, trace, costs)
     shortest = int(within.min())
-    needed = -(-shortest // server.block_tokens) * server.block_tokens
+    needed = taken_tokens(shortest, server.block_tokens)
     if needed > (server.kv_tokens or 0):
         problem = f"is {plan.run.server.kv_tokens or server.kv_tokens}, too small for the shortest prompt"
         raise InputError("kv_tokens", problem, expected=f">= {needed}")

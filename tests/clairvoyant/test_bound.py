@@ -16,6 +16,7 @@ from flowsim.clairvoyant.bound import Bound, Clairvoyant, bound_of
 from flowsim.core.prefix_cache import Prefixes, Retention
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
+from flowsim.engine.kv import taken_tokens
 from flowsim.engine.simulate import simulate
 from flowsim.policies.registry import load_policy
 from flowsim.policies.table import TABLE
@@ -76,7 +77,14 @@ def workload(rng: np.random.Generator, costs: CostModel, server: ServerOptions, 
     def make() -> list[Request]:
         columns = zip(arrival_s.tolist(), tokens.tolist(), slo_s.tolist(), starts.tolist(), strict=True)
         return [
-            Request(id, at_s, count, due_s, block_tokens=16, blocks=tuple(1000 * start + i for i in range(count // 16)))
+            Request(
+                id,
+                at_s,
+                count,
+                due_s,
+                kv_tokens=taken_tokens(count, 16),
+                blocks=tuple(1000 * start + i for i in range(count // 16)),
+            )
             for id, (at_s, count, due_s, start) in enumerate(columns)
         ]
 

@@ -9,8 +9,8 @@ import pytest
 from flowsim.core.request import Request, reuse
 
 
-def test_a_prompt_takes_whole_blocks_and_is_due_after_its_arrival() -> None:
-    request = Request(7, 2.0, 17, 0.5, "text", block_tokens=16)
+def test_a_prompt_takes_the_blocks_it_is_given_and_is_due_after_its_arrival() -> None:
+    request = Request(7, 2.0, 17, 0.5, "text", kv_tokens=32)
     assert (request.deadline_s, request.kv_tokens, request.tokens, request.context) == (2.5, 32, 17, 0)
     assert repr(request) == "Request(7, arrived 2.000 s, due 2.500 s, 0 of 17 tokens computed)"
     assert not request.begun

@@ -75,11 +75,12 @@ def test_a_pass_takes_requests_that_are_here_and_for_which_blocks_are_free() -> 
     one, two = request(0, 10, 9.0), request(1, 10, 9.0)
     here, _ = held(one, two, kv=KVCache(15))
     assert here.take(((one, 10), (two, 10)), 1.0) == "chose a pass for which too few KV blocks are free"
-    assert here.take(((one, 10),), 1.0) == f"chose {one}, which is neither waiting nor started"
+    wrong = f"chose {one}, which does not wait, or is named twice, or is rejected as well"
+    assert here.take(((one, 10),), 1.0) == wrong
 
 
 def test_what_a_pass_has_computed_is_cached_for_those_that_wait() -> None:
-    first, second = (request(id, 5, 9.0, blocks=(7, 8), block_tokens=2) for id in range(2))
+    first, second = (request(id, 5, 9.0, blocks=(7, 8), kv_tokens=6) for id in range(2))
     cache = PrefixCache(100, Prefixes(Retention(10, in_memory=True), 2))
     here, ledger = held(first, second, kv=cache)
     assert here.prefixes is here.waiting

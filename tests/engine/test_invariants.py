@@ -19,6 +19,7 @@ from flowsim.core.prefix_cache import Prefixes, Retention
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
 from flowsim.core.timeline import Slice
+from flowsim.engine.kv import taken_tokens
 from flowsim.engine.simulate import Outcome, simulate
 from flowsim.policies.chunked import Chunked
 from flowsim.policies.edf import EDF
@@ -91,7 +92,9 @@ def replay(
     shapes = [(at, tokens, slo_s) for at, (_, tokens, slo_s) in zip(arrivals, drawn, strict=True)]
     requests, copies = (
         [
-            Request(i, *shape, block_tokens=server.block_tokens, blocks=blocks[i] if blocks else ())
+            Request(
+                i, *shape, kv_tokens=taken_tokens(shape[1], server.block_tokens), blocks=blocks[i] if blocks else ()
+            )
             for i, shape in enumerate(shapes)
         ]
         for _ in range(2)

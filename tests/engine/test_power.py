@@ -26,7 +26,7 @@ HALVING = PowerModel(10 / math.log(2), 0.5, lambda tokens: 1.0)
 def run(policy: Any, *rows: tuple[float, int, float], cost: Any = None, **limits: Any) -> Outcome:
     cost = cost or pencil(boost=HALVING)
     server = ServerOptions(**{"block_tokens": 1, **limits})
-    requests = [Request(i, *row, block_tokens=1) for i, row in enumerate(rows)]
+    requests = [Request(i, *row) for i, row in enumerate(rows)]
     predictor = make_predictor("exact", cost, policy.cut, server.max_batched_tokens)
     return simulate(requests, policy, cost, predictor, server, events=True)
 

@@ -18,6 +18,7 @@ from flowsim.core.passes import Pass
 from flowsim.core.prefix_cache import Prefixes, Retention
 from flowsim.core.request import Request, reuse
 from flowsim.core.server import ServerOptions
+from flowsim.engine.kv import taken_tokens
 from flowsim.engine.prefix_cache import PrefixCache
 from flowsim.engine.simulate import Outcome, simulate
 from flowsim.errors import InputError
@@ -193,7 +194,8 @@ def test_requests_drive_out_what_is_only_kept() -> None:
 
 
 def request(id: int, blocks: Sequence[int], tokens: int | None = None) -> Request:
-    return Request(id, 0.0, tokens or 2 * len(blocks), 9.0, blocks=blocks, block_tokens=2)
+    size = tokens or 2 * len(blocks)
+    return Request(id, 0.0, size, 9.0, blocks=blocks, kv_tokens=taken_tokens(size, 2))
 
 
 def compute(kv: PrefixCache, *requests: Request) -> None:

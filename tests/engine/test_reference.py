@@ -23,6 +23,7 @@ from flowsim.core.predictor import Predictor
 from flowsim.core.prefix_cache import Prefixes, Retention
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
+from flowsim.engine.kv import taken_tokens
 from flowsim.engine.simulate import simulate
 from flowsim.policies.chunked import Chunked
 from flowsim.policies.edf import EDF
@@ -122,7 +123,9 @@ class Workload(NamedTuple):
 
     def requests(self) -> list[Request]:
         size, blocks = self.server.block_tokens, self.blocks or [()] * len(self.rows)
-        return [Request(i, *row, block_tokens=size, blocks=blocks[i]) for i, row in enumerate(self.rows)]
+        return [
+            Request(i, *row, kv_tokens=taken_tokens(row[1], size), blocks=blocks[i]) for i, row in enumerate(self.rows)
+        ]
 
     def make_predictor(self) -> Predictor:
         return make_predictor(

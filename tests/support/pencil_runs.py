@@ -11,6 +11,7 @@ from flowsim.calibration.costs.predictor import make_predictor
 from flowsim.core.events import Stretch, stretches
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
+from flowsim.engine.kv import taken_tokens
 from flowsim.engine.simulate import Outcome, simulate
 
 Row = tuple[float, int, float]
@@ -20,7 +21,7 @@ Row = tuple[float, int, float]
 def run(policy: Any, cost: CostModel, *rows: Row, until_s: float | None = None, **limits: Any) -> Outcome:
     """What a policy makes of these rows, events kept."""
     server = ServerOptions(**{"block_tokens": 1, **limits})
-    requests = [Request(i, *row, block_tokens=server.block_tokens) for i, row in enumerate(rows)]
+    requests = [Request(i, *row, kv_tokens=taken_tokens(row[1], server.block_tokens)) for i, row in enumerate(rows)]
     predictor = make_predictor("exact", cost, policy.cut, server.max_batched_tokens)
     return simulate(requests, policy, cost, predictor, server, until_s=until_s, events=True)
 

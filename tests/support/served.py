@@ -12,6 +12,7 @@ from flowsim.core.events import Stretch, stretches
 from flowsim.core.policy import Policy
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
+from flowsim.engine.kv import taken_tokens
 from flowsim.policies.registry import load_policy
 from support.costs import service
 
@@ -35,7 +36,7 @@ def workload(n: int = 40, every_s: float = 0.004) -> list[Request]:
     sizes[0] = 1000  # there is a long one to preempt from the start
     slos = {8: 0.05, 60: 0.1, 300: 1.0, 1000: 2.0}
     pairs = zip((arrival_s - arrival_s[0]).tolist(), sizes, strict=True)
-    return [Request(i, t, size, slos[size], block_tokens=16) for i, (t, size) in enumerate(pairs)]
+    return [Request(i, t, size, slos[size], kv_tokens=taken_tokens(size, 16)) for i, (t, size) in enumerate(pairs)]
 
 
 def executed(policy: Policy | str, decoder: Decoder, requests: list[Request] | None = None, **limits: int) -> Replay:

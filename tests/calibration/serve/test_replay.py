@@ -12,6 +12,7 @@ from flowsim.calibration.serve.runner import launch
 from flowsim.core.passes import Decision, Execution, Pass
 from flowsim.core.policy import View
 from flowsim.core.request import Request
+from flowsim.engine.kv import taken_tokens
 from flowsim.errors import InputError
 from support.served import executed, ran, workload
 
@@ -69,7 +70,9 @@ def test_a_long_prompt_is_preempted_between_operators(decoder: Decoder) -> None:
 
 
 def test_requests_wait_for_cache_and_those_that_never_fit_are_rejected(decoder: Decoder) -> None:
-    requests = [Request(i, 0.0, tokens, 9.0, block_tokens=16) for i, tokens in enumerate((1000, 900, 2000))]
+    requests = [
+        Request(i, 0.0, tokens, 9.0, kv_tokens=taken_tokens(tokens, 16)) for i, tokens in enumerate((1000, 900, 2000))
+    ]
     replay = executed("fcfs", decoder, requests, kv_tokens=1100)
     ledger = replay.outcome.ledger
     assert ledger.rejected == [False, False, True]

@@ -6,6 +6,7 @@ from flowsim.calibration.gpu.decoder import Decoder
 from flowsim.core.passes import Pass
 from flowsim.core.policy import View
 from flowsim.core.request import Request
+from flowsim.engine.kv import taken_tokens
 from support.served import ROWS, executed
 
 torch = pytest.importorskip("torch")
@@ -30,7 +31,10 @@ def test_a_prompt_that_finds_no_stretch_of_rows_waits_for_one(decoder: Decoder) 
             return None if left is None else Pass.whole(left)
 
     sizes, slos = (2000, 2000, 1600, 3000, ROWS), (1.0, 3.0, 2.0, 4.0, 5.0)  # the last needs all, of which none is lost
-    requests = [Request(i, 0.0, n, slo, block_tokens=16) for i, (n, slo) in enumerate(zip(sizes, slos, strict=True))]
+    requests = [
+        Request(i, 0.0, n, slo, kv_tokens=taken_tokens(n, 16))
+        for i, (n, slo) in enumerate(zip(sizes, slos, strict=True))
+    ]
     replay = executed(InTurn(), decoder, requests, kv_tokens=ROWS)  # type: ignore[arg-type]
     ledger = replay.outcome.ledger
     assert replay.scattered > 0
