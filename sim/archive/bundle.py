@@ -17,8 +17,9 @@ from flowsim.runs.options import RunOptions
 from flowsim.runs.own_sources import MAIN
 from flowsim.runs.pins import differences, pins_of, versions
 from flowsim.runs.prepare import prepare
+from flowsim.studies.requests import check_kept, keeps_requests
 from flowsim.studies.store import sealed_keys
-from flowsim.studies.sweep import keys_of, plain_form
+from flowsim.studies.sweep import keys_of, load_runs, plain_form
 
 INPUT_PINS = ("trace", "cost", "policy")
 """The pins of what a run reads; the others are of what it ran on."""
@@ -65,6 +66,8 @@ def _unchanged(results: Results) -> Mapping[str, str]:
         if sealed_keys(results.folder, plain_form(results.study)) != list(keys_of(results.study)):
             problem = "has failed runs, or a trace, table, SLO file, policy or version that has changed since"
             raise InputError(str(results.folder), problem, expected="results of a study that went well, as it is now")
+        if keeps_requests(runs := load_runs(results.folder)):
+            check_kept(runs, results.study.requests)
         return versions()
     for place, run in results.configs.items():
         if not run.pinned:

@@ -38,7 +38,7 @@ def stored_summary(folder: Path) -> FullSummary:
     """
     summary = _read_summary(folder / SUMMARY)
     path = folder / REQUESTS
-    _agree(path, recount(stored_requests(path, COLUMNS), summary["classes"]), summary)
+    check_agreement(path, recount(stored_requests(path, COLUMNS), summary["classes"]), summary, SUMMARY)
     return summary
 
 
@@ -73,14 +73,16 @@ def stored_requests(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     raise InputError(str(path), f"has no column {missing[0]}", expected="the requests of a run, with it")
 
 
-def _agree(path: Path, found: Mapping[str, Any], stated: Mapping[str, Any], place: str = "") -> None:
-    """Raise InputError for the first value found in a table of requests that the summary states otherwise."""
+def check_agreement(
+    path: Path, found: Mapping[str, Any], stated: Mapping[str, Any], source: str, place: str = ""
+) -> None:
+    """Raise InputError for the first value found in the table of requests `path` that `source` states otherwise."""
     for name, value in found.items():
         said = stated.get(name)
         if isinstance(value, Mapping):
-            _agree(path, value, said or {}, f"{place}{name}.")
+            check_agreement(path, value, said or {}, source, f"{place}{name}.")
         elif value != said and (value is None or said is None or not math.isclose(value, said, rel_tol=ROUNDING)):
-            raise InputError(str(path), f"has {place}{name} {value}", expected=f"{said}, as in {SUMMARY}")
+            raise InputError(str(path), f"has {place}{name} {value}", expected=f"{said}, as in {source}")
 
 
 def _of_right_types(table: pd.DataFrame, path: Path) -> pd.DataFrame:

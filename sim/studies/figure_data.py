@@ -13,9 +13,10 @@ from flowsim.errors import InputError, unknown
 from flowsim.show.result_figures import Distribution
 from flowsim.studies.intervals import intervals, ratios
 from flowsim.studies.replications import REPLICATION, varied
+from flowsim.studies.requests import check_requests
 from flowsim.studies.rules import Rule
 from flowsim.studies.search import max_rate
-from flowsim.studies.store import REQUESTS, read_requests
+from flowsim.studies.store import read_requests
 from flowsim.studies.sweep import Runs
 
 if TYPE_CHECKING:
@@ -178,15 +179,13 @@ def ttft_distributions(runs: Runs) -> dict[str, Distribution]:
     """The distribution of TTFT, seconds, among the counted requests of all runs of each policy.
 
     Raises:
-        InputError: the study kept no requests ("requests: true"), or not which of them count.
+        InputError: the study kept no requests ("requests: true"), or not which of them count, or some are not there.
     """
     import pandas as pd  # slow to import, and only tables need it
 
-    if runs.folder is None or not (runs.folder / REQUESTS).is_dir():
-        raise InputError("study", "kept no requests", expected="requests: true, and a folder")
-    found = {}
+    folder, found = check_requests(runs), {}
     for policy, of in runs.succeeded.groupby("policy", sort=False):
-        rows = pd.concat([read_requests(runs.folder, key, ("ttft_s", "counted")) for key in of["key"]])
+        rows = pd.concat([read_requests(folder, key, ("ttft_s", "counted")) for key in of["key"]])
         found[str(policy)] = Distribution.of(rows["ttft_s"][rows["counted"]].to_numpy())
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,16 +10,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flowsim.errors import InputError, unknown
+from flowsim.errors import InputError, InputWarning, unknown
 from flowsim.show.costs import cost_footing
 from flowsim.show.style import foot, new_panels
 from flowsim.studies.figure_data import OF_POLICY, family, is_number
 from flowsim.studies.figures import bars_height, class_tradeoff, heat_map, lines, max_goodput, ttft_distribution
 from flowsim.studies.intervals import intervals
 from flowsim.studies.replications import REPLICATION, varied
+from flowsim.studies.requests import keeps_requests
 from flowsim.studies.rules import RULES
 from flowsim.studies.search import max_rate
-from flowsim.studies.store import REQUESTS
 from flowsim.studies.sweep import Runs
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ def draw(runs: Runs) -> dict[str, Figure]:
 
     Raises:
         InputError: no run succeeded, or more options vary than a figure can show: select one value of some.
+
+    Warns:
+        InputWarning: the distribution of TTFT is not drawn, as requests that the study kept are not there.
     """
     done = runs.succeeded
     if done.empty:
@@ -50,8 +54,11 @@ def draw(runs: Runs) -> dict[str, Figure]:
     else:
         values = [max_rate(rule) for rule in RULES] if searched else ["attainment"]
         figures = {name: figure for value in values for name, figure in _drawn(runs, value, free).items()}
-    if runs.folder is not None and (runs.folder / REQUESTS).is_dir():
-        figures["ttft"] = _figure(ttft_distribution(runs))
+    if keeps_requests(runs):
+        try:
+            figures["ttft"] = _figure(ttft_distribution(runs))
+        except InputError as error:
+            warnings.warn(f"no figure of the TTFT: {error}", InputWarning, stacklevel=2)
     if runs.costs:
         for figure in figures.values():
             foot(figure, cost_footing(runs.costs))

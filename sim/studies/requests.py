@@ -4,21 +4,62 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from flowsim.core.summary import Summary
 from flowsim.errors import InputError
+from flowsim.io import documents
+from flowsim.io.folders import exists
 from flowsim.policies.registry import spelling
 from flowsim.results.differences import SERVED, Served, compared
-from flowsim.studies.store import REQUESTS, read_requests
+from flowsim.results.recount import COLUMNS, recount
+from flowsim.results.stored import check_agreement
+from flowsim.results.summary import as_columns
+from flowsim.studies.store import REQUESTS, SEALED, STUDY, place_of_requests, read_requests
 from flowsim.studies.sweep import Runs
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def has_requests(runs: Runs) -> bool:
-    """Whether the study kept its requests."""
-    return runs.folder is not None and (runs.folder / REQUESTS).is_dir()
+def keeps_requests(runs: Runs) -> bool:
+    """Whether the study keeps the requests of its runs, be they still there or not."""
+    if runs.folder is None or (runs.folder / REQUESTS).is_dir():
+        return runs.folder is not None
+    about = documents.mapping(runs.folder / STUDY, "the study of these runs") if exists(runs.folder / STUDY) else {}
+    return bool(about.get("requests")) and not about.get("capacity")
+
+
+def check_requests(runs: Runs) -> Path:
+    """The folder that holds the requests of all runs that succeeded.
+
+    Raises:
+        InputError: the study keeps none, or those of a run are not there.
+    """
+    if runs.folder is None or not keeps_requests(runs):
+        raise InputError("study", "kept no requests", expected="requests: true, and a folder")
+    for key in runs.succeeded["key"]:
+        if not exists(place := place_of_requests(runs.folder, key)):
+            problem = f"misses {place.relative_to(runs.folder).as_posix()}"
+            raise InputError(str(runs.folder), problem, expected="the requests of every run; a sweep makes them again")
+    return runs.folder
+
+
+def check_kept(runs: Runs, columns: bool | Sequence[str]) -> None:
+    """Check the requests that a study keeps: all columns, or those named, where a run has them.
+
+    Raises:
+        InputError: those of a run are not there, cannot be read, or are not those of the run.
+    """
+    import pandas as pd  # slow to import, and only tables need it
+
+    folder = check_requests(runs)
+    for run in runs.succeeded.to_dict("records"):
+        table = read_requests(folder, run["key"], COLUMNS if columns is True else ())
+        if columns is True:
+            stated = {str(name): None if pd.isna(value) else value for name, value in run.items()}
+            found = as_columns(cast(Summary, recount(table, ())))
+            check_agreement(place_of_requests(folder, run["key"]), found, stated, SEALED)
 
 
 def request_differences(runs: Runs, part: pd.DataFrame, against: str, by: Sequence[str] = ()) -> pd.DataFrame:
@@ -39,14 +80,13 @@ def request_differences(runs: Runs, part: pd.DataFrame, against: str, by: Sequen
     """
     import pandas as pd  # slow to import, and only tables need it
 
-    if runs.folder is None or not has_requests(runs):
-        raise InputError("study", "kept no requests", expected="requests: true, and a folder")
+    folder = check_requests(runs)
     base = spelling(against, set(part["policy"]))
     rows: list[dict[str, Any]] = []
     for place, runs_there in part.groupby(list(by), sort=False, dropna=False) if by else [((), part)]:
         if runs_there["policy"].duplicated().any():
             raise InputError("study", "has several runs of a policy", expected="one replication")
-        served = {run["policy"]: _served(runs.folder, run) for run in runs_there.to_dict("records")}
+        served = {run["policy"]: _served(folder, run) for run in runs_there.to_dict("records")}
         here = dict(zip(by, place, strict=True))
         rows += [{**here, **row} for row in compared(served, base)] if base in served else []
     return pd.DataFrame(rows)

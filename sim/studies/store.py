@@ -91,7 +91,7 @@ class Store:
 
     def requests(self, key: str) -> Path:
         """The file with one row per request of the run of this key."""
-        return _place_of_requests(self.folder, key)
+        return place_of_requests(self.folder, key)
 
     def seal(self, options: Callable[[str], Row]) -> None:
         """Write runs.parquet, with the rows of all keys in their order, and study.yaml; then drop the journal.
@@ -256,10 +256,11 @@ def read_requests(folder: Path, key: str, columns: Sequence[str]) -> pd.DataFram
     Raises:
         InputError: it did not keep them.
     """
-    return stored_requests(_place_of_requests(folder, key), columns)
+    return stored_requests(place_of_requests(folder, key), columns)
 
 
-def _place_of_requests(folder: Path, key: str) -> Path:
+def place_of_requests(folder: Path, key: str) -> Path:
+    """The file with the requests of the run of a key, if the study in a folder keeps them."""
     return folder / REQUESTS / f"{key[:16]}.parquet"
 
 

@@ -73,11 +73,12 @@ class Study:
         _check_sections(at, values)
         with at(("run",)):
             base = _policies_as_text(flat(_mapping(values, "run")))
-        axes = {name: _axis(at, name, given) for name, given in _axes(at, values).items()}
+        axes = {axis_path(name): _axis(at, name, given) for name, given in _axes(at, values).items()}
         listed = _listed(at, values.get("points"))
+        _check_once(at, base, listed, axes)
         return cls(
             base,
-            {axis_path(name): given for name, given in axes.items()},
+            axes,
             tuple(point for _, point in listed),
             tuple(place for place, _ in listed),
             _search(at, values["capacity"]) if "capacity" in values else None,
@@ -236,6 +237,18 @@ def _axis(at: Place, name: str, given: Any) -> tuple[Any, ...]:
 def _policies_as_text(values: dict[str, Any]) -> dict[str, Any]:
     """The same options, the policy as text if it is an object."""
     return {name: policy_text(value) if name == "policy" else value for name, value in values.items()}
+
+
+def _check_once(
+    at: Place, base: Mapping[str, Any], listed: list[tuple[int, Mapping[str, Any]]], axes: Mapping[str, Any]
+) -> None:
+    """InputError if what an axis varies is also given for all runs, but for a config of a run, or for a point."""
+    given: list[tuple[Keys, str]] = [] if PINNED in base else [(at.find("run", path), path) for path in base]
+    given += [(("points", place), path) for place, point in listed for path in point]
+    for keys, path in given:
+        if path in axes:
+            with at(keys):
+                raise InputError(path, "is an axis too", expected="it once")
 
 
 def _range(name: str, given: Mapping[str, Any]) -> list[Any]:

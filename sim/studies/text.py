@@ -25,7 +25,7 @@ from flowsim.show.screen import table as new_table
 from flowsim.studies.intervals import differences, over_replications, ratios
 from flowsim.studies.paired import lowest_p
 from flowsim.studies.replications import REPLICATION, by_replication, independent, redrawn, varied
-from flowsim.studies.requests import has_requests, request_differences
+from flowsim.studies.requests import keeps_requests, request_differences
 from flowsim.studies.rules import RULES
 from flowsim.studies.search import max_rate
 from flowsim.studies.search_text import bound_line, decimals, is_search, rates_table, search_footing, search_notes
@@ -70,7 +70,7 @@ def study_report(runs: Runs, against: Sequence[str] = ()) -> RenderableType:
         return Group(*parts)
     searched = is_search(done)
     against = [spelling(name, set(done["policy"])) for name in against] or [done["policy"].iloc[0]] * searched
-    on_one_trace = not searched and _replications(done)[1] == 1 and has_requests(runs)
+    on_one_trace = not searched and _replications(done)[1] == 1 and keeps_requests(runs)
     footings = [_footing(done, against, kept=on_one_trace or searched)]
     for heading, part in _settings(done):
         parts += [Text(), *heading, _rates(part) if searched else _figures(part)]

@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from archive.conftest import COMMANDS, command
 
@@ -106,3 +107,32 @@ def test_a_policy_that_no_file_holds_is_refused(tmp_path: Path) -> None:
     config.write_text(config.read_text().partition("pinned:")[0].replace("__main__:Mine", "flowprefill"))
     with pytest.raises(InputError, match="has a config that pins nothing"):
         flowsim.bundle(tmp_path, tmp_path / "x.zip")
+
+
+def test_a_study_without_the_requests_that_it_keeps_is_refused(tmp_path: Path) -> None:
+    study = {"run": {"trace": "example", "workload.limit": 20, "slo": 0.5}, "axes": {"policy": ["fcfs", "edf"]}}
+    runs = flowsim.sweep({**study, "requests": True}, tmp_path / "out", workers=1)
+    first, second = (tmp_path / "out" / "requests" / f"{key[:16]}.parquet" for key in runs.table["key"])
+    flowsim.bundle(tmp_path / "out", tmp_path / "whole.zip")
+    whole = second.read_bytes()
+    second.write_bytes(whole[:500])
+    with pytest.raises(InputError, match=rf"{second.name}: cannot be read \("):
+        flowsim.bundle(tmp_path / "out", tmp_path / "x.zip")
+    pd.read_parquet(first).assign(attained=False).to_parquet(second)
+    with pytest.raises(InputError, match=rf"{second.name}: has attainment 0.0; expected .*, as in runs.parquet$"):
+        flowsim.bundle(tmp_path / "out", tmp_path / "x.zip")
+    second.unlink()
+    with pytest.raises(InputError, match=rf"out: misses requests/{second.name}; expected the requests of every run"):
+        flowsim.bundle(tmp_path / "out", tmp_path / "x.zip")
+    shutil.rmtree(first.parent)
+    with pytest.raises(InputError, match=rf"out: misses requests/{first.name}; expected the requests of every run"):
+        flowsim.bundle(tmp_path / "out", tmp_path / "x.zip")
+    assert flowsim.sweep({**study, "requests": True}, tmp_path / "out", workers=1).new == 2
+    flowsim.bundle(tmp_path / "out", tmp_path / "again.zip")
+    assert not (tmp_path / "x.zip").exists()
+
+
+def test_the_columns_of_requests_that_a_study_keeps_are_enough(tmp_path: Path) -> None:
+    study = {"run": {"trace": "example", "workload.limit": 20}, "requests": ["attained", "client"]}
+    flowsim.sweep(study, tmp_path / "out", workers=1)
+    flowsim.bundle(tmp_path / "out", tmp_path / "out.zip")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -72,3 +74,30 @@ def test_the_commands_go_from_a_study_to_its_figures(tmp_path: Path, capsys: pyt
         main(["capacity", "example", "--set", "seeds=2"])
     assert exit_.value.code == 2
     assert "unknown option 'seeds'; did you mean 'seed'?" in capsys.readouterr().err
+
+
+def test_requests_that_are_gone_cost_one_figure_and_are_named(
+    rates: flowsim.Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert rates.folder is not None
+    folder = shutil.copytree(rates.folder, tmp_path / "study")
+    gone = f"requests/{rates.table['key'][0][:16]}.parquet"
+    shutil.rmtree(folder / "requests")
+    with pytest.raises(SystemExit) as exit_:
+        main(["plot", str(folder)])
+    told = capsys.readouterr()
+    assert exit_.value.code == 0
+    assert "attainment-workload.rate_rps.svg" in told.out and "ttft" not in told.out
+    assert told.err == (
+        f"flowsim: warning: no figure of the TTFT: {folder}: misses {gone}; expected the requests of every run; "
+        "a sweep makes them again\n"
+    )
+    with pytest.raises(InputError, match=f"misses {gone}"):
+        ttft_distribution(flowsim.load_runs(folder))
+
+
+def test_a_study_that_kept_none_says_nothing_of_them(rates: flowsim.Runs, tmp_path: Path) -> None:
+    study = {"run": {"trace": "example", "workload.limit": 20}, "axes": {"policy": ["fcfs", "edf"]}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "ttft" not in draw(flowsim.sweep(study, tmp_path, workers=1))

@@ -203,7 +203,7 @@ def test_a_changed_module_that_a_policy_imports_runs_its_rows_again_and_no_other
         'run: {trace: example, workload.rate_scale: 8}\naxes: {policy: ["mypol:Mine", fcfs]}\nrequests: true\n'
     )
     attained = {}
-    for sign, said in ((1, "2 run now"), (1, "all done before"), (-1, "1 run now")):
+    for sign, said in ((1, "2 new"), (1, "all done before"), (-1, "1 new")):
         (tmp_path / "helperkey.py").write_text(f"SIGN = {sign}\n")
         main = "from flowsim.cli.main import main; main()"
         command = [sys.executable, "-c", main, "sweep", "s.yaml", "--out", "o", "--workers", "1"]

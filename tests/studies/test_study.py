@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import flowsim
 from flowsim.errors import InputError
 from flowsim.studies.point import Point, check
 from flowsim.studies.study import Study
@@ -119,7 +120,7 @@ def test_values_that_are_wrong_only_together_stop_it_too(tmp_path: Path, axes: s
     row = '{"arrival_s": %d, "input_length": 900, "hash_ids": [1, 2], "block_tokens": 512}\n'
     (tmp_path / "blocks.jsonl").write_text("".join(row % second for second in range(9)))
     with pytest.raises(InputError) as error:
-        study(tmp_path, f"run: {{trace: example}}\naxes:\n  {axes}").check()
+        study(tmp_path, f"run: {{{'seed: 0' if 'trace:' in axes else 'trace: example'}}}\naxes:\n  {axes}").check()
     assert message in str(error.value)
 
 
@@ -282,3 +283,25 @@ def test_values_take_the_kind_of_their_option() -> None:
 def test_wrong_values_of_a_point(values: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         check(Point.of(values), ".")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("run: {policy: fcfs}\naxes: {policy: [fcfs, edf]}", "line 1: run policy: is an axis too; expected it once"),
+        ("run:\n  slo: 0.5\naxes: {slo: [0.5, 1]}", "line 2: run slo: is an axis too"),
+        ("run:\n  slo: {scale: 2}\naxes: {slo.scale: [1, 2]}", "line 2: run slo scale: slo.scale: is an axis too"),
+        ("points: [{seed: 1}]\naxes: {seed: [1, 2]}", "line 1: points #1: seed: is an axis too"),
+    ],
+)
+def test_what_is_an_axis_is_given_nowhere_else(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(InputError) as error:
+        study(tmp_path, text)
+    assert message in str(error.value)
+
+
+def test_axes_vary_the_config_of_a_run(tmp_path: Path) -> None:
+    """It holds every option that was given, and what it pins is no default that a study wrote down."""
+    config = flowsim.run("example", "fcfs", limit=5, slo=0.5).config
+    varied = Study.of({"run": config, "axes": {"policy": ["fcfs", "edf"], "slo": [0.5, 1]}})
+    assert [varied.point(place)["policy"] for place in range(4)] == ["fcfs", "fcfs", "edf", "edf"]
