@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -19,6 +20,7 @@ from flowsim.errors import InputError, shown
 from flowsim.io.counts import number_of
 from flowsim.traces.columns import (
     CLASS,
+    LARGEST,
     LENGTH,
     LENGTH_OR_0,
     PRIORITY,
@@ -184,8 +186,9 @@ class _Table(Struct, frozen=True):
             return array
         numbered = zip(self.rows, values, strict=True)
         number, value = next((row[0], value) for row, value in numbered if _tried(convert, [value]) is None)
-        hint = FAILED if expected == LENGTH and value in (0, "0") and value is not False else ""
-        raise InputError(f"{self.where} {number}: {field}", found=value, expected=f"{expected}{hint}")
+        raise InputError(
+            f"{self.where} {number}: {field}", found=value, expected=expected + _hint(field, value, expected)
+        )
 
     def numbers(self, values: Sequence[Any]) -> Floats:
         return _csv_numbers(values) if self.text else _json_numbers(values)
@@ -227,7 +230,23 @@ SIZE = "a whole number of tokens >= 1"
 CHAT = "a whole number from -1 (none) to 2**63 - 1"
 TOOK = "a finite number > 0, or null"
 TOTAL = "a whole number of tokens, the sum of input and output"
+FINER = " (microseconds or nanoseconds? Divide them first)"
 FAILED = " (0 is that of a request which failed on the server: --drop-failed drops such rows)"
+
+
+def _hint(field: str, value: Any, expected: str) -> str:
+    """What a bad value may be, to be read after what was expected; "" if nothing is known."""
+    if expected == LENGTH and value in (0, "0") and value is not False:
+        return FAILED
+    if expected not in (CLOCKS["s"], CLOCKS["ms"]) or not isinstance(value, int | float | str):
+        return ""
+    try:
+        ticks = float(value)
+    except (ValueError, OverflowError):
+        return ""
+    if expected == CLOCKS["s"] and LARGEST < ticks <= LARGEST * TICKS_PER_S["ms"]:
+        return f" (milliseconds? --format arrival_ms={field},input_length=FIELD)"
+    return FINER if ticks > LARGEST and ticks < math.inf else ""
 
 
 def _tried(convert: Callable[[list[Any]], Any], values: Sequence[Any]) -> Any:

@@ -180,3 +180,45 @@ def test_a_quote_that_is_never_closed_swallows_no_rows(tmp_path):
     path.write_text('Timestamp,Request tokens,Response tokens,Model\n5,7,0,"GPT\n6,8,0,GPT\n')
     with pytest.raises(InputError, match="line 3: is not CSV"):
         read_trace(path)
+
+
+@pytest.mark.parametrize(
+    ("header", "stamp", "hint"),
+    [
+        ("arrival_s", "1700000000000", " (milliseconds? --format arrival_ms=arrival_s,input_length=FIELD)"),
+        ("Timestamp", "1.7e12", " (milliseconds? --format arrival_ms=Timestamp,input_length=FIELD)"),
+        (
+            "arrival_s",
+            "1700000000000000",
+            " (microseconds or nanoseconds? Divide them first)",
+        ),
+        (
+            "arrival_s",
+            "1700000000000000000",
+            " (microseconds or nanoseconds? Divide them first)",
+        ),
+        ("arrival_s", "inf", ""),
+        ("arrival_s", "-1700000000000", ""),
+        ("arrival_s", "soon", ""),
+    ],
+)
+def test_epochs_in_finer_units_are_refused_with_how_they_are_read(tmp_path, header, stamp, hint):
+    fields = {
+        "arrival_s": "arrival_s,input_length",
+        "Timestamp": "Timestamp,Request tokens,Response tokens,Total tokens",
+    }
+    values = {"arrival_s": f"{stamp},5", "Timestamp": f"{stamp},5,1,6"}
+    (tmp_path / "t.csv").write_text(f"{fields[header]}\n{values[header]}\n")
+    with pytest.raises(InputError) as error:
+        read_trace(tmp_path / "t.csv")
+    text = f"t.csv: line 2: {header} must be a finite number of seconds from 0 to 2**40{hint}, got {stamp!r}"
+    assert str(error.value).endswith(text)
+
+
+def test_an_epoch_in_milliseconds_is_read_as_its_message_says(tmp_path):
+    (tmp_path / "t.csv").write_text("arrival_s,input_length\n1700000000000,5\n1700000000250,5\n")
+    trace = read_trace(tmp_path / "t.csv", "arrival_ms=arrival_s,input_length=input_length")
+    assert trace.arrival_s.tolist() == [0.0, 0.25]
+    (tmp_path / "t.jsonl").write_text('{"arrival_ms": 1700000000000000000, "input_length": 5}\n')
+    with pytest.raises(InputError, match=r"milliseconds from 0 to 1000 \* 2\*\*40 \(microseconds or nanoseconds\? "):
+        read_trace(tmp_path / "t.jsonl", "arrival_ms=arrival_ms,input_length=input_length")
