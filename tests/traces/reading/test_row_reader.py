@@ -65,7 +65,7 @@ AZURE = "TIMESTAMP,ContextTokens,GeneratedTokens\r\n2023-11-16 18:15:46.68,7,0\r
         (bad_own(arrival_s=float("nan")), f"line 2: arrival_s must be {SECONDS}, got nan"),
         (bad_own(arrival_s=float("inf")), f"line 2: arrival_s must be {SECONDS}, got inf"),
         (bad_own(arrival_s=-0.5), f"line 2: arrival_s must be {SECONDS}, got -0.5"),
-        (bad_own(arrival_s=2**41), f"line 2: arrival_s must be {SECONDS}, got 2199023255552"),
+        (bad_own(arrival_s=2**41), f"line 2: arrival_s must be {SECONDS} (milliseconds? "),
         (bad_own(input_length=0), f"line 2: input_length must be {LENGTH} (0 is that of a request which failed"),
         (bad_own(input_length=-3), f"line 2: input_length must be {LENGTH}, got -3"),
         (bad_own(input_length=1.5), f"line 2: input_length must be {LENGTH}, got 1.5"),
@@ -132,7 +132,7 @@ def test_milliseconds_since_1970_are_seconds_since_then(tmp_path, monkeypatch, b
     assert trace.arrival_s.tolist() == [0, 0.25]
     path = written(tmp_path, f"ts,prompt\n0,5\n{1000 * 2**40 + 1000},6\n")
     with pytest.raises(
-        InputError, match=r"ts must be .* milliseconds from 0 to 1000 \* 2\*\*40, got '1099511627777000'"
+        InputError, match=r"ts must be .* milliseconds from 0 to 1000 \* 2\*\*40 .*, got '1099511627777000'"
     ):
         read_trace(path, "arrival_ms=ts,input_length=prompt")
 
