@@ -69,7 +69,7 @@ def test_a_single_replication_has_the_interval_of_its_bootstrap() -> None:
 def test_a_class_chart_has_one_line_per_class() -> None:
     chart = class_chart(TWO_SEEDS, "rate_scale", "a")
     assert [(line.name, line.mean.tolist()) for line in chart.lines] == [("text", [80.0, 80.0])]
-    with pytest.raises(InputError, match="unknown policy of the study 'c'"):
+    with pytest.raises(InputError, match="unknown policy 'c' of the study"):
         class_chart(TWO_SEEDS, "rate_scale", "c")
 
 
