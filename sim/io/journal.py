@@ -46,12 +46,13 @@ class Journal:
         """The position and the fields of each record; drops a torn last line at the end.
 
         Raises:
-            InputError: a line is not a record, or was changed.
+            InputError: a line is not a record, or was changed; or the last one is not torn, but of something else.
         """
         self._file.seek(0)
         position = 0
         for number, line in enumerate(self._file, 1):
             if not line.endswith(b"\n"):
+                _check_torn(line, f"{self.path}: line {number}")
                 break
             yield position, _parsed(line, f"{self.path}: line {number}")
             position += len(line)
@@ -83,6 +84,16 @@ def read_records(path: str | Path) -> list[Record]:
 def _line(record: Mapping[str, Any]) -> bytes:
     body = json.dumps(record, ensure_ascii=False).encode()
     return body[:-1] + f', "{CHECKSUM}": {zlib.crc32(body)}}}\n'.encode()
+
+
+def _check_torn(line: bytes, where: str) -> None:
+    """Refuse a last line without an end that cannot be the beginning of a record: what it is may be of use."""
+    try:
+        whole = json.loads(line) is not None and f', "{CHECKSUM}": '.encode() not in line
+    except (ValueError, RecursionError):
+        whole = False
+    if whole or not (line.startswith(b'{"') or line == b"{"):
+        raise InputError(where, "is not a record of a journal")
 
 
 def _parsed(line: bytes, where: str) -> Record:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 JOURNAL, SEALED, REQUESTS, STUDY = "runs.jsonl", "runs.parquet", "requests", "study.yaml"
+OTHERS = {"comparison.csv": "a comparison", "summary.json": "a run"}
+"""Files that tell the folder of another kind of result, and that kind."""
 ROWS_AT_ONCE = 1024
 MEASURED = (
     "attainment", "goodput_rps", "offered_rps", "utilization", "ttft_p50_s", "ttft_p99_s", "ttft_exceeds_p50_s",
@@ -63,6 +65,7 @@ class Store:
         self._sealed = False
 
     def __enter__(self) -> Store:
+        _refuse_others(self.folder)
         self._refuse_strangers(row["key"] for row in sealed_rows(self.folder, ["key"]))
         with ExitStack() as opened:
             opened.enter_context(locked(self.folder))
@@ -124,7 +127,9 @@ class Store:
             raise InputError(str(self.folder), found, expected=allowed)
 
     def _read_journal(self) -> None:
-        done = {row["key"]: position for position, row in self._journal.records() if row["error"] is None}
+        where = f"{self.folder / JOURNAL}"
+        rows = ((position, _row(row, where)) for position, row in self._journal.records())
+        done = {row["key"]: position for position, row in rows if row["error"] is None}
         self._refuse_strangers(done)
         self._at = {key: position for key, position in done.items() if key in self._keys}
 
@@ -133,6 +138,13 @@ class Store:
         for row in sealed_rows(self.folder):
             if row["key"] in self._keys and row["key"] not in self._at and row["error"] is None:
                 self.append(row)
+
+
+def _refuse_others(folder: Path) -> None:
+    """InputError if the folder holds a run or a comparison."""
+    for name, kind in OTHERS.items():
+        if exists(folder / name):
+            raise InputError(str(folder), f"holds {kind} ({name})", expected="a new folder, or one of this study")
 
 
 def write_sealed(folder: Path, rows: Callable[[], Iterable[Row]]) -> None:
@@ -209,7 +221,8 @@ def read_runs(folder: str | Path) -> pd.DataFrame:
 
     place = Path(folder)
     if exists(place / JOURNAL):
-        done = {row["key"]: row for row in read_records(place / JOURNAL)}.values()
+        rows = (_row(row, f"{place / JOURNAL}") for row in read_records(place / JOURNAL))
+        done = {row["key"]: row for row in rows}.values()
         frame: pd.DataFrame = arrow_table(done, column_kinds(done)).to_pandas()
         return _checked(frame, place / JOURNAL)
     if not (place / SEALED).exists():
@@ -230,6 +243,13 @@ def _checked(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
         if name in MEASURED or is_share(name):
             _check_numbers(frame[name], path, MOST if not is_share(name) else 1 + ROUNDING)
     return frame
+
+
+def _row(record: Row, where: str) -> Row:
+    """A record of a journal, if it is the row of a run. InputError: it is not."""
+    if not (isinstance(record.get("key"), str) and isinstance(record.get("error", 0), str | None)):
+        raise InputError(where, "is not the journal of a study", expected="what flowsim sweep or capacity wrote")
+    return record
 
 
 def _check_columns(path: Path, names: Sequence[Any], needed: Sequence[str] = ()) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,12 @@ from flowsim.errors import InputError
 from flowsim.studies.store import JOURNAL, SEALED, arrow_table, column_kinds
 from flowsim.studies.study import Study
 from support.studies import STUDY, bytes_of
+
+
+def record(**fields: object) -> bytes:
+    """A line of a journal."""
+    body = json.dumps(fields).encode()
+    return body[:-1] + f', "crc32": {zlib.crc32(body)}}}\n'.encode()
 
 
 def test_a_second_start_runs_nothing(whole: Path) -> None:
@@ -135,8 +143,45 @@ def test_two_sweeps_do_not_write_one_folder(tmp_path: Path) -> None:
     def again(done: int, total: int, doing: str) -> None:
         with pytest.raises(InputError, match="is in use by another command"):
             flowsim.sweep(STUDY, tmp_path, workers=1)
+        assert (tmp_path / JOURNAL).read_bytes().count(b"\n") == done
 
     flowsim.sweep(STUDY, tmp_path, workers=1, progress=again)
+
+
+@pytest.mark.parametrize("kind", ["a run", "a comparison"])
+def test_the_folder_of_a_run_or_a_comparison_is_refused(kind: str, tmp_path: Path) -> None:
+    if kind == "a run":
+        flowsim.run("synthetic:qwen:20", "fcfs").save(tmp_path)
+    else:
+        flowsim.compare("synthetic:qwen:20", ["fcfs", "edf"]).save(tmp_path)
+    before = bytes_of(tmp_path)
+    message = rf"holds {kind} \(\w+\.\w+\); expected a new folder, or one of this study$"
+    with pytest.raises(InputError, match=message):
+        flowsim.sweep(STUDY, tmp_path, workers=1)
+    with pytest.raises(InputError, match=message):
+        flowsim.capacity("example", ["fcfs"], out=tmp_path, workers=1)
+    assert bytes_of(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"a": 1}', "line 1: is not a record of a journal"),
+        (b"notes of mine", "line 1: is not a record of a journal"),
+        (b"\0" * 40 + b"\n", "line 1: is not a record of a journal"),
+        (record(size=3), " is not the journal of a study; expected what flowsim sweep or capacity wrote"),
+        (record(key="a", error=3), " is not the journal of a study; expected"),
+    ],
+)
+def test_a_damaged_or_foreign_journal_is_refused_and_kept(content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / JOURNAL).write_bytes(content)
+    with pytest.raises(InputError) as refused:
+        flowsim.sweep(STUDY, tmp_path, workers=1)
+    assert str(refused.value).startswith(f"{tmp_path / JOURNAL}: {message.lstrip()}")
+    assert (tmp_path / JOURNAL).read_bytes() == content
+    if content.endswith(b"\n"):
+        with pytest.raises(InputError, match="is not "):
+            flowsim.load_runs(tmp_path)
 
 
 def test_what_is_no_parquet_file_is_said_in_one_line(tmp_path: Path) -> None:
