@@ -186,8 +186,10 @@ def explain(result: RunResult) -> Explanation:
         result: a run with `events=True`.
 
     Raises:
-        InputError: the run was made without `events=True`.
+        InputError: it is no run, or was made without `events=True`.
     """
+    if not isinstance(result, RunResult):
+        raise InputError("result", found=result, expected="a run, as flowsim.run gives it")
     of = devices(result)
     missed = np.flatnonzero(result.counted & ~result.attained)
     instances = result.outcome.ledger.instance

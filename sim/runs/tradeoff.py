@@ -59,6 +59,9 @@ def tradeoff(
     """
     if not isinstance(cost, CostModel):
         raise InputError("cost", found=cost, expected="a cost model, as flowsim.load_cost gives it")
+    for name, values in (("chunks", chunks), ("cuts", cuts)):
+        if not isinstance(values, Sequence) or isinstance(values, str | bytes):
+            raise InputError(name, found=values, expected="a list")
     _check(tokens, chunks, cuts, samples)
     whole_s = cost.solo_s(tokens, max_batched_tokens=tokens)
     ways = [(f"every {chunk} tokens", FlowPrefill(cut="chunk"), chunk) for chunk in chunks]

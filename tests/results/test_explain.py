@@ -107,3 +107,9 @@ def test_fairness_by_hand() -> None:
 def test_a_run_without_events_has_no_explanation() -> None:
     with pytest.raises(InputError, match="events: were not kept"):
         explain(flowsim.run("example", "fcfs", limit=5))
+
+
+@pytest.mark.parametrize("result", [3, None, "run"])
+def test_only_a_run_is_explained(result: object) -> None:
+    with pytest.raises(InputError, match=r"^result must be a run, as flowsim\.run gives it, got "):
+        flowsim.explain(result)  # type: ignore[arg-type]
