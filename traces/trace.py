@@ -230,7 +230,8 @@ class Trace:
     def head(self, n: int) -> Trace:
         """The first `n` requests, or all if there are fewer. Raises InputError unless n >= 1."""
         if not isinstance(n, int | np.integer) or n < 1:
-            raise InputError("number of requests to keep", found=n, expected="a whole number >= 1")
+            whole = "" if isinstance(n, int | np.integer) else "a whole number "
+            raise InputError("number of requests to keep", found=n, expected=f"{whole}>= 1")
         n = min(n, len(self))
         return self.derived(f"first {n} requests" if n > 1 else "first request", np.arange(n))
 
