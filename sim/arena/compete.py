@@ -36,6 +36,7 @@ from flowsim.policies.registry import PolicySpec
 from flowsim.policies.table import TABLE
 from flowsim.runs.options import flat
 from flowsim.show.costs import cost_footing
+from flowsim.show.figure_file import draw_into
 from flowsim.show.page import save_page
 from flowsim.studies.study import Study
 from flowsim.studies.sweep import Runs, sweep
@@ -97,7 +98,7 @@ class Arena:
             self.table.to_parquet(stage / "arena.parquet", index=False, compression="zstd")
             self.table.to_csv(stage / "arena.csv", index=False)
             self.ranking.to_csv(stage / "ranking.csv", index=False)
-            self.plot().savefig(stage / "arena.png", dpi=150, metadata={"Software": None})
+            draw_into(stage / "arena.png", self.plot(), dpi=150, metadata={"Software": None})
             save_page(arena_page(self, lines_of(self).named), stage / "arena.html")
         return Path(folder)
 

@@ -14,6 +14,7 @@ from flowsim.report.chart_figure import draw_chart, inches
 from flowsim.report.saved import Saved
 from flowsim.report.saved_runs import comparison_figure, runs_of
 from flowsim.show.costs import cost_footing
+from flowsim.show.figure_file import draw_into
 from flowsim.studies.plot import draw, selected
 from flowsim.studies.sweep import Runs
 
@@ -99,7 +100,7 @@ def save(figures: Mapping[str, Figure], folder: str | Path, formats: Sequence[st
         for name, figure in figures.items():
             stem = re.sub(r"[^\w.=,-]+", "-", name)
             for ending in dict.fromkeys(formats):
-                figure.savefig(stage / f"{stem}.{ending}", **FORMATS[ending])
+                draw_into(stage / f"{stem}.{ending}", figure, **FORMATS[ending])
                 names.append(f"{stem}.{ending}")
     return names
 

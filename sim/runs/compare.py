@@ -26,6 +26,7 @@ from flowsim.runs.pins import pins_of
 from flowsim.runs.prepare import prepare, read_input
 from flowsim.runs.run import execute
 from flowsim.show.costs import cost_footing, costs_of
+from flowsim.show.figure_file import draw_into
 from flowsim.show.result_figures import comparison
 from flowsim.traces.trace import Trace
 
@@ -90,7 +91,7 @@ class Comparison:
         """
         with writing(folder) as stage:
             self.table.to_csv(stage / "comparison.csv", index_label="policy")
-            self.plot().savefig(stage / "comparison.png", metadata={"Software": None})
+            draw_into(stage / "comparison.png", self.plot(), metadata={"Software": None})
             for name, result in self.results.items():
                 place = stage / folder_of(name)
                 place.mkdir()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from flowsim.show.reasons import REASONS
-from flowsim.show.style import new_axes, plain, style
+from flowsim.show.style import new_axes, plain, short, style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,7 +31,7 @@ def misses_by_class(by_class: Mapping[str, Mapping[str, int]], counted: Mapping[
             colour, hatch, _ = style(place)
             axes.barh(range(len(names)), share, left=left, color=colour, hatch=hatch, edgecolor="white", label=told)
         left += share
-    axes.set_yticks(range(len(names)), [f"{name} ({counted[name]:,})" for name in names], parse_math=False)
+    axes.set_yticks(range(len(names)), [f"{short(name)} ({counted[name]:,})" for name in names], parse_math=False)
     axes.invert_yaxis()
     axes.set_xlim(0, 100)
     axes.set_xlabel("requests that missed their TTFT SLO, % of the class")

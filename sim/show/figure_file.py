@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
-from flowsim.errors import InputError
+from flowsim.errors import InputError, InputWarning
 from flowsim.io.folders import writing_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+MISSING = "missing from font"
+"""What Matplotlib says of a letter that a font does not have."""
 SUFFIXES = (".png", ".pdf", ".svg")
 
 
@@ -28,4 +31,22 @@ def save_figure(figure: Figure, path: str | Path) -> None:
     """
     check_figure_file(path)
     with writing_file(path) as partial:
-        figure.savefig(partial)
+        draw_into(partial, figure)
+
+
+def draw_into(file: Path | IO[bytes], figure: Figure, **how: Any) -> None:
+    """Draw a figure into a file, as `Figure.savefig` does.
+
+    Warns:
+        InputWarning: names have letters that no font here has; one line for all of them.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        figure.savefig(file, **how)
+    lacking = [one for one in caught if MISSING in str(one.message)]
+    for one in caught:
+        if one not in lacking:
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+    if lacking:
+        problem = "names have letters that no font of the figure has, and are drawn as boxes"
+        warnings.warn(problem, InputWarning, stacklevel=2)

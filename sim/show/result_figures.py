@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flowsim.show.style import new_panels, plain, style
+from flowsim.show.style import new_panels, plain, short, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 LEGEND_CHARACTERS, LABEL_CHARACTERS = 130, 70
 """How many characters fit in a line of the legend, and in the labels of all classes side by side."""
+MOST_OF_POLICY = 100
+"""Characters of a policy's specification in a legend."""
 MOST_LABELLED_BARS = 20
 """With more bars than this, none has its value written above it."""
 
@@ -62,7 +64,7 @@ def comparison(attainment: ClassAttainment, ttft_s: Mapping[str, Distribution], 
         ttft_s: of each policy.
         note: small print above the legend.
     """
-    names = list(attainment.percent)
+    names = [short(name, MOST_OF_POLICY) for name in attainment.percent]
     columns = max(1, min(len(names), LEGEND_CHARACTERS // (max(map(len, names)) + 8)))
     legend_rows = -(-len(names) // columns)
     figure, panels = new_panels(1, 2, (11, 4.2 + 0.22 * (legend_rows - 1)), width_ratios=(3, 2))
@@ -136,6 +138,7 @@ def draw_steps(axes: Axes, place: int, name: str, distribution: Distribution, lo
 
 def _class_labels(classes: Sequence[tuple[str, float | None]]) -> dict[str, Any]:
     """Each class with its SLO below it, or slanted if they do not fit side by side. Names are not formulas."""
+    classes = [(short(name), slo_s) for name, slo_s in classes]
     if sum(len(name) + 2 for name, _ in classes) <= LABEL_CHARACTERS:
         labels = [name if slo_s is None else f"{name}\n{slo_s:g} s" for name, slo_s in classes]
         return {"labels": labels, "parse_math": False}

@@ -46,6 +46,11 @@ def _new_figure(**how: Any) -> Figure:
     return figure
 
 
+def short(name: str, most: int = 30) -> str:
+    """A name that has room in a figure: of a longer one the beginning and the end."""
+    return name if len(name) <= most else f"{name[: most - 13]}...{name[-10:]}"
+
+
 def foot(figure: Figure, text: str) -> None:
     """A line of small print at the foot of a figure, in place of one that is there."""
     figure.supxlabel(text, x=0.01, ha="left", fontsize=7, color="dimgrey", parse_math=False)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from flowsim.io.counts import number_of
-from flowsim.show.style import COLOURS, new_panels, plain
+from flowsim.show.style import COLOURS, new_panels, plain, short
 from flowsim.traces.statistics import groups, rate_over_time
 from flowsim.traces.trace import Trace
 
@@ -28,7 +28,7 @@ def figure(trace: Trace) -> Figure:
         _note(axes[0], "all at one instant")
     requests = number_of(len(trace), "request")
     axes[0].set(xlabel="time, s", ylabel="requests per second")
-    axes[0].set_title(f"{_short(trace.name)}: {requests}", parse_math=False)
+    axes[0].set_title(f"{short(trace.name)}: {requests}", parse_math=False)
     for panel, column in zip(axes[1:], ("input_length", "output_length"), strict=True):
         _distributions(panel, trace, column)
     for panel in axes:
@@ -49,13 +49,9 @@ def _distributions(panel: Axes, trace: Trace, column: str) -> None:
     if not panel.lines:
         _note(panel, "not known")
     elif len(some) > 1:
-        for text in panel.legend(panel.lines, map(_short, drawn), frameon=False).get_texts():
+        for text in panel.legend(panel.lines, map(short, drawn), frameon=False).get_texts():
             text.set_parse_math(False)
     panel.set(xscale="log", xlabel=f"{column.replace('_', ' ')}, tokens", ylabel="requests, %", ylim=(0, 102))
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 30 else f"{name[:27]}..."
 
 
 def _note(panel: Axes, text: str) -> None:

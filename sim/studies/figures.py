@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from flowsim.show.result_figures import draw_steps
-from flowsim.show.style import COLOURS, new_axes, plain
+from flowsim.show.style import COLOURS, new_axes, plain, short
 from flowsim.studies.figure_data import (
     Floats,
     HeatMap,
@@ -67,7 +68,8 @@ def class_tradeoff(runs: Runs, x: str, policy: str, axes: Axes | None = None) ->
         InputError: no such policy in the study; or as `lines`.
     """
     axes = axes or new_axes(LINES_SIZE)
-    _draw_chart(class_chart(runs, x, policy), axes)
+    chart = class_chart(runs, x, policy)
+    _draw_chart(replace(chart, lines=[replace(line, name=short(line.name)) for line in chart.lines]), axes)
     axes.set_title(policy, loc="left")
     return axes
 

@@ -15,6 +15,7 @@ from flowsim.io.folders import writing
 from flowsim.results.figure_data import blocking_distributions, class_attainment, ttft_distributions
 from flowsim.runs.costs import described
 from flowsim.show.costs import cost_line
+from flowsim.show.figure_file import draw_into
 from flowsim.show.format import percent
 from flowsim.show.html import render
 from flowsim.show.result_figures import attainment_by_class, blocking_distribution, ttft_distribution
@@ -74,7 +75,7 @@ def save_report(evidence: Sequence[Evidence], cases: Sequence[Compared], folder:
 def picture(of: Compared) -> bytes:
     """The figure of a case, as PNG."""
     out = io.BytesIO()
-    figure(of).savefig(out, format="png", dpi=110, metadata={"Software": None})
+    draw_into(out, figure(of), format="png", dpi=110, metadata={"Software": None})
     return out.getvalue()
 
 

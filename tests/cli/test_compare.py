@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import flowsim
-from support.cli import FILES, ROWS, done, shell, tree, write
+from support.cli import FILES, ROWS, done, invoke, shell, tree, write
 
 pytestmark = pytest.mark.usefixtures("folder")
 
@@ -53,3 +53,17 @@ def test_a_run_in_which_nothing_finishes_still_reports() -> None:
     done("run", "t.jsonl", "--until", "1e-9", "--out", "cut")
     summary = json.loads(Path("cut/summary.json").read_text())
     assert (summary["unfinished"], summary["undecided"], summary["goodput_rps"]) == (1, 1, None)
+
+
+def test_long_names_and_letters_that_no_font_has_leave_a_figure_and_one_warning() -> None:
+    """Classes in Chinese, and two of 80 letters that differ in the last."""
+    names = ["\u6f22\u5b57\u306e\u7a2e\u985e", *("ab" * 39 + end for end in ("xx", "yy"))]
+    rows = [{"arrival_s": at, "input_length": 900, "class": name} for at, name in enumerate(names)]
+    Path("long.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    command = ("compare", "long.jsonl", "--slo", "1", "--policy", "fcfs", "--policy", "edf", "--out", "out", "-q")
+    done = invoke(*command)
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert done.stderr == (
+        "flowsim: warning: names have letters that no font of the figure has, and are drawn as boxes\n"
+    )
+    assert Path("out/comparison.png").stat().st_size > 10_000

@@ -154,3 +154,12 @@ def test_nothing_overlaps_or_is_clipped_whatever_the_names(case: str) -> None:
         assert figure.bbox.y0 <= box.y0 + 1 and box.y1 <= figure.bbox.y1 + 1
     assert not any(legend.overlaps(panel) for panel in panels)
     assert not panels[0].overlaps(panels[1])
+
+
+def test_long_names_of_classes_keep_their_beginning_and_end() -> None:
+    names = ["a" * 40 + end for end in ("x" * 10, "y" * 10)]
+    drawn = attainment_by_class(ClassAttainment([(name, 1.0) for name in names], {"one": [1.0, 2.0]}), axes())
+    assert [text.get_text() for text in drawn.get_xticklabels()] == [
+        f"{'a' * 17}...{'x' * 10}\n1 s",
+        f"{'a' * 17}...{'y' * 10}\n1 s",
+    ]
