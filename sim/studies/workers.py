@@ -10,7 +10,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flowsim.errors import InputError, InputWarning, raised
@@ -69,15 +69,73 @@ def execute(tasks: Iterator[Task], workers: int, dask: str | None) -> Iterator[l
     elif workers == 1:
         yield from (task() for task in tasks)
     else:
-        from joblib import Parallel, delayed  # slow to import, and only studies on several cores need it
-
         os.environ.setdefault("PYTHONSAFEPATH", "1")  # else workers would find modules in the working folder first
-        options: dict[str, Any] = {"pre_dispatch": "2*n_jobs", "batch_size": 1}
-        options |= {"initializer": _end_with, "initargs": (os.getpid(),)}
-        pool = Parallel(workers, return_as="generator_unordered", **options)
         with warnings.catch_warnings():  # loky replaces a worker whose caches have grown; users need not know
             warnings.filterwarnings("ignore", "A worker stopped while some jobs were given")
-            yield from pool(delayed(task)() for task in tasks)
+            yield from _on_cores(tasks, workers)
+
+
+class _Handed:
+    """Tasks as they are handed to workers, from any thread, until it is closed.
+
+    Attributes:
+        under_way: those that were handed out and are not done, by the key of their first run.
+    """
+
+    def __init__(self, tasks: Iterator[Task]) -> None:
+        self._tasks, self._lock, self._closed = tasks, threading.Lock(), False
+        self.under_way: dict[str, Task] = {}
+
+    def __iter__(self) -> Iterator[Task]:
+        while (task := self._next()) is not None:
+            yield task
+
+    def _next(self) -> Task | None:
+        with self._lock:
+            task = None if self._closed else next(self._tasks, None)
+            if task is not None:
+                self.under_way[task.items[0][0]] = task
+            return task
+
+    def close(self) -> list[Task]:
+        """Hand out no more; those that are under way."""
+        with self._lock:
+            self._closed = True
+            return list(self.under_way.values())
+
+
+def _on_cores(tasks: Iterator[Task], workers: int) -> Iterator[list[Done]]:
+    """What each task did; if a worker died, those under way are done again, one run after another by one worker."""
+    from joblib import Parallel, delayed  # slow to import, and only studies on several cores need it
+    from joblib.externals.loky.process_executor import BrokenProcessPool
+
+    options: dict[str, Any] = {"pre_dispatch": "2*n_jobs", "batch_size": 1}
+    options |= {"initializer": _end_with, "initargs": (os.getpid(),)}
+    lost = True
+    while lost:
+        handed, lost = _Handed(tasks), False
+        try:
+            for done in Parallel(workers, return_as="generator_unordered", **options)(delayed(one)() for one in handed):
+                handed.under_way.pop(done[0][0]["key"])
+                yield done
+        except BrokenProcessPool:
+            lost = True
+        for task in handed.close():
+            for item in task.items:
+                yield _alone(replace(task, items=(item,)))
+
+
+def _alone(task: Task) -> list[Done]:
+    """What a task of one run did in a worker of its own; if that dies, the run has failed."""
+    from joblib.externals.loky.process_executor import BrokenProcessPool, ProcessPoolExecutor
+
+    ((key, values),) = task.items
+    with ProcessPoolExecutor(1, initializer=_end_with, initargs=(os.getpid(),)) as pool:
+        try:
+            done: list[Done] = pool.submit(task).result()
+        except BrokenProcessPool:
+            done = [({**Point.of(values).columns, "key": key, "error": "its worker died"}, None, 0.0)]
+    return done
 
 
 def _end_with(parent: int) -> None:

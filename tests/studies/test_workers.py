@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 import flowsim
-from flowsim.errors import InputError
+from flowsim.errors import FailedRuns, InputError
 from flowsim.studies.store import JOURNAL, SEALED
 from support.studies import STUDY, TEXT, bytes_of
 
@@ -58,6 +58,39 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert psutil.wait_procs(workers, timeout=20)[1] == []
+
+
+DEADLY = """
+import os, signal
+from flowsim.policies.fcfs import FCFS
+
+class Deadly(FCFS):
+    def choose(self, view):
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+KILLED = """
+run: {trace: "synthetic:qwen:60", warmup: 0.1}
+axes: {policy: [edf, "deadly:Deadly", fcfs], seed: [0, 1, 2, 3]}
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_a_run_that_kills_its_worker_has_failed_and_the_study_finishes(tmp_path: Path) -> None:
+    (tmp_path / "deadly.py").write_text(DEADLY)
+    (tmp_path / "study.yaml").write_text(KILLED)
+    command = [sys.executable, "-m", "flowsim", "sweep", "study.yaml", "--out", "out", "--workers", "2", "-q"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+    assert "Traceback" not in done.stderr
+    with pytest.warns(FailedRuns, match="4 of 12 runs failed"):
+        runs = flowsim.load_runs(tmp_path / "out")
+    assert sorted(bytes_of(tmp_path / "out")) == [SEALED, "study.yaml"]
+    assert runs.failed[["policy", "error"]].to_numpy().tolist() == [["deadly:Deadly", "its worker died"]] * 4
+    run = {"trace": "synthetic:qwen:60", "warmup": 0.1}
+    fine = flowsim.sweep({"run": run, "axes": {"policy": ["edf", "fcfs"], "seed": [0, 1, 2, 3]}}, workers=1)
+    columns = ["policy", "seed", "attainment", "ttft_p99_s"]
+    assert runs.succeeded[columns].to_numpy().tolist() == fine.table[columns].to_numpy().tolist()
 
 
 @pytest.fixture
