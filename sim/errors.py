@@ -12,6 +12,8 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Final
 
+CONTROLS: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Characters that a terminal obeys, but for the tabulator and the end of a line."""
 MOST_SHOWN = 80
 """Characters of a value that an error shows."""
 LIBRARIES: Final = {"flowsim", "numpy", *sys.stdlib_module_names}
@@ -126,6 +128,11 @@ class ChangedInputs(InputWarning):
 
 class FailedRuns(UserWarning):
     """Some runs of a study failed: their figures are missing."""
+
+
+def printable(text: str) -> str:
+    """A text of which a terminal obeys nothing: what would control it becomes the replacement character."""
+    return CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def shown(value: object) -> str:

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import click
 
 from flowsim.cli.signals import WORDS, Terminated, end_at_once, raise_once, status_of
-from flowsim.errors import ChangedInputs, FailedRuns, InputError, InputWarning
+from flowsim.errors import ChangedInputs, FailedRuns, InputError, InputWarning, printable
 from flowsim.io.progress import bar
 
 TYPED = click.core.ParameterSource.COMMANDLINE
@@ -120,7 +120,7 @@ def _ended_by(number: signal.Signals) -> NoReturn:
 
 
 def _fail(message: str) -> NoReturn:
-    click.echo(f"flowsim: error: {' '.join(message.split())}", err=True)
+    click.echo(printable(f"flowsim: error: {' '.join(message.split())}"), err=True)
     sys.exit(2)
 
 
@@ -152,7 +152,7 @@ def warnings_in_one_line() -> Iterator[None]:
             python_shows(message, category, *place, **more)
         elif str(message) not in said:
             said.add(str(message))
-            click.echo(f"flowsim: warning: {message}", err=True)
+            click.echo(printable(f"flowsim: warning: {message}"), err=True)
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", InputWarning)
@@ -186,7 +186,7 @@ def replaying(quiet: bool) -> Any:
 def say(text: str, quiet: bool = False) -> None:
     """Print a line, unless asked to be quiet."""
     if not quiet:
-        click.echo(text)
+        click.echo(printable(text))
 
 
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="Print no report and no progress.")

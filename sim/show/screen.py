@@ -8,6 +8,9 @@ from typing import Any
 from rich.console import Console, Group, RenderableType
 from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
+
+from flowsim.errors import printable
 
 WIDTH_WITHOUT_TERMINAL = 120
 MOST_WIDTH = 240
@@ -16,6 +19,17 @@ MOST_WIDTH = 240
 
 class Numbers(Table):
     """A table whose cells are short: where there is no terminal, its rows are not broken."""
+
+
+class Screen(Console):
+    """A console that prints names as they are: no markup in them, and nothing that a terminal obeys."""
+
+    def __init__(self, width: int | None = None) -> None:
+        super().__init__(width=width, markup=False, emoji=False, highlight=False)
+
+    def render_str(self, text: str, **how: Any) -> Text:
+        """What a cell or a line says."""
+        return super().render_str(printable(text), **how)
 
 
 def table(first: str, *columns: str) -> Numbers:
@@ -39,12 +53,11 @@ def facts(rows: Iterable[tuple[str, str]]) -> Table:
 
 def show(what: RenderableType) -> None:
     """Print it, as wide as the terminal; if there is none, WIDTH_WITHOUT_TERMINAL columns or as its tables need."""
-    plain: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}  # names are not markup
-    console = Console(**plain)
+    console = Screen()
     if not console.is_terminal:
         options = console.options.update(width=MOST_WIDTH)
         widths = [Measurement.get(console, options, one).maximum for one in _numbers(what)]
-        console = Console(width=max(WIDTH_WITHOUT_TERMINAL, *widths, 0), **plain)
+        console = Screen(max(WIDTH_WITHOUT_TERMINAL, *widths, 0))
     console.print(what)
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
+from flowsim.cli.main import main
 from support.cli import done, refused
 from support.places import DATA
 from support.trace_format import read
@@ -170,3 +172,23 @@ def test_a_damaged_table_is_refused() -> None:
     Path("saved/edf/requests.parquet").write_bytes(b"no")
     assert refused("show", "saved").startswith("saved/edf/requests.parquet: cannot be read")
     assert refused("show", "saved", "--json").startswith("saved/edf/requests.parquet: cannot be read")
+
+
+ODD = "a$x_{b}$\x1b[31m\x07\x9b1m\u202e<b>[red]"
+"""A name that a terminal, a formula, HTML and markup would take for something else."""
+OBEYED = set("\x1b\x07\x9b\u202e")
+
+
+def test_names_that_a_terminal_would_obey_are_replaced() -> None:
+    """Also where colours are kept, as in a terminal."""
+    rows = [{"arrival_s": n, "input_length": 100 + n, "class": ODD, "slo_s": 0.001 * n + 0.001} for n in range(8)]
+    Path("odd.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for words in (["run"], ["compare", "--policy", "fcfs", "--policy", "edf"], ["explain"], ["traces", "info"]):
+        at = 2 if words[0] == "traces" else 1
+        result = CliRunner().invoke(main, [*words[:at], "odd.jsonl", *words[at:]], color=True)
+        assert result.exit_code == 0, result.output
+        assert not OBEYED & set(result.output), words
+    for words in (["run", ODD], ["run", "odd.jsonl", "--policy", ODD], ["run", "odd.jsonl", "--slo", f"{ODD}=0"]):
+        result = CliRunner().invoke(main, words, color=True)
+        assert result.exit_code == 2
+        assert not OBEYED & set(result.output), words
