@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from flowsim.core.policy import Policy, check_policy
 from flowsim.errors import InputError, raised, unknown
+from flowsim.io.schema import MOST
 from flowsim.policies.table import TABLE, Row, check_name, installed
 
 DEFAULT_POLICIES = ("fcfs", "chunked:2048", "flowprefill")
@@ -259,7 +260,10 @@ def _fitting(what: str, value: str | int | float | bool, default: Any) -> Any:
     if isinstance(default, int | float):
         kind = type(default)
         try:
-            return kind(str(value))
+            number = kind(str(value))
         except ValueError:
             raise InputError(what, found=value, expected=f"a {'whole ' if kind is int else ''}number") from None
+        if kind is int and abs(number) > MOST:
+            raise InputError(what, found=value, expected="a whole number from -2^53 to 2^53")
+        return number
     return str(value)

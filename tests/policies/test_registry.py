@@ -64,6 +64,7 @@ def test_a_specification_names_a_policy_and_its_options(spec: str, policy: Any) 
         ("edf:wake=event", "unknown wake 'event'; did you mean 'events'?"),
         ("edf:layer,cuts", "option 'cuts' lacks its value (write cuts=VALUE)"),
         ("chunked:many", "option budget must be a whole number, got 'many'"),
+        ("chunked:9223372036854775808", "option budget must be a whole number from -2^53 to 2^53, got '92233720368547"),
         ("chunked:1.5", "option budget must be a whole number, got '1.5'"),
         ("flowprefill:reserve=lots", "option reserve must be a number, got 'lots'"),
         ("flowprefill:reserve=1.5", "option reserve must be between 0 and 1, got 1.5"),
