@@ -69,3 +69,16 @@ def test_facts_are_listed_under_their_names() -> None:
 def test_a_value_that_a_template_lacks_is_an_error() -> None:
     with pytest.raises(UndefinedError, match="legend"):
         render("validation.html", title="T", header=(), folders=[])
+
+
+def test_names_are_escaped_in_notebooks() -> None:
+    odd = "a$x_{b}$<i>"
+    trace = flowsim.Trace.of([0, 1], [5, 6], classes=[odd, odd], slo_s=[1, 1], name=odd)
+    trace_html = flowsim.run(trace, "fcfs")._repr_html_()
+    compared_html = flowsim.compare(trace, ["fcfs", "edf"])._repr_html_()
+    study = {"title": odd, "run": {"trace": "synthetic:qwen:20"}, "axes": {"policy": ["fcfs"]}}
+    study_html = flowsim.sweep(study, workers=1)._repr_html_()
+    for html in (trace_html, compared_html, study_html):
+        assert "<i>" not in html
+    assert "a$x_{b}$&lt;i&gt;" in trace_html
+    assert "a$x_{b}$&lt;i&gt;" in study_html
