@@ -34,7 +34,8 @@ class DOver:
     preempted so. At a completion, the earliest deadline of the others goes next under the same test, else that of the
     privileged. When another runs out of slack (t = d - c(n), a timer), it takes over if its value exceeds
     (1 + sqrt(k)) times that of the running and the privileged, which lose their privilege; else it is rejected. With
-    value=requests none ever takes over. What has begun cannot be rejected here: it goes last.
+    value=requests none ever takes over. What takes over is late by the time of the decision, where decisions take
+    time. What has begun cannot be rejected here: it goes last.
 
     Attributes:
         cut: where a running pass may be preempted: none, chunk, layer, block or operator.
@@ -48,6 +49,7 @@ class DOver:
     k: float = 1.0
     privileged: set[int] = field(default_factory=set, init=False, repr=False, compare=False)
     arrived: list[Request] = field(default_factory=list, init=False, repr=False, compare=False)
+    decided_s: list[float] = field(default_factory=lambda: [-math.inf], init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.value not in VALUES:
@@ -76,16 +78,21 @@ class DOver:
             self.privileged.update([] if view.running in (None, run) else [view.running.id])
             self.privileged.difference_update([] if run is None else [run.id])
         self.arrived.clear()
+        self.decided_s[0] = view.now
         starts = [_start_s(one) for one in [*held, *others, *islice(_by_start(view), 1)]]
         wake_at = min([start_s for start_s in starts if start_s > view.now], default=math.inf)
         return Decision(_launched(run), rejected, wake_at)
 
     def _taking_over(self, view: View, held: Sequence[Candidate], late: Iterable[Candidate]) -> Candidate | None:
-        """The one whose slack is gone just now, if it is worth more than what is held."""
+        """The one whose slack is gone since the last decision, if it is worth more than what is held."""
         worth, factor = VALUES[self.value], 1 + math.sqrt(self.k)
-        possible = [one for one in late if _start_s(one) == view.now and _fits(view, one)]
+        possible = [one for one in late if self._ran_out(one, view.now) and _fits(view, one)]
         best = max(possible, key=worth, default=None)
         return best if best is not None and worth(best) > factor * sum(map(worth, held)) else None
+
+    def _ran_out(self, one: Candidate, now: float) -> bool:
+        """Whether it had slack when it came, and lost the last of it since the last decision."""
+        return max(one.arrival_s, math.nextafter(self.decided_s[0], math.inf)) <= _start_s(one) <= now
 
     def _next(self, view: View, held: Sequence[Candidate], others: Iterable[Candidate]) -> Candidate | None:
         """The earliest deadline that makes nothing held late; else the earliest that is held; else anything."""

@@ -24,7 +24,8 @@ class EarlyReject(Composed):
     """First come, first served; rejected is what those who came before, and itself, take too long for.
 
     After Mooncake's early rejection (arXiv 2407.00079) on the TTFT that is predicted from the queue. Its prediction of
-    the load of decoding instances has no counterpart here. A request is rejected at the first decision after it came.
+    the load of decoding instances has no counterpart here. A request is judged at
+    each decision while it waits, so one whose time was predicted too short may be rejected later.
     """
 
     batch_tokens: int = 4096

@@ -27,7 +27,7 @@ LEAD = (
     "that arrive per second), under the SLO mixes {mixes}. Shares are of the clairvoyant bound, which no scheduler "
     "exceeds, whatever it knows."
 )
-TYPED = "To see why requests missed there: flowsim explain, what the last column has, and --policy."
+TYPED = "Why requests missed in a cell: flowsim explain with the options in the last column and a --policy."
 
 
 def arena_page(arena: Arena, named: Sequence[str]) -> Page:

@@ -51,8 +51,8 @@ class Standing:
     Attributes:
         policy: its specification.
         rank: 1 for the highest score; equal scores share a rank.
-        low, high: the ranks that it may have: those of no policy that is better than chance allows are below `low`,
-            and as many as are worse than chance allows are beyond `high`; see `standings`.
+        low, high: the ranks that it may have: 1 + the number of policies that are significantly better, and the number
+            of all policies less those that are significantly worse; see `standings`.
         score: its mean share of the bound, with the interval.
         less: its difference to the best policy and to the reference, by name; it has none to itself.
     """

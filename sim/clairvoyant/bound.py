@@ -33,7 +33,7 @@ class Bound(Struct, frozen=True):
 
     Attributes:
         counted: requests that count.
-        hopeless: of these, those that miss their SLO even alone on a rested GPU, or that no instance can hold.
+        hopeless: of these, those whose least work takes longer than their SLO, or that no instance can hold.
         most: no scheduler serves more of them in time, whatever it knows.
         least: so many a scheduler that knows all arrivals does serve in time, in the simulation.
     """
@@ -56,11 +56,12 @@ class Bound(Struct, frozen=True):
     def facts(self) -> list[tuple[str, str]]:
         """The bound in words: names and values."""
         counted, one = number_of(self.counted, "request"), self.hopeless == 1
-        hopeless, fit = number_of(self.hopeless, "request misses its", "requests miss their"), "fits" if one else "fit"
+        hopeless, fit = number_of(self.hopeless, "request"), "fits" if one else "fit"
+        takes = "takes longer than its" if one else "take longer than their"
         return [
             ("upper bound", f"{self.upper:.1%}: no scheduler attains more than {self.most:,} of {counted}"),
             ("lower bound", f"{self.lower:.1%}: a scheduler that knows all arrivals attains {self.least:,}"),
-            ("hopeless", f"{hopeless} SLO even alone on an idle instance, or {fit} in none"),
+            ("hopeless", f"{hopeless} {takes} SLO at the least work, or {fit} in no instance"),
         ]
 
 

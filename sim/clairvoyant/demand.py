@@ -141,7 +141,8 @@ def _least_rates(costs: CostModel, max_batched_tokens: int) -> tuple[float, floa
     )
     queries = {min(size, max_batched_tokens) for size in (1, 16, 64)}
     queries |= {max_batched_tokens, *range(ATTENTION_STEP, max_batched_tokens, ATTENTION_STEP)}
-    contexts = (0, *(1 << power for power in range(6, 18)))
+    contexts = {0, *(1 << power for power in range(6, 18))}
+    contexts |= set() if math.isinf(costs.max_context) else {int(costs.max_context)}
     pair_s = min(
         costs.attention(tokens, context) / _pairs(tokens, context) for tokens in queries for context in contexts
     )

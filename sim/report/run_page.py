@@ -58,7 +58,7 @@ def run_page(
 
 
 def ttft_chart(results: Mapping[str, RunResult]) -> Chart:
-    """The distribution of TTFT among the counted requests of each policy and class: below 100 % without all."""
+    """The distribution of TTFT among the counted requests of each policy and class, those without a token included."""
     first = next(iter(results.values()))
     alone, classes = len(results) == 1, first.slo.class_names
     series = []

@@ -69,7 +69,7 @@ def study_page(runs: Runs, against: Sequence[str] = ()) -> Page:
 
 BASIS = (
     "Lines: 95 % intervals, Student's t over the replications; of attainment with one replication each, a moving-block "
-    "bootstrap over its requests. A time that some request exceeds without end is not drawn."
+    "bootstrap over its requests. A quantile that falls among requests without a first token is not drawn."
 )
 
 

@@ -211,12 +211,6 @@ def _counts(reasons: Sequence[str]) -> dict[str, int]:
     return {reason: found[reason] for reason in REASONS}
 
 
-def _alone_s(result: RunResult) -> Floats:
-    if result.alone_s is None:
-        raise InputError("events", "were not kept", expected="a run with events=True")
-    return result.alone_s
-
-
 def _fairness(result: RunResult) -> Fairness:
     metrics, counted = result.metrics, result.counted
     waited_s = np.where(counted & (metrics.state != REJECTED), metrics.ttft_bound_s, -np.inf)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from flowsim.core.request import Request
 from flowsim.errors import InputError
 from flowsim.policies.overload import DOver, SLOsServe, plan
-from support.situations import ids, request, situation
+from support.situations import executing, ids, request, situation
 from support.timelines import ran, run
 
 
@@ -43,6 +43,16 @@ def test_a_value_large_enough_takes_over_when_its_slack_is_gone() -> None:
         outcome = run(policy, rows[0], (1.0, second, second + 3.0))
         assert ran(outcome) == [(0.0, 10.0, (0,), True)]
         assert outcome.ledger.rejected == [False, True]
+
+
+def test_it_takes_over_at_a_decision_that_comes_a_little_later() -> None:
+    """Where decisions take time, the timer's is made after the slack is gone: at 4.001 s in place of 4 s."""
+    running = executing(request(0, 10, slo_s=14.0), left=6.0)
+    second = request(1, 21, slo_s=24.0, arrival_s=1.0)
+    policy = DOver(value="tokens")
+    assert policy.choose(situation(now=1.0, running=running, waiting=[second])).run is running
+    decision = policy.choose(situation(now=4.001, running=running, waiting=[second]))
+    assert ids(decision.run) == [1] and not decision.reject
 
 
 def test_what_cannot_be_in_time_is_rejected_as_it_comes() -> None:

@@ -147,7 +147,7 @@ BOUND = (
         "the optimum is at least this share",
         "the larger of: attainment; the best replay under a scheduler that knows all arrivals",
     ),
-    Definition("hopeless", "counted requests that miss their SLO even alone on a rested GPU, or fit in no instance"),
+    Definition("hopeless", "counted requests whose least work takes longer than their SLO, or that fit in no instance"),
     Definition("share", "attainment as a share of what any scheduler could attain", "attainment / upper"),
 )
 """The entries of "bound" in summary.json."""

@@ -84,7 +84,7 @@ def test_a_wrong_size_is_one_line(column: str, value: str, folder: Path) -> None
         ),
         ("gemm.csv", (None, b"\x1f\x8b\xff"), ": cannot be read: 'utf-8' codec can't decode byte 0x8b"),
         ("toy_gpu.yaml", (None, ""), " must be a mapping, got nothing"),
-        ("toy_gpu.yaml", (None, "gpu: [1"), ": is not YAML: while parsing a flow sequence"),
+        ("toy_gpu.yaml", (None, "gpu: [1"), ": line 1: is not YAML: while parsing a flow sequence"),
         (
             "toy_gpu.yaml",
             (None, "gpu: a100"),
