@@ -25,6 +25,6 @@ def test_each_request_is_served_or_rejected_and_no_time_is_lost(
     rejected, stretches = outcome.ledger.rejected, ran(outcome)
     served = {i for *_, members, completed in stretches if completed for i in members}
     assert served == {i for i in range(len(rows)) if not rejected[i]}
-    assert all(one[1] <= other[0] for one, other in pairwise(stretches))
+    assert all(one[1] <= other[0] + 1e-9 for one, other in pairwise(stretches))  # slices of time are rounded
     assert sum(end - begin for begin, end, *_ in stretches) == pytest.approx(sum(rows[i][1] for i in served))
     assert all(begin >= rows[i][0] for begin, _, members, _ in stretches for i in members)

@@ -54,7 +54,10 @@ def test_what_is_written_is_what_was_read(tmp_path: Path) -> None:
     (recorded,) = evidence.recorded
     recorded.save(tmp_path)
     assert Recorded.load(tmp_path / CASE) == recorded
-    assert json.loads((tmp_path / CASE).read_text()) == json.loads((KEPT / CASE).read_text())
+    written, kept = (json.loads((folder / CASE).read_text()) for folder in (tmp_path, KEPT))
+    server = written["case"].pop("server")
+    assert kept["case"].pop("server").items() <= server.items()  # options that came later have their defaults
+    assert written == kept
     write_about(tmp_path, evidence.about)
     written, kept = (json.loads((of / "evidence.json").read_text()) for of in (tmp_path, KEPT))
     assert written["machine"].items() >= kept["machine"].items()
