@@ -1,6 +1,6 @@
 """The command `flowsim`, which is also `python -m flowsim`."""
 
-from flowsim.cli.signals import end_at_once
+from flowsim.io.signals import end_at_once
 
 end_at_once()  # before what takes long to import
 

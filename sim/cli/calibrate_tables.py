@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flowsim.cli.signals import Terminated
 from flowsim.errors import InputError
+from flowsim.io.signals import Terminated
 
 if TYPE_CHECKING:
     from flowsim.calibration.costs.provenance import PassErrors

@@ -15,9 +15,9 @@ from typing import Any, NoReturn
 
 import click
 
-from flowsim.cli.signals import WORDS, Terminated, end_at_once, raise_once, status_of
 from flowsim.errors import ChangedInputs, FailedRuns, InputError, InputWarning, printable
 from flowsim.io.progress import bar
+from flowsim.io.signals import WORDS, Terminated, end_at_once, raise_once, status_of
 
 TYPED = click.core.ParameterSource.COMMANDLINE
 PATHS = {"DIR": "a folder", "FILE": "a file"}

@@ -1,14 +1,60 @@
-"""The server of a run: its prefill instances and their limits."""
+"""The server of a run: its prefill instances, their limits, and the serving stack around them."""
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
-from flowsim.core.jitter import Jitter
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
 from flowsim.core.router import ROUTERS
 from flowsim.core.timeline import GRAPH_STEP, graph_size
 from flowsim.errors import InputError, unknown
 from flowsim.io.schema import Amount, Checked, Count, Name, Positive, PositiveCount, option
+
+PARAMETERS = {"none": (), "exponential": ("MEAN",), "lognormal": ("MEDIAN", "SIGMA")}
+"""The parameters of each distribution: seconds, but for SIGMA, the standard deviation of the logarithm."""
+
+
+class Jitter(Struct, frozen=True):
+    """A distribution of times.
+
+    Attributes:
+        kind: one of PARAMETERS.
+        parameters: their values, >= 0.
+    """
+
+    kind: str = "none"
+    parameters: tuple[float, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Jitter:
+        """A distribution from text such as "exponential:0.002". InputError: an unknown one, or wrong parameters."""
+        kind, *rest = text.split(":")
+        if kind not in PARAMETERS:
+            raise unknown("jitter", kind, PARAMETERS, where="jitter")
+        try:
+            values = tuple(float(value) for value in rest)
+        except ValueError:
+            values = ()
+        if len(values) != len(PARAMETERS[kind]) or not all(0 <= value < math.inf for value in values):
+            expected = ":".join((kind, *PARAMETERS[kind]))
+            raise InputError(
+                "jitter", found=text, expected=f"{expected}, numbers >= 0" if PARAMETERS[kind] else expected
+            )
+        return cls(kind, values)
+
+    def draw(self, n: int, random: np.random.Generator) -> NDArray[np.float64]:
+        """Independent times of n requests, seconds, shape [n]."""
+        if self.kind == "exponential":
+            return random.exponential(self.parameters[0], n)
+        if self.kind == "lognormal":
+            median_s, sigma = self.parameters
+            return median_s * np.exp(sigma * random.standard_normal(n))
+        return np.zeros(n)
+
 
 STACK = ("frontend_s", "jitter", "return_s", "host_s", "host_request_s", "device_factor")
 """The options of the serving stack, which a file may hold (`flowsim.runs.stack`)."""

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowsim.calibration.costs.cost_model import Cost, CostModel, GraphCost, free
-from flowsim.core.jitter import Jitter
-from flowsim.core.server import STACK, ServerOptions
+from flowsim.core.server import STACK, Jitter, ServerOptions
 from flowsim.errors import InputError, unknown
 from flowsim.io import documents
 from flowsim.io.schema import build

@@ -8,7 +8,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from flowsim.core.jitter import PARAMETERS
+from flowsim.core.server import PARAMETERS
 
 Floats = NDArray[np.float64]
 QUIET_S = 1e-5

@@ -13,8 +13,8 @@ from flowsim.calibration.costs.table import OperatorTable
 from flowsim.calibration.costs.table_catalogue import load_table
 from flowsim.calibration.measure import stopwatch
 from flowsim.cli.main import main
-from flowsim.cli.signals import Terminated
 from flowsim.io.locks import locked
+from flowsim.io.signals import Terminated
 from support.costs import GRID
 
 pytest.importorskip("torch")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from flowsim.core.jitter import Jitter
+from flowsim.core.server import Jitter
 from flowsim.errors import InputError
 
 
