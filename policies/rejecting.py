@@ -9,7 +9,7 @@ from flowsim.policies.parts.composed import Composed
 
 @dataclass(frozen=True, kw_only=True)
 class Scorpio(Composed):
-    """The earliest deadline first; rejected is what the prompts of earlier deadlines, and itself, take too long for.
+    """The earliest deadline first; a request is rejected if it would be late behind those of earlier deadlines.
 
     After SCORPIO's TTFT guard (arXiv 2505.23022): least deadline first, and rejection by the predicted prefill time
     ahead. The rest of SCORPIO is about decoding. One prompt a pass.
@@ -21,7 +21,7 @@ class Scorpio(Composed):
 
 @dataclass(frozen=True, kw_only=True)
 class EarlyReject(Composed):
-    """First come, first served; rejected is what those who came before, and itself, take too long for.
+    """First come, first served; a request is rejected if it would be late behind those that came before it.
 
     After Mooncake's early rejection (arXiv 2407.00079) on the TTFT that is predicted from the queue. Its prediction of
     the load of decoding instances has no counterpart here. A request is judged at

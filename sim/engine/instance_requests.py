@@ -68,7 +68,7 @@ class InstanceRequests:
         self._work_ns += share_ns
 
     def take(self, parts: Sequence[tuple[Request, Any]], now: float) -> str | None:
-        """Take requests into a pass that computes so many tokens of each; what is wrong with that, if anything is."""
+        """Take requests into a pass that computes this many tokens of each; what is wrong with it, or None."""
         for request, tokens in parts:
             if not ((type(tokens) is int or isinstance(tokens, Integral)) and 0 < int(tokens) <= request.tokens):
                 return f"chose {tokens} tokens of {request}"
