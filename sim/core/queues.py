@@ -38,7 +38,7 @@ def ranked(requests: Sequence[Request], key: Callable[[Any], Any]) -> list[Reque
 
 def checked(value: Any, key: Callable[..., Any]) -> Any:
     """The value that the key of an order gave, if values of its kind have an order. InputError: it is no such value."""
-    if not _has_order(value):
+    if not (type(value) is float and value == value) and not _has_order(value):
         expected = "a number, a text, or a tuple of them"
         raise InputError(f"the key of an order ({place_of(key)})", found=value, expected=expected)
     return value
@@ -54,7 +54,7 @@ def _has_order(value: Any) -> bool:
 
 
 def _is_time(value: Any) -> bool:
-    return isinstance(value, Real) and value == value  # not so for NaN
+    return (type(value) is float or isinstance(value, Real)) and value == value  # not so for NaN
 
 
 class ArrivalQueue:
