@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 from msgspec.structs import replace
@@ -51,6 +51,7 @@ class ModelSpec(Checked, frozen=True, forbid_unknown_fields=True):
     experts: Experts = 0
     experts_per_token: Experts = 0
     tied: bool = False  # the output head is the embedding
+    weights: Literal["bf16", "fp8"] = "bf16"  # of a layer's matrices; fp8: e4m3, activations cast for their products
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -62,6 +63,8 @@ class ModelSpec(Checked, frozen=True, forbid_unknown_fields=True):
         if bool(self.experts) != bool(self.experts_per_token) or self.experts_per_token > self.experts:
             allowed = f"1 to {self.experts}, the number of experts" if self.experts else "0 without experts"
             raise InputError("experts_per_token", found=self.experts_per_token, expected=allowed)
+        if self.experts and self.weights == "fp8":
+            raise InputError("weights", found="fp8", expected="bf16 for a mixture of experts")
 
     @property
     def qkv_width(self) -> int:
@@ -75,18 +78,19 @@ class ModelSpec(Checked, frozen=True, forbid_unknown_fields=True):
 
     @property
     def weight_bytes(self) -> int:
-        """Bytes of all weights in bf16."""
+        """Bytes of all weights; embedding and head are in bf16."""
         ends = (1 if self.tied else 2) * self.vocab * self.hidden + self.hidden
         return self.layers * self.layer_bytes + ends * BYTES_PER_VALUE
 
     @property
     def layer_bytes(self) -> int:
-        """Bytes of one layer's weights in bf16."""
+        """Bytes of one layer's weights."""
         attention = self.hidden * (self.qkv_width + self.heads * self.head_dim)
         bias = self.qkv_width if self.qkv_bias else 0
         norms = 2 * self.hidden + (2 * self.head_dim if self.qk_norm else 0)
         mlp = 3 * self.hidden * self.intermediate * max(1, self.experts) + self.hidden * self.experts
-        return (attention + bias + norms + mlp) * BYTES_PER_VALUE
+        matrices = (attention + mlp) * (1 if self.weights == "fp8" else BYTES_PER_VALUE)
+        return matrices + (bias + norms) * BYTES_PER_VALUE
 
     @property
     def operators(self) -> tuple[str, ...]:

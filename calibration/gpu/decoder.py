@@ -22,6 +22,7 @@ from flowsim.calibration.costs.attention_kernels import Choice
 from flowsim.calibration.costs.models import ModelSpec
 from flowsim.calibration.gpu.attention import KERNELS, PADDING
 from flowsim.calibration.gpu.batch import Batch, CacheSlice, Ids, Step, Tensor, allocate, check_slices, indices
+from flowsim.calibration.gpu.fp8 import fp8_weight
 from flowsim.calibration.gpu.layer import attention_operators, expert_operators, mlp_operators
 from flowsim.core.operators import LAYER_OPERATORS, check_cut, segments
 
@@ -40,7 +41,7 @@ class Decoder:
         rows: tokens of the cache; rows that were not written hold noise.
         layers: all layers of the model if None. They are distinct, so that no cache of the GPU holds the next layer's
             weights.
-        dtype: torch's name of the type of weights and activations.
+        dtype: torch's name of the type of activations, and of weights that are not in FP8.
         seed: of all randomness.
         attention: the choice of kernels.
         reduce: sums a tensor over the ranks, in place.
@@ -177,21 +178,27 @@ class Decoder:
         import torch
 
         s = self.spec
+        width = s.heads * s.head_dim
         ones = torch.ones(s.hidden, device=self.device, dtype=self.dtype)
         return {
             "norm_attn": ones,
-            "qkv": self._normal(s.qkv_width, s.hidden),
+            **self._linear("qkv", self._normal(s.qkv_width, s.hidden)),
             "qkv_bias": self._normal(s.qkv_width) if s.qkv_bias else None,
-            "o": self._normal(s.hidden, s.heads * s.head_dim, scale=self._added(s.heads * s.head_dim)),
+            **self._linear("o", self._normal(s.hidden, width, scale=self._added(width))),
             "norm_mlp": ones.clone(),
         } | (self._expert_weights() if s.experts else self._mlp_weights())
 
+    def _linear(self, name: str, weight: Tensor) -> dict[str, Tensor]:
+        """A matrix in the type of the model's weights, with its scale if it is in e4m3."""
+        if self.spec.weights == "bf16":
+            return {name: weight}
+        quantised, scale = fp8_weight(weight)
+        return {name: quantised, f"{name}_scale": scale}
+
     def _mlp_weights(self) -> dict[str, Tensor]:
         s = self.spec
-        return {
-            "gate_up": self._normal(2 * s.intermediate, s.hidden),
-            "down": self._normal(s.hidden, s.intermediate, scale=self._added(s.intermediate)),
-        }
+        down = self._normal(s.hidden, s.intermediate, scale=self._added(s.intermediate))
+        return self._linear("gate_up", self._normal(2 * s.intermediate, s.hidden)) | self._linear("down", down)
 
     def _expert_weights(self) -> dict[str, Tensor]:
         s = self.spec

@@ -11,10 +11,14 @@ from collections.abc import Callable, Mapping
 
 from flowsim.calibration.costs.models import ModelSpec
 from flowsim.calibration.gpu.batch import Batch, Tensor
+from flowsim.calibration.gpu.fp8 import fp8_product
 
 Operator = Callable[[Batch], None]
 Operators = list[tuple[str, Operator]]
 Weights = Mapping[str, Tensor]
+"""Of a layer, by name. Beside a matrix NAME in e4m3 there is its scale, NAME_scale."""
+Product = Callable[[Tensor], Tensor]
+Addition = Callable[[Tensor, Tensor], object]
 
 
 def attention_operators(spec: ModelSpec, w: Weights, cache: Tensor, kept: float) -> Operators:
@@ -62,9 +66,12 @@ def _qkv_proj(w: Weights) -> Operator:
 
     bias, qkv_t = w["qkv_bias"], w["qkv"].t()
     mm, addmm = torch.mm, torch.addmm
+    fp8 = fp8_product(w["qkv"], w["qkv_scale"], bias) if "qkv_scale" in w else None
 
     def qkv_proj(p: Batch) -> None:
-        if bias is None:
+        if fp8:
+            fp8(p.normed, p.qkv)
+        elif bias is None:
             mm(p.normed, qkv_t, out=p.qkv)
         else:
             addmm(bias, p.normed, qkv_t, out=p.qkv)
@@ -77,7 +84,7 @@ def _rope_kv(spec: ModelSpec, w: Weights, cache: Tensor) -> Operator:
 
     rms_norm, mul, eps = torch.rms_norm, torch.mul, spec.norm_eps
     per_head = (spec.head_dim,) if spec.qk_norm else None
-    qk_weights = w["qkv"].new_ones((spec.heads + spec.kv_heads, spec.head_dim))
+    qk_weights = w["norm_attn"].new_ones((spec.heads + spec.kv_heads, spec.head_dim))
     k_cache, v_cache = cache
 
     def rope_kv(p: Batch) -> None:
@@ -111,29 +118,47 @@ def _attention(spec: ModelSpec, cache: Tensor) -> Operator:
 
 
 def _o_proj(w: Weights, kept: float) -> Operator:
-    o_t = w["o"].t()
+    add = _addition(w, "o", kept)
 
     def o_proj(p: Batch) -> None:
-        p.hidden.addmm_(p.attended, o_t, beta=kept)
+        add(p.hidden, p.attended)
 
     return o_proj
+
+
+def _product(w: Weights, name: str) -> Product:
+    """The function x -> x weight^T."""
+    import torch
+
+    if f"{name}_scale" in w:
+        return fp8_product(w[name], w[f"{name}_scale"])
+    weight_t, mm = w[name].t(), torch.mm
+    return lambda x: mm(x, weight_t)
+
+
+def _addition(w: Weights, name: str, kept: float) -> Addition:
+    """The function (hidden, x) that makes hidden = kept hidden + x weight^T."""
+    if f"{name}_scale" not in w:
+        weight_t = w[name].t()
+        return lambda hidden, x: hidden.addmm_(x, weight_t, beta=kept)
+    product = fp8_product(w[name], w[f"{name}_scale"])
+    return (lambda hidden, x: hidden.add_(product(x))) if kept else (lambda hidden, x: product(x, hidden))
 
 
 def _mlp(w: Weights, kept: float) -> Operators:
     import torch
 
-    gate_up_t, down_t = w["gate_up"].t(), w["down"].t()
-    mm, silu = torch.mm, torch.nn.functional.silu
+    widen, add, silu = _product(w, "gate_up"), _addition(w, "down", kept), torch.nn.functional.silu
 
     def gate_up_proj(p: Batch) -> None:
-        p.gate_up = mm(p.normed, gate_up_t)
+        p.gate_up = widen(p.normed)
 
     def activation(p: Batch) -> None:
         gate, up = p.gate_up.chunk(2, 1)
         p.activation = silu(gate).mul_(up)
 
     def down_proj(p: Batch) -> None:
-        p.hidden.addmm_(p.activation, down_t, beta=kept)
+        add(p.hidden, p.activation)
 
     return [(f.__name__, f) for f in (gate_up_proj, activation, down_proj)]
 

@@ -44,6 +44,13 @@ def test_a_shipped_model_has_its_published_number_of_parameters(name: str, param
     assert load_model(name).weight_bytes == 2 * parameters
 
 
+def test_fp8_halves_the_matrices_of_the_layers() -> None:
+    whole, fp8 = load_model("llama3-8b"), load_model("llama3-8b-fp8")
+    matrices = 32 * 4096 * (6144 + 4096 + 3 * 14336)
+    assert whole.weight_bytes - fp8.weight_bytes == matrices
+    assert whole.kv_bytes_per_token == fp8.kv_bytes_per_token
+
+
 def test_a_shard_is_one_rank_s_part() -> None:
     shard = load_model("qwen3-30b-a3b").shard(8)
     assert (shard.heads, shard.kv_heads, shard.intermediate, shard.vocab) == (4, 1, 96, 18992)
@@ -72,6 +79,14 @@ def test_a_model_from_a_file(tmp_path: Path) -> None:
     ("change", "message"),
     [
         (("layers: 2\n", ""), "lacks layers"),
+        (
+            ("vocab: 97", "vocab: 97\nweights: fp4"),
+            "weights: unknown weights 'fp4'; did you mean 'fp8'? (known: bf16, fp8)",
+        ),
+        (
+            ("vocab: 97", "vocab: 97\nweights: fp8\nexperts: 8\nexperts_per_token: 2"),
+            "weights must be bf16 for a mixture of experts, got 'fp8'",
+        ),
         (("layers: 2", "layers: two"), "layers must be a whole number >= 1 and <= 1e+12, got 'two'"),
         (("layers: 2", "layers: true"), "layers must be a whole number >= 1 and <= 1e+12, got True"),
         (("kv_heads: 2", "kv_heads: 3"), "heads must be a multiple of the number of key-value heads, 3, got 4"),

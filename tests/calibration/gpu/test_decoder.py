@@ -43,7 +43,7 @@ def reference(decoder: Decoder, ids: list[int]) -> "torch.Tensor":
         return torch.cat([pair.real, pair.imag], 1)
 
     for weights in decoder.weights:
-        w = {k: v.double() for k, v in weights.items() if v is not None}
+        w = {k: v.double() * weights.get(f"{k}_scale", 1) for k, v in weights.items() if v is not None}
         qkv = norm(x) @ w["qkv"].T + w.get("qkv_bias", torch.zeros(1))
         q, k, v = (part.split(d, 1) for part in qkv.split([spec.heads * d, spec.kv_heads * d, spec.kv_heads * d], 1))
         outs = []
@@ -77,6 +77,7 @@ def close(found: "torch.Tensor", expected: "torch.Tensor") -> bool:
     return bool(torch.allclose(found.double(), expected.double(), rtol=1e-3, atol=1e-4))
 
 
+FP8 = structs.replace(SPEC, weights="fp8")
 EXPERTS = structs.replace(SPEC, experts=6, experts_per_token=2, qk_norm=True)
 
 
@@ -212,3 +213,25 @@ def test_on_a_gpu_chunks_and_packing_agree_with_the_whole() -> None:
     decoder.run(packed)
     similar = torch.nn.functional.cosine_similarity(packed.logits[1].float(), whole.logits[0].float(), dim=0)
     assert similar > 0.999
+
+
+@pytest.mark.parametrize("biased", [False, True])
+def test_fp8_differs_from_its_own_weights_only_by_the_cast_of_activations(biased: bool) -> None:
+    decoder = Decoder(structs.replace(FP8, qkv_bias=biased), "cpu", rows=256, dtype="float32", seed=3)
+    assert {w["down"].dtype for w in decoder.weights} == {torch.float8_e4m3fn}
+    p = decoder.prepare([CacheSlice(60)], IDS)
+    decoder.run(p)
+    expected = reference(decoder, IDS)
+    error = float((p.logits[0].double() - expected).norm() / expected.norm())
+    assert 1e-4 < error < 0.06  # a cast to 3 bits of mantissa errs by 2 to 4 %
+
+
+def test_a_rank_that_adds_no_residual_in_fp8_gives_the_projection_alone() -> None:
+    with_residual, without = (Decoder(FP8, "cpu", rows=64, dtype="float32", seed=3, adds_residual=a) for a in (1, 0))
+    batches = [d.prepare([CacheSlice(8)]) for d in (with_residual, without)]
+    for p, d in zip(batches, (with_residual, without), strict=True):
+        next(s for s in d.program if s.operator == "embed").run(p)
+        embedded = p.hidden.clone()
+        for step in d.program[1:6]:  # to the output projection
+            step.run(p)
+    assert torch.allclose(batches[0].hidden - embedded, batches[1].hidden, atol=1e-5)
