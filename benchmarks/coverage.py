@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy import integrate, optimize, signal, special, stats
 
 from flowsim.results.bootstrap import FEWEST_STRETCHES, share_interval, stretches
-from flowsim.results.differences import QUANTILES, Difference, Served
+from flowsim.results.differences import QUANTILES, Difference, ServedTrace
 from flowsim.results.interval import Interval
 from flowsim.studies.paired import paired
 
@@ -133,7 +133,7 @@ def of_queue(queue: Queue, n: int, repetitions: int, figures: Sequence[str] = ("
     rng = np.random.default_rng([n, round(100 * queue.load), round(queue.slo)])
     found: dict[str, list[tuple[Interval, float]]] = {name: [] for name in figures}
     for seed in range(repetitions):
-        served = [Served(np.ones(n, bool), waits <= queue.slo, waits, None) for waits in queue.waits(n, rng)]
+        served = [ServedTrace(np.ones(n, bool), waits <= queue.slo, waits, None) for waits in queue.waits(n, rng)]
         difference = Difference(*served, seed=seed)
         for name in figures:
             if name == "attainment":

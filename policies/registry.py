@@ -16,7 +16,7 @@ from msgspec import Struct
 from flowsim.core.policy import Policy, check_policy
 from flowsim.errors import InputError, raised, unknown
 from flowsim.io.schema import MOST
-from flowsim.policies.table import TABLE, Row, check_name, installed
+from flowsim.policies.table import TABLE, PolicyRow, check_name, installed
 
 DEFAULT_POLICIES = ("fcfs", "chunked:2048", "flowprefill")
 """The policies that are compared unless told."""
@@ -185,7 +185,7 @@ def explain_policy(name: str) -> tuple[str, dict[str, str]]:
     return rule, meanings
 
 
-def row(name: str) -> Row | None:
+def row(name: str) -> PolicyRow | None:
     """The row of a policy with a short name; None if there is none of this name."""
     return TABLE.get(name) or installed().get(name)
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from flowsim.calibration.costs.fit_record import FitRecord
 from flowsim.calibration.costs.forward import Shape, pieces
-from flowsim.calibration.costs.host_times import SWITCH_S, Standing
+from flowsim.calibration.costs.host_times import SWITCH_S, StopTimes
 from flowsim.calibration.costs.power import PowerModel
 from flowsim.core.operators import ATTENTION, CHECKED_AFTER, LAYER_OPERATORS
 from flowsim.core.timeline import Forward, Launch, Slice, Timeline, graph_size, split
@@ -204,14 +204,14 @@ class CostModel:
         """From the stop of a forward of `tokens` at a cut, where the policy wakes, until the scheduler knows."""
         return self.acknowledge_s if self.proceed is None else min(self.acknowledge_s, self.proceed(tokens))
 
-    def standing(self, tokens: int, seen: int) -> Standing:
+    def stop_times(self, tokens: int, seen: int) -> StopTimes:
         """What follows on that, if the decision is among `seen` requests and passes.
 
         All takes what it takes elsewhere, or `proceed` in all if the same pass runs on.
         """
         if self.proceed is None:
-            return Standing(self.decision(seen), self.resume_s, self.resume_s)
-        return Standing.of(self.proceed(tokens), self.acknowledge_s, self.decision(seen), self.resume_s)
+            return StopTimes(self.decision(seen), self.resume_s, self.resume_s)
+        return StopTimes.of(self.proceed(tokens), self.acknowledge_s, self.decision(seen), self.resume_s)
 
     def __repr__(self) -> str:
         """Name and one figure."""

@@ -35,7 +35,7 @@ APART = (*HOST_OPERATORS, *OPTIONAL_HOST_OPERATORS, *MODEL_OPERATORS, ALL_REDUCE
 Usual = Callable[[ArrayLike], float]
 
 
-class Standing(NamedTuple):
+class StopTimes(NamedTuple):
     """What a stop at a cut takes where the policy wakes, seconds: a decision, and then until the runner begins.
 
     Attributes:
@@ -49,7 +49,7 @@ class Standing(NamedTuple):
     other_s: float
 
     @classmethod
-    def of(cls, whole_s: float, acknowledge_s: float, decision_s: float, resume_s: float) -> Standing:
+    def of(cls, whole_s: float, acknowledge_s: float, decision_s: float, resume_s: float) -> StopTimes:
         """What follows where the same pass runs on `whole_s` after its stop, and another takes the rest of the three.
 
         Threads that have just done the same need little for that: they may know of the stop and decide sooner.

@@ -28,7 +28,7 @@ FILE = "data/imports/factors.csv"
 """In `flowsim.calibration`; `flowsim.calibration.public.factors` writes it."""
 
 
-class Compared(NamedTuple):
+class ModelFactors(NamedTuple):
     """One model on one GPU with both tables.
 
     Attributes:
@@ -138,12 +138,12 @@ def corrected(table: OperatorTable) -> OperatorTable:
 
 
 @cache
-def known_factors() -> tuple[Compared, ...]:
+def known_factors() -> tuple[ModelFactors, ...]:
     """All models on GPUs that have both tables, from the file."""
     with (resources.files("flowsim.calibration") / FILE).open(encoding="utf-8") as file:
         return tuple(map(_compared, csv.DictReader(file)))
 
 
-def _compared(row: Mapping[str, str]) -> Compared:
+def _compared(row: Mapping[str, str]) -> ModelFactors:
     factors = tuple(float(row[str(tokens)]) for tokens in SIZES)
-    return Compared(row["framework"], row["gpu"], row["model"], row["experts"] == "yes", factors)
+    return ModelFactors(row["framework"], row["gpu"], row["model"], row["experts"] == "yes", factors)

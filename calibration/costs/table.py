@@ -115,7 +115,7 @@ class PassRow:
         return parse_slices(self.slices)
 
 
-class Samples(NamedTuple):
+class OperatorSamples(NamedTuple):
     """The measured sizes of one operator, sorted by (context, tokens); times in seconds."""
 
     tokens: npt.NDArray[np.int64]
@@ -132,7 +132,7 @@ class OperatorTable:
     operators: tuple[OperatorRow, ...]
     passes: tuple[PassRow, ...] = field(default=())
 
-    def samples(self, operator: str) -> Samples:
+    def samples(self, operator: str) -> OperatorSamples:
         """The rows of this operator, sorted by context, then tokens. InputError: it was not measured."""
         rows = sorted((r for r in self.operators if r.operator == operator), key=lambda r: (r.context, r.tokens))
         if not rows:
@@ -143,7 +143,7 @@ class OperatorTable:
                 raise InputError("operators", f"two rows of {operator} at {size}")
         if operator != "attention" and any(r.context for r in rows):
             raise InputError("operators", f"a row of {operator} has a context, on which only attention depends")
-        return Samples(
+        return OperatorSamples(
             np.array([r.tokens for r in rows], np.int64),
             np.array([r.context for r in rows], np.int64),
             np.array([r.device_us for r in rows]) * 1e-6,

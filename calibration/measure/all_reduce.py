@@ -31,7 +31,7 @@ from flowsim.calibration.gpu.quiet_host import RUNNER, quiet_host
 from flowsim.calibration.measure.grid import CHECKED, OFF_GRID
 from flowsim.calibration.measure.measurement_log import Progress
 from flowsim.calibration.measure.passes import host_bound, layers_that_fit, packed
-from flowsim.calibration.measure.repeats import Limits
+from flowsim.calibration.measure.repeats import RepeatLimits
 from flowsim.calibration.measure.rows import operator_row, pass_row
 from flowsim.calibration.measure.stopwatch import Stopwatch
 from flowsim.calibration.serve.runner import launch
@@ -54,8 +54,8 @@ class GroupGrid:
         *(("layer", text) for text in CHECKED),
         *(("operator", text) for text in CHECKED),
     )
-    limits: Limits = field(default_factory=Limits)
-    pass_limits: Limits = field(default_factory=lambda: Limits(least=8))
+    limits: RepeatLimits = field(default_factory=RepeatLimits)
+    pass_limits: RepeatLimits = field(default_factory=lambda: RepeatLimits(least=8))
 
     def within(self, longest: int) -> GroupGrid:
         """This grid without the sizes beyond a model's longest context."""
@@ -269,7 +269,7 @@ class _Member:
         self._repeat(once, wall, self.job.grid.pass_limits)
         return pass_row(cut, text, wall)
 
-    def _repeat(self, once: Callable[[], None], samples: list[float], limits: Limits) -> None:
+    def _repeat(self, once: Callable[[], None], samples: list[float], limits: RepeatLimits) -> None:
         """Warm up, then repeat within the limits; `once` appends to `samples`."""
         once()
         end = time.perf_counter() + limits.heat_s

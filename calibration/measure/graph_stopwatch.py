@@ -14,7 +14,7 @@ from typing import NamedTuple
 from flowsim.calibration.gpu.batch import CacheSlice
 from flowsim.calibration.gpu.graphs import Launcher, Ready
 from flowsim.calibration.measure.idle_gpu import spin
-from flowsim.calibration.measure.repeats import Limits
+from flowsim.calibration.measure.repeats import RepeatLimits
 from flowsim.calibration.measure.stopwatch import Stopwatch, watched
 
 PAUSE_S = 0.1
@@ -47,7 +47,7 @@ class GraphChecks(NamedTuple):
     check: list[float]
 
 
-def time_recording(launcher: Launcher, tokens: int, longest: int, limits: Limits, rests: int) -> RecordingTimes:
+def time_recording(launcher: Launcher, tokens: int, longest: int, limits: RepeatLimits, rests: int) -> RecordingTimes:
     """Time the recorded forward of `tokens`, after the one of `longest` tokens and, `rests` times, after a pause."""
     watch, times = Stopwatch(launcher.decoder.device), RecordingTimes([], [])
     load = launcher.ready([CacheSlice(longest)])
@@ -69,7 +69,7 @@ def time_recording(launcher: Launcher, tokens: int, longest: int, limits: Limits
     return times
 
 
-def time_graph_checks(whole: Launcher, checked: Launcher, tokens: int, limits: Limits) -> GraphChecks:
+def time_graph_checks(whole: Launcher, checked: Launcher, tokens: int, limits: RepeatLimits) -> GraphChecks:
     """Time the recording of `tokens` launched whole, twice back to back, and checked at every operator.
 
     Two runs take one device time more than one run, so that the launch can be told without another clock; the checked

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from flowsim.calibration.costs.table import GRAPH_HOST_TOKENS, parse_slices
-from flowsim.calibration.measure.repeats import Limits
+from flowsim.calibration.measure.repeats import RepeatLimits
 from flowsim.core.timeline import GRAPH_STEP, graph_size
 from flowsim.errors import InputError
 
@@ -45,20 +45,21 @@ class Grid:
     proceeding: tuple[int, ...] = (64, 512, 1024, 2048, 4096, 8192)  # stopped at every operator and run on
     kernel_tokens: tuple[int, ...] = (16, 64, 256, 1024, 4096)
     kernel_contexts: tuple[int, ...] = (0, 256, 1024, 4096, 16384, 65536)
-    kernel_limits: Limits = field(default_factory=lambda: Limits(3, 10, 0.1, heat_s=0.05))  # of each attention kernel
+    # of each attention kernel:
+    kernel_limits: RepeatLimits = field(default_factory=lambda: RepeatLimits(3, 10, 0.1, heat_s=0.05))
     passes: tuple[str, ...] = OFF_GRID
     checked_passes: tuple[str, ...] = CHECKED
     cuts: tuple[str, ...] = ("layer", "block", "operator")
     graphs: tuple[int, ...] = tuple(range(64, 2049, 64))  # recorded forwards
     graph_passes: tuple[str, ...] = ("75@0", "300@0", "437@0", "777@0", "1700@0")
-    graph_limits: Limits = field(default_factory=lambda: Limits(4, 12, 0.1, heat_s=0.25))
+    graph_limits: RepeatLimits = field(default_factory=lambda: RepeatLimits(4, 12, 0.1, heat_s=0.25))
     boost_tokens: tuple[int, ...] = (256, 512, 1024, 2048, 4096, 8192)  # also timed on an idle GPU
     rests: int = 5  # pauses before each, and before each recorded forward
     extra: int = 12  # sizes added where the line between neighbours misses by more than 2 %
     layers: int = 6  # of the stack in which operators are timed, and at most 4 where they are heavy
     expert_layers: int = 12  # the same for a mixture of experts, whose load differs by layer
-    limits: Limits = field(default_factory=lambda: Limits(seconds=0.15, heat_s=0.25))
-    pass_limits: Limits = field(default_factory=lambda: Limits(least=6, seconds=0.15, heat_s=0.25))
+    limits: RepeatLimits = field(default_factory=lambda: RepeatLimits(seconds=0.15, heat_s=0.25))
+    pass_limits: RepeatLimits = field(default_factory=lambda: RepeatLimits(least=6, seconds=0.15, heat_s=0.25))
 
     def __post_init__(self) -> None:
         if self.layers < 2:
@@ -110,18 +111,18 @@ QUICK = Grid(
     proceeding=(64, 1024, 8192),
     kernel_tokens=(64, 512, 4096),
     kernel_contexts=(0, 1024, 16384),
-    kernel_limits=Limits(3, 6, 0.06, heat_s=0.03),
+    kernel_limits=RepeatLimits(3, 6, 0.06, heat_s=0.03),
     passes=("75@0", "300@0", "1100@0", "3000@0", "512@15872", "300@0+700@0"),
     checked_passes=("300@0", "1500@0"),
     graphs=(64, 128, 256, 512, 1024, 2048),
     graph_passes=("300@0",),
-    graph_limits=Limits(3, 8, 0.08, heat_s=0.25),
+    graph_limits=RepeatLimits(3, 8, 0.08, heat_s=0.25),
     boost_tokens=(1024, 4096),
     rests=2,
     extra=2,
     layers=3,
-    limits=Limits(3, 16, 0.06, heat_s=0.25),
-    pass_limits=Limits(4, 16, 0.06, heat_s=0.25),
+    limits=RepeatLimits(3, 16, 0.06, heat_s=0.25),
+    pass_limits=RepeatLimits(4, 16, 0.06, heat_s=0.25),
 )
 """Fewer sizes and repeats, for about a minute."""
 

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.predictor import SoloPredictor
-from flowsim.calibration.measure.repeats import Limits
+from flowsim.calibration.measure.repeats import RepeatLimits
 from flowsim.calibration.serve.gpu_device import GpuDevice, WallClock
 from flowsim.calibration.serve.replay import Replay, execute
 from flowsim.calibration.serve.row_cache import RowCache
-from flowsim.calibration.serve.runner import Job, Runner, Told
+from flowsim.calibration.serve.runner import Job, JobOutcome, Runner
 from flowsim.core.event_recorder import EventRecorder
 from flowsim.core.ledger import Ledger
 from flowsim.core.request import Request
@@ -40,7 +40,7 @@ A_ROUND = 64
 """Requests that may arrive in a round: more than any pass of 2048 tokens has members."""
 
 
-def time_decisions(seen: int, limits: Limits, apart_s: float = APART_S) -> list[float]:
+def time_decisions(seen: int, limits: RepeatLimits, apart_s: float = APART_S) -> list[float]:
     """Seconds of a decision among `seen` requests and passes: a mean over each round of one completion and arrivals.
 
     It is `flowsim.calibration.serve.gpu_device.GpuDevice.settle` under the policy flowprefill (S-EDF, in batches up to
@@ -137,13 +137,13 @@ class Idle:
         """Have it stop."""
         self.signalled = True
 
-    def told(self, *, completed: bool) -> Told:
+    def told(self, *, completed: bool) -> JobOutcome:
         """The word that it has completed, or stopped."""
         assert self.job is not None
         job, self.signalled = self.job, False
         job.stopped_s = time.perf_counter()
         job.next_ids = dict.fromkeys(range(A_ROUND), (None, 0))
-        return Told(job, completed)
+        return JobOutcome(job, completed)
 
 
 def _request(id: int) -> Request:

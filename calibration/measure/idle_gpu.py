@@ -42,7 +42,7 @@ OUTLIER = 0.01
 """Relative residual beyond which a sample has less weight."""
 
 
-class Span(NamedTuple):
+class Burst(NamedTuple):
     """Uninterrupted work, seconds: the pause before it, its time on a busy GPU, and its measured time."""
 
     idle_s: float
@@ -50,7 +50,7 @@ class Span(NamedTuple):
     real_s: float
 
 
-SpanSeries = Sequence[Sequence[float]]
+BurstSeries = Sequence[Sequence[float]]
 """Spans in succession; the first begins on an idle GPU, and its pause does not count."""
 
 
@@ -96,29 +96,29 @@ class Stack:
         """Device seconds of `layers` layers after a pause, median."""
         return statistics.median(sum(s.real_s for s in self.series(layers, 0.0, rest_s)) for _ in range(rounds))
 
-    def series(self, layers: int, layer_s: float, rest_s: float = REST_S) -> list[Span]:
+    def series(self, layers: int, layer_s: float, rest_s: float = REST_S) -> list[Burst]:
         """`layers` layers without a pause, on an idle GPU; `layer_s` is what each takes on a busy one."""
         spin(rest_s)
         marks = self._launch(layers, self._stall_s(layers))
         self.watch.synchronise()
-        return [Span(0.0, layer_s, self.watch.between(a, b)) for a, b in pairwise(marks)]
+        return [Burst(0.0, layer_s, self.watch.between(a, b)) for a, b in pairwise(marks)]
 
-    def cycles(self, layers: int, layer_s: float, duty: float, seconds: float, rest_s: float = REST_S) -> list[Span]:
+    def cycles(self, layers: int, layer_s: float, duty: float, seconds: float, rest_s: float = REST_S) -> list[Burst]:
         """Bursts of `layers` layers, from an idle GPU on, with pauses that leave it busy for the share `duty`.
 
         The stall in which the host gets ahead is part of the pause, which is measured by the device's clock.
         """
         spin(rest_s)
         work_s, stall_s = layers * layer_s, self._stall_s(layers)
-        spans, ended = list[Span](), None
+        bursts, ended = list[Burst](), None
         for _ in range(max(1, int(seconds * duty / work_s))):
             marks = self._launch(layers, stall_s)
             self.watch.synchronise()
             idle_s = 0.0 if ended is None else self.watch.between(ended, marks[0])
             ended = marks[-1]
-            spans.append(Span(idle_s, work_s, self.watch.between(marks[0], ended)))
+            bursts.append(Burst(idle_s, work_s, self.watch.between(marks[0], ended)))
             spin(work_s * (1 / duty - 1) - stall_s)
-        return spans
+        return bursts
 
     def _launch(self, layers: int, stall_s: float) -> list[Any]:
         """Launch `layers` layers after a stall; returns the marks before, between and after them."""
@@ -147,13 +147,13 @@ def time_gain(decoder: Decoder, tokens: int, rounds: int) -> list[dict[str, Any]
 
 
 def time_series(decoder: Decoder, tokens: int) -> list[dict[str, Any]]:
-    """Rows for the log on how the gain fades at one size: `series`, (tokens, series of spans)."""
+    """Rows for the log on how the gain fades at one size: `series`, (tokens, series of bursts)."""
     stack = Stack(decoder, tokens)
     layers = max(1, round(CYCLE_S / stack.layer_s))
     layer_s = stack.sustained_s(layers) / layers
     all_series = [stack.series(int(SERIES_S / layer_s), layer_s)]
     all_series += [stack.cycles(layers, layer_s, duty, DUTY_S) for duty in DUTIES]
-    return [{"series": [tokens, [[[round(x, 7) for x in span] for span in series] for series in all_series]]}]
+    return [{"series": [tokens, [[[round(x, 7) for x in burst] for burst in series] for series in all_series]]}]
 
 
 def series_tokens(gains: Mapping[int, float]) -> int | None:
@@ -162,7 +162,7 @@ def series_tokens(gains: Mapping[int, float]) -> int | None:
     return size if size is not None and gains[size] >= LEAST_GAIN else None
 
 
-def fit_boost(gains: Mapping[int, float], all_series: Mapping[int, Sequence[SpanSeries]]) -> PowerFit | None:
+def fit_boost(gains: Mapping[int, float], all_series: Mapping[int, Sequence[BurstSeries]]) -> PowerFit | None:
     """The boost of a GPU; None if it has none.
 
     Args:
@@ -176,18 +176,18 @@ def fit_boost(gains: Mapping[int, float], all_series: Mapping[int, Sequence[Span
     return PowerFit(window_s=round(window_s, 5), threshold=round(threshold, 4), gain=sorted(gains.items()))
 
 
-def fit_window(gain: float, all_series: Sequence[SpanSeries]) -> tuple[float, float]:
+def fit_window(gain: float, all_series: Sequence[BurstSeries]) -> tuple[float, float]:
     """The window (seconds) and the threshold that fit the series best, by relative least squares with a soft L1 loss.
 
     From several starts, since there is more than one local minimum.
     """
     from scipy.optimize import least_squares
 
-    spans = [[Span(*span) for span in series] for series in all_series]
+    bursts = [[Burst(*burst) for burst in series] for series in all_series]
 
     def residuals(x: NDArray[np.float64]) -> list[float]:
         boost = PowerModel(float(np.exp(x[0])), float(x[1]), lambda tokens: gain)
-        return [told_s / span.real_s - 1 for of in spans for span, told_s in zip(of, told(boost, of), strict=True)]
+        return [told_s / burst.real_s - 1 for of in bursts for burst, told_s in zip(of, told(boost, of), strict=True)]
 
     (first, last), (low, high) = np.log(WINDOWS_S), THRESHOLDS
     options: dict[str, Any] = {"bounds": ([first, low], [last, high]), "loss": "soft_l1", "f_scale": OUTLIER}
@@ -196,10 +196,10 @@ def fit_window(gain: float, all_series: Sequence[SpanSeries]) -> tuple[float, fl
     return float(np.exp(log_window)), float(threshold)
 
 
-def told(boost: PowerModel, spans: Sequence[Span]) -> list[float]:
-    """The model's time of each span in seconds, from an idle GPU on."""
+def told(boost: PowerModel, bursts: Sequence[Burst]) -> list[float]:
+    """The model's time of each burst in seconds, from an idle GPU on."""
     use, seconds = 0.0, list[float]()
-    for idle_s, work_s, _ in spans:
+    for idle_s, work_s, _ in bursts:
         profile = boost.profile(boost.rested(use, idle_s), 0)
         seconds.append(profile.real_s(work_s))
         use = profile.use_after(seconds[-1])

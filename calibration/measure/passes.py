@@ -215,7 +215,7 @@ class Passes:
         return [{"calls": [name, count]} for name, count in found.items() if name != "attention"]
 
     def _pass(self, model: Decoder, cut: str, text: str, graph_tokens: int) -> Rows:
-        """The wall time of a pass; short ones settle soon (`Limits`).
+        """The wall time of a pass; short ones settle soon (`RepeatLimits`).
 
         A recorded pass follows the longest recording with another cut, so that the GPU is busy, and because a graph
         that is replayed repeatedly is launched faster than in serving, where sizes and cuts change.

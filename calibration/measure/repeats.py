@@ -15,7 +15,7 @@ def typical(samples: Sequence[float]) -> float:
 
 
 @dataclass(frozen=True)
-class Limits:
+class RepeatLimits:
     """How often to repeat a measurement: within limits, until the median of the whole (layer, pass) is known to 1 %.
 
     Attributes:

@@ -18,7 +18,7 @@ from typing import Any
 from flowsim.calibration.gpu.batch import Batch, CacheSlice, Step
 from flowsim.calibration.gpu.decoder import Decoder
 from flowsim.calibration.gpu.graphs import Launcher
-from flowsim.calibration.measure.repeats import Limits, typical
+from flowsim.calibration.measure.repeats import RepeatLimits, typical
 from flowsim.calibration.serve.runner import launch, synchroniser
 
 Samples = dict[str, list[float]]
@@ -65,7 +65,7 @@ class Stopwatch:
             torch.cuda._sleep(int(seconds * 1.8e9))  # cycles, at about the clock of a data-centre GPU
 
 
-def time_layers(decoder: Decoder, slices: Sequence[CacheSlice], limits: Limits) -> tuple[Samples, Samples]:
+def time_layers(decoder: Decoder, slices: Sequence[CacheSlice], limits: RepeatLimits) -> tuple[Samples, Samples]:
     """Device and host seconds of embed and of each layer operator: one sample per repeat, the mean over layers.
 
     A mean, because a pass runs all its layers: some launches are slow, and the load of experts differs by layer. The
@@ -90,7 +90,7 @@ def time_layers(decoder: Decoder, slices: Sequence[CacheSlice], limits: Limits) 
     return device | {name: [scale * s for s in device[name]] for name in decoder.operators}, host
 
 
-def time_head(decoder: Decoder, sequences: int, limits: Limits) -> tuple[list[float], list[float]]:
+def time_head(decoder: Decoder, sequences: int, limits: RepeatLimits) -> tuple[list[float], list[float]]:
     """Device and host seconds of the head over this many sequences."""
     watch, p = Stopwatch(decoder.device), decoder.prepare([CacheSlice(1, 0, i) for i in range(sequences)])
     steps = [decoder.program[0], *[decoder.program[-1]] * 3]
@@ -102,7 +102,7 @@ def time_head(decoder: Decoder, sequences: int, limits: Limits) -> tuple[list[fl
     return device, host
 
 
-def time_attention(decoder: Decoder, p: Batch, limits: Limits) -> tuple[float, float]:
+def time_attention(decoder: Decoder, p: Batch, limits: RepeatLimits) -> tuple[float, float]:
     """Median device seconds of attention with the batch's kernels, and how much longer its first call took."""
     watch = Stopwatch(decoder.device)
     steps = [s for s in decoder.program if s.operator == "attention"]
@@ -118,7 +118,7 @@ def time_attention(decoder: Decoder, p: Batch, limits: Limits) -> tuple[float, f
     return median, max(0.0, first_s - median)
 
 
-def time_prepare(decoder: Decoder, tokens: int, limits: Limits) -> list[float]:
+def time_prepare(decoder: Decoder, tokens: int, limits: RepeatLimits) -> list[float]:
     """Host seconds of making a pass of this many tokens: its indices, their copy to the device, its buffers."""
     watch, samples = Stopwatch(decoder.device), list[float]()
     for i in limits.rounds(samples):
@@ -130,7 +130,7 @@ def time_prepare(decoder: Decoder, tokens: int, limits: Limits) -> list[float]:
 
 
 def time_pass(
-    launcher: Launcher, slices: Sequence[CacheSlice], limits: Limits, before: Callable[[], object] = lambda: None
+    launcher: Launcher, slices: Sequence[CacheSlice], limits: RepeatLimits, before: Callable[[], object] = lambda: None
 ) -> list[float]:
     """Wall seconds of a whole forward, from preparing to the last synchronise, checked as a runner checks it.
 
@@ -164,7 +164,7 @@ def watched(launcher: Launcher, slices: Sequence[CacheSlice]) -> Callable[[], tu
     return once
 
 
-def time_check(device: Any, limits: Limits) -> list[float]:
+def time_check(device: Any, limits: RepeatLimits) -> list[float]:
     """Host seconds that a check adds to a segment: the time of a launch-synchronise-test loop beyond its parts.
 
     Each round launches one kernel of about 30 us, synchronises, and tests a `threading.Event`. The kernel's device time

@@ -45,7 +45,7 @@ The package has such rows (attention on the A100, experts of sglang), mostly wit
 factor they contradict each other."""
 
 
-class Facts(Struct, frozen=True):
+class SystemFacts(Struct, frozen=True):
     """What a system's YAML file states under `gpu`: bytes, bytes per second, a share of that, seconds."""
 
     mem_capacity: Annotated[float, Meta(ge=1, le=MOST)]
@@ -155,11 +155,11 @@ def _source(name: str, about: Path, gemm: Path, attention: Path, moe: Path | Non
     )
 
 
-def _facts(path: Path) -> Facts:
+def _facts(path: Path) -> SystemFacts:
     gpu = mapping(path).get("gpu")
-    used = {key: value for key, value in gpu.items() if key in hints(Facts)} if isinstance(gpu, dict) else gpu
+    used = {key: value for key, value in gpu.items() if key in hints(SystemFacts)} if isinstance(gpu, dict) else gpu
     try:
-        return build(Facts, {} if used is None else used)
+        return build(SystemFacts, {} if used is None else used)
     except InputError as error:
         where = f"gpu.{error.where}" if error.where else "gpu"
         raise as_yaml_number(error.at(f"{path}: {where}")) from None

@@ -15,7 +15,7 @@ from pathlib import Path
 import yaml
 
 from flowsim.calibration.costs.fit import fit
-from flowsim.calibration.costs.import_factors import SIZES, Compared
+from flowsim.calibration.costs.import_factors import SIZES, ModelFactors
 from flowsim.calibration.costs.table import OperatorTable
 from flowsim.calibration.costs.table_catalogue import load_table, shipped_tables
 from flowsim.calibration.public.aiconfigurator import FRAMEWORKS, Source, package_source
@@ -26,16 +26,16 @@ SYSTEMS = {"h100": "h100_sxm", "h200": "h200_sxm"}
 """The system in the public measurements of each GPU that has measured tables."""
 
 
-def compared(source: Source, measured: OperatorTable) -> Compared:
+def compared(source: Source, measured: OperatorTable) -> ModelFactors:
     """A measured table beside the import of the same model. InputError: the source lacks what the model needs."""
     rank = measured.provenance.rank()
     tables = measured, import_table(source, rank.spec, measured)
     ours, theirs = ([fit(table).solo_s(n, max_batched_tokens=n) for n in SIZES] for table in tables)
     factors = tuple(round(a / b, 4) for a, b in zip(ours, theirs, strict=True))
-    return Compared(source.framework or "", rank.gpu, rank.model, bool(rank.spec.experts), factors)
+    return ModelFactors(source.framework or "", rank.gpu, rank.model, bool(rank.spec.experts), factors)
 
 
-def all_compared(sources: dict[str, Source]) -> Iterator[Compared]:
+def all_compared(sources: dict[str, Source]) -> Iterator[ModelFactors]:
     """Every shipped table of one GPU beside its import, where the sources have its model."""
     for name in shipped_tables():
         source = sources.get(name.gpu)

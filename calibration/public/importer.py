@@ -35,7 +35,7 @@ from flowsim.errors import InputError
 SEQUENCES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
-class Cell(NamedTuple):
+class KernelTime(NamedTuple):
     """Device seconds at one size, the kernel, and the source (`row_sources`)."""
 
     seconds: float
@@ -43,8 +43,8 @@ class Cell(NamedTuple):
     source: str
 
 
-Cells = dict[int, Cell]
-Chunks = dict[tuple[int, int], Cell]
+KernelTimes = dict[int, KernelTime]
+Chunks = dict[tuple[int, int], KernelTime]
 """By tokens and context."""
 
 
@@ -143,7 +143,7 @@ def _device_rows(source: Source, shard: ModelSpec, own: OperatorTable, tp: int) 
         yield _row("attention", tokens, context, cell, launch_us)
 
 
-def _products(source: Source, shard: ModelSpec) -> dict[str, Cells]:
+def _products(source: Source, shard: ModelSpec) -> dict[str, KernelTimes]:
     """The matrix products, by operator; those of the head are by number of sequences."""
     width = shard.heads * shard.head_dim
     shapes = {"qkv_proj": (shard.qkv_width, shard.hidden), "o_proj": (shard.hidden, width)}
@@ -161,11 +161,11 @@ def _products(source: Source, shard: ModelSpec) -> dict[str, Cells]:
     return {**cells, "head": at_sequences}
 
 
-def _product(source: Source, n: int, k: int) -> Cells:
+def _product(source: Source, n: int, k: int) -> KernelTimes:
     """Cells by m of one shape: measured, or by the arithmetic rate at the measured shapes around it."""
     exact = of_shape(source.gemm, n=n, k=k)
     if exact:
-        return {m: Cell(seconds, kernel, MEASURED) for m, (seconds, kernel) in exact.items()}
+        return {m: KernelTime(seconds, kernel, MEASURED) for m, (seconds, kernel) in exact.items()}
     corners = [
         (share_n * share_k, low_n, low_k, of_shape(source.gemm, n=low_n, k=low_k))
         for low_n, share_n in _around(sorted(source.gemm["n"].unique().tolist()), n)
@@ -177,7 +177,7 @@ def _product(source: Source, n: int, k: int) -> Cells:
         raise InputError(source.name, f"has no matrix products around n={n}, k={k}; try another framework")
     whole = sum(share for share, *_ in corners)
     return {
-        m: Cell(
+        m: KernelTime(
             m * n * k / (sum(share * m * a * b / times[m][0] for share, a, b, times in corners) / whole),
             corners[0][-1][m][1],
             UTILISATION,
@@ -196,7 +196,7 @@ def _around(grid: list[int], value: int) -> list[tuple[int, float]]:
     return [(low, 1 - share), (high, share)]
 
 
-def _elementwise(source: Source, shard: ModelSpec) -> dict[str, Cells]:
+def _elementwise(source: Source, shard: ModelSpec) -> dict[str, KernelTimes]:
     """Operators bound by bandwidth: each value is read or written once, in bf16."""
     heads = shard.heads + shard.kv_heads
     values = {
@@ -210,14 +210,14 @@ def _elementwise(source: Source, shard: ModelSpec) -> dict[str, Cells]:
     sizes = sorted(source.gemm["m"].unique().tolist())
     return {
         name: {
-            m: Cell(source.launch_s + m * each * BYTES_PER_VALUE / source.bandwidth, "elementwise", BANDWIDTH)
+            m: KernelTime(source.launch_s + m * each * BYTES_PER_VALUE / source.bandwidth, "elementwise", BANDWIDTH)
             for m in sizes
         }
         for name, each in values.items()
     }
 
 
-def _experts(source: Source, shard: ModelSpec, tp: int) -> Cells:
+def _experts(source: Source, shard: ModelSpec, tp: int) -> KernelTimes:
     """The fused experts of this shape; the distribution of tokens over experts is part of the kernel's name."""
     if source.moe is None:
         raise InputError(source.name, "has no mixtures of experts", expected="a dense model")
@@ -231,10 +231,10 @@ def _experts(source: Source, shard: ModelSpec, tp: int) -> Cells:
         raise InputError(source.name, f"has no experts with {wanted}")
     skew = sorted(frame["distribution"].unique())[0]
     times = of_shape(frame[frame["distribution"] == skew])
-    return {m: Cell(seconds, f"{kernel} {skew}", MEASURED) for m, (seconds, kernel) in times.items()}
+    return {m: KernelTime(seconds, f"{kernel} {skew}", MEASURED) for m, (seconds, kernel) in times.items()}
 
 
-def _reduces(source: Source, hidden: int, tp: int, sizes: list[int]) -> Cells:
+def _reduces(source: Source, hidden: int, tp: int, sizes: list[int]) -> KernelTimes:
     """NCCL's all-reduce at each number of tokens, interpolated between measured numbers of values."""
     frame = None if source.reduce is None else source.reduce[source.reduce["num_gpus"] == tp]
     if frame is None or frame.empty:
@@ -242,10 +242,10 @@ def _reduces(source: Source, hidden: int, tp: int, sizes: list[int]) -> Cells:
     times = of_shape(frame.rename(columns={"message_size": "m"}))
     curve = Curve(np.array(list(times)), np.array([seconds for seconds, _ in times.values()]))
     kinds = {m: MEASURED if m * hidden in times else INTERPOLATED for m in sizes}
-    return {m: Cell(curve(m * hidden), "NCCL", kind) for m, kind in kinds.items()}
+    return {m: KernelTime(curve(m * hidden), "NCCL", kind) for m, kind in kinds.items()}
 
 
-def _attention(source: Source, shard: ModelSpec) -> Cells:
+def _attention(source: Source, shard: ModelSpec) -> KernelTimes:
     """Causal attention of one prompt, with these heads or with the nearest measured number of heads."""
     frame = source.attention[source.attention["head_dim"] == shard.head_dim]
     pairs = {(int(h), int(g)) for h, g in zip(frame["num_heads"], frame["num_key_value_heads"], strict=True)}
@@ -259,10 +259,10 @@ def _attention(source: Source, shard: ModelSpec) -> Cells:
     heads, kv_heads = min(pairs, key=distance)
     kind = MEASURED if (heads, kv_heads) == (shard.heads, shard.kv_heads) else UTILISATION
     times = of_shape(frame, num_heads=heads, num_key_value_heads=kv_heads)
-    return {n: Cell(seconds * shard.heads / heads, kernel, kind) for n, (seconds, kernel) in times.items()}
+    return {n: KernelTime(seconds * shard.heads / heads, kernel, kind) for n, (seconds, kernel) in times.items()}
 
 
-def _chunks(source: Source, shard: ModelSpec, attention: Mapping[int, Cell], own: OperatorTable) -> Chunks:
+def _chunks(source: Source, shard: ModelSpec, attention: Mapping[int, KernelTime], own: OperatorTable) -> Chunks:
     """Chunks on context, at our sizes: they take as long as a whole prompt of equal work, or as reading K and V.
 
     A chunk computes whole tiles of queries on its context, so fewer tokens than a tile take as long as a full one.
@@ -275,7 +275,7 @@ def _chunks(source: Source, shard: ModelSpec, attention: Mapping[int, Cell], own
         if context:
             pairs = work(tokens, 0) + math.ceil(tokens / TILE) * TILE * context
             read_s = source.launch_s + (tokens + context) * kv_bytes / source.bandwidth
-            cells[tokens, context] = Cell(max(alone.of_work(pairs), read_s), "attention", WORK)
+            cells[tokens, context] = KernelTime(max(alone.of_work(pairs), read_s), "attention", WORK)
     return cells
 
 
@@ -289,7 +289,7 @@ def _launch_us(own: OperatorTable, operator: str) -> float:
     return round(usual_of(own)(own.samples(operator).host_s) * 1e6, 3)
 
 
-def _row(operator: str, tokens: int, context: int, cell: Cell, launch_us: float) -> OperatorRow:
+def _row(operator: str, tokens: int, context: int, cell: KernelTime, launch_us: float) -> OperatorRow:
     us = round(cell.seconds * 1e6, 3)
     return OperatorRow(operator, tokens, context, us, us, us, launch_us, 0, f"{cell.kernel}: {cell.source}")
 

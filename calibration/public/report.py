@@ -20,7 +20,7 @@ HIDDEN = ("notes", "model_spec")
 Rows = list[Sequence[object]]
 
 
-class Comparison(NamedTuple):
+class TableComparison(NamedTuple):
     """This table against another: the other's name, a row of median ratios per operator, and the figure."""
 
     name: str
@@ -80,14 +80,14 @@ def _pass_residuals(table: OperatorTable, model: CostModel) -> bytes:
     )
 
 
-def _comparison(table: OperatorTable, other: OperatorTable) -> Comparison:
+def _comparison(table: OperatorTable, other: OperatorTable) -> TableComparison:
     ratios, about = compare_tables(table, other), other.provenance
     rows: Rows = [
         (of.operator, of.backend, len(of.points), *("" if m is None else f"{m:.2f}" for m in of.medians()))
         for of in ratios
     ]
     name = about.source or f"{about.rank().name}, {about.stated.get('date')}"
-    return Comparison(name, ("operator", "the other's", "sizes", *titles()), rows, ratios_png(ratios))
+    return TableComparison(name, ("operator", "the other's", "sizes", *titles()), rows, ratios_png(ratios))
 
 
 def _facts(about: Provenance) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ from msgspec.structs import force_setattr
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.gpu.batch import CacheSlice
 from flowsim.calibration.serve.row_cache import RowCache
-from flowsim.calibration.serve.runner import Job, Member, Runner, Told
+from flowsim.calibration.serve.runner import Job, JobOutcome, Member, Runner
 from flowsim.core.passes import Execution, Part
 from flowsim.core.request import Request
 from flowsim.core.timeline import Slice
@@ -155,7 +155,7 @@ class GpuDevice:
             self._listener.thought(began_s, self.clock.tick() - began_s)
         self._freed_s = None
 
-    def hear(self, told: Told) -> None:
+    def hear(self, told: JobOutcome) -> None:
         """Take in what the runner tells. Whatever made a job fail is raised."""
         if told.error is not None:
             raise told.error

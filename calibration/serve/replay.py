@@ -19,7 +19,7 @@ from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.gpu.quiet_host import SCHEDULER, quiet_host
 from flowsim.calibration.serve.gpu_device import GpuDevice, WallClock
 from flowsim.calibration.serve.row_cache import RowCache
-from flowsim.calibration.serve.runner import Runner, Told
+from flowsim.calibration.serve.runner import JobOutcome, Runner
 from flowsim.core.event_recorder import EventRecorder
 from flowsim.core.events import Completed, Event, Pause, Stopped, pauses
 from flowsim.core.ledger import Ledger
@@ -99,7 +99,7 @@ def execute(
     for request in requests:  # before any order ranks them
         force_setattr(request, "predicted_s", predictor.predict(request.tokens, request.context))
         force_setattr(request, "predicted_whole_s", predictor.predict(request.input_length))
-    clock, told, recorder = WallClock(), SimpleQueue[Told](), EventRecorder(Ledger(len(requests)))
+    clock, told, recorder = WallClock(), SimpleQueue[JobOutcome](), EventRecorder(Ledger(len(requests)))
     runner.serve(policy.cut, told.put, server.graph_tokens)
     with quiet_host(runner.decoder.device.type, SCHEDULER):
         rows = runner.decoder.rows
@@ -125,7 +125,9 @@ def _first_tokens(device: GpuDevice, n: int) -> list[int]:
     return tokens
 
 
-def _serve(instance: Instance, device: GpuDevice, requests: list[Request], told: SimpleQueue[Told]) -> list[float]:
+def _serve(
+    instance: Instance, device: GpuDevice, requests: list[Request], told: SimpleQueue[JobOutcome]
+) -> list[float]:
     """The scheduler's loop: wait for something to happen or fall due, take in all there is, decide once; lateness."""
     lateness_s, clock = list[float](), device.clock
     clock.start()
@@ -144,7 +146,7 @@ def _serve(instance: Instance, device: GpuDevice, requests: list[Request], told:
     return lateness_s
 
 
-def _heard(told: SimpleQueue[Told], due_s: float | None) -> Iterator[Told]:
+def _heard(told: SimpleQueue[JobOutcome], due_s: float | None) -> Iterator[JobOutcome]:
     """What the runner has said, waiting for it at most `due_s` seconds; awake at the end, as a sleep ends late."""
     end_s = time.perf_counter() + (math.inf if due_s is None else due_s)
     try:

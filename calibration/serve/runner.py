@@ -133,7 +133,7 @@ def _forwards(members: Sequence[Member], max_batched_tokens: int) -> Iterator[Ch
         yield Chunk(slices, ids[0] if len(ids) == 1 else np.concatenate(ids), ended)
 
 
-class Told(NamedTuple):
+class JobOutcome(NamedTuple):
     """What the runner tells: a job has completed, has stopped at a signal, or has failed with `error`."""
 
     job: Job
@@ -158,12 +158,12 @@ class Runner:
         self._synchronise = synchroniser(decoder.device)
         self._launchers: dict[tuple[str, int], Launcher] = {}
         self._serves = ("none", 0)
-        self._tell: Callable[[Told], None] = lambda told: None
+        self._tell: Callable[[JobOutcome], None] = lambda told: None
         self._orders: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._signal, self._left = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="runner", daemon=True)
 
-    def serve(self, cut: str, tell: Callable[[Told], None], graph_tokens: int = 0) -> None:
+    def serve(self, cut: str, tell: Callable[[JobOutcome], None], graph_tokens: int = 0) -> None:
         """From now on check at `cut`, and `tell`, in its thread, when a job has completed, stopped or failed.
 
         Args:
@@ -243,10 +243,10 @@ class Runner:
                 time.sleep(0)  # lets the scheduler have the interpreter
         return self._orders.get()
 
-    def _execute(self, job: Job, launcher: Launcher, tell: Callable[[Told], None]) -> None:
+    def _execute(self, job: Job, launcher: Launcher, tell: Callable[[JobOutcome], None]) -> None:
         try:
             completed = job.run(launcher, self._synchronise, self._signal.is_set)
-            told = Told(job, completed)
+            told = JobOutcome(job, completed)
         except BaseException as error:  # whatever the device does; the scheduler's thread raises it
-            told = Told(job, False, error)
+            told = JobOutcome(job, False, error)
         tell(told)

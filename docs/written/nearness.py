@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import fmean
 
 from flowsim.calibration.costs.provenance import Provenance
-from flowsim.validation.compared import Compared, compared
+from flowsim.validation.compared import ComparedCase, compared_cases
 from flowsim.validation.evidence import Evidence
 
 FOLDERS = sorted((Path(__file__).parents[2] / "tests" / "data" / "evidence").iterdir())
@@ -20,7 +20,7 @@ HEAD = """| | pass | differs by | two real runs | without boost | differs by |
 def by_measure() -> Iterator[str]:
     """One row per measure: counts, and means over all cases."""
     opened = [Evidence.load(folder) for folder in FOLDERS]
-    cases, sustained = compared(*opened), compared(*map(without_boost, opened))
+    cases, sustained = compared_cases(*opened), compared_cases(*map(without_boost, opened))
     yield from HEAD.split("\n")
     for measure in MEASURES:
         floors = [f for case in cases if (f := case.distances[measure].floor) is not None]
@@ -34,7 +34,7 @@ def without_boost(evidence: Evidence) -> Evidence:
     return replace(evidence, table=replace(evidence.table, provenance=Provenance.of(about)))
 
 
-def _near(cases: list[Compared], measure: str) -> tuple[str, str]:
+def _near(cases: list[ComparedCase], measure: str) -> tuple[str, str]:
     found = [distance for case in cases if (distance := case.distances[measure]).good is not None]
     good = sum(distance.good is True for distance in found)
     return f"{good} of {len(found)}", _hundred([d.off for d in found if d.off is not None], measure)

@@ -16,7 +16,7 @@ from flowsim.core.request import Request
 from flowsim.errors import InputError
 
 
-class Limits(Protocol):
+class BatchLimits(Protocol):
     """What a batching asks of a policy: its order, and the options that bound a batch."""
 
     @property
@@ -36,15 +36,15 @@ class Limits(Protocol):
         """The share of its SLO that the head of a batch must have left after the batch, as predicted."""
 
 
-Batching = Callable[[Limits, View, Request], Pass]
+Batching = Callable[[BatchLimits, View, Request], Pass]
 
 
-def alone(limits: Limits, view: View, head: Request) -> Pass:
+def alone(limits: BatchLimits, view: View, head: Request) -> Pass:
     """The head alone."""
     return Pass.whole(head)
 
 
-def in_order(limits: Limits, view: View, head: Request) -> Pass:
+def in_order(limits: BatchLimits, view: View, head: Request) -> Pass:
     """The following requests up to the first that does not fit (DistServe's `ContextStageFCFSScheduler`)."""
     batch, room, free = [head], limits.batch_tokens - head.tokens, view.free_tokens - head.kv_tokens
     last: Request | None = head
@@ -57,12 +57,12 @@ def in_order(limits: Limits, view: View, head: Request) -> Pass:
     return Pass.whole(*batch)
 
 
-def filled(limits: Limits, view: View, head: Request) -> Pass:
+def filled(limits: BatchLimits, view: View, head: Request) -> Pass:
     """Every following request that still fits."""
     return Pass.whole(*fill(view, limits.ranking, head, limits.batch_tokens))
 
 
-def slo_aware(limits: Limits, view: View, head: Request) -> Pass:
+def slo_aware(limits: BatchLimits, view: View, head: Request) -> Pass:
     """Every following request that still fits, as long as the head keeps a reserve of its SLO.
 
     Source: `form` in the released FlowPrefill code. A head that has less time left than its reserve runs alone.

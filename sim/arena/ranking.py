@@ -30,7 +30,7 @@ CHANCE = 0.05
 
 
 @dataclass(frozen=True)
-class Difference:
+class ShareDifference:
     """One policy less another, in mean shares of the bound.
 
     Attributes:
@@ -62,7 +62,7 @@ class Standing:
     low: int
     high: int
     score: Interval
-    less: Mapping[str, Difference]
+    less: Mapping[str, ShareDifference]
 
 
 def share_series(attained: NDArray[np.bool_], counted: NDArray[np.bool_], bound: Floats) -> Floats:
@@ -109,7 +109,7 @@ def standings(series: Mapping[str, Series], reference: str, seed: int = 0) -> li
     return found
 
 
-def _between(series: Mapping[str, Series], seed: int) -> dict[tuple[str, str], Difference]:
+def _between(series: Mapping[str, Series], seed: int) -> dict[tuple[str, str], ShareDifference]:
     """The difference of each policy to each other, p for this one alone."""
     found = {}
     for one, other in itertools.combinations(series, 2):
@@ -118,7 +118,7 @@ def _between(series: Mapping[str, Series], seed: int) -> dict[tuple[str, str], D
         few = sum(map(stretches, less)) < FEWEST_STRETCHES
         interval, p = pooled.interval(), pooled.p_value()
         back = Interval(-interval.mean, -interval.high, -interval.low, interval.n)
-        found[one, other], found[other, one] = Difference(interval, p, few), Difference(back, p, few)
+        found[one, other], found[other, one] = ShareDifference(interval, p, few), ShareDifference(back, p, few)
     return found
 
 
@@ -132,15 +132,17 @@ def _pooled(series: Series, seed: int) -> PooledMeans:
     )
 
 
-def _against(base: str, names: Sequence[str], between: Mapping[tuple[str, str], Difference]) -> dict[str, Difference]:
+def _against(
+    base: str, names: Sequence[str], between: Mapping[tuple[str, str], ShareDifference]
+) -> dict[str, ShareDifference]:
     others = [name for name in names if name != base]
     adjusted = holm([between[name, base].p for name in others])
     return {
-        name: Difference(between[name, base].interval, p, between[name, base].few)
+        name: ShareDifference(between[name, base].interval, p, between[name, base].few)
         for name, p in zip(others, adjusted, strict=True)
     }
 
 
-def _ranks(name: str, names: Sequence[str], between: Mapping[tuple[str, str], Difference]) -> tuple[int, int]:
+def _ranks(name: str, names: Sequence[str], between: Mapping[tuple[str, str], ShareDifference]) -> tuple[int, int]:
     real = [less.interval.mean for less in _against(name, names, between).values() if less.p < CHANCE]
     return 1 + sum(mean > 0 for mean in real), len(names) - sum(mean < 0 for mean in real)

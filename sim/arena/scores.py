@@ -10,7 +10,7 @@ import numpy as np
 
 from flowsim.arena.grid import KEPT, REFERENCE, Cell
 from flowsim.arena.ranking import Series, Standing, share_series, standings
-from flowsim.results.differences import Difference, Served, holm
+from flowsim.results.differences import Difference, ServedTrace, holm
 from flowsim.results.interval import Interval
 from flowsim.studies.store import read_requests
 from flowsim.studies.sweep import Runs
@@ -41,7 +41,7 @@ class Scores:
     cells: Sequence[Cell]
     policies: Sequence[str]
     rows: Mapping[tuple[int, str], Mapping[Any, Any]]
-    served: Mapping[tuple[int, str], Served | None]
+    served: Mapping[tuple[int, str], ServedTrace | None]
 
     @classmethod
     def of(cls, runs: Runs, cells: Sequence[Cell], policies: Sequence[str], keys: Sequence[Sequence[str]]) -> Scores:
@@ -108,12 +108,12 @@ class Scores:
         return dict(zip(found, zip(found.values(), p, strict=True), strict=True))
 
 
-def _served(runs: Runs, row: Mapping[Any, Any]) -> Served | None:
+def _served(runs: Runs, row: Mapping[Any, Any]) -> ServedTrace | None:
     if isinstance(row["error"], str) or runs.folder is None:
         return None
     kept = read_requests(runs.folder, row["key"], KEPT)
     counted, attained = (kept[name].to_numpy() for name in KEPT)
-    return Served(counted, attained, np.zeros(len(kept)), None)
+    return ServedTrace(counted, attained, np.zeros(len(kept)), None)
 
 
 def is_class(name: str) -> bool:

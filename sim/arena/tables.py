@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flowsim.arena.grid import REFERENCE
-from flowsim.arena.ranking import Difference, Standing
+from flowsim.arena.ranking import ShareDifference, Standing
 from flowsim.arena.scores import CLASS, interval_columns, is_class
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def by_class(table: pd.DataFrame) -> pd.DataFrame:
     return named
 
 
-def _less(name: str, found: Difference | None) -> dict[str, Any]:
+def _less(name: str, found: ShareDifference | None) -> dict[str, Any]:
     if found is None:
         return dict.fromkeys((name, f"{name}_low", f"{name}_high", f"{name}_p", f"{name}_few"))
     return interval_columns(name, found.interval) | {f"{name}_p": found.p, f"{name}_few": found.few}

@@ -178,10 +178,10 @@ def _free(out: str, folders: Sequence[str]) -> str:
 def _show(evidence: Sequence[Evidence], folder: str, quiet: bool) -> None:
     """Compare, write the page and the figures into this folder, and print the table."""
     from flowsim.show.screen import show
-    from flowsim.validation.compared import compared
+    from flowsim.validation.compared import compared_cases
     from flowsim.validation.report import save_report, validation_report
 
-    cases = compared(*evidence)
+    cases = compared_cases(*evidence)
     save_report(evidence, cases, folder)
     if not quiet:
         show(validation_report(evidence, cases))
@@ -219,10 +219,10 @@ def _beside_server(
         return
     for notice in log.notices:
         click.echo(notice)
-    for grid in found.grids():
-        click.echo(f"\n{grid.title}")
-        made = table(*grid.header)
-        for row in grid.rows:
+    for of in found.tables():
+        click.echo(f"\n{of.title}")
+        made = table(*of.header)
+        for row in of.rows:
             made.add_row(*row)
         show(made)
     for policy in found.simulated:

@@ -10,7 +10,7 @@ import simpy
 from msgspec.structs import force_setattr
 
 from flowsim.calibration.costs.cost_model import CostModel
-from flowsim.calibration.costs.host_times import Standing
+from flowsim.calibration.costs.host_times import StopTimes
 from flowsim.core.passes import Execution, Part
 from flowsim.core.timeline import Slice, Timeline
 from flowsim.engine.device import Listener
@@ -50,7 +50,7 @@ class SimulatedDevice:
         self._alarm_s = math.inf
         self._at_cut: Execution | None = None
         """The pass that stands at a cut until the scheduler, which wakes there, has decided."""
-        self._standing: Standing
+        self._stop_times: StopTimes
         """What that takes."""
 
     def connect(self, listener: Listener, cut: str, stops_at_cuts: bool) -> None:
@@ -67,8 +67,8 @@ class SimulatedDevice:
         if self._at_cut is None:
             delay_s = self._cost.decision(seen)
         else:
-            self._standing = self._cost.standing(self._forward_tokens(self._at_cut), seen)
-            delay_s = self._standing.decision_s
+            self._stop_times = self._cost.stop_times(self._forward_tokens(self._at_cut), seen)
+            delay_s = self._stop_times.decision_s
         self._thinks_s = self.clock.now
         self._listener.thought(self._thinks_s, delay_s)
         self._after(delay_s, self._decide)
@@ -161,7 +161,7 @@ class SimulatedDevice:
         at_cut, self._at_cut = self._at_cut, None
         if at_cut is None:
             return self._cost.resume_s
-        return self._standing.proceed_s if at_cut is execution else self._standing.other_s
+        return self._stop_times.proceed_s if at_cut is execution else self._stop_times.other_s
 
     def _forward_tokens(self, execution: Execution) -> int:
         return min(execution.batch_tokens, self._max_batched_tokens)

@@ -25,7 +25,7 @@ SHARES = ("attainment", "utilization", "bound_attainment", "share_of_bound")
 
 
 @dataclass(frozen=True)
-class Columns:
+class ChartColumns:
     """Which columns a chart shows, and where.
 
     Attributes:
@@ -51,7 +51,7 @@ class Panel:
 
 
 @dataclass(frozen=True, eq=False)
-class Chart:
+class PanelChart:
     """One or several panels with the same axes.
 
     Attributes:
@@ -64,7 +64,7 @@ class Chart:
         left_out: points that are not finite.
     """
 
-    columns: Columns
+    columns: ChartColumns
     panels: Sequence[Panel]
     names: Sequence[str]
     ticks: Sequence[Any]
@@ -73,7 +73,7 @@ class Chart:
     left_out: int
 
 
-def chart(runs: Runs, columns: Columns) -> Chart:
+def chart(runs: Runs, columns: ChartColumns) -> PanelChart:
     """The means of a column over replications, with 95 % intervals, by up to three others.
 
     With one replication, attainment has the interval of its moving-block bootstrap and other columns have none.
@@ -100,7 +100,7 @@ def is_share(name: str) -> bool:
     return name.startswith(SHARES) or name.endswith("_share")
 
 
-def _filled(done: pd.DataFrame, columns: Columns) -> Columns:
+def _filled(done: pd.DataFrame, columns: ChartColumns) -> ChartColumns:
     """The columns with those that were not given."""
     free = [name for name in varied(done) if name != POLICY and name not in (columns.hue, columns.facet)]
     free = [name for name in free if not name.startswith(OF_POLICY)] or free
@@ -108,10 +108,10 @@ def _filled(done: pd.DataFrame, columns: Columns) -> Columns:
     hue = columns.hue
     if hue is None and POLICY not in (x, columns.facet):
         hue = FAMILY if x.startswith(OF_POLICY) else POLICY
-    return Columns(x, columns.y, hue, columns.facet, columns.against)
+    return ChartColumns(x, columns.y, hue, columns.facet, columns.against)
 
 
-def _check(done: pd.DataFrame, asked: Columns) -> None:
+def _check(done: pd.DataFrame, asked: ChartColumns) -> None:
     known = [name for name in done.columns if name not in ("key", "error")]
     for where, name in (("x", asked.x), ("y", asked.y), ("hue", asked.hue), ("facet", asked.facet)):
         if name is not None and name not in known and (name != CLASS or where == "y"):
@@ -126,7 +126,7 @@ def _check(done: pd.DataFrame, asked: Columns) -> None:
         raise InputError("against", "is given where policies are compared along x or facet", expected="policies as hue")
 
 
-def _stats(done: pd.DataFrame, asked: Columns) -> pd.DataFrame:
+def _stats(done: pd.DataFrame, asked: ChartColumns) -> pd.DataFrame:
     """Columns of the facet and the hue, then at (on the x axis), mean, low, high."""
     import pandas as pd  # slow to import, and only tables need it
 
@@ -136,7 +136,7 @@ def _stats(done: pd.DataFrame, asked: Columns) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _by(done: pd.DataFrame, asked: Columns, value: str) -> pd.DataFrame:
+def _by(done: pd.DataFrame, asked: ChartColumns, value: str) -> pd.DataFrame:
     """The statistics of one column."""
     shown = [name for name in (asked.facet, asked.hue) if name is not None]
     x = str(asked.x)
@@ -161,7 +161,7 @@ def _is_setting(name: str) -> bool:
     return is_option(name) or name in (POLICY, FAMILY, CLASS)
 
 
-def _chart(stats: pd.DataFrame, asked: Columns, left_out: int) -> Chart:
+def _chart(stats: pd.DataFrame, asked: ChartColumns, left_out: int) -> PanelChart:
     words = not is_number(stats["at"])
     ticks = list(dict.fromkeys(stats["at"])) if words else list(np.unique(stats["at"]))
     names = [""] if asked.hue is None else list(dict.fromkeys(stats[asked.hue]))
@@ -172,10 +172,10 @@ def _chart(stats: pd.DataFrame, asked: Columns, left_out: int) -> Chart:
         lines = [_line(said(asked.hue, name), part, asked, ticks if words else None) for name, part in parts]
         panels.append(Panel(said(asked.facet, value), [line for line in lines if line.x.size]))
     joined = _is_setting(str(asked.x)) and not words
-    return Chart(asked, panels, [said(asked.hue, name) for name in names], ticks, words, joined, left_out)
+    return PanelChart(asked, panels, [said(asked.hue, name) for name in names], ticks, words, joined, left_out)
 
 
-def _line(name: str, part: pd.DataFrame, asked: Columns, words: Sequence[Any] | None) -> Line:
+def _line(name: str, part: pd.DataFrame, asked: ChartColumns, words: Sequence[Any] | None) -> Line:
     factor = 100 if is_share(asked.y) else 1
     places = part["at"].map(words.index) if words is not None else part["at"]
     part = part.assign(at=places).sort_values("at", kind="stable")

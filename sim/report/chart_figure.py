@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flowsim.errors import InputError
-from flowsim.report.chart import Chart, Columns, is_share
+from flowsim.report.chart import ChartColumns, PanelChart, is_share
 from flowsim.show.style import foot, new_panels, plain
 from flowsim.studies.figure_data import Line
 from flowsim.studies.figures import LABELS, draw_line, label, scale
@@ -45,7 +45,7 @@ def inches(width: str | float) -> float:
     return found
 
 
-def draw_chart(chart: Chart, width: str | float = "page", footing: str = "") -> Figure:
+def draw_chart(chart: PanelChart, width: str | float = "page", footing: str = "") -> Figure:
     """Draw a chart.
 
     Args:
@@ -82,12 +82,12 @@ def draw_chart(chart: Chart, width: str | float = "page", footing: str = "") -> 
     return figure
 
 
-def x_label(columns: Columns) -> str:
+def x_label(columns: ChartColumns) -> str:
     """What the horizontal axis is called."""
     return _label(str(columns.x))
 
 
-def y_label(columns: Columns) -> str:
+def y_label(columns: ChartColumns) -> str:
     """What the vertical axis is called."""
     if columns.against is None:
         return _label(columns.y)
@@ -115,7 +115,7 @@ def _fitting(length: float, size: float) -> int:
     return max(8, int(length * 72 / (CHARACTER * size)))
 
 
-def _draw_panel(chart: Chart, place: int, axes: Axes, across: int, up: int) -> None:
+def _draw_panel(chart: PanelChart, place: int, axes: Axes, across: int, up: int) -> None:
     panel = chart.panels[place]
     limits = (0.0, 100.0) if is_share(chart.columns.y) else (0.0, np.inf)
     limits = limits if chart.columns.against is None else (-np.inf, np.inf)
@@ -137,7 +137,7 @@ def _outer(axes: Axes, place: int, across: int, many: int) -> None:
         axes.set_xlabel("")
 
 
-def _limits(chart: Chart, axes: Axes) -> None:
+def _limits(chart: PanelChart, axes: Axes) -> None:
     """The limits of all panels, which share their axes."""
     if chart.words:
         names = [str(tick).rpartition("/")[2] for tick in chart.ticks]
@@ -175,7 +175,7 @@ def _extremes(lines: list[Line]) -> tuple[float, float]:
     return float(np.nanmin(values)), float(np.nanmax(values))
 
 
-def _legend(figure: Figure, panels: np.ndarray, chart: Chart, characters: int) -> None:
+def _legend(figure: Figure, panels: np.ndarray, chart: PanelChart, characters: int) -> None:
     """One legend above all panels, so that it hides nothing."""
     if len(chart.names) < 2 or chart.columns.hue == chart.columns.x:
         return

@@ -15,7 +15,7 @@ from flowsim.results.explain import Explanation
 from flowsim.results.result import RunResult
 from flowsim.show.format import seconds
 from flowsim.show.reasons import REASONS
-from flowsim.show.run_parts import Bar, Gantt, Row, View
+from flowsim.show.run_parts import Bar, Gantt, GanttRow, GanttView
 
 LENGTHS_S = (20.0, 10.0, 5.0, 2.0, 1.0)
 """How long the worst seconds may be."""
@@ -73,7 +73,7 @@ def _busiest(result: RunResult) -> np.ndarray:
     return result.trace.arrival_s[[int(waiting.argmax())]]
 
 
-def _view(name: str, why: Explanation, window: Window) -> View:
+def _view(name: str, why: Explanation, window: Window) -> GanttView:
     result = why.result
     ids = requests_in(why, window)
     stays: dict[int, list[Stay]] = {}
@@ -86,10 +86,10 @@ def _view(name: str, why: Explanation, window: Window) -> View:
     shown = number_of(present, "request") if present == len(ids) else f"{len(ids)} of {number_of(present, 'request')}"
     note = f"{shown} from {window[0]:.3f} s to {window[1]:.3f} s, of which {missed} missed the SLO."
     rows = [_request(name, result, id, stays.get(id, ()), reasons.get(id, "")) for id in ids]
-    return View(name, list(_instances(result, window)), rows, note)
+    return GanttView(name, list(_instances(result, window)), rows, note)
 
 
-def _instances(result: RunResult, window: Window) -> Iterator[Row]:
+def _instances(result: RunResult, window: Window) -> Iterator[GanttRow]:
     for number, events in enumerate(result.events):
         bars = [
             Bar(
@@ -102,10 +102,10 @@ def _instances(result: RunResult, window: Window) -> Iterator[Row]:
             for began_s, ended_s, members, _ in stretches(events)
             if began_s <= window[1] and ended_s >= window[0]
         ]
-        yield Row("device" if len(result.events) == 1 else f"instance {number}", bars)
+        yield GanttRow("device" if len(result.events) == 1 else f"instance {number}", bars)
 
 
-def _request(policy: str, result: RunResult, id: int, stays: Sequence[Stay], reason: str) -> Row:
+def _request(policy: str, result: RunResult, id: int, stays: Sequence[Stay], reason: str) -> GanttRow:
     colour = int(result.slo.class_code[id])
     arrival_s, slo_s = float(result.trace.arrival_s[id]), float(result.slo.ttft_slo_s[id])
     until_s, started_s = float(until(result)[id]), float(result.metrics.started_s[id])
@@ -115,7 +115,7 @@ def _request(policy: str, result: RunResult, id: int, stays: Sequence[Stay], rea
     bars = [Bar(arrival_s, waited_s, "waiting", about, colour)]
     bars += [Bar(stay.began_s, min(stay.ended_s, until_s), stay.state, about, colour) for stay in stays]
     due_s = None if slo_s != slo_s else arrival_s + slo_s
-    return Row(name, bars, due_s, REASONS[reason] if reason else "", story_key(policy, id))
+    return GanttRow(name, bars, due_s, REASONS[reason] if reason else "", story_key(policy, id))
 
 
 def story_key(policy: str, id: int) -> str:

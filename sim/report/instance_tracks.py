@@ -17,7 +17,7 @@ from flowsim.core.events import (
 )
 from flowsim.core.ledger import NEVER
 from flowsim.report.bounds import Bounds
-from flowsim.report.trace_events import Place, TraceEvent, flow, instant, track, whole
+from flowsim.report.trace_events import TraceEvent, Track, flow, instant, track, whole
 
 MOST_NAMED = 4
 """Requests that the name of a pass names."""
@@ -38,7 +38,7 @@ def instance_tracks(process: int, events: Iterable[Event], bounds: Bounds) -> It
         events: what happened on it.
         bounds: what is shown.
     """
-    passes, scheduler = Place(process, PASSES), Place(process, SCHEDULER)
+    passes, scheduler = Track(process, PASSES), Track(process, SCHEDULER)
     yield from track(passes, "passes")
     yield from track(scheduler, "scheduler")
     on_device = _Passes(passes, bounds)
@@ -50,7 +50,7 @@ def instance_tracks(process: int, events: Iterable[Event], bounds: Bounds) -> It
 class _Passes:
     """Slices of a device: stretches of passes, and the hand-overs between them."""
 
-    def __init__(self, place: Place, bounds: Bounds) -> None:
+    def __init__(self, place: Track, bounds: Bounds) -> None:
         self._place, self._bounds = place, bounds
         self._tokens: dict[int, tuple[int, ...]] = {}
         self._segment: dict[int, int] = {}
@@ -100,7 +100,7 @@ class _Passes:
             yield whole(place, "word of the pass", "hand-over", ended_s, event.time_s)
 
 
-def _scheduler(place: Place, event: Event) -> Iterator[TraceEvent]:
+def _scheduler(place: Track, event: Event) -> Iterator[TraceEvent]:
     if isinstance(event, Thought) and event.control_s > 0:
         yield whole(place, "decision", "scheduler", event.time_s, event.time_s + event.control_s)
     elif isinstance(event, Decided):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowsim.errors import InputError, unknown
 from flowsim.io.folders import writing
-from flowsim.report.chart import Columns, chart
+from flowsim.report.chart import ChartColumns, chart
 from flowsim.report.chart_figure import draw_chart, inches
 from flowsim.report.saved import Saved
 from flowsim.report.saved_runs import comparison_figure, runs_of
@@ -77,7 +77,7 @@ def plot(
         figures = _usual(results, select)
     else:
         runs = selected(_runs(results), select)
-        columns = chart(runs, Columns(x, y or "attainment", hue, facet, against))
+        columns = chart(runs, ChartColumns(x, y or "attainment", hue, facet, against))
         footing = cost_footing(runs.costs) if runs.costs else ""
         shown = [columns.columns.y, columns.columns.x, facet, against and f"against {against}"]
         name = "-".join(str(part) for part in shown if part)

@@ -11,7 +11,7 @@ import numpy as np
 from flowsim.core.events import Event, Preempted, stretches
 from flowsim.engine.kv import taken_tokens
 from flowsim.report.bounds import Bounds, until
-from flowsim.report.trace_events import Place, TraceEvent, counter, overlapping
+from flowsim.report.trace_events import TraceEvent, Track, counter, overlapping
 from flowsim.results.result import RunResult
 from flowsim.validation.case import GpuRun, times
 
@@ -64,7 +64,7 @@ def request_tracks(
         stays: when each request ran and was paused.
         bounds: what is shown.
     """
-    place, metrics = Place(process), result.metrics
+    place, metrics = Track(process), result.metrics
     arrival_s, started_s, until_s = (
         column.tolist() for column in (result.trace.arrival_s, metrics.started_s, until(result))
     )
@@ -96,7 +96,7 @@ def counters(process: int, result: RunResult, instance: int, block_tokens: int, 
         block_tokens: tokens of a KV block.
         bounds: what is shown.
     """
-    place, count = Place(process), _Count(result, block_tokens)
+    place, count = Track(process), _Count(result, block_tokens)
     for time_s, changes in _changes(result, instance):
         for kind, id in changes:
             count.change(kind, id)

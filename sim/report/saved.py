@@ -26,7 +26,7 @@ from flowsim.runs.options_file import read_options
 from flowsim.runs.run import run
 from flowsim.studies.store import JOURNAL, SEALED
 from flowsim.studies.sweep import Runs, load_runs
-from flowsim.validation.compared import Compared, compared
+from flowsim.validation.compared import ComparedCase, compared_cases
 from flowsim.validation.evidence import ABOUT, Evidence, Recorded
 
 if TYPE_CHECKING:
@@ -109,9 +109,9 @@ class Saved:
         return Evidence.load(self.folder, trust_policies=self.trust_policies)
 
     @cached_property
-    def cases(self) -> list[Compared]:
+    def cases(self) -> list[ComparedCase]:
         """The cases of a validation, each with its simulation of now."""
-        return compared(self.evidence)
+        return compared_cases(self.evidence)
 
     def options(self, name: str) -> RunOptions:
         """The options of a run."""

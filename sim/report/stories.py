@@ -13,7 +13,7 @@ from flowsim.show.explain import story_report
 from flowsim.show.page import Column, Facts, Rows, Table
 from flowsim.show.page_text import parts_of
 from flowsim.show.reasons import REASONS
-from flowsim.show.run_parts import STORY, Stories, Told
+from flowsim.show.run_parts import STORY, RequestStory, Stories
 
 MOST_STORIES = 150
 """Stories of a page."""
@@ -53,12 +53,14 @@ def stories(explanations: Mapping[str, Explanation], ids: Mapping[str, Iterable[
     return Stories(dict(_told(explanations, ids)))
 
 
-def _told(explanations: Mapping[str, Explanation], ids: Mapping[str, Iterable[int]]) -> Iterator[tuple[str, Told]]:
+def _told(
+    explanations: Mapping[str, Explanation], ids: Mapping[str, Iterable[int]]
+) -> Iterator[tuple[str, RequestStory]]:
     for name, why in explanations.items():
         for id in dict.fromkeys(ids[name]):
             table, facts = parts_of(story_report(why.story(id)))
             assert isinstance(table, Table) and isinstance(facts, Facts)
-            yield story_key(name, id), Told(f"Request {id} under {name}", _shortened(table), facts)
+            yield story_key(name, id), RequestStory(f"Request {id} under {name}", _shortened(table), facts)
 
 
 def _shortened(table: Table) -> Table:

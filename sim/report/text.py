@@ -13,7 +13,7 @@ from rich.console import RenderableType
 
 from flowsim.policies.registry import spelling
 from flowsim.report.saved import Saved
-from flowsim.results.differences import SERVED, Served, alike, compared
+from flowsim.results.differences import SERVED, ServedTrace, alike, compared
 from flowsim.show.differences import differences_report
 from flowsim.show.text import compare_report, run_report
 from flowsim.studies.text import study_report
@@ -52,7 +52,7 @@ def saved_reports(saved: Saved, against: Sequence[str] = (), all_metrics: bool =
 def saved_differences(saved: Saved, base: str) -> RenderableType:
     """The differences of the policies of a comparison to one of them."""
     served = {
-        name: Served.of_table(saved.requests(name, SERVED), summary["offered_rps"])
+        name: ServedTrace.of_table(saved.requests(name, SERVED), summary["offered_rps"])
         for name, summary in saved.summaries.items()
     }
     return differences_report(compared(served, base, saved.options(base).seed), _alike(saved))

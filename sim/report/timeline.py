@@ -15,7 +15,7 @@ from flowsim.report.bounds import Bounds, bounds_of
 from flowsim.report.instance_tracks import instance_tracks
 from flowsim.report.request_tracks import Stay, counters, request_tracks, stays_of
 from flowsim.report.saved import Saved, Shown
-from flowsim.report.trace_events import Place, TraceEvent, process
+from flowsim.report.trace_events import TraceEvent, Track, process
 from flowsim.results.result import RunResult
 from flowsim.runs.compare import Comparison
 from flowsim.traces.trace import Trace
@@ -103,12 +103,12 @@ def shown_of(result: RunResult | Comparison | Sequence[Shown] | str | Path) -> S
 def _lane(lane: Lane, first: int, bounds: Bounds) -> Iterator[TraceEvent]:
     result = lane.result
     for number in range(len(result.outcome.logs)):
-        place = Place(first + number)
+        place = Track(first + number)
         name = f"{lane.name}: instance {number}"
         yield from process(place, name)
         if lane.events:
             yield from instance_tracks(place.process, lane.events[number], bounds)
         yield from counters(place.process, result, number, lane.block_tokens, bounds)
-    requests = Place(first + len(result.outcome.logs))
+    requests = Track(first + len(result.outcome.logs))
     yield from process(requests, f"{lane.name}: requests")
     yield from request_tracks(requests.process, result, lane.stays, bounds)

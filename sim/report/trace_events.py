@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 TraceEvent = dict[str, Any]
 
 
-class Place(NamedTuple):
+class Track(NamedTuple):
     """A track: its process, and its number there from 1."""
 
     process: int
@@ -24,31 +24,31 @@ def microseconds(time_s: float) -> float:
     return round(time_s * 1e6, 3)
 
 
-def process(place: Place, name: str) -> Iterator[TraceEvent]:
+def process(place: Track, name: str) -> Iterator[TraceEvent]:
     """The name of a process, which is listed in order of its number."""
     yield _about(place, "process_name", {"name": name})
     yield _about(place, "process_sort_index", {"sort_index": place.process})
 
 
-def track(place: Place, name: str) -> Iterator[TraceEvent]:
+def track(place: Track, name: str) -> Iterator[TraceEvent]:
     """The name of a track, which is listed in order of its number."""
     yield _about(place, "thread_name", {"name": name})
     yield _about(place, "thread_sort_index", {"sort_index": place.track})
 
 
-def whole(place: Place, name: str, category: str, began_s: float, ended_s: float, **args: Any) -> TraceEvent:
+def whole(place: Track, name: str, category: str, began_s: float, ended_s: float, **args: Any) -> TraceEvent:
     """A slice of a track; slices of a track nest."""
     ts = microseconds(began_s)
     return {**_event(place, "X", name, category, ts), "dur": round(microseconds(ended_s) - ts, 3), "args": args}
 
 
-def instant(place: Place, name: str, category: str, time_s: float, **args: Any) -> TraceEvent:
+def instant(place: Track, name: str, category: str, time_s: float, **args: Any) -> TraceEvent:
     """A mark on a track."""
     return {**_event(place, "i", name, category, microseconds(time_s)), "s": "t", "args": args}
 
 
 def overlapping(
-    place: Place, name: str, category: str, id: int, began_s: float, ended_s: float, **args: Any
+    place: Track, name: str, category: str, id: int, began_s: float, ended_s: float, **args: Any
 ) -> tuple[TraceEvent, TraceEvent]:
     """The begin and the end of a slice that may overlap others; those of one category and `id` nest."""
     begin, end = (
@@ -58,7 +58,7 @@ def overlapping(
 
 
 def flow(
-    place: Place, name: str, id: int, left: tuple[float, float], entered_s: float
+    place: Track, name: str, id: int, left: tuple[float, float], entered_s: float
 ) -> tuple[TraceEvent, TraceEvent]:
     """An arrow from the end of a slice, of which `left` is the begin and the end, to the slice begun at `entered_s`."""
     began, ended = map(microseconds, left)
@@ -67,14 +67,14 @@ def flow(
     return start, {**_event(place, "f", name, "preemption", microseconds(entered_s)), "id": id, "bp": "e"}
 
 
-def counter(place: Place, name: str, time_s: float, values: Mapping[str, float]) -> TraceEvent:
+def counter(place: Track, name: str, time_s: float, values: Mapping[str, float]) -> TraceEvent:
     """Numbers that hold from `time_s` on."""
     return {**_event(place, "C", name, "state", microseconds(time_s)), "args": dict(values)}
 
 
-def _event(place: Place, kind: str, name: str, category: str, ts: float) -> TraceEvent:
+def _event(place: Track, kind: str, name: str, category: str, ts: float) -> TraceEvent:
     return {"ph": kind, "name": name, "cat": category, "ts": ts, "pid": place.process, "tid": place.track}
 
 
-def _about(place: Place, what: str, args: Mapping[str, Any]) -> TraceEvent:
+def _about(place: Track, what: str, args: Mapping[str, Any]) -> TraceEvent:
     return {"ph": "M", "name": what, "pid": place.process, "tid": place.track, "args": dict(args)}

@@ -31,7 +31,7 @@ QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 
 
 @dataclass(frozen=True, eq=False)
-class Served:
+class ServedTrace:
     """How one policy served the requests of a trace: what its comparison with another needs, one entry per request.
 
     Attributes:
@@ -47,13 +47,13 @@ class Served:
     offered_rps: float | None
 
     @classmethod
-    def of(cls, result: RunResult) -> Served:
+    def of(cls, result: RunResult) -> ServedTrace:
         """The requests of a run."""
         ttft_s = np.where(np.isnan(result.ttft_s), np.inf, result.ttft_s)
         return cls(result.counted, result.attained, ttft_s, result.summary["offered_rps"])
 
     @classmethod
-    def of_table(cls, requests: pd.DataFrame, offered_rps: float | None) -> Served:
+    def of_table(cls, requests: pd.DataFrame, offered_rps: float | None) -> ServedTrace:
         """The requests of a run that was saved, from its table of them."""
         ttft_s = requests["ttft_s"].fillna(np.inf).to_numpy()
         return cls(requests["counted"].to_numpy(), requests["attained"].to_numpy(), ttft_s, offered_rps)
@@ -68,8 +68,8 @@ class Difference:
         seed: of the bootstrap.
     """
 
-    ours: Served
-    theirs: Served
+    ours: ServedTrace
+    theirs: ServedTrace
     seed: int = 0
 
     @cached_property
@@ -123,7 +123,7 @@ class Difference:
         return self.ours.ttft_s[self._both], self.theirs.ttft_s[self._both]
 
 
-def compared(served: Mapping[str, Served], against: str, seed: int = 0) -> list[dict[str, Any]]:
+def compared(served: Mapping[str, ServedTrace], against: str, seed: int = 0) -> list[dict[str, Any]]:
     """Rows about each policy less one of them, on the same requests.
 
     Returns:

@@ -16,7 +16,7 @@ from flowsim.results.metrics import FINISHED, REJECTED
 from flowsim.results.pieces import PASS
 from flowsim.results.quantiles import Floats
 from flowsim.results.result import RunResult
-from flowsim.results.waits import PARTS, Device, alone_s, devices
+from flowsim.results.waits import PARTS, DeviceHistory, device_histories, known_alone_s
 from flowsim.show.explain_figure import misses_by_class
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ class Explanation:
             int(trace.input_length[request]),
             float(trace.arrival_s[request]),
             float(slo.ttft_slo_s[request]),
-            float(alone_s(result)[request]),
+            float(known_alone_s(result)[request]),
             float(result.metrics.finished_s[request]),
             bool(result.metrics.state[request] == REJECTED),
             reasons.get(request),
@@ -175,8 +175,8 @@ class Explanation:
         )
 
     @cached_property
-    def _devices(self) -> list[Device]:
-        return devices(self.result)
+    def _devices(self) -> list[DeviceHistory]:
+        return device_histories(self.result)
 
 
 def explain(result: RunResult) -> Explanation:
@@ -190,7 +190,7 @@ def explain(result: RunResult) -> Explanation:
     """
     if not isinstance(result, RunResult):
         raise InputError("result", found=result, expected="a run, as flowsim.run gives it")
-    of = devices(result)
+    of = device_histories(result)
     missed = np.flatnonzero(result.counted & ~result.attained)
     instances = result.outcome.ledger.instance
     rows = [of[instances[id]].parts_s(id) for id in missed.tolist()]
@@ -202,7 +202,7 @@ def _reasons(result: RunResult, missed: NDArray[np.int64], parts_s: Floats) -> l
     largest = parts_s[:, 1:].argmax(axis=1) if len(missed) else missed
     named = np.array(PARTS[1:], object)[largest]
     named[result.metrics.state[missed] == REJECTED] = "rejected"
-    named[alone_s(result)[missed] > result.slo.ttft_slo_s[missed]] = "hopeless"
+    named[known_alone_s(result)[missed] > result.slo.ttft_slo_s[missed]] = "hopeless"
     return [str(name) for name in named]
 
 
@@ -216,7 +216,7 @@ def _fairness(result: RunResult) -> Fairness:
     waited_s = np.where(counted & (metrics.state != REJECTED), metrics.ttft_bound_s, -np.inf)
     longest = int(waited_s.argmax()) if len(waited_s) and waited_s.max() > -np.inf else None
     slowed = counted & (metrics.state == FINISHED)
-    slowdown = metrics.ttft_s[slowed] / alone_s(result)[slowed]
+    slowdown = metrics.ttft_s[slowed] / known_alone_s(result)[slowed]
     shares = {name: group["attainment"] for name, group in result.summary["classes"].items()}
     known = {name: share for name, share in shares.items() if share is not None}
     trace, clients = result.trace, {}
@@ -232,7 +232,7 @@ def _fairness(result: RunResult) -> Fairness:
     )
 
 
-def _spans(device: Device, id: int) -> Iterator[Span]:
+def _spans(device: DeviceHistory, id: int) -> Iterator[Span]:
     wait, told = device.wait(id), None
     for place, (began_s, ended_s, part) in enumerate(zip(*(column.tolist() for column in wait[1:]), strict=True)):
         piece = device.pieces[wait.first + place]

@@ -45,19 +45,19 @@ class Wait(NamedTuple):
     parts: NDArray[np.int64]
 
 
-def alone_s(result: RunResult) -> Floats:
+def known_alone_s(result: RunResult) -> Floats:
     """The least TTFT of each request alone, shape [n], seconds. InputError: the run was made without `events=True`."""
     if result.alone_s is None:
         raise InputError("events", "were not kept", expected="a run with events=True")
     return result.alone_s
 
 
-class Device:
+class DeviceHistory:
     """The pieces of an instance's device as arrays, and the requests whose TTFT they make up."""
 
     def __init__(self, result: RunResult, did: Sequence[Piece], due_s: Floats, until_s: Floats) -> None:
         self.pieces = did
-        self._alone_s, self._due_s, self._until_s = alone_s(result), due_s, until_s
+        self._alone_s, self._due_s, self._until_s = known_alone_s(result), due_s, until_s
         self._arrival_s, self._started_s = result.trace.arrival_s, result.metrics.started_s
         self._began_s, self._ended_s, self._ordered_s = (
             np.array([piece[field] for piece in did], float) for field in (0, 1, 4)
@@ -102,7 +102,7 @@ class Device:
         return Wait(first, began_s, ended_s, parts)
 
 
-def devices(result: RunResult) -> list[Device]:
+def device_histories(result: RunResult) -> list[DeviceHistory]:
     """The device of each instance. InputError: the run was made without `events=True`."""
     outcome, metrics = result.outcome, result.metrics
     slo_s = result.slo.ttft_slo_s
@@ -112,4 +112,4 @@ def devices(result: RunResult) -> list[Device]:
         for event in events:
             if isinstance(event, Rejected):
                 until_s[event.request] = event.time_s
-    return [Device(result, list(pieces(events, outcome.stopped_s)), due_s, until_s) for events in result.events]
+    return [DeviceHistory(result, list(pieces(events, outcome.stopped_s)), due_s, until_s) for events in result.events]

@@ -16,7 +16,7 @@ from flowsim.errors import InputError
 from flowsim.io.folders import writing
 from flowsim.policies.registry import DEFAULT_POLICIES, PolicySpec, load_policy, spelling
 from flowsim.results.definitions.comparison_csv import COMPARED, FURTHER
-from flowsim.results.differences import Served, alike, compared, decisions_sha256
+from flowsim.results.differences import ServedTrace, alike, compared, decisions_sha256
 from flowsim.results.figure_data import class_attainment, ttft_distributions
 from flowsim.results.result import RunResult
 from flowsim.results.summary import as_columns, bound_columns
@@ -70,7 +70,7 @@ class Comparison:
         import pandas as pd  # slow to import, and only tables need it
 
         base = spelling(against, self.results, of="comparison") if against else next(iter(self.results))
-        served = {name: Served.of(result) for name, result in self.results.items()}
+        served = {name: ServedTrace.of(result) for name, result in self.results.items()}
         return pd.DataFrame(compared(served, base, self.results[base].config["seed"]))
 
     @property

@@ -29,7 +29,7 @@ ROWS = (
 TOKENS_PER_S = 100
 
 
-class Served(NamedTuple):
+class ServedRequest(NamedTuple):
     """What became of one of the six.
 
     Attributes:
@@ -45,7 +45,7 @@ class Served(NamedTuple):
     rejected: bool
 
 
-def six_requests(policy: Policy) -> list[Served]:
+def six_requests(policy: Policy) -> list[ServedRequest]:
     """What the policy does with the six requests. InputError: it does something that cannot be."""
     cost = _by_hand()
     outcome = simulate(_requests(), policy, cost, make_predictor("exact", cost, policy.cut, 8192), _SERVER, events=True)
@@ -56,7 +56,7 @@ def six_requests(policy: Policy) -> list[Served]:
             if stretch.ended_s > stretch.began_s:
                 ran[member].append((stretch.began_s, stretch.ended_s))
     ledger = outcome.ledger
-    return [Served(*row) for row in zip(_requests(), ran, ledger.finished_s, ledger.rejected, strict=True)]
+    return [ServedRequest(*row) for row in zip(_requests(), ran, ledger.finished_s, ledger.rejected, strict=True)]
 
 
 _SERVER = ServerOptions(block_tokens=1, kv_tokens=100_000)

@@ -40,7 +40,7 @@ class Described(Protocol):
 
 
 class Served(Protocol):
-    """What became of a request (`flowsim.runs.six_requests.Served`)."""
+    """What became of a request (`flowsim.runs.six_requests.ServedRequest`)."""
 
     @property
     def request(self) -> Request:

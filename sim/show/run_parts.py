@@ -23,7 +23,7 @@ class Bar(Struct, frozen=True, array_like=True):
     colour: int = 0
 
 
-class Row(Struct, frozen=True):
+class GanttRow(Struct, frozen=True):
     """A row of a Gantt chart, of an instance or of a request.
 
     Attributes:
@@ -41,12 +41,12 @@ class Row(Struct, frozen=True):
     story: str = ""
 
 
-class View(Struct, frozen=True):
+class GanttView(Struct, frozen=True):
     """What a Gantt chart shows of one policy: the rows of its instances and requests, and what is left out of them."""
 
     name: str
-    instances: Sequence[Row]
-    requests: Sequence[Row]
+    instances: Sequence[GanttRow]
+    requests: Sequence[GanttRow]
     note: str = ""
 
 
@@ -61,10 +61,10 @@ class Gantt(Part, frozen=True):
     from_s: float
     to_s: float
     classes: Sequence[str]
-    views: Sequence[View]
+    views: Sequence[GanttView]
 
 
-class Told(Struct, frozen=True):
+class RequestStory(Struct, frozen=True):
     """The story of a request: its title, what happened when, and the facts."""
 
     title: str
@@ -76,4 +76,4 @@ class Stories(Part, frozen=True):
     """Stories by their keys, of which one is shown: the first, until the page is asked for another by `STORY`."""
 
     scripts: ClassVar[Sequence[str]] = ("stories.js",)
-    stories: Mapping[str, Told]
+    stories: Mapping[str, RequestStory]

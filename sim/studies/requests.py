@@ -11,7 +11,7 @@ from flowsim.errors import InputError
 from flowsim.io import documents
 from flowsim.io.folders import exists
 from flowsim.policies.registry import spelling
-from flowsim.results.differences import SERVED, Served, compared
+from flowsim.results.differences import SERVED, ServedTrace, compared
 from flowsim.results.recount import COLUMNS, recount
 from flowsim.results.stored import check_agreement
 from flowsim.results.summary import as_columns
@@ -92,8 +92,8 @@ def request_differences(runs: Runs, part: pd.DataFrame, against: str, by: Sequen
     return pd.DataFrame(rows)
 
 
-def _served(folder: Path, run: Mapping[Any, Any]) -> Served:
+def _served(folder: Path, run: Mapping[Any, Any]) -> ServedTrace:
     import pandas as pd  # slow to import, and only tables need it
 
     offered = run["offered_rps"]
-    return Served.of_table(read_requests(folder, run["key"], SERVED), None if pd.isna(offered) else offered)
+    return ServedTrace.of_table(read_requests(folder, run["key"], SERVED), None if pd.isna(offered) else offered)

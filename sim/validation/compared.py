@@ -14,7 +14,7 @@ from flowsim.validation.evidence import Evidence, Recorded
 
 
 @dataclass(frozen=True, eq=False)
-class Compared:
+class ComparedCase:
     """A case, its simulation, its real runs, and the distances between them.
 
     Attributes:
@@ -32,7 +32,7 @@ class Compared:
     folder: int = 1
 
     @classmethod
-    def now(cls, recorded: Recorded, cost: CostModel, folder: int = 1) -> Compared:
+    def now(cls, recorded: Recorded, cost: CostModel, folder: int = 1) -> ComparedCase:
         """Simulate the case with these costs and compare."""
         case = recorded.case
         simulated, real = case.simulate(cost), [case.result_of(run, cost) for run in recorded.runs]
@@ -49,13 +49,15 @@ class Compared:
         return {"simulated": self.simulated} | {f"real {i}": run for i, run in enumerate(self.real, 1)}
 
 
-def compared(*evidence: Evidence) -> list[Compared]:
+def compared_cases(*evidence: Evidence) -> list[ComparedCase]:
     """Every case that has a real run, folder by folder, each simulated now with the costs of its folder."""
     folders = enumerate(evidence, 1)
-    return [Compared.now(of, folder.cost, number) for number, folder in folders for of in folder.recorded if of.runs]
+    return [
+        ComparedCase.now(of, folder.cost, number) for number, folder in folders for of in folder.recorded if of.runs
+    ]
 
 
-def verdict(cases: Sequence[Compared]) -> str:
+def verdict(cases: Sequence[ComparedCase]) -> str:
     """How many measures pass, in one line."""
     judged = [d for of in cases for d in of.distances.values() if d.good is not None]
     floored = [d.near for d in judged if d.near is not None]

@@ -21,7 +21,7 @@ from flowsim.show.html import render
 from flowsim.show.result_figures import attainment_by_class, blocking_distribution, ttft_distribution
 from flowsim.show.screen import table
 from flowsim.validation.case import GpuRun
-from flowsim.validation.compared import Compared, verdict
+from flowsim.validation.compared import ComparedCase, verdict
 from flowsim.validation.distance import PER_REQUEST, Distance
 from flowsim.validation.evidence import Evidence
 
@@ -48,7 +48,7 @@ LEGEND = (
 )
 
 
-def validation_report(evidence: Sequence[Evidence], cases: Sequence[Compared]) -> RenderableType:
+def validation_report(evidence: Sequence[Evidence], cases: Sequence[ComparedCase]) -> RenderableType:
     """One screen: for each folder where its evidence comes from, and one row per case."""
     parts: list[RenderableType] = []
     for facts, of_folder in _by_folder(evidence, cases):
@@ -61,7 +61,7 @@ def validation_report(evidence: Sequence[Evidence], cases: Sequence[Compared]) -
     return Group(*parts, Text(LEGEND), Text(), Text(verdict(cases)))
 
 
-def save_report(evidence: Sequence[Evidence], cases: Sequence[Compared], folder: str | Path) -> None:
+def save_report(evidence: Sequence[Evidence], cases: Sequence[ComparedCase], folder: str | Path) -> None:
     """Write validation.html and one figures/*.png per case into the folder: all of them, or none."""
     with writing(folder) as stage:
         (stage / "figures").mkdir()
@@ -72,14 +72,14 @@ def save_report(evidence: Sequence[Evidence], cases: Sequence[Compared], folder:
         (stage / "validation.html").write_text(page(evidence, cases, images), encoding="utf-8")
 
 
-def picture(of: Compared) -> bytes:
+def picture(of: ComparedCase) -> bytes:
     """The figure of a case, as PNG."""
     out = io.BytesIO()
     draw_into(out, figure(of), format="png", dpi=110, metadata={"Software": None})
     return out.getvalue()
 
 
-def figure(of: Compared) -> Figure:
+def figure(of: ComparedCase) -> Figure:
     """Three panels: attainment by class, and the distributions of TTFT and of blocking times."""
     from matplotlib.figure import Figure  # slow to import, and only figures need it
 
@@ -93,7 +93,7 @@ def figure(of: Compared) -> Figure:
     return made
 
 
-def page(evidence: Sequence[Evidence], cases: Sequence[Compared], images: Sequence[bytes]) -> str:
+def page(evidence: Sequence[Evidence], cases: Sequence[ComparedCase], images: Sequence[bytes]) -> str:
     """The page, as HTML that needs no other file; `images` are the figures of the cases, as PNG."""
     return render(
         "validation.html",
@@ -107,7 +107,7 @@ def page(evidence: Sequence[Evidence], cases: Sequence[Compared], images: Sequen
     )
 
 
-def _section(of: Compared, png: bytes, several_folders: bool) -> dict[str, object]:
+def _section(of: ComparedCase, png: bytes, several_folders: bool) -> dict[str, object]:
     """What the page says of one case."""
     runs = len(of.real)
     return {
@@ -120,8 +120,8 @@ def _section(of: Compared, png: bytes, several_folders: bool) -> dict[str, objec
 
 
 def _by_folder(
-    evidence: Sequence[Evidence], cases: Sequence[Compared]
-) -> Iterator[tuple[dict[str, str], list[Compared]]]:
+    evidence: Sequence[Evidence], cases: Sequence[ComparedCase]
+) -> Iterator[tuple[dict[str, str], list[ComparedCase]]]:
     """For each folder where its evidence comes from, and its cases; numbered if there are several."""
     for number, of in enumerate(evidence, 1):
         origin = {} if len(evidence) == 1 else {"folder": f"{number}: {of.folder}"}
@@ -133,7 +133,7 @@ def is_miss(cell: str) -> bool:
     return cell.endswith("!")
 
 
-def _cells(of: Compared) -> list[str]:
+def _cells(of: ComparedCase) -> list[str]:
     real = [percent(run.summary["attainment"]).removesuffix(" %") for run in of.real]
     miss = " !" if of.distances["attainment"].good is False else ""
     shares = [percent(of.simulated.summary["attainment"]).removesuffix(" %"), ", ".join(real) + miss]
@@ -171,12 +171,12 @@ def _facts(evidence: Evidence) -> dict[str, str]:
     }
 
 
-def _about(of: Compared) -> str:
+def _about(of: ComparedCase) -> str:
     """What else is known of a case, in a few sentences."""
     return " ".join([*_timing(of), *_oddities(of.recorded.runs)])
 
 
-def _timing(of: Compared) -> Iterator[str]:
+def _timing(of: ComparedCase) -> Iterator[str]:
     runs, case = of.recorded.runs, of.case
     late = ", ".join(f"{1e3 * run.lateness_s['p99']:.2f} ms" for run in runs)
     gaps = ", ".join(f"{1e3 * run.hand_overs_s['p50']:.2f} ms" for run in runs if run.hand_overs_s)

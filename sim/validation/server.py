@@ -36,7 +36,7 @@ SERVER = "server"
 
 
 @dataclass(frozen=True)
-class Grid:
+class TextTable:
     """A table in words: its title, its header and its rows."""
 
     title: str
@@ -80,7 +80,7 @@ class ServerComparison:
         both = np.isfinite(self.ttft_s[SERVER]) & np.isfinite(self.ttft_s[name])
         return np.where(both, self.trace.ttft_s - np.where(both, self.ttft_s[name], 0.0), np.nan)
 
-    def grids(self) -> list[Grid]:
+    def tables(self) -> list[TextTable]:
         """The comparison as tables."""
         return [self._attainments(), self._quantiles(), self._lengths(), self._classes()]
 
@@ -113,7 +113,7 @@ class ServerComparison:
         ]
         chart = Chart(Axis("SLO scale"), Axis("attainment, %", low=0, high=100), lines)
         about = [Paragraph(line) for line in self.trace.notices]
-        tables = [Section(grid.title, [Table(grid.header, grid.rows)]) for grid in self.grids()]
+        tables = [Section(of.title, [Table(of.header, of.rows)]) for of in self.tables()]
         places = [Section(f"Where {name} differs", [Facts(self.places(name))]) for name in self.simulated]
         return Page(
             f"{self.trace.name} beside its simulation", [Section("Attainment", [*about, chart]), *tables, *places]
@@ -126,25 +126,25 @@ class ServerComparison:
         save_page(self.page(), path)
         return path
 
-    def _attainments(self) -> Grid:
+    def _attainments(self) -> TextTable:
         rows = [[f"{scale:g}", *(_percent(self.attainment(name, scale)) for name in self.ttft_s)] for scale in SCALES]
-        return Grid("Attainment by SLO scale", ["SLO scale", *self.ttft_s], rows)
+        return TextTable("Attainment by SLO scale", ["SLO scale", *self.ttft_s], rows)
 
-    def _quantiles(self) -> Grid:
+    def _quantiles(self) -> TextTable:
         rows = [
             [name, *(_seconds(quantile(column, share)) for column in self.ttft_s.values())]
             for name, share in SHARES.items()
         ]
-        return Grid("TTFT", ["quantile", *self.ttft_s], rows)
+        return TextTable("TTFT", ["quantile", *self.ttft_s], rows)
 
-    def _lengths(self) -> Grid:
+    def _lengths(self) -> TextTable:
         edges = (0, *BAND_TOKENS, int(max(self.trace.input_length.max(), BAND_TOKENS[-1] + 1)))
         rows = []
         for low, high in pairwise(edges):
             here = (self.trace.input_length > low) & (self.trace.input_length <= high)
             if here.any():
                 rows.append(self._row(f"{low + 1:,} to {high:,}", here))
-        return Grid("Server - simulated, median, by prompt length", ["tokens", "requests", *self.simulated], rows)
+        return TextTable("Server - simulated, median, by prompt length", ["tokens", "requests", *self.simulated], rows)
 
     def _row(self, name: str, here: Flags) -> list[str]:
         medians = []
@@ -153,13 +153,13 @@ class ServerComparison:
             medians.append(f"{np.nanmedian(off_s) * 1e3:+.3g} ms" if (~np.isnan(off_s)).any() else "-")
         return [name, f"{int(here.sum()):,}", *medians]
 
-    def _classes(self) -> Grid:
+    def _classes(self) -> TextTable:
         rows = []
         for code, name in enumerate(self.slo.class_names):
             here = self.slo.class_code == code
             if here.any():
                 rows.append([name, *(_percent(self.attainment(one, rows=here)) for one in self.ttft_s)])
-        return Grid("Attainment by class", ["class", *self.ttft_s], rows)
+        return TextTable("Attainment by class", ["class", *self.ttft_s], rows)
 
 
 def compare_server(trace: Trace, run: RunOptions, policies: Sequence[str]) -> ServerComparison:

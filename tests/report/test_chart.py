@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from flowsim.errors import InputError
-from flowsim.report.chart import Chart, Columns, chart, is_share, said
+from flowsim.report.chart import ChartColumns, PanelChart, chart, is_share, said
 from flowsim.studies.sweep import Runs
 
 RATE = "workload.rate_rps"
@@ -29,32 +29,32 @@ def study(**more: Any) -> Runs:
     return Runs(pd.DataFrame(rows))
 
 
-def lines(found: Chart) -> dict[str, dict[str, list[float]]]:
+def lines(found: PanelChart) -> dict[str, dict[str, list[float]]]:
     """By panel and line, the means."""
     return {panel.title: {of.name: [round(y, 9) for y in of.mean] for of in panel.lines} for panel in found.panels}
 
 
 def test_what_varies_is_the_axis_and_the_policy_the_lines() -> None:
-    found = chart(study(), Columns())
+    found = chart(study(), ChartColumns())
     assert (found.columns.x, found.columns.hue) == (RATE, "policy")
     assert lines(found) == {"": {"fcfs": [85, 45], "edf": [100, 75]}}
     assert found.ticks == [8, 16] and found.joined and not found.words and found.left_out == 0
 
 
 def test_intervals_are_students_t_over_replications() -> None:
-    line = chart(study(), Columns()).panels[0].lines[0]
+    line = chart(study(), ChartColumns()).panels[0].lines[0]
     half = 100 * 12.7062047 * math.sqrt(0.005) / math.sqrt(2)  # of 0.8 and 0.9: t(0.975, 1) * s / sqrt(2)
     assert line.low[1] == max(0.0, 45 - half) and line.high[1] == min(100.0, 45 + half)
 
 
 def test_one_replication_has_the_interval_of_its_bootstrap() -> None:
     runs = study(attainment_low=0.3, attainment_high=0.95)
-    line = chart(Runs(runs.table[runs.table["seed"] == 0]), Columns()).panels[0].lines[0]
+    line = chart(Runs(runs.table[runs.table["seed"] == 0]), ChartColumns()).panels[0].lines[0]
     assert (line.low.tolist(), line.high.tolist()) == ([30, 30], [95, 95])
 
 
 def test_a_facet_makes_panels_and_a_hue_lines() -> None:
-    found = chart(study(), Columns(facet="policy", hue=RATE, x="seed"))
+    found = chart(study(), ChartColumns(facet="policy", hue=RATE, x="seed"))
     assert lines(found) == {
         "fcfs": {f"{RATE} 8": [80, 90], f"{RATE} 16": [40, 50]},
         "edf": {f"{RATE} 8": [100, 100], f"{RATE} 16": [60, 90]},
@@ -62,7 +62,7 @@ def test_a_facet_makes_panels_and_a_hue_lines() -> None:
 
 
 def test_each_class_has_a_panel_with_its_own_figure() -> None:
-    found = chart(study(), Columns(facet="class"))
+    found = chart(study(), ChartColumns(facet="class"))
     assert lines(found) == {
         "text": {"fcfs": [42.5, 22.5], "edf": [50, 37.5]},
         "file": {"fcfs": [100, 100], "edf": [100, 100]},
@@ -70,14 +70,14 @@ def test_each_class_has_a_panel_with_its_own_figure() -> None:
 
 
 def test_words_have_places_in_the_order_of_the_study() -> None:
-    found = chart(study(), Columns(x="policy", hue=RATE))
+    found = chart(study(), ChartColumns(x="policy", hue=RATE))
     assert found.words and found.ticks == ["fcfs", "edf"]
     assert lines(found) == {"": {f"{RATE} 8": [85, 100], f"{RATE} 16": [45, 75]}}
     assert found.panels[0].lines[0].x.tolist() == [0, 1]
 
 
 def test_figures_of_the_runs_may_be_on_both_axes() -> None:
-    found = chart(study(), Columns(x="goodput_rps", y="ttft_p99_s"))
+    found = chart(study(), ChartColumns(x="goodput_rps", y="ttft_p99_s"))
     assert not found.joined
     (fcfs, _) = found.panels[0].lines
     np.testing.assert_allclose(fcfs.x, [0.85 * 8, 0.45 * 16])
@@ -85,7 +85,7 @@ def test_figures_of_the_runs_may_be_on_both_axes() -> None:
 
 
 def test_a_difference_is_paired_by_seed() -> None:
-    found = chart(study(), Columns(against="fcfs"))
+    found = chart(study(), ChartColumns(against="fcfs"))
     assert lines(found) == {"": {"edf": [15, 30]}}
     edf = found.panels[0].lines[0]
     assert edf.low[0] < 15 < edf.high[0]  # of 0.2 and 0.1
@@ -94,13 +94,13 @@ def test_a_difference_is_paired_by_seed() -> None:
 def test_points_that_are_not_finite_are_left_out_and_counted() -> None:
     table = study().table
     table.loc[table[RATE] == 16, "ttft_p99_s"] = math.inf
-    found = chart(Runs(table), Columns(y="ttft_p99_s"))
+    found = chart(Runs(table), ChartColumns(y="ttft_p99_s"))
     assert found.left_out == 2 and found.ticks == [8]
 
 
 def test_options_of_a_policy_have_a_line_per_family() -> None:
     rows = [row(f"chunked:{n}", 8, 0, n / 1000, **{"policy.budget": n}) for n in (256, 512)]
-    found = chart(Runs(pd.DataFrame(rows).assign(attainment_low=0.0, attainment_high=1.0)), Columns())
+    found = chart(Runs(pd.DataFrame(rows).assign(attainment_low=0.0, attainment_high=1.0)), ChartColumns())
     assert (found.columns.x, found.columns.hue) == ("policy.budget", "family")
     assert lines(found) == {"": {"chunked": [25.6, 51.2]}}
 
@@ -108,16 +108,19 @@ def test_options_of_a_policy_have_a_line_per_family() -> None:
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        (Columns(x="workload.rate"), "x: unknown column 'workload.rate'; did you mean 'workload.rate_rps'?"),
-        (Columns(y="atainment"), "y: unknown column 'atainment'; did you mean 'attainment'?"),
-        (Columns(y="policy"), "y must be a column of numbers, got 'policy'"),
-        (Columns(y="ttft_p99_s", facet="class"), "y must be a column of each class, such as attainment or ttft_p99_s"),
-        (Columns(against="fcfs", x="policy"), "against: is given where policies are compared along x or facet"),
-        (Columns(against="sjf"), "unknown policy 'sjf' of the study"),
-        (Columns(x="seed"), "runs with the same policy, seed: differ in workload.rate_rps"),
+        (ChartColumns(x="workload.rate"), "x: unknown column 'workload.rate'; did you mean 'workload.rate_rps'?"),
+        (ChartColumns(y="atainment"), "y: unknown column 'atainment'; did you mean 'attainment'?"),
+        (ChartColumns(y="policy"), "y must be a column of numbers, got 'policy'"),
+        (
+            ChartColumns(y="ttft_p99_s", facet="class"),
+            "y must be a column of each class, such as attainment or ttft_p99_s",
+        ),
+        (ChartColumns(against="fcfs", x="policy"), "against: is given where policies are compared along x or facet"),
+        (ChartColumns(against="sjf"), "unknown policy 'sjf' of the study"),
+        (ChartColumns(x="seed"), "runs with the same policy, seed: differ in workload.rate_rps"),
     ],
 )
-def test_what_cannot_be_drawn_is_said(columns: Columns, message: str) -> None:
+def test_what_cannot_be_drawn_is_said(columns: ChartColumns, message: str) -> None:
     with pytest.raises(InputError) as error:
         chart(study(), columns)
     assert str(error.value).startswith(message)
@@ -125,7 +128,7 @@ def test_what_cannot_be_drawn_is_said(columns: Columns, message: str) -> None:
 
 def test_failed_runs_alone_are_nothing_to_draw() -> None:
     with pytest.raises(InputError, match=r"^study: has no run that succeeded, so there is nothing to draw$"):
-        chart(Runs(study().table.assign(error="broken")), Columns())
+        chart(Runs(study().table.assign(error="broken")), ChartColumns())
 
 
 def test_shares_are_told_by_their_names() -> None:

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from flowsim.errors import InputError
-from flowsim.report.chart import Chart, Columns, Panel
+from flowsim.report.chart import ChartColumns, Panel, PanelChart
 from flowsim.report.chart_figure import draw_chart, inches, x_label, y_label
 from flowsim.studies.figure_data import Line
 from support.figures import texts_outside
@@ -16,15 +16,15 @@ from support.figures import texts_outside
 RATE = "workload.rate_rps"
 
 
-def made(panels: int = 1, against: str | None = None, y: str = "attainment") -> Chart:
+def made(panels: int = 1, against: str | None = None, y: str = "attainment") -> PanelChart:
     import numpy as np
 
     x, mean = np.array([4.0, 8, 24]), np.array([99.0, 60, 20])
     names = ["fcfs", "chunked:2048", "moore-hodgson:cut=operator", "flowprefill"]
     lines = [Line(name, x, mean - i, mean - i - 5, mean - i + 5) for i, name in enumerate(names)]
-    columns = Columns(RATE, y, "policy", "slo.scale" if panels > 1 else None, against)
+    columns = ChartColumns(RATE, y, "policy", "slo.scale" if panels > 1 else None, against)
     many = [Panel(f"slo.scale {i}" if panels > 1 else "", lines) for i in range(panels)]
-    return Chart(columns, many, names, [4, 8, 24], words=False, joined=True, left_out=0)
+    return PanelChart(columns, many, names, [4, 8, 24], words=False, joined=True, left_out=0)
 
 
 @pytest.mark.parametrize("panels", [1, 2, 3, 5])
@@ -65,11 +65,11 @@ def test_a_difference_has_a_line_at_zero_and_room_on_both_sides() -> None:
 
 
 def test_axes_name_columns_and_units() -> None:
-    assert x_label(Columns(x=RATE)) == "request rate, req/s"
-    assert x_label(Columns(x="server.slots")) == "server.slots"
-    assert y_label(Columns(y="ttft_p99_s")) == "TTFT p99, s"
-    assert y_label(Columns(y="check_share")) == "check share, %"
-    assert y_label(Columns(y="attainment", against="fcfs")) == (
+    assert x_label(ChartColumns(x=RATE)) == "request rate, req/s"
+    assert x_label(ChartColumns(x="server.slots")) == "server.slots"
+    assert y_label(ChartColumns(y="ttft_p99_s")) == "TTFT p99, s"
+    assert y_label(ChartColumns(y="check_share")) == "check share, %"
+    assert y_label(ChartColumns(y="attainment", against="fcfs")) == (
         "requests within their TTFT SLO, difference from fcfs, % points"
     )
 

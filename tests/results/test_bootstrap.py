@@ -18,7 +18,7 @@ from flowsim.results.bootstrap import (
     share_interval,
     stretches,
 )
-from flowsim.results.differences import QUANTILES, Difference, Served
+from flowsim.results.differences import QUANTILES, Difference, ServedTrace
 from flowsim.studies.paired import t_interval
 
 
@@ -137,7 +137,7 @@ def test_paired_intervals_cover_the_known_difference_of_two_policies_of_a_queue(
     queue, rng = Queue(0.5, 3.0), np.random.default_rng(14)
     covered, ahead = [], []
     for seed in range(150):
-        served = [Served(np.ones(3000, bool), waits <= queue.slo, waits, 2.0) for waits in queue.waits(3000, rng)]
+        served = [ServedTrace(np.ones(3000, bool), waits <= queue.slo, waits, 2.0) for waits in queue.waits(3000, rng)]
         difference = Difference(*served, seed=seed)
         covered.append(contains(difference.attainment, queue.truth("attainment")))
         ahead.append(difference.goodput_rps.mean == pytest.approx(2 * difference.attainment.mean))

@@ -7,13 +7,13 @@ import math
 import numpy as np
 import pytest
 
-from flowsim.results.differences import Difference, Served, alike, compared, decisions_sha256, holm
+from flowsim.results.differences import Difference, ServedTrace, alike, compared, decisions_sha256, holm
 from support.results import NEVER, by_hand
 
 
-def served(ttft_s: list[float], counted: list[bool] | None = None, offered_rps: float | None = 2.0) -> Served:
+def served(ttft_s: list[float], counted: list[bool] | None = None, offered_rps: float | None = 2.0) -> ServedTrace:
     times = np.array(ttft_s, float)
-    return Served(np.array(counted or [True] * times.size), times <= 1, times, offered_rps)
+    return ServedTrace(np.array(counted or [True] * times.size), times <= 1, times, offered_rps)
 
 
 def test_differences_are_over_the_requests_that_count_under_both() -> None:

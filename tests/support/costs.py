@@ -9,7 +9,7 @@ import numpy as np
 from flowsim.calibration.costs.cost_model import Cost, CostModel, GraphCost
 from flowsim.calibration.costs.power import PowerModel
 from flowsim.calibration.measure.grid import Grid
-from flowsim.calibration.measure.repeats import Limits
+from flowsim.calibration.measure.repeats import RepeatLimits
 from flowsim.core.operators import LAYER_OPERATORS
 
 GRID = Grid(
@@ -28,9 +28,9 @@ GRID = Grid(
     extra=0,
     layers=2,
     expert_layers=4,
-    limits=Limits(3, 5, 0.02),
-    pass_limits=Limits(3, 5, 0.02),
-    graph_limits=Limits(3, 5, 0.02),
+    limits=RepeatLimits(3, 5, 0.02),
+    pass_limits=RepeatLimits(3, 5, 0.02),
+    graph_limits=RepeatLimits(3, 5, 0.02),
 )
 """Sizes in which a tiny model is measured in a second or two."""
 CHECKED = ("qkv_proj", "attention", "o_proj", "gate_up_proj", "down_proj")

@@ -14,7 +14,7 @@ from msgspec import structs
 import flowsim
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.fit_record import MeasuredRange
-from flowsim.validation.compared import compared
+from flowsim.validation.compared import compared_cases
 from flowsim.validation.evidence import Evidence
 from flowsim.validation.plan import Plan, requests_of, shortfalls
 from support.validation import command, invoke
@@ -81,7 +81,7 @@ def test_prompts_that_the_cache_cannot_hold_are_said_and_rejected_in_both(here: 
     assert long
     assert f"need more KV cache than there is: {long} of {len(of.case.input_length)} prompts" in result.stderr
     assert of.runs[0].finished_s.count(None) == long
-    (compared_, _) = compared(Evidence.load("small"))
+    (compared_, _) = compared_cases(Evidence.load("small"))
     assert [r.summary["rejected"] for r in compared_.results.values()] == [long, long]
 
 

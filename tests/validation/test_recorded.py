@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flowsim.validation.compared import compared
+from flowsim.validation.compared import compared_cases
 from flowsim.validation.evidence import Evidence
 from support.places import DATA
 
@@ -33,7 +33,7 @@ def test_every_model_policy_and_load_was_run_twice() -> None:
 
 @pytest.mark.parametrize("path", RECORDED, ids=[path.parent.name for path in RECORDED])
 def test_the_simulation_stays_as_near_to_the_recorded_runs(path: Path) -> None:
-    for of in compared(Evidence.load(path.parent)):
+    for of in compared_cases(Evidence.load(path.parent)):
         for measure, more in BUDGET.items():
             recorded, now = of.recorded.distances[measure].off, of.distances[measure].off
             assert (now is None) == (recorded is None), (of.case.name, measure)

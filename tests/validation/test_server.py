@@ -37,14 +37,14 @@ def test_where_a_constant_and_a_factor_sit() -> None:
 def test_the_tables() -> None:
     """The server served 1 of 3 in time, 2 at twice the SLO; the third request failed."""
     log = Trace.of([0, 5, 9], [100, 2000, 300], ttft_s=[0.1, 0.3, np.nan])
-    grids = {grid.title: grid for grid in compare_server(log, RUN, ["fcfs"]).grids()}
-    attainment = {row[0]: row[1] for row in grids["Attainment by SLO scale"].rows}
+    tables = {table.title: table for table in compare_server(log, RUN, ["fcfs"]).tables()}
+    attainment = {row[0]: row[1] for row in tables["Attainment by SLO scale"].rows}
     assert (attainment["0.5"], attainment["1"], attainment["2"]) == ("33.3%", "33.3%", "66.7%")
-    quantiles = {row[0]: row[1] for row in grids["TTFT"].rows}
+    quantiles = {row[0]: row[1] for row in tables["TTFT"].rows}
     assert (quantiles["p50"], quantiles["p99"]) == ("0.3 s", "never")
-    lengths = grids["Server - simulated, median, by prompt length"].rows
+    lengths = tables["Server - simulated, median, by prompt length"].rows
     assert [row[:2] for row in lengths] == [["1 to 1,024", "2"], ["1,025 to 4,096", "1"]]
-    assert grids["Attainment by class"].header == ["class", "server", "fcfs"]
+    assert tables["Attainment by class"].header == ["class", "server", "fcfs"]
 
 
 def test_too_few_alone_say_so() -> None:

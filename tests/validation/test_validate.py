@@ -10,7 +10,7 @@ import pytest
 from click.testing import Result
 
 import flowsim
-from flowsim.validation.compared import compared
+from flowsim.validation.compared import compared_cases
 from flowsim.validation.evidence import Evidence
 from support.costs import GRID
 from support.validation import command, files, invoke
@@ -50,7 +50,7 @@ def test_all_cases_are_run_once_before_any_is_run_again(evidence: tuple[Evidence
 
 
 def test_every_request_was_executed_in_both_runs(evidence: tuple[Evidence, Result]) -> None:
-    for of in compared(evidence[0]):
+    for of in compared_cases(evidence[0]):
         assert len(of.real) == 2
         for run in of.real:
             assert run.summary["finished"] == len(of.case.arrival_s)

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from flowsim.traces.columns import Floats, Ints, bad_lengths, bad_lengths_or_0, bad_seconds, bad_slos
 from flowsim.traces.formats import TICKS_PER_S, Format, Layout
-from flowsim.traces.reading.compression import Lines
-from flowsim.traces.reading.parts import Codes, Part, contradiction
+from flowsim.traces.reading.compression import LineBlock
+from flowsim.traces.reading.parts import Codes, TracePart, contradiction
 
 
 class Unsure(Exception):
@@ -23,8 +23,8 @@ class Unsure(Exception):
 
 
 def part_of(
-    lines: Lines, kind: Format, layout: Layout, header: Sequence[str], codes: Codes, *, with_failed: bool = False
-) -> Part | None:
+    lines: LineBlock, kind: Format, layout: Layout, header: Sequence[str], codes: Codes, *, with_failed: bool = False
+) -> TracePart | None:
     """The rows in these lines, as `row_reader.part_of` converts them; None if one is not plainly valid."""
     import pyarrow as pa
 
@@ -35,7 +35,7 @@ def part_of(
         return None
 
 
-def part_of_table(table: Any, kind: Format, codes: Codes, *, with_failed: bool = False) -> Part:
+def part_of_table(table: Any, kind: Format, codes: Codes, *, with_failed: bool = False) -> TracePart:
     """The rows of a pyarrow table.
 
     Raises:
@@ -51,7 +51,7 @@ def part_of_table(table: Any, kind: Format, codes: Codes, *, with_failed: bool =
     outputs = np.zeros(n) if answers is None else _floats(_filled(answers, 0))
     ids, counts = _blocks(columns.get(kind.hash_ids), n)
     size = kind.block_tokens
-    part = Part(
+    part = TracePart(
         _times(columns[kind.arrival], kind.clock),
         _sure(inputs, (bad_lengths_or_0 if with_failed else bad_lengths)(inputs)).astype(np.int64),
         _sure(outputs, bad_lengths_or_0(outputs)).astype(np.int64),

@@ -26,7 +26,7 @@ UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 GZIP, ZSTD, PARQUET = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1"
 
 
-class Lines(NamedTuple):
+class LineBlock(NamedTuple):
     """Consecutive whole lines of a file."""
 
     first: int
@@ -51,7 +51,7 @@ def is_parquet(path: Path) -> bool:
         return file.read(4) == PARQUET
 
 
-def read_lines(path: Path, *, quotes: bool = False) -> Iterator[Lines]:
+def read_lines(path: Path, *, quotes: bool = False) -> Iterator[LineBlock]:
     """The lines of a text file, decompressed, many at a time; with `quotes`, never split inside double quotes.
 
     Raises:
@@ -105,7 +105,7 @@ def _read(path: Path, stream: IO[bytes], lines: int) -> bytes:
         raise InputError(str(path), f"{kind} data damaged or cut off after line {lines} ({error})") from None
 
 
-def _checked(path: Path, line: int, text: bytes) -> Lines:
+def _checked(path: Path, line: int, text: bytes) -> LineBlock:
     text = text.removeprefix(b"\xef\xbb\xbf") if line == 1 else text
     if line == 1 and text[:2] in UTF_16:
         raise InputError(str(path), "is text in UTF-16", expected="text in UTF-8")
@@ -115,7 +115,7 @@ def _checked(path: Path, line: int, text: bytes) -> Lines:
         where = f"{path}: line {line + text.count(NEWLINE, 0, error.start)}"
         found = f"byte 0x{text[error.start]:02x} is not UTF-8"
         raise InputError(where, found, expected="text in UTF-8, plain, gzip or zstd, or a Parquet file") from None
-    return Lines(line, text)
+    return LineBlock(line, text)
 
 
 @contextlib.contextmanager

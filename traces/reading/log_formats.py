@@ -28,14 +28,14 @@ from flowsim.traces.columns import (
     number_column,
 )
 
-Document = Mapping[str, Any]
+JSONObject = Mapping[str, Any]
 IN_S = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "sec": 1.0}
 """Seconds of the units of AIPerf."""
 WANTED = "a log with start_times, one of one request at a time (--max-concurrency 1), or rows with arrivals"
 
 
 @dataclass(frozen=True)
-class Log:
+class BenchmarkLog:
     """The requests of one benchmark, in the order of the log; a TTFT is NaN where a request failed, and a latency (to
     the last token) where it is not known.
 
@@ -55,14 +55,14 @@ class Log:
         return np.isnan(self.ttft_s)
 
 
-def json_object(where: str, value: Any) -> Document:
+def json_object(where: str, value: Any) -> JSONObject:
     """The value, which must be a JSON object."""
     if not isinstance(value, dict):
         raise InputError(where, found=value, expected="a JSON object")
     return value
 
 
-def _picked(path: str, benchmarks: Sequence[Any], number: int, name: str) -> Document:
+def _picked(path: str, benchmarks: Sequence[Any], number: int, name: str) -> JSONObject:
     """The benchmark with this number, or the only one."""
     many = number_of(len(benchmarks), "benchmark")
     if not number and len(benchmarks) != 1:
@@ -80,7 +80,7 @@ def _column(path: str, name: str, values: Any, n: int, bad: Callable[[Floats], B
     return number_column(f"{path}: {name}", values, bad, expected)
 
 
-def lists_log(path: str, documents: Sequence[Document], number: int) -> Log:
+def lists_log(path: str, documents: Sequence[JSONObject], number: int) -> BenchmarkLog:
     """Of vLLM and SGLang: an object with a list per column."""
     log = _picked(path, documents, number, "bench-serving")
     n = len(log["input_lens"]) if isinstance(log["input_lens"], list) else 0
@@ -95,7 +95,7 @@ def lists_log(path: str, documents: Sequence[Document], number: int) -> Log:
     notices = (f"closed loop: at most {number_of(most, 'request')} at a time",) if isinstance(most, int) else ()
     taken_s = _taken(log.get("itls"), ttft_s)
     sent_s, lost = _sent(path, log, ttft_s, taken_s), np.where(failed, math.nan, 0.0)
-    return Log(sent_s, inputs, outputs, ttft_s + lost, taken_s + lost, notices)
+    return BenchmarkLog(sent_s, inputs, outputs, ttft_s + lost, taken_s + lost, notices)
 
 
 def _taken(gaps: Any, ttft_s: Floats) -> Floats:
@@ -106,7 +106,7 @@ def _taken(gaps: Any, ttft_s: Floats) -> Floats:
         return np.full(ttft_s.size, math.nan)
 
 
-def _sent(path: str, log: Document, ttft_s: Floats, taken_s: Floats) -> Floats:
+def _sent(path: str, log: JSONObject, ttft_s: Floats, taken_s: Floats) -> Floats:
     """When requests were sent; of one at a time, each after the last token of the one before."""
     if "start_times" in log:
         return _column(path, "start_times", log["start_times"], ttft_s.size, bad_seconds, SECONDS)
@@ -117,7 +117,7 @@ def _sent(path: str, log: Document, ttft_s: Floats, taken_s: Floats) -> Floats:
     return np.array([0.0, *accumulate(taken_s[:-1].tolist())])
 
 
-def aiperf_log(path: str, documents: Sequence[Document], number: int) -> Log:
+def aiperf_log(path: str, documents: Sequence[JSONObject], number: int) -> BenchmarkLog:
     """Of AIPerf: an object per request, with its times in nanoseconds and each metric with its unit."""
     if number > 1:
         raise InputError("format", found=f"aiperf:{number}", expected="aiperf: a file has one benchmark")
@@ -136,10 +136,10 @@ def aiperf_log(path: str, documents: Sequence[Document], number: int) -> Log:
     inputs = np.array([_metric(path, row, "input_sequence_length") for row in known])
     latency_s = np.where(bad, math.nan, [_metric(path, row, "request_latency") for row in known])
     sent_s = np.array([start - min(starts) for start in starts]) * 1e-9
-    return Log(sent_s, inputs, outputs, ttft_s, latency_s, notices)
+    return BenchmarkLog(sent_s, inputs, outputs, ttft_s, latency_s, notices)
 
 
-def _metric(path: str, row: Document, name: str) -> float:
+def _metric(path: str, row: JSONObject, name: str) -> float:
     """A metric of a request: seconds if it is a time; NaN if it has none. InputError: no number, or another unit."""
     metric = _mapping(row.get("metrics")).get(name)
     if metric is None:
@@ -151,7 +151,7 @@ def _metric(path: str, row: Document, name: str) -> float:
     return value * factor
 
 
-def guidellm_log(path: str, documents: Sequence[Document], number: int) -> Log:
+def guidellm_log(path: str, documents: Sequence[JSONObject], number: int) -> BenchmarkLog:
     """Of guidellm: benchmarks with their requests, of which those that got an answer and those that did not."""
     requests = _picked(path, documents[0]["benchmarks"], number, "guidellm").get("requests")
     if not isinstance(requests, dict) or not requests.get("successful"):
@@ -171,8 +171,8 @@ def guidellm_log(path: str, documents: Sequence[Document], number: int) -> Log:
     ttfts = [row.get("time_to_first_token_ms") if place < len(good) else None for place, row in enumerate(rows)]
     ttft_s = np.array([math.nan if ttft is None else ttft / 1e3 for ttft in ttfts])
     latency_s = np.array([math.nan if took is None else took for took in (row.get("request_latency") for row in rows)])
-    return Log(sent_s, inputs, outputs, ttft_s, np.where(np.isnan(ttft_s), math.nan, latency_s))
+    return BenchmarkLog(sent_s, inputs, outputs, ttft_s, np.where(np.isnan(ttft_s), math.nan, latency_s))
 
 
-def _mapping(value: Any) -> Document:
+def _mapping(value: Any) -> JSONObject:
     return value if isinstance(value, dict) else {}

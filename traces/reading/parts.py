@@ -21,7 +21,7 @@ class Codes(Struct, frozen=True):
     clients: dict[str, int] = field(default_factory=dict)
 
 
-class Part(Struct, frozen=True):
+class TracePart(Struct, frozen=True):
     """Some rows of a trace, converted and checked: one array of shape [n] per column."""
 
     arrival: NDArray[Any]
@@ -49,11 +49,11 @@ class Part(Struct, frozen=True):
     latency: Floats
     """The same to the last token."""
 
-    def of_rows(self, rows: Bools) -> Part:
+    def of_rows(self, rows: Bools) -> TracePart:
         """The rows that a mask selects."""
         columns = asdict(self)
         ids = columns.pop("block_ids")[np.repeat(rows, self.block_counts)]
-        return Part(block_ids=ids, **{name: column[rows] for name, column in columns.items()})
+        return TracePart(block_ids=ids, **{name: column[rows] for name, column in columns.items()})
 
 
 class Contradiction(NamedTuple):
@@ -65,7 +65,7 @@ class Contradiction(NamedTuple):
     expected: str
 
 
-def contradiction(part: Part, kind: Format) -> Contradiction | None:
+def contradiction(part: TracePart, kind: Format) -> Contradiction | None:
     """The first row of these whose fields contradict each other; None if there is none.
 
     A request of n tokens has n / size prefix blocks, the last full (n rounded down) or partly filled (up), or none
@@ -79,7 +79,7 @@ def contradiction(part: Part, kind: Format) -> Contradiction | None:
     return Contradiction(row, name, problem.format(*_values(part, row)), expected.format(*_values(part, row)))
 
 
-def _checks(part: Part, kind: Format) -> Iterator[tuple[Bools, tuple[str, str, str]]]:
+def _checks(part: TracePart, kind: Format) -> Iterator[tuple[Bools, tuple[str, str, str]]]:
     """Masks of wrong rows; and the field, the problem and what was expected, where {0}, ... are `_values`."""
     least, most = _block_range(part)
     counts, known = part.block_counts, (part.block_counts > 0) & (part.block_tokens > 0) & (part.input_length > 0)
@@ -96,13 +96,13 @@ def _checks(part: Part, kind: Format) -> Iterator[tuple[Bools, tuple[str, str, s
     yield first, (turn_field, "is 1 although the request continues {7}", ">= 2, or no parent")
 
 
-def _block_range(part: Part) -> tuple[Ints, Ints]:
+def _block_range(part: TracePart) -> tuple[Ints, Ints]:
     """The least and the largest number of blocks of each row's prompt."""
     size = np.maximum(part.block_tokens, 1)
     return part.input_length // size, -(-part.input_length // size)
 
 
-def _values(part: Part, row: int) -> list[object]:
+def _values(part: TracePart, row: int) -> list[object]:
     least, most = (int(column[row]) for column in _block_range(part))
     inputs, outputs = int(part.input_length[row]), int(part.output_length[row])
     return [

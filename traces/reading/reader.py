@@ -18,9 +18,9 @@ from flowsim.io.counts import number_of
 from flowsim.traces.columns import Blocks, Bools, Chats, Floats
 from flowsim.traces.formats import FORMATS, TICKS_PER_S, Format, Layout, find_format
 from flowsim.traces.reading import bulk_reader, row_reader, server_logs
-from flowsim.traces.reading.compression import Lines, is_parquet, read_lines
-from flowsim.traces.reading.log_formats import Log
-from flowsim.traces.reading.parts import Codes, Part
+from flowsim.traces.reading.compression import LineBlock, is_parquet, read_lines
+from flowsim.traces.reading.log_formats import BenchmarkLog
+from flowsim.traces.reading.parts import Codes, TracePart
 from flowsim.traces.reading.row_reader import check_fields, json_object
 from flowsim.traces.reading.stamps import spread as spread_stamps
 from flowsim.traces.reading.stamps import suspicions
@@ -163,7 +163,7 @@ def _meant(header: Sequence[str]) -> str:
 
 def _parts(
     path: Path, layout: Layout, kind: Format, header: Sequence[str], codes: Codes, failed: bool
-) -> Iterator[Part]:
+) -> Iterator[TracePart]:
     large = path.stat().st_size >= BULK_FROM_BYTES
     for lines in _bodies(path, layout, kind, header):
         bulk = bool(lines.text) and large
@@ -176,7 +176,7 @@ def _parts(
             yield row_reader.part_of(batch, f"{path}: line", kind, layout, codes, with_failed=failed)
 
 
-def _bodies(path: Path, layout: Layout, kind: Format, header: Sequence[str]) -> Iterator[Lines]:
+def _bodies(path: Path, layout: Layout, kind: Format, header: Sequence[str]) -> Iterator[LineBlock]:
     """The lines of a file, without the header of CSV."""
     ahead = layout == "csv"
     for line, text in read_lines(path, quotes=layout == "csv"):
@@ -185,7 +185,7 @@ def _bodies(path: Path, layout: Layout, kind: Format, header: Sequence[str]) -> 
             line, ahead = line + 1, not first.strip()
             if not ahead:
                 check_fields(f"{path}: line {line - 1}", header, kind)
-        yield Lines(line, text)
+        yield LineBlock(line, text)
 
 
 def _parquet_names(path: Path) -> Sequence[str]:
@@ -202,7 +202,7 @@ def _damaged(path: Path, error: Exception) -> InputError:
     return InputError(str(path), f"is a damaged Parquet file ({' '.join(str(error).split())[:200]})")
 
 
-def _parquet_parts(path: Path, kind: Format, names: Sequence[str], codes: Codes, failed: bool) -> Iterator[Part]:
+def _parquet_parts(path: Path, kind: Format, names: Sequence[str], codes: Codes, failed: bool) -> Iterator[TracePart]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -224,7 +224,7 @@ def _parquet_parts(path: Path, kind: Format, names: Sequence[str], codes: Codes,
         raise _damaged(path, error) from None
 
 
-def _assembled(path: Path, kind: Format, parts: Sequence[Part], codes: Codes, notices: tuple[str, ...]) -> Trace:
+def _assembled(path: Path, kind: Format, parts: Sequence[TracePart], codes: Codes, notices: tuple[str, ...]) -> Trace:
     if not any(part.arrival.size for part in parts):
         problem = f"has no requests ({notices[0]})" if notices else "has no requests"
         raise InputError(str(path), problem, expected="one request per line")
@@ -258,7 +258,7 @@ def _assembled(path: Path, kind: Format, parts: Sequence[Part], codes: Codes, no
     )
 
 
-def _of_log(path: Path, log: Log, drop_failed: bool) -> Trace:
+def _of_log(path: Path, log: BenchmarkLog, drop_failed: bool) -> Trace:
     """The trace of a server's log. InputError: not a request is left."""
     kept = ~log.failed if drop_failed else np.ones(log.failed.size, bool)
     classes = np.full(kept.sum(), -1)
@@ -282,7 +282,7 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _failed(part: Part, kind: Format, names: Sequence[str]) -> Bools:
+def _failed(part: TracePart, kind: Format, names: Sequence[str]) -> Bools:
     """Which rows are of requests that failed on the real server."""
     silent = kind.no_output_is_failure and kind.output_length in names
     failed: Bools = (part.input_length == 0) | (part.output_length == 0 if silent else False)

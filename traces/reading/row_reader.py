@@ -35,14 +35,14 @@ from flowsim.traces.columns import (
     encode_names,
 )
 from flowsim.traces.formats import CLOCKS, TICKS_PER_S, Format, Layout
-from flowsim.traces.reading.compression import Lines
-from flowsim.traces.reading.parts import Codes, Part, contradiction
+from flowsim.traces.reading.compression import LineBlock
+from flowsim.traces.reading.parts import Codes, TracePart, contradiction
 
 Row: TypeAlias = tuple[int, dict[str, Any]]
 """The number of a row in its file, and its fields."""
 
 
-def rows_of(path: str, lines: Lines, layout: Layout, header: Sequence[str]) -> Iterator[Row]:
+def rows_of(path: str, lines: LineBlock, layout: Layout, header: Sequence[str]) -> Iterator[Row]:
     """The rows in these lines; `header` names the fields of CSV.
 
     Raises:
@@ -82,14 +82,14 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _DECODER = json.JSONDecoder(object_pairs_hook=_object)
 
 
-def _jsonl_rows(path: str, lines: Lines) -> Iterator[Row]:
+def _jsonl_rows(path: str, lines: LineBlock) -> Iterator[Row]:
     for number, line in enumerate(lines.text.split(b"\n"), lines.first):
         text = line.decode()
         if text and not text.isspace():
             yield number, json_object(f"{path}: line {number}", text)
 
 
-def _csv_rows(path: str, lines: Lines, header: Sequence[str]) -> Iterator[Row]:
+def _csv_rows(path: str, lines: LineBlock, header: Sequence[str]) -> Iterator[Row]:
     reader = csv.reader(io.StringIO(lines.text.decode(), newline=""), strict=True)
     try:
         for row in reader:
@@ -118,7 +118,7 @@ def check_fields(where: str, names: Sequence[str], kind: Format) -> None:
 
 def part_of(
     rows: Sequence[Row], where: str, kind: Format, layout: Layout, codes: Codes, *, with_failed: bool = False
-) -> Part:
+) -> TracePart:
     """These rows, converted; names that are not yet in `codes` are added to it.
 
     Args:
@@ -139,7 +139,7 @@ def part_of(
     none = np.zeros(0, dtype=np.int64), np.zeros(len(rows), dtype=np.int64)
     ids, counts = none if kind.hash_ids is None else table.column(kind.hash_ids, table.ragged, ID_LIST)
     inputs = partial(table.lengths, bad=bad_lengths_or_0 if with_failed else bad_lengths)
-    part = Part(
+    part = TracePart(
         table.column(kind.arrival, partial(table.times, clock=kind.clock), CLOCKS[kind.clock], optional=False),
         table.column(kind.input_length, inputs, LENGTH, optional=False),
         table.column(kind.output_length, table.lengths_or_0, LENGTH_OR_0),

@@ -10,7 +10,14 @@ from typing import Any
 
 from flowsim.errors import InputError
 from flowsim.traces.reading.compression import read_lines
-from flowsim.traces.reading.log_formats import Document, Log, aiperf_log, guidellm_log, json_object, lists_log
+from flowsim.traces.reading.log_formats import (
+    BenchmarkLog,
+    JSONObject,
+    aiperf_log,
+    guidellm_log,
+    json_object,
+    lists_log,
+)
 
 DECODES = (
     "answers of several tokens: if the server decodes on the GPU that prefills, its TTFTs include time for decodes, "
@@ -30,7 +37,7 @@ class LogFormat:
 
     marks: tuple[str, ...]
     layout: str
-    read: Callable[[str, Sequence[Document], int], Log]
+    read: Callable[[str, Sequence[JSONObject], int], BenchmarkLog]
 
 
 def log_format(path: Path, asked: str | None = None) -> str | None:
@@ -52,7 +59,7 @@ def log_format(path: Path, asked: str | None = None) -> str | None:
     return None
 
 
-def read_log(path: Path, name: str) -> Log:
+def read_log(path: Path, name: str) -> BenchmarkLog:
     """The log in this file, in the format `name`: of one of LOGS, with the number of a benchmark after a colon.
 
     Raises:
@@ -70,7 +77,7 @@ def _text(path: Path) -> bytes:
     return b"".join(lines.text for lines in read_lines(path))
 
 
-def _first(path: Path) -> Document:
+def _first(path: Path) -> JSONObject:
     """The first object of a file of JSON; empty if it is something else."""
     for lines in read_lines(path):
         line = lines.text.lstrip().partition(b"\n")[0].strip()
@@ -89,11 +96,11 @@ def _first(path: Path) -> Document:
     return {}
 
 
-def _object(value: Any) -> Document:
+def _object(value: Any) -> JSONObject:
     return value if isinstance(value, dict) else {}
 
 
-def _documents(path: Path) -> list[Document]:
+def _documents(path: Path) -> list[JSONObject]:
     """The objects of a file: one, or one per line."""
     text = _text(path)
     try:

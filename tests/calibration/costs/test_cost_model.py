@@ -93,7 +93,7 @@ def test_a_stop_at_a_cut_takes_less_if_the_same_pass_proceeds(
     options: Any = {"acknowledge_s": 40e-6, "resume_s": 70e-6, "decision": lambda seen: 50e-6 * seen}
     cost = CostModel("by hand", 1, {}, lambda tokens, context: 0.0, proceed=proceed or None, **options)
     assert cost.known_at_cut_s(64) * 1e6 == pytest.approx(known_us)
-    assert [1e6 * of_s for of_s in cost.standing(64, 2)] == pytest.approx(expected_us)
+    assert [1e6 * of_s for of_s in cost.stop_times(64, 2)] == pytest.approx(expected_us)
 
 
 def test_launches_name_every_operator_on_both_clocks() -> None:

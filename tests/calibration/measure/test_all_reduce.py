@@ -9,7 +9,7 @@ from flowsim.calibration.costs.table_catalogue import load_table
 from flowsim.calibration.gpu.batch import CacheSlice
 from flowsim.calibration.gpu.decoder import REDUCED_BY, Decoder
 from flowsim.calibration.measure.all_reduce import GroupGrid, join, measure_group
-from flowsim.calibration.measure.repeats import Limits
+from flowsim.calibration.measure.repeats import RepeatLimits
 from flowsim.errors import InputError
 
 SPEC = ModelSpec("tiny", 2, 64, 4, 2, 16, 128, 97, 128, 10000.0, 1e-5)
@@ -66,7 +66,7 @@ def tiny_rank() -> OperatorTable:
 def test_two_processes_run_as_one_group_on_the_cpu() -> None:
     pytest.importorskip("torch")
     passes = (("none", "5@0"), ("operator", "20@10+7@0"), ("none", "500@0"))
-    quickly = Limits(2, 3, 0.1, 0.0)
+    quickly = RepeatLimits(2, 3, 0.1, 0.0)
     grid = GroupGrid((1, 64, 500), passes, quickly, quickly)
     group = measure_group(tiny_rank(), device="cpu", grid=grid)
     assert [(r.operator, r.tokens, r.backend) for r in group.operators] == [

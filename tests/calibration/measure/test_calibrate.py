@@ -12,7 +12,7 @@ from flowsim.calibration.gpu.decoder import Decoder
 from flowsim.calibration.measure import stopwatch
 from flowsim.calibration.measure.calibrate import calibrate
 from flowsim.calibration.measure.grid import Grid
-from flowsim.calibration.measure.repeats import Limits
+from flowsim.calibration.measure.repeats import RepeatLimits
 from flowsim.errors import InputError
 from support.calibration import SPEC
 
@@ -35,9 +35,9 @@ GRID = Grid(
     graph_passes=("75@0",),
     extra=2,
     layers=2,
-    limits=Limits(3, 5, 0.02),
-    pass_limits=Limits(3, 5, 0.02),
-    graph_limits=Limits(3, 5, 0.02),
+    limits=RepeatLimits(3, 5, 0.02),
+    pass_limits=RepeatLimits(3, 5, 0.02),
+    graph_limits=RepeatLimits(3, 5, 0.02),
 )
 
 
@@ -165,7 +165,7 @@ FULL = RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: ca
 
 
 def test_a_size_beyond_the_memory_is_noted_and_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
-    def scarce(decoder: object, slices: list[stopwatch.CacheSlice], limits: Limits) -> object:
+    def scarce(decoder: object, slices: list[stopwatch.CacheSlice], limits: RepeatLimits) -> object:
         if slices[0].tokens == 64:
             raise FULL
         return time_layers(decoder, slices, limits)  # type: ignore[arg-type]

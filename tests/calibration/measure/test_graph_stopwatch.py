@@ -11,7 +11,7 @@ import pytest
 from flowsim.calibration.costs.power import PowerModel
 from flowsim.calibration.gpu.batch import CacheSlice, Step
 from flowsim.calibration.measure import graph_stopwatch, idle_gpu, stopwatch
-from flowsim.calibration.measure.repeats import Limits
+from flowsim.calibration.measure.repeats import RepeatLimits
 
 GAINS = {64: 0.0, 128: 0.05, 2048: 0.1}
 LAUNCH_S, SEGMENT_S = 2e-4, 3e-5
@@ -102,7 +102,7 @@ def timed(gpu: Device, monkeypatch: pytest.MonkeyPatch) -> Device:
 
 
 def test_layers_are_timed_on_a_gpu_that_has_been_busy_for_long(timed: Device) -> None:
-    device, host = stopwatch.time_layers(stack(timed, 1e-4, plan_s=1.0), [CacheSlice(1)], Limits(4, 12, 0.1))
+    device, host = stopwatch.time_layers(stack(timed, 1e-4, plan_s=1.0), [CacheSlice(1)], RepeatLimits(4, 12, 0.1))
     assert stopwatch.typical(device["proj"]) == pytest.approx(2048 * 20e-6 / 16, rel=1e-3)  # rested: 9 % less
     assert stopwatch.typical(host["proj"]) == pytest.approx(1e-4 + LAUNCH_S / 16, rel=0.01)
 
@@ -111,7 +111,7 @@ def test_layers_are_timed_on_a_gpu_that_has_been_busy_for_long(timed: Device) ->
 def test_where_the_host_is_the_slower_a_gpu_is_not_heated_for_long(
     timed: Device, launch_s: float, least_s: float, most_s: float
 ) -> None:
-    stopwatch.time_layers(stack(timed, launch_s, 0.0), [CacheSlice(1)], Limits(2, 3, 0.0, heat_s=10.0))
+    stopwatch.time_layers(stack(timed, launch_s, 0.0), [CacheSlice(1)], RepeatLimits(2, 3, 0.0, heat_s=10.0))
     assert least_s < timed.host_s < most_s
 
 
@@ -119,7 +119,7 @@ def test_a_pass_is_heated_just_as_it_is_timed(timed: Device) -> None:
     """What comes before each sample changes how fast it is, and so it comes before each run that heats, too."""
     whole, longest = timed.launcher(1), timed.launcher(1)
     before = stopwatch.watched(longest, [CacheSlice(2048)])
-    samples = stopwatch.time_pass(whole, [CacheSlice(128)], Limits(6, 12, 0.1), before)
+    samples = stopwatch.time_pass(whole, [CacheSlice(128)], RepeatLimits(6, 12, 0.1), before)
     assert samples == pytest.approx([samples[-1]] * len(samples), rel=1e-4)
 
 
@@ -131,7 +131,7 @@ def test_what_leads_is_as_long_as_it_takes_the_host_to_get_ahead(timed: Device) 
 
 @pytest.mark.parametrize("tokens", GAINS)
 def test_the_gain_of_a_recording_is_found_again(gpu: Device, tokens: int) -> None:
-    times = graph_stopwatch.time_recording(gpu.launcher(1), tokens, 2048, Limits(4, 12, 0.1), 3)
+    times = graph_stopwatch.time_recording(gpu.launcher(1), tokens, 2048, RepeatLimits(4, 12, 0.1), 3)
     busy_s, rested_s = stopwatch.typical(times.busy), stopwatch.typical(times.rested)
     assert busy_s == pytest.approx(tokens * 20e-6, rel=0.01)
     assert len(times.busy) >= 4
@@ -144,7 +144,9 @@ def test_the_gain_of_a_recording_is_found_again(gpu: Device, tokens: int) -> Non
 
 @pytest.mark.parametrize("tokens", [64, 128])
 def test_what_the_host_takes_to_launch_and_to_check_is_told_apart(gpu: Device, tokens: int) -> None:
-    prepare, check = graph_stopwatch.time_graph_checks(gpu.launcher(1), gpu.launcher(10), tokens, Limits(4, 12, 0.1))
+    prepare, check = graph_stopwatch.time_graph_checks(
+        gpu.launcher(1), gpu.launcher(10), tokens, RepeatLimits(4, 12, 0.1)
+    )
     # The launch of a segment shows where the device waits for it, which is behind every check.
     assert stopwatch.typical(check) == pytest.approx(SEGMENT_S, rel=0.1)
     assert stopwatch.typical(prepare) == pytest.approx(5e-5 + LAUNCH_S, rel=0.1)
@@ -160,8 +162,8 @@ def test_a_processor_has_no_rested_times() -> None:
     spec = ModelSpec("tiny", 2, 64, 4, 2, 16, 128, 97, 512, 10000.0, 1e-5)
     with torch.inference_mode():
         whole = Launcher(Decoder(spec, "cpu", rows=128, dtype="float32"), "none", [64, 128])
-        times = graph_stopwatch.time_recording(whole, 64, 128, Limits(2, 3, 0.01), 3)
-        prepare, check = graph_stopwatch.time_graph_checks(whole, whole, 64, Limits(2, 3, 0.01))
+        times = graph_stopwatch.time_recording(whole, 64, 128, RepeatLimits(2, 3, 0.01), 3)
+        prepare, check = graph_stopwatch.time_graph_checks(whole, whole, 64, RepeatLimits(2, 3, 0.01))
     assert times.rested == []
     assert all(0 < s < math.inf for s in (*times.busy, *prepare))
     assert len(prepare) == len(check) >= 2

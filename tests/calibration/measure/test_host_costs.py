@@ -7,7 +7,7 @@ import pytest
 
 from flowsim.calibration.gpu.decoder import Decoder
 from flowsim.calibration.measure.host_costs import time_decisions, time_hand_offs, time_proceeding
-from flowsim.calibration.measure.repeats import Limits
+from flowsim.calibration.measure.repeats import RepeatLimits
 from flowsim.calibration.serve.gpu_device import GpuDevice
 from flowsim.calibration.serve.runner import Runner
 from flowsim.core.policy import Policy
@@ -28,7 +28,7 @@ def test_decisions_are_timed_on_the_real_scheduler_with_so_many_in_sight(monkeyp
     monkeypatch.setattr(GpuDevice, "think", think)
     for seen in (1, 2, 50):
         looked_at.clear()
-        samples = time_decisions(seen, Limits(3, 8, 60.0), apart_s=0.0)
+        samples = time_decisions(seen, RepeatLimits(3, 8, 60.0), apart_s=0.0)
         assert len(samples) == 8
         assert min(samples) > 0
         assert max(looked_at) == seen

@@ -23,7 +23,7 @@ from flowsim.calibration.measure import graph_stopwatch
 from flowsim.calibration.measure.grid import Grid
 from flowsim.calibration.measure.measurement_log import MeasurementLog
 from flowsim.calibration.measure.passes import host_bound, measure_passes, pass_rows
-from flowsim.calibration.measure.repeats import Limits
+from flowsim.calibration.measure.repeats import RepeatLimits
 from flowsim.cli.main import main
 from flowsim.errors import InputError
 
@@ -35,7 +35,7 @@ GRID = Grid(
     checked_passes=("75@0",),
     cuts=("layer", "operator"),
     graph_passes=("30@0", "100@0", "140@0"),
-    limits=Limits(2, 3, 0.02),
+    limits=RepeatLimits(2, 3, 0.02),
 )
 PASSES = {("none", "5@0", 0), ("none", "30@40+20@0", 0), ("layer", "75@0", 0), ("operator", "75@0", 0)}
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from flowsim.calibration.measure.repeats import Limits, settled, typical
+from flowsim.calibration.measure.repeats import RepeatLimits, settled, typical
 
 
 def test_repeating_stops_when_the_median_is_sure() -> None:
@@ -10,9 +10,9 @@ def test_repeating_stops_when_the_median_is_sure() -> None:
     assert not settled([1.0] * 7)
     assert not settled([1.0, 2.0] * 10)
     steady, noisy = list[float](), list[float]()
-    for _ in Limits(3, 50, 60.0).rounds(steady):
+    for _ in RepeatLimits(3, 50, 60.0).rounds(steady):
         steady.append(1.0)
-    for i in Limits(3, 50, 60.0).rounds(noisy):
+    for i in RepeatLimits(3, 50, 60.0).rounds(noisy):
         noisy.append(float(i))
     assert (len(steady), len(noisy)) == (8, 50)
 

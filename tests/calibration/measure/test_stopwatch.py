@@ -8,7 +8,7 @@ import pytest
 from flowsim.calibration.gpu.batch import CacheSlice, Step
 from flowsim.calibration.gpu.decoder import Decoder
 from flowsim.calibration.measure import stopwatch
-from flowsim.calibration.measure.repeats import Limits
+from flowsim.calibration.measure.repeats import RepeatLimits
 
 
 class Scripted:
@@ -46,7 +46,7 @@ def test_marks_are_taken_off_and_layers_take_what_they_take_without(monkeypatch:
     decoder = SimpleNamespace(
         device="none", layers=3, operators=("norm", "proj"), program=program, prepare=lambda slices: None
     )
-    device, host = stopwatch.time_layers(cast(Decoder, decoder), [CacheSlice(1)], Limits(2, 3, 0.0))
+    device, host = stopwatch.time_layers(cast(Decoder, decoder), [CacheSlice(1)], RepeatLimits(2, 3, 0.0))
     # The last two layers take 1 + 9 and 1 + 10 s and, with the mark behind them, 10.75 s each.
     scale = 10.75 / 10.5
     assert device["embed"] == pytest.approx([4.0] * 2)
