@@ -22,7 +22,7 @@ from flowsim.calibration.costs.table_catalogue import load_table
 from flowsim.calibration.measure.all_reduce import join, ranks
 from flowsim.calibration.public.aiconfigurator import folder_source
 from flowsim.errors import InputError
-from support.public_folder import public_folder
+from support.calibration import public_folder
 
 SPEC = ModelSpec("tiny", 2, 64, 4, 2, 16, 128, 97, 512, 10000.0, 1e-5)
 ABOUT = {"schema_version": 1, "gpu": "g", "model": "tiny", "tp": 1, "memory_bytes": 10**9}

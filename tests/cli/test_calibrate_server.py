@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from support.cli import done, refused, write
-from support.servers import bench_json, served
+from support.logs import bench_json, served
 
 
 @pytest.fixture(autouse=True)

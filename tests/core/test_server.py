@@ -1,13 +1,14 @@
-"""The server of a run: its limits, checked however it is made."""
+"""The server of a run: its limits, checked however it is made, and its jitter."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from msgspec.structs import asdict
 
-from flowsim.core.server import ServerOptions
+from flowsim.core.server import Jitter, ServerOptions
 from flowsim.errors import InputError
 from flowsim.io.schema import build
 
@@ -58,3 +59,18 @@ def test_a_wrong_limit_is_refused_in_python_and_in_a_file(field: str, value: Any
     with pytest.raises(InputError) as error:
         build(ServerOptions, {field: value}, "c.yaml")
     assert str(error.value) == f"c.yaml: {text}"
+
+
+def test_draws_of_jitter_have_the_mean_and_the_median_that_the_text_says() -> None:
+    random = np.random.default_rng(0)
+    assert Jitter.parse("exponential:0.2").draw(100_000, random).mean() == pytest.approx(0.2, rel=0.01)
+    drawn = np.log(Jitter.parse("lognormal:0.2:0.5").draw(100_000, random))
+    assert np.exp(np.median(drawn)) == pytest.approx(0.2, rel=0.01)
+    assert drawn.std() == pytest.approx(0.5, rel=0.01)
+    assert Jitter.parse("none").draw(2, random).tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("text", ["exponential:x", "exponential:-1", "lognormal:1", "none:1", "exponential:inf", ""])
+def test_wrong_parameters_of_jitter_are_refused(text: str) -> None:
+    with pytest.raises(InputError, match="jitter"):
+        Jitter.parse(text)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowsim.core.timeline import Forward, Launch, Slice, Timeline, device_end, split
-from support.reference import forwards
+from support.reference.passes import forwards
 
 
 def test_the_device_waits_for_the_host_and_for_itself() -> None:

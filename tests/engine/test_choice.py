@@ -10,7 +10,7 @@ from flowsim.core.passes import Pass
 from flowsim.core.request import Request
 from flowsim.errors import InputError
 from support.costs import pencil
-from support.pencil_runs import Chooses, run
+from support.timelines import Chooses, simulated
 
 
 def first(view: Any) -> Request:
@@ -48,7 +48,7 @@ def remember(view: Any) -> Any:
 )
 def test_a_policy_that_chooses_what_cannot_be_is_told_so(choice: Any, complaint: str) -> None:
     with pytest.raises(InputError) as error:
-        run(Chooses(choice), pencil(), (1.0, 10, 9.0), (1.0, 10, 9.0), (2.0, 1, 9.0), kv_tokens=12)
+        simulated(Chooses(choice), pencil(), (1.0, 10, 9.0), (1.0, 10, 9.0), (2.0, 1, 9.0), kv_tokens=12)
     message = str(error.value)
     assert message.startswith("policy Chooses at ")
     assert complaint in message
@@ -58,4 +58,4 @@ def test_a_policy_that_chooses_what_cannot_be_is_told_so(choice: Any, complaint:
 def test_a_policy_without_a_free_slot_is_told_so() -> None:
     greedy = Chooses(lambda view: Pass.whole(first(view)) if view.waiting else view.running)
     with pytest.raises(InputError, match="no runner slot is free"):
-        run(greedy, pencil(), (0.0, 10, 9.0), (1.0, 10, 9.0), slots=1)
+        simulated(greedy, pencil(), (0.0, 10, 9.0), (1.0, 10, 9.0), slots=1)

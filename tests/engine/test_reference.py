@@ -33,7 +33,7 @@ from flowsim.policies.parts.batching import fill
 from flowsim.policies.parts.orders import ORDERS
 from flowsim.policies.sjf import SJF
 from support.costs import coincident_cost, random_boost, random_cost
-from support.reference import step_through
+from support.reference.simulate import step_through
 
 TOLERANCE = 1e-9
 CUTS = tuple(CHECKED_AFTER)

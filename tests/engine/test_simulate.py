@@ -24,25 +24,25 @@ from flowsim.policies.edf import EDF
 from flowsim.policies.fcfs import FCFS
 from flowsim.policies.sjf import SJF
 from support.costs import pencil
-from support.pencil_runs import URGENT, Chooses, ran, run
+from support.timelines import URGENT, Chooses, ran, simulated
 
 
 def test_the_cost_model_says_how_many_tokens_fit_unless_the_server_does() -> None:
-    assert run(FCFS(), pencil(kv_capacity_tokens=10), (0.0, 11, 9.0)).ledger.rejected == [True]
-    assert run(FCFS(), pencil(kv_capacity_tokens=10), (0.0, 11, 9.0), kv_tokens=11).ledger.rejected == [False]
+    assert simulated(FCFS(), pencil(kv_capacity_tokens=10), (0.0, 11, 9.0)).ledger.rejected == [True]
+    assert simulated(FCFS(), pencil(kv_capacity_tokens=10), (0.0, 11, 9.0), kv_tokens=11).ledger.rejected == [False]
 
 
 # Batches, chunks, and the end of the replay.
 
 
 def test_members_of_a_batch_finish_together() -> None:
-    outcome = run(SJF(), pencil(), (0.0, 2, 9.0), (0.0, 3, 9.0))
+    outcome = simulated(SJF(), pencil(), (0.0, 2, 9.0), (0.0, 3, 9.0))
     assert outcome.ledger.finished_s == [5.0, 5.0]
     assert outcome.ledger.service_s == [5.0, 5.0]
 
 
 def test_chunked_prefill_steps() -> None:
-    outcome = run(Chunked(4), pencil(), (0.0, 6, 9.0), (1.0, 3, 9.0))
+    outcome = simulated(Chunked(4), pencil(), (0.0, 6, 9.0), (1.0, 3, 9.0))
     assert ran(outcome) == [(0.0, 4.0, (0,), True), (4.0, 8.0, (0, 1), True), (8.0, 9.0, (1,), True)]
     assert outcome.ledger.started_s == [0.0, 4.0]
     assert outcome.ledger.finished_s == [8.0, 9.0]
@@ -62,7 +62,7 @@ def test_chunked_prefill_steps() -> None:
     ],
 )
 def test_what_has_not_finished_by_the_end_stays_unfinished(until_s: float, expected: Any, busy_s: float) -> None:
-    outcome = run(EDF(), pencil(acknowledge_s=1.0, resume_s=1.0), *URGENT, until_s=until_s)
+    outcome = simulated(EDF(), pencil(acknowledge_s=1.0, resume_s=1.0), *URGENT, until_s=until_s)
     (log,) = outcome.logs
     assert ran(outcome) == expected
     assert log.busy_s == busy_s
@@ -71,8 +71,8 @@ def test_what_has_not_finished_by_the_end_stays_unfinished(until_s: float, expec
 
 
 def test_an_idle_end_and_an_empty_trace() -> None:
-    assert run(FCFS(), pencil(), (0.0, 1, 9.0), until_s=50.0).ledger.finished_s == [1.0]
-    assert run(FCFS(), pencil()).logs[0].decisions == 0
+    assert simulated(FCFS(), pencil(), (0.0, 1, 9.0), until_s=50.0).ledger.finished_s == [1.0]
+    assert simulated(FCFS(), pencil()).logs[0].decisions == 0
 
 
 def test_a_begun_prompt_is_predicted_anew_on_its_context() -> None:
@@ -86,7 +86,7 @@ def test_a_begun_prompt_is_predicted_anew_on_its_context() -> None:
             return super().choose(view)
 
     cost = CostModel("context", 1, {}, lambda tokens, context: tokens + 10.0 * context)
-    outcome = run(Watches(4), cost, (0.0, 10, 99.0))
+    outcome = simulated(Watches(4), cost, (0.0, 10, 99.0))
     assert Watches.seen == [(4, 6, 46.0), (8, 2, 82.0)]
     assert outcome.ledger.finished_s == [4.0 + 44.0 + 82.0]
 
@@ -104,19 +104,19 @@ def test_what_a_policy_raises_is_told_in_one_line() -> None:
         InputError,
         match=r"^policy Chooses at 1\.0+ s, after the arrival of request 0 \(1 waiting, .*\): raised ZeroDiv.*\Z",
     ):
-        run(Chooses(lambda view: 1 / 0), pencil(), (1.0, 10, 9.0))
+        simulated(Chooses(lambda view: 1 / 0), pencil(), (1.0, 10, 9.0))
 
 
 def test_orders_made_at_every_decision_are_refused() -> None:
     """Each would keep a queue of its own for ever."""
     careless = Chooses(lambda view: view.first(Fixed(lambda candidate: candidate.deadline_s)) and None)
     with pytest.raises(InputError, match="expected orders made once, outside choose"):
-        run(careless, pencil(), *[(float(i), 1, 9.0) for i in range(100)])
+        simulated(careless, pencil(), *[(float(i), 1, 9.0) for i in range(100)])
 
 
 def test_a_policy_may_choose_nothing_while_others_are_to_arrive() -> None:
     pairs = Chooses(lambda view: Pass.whole(*view.waiting) if len(view.waiting) == 2 else None, cut="none")
-    outcome = run(pairs, pencil(), (0.0, 1, 9.0), (1.0, 1, 9.0))
+    outcome = simulated(pairs, pencil(), (0.0, 1, 9.0), (1.0, 1, 9.0))
     assert outcome.ledger.finished_s == [3.0, 3.0]
     assert outcome.logs[0].decisions == 2
 

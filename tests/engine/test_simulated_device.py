@@ -8,14 +8,14 @@ import pytest
 
 from flowsim.policies.edf import EDF
 from support.costs import pencil
-from support.pencil_runs import URGENT, ran, run
+from support.timelines import URGENT, ran, simulated
 
 
 @pytest.mark.parametrize(
     ("cut", "stop"), [("operator", 4.0), ("block", 6.0), ("layer", 10.0), ("chunk", 8.0), ("none", None)]
 )
 def test_a_pass_stops_at_the_next_cut_of_its_level(cut: Any, stop: float | None) -> None:
-    outcome = run(EDF(cut=cut), pencil(layers=2), *URGENT, max_batched_tokens=4 if cut == "chunk" else 8192)
+    outcome = simulated(EDF(cut=cut), pencil(layers=2), *URGENT, max_batched_tokens=4 if cut == "chunk" else 8192)
     (log,) = outcome.logs
     if stop is None:
         assert ran(outcome) == [(0.0, 20.0, (0,), True), (20.0, 22.0, (1,), True)]
@@ -35,12 +35,12 @@ def test_a_pass_stops_at_the_next_cut_of_its_level(cut: Any, stop: float | None)
 
 @pytest.mark.parametrize(("arrival", "stop"), [(3.0, 4.0), (4.0, 4.0), (9.5, 10.0), (10.0, 10.0), (10.5, 12.0)])
 def test_a_cut_at_the_very_moment_of_the_signal_still_counts(arrival: float, stop: float) -> None:
-    outcome = run(EDF(), pencil(layers=2), (0.0, 10, 1000.0), (arrival, 1, 10.0))
+    outcome = simulated(EDF(), pencil(layers=2), (0.0, 10, 1000.0), (arrival, 1, 10.0))
     assert outcome.logs[0].blocking_s == [stop - arrival]
 
 
 def test_under_tensor_parallelism_one_more_whole_segment_runs() -> None:
-    outcome = run(EDF(), pencil(layers=2, tp=2), *URGENT)
+    outcome = simulated(EDF(), pencil(layers=2, tp=2), *URGENT)
     (log,) = outcome.logs
     assert ran(outcome) == [(0.0, 6.0, (0,), False), (6.0, 8.0, (1,), True), (8.0, 22.0, (0,), True)]
     assert log.blocking_s == [3.0]
@@ -56,7 +56,7 @@ def test_under_tensor_parallelism_one_more_whole_segment_runs() -> None:
 )
 def test_a_runner_at_a_check_waits_for_the_scheduler_a_little(tp: int, arrival: float, stop: float) -> None:
     cost = pencil(tp=tp, decision=lambda seen: 0.25)
-    outcome = run(EDF(), cost, (0.0, 10, 1000.0), (arrival, 1, 10.0))
+    outcome = simulated(EDF(), cost, (0.0, 10, 1000.0), (arrival, 1, 10.0))
     (log,) = outcome.logs
     assert ran(outcome)[0] == (0.25, stop, (0,), False)
     assert log.blocking_s == [pytest.approx(max(stop - arrival - 0.25, 0.0))]
@@ -64,7 +64,7 @@ def test_a_runner_at_a_check_waits_for_the_scheduler_a_little(tp: int, arrival: 
 
 def test_check_acknowledgement_resumption_and_decision_take_their_time() -> None:
     cost = pencil(check_s=0.5, acknowledge_s=0.25, resume_s=0.75, decision=lambda requests: 0.125 * requests)
-    outcome = run(EDF(), cost, (0.0, 10, 1000.0), (3.0, 5, 20.0))
+    outcome = simulated(EDF(), cost, (0.0, 10, 1000.0), (3.0, 5, 20.0))
     (log,) = outcome.logs
     # One request looked at: told at 0.125, launched at 0.875. A segment takes 2.5 s, so cuts lie at 3.375, 5.875, ...
     # Two looked at: signalled at 3.25, stopped at 3.375, acknowledged at 3.625; launched at 4.375.
@@ -82,7 +82,7 @@ def test_check_acknowledgement_resumption_and_decision_take_their_time() -> None
 
 
 def test_past_its_last_cut_a_pass_completes_instead() -> None:
-    outcome = run(EDF(cut="layer"), pencil(head_s=5.0), (0.0, 10, 1000.0), (12.0, 1, 10.0))
+    outcome = simulated(EDF(cut="layer"), pencil(head_s=5.0), (0.0, 10, 1000.0), (12.0, 1, 10.0))
     (log,) = outcome.logs
     assert ran(outcome) == [(0.0, 15.0, (0,), True), (15.0, 21.0, (1,), True)]
     assert log.blocking_s == [3.0]
@@ -91,7 +91,7 @@ def test_past_its_last_cut_a_pass_completes_instead() -> None:
 
 def test_a_resumed_pass_runs_at_least_one_segment() -> None:
     # The second urgent request arrives while the patient pass is being resumed.
-    outcome = run(EDF(), pencil(resume_s=1.0), *URGENT, (5.5, 1, 10.0))
+    outcome = simulated(EDF(), pencil(resume_s=1.0), *URGENT, (5.5, 1, 10.0))
     (log,) = outcome.logs
     assert ran(outcome) == [
         (1.0, 3.0, (0,), False),
@@ -107,7 +107,7 @@ def test_a_pass_proceeds_at_a_cut_sooner_than_another_begins() -> None:
     """Ten tokens proceed 0.125 s after each stop, five 0.0625 s; another pass begins 0.25 + 0.25 + 0.75 s after it."""
     costs: dict[str, Any] = {"check_s": 0.5, "acknowledge_s": 0.25, "resume_s": 0.75, "proceed": lambda n: n / 80}
     cost = pencil(decision=lambda requests: 0.125 * requests, **costs)
-    outcome = run(EDF(wake="cuts"), cost, (0.0, 10, 1000.0), (3.0, 5, 20.0))
+    outcome = simulated(EDF(wake="cuts"), cost, (0.0, 10, 1000.0), (3.0, 5, 20.0))
     assert ran(outcome) == [
         (0.875, 3.375, (0,), False),
         *((4.625 + k * 1.5625, 6.125 + k * 1.5625, (1,), False) for k in range(5)),

@@ -24,8 +24,8 @@ from flowsim.calibration.measure.calibrate import calibrate
 from flowsim.cli.main import main
 from flowsim.runs.stack import read_stack
 from support.costs import GRID
+from support.logs import bench_json, served
 from support.places import ROOT
-from support.servers import bench_json, served
 
 TEXTS = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in PAGES}
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)

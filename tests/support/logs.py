@@ -1,4 +1,4 @@
-"""Logs of servers, made for tests."""
+"""Logs of servers: written by hand, and of simulated servers, whose stack is known."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+import flowsim
+from flowsim.traces.trace import Trace
 
 LISTS: Mapping[str, Any] = {
     "backend": "vllm",
@@ -43,3 +46,20 @@ def aiperf(start_ns: int, tokens: int | None, ttft_ms: float | None, **metadata:
 def guidellm(start_s: float, tokens: int, ttft_ms: float | None, start: str = "request_start_time") -> dict[str, Any]:
     row = {start: start_s, "prompt_tokens": tokens, "output_tokens": 2, "request_latency": 1.0}
     return row | ({} if ttft_ms is None else {"time_to_first_token_ms": ttft_ms})
+
+
+def served(seed: int, n: int = 250, gap_s: float = 0.7, most: int = 20_000, **stack: Any) -> Trace:
+    """A log of n prompts of 100 to `most` tokens, Poisson arrivals, on an H200 behind this stack."""
+    random = np.random.default_rng(seed)
+    arrival_s = np.cumsum(random.exponential(gap_s, n))
+    tokens = np.exp(random.uniform(np.log(100), np.log(most), n)).astype(np.int64)
+    result = flowsim.run(Trace.of(arrival_s, tokens), "fcfs", slo=100, bound=False, seed=seed + 1, **stack)
+    return Trace.of(arrival_s, tokens, ttft_s=result.ttft_s, name="log")
+
+
+def bench_json(log: Trace) -> str:
+    """What `vllm bench serve` would have saved of it."""
+    n = len(log)
+    lists = {"input_lens": log.input_length.tolist(), "output_lens": [1] * n, "ttfts": log.ttft_s.tolist()}
+    lists |= {"start_times": log.arrival_s.tolist(), "itls": [[]] * n, "errors": [""] * n}
+    return json.dumps({"max_concurrency": None, **lists})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from flowsim.core.ledger import Ledger, Log
 from flowsim.core.slo import Assignment
 from flowsim.engine.simulate import Outcome
+from flowsim.results.definitions.definition import Definition
 from flowsim.results.result import RunResult
 from flowsim.traces import Trace
 
@@ -109,3 +110,8 @@ def six() -> RunResult:
         stopped_s=16.0,
         cut_off=True,
     )
+
+
+def names(definitions: Iterable[Definition]) -> list[str]:
+    """The names of definitions."""
+    return [of.name for of in definitions]

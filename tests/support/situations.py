@@ -14,7 +14,7 @@ from flowsim.core.server import ServerOptions
 from flowsim.core.timeline import Forward, Timeline
 from flowsim.policies.fcfs import FCFS
 from support.costs import pencil
-from support.reference import Site
+from support.reference.instance import Site
 
 
 def situation(

@@ -11,7 +11,7 @@ from flowsim.errors import InputError
 from flowsim.runs.options import from_values
 from flowsim.traces.trace import Trace
 from flowsim.validation.server import compare_server
-from support.servers import served
+from support.logs import served
 
 RUN = from_values({"trace": "log", "slo": 0.2})
 

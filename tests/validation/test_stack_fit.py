@@ -15,8 +15,8 @@ from flowsim.runs.stack import read_stack
 from flowsim.traces.trace import Trace
 from flowsim.validation.evidence import Evidence
 from flowsim.validation.stack_fit import StackFit, fit_stack, ran_alone
+from support.logs import served
 from support.places import ROOT
-from support.servers import served
 
 REAL = ROOT / "tests" / "data" / "evidence" / "h200-llama3-8b-qwen-full"
 

@@ -16,7 +16,7 @@ from flowsim.calibration.costs.waves import Waves
 from flowsim.core.operators import ATTENTION, CHECKED_AFTER, LAYER_OPERATORS
 from flowsim.core.timeline import Launch, Slice
 from support.costs import pencil
-from support.reference import forwards, walk
+from support.reference.passes import forwards, walk
 
 seconds = st.one_of(st.just(0.0), st.floats(0.0, 4.0))
 

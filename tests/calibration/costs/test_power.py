@@ -12,7 +12,7 @@ from flowsim.calibration.costs.power import PowerModel, SpeedProfile
 from flowsim.calibration.costs.provenance import PowerFit, Provenance
 from flowsim.errors import InputError
 from flowsim.io.schema import build
-from support.slow_power import Heat
+from support.reference.power import Heat
 
 shares = st.floats(0.0, 1.0)
 thresholds = st.one_of(st.floats(0.0, 0.99), st.sampled_from([0.0, 0.5]))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flowsim.calibration.public.aiconfigurator import Source, folder_source
-from support.public_folder import public_folder
+from support.calibration import public_folder
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from flowsim.calibration.public.aiconfigurator import folder_source, of_shape
 from flowsim.cli.main import main
 from flowsim.errors import InputError
-from support.public_folder import public_folder
+from support.calibration import public_folder
 
 
 @pytest.fixture

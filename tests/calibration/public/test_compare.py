@@ -10,7 +10,7 @@ from flowsim.calibration.costs.table_catalogue import load_table
 from flowsim.calibration.public.aiconfigurator import Source
 from flowsim.calibration.public.compare import compare_tables
 from flowsim.calibration.public.importer import import_table
-from support.public_folder import MODEL
+from support.calibration import MODEL
 
 
 def test_tables_compared(source: Source) -> None:

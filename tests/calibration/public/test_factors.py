@@ -14,8 +14,8 @@ from flowsim.calibration.costs.table_catalogue import load_table
 from flowsim.calibration.public.aiconfigurator import folder_source, package_source
 from flowsim.calibration.public.factors import SYSTEMS, compared
 from flowsim.calibration.public.importer import import_table
+from support.calibration import public_folder
 from support.places import ROOT
-from support.public_folder import public_folder
 
 
 def test_a_factor_is_measured_over_imported_time(tmp_path: Path) -> None:

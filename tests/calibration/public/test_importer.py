@@ -24,7 +24,7 @@ from flowsim.calibration.public.importer import import_table, nearest_own, publi
 from flowsim.calibration.public.report import calibration_page
 from flowsim.cli.main import main
 from flowsim.errors import InputError
-from support.public_folder import MODEL
+from support.calibration import MODEL
 
 
 def rows_of(table: OperatorTable, operator: str) -> dict[tuple[int, int], OperatorRow]:

@@ -8,7 +8,7 @@ from flowsim.calibration.costs.table_catalogue import load_table
 from flowsim.calibration.public.aiconfigurator import Source
 from flowsim.calibration.public.importer import import_table
 from flowsim.calibration.public.report import boost_line, calibration_page
-from support.public_folder import MODEL
+from support.calibration import MODEL
 
 
 def test_the_page_shows_errors_curves_and_provenance(source: Source) -> None:

@@ -8,8 +8,8 @@ from click.testing import CliRunner
 
 from flowsim.cli.main import main
 from flowsim.results.definitions.files import tables
-from support.definitions import names
 from support.places import ROOT
+from support.results import names
 
 
 def test_no_name_is_defined_twice_in_a_file() -> None:

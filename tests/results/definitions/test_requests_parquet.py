@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import flowsim
 from flowsim.results.definitions.requests_parquet import REQUESTS
-from support.definitions import names
+from support.results import names
 
 
 def test_every_column_of_the_requests_is_defined(result: flowsim.RunResult) -> None:

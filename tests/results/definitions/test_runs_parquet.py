@@ -11,7 +11,7 @@ from flowsim.results.definitions.requests_parquet import REQUESTS
 from flowsim.results.definitions.runs_parquet import RUNS
 from flowsim.results.definitions.summary_json import summary_columns
 from flowsim.runs.options import is_option
-from support.definitions import names
+from support.results import names
 
 STUDY = {
     "run": {"trace": "synthetic:qwen:60", "slo": "text=0.5,*=4", "bound": True},

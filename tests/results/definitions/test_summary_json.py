@@ -7,7 +7,7 @@ from typing import get_type_hints
 import flowsim
 from flowsim.core.summary import BoundSummary, FullSummary, GroupSummary, Inputs
 from flowsim.results.definitions.summary_json import BOUND, CLASS, INPUTS, SUMMARY
-from support.definitions import names
+from support.results import names
 
 
 def test_the_types_of_a_summary_have_the_entries_that_are_defined() -> None:
