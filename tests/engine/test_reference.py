@@ -80,7 +80,8 @@ def priority(view: Any, candidate: Any) -> float:
 
 
 SHORTEST_TIME = Fixed(lambda candidate: round(candidate.predicted_s, 9))  # equal lengths tie, whatever the rounding
-LEAST_LAXITY = Moving(lambda candidate, now: candidate.deadline_s - now - candidate.predicted_s)
+LEAST_LAXITY = Moving(lambda candidate, now: np.round(candidate.deadline_s - now - candidate.predicted_s, 9))
+"""Rounded, since a tie must be one whatever the last digit of `now`, which the two engines do not share."""
 
 
 @dataclass(frozen=True)
