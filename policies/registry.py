@@ -137,7 +137,7 @@ def spelling(spec: str, known: Iterable[str], of: str = "study") -> str:
     return same[0]
 
 
-class Described(NamedTuple):
+class PolicyDescription(NamedTuple):
     """What a policy is.
 
     Attributes:
@@ -155,22 +155,22 @@ class Described(NamedTuple):
     source: str
 
 
-def describe_policies() -> list[Described]:
+def describe_policies() -> list[PolicyDescription]:
     """Every policy that has a short name. Of other distributions nothing is imported: their options are left out."""
     others = [
-        Described(name, row.family, f"{row.place} (flowsim policies {name} says more)", {}, row.source)
+        PolicyDescription(name, row.family, f"{row.place} (flowsim policies {name} says more)", {}, row.source)
         for name, row in installed().items()
     ]
     return [*(describe_policy(name) for name in TABLE), *others]
 
 
-def describe_policy(name: str) -> Described:
+def describe_policy(name: str) -> PolicyDescription:
     """The policy that a specification names, without its options. InputError: there is none."""
     spec = PolicySpec.parse(name)
     kind, known = policy_class(spec), row(spec.name)
     options = {key: parameter.default for key, parameter in inspect.signature(kind).parameters.items()}
     what = (inspect.getdoc(kind) or "").split("\n\n")[0].replace("\n", " ")
-    return Described(spec.name, known.family if known else "own", what, options, known.source if known else "")
+    return PolicyDescription(spec.name, known.family if known else "own", what, options, known.source if known else "")
 
 
 def explain_policy(name: str) -> tuple[str, dict[str, str]]:

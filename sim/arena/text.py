@@ -58,7 +58,7 @@ def _ranking(ranking: list[dict[Any, Any]], arena: Arena) -> Table:
             share_text(row, "share_of_bound", "{:.1f}"),
             share_text(row, "less_best", "{:+.1f}"),
             share_text(row, f"less_{REFERENCE}", "{:+.1f}"),
-            "-" if unknown(p) else p_text(p),
+            "-" if is_unknown(p) else p_text(p),
         )
     return made
 
@@ -92,12 +92,12 @@ def cost_text(costs: Mapping[str, DecisionCost], policy: str) -> str:
 
 def share_text(row: Mapping[Any, Any], name: str, number: str) -> str:
     """A share and its interval, in %; "-" for none."""
-    if unknown(row[name]):
+    if is_unknown(row[name]):
         return "-"
     interval = Interval(row[name], row[f"{name}_low"], row[f"{name}_high"], 0).scaled(100)
     return interval.format(number) + FEW * (row.get(f"{name}_few") is True)
 
 
-def unknown(value: float | None) -> bool:
+def is_unknown(value: float | None) -> bool:
     """Whether there is no such number."""
     return value is None or math.isnan(value)

@@ -36,9 +36,9 @@ def explain(
         check_figure_file(figure)
         if request is not None:
             raise InputError("--figure", "is of all misses", expected="no --request")
+    from flowsim.report.explain_text import explanation_report, story_report
     from flowsim.results.explain import explain as explain_run
     from flowsim.runs.run import run as replay
-    from flowsim.show.explain import explanation_report, story_report
     from flowsim.show.screen import show
 
     wanted = wanted_run(context, trace, policy, options, besides=("request", "figure"))

@@ -100,7 +100,7 @@ def policies(words: tuple[str, ...]) -> None:
 
 def _list() -> None:
     from flowsim.policies.registry import describe_policies
-    from flowsim.show.policy_text import policies_report
+    from flowsim.report.policy_text import policies_report
     from flowsim.show.screen import show
 
     show(policies_report(describe_policies()))
@@ -110,8 +110,8 @@ def _list() -> None:
 
 def _explain(name: str) -> None:
     from flowsim.policies.registry import describe_policy, explain_policy, load_policy
+    from flowsim.report.policy_text import policy_report
     from flowsim.runs.six_requests import TOKENS_PER_S, six_requests
-    from flowsim.show.policy_text import policy_report
     from flowsim.show.screen import show
 
     served = six_requests(load_policy(name))

@@ -95,7 +95,7 @@ def chart(runs: Runs, columns: ChartColumns) -> PanelChart:
     return _chart(stats.loc[finite], asked, int((~finite).sum()))
 
 
-def is_share(name: str) -> bool:
+def in_percent(name: str) -> bool:
     """Whether a column holds shares, which are shown in per cent."""
     return name.startswith(SHARES) or name.endswith("_share")
 
@@ -176,7 +176,7 @@ def _chart(stats: pd.DataFrame, asked: ChartColumns, left_out: int) -> PanelChar
 
 
 def _line(name: str, part: pd.DataFrame, asked: ChartColumns, words: Sequence[Any] | None) -> Line:
-    factor = 100 if is_share(asked.y) else 1
+    factor = 100 if in_percent(asked.y) else 1
     places = part["at"].map(words.index) if words is not None else part["at"]
     part = part.assign(at=places).sort_values("at", kind="stable")
     mean, low, high = (factor * part[column].to_numpy(dtype=float) for column in ("mean", "low", "high"))

@@ -8,13 +8,13 @@ import numpy as np
 from rich.console import RenderableType
 
 from flowsim.core.summary import FullSummary
+from flowsim.report.explain_text import explanation_report
 from flowsim.report.gantt import gantt_of, requests_in, worst_window
 from flowsim.report.over_time import over_time
 from flowsim.report.stories import misses_table, stories, worst_misses
 from flowsim.results.explain import Explanation, explain
 from flowsim.results.quantiles import Floats
 from flowsim.results.result import RunResult
-from flowsim.show.explain import explanation_report
 from flowsim.show.format import percent, rate, seconds
 from flowsim.show.page import Axis, Chart, Facts, Mark, Page, Paragraph, Part, Section, Series, Tiles
 from flowsim.show.page_text import parts_of

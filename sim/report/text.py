@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import msgspec
-import numpy as np
 from rich.console import RenderableType
 
 from flowsim.policies.registry import spelling
 from flowsim.report.saved import Saved
-from flowsim.results.differences import SERVED, ServedTrace, alike, compared
+from flowsim.results.differences import DECISIONS, SERVED, ServedTrace, alike, compared, saved_decisions_sha256
 from flowsim.show.differences import differences_report
 from flowsim.show.text import compare_report, run_report
 from flowsim.studies.text import study_report
 from flowsim.validation.report import validation_report
-
-DECISIONS = ("instance", "started_s", "finished_s", "preemptions", "state")
-"""The columns of a table of requests that say what was decided."""
 
 
 def saved_reports(saved: Saved, against: Sequence[str] = (), all_metrics: bool = False) -> Iterator[RenderableType]:
@@ -55,7 +50,8 @@ def saved_differences(saved: Saved, base: str) -> RenderableType:
         name: ServedTrace.of_table(saved.requests(name, SERVED), summary["offered_rps"])
         for name, summary in saved.summaries.items()
     }
-    return differences_report(compared(served, base, saved.options(base).seed), _alike(saved))
+    decisions = {name: saved_decisions_sha256(saved.requests(name, DECISIONS)) for name in saved.runs}
+    return differences_report(compared(served, base, saved.options(base).seed), alike(decisions))
 
 
 def saved_json(saved: Saved) -> bytes:
@@ -78,15 +74,3 @@ def _values(saved: Saved) -> Any:
             for of in saved.cases
         ]
     return saved.summaries if saved.kind == "comparison" else next(iter(saved.summaries.values()))
-
-
-def _alike(saved: Saved) -> list[tuple[str, ...]]:
-    """The groups of policies that made the same decisions for every request."""
-    digests = {}
-    for name in saved.runs:
-        table = saved.requests(name, DECISIONS)
-        columns = [
-            np.asarray(table[column].astype(str) if column == "state" else table[column]) for column in DECISIONS
-        ]
-        digests[name] = hashlib.sha256(repr([column.tolist() for column in columns]).encode()).hexdigest()
-    return alike(digests)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 SERVED = ("counted", "attained", "ttft_s")
 """The columns of a table of requests that a comparison needs."""
+DECISIONS = ("instance", "started_s", "finished_s", "preemptions", "state")
+"""Those that say what was decided."""
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 
 
@@ -147,6 +149,12 @@ def decisions_sha256(result: RunResult) -> str:
     ledger = result.outcome.ledger
     columns = (ledger.instance, ledger.started_s, ledger.finished_s, ledger.preemptions, ledger.rejected_s)
     return hashlib.sha256(b"".join(np.array(column).tobytes() for column in columns)).hexdigest()
+
+
+def saved_decisions_sha256(requests: pd.DataFrame) -> str:
+    """The same of a run that was saved, from the columns DECISIONS of its table of requests."""
+    columns = [requests[name].astype(str) if name == "state" else requests[name] for name in DECISIONS]
+    return hashlib.sha256(repr([column.tolist() for column in columns]).encode()).hexdigest()
 
 
 def alike(decisions: Mapping[str, str]) -> list[tuple[str, ...]]:

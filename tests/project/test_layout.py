@@ -169,7 +169,6 @@ ELSEWHERE = {
     "runs/test_doctor.py": "cli.doctor",
     "runs/test_options.py": "runs.declaration",
     "show/test_result_figures.py": "show.style",
-    "show/test_explain.py": "show.reasons",
     "show/test_trace_figures.py": "show.figure_file",
     "show/test_text.py": "show.summary",
     "studies/test_study.py": "studies.place",

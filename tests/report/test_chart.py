@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from flowsim.errors import InputError
-from flowsim.report.chart import ChartColumns, PanelChart, chart, is_share, said
+from flowsim.report.chart import ChartColumns, PanelChart, chart, in_percent, said
 from flowsim.studies.sweep import Runs
 
 RATE = "workload.rate_rps"
@@ -132,7 +132,9 @@ def test_failed_runs_alone_are_nothing_to_draw() -> None:
 
 
 def test_shares_are_told_by_their_names() -> None:
-    assert [name for name in ("attainment_text", "check_share", "ttft_p99_s", "share_of_bound") if is_share(name)] == [
+    assert [
+        name for name in ("attainment_text", "check_share", "ttft_p99_s", "share_of_bound") if in_percent(name)
+    ] == [
         "attainment_text",
         "check_share",
         "share_of_bound",

@@ -21,7 +21,7 @@ from flowsim.traces.reading import bulk_reader, row_reader, server_logs
 from flowsim.traces.reading.compression import LineBlock, is_parquet, read_lines
 from flowsim.traces.reading.log_formats import BenchmarkLog
 from flowsim.traces.reading.parts import Codes, TracePart
-from flowsim.traces.reading.row_reader import check_fields, json_object
+from flowsim.traces.reading.row_reader import check_fields, json_line
 from flowsim.traces.reading.stamps import spread as spread_stamps
 from flowsim.traces.reading.stamps import suspicions
 from flowsim.traces.trace import Trace
@@ -117,7 +117,7 @@ def _head(path: Path) -> tuple[Layout, str, Sequence[str]]:
                 where = f"{path}: line {number}"
                 if text.lstrip()[0] in "{[":
                     _check_lines(path, text)
-                    return "jsonl", where, list(json_object(where, text))
+                    return "jsonl", where, list(json_line(where, text))
                 return "csv", where, _csv_header(where, text)
     raise InputError(str(path), "is empty", expected="one request per line")
 

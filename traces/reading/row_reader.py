@@ -51,7 +51,7 @@ def rows_of(path: str, lines: LineBlock, layout: Layout, header: Sequence[str]) 
     return _jsonl_rows(path, lines) if layout == "jsonl" else _csv_rows(path, lines, header)
 
 
-def json_object(where: str, text: str) -> dict[str, Any]:
+def json_line(where: str, text: str) -> dict[str, Any]:
     """The JSON object in one line. Raises InputError if there is none."""
     try:
         row = _DECODER.decode(text)
@@ -86,7 +86,7 @@ def _jsonl_rows(path: str, lines: LineBlock) -> Iterator[Row]:
     for number, line in enumerate(lines.text.split(b"\n"), lines.first):
         text = line.decode()
         if text and not text.isspace():
-            yield number, json_object(f"{path}: line {number}", text)
+            yield number, json_line(f"{path}: line {number}", text)
 
 
 def _csv_rows(path: str, lines: LineBlock, header: Sequence[str]) -> Iterator[Row]:

@@ -1,15 +1,15 @@
-"""Why requests missed their SLOs, on the screen: reasons by class, how even the waiting is; or one request's story."""
+"""Why requests missed their SLOs, on the screen: reasons by class, how evenly they waited; or one request's story."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Iterator, Mapping
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from flowsim.io.counts import number_of
+from flowsim.results.explain import Fairness, Span, Story
 from flowsim.show.format import percent, seconds
 from flowsim.show.reasons import REASONS
 from flowsim.show.screen import facts, table
@@ -25,107 +25,15 @@ MOST_TOLD = 8
 """Requests that a line of a story names."""
 
 
-class Even(Protocol):
-    """How evenly waiting is spread (`flowsim.results.explain.Fairness`)."""
-
-    @property
-    def longest(self) -> int | None:
-        """Who waited longest."""
-
-    @property
-    def longest_s(self) -> float | None:
-        """How long."""
-
-    @property
-    def worst_class(self) -> str | None:
-        """The class with the lowest attainment."""
-
-    @property
-    def jain(self) -> float | None:
-        """Jain's index over slowdown."""
-
-    @property
-    def clients(self) -> Mapping[str, float]:
-        """The mean slowdown of each client."""
-
-
-class Span(Protocol):
-    """A stretch of a request's wait (`flowsim.results.explain.Span`)."""
-
-    @property
-    def began_s(self) -> float:
-        """From when."""
-
-    @property
-    def part(self) -> str:
-        """Which part of the TTFT."""
-
-    @property
-    def lasted_s(self) -> float:
-        """How long passes ran."""
-
-    @property
-    def requests(self) -> Sequence[int]:
-        """Whose passes."""
-
-
-class Story(Protocol):
-    """What became of one request (`flowsim.results.explain.Story`)."""
-
-    @property
-    def request(self) -> int:
-        """Its id."""
-
-    @property
-    def class_name(self) -> str:
-        """Its class."""
-
-    @property
-    def tokens(self) -> int:
-        """Tokens of its prompt."""
-
-    @property
-    def arrival_s(self) -> float:
-        """When it arrived."""
-
-    @property
-    def slo_s(self) -> float:
-        """Its TTFT SLO."""
-
-    @property
-    def alone_s(self) -> float:
-        """The least TTFT that it could have alone."""
-
-    @property
-    def finished_s(self) -> float:
-        """When its first token was there."""
-
-    @property
-    def rejected(self) -> bool:
-        """Whether it was rejected."""
-
-    @property
-    def reason(self) -> str | None:
-        """Why it missed its SLO."""
-
-    @property
-    def parts_s(self) -> Mapping[str, float]:
-        """The parts of its wait."""
-
-    @property
-    def spans(self) -> Sequence[Span]:
-        """What it waited for and when it ran."""
-
-
 def explanation_report(
-    policy: str, requests: int, by_class: Mapping[str, Mapping[str, int]], attained: float | None, even: Even
+    policy: str, requests: int, by_class: Mapping[str, Mapping[str, int]], attained: float | None, fairness: Fairness
 ) -> RenderableType:
     """One screen about the misses among `requests` counted requests, of which the share `attained` met their SLO."""
     missed = sum(sum(counts.values()) for counts in by_class.values())
     head = [("policy", policy), ("missed", f"{missed:,} of {number_of(requests, 'request')}")]
     head.append(("attained", percent(attained)))
     misses: list[RenderableType] = [Text(), _misses(by_class)] if missed else []
-    return Group(facts(head), *misses, Text(), facts(_fairness(even)))
+    return Group(facts(head), *misses, Text(), facts(_fairness(fairness)))
 
 
 def story_report(story: Story) -> RenderableType:
@@ -154,14 +62,14 @@ def _misses(by_class: Mapping[str, Mapping[str, int]]) -> Table:
     return made
 
 
-def _fairness(even: Even) -> Iterator[tuple[str, str]]:
-    if even.longest_s is not None:
-        yield "longest wait", f"{seconds(even.longest_s)}: request {even.longest}"
-    if even.worst_class is not None:
-        yield "worst class", even.worst_class
-    if even.jain is not None:
-        yield "Jain's index", f"{even.jain:.3f} over slowdown: TTFT / the least TTFT alone"
-    for client, slowdown in even.clients.items():
+def _fairness(fairness: Fairness) -> Iterator[tuple[str, str]]:
+    if fairness.longest_s is not None:
+        yield "longest wait", f"{seconds(fairness.longest_s)}: request {fairness.longest}"
+    if fairness.worst_class is not None:
+        yield "worst class", fairness.worst_class
+    if fairness.jain is not None:
+        yield "Jain's index", f"{fairness.jain:.3f} over slowdown: TTFT / the least TTFT alone"
+    for client, slowdown in fairness.clients.items():
         yield f"client {client}", f"slowed down {slowdown:.3g} times on average"
 
 

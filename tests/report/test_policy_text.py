@@ -9,8 +9,8 @@ from rich.console import Console, RenderableType
 from flowsim.policies.registry import describe_policies, describe_policy
 from flowsim.policies.registry import load_policy as load
 from flowsim.policies.table import TABLE
+from flowsim.report.policy_text import policies_report, policy_report, timeline
 from flowsim.runs.six_requests import TOKENS_PER_S, six_requests
-from flowsim.show.policy_text import policies_report, policy_report, timeline
 
 
 def printed(report: RenderableType) -> str:

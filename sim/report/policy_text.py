@@ -4,62 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import Any, Protocol
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from flowsim.core.request import Request
+from flowsim.policies.registry import PolicyDescription
+from flowsim.runs.six_requests import ServedRequest
 from flowsim.show.screen import facts, table
 
 CELLS_PER_S = 2
 
 
-class Described(Protocol):
-    """What a policy is (`flowsim.policies.registry.Described`)."""
-
-    @property
-    def name(self) -> str:
-        """Its short name."""
-
-    @property
-    def family(self) -> str:
-        """What kind of scheduler it is."""
-
-    @property
-    def what(self) -> str:
-        """One line."""
-
-    @property
-    def source(self) -> str:
-        """Where its rules come from."""
-
-    @property
-    def options(self) -> Mapping[str, Any]:
-        """Its options with their defaults."""
-
-
-class Served(Protocol):
-    """What became of a request (`flowsim.runs.six_requests.ServedRequest`)."""
-
-    @property
-    def request(self) -> Request:
-        """The request."""
-
-    @property
-    def ran(self) -> Sequence[tuple[float, float]]:
-        """When it was computed."""
-
-    @property
-    def finished_s(self) -> float:
-        """When its first token was there."""
-
-    @property
-    def rejected(self) -> bool:
-        """Whether it was rejected."""
-
-
-def policies_report(policies: Sequence[Described]) -> RenderableType:
+def policies_report(policies: Sequence[PolicyDescription]) -> RenderableType:
     """The policies by family, each with its line and its source."""
     made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in ("policy", "what it does", "source"):
@@ -72,7 +28,11 @@ def policies_report(policies: Sequence[Described]) -> RenderableType:
 
 
 def policy_report(
-    policy: Described, rule: str, meanings: Mapping[str, str], served: Sequence[Served], tokens_per_s: int
+    policy: PolicyDescription,
+    rule: str,
+    meanings: Mapping[str, str],
+    served: Sequence[ServedRequest],
+    tokens_per_s: int,
 ) -> RenderableType:
     """One policy: its rule, its options, a command and what it does with a few requests.
 
@@ -100,12 +60,12 @@ def policy_report(
     return Group(*lines)
 
 
-def example(policy: Described) -> str:
+def example(policy: PolicyDescription) -> str:
     """A specification with the first option, if it has one, written out."""
     return next((f"{policy.name}:{name}={default}" for name, default in policy.options.items()), policy.name)
 
 
-def timeline(served: Sequence[Served]) -> Table:
+def timeline(served: Sequence[ServedRequest]) -> Table:
     """A row per request; in the bar a cell is half a second."""
     made = table("request")
     made.add_column("class")
@@ -121,7 +81,7 @@ def timeline(served: Sequence[Served]) -> Table:
     return made
 
 
-def _cells(one: Served) -> Iterator[str]:
+def _cells(one: ServedRequest) -> Iterator[str]:
     end_s = max((ended_s for _, ended_s in one.ran), default=one.request.arrival_s)
     for cell in range(round(end_s * CELLS_PER_S)):
         middle_s = (cell + 0.5) / CELLS_PER_S
