@@ -16,6 +16,7 @@ from flowsim.archive.manifest import CONFIG, MANIFEST, RESULTS, Manifest, Result
 from flowsim.errors import InputError
 from flowsim.io import documents
 from flowsim.io.folders import leads_somewhere
+from flowsim.io.parquet import write_rows
 from flowsim.io.progress import bar
 from flowsim.results.result import RunResult
 from flowsim.runs.bound import bound_to_state
@@ -25,7 +26,7 @@ from flowsim.runs.options import files, value_of, with_values
 from flowsim.runs.options_file import parsed_options
 from flowsim.runs.prepare import prepare
 from flowsim.runs.run import execute
-from flowsim.studies.store import STUDY, sealed_rows, study_text, write_sealed
+from flowsim.studies.store import SEALED, STUDY, sealed_rows, study_text
 from flowsim.studies.study import Study
 from flowsim.studies.sweep import plain_form, sweep
 
@@ -77,7 +78,7 @@ def _study(results: Results, study: Study, places: Mapping[str, str], out: Path,
     with bar("running again") as progress:
         sweep(here, out, workers=workers or None, progress=progress)
     names = {row["key"]: row for row in sealed_rows(results.folder, ["key", *files()])}
-    write_sealed(out, lambda: ({**row, **names.get(row["key"], {})} for row in sealed_rows(out)))
+    write_rows(out / SEALED, lambda: ({**row, **names.get(row["key"], {})} for row in sealed_rows(out)))
     (out / STUDY).write_text(study_text(plain_form(study)), encoding="utf-8")
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -15,9 +13,10 @@ import yaml
 from flowsim.errors import InputError
 from flowsim.io import documents
 from flowsim.io.counts import number_of
-from flowsim.io.folders import check_writable, exists, writing_file
+from flowsim.io.folders import check_writable, exists
 from flowsim.io.journal import Journal, read_records
 from flowsim.io.locks import locked
+from flowsim.io.parquet import arrow_table, column_kinds, write_rows
 from flowsim.io.schema import MOST
 from flowsim.results.stored import ROUNDING, is_share, stored_requests
 from flowsim.runs.options import MAPPINGS, is_option, options
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 JOURNAL, SEALED, REQUESTS, STUDY = "runs.jsonl", "runs.parquet", "requests", "study.yaml"
 OTHERS = {"comparison.csv": "a comparison", "summary.json": "a run"}
 """Files that tell the folder of another kind of result, and that kind."""
-ROWS_AT_ONCE = 1024
 MEASURED = (
     "attainment", "goodput_rps", "offered_rps", "utilization", "ttft_p50_s", "ttft_p99_s", "ttft_exceeds_p50_s",
     "ttft_exceeds_p99_s", "requests", "counted", "late", "starved",
@@ -104,7 +102,7 @@ class Store:
         """
         (self.folder / STUDY).write_text(study_text(self._study), encoding="utf-8")
         keys = list(self._keys)
-        write_sealed(self.folder, lambda: self._rows(keys, options))
+        write_rows(self.folder / SEALED, lambda: self._rows(keys, options))
         for stale in set((self.folder / REQUESTS).glob("*.parquet")) - {self.requests(key) for key in keys}:
             stale.unlink()
         self._sealed = True
@@ -145,20 +143,6 @@ def _refuse_others(folder: Path) -> None:
     for name, kind in OTHERS.items():
         if exists(folder / name):
             raise InputError(str(folder), f"holds {kind} ({name})", expected="a new folder, or one of this study")
-
-
-def write_sealed(folder: Path, rows: Callable[[], Iterable[Row]]) -> None:
-    """Write runs.parquet, whole or not at all; `rows` gives its rows, twice the same."""
-    import pyarrow.parquet as pq
-
-    kinds = column_kinds(rows())
-    with (
-        writing_file(folder / SEALED) as partial,
-        pq.ParquetWriter(partial, _schema(kinds), compression="zstd") as writer,
-    ):
-        given = iter(rows())
-        while part := list(itertools.islice(given, ROWS_AT_ONCE)):
-            writer.write_table(arrow_table(part, kinds))
 
 
 def study_text(study: Mapping[str, Any]) -> str:
@@ -288,44 +272,3 @@ def title_of(folder: str | Path) -> str:
     """The title of the study whose results the folder holds; "" if it has none, or is still going."""
     path = Path(folder, STUDY)
     return str(documents.mapping(path, "the study of these runs").get("title", "")) if exists(path) else ""
-
-
-def column_kinds(rows: Iterable[Row]) -> dict[str, str]:
-    """The kind of each column of any of these rows, in order of first appearance."""
-    ranks = {"null": 0, "bool_": 1, "int64": 2, "float64": 3, "string": 4}
-    kinds: dict[str, str] = {}
-    for row in rows:
-        for name, value in row.items():
-            kind = _kind(value)
-            before = kinds.get(name, "null")
-            if {kind, before} in ({"bool_", "int64"}, {"bool_", "float64"}):
-                kind = "string"
-            if ranks[kind] >= ranks[before]:
-                kinds[name] = kind
-    return {name: "string" if kind == "null" else kind for name, kind in kinds.items()}
-
-
-def _kind(value: Any) -> str:
-    if value is None:
-        return "null"
-    names = {bool: "bool_", int: "int64", float: "float64", str: "string"}
-    return names[type(value)]
-
-
-def _schema(kinds: Mapping[str, str]) -> Any:
-    import pyarrow as pa
-
-    return pa.schema([(name, getattr(pa, kind)()) for name, kind in kinds.items()])
-
-
-def arrow_table(rows: Iterable[Row], kinds: Mapping[str, str]) -> Any:
-    """An Arrow table of rows; a number in a column with texts becomes one."""
-    import pyarrow as pa
-
-    texts = {name for name, kind in kinds.items() if kind == "string"}
-    plain = [{name: _text(value) if name in texts else value for name, value in row.items()} for row in rows]
-    return pa.Table.from_pylist(plain, _schema(kinds))
-
-
-def _text(value: Any) -> str | None:
-    return value if value is None or isinstance(value, str) else json.dumps(value).removesuffix(".0")

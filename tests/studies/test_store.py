@@ -14,7 +14,7 @@ import pytest
 
 import flowsim
 from flowsim.errors import InputError
-from flowsim.studies.store import JOURNAL, SEALED, arrow_table, column_kinds
+from flowsim.studies.store import JOURNAL, SEALED
 from flowsim.studies.study import Study
 from support.studies import STUDY, bytes_of
 
@@ -94,8 +94,6 @@ def test_numbers_and_texts_go_on_one_axis(tmp_path: Path) -> None:
     runs = flowsim.sweep(study, tmp_path, workers=1)
     assert runs.table["policy.budget"].tolist() == ["512", "2048"]
     assert runs.table["policy"].tolist() == ["chunked:budget=512", "chunked:budget=2048"]
-    assert column_kinds([{"a": True}, {"a": 2}, {"a": None}]) == {"a": "string"}
-    assert arrow_table([{"a": True}, {"a": 2.0}, {"a": "x"}], {"a": "string"})["a"].to_pylist() == ["true", "2", "x"]
 
 
 def test_while_a_study_goes_on_its_runs_have_the_kinds_they_will_have(tmp_path: Path) -> None:

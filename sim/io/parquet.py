@@ -1,0 +1,66 @@
+"""Rows of plain values, by column, as a Parquet file."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from flowsim.io.folders import writing_file
+
+ROWS_AT_ONCE = 1024
+Row = Mapping[str, Any]
+
+
+def write_rows(path: Path, rows: Callable[[], Iterable[Row]]) -> None:
+    """Write a file of rows, whole or not at all; `rows` gives them, twice the same."""
+    import pyarrow.parquet as pq  # slow to import, and only tables need it
+
+    kinds = column_kinds(rows())
+    with writing_file(path) as partial, pq.ParquetWriter(partial, _schema(kinds), compression="zstd") as writer:
+        given = iter(rows())
+        while part := list(itertools.islice(given, ROWS_AT_ONCE)):
+            writer.write_table(arrow_table(part, kinds))
+
+
+def column_kinds(rows: Iterable[Row]) -> dict[str, str]:
+    """The kind of each column of any of these rows, in order of first appearance."""
+    ranks = {"null": 0, "bool_": 1, "int64": 2, "float64": 3, "string": 4}
+    kinds: dict[str, str] = {}
+    for row in rows:
+        for name, value in row.items():
+            kind = _kind(value)
+            before = kinds.get(name, "null")
+            if {kind, before} in ({"bool_", "int64"}, {"bool_", "float64"}):
+                kind = "string"
+            if ranks[kind] >= ranks[before]:
+                kinds[name] = kind
+    return {name: "string" if kind == "null" else kind for name, kind in kinds.items()}
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "null"
+    names = {bool: "bool_", int: "int64", float: "float64", str: "string"}
+    return names[type(value)]
+
+
+def _schema(kinds: Mapping[str, str]) -> Any:
+    import pyarrow as pa
+
+    return pa.schema([(name, getattr(pa, kind)()) for name, kind in kinds.items()])
+
+
+def arrow_table(rows: Iterable[Row], kinds: Mapping[str, str]) -> Any:
+    """An Arrow table of rows; a number in a column with texts becomes one."""
+    import pyarrow as pa
+
+    texts = {name for name, kind in kinds.items() if kind == "string"}
+    plain = [{name: _text(value) if name in texts else value for name, value in row.items()} for row in rows]
+    return pa.Table.from_pylist(plain, _schema(kinds))
+
+
+def _text(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else json.dumps(value).removesuffix(".0")
