@@ -1,7 +1,7 @@
 # make demo   a first answer: four schedulers on the built-in trace, in a fresh .venv
 # make test   all checks, as CI runs them
 # make cover  the lines and branches that tests run, which takes three times as long
-# make docs   writes the tables and outputs in README.md and docs/ anew
+# make docs   writes the tables and outputs in README.md and docs/ anew, and builds the site of them
 # make bench  the speed figures of docs/performance.md
 # make fuzz   half an hour (FUZZ_SECONDS) of fuzzing the readers of traces; what breaks one is left in out/
 # make attack an hour (ATTACK_SECONDS) of damaged inputs for every reader, and of kills of every command that writes
@@ -37,7 +37,10 @@ cover: install-dev
 	$(BIN)/python -m pytest -n auto --dist worksteal --cov=flowsim --cov-report=term
 
 docs: install
+	$(BIN)/python -m pip install --quiet '.[docs]'
 	$(BIN)/python -m docs.written
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --conf-dir docs . out/site
+	@echo "The site begins at out/site/index.html"
 
 bench: install
 	$(BIN)/python -m benchmarks

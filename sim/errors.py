@@ -38,7 +38,7 @@ NOTHING: Final = _Nothing()
 class InputError(ValueError):
     """Something the user gave is wrong.
 
-    Its text is one line, made here and nowhere else, in one of three forms:
+    Its text is one line, made here and nowhere else, in one of three forms::
 
         InputError("seed", found=-1, expected=">= 0")              seed must be >= 0, got -1
         InputError("trace.jsonl", "is empty", expected="one request per line")

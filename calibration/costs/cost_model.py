@@ -83,7 +83,7 @@ class CostModel:
         switch_s: how long a runner at a check waits for a scheduler that is deciding.
         prompt_s: host seconds that `prepare` takes more for each prompt of a forward.
         graph: what recorded forwards cost; None if that was not measured.
-        tp: tensor-parallel degree; above 1 a signalled pass runs one more whole segment (flowprefill.md).
+        tp: tensor-parallel degree; above 1 a signalled pass runs one more whole segment.
         kv_capacity_tokens: tokens that fit in the KV cache of one instance.
         boost: how much faster than all this a GPU is that has rested; None = not at all. Every time that a cost model
             gives is that of a busy GPU: only an instance knows how busy it was.
