@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
-import pandas as pd
 import pytest
 
-from flowsim.arena.ranking import Standing, share_series, standings
-from flowsim.arena.tables import by_class, cells_table, leading_cells, ranking_table, shares_by
-from flowsim.results.interval import Interval
+from flowsim.arena.ranking import share_series, standings
 
 
 def test_a_request_counts_by_the_share_of_the_cells_in_which_it_is_in_time_in_shares_of_their_bounds() -> None:
@@ -65,44 +60,3 @@ def test_a_difference_that_rests_on_few_stretches_is_marked() -> None:
     late[500:600] = 0  # one queue
     found = standings({"a": [np.ones(2000)], "flowprefill": [late]}, "flowprefill")
     assert found[0].policy == "a" and found[0].less["flowprefill"].few
-
-
-def table() -> pd.DataFrame:
-    shares = {
-        ("qwen", 0.7): (1.0, 0.5),
-        ("qwen", 1.4): (0.6, 0.8),
-        ("code", 0.7): (0.9, 0.9),
-        ("code", 1.4): (0.2, 0.4),
-    }
-    rows = [
-        {"traffic": traffic, "load": load, "mix": "paper", "policy": policy, "attainment": share / 2}
-        | {"share_of_bound": share, "attainment_text": share / 4, "attainment_<=1k": math.nan}
-        for (traffic, load), pair in shares.items()
-        for policy, share in zip(("fcfs", "edf"), pair, strict=True)
-    ]
-    return pd.DataFrame(rows)
-
-
-def test_the_tables_hold_means_by_load_traffic_and_class_and_the_cells_where_a_policy_leads() -> None:
-    assert shares_by(table(), "load") == {"fcfs": {0.7: 0.95, 1.4: 0.4}, "edf": {0.7: 0.7, 1.4: pytest.approx(0.6)}}
-    assert cells_table(table().assign(bound_attainment=0.5), "abcd").to_dict("list") == {
-        "traffic": ["qwen", "qwen", "code", "code"],
-        "load": [0.7, 1.4, 0.7, 1.4],
-        "mix": ["paper"] * 4,
-        "bound_attainment": [0.5] * 4,
-        "best": ["fcfs", "edf", "fcfs", "edf"],
-        "share_of_bound": [1.0, 0.8, 0.9, 0.4],
-        "typed": ["a", "b", "c", "d"],
-    }
-    assert leading_cells(table()) == {"fcfs": 2, "edf": 3}
-    assert by_class(table()).to_dict("list") == {
-        "traffic": ["qwen", "qwen", "code", "code"],
-        "class": ["text"] * 4,
-        "policy": ["fcfs", "edf"] * 2,
-        "attainment": pytest.approx([0.2, 0.1625, 0.1375, 0.1625]),
-    }
-    standing = Standing("fcfs", 1, 1, 2, Interval(0.675, 0.6, 0.7, 8), {})
-    row = ranking_table([standing], table()).iloc[0]
-    assert (row["best_cells"], row["worst_share"], row["worst_cell"]) == (2, 0.2, "code 1.4 paper")
-    assert (row["share_at_0.7"], row["share_on_code"]) == (0.95, pytest.approx(0.55))
-    assert (row["share_of_bound"], row["share_of_bound_low"], row["less_best"]) == (0.675, 0.6, None)

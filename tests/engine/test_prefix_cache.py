@@ -21,7 +21,6 @@ from flowsim.core.server import ServerOptions
 from flowsim.engine.kv import taken_tokens
 from flowsim.engine.prefix_cache import PrefixCache
 from flowsim.engine.simulate import Outcome, simulate
-from flowsim.errors import InputError
 from flowsim.policies.chunked import Chunked
 from flowsim.policies.edf import EDF
 from flowsim.policies.fcfs import FCFS
@@ -258,12 +257,3 @@ def test_a_pass_that_does_not_fit_takes_nothing() -> None:
     assert kv.free_tokens == 0
     kv.trim()
     assert [block in kv for block in (1, 2)] == [True, False]
-
-
-@pytest.mark.parametrize("text", ["lru", "lru:0", "lru:x", "ideel", "none:3"])
-def test_bad_caches(text: str) -> None:
-    expected = (
-        rf"prefix_cache(: unknown prefix cache| must be none, ideal or lru:BLOCKS with BLOCKS >= 1, got) '{text}'"
-    )
-    with pytest.raises(InputError, match=expected):
-        Retention.parse(text)

@@ -8,11 +8,8 @@ from typing import Any
 import pytest
 
 import flowsim
-from flowsim.cli.main import main
 from flowsim.errors import InputError
 from flowsim.report.plot import plot, save
-from flowsim.report.saved import Saved
-from flowsim.report.saved_runs import runs_of
 from flowsim.studies.plot import draw, selected
 
 TRACE = "synthetic:qwen:60"
@@ -67,18 +64,6 @@ def test_a_comparison_and_a_run_have_the_figure_that_compare_saves(compared: Pat
     assert drawn.tolist() == other.tolist()
 
 
-def test_the_columns_of_a_saved_run_are_those_of_the_same_run_in_a_study(compared: Path) -> None:
-    saved = runs_of(Saved.read(compared)).table.set_index("policy")
-    axes: dict[str, Any] = {"policy": ["fcfs", "flowprefill"]}
-    table = flowsim.sweep({"run": {"trace": TRACE}, "axes": axes}, workers=1).table.set_index("policy")
-    shared = [name for name in saved.columns if name in table and name not in ("key", "bound", "slo.mix")]
-    shared = [name for name in shared if not name.startswith(("bound_", "share_of"))]
-    assert {"attainment", "attainment_low", "attainment_text", "ttft_p99_s", "slo.scale"} <= set(shared)
-    for name in shared:
-        assert saved[name].isna().tolist() == table[name].isna().tolist(), name
-        assert saved[name].dropna().tolist() == table[name].dropna().tolist(), name
-
-
 def test_what_cannot_be_drawn_is_refused(rates: flowsim.Runs, compared: Path) -> None:
     def refused(*given: Any, **more: Any) -> str:
         with pytest.raises(InputError) as error:
@@ -89,22 +74,3 @@ def test_what_cannot_be_drawn_is_refused(rates: flowsim.Runs, compared: Path) ->
     assert refused(rates, formats=["pgn"]) == "format: unknown format 'pgn'; did you mean 'png'? (known: pdf, png, svg)"
     assert refused(rates, width="colum").startswith("width must be column, page, or inches")
     assert refused(compared, select=["policy=fcfs"]).startswith("select: is of a study")
-
-
-def test_the_command_names_its_options_in_errors_and_writes_where_it_is_told(
-    rates: flowsim.Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    given = ["plot", str(rates.folder), "--out", str(tmp_path)]
-    with pytest.raises(SystemExit) as exit_:
-        main([*given, "--y", "goodput_rps", "--format", "svg"])
-    assert exit_.value.code == 0
-    assert capsys.readouterr().out == f"{tmp_path}/goodput_rps-workload.rate_rps.svg\n"
-    for more, said in (
-        (["--y", "goodput"], "--y: unknown column 'goodput'; did you mean 'goodput_rps'?"),
-        (["--width", "wide"], "--width must be column, page, or inches from 1.6 to 40, got 'wide'"),
-        (["--format", "gif"], "--format: unknown format 'gif'"),
-    ):
-        with pytest.raises(SystemExit) as exit_:
-            main([*given, *more])
-        assert exit_.value.code == 2
-        assert said in capsys.readouterr().err

@@ -6,8 +6,6 @@ import numpy as np
 
 import flowsim
 from flowsim.report.run_page import MOST_POINTS, run_page, ttft_chart
-from flowsim.report.stories import MOST_STEPS, misses_table, stories, worst_misses
-from flowsim.results.explain import explain
 from flowsim.show.page import Chart, Facts, Page, Rows, Table, Tiles
 from flowsim.show.run_parts import Gantt, Stories
 from support.runs import preempted
@@ -84,14 +82,3 @@ def test_requests_that_never_got_a_token_keep_a_distribution_below_all() -> None
     chart = ttft_chart({"edf": preempted(until_s=12.5)})  # the patient one is late by then, and has none
     known = {series.name: (list(series.x), list(series.y)) for series in chart.series}
     assert known == {"all": ([3.0], [50.0]), "patient": ([], []), "urgent": ([3.0], [100.0])}
-
-
-def test_a_page_tells_no_more_stories_than_there_is_room_for() -> None:
-    why = explain(flowsim.run("example", "fcfs", rate_scale=8, events=True))
-    worst = worst_misses({"fcfs": why})
-    assert len(worst["fcfs"]) == 150 < len(why.missed)
-    told = stories({"fcfs": why}, {"fcfs": [*worst["fcfs"], worst["fcfs"][0]]})
-    assert len(told.stories) == 150
-    assert all(len(of.table.rows) <= MOST_STEPS + 1 for of in told.stories.values())
-    late_s = next(column for column in misses_table({"fcfs": why}, worst).columns if column.title == "late by").values
-    assert list(late_s) == sorted(late_s, reverse=True)

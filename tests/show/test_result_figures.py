@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import io
 import math
-import os
-import subprocess
-import sys
 from itertools import pairwise
-from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
@@ -27,7 +22,7 @@ from flowsim.show.result_figures import (
     blocking_distribution,
     ttft_distribution,
 )
-from flowsim.show.style import COLOURS, new_axes
+from flowsim.show.style import COLOURS
 from support.results import NEVER, by_hand, six
 
 
@@ -122,22 +117,6 @@ CASES = {
     "many classes": {"a": by_hand(TWELVE, range(1, 13), [2] * 12, [f"class with a long name {i}" for i in range(12)])},
     "long names": {f"flowprefill:cut=layer,batch_tokens=4096,reserve=0.{i}": six() for i in TWELVE},
 }
-
-
-@pytest.mark.parametrize("backend", ["module://not_installed.backend", "nonsense"])
-def test_a_figure_is_saved_whatever_the_backend_for_windows(tmp_path: Path, backend: str) -> None:
-    """Case W_uniform_1rps with MPLBACKEND."""
-    words = ["-m", "flowsim", "compare", "example", "--limit", "20", "--policy", "fcfs", "--out", "out", "-q"]
-    done = subprocess.run(
-        [sys.executable, *words], cwd=tmp_path, env={**os.environ, "MPLBACKEND": backend}, capture_output=True
-    )
-    assert (done.returncode, done.stderr) == (0, b"")
-    assert (tmp_path / "out" / "comparison.png").stat().st_size > 10_000
-
-
-def test_in_python_a_backend_that_cannot_be_loaded_is_done_without() -> None:
-    with mpl.rc_context({"backend": "module://not_installed.backend"}):
-        assert isinstance(new_axes((2, 2)).figure, Figure)
 
 
 @pytest.mark.parametrize("case", CASES)

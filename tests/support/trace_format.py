@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from pathlib import Path
 from typing import Any
+
+from flowsim.report.timeline import save_timeline
 
 TraceEvent = dict[str, Any]
 NEEDED = {
@@ -26,6 +29,12 @@ def read(text: str) -> list[TraceEvent]:
     events: list[TraceEvent] = whole["traceEvents"]
     check(events)
     return events
+
+
+def saved_timeline(result: Any, folder: Path, **bounds: Any) -> list[TraceEvent]:
+    """The events of the file that a result is saved in."""
+    save_timeline(result, folder / "timeline.json", **bounds)
+    return read((folder / "timeline.json").read_text(encoding="utf-8"))
 
 
 def check(events: list[TraceEvent]) -> None:

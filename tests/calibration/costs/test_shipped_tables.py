@@ -18,7 +18,6 @@ from flowsim.calibration.costs.pass_kinds import LONG_PROMPT
 from flowsim.calibration.costs.table import ALL_REDUCE, OperatorTable
 from flowsim.calibration.costs.table_catalogue import load_table, shipped_tables
 from flowsim.core.operators import CHECKED_AFTER, LAYER_OPERATORS
-from flowsim.runs.costs import load_cost
 from support.places import DATA
 
 WHOLE = [name for name in sorted(shipped_tables()) if name[2] == 1 or load_table(*name).has(ALL_REDUCE)]
@@ -118,14 +117,6 @@ def test_it_says_what_was_measured_where_and_when(name: tuple[str, str, int]) ->
         "seed",
         "multiprocessors",
     } <= about.stated.keys()
-
-
-@of_each
-def test_it_is_found_by_its_names(name: tuple[str, str, int]) -> None:
-    gpu, model_name, tp = name
-    cost = load_cost(None, model_name, gpu, tp)
-    assert cost.name == f"{gpu}/{model_name}/tp{tp}"
-    assert cost.provenance.sha256 == load_table(*name).digest()
 
 
 @of_each

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from click.testing import CliRunner
 from msgspec import structs
@@ -15,7 +13,6 @@ import flowsim
 from flowsim.calibration.costs.accuracy import leave_one_out, left_out
 from flowsim.calibration.costs.curves import work
 from flowsim.calibration.costs.fit import fit
-from flowsim.calibration.costs.fit_record import MeasuredRange
 from flowsim.calibration.costs.table import OperatorRow, OperatorTable
 from flowsim.calibration.costs.table_catalogue import load_table
 from flowsim.calibration.measure.all_reduce import join
@@ -199,81 +196,6 @@ def test_a_table_filled_by_hand_is_enough(tmp_path: Path) -> None:
     (tmp_path / "provenance.yaml").write_text(PLAIN.replace("hidden:", "hiden:"))
     with pytest.raises(InputError, match=r"provenance.yaml: model_spec: unknown field 'hiden'; did you mean 'hidden'"):
         flowsim.load_cost(tmp_path)
-
-
-def test_what_is_extrapolated_is_counted() -> None:
-    span = MeasuredRange(tokens=4096, chunk_tokens=1024, context=9000)
-    tokens = np.array([100, 4096, 4097, 9000, 10300])
-    none = np.zeros_like(tokens)
-    assert span.beyond(tokens, none, 8192).tolist() == [False, False, True, True, True]
-    assert span.beyond(tokens, none, 1024).tolist() == [False, False, False, False, True]
-    assert span.beyond(tokens, none, 2048).tolist() == [False, True, True, True, True]
-    assert span.beyond(tokens, none, 4095).tolist() == [False, False, False, True, True]  # by chunks of 0, 1, 2, 4095
-    cached = np.array([50, 3072, 16, 8000, 9000])  # what is computed is a chunk on them
-    assert span.beyond(tokens, cached, 8192).tolist() == [False, False, True, False, True]
-    assert span.beyond(tokens, cached, 1024).tolist() == [False, False, False, False, True]
-    table = load_table("h200", "llama3-8b")
-    assert MeasuredRange.of(table) == MeasuredRange(tokens=32768, chunk_tokens=8192, context=131072)
-    trace = flowsim.Trace.of([0.0, 1.0], [100, 100_000])
-    result = flowsim.run(trace, "fcfs", slo=1e3, max_batched_tokens=65536)
-    assert result.summary["inputs"]["extrapolated"] == 1
-    assert set(result.summary["inputs"]["cost_model_leave_one_out"]) == {*MODEL.operators, "graph", "graph_rested"}
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ([], "--out: is missing; expected a folder for the table"),
-        (["--out", "x"], "device: no CUDA GPU was found"),
-        (["--tp", "3", "--device", "cpu", "--out", "x"], "tp must be a divisor of llama3-8b's heads, 32, got 3"),
-        (
-            ["all-reduce", "h200/llama3-8b/tp1", "--device", "cpu"],
-            "tp of the table must be >= 2: one GPU has",
-        ),
-        (["report", "nothing"], "nothing: is not a folder; expected an operator table"),
-        (["report", "h200/llama3-8b/tp3"], "tp: unknown tp '3' of llama3-8b on h200"),
-        (["import", "aiconfigurator"], "--system: is missing"),
-        (
-            ["import", ".", "--system", "a100_sxm", "--framework", "vllm"],
-            "--system, --framework: need the SOURCE aiconfigurator: a folder names its own system",
-        ),
-        (["--model", "x", "import", "."], "--model: must follow import"),
-        (["-q", "compare", "a", "b"], "--quiet: is not an option of compare"),
-        (["--out", ""], "--out: is empty; expected a name"),
-        (["all-reduce", "x", "--out", ""], "--out: is empty"),
-        (["report", "h200/llama3-8b/tp1", "--compare", ""], "--compare: is empty"),
-        (
-            ["report", "h200/llama3-8b/tp1", "--compare", "h200/qwen3-8b/tp1"],
-            "h200/qwen3-8b/tp1: model must be 'llama3-8b', as in the first table, got 'qwen3-8b'",
-        ),
-    ],
-)
-def test_a_wrong_command_is_one_line(
-    arguments: list[str],
-    message: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    torch = pytest.importorskip("torch")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["flowsim", "calibrate", *arguments])
-    with pytest.raises(SystemExit) as done:
-        main()
-    assert done.value.code == 2
-    assert f"flowsim: error: {message}" in (said := capsys.readouterr().err)
-    assert said.count("\n") == 1
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_page_from_the_command_line(tmp_path: Path) -> None:
-    out = tmp_path / "page.html"
-    arguments = ["calibrate", "report", "h200/llama3-8b/tp1", "--out", str(out)]
-    assert CliRunner().invoke(main, arguments, catch_exceptions=False).output == f"saved the page in {out}\n"
-    assert out.read_text().startswith("<!doctype html>")
-    table = CliRunner().invoke(main, ["calibrate", "compare", *["h200/llama3-8b/tp1"] * 2], catch_exceptions=False)
-    assert "1.000" in table.output
 
 
 def test_an_import_replaces_the_table_that_is_there_and_the_help_says_so(
