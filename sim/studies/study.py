@@ -17,9 +17,9 @@ from flowsim.results.definitions.requests_parquet import REQUESTS
 from flowsim.runs.keywords import policy_text
 from flowsim.runs.options import PINNED, flat, is_option
 from flowsim.runs.pins import compare_pins, pins_of
-from flowsim.studies.place import Place, axis_path
 from flowsim.studies.point import Point, check, prepared
 from flowsim.studies.search import Search, check_searchable
+from flowsim.studies.source_lines import SourceLines, axis_path
 
 SECTIONS = ("title", "run", "axes", "points", "capacity", "requests")
 RANGE = ("from", "to", "step")
@@ -69,7 +69,7 @@ class Study:
     @classmethod
     def of(cls, values: Any, *, root: str | Path = ".", source: str = "study", lines: Any = None) -> Study:
         """The study of plain values: a mapping of sections. InputError says which part is wrong."""
-        at = Place(source, lines or {})
+        at = SourceLines(source, lines or {})
         _check_sections(at, values)
         with at(("run",)):
             base = _policies_as_text(flat(_mapping(values, "run")))
@@ -118,7 +118,7 @@ class Study:
         Raises:
             InputError: source, line, axis, and what a run would reject.
         """
-        at = Place(self.source, self.lines)
+        at = SourceLines(self.source, self.lines)
         first = {name: values[0] for name, values in self.axes.items()}
         for keys, extra in [*self._listed_paths(), *self._axis_paths(), *self._together()]:
             values = {**self.base, **first, **extra}
@@ -168,7 +168,7 @@ class Study:
                 for point, *values in itertools.product(listed or [self._start], *(self.axes[name] for name in names)):
                     yield ("axes", names[-1]), {**point, **dict(zip(names, values, strict=True))}
 
-    def _places(self, at: Place, values: Mapping[str, Any]) -> Mapping[str, Keys]:
+    def _places(self, at: SourceLines, values: Mapping[str, Any]) -> Mapping[str, Keys]:
         """Where each option of the first point stands, to blame the one that an error is about."""
         places = {path: at.find("run", path) for path in self.base}
         places |= {path: (*at.find("axes", path), 0) for path in self.axes}
@@ -179,7 +179,7 @@ def _in(path: str, group: tuple[str, ...]) -> bool:
     return any(path == one or path.startswith(f"{one}.") for one in group)
 
 
-def _check_sections(at: Place, values: Any) -> None:
+def _check_sections(at: SourceLines, values: Any) -> None:
     with at(()):
         if not isinstance(values, Mapping):
             raise InputError("a study", found=values, expected=f"a mapping of {', '.join(SECTIONS)}")
@@ -189,13 +189,13 @@ def _check_sections(at: Place, values: Any) -> None:
                 raise unknown("section", str(key), SECTIONS)
 
 
-def _plain(at: Place, values: Mapping[str, Any], name: str, default: Any, kind: Any) -> Any:
+def _plain(at: SourceLines, values: Mapping[str, Any], name: str, default: Any, kind: Any) -> Any:
     """The plain value of a section."""
     with at((name,)):
         return fitted(values.get(name, default), kind, name)
 
 
-def _requests(at: Place, values: Mapping[str, Any]) -> bool | tuple[str, ...]:
+def _requests(at: SourceLines, values: Mapping[str, Any]) -> bool | tuple[str, ...]:
     """Whether requests are kept, or which columns of them."""
     asked = _plain(at, values, "requests", False, bool | tuple[str, ...])
     with at(("requests",)):
@@ -212,7 +212,7 @@ def _mapping(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return given
 
 
-def _axes(at: Place, values: Mapping[str, Any]) -> Mapping[str, Any]:
+def _axes(at: SourceLines, values: Mapping[str, Any]) -> Mapping[str, Any]:
     """What is given for each axis, by its name."""
     with at(("axes",)):
         axes = _mapping(values, "axes")
@@ -225,7 +225,7 @@ def _axes(at: Place, values: Mapping[str, Any]) -> Mapping[str, Any]:
     return axes
 
 
-def _axis(at: Place, name: str, given: Any) -> tuple[Any, ...]:
+def _axis(at: SourceLines, name: str, given: Any) -> tuple[Any, ...]:
     """The values of an axis: a list, or {from, to, step} with the end included (for windows: their edges)."""
     with at(("axes", name)):
         values = _range(name, given) if isinstance(given, Mapping) else given
@@ -240,7 +240,7 @@ def _policies_as_text(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_once(
-    at: Place, base: Mapping[str, Any], listed: list[tuple[int, Mapping[str, Any]]], axes: Mapping[str, Any]
+    at: SourceLines, base: Mapping[str, Any], listed: list[tuple[int, Mapping[str, Any]]], axes: Mapping[str, Any]
 ) -> None:
     """InputError if what an axis varies is also given for all runs, but for a config of a run, or for a point."""
     given: list[tuple[Keys, str]] = [] if PINNED in base else [(at.find("run", path), path) for path in base]
@@ -268,7 +268,7 @@ def _range(name: str, given: Mapping[str, Any]) -> list[Any]:
     return [list(pair) for pair in itertools.pairwise(values)] if name == "workload.window" else values
 
 
-def _listed(at: Place, given: Any) -> list[tuple[int, Mapping[str, Any]]]:
+def _listed(at: SourceLines, given: Any) -> list[tuple[int, Mapping[str, Any]]]:
     """Each listed point with its place in the list; one with ranges makes a point of each of their combinations."""
     with at(("points",)):
         if not (given is None or isinstance(given, list)):
@@ -288,7 +288,7 @@ def _is_range(name: str, value: Any) -> bool:
     return is_option(name) and isinstance(value, Mapping) and any(key in RANGE for key in value)
 
 
-def _search(at: Place, given: Any) -> Search:
+def _search(at: SourceLines, given: Any) -> Search:
     with at(("capacity",)):
         if not isinstance(given, Mapping):
             raise InputError("capacity", found=given, expected="a mapping such as {target: 0.9}")

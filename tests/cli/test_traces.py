@@ -138,15 +138,6 @@ def test_parts_are_merged_by_date_or_together(shell, tmp_path):
     assert "its dates are not known" in shell("merge a.csv t.jsonl --by-date --out o.jsonl", status=2)
 
 
-def test_info_shows_slos_priorities_and_clients(shell):
-    optional = {"slo_s": [0.5, 6], "priority": range(2), "clients": ["a", "a"]}
-    write_trace(flowsim.Trace.of([0, 2], [5, 6], **optional), "p.csv")
-    text = shell("info p.csv")
-    assert re.search(r"SLOs +2 requests, from 0\.5 to 6 s", text)
-    assert re.search(r"priorities +requests with 0: 1, 1: 1", text)
-    assert re.search(r"clients +1 client; the largest sent 100\.0% of the requests", text)
-
-
 def test_failed_requests_are_dropped_by_a_flag(shell, tmp_path):
     (tmp_path / "f.csv").write_text("Timestamp,Request tokens,Response tokens\n0,5,6\n1,0,0\n2,7,8\n")
     assert "--drop-failed drops such rows" in shell("info f.csv", status=2)

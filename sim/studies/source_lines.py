@@ -10,7 +10,7 @@ from flowsim.io.documents import Keys
 from flowsim.runs.options import MAIN
 
 
-class Place:
+class SourceLines:
     """Puts the source and the line of a part of a study before the errors about it."""
 
     def __init__(self, source: str, lines: Mapping[Keys, int]) -> None:
