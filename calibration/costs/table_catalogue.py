@@ -43,6 +43,11 @@ def user_tables() -> dict[TableName, Path]:
 
 def load_table(gpu: str, model: str, tp: int = 1) -> OperatorTable:
     """The table of this name; the user's comes before a shipped one. InputError names those that exist."""
+    return OperatorTable.load(folder_of_table(gpu, model, tp))
+
+
+def folder_of_table(gpu: str, model: str, tp: int) -> Path:
+    """Where the table of this name is; the user's comes before a shipped one. InputError names those that exist."""
     tables = _all_tables()
     gpus = {name.gpu for name in tables}
     if gpu not in gpus:
@@ -55,7 +60,7 @@ def load_table(gpu: str, model: str, tp: int = 1) -> OperatorTable:
     if name not in tables:
         degrees = {str(other.tp) for other in tables if other[:2] == (gpu, model)}
         raise unknown("tp", str(tp), degrees, f"of {model} on {gpu}", where="tp")
-    return OperatorTable.load(tables[name])
+    return tables[name]
 
 
 def user_root() -> Path:

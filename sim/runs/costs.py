@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ from flowsim.calibration.costs.fit import fit
 from flowsim.calibration.costs.import_factors import corrected
 from flowsim.calibration.costs.row_sources import counted
 from flowsim.calibration.costs.table import ALL_REDUCE, OperatorTable
-from flowsim.calibration.costs.table_catalogue import TableName, load_table, table_names
+from flowsim.calibration.costs.table_catalogue import TableName, folder_of_table, load_table, table_names
 from flowsim.core.summary import Inputs
 from flowsim.errors import InputError
 from flowsim.io.folders import leads_somewhere
 from flowsim.io.schema import PositiveCount, fitted
-from flowsim.runs.options import GPU, MODEL
+from flowsim.runs.digests import Stamp, stamp_of
+from flowsim.runs.options import GPU, MODEL, RunOptions
 from flowsim.show.costs import error_text
 from flowsim.traces.trace import Trace
 
@@ -54,6 +56,22 @@ def load_cost(
     place = None if folder is None else Path(anywhere(str(folder)))
     cost.provenance = replace(cost.provenance, folder=place, is_stored=True)
     return cost
+
+
+def cost_of(options: RunOptions) -> CostModel:
+    """The cost model that the options name, loaded once for as long as the files of its table stay as they are.
+
+    Raises:
+        InputError: as `load_cost` does.
+    """
+    place = folder_of_table(options.gpu, options.model, options.tp) if options.cost is None else options.cost
+    state = anywhere(str(place)), stamp_of(place)
+    return _kept(state, options.cost, options.model, options.gpu, options.tp, options.correct)
+
+
+@lru_cache(maxsize=8)
+def _kept(state: tuple[str, Stamp], folder: str | None, model: str, gpu: str, tp: int, correct: bool) -> CostModel:
+    return load_cost(folder, model, gpu, tp, correct=correct)
 
 
 def anywhere(source: str) -> str:

@@ -22,7 +22,7 @@ from flowsim.core.slo import Assignment, SLOMix
 from flowsim.engine.kv import taken_tokens
 from flowsim.errors import InputError
 from flowsim.policies.registry import load_policy
-from flowsim.runs.costs import load_cost, rejections
+from flowsim.runs.costs import cost_of, rejections
 from flowsim.runs.options import RunOptions
 from flowsim.runs.slos import drawn_shares, promised, shares_of, slo_file
 from flowsim.runs.stack import frontend_s, stack_written_out, with_stack
@@ -110,17 +110,13 @@ def prepare(options: RunOptions, given: Given = NOTHING_GIVEN) -> Prepared:
     with blamed("policy"):
         policy = load_policy(options.policy) if given.policy is None else given.policy
     with blamed("cost"):
-        costs = _costs(options) if given.cost is None else given.cost
+        costs = cost_of(options) if given.cost is None else given.cost
     with blamed("correct"):
         if options.correct and not (costs.provenance and costs.provenance.table.corrected):
             raise InputError("", f"does not change {costs.name}, given in Python", expected="load_cost(correct=True)")
     known = costs.provenance
     model = options.model if known is None else known.table.rank().model
     return assembled(_workload(options, model, given.trace), policy, costs)
-
-
-def _costs(options: RunOptions) -> CostModel:
-    return load_cost(options.cost, options.model, options.gpu, options.tp, correct=options.correct)
 
 
 def prepare_workload(options: RunOptions, trace: Trace | None = None) -> Workload:

@@ -13,14 +13,12 @@ from typing import Any
 import msgspec
 
 import flowsim
-from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.clairvoyant.bound import Bound, Bounding
 from flowsim.io.folders import leads_somewhere
 from flowsim.policies.registry import PolicySpec, canonical
 from flowsim.results.definitions.files import digest
 from flowsim.results.result import RunResult
 from flowsim.runs.bound import ANY_POLICY, clairvoyant_of
-from flowsim.runs.costs import load_cost
 from flowsim.runs.digests import Stamp, cost_digest, file_digest, policy_digest, stamp_of
 from flowsim.runs.options import RunOptions, columns, files, flat, from_values, value_of, with_values
 from flowsim.runs.prepare import Given, Prepared, prepare, read_input
@@ -88,9 +86,7 @@ def prepared(point: Point, root: str) -> Prepared:
     options = _rooted(point.options, root)
     with blamed("trace"):
         trace = _trace(options.trace, stamp_of(options.trace), options.seed, *_reading(options.workload))
-    with blamed("cost"):
-        cost = _fitted(options.cost, stamp_of(options.cost), options.model, options.gpu, options.tp, options.correct)
-    return prepare(options, Given(trace, cost=cost))
+    return prepare(options, Given(trace))
 
 
 def part_of(trace: str, root: str, workload: WorkloadOptions, *, seed: int) -> Trace:
@@ -153,11 +149,6 @@ def _reading(workload: WorkloadOptions) -> tuple[str | None, bool, bool]:
 def _trace(name: str, stamp: Stamp, seed: int, format: str | None, spread: bool, drop_failed: bool) -> Trace:
     workload = {"format": format, "spread": spread, "drop_failed": drop_failed}
     return read_input(from_values({"trace": name, "seed": seed, "workload": workload}))
-
-
-@lru_cache(maxsize=8)
-def _fitted(folder: str | None, stamp: Stamp, model: str, gpu: str, tp: int, correct: bool) -> CostModel:
-    return load_cost(folder, model, gpu, tp, correct=correct)
 
 
 def _rooted(options: RunOptions, root: str) -> RunOptions:

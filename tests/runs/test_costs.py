@@ -9,7 +9,8 @@ import yaml
 
 from flowsim.calibration.costs.table_catalogue import load_table
 from flowsim.errors import InputError
-from flowsim.runs.costs import load_cost
+from flowsim.runs.costs import cost_of, load_cost
+from flowsim.runs.options import RunOptions
 
 
 def test_loading_costs_names_what_a_table_lacks(tmp_path: Path) -> None:
@@ -19,3 +20,18 @@ def test_loading_costs_names_what_a_table_lacks(tmp_path: Path) -> None:
     about.write_text(yaml.safe_dump(values | {"tp": 0}))
     with pytest.raises(InputError, match=r"table/provenance\.yaml: tp must be >= 1, got 0"):
         load_cost(tmp_path / "table")
+
+
+def test_costs_are_fitted_once_for_as_long_as_their_table_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = load_table("h200", "llama3-8b")
+    named = RunOptions(trace="example")
+    assert cost_of(named) is cost_of(named)
+    monkeypatch.setenv("FLOWSIM_TABLES", str(tmp_path))
+    table.stating(seed=-1).save(tmp_path / "h200" / "llama3-8b" / "tp1")
+    stated = cost_of(named)
+    assert stated.provenance is not None and stated.provenance.table.stated["seed"] == -1
+    table.stating(seed=-2).save(tmp_path / "h200" / "llama3-8b" / "tp1")
+    stated = cost_of(named)
+    assert stated.provenance is not None and stated.provenance.table.stated["seed"] == -2
