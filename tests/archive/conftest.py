@@ -54,10 +54,10 @@ def bundled(workshop: Path, tmp_path_factory: pytest.TempPathFactory) -> Callabl
 
     def make(kind: str) -> Path:
         if kind not in made:
-            assert command(workshop, COMMANDS[kind], "--out", kind, "-q").returncode == 0
+            assert command(workshop, COMMANDS[kind], "--out", kind, "-q").exit_code == 0
             archive = tmp_path_factory.mktemp("bundles") / f"{kind}.zip"
             done = command(workshop, f"bundle {kind} --out {archive}")
-            assert (done.returncode, done.stderr) == (0, "")
+            assert (done.exit_code, done.stderr) == (0, "")
             made[kind] = archive
         return made[kind]
 

@@ -52,12 +52,12 @@ def test_the_same_results_make_the_same_bytes(workshop: Path, bundled: Callable[
 def test_a_table_of_the_users_that_was_found_by_name_goes_along(workshop: Path, tmp_path: Path) -> None:
     place = shutil.copytree(workshop, tmp_path / "w")
     shutil.copytree(place / "table", place / "tables" / "h200" / "llama3-8b" / "tp1")
-    assert command(place, "run example --limit 20 --out out -q").returncode == 0
-    assert command(place, "bundle out --out out.zip").returncode == 0
+    assert command(place, "run example --limit 20 --out out -q").exit_code == 0
+    assert command(place, "bundle out --out out.zip").exit_code == 0
     with zipfile.ZipFile(place / "out.zip") as archive:
         assert "tables/h200/llama3-8b/tp1/operators.csv" in archive.namelist()
     shutil.rmtree(place / "tables")
-    assert command(place, "reproduce out.zip -q").returncode == 0
+    assert command(place, "reproduce out.zip -q").exit_code == 0
 
 
 CHANGES = {"data/trace.jsonl": ("\n", "\n\n"), "slo.yaml": ("0.5", "0.6"), "own_helper_.py": ("-1", "-2")}
@@ -77,10 +77,10 @@ def test_results_whose_inputs_have_changed_are_refused(
     workshop: Path, tmp_path: Path, kind: str, change: str, said: str
 ) -> None:
     place = shutil.copytree(workshop, tmp_path / "w", ignore=shutil.ignore_patterns(*COMMANDS))
-    assert command(place, COMMANDS[kind], "--out", kind, "-q").returncode == 0
+    assert command(place, COMMANDS[kind], "--out", kind, "-q").exit_code == 0
     (place / change).write_text((place / change).read_text().replace(*CHANGES[change], 1))
     done = command(place, f"bundle {kind} --out out.zip")
-    assert done.returncode == 2 and said in done.stderr and done.stderr.count("\n") == 1
+    assert done.exit_code == 2 and said in done.stderr and done.stderr.count("\n") == 1
     assert not (place / "out.zip").exists()
 
 

@@ -19,7 +19,7 @@ def test_damage_is_found_before_anything_is_run(elsewhere: Callable[[str], Path]
     archive = rewritten(elsewhere("run"), {"inputs/0/trace.jsonl": b"other", "extra": b""}, known=False)
     done = flowsim.reproduce(archive)
     assert (done.same, dict(done.files)) == (False, {"extra": "damaged", "inputs/0/trace.jsonl": "damaged"})
-    assert command(tmp_path, f"reproduce {archive.name} -q").returncode == 1
+    assert command(tmp_path, f"reproduce {archive.name} -q").exit_code == 1
 
 
 def test_a_file_that_is_not_in_the_bundle_is_not_read(elsewhere: Callable[[str], Path]) -> None:

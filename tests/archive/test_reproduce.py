@@ -33,7 +33,7 @@ def test_another_machine_makes_the_same_bytes(
     results = files_in(workshop / kind)
     request.getfixturevalue("alone")
     done = command(tmp_path, f"reproduce {archive.name} --trust-policies --workers 1")
-    assert (done.returncode, done.stdout.splitlines()) == (0, [f"same           {name}" for name in results])
+    assert (done.exit_code, done.stdout.splitlines()) == (0, [f"same           {name}" for name in results])
 
 
 def test_code_of_a_bundle_is_not_run_unless_it_is_trusted(elsewhere: Callable[[str], Path], tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ def test_code_of_a_bundle_is_not_run_unless_it_is_trusted(elsewhere: Callable[[s
     archive = rewritten(elsewhere("study"), {"policies/own_helper_.py": trap}, known=True)
     done = command(tmp_path, f"reproduce {archive.name}")
     said = "names policies of its own (own_policy_:Mine), whose code is not run; expected --trust-policies"
-    assert (done.returncode, done.stdout) == (2, "") and done.stderr.startswith(
+    assert (done.exit_code, done.stdout) == (2, "") and done.stderr.startswith(
         f"flowsim: error: {archive.name}: {said}"
     )
     assert not (tmp_path / "ran").exists()
@@ -105,7 +105,7 @@ def test_results_that_were_not_made_so_differ(elsewhere: Callable[[str], Path], 
     rewritten(archive, extra, known=True)
     done = command(tmp_path, f"reproduce {archive.name} --trust-policies")
     states = ["same           config.yaml", "not run again  figure.png", "same           requests.parquet"]
-    assert (done.returncode, done.stdout.splitlines()) == (1, [*states, "differs        summary.json"])
+    assert (done.exit_code, done.stdout.splitlines()) == (1, [*states, "differs        summary.json"])
 
 
 def test_versions_that_are_others_here_are_said(elsewhere: Callable[[str], Path]) -> None:
