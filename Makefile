@@ -4,10 +4,11 @@
 # make docs   writes the tables and outputs in README.md and docs/ anew, and builds the site of them
 # make bench  the speed figures of docs/performance.md
 # make fuzz   half an hour (FUZZ_SECONDS) of fuzzing the readers of traces; what breaks one is left in out/
-# make attack an hour (ATTACK_SECONDS) of damaged inputs for every reader, and of kills of every command that writes
+# make attack an hour (ATTACK_SECONDS, ATTACK_WORKERS) of damaged inputs, injections, kills, full disks, two at once
 PYTHON ?= python3
 FUZZ_SECONDS ?= 1800
 ATTACK_SECONDS ?= 3600
+ATTACK_WORKERS ?= 1
 BIN = .venv/bin
 
 .PHONY: demo test cover docs bench fuzz attack notebook clean
@@ -50,7 +51,7 @@ fuzz: install
 	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
 attack: install-dev
-	$(BIN)/python -m tests.attack --seconds $(ATTACK_SECONDS)
+	$(BIN)/python -m tests.attack --seconds $(ATTACK_SECONDS) --workers $(ATTACK_WORKERS) --out docs/evidence/attack.json
 
 notebook: install-dev
 	$(BIN)/jupyter execute --inplace notebooks/*.ipynb

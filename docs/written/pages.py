@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from docs.written import accuracy, commands, metrics, nearness, options, policies
+from docs.written import accuracy, commands, faults, metrics, nearness, options, policies
 
 ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -15,6 +15,7 @@ TABLES: Mapping[str, Callable[[], Iterable[str]]] = {
     "costs-in-short": accuracy.in_short,
     "dense-models": accuracy.dense_models,
     "all-tables": accuracy.all_tables,
+    "attacks": faults.attacks,
     "by-measure": nearness.by_measure,
     "commands": commands.by_section,
     "options": options.reference,

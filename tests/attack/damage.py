@@ -2,49 +2,76 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import io
 import re
+import zipfile
 from collections.abc import Callable, Sequence
 from random import Random
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from flowsim.archive.manifest import MANIFEST
+
 ODD = (
-    "", "null", "true", "no", "-1", "0", "1.5", "nan", ".inf", "-.inf", "1e400", "2.5", str(2**63), "9" * 4400, "[]",
-    "{}", "[[]]", "{a: 1}", "'", '"', "!!int ''", "!!python/object:os.system x", "2024-01-01", "1:2:3", "0x1F", "~",
-    "*x", "&x [*x]", "$x_1$", "\x1b[31mred", "é" * 130, "x" * 300, "../..", "/dev/null", "text", "a,b", "=", "%", "{",
+    "", "null", "true", "no", "-1", "0", "1.5", "nan", ".inf", "-.inf", "1e400", "2.5", str(2**63), str(-(2**64)),
+    "1e308", "9" * 4400, "[]", "{}", "[[]]", "{a: 1}", "'", '"', "!!int ''", "!!python/object:os.system x",
+    "2024-01-01", "1:2:3", "0x1F", "~", "*x", "&x [*x]", "$x_1$", "\x1b[31mred", "é" * 130, "x" * 300, "../..",
+    "/dev/null", "text", "a,b", "=", "%", "{",
 )  # fmt: skip
 """What takes the place of a value."""
+INJECTED = (
+    "os:system:touch injected", "subprocess:getoutput:touch injected", "posix:system:touch injected",
+    "$(touch injected)", "`touch injected`", "; touch injected",
+    "| touch injected", "!!python/object/apply:os.system ['touch injected']", "!!python/name:os.system",
+    "__import__('os').system('touch injected')", "{{ self.__init__.__globals__.os.system('touch injected') }}",
+    "{0.__class__}", "%(injected)s", "=cmd|'touch injected'!A1", "../injected", "/proc/self/cwd/injected",
+)  # fmt: skip
+"""What would run code, or leave the file `injected`, if data were code."""
+OWN_CODE = ("injection:Policy", "injection:Policy:budget=1")
+"""Policies of the user's: what is read as data alone does not run them."""
 WHOLE = (
     b"", b"\n", b"{}", b"[]", b"5", b"null", b"text", b"foo: [", b"a: &a [*a]", b"\0" * 512, b"\xff\xfe\xfa",
     b"[" * 2000, b"{" * 2000, "schön: 1".encode("utf-16"), b"PAR1", b"PK\x03\x04", b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd",
     b"a0: &a0 [x,x]\n" + b"".join(b"a%d: &a%d [*a%d,*a%d]\n" % (k, k, k - 1, k - 1) for k in range(1, 40)),
 )  # fmt: skip
 """What takes the place of a whole file: text that is none, other formats, brackets without end, an alias bomb."""
+TABLE, PACKED, ARCHIVE = b"PAR1", b"\x1f\x8b", b"PK"
+"""How Parquet, gzip and zip begin."""
 TOKEN = re.compile(rb"[^\s:,\[\]{}\"'=]+")
 
 
 def damaged(content: bytes, rng: Random) -> bytes:
     """The bytes of a file, with one to three things wrong."""
-    if content[:4] == b"PAR1" and rng.random() < 0.6:
+    if content.startswith(TABLE) and rng.random() < 0.6:
         return _table(content, rng)
+    if content.startswith((PACKED, ARCHIVE)) and rng.random() < 0.6:
+        return _within(content, rng, damaged)
     for _ in range(rng.choice((1, 1, 2, 3))):
         content = rng.choice(WAYS)(content, rng)
     return content
 
 
-def damaged_words(words: Sequence[str], options: Sequence[str], rng: Random) -> list[str]:
-    """A command line, with one to three words wrong."""
+def injected(content: bytes, rng: Random, odd: Sequence[str]) -> bytes:
+    """The bytes of a file, with one of these in the place of a value."""
+    if content.startswith((PACKED, ARCHIVE)):
+        return _within(content, rng, lambda inside, rng: injected(inside, rng, odd))
+    return _token(content, rng, odd)
+
+
+def damaged_words(words: Sequence[str], options: Sequence[str], rng: Random, odd: Sequence[str] = ODD) -> list[str]:
+    """A command line, with one to three words wrong: odd ones come in."""
     found = list(words)
     for _ in range(rng.choice((1, 1, 2, 3))):
         place, way = rng.randrange(1, len(found) + 1), rng.randrange(5)
         if way == 0:
-            found[place:place] = [rng.choice(options), rng.choice(ODD)]
+            found[place:place] = [rng.choice(options), rng.choice(odd)]
         elif way == 1:
             found.insert(place, rng.choice(options))
         elif way == 2 and place < len(found):
-            found[place] = rng.choice(ODD)
+            found[place] = rng.choice(odd)
         elif way == 3 and place < len(found):
             del found[place]
         elif place < len(found):
@@ -80,12 +107,12 @@ def _nulls(content: bytes, rng: Random) -> bytes:
     return content[:start] + b"\0" * (end - start) + content[end:]
 
 
-def _token(content: bytes, rng: Random) -> bytes:
+def _token(content: bytes, rng: Random, odd: Sequence[str] = ODD) -> bytes:
     found = list(TOKEN.finditer(content))
     if not found:
         return content
     token = rng.choice(found)
-    return content[: token.start()] + rng.choice(ODD).encode() + content[token.end() :]
+    return content[: token.start()] + rng.choice(odd).encode() + content[token.end() :]
 
 
 def _lines(content: bytes, rng: Random) -> bytes:
@@ -132,6 +159,24 @@ def _table(content: bytes, rng: Random) -> bytes:
         table = table.select([name])
     with io.BytesIO() as file:
         pq.write_table(table, file)
+        return file.getvalue()
+
+
+def _within(content: bytes, rng: Random, way: Callable[[bytes, Random], bytes]) -> bytes:
+    """What is compressed, or an entry of an archive, is damaged; the archive's manifest may know its new digest."""
+    if content.startswith(PACKED):
+        return gzip.compress(way(gzip.decompress(content), rng))
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    name = rng.choice(list(entries))
+    before, entries[name] = entries[name], way(entries[name], rng)
+    if name != MANIFEST and rng.random() < 0.8:
+        old, new = (hashlib.sha256(inside).hexdigest().encode() for inside in (before, entries[name]))
+        entries[MANIFEST] = entries[MANIFEST].replace(old, new)
+    with io.BytesIO() as file:
+        with zipfile.ZipFile(file, "w") as archive:
+            for entry, inside in entries.items():
+                archive.writestr(entry, inside)
         return file.getvalue()
 
 

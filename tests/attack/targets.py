@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import shutil
+import signal
+import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
+from click.testing import CliRunner
 
 import flowsim
 from flowsim.calibration.costs.table_catalogue import load_table
+from flowsim.cli.main import main
 from support.places import DATA
+from support.public_folder import public_folder
+from support.servers import bench_json, served
 
 STUDY = {
     "title": "a study",
@@ -66,7 +72,10 @@ TARGETS = (
     Target("SLO file", "slos.yaml", ["run t.csv --slo slos.yaml -q", "explain t.csv --slo slos.yaml"]),
     Target("config", "run/config.yaml", ["run run/config.yaml -q", "explain run/config.yaml"]),
     Target("table", "table", ["run t.csv --cost table -q", "tradeoff --cost table"]),
-    Target("model", "model.json", ["calibrate import aiconfigurator --system h200_sxm --model model.json --out new"]),
+    Target("model", "model.json", ["calibrate import public --model model.json --out new"]),
+    Target("public table", "public", ["calibrate import public --model model.json --out new"]),
+    Target("server log", "bench.json", ["calibrate server bench.json --out new.yaml", "run bench.json -q"]),
+    Target("stack", "stack.yaml", ["run t.csv --stack stack.yaml -q"]),
     Target("run", "run", ["bundle run --out again.zip -q", "show run", "show run --json"]),
     Target("comparison", "compared", ["bundle compared --out again.zip -q", "show compared"]),
     Target(
@@ -82,6 +91,8 @@ TARGETS = (
     Target("bundle", "done.zip", ["reproduce done.zip --workers 1 -q"]),
     Target("policy", "mine.py", ["run t.csv --policy mine:Mine -q", "policies mine:Mine"]),
 )  # fmt: skip
+UNTRUSTED = ("run", "comparison", "study results", "evidence", "bundle")
+"""Kinds that are data alone."""
 COMMANDS = (
     "run t.csv --policy chunked:512 --rate-scale 2 --slo text=0.5,*=1 --warmup 0.1 -q",
     "compare t.csv --policy fcfs --policy edf:cut=layer --against fcfs -q",
@@ -104,13 +115,27 @@ COMMANDS = (
 
 
 def make_inputs(folder: Path) -> None:
-    """Write valid inputs of every kind into an empty folder."""
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
+    """Write valid inputs of every kind into a new folder."""
+    folder.mkdir()
+    with chdir(folder):
         _make()
-    finally:
-        os.chdir(before)
+
+
+def read_all(pristine: Path, work: Path) -> None:
+    """Every command takes the valid inputs: else damaged ones would be refused for another reason.
+
+    All that the commands import is imported by then.
+    """
+    before = list(sys.path)
+    for command in dict.fromkeys([command for target in TARGETS for command in target.commands] + list(COMMANDS)):
+        shutil.rmtree(work, ignore_errors=True)
+        shutil.copytree(pristine, work)
+        with chdir(work):
+            result = CliRunner().invoke(main, command.split())
+        assert result.exit_code in (0, 1), f"{command}: {result.output}"
+    sys.path[:] = before
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _make() -> None:
@@ -135,8 +160,15 @@ def _make() -> None:
     load_table("h200", "llama3-8b").save("table")
     shutil.copytree(DATA / "evidence" / "h200-llama3-8b-qwen", "evidence")
     Path("model.json").write_text(MODEL)
+    public_folder(Path("public"))
+    Path("bench.json").write_text(bench_json(served(1, 60, frontend_s=0.02)))
+    Path("stack.yaml").write_text("server: {frontend_s: 0.02, jitter: exponential:0.004}\n")
+    for name in ("injection", *DECOYS):
+        Path(f"{name}.py").write_text("open('injected', 'w').close()\n")
 
 
+DECOYS = ("rich", "queue", "decimal", "matplotlib", "pandas", "pyarrow", "jinja2", "csv", "secrets", "zipfile")
+"""Names of modules that flowsim or its dependencies import: not from the working folder."""
 MODEL = """{"model_type": "llama", "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
 "num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 128256, "max_position_embeddings": 8192,
 "rms_norm_eps": 1e-5, "rope_theta": 500000.0}
@@ -145,7 +177,6 @@ MODEL = """{"model_type": "llama", "hidden_size": 4096, "intermediate_size": 143
 
 def known_options() -> list[str]:
     """Every option of every command."""
-    from flowsim.cli.main import main
 
     def options(command: object) -> Iterator[str]:
         for one in getattr(command, "params", ()):
