@@ -16,9 +16,9 @@ from click.testing import CliRunner
 import flowsim
 from flowsim.calibration.costs.table_catalogue import load_table
 from flowsim.cli.main import main
+from support.calibration import public_folder
+from support.logs import bench_json, served
 from support.places import DATA
-from support.public_folder import public_folder
-from support.servers import bench_json, served
 
 STUDY = {
     "title": "a study",
