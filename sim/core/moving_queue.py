@@ -15,8 +15,8 @@ class Columns:
     """The attributes of many requests, an array each, under the names they have on one request; all but `blocks`."""
 
     NAMES: ClassVar = tuple(name for name in Request.__struct_fields__ if name != "blocks")
-    CHANGING: ClassVar = ("tokens", "predicted_s", "cached", "context")
-    """Those that a prefix cache changes while a request waits."""
+    CHANGING: ClassVar = ("tokens", "predicted_s", "cached", "context", "arrival_s", "sent_s", "deadline_s")
+    """Those that a prefix cache changes while a request waits, and those that a closed loop sets when it is sent."""
 
     def __init__(self, arrays: Mapping[str, np.ndarray], ids: np.ndarray) -> None:
         self._arrays = arrays
@@ -33,7 +33,7 @@ class Columns:
         return Columns(self._arrays, ids)
 
     def change(self, request: Request) -> None:
-        """Take over what a prefix cache has changed."""
+        """Take over what has changed."""
         for name in self.CHANGING:
             self._arrays[name][request.id] = getattr(request, name)
 
@@ -86,6 +86,8 @@ class MovingQueue:
         if least != least:
             raise self._fault(float(least))
         ties = eligible[key[eligible] == least]
+        came = waiting.arrival_s[ties]
+        ties = ties[came == came.min()]
         return self._requests[int(waiting.id[ties].min())]
 
     def _keys(self, columns: Columns, now: float) -> np.ndarray:

@@ -52,7 +52,8 @@ class Order(Protocol):
         Args:
             requests: their ranks are computed once.
             changing: whether `tokens` and `predicted_s` of a request may change while it waits, because blocks enter
-                and leave a prefix cache; for a change it is taken out and put in again.
+                and leave a prefix cache (for a change it is taken out and put in again), or its times before it comes,
+                because a closed loop sends it.
         """
 
 

@@ -78,6 +78,7 @@ class Inputs(TypedDict, total=False):
     cost_model_sources: Sequence[str]
     extrapolated: int | None
     slo: str
+    concurrency: int | None
     prefix_cache: str
     server: Mapping[str, Any]
     cached_share: float

@@ -22,6 +22,7 @@ from flowsim.core.policy import Policy
 from flowsim.core.predictor import Predictor
 from flowsim.core.request import Request
 from flowsim.engine.choice import renewed
+from flowsim.engine.closed_loop import ClosedLoop
 from flowsim.engine.device import Device
 from flowsim.engine.instance_policy import InstancePolicy
 from flowsim.engine.instance_requests import InstanceRequests
@@ -40,6 +41,7 @@ class Instance:
         kv: its KV cache.
         slots: passes that may be launched and not completed.
         max_context: tokens of the model's context; a longer prompt is rejected.
+        loop: the closed loop that sends the requests, if one does; their times are then not known beforehand.
 
     Attributes:
         requests: those that are here; their attributes that a view shows are the instance's, too.
@@ -55,12 +57,13 @@ class Instance:
         kv: KVCache,
         slots: int,
         max_context: float = math.inf,
+        loop: ClosedLoop | None = None,
     ) -> None:
         self.clock = device.clock
         self.predictor = predictor
         self.kv = kv
         self._max_context = max_context
-        self.requests = InstanceRequests(requests, kv, predictor, recorder)
+        self.requests = InstanceRequests(requests, kv, predictor, recorder, loop)
         self._prefixes = self.requests.prefixes
         self.waiting, self.started = self.requests.waiting, self.requests.started
         self.attained, self.missed = self.requests.attained, self.requests.missed

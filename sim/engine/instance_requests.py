@@ -18,6 +18,7 @@ from flowsim.core.ledger import Recorder
 from flowsim.core.passes import Part
 from flowsim.core.predictor import Predictor
 from flowsim.core.request import Request
+from flowsim.engine.closed_loop import ClosedLoop
 from flowsim.engine.kv import KVCache
 from flowsim.engine.prefix_cache import PrefixCache, PrefixWaiting
 from flowsim.engine.waiting import Waiting
@@ -31,6 +32,7 @@ class InstanceRequests:
         kv: the KV cache of the instance.
         predictor: what its policy believes that the rest of a prompt takes.
         recorder: is told what happens.
+        loop: the closed loop that sends the requests, if one does.
 
     Attributes:
         waiting: those of which nothing is computed yet.
@@ -39,15 +41,23 @@ class InstanceRequests:
         attained, missed: by class, how many requests that have an SLO had their first token in time, or did not.
     """
 
-    def __init__(self, everything: Sequence[Request], kv: KVCache, predictor: Predictor, recorder: Recorder) -> None:
+    def __init__(
+        self,
+        everything: Sequence[Request],
+        kv: KVCache,
+        predictor: Predictor,
+        recorder: Recorder,
+        loop: ClosedLoop | None = None,
+    ) -> None:
         self.prefixes = PrefixWaiting(everything, kv, predictor) if isinstance(kv, PrefixCache) else None
-        self.waiting = Waiting(everything) if self.prefixes is None else self.prefixes
+        self.waiting = Waiting(everything, changing=loop is not None) if self.prefixes is None else self.prefixes
         self.started: OrderedDict[int, Request] = OrderedDict()
         self.attained: Counter[str] = Counter()
         self.missed: Counter[str] = Counter()
         self._kv = kv
         self._predictor = predictor
         self._recorder = recorder
+        self._loop = loop
         self._work_ns = 0
         """`work_s` in whole nanoseconds, whose sums are exact: routers compare them, and ties must be ties."""
         self._share_ns: dict[int, int] = {}
@@ -88,6 +98,8 @@ class InstanceRequests:
         through = tuple([request.id for request, tokens in parts if self._advance(request, tokens, ended_s)])
         if self.prefixes is not None:
             self.prefixes.refresh()
+        if self._loop is not None:
+            self._loop.finished(through, ended_s)
         return through
 
     def reject(self, request: Request, now: float, by: str) -> None:
@@ -95,6 +107,8 @@ class InstanceRequests:
         if self.waiting.remove(request):
             self._work_ns -= self._share_ns.pop(request.id)
         self._recorder.rejected(now, request.id, by)
+        if self._loop is not None:
+            self._loop.rejected(now)
         if request.slo_s < math.inf:
             self.missed[request.class_name] += 1
 

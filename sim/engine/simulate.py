@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import attrgetter
 
@@ -22,6 +22,7 @@ from flowsim.core.prefix_cache import Prefixes
 from flowsim.core.request import Request
 from flowsim.core.router import make_router
 from flowsim.core.server import ServerOptions
+from flowsim.engine.closed_loop import ClosedLoop
 from flowsim.engine.instance import Instance
 from flowsim.engine.kv import KVCache, whole_blocks
 from flowsim.engine.prefix_cache import PrefixCache
@@ -43,6 +44,7 @@ class Outcome:
         policies: the policy of each instance, with all that it has learned.
         cut_off: whether it was stopped then; else it ended by itself, and what is unfinished would never finish.
         return_s: seconds from a first token on an instance until its client has it.
+        sent_s: of a closed loop, when each request was sent; None: when the trace says.
     """
 
     ledger: Ledger
@@ -52,6 +54,7 @@ class Outcome:
     policies: Sequence[Policy] = ()
     cut_off: bool = False
     return_s: float = 0.0
+    sent_s: Sequence[float] | None = None
 
 
 class Arrivals:
@@ -62,14 +65,12 @@ class Arrivals:
         env: simpy.Environment,
         requests: Sequence[Request],
         route: Callable[[Request], None],
-        progress: Callable[[int], None] | None,
     ) -> None:
         self._env = env
         self._instants = groupby(requests, attrgetter("arrival_s"))
         self._requests: Iterator[Request]
         """Those that arrive next."""
         self._route = route
-        self._progress = progress
         self._schedule()
 
     def _schedule(self) -> None:
@@ -82,8 +83,6 @@ class Arrivals:
     def _arrive(self, _: simpy.Event) -> None:
         for request in self._requests:
             self._route(request)
-            if self._progress is not None and (request.id + 1) % PROGRESS_EVERY == 0:
-                self._progress(request.id + 1)
         self._schedule()
 
 
@@ -96,6 +95,8 @@ def simulate(
     *,
     prefixes: Prefixes | None = None,
     until_s: float | None = None,
+    concurrency: int | None = None,
+    decode_s: Sequence[float] = (),
     events: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> Outcome:
@@ -110,6 +111,9 @@ def simulate(
             way back count here.
         prefixes: what an instance keeps of the requests' prefix blocks, and how large these are; None: no prefix cache.
         until_s: when to stop, seconds; what has not finished then stays unfinished.
+        concurrency: of a closed loop, how many requests are outstanding (`flowsim.engine.closed_loop`); their times are
+            then those of a send at second 0.
+        decode_s: of a closed loop, seconds from the first token of each request to its last.
         events: whether to keep what happened on each instance.
         progress: called now and then with the number of arrivals so far.
 
@@ -126,25 +130,45 @@ def simulate(
     ledger = Ledger(len(requests))
     recorders = [(EventRecorder if events else Recorder)(ledger, index) for index in range(server.instances)]
     kv_tokens = kv_capacity_tokens(server, cost)
+    loop = None if concurrency is None else ClosedLoop(env, requests, concurrency, server.return_s, decode_s)
     devices, instances = [], []
     for recorder in recorders:
         device = SimulatedDevice(env, cost, server.max_batched_tokens, server.graph_tokens)
         devices.append(device)
         kv = KVCache(kv_tokens) if prefixes is None else PrefixCache(kv_tokens, prefixes)
-        instances.append(Instance(device, policy, predictor, requests, recorder, kv, server.slots, cost.max_context))
+        instances.append(
+            Instance(device, policy, predictor, requests, recorder, kv, server.slots, cost.max_context, loop)
+        )
     router = make_router(server.router)
     arrive = instances[0].arrive
     if len(instances) > 1:
         held = [instance.requests for instance in instances]
         arrive = lambda request: instances[router.route(request, held)].arrive(request)  # noqa: E731
-    coming = requests if server.jitter == "none" else sorted(requests, key=attrgetter("arrival_s"))
-    Arrivals(env, coming, arrive, progress)
+    if loop is not None:
+        loop.start(_counting(arrive, progress))
+    else:
+        coming = requests if server.jitter == "none" else sorted(requests, key=attrgetter("arrival_s"))
+        Arrivals(env, coming, _counting(arrive, progress))
     with _no_garbage_collector():
         env.run(until_s)
     for device, instance in zip(devices, instances, strict=True):
         device.close()
         instance.close(cut_off=until_s is not None)
-    return outcome_of(instances, float(env.now), cut_off=until_s is not None, return_s=server.return_s)
+    outcome = outcome_of(instances, float(env.now), cut_off=until_s is not None, return_s=server.return_s)
+    return outcome if loop is None else replace(outcome, sent_s=loop.sent_s)
+
+
+def _counting(route: Callable[[Request], None], progress: Callable[[int], None] | None) -> Callable[[Request], None]:
+    """The same, which tells `progress` now and then of how many it has been called with."""
+    if progress is None:
+        return route
+
+    def counted(request: Request) -> None:
+        route(request)
+        if (request.id + 1) % PROGRESS_EVERY == 0:
+            progress(request.id + 1)
+
+    return counted
 
 
 def outcome_of(

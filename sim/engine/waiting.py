@@ -22,7 +22,8 @@ class Waiting:
 
     Args:
         everything: all requests of the trace, in order of arrival; an order ranks them once.
-        changing: whether their `tokens` and `predicted_s` may change while they wait (see `change`).
+        changing: whether they change after that: their `tokens` and `predicted_s` while they wait (see `change`), or
+            their times when they are sent.
     """
 
     def __init__(self, everything: Sequence[Request], *, changing: bool = False) -> None:

@@ -19,7 +19,7 @@ from flowsim.show.format import percent, rate, seconds
 from flowsim.show.page import Axis, Chart, Facts, Mark, Page, Paragraph, Part, Section, Series, Tiles
 from flowsim.show.page_text import parts_of
 from flowsim.show.result_figures import Distribution
-from flowsim.show.summary import ttft
+from flowsim.show.summary import offered, ttft
 from flowsim.show.text import compare_report, run_report
 
 MOST_POINTS = 400
@@ -130,7 +130,7 @@ def _tiles(summary: FullSummary) -> Iterator[tuple[str, str, str]]:
     bound, blocking = summary["bound"], summary["blocking_s"]
     of_bound = f"{percent(bound['share'])} of the bound" if bound else summary["no_bound"] or ""
     yield "attained", percent(summary["attainment"]), of_bound
-    yield "goodput", rate(summary["goodput_rps"]), f"of {rate(summary['offered_rps'])} offered"
+    yield "goodput", rate(summary["goodput_rps"]), offered(summary)
     yield "TTFT p50", ttft(summary, "p50"), f"p99 {ttft(summary, 'p99')}"
     yield "preemptions", f"{summary['preemptions']:,}", f"blocking p99 {seconds(blocking['p99'])}"
     yield "device used", percent(summary["utilization"]), f"checks {percent(summary['check_share'])}"

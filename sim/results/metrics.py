@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from flowsim.core.slo import Assignment
 from flowsim.core.summary import DeviceTime, Ttft, TtftParts
 from flowsim.engine.simulate import Outcome
-from flowsim.results.quantiles import Floats, exceeded, quantile, quantiles, ratio
+from flowsim.results.quantiles import Floats, exceeded, finite, quantile, quantiles, ratio
 from flowsim.traces.trace import Trace
 
 Flags = NDArray[np.bool_]
@@ -152,6 +152,11 @@ class Metrics:
         """What was observed: from the first arrival to `end_s`."""
         return self.end_s - float(self.trace.arrival_s[0])
 
+    @property
+    def is_closed_loop(self) -> bool:
+        """Whether requests were sent as others left, so that no rate was offered."""
+        return self.outcome.sent_s is not None
+
     # Of the counted requests among some.
 
     def attainment(self, members: Flags) -> float | None:
@@ -159,20 +164,19 @@ class Metrics:
         return ratio(self._attained(members), int((self.counted & members).sum()))
 
     def offered_rps(self, members: Flags) -> float | None:
-        """The request rate of these, a part of the trace's; None if the trace has none, as all arrive at once."""
-        share, rate_rps = int(members.sum()) / len(self.trace), self.trace.rate_rps
-        return None if np.isnan(rate_rps) else share * rate_rps
+        """The request rate of these, a part of the trace's; None if all arrive at once, or in a closed loop."""
+        return None if self.is_closed_loop else self._rate_rps(members)
 
     def goodput_rps(self, members: Flags) -> float | None:
-        """The share of all counted requests that are of these and met their SLO x offered rate of all that have an SLO.
+        """The share of all counted requests that are of these and met their SLO x the rate of all that have an SLO.
 
-        Of all requests, attainment x offered rate; the goodputs of classes add up to it, also where a warm-up or a stop
-        leaves more of one class undecided than of another. None if none of these counts, or there is no rate.
+        Of all requests, attainment x rate; the goodputs of classes add up to it, also where a warm-up or a stop leaves
+        more of one class undecided than of another. None if none of these counts, or there is no rate.
         """
-        offered_rps = self.offered_rps(self.has_slo)
-        if offered_rps is None or not (self.counted & members).any():
+        rate_rps = self._rate_rps(self.has_slo)
+        if rate_rps is None or not (self.counted & members).any():
             return None
-        return self._attained(members) / int(self.counted.sum()) * offered_rps
+        return self._attained(members) / int(self.counted.sum()) * rate_rps
 
     def attained_rps(self, members: Flags, end_s: float) -> float | None:
         """Those that met their SLO, per second from the first arrival after the warm-up to `end_s`."""
@@ -236,6 +240,12 @@ class Metrics:
     @cached_property
     def _ttft_or_never_s(self) -> Floats:
         return np.where(np.isnan(self.ttft_s), np.inf, self.ttft_s)
+
+    def _rate_rps(self, members: Flags) -> float | None:
+        """The rate at which these arrive; in a closed loop, at which they complete or are rejected; None if none."""
+        share, n = int(members.sum()) / len(self.trace), len(self.trace)
+        rate_rps = ratio(n, self.span_s) if self.is_closed_loop else finite(self.trace.rate_rps)
+        return None if rate_rps is None else share * rate_rps
 
     def _attained(self, members: Flags) -> int:
         return int((self.attained & self.counted & members).sum())

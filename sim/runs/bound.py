@@ -32,7 +32,8 @@ def bound(trace: Trace | str | Path, **options: Any) -> Bound:
         {options}
 
     Raises:
-        InputError: something that was given is wrong, or the replay is cut off (`until_s`); one line says what.
+        InputError: something that was given is wrong, the replay is cut off (`until_s`), or it is a closed loop
+            (`concurrency`); one line says what.
     """
     return clairvoyant(trace, **options).both
 
@@ -64,7 +65,10 @@ def clairvoyant(trace: Trace | str | Path, **options: Any) -> Clairvoyant:
 
 
 def clairvoyant_of(ready: Prepared) -> Clairvoyant:
-    """The bound of what was prepared, whatever its policy and predictor."""
+    """The bound of what was prepared, whatever its policy and predictor. InputError: it is a closed loop."""
+    if ready.options.workload.concurrency is not None:
+        problem = "is given, but a closed loop has no bound: when requests arrive depends on the policy"
+        raise InputError("workload.concurrency", problem, expected="none")
     counted = after_warmup(len(ready.trace), ready.options.warmup) & ~np.isnan(ready.slo.ttft_slo_s)
     return Clairvoyant(ready.requests, counted, ready.costs, ready.options.server, ready.prefixes)
 
@@ -79,6 +83,8 @@ def bound_to_state(ready: Prepared, progress: Callable[[int, int], None] | None 
         return None
     if ready.options.until_s is not None:
         return "the replay is cut off"
+    if ready.options.workload.concurrency is not None:
+        return "a closed loop: when requests arrive depends on the policy"
     if asked is None and n > MOST_REQUESTS:
         return f"more than {MOST_REQUESTS:,} requests; ask for it with --bound"
     found = replace(clairvoyant_of(ready), progress=progress)

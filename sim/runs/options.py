@@ -75,6 +75,10 @@ class RunOptions(Checked, frozen=True):
         if not (isinstance(given, SLOOptions) or _is_slo_section(given)):
             msgspec.structs.force_setattr(self, "slo", {"mix": given})
         super().__post_init__()
+        if self.until_s is not None and self.workload.concurrency is not None:
+            raise InputError(
+                "until_s", "is given together with concurrency", expected="one of them; a limit in its place"
+            )
 
 
 PINNED = "pinned"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -83,7 +84,7 @@ def execute(
     bounding: Bounding | str | None = None,
 ) -> RunResult:
     """Simulate what was prepared; `pinned` is what its config.yaml pins, `bounding` as `RunResult` has it."""
-    n = len(ready.trace)
+    n, concurrency = len(ready.trace), ready.options.workload.concurrency
     outcome = simulate(
         ready.requests(),
         ready.policy,
@@ -92,9 +93,13 @@ def execute(
         ready.options.server,
         prefixes=ready.prefixes,
         until_s=ready.options.until_s,
+        concurrency=concurrency,
+        decode_s=[] if concurrency is None else np.nan_to_num(ready.trace.latency_s - ready.trace.ttft_s).tolist(),
         events=events,
         progress=progress and (lambda arrived: progress(arrived, n)),
     )
+    if outcome.sent_s is not None:
+        ready = replace(ready, trace=replace(ready.trace, arrival_s=np.array(outcome.sent_s)))
     return RunResult(
         ready.trace,
         ready.slo,

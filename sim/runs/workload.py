@@ -8,13 +8,17 @@ from contextlib import contextmanager
 from typing import Annotated
 
 import msgspec
+import numpy as np
 
 from flowsim.core.prefix_cache import Retention
 from flowsim.errors import InputError
+from flowsim.io.counts import number_of
 from flowsim.io.schema import Checked, Name, Positive, PositiveCount, option
 from flowsim.traces.combine import parse_mix, reweighted, with_rates
 from flowsim.traces.trace import Trace
 
+OF_ARRIVALS = {"window": None, "rate_scale": 1.0, "rate_rps": None}
+"""The options that mean nothing in a closed loop, with their defaults."""
 PERIOD = "FROM:TO in seconds, with 0 <= FROM < TO"
 
 
@@ -31,6 +35,10 @@ class WorkloadOptions(Checked, frozen=True):
     rate_scale: Annotated[Positive, option("Multiply the request rate.")] = 1.0
     rate_rps: Annotated[
         Positive | None, option("Request rate, requests per second, in place of rate_scale.", "RATE", flag=None)
+    ] = None
+    concurrency: Annotated[
+        PositiveCount | None,
+        option("Closed loop: N requests are outstanding at any time, whatever the arrival times of the trace.", "N"),
     ] = None
     mix: Annotated[
         Mapping[str, float] | Name | None,
@@ -58,6 +66,10 @@ class WorkloadOptions(Checked, frozen=True):
         Retention.parse(self.prefix_cache)
         if self.rate_rps is not None and self.rate_scale != 1:
             raise InputError("rate_rps", "is given together with rate_scale", expected="one of them")
+        for name, default in OF_ARRIVALS.items() if self.concurrency else ():
+            if getattr(self, name) != default:
+                problem = "is given together with concurrency, which leaves arrival times out of account"
+                raise InputError(name, problem, expected="one of them")
         if self.mix and self.rates:
             raise InputError("mix", "is given together with rates, which are a mix too", expected="one of them")
 
@@ -95,7 +107,8 @@ def replayed(
 ) -> Trace:
     """What is replayed of a trace: of the window, the first requests, in the mix, at the rate, until the end.
 
-    Without `reweigh`, rates of classes only decide the rate, for classes that are drawn later.
+    Without `reweigh`, rates of classes only decide the rate, for classes that are drawn later. Requests of a closed
+    loop all come at second 0; the simulation decides when they are sent.
 
     Raises:
         InputError: a mix that the trace cannot have, or a rate of a trace whose requests arrive at one instant.
@@ -113,6 +126,11 @@ def replayed(
         trace = _at_rate(trace, workload)
     with blamed("until_s"):
         trace = trace if until_s is None or trace.span_s < until_s else trace.window(0.0, until_s)
+    if workload.concurrency:
+        trace = trace.derived(
+            f"closed loop: {number_of(workload.concurrency, 'request')} outstanding, arrival times left out of account",
+            arrival_s=np.zeros(len(trace)),
+        )
     return trace
 
 

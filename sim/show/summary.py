@@ -102,6 +102,14 @@ def left_out(summary: Summary) -> list[tuple[str, str]]:
     return [("not counted", ", ".join(said))] if said else []
 
 
+def offered(summary: Summary) -> str:
+    """The offered rate in words, or why there is none."""
+    if concurrency := summary["inputs"].get("concurrency"):
+        return f"closed loop of {concurrency}: arrivals differ by policy, no offered rate"
+    rps = summary["offered_rps"]
+    return "all at one instant, so no rate" if rps is None else f"{rate(rps)} offered"
+
+
 def further_facts(summary: Summary) -> list[tuple[str, str]]:
     """The metrics that only --all-metrics shows; names and values."""
     parts = (
@@ -109,8 +117,9 @@ def further_facts(summary: Summary) -> list[tuple[str, str]]:
         f"service {percent(summary['service_share'])}",
         f"paused {percent(summary['paused_share'])}",
     )
+    of = "requests per second of the closed loop" if summary["inputs"].get("concurrency") else "offered rate"
     return [
-        ("goodput", f"{rate(summary['goodput_rps'])}: attainment x offered rate"),
+        ("goodput", f"{rate(summary['goodput_rps'])}: attainment x {of}"),
         ("attained", f"{rate(summary['attained_observed_rps'])} of the observed {seconds(summary['span_s'])}"),
         ("", f"{rate(summary['attained_with_drain_rps'])} until the last completion, with the drain"),
         ("TTFT", f"{', '.join(parts)} (of those that finished)"),

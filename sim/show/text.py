@@ -21,6 +21,7 @@ from flowsim.show.summary import (
     class_rows,
     client_rows,
     further_facts,
+    offered,
     scheduler_facts,
     ttft,
 )
@@ -48,12 +49,7 @@ def compare_report(summaries: Mapping[str, FullSummary], all_metrics: bool = Fal
 def _head(summary: Summary, more: Iterable[tuple[str, str]] = ()) -> Iterator[tuple[str, str]]:
     """What was replayed, on which costs, for which SLOs."""
     inputs = summary["inputs"]
-    offered = (
-        "all at one instant, so no rate"
-        if summary["offered_rps"] is None
-        else f"{rate(summary['offered_rps'])} offered"
-    )
-    yield "trace", f"{inputs['trace']}: {number_of(summary['requests'], 'request')}, {offered}"
+    yield "trace", f"{inputs['trace']}: {number_of(summary['requests'], 'request')}, {offered(summary)}"
     for notice in inputs["trace_notices"]:
         yield "", notice
     if summary["requests"] == summary["rejected"]:

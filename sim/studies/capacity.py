@@ -107,6 +107,8 @@ def _replications(values: Mapping[str, Any], n: int, instances: int) -> list[dic
     There are `n`, or as many windows as leave each 30 requests per instance; `instances` is the most of an axis, or 1.
     """
     options = Point.of(values).options
+    if options.workload.concurrency is not None:
+        raise InputError("workload.concurrency", "is given, but a closed loop has no rate to search", expected="none")
     if options.trace.startswith(SYNTHETIC):
         return [{"seed": options.seed + k} for k in range(n)]
     if options.workload.limit is not None and n > 1:

@@ -76,15 +76,21 @@ def served_sha256(result: RunResult) -> str:
     blocks = trace.blocks if result.inputs["prefix_cache"] != "none" else None
     shared = (np.zeros_like(trace.input_length),) if blocks is None else (blocks.ids, blocks.offsets)
     sent = (trace.priority, trace.client_code) if trace.has("priority") or trace.has("client_code") else ()
-    columns = (trace.arrival_s, trace.input_length, slo.ttft_slo_s, slo.class_code, *sent, *shared)
+    columns = (_arrival_s(result), trace.input_length, slo.ttft_slo_s, slo.class_code, *sent, *shared)
     return hashlib.sha256(b"".join(column.tobytes() for column in columns)).hexdigest()
 
 
 def arrivals_sha256(result: RunResult) -> str:
     """Of the arrivals and lengths alone, at whatever rate: runs whose seeds drew only labels have equal ones."""
-    since_s = result.trace.arrival_s - result.trace.arrival_s[0]
+    since_s = _arrival_s(result) - result.trace.arrival_s[0]
     shares = np.round(since_s / (result.trace.span_s or 1.0) / FINEST).astype(np.int64)
     return hashlib.sha256(shares.tobytes() + result.trace.input_length.tobytes()).hexdigest()
+
+
+def _arrival_s(result: RunResult) -> np.ndarray:
+    """When the requests arrived, seconds; in a closed loop, where that depends on the policy, all at once."""
+    arrival_s = result.trace.arrival_s
+    return np.zeros_like(arrival_s) if result.metrics.is_closed_loop else arrival_s
 
 
 def _options(runs: pd.DataFrame) -> list[str]:

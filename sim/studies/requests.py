@@ -58,7 +58,8 @@ def check_kept(runs: Runs, columns: bool | Sequence[str]) -> None:
         table = read_requests(folder, run["key"], COLUMNS if columns is True else ())
         if columns is True:
             stated = {str(name): None if pd.isna(value) else value for name, value in run.items()}
-            found = as_columns(cast(Summary, recount(table, ())))
+            span_s = stated["span_s"] if stated["workload.concurrency"] else None
+            found = as_columns(cast(Summary, recount(table, (), span_s)))
             check_agreement(place_of_requests(folder, run["key"]), found, stated, SEALED)
 
 

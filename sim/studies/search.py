@@ -161,8 +161,13 @@ def full_rps(ready: Prepared) -> float:
 
 
 def check_searchable(ready: Prepared, search: Search) -> None:
-    """Raise InputError unless a run has enough requests to judge a rate by, and some that count of each class named."""
+    """Raise InputError unless a run has enough requests to judge a rate by, and some that count of each class named.
+
+    Also for a closed loop, which has no rate.
+    """
     trace, workload, instances = ready.trace, ready.options.workload, ready.options.server.instances
+    if workload.concurrency is not None:
+        raise InputError("workload.concurrency", "is given, but a closed loop has no rate to search", expected="none")
     fewest = FEWEST_REQUESTS * instances
     if len(trace) < fewest:
         each = f" ({FEWEST_REQUESTS} per instance)" if instances > 1 else ""

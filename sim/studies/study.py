@@ -31,7 +31,7 @@ PINS = {"trace": {"trace", "seed"}, "cost": {"cost", "model", "gpu", "tp"}, "pol
 TOGETHER = (
     ("policy",),
     ("trace", "workload.format", "workload.spread", "workload.drop_failed", "workload.window", "workload.limit",
-     "workload.new_tokens", "workload.prefix_cache", "workload.mix", "workload.rates", "slo"),
+     "workload.concurrency", "workload.new_tokens", "workload.prefix_cache", "workload.mix", "workload.rates", "slo"),
     ("model", "gpu", "tp", "cost"),
     ("model", "slo"),
 )  # fmt: skip

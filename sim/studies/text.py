@@ -39,7 +39,7 @@ MOST_NOTICES = 5
 """Different notices about traces that are shown."""
 INTERVALS = "Intervals: 95 %, Student's t over {n} replications"
 PAIRS = (
-    ". Differences and ratios (geometric means) are paired, on the same arrivals. The sign test (exact, two-sided; p "
+    ". Differences and ratios (geometric means) are paired, on the same requests. The sign test (exact, two-sided; p "
     "by Holm's method for {compared}) says who is ahead in most replications. Student's t says how large the mean "
     "difference is; BCa, narrower with few replications, shows whether it is skewed"
 )
@@ -47,6 +47,7 @@ TOO_FEW_SIGNS = "; {n} replications cannot give a p below {p}: take more"
 BOUNDS = (("low", "high"), ("bca_low", "bca_high"))
 ONE_EACH = "One replication each: no intervals over replications"
 KEEP = '; with "requests: true", policies are compared request by request'
+CLOSED_LOOP = "In a closed loop policies get the same requests in the same order, but not at the same times. "
 REDRAWN = (
     "Seeds that only draw other labels, or another noise of the predictor, for the same arrivals and lengths are no "
     "replications: their runs are averaged. "
@@ -86,6 +87,8 @@ def study_report(runs: Runs, against: Sequence[str] = ()) -> RenderableType:
             else:
                 parts += [Text(), _comparison(part, name, searched=searched)]
     said = _repeated(len(runs.succeeded) - len(done)) + REDRAWN * redrawn(done)
+    if runs.succeeded["workload.concurrency"].notna().any():
+        said += CLOSED_LOOP
     costs = [Text(f"{cost_footing(runs.costs)}.")] if runs.costs else []
     footing = f"{said}{search_footing(done) if searched else ''}{' '.join(footings)}"
     return Group(*parts, Text(), *costs, Text(footing))

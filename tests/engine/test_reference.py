@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.predictor import make_predictor
@@ -33,7 +34,7 @@ from flowsim.policies.parts.batching import fill
 from flowsim.policies.parts.orders import ORDERS
 from flowsim.policies.sjf import SJF
 from support.costs import coincident_cost, random_boost, random_cost
-from support.reference.simulate import step_through
+from support.reference.simulate import Loop, step_through
 
 TOLERANCE = 1e-9
 CUTS = tuple(CHECKED_AFTER)
@@ -121,12 +122,21 @@ class Workload(NamedTuple):
     until_s: float | None
     prefixes: Prefixes | None = None
     blocks: Sequence[Sequence[int]] = ()
+    concurrency: int | None = None
+    decode_s: Sequence[float] = ()
 
     def requests(self) -> list[Request]:
         size, blocks = self.server.block_tokens, self.blocks or [()] * len(self.rows)
+        sent_s = math.nan if self.concurrency is None else 0.0
         return [
-            Request(i, *row, kv_tokens=taken_tokens(row[1], size), blocks=blocks[i]) for i, row in enumerate(self.rows)
+            Request(i, *row, kv_tokens=taken_tokens(row[1], size), blocks=blocks[i], sent_s=sent_s)
+            for i, row in enumerate(self.rows)
         ]
+
+    def make_loop(self) -> Loop | None:
+        if self.concurrency is None:
+            return None
+        return Loop(self.requests(), self.concurrency, self.server.return_s, self.decode_s)
 
     def make_predictor(self) -> Predictor:
         return make_predictor(
@@ -243,6 +253,32 @@ def test_engine_agrees_with_reference_in_every_order_of_the_policies(name: str, 
     check_agreement(w._replace(policy=policy, reference_policy=policy))
 
 
+def in_a_loop(w: Workload, seed: int) -> Workload:
+    """The same requests in a closed loop, with times in the frontend, on the way back and for decodes."""
+    rng = np.random.default_rng([5, seed])
+    usual_s = float(np.mean([w.cost.solo_s(tokens) for _, tokens, _ in w.rows]))
+    frontend_s, decode_s = (rng.exponential(usual_s, len(w.rows)) * rng.choice([0.0, 1.0]) for _ in range(2))
+    rows = [(float(s), tokens, slo_s) for s, (_, tokens, slo_s) in zip(frontend_s, w.rows, strict=True)]
+    server = replace(w.server, return_s=float(rng.choice([0.0, usual_s / 3])))
+    several = int(rng.integers(1, 9))
+    return w._replace(rows=rows, server=server, until_s=None, concurrency=several, decode_s=decode_s.tolist())
+
+
+@either
+@pytest.mark.parametrize("seed", range(60))
+def test_engine_agrees_with_reference_in_a_closed_loop(seed: int, boost_tokens: bool) -> None:
+    w = in_a_loop(random_workload(seed), seed)
+    check_agreement(with_boost(w, seed) if boost_tokens else w)
+
+
+@pytest.mark.parametrize("name", ORDERS)
+@pytest.mark.parametrize("seed", range(4))
+def test_engine_agrees_with_reference_in_a_closed_loop_in_every_order(name: str, seed: int) -> None:
+    w = in_a_loop(random_workload(seed), seed)
+    policy = InOrder(ORDERS[name], w.policy.cut, w.policy.wake, batch_tokens=64)
+    check_agreement(w._replace(policy=policy, reference_policy=policy))
+
+
 def with_prefixes(w: Workload, seed: int) -> Workload:
     """The same workload with a prefix cache, and prompts that begin alike: turns of conversations, or any blocks."""
     rng = np.random.default_rng([3, seed])
@@ -274,10 +310,16 @@ def check_agreement(w: Workload) -> None:
         w.server,
         prefixes=w.prefixes,
         until_s=w.until_s,
+        concurrency=w.concurrency,
+        decode_s=w.decode_s,
         events=True,
     )
-    until_s = w.until_s or math.inf
-    expected = step_through(w.requests(), w.reference_policy, w.cost, w.make_predictor(), w.server, until_s, w.prefixes)
+    until_s, loop = w.until_s or math.inf, w.make_loop()
+    expected = step_through(
+        w.requests(), w.reference_policy, w.cost, w.make_predictor(), w.server, until_s, w.prefixes, loop
+    )
+    if loop:
+        close(outcome.sent_s, loop.sent_s)
     ledger, rows = outcome.ledger, expected.rows
     never = math.nan
     absent = SimpleNamespace(started_s=never, finished_s=never, service_s=0.0, preemptions=0, rejected=False, cached=0)

@@ -34,6 +34,7 @@ KEYWORDS = [
     "limit",
     "rate_scale",
     "rate_rps",
+    "concurrency",
     "mix",
     "rates",
     "prefix_cache",
@@ -148,7 +149,7 @@ def test_objects_are_given_beside_the_options_that_name_them() -> None:
 @pytest.mark.parametrize(
     ("keywords", "said"),
     [
-        ({"slot": 3}, "unknown option 'slot'; did you mean 'slots'? (known: block_tokens, bound, correct, "),
+        ({"slot": 3}, "unknown option 'slot'; did you mean 'slots'? (known: block_tokens, bound, concurrency, "),
         ({"slots": 0}, "slots must be >= 1, got 0"),
         ({"server": {"slots": 0}}, "slots must be >= 1, got 0"),
         ({"server": {"slotz": 2}}, "unknown option 'server.slotz'; did you mean 'server.slots'?"),

@@ -41,6 +41,7 @@ DECLARED = {
     "workload.limit": ("limit", "--limit", None),
     "workload.rate_scale": ("rate_scale", "--rate-scale", 1.0),
     "workload.rate_rps": ("rate_rps", "", None),
+    "workload.concurrency": ("concurrency", "--concurrency", None),
     "workload.mix": ("mix", "--mix", None),
     "workload.rates": ("rates", "", None),
     "workload.prefix_cache": ("prefix_cache", "--prefix-cache", "none"),
@@ -122,6 +123,7 @@ WRONG = [
     ("workload.rate_scale", math.nan, "must be a number > 0, got nan"),
     ("workload.rate_scale", math.inf, "must be <= 2^53, got inf"),
     ("workload.rate_rps", 0, "must be > 0, got 0"),
+    ("workload.concurrency", 0, "must be >= 1, got 0"),
     ("workload.mix", 3, "must be a mapping (each value a number) or non-empty text, got 3"),
     ("workload.mix", {"text": "x"}, ".text must be a number, got 'x'"),
     ("workload.rates", {"text": -1}, ".text must be > 0, got -1"),
@@ -221,8 +223,8 @@ def test_an_option_by_its_keyword_alone_is_told_its_path(path: str) -> None:
         ),
         (
             {"workload": []},
-            "workload must be a mapping of format, spread, drop_failed, window, limit, rate_scale, rate_rps, mix, "
-            "rates, prefix_cache, new_tokens, got []",
+            "workload must be a mapping of format, spread, drop_failed, window, limit, rate_scale, rate_rps, "
+            "concurrency, mix, rates, prefix_cache, new_tokens, got []",
         ),
         (
             {"workload": {"rate_rps": 1, "rate_scale": 2}},

@@ -57,7 +57,7 @@ def test_the_commands_go_from_a_study_to_its_figures(tmp_path: Path, capsys: pyt
     assert exit_.value.code == 0
     said = " ".join(capsys.readouterr().out.split())
     assert (
-        "- fcfs, req/s" in said and "are paired, on the same arrivals." in said and "[-" not in said.split("- fcfs")[0]
+        "- fcfs, req/s" in said and "are paired, on the same requests." in said and "[-" not in said.split("- fcfs")[0]
     )
     assert "Few requests: 54 count per run; at the highest sustained rate they arrive within as little as" in said
     with pytest.raises(SystemExit) as exit_:

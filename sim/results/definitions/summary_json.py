@@ -15,7 +15,7 @@ SUMMARY = (
     Definition(
         "goodput_rps",
         "requests per second of arrivals that were served in time; null if the trace has no rate",
-        "attainment x offered_rps x (requests with an SLO / requests)",
+        "attainment x offered_rps (in a closed loop: requests / span_s) x (requests with an SLO / requests)",
     ),
     Definition(
         "attained_observed_rps",
@@ -29,7 +29,7 @@ SUMMARY = (
     ),
     Definition(
         "offered_rps",
-        "rate of the arrivals, of all requests; null if all arrive at one instant",
+        "rate of the arrivals, of all requests; null if all arrive at one instant, and in a closed loop",
         "(requests - 1) / (first to last arrival)",
     ),
     Definition("requests", "requests replayed", "in_warmup + without_slo + undecided + counted"),
@@ -204,6 +204,7 @@ INPUTS = (
     Definition("limit", "option workload.limit"),
     Definition("rate_scale", "option workload.rate_scale"),
     Definition("rate_rps", "option workload.rate_rps"),
+    Definition("concurrency", "option workload.concurrency"),
     Definition("mix", "option workload.mix"),
     Definition("rates", "option workload.rates"),
     Definition("prefix_cache", "option workload.prefix_cache"),
