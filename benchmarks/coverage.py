@@ -21,7 +21,7 @@ from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from scipy import integrate, optimize, signal, special, stats
 
-from flowsim.results.bootstrap import FEWEST_STRETCHES, share_interval, stretches
+from flowsim.results.bootstrap import FEWEST_STRETCHES, share_interval, stretch_count
 from flowsim.results.differences import QUANTILES, Difference, ServedTrace
 from flowsim.results.interval import Interval
 from flowsim.studies.paired import paired
@@ -138,7 +138,7 @@ def of_queue(queue: Queue, n: int, repetitions: int, figures: Sequence[str] = ("
         for name in figures:
             if name == "attainment":
                 apart = served[0].attained.astype(float) - served[1].attained
-                found[name].append((difference.attainment, stretches(apart)))
+                found[name].append((difference.attainment, stretch_count(apart)))
             else:
                 found[name].append((difference.ttft_s[name], difference.stretches[name]))
     where = f"load {queue.load:g}, SLO {queue.slo:g}"
@@ -150,7 +150,7 @@ def of_hits(memory: float, share: float, n: int, repetitions: int) -> list[Row]:
     rng, found = np.random.default_rng([n, round(100 * memory)]), []
     for _ in range(repetitions):
         hits = correlated_hits(n, memory, share, rng)
-        found.append((share_interval(hits), stretches(~hits)))
+        found.append((share_interval(hits), stretch_count(~hits)))
     return [_row(f"attainment {share:.0%}, AR(1) with {memory:g}", n, found, share)]
 
 

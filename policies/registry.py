@@ -16,7 +16,7 @@ from msgspec import Struct
 from flowsim.core.policy import Policy, check_policy
 from flowsim.errors import InputError, raised, unknown
 from flowsim.io.schema import MOST
-from flowsim.policies.table import TABLE, PolicyRow, check_name, installed
+from flowsim.policies.table import TABLE, PolicyRow, check_policy_name, installed
 
 DEFAULT_POLICIES = ("fcfs", "chunked:2048", "flowprefill")
 """The policies that are compared unless told."""
@@ -45,7 +45,7 @@ class PolicySpec(Struct, frozen=True, forbid_unknown_fields=True):
         Raises:
             InputError: an unknown short name, or an option that lacks its value.
         """
-        check_name(text)
+        check_policy_name(text)
         parts = text.split(":")
         known = row(parts[0]) is not None
         own = not known and len(parts) > 1 and parts[1].isidentifier()

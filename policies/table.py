@@ -70,12 +70,12 @@ TABLE: Mapping[str, PolicyRow] = {
 def installed() -> Mapping[str, PolicyRow]:
     """The policies of other installed distributions; nothing of theirs is imported. A shipped name is not replaced.
 
-    A name that several classes have, or that holds a ":", is left out: see `check_name`.
+    A name that several classes have, or that holds a ":", is left out: see `check_policy_name`.
     """
     return {name: rows[0] for name, rows in _named().items() if len(rows) == 1 and ":" not in name}
 
 
-def check_name(text: str) -> None:
+def check_policy_name(text: str) -> None:
     """Refuse a specification that begins with a name which distributions gave to several classes, or with a ":" in it.
 
     Raises:

@@ -176,7 +176,7 @@ def raised(error: BaseException) -> str:
     return f"{type(error).__name__}: {_folded(str(error))} ({theirs[-1] if theirs else place})"
 
 
-def place_of(function: Callable[..., object]) -> str:
+def defined_at(function: Callable[..., object]) -> str:
     """Where a function begins: "mine.py, line 7"; the name of its type if it is not written in Python."""
     code = getattr(function, "__code__", None)
     return type(function).__name__ if code is None else _place(code, code.co_firstlineno)

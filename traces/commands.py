@@ -22,10 +22,10 @@ __all__ = ["convert", "info", "list", "merge", "pull", "sample", "scale", "slice
 
 
 def info(trace: Trace | str | Path, against: Trace | str | Path | None = None) -> Mapping[str, Any]:
-    """What a trace looks like (see `statistics.info`); with `against`, also its `distances` from that trace."""
+    """What a trace looks like (see `statistics.info`); with `against`, also its `trace_distances` from that trace."""
     mine = _loaded(trace)
     facts = statistics.info(mine)
-    return facts if against is None else facts | {"distances": statistics.distances(mine, _loaded(against))}
+    return facts if against is None else facts | {"distances": statistics.trace_distances(mine, _loaded(against))}
 
 
 def convert(trace: Trace | str | Path, path: str | Path, format: str = "flowsim") -> tuple[str, ...]:

@@ -102,7 +102,7 @@ def prefix_reuse(trace: Trace) -> dict[str, Any]:
     }
 
 
-def distances(trace: Trace, real: Trace) -> dict[str, Any]:
+def trace_distances(trace: Trace, real: Trace) -> dict[str, Any]:
     """How far a trace is from a real one, as plain values. Pairs are (trace, real).
 
         ks          by class of both ("all" first): pairs of the number and the share of requests, and the

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from flowsim.calibration.costs.fit_record import FitRecord
-from flowsim.calibration.costs.forward import Shape, pieces
+from flowsim.calibration.costs.forward import Shape, layer_pieces
 from flowsim.calibration.costs.host_times import SWITCH_S, StopTimes
 from flowsim.calibration.costs.power import PowerModel
 from flowsim.core.operators import ATTENTION, CHECKED_AFTER, LAYER_OPERATORS
@@ -142,7 +142,7 @@ class CostModel:
         }
         costly = [name in self.host or name in device for name in LAYER_OPERATORS]
         self._pieces = {
-            cut: [[self._costs[LAYER_OPERATORS[i]] for i in piece if costly[i]] for piece in pieces(cut)]
+            cut: [[self._costs[LAYER_OPERATORS[i]] for i in piece if costly[i]] for piece in layer_pieces(cut)]
             for cut in CHECKED_AFTER
         }
         self._attend = lru_cache(KNOWN)(
@@ -249,7 +249,7 @@ class CostModel:
         head = self._head(len(slices))
         if _is_graph(slices, graph_tokens):
             lead, layer, head, check_s = self._graph_steps(graph_size(slices[0].tokens))
-            parts = [layer[piece.start : piece.stop] for piece in pieces(cut)]
+            parts = [layer[piece.start : piece.stop] for piece in layer_pieces(cut)]
             return Shape(slices[0].tokens, lead, parts, self.layers, check_s, cut).forward(layer[ATTENTION], head)
         prompts = len(slices) if self.prompt_s else 1
         shape = self._shape(sum([slice_.tokens for slice_ in slices]), cut, prompts)

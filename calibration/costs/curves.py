@@ -77,7 +77,7 @@ class AttentionCurve:
         contexts, rows = self._contexts, self._rows
         below = bisect_right(contexts, context)
 
-        alone, filled = work(tokens, 0), tokens if self._waves is None else self._waves.quantized(tokens)
+        alone, filled = query_key_pairs(tokens, 0), tokens if self._waves is None else self._waves.quantized(tokens)
 
         def pairs(context: int) -> float:
             return float(alone + filled * context)
@@ -97,7 +97,7 @@ class AttentionCurve:
         return self._rows[0](pairs)
 
 
-def work(tokens: Any, context: Any) -> Any:
+def query_key_pairs(tokens: Any, context: Any) -> Any:
     """Query-key pairs of causal attention: tokens * context + tokens * (tokens + 1) / 2."""
     return tokens * context + tokens * (tokens + 1) / 2
 
@@ -105,7 +105,7 @@ def work(tokens: Any, context: Any) -> Any:
 def quantized_work(tokens: Sequence[int], context: int, waves: Waves | None) -> NDArray[Any]:
     """The work of each chunk, in query-key pairs, with full waves of tiles on the context."""
     filled = tokens if waves is None else [waves.quantized(n) for n in tokens]
-    pairs: NDArray[Any] = np.asarray(filled) * context + work(np.asarray(tokens), 0)
+    pairs: NDArray[Any] = np.asarray(filled) * context + query_key_pairs(np.asarray(tokens), 0)
     return pairs
 
 

@@ -15,7 +15,7 @@ from flowsim.core.timeline import Forward, Launch, Run
 
 
 @cache
-def pieces(cut: str) -> tuple[range, ...]:
+def layer_pieces(cut: str) -> tuple[range, ...]:
     """The stretches of LAYER_OPERATORS (index ranges) that end at a check or at attention, which itself is in none."""
     found: list[range] = []
     for part in segments(cut):
@@ -30,7 +30,7 @@ class Shape:
     Args:
         tokens: tokens it computes.
         lead: what runs before the layers.
-        layer: the operators of one layer (host_s, device_s, calls) in the `pieces` of the cut.
+        layer: the operators of one layer (host_s, device_s, calls) in the `layer_pieces` of the cut.
         layers: number of layers.
         check_s: what a check takes.
         cut: where it is checked.
@@ -47,7 +47,7 @@ class Shape:
     ) -> None:
         self._tokens, self._layers, self._check_s = tokens, layers, check_s
         self._lead, runs = Run.of(lead), [Run.of(piece) for piece in layer]
-        at = self._at = [piece.stop for piece in pieces(cut)].index(ATTENTION)
+        at = self._at = [piece.stop for piece in layer_pieces(cut)].index(ATTENTION)
         self._front, self._back = reduce(Run.then, runs[: at + 1]), reduce(Run.then, runs[at + 1 :])
         self._checked = cut not in ("none", "chunk")
         self._before, self._after = runs[at : at + 2]

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from msgspec import Struct, to_builtins
 
-from flowsim.calibration.costs.curves import work
+from flowsim.calibration.costs.curves import query_key_pairs
 from flowsim.calibration.costs.provenance import Provenance
 from flowsim.calibration.costs.table import ALL_REDUCE, OperatorTable
 from flowsim.errors import InputError
@@ -120,7 +120,7 @@ def corrected(table: OperatorTable) -> OperatorTable:
         raise InputError("correct", f"no measured table tells how fast imports of {about.source} are")
 
     def scale(tokens: int, context: int) -> float:
-        return factors.at(tokens if not context else (2 * work(tokens, context)) ** 0.5)
+        return factors.at(tokens if not context else (2 * query_key_pairs(tokens, context)) ** 0.5)
 
     rows = tuple(
         row

@@ -159,7 +159,7 @@ def as_yaml_number(error: InputError) -> InputError:
     return error.at(error.where, expected=f"{error.expected} {hint}")
 
 
-def check_name(what: str, name: str) -> None:
+def check_table_name(what: str, name: str) -> None:
     """Raise InputError unless `name` can name a folder of tables."""
     if not re.fullmatch(r"[^\s./\\]([^\n\r/\\]*[^\s/\\])?", name):
         raise InputError(what, found=name, expected="a name without slashes, a leading dot or surrounding blanks")
@@ -170,7 +170,7 @@ def _shipped() -> Path:
 
 
 def _named(spec: ModelSpec, where: str) -> ModelSpec:
-    check_name(f"{where}: name", spec.name)
+    check_table_name(f"{where}: name", spec.name)
     return spec
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from msgspec import Meta, Struct
 from msgspec.structs import asdict
 
-from flowsim.calibration.costs.models import ModelSpec, check_name
+from flowsim.calibration.costs.models import ModelSpec, check_table_name
 from flowsim.errors import InputError
 from flowsim.io.documents import mapping
 from flowsim.io.schema import Checked, Count, Positive, PositiveCount, fitted, hints
@@ -177,8 +177,8 @@ class Provenance(Struct, frozen=True, kw_only=True):
         if missing := [name for name, fact in zip(Rank._fields, facts, strict=True) if fact is None]:
             raise InputError("provenance", f"lacks {', '.join(missing).replace('spec', 'model_spec')}")
         rank = Rank(*facts)  # type: ignore[arg-type]
-        check_name("provenance: gpu", rank.gpu)
-        check_name("provenance: model", rank.model)
+        check_table_name("provenance: gpu", rank.gpu)
+        check_table_name("provenance: model", rank.model)
         return rank
 
     def layers_of_passes(self) -> int:

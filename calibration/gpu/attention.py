@@ -77,7 +77,7 @@ def varlen(q: Tensor, k: Tensor, v: Tensor, start: int, tokens: int, context: in
     return out[0].transpose(0, 1).unsqueeze(0)
 
 
-def split(q: Tensor, k: Tensor, v: Tensor, start: int, tokens: int, context: int) -> Tensor:
+def split_attention(q: Tensor, k: Tensor, v: Tensor, start: int, tokens: int, context: int) -> Tensor:
     """cuDNN twice: over the full tiles of the context, and causally over the rest of the context and the chunk.
 
     The rows before the chunk's queries stand in for the rest; their outputs are dropped. The two parts are combined by
@@ -98,7 +98,7 @@ def split(q: Tensor, k: Tensor, v: Tensor, start: int, tokens: int, context: int
 
 
 KERNELS: Mapping[str, Kernel] = {
-    "cudnn": cudnn, "flash": flash, "split": split, "sdpa": sdpa, "varlen": varlen, "math": math,
+    "cudnn": cudnn, "flash": flash, "split": split_attention, "sdpa": sdpa, "varlen": varlen, "math": math,
 }  # fmt: skip
 
 

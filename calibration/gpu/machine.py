@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from flowsim.calibration.costs.models import BYTES_PER_VALUE, ModelSpec, check_name
+from flowsim.calibration.costs.models import BYTES_PER_VALUE, ModelSpec, check_table_name
 from flowsim.calibration.gpu.monitor import driver_version
 from flowsim.errors import InputError, unknown
 
@@ -35,7 +35,7 @@ def check_device(device: str) -> None:
         raise InputError("device", "no CUDA GPU was found", expected="a machine with one, or the device 'cpu'")
 
 
-def check_model(spec: ModelSpec, device: str) -> None:
+def check_measurable(spec: ModelSpec, device: str) -> None:
     """Raise `InputError` if the model is too large to be measured on a CPU, where it would take hours."""
     needed = spec.weight_bytes * FLOAT32_BYTES // BYTES_PER_VALUE
     if device == "cpu" and needed > CPU_MEMORY_BYTES:
@@ -54,7 +54,7 @@ def machine(device: str, gpu: str | None) -> dict[str, Any]:
     import torch
 
     if gpu is not None:
-        check_name("gpu", gpu)
+        check_table_name("gpu", gpu)
     name = torch.cuda.get_device_name() if device == "cuda" else "CPU"
     has = torch.cuda.get_device_properties() if device == "cuda" else None
     return {

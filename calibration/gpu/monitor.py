@@ -36,10 +36,10 @@ def gpu_state(wanted: bool = True) -> Iterator[dict[str, Any]]:
                 process.terminate()
                 process.wait()
                 log.seek(0)
-                state.update(summarise(log.read()))
+                state.update(summarise_samples(log.read()))
 
 
-def summarise(log: str) -> dict[str, Any]:
+def summarise_samples(log: str) -> dict[str, Any]:
     """Clocks (MHz), power (W) and the number of throttled samples in lines of "clock, power, reasons"."""
     rows = []
     for line in log.splitlines():

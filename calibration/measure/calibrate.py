@@ -28,7 +28,7 @@ from flowsim.calibration.costs.provenance import SCHEMA_VERSION, Provenance
 from flowsim.calibration.costs.table import OperatorRow, OperatorTable, format_slices
 from flowsim.calibration.gpu.batch import CacheSlice
 from flowsim.calibration.gpu.decoder import Decoder
-from flowsim.calibration.gpu.machine import check_device, check_model, check_seed, dtype_of, gpu_id, machine
+from flowsim.calibration.gpu.machine import check_device, check_measurable, check_seed, dtype_of, gpu_id, machine
 from flowsim.calibration.gpu.memory import enough_memory
 from flowsim.calibration.gpu.monitor import gpu_state
 from flowsim.calibration.gpu.quiet_host import RUNNER, SCHEDULER, core_of, quiet_host
@@ -91,7 +91,7 @@ def calibrate(
     import torch
 
     shard = spec.shard(tp)
-    check_model(shard, device)
+    check_measurable(shard, device)
     if spec.max_context < FEWEST_TOKENS:
         raise InputError(f"{spec.name}: max_context", found=spec.max_context, expected=f">= {FEWEST_TOKENS}")
     grid = (grid or (QUICK if quick else Grid())).within(spec.max_context)

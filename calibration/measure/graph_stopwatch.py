@@ -56,9 +56,9 @@ def time_recording(launcher: Launcher, tokens: int, longest: int, limits: Repeat
         _timed(watch, load)  # the first replay takes longer
         load_s = _timed(watch, load)
         for _ in range(math.ceil(limits.heat_s / load_s)):
-            launch(load)
+            launch_all(load)
     for _ in limits.rounds(times.busy):
-        launch(load)
+        launch_all(load)
         times.busy.append(_timed(watch, forward))
     for _ in range(rests if watch.cuda else 0):
         spin(PAUSE_S)
@@ -94,15 +94,15 @@ def _twice(watch: Stopwatch, launcher: Launcher, slices: list[CacheSlice]) -> fl
     """Wall seconds from the first launch of a recorded forward that is launched twice until both have ended."""
     forward = launcher.ready(slices)
     begin = time.perf_counter()
-    launch(forward)
-    launch(forward)
+    launch_all(forward)
+    launch_all(forward)
     watch.synchronise()
     seconds = time.perf_counter() - begin
     launcher.next_ids(forward)
     return seconds
 
 
-def launch(forward: Ready) -> None:
+def launch_all(forward: Ready) -> None:
     """Launch every step of a forward."""
     for segment in forward.segments:
         for step in segment:
@@ -112,7 +112,7 @@ def launch(forward: Ready) -> None:
 def _timed(watch: Stopwatch, forward: Ready) -> float:
     """Device seconds of a forward, which has ended when this returns."""
     begin = watch.mark()
-    launch(forward)
+    launch_all(forward)
     end = watch.mark()
     watch.wait(end)
     return watch.between(begin, end)

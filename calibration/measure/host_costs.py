@@ -14,7 +14,7 @@ from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.predictor import SoloPredictor
 from flowsim.calibration.measure.repeats import RepeatLimits
 from flowsim.calibration.serve.gpu_device import GpuDevice, WallClock
-from flowsim.calibration.serve.replay import Replay, execute
+from flowsim.calibration.serve.replay import Replay, replay_on_device
 from flowsim.calibration.serve.row_cache import RowCache
 from flowsim.calibration.serve.runner import Job, JobOutcome, Runner
 from flowsim.core.event_recorder import EventRecorder
@@ -102,7 +102,7 @@ def time_proceeding(runner: Runner, tokens: int) -> list[float]:
 
 
 def _serve(requests: list[Request], policy: str, runner: Runner) -> Replay:
-    return execute(requests, load_policy(policy), FREE, SoloPredictor("none", lambda n, context: 0.0), runner)
+    return replay_on_device(requests, load_policy(policy), FREE, SoloPredictor("none", lambda n, context: 0.0), runner)
 
 
 def _interrupted(rows: int, rounds: int, apart_s: float) -> list[Request]:

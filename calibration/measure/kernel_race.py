@@ -14,7 +14,7 @@ from flowsim.calibration.gpu.memory import enough_memory, ran_out
 from flowsim.calibration.measure import stopwatch
 from flowsim.calibration.measure.grid import Grid
 from flowsim.calibration.measure.measurement_log import MeasurementLog, Rows
-from flowsim.calibration.measure.rows import microseconds, rounded
+from flowsim.calibration.measure.rows import in_microseconds, rounded
 
 TIE = 1.02
 """Of kernels within 2 % of the fastest, the earliest wins."""
@@ -72,4 +72,4 @@ def _race(stack: Decoder, cell: tuple[int, int], candidates: list[str], grid: Gr
     if not times:
         return [{"note": "no attention kernel fits"}, *notes]
     winner = next(name for name in times if times[name] <= TIE * min(times.values()))
-    return [{"winner": winner, "device_us": microseconds(times), "first_call_us": microseconds(firsts)}, *notes]
+    return [{"winner": winner, "device_us": in_microseconds(times), "first_call_us": in_microseconds(firsts)}, *notes]

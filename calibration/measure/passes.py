@@ -25,7 +25,7 @@ from flowsim.calibration.gpu.batch import CacheSlice
 from flowsim.calibration.gpu.decoder import Decoder
 from flowsim.calibration.gpu.graphs import Launcher
 from flowsim.calibration.gpu.launch_calls import count_calls
-from flowsim.calibration.gpu.machine import check_device, check_model, check_seed, dtype_of, gpu_id, machine
+from flowsim.calibration.gpu.machine import check_device, check_measurable, check_seed, dtype_of, gpu_id, machine
 from flowsim.calibration.gpu.memory import enough_memory
 from flowsim.calibration.gpu.monitor import gpu_state
 from flowsim.calibration.gpu.quiet_host import RUNNER, quiet_host
@@ -72,7 +72,7 @@ def measure_passes(
         raise InputError("tp of the table", found=cost.tp, expected=f"1 ({how})")
     check_seed(seed)
     check_device(device)
-    check_model(spec, device)
+    check_measurable(spec, device)
     import torch
 
     grid = _recording(cost, (grid or (QUICK if quick else Grid())).within(spec.max_context))

@@ -44,6 +44,6 @@ def _summary(seconds: Sequence[float]) -> tuple[float, float, float]:
     return usual_us, low_us, high_us
 
 
-def microseconds(times: Mapping[str, float]) -> dict[str, float]:
+def in_microseconds(times: Mapping[str, float]) -> dict[str, float]:
     """These times, given in seconds."""
     return {name: rounded(1e6 * t) for name, t in times.items()}

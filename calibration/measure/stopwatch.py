@@ -75,7 +75,7 @@ def time_layers(decoder: Decoder, slices: Sequence[CacheSlice], limits: RepeatLi
     """
     watch, p = Stopwatch(decoder.device), decoder.prepare(slices)
     steps, first = decoder.program[:-1], 1 + len(decoder.operators)
-    lead = warm_up(watch, steps, p, limits.heat_s)
+    lead = heat_up(watch, steps, p, limits.heat_s)
     device, host = ({name: list[float]() for name in ("embed", *decoder.operators)} for _ in range(2))
     whole = list[float]()
     kept = {name: [i for i, step in enumerate(steps) if step.layer and step.operator == name] for name in device}
@@ -94,7 +94,7 @@ def time_head(decoder: Decoder, sequences: int, limits: RepeatLimits) -> tuple[l
     """Device and host seconds of the head over this many sequences."""
     watch, p = Stopwatch(decoder.device), decoder.prepare([CacheSlice(1, 0, i) for i in range(sequences)])
     steps = [decoder.program[0], *[decoder.program[-1]] * 3]
-    lead = warm_up(watch, steps, p, limits.heat_s)
+    lead = heat_up(watch, steps, p, limits.heat_s)
     device, host = list[float](), list[float]()
     for _ in limits.rounds(device):
         device += _time_steps(watch, steps, p, lead)[2:]
@@ -110,7 +110,7 @@ def time_attention(decoder: Decoder, p: Batch, limits: RepeatLimits) -> tuple[fl
     steps[0].run(p)
     watch.synchronise()
     first_s = time.perf_counter() - begin
-    lead = warm_up(watch, steps, p, limits.heat_s)
+    lead = heat_up(watch, steps, p, limits.heat_s)
     samples = list[float]()
     for _ in limits.rounds(samples):
         samples += _time_steps(watch, steps, p, lead)[1:]
@@ -216,7 +216,7 @@ class Lead:
         watch.wait(last)
 
 
-def warm_up(watch: Stopwatch, steps: Sequence[Step], p: Batch, heat_s: float) -> Lead:
+def heat_up(watch: Stopwatch, steps: Sequence[Step], p: Batch, heat_s: float) -> Lead:
     """Run the steps until clocks and power are those of a busy GPU; returns the lead to time them with.
 
     The warm-up runs exactly as the timing does, since each change in load makes the power limit hunt anew. The first

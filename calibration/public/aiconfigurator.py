@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from msgspec import Meta, Struct
 
-from flowsim.calibration.costs.models import LARGEST, as_yaml_number, check_name
+from flowsim.calibration.costs.models import LARGEST, as_yaml_number, check_table_name
 from flowsim.errors import InputError, unknown
 from flowsim.io.counts import number_of
 from flowsim.io.documents import mapping
@@ -123,7 +123,7 @@ def folder_source(folder: str | Path) -> Source:
     root = Path(folder)
     gemm, attention = (_only(root, f"{name}*", SUFFIXES) for name in ("gemm", "context_attention"))
     about = _only(root, "*.yaml", (".yaml",))
-    check_name(f"{about}: name of the system", about.stem)
+    check_table_name(f"{about}: name of the system", about.stem)
     return _source(f"{gemm.name} and {attention.name}", about, gemm, attention, None, None)
 
 

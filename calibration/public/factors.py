@@ -26,7 +26,7 @@ SYSTEMS = {"h100": "h100_sxm", "h200": "h200_sxm"}
 """The system in the public measurements of each GPU that has measured tables."""
 
 
-def compared(source: Source, measured: OperatorTable) -> ModelFactors:
+def model_factors(source: Source, measured: OperatorTable) -> ModelFactors:
     """A measured table beside the import of the same model. InputError: the source lacks what the model needs."""
     rank = measured.provenance.rank()
     tables = measured, import_table(source, rank.spec, measured)
@@ -41,7 +41,7 @@ def all_compared(sources: dict[str, Source]) -> Iterator[ModelFactors]:
         source = sources.get(name.gpu)
         if name.tp == 1 and source is not None:
             try:
-                yield compared(source, load_table(*name))
+                yield model_factors(source, load_table(*name))
             except InputError:  # experts that this framework was not measured with
                 continue
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from msgspec.structs import asdict
 
-from flowsim.calibration.costs.curves import AttentionCurve, Curve, work
+from flowsim.calibration.costs.curves import AttentionCurve, Curve, query_key_pairs
 from flowsim.calibration.costs.host_times import usual_of
 from flowsim.calibration.costs.models import BYTES_PER_VALUE, ModelSpec
 from flowsim.calibration.costs.provenance import SCHEMA_VERSION, Provenance
@@ -273,7 +273,7 @@ def _chunks(source: Source, shard: ModelSpec, attention: Mapping[int, KernelTime
     rows, cells = own.samples("attention"), {}
     for tokens, context in zip(rows.tokens.tolist(), rows.context.tolist(), strict=True):
         if context:
-            pairs = work(tokens, 0) + math.ceil(tokens / TILE) * TILE * context
+            pairs = query_key_pairs(tokens, 0) + math.ceil(tokens / TILE) * TILE * context
             read_s = source.launch_s + (tokens + context) * kv_bytes / source.bandwidth
             cells[tokens, context] = KernelTime(max(alone.of_work(pairs), read_s), "attention", WORK)
     return cells

@@ -36,7 +36,7 @@ def calibration_page(table: OperatorTable, other: OperatorTable | None = None) -
     return render(
         "calibration.html",
         title=about.rank().name,
-        passes=pass_rows(table, model),
+        passes=pass_error_rows(table, model),
         operators=operator_rows(table),
         curves=curves_png(table, model),
         residuals=residuals_png(list(left_out(table))),
@@ -48,7 +48,7 @@ def calibration_page(table: OperatorTable, other: OperatorTable | None = None) -
     )
 
 
-def pass_rows(table: OperatorTable, model: CostModel) -> Rows:
+def pass_error_rows(table: OperatorTable, model: CostModel) -> Rows:
     """By kind of pass: how many were measured, and the median, median absolute and largest absolute error."""
     signed: dict[str, list[float]] = {}
     for _, kind, error in pass_residuals(model, table):

@@ -72,7 +72,7 @@ class Replay:
         return self.outcome.events[0]
 
 
-def execute(
+def replay_on_device(
     requests: list[Request],
     policy: Policy,
     cost: CostModel,

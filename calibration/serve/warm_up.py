@@ -12,7 +12,7 @@ from flowsim.calibration.costs.table import OperatorTable
 from flowsim.calibration.gpu.attention import KERNELS, PADDING
 from flowsim.calibration.gpu.batch import CacheSlice
 from flowsim.calibration.gpu.decoder import Decoder
-from flowsim.calibration.gpu.machine import check_model, dtype_of
+from flowsim.calibration.gpu.machine import check_measurable, dtype_of
 from flowsim.calibration.gpu.memory import enough_memory
 from flowsim.calibration.serve.runner import synchroniser
 from flowsim.errors import InputError
@@ -66,7 +66,7 @@ def servable(choice: Choice) -> Choice:
 
 def check_memory(spec: ModelSpec, device: str, rows: int, max_batched_tokens: int, recorded_tokens: int = 0) -> None:
     """Raise `InputError` unless weights, a cache of `rows` tokens, some forwards and recordings fit the free memory."""
-    check_model(spec, device)
+    check_measurable(spec, device)
     import torch
 
     if device != "cuda":

@@ -15,7 +15,7 @@ from flowsim.results.stored import stored_summary
 from flowsim.runs.digests import policy_digest, policy_files
 from flowsim.runs.options import RunOptions
 from flowsim.runs.own_sources import MAIN
-from flowsim.runs.pins import differences, pins_of, versions
+from flowsim.runs.pins import changed_inputs, pins_of, versions
 from flowsim.runs.prepare import prepare
 from flowsim.studies.requests import check_kept, keeps_requests
 from flowsim.studies.store import sealed_keys
@@ -75,7 +75,7 @@ def _unchanged(results: Results) -> Mapping[str, str]:
         stored_summary(results.folder / place)
         found = pins_of(prepare(run))
         pinned = {name: value for name, value in run.pinned.items() if name in INPUT_PINS}
-        if said := differences(pinned, found):
+        if said := changed_inputs(pinned, found):
             raise InputError(str(results.folder / place), f"was made of what has changed since: {said}")
     run = next(iter(results.configs.values()))
     return {name: value for name, value in run.pinned.items() if name not in INPUT_PINS}

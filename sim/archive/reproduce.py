@@ -17,7 +17,7 @@ from flowsim.archive.zipped import digest_of, unpack
 from flowsim.errors import InputError
 from flowsim.io.folders import path_of
 from flowsim.policies.registry import check_shipped
-from flowsim.runs.pins import differences, versions
+from flowsim.runs.pins import changed_inputs, versions
 
 State = Literal["same", "differs", "damaged", "missing", "not run again"]
 BAD = ("differs", "damaged", "missing")
@@ -64,7 +64,7 @@ def reproduce(
         root.mkdir()
         found = unpack(path, root)
         manifest = _read(path, root)
-        changed = differences(manifest.versions, versions())
+        changed = changed_inputs(manifest.versions, versions())
         if damaged := _damaged(manifest, found):
             return Reproduction(dict.fromkeys(damaged, "damaged"), changed)
         try:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowsim.arena.decision_costs import DecisionCost, decision_costs
-from flowsim.arena.figure import Lines, draw
+from flowsim.arena.figure import Lines, arena_figure
 from flowsim.arena.grid import (
     LOADS,
     MIXES,
@@ -37,7 +37,7 @@ from flowsim.policies.table import TABLE
 from flowsim.runs.options import flat
 from flowsim.show.costs import cost_footing
 from flowsim.show.figure_file import draw_into
-from flowsim.show.page import save_page
+from flowsim.show.page import write_page
 from flowsim.studies.study import Study
 from flowsim.studies.sweep import Runs, sweep
 
@@ -84,7 +84,7 @@ class Arena:
 
     def plot(self) -> Figure:
         """The share of the clairvoyant bound against the load."""
-        return draw(lines_of(self))
+        return arena_figure(lines_of(self))
 
     def save(self, folder: str | Path) -> Path:
         """Write arena.html, arena.png, ranking.csv, and arena.parquet and arena.csv (one row per cell and policy).
@@ -99,7 +99,7 @@ class Arena:
             self.table.to_csv(stage / "arena.csv", index=False)
             self.ranking.to_csv(stage / "ranking.csv", index=False)
             draw_into(stage / "arena.png", self.plot(), dpi=150, metadata={"Software": None})
-            save_page(arena_page(self, lines_of(self).named), stage / "arena.html")
+            write_page(arena_page(self, lines_of(self).named), stage / "arena.html")
         return Path(folder)
 
 

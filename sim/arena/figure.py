@@ -34,7 +34,7 @@ class Lines:
     note: str
 
 
-def draw(lines: Lines) -> Figure:
+def arena_figure(lines: Lines) -> Figure:
     """The figure."""
     axes = new_axes(SIZE)
     for name, shares in lines.shares.items():

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flowsim.arena.grid import REFERENCE
-from flowsim.arena.tables import AT, ON, by_class
+from flowsim.arena.tables import AT, ON, class_attainments
 from flowsim.arena.text import TOO_FEW, rank_text, rule_text, share_text, shown_name
 from flowsim.policies.registry import describe_policy
 from flowsim.results.interval import Interval
@@ -162,6 +162,6 @@ def _runs(table: pd.DataFrame) -> Rows:
 
 
 def _classes(table: pd.DataFrame) -> Rows:
-    means = by_class(table)
+    means = class_attainments(table)
     texts = [Column(name, means[name].tolist()) for name in ("traffic", "class", "policy")]
     return Rows([*texts, Column("attainment", means["attainment"].tolist(), "percent")])

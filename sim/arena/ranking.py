@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from flowsim.results.bootstrap import FEWEST_STRETCHES, BlockMeans, PooledMeans, block_length, fitting, stretches
+from flowsim.results.bootstrap import FEWEST_STRETCHES, BlockMeans, PooledMeans, block_length, fitting, stretch_count
 from flowsim.results.differences import holm
 from flowsim.results.interval import Interval
 
@@ -115,7 +115,7 @@ def _between(series: Mapping[str, Series], seed: int) -> dict[tuple[str, str], S
     for one, other in itertools.combinations(series, 2):
         less = [ours - theirs for ours, theirs in zip(series[one], series[other], strict=True)]
         pooled = _pooled(less, seed)
-        few = sum(map(stretches, less)) < FEWEST_STRETCHES
+        few = sum(map(stretch_count, less)) < FEWEST_STRETCHES
         interval, p = pooled.interval(), pooled.p_value()
         back = Interval(-interval.mean, -interval.high, -interval.low, interval.n)
         found[one, other], found[other, one] = ShareDifference(interval, p, few), ShareDifference(back, p, few)

@@ -72,7 +72,7 @@ def cells_table(table: pd.DataFrame, typed: Sequence[str]) -> pd.DataFrame:
     return found
 
 
-def by_class(table: pd.DataFrame) -> pd.DataFrame:
+def class_attainments(table: pd.DataFrame) -> pd.DataFrame:
     """The mean attainment of each class over the loads and SLO mixes: traffic, class, policy, attainment."""
     names = [name for name in table if is_class(str(name))]
     classes = table[["traffic", "policy", *names]]

@@ -89,7 +89,7 @@ def _walk(jobs: Jobs, *, whole: bool) -> Floats:
     """
     order = np.lexsort((jobs.release_s, jobs.work_s))
     rank = np.argsort(order)
-    fitting = bisect_left(range(1, len(jobs) + 1), True, key=lambda n: not fit(jobs.part(np.flatnonzero(rank < n))))
+    fitting = bisect_left(range(1, len(jobs) + 1), True, key=lambda n: not all_fit(jobs.part(np.flatnonzero(rank < n))))
     first, rest = rank < fitting, order[fitting:]
     granted = np.where(first, jobs.work_s, 0.0)
     if not rest.size:
@@ -104,7 +104,7 @@ def _walk(jobs: Jobs, *, whole: bool) -> Floats:
     return granted
 
 
-def fit(jobs: Jobs) -> bool:
+def all_fit(jobs: Jobs) -> bool:
     """Whether all jobs can be completed in time: whether they are under preemptive earliest deadline first."""
     waiting: list[tuple[float, float]] = []  # deadlines, and the work that is left
     now_s = 0.0

@@ -11,7 +11,7 @@ import click
 
 from flowsim.cli.calibrate_server import server
 from flowsim.cli.calibrate_tables import (
-    check_model,
+    check_fittable,
     check_passes,
     check_same_model,
     kept_if_interrupted,
@@ -171,7 +171,7 @@ def verify(table: str, out: str | None, quick: bool, device: str, seed: int, qui
     if quiet and out is None:
         raise InputError("--quiet", "without --out has no result")
     claimed = open_table(table)
-    check_model(claimed, table)
+    check_fittable(claimed, table)
     with nullcontext() if out is None else saving(out, check_passes):
         with bar("measuring", quiet=quiet) as progress:
             measured = measure_passes(claimed, device=device, quick=quick, seed=seed, progress=progress)
@@ -198,7 +198,7 @@ def report(table: str, compare: str | None, out: str) -> None:
     ours, other = open_table(table), None if compare is None else open_table(compare)
     if compare is not None and other is not None:
         check_same_model(ours, other, compare)
-    check_model(ours, table)
+    check_fittable(ours, table)
     write_page(ours, other, out)
     click.echo(f"saved the page in {out}")
 
@@ -224,7 +224,7 @@ def compare(first: str, second: str) -> None:
         raise InputError(second, "has neither operators nor passes")
     check_same_model(ours, theirs, second, passes=bool(theirs.passes))
     if theirs.passes:
-        check_model(ours, first)  # before anything is printed
+        check_fittable(ours, first)  # before anything is printed
     table = screen.table("operator", "sizes", *titles(), "source of the second")
     for ratios in compare_tables(ours, theirs):
         medians = ("" if ratio is None else f"{ratio:.3f}" for ratio in ratios.medians())

@@ -34,7 +34,7 @@ def open_table(where: str, *, passes_only: bool = False) -> OperatorTable:
     return table
 
 
-def check_model(table: OperatorTable, where: str) -> None:
+def check_fittable(table: OperatorTable, where: str) -> None:
     """Raise `InputError`, which begins with `where`, unless a cost model can be fitted to the table."""
     from flowsim.calibration.costs.fit import fit_passes
 

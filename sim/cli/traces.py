@@ -62,7 +62,7 @@ def reading(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def writing(command: Callable[..., None]) -> Callable[..., None]:
+def writing_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options of commands that write a trace."""
     out = click.option(
         "--out", metavar="FILE", required=True, help="The new trace: .jsonl, .csv (.gz, .zst) or .parquet."
@@ -103,7 +103,7 @@ def info(trace: str, against: str | None, figure: str | None, **options: Any) ->
     """
     from flowsim.show.figure_file import check_figure_file, save_figure
     from flowsim.show.screen import show  # rich and matplotlib are slow to import
-    from flowsim.show.trace_figures import figure as drawn
+    from flowsim.show.trace_figures import trace_figure as drawn
     from flowsim.show.trace_text import distances_report, info_report
 
     if figure is not None:
@@ -112,7 +112,7 @@ def info(trace: str, against: str | None, figure: str | None, **options: Any) ->
     show(info_report(statistics.info(loaded)))
     if against is not None:
         real = _load(against, {**options, "format": None})
-        show(distances_report(statistics.distances(loaded, real), real.name))
+        show(distances_report(statistics.trace_distances(loaded, real), real.name))
     if figure is not None:
         save_figure(drawn(loaded), figure)
         click.echo(f"drew {figure}")
@@ -120,7 +120,7 @@ def info(trace: str, against: str | None, figure: str | None, **options: Any) ->
 
 @traces.command()
 @click.argument("trace")
-@writing
+@writing_options
 @reading
 @click.pass_context
 def convert(context: click.Context, /, trace: str, **options: Any) -> None:
@@ -140,7 +140,7 @@ def convert(context: click.Context, /, trace: str, **options: Any) -> None:
 @traces.command("slice")
 @click.argument("trace")
 @click.argument("window", metavar="FROM:TO")
-@writing
+@writing_options
 @reading
 def slice_(trace: str, window: str, **options: Any) -> None:
     """Write the requests of TRACE that arrive from second FROM to TO; either may be omitted.
@@ -162,7 +162,7 @@ def slice_(trace: str, window: str, **options: Any) -> None:
 @traces.command()
 @click.argument("trace")
 @click.argument("factor", type=float)
-@writing
+@writing_options
 @reading
 def scale(trace: str, factor: float, **options: Any) -> None:
     """Write TRACE at FACTOR times its rate: every gap is divided by FACTOR.
@@ -182,7 +182,7 @@ def scale(trace: str, factor: float, **options: Any) -> None:
     default=None,
     help="Place the traces by their dates, or let all start together.  [default: by date if all dates are known]",
 )
-@writing
+@writing_options
 @reading
 def merge(trace: tuple[str, ...], by_date: bool | None, **options: Any) -> None:
     """Write the requests of all TRACEs as one trace, each at its own arrival time.
@@ -201,7 +201,7 @@ def merge(trace: tuple[str, ...], by_date: bool | None, **options: Any) -> None:
 @click.option(
     "--mix", metavar="SHARES", help="New shares of classes: text=.5,search=.5 (the others keep their proportions)."
 )
-@writing
+@writing_options
 @reading
 def sample(trace: str, requests: int | None, mix: str | None, **options: Any) -> None:
     """Draw requests of TRACE at random, or change its mix of classes.
@@ -232,7 +232,7 @@ def sample(trace: str, requests: int | None, mix: str | None, **options: Any) ->
 )
 @click.option("--duration", "duration_s", type=float, help="Length in seconds.  [clients only; default: 600]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random numbers.")
-@writing
+@writing_options
 def synth(source: str, out: str, to: str, **options: Any) -> None:
     """Write a synthetic trace from SOURCE: a preset (see flowsim traces list) or a file of ServeGen clients.
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from flowsim.core.request import Request
-from flowsim.errors import InputError, place_of
+from flowsim.errors import InputError, defined_at
 
 
 class Columns:
@@ -99,4 +99,4 @@ class MovingQueue:
 
     def _fault(self, key: Any) -> InputError:
         expected = "a number for each request"
-        return InputError(f"the key of an order ({place_of(self._key)})", found=key, expected=expected)
+        return InputError(f"the key of an order ({defined_at(self._key)})", found=key, expected=expected)

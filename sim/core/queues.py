@@ -11,7 +11,7 @@ from numbers import Real
 from typing import Any, Protocol
 
 from flowsim.core.request import Request
-from flowsim.errors import InputError, place_of
+from flowsim.errors import InputError, defined_at
 
 UNBOUNDED = 1 << 62
 """More tokens than any request has."""
@@ -40,7 +40,7 @@ def checked(value: Any, key: Callable[..., Any]) -> Any:
     """The value that the key of an order gave, if values of its kind have an order. InputError: it is no such value."""
     if not (type(value) is float and value == value) and not _has_order(value):
         expected = "a number, a text, or a tuple of them"
-        raise InputError(f"the key of an order ({place_of(key)})", found=value, expected=expected)
+        raise InputError(f"the key of an order ({defined_at(key)})", found=value, expected=expected)
     return value
 
 
@@ -208,7 +208,7 @@ class FlippingQueue:
         """Take a request in."""
         flip_s = self._flips_at(request)
         if not _is_time(flip_s):
-            where = f"flips_at of an order ({place_of(self._flips_at)})"
+            where = f"flips_at of an order ({defined_at(self._flips_at)})"
             raise InputError(where, found=flip_s, expected="a time in seconds")
         self._flip_s[request.id] = flip_s
         self._early.add(request)

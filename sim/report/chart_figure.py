@@ -11,7 +11,7 @@ from flowsim.errors import InputError
 from flowsim.report.chart import ChartColumns, PanelChart, in_percent
 from flowsim.show.style import foot, new_panels, plain
 from flowsim.studies.figure_data import Line
-from flowsim.studies.figures import LABELS, draw_line, label, scale
+from flowsim.studies.figures import LABELS, axis_limits, draw_line, label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -144,7 +144,7 @@ def _limits(chart: PanelChart, axes: Axes) -> None:
         axes.set_xticks(range(len(names)), names, rotation=30, ha="right", rotation_mode="anchor")
         axes.set_xlim(-0.5, len(names) - 0.5)
     elif chart.joined:
-        scale(axes, chart.ticks)
+        axis_limits(axes, chart.ticks)
         _widen(axes)
     else:
         axes.margins(x=0.05)

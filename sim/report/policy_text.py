@@ -55,7 +55,7 @@ def policy_report(
     lines += [f"  flowsim run example --policy {example(policy)}", ""]
     lines += [
         f"Six requests on costs by hand, {tokens_per_s} tokens a second (. waits, # is computed):",
-        timeline(served),
+        timeline_table(served),
     ]
     return Group(*lines)
 
@@ -65,7 +65,7 @@ def example(policy: PolicyDescription) -> str:
     return next((f"{policy.name}:{name}={default}" for name, default in policy.options.items()), policy.name)
 
 
-def timeline(served: Sequence[ServedRequest]) -> Table:
+def timeline_table(served: Sequence[ServedRequest]) -> Table:
     """A row per request; in the bar a cell is half a second."""
     made = table("request")
     made.add_column("class")

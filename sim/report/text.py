@@ -11,7 +11,7 @@ from rich.console import RenderableType
 
 from flowsim.policies.registry import spelling
 from flowsim.report.saved import Saved
-from flowsim.results.differences import DECISIONS, SERVED, ServedTrace, alike, compared, saved_decisions_sha256
+from flowsim.results.differences import DECISIONS, SERVED, ServedTrace, alike, difference_rows, saved_decisions_sha256
 from flowsim.show.differences import differences_report
 from flowsim.show.text import compare_report, run_report
 from flowsim.studies.text import study_report
@@ -51,7 +51,7 @@ def saved_differences(saved: Saved, base: str) -> RenderableType:
         for name, summary in saved.summaries.items()
     }
     decisions = {name: saved_decisions_sha256(saved.requests(name, DECISIONS)) for name in saved.runs}
-    return differences_report(compared(served, base, saved.options(base).seed), alike(decisions))
+    return differences_report(difference_rows(served, base, saved.options(base).seed), alike(decisions))
 
 
 def saved_json(saved: Saved) -> bytes:

@@ -193,7 +193,7 @@ def block_means(values: ArrayLike, *, block: int | None = None, seed: int = 0) -
     return BlockMeans(series, block or fitting(series.size, block_length(series)), seed=seed)
 
 
-def stretches(values: ArrayLike) -> float:
+def stretch_count(values: ArrayLike) -> float:
     """On how many stretches of a series what is not zero in it rests: (sum |s|)^2 / sum s^2 over the sums of blocks.
 
     Misses lie in a few long queues, however many they are. Blocks of equal sums count as many as there are (Kish's

@@ -16,7 +16,7 @@ from flowsim.results.bootstrap import (
     FEWEST_VALUES,
     BlockMeans,
     block_means,
-    stretches,
+    stretch_count,
 )
 from flowsim.results.interval import Interval, unknown_interval
 from flowsim.results.quantile_bootstrap import quantile_differences, quantile_stretches
@@ -101,7 +101,7 @@ class Difference:
     def stretches(self) -> Mapping[str, float]:
         """On how many separate stretches of requests each difference rests; fewer than FEWEST_STRETCHES are too few."""
         quantiles = quantile_stretches(*self._ttft_s, list(QUANTILES.values()))
-        return {"attainment": stretches(self._attained.values), **dict(zip(QUANTILES, quantiles, strict=True))}
+        return {"attainment": stretch_count(self._attained.values), **dict(zip(QUANTILES, quantiles, strict=True))}
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """One row per metric: metric, mean, low, high, n, and few: whether the interval rests on too few stretches."""
@@ -125,7 +125,7 @@ class Difference:
         return self.ours.ttft_s[self._both], self.theirs.ttft_s[self._both]
 
 
-def compared(served: Mapping[str, ServedTrace], against: str, seed: int = 0) -> list[dict[str, Any]]:
+def difference_rows(served: Mapping[str, ServedTrace], against: str, seed: int = 0) -> list[dict[str, Any]]:
     """Rows about each policy less one of them, on the same requests.
 
     Returns:

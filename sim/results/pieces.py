@@ -31,7 +31,7 @@ class Piece(NamedTuple):
     signalled: bool = False
 
 
-def pieces(events: Iterable[Event], until_s: float) -> Iterator[Piece]:
+def device_pieces(events: Iterable[Event], until_s: float) -> Iterator[Piece]:
     """What a device did from 0 to `until_s`, in order, without gaps; no piece is empty."""
     ended_s = heard_s = 0.0
     ordered_s = signal_s = NEVER

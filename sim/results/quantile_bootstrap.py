@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from flowsim.results.bootstrap import FEWEST_VALUES, Floats, block_length, fitting, stretches
+from flowsim.results.bootstrap import FEWEST_VALUES, Floats, block_length, fitting, stretch_count
 from flowsim.results.interval import LEVEL, Interval, unknown_interval
 
 RESAMPLES = 400
@@ -48,12 +48,12 @@ def quantile_differences(
 
 
 def quantile_stretches(ours: ArrayLike, theirs: ArrayLike, quantiles: Sequence[float]) -> list[float]:
-    """On how many stretches the difference of each quantile rests: see `stretches`."""
+    """On how many stretches the difference of each quantile rests: see `stretch_count`."""
     both = _finite(ours, theirs)
     if not both.size:
         return [0.0 for _ in quantiles]
     beyond = zip(quantiles, _above(both, np.asarray(quantiles)), strict=True)
-    return [min(stretches(series if q >= 0.5 else ~series) for series in above) for q, above in beyond]
+    return [min(stretch_count(series if q >= 0.5 else ~series) for series in above) for q, above in beyond]
 
 
 def _finite(ours: ArrayLike, theirs: ArrayLike) -> Floats:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from flowsim.core.events import Rejected
 from flowsim.errors import InputError
 from flowsim.results.metrics import UNFINISHED
-from flowsim.results.pieces import HOST, IDLE, Piece, pieces
+from flowsim.results.pieces import HOST, IDLE, Piece, device_pieces
 from flowsim.results.quantiles import Floats
 from flowsim.results.result import RunResult
 
@@ -112,4 +112,7 @@ def device_histories(result: RunResult) -> list[DeviceHistory]:
         for event in events:
             if isinstance(event, Rejected):
                 until_s[event.request] = event.time_s
-    return [DeviceHistory(result, list(pieces(events, outcome.stopped_s)), due_s, until_s) for events in result.events]
+    return [
+        DeviceHistory(result, list(device_pieces(events, outcome.stopped_s)), due_s, until_s)
+        for events in result.events
+    ]

@@ -16,7 +16,7 @@ from flowsim.errors import InputError
 from flowsim.io.folders import writing
 from flowsim.policies.registry import DEFAULT_POLICIES, PolicySpec, load_policy, spelling
 from flowsim.results.definitions.comparison_csv import COMPARED, FURTHER
-from flowsim.results.differences import ServedTrace, alike, compared, decisions_sha256
+from flowsim.results.differences import ServedTrace, alike, decisions_sha256, difference_rows
 from flowsim.results.figure_data import class_attainment, ttft_distributions
 from flowsim.results.result import RunResult
 from flowsim.results.summary import as_columns, bound_columns
@@ -71,7 +71,7 @@ class Comparison:
 
         base = spelling(against, self.results, of="comparison") if against else next(iter(self.results))
         served = {name: ServedTrace.of(result) for name, result in self.results.items()}
-        return pd.DataFrame(compared(served, base, self.results[base].config["seed"]))
+        return pd.DataFrame(difference_rows(served, base, self.results[base].config["seed"]))
 
     @property
     def alike(self) -> list[tuple[str, ...]]:

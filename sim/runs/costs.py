@@ -84,7 +84,7 @@ def file_name(source: str) -> str:
     return Path(source).name if leads_somewhere(source) else source
 
 
-def place_of(costs: CostModel) -> dict[str, Any]:
+def costs_place(costs: CostModel) -> dict[str, Any]:
     """Where the costs can be found again: a folder, or the model, GPU and degree of a known table."""
     record = costs.provenance
     if record is None or not record.is_stored:

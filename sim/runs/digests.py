@@ -86,7 +86,7 @@ def policy_files(name: str) -> dict[str, Path]:
     return own_modules(module) or ({} if source is None else {module: Path(source)})
 
 
-def source_of(name: str) -> str | type:
+def policy_source(name: str) -> str | type:
     """What other processes need to run a policy from the same source, see `use_source`."""
     if name.partition(":")[0] == MAIN:
         return policy_class(PolicySpec(name))

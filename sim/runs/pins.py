@@ -35,7 +35,7 @@ def pins_of(ready: Prepared) -> dict[str, str]:
     return {name: digest for name, digest in digests.items() if digest} | versions()
 
 
-def differences(pinned: Mapping[str, str], found: Mapping[str, str]) -> str:
+def changed_inputs(pinned: Mapping[str, str], found: Mapping[str, str]) -> str:
     """What is not as it was pinned: "trace (found 0a1b2c, pinned 9f8e7d)"; empty if all is."""
     return ", ".join(
         f"{name} (found {found.get(name, 'none')[:SHOWN]}, pinned {value[:SHOWN]})"
@@ -53,7 +53,7 @@ def compare_pins(ready: Prepared, found: Mapping[str, str], besides: Collection[
         besides: names of pins that need not hold, as a study varies what they are of.
     """
     pinned = {name: value for name, value in ready.options.pinned.items() if name not in besides}
-    if said := differences(pinned, found):
+    if said := changed_inputs(pinned, found):
         warnings.warn(f"not as pinned in the config: {said}", ChangedInputs, stacklevel=3)
 
 

@@ -21,7 +21,7 @@ from flowsim.errors import InputError
 from flowsim.policies.registry import PolicySpec
 from flowsim.results.result import RunResult
 from flowsim.runs.bound import bound_to_state
-from flowsim.runs.costs import anywhere, described, extrapolated, file_name, place_of, sources_of
+from flowsim.runs.costs import anywhere, costs_place, described, extrapolated, file_name, sources_of
 from flowsim.runs.keywords import documented, from_keywords
 from flowsim.runs.options import RunOptions, options, to_values, value_of
 from flowsim.runs.pins import compare_pins, pins_of
@@ -108,7 +108,7 @@ def execute(
         {
             **to_values(ready.options),
             "trace": anywhere(ready.options.trace),
-            **place_of(ready.costs),
+            **costs_place(ready.costs),
             "pinned": dict(pinned),
         },
         _inputs(ready, np.array(outcome.ledger.cached_tokens)),

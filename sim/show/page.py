@@ -196,7 +196,7 @@ def page_html(page: Page) -> str:
     return render("sections.html", page=page, places=places, scripts=list(scripts), data=data)
 
 
-def save_page(page: Page, path: str | Path) -> None:
+def write_page(page: Page, path: str | Path) -> None:
     """Write the page into a file, whole or not at all. InputError: it cannot be written."""
     with writing_file(path) as partial:
         partial.write_text(page_html(page), encoding="utf-8")

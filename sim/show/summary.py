@@ -68,7 +68,7 @@ def scheduler_facts(summary: FullSummary) -> list[tuple[str, str]]:
             f"unfinished {summary['unfinished']:,}, rejected {summary['rejected']:,}; longest wait "
             f"{seconds(summary['longest_wait_s'])}",
         ),
-        *left_out(summary),
+        *uncounted_facts(summary),
     ]
 
 
@@ -91,7 +91,7 @@ def bounds_fact(summaries: Iterable[FullSummary]) -> list[tuple[str, str]]:
     return [("bound", f"no scheduler attains more than {percent(upper)}; optimum >= {percent(lower)}")]
 
 
-def left_out(summary: Summary) -> list[tuple[str, str]]:
+def uncounted_facts(summary: Summary) -> list[tuple[str, str]]:
     """The requests that do not count, if there are any."""
     numbers = (
         (summary["in_warmup"], "in the warm-up"),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def figure(trace: Trace) -> Figure:
+def trace_figure(trace: Trace) -> Figure:
     """Three panels: the request rate over time, and the distributions of input and of output length by class."""
     drawn, panels = new_panels(1, 3, (13, 3.8))
     axes = panels[0]

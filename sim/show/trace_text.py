@@ -93,7 +93,7 @@ def list_report(rows: Iterable[Sequence[str]]) -> RenderableType:
 
 
 def distances_report(distances: Mapping[str, Any], name: str) -> RenderableType:
-    """How far a trace is from the one of this name, from `flowsim.traces.statistics.distances`."""
+    """How far a trace is from the one of this name, from `flowsim.traces.statistics.trace_distances`."""
     table = screen.table(f"against {name}", "requests", "there", "share", "there", "KS input", "KS output")
     for group, of in distances["ks"].items():
         counts, shares = (f"{n:,}" for n in of["requests"]), (f"{share:.1%}" for share in of["share"])

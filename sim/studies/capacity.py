@@ -20,7 +20,7 @@ from flowsim.policies.registry import DEFAULT_POLICIES
 from flowsim.runs.keywords import paths_of, policy_text
 from flowsim.runs.prepare import SYNTHETIC
 from flowsim.runs.workload import window_text
-from flowsim.studies.point import Point, part_of
+from flowsim.studies.point import Point, window_of
 from flowsim.studies.replications import REPLICATION
 from flowsim.studies.search import FEWEST_REQUESTS, Search
 from flowsim.studies.study import Study
@@ -116,11 +116,11 @@ def _replications(values: Mapping[str, Any], n: int, instances: int) -> list[dic
         raise InputError("workload.limit", found, expected="1 replication, or workload.window (FROM:TO) in its place")
     start_s, end_s = options.workload.period_s or (0.0, math.inf)
     root = str(Path.cwd())
-    span_s = part_of(options.trace, root, options.workload, seed=options.seed).span_s
+    span_s = window_of(options.trace, root, options.workload, seed=options.seed).span_s
     if not span_s:
         raise InputError(options.trace, "all requests arrive at one instant", expected="a trace that spans some time")
     whole = msgspec.structs.replace(options.workload, window=None)
-    arrival_s = part_of(options.trace, root, whole, seed=options.seed).arrival_s
+    arrival_s = window_of(options.trace, root, whole, seed=options.seed).arrival_s
     first_s = float(arrival_s[np.searchsorted(arrival_s, start_s)])
     fewest = FEWEST_REQUESTS * max(instances, options.server.instances)
     for k in range(n, 1, -1):

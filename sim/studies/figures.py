@@ -141,7 +141,7 @@ def _draw_chart(chart: LineChart, axes: Axes) -> None:
         axes.set_xticks(range(len(chart.ticks)), chart.ticks, rotation=30, ha="right")
         axes.set_xlim(-0.3, len(chart.ticks) - 0.7)
     else:
-        scale(axes, chart.ticks)
+        axis_limits(axes, chart.ticks)
     if shares:
         axes.set_ylim(0, 103)
     else:
@@ -168,7 +168,7 @@ def draw_line(axes: Axes, place: int, many: int, line: Line, limits: tuple[float
     axes.errorbar(line.x, line.mean, error, label=line.name, linestyle=dash, transform=axes.transData + shift, **style)
 
 
-def scale(axes: Axes, at: Sequence[float]) -> None:
+def axis_limits(axes: Axes, at: Sequence[float]) -> None:
     """Limits around these values; a logarithmic axis for what spans three doublings or more."""
     if at[0] > 0 and at[-1] >= 8 * at[0]:
         shown = [at[0]]

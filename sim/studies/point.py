@@ -89,7 +89,7 @@ def prepared(point: Point, root: str) -> Prepared:
     return prepare(options, Given(trace))
 
 
-def part_of(trace: str, root: str, workload: WorkloadOptions, *, seed: int) -> Trace:
+def window_of(trace: str, root: str, workload: WorkloadOptions, *, seed: int) -> Trace:
     """The requests of a trace, or those in the workload's window of it, at its own rate."""
     whole = _trace(_place(root, trace), stamp_of(_place(root, trace)), seed, *_reading(workload))
     return replayed(whole, WorkloadOptions(window=workload.window), seed)

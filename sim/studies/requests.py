@@ -11,7 +11,7 @@ from flowsim.errors import InputError
 from flowsim.io import documents
 from flowsim.io.folders import exists
 from flowsim.policies.registry import spelling
-from flowsim.results.differences import SERVED, ServedTrace, compared
+from flowsim.results.differences import SERVED, ServedTrace, difference_rows
 from flowsim.results.recount import COLUMNS, recount
 from flowsim.results.stored import check_agreement
 from flowsim.results.summary import as_columns
@@ -89,7 +89,7 @@ def request_differences(runs: Runs, part: pd.DataFrame, against: str, by: Sequen
             raise InputError("study", "has several runs of a policy", expected="one replication")
         served = {run["policy"]: _served(folder, run) for run in runs_there.to_dict("records")}
         here = dict(zip(by, place, strict=True))
-        rows += [{**here, **row} for row in compared(served, base)] if base in served else []
+        rows += [{**here, **row} for row in difference_rows(served, base)] if base in served else []
     return pd.DataFrame(rows)
 
 

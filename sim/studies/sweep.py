@@ -17,7 +17,7 @@ from flowsim.io.counts import number_of
 from flowsim.io.folders import leads_somewhere
 from flowsim.io.schema import Name, PositiveCount, fitted
 from flowsim.policies.registry import PolicySpec
-from flowsim.runs.digests import policy_digest, source_of
+from flowsim.runs.digests import policy_digest, policy_source
 from flowsim.runs.options import files
 from flowsim.show.costs import Costs, cost_footing, mixed_kinds
 from flowsim.show.html import render
@@ -25,7 +25,7 @@ from flowsim.studies.intervals import differences, intervals, ratios
 from flowsim.studies.point import Point
 from flowsim.studies.store import Store, read_runs, sealed_keys, title_of
 from flowsim.studies.study import Study
-from flowsim.studies.workers import Done, Task, execute
+from flowsim.studies.workers import Done, Task, run_tasks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -148,7 +148,7 @@ def sweep(
         pending = _pending(study, store, places)
         workers = min(workers or _cores(), max(len(pending), 1))
         apart = workers > 1 or dask is not None
-        tasks = execute(_tasks(study, pending, workers, apart), workers, dask)
+        tasks = run_tasks(_tasks(study, pending, workers, apart), workers, dask)
         new, cpu_s = _collect(store, tasks, len(pending), progress)
         store.seal(lambda key: Point.of(study.point(places[key])).columns)
     return _told(Runs(read_runs(out), study.title, Path(out), new, cpu_s))
@@ -212,7 +212,7 @@ def _tasks(study: Study, pending: Sequence[tuple[str, int]], workers: int, apart
 
 def _sources(items: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, str | type]:
     names = {Point.of(values).options.policy.name for _, values in items}
-    return {name: source_of(name) for name in names if not PolicySpec(name).shipped}
+    return {name: policy_source(name) for name in names if not PolicySpec(name).shipped}
 
 
 def _trace_of(study: Study, place: int) -> str:

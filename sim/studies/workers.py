@@ -41,7 +41,7 @@ class Task:
     """Some runs of a study: the key and the options of each, and what else `measure` needs.
 
     Attributes:
-        sources: of each policy of the user's own, by name, what other processes need to run it (`source_of`).
+        sources: of each policy of the user's own, by name, what other processes need to run it (`policy_source`).
     """
 
     items: tuple[tuple[str, Mapping[str, Any]], ...]
@@ -62,7 +62,7 @@ class Task:
         return done
 
 
-def execute(tasks: Iterator[Task], workers: int, dask: str | None) -> Iterator[list[Done]]:
+def run_tasks(tasks: Iterator[Task], workers: int, dask: str | None) -> Iterator[list[Done]]:
     """What each task did, as they complete."""
     if dask is not None:
         yield from _on_dask(tasks, dask)

@@ -196,7 +196,7 @@ class Case(Struct, frozen=True, forbid_unknown_fields=True, dict=True):  # dict:
         return RunResult(self.trace, self.slo, outcome, self.policy, {}, described(cost))
 
 
-def seconds(values: Sequence[float]) -> list[float | None]:
+def stored_seconds(values: Sequence[float]) -> list[float | None]:
     """Seconds as files hold them: microseconds, None in place of NaN."""
     return [None if math.isnan(value) else _rounded(value) for value in values]
 

@@ -14,13 +14,13 @@ from flowsim.calibration.gpu.graphs import graph_sizes
 from flowsim.calibration.gpu.memory import enough_memory
 from flowsim.calibration.gpu.monitor import gpu_state
 from flowsim.calibration.gpu.quiet_host import RUNNER, core_of
-from flowsim.calibration.serve.replay import Replay, execute
+from flowsim.calibration.serve.replay import Replay, replay_on_device
 from flowsim.calibration.serve.runner import Runner
 from flowsim.calibration.serve.warm_up import LESS, serving_decoder, warm_up
 from flowsim.core.timeline import graph_size
 from flowsim.io.counts import number_of
 from flowsim.policies.registry import load_policy
-from flowsim.validation.case import Case, GpuRun, seconds
+from flowsim.validation.case import Case, GpuRun, stored_seconds
 from flowsim.validation.distance import distances
 from flowsim.validation.evidence import Accepted, Recorded, with_run
 from flowsim.validation.plan import Plan, cache_rows
@@ -90,15 +90,15 @@ def _run(case: Case, costs: CostModel, runner: Runner) -> GpuRun:
     """One real execution of a case."""
     ready = case.prepared(costs)
     with gpu_state(runner.decoder.device.type == "cuda") as state:
-        replay = execute(ready.requests(), ready.policy, costs, ready.predictor, runner, case.server)
+        replay = replay_on_device(ready.requests(), ready.policy, costs, ready.predictor, runner, case.server)
     return _as_run(replay, state)
 
 
 def _as_run(replay: Replay, state: dict[str, Any]) -> GpuRun:
     ledger, (log,) = replay.outcome.ledger, replay.outcome.logs
     return GpuRun(
-        seconds(ledger.started_s),
-        seconds(ledger.finished_s),
+        stored_seconds(ledger.started_s),
+        stored_seconds(ledger.finished_s),
         [round(value, 6) for value in ledger.service_s],
         ledger.preemptions,
         [round(value, 6) for value in log.blocking_s],
@@ -106,14 +106,14 @@ def _as_run(replay: Replay, state: dict[str, Any]) -> GpuRun:
         round(log.control_s, 6),
         log.decisions,
         round(replay.outcome.stopped_s, 6),
-        [[pause.execution, *seconds(pause[1:])] for pause in replay.preemptions],
+        [[pause.execution, *stored_seconds(pause[1:])] for pause in replay.preemptions],
         _quantiles(replay.lateness_s),
         _quantiles(replay.hand_overs_s),
         state,
         replay.scattered,
         replay.crowded,
         replay.first_tokens,
-        seconds(ledger.rejected_s),
+        stored_seconds(ledger.rejected_s),
     )
 
 

@@ -75,11 +75,11 @@ def save_report(evidence: Sequence[Evidence], cases: Sequence[ComparedCase], fol
 def picture(of: ComparedCase) -> bytes:
     """The figure of a case, as PNG."""
     out = io.BytesIO()
-    draw_into(out, figure(of), format="png", dpi=110, metadata={"Software": None})
+    draw_into(out, case_figure(of), format="png", dpi=110, metadata={"Software": None})
     return out.getvalue()
 
 
-def figure(of: ComparedCase) -> Figure:
+def case_figure(of: ComparedCase) -> Figure:
     """Three panels: attainment by class, and the distributions of TTFT and of blocking times."""
     from matplotlib.figure import Figure  # slow to import, and only figures need it
 

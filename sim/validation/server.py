@@ -22,7 +22,7 @@ from flowsim.results.result import RunResult
 from flowsim.runs.options import RunOptions
 from flowsim.runs.prepare import Given, prepare
 from flowsim.runs.run import execute
-from flowsim.show.page import Axis, Chart, Facts, Page, Paragraph, Section, Series, Table, save_page
+from flowsim.show.page import Axis, Chart, Facts, Page, Paragraph, Section, Series, Table, write_page
 from flowsim.traces.trace import Trace
 from flowsim.validation.residuals import least_absolute
 from flowsim.validation.stack_fit import ran_alone
@@ -123,7 +123,7 @@ class ServerComparison:
         """Write validation.html into a folder. InputError: it cannot be written."""
         path = Path(folder) / "validation.html"
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_page(self.page(), path)
+        write_page(self.page(), path)
         return path
 
     def _attainments(self) -> TextTable:

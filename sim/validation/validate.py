@@ -37,7 +37,7 @@ from flowsim.validation.evidence import (
 )
 from flowsim.validation.gpu_runs import distances_of, run_missing
 from flowsim.validation.plan import Plan, cases_of, requests_of, served_by, shortfalls
-from flowsim.validation.validation_table import OTHER_FOLDER, TABLE, TableChoice, costs_of, saved, table_of
+from flowsim.validation.validation_table import OTHER_FOLDER, TABLE, TableChoice, saved, table_costs, table_of
 
 
 def validate(
@@ -94,7 +94,7 @@ def _recorded(
     plan: Plan, whole: Workload, root: Path, table: OperatorTable, device: str, say: Callable[[str], None]
 ) -> Evidence:
     """The evidence in a folder, once all that the plan asks for has been executed."""
-    costs = costs_of(plan, table)
+    costs = table_costs(plan, table)
     about = _about(plan, whole.loaded, table, device)
     older = read_about(root) if (root / ABOUT).exists() else None
     for key in ("machine", "trace", "table", "options"):

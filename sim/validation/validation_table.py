@@ -61,7 +61,7 @@ def table_of(root: Path, plan: Plan, choice: TableChoice) -> OperatorTable:
     return table
 
 
-def costs_of(plan: Plan, table: OperatorTable) -> CostModel:
+def table_costs(plan: Plan, table: OperatorTable) -> CostModel:
     """The cost model of a table. InputError: the plan cannot be run with it."""
     if table.provenance.rank().spec != load_model(plan.run.model):
         raise InputError(

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from flowsim.arena.ranking import Standing
-from flowsim.arena.tables import by_class, cells_table, leading_cells, ranking_table, shares_by
+from flowsim.arena.tables import cells_table, class_attainments, leading_cells, ranking_table, shares_by
 from flowsim.results.interval import Interval
 
 
@@ -40,7 +40,7 @@ def test_the_tables_hold_means_by_load_traffic_and_class_and_the_cells_where_a_p
         "typed": ["a", "b", "c", "d"],
     }
     assert leading_cells(table()) == {"fcfs": 2, "edf": 3}
-    assert by_class(table()).to_dict("list") == {
+    assert class_attainments(table()).to_dict("list") == {
         "traffic": ["qwen", "qwen", "code", "code"],
         "class": ["text"] * 4,
         "policy": ["fcfs", "edf"] * 2,

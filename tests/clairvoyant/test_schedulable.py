@@ -10,7 +10,7 @@ from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 from scipy.sparse import coo_array, hstack
 
 import flowsim.clairvoyant.schedulable as schedulable
-from flowsim.clairvoyant.schedulable import Jobs, all_in_time, fit, most_in_time
+from flowsim.clairvoyant.schedulable import Jobs, all_fit, all_in_time, most_in_time
 
 
 def jobs(*rows: tuple[float, float, float]) -> Jobs:
@@ -125,7 +125,7 @@ def edf_lateness_s(of: Jobs) -> float:
 @given(st.integers(0, 10_000), st.integers(1, 12))
 def test_jobs_fit_if_earliest_deadline_first_has_none_late(seed: int, n: int) -> None:
     of = drawn(seed, n)
-    assert fit(of) == (edf_lateness_s(of) <= 1e-9)
+    assert all_fit(of) == (edf_lateness_s(of) <= 1e-9)
 
 
 @given(st.integers(0, 10_000), st.integers(1, 30))

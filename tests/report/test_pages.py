@@ -10,7 +10,7 @@ import flowsim
 from flowsim.errors import InputError
 from flowsim.report.pages import save_page
 from flowsim.show.page import Column, Page, Rows, Section
-from flowsim.show.page import save_page as save
+from flowsim.show.page import write_page as save
 from support.pages import opened, parts_of
 from support.places import DATA
 from support.runs import preempted, replayed

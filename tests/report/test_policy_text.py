@@ -9,7 +9,7 @@ from rich.console import Console, RenderableType
 from flowsim.policies.registry import describe_policies, describe_policy
 from flowsim.policies.registry import load_policy as load
 from flowsim.policies.table import TABLE
-from flowsim.report.policy_text import policies_report, policy_report, timeline
+from flowsim.report.policy_text import policies_report, policy_report, timeline_table
 from flowsim.runs.six_requests import TOKENS_PER_S, six_requests
 
 
@@ -28,7 +28,9 @@ def test_policies_stand_under_their_families() -> None:
 
 
 def test_a_timeline_shows_what_waits_and_what_is_computed() -> None:
-    rows = [line.rstrip() for line in printed(timeline(six_requests(load("edf:admission=hopeless")))).splitlines()[1:]]
+    rows = [
+        line.rstrip() for line in printed(timeline_table(six_requests(load("edf:admission=hopeless")))).splitlines()[1:]
+    ]
     assert rows[4].split() == ["4", "search", "500", "8", "s", "rejected", "missed"]
     assert rows[0].endswith("in time  ####" + "." * 16 + "####" + "." * 4 + "#" * 12)
     assert rows[1].endswith("in time    ..##")

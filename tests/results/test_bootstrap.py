@@ -16,7 +16,7 @@ from flowsim.results.bootstrap import (
     block_length,
     block_means,
     share_interval,
-    stretches,
+    stretch_count,
 )
 from flowsim.results.differences import QUANTILES, Difference, ServedTrace
 from flowsim.studies.paired import t_interval
@@ -103,8 +103,8 @@ def test_stretches_count_queues_and_not_misses() -> None:
     together = np.zeros(3000)
     together[:50] = together[1500:1550] = 1
     assert scattered.sum() == together.sum() == 100
-    assert stretches(scattered) > 50 > FEWEST_STRETCHES > 5 > stretches(together) >= 1
-    assert stretches(np.zeros(20)) == stretches([]) == 0
+    assert stretch_count(scattered) > 50 > FEWEST_STRETCHES > 5 > stretch_count(together) >= 1
+    assert stretch_count(np.zeros(20)) == stretch_count([]) == 0
 
 
 def test_intervals_of_shares_stay_between_nothing_and_all() -> None:

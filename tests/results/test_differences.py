@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from flowsim.results.differences import Difference, ServedTrace, alike, compared, decisions_sha256, holm
+from flowsim.results.differences import Difference, ServedTrace, alike, decisions_sha256, difference_rows, holm
 from support.results import NEVER, by_hand
 
 
@@ -70,7 +70,9 @@ def test_several_policies_are_compared_by_holms_method() -> None:
     assert holm([]) == []
     rng = np.random.default_rng(1)
     waits = rng.exponential(1, 500)
-    rows = compared({"a": served(list(waits)), "b": served(list(0.7 * waits)), "c": served(list(1.01 * waits))}, "a")
+    rows = difference_rows(
+        {"a": served(list(waits)), "b": served(list(0.7 * waits)), "c": served(list(1.01 * waits))}, "a"
+    )
     of = {row["policy"]: row for row in rows if row["metric"] == "attainment"}
     assert list(of) == ["b", "c"]
     assert of["b"]["p_holm"] == pytest.approx(2 * of["b"]["p"])

@@ -12,7 +12,7 @@ import flowsim
 from flowsim.calibration.costs.table_catalogue import load_table
 from flowsim.errors import ChangedInputs, InputError
 from flowsim.runs.options_file import read_options
-from flowsim.runs.pins import differences
+from flowsim.runs.pins import changed_inputs
 from support.cli import OWN, done, invoke
 
 POLICY = "own_policies:Fine"
@@ -137,8 +137,8 @@ def test_a_file_that_changes_after_its_import_stops_a_run_of_its_policy(config: 
 
 
 def test_a_pin_of_what_is_not_there_differs() -> None:
-    assert differences({"policy": "a" * 64}, {}) == "policy (found none, pinned aaaaaaaaaaaa)"
-    assert differences({}, {"policy": "a"}) == ""
+    assert changed_inputs({"policy": "a" * 64}, {}) == "policy (found none, pinned aaaaaaaaaaaa)"
+    assert changed_inputs({}, {"policy": "a"}) == ""
 
 
 def test_pins_are_texts_by_name(folder: Path) -> None:

@@ -23,7 +23,7 @@ from flowsim.show.page import (
     Table,
     Tiles,
     page_html,
-    save_page,
+    write_page,
 )
 from support.pages import data_of
 
@@ -76,7 +76,7 @@ def test_the_page_asks_the_network_for_nothing() -> None:
 
 def test_the_same_page_is_the_same_bytes(tmp_path: Path) -> None:
     page = Page("A page", [Section("One", [Rows([Column("a", [1, 2], "count")])])], [Paragraph("first")])
-    save_page(page, tmp_path / "a.html")
+    write_page(page, tmp_path / "a.html")
     assert (tmp_path / "a.html").read_text(encoding="utf-8") == page_html(page)
     with pytest.raises(InputError, match="cannot be written"):
-        save_page(page, tmp_path / "none" / "a.html")
+        write_page(page, tmp_path / "none" / "a.html")

@@ -17,9 +17,9 @@ from flowsim.traces import write_trace
 )
 def test_any_trace_can_be_drawn(trace, tmp_path):
     from flowsim.show.figure_file import save_figure
-    from flowsim.show.trace_figures import figure
+    from flowsim.show.trace_figures import trace_figure
 
-    save_figure(figure(trace), tmp_path / "t.png")
+    save_figure(trace_figure(trace), tmp_path / "t.png")
     assert (tmp_path / "t.png").stat().st_size > 10_000
 
 

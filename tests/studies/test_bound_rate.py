@@ -11,7 +11,7 @@ import pytest
 
 import flowsim
 from flowsim.clairvoyant.demand import demand
-from flowsim.clairvoyant.schedulable import Jobs, fit
+from flowsim.clairvoyant.schedulable import Jobs, all_fit
 from flowsim.studies.bound_rate import bound_rate_rps
 from flowsim.studies.point import Point, prepared
 from flowsim.studies.search import Search
@@ -42,7 +42,7 @@ def test_no_set_of_enough_requests_is_in_time_at_the_rate_or_above(
 
     def in_time(rate_rps: float) -> bool:
         those = jobs(of.at_rate(rate_rps))
-        return any(fit(those.part(np.array(some))) for some in combinations(range(len(LENGTHS)), enough))
+        return any(all_fit(those.part(np.array(some))) for some in combinations(range(len(LENGTHS)), enough))
 
     rate_rps = bound_rate_rps(of, ".", Search(target=enough / len(LENGTHS)))
     assert math.isfinite(rate_rps)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from flowsim.calibration.costs.curves import work
+from flowsim.calibration.costs.curves import query_key_pairs
 from flowsim.calibration.costs.models import ModelSpec, load_model
 
 SPEC = ModelSpec("tiny", 2, 64, 4, 2, 16, 128, 97, 512, 10000.0, 1e-5)
@@ -31,7 +31,7 @@ def public_folder(place: Path) -> Path:
     shapes = [(n, k) for n in (4096, 6144, 16384, 65536) for k in (4096, 16384)]
     products = [f"{m},{n},{k},linear,{m * n * k * (1 + (k == 16384)) * 1e-9}" for m in (1, 64, 4096) for n, k in shapes]
     (place / "gemm.csv").write_text("m,n,k,kernel_source,latency_ms\n" + "\n".join(products))
-    rows = [f"1,{n},0,32,8,128,fa,{work(n, 0) * 1e-6}" for n in (1, 128, 1024, 8192)]
+    rows = [f"1,{n},0,32,8,128,fa,{query_key_pairs(n, 0) * 1e-6}" for n in (1, 128, 1024, 8192)]
     header = "batch_size,isl,step,num_heads,num_key_value_heads,head_dim,kernel_source,latency_ms\n"
     (place / "context_attention.csv").write_text(header + "\n".join([*rows, "2,128,0,32,8,128,fa,9"]))
     (place / "toy_gpu.yaml").write_text(SYSTEM)

@@ -6,7 +6,7 @@ from flowsim.calibration.costs.cost_model import GraphCost
 from flowsim.calibration.costs.models import ModelSpec
 from flowsim.calibration.costs.predictor import make_predictor
 from flowsim.calibration.gpu.decoder import Decoder
-from flowsim.calibration.serve.replay import Replay, execute
+from flowsim.calibration.serve.replay import Replay, replay_on_device
 from flowsim.calibration.serve.runner import Runner
 from flowsim.core.events import Stretch, stretches
 from flowsim.core.policy import Policy
@@ -45,7 +45,7 @@ def executed(policy: Policy | str, decoder: Decoder, requests: list[Request] | N
     server = ServerOptions(**{"kv_tokens": 4000, "max_batched_tokens": 256, **limits})
     predictor = make_predictor("exact", COST, policy.cut, server.max_batched_tokens)
     with Runner(decoder) as runner:
-        return execute(requests or workload(), policy, COST, predictor, runner, server)
+        return replay_on_device(requests or workload(), policy, COST, predictor, runner, server)
 
 
 def ran(replay: Replay) -> list[Stretch]:

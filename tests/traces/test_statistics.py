@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from flowsim.traces import Trace, info, read_trace, synthesize
-from flowsim.traces.statistics import dispersion, distances, ks_distance
+from flowsim.traces.statistics import dispersion, ks_distance, trace_distances
 from support.traces import MOONCAKE, needs_traces
 
 
@@ -26,17 +26,17 @@ def test_ks_by_hand():
 
 def test_lengths_that_one_side_does_not_know_have_no_distance():
     known, unknown = Trace.of([0, 1], [5, 6], [7, 8]), Trace.of([0, 1], [5, 6])
-    assert distances(known, known)["ks"]["all"]["output"] == 0
+    assert trace_distances(known, known)["ks"]["all"]["output"] == 0
     for pair in ((known, unknown), (unknown, known), (unknown, unknown)):
-        assert distances(*pair)["ks"]["all"]["output"] is None
-        assert distances(*pair)["ks"]["all"]["input"] == 0
+        assert trace_distances(*pair)["ks"]["all"]["output"] is None
+        assert trace_distances(*pair)["ks"]["all"]["input"] == 0
 
 
 def test_an_output_of_0_is_no_length():
     trace = Trace.of([0, 1, 2, 3], [5, 6, 7, 8], [9, 0, 3, 0])
     facts = info(trace)["lengths"]["all"]
     assert (facts["output"]["mean"], facts["output"]["p10"], facts["rank_correlation"]) == (6, 3.6, pytest.approx(-1))
-    assert distances(trace, Trace.of([0, 1], [5, 6], [3, 9]))["ks"]["all"]["output"] == 0
+    assert trace_distances(trace, Trace.of([0, 1], [5, 6], [3, 9]))["ks"]["all"]["output"] == 0
 
 
 def test_classes_may_be_called_as_groups_are():
@@ -47,7 +47,7 @@ def test_classes_may_be_called_as_groups_are():
 
 def test_bursts_are_compared():
     even, bunched = (Trace.of(times, np.ones(1010)) for times in (np.arange(1010) / 10, np.arange(1010) // 10))
-    pairs = distances(even, bunched)["dispersion"]
+    pairs = trace_distances(even, bunched)["dispersion"]
     assert pairs == {window: [info(trace)["dispersion"][window] for trace in (even, bunched)] for window in pairs}
     assert list(pairs) == ["1", "10", "60"] and pairs["60"] == [None, None]
 

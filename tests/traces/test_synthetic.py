@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from flowsim.errors import InputError
 from flowsim.traces import info, read_trace, synthesize
-from flowsim.traces.statistics import distances
+from flowsim.traces.statistics import trace_distances
 from flowsim.traces.synthetic import PRESETS, PROBABILITIES, presets
 from support.traces import AZURE, MOONCAKE, QWEN, needs_traces
 
@@ -102,7 +102,7 @@ def test_rank_correlations_come_back():
 )
 def test_imitations_are_good(preset, most):
     real = read_trace(REAL[preset])
-    far = distances(synthesize(50_000, preset=preset), real)
+    far = trace_distances(synthesize(50_000, preset=preset), real)
     for name, of in far["ks"].items():
         if of["requests"][1] >= 60:
             assert max(of["input"], of["output"]) < most, name
@@ -114,7 +114,7 @@ def test_imitations_are_good(preset, most):
 @pytest.mark.parametrize(("preset", "said"), [("azure-conversation", [1.3, 16]), ("mooncake-conversation", [1.1, 2.9])])
 def test_imitations_have_no_bursts_as_the_readme_says(preset, said):
     real = read_trace(REAL[preset])
-    assert distances(synthesize(50_000, preset=preset), real)["dispersion"]["60"] == pytest.approx(said, rel=0.05)
+    assert trace_distances(synthesize(50_000, preset=preset), real)["dispersion"]["60"] == pytest.approx(said, rel=0.05)
 
 
 def test_azure_code_has_the_published_medians():

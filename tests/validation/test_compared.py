@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("hurried")
 def test_evidence_is_compared_anew_without_running(
     evidence: tuple[Evidence, Result], here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flowsim.validation.gpu_runs.execute", None)
+    monkeypatch.setattr("flowsim.validation.gpu_runs.replay_on_device", None)
     again = invoke(["validate", "evidence"])
     assert again.exit_code == 0, again.output
     assert again.stdout == evidence[1].stdout

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("hurried")
 def test_an_interrupted_validation_keeps_what_has_ended_and_goes_on(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, calls = executor.execute, 0
+    real, calls = executor.replay_on_device, 0
 
     def interrupted(*args: object, **options: object) -> executor.Replay:
         nonlocal calls
@@ -31,7 +31,7 @@ def test_an_interrupted_validation_keeps_what_has_ended_and_goes_on(
             raise KeyboardInterrupt
         return real(*args, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("flowsim.validation.gpu_runs.execute", interrupted)
+    monkeypatch.setattr("flowsim.validation.gpu_runs.replay_on_device", interrupted)
     first = invoke(command("broken"))
     assert first.exit_code == 130
     assert first.stderr.endswith("flowsim: interrupted\n")
@@ -114,7 +114,7 @@ def test_a_gpu_that_runs_out_of_memory_is_one_line(here: Path, monkeypatch: pyte
     def full(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("flowsim.validation.gpu_runs.execute", full)
+    monkeypatch.setattr("flowsim.validation.gpu_runs.replay_on_device", full)
     result = invoke(command("full"))
     assert result.exit_code == 2
     assert "the device ran out of memory; use a smaller model" in result.stderr

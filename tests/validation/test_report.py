@@ -12,7 +12,7 @@ from rich.console import Console
 from flowsim.validation.compared import ComparedCase, compared_cases, verdict
 from flowsim.validation.distance import Distance
 from flowsim.validation.evidence import Evidence
-from flowsim.validation.report import figure, page, save_report, validation_report
+from flowsim.validation.report import case_figure, page, save_report, validation_report
 from support.places import DATA
 
 
@@ -42,7 +42,7 @@ def test_the_verdict_counts_measures_in_which_two_real_runs_disagree(case: Compa
 def test_a_blocking_curve_is_drawn_for_every_run() -> None:
     preempting = Evidence.load(DATA / "evidence" / "h200-llama3-8b-qwen")
     of = ComparedCase.now(preempting.recorded[-1], preempting.cost)
-    *_, axes = figure(replace(of, real=[*of.real] * 5)).axes
+    *_, axes = case_figure(replace(of, real=[*of.real] * 5)).axes
     assert len(axes.lines) == 11
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowsim.calibration.costs.cost_model import CostModel
-from flowsim.calibration.costs.curves import AttentionCurve, work
+from flowsim.calibration.costs.curves import AttentionCurve, query_key_pairs
 from flowsim.calibration.costs.waves import Waves
 from flowsim.core.operators import ATTENTION, CHECKED_AFTER, LAYER_OPERATORS
 from flowsim.core.timeline import Launch, Slice
@@ -38,7 +38,7 @@ def cost_models(draw: st.DrawFn) -> CostModel:
         "drawn",
         draw(st.integers(1, 5)),
         {name: lambda n, ab=ab: ab[0] + ab[1] * n for name, ab in device.items()},
-        lambda tokens, context: attention[0] + attention[1] * work(tokens, context),
+        lambda tokens, context: attention[0] + attention[1] * query_key_pairs(tokens, context),
         {name: lambda n, ab=ab: ab[0] + ab[1] * n for name, ab in host.items()},
         attention_launch=lambda tokens, context: launch[0] + launch[1] * (context > 0),
         check_s=draw(seconds),
@@ -173,9 +173,9 @@ def test_a_model_shows_its_name() -> None:
 
 
 def test_work_counts_query_key_pairs() -> None:
-    assert work(1, 0) == 1
-    assert work(4, 0) == 1 + 2 + 3 + 4
-    assert work(3, 10) == 11 + 12 + 13
+    assert query_key_pairs(1, 0) == 1
+    assert query_key_pairs(4, 0) == 1 + 2 + 3 + 4
+    assert query_key_pairs(3, 10) == 11 + 12 + 13
 
 
 GRID = [(tokens, context) for context in (0, 512, 4096) for tokens in (16, 128, 1024, 8192)]
@@ -184,8 +184,8 @@ GRID = [(tokens, context) for context in (0, 512, 4096) for tokens in (16, 128, 
 @given(st.floats(0.0, 1e-3), st.floats(1e-12, 1e-9), st.integers(1, 20000), st.integers(0, 20000))
 def test_attention_is_exact_for_a_fixed_cost_plus_one_by_work(a: float, b: float, tokens: int, context: int) -> None:
     sizes, contexts = (np.array(column) for column in zip(*GRID, strict=True))
-    curve = AttentionCurve(sizes, contexts, a + b * work(sizes, contexts))
-    assert curve(tokens, context) == pytest.approx(a + b * work(tokens, context), rel=1e-9)
+    curve = AttentionCurve(sizes, contexts, a + b * query_key_pairs(sizes, contexts))
+    assert curve(tokens, context) == pytest.approx(a + b * query_key_pairs(tokens, context), rel=1e-9)
     assert curve(0, context) == 0.0
 
 

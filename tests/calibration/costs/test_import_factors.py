@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from flowsim.calibration.costs.curves import work
+from flowsim.calibration.costs.curves import query_key_pairs
 from flowsim.calibration.costs.fit import fit
 from flowsim.calibration.costs.import_factors import SIZES, ImportFactors, corrected, known_factors
 from flowsim.calibration.costs.provenance import Provenance
@@ -67,7 +67,7 @@ def test_a_corrected_table_has_each_device_time_multiplied_and_host_times_as_the
     factors = ImportFactors.of(table.provenance)
     assert factors is not None
     for before, after in zip(table.operators, corrected(table).operators, strict=True):
-        tokens = (2 * work(before.tokens, before.context)) ** 0.5 if before.context else before.tokens
+        tokens = (2 * query_key_pairs(before.tokens, before.context)) ** 0.5 if before.context else before.tokens
         times = 1.0 if before.operator == "all_reduce" else factors.at(tokens)
         assert after.device_us == pytest.approx(before.device_us * times, abs=1e-3)
         assert after.host_us == before.host_us

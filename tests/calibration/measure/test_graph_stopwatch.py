@@ -125,7 +125,7 @@ def test_a_pass_is_heated_just_as_it_is_timed(timed: Device) -> None:
 
 def test_what_leads_is_as_long_as_it_takes_the_host_to_get_ahead(timed: Device) -> None:
     one = stack(timed, 0.0, 0.0).program[:1]
-    lead = stopwatch.warm_up(timed, one, 0, 0.0)  # type: ignore[arg-type]
+    lead = stopwatch.heat_up(timed, one, 0, 0.0)  # type: ignore[arg-type]
     assert lead.steps == one * 3  # each takes 2.3 ms on a rested GPU
 
 

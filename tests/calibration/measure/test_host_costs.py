@@ -52,7 +52,7 @@ def test_hand_offs_are_those_of_short_prompts_in_bursts_and_of_long_ones_that_ar
             outcome=outcome, acknowledged_s=[3e-6, 5e-6], hand_overs_s=[34e-6, 9e-6], preemptions=pauses
         )
 
-    monkeypatch.setattr("flowsim.calibration.measure.host_costs.execute", execute)
+    monkeypatch.setattr("flowsim.calibration.measure.host_costs.replay_on_device", execute)
     runner = cast(Runner, SimpleNamespace(decoder=SimpleNamespace(rows=20000)))
     complete, acknowledge, resume = time_hand_offs(runner, 33)
     assert complete == [3e-6, 5e-6]

@@ -128,7 +128,7 @@ def test_what_ran_out_of_memory_leaves_no_recording_taken(monkeypatch: pytest.Mo
 
     grid = replace(GRID, graphs=(64, 128), graph_passes=(), passes=(), checked_passes=(), cuts=())
     log, crowded = MeasurementLog(None, {}, lambda *call: None), list[int]()
-    monkeypatch.setattr(graph_stopwatch, "launch", scarce)
+    monkeypatch.setattr(graph_stopwatch, "launch_all", scarce)
     with torch.inference_mode():
         of = passes.Passes(SPEC, grid, "cpu", 0, log)
         model = of.model(Choice.of("math", {}))

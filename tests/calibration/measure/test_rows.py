@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flowsim.calibration.measure.rows import host_row, microseconds, operator_row, pass_row
+from flowsim.calibration.measure.rows import host_row, in_microseconds, operator_row, pass_row
 
 SAMPLES = [1e-6 * n for n in (10, 11, 12, 13, 90)]
 
@@ -24,4 +24,4 @@ def test_the_host_alone_takes_no_time_of_the_device() -> None:
 def test_a_pass_has_the_time_of_its_samples() -> None:
     row = pass_row("block", "512@0", SAMPLES, graph_tokens=64)
     assert (row["cut"], row["slices"], row["repeats"], row["graph_tokens"]) == ("block", "512@0", 5, 64)
-    assert microseconds({"a": 1.23456789e-3}) == {"a": 1234.568}
+    assert in_microseconds({"a": 1.23456789e-3}) == {"a": 1234.568}
