@@ -69,40 +69,22 @@ Bounding = Callable[[int], Bound]
 """The bound of a workload beside a scheduler that attains so many of its requests."""
 
 
-def bound_of(
-    requests: Callable[[], list[Request]],
-    counted: Flags,
-    costs: CostModel,
-    server: ServerOptions,
-    prefixes: Prefixes | None = None,
-    *,
-    lower: bool = True,
-) -> Bound:
-    """The bound of a workload that is replayed to its end.
+@dataclass(frozen=True, eq=False)
+class Clairvoyant:
+    """The bound of a workload that is replayed to its end; each part is worked out once, when it is first asked for.
 
     Upper: every request needs at least its `demand`; requests that fit nowhere or miss their SLO alone are dropped; the
     others are jobs for one machine that is as fast as all instances together. Prefills that share passes, KV blocks,
     runner slots, checks, decisions and host times only tighten this. A request is there from its arrival at the server
     on, and its token must leave in time for the way back to the client. Lower: the replay under `Oracle`.
 
-    Args:
+    Attributes:
         requests: makes the requests, fresh each time, in order of arrival.
         counted: which of them count, shape [n].
         costs: what passes cost.
         server: instances and their limits.
         prefixes: the prefix cache of each instance; None if it has none.
-        lower: whether to replay the oracle; without it `least` is 0.
-    """
-    workload = Clairvoyant(requests, counted, costs, server, prefixes)
-    return workload.both if lower else workload.upper
-
-
-@dataclass(frozen=True, eq=False)
-class Clairvoyant:
-    """The bound of a workload as `bound_of` has it, of which each part is worked out once, when it is first asked for.
-
-    The attributes are the arguments of `bound_of`; and `progress` is called now and then, as replays go on, with
-    (requests arrived in all of them, requests of all of them).
+        progress: called now and then, as replays go on, with (requests arrived in all of them, requests of all).
     """
 
     requests: Callable[[], list[Request]]

@@ -85,11 +85,6 @@ class Run(NamedTuple):
         return Run(n * host_s, n * device_s, end_s + (n - 1) * max(host_s, device_s))
 
 
-def device_end(launches: Iterable[Launch]) -> float:
-    """When the device ends the last of `launches`, seconds after the host began on the first, device idle."""
-    return Run.of(launches).end_s
-
-
 def split(slices: Sequence[Slice], max_batched_tokens: int) -> Iterator[list[Slice]]:
     """Cut a pass into forwards of at most `max_batched_tokens` tokens, filled in the order of its slices."""
     forward: list[Slice] = []

@@ -41,16 +41,8 @@ DRAWN = ("goodput_rps", "ttft_p50_s", "ttft_p90_s", "ttft_p99_s", "utilization")
 """The metrics that are drawn, after attainment and the highest rates."""
 
 
-def study_page(runs: Runs, against: Sequence[str] = ()) -> Page:
-    """The page of a study.
-
-    Args:
-        runs: of the study.
-        against: the policies that the others are compared with; default: as `study_report` has it.
-
-    Raises:
-        InputError: no such policy in the study.
-    """
+def study_page(runs: Runs) -> Page:
+    """The page of a study: compared with the policy that `study_report` takes."""
     done = independent(runs.succeeded)
     title = runs.title or "Study"
     tiles = [
@@ -59,7 +51,7 @@ def study_page(runs: Runs, against: Sequence[str] = ()) -> Page:
         ("options varied", f"{len(varied(runs.table)):,}", ", ".join(varied(runs.table))),
     ]
     sections = [] if done.empty else [Section("Against an option", [explorer(runs), Paragraph(BASIS, small=True)])]
-    sections.append(Section("Results", list(parts_of(study_report(runs, against)))))
+    sections.append(Section("Results", list(parts_of(study_report(runs)))))
     sections.append(Section("Every run", [runs_table(runs)]))
     lead: list[Part] = [Tiles(tiles)]
     if runs.costs:

@@ -59,14 +59,14 @@ class Studentised:
         """The deviation of each resample's mean in units of its own standard error, ascending, shape [resamples]."""
         raise NotImplementedError
 
-    def interval(self, level: float = LEVEL) -> Interval:
+    def interval(self) -> Interval:
         """The mean with its interval, whose bounds are NaN when too few blocks differ to tell."""
         mean, n = self.mean, self.size
         if self.blocks < 2:
             return unknown_interval(mean, n)
         if not self.error:
             return Interval(mean, mean, mean, n)
-        tail = math.floor((0.5 - level / 2) * self.studentised.size)
+        tail = math.floor((0.5 - LEVEL / 2) * self.studentised.size)
         low, high = self.studentised[tail], self.studentised[-1 - tail]
         if math.isinf(low) or math.isinf(high):
             return unknown_interval(mean, n)
@@ -207,18 +207,7 @@ def stretch_count(values: ArrayLike) -> float:
     return float(sums.sum()) ** 2 / float((sums**2).sum()) if sums.any() else 0.0
 
 
-def block_bootstrap(values: ArrayLike, *, block: int | None = None, level: float = LEVEL, seed: int = 0) -> Interval:
-    """The mean of one autocorrelated series and its interval from a moving-block bootstrap, see `BlockMeans`.
-
-    The bounds are NaN with fewer than FEWEST_VALUES values.
-    """
-    series = np.asarray(values, dtype=float)
-    if series.size < FEWEST_VALUES:
-        return unknown_interval(float(series.mean()) if series.size else math.nan, series.size)
-    return block_means(series, block=block, seed=seed).interval(level)
-
-
-def share_interval(hits: ArrayLike, level: float = LEVEL) -> Interval:
+def share_interval(hits: ArrayLike) -> Interval:
     """The share of True in one autocorrelated series, and Wilson's interval (1927) at its effective size.
 
     That is the number of independent values with the error that the block bootstrap finds, as for clustered samples
@@ -236,7 +225,7 @@ def share_interval(hits: ArrayLike, level: float = LEVEL) -> Interval:
     free = max(blocks.blocks - 1, 1)
     variance = blocks.error**2 * blocks.blocks / free
     size = share * (1 - share) / variance if variance else n ** (2 / 3)
-    squared = float(stdtrit(1.5 * free, 0.5 + level / 2)) ** 2 / size
+    squared = float(stdtrit(1.5 * free, 0.5 + LEVEL / 2)) ** 2 / size
     half = math.sqrt(squared * (share * (1 - share) + squared / 4))
     low, high = (share + squared / 2 - half) / (1 + squared), (share + squared / 2 + half) / (1 + squared)
     return Interval(share, min(low, share), max(high, share), n).within(0, 1)  # rounding may leave all or nothing out

@@ -135,20 +135,13 @@ def is_option(path: str) -> bool:
     return path in options() or (path != head and bool(head) and (head == "policy" or head in MAPPINGS))
 
 
-def from_values(values: Mapping[str, Any], where: str = "") -> RunOptions:
-    """The options in plain values, as YAML holds them: see `flat`.
-
-    Args:
-        values: the values, in sections or by dotted path.
-        where: the file that they come from, for errors.
+def from_values(values: Mapping[str, Any]) -> RunOptions:
+    """The options in plain values, as YAML holds them, in sections or by dotted path: see `flat`.
 
     Raises:
-        InputError: an unknown option or a value that does not fit; with `where`, the dotted path of the option.
+        InputError: an unknown option or a value that does not fit, with the dotted path of the option.
     """
-    try:
-        return build(RunOptions, _nested(flat(values)))
-    except InputError as error:
-        raise (error.within(where) if where else error) from None
+    return build(RunOptions, _nested(flat(values)))
 
 
 def to_values(run: RunOptions) -> dict[str, Any]:

@@ -119,9 +119,9 @@ def prepare(options: RunOptions, given: Given = NOTHING_GIVEN) -> Prepared:
     return assembled(_workload(options, model, given.trace), policy, costs)
 
 
-def prepare_workload(options: RunOptions, trace: Trace | None = None) -> Workload:
-    """What a run replays; `trace` is in place of the one that the options name. InputError as `prepare` raises it."""
-    return _workload(options, options.model, trace)
+def prepare_workload(options: RunOptions) -> Workload:
+    """What a run replays. InputError as `prepare` raises it."""
+    return _workload(options, options.model, None)
 
 
 def _workload(options: RunOptions, model: str, given: Trace | None) -> Workload:

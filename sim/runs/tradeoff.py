@@ -77,13 +77,13 @@ def tradeoff(
     return rows
 
 
-def is_extrapolated(cost: CostModel, tokens: int, chunks: Sequence[int] = CHUNKS) -> bool:
-    """Whether a prompt of this many tokens, whole or in these chunks, exceeds the sizes that were measured."""
+def is_extrapolated(cost: CostModel, tokens: int) -> bool:
+    """Whether a prompt of this many tokens, whole or in CHUNKS, exceeds the sizes that were measured."""
     if cost.provenance is None:
         return False
     measured = cost.provenance.measured
     prompt, cached = np.array([tokens]), np.array([0])
-    return any(measured.beyond(prompt, cached, forward).any() for forward in (*chunks, tokens))
+    return any(measured.beyond(prompt, cached, forward).any() for forward in (*CHUNKS, tokens))
 
 
 def _check(tokens: object, chunks: Sequence[object], cuts: Sequence[str], samples: object) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from flowsim.policies.registry import spelling
 from flowsim.results.differences import holm
-from flowsim.results.interval import LEVEL, Interval
+from flowsim.results.interval import Interval
 from flowsim.studies.paired import Paired, paired, paired_ratio, t_interval
 from flowsim.studies.replications import by_replication, check_replications, independent
 from flowsim.studies.rules import RULES
@@ -32,10 +32,10 @@ def over_replications(runs: pd.DataFrame, value: str) -> Interval:
     It is cut to what the column can hold: a share lies in [0, 1], and a rate or a time is not negative. Replications
     with a highest rate that nothing limits are left out.
     """
-    return _interval(runs, value, LEVEL)
+    return _interval(runs, value)
 
 
-def intervals(runs: pd.DataFrame, value: str, by: Sequence[str], level: float = LEVEL) -> pd.DataFrame:
+def intervals(runs: pd.DataFrame, value: str, by: Sequence[str]) -> pd.DataFrame:
     """For each combination of the columns `by`: mean, low, high and n of `value` over its replications.
 
     Failed runs are left out, and so are runs that only repeat another; those whose seeds only draw other labels for the
@@ -55,14 +55,12 @@ def intervals(runs: pd.DataFrame, value: str, by: Sequence[str], level: float = 
     keys = done.drop_duplicates(list(by))[list(by)].itertuples(index=False, name=None)
     rows = []
     for key, (_, values) in zip(keys, found.groupby(level=list(range(len(by))), sort=False, dropna=False), strict=True):
-        interval = t_interval(values, level).within(*_limits(value))
+        interval = t_interval(values).within(*_limits(value))
         rows.append((*key, interval.mean, interval.low, interval.high, interval.n))
     return pd.DataFrame(rows, columns=[*by, "mean", "low", "high", "n"])
 
 
-def differences(
-    runs: pd.DataFrame, value: str, against: str, by: Sequence[str] = (), level: float = LEVEL
-) -> pd.DataFrame:
+def differences(runs: pd.DataFrame, value: str, against: str, by: Sequence[str] = ()) -> pd.DataFrame:
     """Paired differences of each policy to one of them, on the same arrivals.
 
     Args:
@@ -70,7 +68,6 @@ def differences(
         value: the column whose difference is taken.
         against: the policy that the others are compared with, in any spelling.
         by: columns whose values are compared separately, such as slo_scale.
-        level: confidence level of the intervals.
 
     Returns:
         Columns policy, against, `by`, then of `value` of the policy minus that of `against`, over the replications that
@@ -83,15 +80,15 @@ def differences(
         InputError: no such policy; or as `intervals`.
     """
     _, most = _limits(value)
-    return _compared(runs, value, against, by, lambda ours, theirs: paired(ours, theirs, level), (-most, most))
+    return _compared(runs, value, against, by, paired, (-most, most))
 
 
-def ratios(runs: pd.DataFrame, value: str, against: str, by: Sequence[str] = (), level: float = LEVEL) -> pd.DataFrame:
+def ratios(runs: pd.DataFrame, value: str, against: str, by: Sequence[str] = ()) -> pd.DataFrame:
     """Paired ratios of each policy to one of them, on the same arrivals: as `differences`, but of the logarithms.
 
     `mean` is the geometric mean of the ratios; it and its intervals are NaN when a value is not positive.
     """
-    return _compared(runs, value, against, by, lambda ours, theirs: paired_ratio(ours, theirs, level), (0.0, math.inf))
+    return _compared(runs, value, against, by, paired_ratio, (0.0, math.inf))
 
 
 def _compared(
@@ -125,9 +122,9 @@ def _row(pair: Paired, sign: Paired, limits: tuple[float, float]) -> tuple[float
     return (t.mean, t.low, t.high, t.n, bca.low, bca.high, sign.higher, sign.lower, sign.ours.size - t.n, sign.p)
 
 
-def _interval(runs: pd.DataFrame, value: str, level: float) -> Interval:
+def _interval(runs: pd.DataFrame, value: str) -> Interval:
     found = by_replication(_censored(runs, value), value)
-    return t_interval(_limited(found, value), level).within(*_limits(value))
+    return t_interval(_limited(found, value)).within(*_limits(value))
 
 
 def _censored(runs: pd.DataFrame, value: str) -> pd.DataFrame:

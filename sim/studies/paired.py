@@ -28,25 +28,23 @@ class Paired:
     Attributes:
         ours, theirs: the values of both, shape [replications].
         ratio: whether the geometric mean of their ratios is asked for, instead of the mean difference.
-        level: confidence level of the intervals.
         seed: of the bootstrap.
     """
 
     ours: Floats
     theirs: Floats
     ratio: bool = False
-    level: float = LEVEL
     seed: int = 0
 
     @property
     def interval(self) -> Interval:
         """The mean with Student's t interval; of ratios NaN when a value is not positive."""
-        return self._back(t_interval(self._compared, self.level))
+        return self._back(t_interval(self._compared))
 
     @property
     def bca(self) -> Interval:
         """The mean with the interval of the bias-corrected and accelerated bootstrap (Efron 1987)."""
-        return self._back(bca_interval(self._compared, self.level, self.seed))
+        return self._back(bca_interval(self._compared, self.seed))
 
     @property
     def higher(self) -> int:
@@ -96,7 +94,7 @@ def t_interval(values: ArrayLike, level: float = LEVEL) -> Interval:
     return Interval(mean, mean - half, mean + half, n)
 
 
-def bca_interval(values: ArrayLike, level: float = LEVEL, seed: int = 0) -> Interval:
+def bca_interval(values: ArrayLike, seed: int = 0) -> Interval:
     """The mean of independent replications and its BCa interval; NaNs are left out, infinities have none."""
     from scipy import stats  # slow to import, and only intervals need it
 
@@ -108,7 +106,7 @@ def bca_interval(values: ArrayLike, level: float = LEVEL, seed: int = 0) -> Inte
     mean = float(array.mean())
     if np.ptp(array) <= 1e-12 * np.abs(array).max():
         return Interval(mean, mean, mean, n)
-    options = {"confidence_level": level, "n_resamples": RESAMPLES, "method": "BCa", "rng": seed}
+    options = {"confidence_level": LEVEL, "n_resamples": RESAMPLES, "method": "BCa", "rng": seed}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # the bounds are then NaN
         bounds = stats.bootstrap((array,), np.mean, **options).confidence_interval
@@ -127,16 +125,16 @@ def lowest_p(replications: int, compared: int = 1) -> float:
     return min(1.0, compared * 2.0 ** (1 - replications))
 
 
-def paired(ours: ArrayLike, theirs: ArrayLike, level: float = LEVEL, *, seed: int = 0) -> Paired:
+def paired(ours: ArrayLike, theirs: ArrayLike, *, seed: int = 0) -> Paired:
     """The differences of two series that share the randomness of each replication; pairs with a NaN are left out."""
     ours, theirs = _pairs(ours, theirs)
-    return Paired(ours, theirs, False, level, seed)
+    return Paired(ours, theirs, seed=seed)
 
 
-def paired_ratio(ours: ArrayLike, theirs: ArrayLike, level: float = LEVEL, *, seed: int = 0) -> Paired:
+def paired_ratio(ours: ArrayLike, theirs: ArrayLike) -> Paired:
     """The ratios of two such series: the geometric mean, with the intervals of the logarithms."""
     ours, theirs = _pairs(ours, theirs)
-    return Paired(ours, theirs, True, level, seed)
+    return Paired(ours, theirs, ratio=True)
 
 
 def _pairs(ours: ArrayLike, theirs: ArrayLike) -> tuple[Floats, Floats]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.predictor import make_predictor
-from flowsim.clairvoyant.bound import Bound, Clairvoyant, bound_of
+from flowsim.clairvoyant.bound import Bound, Clairvoyant
 from flowsim.core.prefix_cache import Prefixes, Retention
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
@@ -33,26 +33,26 @@ def requests(*rows: tuple[float, int, float]) -> Callable[[], list[Request]]:
 def test_a_bound_by_hand() -> None:
     """Of two long prompts and an urgent one only one long prompt is late, whatever one does; one is hopeless."""
     rows = requests((0.0, 10, 12.0), (0.0, 10, 13.0), (1.0, 1, 2.0), (50.0, 9, 8.0))
-    found = bound_of(rows, np.ones(4, bool), service(layers=10), ServerOptions(block_tokens=1))
+    found = Clairvoyant(rows, np.ones(4, bool), service(layers=10), ServerOptions(block_tokens=1)).both
     assert found == Bound(counted=4, hopeless=1, most=2, least=2)
     assert (found.upper, found.lower) == (0.5, 0.5)
 
 
 def test_what_no_instance_can_hold_is_hopeless() -> None:
     rows, server = requests((0.0, 10, 100.0), (20.0, 5, 100.0)), ServerOptions(block_tokens=1, kv_tokens=8)
-    assert bound_of(rows, np.ones(2, bool), pencil(), server) == Bound(2, 1, 1, 1)
+    assert Clairvoyant(rows, np.ones(2, bool), pencil(), server).both == Bound(2, 1, 1, 1)
 
 
 def test_requests_that_do_not_count_need_no_time() -> None:
     rows = requests((0.0, 10, 10.5), (0.0, 9, 10.5))
     counted = np.array([True, False])
-    assert bound_of(rows, counted, pencil(), ServerOptions(block_tokens=1)) == Bound(1, 0, 1, 1)
+    assert Clairvoyant(rows, counted, pencil(), ServerOptions(block_tokens=1)).both == Bound(1, 0, 1, 1)
 
 
 def test_two_instances_serve_two_at_once() -> None:
     rows = requests((0.0, 10, 10.0), (0.0, 10, 10.0))
     server = ServerOptions(block_tokens=1, instances=2)
-    assert bound_of(rows, np.ones(2, bool), pencil(), server) == Bound(2, 0, 2, 2)
+    assert Clairvoyant(rows, np.ones(2, bool), pencil(), server).both == Bound(2, 0, 2, 2)
 
 
 def test_the_load_is_the_least_work_per_second_of_each_instance() -> None:
@@ -111,7 +111,7 @@ def test_no_policy_is_above_the_bound(seed: int) -> None:
     )
     cache = CACHES[rng.integers(len(CACHES))]
     make = workload(rng, costs, server, n=int(rng.integers(1, 60)))
-    found = bound_of(make, np.ones(len(make()), bool), costs, server, cache)
+    found = Clairvoyant(make, np.ones(len(make()), bool), costs, server, cache).both
     assert found.least <= found.most <= found.counted - found.hopeless
     for name in TABLE:
         assert attained(make, load_policy(name), costs, server, cache) <= found.most, name
@@ -120,7 +120,7 @@ def test_no_policy_is_above_the_bound(seed: int) -> None:
 def test_the_optimum_of_measured_costs_is_known_within_a_few_per_cent() -> None:
     rng, costs, server = np.random.default_rng(5), load_cost(None, "llama3-8b", "h200", 1), ServerOptions()
     make = workload(rng, costs, server, n=300)
-    found = bound_of(make, np.ones(300, bool), costs, server)
+    found = Clairvoyant(make, np.ones(300, bool), costs, server).both
     assert 0.9 * found.most <= found.least
 
 
@@ -129,4 +129,4 @@ def test_the_bound_is_the_same_each_time(instances: int) -> None:
     server = ServerOptions(instances=instances)
     costs = load_cost(None, "llama3-8b", "h200", 1)
     make = workload(np.random.default_rng(1), costs, server, n=80)
-    assert len({bound_of(make, np.ones(80, bool), costs, server) for _ in range(2)}) == 1
+    assert len({Clairvoyant(make, np.ones(80, bool), costs, server).both for _ in range(2)}) == 1

@@ -5,15 +5,15 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowsim.core.timeline import Forward, Launch, Slice, Timeline, device_end, split
+from flowsim.core.timeline import Forward, Launch, Run, Slice, Timeline, split
 from support.reference.passes import forwards
 
 
 def test_the_device_waits_for_the_host_and_for_itself() -> None:
-    assert device_end([]) == 0.0
-    assert device_end([Launch(2.0, 1.0)] * 3) == 7.0  # launched at 2, 4, 6
-    assert device_end([Launch(1.0, 5.0)] * 3) == 16.0  # launched at 1, 2, 3, executed from 1, 6, 11
-    assert device_end([Launch(1.0, 5.0), Launch(9.0, 1.0), Launch(1.0, 3.0)]) == 14.0
+    assert Run.of([]).end_s == 0.0
+    assert Run.of([Launch(2.0, 1.0)] * 3).end_s == 7.0  # launched at 2, 4, 6
+    assert Run.of([Launch(1.0, 5.0)] * 3).end_s == 16.0  # launched at 1, 2, 3, executed from 1, 6, 11
+    assert Run.of([Launch(1.0, 5.0), Launch(9.0, 1.0), Launch(1.0, 3.0)]).end_s == 14.0
 
 
 slices = st.lists(st.builds(Slice, st.integers(1, 40), st.integers(0, 40)), min_size=1, max_size=5)

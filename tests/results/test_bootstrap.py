@@ -12,7 +12,6 @@ from flowsim.results.bootstrap import (
     FEWEST_STRETCHES,
     BlockMeans,
     PooledMeans,
-    block_bootstrap,
     block_length,
     block_means,
     share_interval,
@@ -29,7 +28,7 @@ def test_the_block_bootstrap_covers_where_the_naive_interval_does_not() -> None:
         series = np.zeros(3000)
         for k, shock in enumerate(rng.normal(size=3000)[1:], 1):
             series[k] = 0.8 * series[k - 1] + shock
-        interval, plain = block_bootstrap(series, seed=seed), t_interval(series)
+        interval, plain = block_means(series, seed=seed).interval(), t_interval(series)
         blocks.append(interval.low <= 0 <= interval.high)
         naive.append(plain.low <= 0 <= plain.high)
     assert 0.9 <= np.mean(blocks) <= 0.99
@@ -38,8 +37,9 @@ def test_the_block_bootstrap_covers_where_the_naive_interval_does_not() -> None:
 
 def test_the_block_bootstrap_is_seeded_and_one_block_alone_has_no_interval() -> None:
     series = np.random.default_rng(2).random(100)
-    assert block_bootstrap(series, seed=3) == block_bootstrap(series, seed=3) != block_bootstrap(series, seed=4)
-    assert math.isnan(block_bootstrap(series, block=100).low)
+    found = [block_means(series, seed=seed).interval() for seed in (3, 3, 4)]
+    assert found[0] == found[1] != found[2]
+    assert math.isnan(block_means(series, block=100).interval().low)
     assert block_means(series, block=100).p_value() == 1.0
 
 
@@ -50,10 +50,9 @@ def test_the_ends_of_a_series_count_like_its_middle() -> None:
 
 
 def test_with_few_values_or_few_that_differ_the_bootstrap_gives_no_interval() -> None:
-    assert math.isnan(block_bootstrap([]).mean) and math.isnan(share_interval([]).mean)
-    assert math.isnan(block_bootstrap([0.0, 1.0]).low) and math.isnan(block_bootstrap([0.0, 1.0] * 4).high)
-    assert math.isnan(block_bootstrap([1.0] * 1999 + [0.0]).low)
-    assert block_bootstrap([0.0, 1.0] * 50).low < 0.5 + 1e-12
+    assert math.isnan(share_interval([]).mean) and math.isnan(share_interval([False, True] * 4).high)
+    assert math.isnan(block_means([1.0] * 1999 + [0.0]).interval().low)
+    assert block_means([0.0, 1.0] * 50).interval().low < 0.5 + 1e-12
 
 
 def test_the_interval_leaves_zero_out_where_p_is_below_one_in_twenty() -> None:
