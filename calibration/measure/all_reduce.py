@@ -29,13 +29,13 @@ from flowsim.calibration.gpu.graphs import Launcher
 from flowsim.calibration.gpu.machine import check_device, dtype_of, machine
 from flowsim.calibration.gpu.quiet_host import RUNNER, quiet_host
 from flowsim.calibration.measure.grid import CHECKED, OFF_GRID
-from flowsim.calibration.measure.measurement_log import Progress
 from flowsim.calibration.measure.passes import host_bound, layers_that_fit, packed
 from flowsim.calibration.measure.repeats import RepeatLimits
 from flowsim.calibration.measure.rows import operator_row, pass_row
 from flowsim.calibration.measure.stopwatch import Stopwatch
 from flowsim.calibration.serve.runner import launch
 from flowsim.errors import InputError
+from flowsim.io.progress import Progress
 
 TOKENS = (1, 4, 16, 32, 64, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 16384, 32768)
 LAYERS = 4

@@ -36,12 +36,13 @@ from flowsim.calibration.measure import idle_gpu, stopwatch
 from flowsim.calibration.measure.grid import QUICK, Grid, midpoint
 from flowsim.calibration.measure.host_costs import time_decisions, time_hand_offs, time_proceeding
 from flowsim.calibration.measure.kernel_race import race_kernels
-from flowsim.calibration.measure.measurement_log import MeasurementLog, Progress, Rows
+from flowsim.calibration.measure.measurement_log import MeasurementLog, Rows
 from flowsim.calibration.measure.passes import Passes, pass_rows
 from flowsim.calibration.measure.rows import host_row, operator_row, rounded
 from flowsim.calibration.serve.runner import Runner
 from flowsim.core.operators import LAYER_OPERATORS
 from flowsim.errors import InputError
+from flowsim.io.progress import Progress
 
 STACK_BYTES = 24 << 30
 """Largest weights of the layers in which operators are timed, unless FEWEST_LAYERS need more."""

@@ -12,9 +12,8 @@ from flowsim.calibration.gpu.memory import ran_out
 from flowsim.core.operators import CHECKED_AFTER
 from flowsim.errors import InputError
 from flowsim.io.journal import Journal, Record
+from flowsim.io.progress import Progress
 
-Progress = Callable[[int, int, str], None]
-"""Called with (done, total, what) after every size."""
 Rows = list[dict[str, Any]]
 RESTART = "the journal of this calibration; delete it to measure everything again"
 
@@ -25,7 +24,7 @@ class MeasurementLog:
     Args:
         path: the journal; None to keep none.
         identity: what is measured, on what and how; a journal is continued only by a calibration with the same one.
-        progress: called after every size.
+        progress: called with (done, total, what) after every size.
 
     Attributes:
         rows: by key.

@@ -31,11 +31,12 @@ from flowsim.calibration.gpu.monitor import gpu_state
 from flowsim.calibration.gpu.quiet_host import RUNNER, quiet_host
 from flowsim.calibration.measure.graph_stopwatch import time_graph_checks, time_recording
 from flowsim.calibration.measure.grid import QUICK, Grid
-from flowsim.calibration.measure.measurement_log import MeasurementLog, Progress, Rows
+from flowsim.calibration.measure.measurement_log import MeasurementLog, Rows
 from flowsim.calibration.measure.rows import host_row, operator_row, pass_row
 from flowsim.calibration.measure.stopwatch import LIGHT_HEAT_S, time_pass, watched
 from flowsim.core.timeline import graph_size
 from flowsim.errors import InputError
+from flowsim.io.progress import Progress
 
 EXPERTS_HOST_BOUND = 4096
 """Tokens below which passes of a mixture of experts wait for the host."""

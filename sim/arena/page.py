@@ -12,7 +12,7 @@ from flowsim.arena.text import TOO_FEW, rank_text, rule_text, share_text, shown_
 from flowsim.policies.registry import describe_policy
 from flowsim.results.interval import Interval
 from flowsim.show.costs import cost_footing
-from flowsim.show.page import Axis, Chart, Column, Facts, Page, Paragraph, Part, Rows, Section, Series, Tiles
+from flowsim.show.page import Axis, Chart, Column, Facts, Page, PagePart, Paragraph, Rows, Section, Series, Tiles
 from flowsim.show.style import COLOURS
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def arena_page(arena: Arena, named: Sequence[str]) -> Page:
     return Page("The arena", sections, _lead(arena, ranking))
 
 
-def _lead(arena: Arena, ranking: Sequence[Mapping[Any, Any]]) -> list[Part]:
+def _lead(arena: Arena, ranking: Sequence[Mapping[Any, Any]]) -> list[PagePart]:
     values = {name: arena.table[name].unique() for name in ("traffic", "load", "mix")}
     texts = {
         name: ", ".join(f"{value:g}" if name == "load" else str(value) for value in of) for name, of in values.items()

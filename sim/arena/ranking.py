@@ -21,7 +21,7 @@ from flowsim.results.differences import holm
 from flowsim.results.interval import Interval
 
 Floats = NDArray[np.float64]
-Series = Sequence[Floats]
+TrafficSeries = Sequence[Floats]
 """One series for each traffic."""
 RESAMPLES = 10_000
 """Enough for p-values that remain small when Holm's method multiplies them by the number of policies."""
@@ -84,7 +84,7 @@ def share_series(attained: NDArray[np.bool_], counted: NDArray[np.bool_], bound:
     return series
 
 
-def standings(series: Mapping[str, Series], reference: str, seed: int = 0) -> list[Standing]:
+def standings(series: Mapping[str, TrafficSeries], reference: str, seed: int = 0) -> list[Standing]:
     """The policies by score, the best first; equals in the order in which they are given.
 
     The ranks that a policy may have follow from its differences to all others, of which those count whose p is below
@@ -109,7 +109,7 @@ def standings(series: Mapping[str, Series], reference: str, seed: int = 0) -> li
     return found
 
 
-def _between(series: Mapping[str, Series], seed: int) -> dict[tuple[str, str], ShareDifference]:
+def _between(series: Mapping[str, TrafficSeries], seed: int) -> dict[tuple[str, str], ShareDifference]:
     """The difference of each policy to each other, p for this one alone."""
     found = {}
     for one, other in itertools.combinations(series, 2):
@@ -122,7 +122,7 @@ def _between(series: Mapping[str, Series], seed: int) -> dict[tuple[str, str], S
     return found
 
 
-def _pooled(series: Series, seed: int) -> PooledMeans:
+def _pooled(series: TrafficSeries, seed: int) -> PooledMeans:
     lengths = [fitting(part.size, block_length(part)) for part in series]
     return PooledMeans(
         [

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flowsim.arena.grid import KEPT, REFERENCE, Cell
-from flowsim.arena.ranking import Series, Standing, share_series, standings
+from flowsim.arena.ranking import Standing, TrafficSeries, share_series, standings
 from flowsim.results.differences import Difference, ServedTrace, holm
 from flowsim.results.interval import Interval
 from flowsim.studies.store import read_requests
@@ -64,7 +64,7 @@ class Scores:
         """See `flowsim.arena.ranking.standings`; policies of which a run failed are left out."""
         return standings({name: self.series(name) for name in self.ranked}, REFERENCE, seed)
 
-    def series(self, policy: str) -> Series:
+    def series(self, policy: str) -> TrafficSeries:
         """Of one policy, see `flowsim.arena.ranking.share_series`."""
         places: dict[str, list[int]] = {}
         for place, cell in enumerate(self.cells):

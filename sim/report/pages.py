@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from flowsim.io.folders import writing_file
+from flowsim.io.progress import Progress
 from flowsim.report.run_page import run_page
 from flowsim.report.saved import Saved
 from flowsim.report.study_page import study_page
@@ -18,8 +18,6 @@ from flowsim.show.page_text import parts_of
 from flowsim.studies.sweep import Runs
 from flowsim.validation.report import page as validation_page
 from flowsim.validation.report import picture
-
-Progress = Callable[[int, int], None]
 
 
 def save_page(

@@ -16,7 +16,7 @@ from flowsim.results.explain import Explanation, explain
 from flowsim.results.quantiles import Floats
 from flowsim.results.result import RunResult
 from flowsim.show.format import percent, rate, seconds
-from flowsim.show.page import Axis, Chart, Facts, Mark, Page, Paragraph, Part, Section, Series, Tiles
+from flowsim.show.page import Axis, Chart, Facts, Mark, Page, PagePart, Paragraph, Section, Series, Tiles
 from flowsim.show.page_text import parts_of
 from flowsim.show.result_figures import Distribution
 from flowsim.show.summary import offered, ttft
@@ -28,7 +28,7 @@ ALL = "all"
 
 
 def run_page(
-    results: Mapping[str, RunResult], summaries: Mapping[str, FullSummary], differences: Sequence[Part] = ()
+    results: Mapping[str, RunResult], summaries: Mapping[str, FullSummary], differences: Sequence[PagePart] = ()
 ) -> Page:
     """The page of several policies on the same requests, or of one.
 
@@ -91,7 +91,7 @@ def _thinned(distribution: Distribution) -> tuple[Floats, Floats]:
     return values[places], share[places]
 
 
-def _over_time(results: Mapping[str, RunResult]) -> Iterator[Part]:
+def _over_time(results: Mapping[str, RunResult]) -> Iterator[PagePart]:
     alone = len(results) == 1
     found = {name: over_time(result) for name, result in results.items()}
     for title, label, top in (("Waiting requests", "waiting", None), ("Utilisation", "used, %", 100.0)):
@@ -116,7 +116,7 @@ def _worst(explanations: Mapping[str, Explanation]) -> Iterator[Section]:
     how = "Above the line what ran, below it the requests by arrival; a click tells the story of a request."
     yield Section("The worst seconds", [Paragraph(f"{when}. {how}"), gantt_of(explanations, window)])
     why = [part for of in explanations.values() for part in parts_of(_why(of))]
-    listed: list[Part] = [misses_table(explanations, worst)] if missed else []
+    listed: list[PagePart] = [misses_table(explanations, worst)] if missed else []
     told = {name: [*worst[name], *requests_in(of, window)] for name, of in explanations.items()}
     yield Section("Who missed and why", [*why, *listed, stories(explanations, told)])
 

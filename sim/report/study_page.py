@@ -9,7 +9,7 @@ import numpy as np
 from pandas.api.types import is_integer_dtype, is_numeric_dtype
 
 from flowsim.show.costs import cost_footing
-from flowsim.show.page import Column, Explorer, Form, Metric, Page, Paragraph, Part, Rows, Section, Tiles
+from flowsim.show.page import Column, Explorer, Form, Metric, Page, PagePart, Paragraph, Rows, Section, Tiles
 from flowsim.show.page_text import parts_of
 from flowsim.studies.figure_data import OF_POLICY, classes_of, family
 from flowsim.studies.intervals import intervals
@@ -53,7 +53,7 @@ def study_page(runs: Runs) -> Page:
     sections = [] if done.empty else [Section("Against an option", [explorer(runs), Paragraph(BASIS, small=True)])]
     sections.append(Section("Results", list(parts_of(study_report(runs)))))
     sections.append(Section("Every run", [runs_table(runs)]))
-    lead: list[Part] = [Tiles(tiles)]
+    lead: list[PagePart] = [Tiles(tiles)]
     if runs.costs:
         lead.append(Paragraph(f"{cost_footing(runs.costs)}.", small=True))
     return Page(title, sections, lead)

@@ -32,32 +32,32 @@ Form = Literal["text", "count", "number", "percent", "seconds"]
 """How values are written: as they are, as whole numbers, with four digits, a share in per cent, or a duration."""
 
 
-class Part(Struct, frozen=True, tag_field="part", tag=str.lower):
+class PagePart(Struct, frozen=True, tag_field="part", tag=str.lower):
     """A part of a section. Those with `scripts` are drawn by them, the others are written by the template."""
 
     scripts: ClassVar[Sequence[str]] = ()
 
 
-class Paragraph(Part, frozen=True):
+class Paragraph(PagePart, frozen=True):
     """A few sentences; `small` ones are notes."""
 
     text: str
     small: bool = False
 
 
-class Facts(Part, frozen=True):
+class Facts(PagePart, frozen=True):
     """Names and, beside each, its value."""
 
     rows: Sequence[tuple[str, str]]
 
 
-class Tiles(Part, frozen=True):
+class Tiles(PagePart, frozen=True):
     """A few numbers in large print: name, value, and what else there is to say of it."""
 
     tiles: Sequence[tuple[str, str, str]]
 
 
-class Table(Part, frozen=True):
+class Table(PagePart, frozen=True):
     """A small table of text, sorted by a click on a heading; the cells of the first column name the rows."""
 
     header: Sequence[str]
@@ -72,7 +72,7 @@ class Column(Struct, frozen=True):
     form: Form = "text"
 
 
-class Rows(Part, frozen=True):
+class Rows(PagePart, frozen=True):
     """A large table of values, sorted by a click on a heading and filtered by what is typed.
 
     Attributes:
@@ -127,7 +127,7 @@ class Mark(Struct, frozen=True):
     tags: Mapping[str, str] = {}
 
 
-class Chart(Part, frozen=True):
+class Chart(PagePart, frozen=True):
     """Series on two axes.
 
     Attributes:
@@ -154,7 +154,7 @@ class Metric(Struct, frozen=True):
     high: Any = ()
 
 
-class Explorer(Part, frozen=True):
+class Explorer(PagePart, frozen=True):
     """Metrics of n settings, of which the reader chooses what is drawn against what, by what, and for which values.
 
     Attributes:
@@ -175,7 +175,7 @@ class Section(Struct, frozen=True):
     """A heading and what stands below it."""
 
     heading: str
-    parts: Sequence[Part]
+    parts: Sequence[PagePart]
 
 
 class Page(Struct, frozen=True):
@@ -183,7 +183,7 @@ class Page(Struct, frozen=True):
 
     title: str
     sections: Sequence[Section]
-    lead: Sequence[Part] = ()
+    lead: Sequence[PagePart] = ()
 
 
 def page_html(page: Page) -> str:

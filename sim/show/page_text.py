@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from rich.console import Group, RenderableType
 from rich.table import Table as ScreenTable
 
-from flowsim.show.page import Facts, Paragraph, Part, Table
+from flowsim.show.page import Facts, PagePart, Paragraph, Table
 
 
-def parts_of(report: RenderableType) -> Iterator[Part]:
+def parts_of(report: RenderableType) -> Iterator[PagePart]:
     """The parts of a report: its tables, its facts (tables without headings) and its lines, blank ones left out."""
     if isinstance(report, Group):
         for inner in report.renderables:
@@ -21,7 +21,7 @@ def parts_of(report: RenderableType) -> Iterator[Part]:
         yield Paragraph(text, small=True)
 
 
-def _table(table: ScreenTable) -> Part:
+def _table(table: ScreenTable) -> PagePart:
     columns = [[str(cell) for cell in column.cells] for column in table.columns]
     rows = list(zip(*columns, strict=True))
     if table.show_header:

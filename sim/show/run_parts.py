@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from msgspec import Struct
 
-from flowsim.show.page import Facts, Part, Table
+from flowsim.show.page import Facts, PagePart, Table
 
 STORY = "story"
 """The event by which a page is asked for the story of a request; it sends the request's key."""
@@ -50,7 +50,7 @@ class GanttView(Struct, frozen=True):
     note: str = ""
 
 
-class Gantt(Part, frozen=True):
+class Gantt(PagePart, frozen=True):
     """Who ran and who waited from `from_s` to `to_s`, seconds, of each of several policies on the same requests.
 
     Attributes:
@@ -72,7 +72,7 @@ class RequestStory(Struct, frozen=True):
     facts: Facts
 
 
-class Stories(Part, frozen=True):
+class Stories(PagePart, frozen=True):
     """Stories by their keys, of which one is shown: the first, until the page is asked for another by `STORY`."""
 
     scripts: ClassVar[Sequence[str]] = ("stories.js",)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from graphlib import TopologicalSorter
@@ -214,6 +215,12 @@ def test_the_package_never_imports_its_folders_by_their_own_names() -> None:
     """That would make a second copy of every class."""
     for name, tree in TREES.items():
         assert not imported(ast.walk(tree)) & FOLDERS.keys(), name
+
+
+def test_no_two_classes_have_one_name() -> None:
+    classes = [node.name for tree in TREES.values() for node in tree.body if isinstance(node, ast.ClassDef)]
+    public = Counter(name for name in classes if not name.startswith("_"))
+    assert [name for name, times in public.items() if times > 1] == []
 
 
 # What importing costs.

@@ -15,8 +15,8 @@ from flowsim.show.page import (
     Column,
     Facts,
     Page,
+    PagePart,
     Paragraph,
-    Part,
     Rows,
     Section,
     Series,
@@ -30,7 +30,7 @@ from support.pages import data_of
 EVIL = "</script><script>alert(1)</script><b>"
 
 
-def with_parts(*parts: Part) -> str:
+def with_parts(*parts: PagePart) -> str:
     return page_html(Page("A page", [Section("One", parts)]))
 
 
