@@ -17,7 +17,7 @@ from flowsim.runs.options import RunOptions
 from flowsim.runs.own_sources import MAIN
 from flowsim.runs.pins import changed_inputs, pins_of, versions
 from flowsim.runs.prepare import prepare
-from flowsim.studies.requests import check_kept, keeps_requests
+from flowsim.studies.kept_requests import check_kept, keeps_requests
 from flowsim.studies.store import sealed_keys
 from flowsim.studies.sweep import keys_of, load_runs, plain_form
 

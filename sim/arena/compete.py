@@ -35,7 +35,7 @@ from flowsim.io.schema import PositiveCount, fitted
 from flowsim.policies.registry import PolicySpec
 from flowsim.policies.table import TABLE
 from flowsim.runs.options import flat
-from flowsim.show.costs import cost_footing
+from flowsim.show.costs_text import cost_footing
 from flowsim.show.figure_file import draw_into
 from flowsim.show.page import write_page
 from flowsim.studies.study import Study

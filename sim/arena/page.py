@@ -11,7 +11,7 @@ from flowsim.arena.tables import AT, ON, class_attainments
 from flowsim.arena.text import TOO_FEW, rank_text, rule_text, share_text, shown_name
 from flowsim.policies.registry import describe_policy
 from flowsim.results.interval import Interval
-from flowsim.show.costs import cost_footing
+from flowsim.show.costs_text import cost_footing
 from flowsim.show.page import Axis, Chart, Column, Facts, Page, PagePart, Paragraph, Rows, Section, Series, Tiles
 from flowsim.show.style import COLOURS
 

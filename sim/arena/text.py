@@ -14,7 +14,7 @@ from flowsim.arena.decision_costs import DecisionCost
 from flowsim.arena.grid import REFERENCE
 from flowsim.arena.tables import AT, ON
 from flowsim.results.interval import Interval
-from flowsim.show.differences import FEW, p_text
+from flowsim.show.differences_text import FEW, p_text
 from flowsim.show.screen import table as new_table
 
 if TYPE_CHECKING:

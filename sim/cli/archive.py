@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from flowsim.cli.kit import Command, quiet_option, say, trust_option
+from flowsim.cli.command import Command, quiet_option, say, trust_option
 
 
 @click.command(cls=Command)

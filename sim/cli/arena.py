@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from flowsim.cli.kit import Command, quiet_option, say
+from flowsim.cli.command import Command, quiet_option, say
 from flowsim.cli.studies import setting, workers_options
 from flowsim.errors import InputError
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from flowsim.cli.click_options import check_costs, flags_named, stated, with_options
-from flowsim.cli.kit import Command, replaying
+from flowsim.cli.command import Command, replaying
 from flowsim.cli.run import TRACE_HELP
 
 

@@ -22,7 +22,7 @@ from flowsim.cli.calibrate_tables import (
     write_page,
 )
 from flowsim.cli.click_options import with_options
-from flowsim.cli.kit import Group, typed
+from flowsim.cli.command import Group, typed
 from flowsim.errors import InputError
 
 TABLE_HELP = "TABLE is a folder, or the name of a table, as in h200/llama3-8b/tp1."

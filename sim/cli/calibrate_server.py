@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from flowsim.cli.click_options import check_costs, flags_named, stated, with_options
-from flowsim.cli.kit import Command
+from flowsim.cli.command import Command
 from flowsim.runs.keywords import paths_of
 from flowsim.runs.options import from_values
 

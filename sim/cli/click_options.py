@@ -9,7 +9,7 @@ from typing import Any
 import click
 from msgspec import Struct
 
-from flowsim.cli.kit import SectionOption, together, typed
+from flowsim.cli.command import SectionOption, together, typed
 from flowsim.errors import InputError
 from flowsim.io.schema import alternatives
 from flowsim.runs.declaration import Option, declared

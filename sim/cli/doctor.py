@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from flowsim.cli.kit import Command
+from flowsim.cli.command import Command
 
 
 @click.command(cls=Command)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from flowsim.cli.click_options import check_costs, flags_named, with_options
-from flowsim.cli.kit import Command, pins_compared, replaying
+from flowsim.cli.command import Command, pins_compared, replaying
 from flowsim.cli.run import TRACE_HELP, wanted_run
 from flowsim.errors import InputError
 from flowsim.show.figure_file import check_figure_file, save_figure

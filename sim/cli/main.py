@@ -10,12 +10,12 @@ from flowsim.cli.archive import bundle, reproduce
 from flowsim.cli.arena import arena
 from flowsim.cli.bound import bound
 from flowsim.cli.calibrate import calibrate
+from flowsim.cli.command import OneLine
 from flowsim.cli.doctor import doctor
 from flowsim.cli.explain import explain
-from flowsim.cli.facts import metrics, models, tradeoff
-from flowsim.cli.kit import OneLine
 from flowsim.cli.plot import plot
 from flowsim.cli.policies import policies
+from flowsim.cli.reference import metrics, models, tradeoff
 from flowsim.cli.run import compare, run
 from flowsim.cli.show import show
 from flowsim.cli.studies import capacity, sweep

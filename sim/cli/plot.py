@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from flowsim.cli.kit import Command, say
+from flowsim.cli.command import Command, say
 from flowsim.errors import InputError
 from flowsim.io.counts import number_of
 

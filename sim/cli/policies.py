@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from flowsim.cli.kit import Command, say
+from flowsim.cli.command import Command, say
 from flowsim.errors import InputError
 
 NEW = "new"

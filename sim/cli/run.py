@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flowsim.cli.click_options import check_costs, flags_named, stated, with_options
-from flowsim.cli.kit import (
+from flowsim.cli.command import (
     Command,
     all_metrics_option,
     out_option,
@@ -154,7 +154,7 @@ def compare(
         stating = comparison.results.items() if out or not quiet else ()
         full = {name: result.full_summary for name, result in stating}  # a bound takes time, too
     if not quiet:
-        from flowsim.show.differences import differences_report
+        from flowsim.show.differences_text import differences_report
         from flowsim.show.screen import show
         from flowsim.show.text import compare_report
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from flowsim.cli.kit import Command, all_metrics_option, pins_compared, quiet_option, replaying, say, trust_option
+from flowsim.cli.command import Command, all_metrics_option, pins_compared, quiet_option, replaying, say, trust_option
 from flowsim.errors import InputError
 
 BOUNDS = ("window", "worst")

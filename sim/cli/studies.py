@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from flowsim.cli.click_options import options_of
-from flowsim.cli.kit import Command, pins_compared, quiet_option, say, strict_option, together
+from flowsim.cli.command import Command, pins_compared, quiet_option, say, strict_option, together
 from flowsim.errors import InputError
 from flowsim.io import documents
 from flowsim.policies.registry import DEFAULT_POLICIES

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from flowsim.cli.kit import Group
+from flowsim.cli.command import Group
 from flowsim.errors import InputError
 from flowsim.io.counts import number_of
 from flowsim.traces import commands, statistics

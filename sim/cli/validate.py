@@ -10,7 +10,7 @@ import click
 from msgspec import structs
 
 from flowsim.cli.click_options import click_option, flags_named, options_of, stated, with_options
-from flowsim.cli.kit import TYPED, Command, together, trust_option, typed
+from flowsim.cli.command import TYPED, Command, together, trust_option, typed
 from flowsim.errors import InputError
 from flowsim.runs.declaration import declared
 from flowsim.runs.keywords import paths_of

@@ -8,9 +8,9 @@ import numpy as np
 
 from flowsim.core.events import stretches
 from flowsim.io.counts import number_of
-from flowsim.report.bounds import until
 from flowsim.report.instance_tracks import named
 from flowsim.report.request_tracks import Stay, stays_of
+from flowsim.report.timeline_bounds import until
 from flowsim.results.explain import Explanation
 from flowsim.results.result import RunResult
 from flowsim.show.format import seconds

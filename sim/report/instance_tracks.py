@@ -16,7 +16,7 @@ from flowsim.core.events import (
     Thought,
 )
 from flowsim.core.ledger import NEVER
-from flowsim.report.bounds import Bounds
+from flowsim.report.timeline_bounds import Bounds
 from flowsim.report.trace_events import TraceEvent, Track, flow, instant, track, whole
 
 MOST_NAMED = 4

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from flowsim.core.events import stretches
-from flowsim.report.bounds import until
+from flowsim.report.timeline_bounds import until
 from flowsim.results.quantiles import Floats
 from flowsim.results.result import RunResult
 

@@ -12,7 +12,7 @@ from flowsim.report.study_page import study_page
 from flowsim.report.text import saved_differences
 from flowsim.results.result import RunResult
 from flowsim.runs.compare import Comparison
-from flowsim.show.differences import differences_report
+from flowsim.show.differences_text import differences_report
 from flowsim.show.page import Page, page_html
 from flowsim.show.page_text import parts_of
 from flowsim.studies.sweep import Runs

@@ -13,7 +13,7 @@ from flowsim.report.chart import ChartColumns, chart
 from flowsim.report.chart_figure import draw_chart, inches
 from flowsim.report.saved import Saved
 from flowsim.report.saved_runs import comparison_figure, runs_of
-from flowsim.show.costs import cost_footing
+from flowsim.show.costs_text import cost_footing
 from flowsim.show.figure_file import draw_into
 from flowsim.studies.plot import draw, selected
 from flowsim.studies.sweep import Runs

@@ -10,7 +10,7 @@ import numpy as np
 
 from flowsim.core.events import Event, Preempted, stretches
 from flowsim.engine.kv import taken_tokens
-from flowsim.report.bounds import Bounds, until
+from flowsim.report.timeline_bounds import Bounds, until
 from flowsim.report.trace_events import TraceEvent, Track, counter, overlapping
 from flowsim.results.result import RunResult
 from flowsim.validation.case import GpuRun, times

@@ -19,7 +19,7 @@ from flowsim.show.format import percent, rate, seconds
 from flowsim.show.page import Axis, Chart, Facts, Mark, Page, PagePart, Paragraph, Section, Series, Tiles
 from flowsim.show.page_text import parts_of
 from flowsim.show.result_figures import Distribution
-from flowsim.show.summary import offered, ttft
+from flowsim.show.summary_text import offered, ttft
 from flowsim.show.text import compare_report, run_report
 
 MOST_POINTS = 400

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
-from flowsim.report.bounds import worst_requests
 from flowsim.report.explain_text import story_report
 from flowsim.report.gantt import story_key
+from flowsim.report.timeline_bounds import worst_requests
 from flowsim.results.explain import Explanation
 from flowsim.show.page import Column, Facts, Rows, Table
 from flowsim.show.page_text import parts_of

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pandas.api.types import is_integer_dtype, is_numeric_dtype
 
-from flowsim.show.costs import cost_footing
+from flowsim.show.costs_text import cost_footing
 from flowsim.show.page import Column, Explorer, Form, Metric, Page, PagePart, Paragraph, Rows, Section, Tiles
 from flowsim.show.page_text import parts_of
 from flowsim.studies.figure_data import OF_POLICY, classes_of, family
+from flowsim.studies.goodput_rules import RULES
 from flowsim.studies.intervals import intervals
 from flowsim.studies.replications import REPLICATION, independent, varied
-from flowsim.studies.rules import RULES
 from flowsim.studies.search import max_rate
 from flowsim.studies.sweep import Runs
 from flowsim.studies.text import settings_by, study_report

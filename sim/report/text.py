@@ -12,7 +12,7 @@ from rich.console import RenderableType
 from flowsim.policies.registry import spelling
 from flowsim.report.saved import Saved
 from flowsim.results.differences import DECISIONS, SERVED, ServedTrace, alike, difference_rows, saved_decisions_sha256
-from flowsim.show.differences import differences_report
+from flowsim.show.differences_text import differences_report
 from flowsim.show.text import compare_report, run_report
 from flowsim.studies.text import study_report
 from flowsim.validation.report import validation_report

@@ -11,10 +11,10 @@ import numpy as np
 
 from flowsim.core.events import Event
 from flowsim.io.folders import writing_file
-from flowsim.report.bounds import Bounds, bounds_of
 from flowsim.report.instance_tracks import instance_tracks
 from flowsim.report.request_tracks import Stay, counters, request_tracks, stays_of
 from flowsim.report.saved import Saved, Shown
+from flowsim.report.timeline_bounds import Bounds, bounds_of
 from flowsim.report.trace_events import TraceEvent, Track, process
 from flowsim.results.result import RunResult
 from flowsim.runs.compare import Comparison

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowsim.errors import InputError
+from flowsim.results.device_pieces import PASS
 from flowsim.results.metrics import FINISHED, REJECTED
-from flowsim.results.pieces import PASS
 from flowsim.results.quantiles import Floats
 from flowsim.results.result import RunResult
 from flowsim.results.waits import PARTS, DeviceHistory, device_histories, known_alone_s

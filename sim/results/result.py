@@ -24,7 +24,7 @@ from flowsim.io.folders import writing
 from flowsim.results.metrics import STATES, Metrics
 from flowsim.results.quantiles import Floats
 from flowsim.results.summary import summarise, with_bound
-from flowsim.show.costs import cost_line
+from flowsim.show.costs_text import cost_line
 from flowsim.show.format import percent
 from flowsim.show.html import summary_html
 from flowsim.traces.trace import Trace

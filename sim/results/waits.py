@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 
 from flowsim.core.events import Rejected
 from flowsim.errors import InputError
+from flowsim.results.device_pieces import HOST, IDLE, Piece, device_pieces
 from flowsim.results.metrics import UNFINISHED
-from flowsim.results.pieces import HOST, IDLE, Piece, device_pieces
 from flowsim.results.quantiles import Floats
 from flowsim.results.result import RunResult
 

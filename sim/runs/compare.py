@@ -25,7 +25,7 @@ from flowsim.runs.keywords import documented, from_keywords, named_policy
 from flowsim.runs.pins import pins_of
 from flowsim.runs.prepare import prepare, read_input
 from flowsim.runs.run import execute
-from flowsim.show.costs import cost_footing, costs_of
+from flowsim.show.costs_text import cost_footing, costs_of
 from flowsim.show.figure_file import draw_into
 from flowsim.show.result_figures import comparison
 from flowsim.traces.trace import Trace

@@ -23,7 +23,7 @@ from flowsim.io.folders import leads_somewhere
 from flowsim.io.schema import PositiveCount, fitted
 from flowsim.runs.digests import Stamp, stamp_of
 from flowsim.runs.options import GPU, MODEL, RunOptions
-from flowsim.show.costs import error_text
+from flowsim.show.costs_text import error_text
 from flowsim.traces.trace import Trace
 
 

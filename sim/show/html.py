@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowsim.core.summary import FullSummary
-from flowsim.show.costs import cost_line
-from flowsim.show.summary import CLASS_COLUMNS, class_rows, scheduler_facts
+from flowsim.show.costs_text import cost_line
+from flowsim.show.summary_text import CLASS_COLUMNS, class_rows, scheduler_facts
 
 if TYPE_CHECKING:
     from jinja2 import Environment

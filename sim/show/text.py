@@ -11,10 +11,10 @@ from rich.text import Text
 
 from flowsim.core.summary import FullSummary, Summary
 from flowsim.io.counts import number_of
-from flowsim.show.costs import cost_line
+from flowsim.show.costs_text import cost_line
 from flowsim.show.format import percent, rate, seconds
 from flowsim.show.screen import facts, table
-from flowsim.show.summary import (
+from flowsim.show.summary_text import (
     CLASS_COLUMNS,
     TTFT_COLUMNS,
     bounds_fact,

@@ -13,8 +13,8 @@ from flowsim.policies.registry import PolicySpec
 from flowsim.runs.bound import ANY_POLICY, clairvoyant_of
 from flowsim.runs.options import with_values
 from flowsim.runs.prepare import Prepared
+from flowsim.studies.goodput_rules import Target
 from flowsim.studies.point import Point, prepared
-from flowsim.studies.rules import Target
 from flowsim.studies.search import Rates, Search, check_searchable, full_rps
 
 

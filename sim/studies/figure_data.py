@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from flowsim.errors import InputError, unknown
 from flowsim.show.result_figures import Distribution
+from flowsim.studies.goodput_rules import Rule
 from flowsim.studies.intervals import intervals, ratios
+from flowsim.studies.kept_requests import check_requests
 from flowsim.studies.replications import REPLICATION, varied
-from flowsim.studies.requests import check_requests
-from flowsim.studies.rules import Rule
 from flowsim.studies.search import max_rate
 from flowsim.studies.store import read_requests
 from flowsim.studies.sweep import Runs

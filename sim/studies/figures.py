@@ -23,7 +23,7 @@ from flowsim.studies.figure_data import (
     rate_bars,
     ttft_distributions,
 )
-from flowsim.studies.rules import RULES
+from flowsim.studies.goodput_rules import RULES
 from flowsim.studies.sweep import Runs
 
 if TYPE_CHECKING:

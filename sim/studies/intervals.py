@@ -12,9 +12,9 @@ from numpy.typing import ArrayLike
 from flowsim.policies.registry import spelling
 from flowsim.results.differences import holm
 from flowsim.results.interval import Interval
+from flowsim.studies.goodput_rules import RULES
 from flowsim.studies.paired import Paired, paired, paired_ratio, t_interval
 from flowsim.studies.replications import by_replication, check_replications, independent
-from flowsim.studies.rules import RULES
 from flowsim.studies.search import NOTHING, max_rate
 
 if TYPE_CHECKING:

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from flowsim.errors import InputError, InputWarning, unknown
-from flowsim.show.costs import cost_footing
+from flowsim.show.costs_text import cost_footing
 from flowsim.show.style import foot, new_panels
 from flowsim.studies.figure_data import OF_POLICY, family, is_number
 from flowsim.studies.figures import bars_height, class_tradeoff, heat_map, lines, max_goodput, ttft_distribution
+from flowsim.studies.goodput_rules import RULES
 from flowsim.studies.intervals import intervals
+from flowsim.studies.kept_requests import keeps_requests
 from flowsim.studies.replications import REPLICATION, varied
-from flowsim.studies.requests import keeps_requests
-from flowsim.studies.rules import RULES
 from flowsim.studies.search import max_rate
 from flowsim.studies.sweep import Runs
 

@@ -19,8 +19,8 @@ from flowsim.io.schema import Amount, Checked, Name, option
 from flowsim.results.metrics import after_warmup
 from flowsim.results.result import RunResult
 from flowsim.runs.prepare import Prepared
+from flowsim.studies.goodput_rules import RULES, Rule, Share, check_classes, lacks
 from flowsim.studies.point import Point, notices, prepared, run_point
-from flowsim.studies.rules import RULES, Rule, Share, check_classes, lacks
 
 FEWEST_REQUESTS = 30
 """Per instance: fewer requests might all find a free instance, however fast they arrive."""

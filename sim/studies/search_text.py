@@ -12,8 +12,8 @@ from rich.table import Table
 from flowsim.results.interval import Interval
 from flowsim.show.format import percent
 from flowsim.show.screen import table as new_table
+from flowsim.studies.goodput_rules import LEFT_BEHIND, RULES, Rule
 from flowsim.studies.intervals import over_replications
-from flowsim.studies.rules import LEFT_BEHIND, RULES, Rule
 from flowsim.studies.search import NOTHING, max_rate
 
 SUSTAINED, BOUND_RATE = max_rate("sustained"), "bound_rate_rps"

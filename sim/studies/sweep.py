@@ -19,7 +19,7 @@ from flowsim.io.schema import Name, PositiveCount, fitted
 from flowsim.policies.registry import PolicySpec
 from flowsim.runs.digests import policy_digest, policy_source
 from flowsim.runs.options import files
-from flowsim.show.costs import Costs, cost_footing, mixed_kinds
+from flowsim.show.costs_text import Costs, cost_footing, mixed_kinds
 from flowsim.show.html import render
 from flowsim.studies.intervals import differences, intervals, ratios
 from flowsim.studies.point import Point

@@ -18,15 +18,15 @@ from flowsim.io.counts import number_of
 from flowsim.policies.registry import spelling
 from flowsim.results.differences import alike
 from flowsim.results.interval import Interval
-from flowsim.show.costs import cost_footing
-from flowsim.show.differences import alike_lines, differences_footing, differences_table, p_text
+from flowsim.show.costs_text import cost_footing
+from flowsim.show.differences_text import alike_lines, differences_footing, differences_table, p_text
 from flowsim.show.format import percent
 from flowsim.show.screen import table as new_table
+from flowsim.studies.goodput_rules import RULES
 from flowsim.studies.intervals import differences, over_replications, ratios
+from flowsim.studies.kept_requests import keeps_requests, request_differences
 from flowsim.studies.paired import lowest_p
 from flowsim.studies.replications import REPLICATION, by_replication, independent, redrawn, varied
-from flowsim.studies.requests import keeps_requests, request_differences
-from flowsim.studies.rules import RULES
 from flowsim.studies.search import max_rate
 from flowsim.studies.search_text import bound_line, decimals, is_search, rates_table, search_footing, search_notes
 from flowsim.studies.sweep import Runs

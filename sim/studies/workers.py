@@ -21,9 +21,9 @@ from flowsim.results.summary import as_columns, bound_columns
 from flowsim.runs.digests import use_source
 from flowsim.runs.run import execute as simulated
 from flowsim.studies.bound_rate import bound_rate_rps
+from flowsim.studies.goodput_rules import late, starved
 from flowsim.studies.point import Point, bounding_of, notices, prepared
 from flowsim.studies.replications import arrivals_sha256, served_sha256
-from flowsim.studies.rules import late, starved
 from flowsim.studies.search import Search, highest_rates
 
 INPUT_COLUMNS = (

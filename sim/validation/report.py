@@ -14,7 +14,7 @@ from flowsim.io.counts import number_of
 from flowsim.io.folders import writing
 from flowsim.results.figure_data import blocking_distributions, class_attainment, ttft_distributions
 from flowsim.runs.costs import described
-from flowsim.show.costs import cost_line
+from flowsim.show.costs_text import cost_line
 from flowsim.show.figure_file import draw_into
 from flowsim.show.format import percent
 from flowsim.show.html import render

@@ -154,7 +154,7 @@ ELSEWHERE = {
     "cli.validate": "validation/test_refused.py",  # and on the one operator table that is measured
     "__main__": "cli/test_local_modules.py",  # all it does is start the command line
     "core.ledger": "core/test_events.py",  # a fold over events
-    "show.summary": "show/test_text.py",  # lines of the reports there
+    "show.summary_text": "show/test_text.py",  # lines of the reports there
     "runs.declaration": "runs/test_options.py",  # reads what is declared there
 }
 """The files that test modules without a test file of their own, and why."""

@@ -21,7 +21,7 @@ from flowsim.core.request import Request
 from flowsim.policies.flowprefill import FlowPrefill
 from flowsim.policies.parts.orders import S_EDF
 from flowsim.results.figure_data import ttft_distributions
-from flowsim.show.summary import ttft
+from flowsim.show.summary_text import ttft
 from flowsim.studies import figure_data
 from flowsim.studies.text import study_report
 

@@ -10,7 +10,7 @@ import pytest
 
 import flowsim
 from flowsim.errors import InputError
-from flowsim.studies.rules import RULES
+from flowsim.studies.goodput_rules import RULES
 
 FIRST, MIDDLE = "10.02692242518322", "50.00177568815364"  # where the halves of example from 10 s begin
 

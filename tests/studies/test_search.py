@@ -15,9 +15,9 @@ from scipy import optimize
 
 import flowsim
 from flowsim.errors import InputError
+from flowsim.studies.goodput_rules import RULES, Rule, lacks
 from flowsim.studies.intervals import Interval, t_interval
 from flowsim.studies.point import Point, prepared, run_point
-from flowsim.studies.rules import RULES, Rule, lacks
 from flowsim.studies.search import Highest, Rates, Search, check_searchable, highest_rates
 from support.costs import service
 from support.places import SHARED_TRACES

@@ -11,7 +11,7 @@ import pytest
 
 import flowsim
 from flowsim.errors import InputError
-from flowsim.studies.rules import empties, lacks, late, leaves_behind, starved
+from flowsim.studies.goodput_rules import empties, lacks, late, leaves_behind, starved
 from support.costs import pencil
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from flowsim.core.events import Arrived, Completed, Launched, Resumed, Signalled, Stopped, Thought
 from flowsim.core.server import ServerOptions
-from flowsim.results.pieces import HOST, IDLE, PASS, Piece, device_pieces
+from flowsim.results.device_pieces import HOST, IDLE, PASS, Piece, device_pieces
 from support.costs import random_cost
 from support.explained import Row, drawn_rows, explained, specs
 

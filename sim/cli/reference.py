@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from flowsim.cli.click_options import COSTS, check_costs, flags_named, with_options
-from flowsim.cli.kit import Command, say
+from flowsim.cli.command import Command, say
 from flowsim.errors import InputError
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 
 import flowsim
 from flowsim.errors import InputError
-from flowsim.studies.requests import request_differences
+from flowsim.studies.kept_requests import request_differences
 from flowsim.studies.text import study_report
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flowsim.show.costs import Costs, cost_footing, cost_line, costs_of, mixed_kinds
+from flowsim.show.costs_text import Costs, cost_footing, cost_line, costs_of, mixed_kinds
 
 ERROR = {"whole prompt, from 1024 tokens": {"passes": 12, "median": 0.0172, "max": 0.039}}
 FACTORS = {

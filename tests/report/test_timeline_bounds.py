@@ -51,7 +51,7 @@ def test_bounds_that_hold_nothing_are_refused(bounds: Any, told: str, tmp_path: 
 
 
 def test_too_many_requests_need_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flowsim.report.bounds.MOST_REQUESTS", 1)
+    monkeypatch.setattr("flowsim.report.timeline_bounds.MOST_REQUESTS", 1)
     with pytest.raises(InputError, match="would show 2 requests, more than 1; expected a window or"):
         save_timeline(preempted(), tmp_path / "t.json")
     assert saved_timeline(preempted(), tmp_path, window_s=(0, 1))

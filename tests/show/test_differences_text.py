@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from flowsim.show.differences import differences_report, p_text
+from flowsim.show.differences_text import differences_report, p_text
 
 
 def rows(policy: str, *, few: bool = False, long: bool = False, p: float = 0.008) -> list[dict[str, Any]]:
