@@ -1,12 +1,14 @@
-"""The command line: `python -m benchmarks`, `... versus OTHER_CHECKOUT` and `... decisions`."""
+"""The command line: `python -m benchmarks`, `... versus OTHER_CHECKOUT`, `... decisions` and `... load`."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from benchmarks import decisions, speed, versus
+from benchmarks import decisions, load, speed, versus
 from benchmarks.process import TRACES
+
+LOAD = Path(__file__).parents[1] / "docs" / "evidence" / "load.json"
 
 
 def main() -> None:
@@ -20,12 +22,18 @@ def main() -> None:
     other.add_argument("checkout", type=Path, help="checkout of the other version")
     other.add_argument("--python", type=Path, help="Python that imports it [default: CHECKOUT/.venv/bin/python]")
     commands.add_parser("decisions", help="what a decision costs under each policy as its queue grows")
+    large = commands.add_parser("load", help="long traces, long queues, many instances, and a large study")
+    large.add_argument("--quick", action="store_true", help="small sizes, to try it out")
+    large.add_argument("--workers", type=int, default=1, help="processes")
+    large.add_argument("--out", type=Path, default=LOAD, help="JSON file of the figures")
     options = parser.parse_args()
     if options.command == "versus":
         python = options.python or options.checkout / ".venv" / "bin" / "python"
         versus.report(python, traces=options.traces, runs=options.runs)
     elif options.command == "decisions":
         decisions.report()
+    elif options.command == "load":
+        load.report(load.QUICK if options.quick else load.Sizes(), options.workers, options.out)
     else:
         speed.report(traces=options.traces, runs=options.runs, million=options.million)
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from docs.written import accuracy, commands, faults, metrics, nearness, options, policies
+from docs.written import accuracy, commands, faults, load, metrics, nearness, options, policies
 
 ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -17,6 +17,9 @@ TABLES: Mapping[str, Callable[[], Iterable[str]]] = {
     "all-tables": accuracy.all_tables,
     "attacks": faults.attacks,
     "by-measure": nearness.by_measure,
+    "load-replays": load.replays,
+    "load-waiting": load.waiting,
+    "load-study": load.study,
     "commands": commands.by_section,
     "options": options.reference,
     "policies": policies.by_family,

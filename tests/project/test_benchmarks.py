@@ -8,6 +8,7 @@ import pytest
 
 import flowsim
 from benchmarks import case as one
+from benchmarks import load
 from benchmarks.decisions import report
 from benchmarks.process import case, source
 from benchmarks.versus import alternately
@@ -50,3 +51,9 @@ def test_a_decision_is_timed_under_every_policy(capsys: pytest.CaptureFixture[st
     assert lines[0] == "| policy | 2 | 3 |"
     assert [line.split("`")[1] for line in lines[2:-1]] == list(TABLE)
     assert all(float(cell) > 0 for line in lines[2:-1] for cell in line.split("|")[2:-1])
+
+
+def test_the_cases_of_load_are_timed() -> None:
+    assert load.replay("fcfs", 50, 2)["cpu_s"] > 0
+    assert load.waiting("fcfs", 20)["decision_s"] > 0
+    assert load.study(8, 1)["points"] == 8

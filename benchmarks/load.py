@@ -1,0 +1,125 @@
+"""Long traces, long queues, many instances and a large study: the time and memory of each, kept as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import flowsim
+from benchmarks.case import capacity_rps
+from benchmarks.decisions import decision_s
+from flowsim.policies.registry import load_policy
+from flowsim.policies.table import TABLE
+from flowsim.traces.synthetic import synthesize
+
+STUDIED = ("fcfs", "chunked:2048", "edf", "flowprefill")
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How large each case is.
+
+    Attributes:
+        replayed: requests of the long traces.
+        waiting: lengths of the queues.
+        instances: numbers of instances.
+        shared: requests that these share.
+        points: of the study.
+    """
+
+    replayed: Sequence[int] = (1_000_000, 10_000_000)
+    waiting: Sequence[int] = (25_000, 50_000, 100_000)
+    instances: Sequence[int] = (1, 100, 1000)
+    shared: Sequence[int] = (100_000, 200_000, 400_000)
+    points: int = 100_000
+
+
+QUICK = Sizes((5_000, 10_000), (250, 500, 1000), (1, 10, 20), (1000, 2000, 4000), 400)
+
+
+def replay(policy: str, requests: int, instances: int) -> Mapping[str, Any]:
+    """A replay of generated requests at 80 % of the capacity of the instances."""
+    begin = time.process_time()
+    trace = synthesize(requests, rate_rps=20.0, seed=1)
+    rate_rps = 0.8 * instances * capacity_rps(trace, policy)
+    flowsim.run(trace, policy, rate_scale=rate_rps / trace.rate_rps, instances=instances, bound=False)
+    return _used(begin, policy=policy, requests=requests, instances=instances)
+
+
+def waiting(policy: str, requests: int) -> Mapping[str, Any]:
+    """Requests that all wait from the start: their arrival, ten decisions, and the rejection of the rest."""
+    begin = time.process_time()
+    decided_s = decision_s(load_policy(policy), requests, runs=1)
+    return _used(begin, policy=policy, requests=requests, decision_s=decided_s)
+
+
+def study(points: int, workers: int) -> Mapping[str, Any]:
+    """A study of small runs: the time until the first is done, until all are, and until they are read again."""
+    seeds = {"from": 1, "to": points // len(STUDIED)}
+    grid = {"run": {"trace": "synthetic:qwen:40"}, "axes": {"policy": list(STUDIED), "seed": seeds}}
+    begin, times_s = time.monotonic(), list[float]()
+
+    def since() -> float:
+        return time.monotonic() - begin - sum(times_s)
+
+    def progress(done: int, total: int, doing: str = "") -> None:
+        if done and not times_s:
+            times_s.append(since())
+
+    with tempfile.TemporaryDirectory() as folder:
+        runs = flowsim.sweep(grid, folder, workers=workers, progress=progress)
+        times_s.append(since())
+        again = flowsim.sweep(grid, folder, workers=workers)
+        times_s.append(since())
+        size = sum(path.stat().st_size for path in Path(folder).iterdir())
+    assert len(runs.table) == len(again.table) == len(STUDIED) * (points // len(STUDIED))
+    first_s, rest_s, again_s = times_s
+    of_it = {"points": len(runs.table), "workers": workers, "start_s": first_s, "rows_per_s": len(runs.table) / rest_s}
+    return {**of_it, "again_s": again_s, "file_mib": size / 2**20, **_used(0.0)}
+
+
+def _used(begin_s: float, **about: Any) -> Mapping[str, Any]:
+    """What this process has used since."""
+    mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {**about, "cpu_s": time.process_time() - begin_s, "mib": mib}
+
+
+def report(sizes: Sizes, workers: int, out: Path) -> None:
+    """Run every case in a process of its own, several at a time, the study last; print and keep the figures."""
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    cases: dict[str, list[Future[Mapping[str, Any]]]] = {}
+    with ProcessPoolExecutor(workers, get_context("spawn"), max_tasks_per_child=1) as pool:
+
+        def add(kind: str, case: Callable[..., Mapping[str, Any]], *arguments: Any) -> None:
+            cases.setdefault(kind, []).append(pool.submit(case, *arguments))
+
+        for requests in reversed(sizes.replayed):
+            for policy in ("fcfs", "flowprefill"):
+                add("replay", replay, policy, requests, 1)
+        for instances in sizes.instances:
+            for requests in sizes.shared:
+                add("instances", replay, "flowprefill", requests, instances)
+        for policy in TABLE:
+            for requests in sizes.waiting:
+                add("waiting", waiting, policy, requests)
+        found = {kind: [_told(kind, case.result()) for case in of] for kind, of in cases.items()}
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        found["study"] = [_told("study", pool.submit(study, sizes.points, workers).result())]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps({"version": flowsim.__version__, **found}, indent=1) + "\n", encoding="utf-8")
+
+
+def _told(kind: str, figures: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The same, rounded, and printed."""
+    rounded = {name: float(f"{value:.4g}") if isinstance(value, float) else value for name, value in figures.items()}
+    print(kind, *(f"{name}={value}" for name, value in rounded.items()), flush=True)
+    return rounded

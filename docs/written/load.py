@@ -1,0 +1,47 @@
+"""What long traces, long queues, many instances and a large study take, as `python -m benchmarks load` found it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+FIGURES = Path(__file__).parents[1] / "evidence" / "load.json"
+
+
+def replays() -> Iterator[str]:
+    """One row per replay."""
+    yield "| policy | instances | requests | CPU s | requests / CPU s | peak MiB |"
+    yield "|---|--:|--:|--:|--:|--:|"
+    for of in [*_figures("replay"), *_figures("instances")]:
+        cells = (of["instances"], of["requests"], of["cpu_s"], of["requests"] / of["cpu_s"], of["mib"])
+        yield f"| `{of['policy']}` | {' | '.join(f'{cell:,.0f}' for cell in cells)} |"
+
+
+def waiting() -> Iterator[str]:
+    """One row per policy: a decision at each length of the queue."""
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for of in _figures("waiting"):
+        rows.setdefault(of["policy"], []).append(of)
+    lengths = sorted({of["requests"] for of in _figures("waiting")})
+    yield f"| policy | {' | '.join(f'{length:,}' for length in lengths)} | MiB |"
+    yield f"|---|{'--:|' * (len(lengths) + 1)}"
+    for policy, row in rows.items():
+        times = [f"{1e3 * of['decision_s']:,.3g}" for of in row]
+        yield f"| `{policy}` | {' | '.join(times)} | {row[-1]['mib']:,.0f} |"
+
+
+def study() -> Iterator[str]:
+    """The figures of the study."""
+    yield "| points | processes | first run done after | runs per s | asked again | results | MiB of its process |"
+    yield "|--:|--:|--:|--:|--:|--:|--:|"
+    for of in _figures("study"):
+        yield (
+            f"| {of['points']:,} | {of['workers']} | {of['start_s']:.1f} s | {of['rows_per_s']:,.0f} "
+            f"| {of['again_s']:.1f} s | {of['file_mib']:.1f} MiB | {of['mib']:,.0f} |"
+        )
+
+
+def _figures(kind: str) -> list[dict[str, Any]]:
+    return list(json.loads(FIGURES.read_text())[kind]) if FIGURES.exists() else []
