@@ -20,6 +20,7 @@ from flowsim.traces.formats import FORMATS, TICKS_PER_S, Format, Layout, find_fo
 from flowsim.traces.reading import bulk_reader, row_reader, server_logs
 from flowsim.traces.reading.compression import LineBlock, is_parquet, read_lines
 from flowsim.traces.reading.log_formats import BenchmarkLog
+from flowsim.traces.reading.parquet_reader import column_names, parquet_parts
 from flowsim.traces.reading.parts import Codes, TracePart
 from flowsim.traces.reading.row_reader import check_fields, json_line
 from flowsim.traces.reading.stamps import spread as spread_stamps
@@ -71,9 +72,9 @@ def read_trace(
     kind = None if format is None else find_format(format)
     codes = Codes()
     if is_parquet(path):
-        names = _parquet_names(path)
+        names = column_names(path)
         kind = kind or _fitting(str(path), "parquet", names)
-        parts = list(_parquet_parts(path, kind, names, codes, drop_failed))
+        parts = list(parquet_parts(path, kind, names, codes, drop_failed))
     else:
         layout, where, names = _head(path)
         kind = kind or _fitting(where, layout, names)
@@ -103,7 +104,7 @@ def detect_format(path: str | Path) -> Format:
     """The format that the first row of this file fits. Raises InputError, with the known ones, if none does."""
     path = Path(path)
     if is_parquet(path):
-        return _fitting(str(path), "parquet", _parquet_names(path))
+        return _fitting(str(path), "parquet", column_names(path))
     layout, where, header = _head(path)
     return _fitting(where, layout, header)
 
@@ -186,42 +187,6 @@ def _bodies(path: Path, layout: Layout, kind: Format, header: Sequence[str]) -> 
             if not ahead:
                 check_fields(f"{path}: line {line - 1}", header, kind)
         yield LineBlock(line, text)
-
-
-def _parquet_names(path: Path) -> Sequence[str]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        return list(pq.read_schema(path).names)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise _damaged(path, error) from None
-
-
-def _damaged(path: Path, error: Exception) -> InputError:
-    return InputError(str(path), f"is a damaged Parquet file ({' '.join(str(error).split())[:200]})")
-
-
-def _parquet_parts(path: Path, kind: Format, names: Sequence[str], codes: Codes, failed: bool) -> Iterator[TracePart]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    check_fields(str(path), names, kind)
-    wanted = [name for name in kind.fields if name in names]
-    first = 1
-    try:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(1 << 18, columns=wanted):
-                batch.validate(full=True)  # damaged data may refer to places that do not exist
-                table = pa.Table.from_batches([batch])
-                try:
-                    yield bulk_reader.part_of_table(table, kind, codes, with_failed=failed)
-                except (bulk_reader.Unsure, pa.ArrowException, ValueError, TypeError):
-                    rows = list(enumerate(table.to_pylist(), first))
-                    yield row_reader.part_of(rows, f"{path}: row", kind, "parquet", codes, with_failed=failed)
-                first += table.num_rows
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise _damaged(path, error) from None
 
 
 def _assembled(path: Path, kind: Format, parts: Sequence[TracePart], codes: Codes, notices: tuple[str, ...]) -> Trace:

@@ -297,5 +297,4 @@ def _dates(values: Sequence[object]) -> Ints:
     matches = [_DATE.fullmatch(str(value)) for value in values]  # the dates of Parquet are not text
     if None in matches:
         raise ValueError
-    dates = np.array([match[1] for match in matches if match], dtype="datetime64[ns]")
-    return dates.astype(np.int64)
+    return np.array([match[1] for match in matches if match], dtype="datetime64[ns]").astype(np.int64)

@@ -5,7 +5,6 @@ import hashlib
 import json
 
 import pandas as pd
-import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
@@ -155,21 +154,6 @@ def test_production_traces(path, rows, span_s, mean, most, classes):
     assert (facts["requests"], facts["span_s"], facts["input_max"]) == (rows, span_s, most)
     assert round(facts["input_mean"]) == mean
     assert facts["classes"] == classes
-
-
-def test_parquet_may_hold_dates_and_decimals(tmp_path):
-    import datetime
-    import decimal
-
-    import pyarrow.parquet as pq
-
-    days = [datetime.datetime(2023, 11, day, tzinfo=datetime.UTC) for day in (16, 17)]
-    columns = {"TIMESTAMP": days, "ContextTokens": [decimal.Decimal(5), decimal.Decimal(6)]}
-    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
-    with pytest.raises(InputError, match=r"row 1: ContextTokens must be .*, got Decimal\('5'\)"):
-        read_trace(tmp_path / "t.parquet")
-    pq.write_table(pa.table(columns | {"ContextTokens": [5, 6]}), tmp_path / "t.parquet")
-    assert read_trace(tmp_path / "t.parquet").arrival_s.tolist() == [0, 86400]
 
 
 def test_azure_2024_is_read(tmp_path):

@@ -154,27 +154,6 @@ def test_a_field_that_is_there_twice_is_told_not_chosen(tmp_path):
         read_trace(tmp_path / "t.parquet")
 
 
-def test_a_bad_row_of_parquet_is_named(tmp_path):
-    import pandas as pd
-
-    path = tmp_path / "t.parquet"
-    pd.DataFrame({"arrival_s": [0.0, 1.0], "input_length": [1, 0]}).to_parquet(path)
-    with pytest.raises(
-        InputError,
-        match=r"t\.parquet: row 2: input_length must be a whole number of tokens from 1 to 2\*\*40 .*, got 0",
-    ):
-        read_trace(path)
-    pd.DataFrame({"arrival_s": [0.0, 1.0], "input_length": [1, None]}).to_parquet(path)
-    with pytest.raises(InputError, match=r"row 2: input_length must be .*, got (nan|nothing)"):
-        read_trace(path)
-    pd.DataFrame({"arrival_s": ["0"], "input_length": [1]}).to_parquet(path)
-    with pytest.raises(InputError, match=r"row 1: arrival_s must be .*, got '0'"):
-        read_trace(path)
-    path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(InputError, match=r"t\.parquet: is a damaged Parquet file"):
-        read_trace(path)
-
-
 def test_a_quote_that_is_never_closed_swallows_no_rows(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text('Timestamp,Request tokens,Response tokens,Model\n5,7,0,"GPT\n6,8,0,GPT\n')
