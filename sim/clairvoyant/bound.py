@@ -104,14 +104,27 @@ class Clairvoyant:
     @cached_property
     def both(self) -> Bound:
         """The upper bound, and the best replay under `Oracle`."""
-        least, n = 0, self.counted.size
+        return msgspec.structs.replace(self.upper, least=int(self.served.sum()))
+
+    @cached_property
+    def served(self) -> Flags:
+        """Which of the requests that count the best replay under `Oracle` serves in time, shape [n]."""
+        n = self.counted.size
+        best = np.zeros(n, bool)
         choices = _choices(self.requests(), *self._hopeful, self.costs, self.server)
         for replay, choice in enumerate(choices):
             told = self.progress and partial(_tell, self.progress, n * replay, n * len(choices))
-            least = max(least, self._served(choice, told))
-            if least == self.upper.most:
+            best = max(best, self._served(choice, told), key=np.sum)
+            if best.sum() == self.upper.most:
                 break
-        return msgspec.structs.replace(self.upper, least=least)
+        return best
+
+    @cached_property
+    def hopeless(self) -> Flags:
+        """Which requests take longer than their SLO at the least work, or fit in no instance, shape [n]."""
+        these, needs = self._needs
+        left_s = np.array([r.slo_s - (r.arrival_s - r.sent_s) - self.server.return_s for r in these])
+        return ~_holdable(these, self.costs, self.server) | (needs.ttft_s > left_s)
 
     def beside(self, attained: int, *, replayed: bool = True) -> Bound:
         """The bound beside a scheduler that attains so many: nothing is worked out that this alone answers.
@@ -146,12 +159,12 @@ class Clairvoyant:
     def _hopeful(self) -> tuple[NDArray[np.int64], Jobs]:
         """The requests that are not hopeless: their ids, and as jobs."""
         these, needs = self._needs
-        ids = np.flatnonzero(self.counted & _possible(these, needs, self.costs, self.server))
+        ids = np.flatnonzero(self.counted & ~self.hopeless)
         work_s = needs.work_s[ids] / self.server.instances
         return ids, _jobs([these[id] for id in ids], work_s, self.server.return_s, needs.gained_s)
 
-    def _served(self, choice: frozenset[int], progress: Callable[[int], None] | None) -> int:
-        """How many of the requests that count are served in time when these are to be."""
+    def _served(self, choice: frozenset[int], progress: Callable[[int], None] | None) -> Flags:
+        """Which of the requests that count are served in time when these are to be, shape [n]."""
         requests, costs, server = self.requests(), self.costs, self.server
         oracle = Oracle(choice)
         exact = make_predictor("exact", costs, oracle.cut, server.max_batched_tokens, graph_tokens=server.graph_tokens)
@@ -159,13 +172,8 @@ class Clairvoyant:
         slo_s = np.array([request.slo_s for request in requests])
         outcome = simulate(requests, oracle, costs, exact, server, prefixes=self.prefixes, progress=progress)
         ttft_s = np.array(outcome.ledger.finished_s) + server.return_s - sent_s
-        return int((self.counted & (ttft_s <= slo_s)).sum())
-
-
-def _possible(requests: Sequence[Request], needs: Demand, costs: CostModel, server: ServerOptions) -> Flags:
-    """Which requests an instance can hold, and serve in time when it has nothing else to do."""
-    left_s = np.array([r.slo_s - (r.arrival_s - r.sent_s) - server.return_s for r in requests])
-    return _holdable(requests, costs, server) & (needs.ttft_s <= left_s)
+        in_time: Flags = self.counted & (ttft_s <= slo_s)
+        return in_time
 
 
 def _holdable(requests: Sequence[Request], costs: CostModel, server: ServerOptions) -> Flags:

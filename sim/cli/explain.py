@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from flowsim.cli.click_options import check_costs, flags_named, with_options
-from flowsim.cli.command import Command, pins_compared, replaying
+from flowsim.cli.command import Command, pins_compared, replaying, say
 from flowsim.cli.run import TRACE_HELP, wanted_run
 from flowsim.errors import InputError
 from flowsim.show.figure_file import check_figure_file, save_figure
@@ -25,10 +25,18 @@ from flowsim.show.figure_file import check_figure_file, save_figure
 @with_options("policy")
 @click.option("--request", type=int, metavar="ID", help="Tell the story of this request: its row in the trace, from 0.")
 @click.option("--figure", metavar="FILE", help="Draw the reasons by class (.png, .pdf or .svg).")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_options(besides=["bound"])
 @click.pass_context
 def explain(
-    context: click.Context, /, trace: str, policy: str, request: int | None, figure: str | None, **options: Any
+    context: click.Context,
+    /,
+    trace: str,
+    policy: str,
+    request: int | None,
+    figure: str | None,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Say why requests missed their SLOs."""
     check_costs(context)
@@ -37,22 +45,23 @@ def explain(
         if request is not None:
             raise InputError("--figure", "is of all misses", expected="no --request")
     from flowsim.report.explain_text import explanation_report, story_report
+    from flowsim.report.text import json_of
     from flowsim.results.explain import explain as explain_run
     from flowsim.runs.run import run as replay
     from flowsim.show.screen import show
 
-    wanted = wanted_run(context, trace, policy, options, besides=("request", "figure"))
-    with flags_named(), pins_compared(strict=False), replaying(quiet=False) as progress:
+    wanted = wanted_run(context, trace, policy, options, besides=("request", "figure", "as_json"))
+    with flags_named(), pins_compared(strict=False), replaying(quiet=as_json) as progress:
         result = replay(wanted, events=True, progress=progress)
     why = explain_run(result)
-    if request is None:
-        summary = result.summary
-        show(explanation_report(result.policy, summary["counted"], why.by_class, summary["attainment"], why.fairness))
-        if figure is not None:
-            save_figure(why.plot(), figure)
-            click.echo(f"drew {figure}")
-        return
     try:
-        show(story_report(why.story(request)))
+        story = None if request is None else why.story(request)
     except InputError as error:
         raise error.at("--request") from error
+    if as_json:
+        click.echo(json_of(why.to_dict() if story is None else story.to_dict()).decode())
+    else:
+        show(explanation_report(why) if story is None else story_report(story))
+    if figure is not None:
+        save_figure(why.plot(), figure)
+        say(f"drew {figure}", as_json)

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 from types import BuiltinMethodType, CellType, FunctionType, MethodType, ModuleType, NoneType
-from typing import Any, Literal, Protocol, cast, get_args
+from typing import Any, Literal, Protocol, Self, cast, get_args
 
 from flowsim.core.operators import CHECKED_AFTER, Cut, check_cut
 from flowsim.core.order import Order
@@ -108,6 +108,35 @@ class Policy(Protocol):
 
         A `Decision` says that together with requests to reject and with a time at which to be asked again.
         """
+
+
+HOOKS = ("on_arrival", "on_completion")
+"""The optional methods of a policy."""
+
+
+class AroundPolicy:
+    """A policy in whose place another stands, which asks it; base class.
+
+    A copy has a copy of the policy, and shares the rest.
+
+    Attributes:
+        policy: which is asked.
+        cut, wake: its own.
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.cut, self.wake = policy.cut, policy.wake
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        twin = copy.copy(self)
+        twin.policy = copy.deepcopy(self.policy, memo)
+        return twin
+
+    def __getattr__(self, name: str) -> Any:
+        if name in HOOKS:
+            return getattr(self.policy, name)
+        raise AttributeError(name)
 
 
 def check_policy(policy: object) -> Policy:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import Annotated
 
 import numpy as np
@@ -110,6 +112,12 @@ class ServerOptions(Checked, frozen=True):
         Jitter.parse(self.jitter)
         if self.stack is not None and self.has_stack:
             raise InputError("stack", "is given together with options of the stack", expected="one of them")
+
+    def stack_s(self, tokens: Sequence[int]) -> float:
+        """Host seconds that the serving engine takes in a pass with so many tokens of each of its requests."""
+        ends, size = list(accumulate(tokens)), self.max_batched_tokens
+        prompts = sum(-(-end // size) - (end - n) // size for n, end in zip(tokens, ends, strict=True))
+        return -(-ends[-1] // size) * self.host_s + prompts * self.host_request_s
 
     @property
     def has_stack(self) -> bool:

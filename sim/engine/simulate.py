@@ -20,7 +20,7 @@ from flowsim.core.policy import Policy
 from flowsim.core.predictor import Predictor
 from flowsim.core.prefix_cache import Prefixes
 from flowsim.core.request import Request
-from flowsim.core.router import make_router
+from flowsim.core.router import Router, make_router
 from flowsim.core.server import ServerOptions
 from flowsim.engine.closed_loop import ClosedLoop
 from flowsim.engine.instance import Instance
@@ -99,6 +99,7 @@ def simulate(
     decode_s: Sequence[float] = (),
     events: bool = False,
     progress: Callable[[int], None] | None = None,
+    router: Router | None = None,
 ) -> Outcome:
     """Replay requests until the last has finished, or until `until_s`.
 
@@ -116,6 +117,7 @@ def simulate(
         decode_s: of a closed loop, seconds from the first token of each request to its last.
         events: whether to keep what happened on each instance.
         progress: called now and then with the number of arrivals so far.
+        router: in place of the one that `server` names.
 
     Raises:
         InputError: the policy chose something that cannot be done, or left requests behind; no KV cache fits beside the
@@ -139,7 +141,7 @@ def simulate(
         instances.append(
             Instance(device, policy, predictor, requests, recorder, kv, server.slots, cost.max_context, loop)
         )
-    router = make_router(server.router)
+    router = router or make_router(server.router)
     arrive = instances[0].arrive
     if len(instances) > 1:
         held = [instance.requests for instance in instances]

@@ -9,31 +9,33 @@ from rich.table import Table
 from rich.text import Text
 
 from flowsim.io.counts import number_of
-from flowsim.results.explain import Fairness, Span, Story
+from flowsim.results.explain import Explanation, Fairness, Span, Story
 from flowsim.show.format import percent, seconds
-from flowsim.show.reasons import REASONS
+from flowsim.show.reasons import REASONS, SERVABLE
 from flowsim.show.screen import facts, table
 
 TOLD = {
     "alone": "ran",
     "paused": "preempted",
+    "between": "between its chunks",
     "blocked": "blocked",
     "earlier": "behind earlier deadlines",
     "later": "behind later deadlines",
+    "mispredicted": "mispredicted, behind",
 }
 MOST_TOLD = 8
 """Requests that a line of a story names."""
 
 
-def explanation_report(
-    policy: str, requests: int, by_class: Mapping[str, Mapping[str, int]], attained: float | None, fairness: Fairness
-) -> RenderableType:
-    """One screen about the misses among `requests` counted requests, of which the share `attained` met their SLO."""
-    missed = sum(sum(counts.values()) for counts in by_class.values())
-    head = [("policy", policy), ("missed", f"{missed:,} of {number_of(requests, 'request')}")]
-    head.append(("attained", percent(attained)))
-    misses: list[RenderableType] = [Text(), _misses(by_class)] if missed else []
-    return Group(facts(head), *misses, Text(), facts(_fairness(fairness)))
+def explanation_report(why: Explanation) -> RenderableType:
+    """One screen about the misses of a run."""
+    summary, missed = why.result.summary, len(why.missed)
+    head = [("policy", why.result.policy), ("missed", f"{missed:,} of {number_of(summary['counted'], 'request')}")]
+    head.append(("attained", percent(summary["attainment"])))
+    misses: list[RenderableType] = [Text(), _by_class("missed", why.by_class, REASONS)] if missed else []
+    if missed and why.servable_by_class is not None:
+        misses += [Text(), _by_class("could be in time", why.servable_by_class, SERVABLE)]
+    return Group(facts(head), *misses, Text(), facts(_fairness(why.fairness)))
 
 
 def story_report(story: Story) -> RenderableType:
@@ -49,14 +51,15 @@ def story_report(story: Story) -> RenderableType:
     made.add_row(*_end(story))
     parts = ", ".join(f"{name} {seconds(value)}" for name, value in story.parts_s.items() if value > 0)
     why = [] if story.reason is None else [("reason", REASONS[story.reason])]
+    why += [] if story.servable is None else [("could be in time", SERVABLE[story.servable])]
     return Group(made, Text(), facts([*why, ("parts", parts)]))
 
 
-def _misses(by_class: Mapping[str, Mapping[str, int]]) -> Table:
-    """One row per reason that there is, one column per class."""
-    made = table("missed", *by_class, "all")
-    for reason, told in REASONS.items():
-        counts = [of[reason] for of in by_class.values()]
+def _by_class(title: str, by_class: Mapping[str, Mapping[str, int]], told_of: Mapping[str, str]) -> Table:
+    """One row for each of `told_of` that there is, one column per class."""
+    made = table(title, *by_class, "all")
+    for name, told in told_of.items():
+        counts = [of[name] for of in by_class.values()]
         if sum(counts):
             made.add_row(told, *(f"{count:,}" for count in (*counts, sum(counts))))
     return made
@@ -68,7 +71,7 @@ def _fairness(fairness: Fairness) -> Iterator[tuple[str, str]]:
     if fairness.worst_class is not None:
         yield "worst class", fairness.worst_class
     if fairness.jain is not None:
-        yield "Jain's index", f"{fairness.jain:.3f} over slowdown: TTFT / the least TTFT alone"
+        yield "Jain's index", f"{fairness.jain:.3f} over slowdown: TTFT / the time alone"
     for client, slowdown in fairness.clients.items():
         yield f"client {client}", f"slowed down {slowdown:.3g} times on average"
 

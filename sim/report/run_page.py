@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-from rich.console import RenderableType
 
 from flowsim.core.summary import FullSummary
 from flowsim.report.explain_text import explanation_report
@@ -115,15 +114,10 @@ def _worst(explanations: Mapping[str, Explanation]) -> Iterator[Section]:
     when = "Where most requests missed their deadline" if missed else "Where most requests waited; none missed its SLO"
     how = "Above the line what ran, below it the requests by arrival; a click tells the story of a request."
     yield Section("The worst seconds", [Paragraph(f"{when}. {how}"), gantt_of(explanations, window)])
-    why = [part for of in explanations.values() for part in parts_of(_why(of))]
+    why = [part for of in explanations.values() for part in parts_of(explanation_report(of))]
     listed: list[PagePart] = [misses_table(explanations, worst)] if missed else []
     told = {name: [*worst[name], *requests_in(of, window)] for name, of in explanations.items()}
     yield Section("Who missed and why", [*why, *listed, stories(explanations, told)])
-
-
-def _why(why: Explanation) -> RenderableType:
-    summary = why.result.summary
-    return explanation_report(why.result.policy, summary["counted"], why.by_class, summary["attainment"], why.fairness)
 
 
 def _tiles(summary: FullSummary) -> Iterator[tuple[str, str, str]]:

@@ -61,8 +61,12 @@ def saved_json(saved: Saved) -> bytes:
     Raises:
         InputError: a file of the folder is missing or wrong.
     """
-    encoded = msgspec.json.encode(_values(saved), enc_hook=lambda value: value.tolist())
-    return msgspec.json.format(encoded, indent=1)
+    return json_of(_values(saved))
+
+
+def json_of(values: Any) -> bytes:
+    """Plain values and those of NumPy as JSON; what is not finite is null."""
+    return msgspec.json.format(msgspec.json.encode(values, enc_hook=lambda value: value.tolist()), indent=1)
 
 
 def _values(saved: Saved) -> Any:

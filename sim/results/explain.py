@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +16,16 @@ from flowsim.results.device_pieces import PASS
 from flowsim.results.metrics import FINISHED, REJECTED
 from flowsim.results.quantiles import Floats
 from flowsim.results.result import RunResult
-from flowsim.results.waits import PARTS, DeviceHistory, device_histories, known_alone_s
+from flowsim.results.waits import PARTS, DeviceHistory, Times, hindsight
 from flowsim.show.explain_figure import misses_by_class
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-REASONS = ("hopeless", "rejected", *PARTS[1:])
+REASONS = ("hopeless", "rejected", *PARTS)
+SERVABLE = ("yes", "instead", "no")
+"""Whether a perfect scheduler could have served a request: see `Explanation.servable`."""
 
 
 class Span(NamedTuple):
@@ -53,10 +55,11 @@ class Story(NamedTuple):
         tokens: tokens of its prompt.
         arrival_s: when it arrived, seconds.
         slo_s: its TTFT SLO; NaN for none.
-        alone_s: the least TTFT that it could have alone.
+        alone_s: how long it takes alone on a rested GPU.
         finished_s: when its first token was there; NaN for never.
         rejected: whether it was rejected.
         reason: one of REASONS if it is a counted miss; else None.
+        servable: one of SERVABLE if it is, and this is known; else None.
         parts_s: seconds of each part of its wait, which they add up to.
         spans: what it waited for and when it ran, in order; decisions, hand-overs and idle time are left out.
     """
@@ -70,8 +73,13 @@ class Story(NamedTuple):
     finished_s: float
     rejected: bool
     reason: str | None
+    servable: str | None
     parts_s: Mapping[str, float]
     spans: Sequence[Span]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of this as plain values, for JSON."""
+        return self._asdict() | {"spans": [span._asdict() for span in self.spans]}
 
 
 class Fairness(NamedTuple):
@@ -81,7 +89,7 @@ class Fairness(NamedTuple):
         longest: the request that waited longest for its first token, of those not rejected.
         longest_s: how long, as far as the replay went.
         worst_class: the class with the lowest attainment.
-        jain: Jain's index (Jain, Chiu, Hawe 1984) of the slowdown, TTFT over the least TTFT alone, of requests that
+        jain: Jain's index (Jain, Chiu, Hawe 1984) of the slowdown, TTFT over the time alone, of requests that
             finished: (sum x)^2 / (n sum x^2), 1 if all are slowed down alike.
         clients: the mean slowdown of each client.
     """
@@ -97,11 +105,14 @@ class Fairness(NamedTuple):
 class Explanation:
     """Why the counted requests of a run that missed their SLO did. Made by `flowsim.explain`.
 
-    A request is hopeless if its SLO is shorter than the least TTFT that it could have alone; else it was perhaps
-    rejected; else the reason is the largest part of its TTFT other than "alone".
+    A request is "hopeless" as the clairvoyant bound has it: no scheduler could serve it in time. Else it is late
+    "alone" if its time alone, with the stack's before and after, exceeds its SLO. Else it was perhaps "rejected", which
+    is "mispredicted" if the policy would not have, had it known what everything takes. Else the reason is the largest
+    part of its TTFT other than "alone".
 
     Attributes:
         result: the run.
+        devices: what each instance did.
         missed: the ids of these requests, shape [m].
         parts_s: seconds of each of PARTS, shape [m, len(PARTS)]; a row adds up to the TTFT or, without a first token,
             to the wait until the rejection or the end of the replay.
@@ -109,6 +120,7 @@ class Explanation:
     """
 
     result: RunResult
+    devices: Sequence[DeviceHistory] = field(repr=False)
     missed: NDArray[np.int64]
     parts_s: Floats
     reasons: Sequence[str]
@@ -116,33 +128,57 @@ class Explanation:
     @property
     def counts(self) -> Mapping[str, int]:
         """How many missed for each reason, in the order of REASONS."""
-        return _counts(self.reasons)
+        return _counts(self.reasons, REASONS)
 
     @property
     def by_class(self) -> Mapping[str, Mapping[str, int]]:
         """The same for each class."""
-        slo = self.result.slo
-        codes = slo.class_code[self.missed].tolist()
-        found: dict[str, list[str]] = {name: [] for name in slo.class_names}
-        for code, reason in zip(codes, self.reasons, strict=True):
-            found[slo.class_names[code]].append(reason)
-        return {name: _counts(reasons) for name, reasons in found.items()}
+        return self._by_class(self.reasons, REASONS)
+
+    @cached_property
+    def servable(self) -> Sequence[str] | None:
+        """Whether a perfect scheduler could have served each in time; None where the run states no bound.
+
+        "yes": a schedule that serves it was found (`Clairvoyant.served`), and serves no fewer than this run. "no": it
+        is hopeless, or late alone. Else "instead": as far as is known, only in place of another.
+        """
+        if not callable(self.result.bounding):
+            return None
+        served = hindsight(self.result).workload.served
+        no_fewer = served.sum() >= (self.result.attained & self.result.counted).sum()
+        late = ["no" if reason in ("hopeless", "alone") else "instead" for reason in self.reasons]
+        yes = (served[self.missed] & no_fewer).tolist()
+        return ["yes" if could else otherwise for could, otherwise in zip(yes, late, strict=True)]
+
+    @property
+    def servable_by_class(self) -> Mapping[str, Mapping[str, int]] | None:
+        """How many of each class, in the order of SERVABLE."""
+        return None if self.servable is None else self._by_class(self.servable, SERVABLE)
 
     def plot(self) -> Figure:
         """A figure: the share of each class that missed, divided by reason."""
         counted = {name: values["counted"] for name, values in self.result.summary["classes"].items()}
-        return misses_by_class(self.by_class, counted, self.result.policy)
+        servable = None if self.servable is None else _counts(self.servable, SERVABLE)
+        return misses_by_class(self.by_class, counted, self.result.policy, servable)
 
     @property
     def misses(self) -> pd.DataFrame:
-        """One row per miss: id, class, reason, TTFT SLO and the seconds of each part."""
+        """One row per miss: id, class, reason, servable (if known), TTFT SLO and the seconds of each part."""
         import pandas as pd  # slow to import, and only tables need it
 
         slo = self.result.slo
         names = np.array(slo.class_names, object)[slo.class_code[self.missed]]
         head = {"id": self.missed, "class": names, "reason": list(self.reasons)}
+        head |= {} if self.servable is None else {"servable": list(self.servable)}
         parts = {f"{part}_s": self.parts_s[:, place] for place, part in enumerate(PARTS)}
         return pd.DataFrame(head | {"ttft_slo_s": slo.ttft_slo_s[self.missed]} | parts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of this as plain values, for JSON."""
+        summary, fairness = self.result.summary, self.fairness._asdict()
+        about = {"policy": self.result.policy, "counted": summary["counted"], "attainment": summary["attainment"]}
+        counts = {"reasons": self.by_class, "servable": self.servable_by_class}
+        return about | counts | {"fairness": fairness, "misses": self.misses.to_dict("records")}
 
     @cached_property
     def fairness(self) -> Fairness:
@@ -158,25 +194,31 @@ class Explanation:
         result, n = self.result, len(self.result.trace)
         if not 0 <= request < n:
             raise InputError("request", found=request, expected=f"an id from 0 to {n - 1}")
-        reasons = dict(zip(self.missed.tolist(), self.reasons, strict=True))
-        device, slo, trace = self._devices[result.outcome.ledger.instance[request]], result.slo, result.trace
+        missed = self.missed.tolist()
+        place = missed.index(request) if request in missed else None
+        device, slo, trace = self.devices[result.outcome.ledger.instance[request]], result.slo, result.trace
         return Story(
             request,
             slo.class_names[slo.class_code[request]],
             int(trace.input_length[request]),
             float(trace.arrival_s[request]),
             float(slo.ttft_slo_s[request]),
-            float(known_alone_s(result)[request]),
+            float(hindsight(result).alone_s[request]),
             float(result.metrics.finished_s[request]),
             bool(result.metrics.state[request] == REJECTED),
-            reasons.get(request),
+            None if place is None else self.reasons[place],
+            None if place is None or self.servable is None else self.servable[place],
             dict(zip(PARTS, device.parts_s(request).tolist(), strict=True)),
             list(_spans(device, request)),
         )
 
-    @cached_property
-    def _devices(self) -> list[DeviceHistory]:
-        return device_histories(self.result)
+    def _by_class(self, found: Sequence[str], known: Sequence[str]) -> Mapping[str, Mapping[str, int]]:
+        slo = self.result.slo
+        codes = slo.class_code[self.missed].tolist()
+        of: dict[str, list[str]] = {name: [] for name in slo.class_names}
+        for code, one in zip(codes, found, strict=True):
+            of[slo.class_names[code]].append(one)
+        return {name: _counts(ones, known) for name, ones in of.items()}
 
 
 def explain(result: RunResult) -> Explanation:
@@ -190,25 +232,31 @@ def explain(result: RunResult) -> Explanation:
     """
     if not isinstance(result, RunResult):
         raise InputError("result", found=result, expected="a run, as flowsim.run gives it")
-    of = device_histories(result)
+    times = Times.of(result)
+    of = [DeviceHistory(result, instance, times) for instance in range(len(result.events))]
     missed = np.flatnonzero(result.counted & ~result.attained)
     instances = result.outcome.ledger.instance
     rows = [of[instances[id]].parts_s(id) for id in missed.tolist()]
     parts_s = np.array(rows, float).reshape(-1, len(PARTS))
-    return Explanation(result, missed, parts_s, _reasons(result, missed, parts_s))
+    return Explanation(result, of, missed, parts_s, _reasons(result, times, missed, parts_s))
 
 
-def _reasons(result: RunResult, missed: NDArray[np.int64], parts_s: Floats) -> list[str]:
+def _reasons(result: RunResult, times: Times, missed: NDArray[np.int64], parts_s: Floats) -> list[str]:
+    known, return_s = hindsight(result), result.outcome.return_s
     largest = parts_s[:, 1:].argmax(axis=1) if len(missed) else missed
     named = np.array(PARTS[1:], object)[largest]
-    named[result.metrics.state[missed] == REJECTED] = "rejected"
-    named[known_alone_s(result)[missed] > result.slo.ttft_slo_s[missed]] = "hopeless"
+    by_mistake = [id for of in known.judged.values() for decision in of for id in decision.rejected]
+    rejected = result.metrics.state[missed] == REJECTED
+    named[rejected] = np.where(np.isin(missed[rejected], by_mistake), "mispredicted", "rejected")
+    alone_s = times.came_s - times.sent_s + known.alone_s + return_s
+    named[alone_s[missed] > result.slo.ttft_slo_s[missed]] = "alone"
+    named[known.workload.hopeless[missed]] = "hopeless"
     return [str(name) for name in named]
 
 
-def _counts(reasons: Sequence[str]) -> dict[str, int]:
-    found = Counter(reasons)
-    return {reason: found[reason] for reason in REASONS}
+def _counts(found: Sequence[str], known: Sequence[str]) -> dict[str, int]:
+    counted = Counter(found)
+    return {one: counted[one] for one in known}
 
 
 def _fairness(result: RunResult) -> Fairness:
@@ -216,7 +264,7 @@ def _fairness(result: RunResult) -> Fairness:
     waited_s = np.where(counted & (metrics.state != REJECTED), metrics.ttft_bound_s, -np.inf)
     longest = int(waited_s.argmax()) if len(waited_s) and waited_s.max() > -np.inf else None
     slowed = counted & (metrics.state == FINISHED)
-    slowdown = metrics.ttft_s[slowed] / known_alone_s(result)[slowed]
+    slowdown = metrics.ttft_s[slowed] / hindsight(result).alone_s[slowed]
     shares = {name: group["attainment"] for name, group in result.summary["classes"].items()}
     known = {name: share for name, share in shares.items() if share is not None}
     trace, clients = result.trace, {}

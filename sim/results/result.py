@@ -14,6 +14,7 @@ import yaml
 from numpy.typing import NDArray
 
 from flowsim.clairvoyant.bound import Bound, Bounding
+from flowsim.clairvoyant.hindsight import Hindsight
 from flowsim.core.events import Event
 from flowsim.core.slo import Assignment
 from flowsim.core.summary import FullSummary, Inputs, Summary
@@ -45,8 +46,8 @@ class RunResult:
         config: the arguments of `flowsim.run` that give this result again.
         inputs: hashes, cost model and its error, SLOs, seed and version.
         warmup: the share of the requests, the first ones, that are served but not counted.
-        alone_s: the TTFT of each request alone on a rested GPU (`flowsim.clairvoyant.demand`), seconds, shape [n];
-            None if the run has kept no events.
+        hindsight: what is known of it in hindsight (`flowsim.clairvoyant.hindsight`); None if the run has kept no
+            events.
         bounding: what the clairvoyant bound is worked out by when it is asked for, or why none is stated; None if none
             was asked for.
     """
@@ -58,7 +59,7 @@ class RunResult:
     config: Mapping[str, Any]
     inputs: Inputs
     warmup: float = 0.0
-    alone_s: Floats | None = None
+    hindsight: Hindsight | None = None
     bounding: Bounding | str | None = None
 
     @cached_property

@@ -69,6 +69,11 @@ def clairvoyant_of(ready: Prepared) -> Clairvoyant:
     if ready.options.workload.concurrency is not None:
         problem = "is given, but a closed loop has no bound: when requests arrive depends on the policy"
         raise InputError("workload.concurrency", problem, expected="none")
+    return workload_of(ready)
+
+
+def workload_of(ready: Prepared) -> Clairvoyant:
+    """What was prepared, whatever its policy and predictor; of a closed loop, as its requests came."""
     counted = after_warmup(len(ready.trace), ready.options.warmup) & ~np.isnan(ready.slo.ttft_slo_s)
     return Clairvoyant(ready.requests, counted, ready.costs, ready.options.server, ready.prefixes)
 

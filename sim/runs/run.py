@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 import flowsim
 from flowsim.clairvoyant.bound import Bounding
-from flowsim.clairvoyant.demand import alone_s
+from flowsim.clairvoyant.hindsight import Hindsight
 from flowsim.core.policy import Policy
 from flowsim.core.summary import Inputs
 from flowsim.engine.simulate import simulate
 from flowsim.errors import InputError
 from flowsim.policies.registry import PolicySpec
 from flowsim.results.result import RunResult
-from flowsim.runs.bound import bound_to_state
+from flowsim.runs.bound import bound_to_state, workload_of
 from flowsim.runs.costs import anywhere, costs_place, described, extrapolated, file_name, sources_of
 from flowsim.runs.keywords import documented, from_keywords
 from flowsim.runs.options import RunOptions, options, to_values, value_of
@@ -113,7 +113,7 @@ def execute(
         },
         _inputs(ready, np.array(outcome.ledger.cached_tokens)),
         ready.options.warmup,
-        alone_s(ready.requests(), ready.costs, ready.options.server, ready.prefixes) if events else None,
+        Hindsight(workload_of(ready), ready.policy, ready.predictor, ready.options.until_s) if events else None,
         bounding,
     )
 

@@ -7,20 +7,26 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flowsim.show.reasons import REASONS
+from flowsim.show.reasons import REASONS, SERVABLE
 from flowsim.show.style import new_axes, plain, short, style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def misses_by_class(by_class: Mapping[str, Mapping[str, int]], counted: Mapping[str, int], policy: str) -> Figure:
+def misses_by_class(
+    by_class: Mapping[str, Mapping[str, int]],
+    counted: Mapping[str, int],
+    policy: str,
+    servable: Mapping[str, int] | None = None,
+) -> Figure:
     """One bar per class, of the share of its counted requests that missed, divided by reason.
 
     Args:
         by_class: of each class, how many missed for each of REASONS.
         counted: how many requests of each class count.
         policy: what the figure is of.
+        servable: for how many a perfect scheduler could have done what, by the names of SERVABLE.
     """
     names = [name for name in by_class if counted[name]]
     axes = new_axes((6.4, 0.9 + 0.36 * max(len(names), 4)))
@@ -35,7 +41,9 @@ def misses_by_class(by_class: Mapping[str, Mapping[str, int]], counted: Mapping[
     axes.invert_yaxis()
     axes.set_xlim(0, 100)
     axes.set_xlabel("requests that missed their TTFT SLO, % of the class")
-    axes.set_title(policy, fontsize=9, loc="left", parse_math=False)
+    could = [f"{told}: {servable[name]:,}" for name, told in SERVABLE.items()] if servable else []
+    title = [policy, *([f"a perfect scheduler could serve them: {'; '.join(could)}"] if could else [])]
+    axes.set_title("\n".join(title), fontsize=9, loc="left", parse_math=False)
     plain(axes)
     axes.grid(visible=False, axis="y")
     axes.grid(axis="x", alpha=0.25)

@@ -1,15 +1,27 @@
-"""The reasons for which requests miss their SLOs, as people read them."""
+"""The reasons for which requests miss their SLOs, and whether they could have been served, as people read them."""
 
 from __future__ import annotations
 
 REASONS = {
     "hopeless": "hopeless at arrival",
+    "alone": "late even alone",
     "rejected": "rejected",
-    "batched": "passes longer than alone",
+    "frontend": "before the scheduler had it",
+    "return": "way back of the first token",
+    "stack": "host time of the stack",
+    "batched": "batched with others",
+    "slower": "in chunks, with checks, on a busy GPU",
     "paused": "preempted",
+    "between": "between its chunks",
     "blocked": "blocked by a running pass",
     "earlier": "behind earlier deadlines",
     "later": "behind later deadlines",
+    "mispredicted": "mispredicted",
     "host": "decisions and hand-overs",
     "idle": "idle device",
+}
+SERVABLE = {
+    "yes": "yes, and no fewer in all",
+    "instead": "only in place of others",
+    "no": "no: late even alone",
 }

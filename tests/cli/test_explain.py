@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
 import flowsim
+from flowsim.show.reasons import REASONS, SERVABLE
 from support.cli import done, refused
 
 pytestmark = pytest.mark.usefixtures("folder")
@@ -51,3 +53,16 @@ def test_the_reasons_are_drawn() -> None:
         refused(*OVERLOADED, "--figure", "why.png", "--request", "3")
         == "--figure: is of all misses; expected no --request"
     )
+
+
+def test_json_says_what_the_table_says() -> None:
+    told = json.loads(done(*OVERLOADED, "--json"))
+    lines = [" ".join(line.split()) for line in done(*OVERLOADED).splitlines()]
+    for name, text in (REASONS | SERVABLE).items():
+        counts = [of.get(name) for of in told["reasons" if name in REASONS else "servable"].values()]
+        assert (" ".join(map(str, (text, *counts, sum(counts)))) in lines) == (sum(counts) > 0)
+    assert len(told["misses"]) == sum(sum(of.values()) for of in told["servable"].values())
+    story = json.loads(done(*OVERLOADED, "--json", "--request", "57"))
+    miss = next(miss for miss in told["misses"] if miss["id"] == 57)
+    assert {f"{part}_s": lasted_s for part, lasted_s in story["parts_s"].items()}.items() <= miss.items()
+    assert (story["reason"], story["servable"]) == (miss["reason"], miss["servable"])

@@ -30,6 +30,14 @@ DEFAULTS = {
 }
 
 
+def test_the_host_time_of_a_pass() -> None:
+    """Forwards of 4 tokens: 3 + 1, 4, 1; requests in them: 2 + 1 + 1."""
+    server = ServerOptions(max_batched_tokens=4, host_s=1.0, host_request_s=0.25)
+    assert server.stack_s([3, 6]) == 3 * 1.0 + 4 * 0.25
+    assert server.stack_s([4]) == 1.25
+    assert ServerOptions().stack_s([9, 9]) == 0.0
+
+
 def test_the_defaults() -> None:
     assert asdict(ServerOptions()) == asdict(build(ServerOptions, {})) == DEFAULTS
 

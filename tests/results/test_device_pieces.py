@@ -26,7 +26,7 @@ def test_a_device_in_pieces() -> None:
         Resumed(6.5, 0),
         Completed(8.0, 0, (0,), (0,), 7.0, 8.0, 4.0, 0.0, None),
     ]
-    found = [piece[:4] + piece[5:] for piece in device_pieces(kept, 9.0)]
+    found = [piece[:4] + piece[5:6] for piece in device_pieces(kept, 9.0)]
     assert found == [
         (0.0, 0.5, IDLE, (), False),
         (0.5, 1.0, HOST, (), False),

@@ -1,0 +1,171 @@
+"""What is known of a run in hindsight: what each request takes alone, and which passes a wrong prediction chose.
+
+To find those the run is repeated twice. First its policy believes its predictor again, and what it decides is noted.
+Then it is asked at the same moments while the predictor is exact, and what was noted is done whatever it answers: the
+costs of passes do not depend on the predictor, so that all happens as before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from flowsim.calibration.costs.predictor import make_predictor
+from flowsim.clairvoyant.bound import Clairvoyant
+from flowsim.clairvoyant.demand import Floats, alone_s
+from flowsim.core.passes import Decision, Execution, Pass
+from flowsim.core.policy import AroundPolicy, Policy, View
+from flowsim.core.predictor import Predictor
+from flowsim.core.request import Request
+from flowsim.core.router import Routable
+from flowsim.engine.simulate import simulate
+from flowsim.errors import InputError
+
+
+class Judged(NamedTuple):
+    """A decision of a run, beside what its policy would have decided had it known what everything takes.
+
+    Attributes:
+        time_s: when.
+        stays: whether the running pass went on, or nothing ran and nothing was chosen.
+        wrong: whether the other decision would have had another pass run.
+        rejected: the requests that the other decision would not have rejected.
+    """
+
+    time_s: float
+    stays: bool
+    wrong: bool
+    rejected: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Hindsight:
+    """What is known in hindsight; each part is worked out once, when it is first asked for.
+
+    Attributes:
+        workload: the requests, what passes cost, and the server.
+        policy: whom the run asked.
+        predictor: what it believed.
+        until_s: when the run was cut off, seconds; None if it was not.
+    """
+
+    workload: Clairvoyant
+    policy: Policy
+    predictor: Predictor
+    until_s: float | None = None
+
+    @cached_property
+    def alone_s(self) -> Floats:
+        """Seconds of each request on the device, alone on a rested GPU in forwards of the server's size, shape [n]."""
+        of = self.workload
+        return alone_s(of.requests(), of.costs, of.server, of.prefixes)
+
+    @cached_property
+    def judged(self) -> Mapping[int, Sequence[Judged]]:
+        """The decisions of each instance, by its number; none with an exact predictor, as none of them is wrong.
+
+        A policy that is stateful is judged as if it had known the costs all along. One that cannot go on from where it
+        would not have been is not judged any further.
+        """
+        of, cut, server = self.workload, self.policy.cut, self.workload.server
+        exact = make_predictor("exact", of.costs, cut, server.max_batched_tokens, graph_tokens=server.graph_tokens)
+        if getattr(self.predictor, "name", None) == exact.name:
+            return {}
+        noting = Noting(self.policy)
+        first = simulate(
+            of.requests(), noting, of.costs, self.predictor, server, prefixes=of.prefixes, until_s=self.until_s
+        )
+        requests = of.requests()
+        following = Following(self.policy, noting.made, requests)
+        router = Routed(first.ledger.instance)
+        with suppress(InputError):  # the policy could not go on
+            simulate(
+                requests, following, of.costs, exact, server, prefixes=of.prefixes, until_s=self.until_s, router=router
+            )
+        return following.judged
+
+
+class Noted(NamedTuple):
+    """What a policy has decided: the head of what runs, and for a new pass (id, tokens) of its members."""
+
+    head: int | None
+    parts: tuple[tuple[int, int], ...] = ()
+    rejected: tuple[int, ...] = ()
+    wake_at: float = np.inf
+
+    @classmethod
+    def of(cls, chosen: Pass | Execution | Decision | None) -> Noted:
+        """What was chosen, by the ids of the requests."""
+        decision = chosen if isinstance(chosen, Decision) else Decision(chosen)
+        run, rejected = decision.run, tuple(request.id for request in decision.reject)
+        parts = tuple((request.id, tokens) for request, tokens in run.parts) if isinstance(run, Pass) else ()
+        head = parts[0][0] if parts else run.id if isinstance(run, Execution) else None
+        return cls(head, parts, rejected, decision.wake_at)
+
+
+class Noting(AroundPolicy):
+    """A policy whose decisions are noted.
+
+    Attributes:
+        made: by the number of the instance.
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        super().__init__(policy)
+        self.made: dict[int, list[Noted]] = {}
+
+    def choose(self, view: View) -> Pass | Execution | Decision | None:
+        """What the policy chooses."""
+        chosen = self.policy.choose(view)
+        self.made.setdefault(view.instance, []).append(Noted.of(chosen))
+        return chosen
+
+
+class Following(AroundPolicy):
+    """A policy that is asked, but what is done is what was decided before.
+
+    Args:
+        policy: is asked.
+        made: what was decided, by the number of the instance.
+        requests: all requests, by id.
+
+    Attributes:
+        judged: by the number of the instance.
+    """
+
+    def __init__(self, policy: Policy, made: Mapping[int, Sequence[Noted]], requests: Sequence[Request]) -> None:
+        super().__init__(policy)
+        self.judged: dict[int, list[Judged]] = {number: [] for number in made}
+        self._made: Mapping[int, Iterator[Noted]] = {number: iter(choices) for number, choices in made.items()}
+        self._requests = np.array(requests, object)
+
+    def choose(self, view: View) -> Decision:
+        """What was decided before."""
+        was, other = next(self._made[view.instance]), Noted.of(self.policy.choose(view))
+        running = None if view.running is None else view.running.id
+        head, instead = (running if choice.head is None else choice.head for choice in (was, other))
+        kept = tuple(id for id in was.rejected if id not in other.rejected)
+        self.judged[view.instance].append(Judged(view.now, head == running, head != instead, kept))
+        return Decision(self._again(view, was), [self._requests[id] for id in was.rejected], was.wake_at)
+
+    def _again(self, view: View, choice: Noted) -> Pass | Execution | None:
+        if choice.parts:
+            return Pass(tuple((self._requests[id], tokens) for id, tokens in choice.parts))
+        there = (*view.paused, *([] if view.running is None else [view.running]))
+        return next((execution for execution in there if execution.id == choice.head), None)
+
+
+@dataclass(frozen=True)
+class Routed:
+    """Each request goes where it went before."""
+
+    instance: Sequence[int] = field(repr=False)
+
+    def route(self, request: Request, instances: Sequence[Routable]) -> int:
+        """The number of its instance."""
+        return self.instance[request.id]
