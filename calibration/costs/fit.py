@@ -44,7 +44,7 @@ def fit(table: OperatorTable) -> CostModel:
         table=table.provenance,
         sha256=table.digest(),
         measured=MeasuredRange.of(table),
-        error=pass_errors(fit_passes(table), table) if table.passes else {},
+        error=pass_errors(fit_passes(table), table) if table.passes else table.provenance.modelled_error or {},
         leave_one_out=table.provenance.leave_one_out or leave_one_out(table),
         factors=ImportFactors.of(table.provenance),
     )

@@ -120,6 +120,7 @@ class Provenance(Struct, frozen=True, kw_only=True):
         framework: the serving framework whose kernels those are.
         corrected: whether its device times were multiplied by how much longer measured prompts take.
         modelled_from: the measured table that this one was scaled from.
+        modelled_error: errors of such tables at passes that were measured, or that imports stand for.
         cells: in an imported table, the number of rows by operator and source (`row_sources`).
         verifies: digest of the table whose passes these are, in a table of passes alone.
         notes: what went wrong or was left out while measuring.
@@ -144,6 +145,7 @@ class Provenance(Struct, frozen=True, kw_only=True):
     framework: str | None = None
     corrected: bool = False
     modelled_from: str | None = None
+    modelled_error: PassErrors | None = None
     cells: dict[str, dict[str, Count]] | None = None
     verifies: str | None = None
     notes: list[str] = []

@@ -1,0 +1,84 @@
+"""The catalogue of GPUs: what their datasheets promise, by which tables are scaled from one GPU to another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from shlex import quote
+
+from flowsim.calibration.costs.models import as_yaml_number, check_name, model_names
+from flowsim.errors import InputError, unknown
+from flowsim.io.documents import mapping
+from flowsim.io.schema import Checked, Name, Positive, PositiveCount, build
+
+USABLE = 0.99
+"""Share of a GPU's memory that programs see: 0.990 of the H100's 80 GiB, 0.991 of the H200's 141 GiB."""
+
+
+class Gpu(Checked, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a datasheet states of one GPU. Rates are dense and sustained at no power limit, which few GPUs reach.
+
+    Attributes:
+        architecture: the maker's name of it.
+        bf16_tflops: matrix products in bfloat16 or float16, accumulated in float32, 10^12 operations per second.
+        fp8_tflops: the same in float8; None if it has none.
+        bandwidth_tb_s: of its memory, 10^12 bytes per second.
+        memory_gib: the memory, which datasheets give in units of 2^30 bytes.
+        multiprocessors: or compute units.
+        power_w: the most that it may draw.
+        public: its name in the public measurements that can be imported; None if they have none.
+        source: the datasheet.
+    """
+
+    architecture: Name
+    bf16_tflops: Positive
+    fp8_tflops: Positive | None = None
+    bandwidth_tb_s: Positive
+    memory_gib: Positive
+    multiprocessors: PositiveCount
+    power_w: Positive
+    public: Name | None = None
+    source: Name
+
+    @property
+    def memory_bytes(self) -> int:
+        """What programs see of the memory."""
+        return int(self.memory_gib * 2**30 * USABLE)
+
+
+@cache
+def catalogue() -> Mapping[str, Gpu]:
+    """The GPUs whose datasheets are known, by name."""
+    file = Path(str(resources.files("flowsim.calibration"))) / "data" / "gpus.yaml"
+    return {name: build(Gpu, values, name) for name, values in mapping(file).items()}
+
+
+def load_gpu(name_or_path: str) -> tuple[str, Gpu]:
+    """The name and the datasheet of a GPU of the catalogue, or of a YAML file of its fields, named after the file.
+
+    InputError: it is unknown, or a field is missing, unknown or wrong.
+    """
+    if not name_or_path.endswith((".yaml", ".yml")):
+        if name_or_path not in catalogue():
+            others = "one of them, or a YAML file with the fields of its datasheet"
+            raise unknown("gpu", name_or_path, catalogue(), where="gpu", expected=others)
+        return name_or_path, catalogue()[name_or_path]
+    name = Path(name_or_path).stem
+    check_name(f"{name_or_path}: name", name)
+    try:
+        return name, build(Gpu, mapping(name_or_path, "the datasheet of a GPU"), name_or_path)
+    except InputError as error:
+        raise as_yaml_number(error) from None
+
+
+def ways(gpu: str, model: str, tp: int) -> str:
+    """How to get a table that there is not: the commands that measure, import and model it."""
+    known = catalogue().get(gpu)
+    of = f"--model {quote(model) if model in model_names() else 'config.json'}" + (f" --tp {tp}" if tp > 1 else "")
+    measured = f"measured on that GPU (flowsim calibrate {of} --out DIR)"
+    system = quote(gpu) if known is None else known.public
+    imported = f", imported (flowsim calibrate import aiconfigurator --system {system} {of})" if system else ""
+    sheet = quote(gpu if known else f"{gpu}.yaml")
+    return f"{measured}{imported} or modelled (flowsim calibrate model --gpu {sheet} {of})"

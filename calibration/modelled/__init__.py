@@ -1,0 +1,1 @@
+"""Modelled tables: operators scaled from measured ones to a GPU or a model that nobody measured."""

@@ -1,0 +1,82 @@
+"""How far modelled tables are off: what was measured or published, modelled from the rest (data/modelled/errors.csv)."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from typing import Any, Literal, NamedTuple
+
+from flowsim.calibration.costs.models import ModelSpec
+from flowsim.calibration.costs.pass_kinds import LONG_PROMPT
+
+FILE = "data/modelled/errors.csv"
+"""In `flowsim.calibration`; `flowsim.calibration.modelled.left_out` writes it."""
+ALL = "1024-"
+"""The sizes of prompts that a stated error is about."""
+
+LeftOut = Literal["gpu", "model", "both", "import"]
+"""What was left out: the GPU, of a model that another GPU has; the model, on that GPU; both; or all, of a GPU that only
+has public measurements, to which an import (corrected, `--correct`) stands in for the truth."""
+
+
+class Error(NamedTuple):
+    """The errors of one modelled table at whole prompts.
+
+    Attributes:
+        left_out: what it was not modelled from.
+        gpu: its GPU.
+        model: its model.
+        experts: whether that is a mixture of experts.
+        tokens: the sizes of the prompts, as in 1024-2047 or 1024-.
+        prompts: their number.
+        median: of the absolute relative errors.
+        max: the largest of them.
+        bias: the median relative error: < 0 if modelled times are short.
+    """
+
+    left_out: str
+    gpu: str
+    model: str
+    experts: bool
+    tokens: str
+    prompts: int
+    median: float
+    max: float
+    bias: float
+
+
+@cache
+def known_errors() -> tuple[Error, ...]:
+    """All errors in the file."""
+    with (resources.files("flowsim.calibration") / FILE).open(encoding="utf-8") as file:
+        return tuple(map(_error, csv.DictReader(file)))
+
+
+def stated_error(spec: ModelSpec, gpu: str, source: str, tables: list[str], tp: int) -> dict[str, Any] | None:
+    """The error of a modelled table as its provenance states it; None if no table of its kind was ever compared.
+
+    It is the largest among the tables of the same GPU that were modelled with as much left out.
+
+    Args:
+        spec: the model.
+        gpu: the name of the GPU.
+        source: the name of the GPU of the measured tables.
+        tables: their names.
+        tp: the tensor-parallel degree; only whole models were compared.
+    """
+    left_out: LeftOut = "model" if gpu == source else "gpu" if f"{source}/{spec.name}/tp1" in tables else "both"
+    of_gpu = [of for of in known_errors() if (of.gpu, of.experts, of.tokens) == (gpu, bool(spec.experts), ALL)]
+    alike = [of for of in of_gpu if of.left_out in (left_out, "import")]
+    if not alike or tp > 1:
+        return None
+    passes, median, largest = (sum(of.prompts for of in alike), max(of.median for of in alike), max(of.max for of in alike))
+    return {LONG_PROMPT: {"passes": passes, "median": median, "max": largest}}
+
+
+def _error(row: Mapping[str, str]) -> Error:
+    return Error(
+        row["left_out"], row["gpu"], row["model"], row["experts"] == "yes", row["tokens"],
+        int(row["prompts"]), float(row["median"]), float(row["max"]), float(row["bias"]),
+    )  # fmt: skip

@@ -1,0 +1,114 @@
+"""The roofline of an operator: what it computes and moves, and the least time that this takes on a GPU.
+
+Source: Williams, Waterman and Patterson, Roofline: an insightful visual performance model for multicore architectures,
+Communications of the ACM 52 (2009).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from flowsim.calibration.costs.curves import work
+from flowsim.calibration.costs.gpus import Gpu
+from flowsim.calibration.costs.models import BYTES_PER_VALUE, ModelSpec
+
+
+class Work(NamedTuple):
+    """What an operator does: floating-point operations of matrix products, and bytes that it reads and writes."""
+
+    flops: float
+    bytes: float
+
+    def seconds(self, gpu: Gpu) -> float:
+        """The least time on a GPU of this datasheet."""
+        return max(self.flops / (gpu.bf16_tflops * 1e12), self.bytes / (gpu.bandwidth_tb_s * 1e12))
+
+
+class Product(NamedTuple):
+    """A matrix product, [tokens * rows, k] x [k, n], whose rows are spread evenly over `copies` of the weights.
+
+    Attributes:
+        n: columns of the output.
+        k: columns of the input.
+        rows: per token.
+        copies: experts, or 1.
+    """
+
+    n: int
+    k: int
+    rows: int = 1
+    copies: int = 1
+
+    def work(self, tokens: int, context: int = 0) -> Work:
+        """Of as many copies as at least one of these tokens is routed to."""
+        m, idle = tokens * self.rows, (1 - self.rows / self.copies) ** tokens
+        values = m * (self.n + self.k) + self.copies * (1 - idle) * self.n * self.k
+        return Work(2 * m * self.n * self.k, BYTES_PER_VALUE * values)
+
+
+class Attention(NamedTuple):
+    """Causal attention of a chunk on its context: two products for each pair of a query and a key."""
+
+    heads: int
+    kv_heads: int
+    head_dim: int
+
+    def work(self, tokens: int, context: int) -> Work:
+        """Of one chunk."""
+        values = 2 * self.head_dim * (tokens * self.heads + (tokens + context) * self.kv_heads)
+        return Work(4 * self.heads * self.head_dim * float(work(tokens, context)), BYTES_PER_VALUE * values)
+
+
+class Moved(NamedTuple):
+    """An operator without a matrix product.
+
+    Attributes:
+        bytes: read and written per token.
+    """
+
+    bytes: float
+
+    def work(self, tokens: int, context: int = 0) -> Work:
+        """Of so many tokens."""
+        return Work(0, tokens * self.bytes)
+
+
+Shape = Product | Attention | Moved
+
+
+def shape_of(shard: ModelSpec, operator: str) -> Shape:
+    """The shape of an operator on one rank, on which its cost depends."""
+    of = shard
+    if operator == "attention":
+        return Attention(of.heads, of.kv_heads, of.head_dim)
+    experts = of.experts_per_token, of.experts
+    products = {
+        "qkv_proj": Product(of.qkv_width, of.hidden),
+        "o_proj": Product(of.hidden, of.heads * of.head_dim),
+        "gate_up_proj": Product(2 * of.intermediate, of.hidden),
+        "down_proj": Product(of.hidden, of.intermediate),
+        "expert_gate_up": Product(2 * of.intermediate, of.hidden, *experts),
+        "expert_down": Product(of.hidden, of.intermediate, *experts),
+        "head": Product(of.vocab, of.hidden),
+    }
+    return products[operator] if operator in products else Moved(BYTES_PER_VALUE * _values(of, operator))
+
+
+def _values(of: ModelSpec, operator: str) -> float:
+    """Values per token that the operators of `flowsim.calibration.gpu.layer` read and write.
+
+    Norms of queries and keys come on top of the rotary embedding: with them it took 2.5 times as long as without
+    (qwen3-8b and llama3-8b on an H200).
+    """
+    rotated = (of.heads + 2 * of.kv_heads) * of.head_dim
+    return {
+        "embed": 2 * of.hidden,
+        "norm_attn": 2 * of.hidden,
+        "norm_mlp": 2 * of.hidden,
+        "rope_kv": 2 * rotated * (2.5 if of.qk_norm else 1),
+        "activation": 5 * of.intermediate,
+        "router": of.hidden + 3 * of.experts,
+        "dispatch": (1 + of.experts_per_token) * of.hidden,
+        "expert_activation": 5 * of.experts_per_token * of.intermediate,
+        "combine": (3 * of.experts_per_token + 2) * of.hidden,
+    }[operator]

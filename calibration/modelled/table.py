@@ -1,0 +1,117 @@
+"""Modelled tables: a measured table with the device times of another GPU or another model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from msgspec.structs import asdict
+
+from flowsim.calibration.costs.gpus import Gpu, catalogue
+from flowsim.calibration.costs.models import ModelSpec
+from flowsim.calibration.costs.provenance import SCHEMA_VERSION, Provenance
+from flowsim.calibration.costs.table import (
+    ALL_REDUCE,
+    GRAPH,
+    HOST_OPERATORS,
+    OPTIONAL_HOST_OPERATORS,
+    OperatorRow,
+    OperatorTable,
+)
+from flowsim.calibration.costs.table_catalogue import load_table, table_names
+from flowsim.calibration.modelled.errors import stated_error
+from flowsim.calibration.modelled.scaling import Scaling
+from flowsim.errors import InputError, unknown
+
+KEPT = (*HOST_OPERATORS, *(name for name in OPTIONAL_HOST_OPERATORS if not name.startswith(GRAPH)))
+"""Work of the host, which is that of the nearest measured table."""
+
+
+def modelled_table(spec: ModelSpec, gpu: str, sheet: Gpu, tables: Sequence[OperatorTable], tp: int = 1) -> OperatorTable:
+    """The table of a model on a GPU, of one of `tp` ranks, scaled from measured tables.
+
+    It has no all-reduces, no recorded forwards, and a GPU that does not become slower with load.
+
+    Args:
+        spec: the model.
+        gpu: the name of the GPU.
+        sheet: its datasheet.
+        tables: measured, all on one GPU of the catalogue. Of them the nearest gives the sizes and the host times.
+        tp: the tensor-parallel degree.
+
+    Raises:
+        InputError: no table is of a model with the same operators, or the model cannot be divided by `tp`.
+    """
+    own, shard = nearest(spec, tables), spec.shard(tp)
+    source = own.provenance.rank().gpu
+    scaling = Scaling(catalogue()[source], tables, sheet)
+    costs = {name: scaling.cost(shard, name) for name in spec.operators}
+    names = sorted(_name(table) for table in tables)
+    provenance: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION, "gpu": gpu, "memory_bytes": sheet.memory_bytes,
+        "multiprocessors": sheet.multiprocessors, "datasheet": asdict(sheet),
+        "model": spec.name, "model_spec": asdict(spec), "tp": tp, "dtype": "bfloat16",
+        "modelled_from": _name(own), "modelled_from_sha256": own.digest(), "efficiencies_of": names,
+        "calls": own.provenance.calls, "modelled_error": stated_error(spec, gpu, source, names, tp),
+    }  # fmt: skip
+    return OperatorTable(Provenance.of(provenance), tuple(_rows(own, costs)))
+
+
+def nearest(spec: ModelSpec, tables: Iterable[OperatorTable]) -> OperatorTable:
+    """Of the tables of whole models, that of this model or, if there is none, of one with the most similar heads.
+
+    InputError: none is of a model with the same operators.
+    """
+    whole = [table for table in tables if table.provenance.tp == 1]
+    alike = [table for table in whole if table.provenance.rank().spec.operators == spec.operators]
+    if not alike:
+        operators = ", ".join(spec.operators)
+        raise InputError(spec.name, f"no measured table there is of a model with {operators}", expected="another --from")
+
+    def distance(table: OperatorTable) -> tuple[bool, float, int]:
+        other = table.provenance.rank().spec
+        unlike = abs(math.log(other.heads / spec.heads)) + abs(math.log(other.kv_heads / spec.kv_heads))
+        return other.name != spec.name, unlike, -len(table.operators)
+
+    return min(alike, key=distance)
+
+
+def measured_tables(spec: ModelSpec, gpu: str, source: str | None = None) -> list[OperatorTable]:
+    """The measured tables of one GPU of the catalogue, to scale from.
+
+    Args:
+        spec: the model that is wanted.
+        gpu: the GPU that is wanted.
+        source: the name of a GPU, or of a GPU and a model as in h200/llama3-8b; None = the wanted GPU itself if models
+            with the same operators were measured there, or else the GPU with most such tables.
+
+    Raises:
+        InputError: there is no such table.
+    """
+    named = {name: load_table(*name) for name in table_names() if name.gpu in catalogue()}
+    tables = {name: table for name, table in named.items() if table.provenance.kind == "measured"}
+    if source is not None:
+        found = [table for name, table in tables.items() if source in (name.gpu, f"{name.gpu}/{name.model}")]
+        if not found:
+            raise unknown("measured GPU", source, {name.gpu for name in tables}, where="--from")
+        return found
+    alike = [name.gpu for name, table in tables.items() if table.provenance.rank().spec.operators == spec.operators]
+    if not alike:
+        raise InputError(spec.name, f"no measured table is of a model with {', '.join(spec.operators)}")
+    best = gpu if gpu in alike else max(sorted(set(alike)), key=alike.count)
+    return [table for name, table in tables.items() if name.gpu == best]
+
+
+def _rows(own: OperatorTable, costs: Mapping[str, Callable[[float, int], float]]) -> Iterable[OperatorRow]:
+    for row in own.operators:
+        if row.operator in KEPT:
+            yield row
+        elif row.operator in costs:
+            us = round(costs[row.operator](row.tokens, row.context) * 1e6, 3)
+            yield replace(row, device_us=us, device_us_p10=us, device_us_p90=us, repeats=0)
+
+
+def _name(table: OperatorTable) -> str:
+    return table.provenance.rank().name

@@ -1,0 +1,57 @@
+"""`flowsim calibrate model`: a table scaled from measured ones to another GPU or another model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from shlex import quote
+
+import click
+
+from flowsim.cli.calibrate_tables import saving
+from flowsim.cli.kit import Command
+
+
+@click.command(cls=Command)
+@click.option(
+    "--model", default="llama3-8b", show_default=True, metavar="NAME|FILE", help="A shipped model, or a file with its shape."
+)
+@click.option(
+    "--gpu", required=True, metavar="NAME|FILE", help="A GPU that flowsim models lists, or a YAML file of its datasheet."
+)
+@click.option(
+    "--from", "source", metavar="GPU[/MODEL]",
+    help="Scale from the tables measured on this GPU, or from those of one model.  [default: the GPU itself, or else "
+    "the one with most tables]",
+)  # fmt: skip
+@click.option("--tp", type=int, default=1, show_default=True, help="Model one rank of this many, without all-reduces.")
+@click.option(
+    "--out", metavar="DIR", help="Folder for the table; replaces a table that is there.  [default: where --gpu finds it]"
+)
+def model(model: str, gpu: str, source: str | None, tp: int, out: str | None) -> None:
+    """Model a table that nobody measured: operators scaled from measured ones by their roofline.
+
+    Matrix products and attention keep the share of the roofline that measured ones of similar shapes reach; other
+    operators take as long as measured ones that move as many bytes. Host times are those of the nearest measured table.
+    docs/calibration.md states how far such tables are off.
+
+    \b
+    Examples:
+      flowsim calibrate model --gpu h20
+      flowsim run example --gpu h20
+    """
+    from flowsim.calibration.costs.gpus import load_gpu
+    from flowsim.calibration.costs.models import load_model
+    from flowsim.calibration.costs.table_catalogue import table_folder
+    from flowsim.calibration.modelled.table import measured_tables, modelled_table
+    from flowsim.runs.costs import described_error
+
+    spec, (name, sheet) = load_model(model), load_gpu(gpu)
+    table = modelled_table(spec, name, sheet, measured_tables(spec, name, source), tp)
+    folder = Path(out) if out else table_folder(name, spec.name, tp)
+    with saving(folder):
+        table.save(folder)
+    about = table.provenance
+    click.echo(f"scaled from {about.modelled_from} to {sheet.source}; {described_error(table)}")
+    by_name = f"--gpu {quote(name)} --model {quote(spec.name)}" + (f" --tp {tp}" if tp > 1 else "")
+    use = f"--cost {quote(str(folder))}" if out else by_name
+    click.echo(f"saved the table in {folder}; " + (f"use it with {use}" if tp == 1 else f"complete it with flowsim calibrate all-reduce"))
