@@ -89,8 +89,12 @@ class ModelSpec(Checked, frozen=True, forbid_unknown_fields=True):
         bias = self.qkv_width if self.qkv_bias else 0
         norms = 2 * self.hidden + (2 * self.head_dim if self.qk_norm else 0)
         mlp = 3 * self.hidden * self.intermediate * max(1, self.experts) + self.hidden * self.experts
-        matrices = (attention + mlp) * (1 if self.weights == "fp8" else BYTES_PER_VALUE)
-        return matrices + (bias + norms) * BYTES_PER_VALUE
+        return (attention + mlp) * self.bytes_per_weight + (bias + norms) * BYTES_PER_VALUE
+
+    @property
+    def bytes_per_weight(self) -> int:
+        """Bytes of one weight of a layer's matrices."""
+        return 1 if self.weights == "fp8" else BYTES_PER_VALUE
 
     @property
     def operators(self) -> tuple[str, ...]:

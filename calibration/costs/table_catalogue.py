@@ -9,11 +9,11 @@ import os
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from shlex import quote
 from typing import NamedTuple
 
 from platformdirs import user_data_path
 
+from flowsim.calibration.costs.gpus import ways
 from flowsim.calibration.costs.table import OperatorTable
 from flowsim.errors import unknown
 
@@ -48,19 +48,18 @@ def load_table(gpu: str, model: str, tp: int = 1) -> OperatorTable:
 
 def folder_of_table(gpu: str, model: str, tp: int) -> Path:
     """Where the table of this name is; the user's comes before a shipped one. InputError names those that exist."""
-    tables = _all_tables()
-    gpus = {name.gpu for name in tables}
+    tables, name = _all_tables(), TableName(gpu, model, tp)
+    if name in tables:
+        return tables[name]
+    gpus = {other.gpu for other in tables}
+    models = {other.model for other in tables if other.gpu == gpu}
+    degrees = {str(other.tp) for other in tables if other[:2] == (gpu, model)}
+    ours = f"one of them, or a table {ways(gpu, model, tp)}"
     if gpu not in gpus:
-        public = f"flowsim calibrate import aiconfigurator --system {quote(gpu)}"
-        raise unknown("gpu", gpu, gpus, where="gpu", expected=f"one of them, or public measurements ({public})")
-    models = {name.model for name in tables if name.gpu == gpu}
+        raise unknown("gpu", gpu, gpus, where="gpu", expected=ours)
     if model not in models:
-        raise unknown("model", model, models, f"on {gpu}", where="model")
-    name = TableName(gpu, model, tp)
-    if name not in tables:
-        degrees = {str(other.tp) for other in tables if other[:2] == (gpu, model)}
-        raise unknown("tp", str(tp), degrees, f"of {model} on {gpu}", where="tp")
-    return tables[name]
+        raise unknown("model", model, models, f"on {gpu}", where="model", expected=ours)
+    raise unknown("tp", str(tp), degrees, f"of {model} on {gpu}", where="tp", expected=ours)
 
 
 def user_root() -> Path:

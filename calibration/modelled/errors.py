@@ -1,4 +1,4 @@
-"""How far modelled tables are off: what was measured or published, modelled from the rest (data/modelled/errors.csv)."""
+"""How far modelled tables are off: whole prompts that were measured or published, modelled from the rest."""
 
 from __future__ import annotations
 
@@ -71,7 +71,11 @@ def stated_error(spec: ModelSpec, gpu: str, source: str, tables: list[str], tp: 
     alike = [of for of in of_gpu if of.left_out in (left_out, "import")]
     if not alike or tp > 1:
         return None
-    passes, median, largest = (sum(of.prompts for of in alike), max(of.median for of in alike), max(of.max for of in alike))
+    passes, median, largest = (
+        sum(of.prompts for of in alike),
+        max(of.median for of in alike),
+        max(of.max for of in alike),
+    )
     return {LONG_PROMPT: {"passes": passes, "median": median, "max": largest}}
 
 

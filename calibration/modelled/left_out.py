@@ -97,11 +97,11 @@ def errors_of(left_out: LeftOut, gpu: str, spec: ModelSpec, prompts: Prompts) ->
 
 def write(folder: Path) -> None:
     """Write errors.csv and provenance.yaml."""
-    found = [*measured_prompts(), *imported_prompts()]
-    rows = [error for of in found for error in errors_of(*of)]
+    rows = [error for of in (*measured_prompts(), *imported_prompts()) for error in errors_of(*of)]
+    systems = sorted(sheet.public for sheet in catalogue().values() if sheet.public)
     about = {
         "what": "relative errors of modelled tables at whole prompts, by what they were modelled without",
-        "imported": sorted(package_source(str(sheet.public), FRAMEWORK).name for sheet in catalogue().values() if sheet.public),
+        "imported": [package_source(system, FRAMEWORK).name for system in systems],
         "licence": "Apache-2.0",
         "measured": {"/".join(map(str, name)): load_table(*name).digest() for name in shipped_tables()},
     }

@@ -11,17 +11,28 @@ from typing import NamedTuple
 from flowsim.calibration.costs.curves import work
 from flowsim.calibration.costs.gpus import Gpu
 from flowsim.calibration.costs.models import BYTES_PER_VALUE, ModelSpec
+from flowsim.errors import InputError
 
 
 class Work(NamedTuple):
-    """What an operator does: floating-point operations of matrix products, and bytes that it reads and writes."""
+    """What an operator does.
+
+    Attributes:
+        flops: floating-point operations of matrix products.
+        bytes: that it reads and writes.
+        fp8: whether the products are in FP8.
+    """
 
     flops: float
     bytes: float
+    fp8: bool = False
 
     def seconds(self, gpu: Gpu) -> float:
-        """The least time on a GPU of this datasheet."""
-        return max(self.flops / (gpu.bf16_tflops * 1e12), self.bytes / (gpu.bandwidth_tb_s * 1e12))
+        """The least time on a GPU of this datasheet. InputError: it has no FP8."""
+        tflops = gpu.fp8_tflops if self.fp8 else gpu.bf16_tflops
+        if tflops is None:
+            raise InputError("gpu", f"has no FP8, by {gpu.source}")
+        return max(self.flops / (tflops * 1e12), self.bytes / (gpu.bandwidth_tb_s * 1e12))
 
 
 class Product(NamedTuple):
@@ -32,18 +43,21 @@ class Product(NamedTuple):
         k: columns of the input.
         rows: per token.
         copies: experts, or 1.
+        weight_bytes: of one weight.
     """
 
     n: int
     k: int
     rows: int = 1
     copies: int = 1
+    weight_bytes: int = BYTES_PER_VALUE
 
     def work(self, tokens: int, context: int = 0) -> Work:
         """Of as many copies as at least one of these tokens is routed to."""
         m, idle = tokens * self.rows, (1 - self.rows / self.copies) ** tokens
-        values = m * (self.n + self.k) + self.copies * (1 - idle) * self.n * self.k
-        return Work(2 * m * self.n * self.k, BYTES_PER_VALUE * values)
+        weights = self.copies * (1 - idle) * self.n * self.k * self.weight_bytes
+        moved = m * (self.n + self.k) * BYTES_PER_VALUE + weights
+        return Work(2 * m * self.n * self.k, moved, fp8=self.weight_bytes < BYTES_PER_VALUE)
 
 
 class Attention(NamedTuple):
@@ -53,7 +67,7 @@ class Attention(NamedTuple):
     kv_heads: int
     head_dim: int
 
-    def work(self, tokens: int, context: int) -> Work:
+    def work(self, tokens: int, context: int = 0) -> Work:
         """Of one chunk."""
         values = 2 * self.head_dim * (tokens * self.heads + (tokens + context) * self.kv_heads)
         return Work(4 * self.heads * self.head_dim * float(work(tokens, context)), BYTES_PER_VALUE * values)
@@ -81,12 +95,12 @@ def shape_of(shard: ModelSpec, operator: str) -> Shape:
     of = shard
     if operator == "attention":
         return Attention(of.heads, of.kv_heads, of.head_dim)
-    experts = of.experts_per_token, of.experts
+    one, experts = (1, 1, of.bytes_per_weight), (of.experts_per_token, of.experts)
     products = {
-        "qkv_proj": Product(of.qkv_width, of.hidden),
-        "o_proj": Product(of.hidden, of.heads * of.head_dim),
-        "gate_up_proj": Product(2 * of.intermediate, of.hidden),
-        "down_proj": Product(of.hidden, of.intermediate),
+        "qkv_proj": Product(of.qkv_width, of.hidden, *one),
+        "o_proj": Product(of.hidden, of.heads * of.head_dim, *one),
+        "gate_up_proj": Product(2 * of.intermediate, of.hidden, *one),
+        "down_proj": Product(of.hidden, of.intermediate, *one),
         "expert_gate_up": Product(2 * of.intermediate, of.hidden, *experts),
         "expert_down": Product(of.hidden, of.intermediate, *experts),
         "head": Product(of.vocab, of.hidden),

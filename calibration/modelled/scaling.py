@@ -22,8 +22,9 @@ from flowsim.errors import InputError
 
 SAME = 0.1
 """Shapes whose sizes differ by less than this (in logarithms) count almost equally: it is added to every distance."""
-LARGE = 8192
-"""Tokens at which norms are bound by the memory."""
+LARGE = (2048, 4096, 8192, 16384)
+"""Tokens from which `STREAMING` operators are bound by the memory."""
+STREAMING = ("embed", "norm_mlp")
 
 Seconds = Callable[[float, int], float]
 """Of tokens and context."""
@@ -107,7 +108,7 @@ class Scaling:
         return seconds
 
     def _moving(self, shape: Moved, known: list[Known]) -> Seconds:
-        """By the bytes that are moved, each multiprocessor at its rate, up to the bandwidth that norms reach."""
+        """By the bytes that are moved, each multiprocessor at its rate, up to the bandwidth that the memory reaches."""
         latency_s = _mean(known, lambda of: of.cost(1, 0))
         slower, reached = self._source.multiprocessors / self._target.multiprocessors, self._reached()
 
@@ -119,9 +120,14 @@ class Scaling:
         return seconds
 
     def _reached(self) -> float:
-        """The largest share of the memory's bandwidth that a norm was measured to reach."""
-        norms = ((shape_of(of.shard, "norm_mlp"), of.cost("norm_mlp")) for of in self._measured)
-        return max(shape.work(LARGE).seconds(self._source) / cost(LARGE, 0) for shape, cost in norms if cost)
+        """The largest share of the memory's bandwidth that was measured."""
+        return max(
+            shape_of(of.shard, name).work(tokens).seconds(self._source) / cost(tokens, 0)
+            for of in self._measured
+            for name in STREAMING
+            if (cost := of.cost(name))
+            for tokens in LARGE
+        )
 
 
 def _mean(known: Iterable[Known], value: Callable[[Known], float]) -> float:

@@ -13,7 +13,6 @@ from flowsim.calibration.costs.gpus import Gpu, catalogue
 from flowsim.calibration.costs.models import ModelSpec
 from flowsim.calibration.costs.provenance import SCHEMA_VERSION, Provenance
 from flowsim.calibration.costs.table import (
-    ALL_REDUCE,
     GRAPH,
     HOST_OPERATORS,
     OPTIONAL_HOST_OPERATORS,
@@ -29,7 +28,9 @@ KEPT = (*HOST_OPERATORS, *(name for name in OPTIONAL_HOST_OPERATORS if not name.
 """Work of the host, which is that of the nearest measured table."""
 
 
-def modelled_table(spec: ModelSpec, gpu: str, sheet: Gpu, tables: Sequence[OperatorTable], tp: int = 1) -> OperatorTable:
+def modelled_table(
+    spec: ModelSpec, gpu: str, sheet: Gpu, tables: Sequence[OperatorTable], tp: int = 1
+) -> OperatorTable:
     """The table of a model on a GPU, of one of `tp` ranks, scaled from measured tables.
 
     It has no all-reduces, no recorded forwards, and a GPU that does not become slower with load.
@@ -45,6 +46,7 @@ def modelled_table(spec: ModelSpec, gpu: str, sheet: Gpu, tables: Sequence[Opera
         InputError: no table is of a model with the same operators, or the model cannot be divided by `tp`.
     """
     own, shard = nearest(spec, tables), spec.shard(tp)
+    tables = [table for table in tables if table.provenance.rank().spec.weights == spec.weights]
     source = own.provenance.rank().gpu
     scaling = Scaling(catalogue()[source], tables, sheet)
     costs = {name: scaling.cost(shard, name) for name in spec.operators}
@@ -64,11 +66,9 @@ def nearest(spec: ModelSpec, tables: Iterable[OperatorTable]) -> OperatorTable:
 
     InputError: none is of a model with the same operators.
     """
-    whole = [table for table in tables if table.provenance.tp == 1]
-    alike = [table for table in whole if table.provenance.rank().spec.operators == spec.operators]
+    alike = [table for table in tables if table.provenance.tp == 1 and _is_alike(table, spec)]
     if not alike:
-        operators = ", ".join(spec.operators)
-        raise InputError(spec.name, f"no measured table there is of a model with {operators}", expected="another --from")
+        raise _none_alike(spec, "of these")
 
     def distance(table: OperatorTable) -> tuple[bool, float, int]:
         other = table.provenance.rank().spec
@@ -97,11 +97,22 @@ def measured_tables(spec: ModelSpec, gpu: str, source: str | None = None) -> lis
         if not found:
             raise unknown("measured GPU", source, {name.gpu for name in tables}, where="--from")
         return found
-    alike = [name.gpu for name, table in tables.items() if table.provenance.rank().spec.operators == spec.operators]
+    alike = [name.gpu for name, table in tables.items() if _is_alike(table, spec)]
     if not alike:
-        raise InputError(spec.name, f"no measured table is of a model with {', '.join(spec.operators)}")
+        raise _none_alike(spec, "at all")
     best = gpu if gpu in alike else max(sorted(set(alike)), key=alike.count)
     return [table for name, table in tables.items() if name.gpu == best]
+
+
+def _is_alike(table: OperatorTable, spec: ModelSpec) -> bool:
+    """Whether a table has the operators of a model, with weights of the same type."""
+    other = table.provenance.rank().spec
+    return (other.operators, other.weights) == (spec.operators, spec.weights)
+
+
+def _none_alike(spec: ModelSpec, where: str) -> InputError:
+    kind = f"{'a mixture of experts' if spec.experts else 'a dense model'} in {spec.weights}"
+    return InputError(spec.name, f"no measured table {where} is of {kind}, from which it could be scaled")
 
 
 def _rows(own: OperatorTable, costs: Mapping[str, Callable[[float, int], float]]) -> Iterable[OperatorRow]:

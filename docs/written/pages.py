@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from docs.written import accuracy, commands, faults, load, metrics, nearness, options, policies
+from docs.written import accuracy, commands, faults, load, metrics, modelled, nearness, options, policies
 
 ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -16,6 +16,7 @@ TABLES: Mapping[str, Callable[[], Iterable[str]]] = {
     "dense-models": accuracy.dense_models,
     "all-tables": accuracy.all_tables,
     "attacks": faults.attacks,
+    "modelled-errors": modelled.by_size,
     "by-measure": nearness.by_measure,
     "load-replays": load.replays,
     "load-waiting": load.waiting,

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from flowsim.cli.calibrate_model import model as model_command
 from flowsim.cli.calibrate_server import server
 from flowsim.cli.calibrate_tables import (
     check_fittable,
@@ -294,4 +295,5 @@ def import_(
     click.echo(f"saved the table in {folder}; use it with {f'--cost {quote(str(folder))}' if out else by_name}")
 
 
+calibrate.add_command(model_command)
 calibrate.add_command(server)

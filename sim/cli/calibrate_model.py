@@ -13,10 +13,17 @@ from flowsim.cli.kit import Command
 
 @click.command(cls=Command)
 @click.option(
-    "--model", default="llama3-8b", show_default=True, metavar="NAME|FILE", help="A shipped model, or a file with its shape."
+    "--model",
+    default="llama3-8b",
+    show_default=True,
+    metavar="NAME|FILE",
+    help="A shipped model, or a file with its shape.",
 )
 @click.option(
-    "--gpu", required=True, metavar="NAME|FILE", help="A GPU that flowsim models lists, or a YAML file of its datasheet."
+    "--gpu",
+    required=True,
+    metavar="NAME|FILE",
+    help="A GPU of the catalogue (flowsim models names them), or a YAML file of its datasheet.",
 )
 @click.option(
     "--from", "source", metavar="GPU[/MODEL]",
@@ -25,7 +32,9 @@ from flowsim.cli.kit import Command
 )  # fmt: skip
 @click.option("--tp", type=int, default=1, show_default=True, help="Model one rank of this many, without all-reduces.")
 @click.option(
-    "--out", metavar="DIR", help="Folder for the table; replaces a table that is there.  [default: where --gpu finds it]"
+    "--out",
+    metavar="DIR",
+    help="Folder for the table; replaces a table that is there.  [default: where --gpu finds it]",
 )
 def model(model: str, gpu: str, source: str | None, tp: int, out: str | None) -> None:
     """Model a table that nobody measured: operators scaled from measured ones by their roofline.
@@ -43,15 +52,18 @@ def model(model: str, gpu: str, source: str | None, tp: int, out: str | None) ->
     from flowsim.calibration.costs.models import load_model
     from flowsim.calibration.costs.table_catalogue import table_folder
     from flowsim.calibration.modelled.table import measured_tables, modelled_table
-    from flowsim.runs.costs import described_error
+    from flowsim.runs.costs import error_of
 
     spec, (name, sheet) = load_model(model), load_gpu(gpu)
     table = modelled_table(spec, name, sheet, measured_tables(spec, name, source), tp)
     folder = Path(out) if out else table_folder(name, spec.name, tp)
     with saving(folder):
         table.save(folder)
-    about = table.provenance
-    click.echo(f"scaled from {about.modelled_from} to {sheet.source}; {described_error(table)}")
-    by_name = f"--gpu {quote(name)} --model {quote(spec.name)}" + (f" --tp {tp}" if tp > 1 else "")
-    use = f"--cost {quote(str(folder))}" if out else by_name
-    click.echo(f"saved the table in {folder}; " + (f"use it with {use}" if tp == 1 else f"complete it with flowsim calibrate all-reduce"))
+    click.echo(f"scaled from {table.provenance.modelled_from} by {sheet.source}")
+    if tp > 1:
+        known = quote(out) if out else f"{quote(name)}/{quote(spec.name)}/tp{tp}"
+        then = f"complete it with flowsim calibrate all-reduce {known} --public SYSTEM"
+    else:
+        click.echo(error_of(table))
+        then = f"use it with {f'--cost {quote(out)}' if out else f'--gpu {quote(name)} --model {quote(spec.name)}'}"
+    click.echo(f"saved the table in {folder}; {then}")

@@ -44,15 +44,19 @@ def tradeoff(
 def models() -> None:
     """List the tables of costs: GPU, model, tensor-parallel degree, the kind of the table and its error.
 
+    Then the GPUs of which a table can be modelled, with flowsim calibrate model.
+
     \b
     Example:
       flowsim models
     """
+    from flowsim.calibration.costs.gpus import catalogue
     from flowsim.runs.costs import describe_models
     from flowsim.show.screen import show
     from flowsim.show.text import models_report
 
     show(models_report(describe_models()))
+    click.echo(f"\nby datasheet, for flowsim calibrate model --gpu NAME: {', '.join(sorted(catalogue()))}")
 
 
 @click.command()

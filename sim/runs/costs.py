@@ -134,9 +134,14 @@ def _listed(name: TableName) -> tuple[str, str]:
         lacks = f"one rank without all-reduces: flowsim calibrate all-reduce {name.gpu}/{name.model}/tp{name.tp}"
         return table.provenance.kind, lacks
     try:
-        return table.provenance.kind, error_text(described(fit(table)))
+        return table.provenance.kind, error_of(table)
     except InputError as error:
         return table.provenance.kind, str(error)
+
+
+def error_of(table: OperatorTable) -> str:
+    """The error of a table in words. InputError: no cost model can be fitted to it."""
+    return error_text(described(fit(table)))
 
 
 def sources_of(costs: CostModel, graph_tokens: int) -> list[str]:
@@ -144,6 +149,8 @@ def sources_of(costs: CostModel, graph_tokens: int) -> list[str]:
     about = None if costs.provenance is None else costs.provenance.table
     parts = {"operators": about, "all-reduces": None if about is None else about.all_reduce}
     said = [f"{part} from {of.source}" for part, of in parts.items() if of is not None and of.source is not None]
+    if about is not None and about.modelled_from is not None:
+        said.append(f"operators scaled from {about.modelled_from} and tables like it by datasheets; no GPU that rests")
     if about is not None and about.cells is not None:
         measured, rows = counted(about.cells)
         said.append(f"of its {rows:,} rows of the device {measured:,} were measured there, the rest filled in")

@@ -39,6 +39,9 @@ def error_text(inputs: Mapping[str, Any]) -> str:
     if not error:
         return "error not known"
     kind, what = (LONG_PROMPT, "prefills of >= 1024 tokens") if LONG_PROMPT in error else (next(iter(error)),) * 2
+    if inputs["cost_model_kind"] == "modelled":
+        median, most = error[kind]["median"], error[kind]["max"]
+        return f"tables modelled like it differed from {what} by up to {median:.1%} (median), {most:.1%} (max)"
     return f"differs from measured {what} by {error[kind]['median']:.1%} (median), {error[kind]['max']:.1%} (max)"
 
 

@@ -175,13 +175,16 @@ MESSAGES: list[tuple[Call, str]] = [
     (lambda: join(TABLE, TABLE.stating(width=64, tp=2)), "tp of the all-reduces must be 1, as in the table, got 2"),
     (
         lambda: load_table("h20", "llama3-8b"),
-        "gpu: unknown gpu 'h20'; did you mean 'h200'? (known: h100, h200); expected one of them, or public measurements (flowsim calibrate import aiconfigurator --system h20)",
+        "gpu: unknown gpu 'h20'; did you mean 'h200'? (known: h100, h200); expected one of them, or a table measured on that GPU (flowsim calibrate --model llama3-8b --out DIR) or modelled (flowsim calibrate model --gpu h20 --model llama3-8b)",
     ),
     (
         lambda: load_table("h100", "llama3-7b"),
-        "model: unknown model 'llama3-7b' on h100; did you mean 'llama3-70b'? (known: llama3-70b, llama3-8b, qwen2.5-14b, qwen3-32b, qwen3-8b)",
+        "model: unknown model 'llama3-7b' on h100; did you mean 'llama3-70b'? (known: llama3-70b, llama3-8b, qwen2.5-14b, qwen3-32b, qwen3-8b); expected one of them, or a table measured on that GPU (flowsim calibrate --model config.json --out DIR), imported (flowsim calibrate import aiconfigurator --system h100_sxm --model config.json) or modelled (flowsim calibrate model --gpu h100 --model config.json)",
     ),
-    (lambda: load_table("h100", "llama3-8b", 3), "tp: unknown tp '3' of llama3-8b on h100 (known: 1)"),
+    (
+        lambda: load_table("h100", "llama3-8b", 3),
+        "tp: unknown tp '3' of llama3-8b on h100 (known: 1); expected one of them, or a table measured on that GPU (flowsim calibrate --model llama3-8b --tp 3 --out DIR), imported (flowsim calibrate import aiconfigurator --system h100_sxm --model llama3-8b --tp 3) or modelled (flowsim calibrate model --gpu h100 --model llama3-8b --tp 3)",
+    ),
     (
         lambda: load_model("llama3"),
         "model: unknown model 'llama3'; did you mean 'llama3-8b'? (known: llama3-70b, llama3-8b, qwen2.5-14b, qwen3-235b-a22b, qwen3-30b-a3b, qwen3-32b, qwen3-8b)",

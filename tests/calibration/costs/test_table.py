@@ -236,7 +236,9 @@ def test_an_unknown_table_names_those_that_exist(monkeypatch: pytest.MonkeyPatch
     assert load_table("h200", "llama3-8b") == TABLE
     with pytest.raises(InputError) as error:
         load_table("h20", "llama3-8b")
-    hint = "expected one of them, or public measurements (flowsim calibrate import aiconfigurator --system h20)"
+    measured, modelled = "--model llama3-8b --out DIR", "model --gpu h20 --model llama3-8b"
+    hint = "expected one of them, or a table measured on that GPU "
+    hint += f"(flowsim calibrate {measured}) or modelled (flowsim calibrate {modelled})"
     assert str(error.value) == f"gpu: unknown gpu 'h20'; did you mean 'h200'? (known: h200); {hint}"
     with pytest.raises(InputError, match=r"unknown model 'qwen' on h200 \(known: llama3-8b\)"):
         load_table("h200", "qwen")

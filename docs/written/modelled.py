@@ -1,0 +1,39 @@
+"""How far modelled tables are off, by what they were modelled without."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from statistics import median
+
+from flowsim.calibration.modelled.errors import known_errors
+
+WITHOUT = {
+    "gpu": "the GPU: from this model on the other one",
+    "model": "the model: from the others on this GPU",
+    "both": "both: from other models on the other GPU",
+    "import": "all, beside its corrected import",
+}
+
+
+def by_size() -> Iterator[str]:
+    """One row for each GPU and what was left out: of its tables the median of medians, and the largest error."""
+    errors = known_errors()
+    sizes = list(dict.fromkeys(of.tokens for of in errors))
+    yield f"| GPU | left out | models | {' | '.join(map(_size, sizes))} |"
+    yield f"|---|---|---|{'---|' * len(sizes)}"
+    for gpu, left_out, experts in dict.fromkeys((of.gpu, of.left_out, of.experts) for of in errors):
+        alike = [of for of in errors if (of.gpu, of.left_out, of.experts) == (gpu, left_out, experts)]
+        cells = [_cell([(of.median, of.max) for of in alike if of.tokens == tokens]) for tokens in sizes]
+        models = f"{len({of.model for of in alike})} {'of experts' if experts else 'dense'}"
+        yield f"| {gpu} | {WITHOUT[left_out]} | {models} | {' | '.join(cells)} |"
+
+
+def _size(tokens: str) -> str:
+    low, _, high = tokens.partition("-")
+    return f"{low}-{high}" if high else f">= {low}"
+
+
+def _cell(errors: list[tuple[float, float]]) -> str:
+    if not errors:
+        return ""
+    return f"{median(of for of, _ in errors):.1%} ({max(most for _, most in errors):.1%})"

@@ -1,0 +1,77 @@
+"""The catalogue of GPUs: what it holds, one's own line of YAML, and the ways to a table that is missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flowsim.calibration.costs.gpus import catalogue, load_gpu, ways
+from flowsim.calibration.costs.table_catalogue import shipped_tables
+from flowsim.errors import InputError
+
+OWN = "architecture: rubin\nbf16_tflops: 4000\nbandwidth_tb_s: 13\nmemory_gib: 288\nmultiprocessors: 200\n"
+OWN += "power_w: 1800\nsource: a rumour\n"
+
+
+def test_the_catalogue_has_the_gpus_that_people_serve_on() -> None:
+    wanted = "a100-40gb a100-80gb a800 h20 h100 h100-pcie h100-nvl h200 b200 gb200 l4 l40s rtx-4090 rtx-5090 "
+    wanted += "rtx-pro-6000 mi300x mi325x gaudi3"
+    assert set(catalogue()) == set(wanted.split())
+    assert {name.gpu for name in shipped_tables()} <= set(catalogue())
+    for name, gpu in catalogue().items():
+        assert gpu.fp8_tflops is None or 1 <= gpu.fp8_tflops / gpu.bf16_tflops < 2.1, name
+        assert 0.05 < gpu.bf16_tflops / gpu.power_w < 3, name  # rates with sparsity would be beyond it for some
+
+
+@pytest.mark.parametrize("gpu", ["h100", "h200"])
+def test_programs_see_as_much_memory_as_on_measured_gpus(gpu: str) -> None:
+    stated = {"h100": 85017493504, "h200": 150109880320}  # as torch gives it
+    assert catalogue()[gpu].memory_bytes == pytest.approx(stated[gpu], rel=0.002)
+
+
+def test_a_file_of_one_s_own_is_named_after_itself(tmp_path: Path) -> None:
+    (tmp_path / "r200.yaml").write_text(OWN)
+    name, gpu = load_gpu(str(tmp_path / "r200.yaml"))
+    assert (name, gpu.bf16_tflops, gpu.fp8_tflops, gpu.public) == ("r200", 4000, None, None)
+    assert load_gpu("l4") == ("l4", catalogue()["l4"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (OWN + "price: 1\n", "r.yaml: unknown field 'price'"),
+        (OWN.replace("13", "0"), "r.yaml: bandwidth_tb_s must be > 0, got 0"),
+        (OWN.replace("4000", "4e3"), "r.yaml: bf16_tflops must be a number > 0 (in YAML, write 4.0e+3), got '4e3'"),
+        (OWN.replace("source: a rumour\n", ""), "r.yaml: lacks source"),
+    ],
+)
+def test_a_wrong_file_is_refused(text: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("r.yaml").write_text(text)
+    with pytest.raises(InputError) as error:
+        load_gpu("r.yaml")
+    assert str(error.value).startswith(message)
+
+
+def test_an_unknown_gpu_leads_to_the_catalogue_or_a_file() -> None:
+    with pytest.raises(
+        InputError, match=r"unknown gpu 'mi300'; did you mean 'mi300x'\?.*or a YAML file with the fields"
+    ):
+        load_gpu("mi300")
+
+
+def test_the_ways_to_a_table_are_commands() -> None:
+    assert ways("b200", "qwen3-8b", 2) == (
+        "measured on that GPU (flowsim calibrate --model qwen3-8b --tp 2 --out DIR), "
+        "imported (flowsim calibrate import aiconfigurator --system b200_sxm --model qwen3-8b --tp 2) "
+        "or modelled (flowsim calibrate model --gpu b200 --model qwen3-8b --tp 2)"
+    )
+    assert ways("mi300x", "a model", 1) == (  # of which there are no public measurements, and no shape
+        "measured on that GPU (flowsim calibrate --model config.json --out DIR) "
+        "or modelled (flowsim calibrate model --gpu mi300x --model config.json)"
+    )
+    assert ways("a100_sxm", "llama3-8b", 1).endswith(
+        "imported (flowsim calibrate import aiconfigurator --system a100_sxm --model llama3-8b) "
+        "or modelled (flowsim calibrate model --gpu a100_sxm.yaml --model llama3-8b)"
+    )

@@ -1,0 +1,97 @@
+"""Modelled tables: from which measured ones they are scaled, what they hold, and what they say of themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from flowsim.calibration.costs.fit import fit
+from flowsim.calibration.costs.gpus import catalogue
+from flowsim.calibration.costs.models import load_model
+from flowsim.calibration.costs.table import OperatorTable
+from flowsim.calibration.costs.table_catalogue import load_table
+from flowsim.calibration.modelled.table import measured_tables, modelled_table, nearest
+from flowsim.errors import InputError
+from flowsim.runs.costs import described, sources_of
+from flowsim.show.costs import cost_line
+
+LLAMA, QWEN = load_model("llama3-8b"), load_model("qwen3-32b")
+
+
+def names(tables: list[OperatorTable]) -> set[tuple[str | None, str | None]]:
+    return {(table.provenance.gpu, table.provenance.model) for table in tables}
+
+
+@pytest.fixture(autouse=True)
+def no_tables_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLOWSIM_TABLES", str(tmp_path / "tables"))
+
+
+def test_a_gpu_is_modelled_from_itself_or_from_the_one_with_most_tables() -> None:
+    assert {gpu for gpu, _ in names(measured_tables(LLAMA, "h100"))} == {"h100"}
+    assert {gpu for gpu, _ in names(measured_tables(LLAMA, "h20"))} == {"h200"}
+    assert {gpu for gpu, _ in names(measured_tables(load_model("qwen3-30b-a3b"), "h100"))} == {"h200"}  # has experts
+
+
+def test_the_user_names_a_gpu_or_one_of_its_models() -> None:
+    assert {gpu for gpu, _ in names(measured_tables(LLAMA, "h200", "h100"))} == {"h100"}
+    assert names(measured_tables(LLAMA, "h20", "h200/qwen3-8b")) == {("h200", "qwen3-8b")}
+    with pytest.raises(
+        InputError, match=r"--from: unknown measured GPU 'h300'; did you mean 'h200'\? \(known: h100, h2"
+    ):
+        measured_tables(LLAMA, "h20", "h300")
+
+
+def test_the_nearest_table_has_the_model_or_the_most_similar_heads() -> None:
+    tables = measured_tables(LLAMA, "h200")
+    assert nearest(LLAMA, tables).provenance.rank().name == "h200/llama3-8b/tp1"
+    like_70b = replace(load_model("llama3-70b"), name="mine")
+    assert nearest(like_70b, tables).provenance.rank().name in ("h200/llama3-70b/tp1", "h200/qwen3-32b/tp1")
+    with pytest.raises(
+        InputError, match="qwen3-30b-a3b: no measured table of these is of a mixture of experts in bf16"
+    ):
+        nearest(load_model("qwen3-30b-a3b"), measured_tables(LLAMA, "h100"))
+    with pytest.raises(InputError, match=r"no measured table .* is of a dense model in fp8"):
+        measured_tables(replace(LLAMA, weights="fp8", experts=0), "h20")
+
+
+def test_host_times_are_the_nearest_table_s_and_device_times_are_scaled(tmp_path: Path) -> None:
+    own = load_table("h200", "llama3-8b")
+    table = modelled_table(LLAMA, "h20", catalogue()["h20"], [own])
+    table.save(tmp_path / "t")
+    assert OperatorTable.load(tmp_path / "t") == table
+    before = {(row.operator, row.tokens, row.context): row for row in own.operators}
+    for row in table.operators:
+        old = before[row.operator, row.tokens, row.context]
+        assert (row.host_us, row.backend) == (old.host_us, old.backend)
+        assert row.repeats == (old.repeats if not old.device_us else 0)
+    assert {row.operator for row in own.operators} - {row.operator for row in table.operators} == {
+        "graph", "graph_rested", "graph_check", "graph_prepare",
+    }  # fmt: skip
+    h20, h200 = fit(table), fit(own)
+    assert 5 < h20.solo_s(8192) / h200.solo_s(8192) < 989.4 / 148
+
+
+def test_a_table_says_what_it_was_modelled_from() -> None:
+    costs = fit(modelled_table(QWEN, "b200", catalogue()["b200"], measured_tables(QWEN, "b200")))
+    assert costs.provenance is not None
+    about = costs.provenance.table
+    assert (about.kind, about.modelled_from) == ("modelled", "h200/qwen3-32b/tp1")
+    assert about.stated["datasheet"]["source"] == "NVIDIA HGX B200 datasheet (2024), per GPU"
+    assert "h200/llama3-8b/tp2" in about.stated["efficiencies_of"]
+    assert cost_line(described(costs)) == (
+        "b200/qwen3-32b/tp1, modelled; tables modelled like it differed from prefills of >= 1024 tokens "
+        "by up to 14.9% (median), 17.4% (max)"
+    )
+    assert sources_of(costs, 0)[0].startswith("operators scaled from h200/qwen3-32b/tp1 and tables like it")
+    assert costs.provenance.leave_one_out == {}  # nothing was measured that could be left out
+
+
+def test_a_rank_is_modelled_without_all_reduces() -> None:
+    table = modelled_table(LLAMA, "h20", catalogue()["h20"], [load_table("h200", "llama3-8b")], tp=2)
+    with pytest.raises(InputError, match="no row of all_reduce"):
+        fit(table)
+    with pytest.raises(InputError, match="tp must be a divisor of llama3-8b's heads, 32, got 3"):
+        modelled_table(LLAMA, "h20", catalogue()["h20"], [load_table("h200", "llama3-8b")], tp=3)
