@@ -77,12 +77,17 @@ def measured_prompts() -> Iterator[tuple[LeftOut, str, ModelSpec, Prompts]]:
 
 def imported_prompts() -> Iterator[tuple[LeftOut, str, ModelSpec, Prompts]]:
     """Every model on every GPU of which there are public measurements alone."""
-    measured = {name.gpu for name in shipped_tables()}
-    for gpu, sheet in catalogue().items():
-        for model in model_names() if sheet.public and gpu not in measured else ():
+    for gpu, source in imported().items():
+        for model in model_names():
             with suppress(InputError):  # this model's experts, or so many heads, were not measured there
-                spec, source = load_model(model), package_source(str(sheet.public), FRAMEWORK)
-                yield "import", gpu, spec, against_import(spec, gpu, source)
+                yield "import", gpu, load_model(model), against_import(load_model(model), gpu, source)
+
+
+def imported() -> dict[str, Source]:
+    """The public measurements of the GPUs that have no others."""
+    measured = {name.gpu for name in shipped_tables()}
+    public = {gpu: sheet.public for gpu, sheet in catalogue().items() if gpu not in measured}
+    return {gpu: package_source(system, FRAMEWORK) for gpu, system in public.items() if system}
 
 
 def errors_of(left_out: LeftOut, gpu: str, spec: ModelSpec, prompts: Prompts) -> Iterator[Error]:
@@ -98,10 +103,9 @@ def errors_of(left_out: LeftOut, gpu: str, spec: ModelSpec, prompts: Prompts) ->
 def write(folder: Path) -> None:
     """Write errors.csv and provenance.yaml."""
     rows = [error for of in (*measured_prompts(), *imported_prompts()) for error in errors_of(*of)]
-    systems = sorted(sheet.public for sheet in catalogue().values() if sheet.public)
     about = {
         "what": "relative errors of modelled tables at whole prompts, by what they were modelled without",
-        "imported": [package_source(system, FRAMEWORK).name for system in systems],
+        "imported": [source.name for source in imported().values()],
         "licence": "Apache-2.0",
         "measured": {"/".join(map(str, name)): load_table(*name).digest() for name in shipped_tables()},
     }

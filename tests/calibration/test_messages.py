@@ -130,7 +130,7 @@ MESSAGES: list[tuple[Call, str]] = [
     (table_with("provenance.yaml", "tp: 1", "tp: two"), "t/provenance.yaml: tp must be a whole number >= 1, got 'two'"),
     (
         table_with("provenance.yaml", "hidden: 64", "hiden: 64"),
-        "t/provenance.yaml: model_spec: unknown field 'hiden'; did you mean 'hidden'? (known: experts, experts_per_token, head_dim, heads, hidden, intermediate, kv_heads, layers, max_context, name, norm_eps, qk_norm, qkv_bias, rope_theta, tied, vocab)",
+        "t/provenance.yaml: model_spec: unknown field 'hiden'; did you mean 'hidden'? (known: experts, experts_per_token, head_dim, heads, hidden, intermediate, kv_heads, layers, max_context, name, norm_eps, qk_norm, qkv_bias, rope_theta, tied, vocab, weights)",
     ),
     (
         table_with("provenance.yaml", "heads: 4", "heads: 5"),
@@ -187,7 +187,7 @@ MESSAGES: list[tuple[Call, str]] = [
     ),
     (
         lambda: load_model("llama3"),
-        "model: unknown model 'llama3'; did you mean 'llama3-8b'? (known: llama3-70b, llama3-8b, qwen2.5-14b, qwen3-235b-a22b, qwen3-30b-a3b, qwen3-32b, qwen3-8b)",
+        "model: unknown model 'llama3'; did you mean 'llama3-8b'? (known: llama3-70b, llama3-8b, llama3-8b-fp8, qwen2.5-14b, qwen3-235b-a22b, qwen3-30b-a3b, qwen3-32b, qwen3-32b-fp8, qwen3-8b)",
     ),
     (
         lambda: load_model("absent.yaml"),
