@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from shlex import quote
 
-from flowsim.calibration.costs.models import as_yaml_number, check_name, model_names
+from flowsim.calibration.costs.models import as_yaml_number, check_table_name, model_names
 from flowsim.errors import InputError, unknown
 from flowsim.io.documents import mapping
 from flowsim.io.schema import Checked, Name, Positive, PositiveCount, build
@@ -66,7 +66,7 @@ def load_gpu(name_or_path: str) -> tuple[str, Gpu]:
             raise unknown("gpu", name_or_path, catalogue(), where="gpu", expected=others)
         return name_or_path, catalogue()[name_or_path]
     name = Path(name_or_path).stem
-    check_name(f"{name_or_path}: name", name)
+    check_table_name(f"{name_or_path}: name", name)
     try:
         return name, build(Gpu, mapping(name_or_path, "the datasheet of a GPU"), name_or_path)
     except InputError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from flowsim.calibration.costs.curves import work
+from flowsim.calibration.costs.curves import query_key_pairs
 from flowsim.calibration.costs.gpus import Gpu
 from flowsim.calibration.costs.models import BYTES_PER_VALUE, ModelSpec
 from flowsim.errors import InputError
@@ -70,7 +70,7 @@ class Attention(NamedTuple):
     def work(self, tokens: int, context: int = 0) -> Work:
         """Of one chunk."""
         values = 2 * self.head_dim * (tokens * self.heads + (tokens + context) * self.kv_heads)
-        return Work(4 * self.heads * self.head_dim * float(work(tokens, context)), BYTES_PER_VALUE * values)
+        return Work(4 * self.heads * self.head_dim * float(query_key_pairs(tokens, context)), BYTES_PER_VALUE * values)
 
 
 class Moved(NamedTuple):
