@@ -28,7 +28,7 @@ class Error(NamedTuple):
         left_out: what it was not modelled from.
         gpu: its GPU.
         model: its model.
-        experts: whether that is a mixture of experts.
+        kind: of that model: dense, fp8 (dense, with weights in FP8) or experts.
         tokens: the sizes of the prompts, as in 1024-2047 or 1024-.
         prompts: their number.
         median: of the absolute relative errors.
@@ -39,7 +39,7 @@ class Error(NamedTuple):
     left_out: str
     gpu: str
     model: str
-    experts: bool
+    kind: str
     tokens: str
     prompts: int
     median: float
@@ -52,6 +52,11 @@ def known_errors() -> tuple[Error, ...]:
     """All errors in the file."""
     with (resources.files("flowsim.calibration") / FILE).open(encoding="utf-8") as file:
         return tuple(map(_error, csv.DictReader(file)))
+
+
+def model_kind(spec: ModelSpec) -> str:
+    """The kind of a model, among which errors are compared."""
+    return "experts" if spec.experts else "dense" if spec.weights == "bf16" else spec.weights
 
 
 def stated_error(spec: ModelSpec, gpu: str, source: str, tables: list[str], tp: int) -> dict[str, Any] | None:
@@ -67,7 +72,7 @@ def stated_error(spec: ModelSpec, gpu: str, source: str, tables: list[str], tp: 
         tp: the tensor-parallel degree; only whole models were compared.
     """
     left_out: LeftOut = "model" if gpu == source else "gpu" if f"{source}/{spec.name}/tp1" in tables else "both"
-    of_gpu = [of for of in known_errors() if (of.gpu, of.experts, of.tokens) == (gpu, bool(spec.experts), ALL)]
+    of_gpu = [of for of in known_errors() if (of.gpu, of.kind, of.tokens) == (gpu, model_kind(spec), ALL)]
     alike = [of for of in of_gpu if of.left_out in (left_out, "import")]
     if not alike or tp > 1:
         return None
@@ -81,6 +86,6 @@ def stated_error(spec: ModelSpec, gpu: str, source: str, tables: list[str], tp: 
 
 def _error(row: Mapping[str, str]) -> Error:
     return Error(
-        row["left_out"], row["gpu"], row["model"], row["experts"] == "yes", row["tokens"],
+        row["left_out"], row["gpu"], row["model"], row["kind"], row["tokens"],
         int(row["prompts"]), float(row["median"]), float(row["max"]), float(row["bias"]),
     )  # fmt: skip

@@ -23,7 +23,7 @@ from flowsim.calibration.costs.models import ModelSpec, load_model, model_names
 from flowsim.calibration.costs.pass_kinds import LONG_PROMPT, SHORT_PROMPT
 from flowsim.calibration.costs.table import OperatorTable
 from flowsim.calibration.costs.table_catalogue import load_table, shipped_tables
-from flowsim.calibration.modelled.errors import ALL, Error, LeftOut
+from flowsim.calibration.modelled.errors import ALL, Error, LeftOut, model_kind
 from flowsim.calibration.modelled.table import measured_tables, modelled_table
 from flowsim.calibration.public.aiconfigurator import Source, package_source
 from flowsim.calibration.public.importer import import_table, nearest_own
@@ -35,7 +35,7 @@ BINS: Mapping[str, tuple[int, float]] = {
 }  # fmt: skip
 """Sizes of whole prompts, in tokens: from the first, below the second."""
 
-FIELDS = ("left_out", "gpu", "model", "experts", "tokens", "prompts", "median", "max", "bias")
+FIELDS = ("left_out", "gpu", "model", "kind", "tokens", "prompts", "median", "max", "bias")
 FRAMEWORK = "vllm"
 """Of the imported kernels."""
 
@@ -97,7 +97,7 @@ def errors_of(left_out: LeftOut, gpu: str, spec: ModelSpec, prompts: Prompts) ->
         if errors.size:
             of = (float(np.median(abs(errors))), float(abs(errors).max()), float(np.median(errors)))
             shares = (round(share, 4) for share in of)
-            yield Error(left_out, gpu, spec.name, bool(spec.experts), tokens, errors.size, *shares)
+            yield Error(left_out, gpu, spec.name, model_kind(spec), tokens, errors.size, *shares)
 
 
 def write(folder: Path) -> None:
@@ -112,7 +112,7 @@ def write(folder: Path) -> None:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(FIELDS)
-    writer.writerows([*row[:3], "yes" if row.experts else "no", *row[4:]] for row in rows)
+    writer.writerows(rows)
     folder.mkdir(exist_ok=True)
     (folder / "errors.csv").write_text(out.getvalue(), encoding="utf-8")
     (folder / "provenance.yaml").write_text(yaml.safe_dump(about, sort_keys=False), encoding="utf-8")

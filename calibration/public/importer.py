@@ -58,8 +58,11 @@ def import_table(source: Source, spec: ModelSpec, own: OperatorTable, tp: int = 
         tp: the tensor-parallel degree.
 
     Raises:
-        InputError: the source has no such experts, attention or all-reduces, or `own` lacks an operator.
+        InputError: the source has no such experts, attention or all-reduces, `own` lacks an operator, or the model's
+            weights are in FP8.
     """
+    if spec.weights != "bf16":
+        raise InputError(spec.name, f"has weights in {spec.weights}", expected="bf16: only its kernels are imported")
     rows = [*_device_rows(source, spec.shard(tp), own, tp), *_host_rows(own)]
     cells = Counter((row.operator, source_of(row)) for row in rows)
     stated: dict[str, dict[str, int]] = {}
@@ -104,7 +107,8 @@ def nearest_own(spec: ModelSpec, system: str) -> OperatorTable:
     """
     names = [name for name in table_names() if name[2] == 1]
     tables = [table for table in (load_table(*name) for name in names) if table.provenance.kind == "measured"]
-    alike = [table for table in tables if _spec(table).operators == spec.operators]
+    wanted = spec.operators, spec.weights
+    alike = [table for table in tables if (_spec(table).operators, _spec(table).weights) == wanted]
     if not alike:
         operators = ", ".join(spec.operators)
         raise InputError(spec.name, f"no measured table is of a model with {operators}; measure one first")

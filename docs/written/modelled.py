@@ -21,11 +21,10 @@ def by_size() -> Iterator[str]:
     sizes = list(dict.fromkeys(of.tokens for of in errors))
     yield f"| GPU | left out | models | {' | '.join(map(_size, sizes))} |"
     yield f"|---|---|---|{'---|' * len(sizes)}"
-    for gpu, left_out, experts in dict.fromkeys((of.gpu, of.left_out, of.experts) for of in errors):
-        alike = [of for of in errors if (of.gpu, of.left_out, of.experts) == (gpu, left_out, experts)]
+    for gpu, left_out, kind in dict.fromkeys((of.gpu, of.left_out, of.kind) for of in errors):
+        alike = [of for of in errors if (of.gpu, of.left_out, of.kind) == (gpu, left_out, kind)]
         cells = [_cell([(of.median, of.max) for of in alike if of.tokens == tokens]) for tokens in sizes]
-        models = f"{len({of.model for of in alike})} {'of experts' if experts else 'dense'}"
-        yield f"| {gpu} | {WITHOUT[left_out]} | {models} | {' | '.join(cells)} |"
+        yield f"| {gpu} | {WITHOUT[left_out]} | {len({of.model for of in alike})} {kind} | {' | '.join(cells)} |"
 
 
 def _size(tokens: str) -> str:

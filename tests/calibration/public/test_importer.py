@@ -79,6 +79,8 @@ def test_the_wrong_public_table_is_one_line(source: Source, tmp_path: Path, monk
     own = nearest_own(MODEL, "toy_gpu")
     with pytest.raises(InputError, match="has no all-reduces among 2 GPUs; expected"):
         import_table(source, MODEL, own, tp=2)
+    with pytest.raises(InputError, match="llama3-8b: has weights in fp8; expected bf16: only its kernels are imported"):
+        import_table(source, structs.replace(MODEL, weights="fp8"), load_table("h200", "llama3-8b"))
     with pytest.raises(InputError, match="has no attention with head_dim 64"):
         import_table(source, structs.replace(MODEL, head_dim=64), own)
     with pytest.raises(InputError, match=r"expected a folder with gemm\*.csv, context_attention\*.csv and SYSTEM"):
