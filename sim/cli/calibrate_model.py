@@ -8,7 +8,7 @@ from shlex import quote
 import click
 
 from flowsim.cli.calibrate_tables import saving
-from flowsim.cli.kit import Command
+from flowsim.cli.command import Command
 
 
 @click.command(cls=Command)
