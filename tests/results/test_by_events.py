@@ -54,7 +54,7 @@ TINY = {
 }  # fmt: skip
 
 
-class Told:
+class EventTotals:
     """What the events of all instances tell of each request and of the devices, in arrays and sums."""
 
     def __init__(self, n: int, streams: Sequence[Sequence[happened.Event]]) -> None:
@@ -106,7 +106,7 @@ def times(values: Any, percents: Sequence[int]) -> dict[str, float | None]:
     return {name: float(value) if np.isfinite(value) else None for name, value in zip(names, found, strict=True)}
 
 
-def summary_of(tiny: Tiny, told: Told, n: int, stop_s: float | None) -> dict[str, Any]:
+def summary_of(tiny: Tiny, told: EventTotals, n: int, stop_s: float | None) -> dict[str, Any]:
     """All metrics of a summary of the first n requests of a trace, from what the events told."""
     arrival = np.array(tiny.arrival_s[:n], float)
     np.testing.assert_array_equal(told.arrived, arrival)
@@ -208,7 +208,7 @@ def test_a_summary_is_what_the_events_add_up_to(name: str) -> None:
     result = flowsim.run(trace, tiny.policy, cost=pencil(), slo=slo, predictor="exact", events=True, **tiny.options)
     n = len(result.trace)
     assert result.outcome.events is not None
-    told = Told(n, result.outcome.events)
+    told = EventTotals(n, result.outcome.events)
     apart = ("policy", "inputs")
     apart += ("deciding_share", "hand_over_share", "idle_share")  # see engine/test_time_accounts.py
     summary = {key: of for key, of in result.summary.items() if key not in apart}
