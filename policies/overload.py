@@ -27,7 +27,7 @@ VALUES: Mapping[str, Callable[[Candidate], int]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class DOver:
-    """Earliest deadline first that makes nothing late which it preempts, and drops what runs out of slack meanwhile.
+    """Earliest deadline first, preempting only what will still be in time; what runs out of slack meanwhile is dropped.
 
     After Koren and Shasha (RTSS 1992), of which the abstract was read; the rules are those of textbooks. A request that
     arrives preempts if it is due earlier and fits into the slack of what runs and of the privileged, which are those
@@ -109,7 +109,7 @@ class DOver:
 
 @dataclass(frozen=True, kw_only=True)
 class SLOsServe:
-    """Earliest deadline first among those whom it promised to be in time; a dynamic programme says whom to promise it.
+    """Earliest deadline first among requests that it promised to serve in time, chosen by a dynamic programme.
 
     After SLOs-Serve (arXiv 2504.08784), of which the abstract and summaries were read: the candidates by deadline, and
     for each number of requests accepted the plan that ends first. New requests are accepted so that most are in time

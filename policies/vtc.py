@@ -69,7 +69,7 @@ class VTC:
 
 @dataclass(frozen=True)
 class DLPM:
-    """The most cached tokens first, of clients with a deficit left; when none has one, all without get a quantum more.
+    """The most cached tokens first, of clients with a deficit left; when none has one, each gets another quantum.
 
     After DLPM (arXiv 2501.14312); read was a public implementation for SGLang. Requests go by cached tokens, then by
     arrival, from clients whose counter is positive; each is charged the tokens that it computes, at its launch. When

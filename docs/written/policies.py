@@ -12,7 +12,7 @@ from flowsim.policies.table import TABLE
 
 def by_family() -> Iterator[str]:
     """One row per policy that flowsim ships."""
-    yield "| name | family | what it does | its options, where they differ from those that all have | source |"
+    yield "| name | family | what it does | its own options and defaults | source |"
     yield "|---|---|---|---|---|"
     shared = {field.name: field.default for field in fields(Composed)}
     for name in TABLE:

@@ -23,6 +23,7 @@ from flowsim.calibration.costs.models import load_model
 from flowsim.calibration.measure.calibrate import calibrate
 from flowsim.cli.main import main
 from flowsim.runs.stack import read_stack
+from flowsim.studies.study import SECTIONS
 from support.costs import GRID
 from support.logs import bench_json, served
 from support.places import ROOT
@@ -40,6 +41,7 @@ NOT_RUN = {
     "conversation_trace.jsonl.gz": "needs the trace; tests/cli has the like",
     "servegen_deepseek-r1_peak_window.json.gz": "needs the specification; tests/traces has the like",
     "all-reduce": "needs several GPUs or the extra 'import'; tests/calibration has the like",
+    "tcp:": "needs a cluster; tests/studies has the like",
     "ablation.yaml": "needs traces that are not shipped",
     "cuts.yaml": "takes minutes; tests/studies checks all of its points",
     "first_2_minutes.jsonl": "is not shipped",
@@ -78,6 +80,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
     flowsim.traces.write_trace(trace, folder / "trace.csv.gz", layout="jsonl")
     short = flowsim.Trace.of(trace.arrival_s, trace.input_length % 90 + 1)
     flowsim.traces.write_trace(short, folder / "short.jsonl")
+    flowsim.run(folder / "trace.jsonl", "fcfs").save(folder / "results")
     (folder / "bench.json").write_text(bench_json(served(0, n=60, gap_s=2.0, frontend_s=0.02)))
     (folder / "my_policies.py").write_text(block_with("class MostOverdue"))
     tiny = block_with("name: tiny").replace("max_context: 2048", "max_context: 600")
@@ -212,6 +215,11 @@ def test_yaml_is_valid() -> None:
     assert all(kinds.values())
 
 
+def test_every_section_of_a_study_is_listed() -> None:
+    table = TEXTS["docs/studies.md"].partition("| section |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == set(SECTIONS)
+
+
 def commands_of(command: click.Command) -> Iterator[click.Command]:
     yield command
     for inner in command.commands.values() if isinstance(command, click.Group) else ():
@@ -227,7 +235,7 @@ def test_options_named_exist() -> None:
     }
     for name, text in TEXTS.items():
         named = re.findall(r"(?<=[`( ])--[a-z][a-z-]+", SHOWN.sub("", text))
-        assert set(named) <= options | {"--help"}, name
+        assert set(named) <= options | {"--help", "--nworkers"}, name  # the last is an option of dask
 
 
 def test_functions_and_their_commands_exist_and_each_command_has_one() -> None:
