@@ -6,6 +6,7 @@ xdist's workers and every subprocess inherit both.
 
 import atexit
 import contextlib
+import gc
 import os
 import shutil
 import signal
@@ -56,6 +57,13 @@ settings.register_profile(
     database=DirectoryBasedExampleDatabase(ROOT / ".hypothesis" / "examples"),
 )
 settings.load_profile("flowsim")
+
+
+def pytest_collection_finish() -> None:
+    """Spare collections of garbage, before each timing of a calibration, what is there from the start."""
+    gc.collect()
+    gc.freeze()
+    gc.unfreeze = lambda: None
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -11,6 +11,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from fnmatch import fnmatch
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -40,7 +41,12 @@ def sources() -> dict[str, Path]:
 
 
 SOURCES = sources()
-TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in SOURCES.items()}
+
+
+@cache
+def trees() -> dict[str, ast.Module]:
+    """What each module says."""
+    return {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in SOURCES.items()}
 
 
 def statements(nodes: list[ast.stmt]) -> Iterator[ast.stmt]:
@@ -68,7 +74,10 @@ def imported(nodes: Iterator[ast.AST]) -> set[str]:
     return names
 
 
-IMPORTS = {name: imported(statements(tree.body)) & SOURCES.keys() for name, tree in TREES.items()}
+@cache
+def imports() -> dict[str, set[str]]:
+    """The modules of the package that importing each module imports."""
+    return {name: imported(statements(tree.body)) & SOURCES.keys() for name, tree in trees().items()}
 
 
 def reached(name: str) -> set[str]:
@@ -76,7 +85,7 @@ def reached(name: str) -> set[str]:
     seen: set[str] = set()
     todo = [name]
     while todo:
-        new = IMPORTS[todo.pop()] - seen
+        new = imports()[todo.pop()] - seen
         seen |= new
         todo.extend(new)
     return seen
@@ -202,18 +211,18 @@ def test_policies_import_no_more_than_what_a_policy_needs() -> None:
         "policies.table",
     }
     for name in group(("policies.*",)):
-        names = {n for n in imported(ast.walk(TREES[name])) if n.partition(".")[0] == "flowsim"}
+        names = {n for n in imported(ast.walk(trees()[name])) if n.partition(".")[0] == "flowsim"}
         beside = {"flowsim.io.schema"} if name == "flowsim.policies.registry" else set()  # it is no policy
         assert names - beside <= {f"flowsim.{n}" for n in allowed}, name
 
 
 def test_no_module_imports_itself_by_a_detour() -> None:
-    TopologicalSorter({name: IMPORTS[name] for name in SOURCES if name != "flowsim"}).prepare()
+    TopologicalSorter({name: imports()[name] for name in SOURCES if name != "flowsim"}).prepare()
 
 
 def test_the_package_never_imports_its_folders_by_their_own_names() -> None:
     """That would make a second copy of every class."""
-    for name, tree in TREES.items():
+    for name, tree in trees().items():
         assert not imported(ast.walk(tree)) & FOLDERS.keys(), name
 
 
@@ -258,7 +267,7 @@ def undocumented(node: ast.AST, name: str) -> Iterator[str]:
 
 
 def test_everything_public_says_what_it_is() -> None:
-    missing = [bare for name, tree in TREES.items() for bare in undocumented(tree, name)]
+    missing = [bare for name, tree in trees().items() for bare in undocumented(tree, name)]
     assert missing == []
 
 

@@ -33,9 +33,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What `evidence` shows once is not drawn again, and nothing is collected for the sake of steady times."""
+    """What `evidence` shows once is not drawn again."""
     monkeypatch.setattr("flowsim.validation.report.picture", lambda of: b"png")
-    monkeypatch.setattr("flowsim.calibration.gpu.quiet_host.gc.collect", lambda *generation: 0)
 
 
 @pytest.fixture
