@@ -227,7 +227,7 @@ def test_the_package_never_imports_its_folders_by_their_own_names() -> None:
 
 
 def test_no_two_classes_have_one_name() -> None:
-    classes = [node.name for tree in TREES.values() for node in tree.body if isinstance(node, ast.ClassDef)]
+    classes = [node.name for tree in trees().values() for node in tree.body if isinstance(node, ast.ClassDef)]
     public = Counter(name for name in classes if not name.startswith("_"))
     assert [name for name, times in public.items() if times > 1] == []
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from flowsim.calibration.costs.provenance import PowerFit, Provenance
 from flowsim.calibration.costs.table import OperatorTable
 from flowsim.calibration.costs.table_catalogue import load_table
@@ -22,7 +24,9 @@ def test_the_page_shows_errors_curves_and_provenance(source: Source) -> None:
     assert "<h2>An idle GPU</h2>" in page
 
 
-def test_the_page_of_a_table_without_passes_escapes_what_it_shows() -> None:
+def test_the_page_of_a_table_without_passes_escapes_what_it_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flowsim.calibration.public.report.curves_png", lambda *of: b"png")
+    monkeypatch.setattr("flowsim.calibration.public.report.residuals_png", lambda *of: b"png")
     rows = tuple(row for row in load_table("h200", "llama3-8b").operators if row.tokens < 64 and not row.context)
     about = {k: v for k, v in load_table("h200", "llama3-8b").provenance.stated.items() if k != "boost"}
     page = calibration_page(OperatorTable(Provenance.of({**about, "cpu": "<b>", "notes": ["a < b"]}), rows))
