@@ -19,6 +19,7 @@ from click.testing import CliRunner
 import flowsim
 from docs.written.outputs import SHOWN, TIMED, as_shown, words
 from docs.written.pages import PAGES, with_tables
+from flowsim.calibration.costs.gpus import load_gpu
 from flowsim.calibration.costs.models import load_model
 from flowsim.calibration.measure.calibrate import calibrate
 from flowsim.cli.main import main
@@ -202,6 +203,7 @@ def test_yaml_is_valid() -> None:
     readers = {
         "ttft_s:": flowsim.SLOMix.parse,
         "axes:": flowsim.Study.read,
+        "bandwidth_tb_s:": load_gpu,
         "layers:": load_model,
         "server:": read_stack,
     }
