@@ -1,17 +1,17 @@
-"""What it costs a policy to decide: CPU time, in Python on this machine, while a queue is long."""
+"""What deciding costs a policy: CPU time for each request, in Python on this machine, while a queue is long."""
 
 from __future__ import annotations
 
-import copy
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from time import thread_time_ns
 from typing import Any, NamedTuple
 
 from flowsim.arena.grid import Cell
 from flowsim.core.passes import Decision, Execution, Pass
-from flowsim.core.policy import Policy, View
+from flowsim.core.policy import AroundPolicy, Policy, View
 from flowsim.engine.simulate import simulate
 from flowsim.io.folders import writing_file
 from flowsim.runs.prepare import Prepared
@@ -19,7 +19,7 @@ from flowsim.studies.point import Point, prepared
 from flowsim.studies.study import Study
 
 FILE = "decision_costs.csv"
-HOOKS = ("on_arrival", "on_completion")
+HEAD = ("policy", "decisions", "us_a_request")
 
 
 class DecisionCost(NamedTuple):
@@ -27,35 +27,39 @@ class DecisionCost(NamedTuple):
 
     Attributes:
         decisions: how often it decided.
-        mean_us: microseconds of CPU of a decision.
+        us_a_request: microseconds of CPU that it takes for each request, to decide and to hear of arrivals and
+            completions.
     """
 
     decisions: int
-    mean_us: float
+    us_a_request: float
 
 
-class Timed:
-    """A policy of which the time of each decision is added up in `spent`: decisions and nanoseconds."""
+class Timed(AroundPolicy):
+    """A policy whose decisions are counted, and whose time is added up.
 
-    def __init__(self, policy: Policy, spent: list[int]) -> None:
-        self._policy, self._spent = policy, spent
-        self.cut, self.wake = policy.cut, policy.wake
+    Attributes:
+        spent: decisions, and nanoseconds of all that it does.
+    """
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Timed:
-        return Timed(copy.deepcopy(self._policy, memo), self._spent)
+    def __init__(self, policy: Policy) -> None:
+        super().__init__(policy)
+        self.spent = [0, 0]
 
     def __getattr__(self, name: str) -> Any:
-        if name in HOOKS:
-            return getattr(self._policy, name)
-        raise AttributeError(name)
+        return partial(self._timed, super().__getattr__(name))
 
     def choose(self, view: View) -> Pass | Execution | Decision | None:
         """What the policy chooses."""
-        begin = thread_time_ns()
-        chosen = self._policy.choose(view)
-        self._spent[0] += 1
-        self._spent[1] += thread_time_ns() - begin
+        self.spent[0] += 1
+        chosen: Pass | Execution | Decision | None = self._timed(self.policy.choose, view)
         return chosen
+
+    def _timed(self, method: Callable[..., Any], *arguments: Any) -> Any:
+        begin = thread_time_ns()
+        found = method(*arguments)
+        self.spent[1] += thread_time_ns() - begin
+        return found
 
 
 def decision_costs(
@@ -77,11 +81,11 @@ def decision_costs(
 
 def decision_cost(ready: Prepared) -> DecisionCost:
     """The costs of the policy of one run."""
-    spent = [0, 0]
-    timed = Timed(ready.policy, spent)
+    timed = Timed(ready.policy)
     requests, server = ready.requests(), ready.options.server
     simulate(requests, timed, ready.costs, ready.predictor, server, prefixes=ready.prefixes)
-    return DecisionCost(spent[0], spent[1] / max(spent[0], 1) / 1000)
+    decisions, spent_ns = timed.spent
+    return DecisionCost(decisions, spent_ns / 1000 / len(requests))
 
 
 def _read(folder: Path | None) -> dict[str, DecisionCost]:
@@ -89,12 +93,13 @@ def _read(folder: Path | None) -> dict[str, DecisionCost]:
         return {}
     with (folder / FILE).open(encoding="utf-8", newline="") as file:
         return {
-            row["policy"]: DecisionCost(int(row["decisions"]), float(row["mean_us"])) for row in csv.DictReader(file)
+            row["policy"]: DecisionCost(int(row["decisions"]), float(row["us_a_request"]))
+            for row in csv.DictReader(file)
         }
 
 
 def _write(folder: Path, costs: Mapping[str, DecisionCost]) -> None:
     with writing_file(folder / FILE) as stage, stage.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(("policy", "decisions", "mean_us"))
-        rows.writerows((name, cost.decisions, f"{cost.mean_us:.3f}") for name, cost in costs.items())
+        rows.writerow(HEAD)
+        rows.writerows((name, cost.decisions, f"{cost.us_a_request:.3f}") for name, cost in costs.items())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowsim.arena.grid import REFERENCE
 from flowsim.arena.tables import AT, ON, class_attainments
-from flowsim.arena.text import TOO_FEW, rank_text, rule_text, share_text, shown_name
+from flowsim.arena.text import rank_text, rule_text, share_text, shown_name
 from flowsim.policies.registry import describe_policy
 from flowsim.results.interval import Interval
 from flowsim.show.costs_text import cost_footing
@@ -36,7 +36,7 @@ def arena_page(arena: Arena, named: Sequence[str]) -> Page:
     sections = [Section("Not ranked", [Facts(list(arena.failed.items()))])] if arena.failed else []
     sections += [
         Section("Share of the bound against the load", [_chart(arena, named)]),
-        Section("Ranking", [_ranking(ranking, arena), Paragraph(rule_text(ranking) + TOO_FEW, small=True)]),
+        Section("Ranking", [_ranking(ranking, arena), Paragraph(rule_text(ranking), small=True)]),
         Section("By load and by traffic", [_details(ranking, arena)]),
         Section("Cells", [_cells(arena), Paragraph(TYPED, small=True)]),
         Section("Runs", [_runs(arena.table)]),
@@ -126,7 +126,7 @@ def _details(ranking: Sequence[Mapping[Any, Any]], arena: Arena) -> Rows:
             Column("leads", [row["best_cells"] for row in ranking], "count"),
             Column("worst cell", [row["worst_share"] for row in ranking], "percent"),
             Column("which", [row["worst_cell"] for row in ranking]),
-            Column("a decision", [cost and cost.mean_us / 1e6 for cost in costs], "seconds"),
+            Column("deciding, a request", [cost and cost.us_a_request / 1e6 for cost in costs], "seconds"),
             Column("family", [describe_policy(name).family for name in names]),
         ]
     )

@@ -53,6 +53,7 @@ class Standing:
         rank: 1 for the highest score; equal scores share a rank.
         low, high: the ranks that it may have: 1 + the number of policies that are significantly better, and the number
             of all policies less those that are significantly worse; see `standings`.
+        few: whether a difference from which these follow rests on few stretches of requests.
         score: its mean share of the bound, with the interval.
         less: its difference to the best policy and to the reference, by name; it has none to itself.
     """
@@ -61,6 +62,7 @@ class Standing:
     rank: int
     low: int
     high: int
+    few: bool
     score: Interval
     less: Mapping[str, ShareDifference]
 
@@ -143,6 +145,10 @@ def _against(
     }
 
 
-def _ranks(name: str, names: Sequence[str], between: Mapping[tuple[str, str], ShareDifference]) -> tuple[int, int]:
-    real = [less.interval.mean for less in _against(name, names, between).values() if less.p < CHANCE]
-    return 1 + sum(mean > 0 for mean in real), len(names) - sum(mean < 0 for mean in real)
+def _ranks(
+    name: str, names: Sequence[str], between: Mapping[tuple[str, str], ShareDifference]
+) -> tuple[int, int, bool]:
+    """The ranks from which and to which a policy may be, and whether they rest on few stretches of requests."""
+    real = [less for less in _against(name, names, between).values() if less.p < CHANCE]
+    better, worse = (sum(sign * less.interval.mean > 0 for less in real) for sign in (1, -1))
+    return 1 + better, len(names) - worse, any(less.few for less in real)

@@ -19,9 +19,10 @@ AT, ON = "share_at_", "share_on_"
 def ranking_table(standings: Sequence[Standing], table: pd.DataFrame) -> pd.DataFrame:
     """One row per ranked policy.
 
-    Columns: policy; rank, rank_low, rank_high; share_of_bound, _low, _high (the score); less_best, _low, _high, _p and
-    less_flowprefill, ... (NaN for the policy itself); best_cells (in how many cells no policy attains more);
-    worst_share and worst_cell; share_at_LOAD and share_on_TRAFFIC (the mean shares of the bound of these cells).
+    Columns: policy; rank, rank_low, rank_high, rank_few; share_of_bound, _low, _high (the score); less_best, _low,
+    _high, _p, _few and less_flowprefill, ... (NaN for the policy itself); best_cells (in how many cells no policy
+    attains more); worst_share and worst_cell; share_at_LOAD and share_on_TRAFFIC (the mean shares of the bound of these
+    cells).
     """
     import pandas as pd  # slow to import, and only tables need it
 
@@ -34,6 +35,7 @@ def ranking_table(standings: Sequence[Standing], table: pd.DataFrame) -> pd.Data
         worst = cells.iloc[int(cells["share_of_bound"].to_numpy().argmin())]
         rows.append(
             {"policy": standing.policy, "rank": standing.rank, "rank_low": standing.low, "rank_high": standing.high}
+            | {"rank_few": standing.few}
             | interval_columns("share_of_bound", standing.score)
             | _less("less_best", standing.less.get(standings[0].policy))
             | _less(f"less_{REFERENCE}", standing.less.get(REFERENCE))

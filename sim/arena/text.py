@@ -38,14 +38,14 @@ def arena_report(arena: Arena) -> RenderableType:
     done = f"{arena.runs.new:,} new, in {arena.runs.cpu_s:,.0f} s of CPU" if arena.runs.new else "all done before"
     said = [Text(f"arena: {len(ranking)} policies on {cells} cells, {runs:,} runs ({done})")]
     said += [Text(f"not ranked: {name}: {error}", "red") for name, error in arena.failed.items()]
-    few = any(row[f"less_{base}_few"] is True for row in ranking for base in ("best", REFERENCE))
-    rule = Text(rule_text(ranking) + TOO_FEW * few)
+    rule = Text(rule_text(ranking))
     return Group(*said, Text(), _ranking(ranking, arena), Text(), _details(ranking, arena), Text(), rule)
 
 
 def rule_text(ranking: Sequence[Mapping[Any, Any]]) -> str:
-    """What the figures of a ranking are."""
-    return RULE.format(reference=REFERENCE, n=len(ranking) - 1)
+    """What the figures of a ranking are, and its marks if it has some."""
+    few = any(row[name] is True for row in ranking for name in ("rank_few", "less_best_few", f"less_{REFERENCE}_few"))
+    return RULE.format(reference=REFERENCE, n=len(ranking) - 1) + TOO_FEW * few
 
 
 def _ranking(ranking: list[dict[Any, Any]], arena: Arena) -> Table:
@@ -67,7 +67,7 @@ def _details(ranking: list[dict[Any, Any]], arena: Arena) -> Table:
     """The score by load and by traffic, and what else is told of each policy."""
     parts = [str(name) for name in ranking[0] if str(name).startswith((AT, ON))]
     heads = [name.removeprefix(AT).removeprefix(ON) for name in parts]
-    made = new_table("policy", *heads, "leads", "worst", "us a decision")
+    made = new_table("policy", *heads, "leads", "worst", "us a request")
     for row in ranking:
         shares = [f"{100 * row[part]:.1f}" for part in parts]
         last = (str(row["best_cells"]), f"{100 * row['worst_share']:.0f}", cost_text(arena.costs, row["policy"]))
@@ -81,13 +81,13 @@ def shown_name(policy: str, arena: Arena) -> str:
 
 
 def rank_text(row: Mapping[Any, Any]) -> str:
-    """The rank and the ranks that it may be: "3 [2, 5]"."""
-    return f"{row['rank']} [{row['rank_low']}, {row['rank_high']}]"
+    """The rank and the ranks that it may be: "3 [2, 5]", marked if these rest on few stretches of requests."""
+    return f"{row['rank']} [{row['rank_low']}, {row['rank_high']}]{FEW * bool(row['rank_few'])}"
 
 
 def cost_text(costs: Mapping[str, DecisionCost], policy: str) -> str:
-    """Microseconds of a decision; "-" if they were not measured."""
-    return f"{costs[policy].mean_us:.0f}" if policy in costs else "-"
+    """Microseconds of CPU that a policy takes for each request; "-" if they were not measured."""
+    return f"{costs[policy].us_a_request:.0f}" if policy in costs else "-"
 
 
 def share_text(row: Mapping[Any, Any], name: str, number: str) -> str:

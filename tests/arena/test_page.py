@@ -12,6 +12,7 @@ import flowsim
 from flowsim.arena.compete import Arena
 from flowsim.arena.grid import Traffic
 from flowsim.arena.page import arena_page
+from flowsim.arena.text import rank_text, rule_text, share_text
 from flowsim.show.page import Chart, Page, Paragraph, Rows, Tiles, page_html
 
 
@@ -55,12 +56,21 @@ def test_the_tables_have_a_row_for_each_policy_cell_and_class(arena: Arena, page
     assert (ranking["policy"], ranking["rank"]) == (["flowprefill", "fcfs"], [1, 2])
     assert ranking["minus flowprefill"][1] == pytest.approx(arena.ranking["less_flowprefill"][1])
     details = columns(part(page, "By load and by traffic"))
-    assert details["family"] == ["deadline", "arrival"] and all(cost > 0 for cost in details["a decision"])
+    assert details["family"] == ["deadline", "arrival"] and all(cost > 0 for cost in details["deciding, a request"])
     cells = columns(part(page, "Runs"))
     assert cells["share of bound"] == pytest.approx(arena.table["share_of_bound"].tolist())
     assert columns(part(page, "Cells"))["best"] == arena.cells["best"].tolist()
     classes = columns(part(page, "By class"))
     assert len(classes["class"]) == 2 * 4 * 2
+
+
+@pytest.mark.parametrize("marked", [(), ("rank_few",), ("less_best_few",)])
+def test_what_rests_on_few_stretches_is_marked_and_said(arena: Arena, marked: tuple[str, ...]) -> None:
+    names = ("rank_few", "less_best_few", "less_flowprefill_few")
+    last = {**arena.ranking.to_dict("records")[1], **{name: name in marked for name in names}}
+    assert rank_text(last) == ("2 [2, 2]*" if "rank_few" in marked else "2 [2, 2]")
+    assert share_text(last, "less_best", "{:+.1f}").endswith("]*") == ("less_best_few" in marked)
+    assert ("* rests on fewer than 20 stretches" in rule_text([last])) == bool(marked)
 
 
 def test_the_page_stands_alone_and_no_name_becomes_markup(page: Page) -> None:

@@ -60,3 +60,10 @@ def test_a_difference_that_rests_on_few_stretches_is_marked() -> None:
     late[500:600] = 0  # one queue
     found = standings({"a": [np.ones(2000)], "flowprefill": [late]}, "flowprefill")
     assert found[0].policy == "a" and found[0].less["flowprefill"].few
+    assert not any(standing.few for standing in found)  # this difference may be chance, so no rank rests on it
+
+
+def test_a_rank_that_rests_on_few_stretches_is_marked() -> None:
+    queues = np.repeat([0.0, 1.0] * 4, 250)
+    found = standings({"a": [np.ones(2000)], "flowprefill": [queues]}, "flowprefill")
+    assert [(standing.low, standing.high, standing.few) for standing in found] == [(1, 1, True), (2, 2, True)]
