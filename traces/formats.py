@@ -64,6 +64,11 @@ class Format(Struct, frozen=True):
     """Whether an output length of 0 says that the request failed, rather than that it is unknown."""
 
     @property
+    def is_profile(self) -> bool:
+        """Whether requests ran one after another: there is no field of arrivals, and that of TTFTs is in its place."""
+        return self.arrival == self.ttft
+
+    @property
     def signature(self) -> tuple[str, ...]:
         """The fields by which a file is recognised."""
         return (self.arrival, self.input_length, *self.marks)
@@ -118,6 +123,8 @@ FORMATS: dict[str, Format] = {
 """The formats by name; a file is read in the first one that fits its first row. Azure's traces of 2023 and of 2024
 have the same format."""
 
+PROFILES = ("input_length=input_length,ttft_s=ttft_s", "input_length=input_length,ttft_ms=ttft_ms")
+"""Profiles of requests that ran alone, in the form of `find_format`; recognised by their fields."""
 USER_FIELDS = (
     *("arrival_s", "arrival_ms", "arrival_date", "input_length", "output_length", "class"),
     *("slo_s", "priority", "client", "ttft_s", "ttft_ms", "latency_s", "latency_ms"),
@@ -129,7 +136,8 @@ def find_format(spec: str) -> Format:
     """The format of this name, or one whose fields the user names.
 
     The latter is written as pairs such as "arrival_s=ts,input_length=prompt,class=kind"; the arrival is arrival_s,
-    arrival_ms or arrival_date, according to its unit.
+    arrival_ms or arrival_date, according to its unit. Without an arrival, but with a TTFT, it is a profile: each
+    request was sent when the one before was through.
 
     Raises:
         InputError: an unknown format or key, a pair without a field, a repeated key, or a missing one.
@@ -140,10 +148,12 @@ def find_format(spec: str) -> Format:
         return FORMATS[spec]
     fields = _named_fields(spec)
     arrivals = [key for key in fields if key.startswith("arrival_")]
-    if len(arrivals) != 1 or "input_length" not in fields:
+    ttfts = [key for key in fields if key.startswith("ttft_")]
+    if len(arrivals or ttfts) != 1 or "input_length" not in fields:
         needed = "one of arrival_s, arrival_ms and arrival_date, and input_length"
         raise InputError(f"trace format {spec!r}", f"has {', '.join(fields)}", expected=needed)
-    clock = arrivals[0].removeprefix("arrival_")
+    (arrival,) = arrivals or ttfts
+    clock = arrival.partition("_")[2]
     units = {key[-2:] for key in fields if key.startswith(("ttft_", "latency_"))}
     if len(units) > 1:
         raise InputError(f"trace format {spec!r}", "has a TTFT and a latency in different units", expected="one unit")
@@ -151,7 +161,7 @@ def find_format(spec: str) -> Format:
     return Format(
         spec,
         "csv",
-        fields[arrivals[0]],
+        fields[arrival],
         fields["input_length"],
         fields.get("output_length"),
         fields.get("class"),

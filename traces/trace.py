@@ -78,6 +78,8 @@ class Trace:
     """What a real server took from the send of each request to its first token, seconds; NaN = unknown."""
     latency_s: Floats = field(default_factory=_unknown)
     """What a real server took from the send of each request to its last token, seconds; NaN = unknown."""
+    concurrency: int | None = None
+    """Of a log of a closed loop, how many requests were outstanding; None of any other trace."""
 
     def __post_init__(self) -> None:
         for name, absent in ABSENT.items():
@@ -156,6 +158,7 @@ class Trace:
         client_names: tuple[str, ...] = (),
         ttft_s: Floats | None = None,
         latency_s: Floats | None = None,
+        concurrency: int | None = None,
     ) -> Trace:
         """A trace from columns whose values are valid: sorts, shifts, hashes and copies them.
 
@@ -178,7 +181,7 @@ class Trace:
         priorities, clients = (_unknown() if one is None else one[order] for one in (priority, client_code))
         optional = (slos, priorities, clients, client_names)
         made = cls(*columns, class_names, name, source, sha256, notices, blocks, chats, start_ns, *optional)
-        made = replace(made, ttft_s=ttfts, latency_s=latencies)
+        made = replace(made, ttft_s=ttfts, latency_s=latencies, concurrency=concurrency)
         return made if sha256 else replace(made, sha256=made._digest())
 
     def __len__(self) -> int:

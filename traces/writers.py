@@ -42,10 +42,12 @@ def write_trace(
         What the format cannot hold of this trace, one line each.
 
     Raises:
-        InputError: an unknown format, a path whose ending does not fit the layout, dates after 2099, or a file that
-            cannot be written.
+        InputError: an unknown format or one without arrivals, a path whose ending does not fit the layout, dates after
+            2099, or a file that cannot be written.
     """
     kind, target = find_format(format), Path(path)
+    if kind.is_profile:
+        raise InputError("format", found=format, expected="one with a field of arrivals")
     if kind.clock == "date" and (trace.start_ns or 0) / 1e9 + trace.span_s >= DATES_END_S:
         raise InputError(str(target), f"{trace.name} spans {trace.span_s:g} s", expected="dates until 2099-12-31")
     layout = layout or (layout_of(target) if kind.name == "flowsim" else _published_layout(kind, target))

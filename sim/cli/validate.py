@@ -31,6 +31,7 @@ SHARED = (
     "drop_failed",
     "predictor",
     *LIMITS,
+    "concurrency",
     "instances",
     "stack",
     "seed",
@@ -217,7 +218,7 @@ def _beside_server(
         page = found.save(_free(out, ()))
     if quiet:
         return
-    for notice in log.notices:
+    for notice in found.notices:
         click.echo(notice)
     for of in found.tables():
         click.echo(f"\n{of.title}")

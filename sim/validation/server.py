@@ -69,6 +69,13 @@ class ServerComparison:
         """Which requests had the server for themselves."""
         return ran_alone(self.trace)
 
+    @property
+    def notices(self) -> list[str]:
+        """What to say of the log, and of how it is simulated."""
+        found = next(iter(self.simulated.values())).inputs["concurrency"]
+        how = [f"simulated as a closed loop too: {number_of(found, 'request')} outstanding"] if found else []
+        return [*self.trace.notices, *how]
+
     def attainment(self, name: str, scale: float = 1.0, rows: Flags | None = None) -> float:
         """The share of the requests with an SLO (of these rows) that met `scale` times it; NaN of none."""
         counted = ~np.isnan(self.slo.ttft_slo_s) & (True if rows is None else rows)
@@ -112,7 +119,7 @@ class ServerComparison:
             for place, name in enumerate(names)
         ]
         chart = Chart(Axis("SLO scale"), Axis("attainment, %", low=0, high=100), lines)
-        about = [Paragraph(line) for line in self.trace.notices]
+        about = [Paragraph(line) for line in self.notices]
         tables = [Section(of.title, [Table(of.header, of.rows)]) for of in self.tables()]
         places = [Section(f"Where {name} differs", [Facts(self.places(name))]) for name in self.simulated]
         return Page(
@@ -163,7 +170,7 @@ class ServerComparison:
 
 
 def compare_server(trace: Trace, run: RunOptions, policies: Sequence[str]) -> ServerComparison:
-    """A log of a server beside simulations of its requests.
+    """A log of a server beside simulations of its requests; one of a closed loop is simulated as such.
 
     Args:
         trace: the log: with measured TTFTs.
@@ -175,6 +182,8 @@ def compare_server(trace: Trace, run: RunOptions, policies: Sequence[str]) -> Se
     """
     if not trace.has("ttft_s"):
         raise InputError(trace.where, "has no measured TTFTs", expected="the log of a server")
+    concurrency = run.workload.concurrency or trace.concurrency
+    run = structs.replace(run, workload=structs.replace(run.workload, concurrency=concurrency))
     simulated = {}
     for policy in policies:
         options = structs.replace(run, policy=PolicySpec.parse(policy), bound=False)

@@ -37,6 +37,9 @@ ROUNDS = 3
 DRAWS = 300
 BLOCKS = 5
 STEP, STEP_S = 0.05, 1e-4
+MORE_HOST = 0.25
+"""A prompt of several forwards takes at least that much more of the host's time than one of one forward: the device
+hides the rest of it."""
 SPREAD = 0.1
 """Least relative deviation of device times from which a factor can be told from a constant."""
 
@@ -142,25 +145,33 @@ class _Fit:
     """The regression of the TTFTs of these requests, made linear at the latest estimate."""
 
     def __init__(self, trace: Trace, run: RunOptions, alone: NDArray[np.int64]) -> None:
-        self._trace, self._run, self._alone = trace, run, alone
+        one = trace.concurrency if trace.concurrency == 1 else None
+        workload = structs.replace(run.workload, concurrency=one)
+        self._trace, self._run, self._alone = trace, structs.replace(run, workload=workload), alone
         self._measured_s = trace.ttft_s[alone]
+        self._apart_s = 0.0
+        """The constant, as found so far: in a closed loop the device rests for as long before each request."""
         self._without_s = self._simulated(1.0, 0.0)
         self._at = np.array([1.0, 0.0])
         self._base_s, self._slopes = self._without_s, self._linear(self._without_s)
         self._known = self._identifiable()
+        self._left_out = 0 if self._known[1] else int(np.count_nonzero(self._several))
+        if self._left_out:
+            self._keep(~self._several)
         for _ in range(ROUNDS):
-            self._at = self._moved(np.arange(alone.size))
+            self._at, left_s = self._left(np.arange(self._alone.size))
+            self._apart_s = max(float(np.median(left_s)), 0.0)
             self._base_s = self._simulated(*self._at)
             self._slopes = self._linear(self._base_s)
 
     def _simulated(self, factor: float, host_s: float) -> Floats:
         """The TTFTs of these requests with a device and a host like that."""
-        server = structs.replace(self._run.server, device_factor=factor, host_s=host_s)
+        server = structs.replace(self._run.server, device_factor=factor, host_s=host_s, frontend_s=self._apart_s)
         options = structs.replace(self._run, server=server, bound=False)
         ttft_s: Floats = execute(prepared(options, Given(trace=self._trace))).ttft_s[self._alone]
         if np.isnan(ttft_s).any():
             raise InputError("policy", "leaves requests of the log without a first token")
-        return ttft_s
+        return ttft_s - self._apart_s
 
     def _linear(self, base_s: Floats) -> Floats:
         """What the TTFTs change by with the factor and with the host's time, shape [k, 2]."""
@@ -171,9 +182,25 @@ class _Fit:
 
     def _identifiable(self) -> NDArray[np.bool_]:
         """Whether the factor and the host's time can be told from a constant."""
-        device, forwards = self._slopes.T
-        several = np.count_nonzero(np.rint(forwards) > np.rint(forwards).min())
-        return np.array([device.std() > SPREAD * device.mean(), FEWEST / 4 <= several < forwards.size])
+        device, several = self._slopes[:, 0], np.count_nonzero(self._several)
+        return np.array([device.std() > SPREAD * device.mean(), FEWEST / 4 <= several < device.size])
+
+    @property
+    def _several(self) -> NDArray[np.bool_]:
+        """Which of these requests take more of the host's time than others, as they take several forwards."""
+        host = self._slopes[:, 1]
+        more: NDArray[np.bool_] = host > host.min() + MORE_HOST
+        return more
+
+    def _keep(self, rows: NDArray[np.bool_]) -> None:
+        """Fit these alone: the others are too few to say how much more host time they take, and it would be in the
+        factor."""
+        self._alone, self._measured_s, self._without_s = (
+            self._alone[rows],
+            self._measured_s[rows],
+            self._without_s[rows],
+        )
+        self._base_s, self._slopes = self._base_s[rows], self._slopes[rows]
 
     def _moved(self, rows: NDArray[np.int64]) -> Floats:
         """The factor and the host's time that fit these rows best."""
@@ -208,7 +235,9 @@ class _Fit:
         before_s = float(np.median(np.abs(self._measured_s - self._without_s)))
         log = self._trace.source, self._trace.sha256
         told = self._cannot_tell()
-        return StackFit(server, estimates, every.size, len(self._trace), told, before_s, self._held_out(), log)
+        return StackFit(
+            server, estimates, every.size + self._left_out, len(self._trace), told, before_s, self._held_out(), log
+        )
 
     def _drawn(self, found: Residuals, rows: NDArray[np.int64]) -> list[float]:
         at, left_s = self._left(rows)
@@ -231,7 +260,8 @@ class _Fit:
         if not factor:
             told.append("device_factor is in frontend_s: the prompts that ran alone are of about one length")
         if not host:
-            told.append("host_s is in frontend_s: the prompts that ran alone take equally many forwards")
+            out = f", but for {self._left_out}, which are left out" if self._left_out else ""
+            told.append(f"host_s is in frontend_s: the prompts that ran alone take equally many forwards{out}")
         return (*told, "host_request_s is in host_s: a request alone is the only one of its forwards")
 
 

@@ -33,6 +33,17 @@ def test_from_a_log_to_a_stack_and_back(log: str) -> None:
     assert Path("beside/validation.html").is_file()
 
 
+def test_from_a_profile_to_a_stack() -> None:
+    log = served(0, n=40, frontend_s=0.02, concurrency=1)
+    rows = zip(log.input_length.tolist(), log.ttft_s.tolist(), strict=True)
+    profile = write("solo.csv", "input_length,ttft_ms\n" + "".join(f"{n},{1e3 * ttft_s}\n" for n, ttft_s in rows))
+    said = done("calibrate", "server", profile, "--gpu", "h200")
+    assert "a profile: one request after another" in said
+    assert yaml.safe_load(Path("stack.yaml").read_text())["server"]["frontend_s"] == pytest.approx(0.02, abs=0.003)
+    beside = done("validate", profile, "--gpu", "h200", "--stack", "stack.yaml", "--out", "beside")
+    assert "simulated as a closed loop too: 1 request outstanding" in beside
+
+
 def test_what_is_refused(log: str) -> None:
     assert refused("validate", log) == "--gpu: is missing; expected --gpu or --cost, whose table the simulation uses"
     said = refused("validate", log, "--gpu", "h200", "--load", "0.5")

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import flowsim
 from flowsim.errors import InputError
 from flowsim.runs.options import from_values
 from flowsim.traces.trace import Trace
 from flowsim.validation.server import compare_server
-from support.logs import served
+from support.logs import saved, served
 
 RUN = from_values({"trace": "log", "slo": 0.2})
 
@@ -56,6 +57,22 @@ def test_the_page(tmp_path: Path) -> None:
     page = compare_server(served(0, n=60), RUN, ["fcfs"]).save(tmp_path / "new").read_text(encoding="utf-8")
     assert "Where fcfs differs" in page
     assert "Attainment by SLO scale" in page
+
+
+@pytest.mark.parametrize("several", [1, 3])
+def test_the_log_of_a_closed_loop_is_simulated_as_one(several: int, tmp_path: Path) -> None:
+    """With the server's stack nothing differs, though its log holds no arrivals."""
+    random = np.random.default_rng(several)
+    tokens = random.integers(100, 9000, 40)
+    ran = flowsim.run(Trace.of([0] * 40, tokens), "fcfs", concurrency=several, slo=1, frontend_s=0.02, bound=False)
+    listed = {"input_lens": tokens.tolist(), "ttfts": ran.ttft_s.tolist(), "itls": [[]] * 40, "output_lens": [1] * 40}
+    log = flowsim.load_trace(saved(tmp_path, {"max_concurrency": several, "request_rate": "inf", **listed}))
+    np.testing.assert_allclose(log.arrival_s, ran.trace.arrival_s, atol=0.01)
+    with_stack = from_values({"trace": "log", "slo": 0.2, "server.frontend_s": 0.02})
+    found = compare_server(log, with_stack, ["fcfs"])
+    assert np.abs(found.difference_s("fcfs")).max() < 1e-9
+    assert f"simulated as a closed loop too: {several} request" in found.notices[-1]
+    assert found.notices[-1] in found.save(tmp_path / "page").read_text(encoding="utf-8")
 
 
 def test_a_trace_without_ttfts_is_refused() -> None:

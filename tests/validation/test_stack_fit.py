@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,35 @@ def test_a_stack_around_runs_on_a_gpu() -> None:
     assert inside(fit, "frontend_s", 0.02)
     assert inside(fit, "device_factor", 1.06)
     assert inside(fit, "jitter MEAN", 0.004)
+
+
+def test_a_profile_is_enough() -> None:
+    """One request after another: the device rests for the constant's time only, which the fit must know."""
+    tokens = np.exp(np.random.default_rng(4).uniform(np.log(100), np.log(20_000), 120)).astype(np.int64)
+    stack = {**STACK, "host_s": 0.002}
+    ran = flowsim.run(Trace.of([0] * 120, tokens), "fcfs", slo=100, bound=False, concurrency=1, seed=4, **stack)
+    arrival_s = np.concatenate(([0.0], np.cumsum(ran.ttft_s)[:-1]))
+    fit = fit_stack(replace(Trace.of(arrival_s, tokens, ttft_s=ran.ttft_s), concurrency=1), RUN)
+    assert fit.alone == 120
+    assert inside(fit, "device_factor", 1.06)
+    assert inside(fit, "host_s", 0.002)
+    assert inside(fit, "frontend_s", 0.023)
+
+
+def test_prompts_of_several_forwards_are_left_out_if_there_are_few() -> None:
+    """The host time of their further forwards, partly hidden by the device, would be in the factor."""
+    log = served(2, most=8000, host_s=0.01, **STACK)
+    tokens = np.array([18_000, 19_000, 20_000])
+    ran = flowsim.run(Trace.of([0, 9, 18], tokens), "fcfs", slo=100, bound=False, seed=3, host_s=0.01, **STACK)
+    ends_s = log.arrival_s[-1] + 9.0
+    both = Trace.of(
+        np.concatenate((log.arrival_s, ends_s + ran.trace.arrival_s)),
+        np.concatenate((log.input_length, tokens)),
+        ttft_s=np.concatenate((log.ttft_s, ran.ttft_s)),
+    )
+    fit = fit_stack(both, RUN)
+    assert any("but for 3, which are left out" in line for line in fit.cannot_tell)
+    assert fit.estimates["device_factor"] == fit_stack(log, RUN).estimates["device_factor"]
 
 
 def test_what_cannot_be_told_apart_is_said() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from heapq import heapreplace
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ from flowsim.traces.columns import (
 JSONObject = Mapping[str, Any]
 IN_S = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "sec": 1.0}
 """Seconds of the units of AIPerf."""
-WANTED = "a log with start_times, one of one request at a time (--max-concurrency 1), or rows with arrivals"
+WANTED = "a log with start_times, one of a closed loop (--max-concurrency N), or rows with arrivals"
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class BenchmarkLog:
     """The requests of one benchmark, in the order of the log; a TTFT is NaN where a request failed, and a latency (to
     the last token) where it is not known.
 
-    Times are seconds since any moment.
+    Times are seconds since any moment. `concurrency` is that of a closed loop; None of any other.
     """
 
     sent_s: Floats
@@ -48,6 +48,7 @@ class BenchmarkLog:
     ttft_s: Floats
     latency_s: Floats
     notices: tuple[str, ...] = ()
+    concurrency: int | None = None
 
     @property
     def failed(self) -> Bools:
@@ -92,10 +93,12 @@ def lists_log(path: str, documents: Sequence[JSONObject], number: int) -> Benchm
     inputs = _column(path, "input_lens", log["input_lens"], n, bad_lengths, LENGTH)
     outputs = _column(path, "output_lens", log.get("output_lens", [0] * n), n, bad_lengths_or_0, LENGTH_OR_0)
     most = log.get("max_concurrency")
-    notices = (f"closed loop: at most {number_of(most, 'request')} at a time",) if isinstance(most, int) else ()
+    most = most if type(most) is int and most > 0 else None
+    concurrency = most if log.get("request_rate", "inf") in ("inf", math.inf) else None
+    notices = (f"closed loop: at most {number_of(most, 'request')} at a time",) if most else ()
     taken_s = _taken(log.get("itls"), ttft_s)
-    sent_s, lost = _sent(path, log, ttft_s, taken_s), np.where(failed, math.nan, 0.0)
-    return BenchmarkLog(sent_s, inputs, outputs, ttft_s + lost, taken_s + lost, notices)
+    sent_s, lost = _sent(path, log, concurrency, ttft_s, taken_s), np.where(failed, math.nan, 0.0)
+    return BenchmarkLog(sent_s, inputs, outputs, ttft_s + lost, taken_s + lost, notices, concurrency)
 
 
 def _taken(gaps: Any, ttft_s: Floats) -> Floats:
@@ -106,15 +109,16 @@ def _taken(gaps: Any, ttft_s: Floats) -> Floats:
         return np.full(ttft_s.size, math.nan)
 
 
-def _sent(path: str, log: JSONObject, ttft_s: Floats, taken_s: Floats) -> Floats:
-    """When requests were sent; of one at a time, each after the last token of the one before."""
+def _sent(path: str, log: JSONObject, concurrency: int | None, ttft_s: Floats, taken_s: Floats) -> Floats:
+    """When requests were sent; in a closed loop, each after the last token of an earlier one."""
     if "start_times" in log:
         return _column(path, "start_times", log["start_times"], ttft_s.size, bad_seconds, SECONDS)
-    if log.get("max_concurrency") != 1:
+    if concurrency is None:
         raise InputError(path, "does not say when requests were sent", expected=WANTED)
     if np.isnan(taken_s).any():
         raise InputError(f"{path}: itls", "does not have the gaps between the tokens of each request", expected=WANTED)
-    return np.array([0.0, *accumulate(taken_s[:-1].tolist())])
+    free_s = [0.0] * concurrency
+    return np.array([heapreplace(free_s, free_s[0] + one_s) for one_s in taken_s.tolist()])
 
 
 def aiperf_log(path: str, documents: Sequence[JSONObject], number: int) -> BenchmarkLog:
@@ -153,7 +157,8 @@ def _metric(path: str, row: JSONObject, name: str) -> float:
 
 def guidellm_log(path: str, documents: Sequence[JSONObject], number: int) -> BenchmarkLog:
     """Of guidellm: benchmarks with their requests, of which those that got an answer and those that did not."""
-    requests = _picked(path, documents[0]["benchmarks"], number, "guidellm").get("requests")
+    benchmark = _picked(path, documents[0]["benchmarks"], number, "guidellm")
+    requests = benchmark.get("requests")
     if not isinstance(requests, dict) or not requests.get("successful"):
         raise InputError(f"{path}: requests.successful", "is missing or empty", expected="the requests of a benchmark")
     good = requests["successful"]
@@ -171,7 +176,18 @@ def guidellm_log(path: str, documents: Sequence[JSONObject], number: int) -> Ben
     ttfts = [row.get("time_to_first_token_ms") if place < len(good) else None for place, row in enumerate(rows)]
     ttft_s = np.array([math.nan if ttft is None else ttft / 1e3 for ttft in ttfts])
     latency_s = np.array([math.nan if took is None else took for took in (row.get("request_latency") for row in rows)])
-    return BenchmarkLog(sent_s, inputs, outputs, ttft_s, np.where(np.isnan(ttft_s), math.nan, latency_s))
+    latency_s = np.where(np.isnan(ttft_s), math.nan, latency_s)
+    return BenchmarkLog(sent_s, inputs, outputs, ttft_s, latency_s, (), _streams(benchmark))
+
+
+def _streams(benchmark: JSONObject) -> int | None:
+    """How many requests a benchmark of guidellm kept under way; None if its strategy is another one."""
+    for section in ("config", "args"):
+        strategy = _mapping(_mapping(benchmark.get(section)).get("strategy"))
+        streams = 1 if strategy.get("type_") == "synchronous" else strategy.get("streams")
+        if strategy.get("type_") in ("synchronous", "concurrent") and type(streams) is int and streams > 0:
+            return streams
+    return None
 
 
 def _mapping(value: Any) -> JSONObject:

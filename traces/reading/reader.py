@@ -16,7 +16,7 @@ import numpy as np
 from flowsim.errors import InputError, InputWarning, shown, unknown
 from flowsim.io.counts import number_of
 from flowsim.traces.columns import Blocks, Bools, Chats, Floats
-from flowsim.traces.formats import FORMATS, TICKS_PER_S, Format, Layout, find_format
+from flowsim.traces.formats import FORMATS, PROFILES, TICKS_PER_S, Format, Layout, find_format
 from flowsim.traces.reading import bulk_reader, row_reader, server_logs
 from flowsim.traces.reading.compression import LineBlock, is_parquet, read_lines
 from flowsim.traces.reading.log_formats import BenchmarkLog
@@ -87,7 +87,7 @@ def read_trace(
     _warn_of_near_names(path, unread, [name for name in kind.fields if name not in names])
     if unread:
         trace = replace(trace, notices=(*trace.notices, f"fields that are not read: {shown(', '.join(unread))[1:-1]}"))
-    trace = spread_stamps(trace, kind, seed) if spread else trace
+    trace = spread_stamps(trace, kind, seed) if spread and not kind.is_profile else trace
     date = () if trace.start_ns is None else (f"second 0 is {np.datetime64(trace.start_ns, 'ns')} UTC",)
     return replace(trace, notices=(*date, *trace.notices, *suspicions(trace, kind)))
 
@@ -139,7 +139,7 @@ def _csv_header(where: str, text: str) -> list[str]:
 
 
 def _fitting(where: str, layout: Layout, header: Sequence[str]) -> Format:
-    for kind in FORMATS.values():
+    for kind in (*FORMATS.values(), *map(find_format, PROFILES)):
         if set(header).issuperset(kind.signature):
             return kind
     if layout == "csv" and len(header) == 1 and (mark := next((one for one in SEPARATORS if one in header[0]), None)):
@@ -198,6 +198,10 @@ def _assembled(path: Path, kind: Format, parts: Sequence[TracePart], codes: Code
         return np.concatenate([getattr(part, name) for part in parts])
 
     arrival_s, start_ns = _seconds(joined("arrival"), kind)
+    ttft_s, latency_s = (joined(name) / TICKS_PER_S[kind.measured_in] for name in ("ttft", "latency"))
+    if kind.is_profile:
+        arrival_s = np.concatenate(([0.0], np.cumsum(np.fmax(ttft_s, latency_s))[:-1]))
+        notices += ("a profile: one request after another, each sent when the one before was through",)
     counts, chats = joined("block_counts"), joined("chats")
     return Trace.from_columns(
         arrival_s,
@@ -218,8 +222,9 @@ def _assembled(path: Path, kind: Format, parts: Sequence[TracePart], codes: Code
         priority=joined("priority"),
         client_code=joined("client_code"),
         client_names=tuple(codes.clients),
-        ttft_s=joined("ttft") / TICKS_PER_S[kind.measured_in],
-        latency_s=joined("latency") / TICKS_PER_S[kind.measured_in],
+        ttft_s=ttft_s,
+        latency_s=latency_s,
+        concurrency=1 if kind.is_profile else None,
     )
 
 
@@ -239,6 +244,7 @@ def _of_log(path: Path, log: BenchmarkLog, drop_failed: bool) -> Trace:
         notices=(*log.notices, *_failures(int(log.failed.sum()), drop_failed)),
         ttft_s=log.ttft_s[kept],
         latency_s=log.latency_s[kept],
+        concurrency=log.concurrency,
     )
 
 

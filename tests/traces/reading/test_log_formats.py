@@ -17,6 +17,51 @@ def test_one_request_at_a_time_needs_no_start_times(tmp_path: Path) -> None:
     trace = flowsim.load_trace(saved(tmp_path, log))
     assert same(trace.arrival_s, [0.0, 0.25, 1.5])
     assert "closed loop: at most 1 request at a time" in trace.notices
+    assert trace.concurrency == 1
+
+
+def test_a_closed_loop_needs_none_either(tmp_path: Path) -> None:
+    """Of two clients; the third is sent when the first is through, at 0.25 s."""
+    log = {name: value for name, value in LISTS.items() if name != "start_times"} | {"max_concurrency": 2}
+    trace = flowsim.load_trace(saved(tmp_path, log))
+    assert same(trace.arrival_s, [0.0, 0.0, 0.25])
+    assert same(trace.ttft_s, [0.25, 0.5, NAN])
+    assert trace.concurrency == 2
+
+
+@pytest.mark.parametrize(
+    ("more", "concurrency"),
+    [
+        ({"max_concurrency": 4}, 4),
+        ({"max_concurrency": 4, "request_rate": "inf"}, 4),
+        ({"max_concurrency": 4, "request_rate": float("inf")}, 4),
+        ({"max_concurrency": 4, "request_rate": 2.0}, None),
+        ({"max_concurrency": None, "request_rate": 2.0}, None),
+        ({"max_concurrency": True}, None),
+    ],
+)
+def test_a_loop_is_closed_unless_requests_also_wait_for_a_rate(
+    more: dict[str, Any], concurrency: int | None, tmp_path: Path
+) -> None:
+    assert flowsim.load_trace(saved(tmp_path, LISTS | more)).concurrency == concurrency
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "concurrency"),
+    [
+        ({"config": {"strategy": {"type_": "concurrent", "streams": 8}}}, 8),
+        ({"args": {"strategy": {"type_": "synchronous"}}}, 1),
+        ({"config": {"strategy": {"type_": "poisson", "rate": 8.0}}}, None),
+        ({"config": {"strategy": {"type_": "concurrent", "streams": "8"}}}, None),
+        ({}, None),
+    ],
+)
+def test_guidellm_says_how_many_streams_it_has(
+    benchmark: dict[str, Any], concurrency: int | None, tmp_path: Path
+) -> None:
+    requests = {"successful": [guidellm(0.0, 60, 30.0)]}
+    path = saved(tmp_path, {"benchmarks": [{"requests": requests, **benchmark}]})
+    assert flowsim.load_trace(path).concurrency == concurrency
 
 
 def test_records_of_aiperf(tmp_path: Path) -> None:

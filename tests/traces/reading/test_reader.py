@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -220,3 +221,32 @@ def test_fields_that_are_not_read_are_named(tmp_path):
     )
     named = read_trace(path, "arrival_s=Timestamp,input_length=Request tokens,class=Log Type")
     assert named.class_names == ("API log",)
+
+
+@pytest.mark.parametrize(
+    ("text", "format"),
+    [
+        ("input_length,ttft_s\n100,0.25\n300,0.5\n200,0.125\n", None),
+        ("ttft_ms,input_length\n250,100\n500,300\n125,200\n", None),
+        ("prompt,ttft\n100,250\n300,500\n200,125\n", "input_length=prompt,ttft_ms=ttft"),
+        ('{"input_length": 100, "ttft_s": 0.25}\n{"input_length": 300, "ttft_s": 0.5}\n'
+         '{"input_length": 200, "ttft_s": 0.125}\n', None),
+    ],
+)  # fmt: skip
+def test_a_profile_has_no_arrivals(text: str, format: str | None, tmp_path: Path) -> None:
+    """Each request was sent when the one before was through."""
+    path = tmp_path / "profile"
+    path.write_text(text)
+    trace = read_trace(path, format)
+    assert trace.arrival_s.tolist() == [0.0, 0.25, 0.75]
+    assert trace.input_length.tolist() == [100, 300, 200]
+    assert trace.ttft_s.tolist() == [0.25, 0.5, 0.125]
+    assert trace.concurrency == 1
+    assert trace.notices == ("a profile: one request after another, each sent when the one before was through",)
+
+
+def test_of_a_profile_the_last_tokens_count(tmp_path: Path) -> None:
+    path = tmp_path / "profile.csv"
+    path.write_text("n,first,last\n100,0.25,1\n300,0.5,2\n200,0.125,3\n")
+    trace = read_trace(path, "input_length=n,ttft_s=first,latency_s=last")
+    assert trace.arrival_s.tolist() == [0.0, 1.0, 3.0]
