@@ -32,6 +32,9 @@ Flags = NDArray[np.bool_]
 SCALES = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 """Factors of the SLOs at which attainments are compared."""
 SHARES = {"p10": 0.1, "p50": 0.5, "p90": 0.9, "p99": 0.99}
+PARTS = 12
+"""Groups of prompts of about one length, as many requests in each, of which a chart shows the median."""
+PERCENTS = (1, 5, 10, 25, 50, 75, 90, 95, 99)
 SERVER = "server"
 
 
@@ -111,6 +114,24 @@ class ServerComparison:
         tail = f"{np.quantile(left_s[known], 0.99) * 1e3:+.3g} ms beyond constant and length"
         return [*rows, ("in the tail", f"{tail}, 99th percentile of all")]
 
+    def charts(self, name: str) -> list[Chart]:
+        """Where it sits, drawn: by length and at its quantiles, of those that ran alone and of those that did not."""
+        off_ms, length = 1e3 * self.difference_s(name), self.trace.input_length
+        by_length, spread = [], []
+        for colour, (who, rows) in enumerate({"ran alone": self.alone, "met others": ~self.alone}.items()):
+            here = np.flatnonzero(rows & ~np.isnan(off_ms))
+            if here.size:
+                ordered = here[np.argsort(length[here], kind="stable")]
+                parts = np.array_split(ordered, min(PARTS, here.size))
+                tokens, medians = ([float(np.median(of[part])) for part in parts] for of in (length, off_ms))
+                by_length.append(Series(who, tokens, medians, colour=colour))
+                spread.append(Series(who, PERCENTS, np.percentile(off_ms[here], PERCENTS).tolist(), colour=colour))
+        difference = Axis("server - simulated, ms")
+        return [
+            Chart(Axis("prompt, tokens", log=True), difference, by_length, title="Median by length"),
+            Chart(Axis("share of requests, %"), difference, spread, title="From the least to the tail"),
+        ]
+
     def page(self) -> Page:
         """The comparison as a page."""
         names = list(self.ttft_s)
@@ -121,7 +142,9 @@ class ServerComparison:
         chart = Chart(Axis("SLO scale"), Axis("attainment, %", low=0, high=100), lines)
         about = [Paragraph(line) for line in self.notices]
         tables = [Section(of.title, [Table(of.header, of.rows)]) for of in self.tables()]
-        places = [Section(f"Where {name} differs", [Facts(self.places(name))]) for name in self.simulated]
+        places = [
+            Section(f"Where {name} differs", [Facts(self.places(name)), *self.charts(name)]) for name in self.simulated
+        ]
         return Page(
             f"{self.trace.name} beside its simulation", [Section("Attainment", [*about, chart]), *tables, *places]
         )

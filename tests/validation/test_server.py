@@ -35,6 +35,20 @@ def test_where_a_constant_and_a_factor_sit() -> None:
     assert found.attainment("server") < found.attainment("fcfs")
 
 
+def test_the_charts_show_length_and_tail_of_those_alone_and_of_others() -> None:
+    """A constant of 20 ms for all, and 30 ms more for the two that waited, one after the other."""
+    log = Trace.of([0, 9, 18, 18], [100, 2000, 300, 300], ttft_s=[1, 1, 1, 1])
+    bare = compare_server(log, RUN, ["fcfs"]).ttft_s["fcfs"]
+    slower_s = np.array([0.02, 0.02, 0.05, 0.05])
+    found = compare_server(Trace.of(log.arrival_s, log.input_length, ttft_s=bare + slower_s), RUN, ["fcfs"])
+    by_length, spread = found.charts("fcfs")
+    alone, others = by_length.series
+    assert (alone.name, alone.x) == ("ran alone", [100.0, 2000.0])
+    assert alone.y == pytest.approx([20.0, 20.0])
+    assert (others.name, others.x) == ("met others", [300.0, 300.0])
+    assert [of.y[-1] for of in spread.series] == pytest.approx([20.0, 50.0])
+
+
 def test_the_tables() -> None:
     """The server served 1 of 3 in time, 2 at twice the SLO; the third request failed."""
     log = Trace.of([0, 5, 9], [100, 2000, 300], ttft_s=[0.1, 0.3, np.nan])
