@@ -91,7 +91,10 @@ def whole_column(name: str, values: ArrayLike) -> Ints:
 
 def number_column(name: str, values: ArrayLike, bad: Callable[[Floats], Bools], expected: str) -> Floats:
     """A column of numbers. Raises InputError for one that is `bad`, or if they are not one number per request."""
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise InputError(name, "holds lists of different lengths", expected="one number per request") from error
     if array.ndim != 1 or array.dtype.kind not in "iuf":
         found = f"is an array of {array.dtype} of shape {list(array.shape)}"
         raise InputError(name, found, expected="one number per request")

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 FILES = ("provenance.yaml", "operators.csv", "passes.csv")
 """The files of a table's folder."""
+LITTER = (".DS_Store", ".lock")
+"""What else may lie there and is nobody's."""
 MODEL_OPERATORS = ("embed", "head")
 """Before the first layer (by tokens), and after the last (`tokens` = number of sequences sampled)."""
 HOST_OPERATORS = ("prepare", "check", "resume", "acknowledge", "decision")
@@ -167,17 +169,22 @@ class OperatorTable:
         """Write the table as this folder, whole or not at all; replaces a table that is there, and follows a link."""
         check_replaceable(folder)
         target = followed(folder)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".table-", dir=target.parent) as staging:
-            new = Path(staging) / "new"
-            new.mkdir()
-            text = yaml.safe_dump(dict(self.provenance.stated), sort_keys=False, allow_unicode=True)
-            (new / "provenance.yaml").write_text(text, encoding="utf-8")
-            (new / "operators.csv").write_text(_to_csv(OperatorRow, self.operators), encoding="utf-8")
-            (new / "passes.csv").write_text(_to_csv(PassRow, self.passes), encoding="utf-8")
-            if target.exists():
-                target.rename(Path(staging) / "old")
-            new.rename(target)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=".table-", dir=target.parent) as staging:
+                self._write(Path(staging, "new"))
+                if target.exists():
+                    target.rename(Path(staging, "old"))
+                Path(staging, "new").rename(target)
+        except OSError as error:
+            raise InputError(str(folder), f"cannot be written ({error.strerror})") from error
+
+    def _write(self, new: Path) -> None:
+        new.mkdir()
+        text = yaml.safe_dump(dict(self.provenance.stated), sort_keys=False, allow_unicode=True)
+        (new / "provenance.yaml").write_text(text, encoding="utf-8")
+        (new / "operators.csv").write_text(_to_csv(OperatorRow, self.operators), encoding="utf-8")
+        (new / "passes.csv").write_text(_to_csv(PassRow, self.passes), encoding="utf-8")
 
     @classmethod
     def load(cls, folder: str | Path) -> OperatorTable:
@@ -195,7 +202,7 @@ def check_replaceable(folder: str | Path) -> None:
     """Raise `InputError` unless a table may be saved as this folder: it is new, empty, or an operator table."""
     target = Path(folder)
     names = {path.name for path in target.iterdir()} if target.is_dir() else set()
-    others = sorted(name for name in names.difference(FILES) if not name.startswith("."))
+    others = sorted(names.difference(FILES, LITTER))
     if others or (target.exists() and not target.is_dir()):
         found = f"holds {others[0]}" if others else "is a file"
         raise InputError(str(target), found, expected="a new folder, or one with nothing but a table")

@@ -10,7 +10,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 import click
@@ -93,6 +93,8 @@ class OneLine(Group):
         try:
             with warnings_in_one_line():
                 status = super().main(*args, **options)
+            if sys.stdout is not None:
+                sys.stdout.flush()
         except click.exceptions.NoArgsIsHelpError as error:
             click.echo(error.ctx.get_help() if error.ctx else "")
             sys.exit(2)
@@ -105,13 +107,20 @@ class OneLine(Group):
         except Terminated:
             _ended_by(signal.SIGTERM)
         except BrokenPipeError:
-            sys.stderr.close()
+            _give_up_printing()
             sys.exit(1)
         except OSError as error:
-            if error.filename is None:
-                raise
-            _fail(f"{error.filename}: {error.strerror}")  # of a file that no reader expects to be missing or closed
+            if error.filename is not None:  # of a file that no reader expects to be missing or closed
+                _fail(f"{error.filename}: {error.strerror}")
+            _give_up_printing()
+            _fail(f"cannot write: {error.strerror}")
         sys.exit(status if isinstance(status, int) else 0)
+
+
+def _give_up_printing() -> None:
+    """Close standard output, lest Python tries to write the rest when it ends."""
+    with suppress(OSError):
+        sys.stdout.close()
 
 
 def _ended_by(number: signal.Signals) -> NoReturn:
@@ -143,22 +152,31 @@ def typed(context: click.Context, besides: Sequence[str] = ()) -> list[str]:
 
 @contextmanager
 def warnings_in_one_line() -> Iterator[None]:
-    """Say each of flowsim's own warnings inside once, in one line on stderr; failed runs are told of in reports."""
-    said: set[str] = set()
+    """Say each of flowsim's own warnings inside once, at the end, in one line on stderr; reports tell of failed runs.
+
+    What is refused is told in one line, without them.
+    """
+    said: dict[str, None] = {}
     python_shows = warnings.showwarning
 
     def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
         if not issubclass(category, InputWarning):
             python_shows(message, category, *place, **more)
-        elif str(message) not in said:
-            said.add(str(message))
-            click.echo(printable(f"flowsim: warning: {message}"), err=True)
+        else:
+            said[str(message)] = None
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", InputWarning)
         warnings.simplefilter("ignore", FailedRuns)
         warnings.showwarning = show
-        yield
+        try:
+            yield
+        except (InputError, click.ClickException):
+            said.clear()
+            raise
+        finally:
+            for message in said:
+                click.echo(printable(f"flowsim: warning: {message}"), err=True)
 
 
 @contextmanager

@@ -126,6 +126,8 @@ def _yaml(text: str, where: str) -> tuple[yaml.Node | None, Any]:
         raise error.within(where) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise _not_a("YAML", where, error) from error
+    except (LookupError, TypeError, AttributeError, ArithmeticError) as error:  # !!int '', !!bool x, !!timestamp x
+        raise InputError(where, "is not YAML: a value is none of the type that its tag (!!int) names") from error
 
 
 def _values(node: yaml.Node | None, known: dict[int, int]) -> int:

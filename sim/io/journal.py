@@ -9,6 +9,7 @@ import json
 import os
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -40,7 +41,8 @@ class Journal:
 
     def close(self) -> None:
         """Close the file; records are safe without."""
-        self._file.close()
+        with suppress(OSError):  # part of a record for which there was no room
+            self._file.close()
 
     def records(self) -> Iterator[tuple[int, Record]]:
         """The position and the fields of each record; drops a torn last line at the end.

@@ -13,7 +13,7 @@ import yaml
 from flowsim.errors import InputError
 from flowsim.io import documents
 from flowsim.io.counts import number_of
-from flowsim.io.folders import check_writable, exists
+from flowsim.io.folders import check_writable, exists, writing_file
 from flowsim.io.journal import Journal, read_records
 from flowsim.io.locks import locked
 from flowsim.io.parquet import arrow_table, column_kinds, write_rows
@@ -85,9 +85,8 @@ class Store:
         if requests is not None:
             place = self.requests(row["key"])
             place.parent.mkdir(exist_ok=True)
-            partial = place.with_suffix(".partial")
-            partial.write_bytes(requests)
-            partial.replace(place)
+            with writing_file(place) as partial:
+                partial.write_bytes(requests)
         self._at[row["key"]] = self._journal.append(row)
 
     def requests(self, key: str) -> Path:
@@ -100,7 +99,8 @@ class Store:
         Args:
             options: the options of the run of a key, as the study writes them.
         """
-        (self.folder / STUDY).write_text(study_text(self._study), encoding="utf-8")
+        with writing_file(self.folder / STUDY) as partial:
+            partial.write_text(study_text(self._study), encoding="utf-8")
         keys = list(self._keys)
         write_rows(self.folder / SEALED, lambda: self._rows(keys, options))
         for stale in set((self.folder / REQUESTS).glob("*.parquet")) - {self.requests(key) for key in keys}:
@@ -178,6 +178,7 @@ def sealed_rows(folder: Path, columns: Sequence[str] | None = None) -> Iterator[
     if (folder / SEALED).exists():
         with _reading(folder / SEALED), pq.ParquetFile(folder / SEALED) as file:
             _check_columns(folder / SEALED, file.schema_arrow.names)
+            _check_types(folder / SEALED, file.schema_arrow)
             for group in range(file.num_row_groups):
                 yield from file.read_row_group(group, columns).to_pylist()
 
@@ -211,7 +212,10 @@ def read_runs(folder: str | Path) -> pd.DataFrame:
         return _checked(frame, place / JOURNAL)
     if not (place / SEALED).exists():
         raise InputError(str(folder), f"has no {SEALED}", expected="a folder that flowsim sweep or capacity wrote")
+    import pyarrow.parquet as pq
+
     with _reading(place / SEALED):
+        _check_types(place / SEALED, pq.read_schema(place / SEALED))
         return _checked(pd.read_parquet(place / SEALED), place / SEALED)
 
 
@@ -240,6 +244,23 @@ def _check_columns(path: Path, names: Sequence[Any], needed: Sequence[str] = ())
     """InputError unless the columns key and error, and those that are needed, are among these."""
     if missing := [name for name in ("key", "error", *needed) if name not in names]:
         raise InputError(str(path), f"has no column {missing[0]}", expected="what flowsim sweep or capacity wrote")
+
+
+def _check_types(path: Path, schema: Any) -> None:
+    """InputError unless every column of a Parquet file holds plain values."""
+    import pyarrow.types as of
+
+    for column in schema:
+        if not (
+            of.is_boolean(column.type)
+            or of.is_int64(column.type)
+            or of.is_float64(column.type)
+            or of.is_string(column.type)
+            or of.is_large_string(column.type)
+            or of.is_null(column.type)
+        ):
+            found = f"is of type {column.type}"
+            raise InputError(f"{path}: column {column.name}", found, expected="truth values, numbers, or text")
 
 
 def _check_numbers(column: pd.Series, path: Path, most: float) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import resource
 import shlex
 import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,44 @@ def test_errors_in_a_shell_have_no_traceback() -> None:
         assert (result.returncode, result.stdout) == (2, "")
         assert result.stderr.startswith("flowsim: error: ")
         assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="devices and limits of POSIX")
+@pytest.mark.parametrize(
+    ("arguments", "output", "status", "said"),
+    [
+        ("policies", "> /dev/full", 2, "flowsim: error: cannot write: No space left on device\n"),
+        ("--help", "> /dev/full", 2, "flowsim: error: cannot write: No space left on device\n"),
+        ("policies", "| head -c 1", 1, ""),
+        ("policies", ">&-", 0, ""),
+    ],
+)
+def test_output_that_cannot_be_written_is_told_in_one_line(arguments: str, output: str, status: int, said: str) -> None:
+    line = f"set -o pipefail; {shlex.quote(sys.executable)} -m flowsim {arguments} {output}"
+    result = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (status, said)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
+@pytest.mark.parametrize("most", [100, 3000])
+def test_a_sweep_goes_on_after_the_disk_was_full(most: int) -> None:
+    Path("s.yaml").write_text("run: {trace: t.jsonl}\naxes: {policy: [fcfs, edf]}\nrequests: true\n")
+    command = [sys.executable, "-m", "flowsim", "sweep", "s.yaml", "--out", "results", "--workers", "1", "-q"]
+    limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (most, most))
+    full = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False, preexec_fn=limit)
+    assert full.returncode == 2
+    assert full.stderr.startswith("flowsim: error: results")
+    assert full.stderr.endswith("cannot be written (File too large)\n")
+    assert full.stderr.count("\n") == 1
+    assert subprocess.run(command, check=False).returncode == 0
+    assert {path.name for path in Path("results").iterdir()} == {"requests", "runs.parquet", "study.yaml"}
+
+
+def test_what_is_refused_is_told_without_the_warnings_before() -> None:
+    Path("unpinned.yaml").write_text("trace: t.jsonl\n")
+    assert shell("run", "unpinned.yaml", "-q").stderr.startswith("flowsim: warning: unpinned.yaml: pins no trace")
+    Path("unpinned.yaml").write_text("trace: absent.jsonl\n")
+    assert refused("run", "unpinned.yaml").startswith("absent.jsonl: ")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")

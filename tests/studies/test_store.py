@@ -211,6 +211,16 @@ def test_what_no_run_gives_is_refused(tmp_path: Path, whole: Path, column: str, 
         assert str(refused.value) == f"{tmp_path / SEALED}: {message}"
 
 
+def test_columns_of_other_types_are_refused(tmp_path: Path, whole: Path) -> None:
+    for value, kind in ((b"x", "binary"), ([1], "list<element: int64>")):
+        table = pd.read_parquet(whole / SEALED)
+        table.assign(attainment=[value] * len(table)).to_parquet(tmp_path / SEALED)
+        for attempt in (lambda: flowsim.load_runs(tmp_path), lambda: flowsim.sweep(STUDY, tmp_path, workers=1)):
+            with pytest.raises(InputError) as refused:
+                attempt()
+            assert f"runs.parquet: column attainment: is of type {kind}; expected" in str(refused.value)
+
+
 @pytest.mark.parametrize("text", [b"foo: [", b"[]", b"{}", b"\0" * 99, b"\xba\xff", b""])
 def test_a_damaged_study_yaml_is_said_in_one_line(tmp_path: Path, whole: Path, text: bytes) -> None:
     (tmp_path / SEALED).write_bytes((whole / SEALED).read_bytes())

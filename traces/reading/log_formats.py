@@ -88,8 +88,9 @@ def lists_log(path: str, documents: Sequence[JSONObject], number: int) -> Benchm
     if not n:
         raise InputError(path, "has no requests")
     ttft_s = _column(path, "ttfts", log.get("ttfts"), n, bad_seconds, SECONDS)
-    errors = log.get("errors") or [""] * n
-    failed = (ttft_s == 0) | np.array([bool(error) for error in errors] if len(errors) == n else [False] * n)
+    errors = log.get("errors", ())
+    told = isinstance(errors, list) and len(errors) == n
+    failed = (ttft_s == 0) | np.array([bool(error) for error in errors] if told else [False] * n)
     inputs = _column(path, "input_lens", log["input_lens"], n, bad_lengths, LENGTH)
     outputs = _column(path, "output_lens", log.get("output_lens", [0] * n), n, bad_lengths_or_0, LENGTH_OR_0)
     most = log.get("max_concurrency")
@@ -105,7 +106,7 @@ def _taken(gaps: Any, ttft_s: Floats) -> Floats:
     """Seconds to the last token of each request, from the gaps between tokens; NaN if these are not known."""
     try:
         return ttft_s + [math.fsum(row) for row in gaps]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return np.full(ttft_s.size, math.nan)
 
 

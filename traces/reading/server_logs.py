@@ -87,11 +87,11 @@ def _first(path: Path) -> JSONObject:
             return {}
         try:
             return _object(json.loads(line))
-        except ValueError:
+        except (ValueError, RecursionError):
             pass
         try:
             return _object(json.loads(_text(path))) if line == b"{" or line[-1:] in b"[{," else {}
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
     return {}
 
@@ -105,7 +105,7 @@ def _documents(path: Path) -> list[JSONObject]:
     text = _text(path)
     try:
         whole = [json.loads(text)]
-    except ValueError:
+    except (ValueError, RecursionError):
         whole = []
     numbered = [(str(path), value) for value in whole] or list(_lines(path, text))
     return [json_object(where, value) for where, value in numbered]
@@ -118,7 +118,7 @@ def _lines(path: Path, text: bytes) -> Iterator[tuple[str, Any]]:
         if line.strip():
             try:
                 yield where, json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 raise InputError(where, "is not JSON", expected="one JSON object per line") from None
 
 

@@ -78,6 +78,11 @@ def test_saving_replaces_a_table_but_no_other_folder(tmp_path: Path) -> None:
         TABLE.save(tmp_path / "other")
     (tmp_path / "table" / ".DS_Store").touch()
     newer.save(tmp_path / "table")
+    for folder in (tmp_path / "table", tmp_path / "new"):
+        (folder / ".git").mkdir(parents=True)
+        with pytest.raises(InputError, match=r": holds \.git; expected a new folder"):
+            TABLE.save(folder)
+        (folder / ".git").rmdir()
     (tmp_path / "table" / "evidence.json").touch()
     with pytest.raises(InputError, match=r"table: holds evidence\.json; expected a new folder"):
         TABLE.save(tmp_path / "table")

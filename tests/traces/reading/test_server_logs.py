@@ -75,6 +75,7 @@ def test_info_shows_the_measured_quantiles() -> None:
             {"mean_ttft_ms": 3.0, "request_throughput": 2.0},
             "has no measurements of single requests; expected",
         ),
+        (LISTS | {"ttfts": [[1], [2, 3], 4]}, "ttfts: holds lists of different lengths; expected one number"),
         ({"experiments": []}, "has texts, not numbers of tokens (genai-perf); expected AIPerf's profile_export.jsonl"),
         ({"benchmarks": []}, "has 0 benchmarks"),
         ({"benchmarks": [{"requests": {}}]}, "requests.successful: is missing or empty"),
@@ -92,3 +93,7 @@ def test_a_trace_is_no_log(tmp_path: Path) -> None:
     assert log_format(saved(tmp_path, {"arrival_s": 0, "input_length": 5})) is None
     (tmp_path / "t.csv").write_text("arrival_s,input_length\n0,5\n")
     assert log_format(tmp_path / "t.csv") is None
+
+
+def test_errors_that_are_no_list_tell_nothing(tmp_path: Path) -> None:
+    assert len(flowsim.load_trace(saved(tmp_path, LISTS | {"errors": 5}), drop_failed=True)) == 2  # one has no TTFT
