@@ -157,7 +157,8 @@ def _words(command: str) -> list[str]:
 
 def _started(command: str, work: Path, limit: Callable[[], None] | None = None) -> subprocess.Popen[str]:
     words, nowhere, pipe = _words(command), subprocess.DEVNULL, subprocess.PIPE
-    return subprocess.Popen(words, cwd=work, stdout=nowhere, stderr=pipe, text=True, preexec_fn=limit)
+    surroundings = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}  # Python itself keeps half of what had no room
+    return subprocess.Popen(words, cwd=work, env=surroundings, stdout=nowhere, stderr=pipe, text=True, preexec_fn=limit)
 
 
 def _ended(process: subprocess.Popen[str]) -> str:
