@@ -2,6 +2,7 @@
 # make test   all checks, as CI runs them
 # make cover  the lines and branches that tests run, which takes three times as long
 # make docs   writes the tables and outputs in README.md and docs/ anew, and builds the site of them
+# make dist   the wheel and the source archive, in dist/
 # make bench  the speed figures of docs/performance.md
 # make fuzz   half an hour (FUZZ_SECONDS) of fuzzing the readers of traces; what breaks one is left in out/
 # make attack an hour (ATTACK_SECONDS, ATTACK_WORKERS) of damaged inputs, injections, kills, full disks, two at once
@@ -11,7 +12,7 @@ ATTACK_SECONDS ?= 3600
 ATTACK_WORKERS ?= 1
 BIN = .venv/bin
 
-.PHONY: demo test cover docs bench fuzz attack notebook clean
+.PHONY: demo test cover docs dist bench fuzz attack notebook clean
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -43,6 +44,10 @@ docs: install
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --conf-dir docs . out/site
 	@echo "The site begins at out/site/index.html"
 
+dist: .venv/bin/python
+	$(BIN)/python -m pip install --quiet build
+	$(BIN)/python -m build --outdir dist
+
 bench: install
 	$(BIN)/python -m benchmarks
 
@@ -57,4 +62,4 @@ notebook: install-dev
 	$(BIN)/jupyter execute --inplace notebooks/*.ipynb
 
 clean:
-	rm -rf .venv build out *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist out *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
