@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flowsim.calibration.costs.waves import Waves
+from flowsim.calibration.costs.waves import TILE, Waves
 
 
 class Curve:
@@ -95,6 +95,40 @@ class AttentionCurve:
     def of_work(self, pairs: float) -> float:
         """Device seconds of one layer's attention for a whole prompt of so many query-key pairs."""
         return self._rows[0](pairs)
+
+
+class WindowedAttention:
+    """The mean cost of attention over layers of which some have a sliding window.
+
+    So a whole pass costs what its layers add up to; only at a cut between layers, all count as equal. A windowed chunk
+    costs what a chunk of as many query-key pairs costs on full attention: with as many tokens, on less context, or,
+    where it has fewer pairs than these have alone, that of a shorter prompt. Kernels compute tiles of queries on all
+    keys that any of them sees, which is a tile more than the window.
+
+    Args:
+        full: the cost without a window.
+        window: the tokens to which a token attends, itself included.
+        share: of the layers that have it.
+    """
+
+    def __init__(self, full: AttentionCurve, window: int, share: float) -> None:
+        self._full, self._window, self._share = full, window + TILE, share
+
+    def __call__(self, tokens: int, context: int) -> float:
+        """Device seconds of one layer's attention for `tokens` new tokens on `context`."""
+        whole_s = self._full(tokens, context)
+        if context + tokens <= self._window:
+            return whole_s
+        pairs = windowed_pairs(tokens, context, self._window)
+        left = (pairs - query_key_pairs(tokens, 0)) / tokens
+        windowed_s = self._full(tokens, int(left)) if left >= 0 else self._full.of_work(pairs)
+        return whole_s + self._share * min(windowed_s - whole_s, 0.0)
+
+
+def windowed_pairs(tokens: int, context: int, window: int) -> float:
+    """Query-key pairs of causal attention to the last `window` tokens."""
+    below = min(max(window - context, 0), tokens)  # queries that see all before them
+    return float(query_key_pairs(below, context) + (tokens - below) * window)
 
 
 def query_key_pairs(tokens: Any, context: Any) -> Any:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from flowsim.calibration.costs.accuracy import leave_one_out, pass_errors
 from flowsim.calibration.costs.attention_kernels import kernel_choice
 from flowsim.calibration.costs.cost_model import KNOWN, Cost, CostModel, GraphCost
-from flowsim.calibration.costs.curves import AttentionCurve, Curve
+from flowsim.calibration.costs.curves import AttentionCurve, Curve, WindowedAttention
 from flowsim.calibration.costs.fit_record import FitRecord, MeasuredRange
 from flowsim.calibration.costs.host_times import Usual, proceed_of_h200, usual_of
 from flowsim.calibration.costs.import_factors import ImportFactors
@@ -84,7 +84,9 @@ def _model(table: OperatorTable, layers: int, record: FitRecord | None) -> CostM
         name=rank.name,
         layers=layers,
         device=device,
-        attention=AttentionCurve(attention.tokens, attention.context, attention.device_s, Waves.of(about)),
+        attention=_windowed(
+            AttentionCurve(attention.tokens, attention.context, attention.device_s, Waves.of(about)), spec
+        ),
         host=host,
         attention_launch=_attention_launch(table, kernel, usual),
         calls=calls,
@@ -101,6 +103,11 @@ def _model(table: OperatorTable, layers: int, record: FitRecord | None) -> CostM
         boost=_boost(table),
         provenance=record,
     )
+
+
+def _windowed(full: AttentionCurve, spec: ModelSpec) -> Callable[[int, int], float]:
+    """The attention of a mean layer: tables hold that of layers without a window."""
+    return WindowedAttention(full, spec.window, spec.windowed_layers / spec.layers) if spec.window else full
 
 
 def _graph_cost(table: OperatorTable, device: Mapping[str, Cost], usual: Usual) -> GraphCost:

@@ -4,34 +4,98 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from flowsim.errors import InputError, unknown
 
-KINDS: Mapping[str, Mapping[str, Any]] = {
-    "llama": {},
-    "mistral": {"qkv_bias": False},
-    "mixtral": {"qkv_bias": False},
-    "qwen2": {"qkv_bias": True},
-    "qwen3": {"qk_norm": True},
-    "qwen3_moe": {"qk_norm": True},
+
+class Architecture(NamedTuple):
+    """What a config.json means for one `model_type`. Source: the configurations of transformers 5.24.
+
+    Attributes:
+        defaults: what absent keys mean, by field of `ModelSpec`. Sizes that every config states (`NEEDED`) have none,
+            unless published ones leave them out.
+        fixed: fields that config.json does not decide.
+        keys: keys that this architecture has for a field, in place of those in `KEYS`.
+        window: the sliding window that an absent key means.
+        every: every n-th layer attends to all, and the others to a window; 1 = windows are in all layers, or, of Qwen's
+            architectures, in later ones; 0 = there are none.
+    """
+
+    defaults: Mapping[str, Any] = {}
+    fixed: Mapping[str, Any] = {}
+    keys: Mapping[str, tuple[str, ...]] = {}
+    window: int | None = None
+    every: int = 0
+
+
+GEMMA: Mapping[str, Any] = {"kv_heads": 4, "head_dim": 256, "tied": True}
+MIXTURE: Mapping[str, tuple[str, ...]] = {"intermediate": ("moe_intermediate_size",)}
+ARCHITECTURES: Mapping[str, Architecture] = {
+    "llama": Architecture(),
+    "granite": Architecture(),
+    "mistral": Architecture({"kv_heads": 8}, {"qkv_bias": False}, window=4096, every=1),
+    "mixtral": Architecture(
+        {"rope_theta": 1e6, "norm_eps": 1e-5, "kv_heads": 8, "experts": 8, "experts_per_token": 2},
+        {"qkv_bias": False},
+        every=1,
+    ),
+    "qwen2": Architecture({"kv_heads": 32}, {"qkv_bias": True}, window=4096, every=1),
+    "qwen2_moe": Architecture(
+        {
+            "kv_heads": 16, "qkv_bias": True, "intermediate": 1408, "experts": 60, "experts_per_token": 4,
+            "shared_intermediate": 5632,
+        },
+        keys={
+            **MIXTURE, "qkv_bias": ("qkv_bias",), "shared_intermediate": ("shared_expert_intermediate_size",),
+        },
+        window=4096,
+        every=1,
+    ),
+    "qwen3": Architecture({"kv_heads": 32, "head_dim": 128}, {"qk_norm": True}, window=4096, every=1),
+    "qwen3_moe": Architecture(
+        {"kv_heads": 4, "intermediate": 768, "experts": 128, "experts_per_token": 8},
+        {"qk_norm": True},
+        MIXTURE,
+        window=4096,
+        every=1,
+    ),
+    "phi3": Architecture({"norm_eps": 1e-5}, {"qkv_bias": False}, every=1),
+    "gemma": Architecture({**GEMMA, "kv_heads": 16}),
+    "gemma2": Architecture(GEMMA, {"post_norms": True}, window=4096, every=2),
+    "gemma3_text": Architecture(
+        {**GEMMA, "rope_theta": 1e6, "heads": 8, "vocab": 262208, "max_context": 131072},
+        {"post_norms": True, "qk_norm": True},
+        window=4096,
+        every=6,
+    ),
+    "gpt_oss": Architecture(
+        {
+            "rope_theta": 150000.0, "norm_eps": 1e-5, "kv_heads": 8, "head_dim": 64, "qkv_bias": True,
+            "experts": 128, "experts_per_token": 4,
+        },
+        window=128,
+        every=2,
+    ),
+}  # fmt: skip
+"""The architectures that `ModelSpec` describes. Softcapping of logits and scores is computed in attention and in the
+head, and partial rotary embeddings and fused projections cost what whole and separate ones do."""
+TEXT = {"gemma3": "gemma3_text", "mistral3": "mistral", "llava": "llama"}
+"""Architectures whose decoder is in `text_config`, and what it is if it does not say; encoders are left out."""
+LATENT, STATE = "multi-head latent attention", "state-space layers"
+REFUSED: Mapping[str, str] = {
+    **dict.fromkeys(("deepseek_v2", "deepseek_v3", "deepseek_v32", "kimi_k2", "minicpm3", "longcat_flash"), LATENT),
+    **dict.fromkeys(("mamba", "mamba2", "falcon_mamba", "jamba", "bamba", "zamba2", "falcon_h1", "nemotron_h"), STATE),
+    "granitemoehybrid": STATE,
+    "qwen3_next": "linear attention",
+    "llama4": "attention in chunks, and layers of which only some have experts",
+    "llama4_text": "attention in chunks, and layers of which only some have experts",
 }
-"""The architectures (`model_type`) that `ModelSpec` describes, with the fields that config.json does not decide."""
+"""Architectures of another kind, and what makes them so."""
 
 EVERY_DEFAULT = {"rope_theta": 10000.0, "norm_eps": 1e-6}
-DEFAULTS: Mapping[str, Mapping[str, Any]] = {
-    "llama": EVERY_DEFAULT,
-    "mistral": {**EVERY_DEFAULT, "kv_heads": 8},
-    "mixtral": {"rope_theta": 1e6, "norm_eps": 1e-5, "kv_heads": 8, "experts": 8, "experts_per_token": 2},
-    "qwen2": {**EVERY_DEFAULT, "kv_heads": 32},
-    "qwen3": {**EVERY_DEFAULT, "kv_heads": 32, "head_dim": 128},
-    "qwen3_moe": {**EVERY_DEFAULT, "kv_heads": 4, "intermediate": 768, "experts": 128, "experts_per_token": 8},
-}
-"""What absent keys mean, by architecture. Source: the configurations of transformers 5.24. Sizes without which a
-config is no use (`NEEDED`) have no default here."""
-WINDOWS = {"mistral": 4096}
-"""Sliding windows that absent keys mean."""
-
+FULL_LAYERS = 28
+"""Of Qwen's architectures with windows, the layers that attend to all, unless `max_window_layers` says how many."""
 KEYS = {
     "layers": ("num_hidden_layers",),
     "hidden": ("hidden_size",),
@@ -49,8 +113,6 @@ KEYS = {
     "tied": ("tie_word_embeddings",),
 }
 """Fields of `ModelSpec`, and the keys that may hold each; the first one present counts."""
-OWN_KEYS = {"qwen3_moe": {"intermediate": ("moe_intermediate_size",)}}
-"""Keys that another architecture has for a field."""
 NEEDED = ("layers", "hidden", "heads", "intermediate", "vocab", "max_context")
 
 DTYPES = ("bfloat16", "float16", "float32", "auto")
@@ -60,39 +122,91 @@ DTYPES = ("bfloat16", "float16", "float32", "auto")
 def hugging_face_fields(where: str, config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """The fields of a `ModelSpec` that a config.json states, named after its folder; and the key of each field.
 
-    A key that is absent means what it means for the architecture (`DEFAULTS`).
+    A key that is absent means what it means for the architecture.
 
     Raises:
         InputError: a key is missing that has no default, heads that do not divide the hidden size where their size is
-            not given, or an architecture of another kind: sliding windows, layers of which only some have experts,
-            quantised weights.
+            not given, or an architecture of another kind: latent attention, state spaces, layers of which only some
+            have experts, quantised weights.
     """
+    _check_bf16(where, config)
+    config = _of_text(where, config)
     kind = str(config.get("model_type"))
-    if kind not in KINDS:
-        raise unknown("model_type", kind, KINDS).within(where)
-    if _has_windows(kind, config) or config.get("mlp_only_layers") or config.get("decoder_sparse_step", 1) != 1:
-        raise InputError(where, "has sliding windows or unequal layers", expected="equal layers, full attention")
+    if kind in REFUSED:
+        raise InputError(f"{where}: model_type", f"{kind} has {REFUSED[kind]}", expected=", ".join(ARCHITECTURES))
+    if kind not in ARCHITECTURES:
+        raise unknown("model_type", kind, (*ARCHITECTURES, *TEXT)).within(where)
+    if config.get("mlp_only_layers") or config.get("decoder_sparse_step", 1) != 1:
+        raise InputError(where, "has layers of which only some have experts", expected="equal layers")
     _check_bf16(where, config)
     rope = config.get("rope_parameters") or {}  # where transformers 5 keeps rope_theta
     if not isinstance(rope, Mapping):
         raise InputError(f"{where}: rope_parameters", found=rope, expected="a mapping")
+    of = ARCHITECTURES[kind]
     stated = {key: value for key, value in {**config, **rope}.items() if value is not None}
-    known = {**KEYS, **OWN_KEYS.get(kind, {})}
+    known = {**KEYS, **of.keys}
     keys = {field: next((key for key in keys if key in stated), keys[-1]) for field, keys in known.items()}
-    values = {**DEFAULTS[kind], **{field: stated[key] for field, key in keys.items() if key in stated}}
+    values = {**EVERY_DEFAULT, **of.defaults, **{field: stated[key] for field, key in keys.items() if key in stated}}
     if missing := sorted(keys[field] for field in NEEDED if field not in values):
         raise InputError(where, f"lacks {', '.join(missing)}")
     if config.get("num_key_value_heads", 0) is None or "kv_heads" not in values:
         values["kv_heads"] = values["heads"]  # as null means in every architecture
     if "head_dim" not in values:
         values["head_dim"] = _head_dim(where, values["hidden"], values["heads"])
-    return {"name": Path(where).absolute().parent.name.lower(), **values, **KINDS[kind]}, keys
+    values |= _windows(where, kind, config, values)
+    return {"name": Path(where).absolute().parent.name.lower(), **values, **of.fixed}, keys
 
 
-def _has_windows(kind: str, config: Mapping[str, Any]) -> bool:
-    """Whether attention is limited to a sliding window; Qwen's architectures switch theirs on, if at all."""
-    used = config.get("use_sliding_window", not kind.startswith("qwen"))
-    return bool(used and config.get("sliding_window", WINDOWS.get(kind)))
+def _of_text(where: str, config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The part that describes the decoder; of what it does not say about embeddings the whole does."""
+    text = config.get("text_config")
+    if text is None:
+        return config
+    if not isinstance(text, Mapping):
+        raise InputError(f"{where}: text_config", found=text, expected="a mapping")
+    outer = str(config.get("model_type"))
+    whole = {key: config[key] for key in ("tie_word_embeddings",) if key in config}
+    return {**whole, "model_type": TEXT.get(outer, outer), **text}
+
+
+def _windows(where: str, kind: str, config: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, int]:
+    """The sliding window and the number of layers that have it; nothing if it is as long as the context.
+
+    Qwen's architectures switch theirs on, if at all, and only in later layers.
+    """
+    of, is_qwen = ARCHITECTURES[kind], kind.startswith("qwen")
+    window = config.get("sliding_window", of.window)
+    if not window or not config.get("use_sliding_window", not is_qwen):
+        return {}
+    if not of.every:
+        raise InputError(f"{where}: sliding_window", found=window, expected=f"absent: {kind} has none")
+    numbers = {"sliding_window": window, "sliding_window_pattern": config.get("sliding_window_pattern", of.every)}
+    numbers |= {"max_window_layers": config.get("max_window_layers", FULL_LAYERS)}
+    for key, number in numbers.items():
+        if type(number) is not int or number < 1:
+            raise InputError(f"{where}: {key}", found=number, expected="a whole number >= 1")
+    windowed = _windowed_layers(where, config, values["layers"], numbers, is_qwen)
+    is_long = type(values["max_context"]) is int and window >= values["max_context"]
+    return {"window": window, "windowed_layers": windowed} if windowed and not is_long else {}
+
+
+def _windowed_layers(
+    where: str, config: Mapping[str, Any], layers: Any, numbers: Mapping[str, int], is_qwen: bool
+) -> int:
+    """How many layers have the window: as the config lists them, or as the architecture does."""
+    types = config.get("layer_types")
+    if types:
+        known = ("full_attention", "sliding_attention")
+        for found in types if isinstance(types, list) else [types]:
+            if found not in known:
+                raise InputError(f"{where}: layer_types", found=found, expected=f"a list of {' and '.join(known)}")
+        return int(types.count("sliding_attention"))
+    if type(layers) is not int:
+        return 0  # which is what the error will be about
+    if is_qwen:
+        return max(layers - numbers["max_window_layers"], 0)
+    every = numbers["sliding_window_pattern"]
+    return layers - layers // every if every > 1 else layers
 
 
 def _head_dim(where: str, hidden: object, heads: object) -> int:

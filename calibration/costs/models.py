@@ -23,16 +23,20 @@ MLP_OPERATORS = ("norm_mlp", "gate_up_proj", "activation", "down_proj")
 EXPERTS = ("dispatch", "expert_gate_up", "expert_activation", "expert_down", "combine")
 """What follows the router; a table may have them as one operator, `experts`."""
 EXPERT_OPERATORS = ("norm_mlp", "router", *EXPERTS)
+SHARED_OPERATORS = (*MLP_OPERATORS, *EXPERT_OPERATORS[1:])
+"""Of a mixture with shared experts, which are an MLP beside it."""
 
 Size = Annotated[int, Meta(ge=1, le=LARGEST)]
-Experts = Annotated[int, Meta(ge=0, le=LARGEST)]
+Number = Annotated[int, Meta(ge=0, le=LARGEST)]
 
 
 class ModelSpec(Checked, frozen=True, forbid_unknown_fields=True):
     """The shape of a decoder: pre-norm, rotary positions, grouped-query attention, SwiGLU, dense or of experts.
 
-    Sizes count elements; `max_context` counts tokens. With `experts` > 0 every MLP is a mixture of that many experts,
-    each `intermediate` wide, of which a router picks `experts_per_token` for each token.
+    Sizes count elements; `max_context` and `window` count tokens. With `experts` > 0 every MLP is a mixture of that
+    many experts, each `intermediate` wide, of which a router picks `experts_per_token` for each token, and of shared
+    ones, together `shared_intermediate` wide, that every token takes. In `windowed_layers` of the layers a token
+    attends to the last `window` tokens only, itself included.
     """
 
     name: Name
@@ -48,8 +52,12 @@ class ModelSpec(Checked, frozen=True, forbid_unknown_fields=True):
     norm_eps: Positive
     qkv_bias: bool = False
     qk_norm: bool = False  # RMSNorm of every query and key head, before the rotary embedding
-    experts: Experts = 0
-    experts_per_token: Experts = 0
+    post_norms: bool = False  # RMSNorm after attention and after the MLP, too
+    experts: Number = 0
+    experts_per_token: Number = 0
+    shared_intermediate: Number = 0
+    window: Number = 0
+    windowed_layers: Number = 0
     tied: bool = False  # the output head is the embedding
     weights: Literal["bf16", "fp8"] = "bf16"  # of a layer's matrices; fp8: e4m3, activations cast for their products
 
@@ -63,6 +71,11 @@ class ModelSpec(Checked, frozen=True, forbid_unknown_fields=True):
         if bool(self.experts) != bool(self.experts_per_token) or self.experts_per_token > self.experts:
             allowed = f"1 to {self.experts}, the number of experts" if self.experts else "0 without experts"
             raise InputError("experts_per_token", found=self.experts_per_token, expected=allowed)
+        if self.shared_intermediate and not self.experts:
+            raise InputError("shared_intermediate", found=self.shared_intermediate, expected="0 without experts")
+        if bool(self.window) != bool(self.windowed_layers) or self.windowed_layers > self.layers:
+            allowed = f"1 to {self.layers}, the number of layers" if self.window else "0 without a window"
+            raise InputError("windowed_layers", found=self.windowed_layers, expected=allowed)
         if self.experts and self.weights == "fp8":
             raise InputError("weights", found="fp8", expected="bf16 for a mixture of experts")
 
@@ -87,9 +100,14 @@ class ModelSpec(Checked, frozen=True, forbid_unknown_fields=True):
         """Bytes of one layer's weights."""
         attention = self.hidden * (self.qkv_width + self.heads * self.head_dim)
         bias = self.qkv_width if self.qkv_bias else 0
-        norms = 2 * self.hidden + (2 * self.head_dim if self.qk_norm else 0)
-        mlp = 3 * self.hidden * self.intermediate * max(1, self.experts) + self.hidden * self.experts
+        norms = (4 if self.post_norms else 2) * self.hidden + (2 * self.head_dim if self.qk_norm else 0)
+        mlp = 3 * self.hidden * (self.mlp_width + self.intermediate * self.experts) + self.hidden * self.experts
         return (attention + mlp) * self.bytes_per_weight + (bias + norms) * BYTES_PER_VALUE
+
+    @property
+    def mlp_width(self) -> int:
+        """Width of the MLP that every token takes: in a mixture of experts, that of the shared ones."""
+        return self.shared_intermediate if self.experts else self.intermediate
 
     @property
     def bytes_per_weight(self) -> int:
@@ -99,7 +117,8 @@ class ModelSpec(Checked, frozen=True, forbid_unknown_fields=True):
     @property
     def operators(self) -> tuple[str, ...]:
         """The operators of a pass on one rank, in the order in which they run."""
-        mlp = EXPERT_OPERATORS if self.experts else MLP_OPERATORS
+        mixture = SHARED_OPERATORS if self.shared_intermediate else EXPERT_OPERATORS
+        mlp = mixture if self.experts else MLP_OPERATORS
         return ("embed", *ATTENTION_OPERATORS, *mlp, "head")
 
     def shard(self, tp: int) -> ModelSpec:
@@ -109,13 +128,11 @@ class ModelSpec(Checked, frozen=True, forbid_unknown_fields=True):
         ranks, each rank keeps a copy of one. InputError: they cannot be divided by `tp`.
         """
         parts = {"heads": self.heads, "intermediate": self.intermediate, "kv_heads": max(self.kv_heads, tp)}
+        parts["shared_intermediate"] = self.shared_intermediate
         for name, size in parts.items():
             if tp < 1 or size % tp or (name == "kv_heads" and size % self.kv_heads):
                 raise InputError("tp", found=tp, expected=f"a divisor of {self.name}'s {name}, {getattr(self, name)}")
-        heads, intermediate, kv_heads = (size // tp for size in parts.values())
-        return replace(
-            self, heads=heads, intermediate=intermediate, kv_heads=kv_heads, vocab=-(-self.vocab // tp)
-        )  # fmt: skip
+        return replace(self, **{name: size // tp for name, size in parts.items()}, vocab=-(-self.vocab // tp))
 
 
 def model_names() -> list[str]:

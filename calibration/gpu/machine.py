@@ -36,7 +36,12 @@ def check_device(device: str) -> None:
 
 
 def check_measurable(spec: ModelSpec, device: str) -> None:
-    """Raise `InputError` if the model is too large to be measured on a CPU, where it would take hours."""
+    """Raise `InputError` if the decoder lacks what the model has, or if on a CPU it would take hours."""
+    parts = {"sliding windows": spec.window, "norms after the MLP": spec.post_norms}
+    parts["shared experts"] = spec.shared_intermediate
+    if lacking := [name for name, there in parts.items() if there]:
+        how = "another model, or a table scaled from measured ones (flowsim calibrate model)"
+        raise InputError(spec.name, f"has {' and '.join(lacking)}, which are not measured", expected=how)
     needed = spec.weight_bytes * FLOAT32_BYTES // BYTES_PER_VALUE
     if device == "cpu" and needed > CPU_MEMORY_BYTES:
         found, most = (f"{size / 2**30:.1f} GiB" for size in (needed, CPU_MEMORY_BYTES))

@@ -55,7 +55,9 @@ def known_errors() -> tuple[Error, ...]:
 
 
 def model_kind(spec: ModelSpec) -> str:
-    """The kind of a model, among which errors are compared."""
+    """The kind of a model, among which errors are compared; windows, shared experts and the like were in none."""
+    if spec.window or spec.post_norms or spec.shared_intermediate:
+        return "other"
     return "experts" if spec.experts else "dense" if spec.weights == "bf16" else spec.weights
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +21,7 @@ from flowsim.calibration.costs.table import (
 )
 from flowsim.calibration.costs.table_catalogue import load_table, table_names
 from flowsim.calibration.modelled.errors import stated_error
-from flowsim.calibration.modelled.scaling import Scaling
+from flowsim.calibration.modelled.scaling import Scaling, Seconds
 from flowsim.errors import InputError, unknown
 
 KEPT = (*HOST_OPERATORS, *(name for name in OPTIONAL_HOST_OPERATORS if not name.startswith(GRAPH)))
@@ -43,28 +43,31 @@ def modelled_table(
         tp: the tensor-parallel degree.
 
     Raises:
-        InputError: no table is of a model with the same operators, or the model cannot be divided by `tp`.
+        InputError: no table is of a model of the same kind, or the model cannot be divided by `tp`.
     """
     own, shard = nearest(spec, tables), spec.shard(tp)
     tables = [table for table in tables if table.provenance.rank().spec.weights == spec.weights]
     source = own.provenance.rank().gpu
     scaling = Scaling(catalogue()[source], tables, sheet)
-    costs = {name: scaling.cost(shard, name) for name in spec.operators}
     names = sorted(_name(table) for table in tables)
+    templates = {name: next(of for of in (own, *tables) if of.has(name)) for name in spec.operators}
+    rows = [row for row in own.operators if row.operator in KEPT]
+    rows += [row for name, of in templates.items() for row in _scaled(of, name, scaling.cost(shard, name), spec)]
     provenance: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION, "gpu": gpu, "memory_bytes": sheet.memory_bytes,
         "multiprocessors": sheet.multiprocessors, "datasheet": asdict(sheet),
         "model": spec.name, "model_spec": asdict(spec), "tp": tp, "dtype": "bfloat16",
         "modelled_from": _name(own), "modelled_from_sha256": own.digest(), "efficiencies_of": names,
-        "calls": own.provenance.calls, "modelled_error": stated_error(spec, gpu, source, names, tp),
+        "calls": {**tables[0].provenance.calls, **own.provenance.calls},
+        "modelled_error": stated_error(spec, gpu, source, names, tp),
     }  # fmt: skip
-    return OperatorTable(Provenance.of(provenance), tuple(_rows(own, costs)))
+    return OperatorTable(Provenance.of(provenance), tuple(rows))
 
 
 def nearest(spec: ModelSpec, tables: Iterable[OperatorTable]) -> OperatorTable:
     """Of the tables of whole models, that of this model or, if there is none, of one with the most similar heads.
 
-    InputError: none is of a model with the same operators.
+    InputError: none is of a model of the same kind.
     """
     alike = [table for table in tables if table.provenance.tp == 1 and _is_alike(table, spec)]
     if not alike:
@@ -85,7 +88,7 @@ def measured_tables(spec: ModelSpec, gpu: str, source: str | None = None) -> lis
         spec: the model that is wanted.
         gpu: the GPU that is wanted.
         source: the name of a GPU, or of a GPU and a model as in h200/llama3-8b; None = the wanted GPU itself if models
-            with the same operators were measured there, or else the GPU with most such tables.
+            of the same kind were measured there, or else the GPU with most such tables.
 
     Raises:
         InputError: there is no such table.
@@ -105,9 +108,9 @@ def measured_tables(spec: ModelSpec, gpu: str, source: str | None = None) -> lis
 
 
 def _is_alike(table: OperatorTable, spec: ModelSpec) -> bool:
-    """Whether a table has the operators of a model, with weights of the same type."""
+    """Whether a table is of a model of the same kind: dense or of experts, with weights of the same type."""
     other = table.provenance.rank().spec
-    return (other.operators, other.weights) == (spec.operators, spec.weights)
+    return (bool(other.experts), other.weights) == (bool(spec.experts), spec.weights)
 
 
 def _none_alike(spec: ModelSpec, where: str) -> InputError:
@@ -115,13 +118,14 @@ def _none_alike(spec: ModelSpec, where: str) -> InputError:
     return InputError(spec.name, f"no measured table {where} is of {kind}, from which it could be scaled")
 
 
-def _rows(own: OperatorTable, costs: Mapping[str, Callable[[float, int], float]]) -> Iterable[OperatorRow]:
-    for row in own.operators:
-        if row.operator in KEPT:
-            yield row
-        elif row.operator in costs:
-            us = round(costs[row.operator](row.tokens, row.context) * 1e6, 3)
-            yield replace(row, device_us=us, device_us_p10=us, device_us_p90=us, repeats=0)
+def _scaled(template: OperatorTable, operator: str, cost: Seconds, spec: ModelSpec) -> Iterator[OperatorRow]:
+    """The rows of an operator, at the sizes of a table that has it; with norms afterwards too, each norm runs twice."""
+    times = 2 if spec.post_norms and operator in ("norm_attn", "norm_mlp") else 1
+    for row in template.operators:
+        if row.operator == operator:
+            us = round(times * cost(row.tokens, row.context) * 1e6, 3)
+            host_us = times * row.host_us
+            yield replace(row, device_us=us, device_us_p10=us, device_us_p90=us, host_us=host_us, repeats=0)
 
 
 def _name(table: OperatorTable) -> str:

@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowsim.calibration.costs.curves import Curve, isotonic
+from flowsim.calibration.costs.curves import (
+    AttentionCurve,
+    Curve,
+    WindowedAttention,
+    isotonic,
+    query_key_pairs,
+    windowed_pairs,
+)
 
 measured = st.lists(st.floats(1e-6, 1.0), min_size=1, max_size=12)
 
@@ -54,3 +61,34 @@ def test_isotonic_keeps_what_is_in_order_and_pools_the_rest(values: list[float])
 
 def test_isotonic_pools_by_inverse_weights() -> None:
     assert isotonic(np.array([1.0, 4.0, 2.0, 8.0])) == pytest.approx([1.0, 8 / 3, 8 / 3, 8.0])
+
+
+@given(st.integers(1, 300), st.integers(0, 300), st.integers(1, 300))
+def test_a_window_has_the_pairs_of_each_query(tokens: int, context: int, window: int) -> None:
+    assert windowed_pairs(tokens, context, window) == sum(min(context + i, window) for i in range(1, tokens + 1))
+
+
+SIZES = np.array([1, 1000, 4000, 16000])
+LINEAR = AttentionCurve(
+    np.tile(SIZES, 2),
+    np.repeat([0, 16000], 4),
+    np.concatenate([query_key_pairs(SIZES, 0), query_key_pairs(SIZES, 16000)]) * 1e-9,
+)
+"""A nanosecond for each pair."""
+
+
+@pytest.mark.parametrize(
+    ("tokens", "context", "seen"),
+    [
+        (500, 300, 500 * 300 + 500 * 501 / 2),  # all is in the window of 896 and the tile of 128
+        (1000, 16000, 1000 * 1024),
+        (4000, 0, 1024 * 1025 / 2 + 2976 * 1024),
+        (4000, 2000, 4000 * 1024),
+    ],
+)
+def test_windowed_attention_costs_what_its_pairs_cost(tokens: int, context: int, seen: float) -> None:
+    assert WindowedAttention(LINEAR, 896, 1.0)(tokens, context) == pytest.approx(seen * 1e-9, rel=1e-3)
+    whole_s = query_key_pairs(tokens, context) * 1e-9
+    assert LINEAR(tokens, context) == pytest.approx(whole_s)
+    mean_s = 0.75 * whole_s + 0.25 * seen * 1e-9
+    assert WindowedAttention(LINEAR, 896, 0.25)(tokens, context) == pytest.approx(mean_s, rel=1e-3)

@@ -142,3 +142,31 @@ def test_unknown_and_unreadable_models(tmp_path: Path) -> None:
         load_model("llama3-8")
     with pytest.raises(InputError, match="cannot be read: No such file"):
         load_model(tmp_path / "absent.yaml")
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("window: 128", "windowed_layers must be 1 to 2, the number of layers, got 0"),
+        ("window: 128\nwindowed_layers: 3", "windowed_layers must be 1 to 2, the number of layers, got 3"),
+        ("windowed_layers: 1", "windowed_layers must be 0 without a window, got 1"),
+        ("shared_intermediate: 64", "shared_intermediate must be 0 without experts, got 64"),
+    ],
+)
+def test_windows_and_shared_experts_are_checked(more: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(TINY + more)
+    with pytest.raises(InputError) as error:
+        load_model(tmp_path / "tiny.yaml")
+    assert str(error.value).endswith(message)
+
+
+def test_shared_experts_are_an_mlp_beside_the_mixture(tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(TINY + "experts: 4\nexperts_per_token: 2\nshared_intermediate: 256\n")
+    spec = load_model(tmp_path / "tiny.yaml")
+    attention, norms = 64 * (4 + 4) * 16 + 64 * 64, 2 * 64
+    assert spec.layer_bytes == 2 * (attention + norms + 3 * 64 * (4 * 128 + 256) + 4 * 64)
+    assert spec.operators[6:-1] == (
+        "norm_mlp", "gate_up_proj", "activation", "down_proj", "router", "dispatch", "expert_gate_up",
+        "expert_activation", "expert_down", "combine",
+    )  # fmt: skip
+    assert (spec.shard(2).intermediate, spec.shard(2).shared_intermediate) == (64, 128)

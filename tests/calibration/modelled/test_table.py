@@ -12,6 +12,7 @@ from flowsim.calibration.costs.gpus import catalogue
 from flowsim.calibration.costs.models import load_model
 from flowsim.calibration.costs.table import OperatorTable
 from flowsim.calibration.costs.table_catalogue import load_table
+from flowsim.calibration.gpu.machine import check_measurable
 from flowsim.calibration.modelled.table import measured_tables, modelled_table, nearest
 from flowsim.errors import InputError
 from flowsim.runs.costs import described, sources_of
@@ -95,3 +96,31 @@ def test_a_rank_is_modelled_without_all_reduces() -> None:
         fit(table)
     with pytest.raises(InputError, match="tp must be a divisor of llama3-8b's heads, 32, got 3"):
         modelled_table(LLAMA, "h20", catalogue()["h20"], [load_table("h200", "llama3-8b")], tp=3)
+
+
+def test_windows_shorten_long_prompts_and_norms_afterwards_double_norms() -> None:
+    own = [load_table("h200", "llama3-8b")]
+    windowed = replace(LLAMA, name="gemma", window=1024, windowed_layers=24, post_norms=True)
+    tables = [modelled_table(spec, "h200", catalogue()["h200"], own) for spec in (LLAMA, windowed)]
+    norms = [[row for row in table.operators if row.operator == "norm_mlp"] for table in tables]
+    for one, two in zip(*norms, strict=True):
+        assert (two.device_us, two.host_us) == (pytest.approx(2 * one.device_us, abs=2e-3), 2 * one.host_us)
+    plain, short = map(fit, tables)
+    assert short.attention(512, 0) == plain.attention(512, 0)
+    assert 0.25 < short.attention(32768, 0) / plain.attention(32768, 0) < 0.35  # 8 of 32 layers see all
+    assert short.provenance is not None
+    assert short.provenance.stated_error is None  # no windowed model was compared
+    with pytest.raises(InputError, match="gemma: has sliding windows and norms after the MLP, which are not measured"):
+        check_measurable(windowed, "cuda")
+
+
+def test_shared_experts_are_scaled_from_dense_models() -> None:
+    spec = replace(load_model("qwen3-30b-a3b"), name="mine", shared_intermediate=2048)
+    table = modelled_table(spec, "h200", catalogue()["h200"], measured_tables(spec, "h200"))
+    assert {row.operator for row in table.operators} >= set(spec.operators)
+    plain = modelled_table(
+        replace(spec, shared_intermediate=0), "h200", catalogue()["h200"], measured_tables(spec, "h200")
+    )
+    more_s = fit(table).solo_s(8192) - fit(plain).solo_s(8192)
+    computed_s = spec.layers * 8192 * 2 * 3 * 2048 * 2048 / 989.4e12
+    assert 1.2 * computed_s < more_s < 2.5 * computed_s
