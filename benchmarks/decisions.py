@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,8 @@ from rich.console import Console
 
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.predictor import make_predictor
-from flowsim.core.passes import Decision, Execution, Pass
-from flowsim.core.policy import Policy
+from flowsim.core.passes import Decision, Pass
+from flowsim.core.policy import AroundPolicy, Policy
 from flowsim.core.request import Request
 from flowsim.engine.simulate import simulate
 from flowsim.policies.registry import load_policy
@@ -25,28 +25,33 @@ WAITING = (10, 100, 1000, 10_000)
 DECISIONS, RUNS = 10, 5
 
 
-class Timed:
+class Timed(AroundPolicy):
     """A policy whose first decisions are timed; then it rejects what still waits.
 
     Attributes:
-        spent_s: CPU seconds of each, with those of what it heard since the one before, but for the first: it also makes
-            the queue.
+        spent_s: CPU seconds of each, with those of the completions that it heard since the one before, but for the
+            first: it also makes the queue.
+        arrivals_s: CPU seconds in which it heard of each arrival.
     """
 
-    def __init__(self, policy: Any, decisions: int) -> None:
-        self.policy, self.cut, self.wake = policy, policy.cut, policy.wake
+    def __init__(self, policy: Policy, decisions: int) -> None:
+        super().__init__(policy)
         self._left = decisions + 1
         self._heard_s = 0.0
         self.spent_s: list[float] = []
-        if hasattr(policy, "on_arrival"):
-            self.on_arrival = policy.on_arrival
-        if hasattr(policy, "on_completion"):
-            self.on_completion = self._on_completion
+        self.arrivals_s: list[float] = []
 
-    def _on_completion(self, execution: Execution, view: Any) -> None:
+    def __getattr__(self, name: str) -> Any:
+        return partial(self._hear, name, super().__getattr__(name))
+
+    def _hear(self, name: str, hook: Callable[..., object], *arguments: object) -> None:
         begin_s = time.process_time()
-        self.policy.on_completion(execution, view)
-        self._heard_s += time.process_time() - begin_s
+        hook(*arguments)
+        took_s = time.process_time() - begin_s
+        if name == "on_arrival":
+            self.arrivals_s.append(took_s)
+        else:
+            self._heard_s += took_s
 
     def choose(self, view: Any) -> Any:
         """What the policy chooses; afterwards, what has begun, one after another."""
@@ -61,14 +66,17 @@ class Timed:
 
 
 def decision_s(policy: Policy, waiting: int, decisions: int = DECISIONS, runs: int = RUNS) -> float:
-    """Median CPU seconds of a decision while about this many requests wait, all of which can still be in time."""
+    """Median CPU seconds of a decision and an arrival while this many requests wait, all of which can be in time."""
     predictor = make_predictor("cubic", _cost(), policy.cut, 8192)
     spent_s: list[float] = []
+    arrivals_s = [0.0]
     for _ in range(runs):
         outcome = simulate(_requests(waiting + decisions // 2), Timed(policy, decisions), _cost(), predictor)
         (timed,) = outcome.policies
-        spent_s += timed.spent_s[1:]  # type: ignore[attr-defined]
-    return statistics.median(spent_s)
+        assert isinstance(timed, Timed)
+        spent_s += timed.spent_s[1:]
+        arrivals_s += timed.arrivals_s[-decisions:]
+    return statistics.median(spent_s) + statistics.median(arrivals_s)
 
 
 @cache
