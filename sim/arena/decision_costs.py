@@ -92,10 +92,10 @@ def _read(folder: Path | None) -> dict[str, DecisionCost]:
     if folder is None or not (folder / FILE).exists():
         return {}
     with (folder / FILE).open(encoding="utf-8", newline="") as file:
-        return {
-            row["policy"]: DecisionCost(int(row["decisions"]), float(row["us_a_request"]))
-            for row in csv.DictReader(file)
-        }
+        rows = csv.DictReader(file)
+        if tuple(rows.fieldnames or ()) != HEAD:
+            return {}
+        return {row["policy"]: DecisionCost(int(row["decisions"]), float(row["us_a_request"])) for row in rows}
 
 
 def _write(folder: Path, costs: Mapping[str, DecisionCost]) -> None:

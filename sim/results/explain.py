@@ -88,6 +88,7 @@ class Fairness(NamedTuple):
     Attributes:
         longest: the request that waited longest for its first token, of those not rejected.
         longest_s: how long, as far as the replay went.
+        starved: how many waited more than 10 SLOs for their first token, or never got one.
         worst_class: the class with the lowest attainment.
         jain: Jain's index (Jain, Chiu, Hawe 1984) of the slowdown, TTFT over the time alone, of requests that
             finished: (sum x)^2 / (n sum x^2), 1 if all are slowed down alike.
@@ -96,6 +97,7 @@ class Fairness(NamedTuple):
 
     longest: int | None
     longest_s: float | None
+    starved: int
     worst_class: str | None
     jain: float | None
     clients: Mapping[str, float]
@@ -274,6 +276,7 @@ def _fairness(result: RunResult) -> Fairness:
     return Fairness(
         longest,
         None if longest is None else float(waited_s[longest]),
+        int(metrics.starved.sum()),
         min(known, key=lambda name: known[name], default=None),
         float(slowdown.sum() ** 2 / (len(slowdown) * (slowdown**2).sum())) if len(slowdown) else None,
         clients,

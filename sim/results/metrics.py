@@ -21,6 +21,8 @@ Flags = NDArray[np.bool_]
 STATES = ("finished", "rejected", "unfinished")
 FINISHED, REJECTED, UNFINISHED = range(3)
 TTFT_PERCENTS = (50, 90, 99)
+STARVED_SLOS = 10
+"""A request is starved if its TTFT exceeds this multiple of its SLO, or if it gets no first token."""
 
 
 def after_warmup(requests: int, warmup: float) -> Flags:
@@ -77,6 +79,12 @@ class Metrics:
         """Whether the request met its TTFT SLO; False also for those without an SLO."""
         met: Flags = self.ttft_s <= self.slo.ttft_slo_s
         return met
+
+    @cached_property
+    def starved(self) -> Flags:
+        """Whether the request counts and is known to have waited more than 10 SLOs for its first token."""
+        starved: Flags = self.counted & (self.ttft_bound_s > STARVED_SLOS * self.slo.ttft_slo_s)
+        return starved
 
     @cached_property
     def after_warmup(self) -> Flags:

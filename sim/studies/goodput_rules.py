@@ -25,8 +25,6 @@ Target = float | Mapping[str, float]
 Weights = Mapping[str, Amount]
 
 LEFT_BEHIND, QUEUE = "left behind", "queue"
-STARVED_SLOS = 10
-"""A request is starved if its TTFT exceeds this multiple of its SLO, or if it gets no first token."""
 
 
 def lacks(result: RunResult, target: Target, weights: Weights | None = None) -> Mapping[Rule, str]:
@@ -96,11 +94,6 @@ def leaves_behind(result: RunResult) -> bool:
 def late(result: RunResult) -> NDArray[np.bool_]:
     """Whether each request counts and missed its SLO, shape [n]."""
     return result.counted & ~result.attained
-
-
-def starved(result: RunResult) -> NDArray[np.bool_]:
-    """Whether each request counts and is known to have waited more than 10 SLOs for its first token, shape [n]."""
-    return result.counted & (result.metrics.ttft_bound_s > STARVED_SLOS * result.slo.ttft_slo_s)
 
 
 def _attainment(result: RunResult, target: Target, weights: Weights) -> str:

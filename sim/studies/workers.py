@@ -21,7 +21,7 @@ from flowsim.results.summary import as_columns, bound_columns
 from flowsim.runs.digests import use_source
 from flowsim.runs.run import execute as simulated
 from flowsim.studies.bound_rate import bound_rate_rps
-from flowsim.studies.goodput_rules import late, starved
+from flowsim.studies.goodput_rules import late
 from flowsim.studies.point import Point, bounding_of, notices, prepared
 from flowsim.studies.replications import arrivals_sha256, served_sha256
 from flowsim.studies.search import Search, highest_rates
@@ -215,7 +215,7 @@ def figures(result: RunResult) -> dict[str, Any]:
     row |= {"rate_rps_replayed": result.trace.rate_rps}
     row |= as_columns(summary) | (bound_columns(summary) if summary["bound"] else {})
     row |= {"attainment_low": interval.low, "attainment_high": interval.high}
-    row |= {"late": int(late(result).sum()), "starved": int(starved(result).sum())}
+    row |= {"late": int(late(result).sum()), "starved": int(result.metrics.starved.sum())}
     for name, of in summary["classes"].items():
         row |= {f"{column}_{name}": value for column, value in as_columns(of).items()}
     return row

@@ -11,7 +11,7 @@ import pytest
 
 import flowsim
 from flowsim.errors import InputError
-from flowsim.studies.goodput_rules import empties, lacks, late, leaves_behind, starved
+from flowsim.studies.goodput_rules import empties, lacks, late, leaves_behind
 from support.costs import pencil
 
 
@@ -32,8 +32,8 @@ def test_a_request_left_behind_for_good_is_a_growing_queue_however_well_the_othe
     crowded = flowsim.run(trace, "sjf:2", cost=pencil(), slo="10", predictor="exact")
     assert crowded.summary["attainment"] == pytest.approx(120 / 121)
     stopped = flowsim.run(trace, "sjf:2", cost=pencil(), slo="10", predictor="exact", until_s=110)
-    assert np.isnan(stopped.ttft_s[1]) and late(stopped)[1] and starved(stopped)[1]
-    assert np.flatnonzero(starved(crowded)).tolist() == np.flatnonzero(late(crowded)).tolist() == [1]
+    assert np.isnan(stopped.ttft_s[1]) and late(stopped)[1] and stopped.metrics.starved[1]
+    assert np.flatnonzero(crowded.metrics.starved).tolist() == np.flatnonzero(late(crowded)).tolist() == [1]
     assert lacks(crowded, 0.9) == {"attainment": "", "sustained": "queue"}
     assert lacks(crowded, 1.0) == {"attainment": "attainment", "sustained": "attainment"}
 
