@@ -6,25 +6,30 @@ import atexit
 import gc
 import io
 import os
+import platform
 import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flowsim.errors import InputError, InputWarning, raised
 from flowsim.results.bootstrap import share_interval
 from flowsim.results.differences import decisions_sha256
 from flowsim.results.result import RunResult
 from flowsim.results.summary import as_columns, bound_columns
-from flowsim.runs.digests import use_source
+from flowsim.runs.digests import package_digest, use_source
 from flowsim.runs.run import execute as simulated
 from flowsim.studies.bound_rate import bound_rate_rps
 from flowsim.studies.goodput_rules import late
 from flowsim.studies.point import Point, bounding_of, notices, prepared
 from flowsim.studies.replications import arrivals_sha256, served_sha256
 from flowsim.studies.search import Search, highest_rates
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
 
 INPUT_COLUMNS = (
     "trace_sha256", "cost_model", "cost_model_sha256", "cost_model_kind", "cost_model_stated_error", "version",
@@ -129,12 +134,11 @@ def _alone(task: Task) -> list[Done]:
     """What a task of one run did in a worker of its own; if that dies, the run has failed."""
     from joblib.externals.loky.process_executor import BrokenProcessPool, ProcessPoolExecutor
 
-    ((key, values),) = task.items
     with ProcessPoolExecutor(1, initializer=_end_with, initargs=(os.getpid(),)) as pool:
         try:
             done: list[Done] = pool.submit(task).result()
         except BrokenProcessPool:
-            done = [({**Point.of(values).columns, "key": key, "error": "its worker died"}, None, 0.0)]
+            done = _died(task)
     return done
 
 
@@ -155,18 +159,56 @@ def _end_with(parent: int) -> None:
 
 def _on_dask(tasks: Iterator[Task], address: str) -> Iterator[list[Done]]:
     try:
-        from distributed import Client, as_completed  # an extra: only --dask needs it
+        from distributed import Client  # an extra: only --dask needs it
     except ImportError:
         raise InputError("--dask", "needs Dask: pip install 'flowsim[dask]'") from None
     try:
         client = Client(address, timeout=5)
-    except (OSError, ValueError, TimeoutError) as error:
+    except (OSError, ValueError, TypeError, TimeoutError) as error:  # a TypeError where the address is tls:// or ucx://
         raise InputError(f"dask {address!r}", f"no scheduler answers ({' '.join(str(error).split())})") from None
     with client:
-        futures = [client.submit(task, pure=False) for task in tasks]
-        for future in as_completed(futures):
+        try:
+            yield from _by(client, tasks)
+        except InputError as error:
+            raise error.within(f"dask {address!r}") from None
+        except CancelledError as error:
+            raise InputError(f"dask {address!r}", "the scheduler was lost; run it again to go on") from error
+        except Exception as error:  # flowsim is not there, or is not what was sent
+            said = f"a worker cannot do the runs ({type(error).__name__}: {error})"
+            raise InputError(f"dask {address!r}", said) from error
+
+
+def _by(client: Client, tasks: Iterator[Task]) -> Iterator[list[Done]]:
+    """What each task did on the cluster; one that its workers did not survive is done again, one run after another."""
+    from distributed import KilledWorker, as_completed
+
+    def submitted(task: Task) -> Future:
+        return client.submit(_same, task, package_digest(), pure=False)
+
+    handed = {submitted(task): task for task in tasks}
+    for future in as_completed(handed):
+        task = handed.pop(future)
+        if not isinstance(future.exception(), KilledWorker):
             yield future.result()
-            future.release()
+            continue
+        for item in task.items:
+            single = replace(task, items=(item,))
+            alone = submitted(single)
+            yield _died(single) if isinstance(alone.exception(), KilledWorker) else alone.result()
+
+
+def _same(task: Task, digest: str) -> list[Done]:
+    """What a task did, here on another machine. InputError: flowsim is not the same here."""
+    if package_digest() != digest:
+        found = f"a worker on {platform.node()} runs another flowsim (found {package_digest()[:12]})"
+        raise InputError("", found, expected=f"{digest[:12]}, as here")
+    return task()
+
+
+def _died(task: Task) -> list[Done]:
+    """What is known of a run that its worker did not survive."""
+    ((key, values),) = task.items
+    return [({**Point.of(values).columns, "key": key, "error": "its worker died"}, None, 0.0)]
 
 
 def measure(

@@ -18,6 +18,7 @@ import pytest
 
 import flowsim
 from flowsim.errors import FailedRuns, InputError
+from flowsim.studies import workers
 from flowsim.studies.store import JOURNAL, SEALED
 from support.studies import STUDY, TEXT, bytes_of
 
@@ -53,11 +54,11 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     journal = tmp_path / "out" / JOURNAL
     while process.poll() is None and not (journal.exists() and journal.stat().st_size):
         time.sleep(0.01)
-    workers = psutil.Process(process.pid).children(recursive=True)
-    assert len(workers) >= 2
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert len(children) >= 2
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert psutil.wait_procs(workers, timeout=20)[1] == []
+    assert psutil.wait_procs(children, timeout=20)[1] == []
 
 
 DEADLY = """
@@ -104,7 +105,7 @@ def scheduler(tmp_path: Path) -> Iterator[str]:
         try:
             address = _wait_for(tmp_path / "scheduler.log", r"tcp://127\.0\.0\.1:\d+")
             worker = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-dashboard"]
-            processes += [subprocess.Popen([*worker, "--no-nanny"], stderr=log, stdout=log, **common) for _ in range(2)]
+            processes += [subprocess.Popen(worker, stderr=log, stdout=log, **common) for _ in range(2)]
             _wait_for(tmp_path / "scheduler.log", r"(?s)(Registered to:.*){2}")
             yield address
         finally:
@@ -134,6 +135,51 @@ def test_no_scheduler_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"^dask 'tcp://127.0.0.1:1': no scheduler answers"):
         flowsim.sweep(STUDY, tmp_path / "out", dask="tcp://127.0.0.1:1")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("scheme", ["tls", "nothing"])
+def test_a_scheme_that_is_not_set_up_is_one_line(tmp_path: Path, scheme: str) -> None:
+    with pytest.raises(InputError, match=rf"^dask '{scheme}://127.0.0.1:1': no scheduler answers \("):
+        flowsim.sweep(STUDY, tmp_path / "out", dask=f"{scheme}://127.0.0.1:1")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_workers_of_another_flowsim_are_refused(
+    tmp_path: Path, scheduler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "package_digest", lambda: "0123456789abcdef")
+    with pytest.raises(
+        InputError, match=r"^dask 'tcp.*': a worker on .* runs another flowsim .*0123456789ab, as here$"
+    ):
+        flowsim.sweep(STUDY, tmp_path / "out", dask=scheduler)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_run_that_kills_workers_of_dask_has_failed(
+    tmp_path: Path, scheduler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "deadly.py").write_text(DEADLY)
+    (tmp_path / "study.yaml").write_text(KILLED.replace("[0, 1, 2, 3]", "[0]"))
+    runs = flowsim.sweep(tmp_path / "study.yaml", tmp_path / "out", dask=scheduler)
+    assert runs.failed[["policy", "error"]].to_numpy().tolist() == [["deadly:Deadly", "its worker died"]]
+    assert len(runs.succeeded) == 2
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_scheduler_that_is_lost_is_one_line_and_the_study_goes_on(
+    whole: Path, tmp_path: Path, scheduler: str
+) -> None:
+    def end(done: int, total: int, doing: str = "") -> None:
+        (process,) = [p for p in psutil.Process().children() if "distributed.cli.dask_scheduler" in p.cmdline()]
+        process.kill()
+
+    with pytest.raises(InputError, match=r"^dask 'tcp.*': the scheduler was lost; run it again to go on$"):
+        flowsim.sweep(STUDY, tmp_path / "out", dask=scheduler, progress=end)
+    flowsim.sweep(STUDY, tmp_path / "out", workers=1)
+    assert bytes_of(tmp_path / "out") == bytes_of(whole)
 
 
 def test_bad_workers(tmp_path: Path) -> None:
