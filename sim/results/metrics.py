@@ -209,7 +209,7 @@ class Metrics:
         counted = self.counted & (self.state == FINISHED)
         whole_s = float(self.ttft_s[counted].sum())
         queueing, service = (ratio(float(of[counted].sum()), whole_s) for of in (self.queueing_s, self.service_s))
-        paused = None if queueing is None or service is None else 1 - queueing - service
+        paused = None if queueing is None or service is None else max(1 - queueing - service, 0.0)
         return {"queueing_share": queueing, "service_share": service, "paused_share": paused}
 
     def device(self) -> DeviceTime:
@@ -227,7 +227,7 @@ class Metrics:
         return {
             "preemptions": sum(log.preemptions for log in logs),
             "utilization": ratio(busy_s, whole_s),
-            "check_share": ratio(check_s, whole_s),
+            "check_share": ratio(max(check_s, 0.0), whole_s),  # a difference of times, so it can be -1e-18
             "control_share": ratio(control_s, whole_s),
             "deciding_share": deciding,
             "hand_over_share": hand_over,
@@ -241,7 +241,7 @@ class Metrics:
         if not all(log.knows_stands for log in logs):
             return None, None, None
         deciding_s = sum(log.deciding_s for log in logs)
-        hand_over_s = sum(log.hand_over_s - max(log.heard_s - self.end_s, 0.0) for log in logs)
+        hand_over_s = max(sum(log.hand_over_s - max(log.heard_s - self.end_s, 0.0) for log in logs), 0.0)
         idle_s = max(whole_s - busy_s - deciding_s - hand_over_s, 0.0)
         return ratio(deciding_s, whole_s), ratio(hand_over_s, whole_s), ratio(idle_s, whole_s)
 

@@ -134,3 +134,8 @@ def test_a_run_that_goes_on_rejecting_is_observed_until_its_last_rejection() -> 
     assert served.summary["utilization"] == pytest.approx(1 / 9)
     assert served.summary["attained_observed_rps"] == pytest.approx(1 / 9)
     assert served.summary["attained_with_drain_rps"] == 1
+
+
+def test_a_share_that_is_a_difference_of_times_is_never_below_zero() -> None:
+    result = by_hand([0, 1], [1, 2], [5, 5], logs=[Log(busy_s=1.0, check_s=-2e-18)])
+    assert result.summary["check_share"] == 0.0
