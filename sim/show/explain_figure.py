@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from flowsim.show.reasons import REASONS, SERVABLE
-from flowsim.show.style import new_axes, plain, short, style
+from flowsim.show.style import foot, new_axes, plain, short, style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,12 +41,13 @@ def misses_by_class(
     axes.invert_yaxis()
     axes.set_xlim(0, 100)
     axes.set_xlabel("requests that missed their TTFT SLO, % of the class")
-    could = [f"{told}: {servable[name]:,}" for name, told in SERVABLE.items()] if servable else []
-    title = [policy, *([f"a perfect scheduler could serve them: {'; '.join(could)}"] if could else [])]
-    axes.set_title("\n".join(title), fontsize=9, loc="left", parse_math=False)
+    axes.set_title(policy, fontsize=9, loc="left", parse_math=False)
     plain(axes)
     axes.grid(visible=False, axis="y")
     axes.grid(axis="x", alpha=0.25)
     if axes.containers:
         axes.figure.legend(loc="outside right center", frameon=False, fontsize=8)
+    if servable is not None:
+        could = ", ".join(f"{told}: {servable[name]:,}" for name, told in SERVABLE.items())
+        foot(axes.figure, f"Could be in time: {could}")
     return axes.get_figure(root=True)
