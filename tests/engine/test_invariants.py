@@ -115,7 +115,7 @@ def most_at_once(held: list[tuple[float, float, int]]) -> int:
     return max(accumulate((n for _, _, n in changes), initial=0))
 
 
-common = settings(max_examples=250, deadline=None)
+common = settings(max_examples=150)
 anything = given(policies, costs, servers, rows)
 
 
