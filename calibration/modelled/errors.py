@@ -64,7 +64,8 @@ def model_kind(spec: ModelSpec) -> str:
 def stated_error(spec: ModelSpec, gpu: str, source: str, tables: list[str], tp: int) -> dict[str, Any] | None:
     """The error of a modelled table as its provenance states it; None if no table of its kind was ever compared.
 
-    It is the largest among the tables of the same GPU that were modelled with as much left out.
+    It is the largest among the tables of the same GPU that were modelled with as much left out; None if there are none,
+    or if this one was modelled from fewer tables.
 
     Args:
         spec: the model.
@@ -73,10 +74,12 @@ def stated_error(spec: ModelSpec, gpu: str, source: str, tables: list[str], tp: 
         tables: their names.
         tp: the tensor-parallel degree; only whole models were compared.
     """
+    kind = model_kind(spec)
     left_out: LeftOut = "model" if gpu == source else "gpu" if f"{source}/{spec.name}/tp1" in tables else "both"
-    of_gpu = [of for of in known_errors() if (of.gpu, of.kind, of.tokens) == (gpu, model_kind(spec), ALL)]
-    alike = [of for of in of_gpu if of.left_out in (left_out, "import")]
-    if not alike or tp > 1:
+    known = [of for of in known_errors() if (of.kind, of.tokens) == (kind, ALL)]
+    alike = [of for of in known if of.gpu == gpu and of.left_out in (left_out, "import")]
+    all_there = {f"{source}/{of.model}/tp1" for of in known if (of.gpu, of.left_out) == (source, "model")}
+    if not alike or tp > 1 or not all_there - {f"{source}/{spec.name}/tp1"} <= set(tables):
         return None
     passes, median, largest = (
         sum(of.prompts for of in alike),

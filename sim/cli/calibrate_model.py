@@ -8,6 +8,7 @@ from shlex import quote
 import click
 
 from flowsim.cli.calibrate_tables import saving
+from flowsim.cli.click_options import flags_named
 from flowsim.cli.command import Command
 
 
@@ -54,7 +55,8 @@ def model(model: str, gpu: str, source: str | None, tp: int, out: str | None) ->
     from flowsim.calibration.modelled.table import measured_tables, modelled_table
     from flowsim.runs.costs import error_of
 
-    spec, (name, sheet) = load_model(model), load_gpu(gpu)
+    with flags_named():
+        spec, (name, sheet) = load_model(model), load_gpu(gpu)
     table = modelled_table(spec, name, sheet, measured_tables(spec, name, source), tp)
     folder = Path(out) if out else table_folder(name, spec.name, tp)
     with saving(folder):

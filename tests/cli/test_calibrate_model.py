@@ -53,4 +53,4 @@ def test_one_s_own_gpu_and_a_rank() -> None:
 def test_an_unknown_gpu_is_refused_in_one_line() -> None:
     refused = flowsim("calibrate", "model", "--gpu", "mi300")
     assert (refused.exit_code, refused.stdout) == (2, "")
-    assert refused.stderr.startswith("flowsim: error: gpu: unknown gpu 'mi300'; did you mean 'mi300x'?")
+    assert refused.stderr.startswith("flowsim: error: --gpu: unknown gpu 'mi300'; did you mean 'mi300x'?")

@@ -17,7 +17,7 @@ def test_one_gpu_is_within_five_per_cent_of_the_other_from_1024_tokens() -> None
 
 
 def test_a_table_states_the_largest_error_of_those_modelled_with_as_much_left_out() -> None:
-    others = ["h200/qwen3-8b/tp1"]
+    others = [f"{gpu}/{model}/tp1" for gpu in ("h100", "h200") for model in DENSE - {"llama3-8b"}]
     errors = {
         left_out: stated_error(LLAMA, gpu, source, tables, 1)
         for left_out, gpu, source, tables in (
@@ -40,6 +40,9 @@ def test_a_table_states_the_largest_error_of_those_modelled_with_as_much_left_ou
 
 
 def test_a_gpu_that_nothing_was_compared_with_has_no_error() -> None:
-    assert stated_error(LLAMA, "h20", "h200", [], 1) is None
-    assert stated_error(LLAMA, "h100", "h200", [], 2) is None
-    assert stated_error(load_model("qwen3-30b-a3b"), "h100", "h200", [], 1) is None
+    tables = [f"h200/{model}/tp1" for model in (*DENSE, "qwen3-235b-a22b", "qwen3-30b-a3b")]
+    assert stated_error(LLAMA, "h100", "h200", tables, 1) is not None
+    assert stated_error(LLAMA, "h20", "h200", tables, 1) is None
+    assert stated_error(LLAMA, "h100", "h200", tables, 2) is None
+    assert stated_error(LLAMA, "h100", "h200", ["h200/llama3-8b/tp1"], 1) is None  # from fewer tables
+    assert stated_error(load_model("qwen3-30b-a3b"), "h100", "h200", tables, 1) is None
