@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from statistics import median
 from typing import NamedTuple
 
 import numpy as np
@@ -68,7 +69,7 @@ def leave_one_out(table: OperatorTable) -> SizeErrors:
     for residual in left_out(table):
         if residual.measured_s:
             errors.setdefault(residual.operator, []).append(abs(residual.error))
-    return {operator: SizeError(len(of), float(np.median(of)), max(of)) for operator, of in errors.items()}
+    return {operator: SizeError(len(of), median(of), max(of)) for operator, of in errors.items()}
 
 
 def pass_residuals(model: CostModel, table: OperatorTable) -> Iterator[tuple[PassRow, str, float]]:
@@ -97,7 +98,7 @@ def pass_errors(model: CostModel, table: OperatorTable, longer: float = 0.0) -> 
     errors: dict[str, list[float]] = {}
     for _, what, error in pass_residuals(model, table):
         errors.setdefault(what, []).append(abs((1 + error) * (1 + longer) - 1))
-    return {what: PassError(len(of), float(np.median(of)), max(of)) for what, of in sorted(errors.items())}
+    return {what: PassError(len(of), median(of), max(of)) for what, of in sorted(errors.items())}
 
 
 def bias(model: CostModel, table: OperatorTable) -> float | None:
@@ -111,7 +112,7 @@ def bias(model: CostModel, table: OperatorTable) -> float | None:
         for row, what, error in pass_residuals(model, table)
         if what == LONG_PROMPT and _waits_for_device(model, row)
     ]
-    return float(np.median(longer)) if longer else None
+    return median(longer) if longer else None
 
 
 def _waits_for_device(model: CostModel, row: PassRow) -> bool:

@@ -145,9 +145,7 @@ class CostModel:
             cut: [[self._costs[LAYER_OPERATORS[i]] for i in piece if costly[i]] for piece in layer_pieces(cut)]
             for cut in CHECKED_AFTER
         }
-        self._attend = lru_cache(KNOWN)(
-            lambda slice_: Launch(attention_launch(*slice_), attention(*slice_), attention_calls(*slice_))
-        )
+        self._attend = lru_cache(KNOWN)(self._new_attention)
         self._head = lru_cache(KNOWN)(lambda prompts: self._launch("head", prompts))
         self._shape = lru_cache(KNOWN)(self._new_shape)
         self._forward_of_one = lru_cache(KNOWN)(self._new_forward)
@@ -265,11 +263,17 @@ class CostModel:
         return [Launch(self._host("prepare", tokens) + self.prompt_s * prompts, 0.0), self._launch("embed", tokens)]
 
     def _attend_all(self, slices: Sequence[Slice]) -> Launch:
-        parts = [self._attend(slice_) for slice_ in slices]
-        if len(parts) == 1:
-            return parts[0]
-        host_s, device_s, calls = (sum(column) for column in zip(*parts, strict=True))
-        return Launch(host_s, device_s, int(calls))
+        if len(slices) == 1:
+            return self._attend(slices[0])
+        host_s, device_s, calls = 0.0, 0.0, 0
+        for slice_ in slices:
+            its_host_s, its_device_s, its_calls = self._attend(slice_)
+            host_s, device_s, calls = host_s + its_host_s, device_s + its_device_s, calls + its_calls
+        return Launch(host_s, device_s, calls)
+
+    def _new_attention(self, one: Slice) -> Launch:
+        size = one.tokens, one.context
+        return Launch(self.attention_launch(*size), self.attention(*size), self.attention_calls(*size))
 
     def _launch(self, operator: str, size: int) -> Launch:
         host, device, calls = self._costs[operator]

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache
+from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
@@ -167,7 +168,7 @@ def _attention_launch(
         if row.operator == "attention":
             of.setdefault(row.backend, []).append(row.host_us * 1e-6)
     usually = {backend: usual(seconds) for backend, seconds in of.items()}
-    typical_s = float(np.median(list(usually.values())))
+    typical_s = median(usually.values())
     return lambda tokens, context: usually.get(kernel(tokens, context), typical_s)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from statistics import median
 from typing import NamedTuple
 
 import numpy as np
@@ -85,7 +86,7 @@ def proceed_of_h200(tokens: float) -> float:
 def undisturbed(values: ArrayLike) -> float:
     """The median of the values within `UNREST` times the quiet quantile; at least one value."""
     taken = np.asarray(values, float)
-    return float(np.median(taken[taken <= UNREST * np.quantile(taken, QUIETEST)]))
+    return float(median(taken[taken <= UNREST * np.quantile(taken, QUIETEST)].tolist()))
 
 
 def shorth(values: ArrayLike) -> float:
@@ -97,4 +98,4 @@ def shorth(values: ArrayLike) -> float:
     ordered = np.sort(np.asarray(values, float))
     half = ordered.size // 2 + 1
     first = int(np.argmin(ordered[half - 1 :] - ordered[: ordered.size - half + 1]))
-    return float(np.median(ordered[first : first + half]))
+    return float(median(ordered[first : first + half].tolist()))

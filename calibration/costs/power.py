@@ -27,7 +27,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 from msgspec import Struct
@@ -103,7 +102,7 @@ class PowerModel(Struct, frozen=True):
         return cls(stated.window_s, stated.threshold, gain_through(stated.gain))
 
 
-class SpeedProfile(NamedTuple):
+class SpeedProfile(Struct, frozen=True, gc=False):
     """How far a stretch of execution gets: seconds of a busy GPU (`work_s`) and real ones, both from its begin.
 
     Attributes:
@@ -135,10 +134,10 @@ class SpeedProfile(NamedTuple):
 
     def real_s(self, work_s: float) -> float:
         """Real seconds after which `work_s` sustained ones are done: the inverse of `work_s()`."""
-        window_s, threshold, gain, share, use = self
+        threshold, gain, share, use = self.threshold, self.gain, self.share, self.use
         if use < threshold:
             free_s = work_s / (1.0 + gain)
-            if share <= threshold or use + (share - use) * -math.expm1(-free_s / window_s) <= threshold:
+            if share <= threshold or use + (share - use) * -math.expm1(-free_s / self.window_s) <= threshold:
                 return free_s
             turn_s = self._turn_s()
             return turn_s + self._until(work_s - (1.0 + gain) * turn_s, threshold)
@@ -168,8 +167,8 @@ class SpeedProfile(NamedTuple):
 
         `_held` is convex or concave, so that from the speed at the begin every step approaches the root from one side.
         """
-        window_s, threshold, gain, share, _ = self
-        slope = gain / (1.0 - threshold)
+        window_s, share = self.window_s, self.share
+        slope = self.gain / (1.0 - self.threshold)
         linear, fading = 1.0 + slope * (1.0 - share), slope * (share - use)
         real_s = work_s / (linear + fading)
         for _ in range(100):

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from itertools import pairwise
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -225,6 +226,8 @@ def parse_slices(text: str) -> tuple[tuple[int, int], ...]:
 
 
 Row = TypeVar("Row", OperatorRow, PassRow)
+TYPES = {kind: {f.name: str(f.type) for f in fields(kind)} for kind in (OperatorRow, PassRow)}
+"""The type of each field of a row."""
 
 
 def _to_csv(kind: type[Row], rows: Iterable[Row]) -> str:
@@ -233,7 +236,7 @@ def _to_csv(kind: type[Row], rows: Iterable[Row]) -> str:
     rows = list(rows)
     names = [f.name for f in fields(kind) if f.default is MISSING or any(getattr(row, f.name) for row in rows)]
     writer.writerow(names)
-    writer.writerows([getattr(row, name) for name in names] for row in rows)
+    writer.writerows(map(attrgetter(*names), rows))
     return out.getvalue()
 
 
@@ -270,9 +273,8 @@ def row_of(kind: type[Row], values: Mapping[str, str]) -> Row:
 
     Fields that have a default may be missing; fields that no row has are ignored.
     """
-    row = kind(**{f.name: _value(f.name, str(f.type), values[f.name]) for f in fields(kind) if f.name in values})
-    of_host = (*HOST_OPERATORS, *OPTIONAL_HOST_OPERATORS)
-    if isinstance(row, OperatorRow) and not row.tokens and row.operator not in of_host:
+    row = kind(**{name: _value(name, of, values[name]) for name, of in TYPES[kind].items() if name in values})
+    if isinstance(row, OperatorRow) and not row.tokens and row.operator not in HOST_OPERATORS + OPTIONAL_HOST_OPERATORS:
         raise InputError("tokens", found=0, expected=f">= 1 for {row.operator}")
     return row
 

@@ -97,8 +97,9 @@ def replay_on_device(
     server = server or ServerOptions()
     cost.check_graph_tokens(server.graph_tokens)
     for request in requests:  # before any order ranks them
-        force_setattr(request, "predicted_s", predictor.predict(request.tokens, request.context))
-        force_setattr(request, "predicted_whole_s", predictor.predict(request.input_length))
+        whole_s = predictor.predict(request.input_length)
+        force_setattr(request, "predicted_s", whole_s)
+        force_setattr(request, "predicted_whole_s", whole_s)
     clock, told, recorder = WallClock(), SimpleQueue[JobOutcome](), EventRecorder(Ledger(len(requests)))
     runner.serve(policy.cut, told.put, server.graph_tokens)
     with quiet_host(runner.decoder.device.type, SCHEDULER):

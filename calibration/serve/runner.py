@@ -122,11 +122,11 @@ def _forwards(members: Sequence[Member], max_batched_tokens: int) -> Iterator[Ch
     place = done = 0
     for part in split(whole, max_batched_tokens):
         slices, ids, ended = list[CacheSlice](), [], []
-        for tokens, context in part:
+        for one in part:
             member = members[place]
-            slices.append(CacheSlice(tokens, context, member.slice.start))
-            ids.append(member.ids[done : done + tokens])
-            done += tokens
+            slices.append(CacheSlice(one.tokens, one.context, member.slice.start))
+            ids.append(member.ids[done : done + one.tokens])
+            done += one.tokens
             if done == member.slice.tokens:
                 ended.append((place, len(slices) - 1))
                 place, done = place + 1, 0

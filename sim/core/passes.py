@@ -14,7 +14,7 @@ Part = tuple[Request, int]
 """A member of a pass, and how many of its tokens the pass computes."""
 
 
-class Pass(NamedTuple):
+class Pass(Struct, frozen=True):
     """What a policy wants executed next: which requests, and how many tokens of each.
 
     Attributes:

@@ -15,6 +15,7 @@ from flowsim.core.router import ROUTERS
 from flowsim.core.timeline import GRAPH_STEP, graph_size
 from flowsim.errors import InputError, unknown
 from flowsim.io.schema import Amount, Checked, Count, Name, Positive, PositiveCount, option
+from flowsim.io.seeds import generator
 
 PARAMETERS = {"none": (), "exponential": ("MEAN",), "lognormal": ("MEDIAN", "SIGMA")}
 """The parameters of each distribution: seconds, but for SIGMA, the standard deviation of the logarithm."""
@@ -48,14 +49,15 @@ class Jitter(Struct, frozen=True):
             )
         return cls(kind, values)
 
-    def draw(self, n: int, random: np.random.Generator) -> NDArray[np.float64]:
+    def draw(self, n: int, seed: int) -> NDArray[np.float64]:
         """Independent times of n requests, seconds, shape [n]."""
+        if self.kind == "none":
+            return np.zeros(n)
+        random = generator(seed, *b"jitter")
         if self.kind == "exponential":
             return random.exponential(self.parameters[0], n)
-        if self.kind == "lognormal":
-            median_s, sigma = self.parameters
-            return median_s * np.exp(sigma * random.standard_normal(n))
-        return np.zeros(n)
+        median_s, sigma = self.parameters
+        return median_s * np.exp(sigma * random.standard_normal(n))
 
 
 STACK = ("frontend_s", "jitter", "return_s", "host_s", "host_request_s", "device_factor")

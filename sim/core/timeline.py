@@ -15,11 +15,13 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from msgspec import Struct
+
 GRAPH_STEP = 64
 """Tokens from one recorded forward to the next larger (`flowsim.calibration.gpu.graphs`)."""
 
 
-class Slice(NamedTuple):
+class Slice(Struct, frozen=True, gc=False):
     """A stretch of one prompt in a forward: `tokens` new ones on top of `context` computed before."""
 
     tokens: int
@@ -43,7 +45,7 @@ class Launch(NamedTuple):
     calls: int = 1
 
 
-class Run(NamedTuple):
+class Run(Struct, frozen=True, gc=False):
     """Operators one after another on the two clocks.
 
     Attributes:
@@ -73,23 +75,24 @@ class Run(NamedTuple):
 
     def then(self, other: Run) -> Run:
         """These operators, followed by `other`."""
-        host_s, device_s, end_s = other
-        return Run(self[0] + host_s, self[1] + device_s, max(self[2] + device_s, self[0] + end_s))
+        end_s = max(self.end_s + other.device_s, self.host_s + other.end_s)
+        return Run(self.host_s + other.host_s, self.device_s + other.device_s, end_s)
 
     def times(self, n: int) -> Run:
         """These operators `n` times, at least once.
 
         Up to the last one in which the device waits for the host each takes `host_s`, after that `device_s`.
         """
-        host_s, device_s, end_s = self
-        return Run(n * host_s, n * device_s, end_s + (n - 1) * max(host_s, device_s))
+        end_s = self.end_s + (n - 1) * max(self.host_s, self.device_s)
+        return Run(n * self.host_s, n * self.device_s, end_s)
 
 
 def split(slices: Sequence[Slice], max_batched_tokens: int) -> Iterator[list[Slice]]:
     """Cut a pass into forwards of at most `max_batched_tokens` tokens, filled in the order of its slices."""
     forward: list[Slice] = []
     room = max_batched_tokens
-    for tokens, context in slices:
+    for slice_ in slices:
+        tokens, context = slice_.tokens, slice_.context
         while tokens:
             taken = min(tokens, room)
             forward.append(Slice(taken, context))

@@ -118,7 +118,7 @@ class Instance:
         if self._policy.hears_arrivals:
             if self._prefixes is not None:
                 self._prefixes.look_up(request)
-            self._policy.arrived(request)
+            self._policy.arrived(request, now)
         try:
             self.requests.add(request)
         except Exception as error:  # whatever the user's order does
@@ -147,7 +147,7 @@ class Instance:
         running, standing = self.running, self._standing
         if running is not None and not standing:
             self._measure(running, self._device.elapsed_s(running))
-        choice, rejected, wake_at_s = self._policy.choose()
+        choice, rejected, wake_at_s = self._policy.choose(self.clock.now)
         now = self._device.tick()
         if self.recorder.keeps_events:
             self._record(now, choice)
@@ -162,10 +162,10 @@ class Instance:
             if running is not None and standing:
                 self._resume(running)
         elif running is None:
-            self._launch(choice)
+            self._launch(choice, now)
         elif standing:
             self._preempt(running, now, now if unseen_s is None else unseen_s)
-            self._launch(choice)
+            self._launch(choice, now)
         else:
             self._chosen, self._signal_s = choice, now
             if isinstance(choice, Pass):
@@ -188,8 +188,9 @@ class Instance:
         assert chosen is not None
         self._chosen = None
         self._policy.happened = "the stop of pass", running.id
-        self._preempt(running, self.clock.now, self._signal_s)
-        self._launch(chosen)
+        now = self.clock.now
+        self._preempt(running, now, self._signal_s)
+        self._launch(chosen, now)
         if self._due:
             self._wake(self.clock.now)
 
@@ -226,10 +227,10 @@ class Instance:
             None if chosen is None else now - self._signal_s,
         )
         if self._policy.hears_completions:
-            self._policy.completed(execution)
+            self._policy.completed(execution, now)
         if chosen is not None:
             self._chosen = None
-            self._launch(chosen if self._prefixes is None else renewed(chosen, self._tokens_left))
+            self._launch(chosen if self._prefixes is None else renewed(chosen, self._tokens_left), now)
         self._wake(now)
 
     # What the scheduler does.
@@ -278,14 +279,14 @@ class Instance:
         force_setattr(execution, "tokens", tokens)
         force_setattr(execution, "predicted_s", self.predictor.left(execution, elapsed_s, tokens, since_s))
 
-    def _launch(self, choice: Pass | Execution) -> None:
+    def _launch(self, choice: Pass | Execution, now: float) -> None:
         if isinstance(choice, Execution):
             if self.paused.pop(choice.id, None) is not choice:
                 raise self._policy.wrong(f"chose {choice}, which is neither running nor paused")
             self.running = choice
             self._resume(choice)
             return
-        if (wrong := self.requests.take(choice.parts, self.clock.now)) is not None:
+        if (wrong := self.requests.take(choice.parts, now)) is not None:
             raise self._policy.wrong(wrong)
         self._launched = True
         self.free_slots -= 1

@@ -56,27 +56,27 @@ class InstancePolicy:
         if self._idle_wakes > MOST_IDLE_WAKES:
             raise self.wrong(f"was woken {self._idle_wakes:,} times by its timer and ran nothing")
 
-    def arrived(self, request: Request) -> None:
+    def arrived(self, request: Request, now: float) -> None:
         """Tell the policy of an arrival."""
         if self._on_arrival is not None:
-            self._call(self._on_arrival, request, self._view)
+            self._call(self._on_arrival, request, self._view.at(now))
 
-    def completed(self, execution: Execution) -> None:
+    def completed(self, execution: Execution, now: float) -> None:
         """Tell the policy of a completion."""
         if self._on_completion is not None:
-            self._call(self._on_completion, execution, self._view)
+            self._call(self._on_completion, execution, self._view.at(now))
 
-    def choose(self) -> tuple[Pass | Execution | None, Sequence[Request], float]:
+    def choose(self, now: float) -> tuple[Pass | Execution | None, Sequence[Request], float]:
         """What the policy decides, as a `Decision` has it."""
         try:  # as `_call` does, but this is the most frequent call of a replay
-            choice: Any = self._choose(self._view)
+            choice: Any = self._choose(self._view.at(now))
         except (Exception, SystemExit) as error:
             raise self.blamed(error) from error
         rejected: Sequence[Request] = ()
         wake_at = math.inf
         if isinstance(choice, Decision):
             choice, rejected, wake_at = choice
-            self._check(rejected, wake_at)
+            self._check(rejected, wake_at, now)
         if (wrong := fault(choice)) is not None:
             raise self.wrong(*wrong)
         return choice, rejected, wake_at
@@ -105,8 +105,8 @@ class InstancePolicy:
         except (Exception, SystemExit) as error:  # whatever the user's policy does
             raise self.blamed(error) from error
 
-    def _check(self, rejected: Any, wake_at: Any) -> None:
-        now, waiting = self._instance.clock.now, self._instance.waiting.requests
+    def _check(self, rejected: Any, wake_at: Any, now: float) -> None:
+        waiting = self._instance.waiting.requests
         if not isinstance(rejected, list | tuple):
             raise self.wrong(f"rejected {rejected!r}", "a list of requests")
         seen = set[int]()

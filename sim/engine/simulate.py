@@ -127,8 +127,9 @@ def simulate(
     cost.check_graph_tokens(server.graph_tokens)
     env = simpy.Environment()
     for request in requests:  # before any order ranks them
-        force_setattr(request, "predicted_s", predictor.predict(request.tokens, request.context))
-        force_setattr(request, "predicted_whole_s", predictor.predict(request.input_length))
+        whole_s = predictor.predict(request.input_length)
+        force_setattr(request, "predicted_s", whole_s)
+        force_setattr(request, "predicted_whole_s", whole_s)
     ledger = Ledger(len(requests))
     recorders = [(EventRecorder if events else Recorder)(ledger, index) for index in range(server.instances)]
     kv_tokens = kv_capacity_tokens(server, cost)

@@ -81,7 +81,7 @@ class SimulatedDevice:
 
     def begin(self, parts: tuple[Part, ...]) -> Execution:
         """See `Device`."""
-        slices = [Slice(tokens, request.context) for request, tokens in parts]
+        slices = tuple([Slice(tokens, request.context) for request, tokens in parts])
         timeline = self._cost.timeline(slices, self._cut, self._max_batched_tokens, self._graph_tokens)
         execution = Execution.of(parts, timeline)
         self._run(execution, timeline)

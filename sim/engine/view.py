@@ -47,10 +47,16 @@ class Viewed(Protocol):
 class InstanceView:
     """What a policy sees of an instance: see `flowsim.core.policy.View`."""
 
-    __slots__ = ("_instance",)
+    __slots__ = ("_instance", "_now")
 
     def __init__(self, instance: Viewed) -> None:
         self._instance = instance
+        self._now = 0.0
+
+    def at(self, now: float) -> InstanceView:
+        """The same, at this time, seconds."""
+        self._now = now
+        return self
 
     @property
     def instance(self) -> int:
@@ -60,7 +66,7 @@ class InstanceView:
     @property
     def now(self) -> float:
         """The time, seconds."""
-        return float(self._instance.clock.now)
+        return self._now
 
     @property
     def waiting(self) -> Collection[Request]:
@@ -110,7 +116,7 @@ class InstanceView:
 
     def first(self, order: Order, besides: Collection[Request] = ()) -> Request | Execution | None:
         """The best of all in this order; a waiting one only if it fits."""
-        instance, now = self._instance, self._instance.clock.now
+        instance, now = self._instance, self._now
         best: Request | Execution | None = instance.running
         rank = None if best is None else order.rank(best, now)
         if instance.paused or instance.started:
@@ -129,7 +135,7 @@ class InstanceView:
 
     def next_waiting(self, order: Order, last: Request | None = None, max_tokens: int = UNBOUNDED) -> Request | None:
         """The first waiting request after `last` in this order that has at most `max_tokens` tokens."""
-        return self._instance.waiting.queue(order).after(self._instance.clock.now, last, max_tokens)
+        return self._instance.waiting.queue(order).after(self._now, last, max_tokens)
 
     def predict(self, tokens: int, context: int = 0) -> float:
         """Predicted seconds of a prompt of `tokens` alone, on top of `context`."""

@@ -14,7 +14,6 @@ from flowsim.core.server import STACK, Jitter, ServerOptions
 from flowsim.errors import InputError, unknown
 from flowsim.io import documents
 from flowsim.io.schema import build
-from flowsim.io.seeds import generator
 
 EXPECTED = f"server: with some of {', '.join(STACK)}"
 
@@ -56,7 +55,7 @@ def stack_stated(server: ServerOptions) -> list[str]:
 
 def frontend_s(server: ServerOptions, n: int, seed: int) -> NDArray[np.float64]:
     """Seconds from the send of each of n requests until the scheduler has it, shape [n]."""
-    return server.frontend_s + Jitter.parse(server.jitter).draw(n, generator(seed, *b"jitter"))
+    return server.frontend_s + Jitter.parse(server.jitter).draw(n, seed)
 
 
 def with_stack(costs: CostModel, server: ServerOptions) -> CostModel:

@@ -31,9 +31,9 @@ def test_a_pass_is_split_in_the_order_of_its_slices() -> None:
 def test_splitting_deals_out_every_token_once(parts: list[Slice], max_batched_tokens: int) -> None:
     found = list(split(parts, max_batched_tokens))
     assert found == list(forwards(parts, max_batched_tokens))
-    sizes = [sum(tokens for tokens, _ in forward) for forward in found]
+    sizes = [sum(one.tokens for one in forward) for forward in found]
     assert all(size == max_batched_tokens for size in sizes[:-1])
-    assert sum(sizes) == sum(tokens for tokens, _ in parts)
+    assert sum(sizes) == sum(one.tokens for one in parts)
 
 
 sixteenths = st.integers(0, 64).map(lambda n: n / 16)

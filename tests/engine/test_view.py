@@ -39,7 +39,6 @@ def seen(
     for one in waiting:
         queue.add(one)
     instance: Any = SimpleNamespace(
-        clock=SimpleNamespace(now=3),
         predictor=SoloPredictor("by hand", lambda tokens, context: tokens + 10.0 * context),
         kv=KVCache(kv_tokens),
         waiting=queue,
@@ -51,7 +50,7 @@ def seen(
         started={one.id: one for one in started},
         paused={one.id: one for one in paused},
     )
-    return InstanceView(instance)
+    return InstanceView(instance).at(3.0)
 
 
 def test_a_view_shows_the_parts_of_its_instance() -> None:

@@ -91,16 +91,16 @@ def _jsonl_rows(path: str, lines: LineBlock) -> Iterator[Row]:
 
 def _csv_rows(path: str, lines: LineBlock, header: Sequence[str]) -> Iterator[Row]:
     reader = csv.reader(io.StringIO(lines.text.decode(), newline=""), strict=True)
+    before, fields = lines.first - 1, len(header)
     try:
         for row in reader:
-            number = lines.first - 1 + reader.line_num
-            if row and len(row) != len(header):
-                where, expected = f"{path}: line {number}", f"{len(header)}, as in the header"
+            if len(row) == fields:
+                yield before + reader.line_num, dict(zip(header, row, strict=True))
+            elif row:
+                where, expected = f"{path}: line {before + reader.line_num}", f"{fields}, as in the header"
                 raise InputError(where, f"has {number_of(len(row), 'field')}", expected=expected)
-            if row:
-                yield number, dict(zip(header, row, strict=True))
     except csv.Error as error:
-        where = f"{path}: line {lines.first - 1 + reader.line_num}"
+        where = f"{path}: line {before + reader.line_num}"
         raise InputError(where, f"is not CSV ({error})", expected="fields separated by commas") from None
 
 
@@ -214,7 +214,8 @@ class _Table(Struct, frozen=True):
     def whole(self, values: Sequence[Any], least: int, absent: int | None = None) -> Ints:
         """Whole numbers >= `least`; a missing one is `absent`, or `least` without that."""
         known = [(least if absent is None else absent) if value is None else value for value in values]
-        return _whole([int(_plain(value)) if isinstance(value, str) else value for value in known], least)
+        _check_plain(known)
+        return _whole([int(value) if isinstance(value, str) else value for value in known], least)
 
     def ragged(self, values: Sequence[Any]) -> tuple[Ints, Ints]:
         """All ids, concatenated, and the number in each row."""
@@ -264,14 +265,15 @@ def _json_numbers(values: Sequence[Any]) -> Floats:
 
 
 def _csv_numbers(values: Sequence[Any]) -> Floats:
-    return np.array([_plain(value) if isinstance(value, str) else value for value in values], dtype=np.float64)
+    _check_plain(values)
+    return np.array(values, dtype=np.float64)
 
 
-def _plain(number: str) -> str:
-    """The text of a number in ASCII; Python would also accept 1_0 and the digits of other scripts."""
-    if "_" in number or not number.isascii():
+def _check_plain(numbers: Sequence[Any]) -> None:
+    """Raise ValueError unless those that are text are so in ASCII; Python would also accept 1_0 and other digits."""
+    text = "".join([number for number in numbers if isinstance(number, str)])
+    if "_" in text or not text.isascii():
         raise ValueError
-    return number
 
 
 def _good(array: Floats, bad: Callable[[Floats], Bools]) -> Floats:
@@ -294,7 +296,7 @@ _DATE = re.compile(r"((?:19|20)\d\d-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d{1,9})?)(?
 
 def _dates(values: Sequence[object]) -> Ints:
     """Nanoseconds since 1970: seconds in floating point do not resolve 100 ns."""
-    matches = [_DATE.fullmatch(str(value)) for value in values]  # the dates of Parquet are not text
+    matches = list(map(_DATE.fullmatch, map(str, values)))  # the dates of Parquet are not text
     if None in matches:
         raise ValueError
     return np.array([match[1] for match in matches if match], dtype="datetime64[ns]").astype(np.int64)

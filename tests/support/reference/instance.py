@@ -303,9 +303,9 @@ class Site:
         if self.policy.cut == "none":
             checks = checks[-1:]
         batch = Batch(choice.parts, checks, unchecked[-1].at_s, device_work_s(self.cost, slices, *sizes))
-        (tokens, context), alone = slices[0], len(slices) == 1
-        if alone and not context and tokens <= min(graph_tokens, max_batched_tokens):
-            batch.recorded = math.ceil(tokens / 64) * 64
+        head, alone = slices[0], len(slices) == 1
+        if alone and not head.context and head.tokens <= min(graph_tokens, max_batched_tokens):
+            batch.recorded = math.ceil(head.tokens / 64) * 64
         self.run(batch, self.begins_s(now))
 
     def begins_s(self, now: float) -> float:

@@ -33,7 +33,7 @@ class Check:
 
 def forwards(slices: Sequence[Slice], max_batched_tokens: int) -> Iterator[list[Slice]]:
     """The pass token by token, split into forwards of `max_batched_tokens`."""
-    tokens = [(which, context + i) for which, (n, context) in enumerate(slices) for i in range(n)]
+    tokens = [(which, one.context + i) for which, one in enumerate(slices) for i in range(one.tokens)]
     for start in range(0, len(tokens), max_batched_tokens):
         members = groupby(tokens[start : start + max_batched_tokens], key=lambda token: token[0])
         positions = [[position for _, position in member] for _, member in members]
@@ -65,7 +65,7 @@ def walk(
             host += head.host_s / head.calls
             device = max(device, host) + head.device_s / head.calls
         clock = device + check_s
-        done += sum(tokens for tokens, _ in part)
+        done += sum(one.tokens for one in part)
         checks.append(Check(clock, done, ends=True))
     return checks
 
