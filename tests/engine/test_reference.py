@@ -294,6 +294,11 @@ def with_prefixes(w: Workload, seed: int) -> Workload:
     return w._replace(prefixes=Prefixes(retention, size), blocks=blocks)
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_engine_agrees_with_reference_in_a_closed_loop_with_a_prefix_cache(seed: int) -> None:
+    check_agreement(in_a_loop(with_prefixes(random_workload(seed), seed), seed))
+
+
 @settings(max_examples=100)
 @given(st.integers(0, 2**32), st.booleans(), st.sampled_from([random_workload, coincident_workload]))
 def test_engine_agrees_with_reference_when_prefixes_are_cached(seed: int, boost_tokens: bool, draw: Any) -> None:
