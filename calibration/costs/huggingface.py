@@ -116,7 +116,7 @@ KEYS = {
 NEEDED = ("layers", "hidden", "heads", "intermediate", "vocab", "max_context")
 
 DTYPES = ("bfloat16", "float16", "float32", "auto")
-"""Types of weights that are accepted; all are timed in bf16."""
+"""Types of weights that are accepted, unless they are quantised; all are timed in bf16."""
 
 
 def hugging_face_fields(where: str, config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -129,7 +129,7 @@ def hugging_face_fields(where: str, config: Mapping[str, Any]) -> tuple[dict[str
             not given, or an architecture of another kind: latent attention, state spaces, layers of which only some
             have experts, quantised weights.
     """
-    _check_bf16(where, config)
+    weights = _weights(where, config)
     config = _of_text(where, config)
     kind = str(config.get("model_type"))
     if kind in REFUSED:
@@ -138,7 +138,6 @@ def hugging_face_fields(where: str, config: Mapping[str, Any]) -> tuple[dict[str
         raise unknown("model_type", kind, (*ARCHITECTURES, *TEXT)).within(where)
     if config.get("mlp_only_layers") or config.get("decoder_sparse_step", 1) != 1:
         raise InputError(where, "has layers of which only some have experts", expected="equal layers")
-    _check_bf16(where, config)
     rope = config.get("rope_parameters") or {}  # where transformers 5 keeps rope_theta
     if not isinstance(rope, Mapping):
         raise InputError(f"{where}: rope_parameters", found=rope, expected="a mapping")
@@ -154,7 +153,7 @@ def hugging_face_fields(where: str, config: Mapping[str, Any]) -> tuple[dict[str
     if "head_dim" not in values:
         values["head_dim"] = _head_dim(where, values["hidden"], values["heads"])
     values |= _windows(where, kind, config, values)
-    return {"name": Path(where).absolute().parent.name.lower(), **values, **of.fixed}, keys
+    return {"name": Path(where).absolute().parent.name.lower(), **values, **of.fixed, "weights": weights}, keys
 
 
 def _of_text(where: str, config: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -219,11 +218,19 @@ def _head_dim(where: str, hidden: object, heads: object) -> int:
     return hidden // heads
 
 
-def _check_bf16(where: str, config: Mapping[str, Any]) -> None:
-    """Raise InputError if the weights are of another type than what is timed."""
-    if quantised := config.get("quantization_config"):
-        found = quantised.get("quant_method") if isinstance(quantised, Mapping) else quantised
-        raise InputError(f"{where}: quantization_config", found=found, expected="absent: weights are timed in bf16")
-    for key in ("dtype", "torch_dtype"):
-        if (found := config.get(key)) is not None and found not in DTYPES:
-            raise InputError(f"{where}: {key}", found=found, expected=f"{', '.join(DTYPES)} (all are timed in bf16)")
+def _weights(where: str, config: Mapping[str, Any]) -> str:
+    """The type of the layers' weights: fp8 where they have static scales, one for each matrix, and else bf16."""
+    for part in (config, config.get("text_config")):
+        for key in ("dtype", "torch_dtype"):
+            found = part.get(key) if isinstance(part, Mapping) else None
+            if found is not None and found not in DTYPES:
+                expected = f"{', '.join(DTYPES)} (all are timed in bf16)"
+                raise InputError(f"{where}: {key}", found=found, expected=expected)
+    quantised = config.get("quantization_config")
+    if not quantised:
+        return "bf16"
+    of = quantised if isinstance(quantised, Mapping) else {"quant_method": quantised}
+    if (of.get("quant_method"), of.get("activation_scheme")) != ("fp8", "static") or of.get("weight_block_size"):
+        found = " ".join(str(of[key]) for key in ("quant_method", "activation_scheme") if of.get(key))
+        raise InputError(f"{where}: quantization_config", found=found, expected="absent (bf16), or fp8 static")
+    return "fp8"

@@ -226,7 +226,7 @@ MESSAGES: list[tuple[Call, str]] = [
     ),
     (
         config_with(quantization_config={"quant_method": "fp8"}),
-        "config.json: quantization_config must be absent: weights are timed in bf16, got 'fp8'",
+        "config.json: quantization_config must be absent (bf16), or fp8 static, got 'fp8'",
     ),
     (
         lambda: folder_source("."),

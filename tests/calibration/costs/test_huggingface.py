@@ -73,7 +73,15 @@ def test_a_config_of_hugging_face_gives_the_shipped_model(config: dict[str, obje
         ({"num_experts": 8}, "num_experts_per_tok must be 1 to 8, the number of experts, got 0"),
         (
             {"quantization_config": {"quant_method": "fp8"}},
-            "quantization_config must be absent: weights are timed in bf16, got 'fp8'",
+            "quantization_config must be absent (bf16), or fp8 static, got 'fp8'",
+        ),
+        (
+            {"quantization_config": {"quant_method": "fp8", "activation_scheme": "dynamic"}},
+            "quantization_config must be absent (bf16), or fp8 static, got 'fp8 dynamic'",
+        ),
+        (
+            {"quantization_config": "mxfp4"},
+            "quantization_config must be absent (bf16), or fp8 static, got 'mxfp4'",
         ),
         (
             {"torch_dtype": "int8"},
@@ -131,7 +139,11 @@ SIZES = {
         ({"model_type": "mistral", "sliding_window": None, "num_key_value_heads": None}, {"kv_heads": 32}),
         ({"model_type": "llama"}, {"kv_heads": 32, "head_dim": 128, "norm_eps": 1e-6, "intermediate": 14336}),
         ({"model_type": "llama", "hidden_size": 5120, "head_dim": 128}, {"head_dim": 128}),
-        ({"model_type": "mistral"}, {"window": 4096, "windowed_layers": 32}),
+        (
+            {"model_type": "llama", "quantization_config": {"quant_method": "fp8", "activation_scheme": "static"}},
+            {"weights": "fp8"},
+        ),
+        ({"model_type": "mistral"}, {"window": 4096, "windowed_layers": 32, "weights": "bf16"}),
         ({"model_type": "mistral", "sliding_window": 8192}, {"window": 0, "windowed_layers": 0}),  # the whole context
         (
             {"model_type": "qwen2", "sliding_window": 4096, "use_sliding_window": True, "max_window_layers": 20},
