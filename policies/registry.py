@@ -43,8 +43,10 @@ class PolicySpec(Struct, frozen=True, forbid_unknown_fields=True):
         "flowprefill:cut=layer,batch_tokens=4096"; the first option may go without its name: "chunked:2048".
 
         Raises:
-            InputError: an unknown short name, or an option that lacks its value.
+            InputError: an unknown short name, an option that lacks its value, or what is no text.
         """
+        if not isinstance(text, str):
+            raise InputError("policy", found=text, expected="text")
         check_policy_name(text)
         parts = text.split(":")
         known = row(parts[0]) is not None

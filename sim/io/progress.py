@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from flowsim.errors import printable
+
 LINE_EVERY_S = 30.0
 """Least time between two lines where there is no terminal."""
 Progress = Callable[..., None]
@@ -26,12 +28,12 @@ def bar(what: str, *, quiet: bool = False) -> Iterator[Progress | None]:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
         task = bars.add_task(what, total=None)
 
         def advance(done: int, total: int, doing: str = what) -> None:
-            bars.update(task, completed=done, total=total, description=doing)
+            bars.update(task, completed=done, total=total, description=printable(doing))
 
         yield advance
 
@@ -44,6 +46,6 @@ def _lines(what: str) -> Progress:
         nonlocal last_s
         if time.monotonic() - last_s >= LINE_EVERY_S:
             last_s = time.monotonic()
-            print(f"{what}: {done} of {total}{doing and ', '}{doing}", file=sys.stderr, flush=True)
+            print(printable(f"{what}: {done} of {total}{doing and ', '}{doing}"), file=sys.stderr, flush=True)
 
     return advance

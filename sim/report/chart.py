@@ -148,8 +148,9 @@ def _by(done: pd.DataFrame, asked: ChartColumns, value: str) -> pd.DataFrame:
         stats = intervals(done, value, by)
     bootstrapped = asked.against is None and value == "attainment" and "attainment_low" in done
     if bootstrapped and (stats["n"] <= 1).all():
-        bounds = done.groupby(by, sort=False, dropna=False)[["attainment_low", "attainment_high"]].first()
-        stats[["low", "high"]] = bounds.to_numpy()
+        names = {"attainment_low": "low", "attainment_high": "high"}
+        bounds = done.groupby(by, sort=False, dropna=False)[list(names)].first().rename(columns=names)
+        stats = stats.drop(columns=["low", "high"]).merge(bounds, on=by, how="left")  # same arrivals count once
     if _is_setting(x):
         return stats.assign(at=stats[x])
     places = intervals(done, x, by)[[*by, "mean"]].rename(columns={"mean": "at"})

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flowsim.io.folders import writing_file
+from flowsim.errors import InputError
+from flowsim.io.folders import path_of, writing_file
 from flowsim.io.progress import Progress
 from flowsim.report.run_page import run_page
 from flowsim.report.saved import Saved
@@ -32,11 +33,14 @@ def save_page(
         progress: of replaying, called now and then with (requests arrived, requests in all).
 
     Raises:
-        InputError: the result has no events, the folder holds no results or its run is not what was saved, or the file
-            cannot be written.
+        InputError: an argument is of another type, the result has no events, the folder holds no results or its run is
+            not what was saved, or the file cannot be written.
     """
+    if not isinstance(result, RunResult | Comparison | Runs | Saved | str | Path):
+        raise InputError("result", found=result, expected="a result, or the folder of one")
+    target = path_of(path, "path")
     html = result_html(Saved.read(result) if isinstance(result, str | Path) else result, progress)
-    with writing_file(path) as partial:
+    with writing_file(target) as partial:
         partial.write_text(html, encoding="utf-8")
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from flowsim.core.events import Event
-from flowsim.io.folders import writing_file
+from flowsim.errors import InputError
+from flowsim.io.folders import path_of, writing_file
 from flowsim.report.instance_tracks import instance_tracks
 from flowsim.report.request_tracks import Stay, counters, request_tracks, stays_of
 from flowsim.report.saved import Saved, Shown
@@ -82,8 +83,8 @@ def save_timeline(
         InputError: the result has no events, a folder holds none or its run is not what was saved, the window is empty,
             `worst` is not positive, neither is given and there are > 20,000 requests, or the file cannot be written.
     """
-    lanes = list(map(Lane.of, shown_of(result)))
-    with writing_file(path) as partial, partial.open("w", encoding="utf-8") as file:
+    target, lanes = path_of(path, "path"), list(map(Lane.of, shown_of(result)))
+    with writing_file(target) as partial, partial.open("w", encoding="utf-8") as file:
         file.write('{"displayTimeUnit":"ms","traceEvents":[')
         for place, event in enumerate(timeline(lanes, window_s, worst)):
             file.write(",\n" if place else "\n")
@@ -97,7 +98,13 @@ def shown_of(result: RunResult | Comparison | Sequence[Shown] | str | Path) -> S
         return [Shown(result.policy, result)]
     if isinstance(result, Comparison):
         return [Shown(name, of) for name, of in result.results.items()]
-    return Saved.read(result).replayed() if isinstance(result, str | Path) else result
+    if isinstance(result, str | Path):
+        return Saved.read(result).replayed()
+    if isinstance(result, Sequence):
+        runs = [one for one in result if isinstance(one, Shown)]
+        if len(runs) == len(result):
+            return runs
+    raise InputError("result", found=result, expected="a run or a comparison, or the folder of one")
 
 
 def _lane(lane: Lane, first: int, bounds: Bounds) -> Iterator[TraceEvent]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from flowsim.errors import ChangedInputs, InputError
 from flowsim.io import documents
+from flowsim.io.folders import path_of
 from flowsim.runs.options import PINNED, RunOptions, from_values
 
 VERSIONS = ("flowsim", "source", "numpy", "python")
@@ -31,7 +32,7 @@ def read_options(path: str | Path) -> RunOptions:
 
 def parsed_options(path: str | Path) -> RunOptions:
     """The options in a YAML file, with or without pins. InputError as `read_options` raises it."""
-    document = documents.located(path, "a mapping of the options of a run")
+    document = documents.located(path_of(path, "path"), "a mapping of the options of a run")
     values = document.values
     if not isinstance(values, dict):
         raise InputError(str(path), found=values, expected="a mapping of the options of a run")

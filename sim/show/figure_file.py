@@ -35,13 +35,14 @@ def save_figure(figure: Figure, path: str | Path) -> None:
 
 
 def draw_into(file: Path | IO[bytes], figure: Figure, **how: Any) -> None:
-    """Draw a figure into a file, as `Figure.savefig` does.
+    """Draw a figure into a file, as `Figure.savefig` does; a "$" in a name begins no formula.
 
     Warns:
         InputWarning: names have letters that no font here has; one line for all of them.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        _take_literally(figure)
         figure.savefig(file, **how)
     lacking = [one for one in caught if MISSING in str(one.message)]
     for one in caught:
@@ -50,3 +51,20 @@ def draw_into(file: Path | IO[bytes], figure: Figure, **how: Any) -> None:
     if lacking:
         problem = "names have letters that no font of the figure has, and are drawn as boxes"
         warnings.warn(problem, InputWarning, stacklevel=2)
+
+
+def _take_literally(figure: Figure) -> None:
+    """No text of a figure is read as a formula, but for the numbers on its axes."""
+    from matplotlib.text import Text
+    from matplotlib.ticker import LogFormatter, ScalarFormatter
+
+    axes = [axis for panel in figure.axes for axis in (panel.xaxis, panel.yaxis)]
+    numbers = {
+        id(text)
+        for axis in axes
+        if isinstance(axis.get_major_formatter(), LogFormatter | ScalarFormatter)
+        for text in axis.get_ticklabels(which="both")
+    }
+    for text in figure.findobj(Text):
+        if id(text) not in numbers:
+            text.set_parse_math(False)

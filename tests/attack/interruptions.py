@@ -73,8 +73,9 @@ def interruptions(pristine: Path, work: Path, seed: str) -> Iterator[Attack]:
         for command, place in commands:
             if command not in wholes:
                 begin = time.monotonic()
-                stderr = _ended(_started(command, copied(pristine, work)))
-                assert not stderr, f"{command}: {stderr}"
+                process = _started(command, copied(pristine, work))
+                stderr = _ended(process)
+                assert not process.returncode, f"{command}: {stderr}"
                 wholes[command] = Whole(_bytes_of(work / place), time.monotonic() - begin)
             for kind, way in WAYS.items():
                 fault = way(command, copied(pristine, work), place, wholes[command], rng)

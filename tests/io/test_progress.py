@@ -46,3 +46,15 @@ def test_progress_is_a_bar_on_a_terminal_and_else_a_line_now_and_then(
         advance(500, 1000)
         advance(1000, 1000, "nearly there")
     assert capfd.readouterr().out == ""
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_terminal_obeys_nothing_in_what_is_being_done(
+    terminal: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "LINE_EVERY_S", 0.0)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    with progress.bar("sweeping") as advance:
+        assert advance is not None
+        advance(1, 2, "[/] \x1b[31mred")
+    assert "\x1b[31mred" not in capsys.readouterr().err

@@ -6,6 +6,7 @@ import ast
 import inspect
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
 
 import pytest
@@ -66,3 +67,23 @@ def test_every_option_of_a_run_is_in_the_signature_and_the_documentation_of_run(
     assert parameters["slots"].default == 128
     for keyword in by_keyword():
         assert f"        {keyword}: " in (flowsim.run.__doc__ or ""), keyword
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: flowsim.read_options(5), "path must be text or a Path, got 5"),
+        (lambda: flowsim.PolicySpec.parse(None), "policy must be text, got nothing"),
+        (lambda: flowsim.save_page(5, "x.html"), "result must be a result, or the folder of one, got 5"),
+        (lambda: flowsim.save_page("x", 5), "path must be text or a Path, got 5"),
+        (
+            lambda: flowsim.save_timeline([1], "x"),
+            "result must be a run or a comparison, or the folder of one, got [1]",
+        ),
+        (lambda: flowsim.save_timeline("x", None), "path must be text or a Path, got nothing"),
+    ],
+)
+def test_arguments_of_other_types_are_refused_in_one_line(call: Callable[[], object], said: str) -> None:
+    with pytest.raises(flowsim.InputError) as refused:
+        call()
+    assert str(refused.value) == said

@@ -6,8 +6,53 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from click.testing import CliRunner
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+import flowsim
+from flowsim.cli.main import main
+
+DRAWN = (
+    "compare t.csv --policy fcfs --policy edf --out out -q",
+    "explain t.csv --figure out.png",
+    "traces info t.csv --against other.csv --figure out.png",
+    "sweep study.yaml --out runs --workers 1 -q",
+    "plot runs --out figures -q",
+    "plot runs --out figures --x workload.rate_scale --y attainment --hue policy --facet seed -q",
+)
+"""Commands that draw, in their order."""
+STUDY = """
+title: "$t_1$"
+run: {trace: t.csv}
+requests: true
+axes: {policy: [fcfs, edf], workload.rate_scale: [1, 8], seed: [1, 2]}
+"""
+
+
+def test_names_with_dollars_are_drawn_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    arrivals_s, classes = [0.1 * k for k in range(40)], ["$x_1$", "$\\frac$"] * 20
+    trace = flowsim.Trace.of(arrivals_s, [900] * 40, classes=classes, slo_s=[0.01, 9] * 20, name="$n$")
+    for name in ("t.csv", "other.csv"):
+        flowsim.traces.write_trace(trace, name)
+    Path("study.yaml").write_text(STUDY)
+    saved, drawn = Figure.savefig, []
+
+    def savefig(figure: Figure, *arguments: Any, **options: Any) -> None:
+        saved(figure, *arguments, **options)
+        drawn.append([text for text in figure.findobj(Text) if "$" in text.get_text()])
+
+    monkeypatch.setattr(Figure, "savefig", savefig)
+    for command in DRAWN:
+        result = CliRunner().invoke(main, command.split())
+        assert result.exit_code == 0, result.output
+    named = [text for texts in drawn for text in texts if "mathdefault" not in text.get_text()]
+    assert len(named) > 10
+    assert [text.get_text() for text in named if text.get_parse_math()] == []
 
 
 @pytest.mark.parametrize("backend", ["module://not_installed.backend", "nonsense"])
