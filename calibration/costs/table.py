@@ -132,8 +132,8 @@ class OperatorTable:
     """Measured costs of one model on one GPU: operators, whole passes, and their provenance."""
 
     provenance: Provenance
-    operators: tuple[OperatorRow, ...]
-    passes: tuple[PassRow, ...] = field(default=())
+    operators: tuple[OperatorRow, ...] = field(repr=False)
+    passes: tuple[PassRow, ...] = field(default=(), repr=False)
 
     def samples(self, operator: str) -> OperatorSamples:
         """The rows of this operator, sorted by context, then tokens. InputError: it was not measured."""

@@ -30,6 +30,7 @@ from flowsim.arena.scores import Scores
 from flowsim.arena.tables import cells_table, ranking_table, shares_by
 from flowsim.core.policy import Policy
 from flowsim.errors import InputError
+from flowsim.io.counts import number_of
 from flowsim.io.folders import writing
 from flowsim.io.schema import PositiveCount, fitted
 from flowsim.policies.registry import PolicySpec
@@ -85,6 +86,14 @@ class Arena:
     def plot(self) -> Figure:
         """The share of the clairvoyant bound against the load."""
         return arena_figure(lines_of(self))
+
+    def __repr__(self) -> str:
+        """One line."""
+        return f"Arena({number_of(len(self.standings), 'policy', 'policies')} on {number_of(len(self.cells), 'cell')})"
+
+    def _repr_html_(self) -> str:
+        shown = self.ranking.set_index("policy")[["rank", "rank_low", "rank_high", "share_of_bound", "worst_cell"]]
+        return str(shown.to_html(float_format="{:.3f}".format))
 
     def save(self, folder: str | Path) -> Path:
         """Write arena.html, arena.png, ranking.csv, and arena.parquet and arena.csv (one row per cell and policy).

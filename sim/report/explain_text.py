@@ -9,9 +9,10 @@ from rich.table import Table
 from rich.text import Text
 
 from flowsim.io.counts import number_of
-from flowsim.results.explain import Explanation, Fairness, Span, Story
+from flowsim.results.explain import Explanation, Span, Story
+from flowsim.results.fairness import Fairness
 from flowsim.show.format import percent, seconds
-from flowsim.show.reasons import REASONS, SERVABLE
+from flowsim.show.reasons import REASONS, SERVABLE, reason_rows
 from flowsim.show.screen import facts, table
 
 TOLD = {
@@ -58,10 +59,8 @@ def story_report(story: Story) -> RenderableType:
 def _by_class(title: str, by_class: Mapping[str, Mapping[str, int]], told_of: Mapping[str, str]) -> Table:
     """One row for each of `told_of` that there is, one column per class."""
     made = table(title, *by_class, "all")
-    for name, told in told_of.items():
-        counts = [of[name] for of in by_class.values()]
-        if sum(counts):
-            made.add_row(told, *(f"{count:,}" for count in (*counts, sum(counts))))
+    for row in reason_rows(by_class, told_of):
+        made.add_row(*row)
     return made
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,12 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowsim.errors import InputError
+from flowsim.io.counts import number_of
 from flowsim.results.device_pieces import PASS
-from flowsim.results.metrics import FINISHED, REJECTED
+from flowsim.results.fairness import Fairness, fairness_of
+from flowsim.results.metrics import REJECTED
 from flowsim.results.quantiles import Floats
 from flowsim.results.result import RunResult
 from flowsim.results.waits import PARTS, DeviceHistory, Times, hindsight
 from flowsim.show.explain_figure import misses_by_class
+from flowsim.show.html import explanation_html
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,27 +85,6 @@ class Story(NamedTuple):
         return self._asdict() | {"spans": [span._asdict() for span in self.spans]}
 
 
-class Fairness(NamedTuple):
-    """How evenly waiting is spread over counted requests; None or empty where there is nothing to tell.
-
-    Attributes:
-        longest: the request that waited longest for its first token, of those not rejected.
-        longest_s: how long, as far as the replay went.
-        starved: how many waited more than 10 SLOs for their first token, or never got one.
-        worst_class: the class with the lowest attainment.
-        jain: Jain's index (Jain, Chiu, Hawe 1984) of the slowdown, TTFT over the time alone, of requests that
-            finished: (sum x)^2 / (n sum x^2), 1 if all are slowed down alike.
-        clients: the mean slowdown of each client.
-    """
-
-    longest: int | None
-    longest_s: float | None
-    starved: int
-    worst_class: str | None
-    jain: float | None
-    clients: Mapping[str, float]
-
-
 @dataclass(frozen=True, eq=False)
 class Explanation:
     """Why the counted requests of a run that missed their SLO did. Made by `flowsim.explain`.
@@ -122,7 +104,7 @@ class Explanation:
     """
 
     result: RunResult
-    devices: Sequence[DeviceHistory] = field(repr=False)
+    devices: Sequence[DeviceHistory]
     missed: NDArray[np.int64]
     parts_s: Floats
     reasons: Sequence[str]
@@ -185,7 +167,7 @@ class Explanation:
     @cached_property
     def fairness(self) -> Fairness:
         """How evenly waiting is spread."""
-        return _fairness(self.result)
+        return fairness_of(self.result)
 
     def story(self, request: int) -> Story:
         """What a request waited for and when it ran.
@@ -213,6 +195,14 @@ class Explanation:
             dict(zip(PARTS, device.parts_s(request).tolist(), strict=True)),
             list(_spans(device, request)),
         )
+
+    def __repr__(self) -> str:
+        """One line."""
+        counted = number_of(self.result.summary["counted"], "request")
+        return f"Explanation({self.result.policy}: {len(self.missed):,} of {counted} missed)"
+
+    def _repr_html_(self) -> str:
+        return explanation_html(self.result.policy, self.result.summary, self.by_class, self.servable_by_class)
 
     def _by_class(self, found: Sequence[str], known: Sequence[str]) -> Mapping[str, Mapping[str, int]]:
         slo = self.result.slo
@@ -259,28 +249,6 @@ def _reasons(result: RunResult, times: Times, missed: NDArray[np.int64], parts_s
 def _counts(found: Sequence[str], known: Sequence[str]) -> dict[str, int]:
     counted = Counter(found)
     return {one: counted[one] for one in known}
-
-
-def _fairness(result: RunResult) -> Fairness:
-    metrics, counted = result.metrics, result.counted
-    waited_s = np.where(counted & (metrics.state != REJECTED), metrics.ttft_bound_s, -np.inf)
-    longest = int(waited_s.argmax()) if len(waited_s) and waited_s.max() > -np.inf else None
-    slowed = counted & (metrics.state == FINISHED)
-    slowdown = metrics.ttft_s[slowed] / hindsight(result).alone_s[slowed]
-    shares = {name: group["attainment"] for name, group in result.summary["classes"].items()}
-    known = {name: share for name, share in shares.items() if share is not None}
-    trace, clients = result.trace, {}
-    if trace.has("client_code"):
-        of = trace.client_code[slowed]
-        clients = {trace.client_names[code]: float(slowdown[of == code].mean()) for code in np.unique(of).tolist()}
-    return Fairness(
-        longest,
-        None if longest is None else float(waited_s[longest]),
-        int(metrics.starved.sum()),
-        min(known, key=lambda name: known[name], default=None),
-        float(slowdown.sum() ** 2 / (len(slowdown) * (slowdown**2).sum())) if len(slowdown) else None,
-        clients,
-    )
 
 
 def _spans(device: DeviceHistory, id: int) -> Iterator[Span]:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flowsim.core.summary import FullSummary
+from flowsim.core.summary import FullSummary, Summary
+from flowsim.io.counts import number_of
 from flowsim.show.costs_text import cost_line
+from flowsim.show.reasons import REASONS, SERVABLE, reason_rows
 from flowsim.show.summary_text import CLASS_COLUMNS, class_rows, scheduler_facts
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+
+ByClass = Mapping[str, Mapping[str, int]]
+"""Class -> reason -> how many requests."""
 
 
 def render(template: str, **values: Any) -> str:
@@ -26,11 +32,21 @@ def summary_html(summary: FullSummary) -> str:
     return render(
         "summary.html",
         title=summary["policy"] if trace is None else f"{summary['policy']} on {trace}",
-        header=("", *CLASS_COLUMNS[1:]),
-        rows=class_rows(summary),
-        facts="; ".join(f"{name} {value}" for name, value in scheduler_facts(summary)),
-        costs=cost_line(summary["inputs"]),
+        tables=[(("", *CLASS_COLUMNS[1:]), class_rows(summary))],
+        notes=[
+            "; ".join(f"{name} {value}" for name, value in scheduler_facts(summary)),
+            f"costs {cost_line(summary['inputs'])}",
+        ],
     )
+
+
+def explanation_html(policy: str, summary: Summary, missed: ByClass, servable: ByClass | None) -> str:
+    """Why requests missed their SLOs, by class, as small tables for notebooks."""
+    told = [("missed", missed, REASONS)] + ([] if servable is None else [("could be in time", servable, SERVABLE)])
+    tables = [((title, *of, "all"), reason_rows(of, names)) for title, of, names in told]
+    count = sum(sum(of.values()) for of in missed.values())
+    title = f"{policy}: {count:,} of {number_of(summary['counted'], 'request')} missed"
+    return render("summary.html", title=title, tables=[of for of in tables if of[1]], notes=[])
 
 
 @lru_cache(maxsize=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 REASONS = {
     "hopeless": "hopeless at arrival",
     "alone": "late even alone",
@@ -25,3 +27,9 @@ SERVABLE = {
     "instead": "only in place of others",
     "no": "no: late even alone",
 }
+
+
+def reason_rows(by_class: Mapping[str, Mapping[str, int]], told_of: Mapping[str, str]) -> list[tuple[str, ...]]:
+    """One row for each of `told_of` that there is: what it is called, and how many of each class and of all."""
+    rows = {told: [of[name] for of in by_class.values()] for name, told in told_of.items()}
+    return [(told, *(f"{n:,}" for n in (*counts, sum(counts)))) for told, counts in rows.items() if sum(counts)]

@@ -56,6 +56,8 @@ def test_policies_are_ranked_by_their_share_of_the_bound(arena: Arena, folder: P
     shares = arena.table.groupby("policy")["share_of_bound"].mean()
     assert arena.ranking.set_index("policy")["share_of_bound"].to_dict() == pytest.approx(shares.to_dict())
     assert arena.costs["fcfs"].decisions > 10 and 0 < arena.costs["fcfs"].us_a_request < 10_000
+    assert repr(arena) == "Arena(2 policies on 4 cells)"
+    assert "<th>flowprefill</th>\n      <td>1</td>" in arena._repr_html_()
     written = pd.read_parquet(folder / "arena.parquet")
     pd.testing.assert_frame_equal(written, arena.table)
     assert (folder / "decision_costs.csv").read_text().startswith("policy,decisions,us_a_request\nfcfs,")

@@ -18,7 +18,9 @@ def test_a_notebook_runs_and_shows_what_is_committed(path: Path, monkeypatch: py
     committed = nbformat.read(path, as_version=4)
     shown = [texts(cell) for cell in committed.cells]
     assert any(pictures(cell) for cell in committed.cells)
-    run = NotebookClient(nbformat.read(path, as_version=4), timeout=120, kernel_name="python3").execute()
+    place = {"metadata": {"path": str(path.parent)}}  # as Jupyter runs it
+    fresh = nbformat.read(path, as_version=4)
+    run = NotebookClient(fresh, timeout=600, kernel_name="python3", resources=place).execute()
     assert [texts(cell) for cell in run.cells] == shown
     assert [pictures(cell) for cell in run.cells] == [pictures(cell) for cell in committed.cells]
 

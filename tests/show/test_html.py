@@ -10,6 +10,7 @@ from jinja2 import UndefinedError
 
 import flowsim
 from flowsim.show.html import render, summary_html
+from support.explained import explained
 from support.results import INPUTS, by_hand, six
 
 
@@ -82,3 +83,13 @@ def test_names_are_escaped_in_notebooks() -> None:
         assert "<i>" not in html
     assert "a$x_{b}$&lt;i&gt;" in trace_html
     assert "a$x_{b}$&lt;i&gt;" in study_html
+
+
+def test_a_notebook_shows_why_requests_missed() -> None:
+    """Passes: request 0 until 10, 1 until 13; 1 is due at 7."""
+    why = explained([(0.0, 10, 100.0), (2.0, 3, 5.0)], "edf:cut=none")
+    html = why._repr_html_()
+    assert repr(why) == "Explanation(edf:cut=none: 1 of 2 requests missed)"
+    assert "<b>edf:cut=none: 1 of 2 requests missed</b>" in html
+    assert "<tr><th>missed</th><th>text</th><th>all</th></tr>" in html
+    assert "<tr><td>blocked by a running pass</td><td>1</td><td>1</td></tr>" in html
