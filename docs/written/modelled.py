@@ -35,4 +35,5 @@ def _size(tokens: str) -> str:
 def _cell(errors: list[tuple[float, float]]) -> str:
     if not errors:
         return ""
-    return f"{median(of for of, _ in errors):.1%} ({max(most for _, most in errors):.1%})"
+    typical, largest = median(of for of, _ in errors), max(most for _, most in errors)
+    return f"{100 * typical:.1f} % ({100 * largest:.1f} %)"
