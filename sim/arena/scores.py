@@ -111,7 +111,7 @@ class Scores:
 def _served(runs: Runs, row: Mapping[Any, Any]) -> ServedTrace | None:
     if isinstance(row["error"], str) or runs.folder is None:
         return None
-    kept = read_requests(runs.folder, row["key"], KEPT)
+    kept = read_requests(runs.folder, row, KEPT)
     counted, attained = (kept[name].to_numpy() for name in KEPT)
     return ServedTrace(counted, attained, np.zeros(len(kept)), None)
 

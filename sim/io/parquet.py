@@ -19,7 +19,11 @@ def write_rows(path: Path, rows: Callable[[], Iterable[Row]]) -> None:
     import pyarrow.parquet as pq  # slow to import, and only tables need it
 
     kinds = column_kinds(rows())
-    with writing_file(path) as partial, pq.ParquetWriter(partial, _schema(kinds), compression="zstd") as writer:
+    with (
+        writing_file(path) as partial,
+        partial.open("wb") as file,  # a name may look like the address of a file elsewhere: "a:b"
+        pq.ParquetWriter(file, _schema(kinds), compression="zstd") as writer,
+    ):
         given = iter(rows())
         while part := list(itertools.islice(given, ROWS_AT_ONCE)):
             writer.write_table(arrow_table(part, kinds))

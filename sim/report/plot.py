@@ -14,7 +14,7 @@ from flowsim.report.chart_figure import draw_chart, inches
 from flowsim.report.saved import Saved
 from flowsim.report.saved_runs import comparison_figure, runs_of
 from flowsim.show.costs_text import cost_footing
-from flowsim.show.figure_file import draw_into
+from flowsim.show.figure_file import NO_DATE, draw_into
 from flowsim.studies.plot import draw, selected
 from flowsim.studies.sweep import Runs
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FORMATS: Mapping[str, Mapping[str, Any]] = {
-    "png": {"dpi": 300, "metadata": {"Software": None}},
-    "svg": {"metadata": {"Date": None}},
-    "pdf": {"metadata": {"CreationDate": None, "Producer": None}},
+    "png": {"dpi": 300, "metadata": NO_DATE[".png"]},
+    "svg": {"metadata": NO_DATE[".svg"]},
+    "pdf": {"metadata": NO_DATE[".pdf"]},
 }
 """How a file of each format is written, so that the same figure has the same bytes."""
 DEFAULT_FORMATS = ("png", "svg")

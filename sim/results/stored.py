@@ -11,15 +11,19 @@ import msgspec
 
 from flowsim.core.summary import FullSummary
 from flowsim.errors import InputError
+from flowsim.io.counts import number_of
 from flowsim.io.documents import mapping
 from flowsim.results.recount import COLUMNS, recount
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 SUMMARY, REQUESTS = "summary.json", "requests.parquet"
 FLAGS, TEXTS = ("attained", "counted"), ("key", "class", "client", "state")
 """The columns of a table of requests that are not numbers."""
+COST, ERROR = ("cost_model", "cost_model_kind", "cost_model_error", "cost_model_factors"), ("median", "max")
+"""What is shown of a cost model, and of each of its errors."""
 ROUNDING = 1e-9
 """By so much may a share exceed 1, and a number differ from what it is counted to be, in proportion."""
 
@@ -50,10 +54,20 @@ def _read_summary(path: Path) -> FullSummary:
         msgspec.convert(values, FullSummary)
     except msgspec.ValidationError as error:
         raise InputError(str(path), f"is damaged: {error}", expected="the summary of a run") from None
+    _check_costs(path, values["inputs"])
     for place, found in _shares(values):
         if not 0 <= found <= 1 + ROUNDING:
             raise InputError(f"{path}: {place}", found=found, expected="a share from 0 to 1")
     return cast(FullSummary, values)
+
+
+def _check_costs(path: Path, inputs: Mapping[str, Any]) -> None:
+    """InputError: what is shown of the cost model is not whole."""
+    errors = inputs.get("cost_model_error") or {}
+    parts = [("inputs", inputs, COST), *((f"inputs.cost_model_error.{kind}", errors[kind], ERROR) for kind in errors)]
+    for place, found, names in parts:
+        if missing := [name for name in names if name not in found]:
+            raise InputError(f"{path}: {place}", f"lacks {missing[0]}", expected="the summary of a run")
 
 
 def stored_requests(path: Path, columns: Sequence[str]) -> pd.DataFrame:
@@ -65,7 +79,9 @@ def stored_requests(path: Path, columns: Sequence[str]) -> pd.DataFrame:
         with pq.ParquetFile(path) as file:
             missing = [name for name in columns if name not in file.schema_arrow.names]
             if not missing:
-                return _of_right_types(file.read(list(columns)).to_pandas(), path)
+                read = file.read(list(columns))
+                _check_texts(read, path)
+                return _of_right_types(read.to_pandas(ignore_metadata=True), path)
     except InputError:
         raise
     except (pa.ArrowException, OSError, ValueError) as error:  # text that is not UTF-8 is a ValueError
@@ -84,6 +100,19 @@ def check_agreement(
             check_agreement(path, value, said or {}, source, f"{place}{name}.")
         elif value != said and (value is None or said is None or not math.isclose(value, said, rel_tol=ROUNDING)):
             raise InputError(str(path), f"has {place}{name} {value}", expected=f"{said}, as in {source}")
+
+
+def _check_texts(table: pa.Table, path: Path) -> None:
+    """InputError: a column of texts holds others, or lacks some; requests may have no client, and all have no class."""
+    import pyarrow.types as of
+
+    for name in set(TEXTS) & set(table.column_names):
+        column = table[name]
+        kind = column.type.value_type if of.is_dictionary(column.type) else column.type
+        if not (of.is_string(kind) or of.is_large_string(kind) or of.is_null(kind)):
+            raise InputError(f"{path}: {name}", f"is a column of {kind}", expected="text")
+        if column.null_count and name != "client" and not (name == "class" and column.null_count == len(table)):
+            raise InputError(f"{path}: {name}", f"lacks {number_of(column.null_count, 'value')}", expected="text")
 
 
 def _of_right_types(table: pd.DataFrame, path: Path) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -14,12 +15,17 @@ if TYPE_CHECKING:
 
 MISSING = "missing from font"
 """What Matplotlib says of a letter that a font does not have."""
-SUFFIXES = (".png", ".pdf", ".svg")
+NO_DATE: Mapping[str, Mapping[str, None]] = {
+    ".png": {"Software": None},
+    ".pdf": {"CreationDate": None, "Producer": None},
+    ".svg": {"Date": None},
+}
+"""What is left out of a figure by the ending of its file, so that the same figure has the same bytes."""
 
 
 def check_figure_file(path: str | Path) -> None:
     """Raise `InputError` if the path does not end as an image does."""
-    if Path(path).suffix not in SUFFIXES:
+    if Path(path).suffix not in NO_DATE:
         raise InputError(str(path), "does not end as a figure does", expected=".png, .pdf or .svg")
 
 
@@ -29,9 +35,11 @@ def save_figure(figure: Figure, path: str | Path) -> None:
     Raises:
         InputError: the path does not end as an image does, or the file cannot be written.
     """
+    import matplotlib as mpl  # slow to import, and only figures need it
+
     check_figure_file(path)
-    with writing_file(path) as partial:
-        draw_into(partial, figure)
+    with writing_file(path) as partial, mpl.rc_context({"svg.hashsalt": "flowsim", "pdf.fonttype": 42}):
+        draw_into(partial, figure, metadata=NO_DATE[partial.suffix])
 
 
 def draw_into(file: Path | IO[bytes], figure: Figure, **how: Any) -> None:

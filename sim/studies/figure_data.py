@@ -185,7 +185,7 @@ def ttft_distributions(runs: Runs) -> dict[str, Distribution]:
 
     folder, found = check_requests(runs), {}
     for policy, of in runs.succeeded.groupby("policy", sort=False):
-        rows = pd.concat([read_requests(folder, key, ("ttft_s", "counted")) for key in of["key"]])
+        rows = pd.concat([read_requests(folder, run, ("ttft_s", "counted")) for run in of.to_dict("records")])
         found[str(policy)] = Distribution.of(rows["ttft_s"][rows["counted"]].to_numpy())
     return found
 

@@ -55,7 +55,7 @@ def check_kept(runs: Runs, columns: bool | Sequence[str]) -> None:
 
     folder = check_requests(runs)
     for run in runs.succeeded.to_dict("records"):
-        table = read_requests(folder, run["key"], COLUMNS if columns is True else ())
+        table = read_requests(folder, run, COLUMNS if columns is True else ())
         if columns is True:
             stated = {str(name): None if pd.isna(value) else value for name, value in run.items()}
             span_s = stated["span_s"] if stated["workload.concurrency"] else None
@@ -97,4 +97,4 @@ def _served(folder: Path, run: Mapping[Any, Any]) -> ServedTrace:
     import pandas as pd  # slow to import, and only tables need it
 
     offered = run["offered_rps"]
-    return ServedTrace.of_table(read_requests(folder, run["key"], SERVED), None if pd.isna(offered) else offered)
+    return ServedTrace.of_table(read_requests(folder, run, SERVED), None if pd.isna(offered) else offered)

@@ -18,7 +18,7 @@ from flowsim.io.journal import Journal, read_records
 from flowsim.io.locks import locked
 from flowsim.io.parquet import arrow_table, column_kinds, write_rows
 from flowsim.io.schema import MOST
-from flowsim.results.stored import ROUNDING, is_share, stored_requests
+from flowsim.results.stored import ROUNDING, check_agreement, is_share, stored_requests
 from flowsim.runs.options import MAPPINGS, is_option, options
 
 if TYPE_CHECKING:
@@ -275,13 +275,23 @@ def _check_numbers(column: pd.Series, path: Path, most: float) -> None:
         raise InputError(f"{path}: row {row + 1}: {column.name}", found=column.tolist()[row], expected=wanted)
 
 
-def read_requests(folder: Path, key: str, columns: Sequence[str]) -> pd.DataFrame:
-    """These columns of the requests that the study in a folder kept of the run of a key, one row per request.
+def read_requests(folder: Path, run: Mapping[Any, Any], columns: Sequence[str]) -> pd.DataFrame:
+    """These columns of the requests that the study in a folder kept of a run, one row per request.
+
+    Args:
+        folder: of the study's results.
+        run: the run's row.
+        columns: their names.
 
     Raises:
-        InputError: it did not keep them.
+        InputError: it did not keep them, or they are not as many as the row says, or not as many of them counted.
     """
-    return stored_requests(place_of_requests(folder, key), columns)
+    path = place_of_requests(folder, run["key"])
+    table = stored_requests(path, columns)
+    found = {"requests": len(table)} if columns else {}
+    found |= {"counted": int(table["counted"].sum())} if "counted" in columns else {}
+    check_agreement(path, found, run, SEALED)
+    return table
 
 
 def place_of_requests(folder: Path, key: str) -> Path:

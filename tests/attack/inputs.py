@@ -66,7 +66,7 @@ def attacks(pristine: Path, work: Path, seed: str) -> Iterator[Attack]:
         copied(pristine, work)
         yield _attack("command line", damaged_words(rng.choice(COMMANDS).split(), options, rng), work)
         copied(pristine, work)
-        target = rng.choice(TARGETS)
+        target = rng.choice([target for target in TARGETS if target.kind != "policy"])  # a policy is code
         path, words = rng.choice(target.files(work)), rng.choice(target.commands).split()
         if rng.random() < 0.8:
             odd = INJECTED + OWN_CODE * (target.kind in UNTRUSTED)

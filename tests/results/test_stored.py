@@ -42,6 +42,11 @@ def test_what_was_saved_is_read_back(saved: Path) -> None:
         (lambda of: of.update(utilization=7), "utilization must be a share from 0 to 1, got 7.0"),
         (lambda of: of.pop("counted"), "is damaged: Object missing required field `counted`"),
         (lambda of: of.update(ttft_s=None), "is damaged: Expected `object`, got `null` - at `$.ttft_s`"),
+        (lambda of: of["inputs"].pop("cost_model_kind"), "inputs: lacks cost_model_kind"),
+        (
+            lambda of: next(iter(of["inputs"]["cost_model_error"].values())).pop("median"),
+            " lacks median; expected the summary of a run",
+        ),
         (lambda of: of.clear(), "is damaged: Object missing required field"),
     ],
 )
@@ -50,6 +55,23 @@ def test_a_summary_that_no_run_gives_is_refused(saved: Path, change: Callable[[A
     with pytest.raises(InputError) as refused:
         stored_summary(saved)
     assert str(refused.value).startswith(f"{saved / 'summary.json'}: ") and message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "said"),
+    [
+        ("class", [1.5] * 40, "class: is a column of double; expected text"),
+        ("class", ["text", None] * 20, "class: lacks 20 values; expected text"),
+        ("state", [None] * 40, "state: lacks 40 values; expected text"),
+        ("client", [b"\xff"] * 40, "client: is a column of binary; expected text"),
+    ],
+)
+def test_columns_of_texts_hold_texts(saved: Path, name: str, values: list[object], said: str) -> None:
+    path = saved / "requests.parquet"
+    pd.read_parquet(path).assign(**{name: values}).to_parquet(path)
+    with pytest.raises(InputError) as refused:
+        stored_requests(path, (name,))
+    assert str(refused.value) == f"{path}: {said}"
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 4000, b"{}", b"PAR1 and no more", b"\xff\xfe"])

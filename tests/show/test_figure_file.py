@@ -15,6 +15,8 @@ from matplotlib.text import Text
 
 import flowsim
 from flowsim.cli.main import main
+from flowsim.show.figure_file import save_figure
+from flowsim.show.style import new_axes
 
 DRAWN = (
     "compare t.csv --policy fcfs --policy edf --out out -q",
@@ -64,3 +66,12 @@ def test_a_figure_is_saved_whatever_the_backend_for_windows(tmp_path: Path, back
     )
     assert (done.returncode, done.stderr) == (0, b"")
     assert (tmp_path / "out" / "comparison.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
+def test_the_same_figure_has_the_same_bytes(tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")  # another day than today
+    save_figure(new_axes((2, 2)).figure, tmp_path / f"a.{ending}")
+    monkeypatch.delenv("SOURCE_DATE_EPOCH")
+    save_figure(new_axes((2, 2)).figure, tmp_path / f"b.{ending}")
+    assert (tmp_path / f"a.{ending}").read_bytes() == (tmp_path / f"b.{ending}").read_bytes()

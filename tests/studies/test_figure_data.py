@@ -100,9 +100,13 @@ def test_ttft_counts_the_requests_that_never_got_a_token(tmp_path: Path) -> None
     for key, ttft_s in (("k" * 16, [1.0, np.nan]), ("m" * 16, [0.5, 2.0])):
         rows = pd.DataFrame({"ttft_s": [*ttft_s, 9.0], "counted": [True, True, False]})
         rows.to_parquet(tmp_path / "requests" / f"{key}.parquet")
-    runs = study(tmp_path, policy=["a", "a"], seed=[0, 1], key=["k" * 64, "m" * 64])
+    keys = ["k" * 64, "m" * 64]
+    runs = study(tmp_path, policy=["a", "a"], seed=[0, 1], key=keys, requests=[3, 3], counted=[2, 2])
     found = ttft_distributions(runs)["a"]
     assert (found.values.tolist(), found.percent.tolist()) == ([0.5, 1.0, 2.0], [25, 50, 75])
+    fewer = study(tmp_path, policy=["a", "a"], seed=[0, 1], key=keys, requests=[3, 4], counted=[2, 2])
+    with pytest.raises(InputError, match=r"m\.parquet: has requests 3; expected 4, as in runs\.parquet"):
+        ttft_distributions(fewer)
     rows.drop(columns="counted").to_parquet(tmp_path / "requests" / f"{'m' * 16}.parquet")
     rows.drop(columns="counted").to_parquet(tmp_path / "requests" / f"{'k' * 16}.parquet")
     with pytest.raises(InputError, match="has no column counted; expected the requests of a run, with it"):
