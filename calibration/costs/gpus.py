@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from shlex import quote
 
-from flowsim.calibration.costs.models import as_yaml_number, check_table_name, model_names
+from flowsim.calibration.costs.models import as_yaml_number, check_table_name, load_model, model_names
 from flowsim.errors import InputError, unknown
 from flowsim.io.documents import mapping
 from flowsim.io.schema import Checked, Name, Positive, PositiveCount, build
@@ -74,8 +74,13 @@ def load_gpu(name_or_path: str) -> tuple[str, Gpu]:
 
 
 def ways(gpu: str, model: str, tp: int) -> str:
-    """How to get a table that there is not: the commands that measure, import and model it."""
+    """How to get a table that there is not: the commands that measure, import and model it.
+
+    InputError: the model cannot be divided by `tp`.
+    """
     known = catalogue().get(gpu)
+    if model in model_names():
+        load_model(model).shard(tp)
     of = f"--model {quote(model) if model in model_names() else 'config.json'}" + (f" --tp {tp}" if tp > 1 else "")
     measured = f"measured on that GPU (flowsim calibrate {of} --out DIR)"
     system = quote(gpu) if known is None else known.public

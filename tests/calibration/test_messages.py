@@ -181,9 +181,10 @@ MESSAGES: list[tuple[Call, str]] = [
         lambda: load_table("h100", "llama3-7b"),
         "model: unknown model 'llama3-7b' on h100; did you mean 'llama3-70b'? (known: llama3-70b, llama3-8b, qwen2.5-14b, qwen3-32b, qwen3-8b); expected one of them, or a table measured on that GPU (flowsim calibrate --model config.json --out DIR), imported (flowsim calibrate import aiconfigurator --system h100_sxm --model config.json) or modelled (flowsim calibrate model --gpu h100 --model config.json)",
     ),
+    (lambda: load_table("h100", "llama3-8b", 3), "tp must be a divisor of llama3-8b's heads, 32, got 3"),
     (
-        lambda: load_table("h100", "llama3-8b", 3),
-        "tp: unknown tp '3' of llama3-8b on h100 (known: 1); expected one of them, or a table measured on that GPU (flowsim calibrate --model llama3-8b --tp 3 --out DIR), imported (flowsim calibrate import aiconfigurator --system h100_sxm --model llama3-8b --tp 3) or modelled (flowsim calibrate model --gpu h100 --model llama3-8b --tp 3)",
+        lambda: load_table("h100", "llama3-8b", 2),
+        "tp: unknown tp '2' of llama3-8b on h100 (known: 1); expected one of them, or a table measured on that GPU (flowsim calibrate --model llama3-8b --tp 2 --out DIR), imported (flowsim calibrate import aiconfigurator --system h100_sxm --model llama3-8b --tp 2) or modelled (flowsim calibrate model --gpu h100 --model llama3-8b --tp 2)",
     ),
     (
         lambda: load_model("llama3"),

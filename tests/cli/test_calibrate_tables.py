@@ -22,7 +22,7 @@ from flowsim.cli.main import main
             "tp of the table must be >= 2: one GPU has",
         ),
         (["report", "nothing"], "nothing: is not a folder; expected an operator table"),
-        (["report", "h200/llama3-8b/tp3"], "tp: unknown tp '3' of llama3-8b on h200"),
+        (["report", "h200/llama3-8b/tp3"], "tp must be a divisor of llama3-8b's heads, 32, got 3"),
         (["import", "aiconfigurator"], "--system: is missing"),
         (
             ["import", ".", "--system", "a100_sxm", "--framework", "vllm"],

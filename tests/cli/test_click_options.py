@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("folder")
         ("--format azure", "t.jsonl: line 1: has no field 'TIMESTAMP' among 'arrival_s"),
         ("--model llama3-80b", "--model: unknown model 'llama3-80b' on h200; did you mean 'llama3-8b'?"),
         ("--gpu h201", "--gpu: unknown gpu 'h201'; did you mean 'h200'?"),
-        ("--tp 3", "--tp: unknown tp '3' of llama3-8b on h200 (known: 1, 2, 4, 8)"),
+        ("--tp 3", "--tp must be a divisor of llama3-8b's heads, 32, got 3"),
         ("--slo qwen2.5-14", "--slo: unknown SLO mix 'qwen2.5-14'; did you mean 'qwen2.5-14b'?"),
         ("--slo 0", "--slo must be > 0, got 0.0"),
         ("--slo text=soon", "--slo must be CLASS=SECONDS pairs, got 'text=soon'"),

@@ -246,7 +246,7 @@ def test_without_out_nothing_is_left(here: Path) -> None:
     [
         ([], "Missing argument 'TABLE'"),
         (["nothing"], "nothing: is not a folder; expected an operator table"),
-        (["h200/llama3-8b/tp3"], "tp: unknown tp '3' of llama3-8b on h200"),
+        (["h200/llama3-8b/tp3"], "tp must be a divisor of llama3-8b's heads, 32, got 3"),
         (["h200/llama3-8b/tp2"], "tp of the table must be 1 (passes of a group"),
         (["table"], "device: no CUDA GPU was found; expected a machine with one, or the device 'cpu'"),
         (["table", "--device", "gpu"], "device: unknown device 'gpu'"),
