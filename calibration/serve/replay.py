@@ -58,16 +58,17 @@ class Replay:
     @property
     def preemptions(self) -> list[Pause]:
         """Every preemption, in order of acknowledgement."""
-        return pauses(self._events)
+        return pauses(self.events)
 
     @property
     def acknowledged_s(self) -> list[float]:
         """From each end of a stretch of execution until the scheduler knew, seconds."""
-        ends = [event for event in self._events if isinstance(event, Stopped | Completed)]
+        ends = [event for event in self.events if isinstance(event, Stopped | Completed)]
         return [event.time_s - event.ended_s for event in ends]
 
     @property
-    def _events(self) -> Sequence[Event]:
+    def events(self) -> Sequence[Event]:
+        """What happened, in the order in which the scheduler learned of it."""
         assert self.outcome.events is not None
         return self.outcome.events[0]
 

@@ -78,9 +78,9 @@ def validate(
     Each policy is run at each load for the same duration, twice: no simulation can be expected to differ from
     a real run by less than a second real run does.
 
-    DIR gets the evidence (evidence.json, one JSON file per case, the operator table), validation.html and figures. A
-    run that has ended is kept: the same command goes on where it was interrupted, and more policies or loads can be
-    added.
+    DIR gets the evidence (evidence.json, one JSON file per case and the events of its runs, the operator table),
+    validation.html and figures. A run that has ended is kept: the same command goes on where it was interrupted, and
+    more policies or loads can be added.
     With the folder of such evidence in place of TRACE, what was recorded is compared with the simulation as it is
     now; that needs no GPU, and of the options only --out, --accept, --trust-policies and --quiet mean anything. Code of
     policies that flowsim does not ship is run only with --trust-policies. The page of one folder goes into it, unless

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from flowsim.archive.manifest import COMPARED, CONFIG, compared_policies
-from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.core.summary import FullSummary
 from flowsim.errors import InputError
 from flowsim.io.counts import number_of
@@ -46,7 +45,7 @@ class Shown:
     Attributes:
         name: of its policy, or "simulated" and "real 1".
         result: the run, with its events unless `stays` is given.
-        stays: when each request ran and was paused, of a run on a GPU, which leaves no events.
+        stays: when each request ran and was paused, of a run on a GPU whose events were not kept.
         block_tokens: tokens of a KV block.
     """
 
@@ -135,7 +134,7 @@ class Saved:
         if self.kind == "study":
             raise InputError(str(self.folder), "is a study", expected="a run, a comparison or a validation")
         if self.kind == "validation":
-            return [shown for of in self.evidence.recorded if of.runs for shown in _both(of, self.evidence.cost)]
+            return [shown for of in self.evidence.recorded if of.runs for shown in _both(of, self.evidence)]
         return [self._replayed(name, progress) for name in self.runs]
 
     def _replayed(self, name: str, progress: Callable[[int, int], None] | None) -> Shown:
@@ -148,10 +147,11 @@ class Saved:
         return Shown(name, result, block_tokens=options.server.block_tokens)
 
 
-def _both(recorded: Recorded, cost: CostModel) -> Iterator[Shown]:
+def _both(recorded: Recorded, evidence: Evidence) -> Iterator[Shown]:
     """The simulation of a case, and its runs on the GPU."""
     case = recorded.case
     size = case.server.block_tokens
-    yield Shown(f"{case.name}, simulated", case.simulate(cost, events=True), block_tokens=size)
-    for number, gpu_run in enumerate(recorded.runs, 1):
-        yield Shown(f"{case.name}, real {number}", case.result_of(gpu_run, cost), stays_on_gpu(gpu_run), size)
+    yield Shown(f"{case.name}, simulated", case.simulate(evidence.cost, events=True), block_tokens=size)
+    for number, (gpu_run, real) in enumerate(zip(recorded.runs, evidence.real(recorded), strict=True), 1):
+        stays = stays_on_gpu(gpu_run) if real.outcome.events is None else None
+        yield Shown(f"{case.name}, real {number}", real, stays, size)

@@ -38,7 +38,7 @@ class Lane:
 
     @classmethod
     def of(cls, shown: Shown) -> Lane:
-        """A run; one on a GPU has left no events, but the pauses of its passes."""
+        """A run; one on a GPU may have left no events, but the pauses of its passes."""
         if shown.stays is not None:
             return cls(shown.name, shown.result, (), shown.stays, shown.block_tokens)
         stays: dict[int, list[Stay]] = {}

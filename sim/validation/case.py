@@ -12,6 +12,7 @@ import numpy as np
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from flowsim.calibration.costs.cost_model import CostModel
+from flowsim.core.events import Event
 from flowsim.core.ledger import Ledger, Log
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
@@ -66,8 +67,13 @@ class GpuRun(Struct, frozen=True, forbid_unknown_fields=True):
     first_tokens: Sequence[Token] = ()
     rejected_s: Sequence[Amount | None] | UnsetType = UNSET
 
-    def outcome(self, turned_away_s: Sequence[float]) -> Outcome:
-        """As the engine would have written it down; `turned_away_s`: when the limits rejected each, NaN for never."""
+    def outcome(self, turned_away_s: Sequence[float], events: Sequence[Event] | None = None) -> Outcome:
+        """As the engine would have written it down.
+
+        Args:
+            turned_away_s: when the limits rejected each request, NaN for never.
+            events: what happened, if it was kept.
+        """
         ledger = Ledger(len(self.started_s))
         ledger.instance = [0] * len(self.started_s)
         ledger.started_s, ledger.finished_s = times(self.started_s), times(self.finished_s)
@@ -81,7 +87,7 @@ class GpuRun(Struct, frozen=True, forbid_unknown_fields=True):
             preemptions=len(self.pauses),
             blocking_s=list(self.blocking_s),
         )
-        return Outcome(ledger, [log], self.stopped_s)
+        return Outcome(ledger, [log], self.stopped_s, None if events is None else [events])
 
 
 class Case(Struct, frozen=True, forbid_unknown_fields=True, dict=True):  # dict: for the cached properties
@@ -187,10 +193,10 @@ class Case(Struct, frozen=True, forbid_unknown_fields=True, dict=True):  # dict:
         )
         return assembled(Workload(options, self.trace, self.trace, self.slo), load_policy(options.policy), cost)
 
-    def result_of(self, run: GpuRun, cost: CostModel) -> RunResult:
-        """A real run as a result."""
+    def result_of(self, run: GpuRun, cost: CostModel, events: Sequence[Event] | None = None) -> RunResult:
+        """A real run as a result, with its events if they were kept."""
         turned_away = zip(self.arrival_s, self.rejected(cost), strict=True)
-        return self._result(run.outcome([at_s if out else math.nan for at_s, out in turned_away]), cost)
+        return self._result(run.outcome([at_s if out else math.nan for at_s, out in turned_away], events), cost)
 
     def _result(self, outcome: Outcome, cost: CostModel) -> RunResult:
         return RunResult(self.trace, self.slo, outcome, self.policy, {}, described(cost))

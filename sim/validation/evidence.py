@@ -1,15 +1,15 @@
 """Evidence: what happened when requests were replayed on a GPU, and all that it takes to simulate the same.
 
 A folder of evidence holds `evidence.json` (the machine, the versions, the trace, the options), the operator table that
-the simulation uses, and one file per case under `runs/`. A case is one policy at one rate: its requests, its settings
-and its real runs, together with the distances that its simulation had when it was recorded or last accepted (`flowsim
-validate DIR --accept`), to which later simulations are held.
+the simulation uses, and one file per case under `runs/`, with the events of each of its runs beside it. A case is one
+policy at one rate: its requests, its settings and its real runs, together with the distances that its simulation had
+when it was recorded or last accepted (`flowsim validate DIR --accept`), to which later simulations are held.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -23,13 +23,16 @@ from msgspec.structs import replace
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.fit import fit
 from flowsim.calibration.costs.table import OperatorTable
+from flowsim.core.events import Event
 from flowsim.errors import InputError
 from flowsim.io.counts import number_of
 from flowsim.io.documents import mapping
 from flowsim.io.folders import writing
 from flowsim.io.schema import Amount, Count, build
 from flowsim.policies.registry import check_shipped
+from flowsim.results.result import RunResult
 from flowsim.validation.case import Case, GpuRun
+from flowsim.validation.run_events import events_file, read_events, write_events
 
 SCHEMA_VERSION = 1
 ABOUT = "evidence.json"
@@ -103,9 +106,11 @@ class Recorded(Struct, frozen=True, forbid_unknown_fields=True):
     runs: Sequence[GpuRun] = ()
     distances: Mapping[str, Accepted] = {}
 
-    def save(self, folder: Path) -> None:
-        """Write it into `folder`/runs, whole or not at all."""
+    def save(self, folder: Path, events: Iterable[Event] | None = None) -> None:
+        """Write it into `folder`/runs, whole or not at all; `events`: of its last run, if that is new."""
         with writing(folder / "runs") as stage:
+            if events is not None:
+                write_events(stage / events_file(self.case.slug, len(self.runs)), events)
             _write(stage / f"{self.case.slug}.json", self, separators=(",", ":"))
 
     @classmethod
@@ -144,6 +149,14 @@ class Evidence:
             return fit(self.table)
         except InputError as error:
             raise error.within(str(Path(self.folder) / "table")) from None
+
+    def real(self, recorded: Recorded) -> list[RunResult]:
+        """Each real run of a case as a result, with its events if it has them. InputError: their file is wrong."""
+        case, folder = recorded.case, Path(self.folder) / "runs"
+        return [
+            case.result_of(run, self.cost, read_events(folder / events_file(case.slug, number), run))
+            for number, run in enumerate(recorded.runs, 1)
+        ]
 
     @classmethod
     def load(cls, folder: str | Path, *, trust_policies: bool = False) -> Evidence:

@@ -17,6 +17,7 @@ from flowsim.calibration.gpu.quiet_host import RUNNER, core_of
 from flowsim.calibration.serve.replay import Replay, replay_on_device
 from flowsim.calibration.serve.runner import Runner
 from flowsim.calibration.serve.warm_up import LESS, serving_decoder, warm_up
+from flowsim.core.events import Event
 from flowsim.core.timeline import graph_size
 from flowsim.io.counts import number_of
 from flowsim.policies.registry import load_policy
@@ -24,8 +25,9 @@ from flowsim.validation.case import Case, GpuRun, stored_seconds
 from flowsim.validation.distance import distances
 from flowsim.validation.evidence import Accepted, Recorded, with_run
 from flowsim.validation.plan import Plan, cache_rows
+from flowsim.validation.run_events import stored_pauses
 
-Save = Callable[[Recorded], None]
+Save = Callable[[Recorded, Sequence[Event]], None]
 Say = Callable[[str], None]
 
 
@@ -46,7 +48,7 @@ def run_missing(
         table: the operator table of the GPU, which says how its operators were launched.
         costs: its cost model.
         device: "cuda" or "cpu".
-        save: called with a case and its runs as soon as a run ends.
+        save: called with a case, its runs and the events of the last as soon as that ends.
         say: told before each run what it is.
     """
     spec = table.provenance.rank().spec
@@ -79,22 +81,24 @@ def _run_all(plan: Plan, recorded: dict[str, Recorded], costs: CostModel, runner
                 continue
             replayed = f"{number_of(len(of.case.arrival_s), 'request')} in {of.case.arrival_s[-1]:.1f} s"
             say(f"run {number + 1} of {plan.repeats}: {of.case.name}: {replayed}")
-            of = with_run(of, _run(of.case, costs, runner))
+            run, events = _run(of.case, costs, runner)
+            of = with_run(of, run)
             if len(of.runs) == plan.repeats:
                 of = replace(of, distances=distances_of(of, costs))
-            save(of)
+            save(of, events)
             recorded[slug] = of
 
 
-def _run(case: Case, costs: CostModel, runner: Runner) -> GpuRun:
-    """One real execution of a case."""
+def _run(case: Case, costs: CostModel, runner: Runner) -> tuple[GpuRun, Sequence[Event]]:
+    """One real execution of a case, and what happened."""
     ready = case.prepared(costs)
     with gpu_state(runner.decoder.device.type == "cuda") as state:
         replay = replay_on_device(ready.requests(), ready.policy, costs, ready.predictor, runner, case.server)
-    return _as_run(replay, state)
+    return as_run(replay, state), replay.events
 
 
-def _as_run(replay: Replay, state: dict[str, Any]) -> GpuRun:
+def as_run(replay: Replay, state: dict[str, Any]) -> GpuRun:
+    """A replay as evidence has it; `state`: clocks, power and throttling meanwhile."""
     ledger, (log,) = replay.outcome.ledger, replay.outcome.logs
     return GpuRun(
         stored_seconds(ledger.started_s),
@@ -106,7 +110,7 @@ def _as_run(replay: Replay, state: dict[str, Any]) -> GpuRun:
         round(log.control_s, 6),
         log.decisions,
         round(replay.outcome.stopped_s, 6),
-        [[pause.execution, *stored_seconds(pause[1:])] for pause in replay.preemptions],
+        stored_pauses(replay.events),
         _quantiles(replay.lateness_s),
         _quantiles(replay.hand_overs_s),
         state,

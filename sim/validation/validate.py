@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import flowsim
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.table import OperatorTable
 from flowsim.calibration.gpu.machine import check_device, machine
+from flowsim.core.events import Event
 from flowsim.engine.kv import taken_tokens
 from flowsim.errors import InputError
 from flowsim.io.folders import check_writable
@@ -113,12 +114,12 @@ def _recorded(
     recorded = {case.slug: _so_far(root, case) for case in cases}
     slugs = list(dict.fromkeys([*(older.cases if older else ()), *recorded]))
 
-    def save(of: Recorded) -> None:
+    def save(of: Recorded, events: Sequence[Event]) -> None:
         """Keep a run; with the first, where it comes from."""
         if not (root / TABLE).is_dir():
             table.save(root / TABLE)
         write_about(root, replace(about, cases=slugs))
-        of.save(root)
+        of.save(root, events)
 
     if any(len(of.runs) < plan.repeats for of in recorded.values()):
         run_missing(plan, recorded, table, costs, device, save, say)
