@@ -76,7 +76,7 @@ def stored_requests(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path.absolute()) as file:
             missing = [name for name in columns if name not in file.schema_arrow.names]
             if not missing:
                 read = file.read(list(columns))

@@ -160,8 +160,8 @@ def sealed_keys(folder: str | Path, study: Mapping[str, Any]) -> list[str] | Non
     if not _is_of(Path(folder), study):
         return None
     with _reading(path):
-        _check_columns(path, pq.read_schema(path).names)
-        table = pq.read_table(path, columns=["key", "error"])
+        _check_columns(path, pq.read_schema(path.absolute()).names)
+        table = pq.read_table(path.absolute(), columns=["key", "error"])
     return None if table["error"].null_count < len(table) else table["key"].to_pylist()
 
 
@@ -176,7 +176,7 @@ def sealed_rows(folder: Path, columns: Sequence[str] | None = None) -> Iterator[
     import pyarrow.parquet as pq
 
     if (folder / SEALED).exists():
-        with _reading(folder / SEALED), pq.ParquetFile(folder / SEALED) as file:
+        with _reading(folder / SEALED), pq.ParquetFile((folder / SEALED).absolute()) as file:
             _check_columns(folder / SEALED, file.schema_arrow.names)
             _check_types(folder / SEALED, file.schema_arrow)
             for group in range(file.num_row_groups):
@@ -215,8 +215,8 @@ def read_runs(folder: str | Path) -> pd.DataFrame:
     import pyarrow.parquet as pq
 
     with _reading(place / SEALED):
-        _check_types(place / SEALED, pq.read_schema(place / SEALED))
-        return _checked(pd.read_parquet(place / SEALED), place / SEALED)
+        _check_types(place / SEALED, pq.read_schema((place / SEALED).absolute()))
+        return _checked(pd.read_parquet((place / SEALED).absolute()), place / SEALED)
 
 
 def _checked(frame: pd.DataFrame, path: Path) -> pd.DataFrame:

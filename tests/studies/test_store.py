@@ -265,3 +265,13 @@ def test_a_changed_module_that_a_policy_imports_runs_its_rows_again_and_no_other
         attained[sign] = flowsim.load_runs(tmp_path / "o").table["attainment"].round(3).tolist()
     assert attained == {1: [0.175, 0.205], -1: [0.68, 0.205]}
     assert len(list((tmp_path / "o" / "requests").iterdir())) == 2
+
+
+def test_the_name_of_a_folder_may_look_like_an_address(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    flowsim.sweep(STUDY, "s3:out", workers=1)
+    assert flowsim.sweep(STUDY, "s3:out", workers=1).new == 0
+    assert bytes_of(Path("s3:out")) == bytes_of(whole)
+    assert len(flowsim.load_runs("s3:out").table) == 18
