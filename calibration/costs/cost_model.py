@@ -222,9 +222,10 @@ class CostModel:
             name = "unchecked" if cut == "none" else f"checked at every {cut}"
             rows.append((name, *(f"{self.solo_s(size, cut=cut) * 1e3:,.1f} ms" for size in sizes)))
         cells = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-        error = self.provenance and self.provenance.long_prompt_error
-        off = f"differs from measured prefills of >= 1024 tokens by {error.median:.1%}" if error else "error unknown"
-        return f"<div><b>{escape(self.name)}</b>, {off}<table>{cells}</table></div>"
+        kind = "given in Python" if self.provenance is None else self.provenance.table.kind
+        error = None if self.provenance is None else self.provenance.stated_error
+        stated = "error not known" if error is None else f"stated error {error:.1%}"
+        return f"<div><b>{escape(self.name)}</b>, {kind}, {stated}<table>{cells}</table></div>"
 
     def _new_timeline(self, slices: Sequence[Slice], cut: str, max_batched_tokens: int, graph_tokens: int) -> Timeline:
         if sum([slice_.tokens for slice_ in slices]) <= max_batched_tokens:

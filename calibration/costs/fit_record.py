@@ -88,7 +88,8 @@ class FitRecord:
     @property
     def stated_error(self) -> float | None:
         """The error in one number, a share: the median at measured prompts of at least 1024 tokens or, of an imported
-        table, the most by which measured prompts differ from it; None if it is not known."""
+        table, the most by which measured prompts differ from it, or, of a modelled one, the largest median of those
+        modelled likewise; None if it is not known."""
         if self.factors is not None:
             return self.factors.error
         return None if self.long_prompt_error is None else self.long_prompt_error.median

@@ -185,9 +185,13 @@ INPUTS = (
     Definition(
         "cost_model_stated_error",
         "its error in one number, a share; null if not known",
-        "measured: median at prompts >= 1024 tokens; imported: largest difference where both kinds were measured",
+        "measured: median at prompts >= 1024 tokens; imported: largest difference where both kinds were measured; "
+        "modelled: largest median of tables that were modelled likewise without what was measured",
     ),
-    Definition("cost_model_error", "its error on measured passes, by kind: passes, median, max"),
+    Definition(
+        "cost_model_error",
+        "its error on measured passes, by kind: passes, median, max; of a modelled table, of those modelled likewise",
+    ),
     Definition(
         "cost_model_factors",
         "of an imported table: measured over imported time of prompts, by tokens: median, low and high of the models "

@@ -124,3 +124,10 @@ def test_shared_experts_are_scaled_from_dense_models() -> None:
     more_s = fit(table).solo_s(8192) - fit(plain).solo_s(8192)
     computed_s = spec.layers * 8192 * 2 * 3 * 2048 * 2048 / 989.4e12
     assert 1.2 * computed_s < more_s < 2.5 * computed_s
+
+
+def test_a_notebook_shows_the_kind_and_the_stated_error() -> None:
+    own = load_table("h200", "llama3-8b")
+    measured, modelled = fit(own), fit(modelled_table(LLAMA, "h20", catalogue()["h20"], [own]))
+    assert "<b>h200/llama3-8b/tp1</b>, measured, stated error 1.1%<table>" in measured._repr_html_()
+    assert "<b>h20/llama3-8b/tp1</b>, modelled, error not known<table>" in modelled._repr_html_()
