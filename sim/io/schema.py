@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
@@ -119,7 +118,7 @@ def expected(hint: Any, value: object = None) -> str:
         base, bounds = _bounds(kind)
         if base in (int, float) and _is_number(value) and (base is float or type(value) is int):
             broken = [bound.said for bound in bounds if not bound.keeps(value)]
-            if broken and not math.isnan(float(value)):  # type: ignore[arg-type]
+            if broken and value == value:  # not NaN; a whole number may be too large for a float
                 return broken[0]
     return " or ".join(dict.fromkeys(_said(kind) for kind in kinds)) or "null"
 

@@ -76,6 +76,7 @@ def test_a_struct_made_in_python_is_checked_too() -> None:
             "(known: least-work, round-robin)",
         ),
         ({"scale": 0}, "f.yaml: scale must be > 0, got 0"),
+        ({"scale": 10**400}, f"f.yaml: scale must be <= 2^53, got 1{'0' * 76}..."),
         ({"scale": math.inf}, "f.yaml: scale must be <= 2^53, got inf"),
         ({"scale": math.nan}, "f.yaml: scale must be a number > 0, got nan"),
         ({"window": [1, "x"]}, "f.yaml: window[1] must be a number >= 0, got 'x'"),
