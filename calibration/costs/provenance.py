@@ -150,6 +150,10 @@ class Provenance(Struct, frozen=True, kw_only=True):
     verifies: str | None = None
     notes: list[str] = []
 
+    def __repr__(self) -> str:
+        """One line."""
+        return f"Provenance({self.gpu}/{self.model}/tp{self.tp}, {self.kind})"
+
     @classmethod
     def of(cls, stated: Mapping[str, Any]) -> Provenance:
         """The provenance that these plain values state. InputError names the field that is wrong."""

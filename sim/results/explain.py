@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from flowsim.results.fairness import Fairness, fairness_of
 from flowsim.results.metrics import REJECTED
 from flowsim.results.quantiles import Floats
 from flowsim.results.result import RunResult
+from flowsim.results.story import Span, Story
 from flowsim.results.waits import PARTS, DeviceHistory, Times, hindsight
 from flowsim.show.explain_figure import misses_by_class
 from flowsim.show.html import explanation_html
@@ -29,60 +30,6 @@ if TYPE_CHECKING:
 REASONS = ("hopeless", "rejected", *PARTS)
 SERVABLE = ("yes", "instead", "no")
 """Whether a perfect scheduler could have served a request: see `Explanation.servable`."""
-
-
-class Span(NamedTuple):
-    """A stretch of a request's wait, as its story tells it.
-
-    Attributes:
-        began_s: from when, seconds.
-        ended_s: until when.
-        part: which of PARTS; its own passes are "alone", whatever they take.
-        lasted_s: how long these passes ran.
-        requests: the other requests of these passes, in the order in which they first ran.
-    """
-
-    began_s: float
-    ended_s: float
-    part: str
-    lasted_s: float
-    requests: tuple[int, ...]
-
-
-class Story(NamedTuple):
-    """What became of one request.
-
-    Attributes:
-        request: its id.
-        class_name: its class.
-        tokens: tokens of its prompt.
-        arrival_s: when it arrived, seconds.
-        slo_s: its TTFT SLO; NaN for none.
-        alone_s: how long it takes alone on a rested GPU.
-        finished_s: when its first token was there; NaN for never.
-        rejected: whether it was rejected.
-        reason: one of REASONS if it is a counted miss; else None.
-        servable: one of SERVABLE if it is, and this is known; else None.
-        parts_s: seconds of each part of its wait, which they add up to.
-        spans: what it waited for and when it ran, in order; decisions, hand-overs and idle time are left out.
-    """
-
-    request: int
-    class_name: str
-    tokens: int
-    arrival_s: float
-    slo_s: float
-    alone_s: float
-    finished_s: float
-    rejected: bool
-    reason: str | None
-    servable: str | None
-    parts_s: Mapping[str, float]
-    spans: Sequence[Span]
-
-    def to_dict(self) -> dict[str, Any]:
-        """All of this as plain values, for JSON."""
-        return self._asdict() | {"spans": [span._asdict() for span in self.spans]}
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +47,12 @@ def explanation_html(policy: str, summary: Summary, missed: ByClass, servable: B
     count = sum(sum(of.values()) for of in missed.values())
     title = f"{policy}: {count:,} of {number_of(summary['counted'], 'request')} missed"
     return render("summary.html", title=title, tables=[of for of in tables if of[1]], notes=[])
+
+
+def story_html(title: str, rows: Iterable[Sequence[str]], facts: Iterable[tuple[str, str]]) -> str:
+    """What became of one request, as a small table for notebooks."""
+    tables = [(("time", "lasted", ""), list(rows))]
+    return render("summary.html", title=title, tables=tables, notes=[f"{name}: {value}" for name, value in facts])
 
 
 @lru_cache(maxsize=1)

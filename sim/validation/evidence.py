@@ -142,6 +142,11 @@ class Evidence:
     folder: str
     missing: Sequence[str] = ()
 
+    def __repr__(self) -> str:
+        """One line."""
+        runs = number_of(sum(len(of.runs) for of in self.recorded), "real run")
+        return f"Evidence({self.folder}: {number_of(len(self.recorded), 'case')}, {runs})"
+
     @cached_property
     def cost(self) -> CostModel:
         """The cost model. InputError: the table makes none."""

@@ -8,9 +8,8 @@ from rich.console import Console, RenderableType
 
 import flowsim
 from flowsim.core.server import ServerOptions
-from flowsim.report.explain_text import TOLD, explanation_report, story_report
+from flowsim.report.explain_text import explanation_report, story_report
 from flowsim.results.explain import Explanation
-from flowsim.results.waits import PARTS
 from support.costs import pencil
 
 
@@ -62,7 +61,3 @@ def test_a_story_follows_the_time() -> None:
         "could be in time only in place of others",
         "parts alone 3 s, blocked 8 s",
     ]
-
-
-def test_every_part_that_a_story_names_has_a_text() -> None:
-    assert set(TOLD) == set(PARTS) - {"stack", "batched", "slower", "host", "idle", "frontend", "return"}

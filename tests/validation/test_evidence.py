@@ -40,6 +40,8 @@ def rewrite(path: Path, change: Callable[[Any], Any]) -> Any:
 
 def test_evidence_is_typed() -> None:
     evidence = Evidence.load(KEPT)
+    assert repr(evidence) == f"Evidence({KEPT}: 1 case, 2 real runs)"
+    assert repr(evidence.table) == "OperatorTable(provenance=Provenance(h200/llama3-8b/tp1, measured))"
     assert evidence.about.machine.gpu_name == "NVIDIA H200"
     assert evidence.about.table.sha256 == evidence.table.digest()
     assert evidence.about.cases == ["chunked-2048-90"]
