@@ -178,12 +178,13 @@ def _free(out: str, folders: Sequence[str]) -> str:
 
 def _show(evidence: Sequence[Evidence], folder: str, quiet: bool) -> None:
     """Compare, write the page and the figures into this folder, and print the table."""
+    from flowsim.report.gantt import real_gantt
     from flowsim.show.screen import show
     from flowsim.validation.compared import compared_cases
     from flowsim.validation.report import save_report, validation_report
 
     cases = compared_cases(*evidence)
-    save_report(evidence, cases, folder)
+    save_report(evidence, cases, folder, list(map(real_gantt, cases)))
     if not quiet:
         show(validation_report(evidence, cases))
         click.echo(f"saved validation.html and figures in {folder}")

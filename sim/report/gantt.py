@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
+from msgspec.structs import replace
 
-from flowsim.core.events import stretches
+from flowsim.core.events import pauses, stretches
 from flowsim.io.counts import number_of
 from flowsim.report.instance_tracks import named
-from flowsim.report.request_tracks import Stay, stays_of
+from flowsim.report.request_tracks import Stay, stays_in
 from flowsim.report.timeline_bounds import until
 from flowsim.results.explain import Explanation
 from flowsim.results.result import RunResult
 from flowsim.show.format import seconds
 from flowsim.show.reasons import REASONS
 from flowsim.show.run_parts import Bar, Gantt, GanttRow, GanttView
+from flowsim.validation.compared import ComparedCase
 
 LENGTHS_S = (20.0, 10.0, 5.0, 2.0, 1.0)
 """How long the worst seconds may be."""
+REAL_LENGTHS_S = (2.0, 1.0, 0.5, 0.2)
+"""How long a window of simulated and real runs may be: preemptions are to be seen."""
 MOST_REQUESTS = 48
 """Requests that a chart shows."""
 Window = tuple[float, float]
@@ -43,12 +47,55 @@ def worst_window(explanations: Iterable[Explanation]) -> Window:
     else:
         moments_s = _busiest(result)
     for length_s in LENGTHS_S:
-        counts = np.searchsorted(moments_s, moments_s + length_s, "right") - np.arange(len(moments_s))
-        first_s = max(float(moments_s[int(counts.argmax())]) - 0.1 * length_s, 0.0)
-        there = (arrival_s <= first_s + length_s) & (until_s >= first_s)
-        if there.sum() <= MOST_REQUESTS:
+        window = _most_of(moments_s, length_s)
+        if ((arrival_s <= window[1]) & (until_s >= window[0])).sum() <= MOST_REQUESTS:
             break
+    return window
+
+
+def _most_of(moments_s: np.ndarray, length_s: float) -> Window:
+    """The window of this length, a tenth of it before the first, with most of these moments, which ascend."""
+    counts = np.searchsorted(moments_s, moments_s + length_s, "right") - np.arange(len(moments_s))
+    first_s = max(float(moments_s[int(counts.argmax())]) - 0.1 * length_s, 0.0)
     return first_s, first_s + length_s
+
+
+def real_gantt(of: ComparedCase) -> Gantt | None:
+    """The seconds of a case in which most passes were paused, or else most requests waited.
+
+    Above its line the device as it was simulated and, under it, in each real run; below the line the same of each
+    request that ran. None without the events of a real run.
+    """
+    results = {name: result for name, result in of.results.items() if result.outcome.events is not None}
+    if not results:
+        return None
+    stopped_s = sorted(pause.stopped_s for result in results.values() for pause in pauses(result.events[0]))
+    moments_s = np.array(stopped_s) if stopped_s else _busiest(of.simulated)
+    stays = {name: stays_in(result) for name, result in results.items()}
+    for length_s in REAL_LENGTHS_S:
+        window = _most_of(moments_s, length_s)
+        ids = sorted({id for those in stays.values() for id, own in those.items() if _within(own, window)})
+        if len(ids) * len(results) <= MOST_REQUESTS:
+            break
+    devices = [replace(row, name=name) for name, result in results.items() for row in _instances(result, window)]
+    rows = [
+        replace(
+            _request("", result, id, stays[name].get(id, ()), ""),
+            name=f"{id} {name}",
+            missed="" if result.attained[id] else "no first token by then",
+            story="",
+        )
+        for id in ids
+        for name, result in results.items()
+    ]
+    where = "most passes were paused" if stopped_s else "most requests waited"
+    note = f"{number_of(len(ids), 'request')} that ran from {window[0]:.3f} s to {window[1]:.3f} s, where {where}."
+    return Gantt(*window, of.simulated.slo.class_names, [GanttView(of.case.name, devices, rows, note)])
+
+
+def _within(stays: Sequence[Stay], window: Window) -> bool:
+    """Whether a request ran or was paused in the window."""
+    return any(stay.began_s <= window[1] and stay.ended_s >= window[0] for stay in stays)
 
 
 def requests_in(why: Explanation, window: Window) -> list[int]:
@@ -76,9 +123,7 @@ def _busiest(result: RunResult) -> np.ndarray:
 def _view(name: str, why: Explanation, window: Window) -> GanttView:
     result = why.result
     ids = requests_in(why, window)
-    stays: dict[int, list[Stay]] = {}
-    for events in result.events:
-        stays |= stays_of(events)
+    stays = stays_in(result)
     arrival_s, until_s = result.trace.arrival_s, until(result)
     present = int(((arrival_s <= window[1]) & (until_s >= window[0])).sum())
     reasons = dict(zip(why.missed.tolist(), why.reasons, strict=True))

@@ -7,6 +7,7 @@ from pathlib import Path
 from flowsim.errors import InputError
 from flowsim.io.folders import path_of, writing_file
 from flowsim.io.progress import Progress
+from flowsim.report.gantt import real_gantt
 from flowsim.report.run_page import run_page
 from flowsim.report.saved import Saved
 from flowsim.report.study_page import study_page
@@ -55,7 +56,8 @@ def result_html(result: RunResult | Comparison | Runs | Saved, progress: Progres
     if result.kind == "study":
         return page_html(study_page(result.study))
     if result.kind == "validation":
-        return validation_page([result.evidence], result.cases, [picture(of) for of in result.cases])
+        images, charts = [picture(of) for of in result.cases], list(map(real_gantt, result.cases))
+        return validation_page([result.evidence], result.cases, images, charts)
     return page_html(_saved_runs(result, progress))
 
 

@@ -35,6 +35,11 @@ def stays_of(events: Iterable[Event]) -> dict[int, list[Stay]]:
     return {id: list(_with_pauses(stays, preempted.get(id, []))) for id, stays in found.items()}
 
 
+def stays_in(result: RunResult) -> dict[int, list[Stay]]:
+    """The same of all instances of a run."""
+    return {id: stays for events in result.events for id, stays in stays_of(events).items()}
+
+
 def stays_on_gpu(run: GpuRun) -> dict[int, list[Stay]]:
     """The same of a run on a GPU, which tells of a pause only whose pass it was: a pass runs but for its pauses."""
     columns = zip(times(run.started_s), times(run.finished_s), strict=True)

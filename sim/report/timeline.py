@@ -13,7 +13,7 @@ from flowsim.core.events import Event
 from flowsim.errors import InputError
 from flowsim.io.folders import path_of, writing_file
 from flowsim.report.instance_tracks import instance_tracks
-from flowsim.report.request_tracks import Stay, counters, request_tracks, stays_of
+from flowsim.report.request_tracks import Stay, counters, request_tracks, stays_in
 from flowsim.report.saved import Saved, Shown
 from flowsim.report.timeline_bounds import Bounds, bounds_of
 from flowsim.report.trace_events import TraceEvent, Track, process
@@ -41,10 +41,7 @@ class Lane:
         """A run; one on a GPU may have left no events, but the pauses of its passes."""
         if shown.stays is not None:
             return cls(shown.name, shown.result, (), shown.stays, shown.block_tokens)
-        stays: dict[int, list[Stay]] = {}
-        for events in shown.result.events:
-            stays |= stays_of(events)
-        return cls(shown.name, shown.result, shown.result.events, stays, shown.block_tokens)
+        return cls(shown.name, shown.result, shown.result.events, stays_in(shown.result), shown.block_tokens)
 
 
 def timeline(lanes: Iterable[Lane], window_s: WINDOW | None = None, worst: int | None = None) -> Iterator[TraceEvent]:

@@ -17,7 +17,7 @@ the page. Text is escaped in both: no name becomes markup.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -189,11 +189,15 @@ class Page(Struct, frozen=True):
 def page_html(page: Page) -> str:
     """The page as one HTML document."""
     parts = [*page.lead, *(part for section in page.sections for part in section.parts)]
+    return render("sections.html", page=page, **drawing(parts))
+
+
+def drawing(parts: Iterable[PagePart]) -> dict[str, Any]:
+    """What a template is given to draw those of these parts that scripts draw."""
     drawn = list({id(part): part for part in parts if part.scripts}.values())
     scripts = dict.fromkeys(name for part in drawn for name in part.scripts)
     places = {id(part): place for place, part in enumerate(drawn)}
-    data = msgspec.json.encode(drawn, enc_hook=_plain).decode()
-    return render("sections.html", page=page, places=places, scripts=list(scripts), data=data)
+    return {"places": places, "scripts": list(scripts), "data": msgspec.json.encode(drawn, enc_hook=_plain).decode()}
 
 
 def write_page(page: Page, path: str | Path) -> None:

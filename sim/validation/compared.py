@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.io.counts import number_of
 from flowsim.results.result import RunResult
 from flowsim.validation.case import Case
@@ -32,10 +31,11 @@ class ComparedCase:
     folder: int = 1
 
     @classmethod
-    def now(cls, recorded: Recorded, cost: CostModel, folder: int = 1) -> ComparedCase:
-        """Simulate the case with these costs and compare."""
-        case = recorded.case
-        simulated, real = case.simulate(cost), [case.result_of(run, cost) for run in recorded.runs]
+    def now(cls, recorded: Recorded, evidence: Evidence, folder: int = 1) -> ComparedCase:
+        """Simulate the case with the costs of its evidence, keeping events if its runs have them, and compare."""
+        real = evidence.real(recorded)
+        kept = any(run.outcome.events is not None for run in real)
+        simulated = recorded.case.simulate(evidence.cost, events=kept)
         return cls(recorded, simulated, real, {d.measure: d for d in distances(simulated, real)}, folder)
 
     @property
@@ -52,9 +52,7 @@ class ComparedCase:
 def compared_cases(*evidence: Evidence) -> list[ComparedCase]:
     """Every case that has a real run, folder by folder, each simulated now with the costs of its folder."""
     folders = enumerate(evidence, 1)
-    return [
-        ComparedCase.now(of, folder.cost, number) for number, folder in folders for of in folder.recorded if of.runs
-    ]
+    return [ComparedCase.now(of, folder, number) for number, folder in folders for of in folder.recorded if of.runs]
 
 
 def verdict(cases: Sequence[ComparedCase]) -> str:

@@ -18,7 +18,9 @@ from flowsim.show.costs_text import cost_line
 from flowsim.show.figure_file import draw_into
 from flowsim.show.format import percent
 from flowsim.show.html import render
+from flowsim.show.page import drawing
 from flowsim.show.result_figures import attainment_by_class, blocking_distribution, ttft_distribution
+from flowsim.show.run_parts import Gantt
 from flowsim.show.screen import table
 from flowsim.validation.case import GpuRun
 from flowsim.validation.compared import ComparedCase, verdict
@@ -61,15 +63,17 @@ def validation_report(evidence: Sequence[Evidence], cases: Sequence[ComparedCase
     return Group(*parts, Text(LEGEND), Text(), Text(verdict(cases)))
 
 
-def save_report(evidence: Sequence[Evidence], cases: Sequence[ComparedCase], folder: str | Path) -> None:
-    """Write validation.html and one figures/*.png per case into the folder: all of them, or none."""
+def save_report(
+    evidence: Sequence[Evidence], cases: Sequence[ComparedCase], folder: str | Path, charts: Sequence[Gantt | None]
+) -> None:
+    """Write validation.html and one figures/*.png per case into the folder: all of them, or none; see `page`."""
     with writing(folder) as stage:
         (stage / "figures").mkdir()
         images = [picture(of) for of in cases]
         for of, image in zip(cases, images, strict=True):
             name = of.case.slug if len(evidence) == 1 else f"{of.folder}-{of.case.slug}"
             (stage / "figures" / f"{name}.png").write_bytes(image)
-        (stage / "validation.html").write_text(page(evidence, cases, images), encoding="utf-8")
+        (stage / "validation.html").write_text(page(evidence, cases, images, charts), encoding="utf-8")
 
 
 def picture(of: ComparedCase) -> bytes:
@@ -93,8 +97,20 @@ def case_figure(of: ComparedCase) -> Figure:
     return made
 
 
-def page(evidence: Sequence[Evidence], cases: Sequence[ComparedCase], images: Sequence[bytes]) -> str:
-    """The page, as HTML that needs no other file; `images` are the figures of the cases, as PNG."""
+def page(
+    evidence: Sequence[Evidence],
+    cases: Sequence[ComparedCase],
+    images: Sequence[bytes],
+    charts: Sequence[Gantt | None],
+) -> str:
+    """The page, as HTML that needs no other file.
+
+    Args:
+        evidence: the folders.
+        cases: their cases.
+        images: the figure of each case, as PNG.
+        charts: a stretch of each case as a Gantt chart, None for a case whose events were not kept.
+    """
     return render(
         "validation.html",
         title="Simulated and real",
@@ -102,18 +118,21 @@ def page(evidence: Sequence[Evidence], cases: Sequence[ComparedCase], images: Se
         folders=[{"facts": facts, "rows": list(map(_cells, own))} for facts, own in _by_folder(evidence, cases)],
         legend=LEGEND,
         verdict=verdict(cases),
-        cases=[_section(of, png, len(evidence) > 1) for of, png in zip(cases, images, strict=True)],
+        cases=[
+            _section(of, len(evidence) > 1) | {"png": png, "gantt": chart}
+            for of, png, chart in zip(cases, images, charts, strict=True)
+        ],
         is_miss=is_miss,
+        **drawing([chart for chart in charts if chart is not None]),
     )
 
 
-def _section(of: ComparedCase, png: bytes, several_folders: bool) -> dict[str, object]:
+def _section(of: ComparedCase, several_folders: bool) -> dict[str, object]:
     """What the page says of one case."""
     runs = len(of.real)
     return {
         "title": f"{of.case.name} (folder {of.folder})" if several_folders else of.case.name,
         "about": _about(of),
-        "png": png,
         "header": ["", "simulated", *(f"real {i}" for i in range(1, runs + 1)), "difference", "two real runs", "ratio"],
         "rows": [_row(distance, runs) for distance in of.distances.values()],
     }

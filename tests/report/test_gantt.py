@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import flowsim
-from flowsim.report.gantt import MOST_REQUESTS, gantt_of, requests_in, worst_window
+from flowsim.report.gantt import MOST_REQUESTS, gantt_of, real_gantt, requests_in, worst_window
 from flowsim.results.explain import explain
 from flowsim.show.run_parts import Bar
+from flowsim.validation.compared import compared_cases
+from flowsim.validation.evidence import Evidence
+from support.places import DATA
 from support.runs import preempted
+from support.validation import simulated_as_real
 
 
 def test_the_worst_seconds_are_those_of_most_missed_deadlines() -> None:
@@ -62,3 +68,27 @@ def test_of_too_many_those_that_run_or_miss_now_are_shown() -> None:
     now = ran | (~result.attained & (window[0] <= due_s) & (due_s <= window[1]) & (result.trace.arrival_s <= window[1]))
     assert all(now[ids]) or now.sum() < MOST_REQUESTS
     assert f"{MOST_REQUESTS} of " in gantt_of({"fcfs": why}, window).views[0].note
+
+
+def test_a_real_run_lies_under_its_simulation(tmp_path: Path) -> None:
+    """The real run is what the simulation said, to the microsecond; 0 is preempted by 1."""
+    (of,) = compared_cases(Evidence.load(simulated_as_real(tmp_path / "evidence")))
+    chart = real_gantt(of)
+    assert chart is not None
+    ((_, _, stopped_s, _, _),) = of.recorded.runs[0].pauses
+    assert stopped_s is not None
+    assert chart.from_s <= stopped_s <= chart.to_s
+    (view,) = chart.views
+    assert [row.name for row in view.instances] == ["simulated", "real 1"]
+    assert [row.name for row in view.requests] == ["0 simulated", "0 real 1", "1 simulated", "1 real 1"]
+    states = ["waiting", "running", "paused", "running"]
+    for row in view.requests[:2]:
+        assert [bar.state for bar in row.bars] == states
+    for simulated, real in (view.instances, view.requests[:2], view.requests[2:]):
+        times = [[time_s for bar in row.bars for time_s in (bar.began_s, bar.ended_s)] for row in (simulated, real)]
+        assert times[0] == pytest.approx(times[1], abs=6e-7)
+
+
+def test_without_events_there_is_no_chart_of_a_real_run() -> None:
+    (of,) = compared_cases(Evidence.load(DATA / "evidence" / "h200-llama3-8b-qwen-90"))
+    assert real_gantt(of) is None

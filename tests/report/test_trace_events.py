@@ -18,7 +18,8 @@ def test_slices_that_touch_do_not_overlap() -> None:
 
 
 def test_every_kind_of_event_is_one_of_the_format() -> None:
-    slices = [whole(AT, "a", "pass", 1.0, 2.0), whole(AT, "b", "pass", 5.0, 6.0)]
+    first = whole(AT, "a", "pass", 1.0, 2.0, segment=1, end="stopped")
+    slices = [first, whole(AT, "a", "pass", 5.0, 6.0, segment=2, end="completed")]
     begun, ended = overlapping(AT, "0 waiting", "text", 17, 0.5, 1.5, request=17)
     left, entered = flow(AT, "preempted", 1, (1.0, 2.0), 5.0)
     marks = [instant(AT, "chose 0", "decision", 0.25), counter(AT, "queue", 3.0, {"waiting": 2})]

@@ -46,7 +46,8 @@ def test_a_study_shows_its_first_runs() -> None:
 
 
 def page(**given: object) -> str:
-    case = {"title": "a & b", "about": "", "png": b"png", "header": ["", "x"], "rows": [["<m>", "1 !"], ["n", "2"]]}
+    drawn = {"png": b"png", "gantt": None}
+    case = {"title": "a & b", "about": "", **drawn, "header": ["", "x"], "rows": [["<m>", "1 !"], ["n", "2"]]}
     values = {"title": "T", "header": ("p", "q"), "legend": "L", "verdict": "V", "folders": [], "cases": [case]}
     return render("validation.html", **{**values, "is_miss": lambda cell: cell.endswith("!"), **given})
 

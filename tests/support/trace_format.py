@@ -38,24 +38,24 @@ def saved_timeline(result: Any, folder: Path, **bounds: Any) -> list[TraceEvent]
 
 
 def check(events: list[TraceEvent]) -> None:
-    """Each event has what its phase needs; slices nest, those that overlap too; flows connect slices."""
+    """Each event has what its phase needs; slices nest, those that overlap too; flows connect the parts of a pass."""
     for event in events:
         assert event.keys() - {"ph"} - {"bp"} == NEEDED[event["ph"]] - {"bp"}, event
         assert isinstance(event["pid"], int) and isinstance(event["tid"], int)
         assert event["ph"] == "M" or event["ts"] >= 0
         if event["ph"] == "C":
             assert event["args"] and all(isinstance(value, int | float) for value in event["args"].values())
-    tracks = _slices(events)
+    _check_slices(events)
     _check_overlapping(events)
-    _check_flows(events, tracks)
+    _check_flows(events)
 
 
 def told(events: list[TraceEvent], phase: str, process: int = 1) -> list[TraceEvent]:
     return [event for event in events if event["ph"] == phase and event["pid"] == process]
 
 
-def _slices(events: list[TraceEvent]) -> dict[tuple[int, int], list[tuple[float, float]]]:
-    """The slices of each track, which lie in one another or apart."""
+def _check_slices(events: list[TraceEvent]) -> None:
+    """The slices of each track lie in one another or apart."""
     tracks = defaultdict(list)
     for event in events:
         if event["ph"] == "X":
@@ -68,7 +68,6 @@ def _slices(events: list[TraceEvent]) -> dict[tuple[int, int], list[tuple[float,
                 open_until.pop()
             assert not open_until or ended <= open_until[-1], (began, ended)
             open_until.append(ended)
-    return tracks
 
 
 def _check_overlapping(events: list[TraceEvent]) -> None:
@@ -85,12 +84,19 @@ def _check_overlapping(events: list[TraceEvent]) -> None:
     assert not any(open_of.values())
 
 
-def _check_flows(events: list[TraceEvent], tracks: dict[tuple[int, int], list[tuple[float, float]]]) -> None:
-    starts = {event["id"]: event for event in events if event["ph"] == "s"}
-    ends = [event for event in events if event["ph"] == "f"]
-    assert len(starts) == len(ends)
-    for end in ends:
-        start = starts[end["id"]]
-        assert start["ts"] <= end["ts"]
-        assert any(end["ts"] == began for began, _ in tracks[end["pid"], end["tid"]])
-        assert any(began <= start["ts"] < ended for began, ended in tracks[start["pid"], start["tid"]])
+def _check_flows(events: list[TraceEvent]) -> None:
+    """Each leaves a slice before its end, and enters the begin of a later one: of the same pass, which had stopped."""
+    starts, ends = ({e["id"]: e for e in events if e["ph"] == phase} for phase in "sf")
+    assert starts.keys() == ends.keys()
+    assert 2 * len(starts) == sum(e["ph"] in "sf" for e in events)
+    passes = defaultdict(list)
+    for event in events:
+        if event["ph"] == "X" and event["cat"] == "pass":
+            passes[event["pid"], event["tid"]].append(event)
+    for id, start in starts.items():
+        end = ends[id]
+        (left,) = (e for e in passes[start["pid"], start["tid"]] if e["ts"] <= start["ts"] < e["ts"] + e["dur"])
+        (entered,) = (e for e in passes[end["pid"], end["tid"]] if e["ts"] == end["ts"])
+        assert round(left["ts"] + left["dur"], 3) <= entered["ts"]
+        assert (left["name"], left["args"]["end"]) == (entered["name"], "stopped")
+        assert left["args"]["segment"] + 1 == entered["args"]["segment"]

@@ -41,7 +41,7 @@ def test_the_verdict_counts_measures_in_which_two_real_runs_disagree(case: Compa
 
 def test_a_blocking_curve_is_drawn_for_every_run() -> None:
     preempting = Evidence.load(DATA / "evidence" / "h200-llama3-8b-qwen")
-    of = ComparedCase.now(preempting.recorded[-1], preempting.cost)
+    of = ComparedCase.now(preempting.recorded[-1], preempting)
     *_, axes = case_figure(replace(of, real=[*of.real] * 5)).axes
     assert len(axes.lines) == 11
 
@@ -63,15 +63,15 @@ def test_the_screen_says_where_the_evidence_comes_from_and_how_near_it_is(
 
 
 def test_the_page_names_the_folder_of_a_case_if_there_are_several(evidence: Evidence, case: ComparedCase) -> None:
-    one = page([evidence], [case], [b""])
+    one = page([evidence], [case], [b""], [None])
     assert "<h2>chunked:2048, 90 %</h2>" in one
-    two = page([evidence, evidence], [case, replace(case, folder=2)], [b"", b""])
+    two = page([evidence, evidence], [case, replace(case, folder=2)], [b"", b""], [None, None])
     assert "<h2>chunked:2048, 90 % (folder 1)</h2>" in two and "<h2>chunked:2048, 90 % (folder 2)</h2>" in two
     assert two.count("<dt>folder</dt>") == 2
 
 
 def test_what_is_saved(evidence: Evidence, case: ComparedCase, tmp_path: Path) -> None:
-    save_report([evidence], [case], tmp_path / "page")
+    save_report([evidence], [case], tmp_path / "page", [None])
     names = sorted(str(path.relative_to(tmp_path / "page")) for path in (tmp_path / "page").rglob("*.*"))
     assert names == ["figures/chunked-2048-90.png", "validation.html"]
     text = (tmp_path / "page" / "validation.html").read_text(encoding="utf-8")

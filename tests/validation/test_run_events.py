@@ -15,8 +15,9 @@ from flowsim.core.events import Thought
 from flowsim.errors import InputError
 from flowsim.validation.evidence import Evidence
 from support.cli import refused
+from support.places import DATA
 from support.trace_format import TraceEvent, saved_timeline
-from support.validation import simulated_as_real
+from support.validation import check_timeline, simulated_as_real
 
 FILE = Path("runs", "edf-90.events-1.jsonl.gz")
 
@@ -75,6 +76,12 @@ def test_a_run_that_went_as_simulated_has_the_tracks_of_its_simulation(kept: Pat
     assert [e["ts"] for e in simulated] == pytest.approx([e["ts"] for e in real], abs=1.01)
     assert {"s", "f", "X", "b", "e", "C", "i"} == {e["ph"] for e in real}
     assert any(e["name"] == "0 paused" for e in real)
+
+
+@pytest.mark.parametrize("folder", sorted((DATA / "events").glob("*")), ids=lambda path: path.name)
+def test_the_passes_of_real_runs_on_a_gpu_lie_under_the_simulated_ones(folder: Path, tmp_path: Path) -> None:
+    check_timeline(folder, tmp_path)
+    assert any(run.pauses for of in Evidence.load(folder).recorded for run in of.runs)
 
 
 def test_evidence_without_events_is_read_as_before(folder: Path, tmp_path: Path) -> None:

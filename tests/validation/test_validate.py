@@ -13,8 +13,7 @@ import flowsim
 from flowsim.validation.compared import compared_cases
 from flowsim.validation.evidence import Evidence
 from support.costs import GRID
-from support.trace_format import saved_timeline, told
-from support.validation import command, files, invoke
+from support.validation import check_timeline, command, files, invoke
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.usefixtures("hurried")
@@ -34,6 +33,7 @@ def test_a_validation_leaves_evidence_figures_and_a_page(evidence: tuple[Evidenc
     assert "measures of 2 cases pass" in evidence[1].output
     page = (folder / "evidence" / "validation.html").read_text()
     assert page.count("data:image/png") == 2
+    assert page.count('class="drawn"') == 2  # real passes under simulated ones
     assert not re.search(r"(?:src|href|url)\W{1,2}(?:https?:)?//", page)  # it loads nothing
 
 
@@ -65,26 +65,7 @@ def test_every_request_was_executed_in_both_runs(evidence: tuple[Evidence, Resul
 def test_real_runs_show_their_passes_under_the_simulated_ones(
     evidence: tuple[Evidence, Result], folder: Path, tmp_path: Path
 ) -> None:
-    """The file keeps the rules of the format; its times are those of the evidence."""
-    events = saved_timeline(folder / "evidence", tmp_path)
-    names = {event["pid"]: event["args"]["name"] for event in events if event["name"] == "process_name"}
-    kinds = [name.partition(" req/s, ")[2] for name in names.values() if name.startswith("flowprefill")]
-    of = ("simulated", "real 1", "real 2")
-    assert kinds == [f"{one}: {what}" for one in of for what in ("instance 0", "requests")]
-    process = {name: pid for pid, name in names.items()}
-    for recorded in evidence[0].recorded:
-        for number, run in enumerate(recorded.runs, 1):
-            name = f"{recorded.case.name}, real {number}"
-            passes = [e for e in told(events, "X", process[f"{name}: instance 0"]) if e["cat"] == "pass"]
-            assert {id for e in passes for id in e["args"].get("finished", ())} == set(range(len(run.finished_s)))
-            assert sum(e["dur"] for e in passes) / 1e6 == pytest.approx(run.busy_s, abs=2e-6 * len(passes))
-            arrows = told(events, "s", process[f"{name}: instance 0"])
-            assert len(arrows) == len([e for e in passes if e["args"]["end"] == "stopped"]) >= len(run.pauses)
-            requests = told(events, "e", process[f"{name}: requests"])
-            ended = {int(e["id"], 16): e["ts"] / 1e6 for e in requests if e["name"] == e["cat"]}
-            assert [ended[id] for id in range(len(ended))] == pytest.approx(run.finished_s, abs=1e-9)
-            waited = {int(e["id"], 16): e["ts"] / 1e6 for e in requests if e["name"].endswith(" waiting")}
-            assert [waited[id] for id in range(len(waited))] == pytest.approx(run.started_s, abs=1e-9)
+    check_timeline(folder / "evidence", tmp_path)
 
 
 def test_more_policies_and_loads_are_added(
