@@ -79,10 +79,14 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
     trace = flowsim.example_trace().head(60)
     flowsim.traces.write_trace(trace, folder / "trace.jsonl")
     flowsim.traces.write_trace(trace, folder / "trace.csv.gz", layout="jsonl")
+    flowsim.traces.write_trace(trace, folder / "my.csv")
     short = flowsim.Trace.of(trace.arrival_s, trace.input_length % 90 + 1)
     flowsim.traces.write_trace(short, folder / "short.jsonl")
     flowsim.run(folder / "trace.jsonl", "fcfs").save(folder / "results")
     (folder / "bench.json").write_text(bench_json(served(0, n=60, gap_s=2.0, frontend_s=0.02)))
+    (folder / "log.csv").write_text(
+        "arrival_s,input_length,output_length,ttft_s,latency_s\n0,900,5,0.1,0.3\n1,99,5,0.1,0.3\n"
+    )
     (folder / "my_policies.py").write_text(block_with("class MostOverdue"))
     tiny = block_with("name: tiny").replace("max_context: 2048", "max_context: 600")
     (folder / "tiny.yaml").write_text(tiny)
