@@ -87,6 +87,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "log.csv").write_text(
         "arrival_s,input_length,output_length,ttft_s,latency_s\n0,900,5,0.1,0.3\n1,99,5,0.1,0.3\n"
     )
+    (folder / "my_policy.py").write_text(block_with("class MostOverdue").replace("MostOverdue", "MyPolicy"))
     (folder / "my_policies.py").write_text(block_with("class MostOverdue"))
     tiny = block_with("name: tiny").replace("max_context: 2048", "max_context: 600")
     (folder / "tiny.yaml").write_text(tiny)
@@ -144,6 +145,8 @@ def made_small(arguments: list[str]) -> list[str]:
             return ["capacity", "synthetic:qwen:60", *options, "--workers", "1"]
         case ["sweep", *_]:
             return [*arguments, "--workers", "1"]
+        case ["policies", "new", name]:
+            Path(f"{name}.py").unlink(missing_ok=True)  # the reader's, which commands need that may run before this
     return arguments
 
 
