@@ -27,6 +27,10 @@ CLASS = "a non-empty Unicode string or null"
 SLO = "a finite number of seconds > 0 and <= 2**40, or null"
 MEASURED = ("ttft_s", "latency_s")
 """What a real server took, seconds."""
+ROW_COLUMNS = ("input_length", "output_length", "class_code", "slo_s", "priority", "client_code", *MEASURED)
+"""The columns that stay with a request when rows are sorted, drawn or joined; so do `blocks` and `chats`."""
+ABSENT = {"slo_s": math.nan, "priority": 0, "client_code": -1, **dict.fromkeys(MEASURED, math.nan)}
+"""The value of an optional column where it is unknown."""
 PRIORITY = "a whole number from -2**63 to 2**63 - 1, or null"
 SURROGATE = re.compile("[\ud800-\udfff]")
 """Half of a character: JSON can escape it, but no UTF-8 file can hold it."""

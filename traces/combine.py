@@ -12,8 +12,8 @@ import numpy as np
 from flowsim.errors import InputError, unknown
 from flowsim.io.pairs import numbers_by_name
 from flowsim.io.seeds import generator
-from flowsim.traces.columns import Blocks, Bools, Chats, Floats, Ints
-from flowsim.traces.trace import ROW_COLUMNS, Trace
+from flowsim.traces.columns import ROW_COLUMNS, Blocks, Bools, Chats, Floats, Ints
+from flowsim.traces.trace import Trace
 
 
 def merged(traces: Sequence[Trace], *, by_date: bool | None = None) -> Trace:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -16,17 +14,11 @@ from numpy.typing import ArrayLike, NDArray
 from flowsim.errors import InputError
 from flowsim.io.counts import number_of
 from flowsim.io.seeds import generator
-from flowsim.traces.columns import LARGEST, MEASURED, Blocks, Chats, Floats, Ints, checked_columns
-from flowsim.traces.trace_facts import facts_of, frame_of, page_of
+from flowsim.traces.columns import ABSENT, LARGEST, ROW_COLUMNS, Blocks, Chats, Floats, Ints, checked_columns
+from flowsim.traces.trace_facts import digest_of, facts_of, frame_of, page_of
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-ROW_COLUMNS = ("input_length", "output_length", "class_code", "slo_s", "priority", "client_code", *MEASURED)
-"""The columns that stay with a request when rows are sorted, drawn or joined; so do `blocks` and `chats`."""
-ABSENT = {"slo_s": math.nan, "priority": 0, "client_code": -1, **dict.fromkeys(MEASURED, math.nan)}
-"""The value of an optional column where it is unknown."""
 
 
 def _unknown() -> Any:
@@ -85,10 +77,11 @@ class Trace:
         for name, absent in ABSENT.items():
             if not getattr(self, name).size:
                 object.__setattr__(self, name, np.full(len(self), absent))
-        for column in self._arrays():
+        for column in self.arrays():
             column.flags.writeable = False
 
-    def _arrays(self) -> Iterator[NDArray[Any]]:
+    def arrays(self) -> Iterator[NDArray[Any]]:
+        """All columns, in the order in which they are hashed."""
         yield from (self.arrival_s, *(getattr(self, name) for name in ROW_COLUMNS))
         if self.blocks is not None:
             yield from (self.blocks.ids, self.blocks.offsets)
@@ -177,12 +170,14 @@ class Trace:
         columns = (arrival_s[order] - first, input_length[order], output_length[order], class_code[order])
         if late:
             blocks, chats = blocks and blocks.take(order), chats and chats.take(order)
-        slos, ttfts, latencies = (_unknown() if one is None else one[order] for one in (slo_s, ttft_s, latency_s))
-        priorities, clients = (_unknown() if one is None else one[order] for one in (priority, client_code))
-        optional = (slos, priorities, clients, client_names)
-        made = cls(*columns, class_names, name, source, sha256, notices, blocks, chats, start_ns, *optional)
-        made = replace(made, ttft_s=ttfts, latency_s=latencies, concurrency=concurrency)
-        return made if sha256 else replace(made, sha256=made._digest())
+        optional: dict[str, Any] = {"slo_s": slo_s, "priority": priority, "client_code": client_code}
+        optional |= {"ttft_s": ttft_s, "latency_s": latency_s}
+        made = cls(
+            *columns, class_names, name, source, sha256, notices, blocks, chats, start_ns,
+            client_names=client_names, concurrency=concurrency,
+            **{column: values[order] for column, values in optional.items() if values is not None},
+        )  # fmt: skip
+        return made if sha256 else replace(made, sha256=digest_of(made))
 
     def __len__(self) -> int:
         return int(self.arrival_s.size)
@@ -194,7 +189,7 @@ class Trace:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Through the constructor, because a pickled array forgets that it is read-only.
-        return Trace, tuple(getattr(self, of.name) for of in fields(self))
+        return Trace, tuple(getattr(self, column.name) for column in fields(self))
 
     @property
     def where(self) -> str:
@@ -282,16 +277,7 @@ class Trace:
                 changed["start_ns"] = self.start_ns + round(float(arrival_s[0]) * 1e9)
         notices = (*self.notices, f"{what} (of the trace with SHA-256 {self.sha256[:12]})")
         made = replace(self, notices=notices, **changed)
-        return replace(made, sha256=made._digest())
-
-    def _digest(self) -> str:
-        names = [self.class_names] if self.client_code.max() < 0 else [self.class_names, self.client_names]
-        digest = hashlib.sha256("".join(map(json.dumps, names)).encode())
-        left_out = [getattr(self, name) for name in ABSENT if not self.has(name)]
-        for column in self._arrays():
-            if not any(column is some for some in left_out):
-                digest.update(np.ascontiguousarray(column, dtype=column.dtype.newbyteorder("<")).data)
-        return digest.hexdigest()
+        return replace(made, sha256=digest_of(made))
 
     def has(self, column: str) -> bool:
         """Whether any request has a value in an optional column, one of ABSENT."""

@@ -1,13 +1,15 @@
-"""What a trace holds, as plain values, as a page for notebooks, and as a table."""
+"""What a trace holds, as plain values, as a page for notebooks, as a table, and as one digest."""
 
 from __future__ import annotations
 
+import hashlib
 import html
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flowsim.traces.columns import MEASURED
+from flowsim.traces.columns import ABSENT, MEASURED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,3 +59,14 @@ def frame_of(trace: Trace) -> pd.DataFrame:
     if trace.has("client_code"):
         columns["client"] = pd.Categorical.from_codes(trace.client_code, categories=pd.Index(trace.client_names))
     return pd.DataFrame(columns)
+
+
+def digest_of(trace: Trace) -> str:
+    """SHA-256 over the columns that the trace has, in hexadecimal."""
+    names = [trace.class_names, trace.client_names] if trace.client_code.max() >= 0 else [trace.class_names]
+    digest = hashlib.sha256("".join(map(json.dumps, names)).encode())
+    left_out = [getattr(trace, name) for name in ABSENT if not trace.has(name)]
+    for column in trace.arrays():
+        if not any(column is one for one in left_out):
+            digest.update(np.ascontiguousarray(column, dtype=column.dtype.newbyteorder("<")).data)
+    return digest.hexdigest()

@@ -9,13 +9,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from flowsim.calibration.costs.attention.waves import Waves
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.curves import Curve, quantized_work
 from flowsim.calibration.costs.pass_kinds import LONG_PROMPT, kind_of
 from flowsim.calibration.costs.provenance import PassError, PassErrors, SizeError, SizeErrors
 from flowsim.calibration.costs.row_sources import filled_in
-from flowsim.calibration.costs.table import HOST_OPERATORS, OPERATORS, OPTIONAL_HOST_OPERATORS, OperatorTable, PassRow
-from flowsim.calibration.costs.waves import Waves
+from flowsim.calibration.costs.table import OperatorTable
+from flowsim.calibration.costs.table_rows import HOST_OPERATORS, OPERATORS, OPTIONAL_HOST_OPERATORS, PassRow
 from flowsim.core.timeline import Slice
 
 NEIGHBOURS = 8

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flowsim.calibration.costs.waves import TILE, Waves
+from flowsim.calibration.costs.attention.waves import TILE, Waves
 
 
 class Curve:

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowsim.calibration.costs.accuracy import leave_one_out, pass_errors
-from flowsim.calibration.costs.attention_kernels import kernel_choice
+from flowsim.calibration.costs.attention.kernels import kernel_choice
+from flowsim.calibration.costs.attention.waves import Waves
 from flowsim.calibration.costs.cost_model import KNOWN, Cost, CostModel, GraphCost
 from flowsim.calibration.costs.curves import AttentionCurve, Curve, WindowedAttention
 from flowsim.calibration.costs.fit_record import FitRecord, MeasuredRange
@@ -20,8 +21,8 @@ from flowsim.calibration.costs.host_times import Usual, proceed_of_h200, usual_o
 from flowsim.calibration.costs.import_factors import ImportFactors
 from flowsim.calibration.costs.models import EXPERTS, ModelSpec
 from flowsim.calibration.costs.power import PowerModel
-from flowsim.calibration.costs.table import ALL_REDUCE, GRAPH, GRAPH_HOST_TOKENS, GRAPH_RESTED, OperatorTable
-from flowsim.calibration.costs.waves import Waves
+from flowsim.calibration.costs.table import OperatorTable
+from flowsim.calibration.costs.table_rows import ALL_REDUCE, GRAPH, GRAPH_HOST_TOKENS, GRAPH_RESTED
 from flowsim.errors import InputError
 
 TABULATED = 8193

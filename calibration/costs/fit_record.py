@@ -13,7 +13,8 @@ from msgspec import Struct
 from flowsim.calibration.costs.import_factors import ImportFactors
 from flowsim.calibration.costs.pass_kinds import LONG_PROMPT
 from flowsim.calibration.costs.provenance import PassError, PassErrors, Provenance, SizeErrors
-from flowsim.calibration.costs.table import OperatorRow, OperatorTable
+from flowsim.calibration.costs.table import OperatorTable
+from flowsim.calibration.costs.table_rows import OperatorRow
 from flowsim.core.operators import LAYER_OPERATORS
 
 

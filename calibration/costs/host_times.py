@@ -9,14 +9,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from flowsim.calibration.costs.table import (
+from flowsim.calibration.costs.table import OperatorTable
+from flowsim.calibration.costs.table_rows import (
     ALL_REDUCE,
     GRAPH,
     GRAPH_RESTED,
     HOST_OPERATORS,
     MODEL_OPERATORS,
     OPTIONAL_HOST_OPERATORS,
-    OperatorTable,
 )
 
 SWITCH_S = 1e-4

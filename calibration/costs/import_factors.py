@@ -19,7 +19,8 @@ from msgspec import Struct, to_builtins
 
 from flowsim.calibration.costs.curves import query_key_pairs
 from flowsim.calibration.costs.provenance import Provenance
-from flowsim.calibration.costs.table import ALL_REDUCE, OperatorTable
+from flowsim.calibration.costs.table import OperatorTable
+from flowsim.calibration.costs.table_rows import ALL_REDUCE
 from flowsim.errors import InputError
 
 SIZES = (512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 12288, 16384)

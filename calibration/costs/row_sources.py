@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from flowsim.calibration.costs.table import OperatorRow
+from flowsim.calibration.costs.table_rows import OperatorRow
 
 MEASURED, INTERPOLATED, UTILISATION, BANDWIDTH = "measured", "interpolated", "utilisation", "bandwidth"
 WORK, COPIED_FROM = "work", "copied from "

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from flowsim.calibration.costs.attention_kernels import Choice
+from flowsim.calibration.costs.attention.kernels import Choice
 from flowsim.calibration.costs.models import ModelSpec
 from flowsim.calibration.gpu.attention import KERNELS, PADDING
 from flowsim.calibration.gpu.batch import Batch, CacheSlice, Ids, Step, Tensor, allocate, check_slices, indices

@@ -18,11 +18,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from flowsim.calibration.costs.attention_kernels import Choice, kernel_choice
+from flowsim.calibration.costs.attention.kernels import Choice, kernel_choice
 from flowsim.calibration.costs.curves import Curve
 from flowsim.calibration.costs.models import ModelSpec
 from flowsim.calibration.costs.provenance import SCHEMA_VERSION, Provenance
-from flowsim.calibration.costs.table import ALL_REDUCE, OperatorRow, OperatorTable, PassRow
+from flowsim.calibration.costs.table import OperatorTable
+from flowsim.calibration.costs.table_rows import ALL_REDUCE, OperatorRow, PassRow
 from flowsim.calibration.gpu.batch import CacheSlice
 from flowsim.calibration.gpu.decoder import REDUCED_BY, Decoder
 from flowsim.calibration.gpu.graphs import Launcher

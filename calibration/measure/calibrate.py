@@ -21,11 +21,12 @@ from msgspec import to_builtins
 from msgspec.structs import asdict
 
 from flowsim.calibration.costs.accuracy import DEVICE_BOUND, leave_one_out
-from flowsim.calibration.costs.attention_kernels import Choice
+from flowsim.calibration.costs.attention.kernels import Choice
 from flowsim.calibration.costs.host_times import UNREST
 from flowsim.calibration.costs.models import ModelSpec
 from flowsim.calibration.costs.provenance import SCHEMA_VERSION, Provenance
-from flowsim.calibration.costs.table import OperatorRow, OperatorTable, format_slices
+from flowsim.calibration.costs.table import OperatorTable
+from flowsim.calibration.costs.table_rows import OperatorRow, format_slices
 from flowsim.calibration.gpu.batch import CacheSlice
 from flowsim.calibration.gpu.decoder import Decoder
 from flowsim.calibration.gpu.machine import check_device, check_measurable, check_seed, dtype_of, gpu_id, machine

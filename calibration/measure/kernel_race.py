@@ -5,8 +5,8 @@ from __future__ import annotations
 import statistics
 from collections.abc import Collection, Sequence
 
-from flowsim.calibration.costs.attention_kernels import Choice
-from flowsim.calibration.costs.table import format_slices
+from flowsim.calibration.costs.attention.kernels import Choice
+from flowsim.calibration.costs.table_rows import format_slices
 from flowsim.calibration.gpu.attention import KERNELS, default_kernel, working_kernels
 from flowsim.calibration.gpu.batch import CacheSlice
 from flowsim.calibration.gpu.decoder import Decoder

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from flowsim.calibration.costs.table import OPERATORS, OperatorRow
+from flowsim.calibration.costs.table_rows import OPERATORS, OperatorRow
 from flowsim.calibration.gpu.memory import ran_out
 from flowsim.core.operators import CHECKED_AFTER
 from flowsim.errors import InputError

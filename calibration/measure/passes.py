@@ -13,13 +13,14 @@ from datetime import UTC, datetime
 
 from msgspec.structs import asdict
 
-from flowsim.calibration.costs.attention_kernels import Choice, kernel_choice
+from flowsim.calibration.costs.attention.kernels import Choice, kernel_choice
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.fit import fit_passes
 from flowsim.calibration.costs.models import BYTES_PER_VALUE, ModelSpec
 from flowsim.calibration.costs.pass_kinds import HOST_BOUND
 from flowsim.calibration.costs.provenance import SCHEMA_VERSION, Provenance
-from flowsim.calibration.costs.table import GRAPH, GRAPH_RESTED, OperatorTable, PassRow, parse_slices
+from flowsim.calibration.costs.table import OperatorTable
+from flowsim.calibration.costs.table_rows import GRAPH, GRAPH_RESTED, PassRow, parse_slices
 from flowsim.calibration.gpu.attention import PADDING, default_kernel, working_kernels
 from flowsim.calibration.gpu.batch import CacheSlice
 from flowsim.calibration.gpu.decoder import Decoder

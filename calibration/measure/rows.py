@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from flowsim.calibration.costs.table import OperatorRow, PassRow
+from flowsim.calibration.costs.table_rows import OperatorRow, PassRow
 from flowsim.calibration.measure.repeats import typical
 
 

@@ -26,7 +26,8 @@ from flowsim.calibration.costs.table_catalogue import load_table, shipped_tables
 from flowsim.calibration.modelled.errors import ALL, Error, LeftOut, model_kind
 from flowsim.calibration.modelled.table import measured_tables, modelled_table
 from flowsim.calibration.public.aiconfigurator import Source, package_source
-from flowsim.calibration.public.importer import import_table, nearest_own
+from flowsim.calibration.public.importer import import_table
+from flowsim.calibration.public.nearest_table import nearest_own
 from flowsim.errors import InputError
 
 BINS: Mapping[str, tuple[int, float]] = {

@@ -12,14 +12,9 @@ from msgspec.structs import asdict
 from flowsim.calibration.costs.gpus import Gpu, catalogue
 from flowsim.calibration.costs.models import ModelSpec
 from flowsim.calibration.costs.provenance import SCHEMA_VERSION, Provenance
-from flowsim.calibration.costs.table import (
-    GRAPH,
-    HOST_OPERATORS,
-    OPTIONAL_HOST_OPERATORS,
-    OperatorRow,
-    OperatorTable,
-)
+from flowsim.calibration.costs.table import OperatorTable
 from flowsim.calibration.costs.table_catalogue import load_table, table_names
+from flowsim.calibration.costs.table_rows import GRAPH, HOST_OPERATORS, OPTIONAL_HOST_OPERATORS, OperatorRow
 from flowsim.calibration.modelled.errors import stated_error
 from flowsim.calibration.modelled.scaling import Scaling, Seconds
 from flowsim.errors import InputError, unknown

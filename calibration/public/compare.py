@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from flowsim.calibration.costs.row_sources import BANDWIDTH, COPIED_FROM, WORK, source_of
-from flowsim.calibration.costs.table import OperatorRow, OperatorTable
+from flowsim.calibration.costs.table import OperatorTable
+from flowsim.calibration.costs.table_rows import OperatorRow
 
 BANDS = ((1, 63), (64, 1023), (1024, 1 << 30))
 """Ranges of sizes, in tokens, over each of which the median ratio is taken."""

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from msgspec.structs import asdict
 
+from flowsim.calibration.costs.attention.waves import TILE
 from flowsim.calibration.costs.curves import AttentionCurve, Curve, query_key_pairs
 from flowsim.calibration.costs.host_times import usual_of
 from flowsim.calibration.costs.models import BYTES_PER_VALUE, ModelSpec
@@ -25,9 +26,8 @@ from flowsim.calibration.costs.row_sources import (
     WORK,
     source_of,
 )
-from flowsim.calibration.costs.table import ALL_REDUCE, HOST_OPERATORS, OperatorRow, OperatorTable
-from flowsim.calibration.costs.table_catalogue import load_table, table_names
-from flowsim.calibration.costs.waves import TILE
+from flowsim.calibration.costs.table import OperatorTable
+from flowsim.calibration.costs.table_rows import ALL_REDUCE, HOST_OPERATORS, OperatorRow
 from flowsim.calibration.measure.all_reduce import TOKENS, ranks
 from flowsim.calibration.public.aiconfigurator import Source, of_shape
 from flowsim.errors import InputError
@@ -95,36 +95,6 @@ def public_all_reduce(source: Source, rank: OperatorTable) -> OperatorTable:
     }  # fmt: skip
     rows = tuple(_row(ALL_REDUCE, n, 0, cell, launch_us) for n, cell in cells.items())
     return OperatorTable(Provenance.of(provenance), rows)
-
-
-def nearest_own(spec: ModelSpec, system: str) -> OperatorTable:
-    """The measured table of this model or, if there is none, of one with the same operators and the most similar heads.
-
-    Of several GPUs' tables, that of the system's GPU (h100 for h100_sxm) or, if there is none, the one with most rows.
-
-    Raises:
-        InputError: no table is of a model with these operators.
-    """
-    names = [name for name in table_names() if name[2] == 1]
-    tables = [table for table in (load_table(*name) for name in names) if table.provenance.kind == "measured"]
-    wanted = spec.operators, spec.weights
-    alike = [table for table in tables if (_spec(table).operators, _spec(table).weights) == wanted]
-    if not alike:
-        operators = ", ".join(spec.operators)
-        raise InputError(spec.name, f"no measured table is of a model with {operators}; measure one first")
-
-    def distance(table: OperatorTable) -> tuple[bool, float, bool, int]:
-        other = _spec(table)
-        ratio = (other.heads / other.kv_heads) / (spec.heads / spec.kv_heads)
-        unlike = abs(math.log(ratio)) + abs(math.log(other.heads / spec.heads))
-        return other.name != spec.name, unlike, not _has_gpu_of(table, system), -len(table.operators)
-
-    return min(alike, key=distance)
-
-
-def _has_gpu_of(table: OperatorTable, system: str) -> bool:
-    """Whether a measured table is of the GPU of this system, as h100 of h100_sxm."""
-    return table.provenance.gpu == system.split("_")[0]
 
 
 def _spec(table: OperatorTable) -> ModelSpec:

@@ -6,7 +6,7 @@ import gc
 import time
 from collections.abc import Callable, Iterator
 
-from flowsim.calibration.costs.attention_kernels import Choice, kernel_choice
+from flowsim.calibration.costs.attention.kernels import Choice, kernel_choice
 from flowsim.calibration.costs.models import BYTES_PER_VALUE, ModelSpec
 from flowsim.calibration.costs.table import OperatorTable
 from flowsim.calibration.gpu.attention import KERNELS, PADDING

@@ -15,8 +15,9 @@ from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.fit import fit_passes
 from flowsim.calibration.costs.pass_kinds import kind_of
 from flowsim.calibration.costs.provenance import PassErrors
-from flowsim.calibration.costs.table import ALL_REDUCE, OperatorTable
+from flowsim.calibration.costs.table import OperatorTable
 from flowsim.calibration.costs.table_catalogue import TableName, load_table, shipped_tables
+from flowsim.calibration.costs.table_rows import ALL_REDUCE
 from flowsim.core.timeline import Slice
 
 ROOT = Path(__file__).parents[2]

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from flowsim.archive.manifest import INPUTS, MANIFEST, POLICIES, RESULTS, TABLES, Manifest, Results
-from flowsim.archive.zipped import MOST_BYTES, MOST_FILES, digest_of, pack
+from flowsim.archive.zipped import MOST_BYTES, MOST_FILES, pack
 from flowsim.calibration.costs.table_catalogue import TableName, user_tables
 from flowsim.errors import InputError
 from flowsim.io.counts import number_of
 from flowsim.io.folders import leads_somewhere, path_of
+from flowsim.io.sha256 import sha256_of
 from flowsim.results.stored import stored_summary
 from flowsim.runs.digests import policy_digest, policy_files
 from flowsim.runs.options import RunOptions
@@ -46,7 +47,7 @@ def bundle(results: str | Path, out: str | Path) -> Path:
     places = {name: f"{INPUTS}/{n}/{Path(name).name}" for n, name in enumerate(_files_named(found))}
     files = dict(_files(found, places, list(policies), target))
     _check_size(files)
-    digests = {name: digest_of(path) for name, path in files.items()}
+    digests = {name: sha256_of(path) for name, path in files.items()}
     manifest = Manifest(found.kind, made_with, places, policies, digests)
     pack(target, {**files, MANIFEST: manifest.to_bytes()})
     return target

@@ -13,9 +13,10 @@ from typing import Literal
 
 from flowsim.archive.manifest import MANIFEST, POLICIES, RESULTS, TABLES, Manifest, Results
 from flowsim.archive.rerun import REFUSED
-from flowsim.archive.zipped import digest_of, unpack
+from flowsim.archive.zipped import unpack
 from flowsim.errors import InputError
 from flowsim.io.folders import path_of
+from flowsim.io.sha256 import sha256_of
 from flowsim.policies.registry import check_shipped
 from flowsim.runs.pins import changed_inputs, versions
 
@@ -133,4 +134,4 @@ def _state(held: Path | None, made: Path | None) -> State:
         return "not run again"
     if held is None:
         return "missing"
-    return "same" if digest_of(held) == digest_of(made) else "differs"
+    return "same" if sha256_of(held) == sha256_of(made) else "differs"

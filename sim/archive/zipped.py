@@ -55,12 +55,6 @@ def unpack(path: Path, folder: Path) -> dict[str, str]:
         return {info.filename: _extract(archive, info, folder) for info in infos}
 
 
-def digest_of(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 @contextmanager
 def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     try:

@@ -9,7 +9,7 @@ import click
 from flowsim.cli.archive import bundle, reproduce
 from flowsim.cli.arena import arena
 from flowsim.cli.bound import bound
-from flowsim.cli.calibrate import calibrate
+from flowsim.cli.calibrate.commands import calibrate
 from flowsim.cli.command import OneLine
 from flowsim.cli.doctor import doctor
 from flowsim.cli.explain import explain

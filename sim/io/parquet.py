@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from flowsim.errors import InputError
 from flowsim.io.folders import writing_file
 
 ROWS_AT_ONCE = 1024
@@ -68,3 +69,20 @@ def arrow_table(rows: Iterable[Row], kinds: Mapping[str, str]) -> Any:
 
 def _text(value: Any) -> str | None:
     return value if value is None or isinstance(value, str) else json.dumps(value).removesuffix(".0")
+
+
+def check_plain(path: Path, schema: Any) -> None:
+    """Raise `InputError` unless every column of a Parquet file holds truth values, numbers or text."""
+    from pyarrow import types
+
+    for column in schema:
+        if not (
+            types.is_boolean(column.type)
+            or types.is_int64(column.type)
+            or types.is_float64(column.type)
+            or types.is_string(column.type)
+            or types.is_large_string(column.type)
+            or types.is_null(column.type)
+        ):
+            found = f"is of type {column.type}"
+            raise InputError(f"{path}: column {column.name}", found, expected="truth values, numbers, or text")

@@ -15,8 +15,9 @@ from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.fit import fit
 from flowsim.calibration.costs.import_factors import corrected
 from flowsim.calibration.costs.row_sources import counted
-from flowsim.calibration.costs.table import ALL_REDUCE, OperatorTable
+from flowsim.calibration.costs.table import OperatorTable
 from flowsim.calibration.costs.table_catalogue import TableName, folder_of_table, load_table, table_names
+from flowsim.calibration.costs.table_rows import ALL_REDUCE
 from flowsim.core.summary import Inputs
 from flowsim.errors import InputError
 from flowsim.io.folders import leads_somewhere

@@ -17,6 +17,7 @@ from flowsim.calibration.costs.table import OperatorTable
 from flowsim.calibration.costs.table_catalogue import load_table
 from flowsim.errors import InputError
 from flowsim.io.folders import leads_somewhere
+from flowsim.io.sha256 import sha256_of
 from flowsim.policies.registry import PolicySpec, policy_class, policy_module
 from flowsim.runs.own_modules import own_modules
 from flowsim.runs.own_sources import MAIN, main_sources
@@ -38,7 +39,7 @@ def stamp_of(name: str | Path | None) -> Stamp:
 @lru_cache(maxsize=64)
 def file_digest(path: str, stamp: Stamp) -> str:
     """SHA-256 of a file's content, in hexadecimal; `stamp` is the file's."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    return sha256_of(Path(path))
 
 
 @lru_cache(maxsize=64)
@@ -129,7 +130,7 @@ def package_digest() -> str:
         (folder,) = import_module(f"flowsim.{name}".rstrip(".")).__path__
         for path in Path(folder).rglob("*.py") if name else Path(folder).glob("*.py"):
             place = f"{name}/{path.relative_to(folder).as_posix()}"
-            digests[place] = hashlib.sha256(path.read_bytes()).hexdigest()
+            digests[place] = sha256_of(path)
     return _digest(digests)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from flowsim.errors import InputError
+from flowsim.io.sha256 import sha256_of
 from flowsim.runs.own_modules import is_own, own_modules
 
 MAIN = "__main__"
@@ -124,7 +125,7 @@ def _elsewhere(value: type | FunctionType | ModuleType) -> str:
     module = value.__name__ if isinstance(value, ModuleType) else value.__module__
     said = f"{module} {getattr(value, '__qualname__', '')}"
     own = own_modules(module) if module in sys.modules and is_own(module) else {}
-    return " ".join([said, *(hashlib.sha256(path.read_bytes()).hexdigest() for _, path in sorted(own.items()))])
+    return " ".join([said, *(sha256_of(path) for _, path in sorted(own.items()))])
 
 
 def enumerated(values: Any) -> Iterator[tuple[str, Any]]:

@@ -16,7 +16,7 @@ from flowsim.io.counts import number_of
 from flowsim.io.folders import check_writable, exists, writing_file
 from flowsim.io.journal import Journal, read_records
 from flowsim.io.locks import locked
-from flowsim.io.parquet import arrow_table, column_kinds, write_rows
+from flowsim.io.parquet import arrow_table, check_plain, column_kinds, write_rows
 from flowsim.io.schema import MOST
 from flowsim.results.stored import ROUNDING, check_agreement, is_share, stored_requests
 from flowsim.runs.options import MAPPINGS, is_option, options
@@ -178,7 +178,7 @@ def sealed_rows(folder: Path, columns: Sequence[str] | None = None) -> Iterator[
     if (folder / SEALED).exists():
         with _reading(folder / SEALED), pq.ParquetFile((folder / SEALED).absolute()) as file:
             _check_columns(folder / SEALED, file.schema_arrow.names)
-            _check_types(folder / SEALED, file.schema_arrow)
+            check_plain(folder / SEALED, file.schema_arrow)
             for group in range(file.num_row_groups):
                 yield from file.read_row_group(group, columns).to_pylist()
 
@@ -215,7 +215,7 @@ def read_runs(folder: str | Path) -> pd.DataFrame:
     import pyarrow.parquet as pq
 
     with _reading(place / SEALED):
-        _check_types(place / SEALED, pq.read_schema((place / SEALED).absolute()))
+        check_plain(place / SEALED, pq.read_schema((place / SEALED).absolute()))
         return _checked(pd.read_parquet((place / SEALED).absolute()), place / SEALED)
 
 
@@ -244,23 +244,6 @@ def _check_columns(path: Path, names: Sequence[Any], needed: Sequence[str] = ())
     """InputError unless the columns key and error, and those that are needed, are among these."""
     if missing := [name for name in ("key", "error", *needed) if name not in names]:
         raise InputError(str(path), f"has no column {missing[0]}", expected="what flowsim sweep or capacity wrote")
-
-
-def _check_types(path: Path, schema: Any) -> None:
-    """InputError unless every column of a Parquet file holds plain values."""
-    import pyarrow.types as of
-
-    for column in schema:
-        if not (
-            of.is_boolean(column.type)
-            or of.is_int64(column.type)
-            or of.is_float64(column.type)
-            or of.is_string(column.type)
-            or of.is_large_string(column.type)
-            or of.is_null(column.type)
-        ):
-            found = f"is of type {column.type}"
-            raise InputError(f"{path}: column {column.name}", found, expected="truth values, numbers, or text")
 
 
 def _check_numbers(column: pd.Series, path: Path, most: float) -> None:

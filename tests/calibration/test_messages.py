@@ -17,8 +17,9 @@ from msgspec import structs
 from flowsim.calibration.costs.fit import fit, fit_passes
 from flowsim.calibration.costs.models import ModelSpec, load_model
 from flowsim.calibration.costs.provenance import Provenance
-from flowsim.calibration.costs.table import OperatorRow, OperatorTable, PassRow
+from flowsim.calibration.costs.table import OperatorTable
 from flowsim.calibration.costs.table_catalogue import load_table
+from flowsim.calibration.costs.table_rows import OperatorRow, PassRow
 from flowsim.calibration.measure.all_reduce import join, ranks
 from flowsim.calibration.public.aiconfigurator import folder_source
 from flowsim.errors import InputError

@@ -143,6 +143,15 @@ def test_the_wheel_holds_every_module_and_all_data(tmp_path: Path) -> None:
     assert "flowsim = flowsim.__main__:main" in entry_points
 
 
+# How large it is.
+
+
+def test_no_module_and_no_folder_is_too_large_to_take_in() -> None:
+    assert {name for name, path in SOURCES.items() if len(path.read_text(encoding="utf-8").splitlines()) > 300} == set()
+    modules = Counter(path.parent for path in SOURCES.values())
+    assert {folder for folder, number in modules.items() if number > 20} == set()
+
+
 # Where its tests are.
 
 ELSEWHERE = {

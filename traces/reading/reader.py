@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import warnings
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ import numpy as np
 
 from flowsim.errors import InputError, InputWarning, shown, unknown
 from flowsim.io.counts import number_of
+from flowsim.io.sha256 import sha256_of
 from flowsim.traces.columns import Blocks, Bools, Chats, Floats
 from flowsim.traces.formats import FORMATS, PROFILES, TICKS_PER_S, Format, Layout, find_format
 from flowsim.traces.reading import bulk_reader, row_reader, server_logs
@@ -22,7 +22,8 @@ from flowsim.traces.reading.compression import LineBlock, is_parquet, read_lines
 from flowsim.traces.reading.log_formats import BenchmarkLog
 from flowsim.traces.reading.parquet_reader import column_names, parquet_parts
 from flowsim.traces.reading.parts import Codes, TracePart
-from flowsim.traces.reading.row_reader import check_fields, json_line
+from flowsim.traces.reading.row_reader import check_fields
+from flowsim.traces.reading.row_text import json_line, rows_of
 from flowsim.traces.reading.stamps import spread as spread_stamps
 from flowsim.traces.reading.stamps import suspicions
 from flowsim.traces.trace import Trace
@@ -172,7 +173,7 @@ def _parts(
         if part is not None:
             yield part
             continue
-        rows = row_reader.rows_of(str(path), lines, layout, header)
+        rows = rows_of(str(path), lines, layout, header)
         while batch := list(islice(rows, ROWS_AT_ONCE)):
             yield row_reader.part_of(batch, f"{path}: line", kind, layout, codes, with_failed=failed)
 
@@ -211,7 +212,7 @@ def _assembled(path: Path, kind: Format, parts: Sequence[TracePart], codes: Code
         tuple(codes.classes),
         name=_name(path),
         source=str(path),
-        sha256=_sha256(path),
+        sha256=sha256_of(path),
         notices=notices,
         blocks=Blocks.of(_block_tokens(path, joined("block_tokens"), counts), joined("block_ids"), counts)
         if counts.any()
@@ -240,17 +241,12 @@ def _of_log(path: Path, log: BenchmarkLog, drop_failed: bool) -> Trace:
         (),
         name=_name(path),
         source=str(path),
-        sha256=_sha256(path),
+        sha256=sha256_of(path),
         notices=(*log.notices, *_failures(int(log.failed.sum()), drop_failed)),
         ttft_s=log.ttft_s[kept],
         latency_s=log.latency_s[kept],
         concurrency=log.concurrency,
     )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _failed(part: TracePart, kind: Format, names: Sequence[str]) -> Bools:

@@ -8,7 +8,8 @@ import pytest
 
 from flowsim.calibration.costs.accuracy import leave_one_out, left_out
 from flowsim.calibration.costs.provenance import Provenance
-from flowsim.calibration.costs.table import OperatorRow, OperatorTable
+from flowsim.calibration.costs.table import OperatorTable
+from flowsim.calibration.costs.table_rows import OperatorRow
 
 
 def test_leaving_out_a_point_of_a_line_loses_nothing() -> None:

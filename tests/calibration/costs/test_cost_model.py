@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flowsim.calibration.costs.attention.waves import Waves
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.curves import AttentionCurve, query_key_pairs
-from flowsim.calibration.costs.waves import Waves
 from flowsim.core.operators import ATTENTION, CHECKED_AFTER, LAYER_OPERATORS
 from flowsim.core.timeline import Launch, Slice
 from support.costs import pencil

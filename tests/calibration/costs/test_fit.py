@@ -11,7 +11,8 @@ from flowsim.calibration.costs.fit import fit
 from flowsim.calibration.costs.host_times import proceed_of_h200
 from flowsim.calibration.costs.models import EXPERTS
 from flowsim.calibration.costs.provenance import Provenance
-from flowsim.calibration.costs.table import HOST_OPERATORS, OperatorRow, OperatorTable, PassRow
+from flowsim.calibration.costs.table import OperatorTable
+from flowsim.calibration.costs.table_rows import HOST_OPERATORS, OperatorRow, PassRow
 from flowsim.core.operators import LAYER_OPERATORS
 from flowsim.core.timeline import Slice
 from flowsim.errors import InputError

@@ -10,7 +10,8 @@ import pytest
 
 from flowsim.calibration.costs.host_times import proceed_of_h200, shorth, undisturbed, usual_of
 from flowsim.calibration.costs.provenance import Provenance
-from flowsim.calibration.costs.table import OperatorRow, OperatorTable
+from flowsim.calibration.costs.table import OperatorTable
+from flowsim.calibration.costs.table_rows import OperatorRow
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,9 @@ from flowsim.calibration.costs.curves import query_key_pairs
 from flowsim.calibration.costs.fit import fit
 from flowsim.calibration.costs.import_factors import SIZES, ImportFactors, corrected, known_factors
 from flowsim.calibration.costs.provenance import Provenance
-from flowsim.calibration.costs.table import OperatorRow, OperatorTable
+from flowsim.calibration.costs.table import OperatorTable
 from flowsim.calibration.costs.table_catalogue import load_table, shipped_tables
+from flowsim.calibration.costs.table_rows import OperatorRow
 from flowsim.errors import InputError
 
 

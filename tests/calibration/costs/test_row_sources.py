@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flowsim.calibration.costs.row_sources import counted, filled_in, source_of
-from flowsim.calibration.costs.table import OperatorRow
+from flowsim.calibration.costs.table_rows import OperatorRow
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,9 @@ from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.fit import fit, fit_passes
 from flowsim.calibration.costs.models import load_model
 from flowsim.calibration.costs.pass_kinds import LONG_PROMPT
-from flowsim.calibration.costs.table import ALL_REDUCE, OperatorTable
+from flowsim.calibration.costs.table import OperatorTable
 from flowsim.calibration.costs.table_catalogue import load_table, shipped_tables
+from flowsim.calibration.costs.table_rows import ALL_REDUCE
 from flowsim.core.operators import CHECKED_AFTER, LAYER_OPERATORS
 from support.places import DATA
 

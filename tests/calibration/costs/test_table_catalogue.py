@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from flowsim.calibration.costs.table import ALL_REDUCE
 from flowsim.calibration.costs.table_catalogue import load_table, shipped_tables
+from flowsim.calibration.costs.table_rows import ALL_REDUCE
 from flowsim.runs.costs import load_cost
 
 WHOLE = [name for name in sorted(shipped_tables()) if name[2] == 1 or load_table(*name).has(ALL_REDUCE)]

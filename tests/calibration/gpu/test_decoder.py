@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from msgspec import structs
 
-from flowsim.calibration.costs.attention_kernels import Choice
+from flowsim.calibration.costs.attention.kernels import Choice
 from flowsim.calibration.costs.models import EXPERTS as BEHIND_THE_ROUTER
 from flowsim.calibration.costs.models import ModelSpec
 from flowsim.calibration.gpu.batch import CacheSlice

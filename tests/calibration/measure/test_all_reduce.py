@@ -4,8 +4,9 @@ from msgspec import structs
 from flowsim.calibration.costs.fit import fit, fit_passes
 from flowsim.calibration.costs.models import ModelSpec
 from flowsim.calibration.costs.provenance import Provenance
-from flowsim.calibration.costs.table import ALL_REDUCE, HOST_OPERATORS, OperatorRow, OperatorTable
+from flowsim.calibration.costs.table import OperatorTable
 from flowsim.calibration.costs.table_catalogue import load_table
+from flowsim.calibration.costs.table_rows import ALL_REDUCE, HOST_OPERATORS, OperatorRow
 from flowsim.calibration.gpu.batch import CacheSlice
 from flowsim.calibration.gpu.decoder import REDUCED_BY, Decoder
 from flowsim.calibration.measure.all_reduce import GroupGrid, join, measure_group

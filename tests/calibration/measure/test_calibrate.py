@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from flowsim.calibration.costs.attention_kernels import kernel_choice
+from flowsim.calibration.costs.attention.kernels import kernel_choice
 from flowsim.calibration.costs.fit import fit, fit_passes
-from flowsim.calibration.costs.table import GRAPH, HOST_OPERATORS, OPTIONAL_HOST_OPERATORS, OperatorTable
+from flowsim.calibration.costs.table import OperatorTable
+from flowsim.calibration.costs.table_rows import GRAPH, HOST_OPERATORS, OPTIONAL_HOST_OPERATORS
 from flowsim.calibration.gpu.decoder import Decoder
 from flowsim.calibration.measure import stopwatch
 from flowsim.calibration.measure.calibrate import calibrate

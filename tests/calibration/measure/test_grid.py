@@ -3,7 +3,7 @@
 import pytest
 
 from flowsim.calibration.costs.models import load_model
-from flowsim.calibration.costs.table import parse_slices
+from flowsim.calibration.costs.table_rows import parse_slices
 from flowsim.calibration.measure.grid import QUICK, Grid, midpoint
 from flowsim.errors import InputError
 

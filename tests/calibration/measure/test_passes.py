@@ -11,12 +11,13 @@ from click.testing import CliRunner
 from msgspec import structs
 
 from flowsim.calibration.costs.accuracy import bias, pass_errors, pass_residuals
-from flowsim.calibration.costs.attention_kernels import Choice
+from flowsim.calibration.costs.attention.kernels import Choice
 from flowsim.calibration.costs.fit import fit, fit_passes
 from flowsim.calibration.costs.models import ModelSpec, load_model
 from flowsim.calibration.costs.provenance import Provenance
-from flowsim.calibration.costs.table import GRAPH, HOST_OPERATORS, OperatorRow, OperatorTable, PassRow
+from flowsim.calibration.costs.table import OperatorTable
 from flowsim.calibration.costs.table_catalogue import load_table
+from flowsim.calibration.costs.table_rows import GRAPH, HOST_OPERATORS, OperatorRow, PassRow
 from flowsim.calibration.gpu.batch import CacheSlice
 from flowsim.calibration.gpu.decoder import Decoder
 from flowsim.calibration.measure import graph_stopwatch

@@ -13,11 +13,13 @@ import flowsim
 from flowsim.calibration.costs.accuracy import leave_one_out, left_out
 from flowsim.calibration.costs.curves import query_key_pairs
 from flowsim.calibration.costs.fit import fit
-from flowsim.calibration.costs.table import OperatorRow, OperatorTable
+from flowsim.calibration.costs.table import OperatorTable
 from flowsim.calibration.costs.table_catalogue import load_table
+from flowsim.calibration.costs.table_rows import OperatorRow
 from flowsim.calibration.measure.all_reduce import join
 from flowsim.calibration.public.aiconfigurator import Source, folder_source, package_source
-from flowsim.calibration.public.importer import import_table, nearest_own, public_all_reduce
+from flowsim.calibration.public.importer import import_table, public_all_reduce
+from flowsim.calibration.public.nearest_table import nearest_own
 from flowsim.calibration.public.report import calibration_page
 from flowsim.cli.main import main
 from flowsim.errors import InputError

@@ -7,7 +7,7 @@ from shlex import quote
 
 import click
 
-from flowsim.cli.calibrate_tables import saving
+from flowsim.cli.calibrate.tables import saving
 from flowsim.cli.click_options import flags_named
 from flowsim.cli.command import Command
 

@@ -1,6 +1,6 @@
 """The choice of attention kernels by chunk and context."""
 
-from flowsim.calibration.costs.attention_kernels import Choice
+from flowsim.calibration.costs.attention.kernels import Choice
 
 
 def test_the_choice_is_the_nearest_by_ratio() -> None:

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
+from flowsim.calibration.costs.attention.waves import Waves
 from flowsim.calibration.costs.curves import AttentionCurve, quantized_work
 from flowsim.calibration.costs.models import load_model
 from flowsim.calibration.costs.provenance import Provenance
-from flowsim.calibration.costs.waves import Waves
 
 FAR = 10**9
 """A context beside which a chunk's own tokens are nothing."""

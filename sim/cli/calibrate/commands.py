@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
-from flowsim.cli.calibrate_model import model as model_command
-from flowsim.cli.calibrate_server import server
-from flowsim.cli.calibrate_tables import (
+from flowsim.cli.calibrate.model import model as model_command
+from flowsim.cli.calibrate.server import server
+from flowsim.cli.calibrate.tables import (
     check_fittable,
     check_passes,
     check_same_model,
@@ -274,7 +274,8 @@ def import_(
     from flowsim.calibration.costs.models import load_model
     from flowsim.calibration.costs.table_catalogue import table_folder
     from flowsim.calibration.public.aiconfigurator import folder_source, package_source
-    from flowsim.calibration.public.importer import import_table, nearest_own
+    from flowsim.calibration.public.importer import import_table
+    from flowsim.calibration.public.nearest_table import nearest_own
 
     if source == "aiconfigurator":
         if system is None:

@@ -1,0 +1,1 @@
+"""How long attention takes beyond its work: whole waves of tiles, and the kernels that a library chooses."""

@@ -1,0 +1,1 @@
+"""`flowsim calibrate` and its commands."""
