@@ -21,6 +21,8 @@ from flowsim.io.folders import exists
 from flowsim.traces.reading.compression import read_lines
 from flowsim.validation.case import DIGITS, GpuRun, stored_seconds
 
+ROUNDED_S = 10.0**-DIGITS
+"""By so much the sum of two times may exceed a third by their rounding."""
 EXPECTED = "the events of a run on a GPU"
 LINES: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Union[tuple(Event.__subclasses__())])  # noqa: UP007 (no |)
 
@@ -45,7 +47,7 @@ def read_events(path: Path, run: GpuRun) -> list[Event] | None:
     except msgspec.MsgspecError as error:
         raise InputError(str(path), f"is damaged: {error}", expected=EXPECTED) from None
     try:
-        _check(events, len(run.started_s))
+        _check(events, run)
         _compare(events, run)
     except InputError as error:
         raise error.within(str(path)) from None
@@ -64,15 +66,17 @@ def _rounded(event: Event) -> Event:
     return type(event)(**values)
 
 
-def _check(events: Sequence[Event], requests: int) -> None:
-    """InputError: an event is of a request that is not there, or the device does two things at a time."""
-    free_s = 0.0
+def _check(events: Sequence[Event], run: GpuRun) -> None:
+    """InputError: an event is of no request or time of the run, or the device does two things at a time."""
+    free_s, requests = 0.0, len(run.started_s)
     for number, event in enumerate(events, 1):
         for id in _requests(event):
             if not 0 <= id < requests:
                 raise InputError(f"line {number}", f"names request {id}", expected=f"0 to {requests - 1}")
-        if event.time_s < 0:
-            raise InputError(f"line {number}: time_s", found=event.time_s, expected=">= 0")
+        until_s = event.time_s + (event.control_s if isinstance(event, Thought) else 0.0)
+        if not 0 <= event.time_s <= until_s <= run.stopped_s + ROUNDED_S:
+            found = f"lasts from {event.time_s} to {until_s} s"
+            raise InputError(f"line {number}", found, expected=f"times from 0 to {run.stopped_s} s")
         if isinstance(event, Stopped | Completed):
             if not free_s <= event.began_s <= event.ended_s <= event.time_s:
                 found = f"ran from {event.began_s} to {event.ended_s} s, and was heard of at {event.time_s} s"
