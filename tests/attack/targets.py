@@ -19,6 +19,7 @@ from flowsim.cli.main import main
 from support.calibration import public_folder
 from support.logs import bench_json, served
 from support.places import DATA
+from support.validation import simulated_as_real
 
 STUDY = {
     "title": "a study",
@@ -88,6 +89,7 @@ TARGETS = (
         ],
     ),
     Target("evidence", "evidence", ["validate evidence -q --out page"]),
+    Target("evidence", "kept/runs", ["show kept --timeline new.json", "validate kept -q --out page"]),
     Target("bundle", "done.zip", ["reproduce done.zip --workers 1 -q"]),
     Target("policy", "mine.py", ["run t.csv --policy mine:Mine -q", "policies mine:Mine"]),
 )  # fmt: skip
@@ -159,6 +161,7 @@ def _make() -> None:
     flowsim.bundle("done", "done.zip")
     load_table("h200", "llama3-8b").save("table")
     shutil.copytree(DATA / "evidence" / "h200-llama3-8b-qwen", "evidence")
+    simulated_as_real(Path("kept"))
     Path("model.json").write_text(MODEL)
     public_folder(Path("public"))
     Path("bench.json").write_text(bench_json(served(1, 60, frontend_s=0.02)))
