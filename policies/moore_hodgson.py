@@ -67,8 +67,8 @@ class Headroom(MooreHodgson):
 
     The set is chosen as if all work took 1 + headroom times as long, since shorter and more urgent requests arrive
     before the present ones are done: a long prompt that could be in time only if nobody came is given up before the
-    device has spent time on it. Those left out go by arrival, which bounds how long the last of them waits. Source:
-    flowsim; docs/headroom.md says on which traffic it was designed, on which others it was tried, and where it loses.
+    device has spent time on it. Those left out go by arrival. Source: flowsim; docs/headroom.md says on which traffic
+    it was designed, on which others it was tried, and where it loses.
     """
 
     headroom: float = 0.3

@@ -84,7 +84,9 @@ class DOver:
         return Decision(_launched(run), rejected, wake_at)
 
     def _taking_over(self, view: View, held: Sequence[Candidate], late: Iterable[Candidate]) -> Candidate | None:
-        """The one whose slack is gone since the last decision, if it is worth more than what is held."""
+        """The one whose slack is gone since the last decision, if it is worth more than all that is held; else None."""
+        if not held:
+            return None
         worth, factor = VALUES[self.value], 1 + math.sqrt(self.k)
         possible = [one for one in late if self._ran_out(one, view.now) and _fits(view, one)]
         best = max(possible, key=worth, default=None)

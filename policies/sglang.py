@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 
-from flowsim.core.order import Order, Scanned
+from flowsim.core.order import Candidate, Order, Scanned
 from flowsim.core.passes import Decision, Execution, Pass
 from flowsim.core.policy import View
 from flowsim.core.request import Request
@@ -71,7 +72,7 @@ class HRRN(SGLang):
     @cached_property
     def ranking(self) -> Order:
         """See above."""
-        return Scanned(lambda candidate, now: -self.served.since_arrival(candidate.id) / candidate.tokens)
+        return Scanned(self._key)
 
     def on_arrival(self, request: Request, view: View) -> None:
         """Begin to count."""
@@ -80,3 +81,7 @@ class HRRN(SGLang):
     def on_completion(self, execution: Execution, view: View) -> None:
         """Count its tokens."""
         self.served.completed += execution.batch_tokens
+
+    def _key(self, candidate: Candidate, now: float) -> float:
+        """The first is a pass that has ended, of which the scheduler has not heard yet."""
+        return -self.served.since_arrival(candidate.id) / candidate.tokens if candidate.tokens else -math.inf

@@ -79,7 +79,7 @@ class Clairvoyant:
     on, and its token must leave in time for the way back to the client. Lower: the replay under `Oracle`.
 
     Attributes:
-        requests: makes the requests, fresh each time, in order of arrival.
+        requests: makes the requests, fresh each time, by the time when they were sent.
         counted: which of them count, shape [n].
         costs: what passes cost.
         server: instances and their limits.
@@ -157,9 +157,11 @@ class Clairvoyant:
 
     @cached_property
     def _hopeful(self) -> tuple[NDArray[np.int64], Jobs]:
-        """The requests that are not hopeless: their ids, and as jobs."""
+        """The requests that are not hopeless: their ids in order of arrival, and as jobs."""
         these, needs = self._needs
-        ids = np.flatnonzero(self.counted & ~self.hopeless)
+        arrival_s = np.array([request.arrival_s for request in these])
+        order = np.argsort(arrival_s, kind="stable")
+        ids = order[(self.counted & ~self.hopeless)[order]]
         work_s = needs.work_s[ids] / self.server.instances
         return ids, _jobs([these[id] for id in ids], work_s, self.server.return_s, needs.gained_s)
 

@@ -7,7 +7,7 @@ costs of passes do not depend on the predictor, so that all happens as before.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,7 +23,7 @@ from flowsim.core.policy import AroundPolicy, Policy, View
 from flowsim.core.predictor import Predictor
 from flowsim.core.request import Request
 from flowsim.core.router import Routable
-from flowsim.engine.simulate import simulate
+from flowsim.engine.simulate import Outcome
 from flowsim.errors import InputError
 
 
@@ -48,16 +48,19 @@ class Hindsight:
     """What is known in hindsight; each part is worked out once, when it is first asked for.
 
     Attributes:
-        workload: the requests, what passes cost, and the server.
+        workload: the requests as they came, what passes cost, and the server.
         policy: whom the run asked.
         predictor: what it believed.
-        until_s: when the run was cut off, seconds; None if it was not.
+        requests: makes the requests as the run was given them, fresh each time.
+        replay: what the run did with them, `simulate` with all else that it was given; takes requests, a policy, and
+            keywords.
     """
 
     workload: Clairvoyant
     policy: Policy
     predictor: Predictor
-    until_s: float | None = None
+    requests: Callable[[], list[Request]]
+    replay: Callable[..., Outcome]
 
     @cached_property
     def alone_s(self) -> Floats:
@@ -77,16 +80,12 @@ class Hindsight:
         if getattr(self.predictor, "name", None) == exact.name:
             return {}
         noting = Noting(self.policy)
-        first = simulate(
-            of.requests(), noting, of.costs, self.predictor, server, prefixes=of.prefixes, until_s=self.until_s
-        )
-        requests = of.requests()
+        first = self.replay(self.requests(), noting, predictor=self.predictor)
+        requests = self.requests()
         following = Following(self.policy, noting.made, requests)
         router = Routed(first.ledger.instance)
         with suppress(InputError):  # the policy could not go on
-            simulate(
-                requests, following, of.costs, exact, server, prefixes=of.prefixes, until_s=self.until_s, router=router
-            )
+            self.replay(requests, following, predictor=exact, router=router)
         return following.judged
 
 

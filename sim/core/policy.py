@@ -55,11 +55,15 @@ class View(Protocol):
 
     @property
     def attained(self) -> Mapping[str, int]:
-        """By class: how many requests of this instance have had their first token in time so far; 0 is left out."""
+        """By class: how many requests of this instance have had their first token in time so far; 0 is left out.
+
+        In time on the instance: the way back to the client (`return_s`), of which a scheduler knows nothing, is left
+        out, so that a result may have fewer.
+        """
 
     @property
     def missed(self) -> Mapping[str, int]:
-        """By class: how many requests of this instance were late or rejected so far; 0 is left out."""
+        """By class: how many requests of this instance were late on it or rejected so far; 0 is left out."""
 
     def fits(self, request: Request) -> bool:
         """Whether a pass with this request could be launched now: KV blocks and a runner slot are free for it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,7 +17,7 @@ from flowsim.clairvoyant.bound import Bounding
 from flowsim.clairvoyant.hindsight import Hindsight
 from flowsim.core.policy import Policy
 from flowsim.core.summary import Inputs
-from flowsim.engine.simulate import simulate
+from flowsim.engine.simulate import Outcome, simulate
 from flowsim.errors import InputError
 from flowsim.policies.registry import PolicySpec
 from flowsim.results.result import RunResult
@@ -85,18 +86,22 @@ def execute(
 ) -> RunResult:
     """Simulate what was prepared; `pinned` is what its config.yaml pins, `bounding` as `RunResult` has it."""
     n, concurrency = len(ready.trace), ready.options.workload.concurrency
-    outcome = simulate(
-        ready.requests(),
-        ready.policy,
-        ready.costs,
-        ready.predictor,
-        ready.options.server,
+    requests = ready.requests
+    replay: Callable[..., Outcome] = partial(
+        simulate,
+        cost=ready.costs,
+        server=ready.options.server,
         prefixes=ready.prefixes,
         until_s=ready.options.until_s,
         concurrency=concurrency,
         decode_s=[] if concurrency is None else np.nan_to_num(ready.trace.latency_s - ready.trace.ttft_s).tolist(),
+    )
+    outcome = replay(
+        requests(),
+        ready.policy,
+        predictor=ready.predictor,
         events=events,
-        progress=progress and (lambda arrived: progress(arrived, n)),
+        progress=None if progress is None else (lambda arrived: progress(arrived, n)),
     )
     if outcome.sent_s is not None:
         ready = replace(ready, trace=replace(ready.trace, arrival_s=np.array(outcome.sent_s)))
@@ -113,7 +118,7 @@ def execute(
         },
         _inputs(ready, np.array(outcome.ledger.cached_tokens)),
         ready.options.warmup,
-        Hindsight(workload_of(ready), ready.policy, ready.predictor, ready.options.until_s) if events else None,
+        Hindsight(workload_of(ready), ready.policy, ready.predictor, requests, replay) if events else None,
         bounding,
     )
 

@@ -25,7 +25,8 @@ def bound_rate_rps(point: Point, root: str, search: Search) -> float:
     bound in place of a replay; the target of a class has the bound of that class alone. Requests that can be in time
     still can when all gaps between arrivals grow, since no set of them then has less time between its first release and
     its last deadline (Horn 1974). So no scheduler meets the target at any higher rate either. With a prefix cache,
-    of which higher rates may reuse more, it is the next rate tried above the highest that the bound allows.
+    of which higher rates may reuse more, or with jitter, by which requests may arrive further apart at higher rates, it
+    is the next rate tried above the highest that the bound allows.
 
     Infinite if the bound allows it at every rate tried, NaN if requests have weights.
 

@@ -43,6 +43,24 @@ def test_what_no_instance_can_hold_is_hopeless() -> None:
     assert Clairvoyant(rows, np.ones(2, bool), pencil(), server).both == Bound(2, 1, 1, 1)
 
 
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(1, 9), st.integers(1, 30)), min_size=1, max_size=12
+    )
+)
+def test_the_order_of_sending_does_not_matter(drawn: list[tuple[int, int, int, int]]) -> None:
+    """A frontend that takes 0 to 9 s lets later requests overtake."""
+    rows = [(sent + late, tokens, late + slo, float(sent)) for sent, late, tokens, slo in drawn]
+    server = ServerOptions(block_tokens=1, jitter="exponential:1")
+    found = []
+    for ordered in (sorted(rows, key=lambda row: row[3]), sorted(rows)):
+        these = lambda rows=ordered: [  # noqa: E731
+            Request(id, *row, sent_s=sent_s) for id, (*row, sent_s) in enumerate(rows)
+        ]
+        found.append(Clairvoyant(these, np.ones(len(rows), bool), pencil(), server).upper)
+    assert found[0] == found[1]
+
+
 def test_requests_that_do_not_count_need_no_time() -> None:
     rows = requests((0.0, 10, 10.5), (0.0, 9, 10.5))
     counted = np.array([True, False])

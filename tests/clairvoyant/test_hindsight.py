@@ -60,11 +60,11 @@ def test_an_exact_prediction_is_never_wrong() -> None:
     drawn_rows,
     st.integers(0, 2**32),
     st.sampled_from([1, 2]),
-    st.sampled_from([None, 0.05]),
+    st.sampled_from([{}, {"until_s": 0.05}, {"concurrency": 1}, {"concurrency": 4}]),
     st.sampled_from(["cubic", "noisy:1", "biased:1"]),
 )
 def test_the_run_is_repeated_decision_by_decision(
-    spec: str, drawn: list[Row], seed: int, instances: int, until_s: float | None, predictor: str
+    spec: str, drawn: list[Row], seed: int, instances: int, replay: dict[str, Any], predictor: str
 ) -> None:
     """`judged_of` checks the times of all decisions; a prediction that is right is never wrong."""
     arrivals = np.cumsum([row[0] for row in drawn]).tolist()
@@ -72,7 +72,7 @@ def test_the_run_is_repeated_decision_by_decision(
     server = ServerOptions(
         block_tokens=1, instances=instances, router="least-work", max_batched_tokens=32, kv_tokens=1000
     )
-    options = {"cost": random_cost(np.random.default_rng(seed)), "server": server, "until_s": until_s}
+    options = {"cost": random_cost(np.random.default_rng(seed)), "server": server, **replay}
     found = judged_of(rows, spec, predictor=predictor, **options)
     if predictor == "biased:1":
         assert not any(decision.wrong or decision.rejected for of in found for decision in of)

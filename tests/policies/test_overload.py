@@ -55,6 +55,14 @@ def test_it_takes_over_at_a_decision_that_comes_a_little_later() -> None:
     assert ids(decision.run) == [1] and not decision.reject
 
 
+@pytest.mark.parametrize("value", ["requests", "tokens"])
+def test_what_ran_out_of_slack_unseen_takes_over_nothing_where_nothing_is_held(value: str) -> None:
+    """Not asked before 10 s: the second had to begin at 4 s, and is rejected; the third is in time at 13 s."""
+    outcome = run(f"d-over:cut=none,value={value}", (0.0, 10, 30.0), (1.0, 5, 8.0), (2.0, 3, 12.0))
+    assert ran(outcome) == [(0.0, 10.0, (0,), True), (10.0, 13.0, (2,), True)]
+    assert outcome.ledger.rejected == [False, True, False]
+
+
 def test_what_cannot_be_in_time_is_rejected_as_it_comes() -> None:
     outcome = run("d-over", (0.0, 5, 4.0), (0.0, 3, float("inf")))
     assert ran(outcome) == [(0.0, 3.0, (1,), True)]

@@ -6,7 +6,8 @@ import pytest
 
 from flowsim.errors import InputError
 from flowsim.policies.registry import load_policy
-from support.timelines import ran, run
+from support.costs import pencil
+from support.timelines import ran, run, simulated
 
 ROWS = [(0.0, 4, 99.0), (1.0, 3, 99.0), (2.0, 9, 99.0)]
 BLOCKS = [range(4), range(10, 13), [*range(4), *range(20, 25)]]
@@ -45,6 +46,12 @@ def test_the_longer_a_prompt_waits_the_higher_is_its_ratio() -> None:
     assert order("hrrn:batch_tokens=1", rows) == [0, 2, 1, 3]
     assert order("sjf:batch_tokens=1", rows) == [0, 2, 3, 1]
     assert order("fcfs:batch_tokens=1", rows) == [0, 1, 2, 3]
+
+
+def test_a_pass_that_has_ended_goes_first_until_the_scheduler_hears_of_it() -> None:
+    """The first ends at 1 s and is heard of at 3 s; at 2 s no token of it is left."""
+    outcome = simulated(load_policy("hrrn:cut=operator"), pencil(complete_s=2.0), (0.0, 1, 99.0), (2.0, 1, 99.0))
+    assert ran(outcome) == [(0.0, 1.0, (0,), True), (3.0, 4.0, (1,), True)]
 
 
 def test_once_more_wait_than_are_sorted_the_other_order_holds() -> None:
