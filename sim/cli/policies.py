@@ -111,11 +111,11 @@ def _list() -> None:
 def _explain(name: str) -> None:
     from flowsim.policies.registry import describe_policy, explain_policy, load_policy
     from flowsim.report.policy_text import policy_report
-    from flowsim.runs.six_requests import TOKENS_PER_S, six_requests
+    from flowsim.runs.six_requests import six_requests
     from flowsim.show.screen import show
 
     served = six_requests(load_policy(name))
-    show(policy_report(describe_policy(name), *explain_policy(name), served, TOKENS_PER_S))
+    show(policy_report(name, describe_policy(name), *explain_policy(name), served))
 
 
 def _begin(name: str) -> None:

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from flowsim.policies.registry import PolicyDescription
-from flowsim.runs.six_requests import ServedRequest
+from flowsim.runs.six_requests import FORWARD_TOKENS, LAYERS, TOKENS_PER_S, ServedRequest
 from flowsim.show.screen import facts, table
 
 CELLS_PER_S = 2
@@ -28,20 +28,20 @@ def policies_report(policies: Sequence[PolicyDescription]) -> RenderableType:
 
 
 def policy_report(
+    spec: str,
     policy: PolicyDescription,
     rule: str,
     meanings: Mapping[str, str],
     served: Sequence[ServedRequest],
-    tokens_per_s: int,
 ) -> RenderableType:
     """One policy: its rule, its options, a command and what it does with a few requests.
 
     Args:
+        spec: the specification that was asked about.
         policy: what it is.
         rule: the text that explains it.
         meanings: what each option means, where that is known.
-        served: the requests on costs by hand, of which `tokens_per_s` tokens take a second.
-        tokens_per_s: see `served`.
+        served: the six requests under it.
     """
     lines: list[RenderableType] = [rule, ""]
     if policy.source:
@@ -52,16 +52,19 @@ def policy_report(
     for name, default in policy.options.items():
         options.add_row(name, str(default), meanings.get(name, ""))
     lines += [options, ""] if policy.options else []
-    lines += [f"  flowsim run example --policy {example(policy)}", ""]
+    lines += [f"  flowsim run example --policy {example(spec, policy)}", ""]
     lines += [
-        f"Six requests on costs by hand, {tokens_per_s} tokens a second (. waits, # is computed):",
+        f"Six requests on costs by hand: {TOKENS_PER_S:,} tokens a second, forwards of up to {FORWARD_TOKENS:,},",
+        f"{LAYERS} layers (. waits, # is computed):",
         timeline_table(served),
     ]
     return Group(*lines)
 
 
-def example(policy: PolicyDescription) -> str:
-    """A specification with the first option, if it has one, written out."""
+def example(spec: str, policy: PolicyDescription) -> str:
+    """The specification itself if it gives options, else with the first option, if there is one, written out."""
+    if spec != policy.name:
+        return spec
     return next((f"{policy.name}:{name}={default}" for name, default in policy.options.items()), policy.name)
 
 

@@ -1,7 +1,8 @@
 """Six requests on costs by hand: what a policy does, small enough to follow with a pencil.
 
-A hundred tokens take a second, a fifth of it in each of the five operators that the paper checks after; a batch takes
-the sum. Nothing else costs anything, and predictions are exact.
+A thousand tokens take a second, a fifth of it in each of the five operators that the paper checks after; a batch takes
+the sum. A forward has at most 2,000 tokens and four layers: operators, layers and chunks of a long prompt end every
+0.1, 0.5 and 2 s. Nothing else costs anything, and predictions are exact.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from flowsim.calibration.costs.cost_model import Cost, CostModel
+from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.predictor import make_predictor
 from flowsim.core.events import stretches
 from flowsim.core.policy import Policy
@@ -19,14 +20,16 @@ from flowsim.engine.simulate import simulate
 
 ROWS = (
     # (arrival, tokens, SLO, class, client)
-    (0.0, 1000, 30.0, "file", "a"),
-    (1.0, 100, 4.0, "text", "b"),
-    (2.0, 600, 20.0, "search", "a"),
-    (3.0, 100, 3.0, "text", "a"),
-    (4.0, 500, 4.0, "search", "b"),  # hopeless from the start
-    (12.0, 200, 5.0, "text", "b"),
+    (0.0, 10000, 30.0, "file", "a"),
+    (1.0, 1000, 4.0, "text", "b"),
+    (2.0, 6000, 20.0, "search", "a"),
+    (3.0, 1000, 3.0, "text", "a"),
+    (4.0, 5000, 4.0, "search", "b"),  # hopeless from the start
+    (12.0, 2000, 5.0, "text", "b"),
 )
-TOKENS_PER_S = 100
+TOKENS_PER_S = 1000
+FORWARD_TOKENS = 2000
+LAYERS = 4
 
 
 class ServedRequest(NamedTuple):
@@ -48,7 +51,8 @@ class ServedRequest(NamedTuple):
 def six_requests(policy: Policy) -> list[ServedRequest]:
     """What the policy does with the six requests. InputError: it does something that cannot be."""
     cost = _by_hand()
-    outcome = simulate(_requests(), policy, cost, make_predictor("exact", cost, policy.cut, 8192), _SERVER, events=True)
+    predict = make_predictor("exact", cost, policy.cut, FORWARD_TOKENS)
+    outcome = simulate(_requests(), policy, cost, predict, _SERVER, events=True)
     assert outcome.events is not None
     ran: list[list[tuple[float, float]]] = [[] for _ in ROWS]
     for stretch in stretches(outcome.events[0]):
@@ -59,7 +63,7 @@ def six_requests(policy: Policy) -> list[ServedRequest]:
     return [ServedRequest(*row) for row in zip(_requests(), ran, ledger.finished_s, ledger.rejected, strict=True)]
 
 
-_SERVER = ServerOptions(block_tokens=1, kv_tokens=100_000)
+_SERVER = ServerOptions(block_tokens=1, kv_tokens=100_000, max_batched_tokens=FORWARD_TOKENS)
 
 
 def _requests() -> list[Request]:
@@ -70,6 +74,8 @@ def _requests() -> list[Request]:
 
 
 def _by_hand() -> CostModel:
+    def operator_s(tokens: int, context: int = 0) -> float:
+        return tokens / (5 * LAYERS * TOKENS_PER_S)
+
     checked = ("qkv_proj", "o_proj", "gate_up_proj", "down_proj")
-    device: dict[str, Cost] = dict.fromkeys(checked, lambda tokens: tokens / (5 * TOKENS_PER_S))
-    return CostModel("by hand", 1, device, lambda tokens, context: tokens / (5 * TOKENS_PER_S))
+    return CostModel("by hand", LAYERS, dict.fromkeys(checked, operator_s), operator_s)

@@ -32,7 +32,7 @@ def test_a_policy_is_explained() -> None:
         "cut             operator",
         "reserve         0.1",
         "--policy flowprefill:cut=operator",
-        "in time  ####",
+        "in time  ##",
     ):
         assert part in text
 
