@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flowsim.errors import InputError, unknown
+from flowsim.results.stored import is_share
 from flowsim.runs.options import is_option
 from flowsim.studies.figure_data import OF_POLICY, Line, classes_of, family, is_number
 from flowsim.studies.intervals import differences, intervals
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 POLICY, FAMILY, CLASS = "policy", "family", "class"
 """Columns that a chart knows besides those of the runs: the policy without its options, and the class of requests."""
-SHARES = ("attainment", "utilization", "bound_attainment", "share_of_bound")
-"""What the names of columns begin with that hold shares; those of others end with "_share"."""
 
 
 @dataclass(frozen=True)
@@ -93,11 +92,6 @@ def chart(runs: Runs, columns: ChartColumns) -> PanelChart:
     if is_number(stats["at"]):
         finite &= np.isfinite(stats["at"].to_numpy(dtype=float))
     return _chart(stats.loc[finite], asked, int((~finite).sum()))
-
-
-def in_percent(name: str) -> bool:
-    """Whether a column holds shares, which are shown in per cent."""
-    return name.startswith(SHARES) or name.endswith("_share")
 
 
 def _filled(done: pd.DataFrame, columns: ChartColumns) -> ChartColumns:
@@ -177,7 +171,7 @@ def _chart(stats: pd.DataFrame, asked: ChartColumns, left_out: int) -> PanelChar
 
 
 def _line(name: str, part: pd.DataFrame, asked: ChartColumns, words: Sequence[Any] | None) -> Line:
-    factor = 100 if in_percent(asked.y) else 1
+    factor = 100 if is_share(asked.y) else 1
     places = part["at"].map(words.index) if words is not None else part["at"]
     part = part.assign(at=places).sort_values("at", kind="stable")
     mean, low, high = (factor * part[column].to_numpy(dtype=float) for column in ("mean", "low", "high"))

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flowsim.errors import InputError
-from flowsim.report.chart import ChartColumns, PanelChart, in_percent
+from flowsim.report.chart import ChartColumns, PanelChart
+from flowsim.results.stored import is_share
 from flowsim.show.style import foot, new_panels, plain
 from flowsim.studies.figure_data import Line
 from flowsim.studies.figures import LABELS, axis_limits, draw_line, label
@@ -92,7 +93,7 @@ def y_label(columns: ChartColumns) -> str:
     if columns.against is None:
         return _label(columns.y)
     name = _label(columns.y).removesuffix(", %")
-    return f"{name}, difference from {columns.against}{', % points' if in_percent(columns.y) else ''}"
+    return f"{name}, difference from {columns.against}{', % points' if is_share(columns.y) else ''}"
 
 
 def _label(name: str) -> str:
@@ -103,7 +104,7 @@ def _label(name: str) -> str:
     for ending, unit in UNITS.items():
         if name.endswith(ending):
             return f"{_words(name.removesuffix(ending))}, {unit}"
-    return f"{_words(name)}, %" if in_percent(name) else _words(name)
+    return _words(name)
 
 
 def _words(name: str) -> str:
@@ -117,7 +118,7 @@ def _fitting(length: float, size: float) -> int:
 
 def _draw_panel(chart: PanelChart, place: int, axes: Axes, across: int, up: int) -> None:
     panel = chart.panels[place]
-    limits = (0.0, 100.0) if in_percent(chart.columns.y) else (0.0, np.inf)
+    limits = (0.0, 100.0) if is_share(chart.columns.y) else (0.0, np.inf)
     limits = limits if chart.columns.against is None else (-np.inf, np.inf)
     for line in panel.lines:
         number = chart.names.index(line.name)
@@ -155,7 +156,7 @@ def _limits(chart: PanelChart, axes: Axes) -> None:
     if chart.columns.against is not None:
         more = 0.08 * (max(highest, 0) - min(lowest, 0)) or 1
         axes.set_ylim(min(lowest, 0) - more, max(highest, 0) + more)
-    elif in_percent(chart.columns.y):
+    elif is_share(chart.columns.y):
         axes.set_ylim(10 * np.floor(lowest / 10) if lowest > 60 else 0, 104)
     else:
         axes.set_ylim(min(0.0, 1.05 * lowest), 1.05 * highest if highest > 0 else 1)

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pandas.api.types import is_integer_dtype, is_numeric_dtype
 
+from flowsim.results.stored import is_share
 from flowsim.show.costs_text import cost_footing
 from flowsim.show.page import Column, Explorer, Form, Metric, Page, PagePart, Paragraph, Rows, Section, Tiles
 from flowsim.show.page_text import parts_of
-from flowsim.studies.figure_data import OF_POLICY, classes_of, family
+from flowsim.studies.figure_data import OF_POLICY, classes_of, family, is_number
 from flowsim.studies.goodput_rules import RULES
 from flowsim.studies.intervals import intervals
 from flowsim.studies.replications import REPLICATION, independent, varied
@@ -117,24 +117,24 @@ def _column(name: str, values: pd.Series) -> Column:
     form = _form(name, values)
     if form == "text":
         return Column(name, [None if value != value or value is None else str(value) for value in values])
-    if form == "count" and is_integer_dtype(values):
+    if form == "count":
         return Column(name, values.tolist(), form)
     return Column(name, [float(f"{value:.{DIGITS}g}") for value in values.astype(float)], form)
 
 
 def _form(name: str, values: pd.Series) -> Form:
-    if not is_numeric_dtype(values) or values.dtype == bool:
+    if not is_number(values):
         return "text"
-    if name.startswith(("attainment", "utilization")):
+    if is_share(name):
         return "percent"
     if name.startswith("ttft") and name.endswith("_s"):
         return "seconds"
-    return "count" if is_integer_dtype(values) else "number"
+    return "count" if values.dtype.kind in "iu" else "number"
 
 
 def _title(value: str) -> str:
     """A column as the label of an axis."""
-    if value.startswith(("attainment", "utilization")):
+    if is_share(value):
         return f"{value.replace('_', ' ')}, %"
     name, _, unit = value.rpartition("_")
     return f"{name.replace('_', ' ').replace('ttft', 'TTFT')}, {'req/s' if unit == 'rps' else unit}"

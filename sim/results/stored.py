@@ -24,13 +24,15 @@ FLAGS, TEXTS = ("attained", "counted"), ("key", "class", "client", "state")
 """The columns of a table of requests that are not numbers."""
 COST, ERROR = ("cost_model", "cost_model_kind", "cost_model_error", "cost_model_factors"), ("median", "max")
 """What is shown of a cost model, and of each of its errors."""
+SHARES = ("attainment", "utilization", "bound_attainment", "share_of_bound")
+"""What the names of shares begin with, unless they end with "_share"."""
 ROUNDING = 1e-9
 """By so much may a share exceed 1, and a number differ from what it is counted to be, in proportion."""
 
 
 def is_share(name: str) -> bool:
-    """Whether what is stored under this name is a share, from 0 to 1."""
-    return name.startswith(("attainment", "utilization")) or name.endswith("_share")
+    """Whether what is stored under this name is a share, from 0 to 1; figures and pages show it in per cent."""
+    return name.startswith(SHARES) or name.endswith("_share")
 
 
 def stored_summary(folder: Path) -> FullSummary:

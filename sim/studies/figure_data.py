@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowsim.errors import InputError, unknown
+from flowsim.results.stored import is_share
 from flowsim.show.result_figures import Distribution
 from flowsim.studies.goodput_rules import Rule
 from flowsim.studies.intervals import intervals, ratios
@@ -208,7 +209,7 @@ def is_number(column: pd.Series) -> bool:
 
 def factor(value: str) -> int:
     """What a column is multiplied by to be shown: shares are shown in per cent."""
-    return 100 if value.startswith("attainment") else 1
+    return 100 if is_share(value) else 1
 
 
 def _line(name: str, x: pd.Series, stats: pd.DataFrame, value: str) -> Line:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from flowsim.results.stored import is_share
 from flowsim.show.result_figures import draw_steps
 from flowsim.show.style import COLOURS, new_axes, plain, short
 from flowsim.studies.figure_data import (
@@ -134,7 +135,7 @@ def draw_lines(chart: LineChart, axes: Axes) -> Axes:
 
 
 def _draw_chart(chart: LineChart, axes: Axes) -> None:
-    shares = chart.value.startswith("attainment")
+    shares = is_share(chart.value)
     for place, line in enumerate(chart.lines):
         draw_line(axes, place, len(chart.lines), line, (0, 100 if shares else np.inf), "" if chart.words else "-")
     if chart.words:
@@ -237,4 +238,6 @@ def draw_heat_map(found: HeatMap, axes: Axes) -> Axes:
 
 def label(name: str) -> str:
     """A column as an axis names it."""
-    return f"share of {name.removeprefix(SHARE)}" if name.startswith(SHARE) else LABELS.get(name, name)
+    if name.startswith(SHARE):
+        return f"share of {name.removeprefix(SHARE)}"
+    return LABELS.get(name, f"{name.replace('_', ' ')}, %" if is_share(name) else name)

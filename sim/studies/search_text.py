@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from rich.table import Table
 
 from flowsim.results.interval import Interval
@@ -15,6 +15,9 @@ from flowsim.show.screen import table as new_table
 from flowsim.studies.goodput_rules import LEFT_BEHIND, RULES, Rule
 from flowsim.studies.intervals import over_replications
 from flowsim.studies.search import NOTHING, max_rate
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SUSTAINED, BOUND_RATE = max_rate("sustained"), "bound_rate_rps"
 FEW_REQUESTS = 300

@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
-from pandas.api.types import is_numeric_dtype
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -30,6 +28,9 @@ from flowsim.studies.replications import REPLICATION, by_replication, independen
 from flowsim.studies.search import max_rate
 from flowsim.studies.search_text import bound_line, decimals, is_search, rates_table, search_footing, search_notes
 from flowsim.studies.sweep import Runs
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MOST_LINES = 60
 """Settings that a table shows."""
@@ -107,7 +108,7 @@ def _settings(done: pd.DataFrame) -> Iterator[tuple[list[Text], pd.DataFrame]]:
 
     All of them together if only one line would be left under each heading.
     """
-    names = [name for name in settings_by(done)[1:] if not is_numeric_dtype(done[name])]
+    names = [name for name in settings_by(done)[1:] if done[name].dtype.kind not in "iufb"]
     if names and len(done.value_counts(names, dropna=False)) == len(done.value_counts(settings_by(done), dropna=False)):
         names = []
     for values, part in done.groupby(names, sort=False, dropna=False) if names else [((), done)]:

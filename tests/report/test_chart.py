@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from flowsim.errors import InputError
-from flowsim.report.chart import ChartColumns, PanelChart, chart, in_percent, said
+from flowsim.report.chart import ChartColumns, PanelChart, chart, said
 from flowsim.studies.sweep import Runs
 
 RATE = "workload.rate_rps"
@@ -129,16 +129,6 @@ def test_what_cannot_be_drawn_is_said(columns: ChartColumns, message: str) -> No
 def test_failed_runs_alone_are_nothing_to_draw() -> None:
     with pytest.raises(InputError, match=r"^study: has no run that succeeded, so there is nothing to draw$"):
         chart(Runs(study().table.assign(error="broken")), ChartColumns())
-
-
-def test_shares_are_told_by_their_names() -> None:
-    assert [
-        name for name in ("attainment_text", "check_share", "ttft_p99_s", "share_of_bound") if in_percent(name)
-    ] == [
-        "attainment_text",
-        "check_share",
-        "share_of_bound",
-    ]
 
 
 def test_values_are_said_with_their_column_unless_they_are_plain() -> None:

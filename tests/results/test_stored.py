@@ -13,8 +13,13 @@ import pytest
 
 import flowsim
 from flowsim.errors import InputError
-from flowsim.results.stored import stored_requests, stored_summary
+from flowsim.results.stored import is_share, stored_requests, stored_summary
 from support.results import six
+
+
+def test_shares_are_told_by_their_names() -> None:
+    names = ("attainment_text", "check_share", "ttft_p99_s", "share_of_bound", "bound_attainment", "goodput_rps")
+    assert [is_share(name) for name in names] == [True, True, False, True, True, False]
 
 
 @pytest.fixture

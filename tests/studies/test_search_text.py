@@ -15,7 +15,14 @@ from flowsim.studies.intervals import differences, intervals, ratios
 from flowsim.studies.search_text import search_notes
 from flowsim.studies.text import study_report
 
-TRACE = {"trace": "a.jsonl", "workload.window": None, "warmup": 0.1, "error": None, "target": "0.9"}
+TRACE = {
+    "trace": "a.jsonl",
+    "workload.window": None,
+    "workload.concurrency": None,
+    "warmup": 0.1,
+    "error": None,
+    "target": "0.9",
+}
 
 
 def runs(policy: str, attainment: list[float], sustained: list[float], **columns: Any) -> pd.DataFrame:
