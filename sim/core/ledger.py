@@ -13,6 +13,7 @@ class Ledger:
 
     Attributes:
         instance: index of the instance it went to; -1 before its arrival.
+        arrived_s: when it came there.
         started_s: when the first pass with it was launched.
         finished_s: when its first token was there.
         service_s: duration of the completed passes that computed it.
@@ -24,6 +25,7 @@ class Ledger:
 
     def __init__(self, rows: int) -> None:
         self.instance = [-1] * rows
+        self.arrived_s = [NEVER] * rows
         self.started_s = [NEVER] * rows
         self.finished_s = [NEVER] * rows
         self.service_s = [0.0] * rows
@@ -98,6 +100,7 @@ class Recorder:
     def arrived(self, time_s: float, request: int) -> None:
         """A request has come to this instance."""
         self.ledger.instance[request] = self.instance
+        self.ledger.arrived_s[request] = time_s
 
     def rejected(self, time_s: float, request: int, by: str) -> None:
         """A request that has arrived is turned away, by the "limits" of its instance or by the "policy"."""

@@ -7,12 +7,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flowsim.core.events import Event, Preempted, stretches
 from flowsim.engine.kv import taken_tokens
 from flowsim.report.timeline_bounds import Bounds, until
 from flowsim.report.trace_events import TraceEvent, Track, counter, overlapping
+from flowsim.results.quantiles import Floats
 from flowsim.results.result import RunResult
+from flowsim.results.waits import Times
 from flowsim.validation.case import GpuRun, times
 
 
@@ -61,7 +64,7 @@ def stays_on_gpu(run: GpuRun) -> dict[int, list[Stay]]:
 def request_tracks(
     process: int, result: RunResult, stays: Mapping[int, Sequence[Stay]], bounds: Bounds
 ) -> Iterator[TraceEvent]:
-    """A track per class: each of its requests from its arrival to its first token, and within what it does.
+    """A track per class: each of its requests from its sending to its first token, and within what it does there.
 
     Args:
         process: the number of the requests' process in the trace.
@@ -69,10 +72,11 @@ def request_tracks(
         stays: when each request ran and was paused.
         bounds: what is shown.
     """
-    place, metrics = Track(process), result.metrics
-    arrival_s, started_s, until_s = (
-        column.tolist() for column in (result.trace.arrival_s, metrics.started_s, until(result))
+    place, columns = (
+        Track(process),
+        (result.trace.arrival_s, Times.of(result).came_s, result.metrics.started_s, until(result)),
     )
+    arrival_s, came_s, started_s, until_s = (column.tolist() for column in columns)
     names, codes = result.slo.class_names, result.slo.class_code.tolist()
     for id in range(len(result.trace)):
         if not bounds.keeps_request(id, arrival_s[id], until_s[id]):
@@ -81,7 +85,7 @@ def request_tracks(
         begin, end = overlapping(place, name, name, id, arrival_s[id], until_s[id], **_about(result, id))
         waited_until_s = started_s[id] if started_s[id] == started_s[id] else until_s[id]
         yield begin
-        yield from overlapping(place, f"{id} waiting", name, id, arrival_s[id], min(waited_until_s, until_s[id]))
+        yield from overlapping(place, f"{id} waiting", name, id, came_s[id], min(waited_until_s, until_s[id]))
         for stay in stays.get(id, ()):
             yield from overlapping(place, f"{id} {stay.state}", name, id, stay.began_s, min(stay.ended_s, until_s[id]))
         yield end
@@ -90,9 +94,10 @@ def request_tracks(
 def counters(process: int, result: RunResult, instance: int, block_tokens: int, bounds: Bounds) -> Iterator[TraceEvent]:
     """What an instance holds at a time: waiting requests, KV blocks, late requests, seconds to the next deadline.
 
-    KV blocks are those of the requests between their first launch and their first token; what a prefix cache shares
-    counts for each. The next deadline is that of a request without a first token which is not yet late; 0 if there is
-    none.
+    Requests wait from when they come to the instance. KV blocks are those of the requests between their first launch
+    and their first token there; what a prefix cache shares counts for each. A request is late, and its deadline the
+    next, as its client sees it: from its sending until its first token is back. Without a next deadline that is not
+    missed yet, the seconds are 0.
 
     Args:
         process: the number of the instance's process in the trace.
@@ -101,8 +106,9 @@ def counters(process: int, result: RunResult, instance: int, block_tokens: int, 
         block_tokens: tokens of a KV block.
         bounds: what is shown.
     """
-    place, count = Track(process), _Count(result, block_tokens)
-    for time_s, changes in _changes(result, instance):
+    times = Times.of(result)
+    place, count = Track(process), _Count(times.due_s, result.trace.input_length, block_tokens)
+    for time_s, changes in _changes(result, times, instance):
         for kind, id in changes:
             count.change(kind, id)
         if bounds.keeps(time_s, time_s):
@@ -115,22 +121,22 @@ def counters(process: int, result: RunResult, instance: int, block_tokens: int, 
 class _Count:
     """What is there, kept up to date change by change."""
 
-    def __init__(self, result: RunResult, block_tokens: int) -> None:
+    def __init__(self, due_s: Floats, input_length: NDArray[np.int64], block_tokens: int) -> None:
         self.waiting = self.blocks = self.late = 0
-        slo_s = result.slo.ttft_slo_s
-        self._due_s = (result.trace.arrival_s + np.where(np.isnan(slo_s), np.inf, slo_s)).tolist()
-        self._blocks_of = (taken_tokens(result.trace.input_length, block_tokens) // block_tokens).tolist()
+        self._due_s = due_s.tolist()
+        self._blocks_of = (taken_tokens(input_length, block_tokens) // block_tokens).tolist()
         self._started = set[int]()
         self._open = dict[int, bool]()
         """The requests without a first token, and whether each is late."""
         self._next: list[tuple[float, int]] = []
 
     def change(self, kind: str, id: int) -> None:
-        """A request has "arrived", "started", is "late" or "done"."""
-        if kind == "arrived":
-            self.waiting += 1
+        """A request is "sent", has "arrived", "started" and "left" the instance, is "late" or "done"."""
+        if kind == "sent":
             self._open[id] = False
             heapq.heappush(self._next, (self._due_s[id], id))
+        elif kind == "arrived":
+            self.waiting += 1
         elif kind == "started":
             self.waiting -= 1
             self.blocks += self._blocks_of[id]
@@ -138,12 +144,12 @@ class _Count:
         elif kind == "late":
             self.late += 1
             self._open[id] = True
-        else:
+        elif kind == "done":
             self.late -= self._open.pop(id)
-            if id in self._started:
-                self.blocks -= self._blocks_of[id]
-            else:
-                self.waiting -= 1
+        elif id in self._started:
+            self.blocks -= self._blocks_of[id]
+        else:
+            self.waiting -= 1
 
     def slack_s(self, time_s: float) -> float:
         """Seconds to the next deadline of a request that is not late; 0 if there is none."""
@@ -152,13 +158,18 @@ class _Count:
         return self._next[0][0] - time_s if self._next and self._next[0][0] < np.inf else 0.0
 
 
-def _changes(result: RunResult, instance: int) -> Iterator[tuple[float, list[tuple[str, int]]]]:
+def _changes(result: RunResult, times: Times, instance: int) -> Iterator[tuple[float, list[tuple[str, int]]]]:
     """By time, what happens to the requests of an instance."""
     here = np.flatnonzero(np.array(result.outcome.ledger.instance) == instance)
-    arrived_s, done_s = result.trace.arrival_s, until(result)
-    due_s = arrived_s + result.slo.ttft_slo_s
-    late_s = np.where(due_s < done_s, due_s, np.nan)
-    columns = {"arrived": arrived_s, "started": result.metrics.started_s, "done": done_s, "late": late_s}
+    done_s = times.until_s + times.return_s
+    columns = {
+        "sent": times.sent_s,
+        "arrived": times.came_s,
+        "started": result.metrics.started_s,
+        "left": times.until_s,
+        "late": np.where(times.due_s < done_s, times.due_s, np.nan),
+        "done": done_s,
+    }
     at: dict[float, list[tuple[str, int]]] = {}
     for kind, column in columns.items():
         for id in here.tolist():

@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowsim.clairvoyant.hindsight import Hindsight
-from flowsim.core.events import Arrived, Launched, Rejected
+from flowsim.core.events import Launched
 from flowsim.errors import InputError
 from flowsim.results.device_pieces import HOST, IDLE, device_pieces
 from flowsim.results.metrics import FINISHED, UNFINISHED
@@ -85,19 +85,13 @@ class Times(NamedTuple):
 
     @classmethod
     def of(cls, result: RunResult) -> Times:
-        """Those of a run. InputError: it was made without `events=True`."""
+        """Those of a run."""
         outcome, metrics, sent_s = result.outcome, result.metrics, result.trace.arrival_s
         slo_s = result.slo.ttft_slo_s
         return_s = np.where(metrics.state == FINISHED, outcome.return_s, 0.0)
-        until_s = np.where(metrics.state == UNFINISHED, outcome.stopped_s, metrics.finished_s - return_s)
-        came_s = np.full(len(sent_s), np.inf)
-        for events in result.events:
-            for event in events:
-                if isinstance(event, Arrived):
-                    came_s[event.request] = event.time_s
-                elif isinstance(event, Rejected):
-                    until_s[event.request] = event.time_s
-        came_s = np.maximum(np.minimum(came_s, until_s), sent_s)
+        until_s = np.fmin(outcome.ledger.finished_s, outcome.ledger.rejected_s)
+        until_s = np.where(metrics.state == UNFINISHED, outcome.stopped_s, until_s)
+        came_s = np.maximum(np.fmin(outcome.ledger.arrived_s, until_s), sent_s)
         return cls(sent_s, came_s, until_s, sent_s + np.where(np.isnan(slo_s), np.inf, slo_s), return_s)
 
 

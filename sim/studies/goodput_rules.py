@@ -70,17 +70,18 @@ def check_classes(
 
 
 def empties(result: RunResult) -> bool:
-    """Whether, of the requests that were not rejected on arrival, some in the last third finds an instance free.
+    """Whether, of the requests that were not rejected on arrival, some of the last third finds an instance free.
 
     A queue that only grows never gets there, however well the others fare; a stable one does again and again, more
-    often the longer the trace. A request that the policy rejects later is in the queue until then.
+    often the longer the trace. A request that the policy rejects later is in the queue until then; one on its way to
+    the server, or its token on the way back, is in no queue.
     """
-    ledger, arrival_s = result.outcome.ledger, result.trace.arrival_s
-    finished_s, rejected_s = np.array(ledger.finished_s), np.array(ledger.rejected_s)
-    kept = ~(rejected_s <= arrival_s)
-    arrival_s, left_s = arrival_s[kept], np.fmin(finished_s, rejected_s)[kept]
-    gone = np.searchsorted(np.sort(left_s), arrival_s, side="right")  # NaN, never gone, sorts last
-    backlog = np.arange(arrival_s.size) - gone
+    ledger = result.outcome.ledger
+    arrived_s, rejected_s = np.array(ledger.arrived_s), np.array(ledger.rejected_s)
+    kept = ~(np.isnan(arrived_s) | (rejected_s <= arrived_s))
+    arrived_s, left_s = np.sort(arrived_s[kept]), np.fmin(ledger.finished_s, rejected_s)[kept]
+    gone = np.searchsorted(np.sort(left_s), arrived_s, side="right")  # NaN, never gone, sorts last
+    backlog = np.arange(arrived_s.size) - gone
     return not backlog.size or bool((backlog[-(-2 * backlog.size // 3) :] < len(result.outcome.logs)).any())
 
 

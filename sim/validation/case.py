@@ -67,15 +67,19 @@ class GpuRun(Struct, frozen=True, forbid_unknown_fields=True):
     first_tokens: Sequence[Token] = ()
     rejected_s: Sequence[Amount | None] | UnsetType = UNSET
 
-    def outcome(self, turned_away_s: Sequence[float], events: Sequence[Event] | None = None) -> Outcome:
+    def outcome(
+        self, arrived_s: Sequence[float], turned_away_s: Sequence[float], events: Sequence[Event] | None = None
+    ) -> Outcome:
         """As the engine would have written it down.
 
         Args:
+            arrived_s: when each request came to the server.
             turned_away_s: when the limits rejected each request, NaN for never.
             events: what happened, if it was kept.
         """
         ledger = Ledger(len(self.started_s))
         ledger.instance = [0] * len(self.started_s)
+        ledger.arrived_s = list(arrived_s)
         ledger.started_s, ledger.finished_s = times(self.started_s), times(self.finished_s)
         ledger.service_s, ledger.preemptions = list(self.service_s), list(self.preemptions)
         ledger.rejected_s = list(turned_away_s) if self.rejected_s is UNSET else times(self.rejected_s)
@@ -168,7 +172,7 @@ class Case(Struct, frozen=True, forbid_unknown_fields=True, dict=True):  # dict:
 
     def requests(self) -> list[Request]:
         """Fresh requests, for one run."""
-        return make_requests(self.trace, self.slo, self.server)
+        return make_requests(self.trace, self.slo, self.server, seed=self.seed)
 
     def rejected(self, cost: CostModel) -> list[bool]:
         """Of each request, whether it is turned away when it arrives: the KV cache or the context can never hold it."""
@@ -195,8 +199,10 @@ class Case(Struct, frozen=True, forbid_unknown_fields=True, dict=True):  # dict:
 
     def result_of(self, run: GpuRun, cost: CostModel, events: Sequence[Event] | None = None) -> RunResult:
         """A real run as a result, with its events if they were kept."""
-        turned_away = zip(self.arrival_s, self.rejected(cost), strict=True)
-        return self._result(run.outcome([at_s if out else math.nan for at_s, out in turned_away], events), cost)
+        arrived_s = [request.arrival_s for request in self.requests()]
+        turned_away = zip(arrived_s, self.rejected(cost), strict=True)
+        turned_away_s = [at_s if out else math.nan for at_s, out in turned_away]
+        return self._result(run.outcome(arrived_s, turned_away_s, events), cost)
 
     def _result(self, outcome: Outcome, cost: CostModel) -> RunResult:
         return RunResult(self.trace, self.slo, outcome, self.policy, {}, described(cost))

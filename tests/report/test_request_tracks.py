@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 import flowsim
+from flowsim.core.server import ServerOptions
+from support.costs import pencil
 from support.runs import preempted, replayed
 from support.trace_format import saved_timeline, told
 
@@ -59,6 +61,39 @@ def test_times_are_those_of_the_table_of_requests(tmp_path: Path) -> None:
         passes = {e["args"]["requests"][0] for e in events if e.get("cat") == "pass"}
         assert len([e for e in events if e["ph"] == "s"]) == sum(log.preemptions for log in result.outcome.logs)
         assert passes <= set(ids)
+
+
+def test_the_ways_to_the_server_and_back_are_neither_in_its_queue_nor_in_its_memory(tmp_path: Path) -> None:
+    """Both are sent at 0 s and come at 0.5 s; their first tokens take a second to the client. Either is
+    one block."""
+    trace = flowsim.Trace.of([0.0, 0.0], [3, 2], classes=["slow", "fast"])
+    result = flowsim.run(
+        trace,
+        "fcfs:1",
+        cost=pencil(),
+        slo="slow=4,fast=0.25",
+        predictor="exact",
+        events=True,
+        server=ServerOptions(frontend_s=0.5, return_s=1.0),
+    )
+    events = saved_timeline(result, tmp_path)
+    waiting, held, late, slack_s = (
+        [(e["ts"] / 1e6, *e["args"].values()) for e in events if e["ph"] == "C" and e["name"] == name]
+        for name in ("queue", "KV blocks", "late requests", "slack, s")
+    )
+    assert waiting == [(0.0, 0), (0.25, 0), (0.5, 1), (3.5, 0), (4.0, 0), (4.5, 0), (5.5, 0), (6.5, 0)]
+    assert held == [(0.0, 0), (0.25, 0), (0.5, 1), (3.5, 1), (4.0, 1), (4.5, 1), (5.5, 0), (6.5, 0)]
+    assert late == [(0.0, 0), (0.25, 1), (0.5, 1), (3.5, 1), (4.0, 2), (4.5, 1), (5.5, 1), (6.5, 0)]
+    assert [left_s for _, left_s in slack_s] == [0.25, 3.75, 3.5, 0.5, 0.0, 0.0, 0.0, 0.0]
+    stays = [(e["name"], e["ts"] / 1e6) for e in events if e["ph"] == "b"]
+    assert stays == [
+        ("slow", 0.0),
+        ("0 waiting", 0.5),
+        ("0 running", 0.5),
+        ("fast", 0.0),
+        ("1 waiting", 0.5),
+        ("1 running", 3.5),
+    ]
 
 
 def test_a_rejected_request_ends_with_its_rejection(tmp_path: Path) -> None:

@@ -10,20 +10,36 @@ import numpy as np
 import pytest
 
 import flowsim
+from flowsim.core.server import ServerOptions
 from flowsim.errors import InputError
 from flowsim.studies.goodput_rules import empties, lacks, late, leaves_behind
 from support.costs import pencil
 
 
-def steady(gap_s: float, tokens: Sequence[int]) -> flowsim.RunResult:
+def steady(gap_s: float, tokens: Sequence[int], **options: Any) -> flowsim.RunResult:
     """The result of requests at equal gaps, at one second a token."""
     trace = flowsim.Trace.of(np.arange(len(tokens)) * gap_s, tokens)
-    return flowsim.run(trace, "fcfs", cost=pencil(), slo="10", predictor="exact")
+    return flowsim.run(trace, "fcfs", cost=pencil(), slo="10", predictor="exact", **options)
 
 
 def test_a_queue_that_only_grows_never_empties() -> None:
     assert empties(steady(1.01, [1] * 60))
     assert not empties(steady(0.99, [1] * 60))
+
+
+@pytest.mark.parametrize("jitter", ["none", "exponential:3"])
+def test_requests_on_their_way_are_in_no_queue(jitter: str) -> None:
+    """The server idles every other second, though ten or so are always on their way to it or back."""
+    ways = ServerOptions(frontend_s=10.0, jitter=jitter, return_s=10.0)
+    assert empties(steady(2.0, [1] * 60, server=ways))
+    assert not empties(steady(0.9, [1] * 60, server=ServerOptions(frontend_s=10.0, return_s=10.0)))
+
+
+def test_what_is_rejected_as_it_comes_is_in_no_queue_after_a_way_either() -> None:
+    """The last third can never be held."""
+    kept = steady(0.9, [1] * 40 + [17] * 20, server=ServerOptions(frontend_s=0.5, kv_tokens=16))
+    assert kept.summary["rejected"] == 20
+    assert not empties(kept)
 
 
 def test_a_request_left_behind_for_good_is_a_growing_queue_however_well_the_others_fare() -> None:

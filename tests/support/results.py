@@ -56,6 +56,7 @@ def by_hand(
     trace = Trace.of(arrival_s, [100] * n, classes=classes or ["text"] * n, name="by hand")
     ledger = Ledger(n)
     ledger.instance = [0] * n
+    ledger.arrived_s = list(arrival_s)
     ledger.finished_s = list(finished_s)
     ledger.started_s = list(finished_s if started_s is None else started_s)
     ledger.service_s = [0.0] * n if service_s is None else list(service_s)
