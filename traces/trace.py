@@ -184,8 +184,8 @@ class Trace:
 
     def __repr__(self) -> str:
         requests = number_of(len(self), "request")
-        when = f"{self.span_s:g} s, {self.rate_rps:.3g} req/s" if self.span_s else "all at one instant"
-        return f"Trace({self.name!r}, {requests}, {when})"
+        when = f", {self.span_s:g} s, {self.rate_rps:.3g} req/s" if self.span_s else ", all at one instant"
+        return f"Trace({self.name!r}, {requests}{when if len(self) > 1 else ''})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Through the constructor, because a pickled array forgets that it is read-only.

@@ -77,7 +77,7 @@ def _unchanged(results: Results) -> Mapping[str, str]:
         found = pins_of(prepare(run))
         pinned = {name: value for name, value in run.pinned.items() if name in INPUT_PINS}
         if said := changed_inputs(pinned, found):
-            raise InputError(str(results.folder / place), f"was made of what has changed since: {said}")
+            raise InputError(str(results.folder / place), f"was made from inputs that have changed since: {said}")
     run = next(iter(results.configs.values()))
     return {name: value for name, value in run.pinned.items() if name not in INPUT_PINS}
 

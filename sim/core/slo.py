@@ -214,7 +214,8 @@ class SLOMix(Checked, frozen=True):
     def describe(self, *, by_class: bool = True) -> str:
         """One line: the rule for traces with classes or, with by_class=False, for those without."""
         head = self.name if self.scale == 1 else f"{self.name} x {self.scale:g}"
-        return f"{head}: {by_class_text(self.ttft_s) if by_class else by_length_text(self.length_bands, self.ttft_s)}"
+        said = by_class_text(self.ttft_s) if by_class else by_length_text(self.length_bands, self.ttft_s)
+        return said if said.startswith(f"{head} for ") else f"{head}: {said}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON or YAML; `from_dict` reads them back."""

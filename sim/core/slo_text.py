@@ -18,17 +18,25 @@ def band_names(edges: Sequence[int]) -> tuple[str, ...]:
 
 def by_class_text(ttft_s: Mapping[str, float]) -> str:
     """The SLO of each class: "by class: text 0.25 s, the rest 4 s"."""
-    rest = "the rest" if len(ttft_s) > 1 else "every class"
-    return f"by class: {_listed({rest if key == REST else key: slo_s for key, slo_s in ttft_s.items()})}"
+    if list(ttft_s) == [REST]:
+        return for_all_text(ttft_s[REST])
+    return f"by class: {_listed({'the rest' if key == REST else key: slo_s for key, slo_s in ttft_s.items()})}"
 
 
 def by_length_text(length_bands: Mapping[int | str, float], ttft_s: Mapping[str, float]) -> str:
     """The SLO of each length band, and which classes of `ttft_s` have one that is not used."""
     edges = [edge for edge in length_bands if isinstance(edge, int)]
     slos = dict(zip(band_names(edges), length_bands.values(), strict=False))
-    named = [key for key in ttft_s if key != REST] if list(length_bands) == [REST] else []
+    if list(length_bands) != [REST]:
+        return f"by input length: {_listed(slos)}"
+    named = [key for key in ttft_s if key != REST]
     unused = f" (no request has a class, so that of {', '.join(named)} is not used)" if named else ""
-    return f"by input length: {_listed(slos)}{unused}"
+    return for_all_text(length_bands[REST]) + unused
+
+
+def for_all_text(slo_s: float) -> str:
+    """One SLO for all: "0.5 s for every request"."""
+    return f"{slo_s:g} s for every request"
 
 
 def own_text(own_s: NDArray[np.float64], without: int, rest: str) -> str:

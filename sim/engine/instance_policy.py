@@ -54,7 +54,7 @@ class InstancePolicy:
             self.happened, self._idle_wakes = WOKEN, 0
         self._idle_wakes += self._instance.running is None
         if self._idle_wakes > MOST_IDLE_WAKES:
-            raise self.wrong(f"was woken {self._idle_wakes:,} times by its timer and ran nothing")
+            raise self.wrong(f"its timer woke it {self._idle_wakes:,} times and it ran nothing")
 
     def arrived(self, request: Request, now: float) -> None:
         """Tell the policy of an arrival."""

@@ -48,7 +48,7 @@ def _by_class(title: str, by_class: Mapping[str, Mapping[str, int]], told_of: Ma
 
 def _fairness(fairness: Fairness) -> Iterator[tuple[str, str]]:
     if fairness.longest_s is not None:
-        yield "longest wait", f"{seconds(fairness.longest_s)}: request {fairness.longest}"
+        yield "longest TTFT", f"{seconds(fairness.longest_s)}: request {fairness.longest}"
     if fairness.starved:
         yield "starved", f"{number_of(fairness.starved, 'request')}: no first token within 10 SLOs"
     if fairness.worst_class is not None:

@@ -115,7 +115,7 @@ def counters(process: int, result: RunResult, instance: int, block_tokens: int, 
             yield counter(place, "queue", time_s, {"waiting": count.waiting})
             yield counter(place, "KV blocks", time_s, {"held": count.blocks})
             yield counter(place, "late requests", time_s, {"late": count.late})
-            yield counter(place, "slack, s", time_s, {"to the next deadline": count.slack_s(time_s)})
+            yield counter(place, "next deadline, s", time_s, {"to the next deadline": count.next_deadline_s(time_s)})
 
 
 class _Count:
@@ -151,7 +151,7 @@ class _Count:
         else:
             self.waiting -= 1
 
-    def slack_s(self, time_s: float) -> float:
+    def next_deadline_s(self, time_s: float) -> float:
         """Seconds to the next deadline of a request that is not late; 0 if there is none."""
         while self._next and self._open.get(self._next[0][1], True):
             heapq.heappop(self._next)

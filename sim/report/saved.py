@@ -128,7 +128,7 @@ class Saved:
         """Its runs with their events: each is run again, and must come out as it was saved.
 
         Raises:
-            InputError: it is a study, which keeps no events, or a run comes out otherwise, since something that it was
+            InputError: it is a study, which keeps no events, or a run does not, since something that it was
                 made from has changed.
         """
         if self.kind == "study":
@@ -142,7 +142,7 @@ class Saved:
         result = run(options, events=True, progress=progress)
         table = self.requests(name, SAME)
         if not all(np.array_equal(result.requests[column], table[column], equal_nan=True) for column in SAME):
-            problem = "comes out otherwise now than it was saved"
+            problem = "does not come out as it was saved"
             raise InputError(str(self.runs[name]), problem, expected="the files and the version that it was made with")
         return Shown(name, result, block_tokens=options.server.block_tokens)
 

@@ -16,8 +16,8 @@ class Fairness(NamedTuple):
     """How evenly waiting is spread over counted requests; None or empty where there is nothing to tell.
 
     Attributes:
-        longest: the request that waited longest for its first token, of those not rejected.
-        longest_s: how long, as far as the replay went.
+        longest: the request with the longest TTFT, of those not rejected.
+        longest_s: that TTFT, as far as the replay went.
         starved: how many waited more than 10 SLOs for their first token, or never got one.
         worst_class: the class with the lowest attainment.
         jain: Jain's index (Jain, Chiu, Hawe 1984) of the slowdown, TTFT over the time alone, of requests that

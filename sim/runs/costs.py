@@ -151,7 +151,9 @@ def sources_of(costs: CostModel, graph_tokens: int) -> list[str]:
     parts = {"operators": about, "all-reduces": None if about is None else about.all_reduce}
     said = [f"{part} from {of.source}" for part, of in parts.items() if of is not None and of.source is not None]
     if about is not None and about.modelled_from is not None:
-        said.append(f"operators scaled from {about.modelled_from} and tables like it by datasheets; no GPU that rests")
+        said.append(
+            f"operators scaled from {about.modelled_from} and tables like it, by datasheets; no boost of a rested GPU"
+        )
     if about is not None and about.cells is not None:
         measured, rows = counted(about.cells)
         said.append(f"of its {rows:,} rows of the device {measured:,} were measured there, the rest filled in")

@@ -26,7 +26,7 @@ NO_DATE: Mapping[str, Mapping[str, None]] = {
 def check_figure_file(path: str | Path) -> None:
     """Raise `InputError` if the path does not end as an image does."""
     if Path(path).suffix not in NO_DATE:
-        raise InputError(str(path), "does not end as a figure does", expected=".png, .pdf or .svg")
+        raise InputError(str(path), "unknown figure format", expected=".png, .pdf or .svg")
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:

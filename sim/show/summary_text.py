@@ -106,6 +106,8 @@ def offered(summary: Summary) -> str:
     """The offered rate in words, or why there is none."""
     if concurrency := summary["inputs"].get("concurrency"):
         return f"closed loop of {concurrency}: arrivals differ by policy, no offered rate"
+    if summary["requests"] == 1:
+        return "no rate"
     rps = summary["offered_rps"]
     return "all at one instant, so no rate" if rps is None else f"{rate(rps)} offered"
 

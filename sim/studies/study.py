@@ -182,7 +182,8 @@ def _in(path: str, group: tuple[str, ...]) -> bool:
 def _check_sections(at: SourceLines, values: Any) -> None:
     with at(()):
         if not isinstance(values, Mapping):
-            raise InputError("a study", found=values, expected=f"a mapping of {', '.join(SECTIONS)}")
+            expected = f"a mapping with keys from {', '.join(SECTIONS)}"
+            raise InputError("the study", "is empty" if values is None else "", found=values, expected=expected)
     for key in values:
         with at((key,)):
             if key not in SECTIONS:

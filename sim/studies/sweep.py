@@ -113,7 +113,7 @@ def sweep(
     Args:
         study: a YAML file, or the same as a mapping: "run" (options that all runs share), "axes" (lists of values by
             option, crossed), "points" (listed), "capacity" (see `Search`), "requests", "title". A policy may be an
-            object; its class may be in a notebook's cell, of which it is a part of the key of its runs.
+            object; its class may be defined in a notebook's cell, whose source is then part of the key of its runs.
         out: folder of the results; a study that was interrupted goes on there, one that has grown runs what is new, and
             one of which a file has changed (a trace, a policy, a module that the policy imports) runs again what it was
             read for.

@@ -88,7 +88,7 @@ class StackFit:
         share = f"{self.alone:,} of {number_of(self.requests, 'request')} ran alone"
         fit = f"{self.before_s * 1e3:.3g} ms without a stack, {self.after_s * 1e3:.3g} ms with one fitted on the others"
         rows += [("jitter", kind), ("from", share), ("median difference", f"{fit} of five blocks of the log")]
-        return rows + [("not told apart", line) for line in self.cannot_tell]
+        return rows + [("not separable", line) for line in self.cannot_tell]
 
     def save(self, path: str | Path) -> None:
         """Write the file that `--stack` takes. InputError: it cannot be written."""
@@ -255,14 +255,16 @@ class _Fit:
 
     def _cannot_tell(self) -> tuple[str, ...]:
         """What cannot be told apart."""
-        told = ["return_s is in frontend_s: a request alone takes the same, whichever way is longer"]
+        told = ["return_s is included in frontend_s: a request alone takes the same time whichever way is longer"]
         factor, host = self._known
         if not factor:
-            told.append("device_factor is in frontend_s: the prompts that ran alone are of about one length")
+            told.append("device_factor is included in frontend_s: the prompts that ran alone are of about one length")
         if not host:
             out = f", but for {self._left_out}, which are left out" if self._left_out else ""
-            told.append(f"host_s is in frontend_s: the prompts that ran alone take equally many forwards{out}")
-        return (*told, "host_request_s is in host_s: a request alone is the only one of its forwards")
+            told.append(
+                f"host_s is included in frontend_s: the prompts that ran alone take the same number of forwards{out}"
+            )
+        return (*told, "host_request_s is included in host_s: a request alone is the only one in its forwards")
 
 
 def _resampled(n: int) -> Sequence[NDArray[np.int64]]:

@@ -67,8 +67,8 @@ STALE = "study: has failed runs, or a trace, table, SLO file, policy or version 
 @pytest.mark.parametrize(
     ("kind", "change", "said"),
     [
-        ("run", "data/trace.jsonl", "was made of what has changed since: trace (found "),
-        ("run", "own_helper_.py", "was made of what has changed since: policy (found "),
+        ("run", "data/trace.jsonl", "was made from inputs that have changed since: trace (found "),
+        ("run", "own_helper_.py", "was made from inputs that have changed since: policy (found "),
         ("study", "slo.yaml", STALE),
         ("study", "own_helper_.py", STALE),
     ],

@@ -85,7 +85,7 @@ def test_a_run_that_comes_out_otherwise_has_no_timeline() -> None:
     table.assign(finished_s=table["finished_s"] + 1).to_parquet("saved/requests.parquet")
     said = refused("show", "saved", "--timeline", "t.json")
     assert said == (
-        "saved: comes out otherwise now than it was saved; expected the files and the version that it was made with"
+        "saved: does not come out as it was saved; expected the files and the version that it was made with"
     )
     shutil.rmtree("saved")
 

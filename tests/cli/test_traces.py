@@ -71,7 +71,7 @@ def test_list_names_everything(shell):
     ("line", "message"),
     [
         ("info nothing.jsonl", "no such file"),
-        ("info t.jsonl --figure t.doc", "t.doc: does not end as a figure does; expected .png, .pdf or .svg"),
+        ("info t.jsonl --figure t.doc", "t.doc: unknown figure format; expected .png, .pdf or .svg"),
         ("slice t.jsonl 5 --out o.jsonl", "window must be FROM:TO in seconds, got '5'"),
         ("slice t.jsonl 900:950 --out o.jsonl", "t.jsonl: no request arrives from 900 s to 950 s"),
         ("slice example 5:1 --out o.jsonl", "window must be FROM:TO in seconds, with FROM < TO, got '5:1'"),

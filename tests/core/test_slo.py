@@ -56,7 +56,7 @@ def test_one_number_is_for_every_request():
     mix = SLOMix.parse(" 0.5 ")
     assert mix.assign(classed("audio", None)).ttft_slo_s.tolist() == [0.5, 0.5]
     assert mix.assign(lengths(5, 10**6)).ttft_slo_s.tolist() == [0.5, 0.5]
-    assert mix.describe() == "0.5 s: by class: every class 0.5 s"
+    assert mix.describe() == "0.5 s for every request"
 
 
 def test_scaled():
@@ -85,6 +85,12 @@ def test_lengths_beyond_the_last_band_have_no_slo_without_a_star():
     mix = SLOMix("bands", {}, {100: 1.0})
     assert mix.assign(lengths(100, 101)).excluded == 1
     assert mix.describe(by_class=False) == "bands: by input length: <=100 1 s"
+
+
+def test_one_slo_is_said_once():
+    mix = SLOMix.parse("0.5")
+    assert mix.describe() == mix.describe(by_class=False) == "0.5 s for every request"
+    assert mix.scaled(2).describe() == "0.5 s x 2: 1 s for every request"
 
 
 @pytest.mark.parametrize(
@@ -174,4 +180,4 @@ def test_a_class_that_no_request_has_is_refused():
 
 def test_a_trace_without_classes_says_that_those_of_the_mix_are_not_used():
     rule = SLOMix.parse("text=.25,*=1").assign(lengths(5)).rule
-    assert rule.endswith("by input length: all 1 s (no request has a class, so that of text is not used)")
+    assert rule.endswith(": 1 s for every request (no request has a class, so that of text is not used)")

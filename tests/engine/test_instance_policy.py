@@ -472,7 +472,7 @@ def test_a_policy_that_leaves_requests_behind_is_told_so() -> None:
 def test_a_policy_that_only_sleeps_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(instance_policy, "MOST_IDLE_WAKES", 50)
     sleeps = Says(lambda view: Decision(wake_at=view.now + 1))
-    with pytest.raises(InputError, match=r"at 51\.0+ s, after its timer .*: was woken 51 times by its timer"):
+    with pytest.raises(InputError, match=r"at 51\.0+ s, after its timer .*: its timer woke it 51 times"):
         run(sleeps, (0.0, 5, 9.0))
 
 

@@ -41,7 +41,7 @@ def test_reasons_stand_by_class() -> None:
         "could be in time file text all",
         "only in place of others 0 1 1",
         "",
-        "longest wait 11 s: request 1",
+        "longest TTFT 11 s: request 1",
         "worst class text",
         "Jain's index 0.754 over slowdown: TTFT / the time alone",
         "client a slowed down 1 times on average",

@@ -44,13 +44,13 @@ def test_counters_are_of_the_state_after_each_change(tmp_path: Path) -> None:
     events = told(saved_timeline(preempted(), tmp_path), "C")
     named = {
         name: [(event["ts"] / 1e6, *event["args"].values()) for event in events if event["name"] == name]
-        for name in ("queue", "KV blocks", "late requests", "slack, s")
+        for name in ("queue", "KV blocks", "late requests", "next deadline, s")
     }
     assert named["queue"] == [(0, 1), (0.5, 0), (3, 1), (4.875, 0), (5, 0), (6, 0), (12, 0), (12.875, 0)]
     assert named["KV blocks"] == [(0, 0), (0.5, 1), (3, 1), (4.875, 2), (5, 2), (6, 1), (12, 1), (12.875, 0)]
     assert named["late requests"] == [(0, 0), (0.5, 0), (3, 0), (4.875, 0), (5, 1), (6, 0), (12, 1), (12.875, 0)]
     slack_s = [(0, 12), (0.5, 11.5), (3, 2), (4.875, 0.125), (5, 7), (6, 6), (12, 0), (12.875, 0)]
-    assert named["slack, s"] == slack_s
+    assert named["next deadline, s"] == slack_s
 
 
 def test_a_pass_of_several_requests_names_them(tmp_path: Path) -> None:

@@ -89,6 +89,7 @@ def test_without_a_rate_the_screen_says_why() -> None:
     text = shown(run_report(by_hand([0, 0], [1, NEVER], [2, 2], rejected=[1]).full_summary))
     assert "2 requests, all at one instant, so no rate" in text
     assert re.search(r"all +2 +50.0 % +- +> 1 s", text)
+    assert "by hand: 1 request, no rate\n" in shown(run_report(by_hand([0], [1], [2]).full_summary))
     assert "never" in shown(run_report(by_hand([0], [NEVER], [2], rejected=[0]).full_summary))
 
 

@@ -150,5 +150,5 @@ def test_a_trace_without_them_is_as_it_was():
 
 def test_a_trace_of_one_instant_says_so():
     assert repr(Trace.of([0, 0], [5, 6])) == "Trace('trace', 2 requests, all at one instant)"
-    assert repr(Trace.of([0], [5])) == "Trace('trace', 1 request, all at one instant)"
+    assert repr(Trace.of([0], [5])) == "Trace('trace', 1 request)"
     assert repr(Trace.of([0, 2], [5, 6])) == "Trace('trace', 2 requests, 2 s, 0.5 req/s)"

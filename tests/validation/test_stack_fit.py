@@ -109,11 +109,11 @@ def test_prompts_of_several_forwards_are_left_out_if_there_are_few() -> None:
 def test_what_cannot_be_told_apart_is_said() -> None:
     """Prompts of one forward say nothing of the host's time, and those of one length nothing of the factor."""
     told = " ".join(fit_stack(served(2, most=8000, **STACK), RUN).cannot_tell)
-    assert "return_s is in frontend_s" in told
-    assert "host_s is in frontend_s" in told
+    assert "return_s is included in frontend_s" in told
+    assert "host_s is included in frontend_s" in told
     assert "device_factor" not in told
     fit = fit_stack(served(2, most=101, n=80, **STACK), RUN)
-    assert any("device_factor is in frontend_s" in line for line in fit.cannot_tell)
+    assert any("device_factor is included in frontend_s" in line for line in fit.cannot_tell)
     assert set(fit.server) == {"frontend_s", "jitter"}
 
 
