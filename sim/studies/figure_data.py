@@ -199,7 +199,7 @@ def classes_of(table: pd.DataFrame) -> list[str]:
 
 def family(policies: pd.Series) -> pd.Series:
     """The names of policies without their options."""
-    return policies.str.partition(":")[0]
+    return policies.astype(str).str.partition(":")[0]
 
 
 def is_number(column: pd.Series) -> bool:

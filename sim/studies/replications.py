@@ -30,7 +30,7 @@ def independent(runs: pd.DataFrame) -> pd.DataFrame:
     """
     if "served_sha256" not in runs:
         return runs
-    drawn = runs["served_sha256"].isna() | runs["predictor"].str.startswith("noisy")
+    drawn = runs["served_sha256"].isna() | runs["predictor"].astype(str).str.startswith("noisy")
     lowest = runs.groupby("served_sha256")["seed"].transform("min")
     kept = runs.assign(seed=runs["seed"].where(drawn, lowest)).drop_duplicates(_options(runs))
     first = kept.groupby("arrivals_sha256")["seed"].transform("min")

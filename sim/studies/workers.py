@@ -75,8 +75,9 @@ def run_tasks(tasks: Iterator[Task], workers: int, dask: str | None) -> Iterator
         yield from (task() for task in tasks)
     else:
         os.environ.setdefault("PYTHONSAFEPATH", "1")  # else workers would find modules in the working folder first
-        with warnings.catch_warnings():  # loky replaces a worker whose caches have grown; users need not know
+        with warnings.catch_warnings():  # a worker whose caches have grown is replaced; an error has its own line
             warnings.filterwarnings("ignore", "A worker stopped while some jobs were given")
+            warnings.filterwarnings("ignore", r"\d+ tasks which were still being processed")
             yield from _on_cores(tasks, workers)
 
 

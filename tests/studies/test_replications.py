@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import pandas as pd
 import pytest
 from rich.console import Console
 
 import flowsim
+from flowsim.studies.replications import independent
 from flowsim.studies.text import study_report
 
 
@@ -62,3 +64,17 @@ def test_a_search_tells_labels_from_replications_at_whatever_rate_it_found() -> 
     found = flowsim.sweep(study, workers=1)
     assert found.table["max_rate_sustained_rps"].nunique() > 1
     assert found.intervals("max_rate_sustained_rps")["n"].tolist() == [1, 1]
+
+
+def test_runs_of_which_nothing_is_known_of_the_predictor_stay() -> None:
+    """As in a study of which no run says one: pandas then takes the column for numbers."""
+    runs = pd.DataFrame(
+        {
+            "served_sha256": [None, None],
+            "arrivals_sha256": [None, None],
+            "predictor": [float("nan")] * 2,
+            "workload.window": [None, None],
+            "seed": [1, 2],
+        }
+    )
+    assert independent(runs)["seed"].tolist() == [1, 2]
