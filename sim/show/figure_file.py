@@ -62,17 +62,20 @@ def draw_into(file: Path | IO[bytes], figure: Figure, **how: Any) -> None:
 
 
 def _take_literally(figure: Figure) -> None:
-    """No text of a figure is read as a formula, but for the numbers on its axes."""
+    """No text of a figure is read as a formula; so the numbers on logarithmic axes are plain text too."""
     from matplotlib.text import Text
-    from matplotlib.ticker import LogFormatter, ScalarFormatter
+    from matplotlib.ticker import LogFormatter
 
-    axes = [axis for panel in figure.axes for axis in (panel.xaxis, panel.yaxis)]
-    numbers = {
-        id(text)
-        for axis in axes
-        if isinstance(axis.get_major_formatter(), LogFormatter | ScalarFormatter)
-        for text in axis.get_ticklabels(which="both")
-    }
+    class Numbers(LogFormatter):
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            return f"{x:g}" if super().__call__(x, pos) else ""  # "" where there is no room
+
+    for axis in (axis for panel in figure.axes for axis in (panel.xaxis, panel.yaxis)):
+        for formatter, replace in (
+            (axis.get_major_formatter(), axis.set_major_formatter),
+            (axis.get_minor_formatter(), axis.set_minor_formatter),
+        ):
+            if isinstance(formatter, LogFormatter):
+                replace(Numbers())
     for text in figure.findobj(Text):
-        if id(text) not in numbers:
-            text.set_parse_math(False)
+        text.set_parse_math(False)

@@ -98,11 +98,17 @@ def attainment_by_class(attainment: ClassAttainment, axes: Axes) -> Axes:
 
 
 def ttft_distribution(ttft_s: Mapping[str, Distribution], axes: Axes) -> Axes:
-    """The share of requests with a first token within a time; those that never got one keep the curve below 100 %."""
+    """The share of requests with a first token within a time; those that never got one keep the curve below 100 %.
+
+    The axis of times is logarithmic if they span a doubling or more.
+    """
+    values = np.concatenate([distribution.values for distribution in ttft_s.values()])
+    log = bool(values.size) and values.max() >= 2 * values.min()
     for place, (name, distribution) in enumerate(ttft_s.items()):
-        draw_steps(axes, place, name, distribution, log=True)
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter("{x:g}")
+        draw_steps(axes, place, name, distribution, log=log)
+    if log:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
     axes.set_ylim(0, 102)
     axes.set_xlabel("TTFT, s")
     axes.set_ylabel("requests, %")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from matplotlib.figure import Figure
@@ -16,6 +18,7 @@ from matplotlib.text import Text
 import flowsim
 from flowsim.cli.main import main
 from flowsim.show.figure_file import save_figure
+from flowsim.show.result_figures import Distribution, ttft_distribution
 from flowsim.show.style import new_axes
 
 DRAWN = (
@@ -52,9 +55,22 @@ def test_names_with_dollars_are_drawn_as_they_are(tmp_path: Path, monkeypatch: p
     for command in DRAWN:
         result = CliRunner().invoke(main, command.split())
         assert result.exit_code == 0, result.output
-    named = [text for texts in drawn for text in texts if "mathdefault" not in text.get_text()]
+    named = list(itertools.chain.from_iterable(drawn))
     assert len(named) > 10
-    assert [text.get_text() for text in named if text.get_parse_math()] == []
+    assert [text.get_text() for text in named if text.get_parse_math() or "mathdefault" in text.get_text()] == []
+
+
+@pytest.mark.parametrize("span", [1.02, 1.6, 3, 12, 1e4])
+def test_numbers_on_axes_of_times_are_plain_and_do_not_overlap(tmp_path: Path, span: float) -> None:
+    axes = ttft_distribution({"fcfs": Distribution.of(0.0123 * np.linspace(1, span, 9))}, new_axes((4.4, 3)))
+    save_figure(axes.figure, tmp_path / "a.png")
+    ticks = [text for text in axes.get_xticklabels(which="both") if text.get_text()]
+    shown = [text for text in ticks if axes.get_xlim()[0] <= text.get_position()[0] <= axes.get_xlim()[1]]
+    shown.sort(key=lambda text: text.get_position()[0])
+    assert [float(text.get_text()) for text in shown] == pytest.approx([text.get_position()[0] for text in shown])
+    boxes = [text.get_window_extent() for text in shown]
+    assert len(boxes) >= 2
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
 
 
 @pytest.mark.parametrize("backend", ["module://not_installed.backend", "nonsense"])
