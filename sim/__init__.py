@@ -16,11 +16,12 @@ if sys.argv[:1] == ["-m"] and not sys.flags.safe_path:
     del sys.path[0]  # `python -m flowsim`: the folder in which it is typed holds data, and no module
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
-from flowsim.errors import InputError
+TYPE_CHECKING = False  # typing takes long to import, and until __main__ says otherwise a Ctrl-C would show where
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from flowsim.archive.bundle import bundle
     from flowsim.archive.reproduce import reproduce
     from flowsim.arena.compete import Arena, compete
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from flowsim.core.request import Request
     from flowsim.core.server import ServerOptions
     from flowsim.core.slo import SLOMix
+    from flowsim.errors import InputError
     from flowsim.policies.registry import PolicySpec, describe_policies
     from flowsim.report.pages import save_page
     from flowsim.report.plot import plot
@@ -88,6 +90,7 @@ HOMES = {
     "Explanation": "results.explain",
     "Fixed": "core.order",
     "Flipping": "core.order",
+    "InputError": "errors",
     "Moving": "core.order",
     "OnArrival": "core.order",
     "Pass": "core.passes",

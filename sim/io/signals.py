@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
-from types import FrameType
-from typing import Final, NoReturn
+
+TYPE_CHECKING = False  # typing takes long to import
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+    from typing import Final, NoReturn
 
 WORDS: Final = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 """What is said of each signal."""

@@ -66,7 +66,7 @@ def _take_literally(figure: Figure) -> None:
     from matplotlib.text import Text
     from matplotlib.ticker import LogFormatter
 
-    class Numbers(LogFormatter):
+    class Numbers(LogFormatter):  # type: ignore[misc]
         def __call__(self, x: float, pos: int | None = None) -> str:
             return f"{x:g}" if super().__call__(x, pos) else ""  # "" where there is no room
 

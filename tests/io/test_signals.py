@@ -116,7 +116,7 @@ def come(*given):
 
 class AtImport:
     def find_spec(self, name, path, target=None):
-        if name == "numpy":
+        if name == {module!r}:
             come()
 
 {when}
@@ -126,8 +126,15 @@ runpy.run_module("flowsim", run_name="__main__")
 
 
 @pytest.mark.parametrize("number", ENDS)
-@pytest.mark.parametrize("when", ["sys.meta_path.insert(0, AtImport())", "atexit.register(come)"])
-def test_a_signal_at_the_start_or_the_end_writes_no_traceback(when: str, number: signal.Signals) -> None:
-    code = AT.format(number=int(number), when=when)
+@pytest.mark.parametrize(
+    ("when", "module"),
+    [
+        ("sys.meta_path.insert(0, AtImport())", "flowsim.errors"),
+        ("sys.meta_path.insert(0, AtImport())", "numpy"),
+        ("atexit.register(come)", ""),
+    ],
+)
+def test_a_signal_at_the_start_or_the_end_writes_no_traceback(when: str, module: str, number: signal.Signals) -> None:
+    code = AT.format(number=int(number), when=when, module=module)
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (process.returncode, process.stderr) == (ENDS[number][0], f"{ENDS[number][1]}\n")
