@@ -160,13 +160,19 @@ def promised(trace: Trace, mix: SLOMix, shares: Mapping[str, float] | None, seed
         seed: of the draw.
 
     Raises:
-        InputError: not a single request gets an SLO.
+        InputError: not a single request gets an SLO, or one of several classes is called "all".
     """
     with blamed("slo.mix"):
-        if not shares:
-            return mix.assign(trace)
-        named = {name: slo_s for name, slo_s in mix.ttft_s.items() if name in shares or name == REST}
-        slo = msgspec.structs.replace(mix, ttft_s=named).assign(with_drawn_classes(trace, shares, seed))
+        slo = _drawn(trace, mix, shares, seed) if shares else mix.assign(trace)
+        if "all" in slo.class_names and len(slo.class_names) > 1:
+            raise InputError("class 'all'", "has the name of all classes together", expected="another name")
+    return slo
+
+
+def _drawn(trace: Trace, mix: SLOMix, shares: Mapping[str, float], seed: int) -> Assignment:
+    """The SLO of each request by a class that is drawn for it."""
+    named = {name: slo_s for name, slo_s in mix.ttft_s.items() if name in shares or name == REST}
+    slo = msgspec.structs.replace(mix, ttft_s=named).assign(with_drawn_classes(trace, shares, seed))
     drawn = ", ".join(f"{name} {weight:g}" for name, weight in shares.items())
     return replace(slo, rule=f"{slo.rule}; classes drawn in shares {drawn} (seed {seed})")
 

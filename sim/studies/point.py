@@ -17,6 +17,7 @@ from flowsim.clairvoyant.bound import Bound, Bounding
 from flowsim.io.folders import leads_somewhere
 from flowsim.policies.registry import PolicySpec, canonical
 from flowsim.results.definitions.files import digest
+from flowsim.results.definitions.runs_parquet import check_class_names
 from flowsim.results.result import RunResult
 from flowsim.runs.bound import ANY_POLICY, clairvoyant_of
 from flowsim.runs.digests import Stamp, cost_digest, file_digest, policy_digest, stamp_of
@@ -81,12 +82,15 @@ def prepared(point: Point, root: str) -> Prepared:
     """All that the run of a point needs; its files are looked up in the folder `root`, and read once.
 
     Raises:
-        InputError: as `prepare` does.
+        InputError: as `prepare` does; or a class has a name that the table of a study cannot tell from others.
     """
     options = _rooted(point.options, root)
     with blamed("trace"):
         trace = _trace(options.trace, stamp_of(options.trace), options.seed, *_reading(options.workload))
-    return prepare(options, Given(trace))
+    ready = prepare(options, Given(trace))
+    with blamed("trace"):
+        check_class_names(ready.slo.class_names)
+    return ready
 
 
 def window_of(trace: str, root: str, workload: WorkloadOptions, *, seed: int) -> Trace:

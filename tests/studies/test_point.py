@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import flowsim
+from flowsim.errors import InputError
 from flowsim.studies.point import Point
 
 
@@ -42,3 +43,23 @@ def test_points_that_differ_in_policy_and_predictor_share_one_bound(monkeypatch:
 def test_without_a_bound_the_key_is_that_of_the_default() -> None:
     keys = [Point.of({"trace": "example", "bound": asked}).key(".") for asked in (None, False, True)]
     assert keys[0] == keys[1] != keys[2]
+
+
+@pytest.mark.parametrize(
+    ("name", "column"), [("low", "attainment_low"), ("high", "attainment_high"), ("s", None), ("p50_s", None)]
+)
+def test_columns_of_classes_are_never_those_of_intervals(
+    name: str, column: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    trace = flowsim.Trace.of([0, 1, 2, 3], [100] * 4, classes=[name, "chat"] * 2)
+    study: dict[str, Any] = {"run": {"trace": "classed.csv", "slo": 1}, "axes": {"policy": ["fcfs"]}}
+    flowsim.traces.write_trace(trace, "classed.csv")
+    if column is not None:
+        said = f"class '{name}': has no place in the table of a study, where {column} is another column"
+        with pytest.raises(InputError, match=said):
+            flowsim.sweep(study, workers=1)
+    else:
+        row = flowsim.sweep(study, workers=1).table.iloc[0]
+        assert row[f"attainment_{name}"] == 1
+    assert set(flowsim.run("classed.csv", "fcfs", slo=1).summary["classes"]) == {name, "chat"}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from flowsim.errors import InputError
 from flowsim.results.definitions.definition import Definition
-from flowsim.results.definitions.summary_json import BOUND_COLUMNS
+from flowsim.results.definitions.summary_json import BOUND_COLUMNS, CLASS, summary_columns
 
 RUNS = (
     Definition("key", "SHA-256 of all inputs of the run and of the metrics' definitions"),
@@ -92,3 +95,12 @@ RUNS = (
     *BOUND_COLUMNS,
 )
 """The columns of runs.parquet that no option of a run and no entry of a summary names."""
+
+
+def check_class_names(classes: Iterable[str]) -> None:
+    """Refuse a class whose columns in runs.parquet would have the names of others. InputError names both."""
+    known = {of.name for of in RUNS} | set(summary_columns())
+    for name in classes:
+        for taken in sorted(known & {f"{column}_{name}" for of in CLASS for column in of.columns}):
+            problem = f"has no place in the table of a study, where {taken} is another column"
+            raise InputError(f"class {name!r}", problem, expected="another name")
