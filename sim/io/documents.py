@@ -19,6 +19,7 @@ Keys = tuple[str | int, ...]
 
 MERGE = "tag:yaml.org,2002:merge"
 TEXT = "tag:yaml.org,2002:str"
+NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 MOST_VALUES = 1_000_000
 """Values of a YAML document, with those that aliases repeat."""
 
@@ -78,7 +79,15 @@ def located(path: str | Path, expected: str = "") -> Document:
 
 
 class UniqueKeys(yaml.SafeLoader):
-    """A loader whose keys are text; it raises InputError for a repeated key, of which PyYAML keeps the last."""
+    """A loader whose keys are text; it raises InputError for a repeated key, of which PyYAML keeps the last.
+
+    10:20 is text to it, as in YAML 1.2, and not 620, as numbers of base 60 are in YAML 1.1.
+    """
+
+    def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> str:
+        """The tag of a value that has none."""
+        tag: str = super().resolve(kind, value, implicit)
+        return TEXT if tag in NUMBERS and ":" in value else tag
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         """The mapping that follows."""
@@ -151,6 +160,8 @@ def _values(node: yaml.Node | None, known: dict[int, int]) -> int:
 
 
 def _not_a(form: Form, where: str, error: Exception) -> InputError:
+    if isinstance(error, RecursionError):
+        return InputError(where, f"is not {form} that can be read: it is nested too deep")
     mark = getattr(error, "problem_mark", None)
     if isinstance(error, yaml.MarkedYAMLError) and mark is not None:
         parts = [part for part in (error.context, error.problem) if part]

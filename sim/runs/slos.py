@@ -193,8 +193,10 @@ def with_drawn_classes(trace: Trace, shares: Mapping[str, float], seed: int) -> 
 def _completed(shares: Mapping[str, float], mix: SLOMix) -> dict[str, float]:
     """The shares with what they leave of 1, in equal parts for the other classes of the mix ("rest" for its "*")."""
     total = sum(shares.values())
-    if not total or (total > 1 + ROUNDING and max(shares.values()) < 1):
-        raise InputError("sum of the shares", found=total, expected="> 0 and <= 1 (or each >= 1, as weights)")
+    weights = len(shares) > 1 and min(shares.values()) >= 1
+    if not total or (total > 1 + ROUNDING and not weights):
+        expected = "> 0 and <= 1 (or each of several >= 1, as weights)"
+        raise InputError("sum of the shares", found=total, expected=expected)
     left = 1 - total
     if left <= ROUNDING:
         return dict(shares)

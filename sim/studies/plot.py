@@ -118,6 +118,8 @@ def selected(runs: Runs, settings: Sequence[str]) -> Runs:
     Raises:
         InputError: no such option, or no run has that value.
     """
+    import pandas as pd  # slow to import, and only tables need it
+
     table = runs.table
     for setting in settings:
         name, equals, text = setting.partition("=")
@@ -126,9 +128,12 @@ def selected(runs: Runs, settings: Sequence[str]) -> Runs:
         if name not in table:
             raise unknown("option", name, [*varied(table), *REPLICATION])
         known = table[name].map(lambda value: f"{value:g}" if isinstance(value, float) else str(value))
-        if not (known == text).any():
+        chosen = known == text
+        if is_number(table[name]):
+            chosen |= table[name] == pd.to_numeric(text, errors="coerce")
+        if not chosen.any():
             raise InputError(f"--select {name}", found=text, expected=f"one of {', '.join(dict.fromkeys(known))}")
-        table = table[known == text]
+        table = table[chosen]
     return replace(runs, table=table)
 
 

@@ -14,6 +14,11 @@ def test_keys_are_the_text_that_was_written() -> None:
     assert parse("1024: 0.5\non: [yes, 2]\n", "mix.yaml") == {"1024": 0.5, "on": [True, 2]}
 
 
+def test_colons_make_no_numbers_of_base_60() -> None:
+    text = "[10:20, 1:30, 190:20:30.15, -1:30, 1_0:30, 2, -2.5, 1e3, '7']"
+    assert parse(text, "f.yaml") == ["10:20", "1:30", "190:20:30.15", "-1:30", "1_0:30", 2, -2.5, "1e3", "7"]
+
+
 def test_what_another_part_is_merged_into_is_not_repeated() -> None:
     assert parse("a: &a {x: 1, y: 2}\nb:\n  <<: *a\n  x: 3\n", "f.yaml")["b"] == {"x": 3, "y": 2}
 
@@ -31,7 +36,7 @@ def test_what_another_part_is_merged_into_is_not_repeated() -> None:
         ("f.yaml", "a: !!timestamp x", "f.yaml: is not YAML: a value is none of the type that its tag (!!int) names"),
         ("f.json", '{"a": {"b": 1, "b": 2}}', "f.json: the key 'b' is repeated"),
         ("f.json", "{", "f.json: is not JSON: Expecting property name"),
-        ("f.json", "[" * 100_000, "f.json: is not JSON: maximum recursion depth exceeded"),
+        ("f.json", "[" * 100_000, "f.json: is not JSON that can be read: it is nested too deep"),
     ],
 )
 def test_what_is_wrong_is_said_with_the_file(name: str, text: str, said: str, tmp_path: Path) -> None:

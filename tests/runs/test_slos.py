@@ -190,6 +190,13 @@ def test_what_shares_leave_is_for_the_other_classes() -> None:
     [
         ({"slo": {"a": 1}, "slo__shares": {"a": 0.2}}, "sum of the shares must be 1, since .*no other class, got 0.2"),
         ({"slo": "a=1,b=2", "slo__shares": "a=.8,b=.5"}, "sum of the shares must be > 0 and <= 1 .*, got 1.3"),
+        ({"slo": "a=1,b=2", "slo__shares": "a=2"}, "sum of the shares must be .* each of several >= 1.*, got 2.0"),
+        (
+            {"slo": "a=1,b=2", "slo__shares": "a=1.5,b=.2"},
+            "sum of the shares must be .* each of several >= 1.*, got 1.7",
+        ),
+        ({"slo": "a=1,b=2", "slo__shares": "a=1,b=.5"}, "sum of the shares must be .* each of several >= 1.*, got 1.5"),
+        ({"slo": "a=1,b=2", "slo__shares": "a=0,b=3"}, "sum of the shares must be .* each of several >= 1.*, got 3.0"),
         ({"slo": "a=1,b=2", "slo__shares": "a=0,b=0"}, "sum of the shares must be > 0 .*, got 0"),
         ({"slo": {"ttft_s": {"a": 1}, "by": "class"}, "slo__shares": "a=1"}, "shares: have no effect, as .* by class"),
         ({"slo": "a=1,b=2", "slo__shares": "c=.8"}, "unknown class 'c' in the shares .*"),

@@ -34,6 +34,11 @@ def test_errors_say_why_nothing_can_be_drawn(rates: flowsim.Runs, searched: flow
         assert str(error.value).startswith(message)
 
 
+@pytest.mark.parametrize("text", ["8", "8.0", "08", ".8e1"])
+def test_runs_are_selected_by_the_number_however_it_is_written(rates: flowsim.Runs, text: str) -> None:
+    assert set(selected(rates, [f"workload.rate_rps={text}"]).table["workload.rate_rps"]) == {8}
+
+
 def test_what_holds_no_runs_is_refused() -> None:
     with pytest.raises(InputError, match=r"^folder must be the folder of a study, got nothing$"):
         flowsim.load_runs(None)  # type: ignore[arg-type]
