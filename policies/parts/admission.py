@@ -35,14 +35,20 @@ def hopeless(view: View) -> Sequence[Request]:
 
 
 def late_by(order: Order) -> Admission:
-    """Those that are late after what is at work, and the requests kept before them in this order, one by one."""
+    """Those that are late after what is at work and the requests kept, as far as these precede them in this order.
+
+    A pass that runs where the policy is asked can be preempted, so it precedes none that goes before it.
+    """
 
     def late(view: View) -> Sequence[Request]:
         at_work: list[Candidate] = [*view.started, *view.paused, *([] if view.running is None else [view.running])]
-        end_s = view.now + sum(candidate.predicted_s for candidate in at_work)
+        ahead = sorted([(order.rank(one, view.now), one.predicted_s) for one in at_work], reverse=True)
+        end_s = view.now
         found: list[Request] = []
         last = view.next_waiting(order)
         while last is not None:
+            while ahead and ahead[-1][0] < order.rank(last, view.now):
+                end_s += ahead.pop()[1]
             if end_s + last.predicted_s > last.deadline_s:
                 found.append(last)
             else:
