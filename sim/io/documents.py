@@ -86,7 +86,7 @@ class UniqueKeys(yaml.SafeLoader):
 
     def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> str:
         """The tag of a value that has none."""
-        tag: str = super().resolve(kind, value, implicit)
+        tag: str = super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]
         return TEXT if tag in NUMBERS and ":" in value else tag
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
