@@ -79,7 +79,7 @@ def test_the_ways_to_the_server_and_back_are_neither_in_its_queue_nor_in_its_mem
     events = saved_timeline(result, tmp_path)
     waiting, held, late, slack_s = (
         [(e["ts"] / 1e6, *e["args"].values()) for e in events if e["ph"] == "C" and e["name"] == name]
-        for name in ("queue", "KV blocks", "late requests", "slack, s")
+        for name in ("queue", "KV blocks", "late requests", "next deadline, s")
     )
     assert waiting == [(0.0, 0), (0.25, 0), (0.5, 1), (3.5, 0), (4.0, 0), (4.5, 0), (5.5, 0), (6.5, 0)]
     assert held == [(0.0, 0), (0.25, 0), (0.5, 1), (3.5, 1), (4.0, 1), (4.5, 1), (5.5, 0), (6.5, 0)]

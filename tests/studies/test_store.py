@@ -230,7 +230,7 @@ def test_a_damaged_study_yaml_is_said_in_one_line(tmp_path: Path, whole: Path, t
         return
     with pytest.raises(InputError, match=r"^\S+study\.yaml"):
         flowsim.load_runs(tmp_path)
-    with pytest.raises(InputError, match=r"is not|must be|lacks"):
+    with pytest.raises(InputError, match=r"is not|is empty|must be|lacks"):
         flowsim.bundle(tmp_path, tmp_path / "x.zip")
     assert flowsim.sweep(STUDY, tmp_path, workers=1).new == 0
 

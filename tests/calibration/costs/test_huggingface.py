@@ -102,7 +102,7 @@ def test_a_config_of_another_kind_is_refused(change: dict[str, object], message:
     ("text", "message"),
     [
         ("{", "is not JSON: Expecting property name"),
-        ("[" * 100_000, "is not JSON: maximum recursion depth"),
+        ("[" * 100_000, "is not JSON that can be read: it is nested too deep"),
         ("9" * 5000, "is not JSON: Exceeds the limit"),
         ("[]", "must be a Hugging Face config.json, got"),
     ],
