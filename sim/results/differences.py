@@ -83,7 +83,7 @@ class Difference:
 
     @property
     def goodput_rps(self) -> Interval:
-        """Of the requests per second served in time: attainment x offered rate, which is the same for both."""
+        """That of attainment x the offered rate, which is the trace's."""
         return self.attainment.scaled(np.nan if self.ours.offered_rps is None else self.ours.offered_rps)
 
     @cached_property
@@ -111,6 +111,11 @@ class Difference:
         for name, interval in self.ttft_s.items():
             yield {"metric": f"ttft_{name}_s", **asdict(interval), "few": few[name]}
 
+    @property
+    def unpaired(self) -> int:
+        """How many requests count under one of the two only, as the other had not decided them when it was stopped."""
+        return int((self.ours.counted ^ self.theirs.counted).sum())
+
     @cached_property
     def _both(self) -> NDArray[np.bool_]:
         return self.ours.counted & self.theirs.counted
@@ -129,13 +134,13 @@ def difference_rows(served: Mapping[str, ServedTrace], against: str, seed: int =
     """Rows about each policy less one of them, on the same requests.
 
     Returns:
-        One row per policy and metric: policy, against, those of `Difference.rows`, p (of no difference in attainment)
-        and p_holm (by Holm's method, for all policies compared).
+        One row per policy and metric: policy, against, those of `Difference.rows`, unpaired (see `Difference`), p (of
+        no difference in attainment) and p_holm (by Holm's method, for all policies compared).
     """
     found = {name: Difference(of, served[against], seed) for name, of in served.items() if name != against}
     p_values = [difference.p_value for difference in found.values()]
     return [
-        {"policy": name, "against": against, **row, "p": p, "p_holm": adjusted}
+        {"policy": name, "against": against, **row, "unpaired": difference.unpaired, "p": p, "p_holm": adjusted}
         for (name, difference), p, adjusted in zip(found.items(), p_values, holm(p_values), strict=True)
         for row in difference.rows()
     ]

@@ -61,8 +61,9 @@ class Comparison:
         Returns:
             One row per policy and metric: policy, against, metric (attainment, goodput_rps, ttft_p50_s, ...), mean (the
             difference), low, high (its 95 % interval), n (requests that count under both), few (whether it rests on so
-            few stretches of requests that the interval is too narrow), p (of no difference in attainment) and p_holm
-            (by Holm's method, for all policies compared).
+            few stretches of requests that the interval is too narrow), unpaired (requests that only one of the two
+            counts, which are left out), p (of no difference in attainment) and p_holm (by Holm's method, for all
+            policies compared).
 
         Raises:
             InputError: no such policy.

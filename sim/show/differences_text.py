@@ -22,6 +22,9 @@ BASIS = (
     "Paired by request; 95 % intervals of a moving-block bootstrap over this one trace; p: of no difference in "
     "attainment, by Holm's method for {n}."
 )
+UNPAIRED = (
+    "They leave out the requests that only one of the two counts, so they are not the differences of its figures above."
+)
 TOO_FEW = f"{FEW} rests on fewer than 20 stretches of requests: too narrow, use a longer trace."
 
 
@@ -30,7 +33,7 @@ def differences_report(rows: Sequence[Mapping[Any, Any]], alike: Iterable[Sequen
 
     Args:
         rows: one per policy and metric: policy, against, metric, mean, low, high, few (whether the interval rests on
-            few stretches) and p_holm.
+            few stretches), unpaired (requests that only one of the two counts) and p_holm.
         alike: groups of policies that made the same decisions.
     """
     said = [Text(line, "yellow") for line in alike_lines(alike)]
@@ -48,7 +51,7 @@ def interval_text(row: Mapping[Any, Any], factor: float, number: str) -> str:
         return "-"
     mean, low, high = (number.format(factor * row[name]) for name in ("mean", "low", "high"))
     low, high = low.removeprefix("+"), high.removeprefix("+")
-    return (mean if row["low"] != row["low"] else f"{mean} [{low}, {high}]") + FEW * bool(row["few"])
+    return mean if row["low"] != row["low"] else f"{mean} [{low}, {high}]{FEW * bool(row['few'])}"
 
 
 def p_text(p: float) -> str:
@@ -81,7 +84,9 @@ def differences_footing(rows: Sequence[Mapping[Any, Any]]) -> str:
     """What the intervals of a table of differences are, and what its marks mean."""
     policies = len({row["policy"] for row in rows})
     basis = BASIS.format(n=f"{policies} comparisons" if policies > 1 else "one comparison")
-    return f"{basis} {TOO_FEW}" if any(row["few"] for row in rows) else basis
+    unpaired = f" {UNPAIRED}" if any(row["unpaired"] for row in rows) else ""
+    few = f" {TOO_FEW}" if any(row["few"] and row["low"] == row["low"] for row in rows) else ""
+    return f"{basis}{unpaired}{few}"
 
 
 def _listed(names: Sequence[str]) -> str:

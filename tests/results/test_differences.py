@@ -79,6 +79,15 @@ def test_several_policies_are_compared_by_holms_method() -> None:
     assert of["c"]["p_holm"] == max(of["c"]["p"], of["b"]["p_holm"])
 
 
+def test_a_request_that_only_one_of_the_two_counts_is_in_no_difference() -> None:
+    attained = np.array([True, False, True])
+    ours = ServedTrace(np.array([True, True, False]), attained, np.ones(3), 1.0)
+    theirs = ServedTrace(np.array([True, True, True]), np.array([True, True, False]), np.ones(3), 1.0)
+    rows = difference_rows({"a": theirs, "b": ours}, "a")
+    assert {(row["n"], row["unpaired"]) for row in rows if row["metric"] == "attainment"} == {(2, 1)}
+    assert rows[0]["mean"] == pytest.approx(-0.5)
+
+
 def test_policies_that_decided_alike_are_found() -> None:
     arrival_s, slo_s = [0.0, 1.0, 2.0], [1.0, 1.0, 1.0]
     one = by_hand(arrival_s, [0.5, 1.5, NEVER], slo_s)

@@ -38,7 +38,7 @@ def test_a_comparison_gives_differences_paired_by_request() -> None:
     table = comparison.differences()
     assert table.equals(comparison.differences("fcfs"))
     assert table.columns.tolist() == [
-        *("policy", "against", "metric", "mean", "low", "high", "n", "few", "p", "p_holm"),
+        *("policy", "against", "metric", "mean", "low", "high", "n", "few", "unpaired", "p", "p_holm"),
     ]
     of = table[table["metric"] == "attainment"].set_index("policy")
     attainment = comparison.table["attainment"]
@@ -48,7 +48,7 @@ def test_a_comparison_gives_differences_paired_by_request() -> None:
     assert set(against["against"]) == {"flowprefill"}
     with pytest.raises(InputError, match="unknown policy 'edf' of the comparison"):
         comparison.differences("edf")
-    assert comparison.alike == []
+    assert comparison.alike == [] and not table["unpaired"].any()
     assert compare("example", ["fcfs", "chunked:100000"], limit=20).alike == [("fcfs", "chunked:100000")]
 
 

@@ -11,7 +11,9 @@ from rich.console import Console
 from flowsim.show.differences_text import differences_report, p_text
 
 
-def rows(policy: str, *, few: bool = False, long: bool = False, p: float = 0.008) -> list[dict[str, Any]]:
+def rows(
+    policy: str, *, few: bool = False, long: bool = False, p: float = 0.008, unpaired: int = 0
+) -> list[dict[str, Any]]:
     found = {
         "attainment": (-0.248, -0.547, -0.051),
         "goodput_rps": (-2.25, -5.5, -0.98),
@@ -21,7 +23,7 @@ def rows(policy: str, *, few: bool = False, long: bool = False, p: float = 0.008
     }
     return [
         {"policy": policy, "against": "fcfs", "metric": metric, "mean": mean, "low": low, "high": high, "few": few}
-        | {"p": p, "p_holm": p}
+        | {"unpaired": unpaired, "p": p, "p_holm": p}
         for metric, (mean, low, high) in found.items()
     ]
 
@@ -38,7 +40,7 @@ def test_differences_on_one_screen() -> None:
         "\n"
         "minus fcfs    attained, % points      goodput, req/s     TTFT p50, ms  p90, ms  p99, ms        p\n"
         "edf          -24.8 [-54.7, -5.1]   -2.2 [-5.5, -1.0]   +115 [13, 221]     +136        -    0.008\n"
-        "sjf         -24.8 [-54.7, -5.1]*  -2.2 [-5.5, -1.0]*  +115 [13, 221]*    +136*        -  < 0.001\n"
+        "sjf         -24.8 [-54.7, -5.1]*  -2.2 [-5.5, -1.0]*  +115 [13, 221]*     +136        -  < 0.001\n"
         "Paired by request; 95 % intervals of a moving-block bootstrap over this one trace; p: of no difference in "
         "attainment, by\n"
         "Holm's method for 2 comparisons. * rests on fewer than 20 stretches of requests: too narrow, "
@@ -50,6 +52,17 @@ def test_long_differences_are_in_seconds_and_one_comparison_needs_no_method() ->
     text = shown(rows("edf", long=True))
     assert "TTFT p50, s" in text and "+12.0" in text and "Holm's method for one comparison." in text
     assert "stretches" not in text
+    assert "leave out" not in text
+
+
+def test_a_star_marks_an_interval_only() -> None:
+    bare = [row | {"low": math.nan, "high": math.nan} for row in rows("edf", few=True)]
+    assert "*" not in shown(bare)
+
+
+def test_requests_that_one_policy_alone_counts_are_said_to_be_left_out() -> None:
+    said = "They leave out the requests that only one of the two counts"
+    assert said in shown(rows("edf", unpaired=3)).replace("\n", " ")
 
 
 def test_p_values_have_no_more_digits_than_they_deserve() -> None:

@@ -16,6 +16,7 @@ POPULATION = (
     "Counted requests have an SLO, arrived after the warm-up, and are decided: finished, rejected, left behind when "
     "the replay ended by itself, or past their deadline when it was stopped. Attainment, goodput, TTFT, queueing, "
     "service, pauses and figures are of counted requests alone; what a stop leaves undecided is in no denominator. "
+    "Differences of policies are over the requests that both count. "
     "What the devices and schedulers did is of the whole run.",
     'A request without a first token has an infinite TTFT. A quantile that falls among those is "> x" on the screen, '
     "null in summary.json with x in ttft_exceeds_s, and inf in tables. Quantiles are interpolated linearly.",
