@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -207,18 +207,23 @@ def tables(repetitions: int, jobs: int) -> dict[str, str]:
     }
 
 
+def write_tables(page: Path, written: Mapping[str, str]) -> None:
+    """Write tables into a page, each between two comments with its name."""
+    text = page.read_text(encoding="utf-8")
+    for name, table in written.items():
+        begin, end = f"<!-- coverage: {name} -->\n", "\n<!-- end -->"
+        before, rest = text.split(begin)
+        text = before + begin + table + end + rest.split(end, 1)[1]
+    page.write_text(text, encoding="utf-8")
+
+
 def main() -> None:
-    """Write the tables into the page, each between two comments with its name."""
+    """Write the tables into the page."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.coverage", description="Coverage of intervals.")
     parser.add_argument("--repetitions", type=int, default=REPETITIONS)
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     options = parser.parse_args()
-    page = PAGE.read_text(encoding="utf-8")
-    for name, table in tables(options.repetitions, options.jobs).items():
-        begin, end = f"<!-- coverage: {name} -->\n", "\n<!-- end -->"
-        before, rest = page.split(begin)
-        page = before + begin + table + end + rest.split(end, 1)[1]
-    PAGE.write_text(page, encoding="utf-8")
+    write_tables(PAGE, tables(options.repetitions, options.jobs))
 
 
 if __name__ == "__main__":

@@ -98,9 +98,11 @@ def _reject(kind: str, **arguments: Any) -> None:
 def list() -> Sequence[tuple[str, str, str]]:
     """What is known by name: rows of (kind, name, description)."""
     rows = [("built in", name, "400 requests, always the same") for name in BUILT_IN]
-    rows += [("preset", name, f"{of.source}; {of.detail} quantiles per length") for name, of in presets().items()]
-    rows += [("to pull", name, f"{of.licence}; {of.citation}") for name, of in PUBLISHED.items()]
-    rows += [("log", name, of.layout) for name, of in LOGS.items()]
+    rows += [
+        ("preset", name, f"{entry.source}; {entry.detail} quantiles per length") for name, entry in presets().items()
+    ]
+    rows += [("to pull", name, f"{entry.licence}; {entry.citation}") for name, entry in PUBLISHED.items()]
+    rows += [("log", name, entry.layout) for name, entry in LOGS.items()]
     fields = {name: f"{kind.layout}: {', '.join(kind.signature)}" for name, kind in FORMATS.items()}
     return [*rows, *(("format", name, text) for name, text in fields.items())]
 

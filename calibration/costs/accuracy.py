@@ -70,7 +70,7 @@ def leave_one_out(table: OperatorTable) -> SizeErrors:
     for residual in left_out(table):
         if residual.measured_s:
             errors.setdefault(residual.operator, []).append(abs(residual.error))
-    return {operator: SizeError(len(of), median(of), max(of)) for operator, of in errors.items()}
+    return {operator: SizeError(len(some), median(some), max(some)) for operator, some in errors.items()}
 
 
 def pass_residuals(model: CostModel, table: OperatorTable) -> Iterator[tuple[PassRow, str, float]]:
@@ -99,7 +99,7 @@ def pass_errors(model: CostModel, table: OperatorTable, longer: float = 0.0) -> 
     errors: dict[str, list[float]] = {}
     for _, what, error in pass_residuals(model, table):
         errors.setdefault(what, []).append(abs((1 + error) * (1 + longer) - 1))
-    return {what: PassError(len(of), median(of), max(of)) for what, of in sorted(errors.items())}
+    return {what: PassError(len(some), median(some), max(some)) for what, some in sorted(errors.items())}
 
 
 def bias(model: CostModel, table: OperatorTable) -> float | None:

@@ -164,11 +164,11 @@ def _attention_launch(
     table: OperatorTable, kernel: Callable[[int, int], str], usual: Usual
 ) -> Callable[[int, int], float]:
     """Launch time of attention, of (tokens, context): the usual one of the kernel that runs there."""
-    of: dict[str, list[float]] = {}
+    launches: dict[str, list[float]] = {}
     for row in table.operators:
         if row.operator == "attention":
-            of.setdefault(row.backend, []).append(row.host_us * 1e-6)
-    usually = {backend: usual(seconds) for backend, seconds in of.items()}
+            launches.setdefault(row.backend, []).append(row.host_us * 1e-6)
+    usually = {backend: usual(seconds) for backend, seconds in launches.items()}
     typical_s = median(usually.values())
     return lambda tokens, context: usually.get(kernel(tokens, context), typical_s)
 

@@ -81,9 +81,9 @@ def ways(gpu: str, model: str, tp: int) -> str:
     known = catalogue().get(gpu)
     if model in model_names():
         load_model(model).shard(tp)
-    of = f"--model {quote(model) if model in model_names() else 'config.json'}" + (f" --tp {tp}" if tp > 1 else "")
-    measured = f"measured on that GPU (flowsim calibrate {of} --out DIR)"
+    options = f"--model {quote(model) if model in model_names() else 'config.json'}" + (f" --tp {tp}" if tp > 1 else "")
+    measured = f"measured on that GPU (flowsim calibrate {options} --out DIR)"
     system = quote(gpu) if known is None else known.public
-    imported = f", imported (flowsim calibrate import aiconfigurator --system {system} {of})" if system else ""
+    imported = f", imported (flowsim calibrate import aiconfigurator --system {system} {options})" if system else ""
     sheet = quote(gpu if known else f"{gpu}.yaml")
-    return f"{measured}{imported} or modelled (flowsim calibrate model --gpu {sheet} {of})"
+    return f"{measured}{imported} or modelled (flowsim calibrate model --gpu {sheet} {options})"

@@ -141,11 +141,12 @@ def hugging_face_fields(where: str, config: Mapping[str, Any]) -> tuple[dict[str
     rope = config.get("rope_parameters") or {}  # where transformers 5 keeps rope_theta
     if not isinstance(rope, Mapping):
         raise InputError(f"{where}: rope_parameters", found=rope, expected="a mapping")
-    of = ARCHITECTURES[kind]
+    family = ARCHITECTURES[kind]
     stated = {key: value for key, value in {**config, **rope}.items() if value is not None}
-    known = {**KEYS, **of.keys}
+    known = {**KEYS, **family.keys}
     keys = {field: next((key for key in keys if key in stated), keys[-1]) for field, keys in known.items()}
-    values = {**EVERY_DEFAULT, **of.defaults, **{field: stated[key] for field, key in keys.items() if key in stated}}
+    given = {field: stated[key] for field, key in keys.items() if key in stated}
+    values = {**EVERY_DEFAULT, **family.defaults, **given}
     if missing := sorted(keys[field] for field in NEEDED if field not in values):
         raise InputError(where, f"lacks {', '.join(missing)}")
     if config.get("num_key_value_heads", 0) is None or "kv_heads" not in values:
@@ -153,7 +154,7 @@ def hugging_face_fields(where: str, config: Mapping[str, Any]) -> tuple[dict[str
     if "head_dim" not in values:
         values["head_dim"] = _head_dim(where, values["hidden"], values["heads"])
     values |= _windows(where, kind, config, values)
-    return {"name": Path(where).absolute().parent.name.lower(), **values, **of.fixed, "weights": weights}, keys
+    return {"name": Path(where).absolute().parent.name.lower(), **values, **family.fixed, "weights": weights}, keys
 
 
 def _of_text(where: str, config: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -173,13 +174,13 @@ def _windows(where: str, kind: str, config: Mapping[str, Any], values: Mapping[s
 
     Qwen's architectures switch theirs on, if at all, and only in later layers.
     """
-    of, is_qwen = ARCHITECTURES[kind], kind.startswith("qwen")
-    window = config.get("sliding_window", of.window)
+    family, is_qwen = ARCHITECTURES[kind], kind.startswith("qwen")
+    window = config.get("sliding_window", family.window)
     if not window or not config.get("use_sliding_window", not is_qwen):
         return {}
-    if not of.every:
+    if not family.every:
         raise InputError(f"{where}: sliding_window", found=window, expected=f"absent: {kind} has none")
-    numbers = {"sliding_window": window, "sliding_window_pattern": config.get("sliding_window_pattern", of.every)}
+    numbers = {"sliding_window": window, "sliding_window_pattern": config.get("sliding_window_pattern", family.every)}
     numbers |= {"max_window_layers": config.get("max_window_layers", FULL_LAYERS)}
     for key, number in numbers.items():
         if type(number) is not int or number < 1:
@@ -229,8 +230,8 @@ def _weights(where: str, config: Mapping[str, Any]) -> str:
     quantised = config.get("quantization_config")
     if not quantised:
         return "bf16"
-    of = quantised if isinstance(quantised, Mapping) else {"quant_method": quantised}
-    if (of.get("quant_method"), of.get("activation_scheme")) != ("fp8", "static") or of.get("weight_block_size"):
-        found = " ".join(str(of[key]) for key in ("quant_method", "activation_scheme") if of.get(key))
+    how = quantised if isinstance(quantised, Mapping) else {"quant_method": quantised}
+    if (how.get("quant_method"), how.get("activation_scheme")) != ("fp8", "static") or how.get("weight_block_size"):
+        found = " ".join(str(how[key]) for key in ("quant_method", "activation_scheme") if how.get(key))
         raise InputError(f"{where}: quantization_config", found=found, expected="absent (bf16), or fp8 static")
     return "fp8"

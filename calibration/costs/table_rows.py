@@ -165,7 +165,7 @@ def row_of(kind: type[Row], values: Mapping[str, str]) -> Row:
 
     Fields that have a default may be missing; fields that no row has are ignored.
     """
-    row = kind(**{name: _value(name, of, values[name]) for name, of in TYPES[kind].items() if name in values})
+    row = kind(**{name: _value(name, type_, values[name]) for name, type_ in TYPES[kind].items() if name in values})
     if isinstance(row, OperatorRow) and not row.tokens and row.operator not in HOST_OPERATORS + OPTIONAL_HOST_OPERATORS:
         raise InputError("tokens", found=0, expected=f">= 1 for {row.operator}")
     return row

@@ -76,17 +76,19 @@ def stated_error(spec: ModelSpec, gpu: str, source: str, tables: list[str], tp: 
     """
     kind = model_kind(spec)
     left_out: LeftOut = "model" if gpu == source else "gpu" if f"{source}/{spec.name}/tp1" in tables else "both"
-    known = [of for of in known_errors() if (of.kind, of.tokens) == (kind, ALL)]
-    alike = [of for of in known if of.gpu == gpu and of.left_out in (left_out, "import")]
-    all_there = {f"{source}/{of.model}/tp1" for of in known if (of.gpu, of.left_out) == (source, "model")}
-    if not alike or tp > 1 or not all_there - {f"{source}/{spec.name}/tp1"} <= set(tables):
+    known = [error for error in known_errors() if (error.kind, error.tokens) == (kind, ALL)]
+    alike = [error for error in known if error.gpu == gpu and error.left_out in (left_out, "import")]
+    of_source = {f"{source}/{error.model}/tp1" for error in known if (error.gpu, error.left_out) == (source, "model")}
+    from_fewer_tables = not of_source - {f"{source}/{spec.name}/tp1"} <= set(tables)
+    if not alike or tp > 1 or from_fewer_tables:
         return None
-    passes, median, largest = (
-        sum(of.prompts for of in alike),
-        max(of.median for of in alike),
-        max(of.max for of in alike),
-    )
-    return {LONG_PROMPT: {"passes": passes, "median": median, "max": largest}}
+    return {
+        LONG_PROMPT: {
+            "passes": sum(error.prompts for error in alike),
+            "median": max(error.median for error in alike),
+            "max": max(error.max for error in alike),
+        }
+    }
 
 
 def _error(row: Mapping[str, str]) -> Error:

@@ -103,7 +103,7 @@ def errors_of(left_out: LeftOut, gpu: str, spec: ModelSpec, prompts: Prompts) ->
 
 def write(folder: Path) -> None:
     """Write errors.csv and provenance.yaml."""
-    rows = [error for of in (*measured_prompts(), *imported_prompts()) for error in errors_of(*of)]
+    rows = [error for prompts in (*measured_prompts(), *imported_prompts()) for error in errors_of(*prompts)]
     about = {
         "what": "relative errors of modelled tables at whole prompts, by what they were modelled without",
         "imported": [source.name for source in imported().values()],

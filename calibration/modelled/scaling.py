@@ -83,9 +83,9 @@ class Scaling:
         Source: Shepard, A two-dimensional interpolation function for irregularly-spaced data, 1968.
         """
         known = []
-        for of in self._measured:
-            if (cost := of.cost(operator)) is not None:
-                other = shape_of(of.shard, operator)
+        for measured in self._measured:
+            if (cost := measured.cost(operator)) is not None:
+                other = shape_of(measured.shard, operator)
                 distance = math.dist([math.log(size) for size in shape], [math.log(size) for size in other])
                 known.append(Known(other, cost, (distance + SAME) ** -2))
         if not known:
@@ -109,11 +109,11 @@ class Scaling:
 
     def _moving(self, shape: Moved, known: list[Known]) -> Seconds:
         """By the bytes that are moved, each multiprocessor at its rate, up to the bandwidth that the memory reaches."""
-        latency_s = _mean(known, lambda of: of.cost(1, 0))
+        latency_s = _mean(known, lambda table: table.cost(1, 0))
         slower, reached = self._source.multiprocessors / self._target.multiprocessors, self._reached()
 
         def seconds(tokens: float, context: int) -> float:
-            source_s = _mean(known, lambda of: of.cost(tokens * shape.bytes / of.shape.work(1).bytes, 0))
+            source_s = _mean(known, lambda table: table.cost(tokens * shape.bytes / table.shape.work(1).bytes, 0))
             target_s = source_s + max(source_s - latency_s, 0.0) * (slower - 1)
             return max(target_s, shape.work(int(tokens)).seconds(self._target) / reached)
 
@@ -122,15 +122,15 @@ class Scaling:
     def _reached(self) -> float:
         """The largest share of the memory's bandwidth that was measured."""
         return max(
-            shape_of(of.shard, name).work(tokens).seconds(self._source) / cost(tokens, 0)
-            for of in self._measured
+            shape_of(table.shard, name).work(tokens).seconds(self._source) / cost(tokens, 0)
+            for table in self._measured
             for name in STREAMING
-            if (cost := of.cost(name))
+            if (cost := table.cost(name))
             for tokens in LARGE
         )
 
 
 def _mean(known: Iterable[Known], value: Callable[[Known], float]) -> float:
     """The weighted geometric mean of a value > 0 of each."""
-    whole = sum(of.weight for of in known)
-    return math.exp(sum(of.weight * math.log(value(of)) for of in known) / whole)
+    whole = sum(one.weight for one in known)
+    return math.exp(sum(one.weight * math.log(value(one)) for one in known) / whole)

@@ -45,9 +45,9 @@ def modelled_table(
     source = own.provenance.rank().gpu
     scaling = Scaling(catalogue()[source], tables, sheet)
     names = sorted(_name(table) for table in tables)
-    templates = {name: next(of for of in (own, *tables) if of.has(name)) for name in spec.operators}
+    templates = {name: next(one for one in (own, *tables) if one.has(name)) for name in spec.operators}
     rows = [row for row in own.operators if row.operator in KEPT]
-    rows += [row for name, of in templates.items() for row in _scaled(of, name, scaling.cost(shard, name), spec)]
+    rows += [row for name, one in templates.items() for row in _scaled(one, name, scaling.cost(shard, name), spec)]
     provenance: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION, "gpu": gpu, "memory_bytes": sheet.memory_bytes,
         "multiprocessors": sheet.multiprocessors, "datasheet": asdict(sheet),

@@ -32,7 +32,7 @@ class Ratios(NamedTuple):
     def medians(self) -> list[float | None]:
         """The median ratio in each of BANDS; None where there is no size."""
         bands = ([ratio for n, ratio in self.points if least <= n <= most] for least, most in BANDS)
-        return [statistics.median(of) if of else None for of in bands]
+        return [statistics.median(band) if band else None for band in bands]
 
 
 def compare_tables(first: OperatorTable, second: OperatorTable) -> list[Ratios]:

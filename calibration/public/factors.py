@@ -52,10 +52,10 @@ def write(folder: Path) -> None:
         framework: {gpu: package_source(system, framework) for gpu, system in SYSTEMS.items()}
         for framework in FRAMEWORKS
     }
-    rows = [one for of in sources.values() for one in all_compared(of)]
+    rows = [one for tables in sources.values() for one in all_compared(tables)]
     about = {
         "what": "measured over imported time of whole prompts, by tokens",
-        "imported": [source.name for of in sources.values() for source in of.values()],
+        "imported": [source.name for tables in sources.values() for source in tables.values()],
         "licence": "Apache-2.0",
         "measured": {"/".join((gpu, model, "tp1")): load_table(gpu, model).digest() for _, gpu, model, *_ in rows},
         "date": datetime.now(UTC).date().isoformat(),

@@ -61,7 +61,7 @@ def pass_error_rows(table: OperatorTable, model: CostModel) -> Rows:
 
 def operator_rows(table: OperatorTable) -> Rows:
     """By operator: at how many sizes it was left out, and the median and the largest error there."""
-    return [(name, of.sizes, *_percents(of.median, of.max)) for name, of in leave_one_out(table).items()]
+    return [(name, error.sizes, *_percents(error.median, error.max)) for name, error in leave_one_out(table).items()]
 
 
 def boost_line(boost: PowerFit) -> str:

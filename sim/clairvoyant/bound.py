@@ -127,9 +127,9 @@ class Clairvoyant:
         return ~_holdable(these, self.costs, self.server) | (needs.ttft_s > left_s)
 
     def beside(self, attained: int, *, replayed: bool = True) -> Bound:
-        """The bound beside a scheduler that attains so many: nothing is worked out that this alone answers.
+        """The bound, given a scheduler that attains this many requests; worked out only as far as needed.
 
-        Unless `replayed`, this scheduler is the only one known to attain that much.
+        Unless `replayed`, no oracle is replayed, and the lower bound is what this scheduler attains.
         """
         counted = int(self.counted.sum())
         if attained == counted:

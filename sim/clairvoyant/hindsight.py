@@ -65,18 +65,18 @@ class Hindsight:
     @cached_property
     def alone_s(self) -> Floats:
         """Seconds of each request on the device, alone on a rested GPU in forwards of the server's size, shape [n]."""
-        of = self.workload
-        return alone_s(of.requests(), of.costs, of.server, of.prefixes)
+        workload = self.workload
+        return alone_s(workload.requests(), workload.costs, workload.server, workload.prefixes)
 
     @cached_property
     def judged(self) -> Mapping[int, Sequence[Judged]]:
-        """The decisions of each instance, by its number; none with an exact predictor, as none of them is wrong.
+        """The decisions of each instance, by its number; empty with an exact predictor, which misleads no policy.
 
-        A policy that is stateful is judged as if it had known the costs all along. One that cannot go on from where it
-        would not have been is not judged any further.
+        A policy that keeps a state is judged as if it had known the costs all along. If the run brings it to where it
+        cannot decide, the decisions from there on are not judged.
         """
-        of, cut, server = self.workload, self.policy.cut, self.workload.server
-        exact = make_predictor("exact", of.costs, cut, server.max_batched_tokens, graph_tokens=server.graph_tokens)
+        costs, cut, server = self.workload.costs, self.policy.cut, self.workload.server
+        exact = make_predictor("exact", costs, cut, server.max_batched_tokens, graph_tokens=server.graph_tokens)
         if getattr(self.predictor, "name", None) == exact.name:
             return {}
         noting = Noting(self.policy)

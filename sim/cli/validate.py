@@ -145,7 +145,7 @@ def _is_evidence(folder: str) -> bool:
 def _check_folders(folders: Sequence[str]) -> None:
     """Raise `InputError` unless all are folders of evidence, each once."""
     for place, folder in enumerate(folders):
-        twice = Path(folder).resolve() in [Path(of).resolve() for of in folders[:place]]
+        twice = Path(folder).resolve() in [Path(other).resolve() for other in folders[:place]]
         if not _is_evidence(folder) or twice:
             what = "is given twice" if twice else "has no evidence.json"
             raise InputError(folder, what, expected="one trace, or folders that flowsim validate wrote")
@@ -157,15 +157,15 @@ def _opened(folders: Sequence[str], accept: bool, trusted: bool, say: Callable[[
     from flowsim.validation.validate import accept as keep
 
     evidence = [Evidence.load(folder, trust_policies=trusted) for folder in folders]
-    for of in evidence:
-        if not any(recorded.runs for recorded in of.recorded):
-            raise InputError(of.folder, "holds no run", expected=f"flowsim validate TRACE --out {of.folder} first")
-        for slug in of.missing:
-            say(f"{of.folder}: lacks runs/{slug}.json, so this case is left out")
-        for recorded in of.recorded:
+    for one in evidence:
+        if not any(recorded.runs for recorded in one.recorded):
+            raise InputError(one.folder, "holds no run", expected=f"flowsim validate TRACE --out {one.folder} first")
+        for slug in one.missing:
+            say(f"{one.folder}: lacks runs/{slug}.json, so this case is left out")
+        for recorded in one.recorded:
             if not recorded.runs:
-                say(f"{of.folder}: runs/{recorded.case.slug}.json holds no run, so this case is left out")
-    return [keep(of.folder, trust_policies=trusted) for of in evidence] if accept else evidence
+                say(f"{one.folder}: runs/{recorded.case.slug}.json holds no run, so this case is left out")
+    return [keep(one.folder, trust_policies=trusted) for one in evidence] if accept else evidence
 
 
 def _free(out: str, folders: Sequence[str]) -> str:
@@ -221,10 +221,10 @@ def _beside_server(
         return
     for notice in found.notices:
         click.echo(notice)
-    for of in found.tables():
-        click.echo(f"\n{of.title}")
-        made = table(*of.header)
-        for row in of.rows:
+    for part in found.tables():
+        click.echo(f"\n{part.title}")
+        made = table(*part.header)
+        for row in part.rows:
             made.add_row(*row)
         show(made)
     for policy in found.simulated:

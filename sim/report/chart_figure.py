@@ -171,7 +171,7 @@ def _widen(axes: Axes) -> None:
 
 
 def _extremes(lines: list[Line]) -> tuple[float, float]:
-    ends: list[Any] = [of for line in lines for of in (line.mean, line.low, line.high)]
+    ends: list[Any] = [end for line in lines for end in (line.mean, line.low, line.high)]
     values = np.concatenate(ends) if ends else np.zeros(1)
     return float(np.nanmin(values)), float(np.nanmax(values))
 

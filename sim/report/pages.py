@@ -56,13 +56,13 @@ def result_html(result: RunResult | Comparison | Runs | Saved, progress: Progres
     if result.kind == "study":
         return page_html(study_page(result.study))
     if result.kind == "validation":
-        images, charts = [picture(of) for of in result.cases], list(map(real_gantt, result.cases))
+        images, charts = [picture(case) for case in result.cases], list(map(real_gantt, result.cases))
         return validation_page([result.evidence], result.cases, images, charts)
     return page_html(_saved_runs(result, progress))
 
 
 def _comparison(comparison: Comparison) -> Page:
-    summaries = {name: of.full_summary for name, of in comparison.results.items()}
+    summaries = {name: result.full_summary for name, result in comparison.results.items()}
     if len(summaries) == 1:
         return run_page(comparison.results, summaries)
     differences = differences_report(comparison.differences().to_dict("records"), comparison.alike)

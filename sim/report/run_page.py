@@ -114,9 +114,9 @@ def _worst(explanations: Mapping[str, Explanation]) -> Iterator[Section]:
     when = "Where most requests missed their deadline" if missed else "Where most requests waited; none missed its SLO"
     how = "Above the line what ran, below it the requests by arrival; a click tells the story of a request."
     yield Section("The worst seconds", [Paragraph(f"{when}. {how}"), gantt_of(explanations, window)])
-    why = [part for of in explanations.values() for part in parts_of(explanation_report(of))]
+    why = [part for explanation in explanations.values() for part in parts_of(explanation_report(explanation))]
     listed: list[PagePart] = [misses_table(explanations, worst)] if missed else []
-    told = {name: [*worst[name], *requests_in(of, window)] for name, of in explanations.items()}
+    told = {name: [*worst[name], *requests_in(explanation, window)] for name, explanation in explanations.items()}
     yield Section("Who missed and why", [*why, *listed, stories(explanations, told)])
 
 

@@ -134,7 +134,7 @@ class Saved:
         if self.kind == "study":
             raise InputError(str(self.folder), "is a study", expected="a run, a comparison or a validation")
         if self.kind == "validation":
-            return [shown for of in self.evidence.recorded if of.runs for shown in _both(of, self.evidence)]
+            return [shown for one in self.evidence.recorded if one.runs for shown in _both(one, self.evidence)]
         return [self._replayed(name, progress) for name in self.runs]
 
     def _replayed(self, name: str, progress: Callable[[int, int], None] | None) -> Shown:

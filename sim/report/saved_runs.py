@@ -44,7 +44,7 @@ def comparison_figure(saved: Saved) -> Figure:
     """
     _check(saved)
     tables = {name: saved.requests(name, [COUNTED, TTFT]) for name in saved.runs}
-    ttft_s = {name: Distribution.of(of[TTFT][of[COUNTED]].to_numpy()) for name, of in tables.items()}
+    ttft_s = {name: Distribution.of(table[TTFT][table[COUNTED]].to_numpy()) for name, table in tables.items()}
     costs = cost_footing(costs_of(summary["inputs"]) for summary in saved.summaries.values())
     return comparison(class_attainment_of(saved.summaries), ttft_s, costs)
 
@@ -62,8 +62,8 @@ def _row(saved: Saved, name: str, summary: FullSummary) -> dict[str, Any]:
     row = {**columns(saved.options(name)), "policy": name, "key": name, "error": None, **_costs(summary)}
     row |= as_columns(summary) | bound_columns(summary) | {"policy": name}
     row |= {"attainment_low": interval.low, "attainment_high": interval.high}
-    for group, of in summary["classes"].items():
-        row |= {f"{column}_{group}": value for column, value in as_columns(of).items()}
+    for group, values in summary["classes"].items():
+        row |= {f"{column}_{group}": value for column, value in as_columns(values).items()}
     return row
 
 

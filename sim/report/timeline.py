@@ -94,7 +94,7 @@ def shown_of(result: RunResult | Comparison | Sequence[Shown] | str | Path) -> S
     if isinstance(result, RunResult):
         return [Shown(result.policy, result)]
     if isinstance(result, Comparison):
-        return [Shown(name, of) for name, of in result.results.items()]
+        return [Shown(name, run) for name, run in result.results.items()]
     if isinstance(result, str | Path):
         return Saved.read(result).replayed()
     if isinstance(result, Sequence):

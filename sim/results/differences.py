@@ -137,7 +137,7 @@ def difference_rows(served: Mapping[str, ServedTrace], against: str, seed: int =
         One row per policy and metric: policy, against, those of `Difference.rows`, unpaired (see `Difference`), p (of
         no difference in attainment) and p_holm (by Holm's method, for all policies compared).
     """
-    found = {name: Difference(of, served[against], seed) for name, of in served.items() if name != against}
+    found = {name: Difference(trace, served[against], seed) for name, trace in served.items() if name != against}
     p_values = [difference.p_value for difference in found.values()]
     return [
         {"policy": name, "against": against, **row, "unpaired": difference.unpaired, "p": p, "p_holm": adjusted}

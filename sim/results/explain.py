@@ -154,10 +154,10 @@ class Explanation:
     def _by_class(self, found: Sequence[str], known: Sequence[str]) -> Mapping[str, Mapping[str, int]]:
         slo = self.result.slo
         codes = slo.class_code[self.missed].tolist()
-        of: dict[str, list[str]] = {name: [] for name in slo.class_names}
+        groups: dict[str, list[str]] = {name: [] for name in slo.class_names}
         for code, one in zip(codes, found, strict=True):
-            of[slo.class_names[code]].append(one)
-        return {name: _counts(ones, known) for name, ones in of.items()}
+            groups[slo.class_names[code]].append(one)
+        return {name: _counts(ones, known) for name, ones in groups.items()}
 
 
 def explain(result: RunResult) -> Explanation:
@@ -172,19 +172,19 @@ def explain(result: RunResult) -> Explanation:
     if not isinstance(result, RunResult):
         raise InputError("result", found=result, expected="a run, as flowsim.run gives it")
     times = Times.of(result)
-    of = [DeviceHistory(result, instance, times) for instance in range(len(result.events))]
+    devices = [DeviceHistory(result, instance, times) for instance in range(len(result.events))]
     missed = np.flatnonzero(result.counted & ~result.attained)
     instances = result.outcome.ledger.instance
-    rows = [of[instances[id]].parts_s(id) for id in missed.tolist()]
+    rows = [devices[instances[id]].parts_s(id) for id in missed.tolist()]
     parts_s = np.array(rows, float).reshape(-1, len(PARTS))
-    return Explanation(result, of, missed, parts_s, _reasons(result, times, missed, parts_s))
+    return Explanation(result, devices, missed, parts_s, _reasons(result, times, missed, parts_s))
 
 
 def _reasons(result: RunResult, times: Times, missed: NDArray[np.int64], parts_s: Floats) -> list[str]:
     known, return_s = hindsight(result), result.outcome.return_s
     largest = parts_s[:, 1:].argmax(axis=1) if len(missed) else missed
     named = np.array(PARTS[1:], object)[largest]
-    by_mistake = [id for of in known.judged.values() for decision in of for id in decision.rejected]
+    by_mistake = [id for decisions in known.judged.values() for decision in decisions for id in decision.rejected]
     rejected = result.metrics.state[missed] == REJECTED
     named[rejected] = np.where(np.isin(missed[rejected], by_mistake), "mispredicted", "rejected")
     alone_s = times.came_s - times.sent_s + known.alone_s + return_s

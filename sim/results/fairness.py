@@ -44,8 +44,10 @@ def fairness_of(result: RunResult) -> Fairness:
     known = {name: share for name, share in shares.items() if share is not None}
     trace, clients = result.trace, {}
     if trace.has("client_code"):
-        of = trace.client_code[slowed]
-        clients = {trace.client_names[code]: float(slowdown[of == code].mean()) for code in np.unique(of).tolist()}
+        codes = trace.client_code[slowed]
+        clients = {
+            trace.client_names[code]: float(slowdown[codes == code].mean()) for code in np.unique(codes).tolist()
+        }
     return Fairness(
         longest,
         None if longest is None else float(waited_s[longest]),

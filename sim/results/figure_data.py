@@ -18,7 +18,7 @@ def class_attainment(results: Mapping[str, RunResult]) -> ClassAttainment:
 def class_attainment_of(summaries: Mapping[str, Mapping[str, Any]]) -> ClassAttainment:
     """Attainment overall and by class, of the summaries of results on the same requests."""
     first = next(iter(summaries.values()))
-    classes = [("all", None), *((name, _one_slo(of)) for name, of in first["classes"].items())]
+    classes = [("all", None), *((name, _one_slo(group)) for name, group in first["classes"].items())]
     return ClassAttainment(classes, {name: _percent(summary) for name, summary in summaries.items()})
 
 
@@ -29,7 +29,7 @@ def _one_slo(metrics: Mapping[str, Any]) -> float | None:
 
 
 def _percent(summary: Mapping[str, Any]) -> list[float]:
-    shares = [summary["attainment"], *(of["attainment"] for of in summary["classes"].values())]
+    shares = [summary["attainment"], *(group["attainment"] for group in summary["classes"].values())]
     return [math.nan if share is None else 100 * share for share in shares]
 
 

@@ -208,7 +208,9 @@ class Metrics:
         """The shares of queueing, service and pauses in the TTFTs of those that finished; they add up to 1."""
         counted = self.counted & (self.state == FINISHED)
         whole_s = float(self.ttft_s[counted].sum())
-        queueing, service = (ratio(float(of[counted].sum()), whole_s) for of in (self.queueing_s, self.service_s))
+        queueing, service = (
+            ratio(float(part_s[counted].sum()), whole_s) for part_s in (self.queueing_s, self.service_s)
+        )
         paused = None if queueing is None or service is None else max(1 - queueing - service, 0.0)
         return {"queueing_share": queueing, "service_share": service, "paused_share": paused}
 

@@ -149,7 +149,11 @@ def sources_of(costs: CostModel, graph_tokens: int) -> list[str]:
     """Public measurements that the costs hold, if any (all else was measured by flowsim); and what else goes in."""
     about = None if costs.provenance is None else costs.provenance.table
     parts = {"operators": about, "all-reduces": None if about is None else about.all_reduce}
-    said = [f"{part} from {of.source}" for part, of in parts.items() if of is not None and of.source is not None]
+    said = [
+        f"{part} from {factors.source}"
+        for part, factors in parts.items()
+        if factors is not None and factors.source is not None
+    ]
     if about is not None and about.modelled_from is not None:
         said.append(
             f"operators scaled from {about.modelled_from} and tables like it, by datasheets; no boost of a rested GPU"

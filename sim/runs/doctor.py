@@ -58,10 +58,12 @@ def libraries(requirements: Sequence[Requirement]) -> Iterator[Finding]:
     remedy = f"pip install {' '.join(map(repr, lacking))}" if lacking else ""
     yield Finding("libraries", ", ".join(map(_said, needed)), remedy, needed=True)
     for extra, purpose in EXTRAS.items():
-        of = [one for one in requirements if one not in needed and one.marker and one.marker.evaluate({"extra": extra})]
-        if of:
-            remedy = "" if all(map(_is_met, of)) else f"pip install 'flowsim[{extra}]'"
-            yield Finding(f"extra {extra}", f"{purpose}: {', '.join(map(_said, of))}", remedy)
+        wanted = [
+            one for one in requirements if one not in needed and one.marker and one.marker.evaluate({"extra": extra})
+        ]
+        if wanted:
+            remedy = "" if all(map(_is_met, wanted)) else f"pip install 'flowsim[{extra}]'"
+            yield Finding(f"extra {extra}", f"{purpose}: {', '.join(map(_said, wanted))}", remedy)
 
 
 def _is_met(requirement: Requirement) -> bool:

@@ -68,20 +68,20 @@ def mixed_kinds(costs: Iterable[Costs]) -> str | None:
     return f"mixes costs of different kinds, so more than the GPU differs: {said}"
 
 
-def _kind(of: Costs) -> str:
-    return of.kind or "given in Python"
+def _kind(costs: Costs) -> str:
+    return costs.kind or "given in Python"
 
 
 def _by_kind(costs: Iterable[Costs]) -> dict[str, list[Costs]]:
     kinds: dict[str, list[Costs]] = {}
-    for of in costs:
-        kinds.setdefault(_kind(of), []).append(of)
+    for one in costs:
+        kinds.setdefault(_kind(one), []).append(one)
     return kinds
 
 
 def _stated(costs: Iterable[Costs]) -> str:
     """The largest stated error."""
-    known = [of.error for of in costs if of.error is not None]
+    known = [one.error for one in costs if one.error is not None]
     return f"error {max(known):.1%}" if known else "error not known"
 
 

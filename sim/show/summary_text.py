@@ -15,13 +15,13 @@ TTFT_COLUMNS = ("p50", "p90", "p99")
 
 def class_rows(summary: Summary) -> list[tuple[str, ...]]:
     """One row per request class, after one for all requests unless that is a class; the columns are CLASS_COLUMNS."""
-    rows = [_row(name, of, slo_text(of)) for name, of in summary["classes"].items()]
+    rows = [_row(name, group, slo_text(group)) for name, group in summary["classes"].items()]
     return rows if list(summary["classes"]) == ["all"] else [_row("all", summary, ""), *rows]
 
 
 def client_rows(summary: Summary) -> list[tuple[str, ...]]:
     """One row per client, those with the most requests first, under the same columns."""
-    return [_row(name, of, slo_text(of)) for name, of in summary["clients"].items()]
+    return [_row(name, client, slo_text(client)) for name, client in summary["clients"].items()]
 
 
 def slo_text(metrics: GroupSummary) -> str:
@@ -119,9 +119,9 @@ def further_facts(summary: Summary) -> list[tuple[str, str]]:
         f"service {percent(summary['service_share'])}",
         f"paused {percent(summary['paused_share'])}",
     )
-    of = "requests per second of the closed loop" if summary["inputs"].get("concurrency") else "offered rate"
+    which = "requests per second of the closed loop" if summary["inputs"].get("concurrency") else "offered rate"
     return [
-        ("goodput", f"{rate(summary['goodput_rps'])}: attainment x {of}"),
+        ("goodput", f"{rate(summary['goodput_rps'])}: attainment x {which}"),
         ("attained", f"{rate(summary['attained_observed_rps'])} of the observed {seconds(summary['span_s'])}"),
         ("", f"{rate(summary['attained_with_drain_rps'])} until the last completion, with the drain"),
         ("TTFT", f"{', '.join(parts)} (of those that finished)"),

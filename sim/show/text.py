@@ -142,9 +142,11 @@ def errors_report(
     """
     more = ("at this GPU's speed: median", "largest") if told else ()
     made = table("measured passes, not fitted", "passes", "median error", "largest error", *more)
-    for kind, of in error.items():
-        both = [of, told[kind]] if told else [of]
-        made.add_row(kind, str(of["passes"]), *(f"{of[key]:.2%}" for of in both for key in ("median", "max")))
+    for kind, errors in error.items():
+        both = [errors, told[kind]] if told else [errors]
+        made.add_row(
+            kind, str(errors["passes"]), *(f"{errors[key]:.2%}" for errors in both for key in ("median", "max"))
+        )
     return made
 
 

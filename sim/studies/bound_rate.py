@@ -66,7 +66,7 @@ def _found(asked: _Asked, root: str) -> float:
 
 def _allowed(ready: Prepared, target: Target) -> bool:
     """Whether the bound allows that the target is met."""
-    return all(math.isnan(of.upper.upper) or of.upper.upper >= share for of, share in _targets(ready, target))
+    return all(math.isnan(bound.upper.upper) or bound.upper.upper >= share for bound, share in _targets(ready, target))
 
 
 def _targets(ready: Prepared, target: Target) -> Iterator[tuple[Clairvoyant, float]]:

@@ -126,7 +126,7 @@ def line_chart(runs: Runs, x: str, value: str) -> LineChart:
     words = not is_number(stats[x])
     ticks = list(dict.fromkeys(stats[x])) if words else list(np.unique(stats[x]))
     places = stats[x].map(ticks.index) if words else stats[x]
-    lines = [_line(str(policy), places[of.index], of, value) for policy, of in stats.groupby(name, sort=False)]
+    lines = [_line(str(policy), places[group.index], group, value) for policy, group in stats.groupby(name, sort=False)]
     return LineChart(x, value, lines, ticks, words)
 
 
@@ -141,7 +141,7 @@ def class_chart(runs: Runs, x: str, policy: str) -> LineChart:
         raise unknown("policy", policy, set(done["policy"]), "of the study")
     done = done[done["policy"] == policy]
     stats = {name: intervals(done, f"attainment_{name}", [x]) for name in classes_of(done)}
-    lines = [_line(name, of[x], of, "attainment") for name, of in stats.items()]
+    lines = [_line(name, group[x], group, "attainment") for name, group in stats.items()]
     return LineChart(x, "attainment", lines, list(np.unique(done[x])), words=False)
 
 
@@ -185,8 +185,8 @@ def ttft_distributions(runs: Runs) -> dict[str, Distribution]:
     import pandas as pd  # slow to import, and only tables need it
 
     folder, found = check_requests(runs), {}
-    for policy, of in runs.succeeded.groupby("policy", sort=False):
-        rows = pd.concat([read_requests(folder, run, ("ttft_s", "counted")) for run in of.to_dict("records")])
+    for policy, group in runs.succeeded.groupby("policy", sort=False):
+        rows = pd.concat([read_requests(folder, run, ("ttft_s", "counted")) for run in group.to_dict("records")])
         found[str(policy)] = Distribution.of(rows["ttft_s"][rows["counted"]].to_numpy())
     return found
 

@@ -161,10 +161,12 @@ def _drawn(runs: Runs, value: str, free: Sequence[str]) -> dict[str, Figure]:
     if len(free) == 2:
         x, y = free
         names = family(done["policy"]) if x.startswith(OF_POLICY) else done["policy"]
-        parts = {str(name): replace(runs, table=of) for name, of in done.groupby(names, sort=False)}
+        parts = {str(name): replace(runs, table=part) for name, part in done.groupby(names, sort=False)}
         means = intervals(done, value, ["policy", y, x])["mean"]
         ends = float(means.min()), float(means.max())
-        return {f"{value}-{x}-{y}-{name}": _figure(heat_map(of, x, y, value, ends=ends)) for name, of in parts.items()}
+        return {
+            f"{value}-{x}-{y}-{name}": _figure(heat_map(part, x, y, value, ends=ends)) for name, part in parts.items()
+        }
     if not free:
         whole = {value: lines(runs, "policy", value)} if value == "attainment" else {"max_goodput": max_goodput(runs)}
         return {name: _figure(axes) for name, axes in whole.items()}

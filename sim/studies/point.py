@@ -135,8 +135,8 @@ class _Keyed:
 
 
 @lru_cache(maxsize=1024)
-def _upper(of: _Keyed, root: str) -> Bound:
-    return clairvoyant_of(prepared(of.point, root)).upper
+def _upper(point: _Keyed, root: str) -> Bound:
+    return clairvoyant_of(prepared(point.point, root)).upper
 
 
 def run_point(point: Point, root: str) -> RunResult:

@@ -116,13 +116,13 @@ class Found:
     def row(self) -> dict[str, Any]:
         """As plain columns; the figures of the run at the highest sustained rate stand beside them."""
         row: dict[str, Any] = {"target": self.target}
-        for rule, of in self.highest.items():
+        for rule, highest in self.highest.items():
             row |= {
-                f"max_rate_{rule}_rps": of.rate_rps,
-                f"fails_at_{rule}_rps": of.fails_at_rps,
-                f"limited_by_{rule}": of.limited_by,
-                f"dips_at_{rule}_rps": of.dips_at_rps,
-                f"returns_at_{rule}_rps": of.returns_at_rps,
+                f"max_rate_{rule}_rps": highest.rate_rps,
+                f"fails_at_{rule}_rps": highest.fails_at_rps,
+                f"limited_by_{rule}": highest.limited_by,
+                f"dips_at_{rule}_rps": highest.dips_at_rps,
+                f"returns_at_{rule}_rps": highest.returns_at_rps,
             }
         return row | {"probes": self.probes, "trace_notices": self.notices}
 

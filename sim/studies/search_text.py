@@ -98,12 +98,12 @@ def search_notes(done: pd.DataFrame, others: Sequence[str]) -> Iterator[str]:
     """Lines about highest rates that are not what they seem; `others`: the options that vary, beside the policy."""
     for rule in RULES:
         yield from _dips(done, rule)
-    for policy, of in done.groupby("policy", sort=False):
-        if (of["limited_by_sustained"] == LEFT_BEHIND).any():
+    for policy, runs in done.groupby("policy", sort=False):
+        if (runs["limited_by_sustained"] == LEFT_BEHIND).any():
             yield NOT_SERVED.format(policy)
-        endless = of.loc[of["limited_by_attainment"] == NOTHING, max_rate("attainment")]
+        endless = runs.loc[runs["limited_by_attainment"] == NOTHING, max_rate("attainment")]
         if len(endless):
-            some = f" (in {len(endless)} of {len(of)} runs)" * (len(of) > 1)
+            some = f" (in {len(endless)} of {len(runs)} runs)" * (len(runs) > 1)
             yield UNLIMITED.format(policy, f"{endless.max():,.4g}", some)
     for _, group in done.groupby(list(others), sort=False, dropna=False) if others else [((), done)]:
         alike, use = _saturated(group)
@@ -142,12 +142,12 @@ def _limits(group: pd.DataFrame, rule: Rule) -> str:
 def _dips(done: pd.DataFrame, rule: Rule) -> Iterator[str]:
     """A line about each policy for which a rule fails at one rate and holds at a higher one."""
     dips, returns = f"dips_at_{rule}_rps", f"returns_at_{rule}_rps"
-    for policy, of in done.groupby("policy", sort=False):
-        seen = of[of[dips].notna()]
+    for policy, part in done.groupby("policy", sort=False):
+        seen = part[part[dips].notna()]
         if len(seen):
             at = DIPS[rule].format(*seen.iloc[0][[dips, returns]])
             first = "; these rates are of the first" * (len(seen) > 1)
-            runs = f" (in {len(seen)} of {len(of)} runs{first})" * (len(of) > 1)
+            runs = f" (in {len(seen)} of {len(part)} runs{first})" * (len(part) > 1)
             yield f"{policy}: {at}{runs}. The highest rate counts."
 
 
@@ -155,8 +155,8 @@ def _saturated(group: pd.DataFrame) -> tuple[list[str], list[float]]:
     """The policies whose sustained rates are close to the highest, as the device is full; and its use."""
     use = group.groupby("policy", sort=False)["utilization"].mean()
     full = {
-        str(policy): over_replications(of, SUSTAINED)
-        for policy, of in group.groupby("policy", sort=False)
+        str(policy): over_replications(runs, SUSTAINED)
+        for policy, runs in group.groupby("policy", sort=False)
         if use[policy] >= FULL
     }
     best = max(full.values(), key=lambda rate: rate.mean, default=None)

@@ -259,8 +259,8 @@ def figures(result: RunResult) -> dict[str, Any]:
     row |= as_columns(summary) | (bound_columns(summary) if summary["bound"] else {})
     row |= {"attainment_low": interval.low, "attainment_high": interval.high}
     row |= {"late": int(late(result).sum()), "starved": int(result.metrics.starved.sum())}
-    for name, of in summary["classes"].items():
-        row |= {f"{column}_{name}": value for column, value in as_columns(of).items()}
+    for name, group in summary["classes"].items():
+        row |= {f"{column}_{name}": value for column, value in as_columns(group).items()}
     return row
 
 

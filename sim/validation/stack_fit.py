@@ -245,7 +245,10 @@ class _Fit:
         return [other.constant_s, *other.parameters, *at.tolist()]
 
     def _held_out(self) -> float:
-        """Median difference of each block's TTFTs from what the others predict, seconds."""
+        """Median difference of each block's TTFTs from what the others predict, seconds.
+
+        The simulation is made linear once, where the fit to all blocks is.
+        """
         every, errors = np.arange(self._alone.size), []
         for block in np.array_split(every, BLOCKS):
             at, left_s = self._left(np.setdiff1d(every, block))

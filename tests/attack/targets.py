@@ -14,10 +14,11 @@ import yaml
 from click.testing import CliRunner
 
 import flowsim
+from benchmarks.stack_coverage import served
 from flowsim.calibration.costs.table_catalogue import load_table
 from flowsim.cli.main import main
 from support.calibration import public_folder
-from support.logs import bench_json, served
+from support.logs import bench_json
 from support.places import DATA
 from support.validation import simulated_as_real
 

@@ -17,6 +17,7 @@ import yaml
 from click.testing import CliRunner
 
 import flowsim
+from benchmarks.stack_coverage import served
 from docs.written.outputs import SHOWN, TIMED, as_shown, words
 from docs.written.pages import PAGES, with_tables
 from flowsim.calibration.costs.gpus import load_gpu
@@ -26,7 +27,7 @@ from flowsim.cli.main import main
 from flowsim.runs.stack import read_stack
 from flowsim.studies.study import SECTIONS
 from support.costs import GRID
-from support.logs import bench_json, served
+from support.logs import bench_json
 from support.places import ROOT
 
 TEXTS = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in PAGES}

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-import flowsim
 from flowsim.traces.trace import Trace
 
 LISTS: Mapping[str, Any] = {
@@ -46,15 +45,6 @@ def aiperf(start_ns: int, tokens: int | None, ttft_ms: float | None, **metadata:
 def guidellm(start_s: float, tokens: int, ttft_ms: float | None, start: str = "request_start_time") -> dict[str, Any]:
     row = {start: start_s, "prompt_tokens": tokens, "output_tokens": 2, "request_latency": 1.0}
     return row | ({} if ttft_ms is None else {"time_to_first_token_ms": ttft_ms})
-
-
-def served(seed: int, n: int = 250, gap_s: float = 0.7, most: int = 20_000, **stack: Any) -> Trace:
-    """A log of n prompts of 100 to `most` tokens, Poisson arrivals, on an H200 behind this stack."""
-    random = np.random.default_rng(seed)
-    arrival_s = np.cumsum(random.exponential(gap_s, n))
-    tokens = np.exp(random.uniform(np.log(100), np.log(most), n)).astype(np.int64)
-    result = flowsim.run(Trace.of(arrival_s, tokens), "fcfs", slo=100, bound=False, seed=seed + 1, **stack)
-    return Trace.of(arrival_s, tokens, ttft_s=result.ttft_s, name="log")
 
 
 def bench_json(log: Trace) -> str:

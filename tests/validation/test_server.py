@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 import flowsim
+from benchmarks.stack_coverage import served
 from flowsim.errors import InputError
 from flowsim.runs.options import from_values
 from flowsim.traces.trace import Trace
 from flowsim.validation.server import compare_server
-from support.logs import saved, served
+from support.logs import saved
 
 RUN = from_values({"trace": "log", "slo": 0.2})
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 import flowsim
+from benchmarks.stack_coverage import served
 from flowsim.errors import InputError
 from flowsim.runs.options import RunOptions, from_values
 from flowsim.runs.stack import read_stack
 from flowsim.traces.trace import Trace
 from flowsim.validation.evidence import Evidence
 from flowsim.validation.stack_fit import StackFit, fit_stack, ran_alone
-from support.logs import served
 from support.places import ROOT
 
 REAL = ROOT / "tests" / "data" / "evidence" / "h200-llama3-8b-qwen-full"

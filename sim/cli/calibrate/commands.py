@@ -133,15 +133,15 @@ def all_reduce(table: str, system: str | None, device: str, out: str | None) -> 
 
     rank = open_table(table)
     fit_passes(rank)  # before anything is measured
-    of = rank.provenance.rank()
+    about = rank.provenance.rank()
     named = not (out or Path(table).is_dir())
-    folder = table_folder(of.gpu, of.model, of.tp) if named else Path(out or table)
+    folder = table_folder(about.gpu, about.model, about.tp) if named else Path(out or table)
     with saving(folder):
         group = public_all_reduce(package_source(system), rank) if system else measure_group(rank, device=device)
         whole = join(rank, group)
         whole.save(folder)
     print_errors(whole)
-    by_name = f"--gpu {quote(of.gpu)} --model {quote(of.model)} --tp {of.tp}"
+    by_name = f"--gpu {quote(about.gpu)} --model {quote(about.model)} --tp {about.tp}"
     use = by_name if named else f"--cost {quote(str(folder))}"
     click.echo(f"saved the table in {folder}; use it with {use}")
 

@@ -134,7 +134,7 @@ def print_comparison(claimed: OperatorTable, measured: OperatorTable) -> None:
         return
     _show_errors(pass_errors(cost, measured), pass_errors(cost, measured, longer))
     word, about = "longer" if longer >= 0 else "shorter", (claimed.provenance, measured.provenance)
-    ids = {None if of.passes_of else of.gpu_id for of in about}  # a group has several GPUs
+    ids = {None if provenance.passes_of else provenance.gpu_id for provenance in about}  # a group has several GPUs
     where = "there" if None in ids else "on the same GPU" if len(ids) == 1 else "on another GPU"
     of_these = f"median; {LONG_PROMPT}, that wait for the device alone"
     click.echo(f"passes take {abs(longer):.1%} {word} {where} than the table says ({of_these})")

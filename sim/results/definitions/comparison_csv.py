@@ -22,7 +22,7 @@ FURTHER = (
 
 def compared(classes: Sequence[str] = ()) -> dict[str, Definition]:
     """The columns of comparison.csv; one row per policy."""
-    known = summary_columns() | {of.name: of for of in BOUND_COLUMNS}
-    attained = next(of for of in CLASS if of.name == "attainment")
+    known = summary_columns() | {definition.name: definition for definition in BOUND_COLUMNS}
+    attained = next(definition for definition in CLASS if definition.name == "attainment")
     by_class = {f"attainment_{name}": attained for name in classes}
     return {name: known[name] for name in COMPARED} | by_class | {name: known[name] for name in FURTHER}

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from benchmarks.stack_coverage import served
 from support.cli import done, refused, write
-from support.logs import bench_json, served
+from support.logs import bench_json
 
 
 @pytest.fixture(autouse=True)
