@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import contextmanager
 
 TYPE_CHECKING = False  # typing takes long to import
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import FrameType
     from typing import Final, NoReturn
 
@@ -36,6 +37,19 @@ def end_at_once() -> None:
 def raise_once() -> None:
     """The next signal is raised: KeyboardInterrupt, or Terminated."""
     _handle(_raise)
+
+
+@contextmanager
+def no_interrupts() -> Iterator[None]:
+    """Keep Ctrl-C from threads and processes that are started meanwhile; one that comes is raised afterwards."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _handle(handler: Callable[[int, FrameType | None], NoReturn]) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from flowsim.errors import InputError, InputWarning, raised
+from flowsim.io.signals import no_interrupts
 from flowsim.results.bootstrap import share_interval
 from flowsim.results.differences import decisions_sha256
 from flowsim.results.result import RunResult
@@ -74,11 +75,23 @@ def run_tasks(tasks: Iterator[Task], workers: int, dask: str | None) -> Iterator
     elif workers == 1:
         yield from (task() for task in tasks)
     else:
-        os.environ.setdefault("PYTHONSAFEPATH", "1")  # else workers would find modules in the working folder first
+        _set_environment()
         with warnings.catch_warnings():  # a worker whose caches have grown is replaced; an error has its own line
             warnings.filterwarnings("ignore", "A worker stopped while some jobs were given")
             warnings.filterwarnings("ignore", r"\d+ tasks which were still being processed")
             yield from _on_cores(tasks, workers)
+
+
+def _set_environment() -> None:
+    """Set what workers and loky's tracker of resources inherit.
+
+    Workers would else find modules in the working folder first. The tracker would warn of semaphores that were
+    removed before they were struck off its list, as happens where a signal ends a command.
+    """
+    os.environ.setdefault("PYTHONSAFEPATH", "1")
+    given, ours = os.environ.get("PYTHONWARNINGS"), "ignore:resource_tracker:UserWarning"
+    if ours not in (given or ""):
+        os.environ["PYTHONWARNINGS"] = f"{given},{ours}" if given else ours
 
 
 class _Handed:
@@ -121,7 +134,9 @@ def _on_cores(tasks: Iterator[Task], workers: int) -> Iterator[list[Done]]:
     while lost:
         handed, lost = _Handed(tasks), False
         try:
-            for done in Parallel(workers, return_as="generator_unordered", **options)(delayed(one)() for one in handed):
+            with no_interrupts():  # Ctrl-C is sent to workers too, and would end them in a traceback of their own
+                each = Parallel(workers, return_as="generator_unordered", **options)(delayed(one)() for one in handed)
+            for done in each:
                 handed.under_way.pop(done[0][0]["key"])
                 yield done
         except BrokenProcessPool:
@@ -137,7 +152,9 @@ def _alone(task: Task) -> list[Done]:
 
     with ProcessPoolExecutor(1, initializer=_end_with, initargs=(os.getpid(),)) as pool:
         try:
-            done: list[Done] = pool.submit(task).result()
+            with no_interrupts():
+                future = pool.submit(task)
+            done: list[Done] = future.result()
         except BrokenProcessPool:
             done = _died(task)
     return done

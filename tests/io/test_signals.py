@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -57,9 +58,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def started(words: Sequence[str]) -> subprocess.Popen[str]:
+    """A command in a process group of its own, as a shell starts it."""
     command = [sys.executable, "-m", "flowsim", *words]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, text=True, **pipes)  # type: ignore[call-overload, no-any-return]
+    return subprocess.Popen(command, text=True, start_new_session=True, **pipes)  # type: ignore[call-overload, no-any-return]
 
 
 def wait_for(pattern: str, process: subprocess.Popen[str]) -> None:
@@ -85,12 +87,27 @@ def test_a_policy_that_never_answers_is_ended_and_not_blamed(words: list[str], n
         wait_for("asked.*", process)
         workers = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(number)
-        stdout, stderr = process.communicate(timeout=10)
+        stdout, stderr = process.communicate(timeout=60)
         assert (process.returncode, stdout, stderr.strip()) == (ENDS[number][0], "", ENDS[number][1])
-        assert psutil.wait_procs(workers, timeout=10)[1] == []
+        assert psutil.wait_procs(workers, timeout=60)[1] == []
     finally:
         process.kill()
     assert not [path for path in Path().rglob("out/*") if "error" in path.read_text()]
+
+
+@pytest.mark.parametrize("wait_s", [0.0, 0.1, 0.2, 0.4])
+def test_ctrl_c_that_reaches_workers_as_they_start_is_told_in_one_line(wait_s: float) -> None:
+    process = started([*SWEEP, "2"])
+    try:
+        while not psutil.Process(process.pid).children():
+            assert process.poll() is None
+            time.sleep(0.01)
+        time.sleep(wait_s)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal sends it
+        stdout, stderr = process.communicate(timeout=60)
+        assert (process.returncode, stdout, stderr.strip()) == (130, "", "flowsim: interrupted")
+    finally:
+        process.kill()
 
 
 def test_a_second_signal_ends_what_takes_the_first_for_an_error_of_its_own() -> None:
@@ -100,7 +117,7 @@ def test_a_second_signal_ends_what_takes_the_first_for_an_error_of_its_own() -> 
         process.send_signal(signal.SIGTERM)
         wait_for("told", process)
         process.send_signal(signal.SIGTERM)
-        assert process.communicate(timeout=10) == ("", "flowsim: terminated\n")
+        assert process.communicate(timeout=60) == ("", "flowsim: terminated\n")
         assert process.returncode == 143
     finally:
         process.kill()
