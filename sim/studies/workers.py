@@ -12,7 +12,9 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping
 from concurrent.futures import CancelledError
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
 
 from flowsim.errors import InputError, InputWarning, raised
@@ -36,6 +38,7 @@ INPUT_COLUMNS = (
     "trace_sha256", "cost_model", "cost_model_sha256", "cost_model_kind", "cost_model_stated_error", "version",
 )  # fmt: skip
 """The entries of a summary's inputs that a row has."""
+IGNORED = "ignore:resource_tracker:UserWarning"
 Row = dict[str, Any]
 Kept = bytes | None
 Done = tuple[Row, Kept, float]
@@ -75,23 +78,25 @@ def run_tasks(tasks: Iterator[Task], workers: int, dask: str | None) -> Iterator
     elif workers == 1:
         yield from (task() for task in tasks)
     else:
-        _set_environment()
         with warnings.catch_warnings():  # a worker whose caches have grown is replaced; an error has its own line
             warnings.filterwarnings("ignore", "A worker stopped while some jobs were given")
             warnings.filterwarnings("ignore", r"\d+ tasks which were still being processed")
             yield from _on_cores(tasks, workers)
 
 
-def _set_environment() -> None:
-    """Set what workers and loky's tracker of resources inherit.
+@contextmanager
+def _starting() -> Iterator[None]:
+    """Set what workers inherit that start meanwhile, and what loky's tracker of resources does.
 
-    Workers would else find modules in the working folder first. The tracker would warn of semaphores that were
-    removed before they were struck off its list, as happens where a signal ends a command.
+    Else workers would find modules in the working folder first, Ctrl-C, which a terminal sends to all, would end each
+    in a traceback, and the tracker would warn of semaphores that a signal left on its list.
     """
     os.environ.setdefault("PYTHONSAFEPATH", "1")
-    given, ours = os.environ.get("PYTHONWARNINGS"), "ignore:resource_tracker:UserWarning"
-    if ours not in (given or ""):
-        os.environ["PYTHONWARNINGS"] = f"{given},{ours}" if given else ours
+    given = os.environ.get("PYTHONWARNINGS", "").removesuffix(IGNORED).rstrip(",")
+    os.environ["PYTHONWARNINGS"] = f"{given},{IGNORED}".lstrip(",")
+    resource_tracker.ensure_running()  # as it starts, it unblocks the signals that are blocked
+    with no_interrupts():
+        yield
 
 
 class _Handed:
@@ -134,11 +139,15 @@ def _on_cores(tasks: Iterator[Task], workers: int) -> Iterator[list[Done]]:
     while lost:
         handed, lost = _Handed(tasks), False
         try:
-            with no_interrupts():  # Ctrl-C is sent to workers too, and would end them in a traceback of their own
-                each = Parallel(workers, return_as="generator_unordered", **options)(delayed(one)() for one in handed)
-            for done in each:
-                handed.under_way.pop(done[0][0]["key"])
-                yield done
+            with ExitStack() as ended:
+                with _starting():
+                    each = Parallel(workers, return_as="generator_unordered", **options)(
+                        delayed(one)() for one in handed
+                    )
+                    ended.enter_context(closing(each))
+                for done in each:
+                    handed.under_way.pop(done[0][0]["key"])
+                    yield done
         except BrokenProcessPool:
             lost = True
         for task in handed.close():
@@ -152,7 +161,7 @@ def _alone(task: Task) -> list[Done]:
 
     with ProcessPoolExecutor(1, initializer=_end_with, initargs=(os.getpid(),)) as pool:
         try:
-            with no_interrupts():
+            with _starting():
                 future = pool.submit(task)
             done: list[Done] = future.result()
         except BrokenProcessPool:
