@@ -17,7 +17,7 @@ from flowsim.calibration.costs.attention.waves import Waves
 from flowsim.calibration.costs.cost_model import KNOWN, Cost, CostModel, GraphCost
 from flowsim.calibration.costs.curves import AttentionCurve, Curve, WindowedAttention
 from flowsim.calibration.costs.fit_record import FitRecord, MeasuredRange
-from flowsim.calibration.costs.host_times import Usual, proceed_of_h200, usual_of
+from flowsim.calibration.costs.host_times import Usual, proceed_of_h200, slowest_of_ranks, usual_of
 from flowsim.calibration.costs.import_factors import ImportFactors
 from flowsim.calibration.costs.models import EXPERTS, ModelSpec
 from flowsim.calibration.costs.power import PowerModel
@@ -72,7 +72,7 @@ def _model(table: OperatorTable, layers: int, record: FitRecord | None) -> CostM
     if spec.experts and table.has("experts"):
         linear = [*(name for name in linear if name not in EXPERTS), "experts"]
     rows, attention = {name: table.samples(name) for name in linear}, table.samples("attention")
-    usual = usual_of(table)
+    usual = slowest_of_ranks(usual_of(table)) if table.has(ALL_REDUCE) else usual_of(table)
     host: dict[str, Cost] = {name: _usually(table, name, usual) for name in linear}
     host["prepare"] = _host_curve(table, "prepare", TABULATED)
     device: dict[str, Cost] = {name: Curve(rows[name].tokens, rows[name].device_s, TABULATED) for name in linear}

@@ -75,6 +75,16 @@ def test_the_host_takes_what_is_usual_over_all_sizes() -> None:
     assert layer[0].host_s == pytest.approx(1.1e-6)  # of 1, 1, 1.2, 1.3, 4 and 4.5 us
 
 
+def test_ranks_launch_as_slowly_as_the_slowest_of_their_hosts() -> None:
+    rows = *table().operators, row("all_reduce", 1, 50.0, 30.0), row("all_reduce", 101, 50.0, 30.0)
+    ranks = replace(table(), operators=rows).stating(tp=2)
+    alone, together = (fit(one).launches([Slice(51, 0)]) for one in (table(), ranks))
+    for place, launch in enumerate(together.layer):
+        expected = 36e-6 if "reduce" in LAYER_OPERATORS[place] else 1.2 * alone.layer[place].host_s
+        assert launch.host_s == pytest.approx(expected)
+    assert together.lead[0] == alone.lead[0]
+
+
 def test_the_host_takes_its_own_pace_where_it_was_busy_for_most_of_the_table() -> None:
     names = [name for name in LAYER_OPERATORS if "reduce" not in name]
     times = ((3, 100.0), (5, 104.0), (7, 200.0), (9, 205.0), (11, 210.0), (13, 215.0))
