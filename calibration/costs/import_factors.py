@@ -37,6 +37,7 @@ class ModelFactors(NamedTuple):
         gpu: the name of the GPU in the measured table.
         model: the name of the model.
         experts: whether it is a mixture of experts.
+        weights: the type of its weights.
         factors: measured over imported time of prompts of SIZES.
     """
 
@@ -44,6 +45,7 @@ class ModelFactors(NamedTuple):
     gpu: str
     model: str
     experts: bool
+    weights: str
     factors: tuple[float, ...]
 
 
@@ -74,11 +76,8 @@ class ImportFactors(Struct, frozen=True):
         """The factors of an imported table; None if it was not imported, or none of its kind was compared."""
         if about.kind != "imported" or about.model_spec is None:
             return None
-        alike = [
-            one.factors
-            for one in known_factors()
-            if (one.framework, one.experts) == (about.framework, bool(about.model_spec.experts))
-        ]
+        kind = about.framework, bool(about.model_spec.experts), about.model_spec.weights
+        alike = [one.factors for one in known_factors() if (one.framework, one.experts, one.weights) == kind]
         if not alike:
             return None
         median, low, high = (tuple(map(float, of(alike, axis=0))) for of in (np.median, np.min, np.max))
@@ -147,4 +146,4 @@ def known_factors() -> tuple[ModelFactors, ...]:
 
 def _compared(row: Mapping[str, str]) -> ModelFactors:
     factors = tuple(float(row[str(tokens)]) for tokens in SIZES)
-    return ModelFactors(row["framework"], row["gpu"], row["model"], row["experts"] == "yes", factors)
+    return ModelFactors(row["framework"], row["gpu"], row["model"], row["experts"] == "yes", row["weights"], factors)

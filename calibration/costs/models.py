@@ -37,6 +37,10 @@ class ModelSpec(Checked, frozen=True, forbid_unknown_fields=True):
     many experts, each `intermediate` wide, of which a router picks `experts_per_token` for each token, and of shared
     ones, together `shared_intermediate` wide, that every token takes. In `windowed_layers` of the layers a token
     attends to the last `window` tokens only, itself included.
+
+    With `weights` in FP8 (e4m3) activations are cast for their products: with a fixed scale (fp8), with one that is
+    computed for each token as they come (fp8_dynamic), or with one for 128 values of a token, where each block of
+    128 x 128 weights has a scale of its own (fp8_block). Embedding, head, router and attention are in bf16.
     """
 
     name: Name
@@ -59,7 +63,7 @@ class ModelSpec(Checked, frozen=True, forbid_unknown_fields=True):
     window: Number = 0
     windowed_layers: Number = 0
     tied: bool = False  # the output head is the embedding
-    weights: Literal["bf16", "fp8"] = "bf16"  # of a layer's matrices; fp8: e4m3, activations cast for their products
+    weights: Literal["bf16", "fp8", "fp8_dynamic", "fp8_block"] = "bf16"  # of a layer's matrices
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -76,8 +80,6 @@ class ModelSpec(Checked, frozen=True, forbid_unknown_fields=True):
         if bool(self.window) != bool(self.windowed_layers) or self.windowed_layers > self.layers:
             allowed = f"1 to {self.layers}, the number of layers" if self.window else "0 without a window"
             raise InputError("windowed_layers", found=self.windowed_layers, expected=allowed)
-        if self.experts and self.weights == "fp8":
-            raise InputError("weights", found="fp8", expected="bf16 for a mixture of experts")
 
     @property
     def qkv_width(self) -> int:
@@ -101,8 +103,8 @@ class ModelSpec(Checked, frozen=True, forbid_unknown_fields=True):
         attention = self.hidden * (self.qkv_width + self.heads * self.head_dim)
         bias = self.qkv_width if self.qkv_bias else 0
         norms = (4 if self.post_norms else 2) * self.hidden + (2 * self.head_dim if self.qk_norm else 0)
-        mlp = 3 * self.hidden * (self.mlp_width + self.intermediate * self.experts) + self.hidden * self.experts
-        return (attention + mlp) * self.bytes_per_weight + (bias + norms) * BYTES_PER_VALUE
+        mlp, router = 3 * self.hidden * (self.mlp_width + self.intermediate * self.experts), self.hidden * self.experts
+        return (attention + mlp) * self.bytes_per_weight + (router + bias + norms) * BYTES_PER_VALUE
 
     @property
     def mlp_width(self) -> int:
@@ -112,7 +114,7 @@ class ModelSpec(Checked, frozen=True, forbid_unknown_fields=True):
     @property
     def bytes_per_weight(self) -> int:
         """Bytes of one weight of a layer's matrices."""
-        return 1 if self.weights == "fp8" else BYTES_PER_VALUE
+        return BYTES_PER_VALUE if self.weights == "bf16" else 1
 
     @property
     def operators(self) -> tuple[str, ...]:

@@ -39,6 +39,8 @@ def check_measurable(spec: ModelSpec, device: str) -> None:
     """Raise `InputError` if the decoder lacks what the model has, or if on a CPU it would take hours."""
     parts = {"sliding windows": spec.window, "norms after the MLP": spec.post_norms}
     parts["shared experts"] = spec.shared_intermediate
+    parts |= {f"weights in {spec.weights}": spec.weights not in ("bf16", "fp8")}
+    parts["experts in FP8"] = spec.experts and spec.weights == "fp8"
     if lacking := [name for name, there in parts.items() if there]:
         how = "another model, or a table scaled from measured ones (flowsim calibrate model)"
         raise InputError(spec.name, f"has {' and '.join(lacking)}, which are not measured", expected=how)

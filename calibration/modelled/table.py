@@ -41,7 +41,7 @@ def modelled_table(
         InputError: no table is of a model of the same kind, or the model cannot be divided by `tp`.
     """
     own, shard = nearest(spec, tables), spec.shard(tp)
-    tables = [table for table in tables if table.provenance.rank().spec.weights == spec.weights]
+    tables = [table for table in tables if table.provenance.rank().spec.bytes_per_weight == spec.bytes_per_weight]
     source = own.provenance.rank().gpu
     scaling = Scaling(catalogue()[source], tables, sheet)
     names = sorted(_name(table) for table in tables)
@@ -103,9 +103,9 @@ def measured_tables(spec: ModelSpec, gpu: str, source: str | None = None) -> lis
 
 
 def _is_alike(table: OperatorTable, spec: ModelSpec) -> bool:
-    """Whether a table is of a model of the same kind: dense or of experts, with weights of the same type."""
+    """Whether a table is of a model of the same kind: dense or of experts, with weights of as many bytes."""
     other = table.provenance.rank().spec
-    return (bool(other.experts), other.weights) == (bool(spec.experts), spec.weights)
+    return (bool(other.experts), other.bytes_per_weight) == (bool(spec.experts), spec.bytes_per_weight)
 
 
 def _none_alike(spec: ModelSpec, where: str) -> InputError:

@@ -32,6 +32,12 @@ if TYPE_CHECKING:
 PACKAGE = "aiconfigurator_core"
 FRAMEWORKS = ("vllm", "sglang", "trtllm")
 GEMM, ATTENTION = "gemm_perf.parquet", "context_attention_perf.parquet"
+SCALES = "computescale_perf.parquet"
+QUANTISED: Mapping[str, str] = {"fp8": "fp8", "fp8_dynamic": "fp8", "fp8_block": "fp8_block"}
+"""The package's name of each type of weights (`ModelSpec.weights`). Its products in FP8 include the cast of the
+activations to scales that are computed as they come; for static scales, that is in a table of its own."""
+LEAST = 0.1
+"""The least share of such a product that is left without the time of the scales."""
 ONE_PROMPT: Mapping[str, str | int] = {
     "attn_dtype": "bfloat16", "kv_cache_dtype": "bfloat16", "window_size": 0, "batch_size": 1, "step": 0,
 }  # fmt: skip
@@ -64,7 +70,8 @@ class Source:
         gemm: matrix products, with columns m, n, k, kernel_source, latency (milliseconds).
         attention: causal attention of one sequence, with columns isl, num_heads, num_key_value_heads, head_dim,
             kernel_source, latency.
-        moe: mixtures of experts; None if there are none.
+        quantised: matrix products in other types of weights (`QUANTISED`), as far as they were measured.
+        moe: mixtures of experts by type of weights, as far as they were measured.
         reduce: all-reduces; None if there are none.
         memory_bytes: of the GPU.
         bandwidth: the memory bandwidth that kernels reach, bytes per second, as the package states it.
@@ -76,7 +83,8 @@ class Source:
     system: str
     gemm: pd.DataFrame
     attention: pd.DataFrame
-    moe: pd.DataFrame | None
+    quantised: Mapping[str, pd.DataFrame]
+    moe: Mapping[str, pd.DataFrame]
     reduce: pd.DataFrame | None
     memory_bytes: int
     bandwidth: float
@@ -104,12 +112,12 @@ def package_source(system: str, framework: str = "vllm") -> Source:
         there = [name for name in FRAMEWORKS if gemms[name] and attentions[name]]
         raise unknown("framework", framework, there, f"on {system}", where="framework")
     name = f"aiconfigurator-core {version('aiconfigurator-core')}, {system}, {framework} {gemm.parent.name}"
-    moe, reduce = (
-        _newest(data / "moe" / framework, "moe_perf.parquet"),
-        _newest(data / "comm" / "nccl", "nccl_perf.parquet"),
-    )
-    found = _source(name, systems / f"{system}.yaml", gemm, attention, moe, reduce)
-    return replace(found, framework=framework)
+    more = {
+        "scales": _newest(data / "quantize" / framework, SCALES),
+        "moe": _newest(data / "moe" / framework, "moe_perf.parquet"),
+        "reduce": _newest(data / "comm" / "nccl", "nccl_perf.parquet"),
+    }
+    return replace(_source(name, systems / f"{system}.yaml", gemm, attention, **more), framework=framework)
 
 
 def folder_source(folder: str | Path) -> Source:
@@ -124,7 +132,7 @@ def folder_source(folder: str | Path) -> Source:
     gemm, attention = (_only(root, f"{name}*", SUFFIXES) for name in ("gemm", "context_attention"))
     about = _only(root, "*.yaml", (".yaml",))
     check_table_name(f"{about}: name of the system", about.stem)
-    return _source(f"{gemm.name} and {attention.name}", about, gemm, attention, None, None)
+    return _source(f"{gemm.name} and {attention.name}", about, gemm, attention)
 
 
 def _only(root: Path, pattern: str, suffixes: tuple[str, ...]) -> Path:
@@ -138,21 +146,47 @@ def _only(root: Path, pattern: str, suffixes: tuple[str, ...]) -> Path:
     return found[0]
 
 
-def _source(name: str, about: Path, gemm: Path, attention: Path, moe: Path | None, reduce: Path | None) -> Source:
+def _source(
+    name: str, about: Path, gemm: Path, attention: Path, *,
+    scales: Path | None = None, moe: Path | None = None, reduce: Path | None = None,
+) -> Source:  # fmt: skip
     facts = _facts(about)
     heads, group = ("num_heads", "num_key_value_heads", "head_dim"), ("num_gpus", "message_size")
-    experts = ("hidden_size", "inter_size", "topk", "num_experts", "moe_tp_size")
     return Source(
         name,
         about.stem,
         _some(gemm, _read(gemm, "m", "n", "k", gemm_dtype="bfloat16")),
         _some(attention, _read(attention, "isl", *heads, **ONE_PROMPT)),
-        None if moe is None else _read(moe, "num_tokens", *experts, moe_dtype="bfloat16", moe_ep_size=1),
+        quantised(gemm, scales),
+        {} if moe is None else _experts(moe),
         None if reduce is None else _read(reduce, *group, op_name="all_reduce", nccl_dtype="half"),
         int(facts.mem_capacity),
         facts.mem_bw * facts.mem_bw_empirical_scaling_factor,
         facts.mem_empirical_constant_latency,
     )
+
+
+def quantised(gemm: Path, scales: Path | None) -> dict[str, pd.DataFrame]:
+    """Matrix products by type of weights; with static scales, without the time that computing them takes.
+
+    The two were timed apart, and of a few products of the L40S less than nothing would be left: LEAST of them stays.
+    """
+    frames = {weights: _read(gemm, "m", "n", "k", gemm_dtype=name) for weights, name in QUANTISED.items()}
+    frames = {weights: frame for weights, frame in frames.items() if "gemm_dtype" in frame.columns and len(frame)}
+    if scales is not None and "fp8" in frames:
+        computed = _cells(scales).groupby(["m", "k"])["latency"].min().rename("computed")
+        product = frames["fp8"].join(computed, on=["m", "k"])
+        static = product["latency"] - product["computed"].fillna(0.0)
+        frames["fp8"] = product.assign(latency=static.clip(lower=LEAST * product["latency"]))
+    return frames
+
+
+def _experts(path: Path) -> dict[str, pd.DataFrame]:
+    """Mixtures of experts by type of weights."""
+    sizes = ("num_tokens", "hidden_size", "inter_size", "topk", "num_experts", "moe_tp_size")
+    names = {"bf16": "bfloat16", **QUANTISED}
+    frames = {weights: _read(path, *sizes, moe_dtype=name, moe_ep_size=1) for weights, name in names.items()}
+    return {weights: frame for weights, frame in frames.items() if len(frame)}
 
 
 def _facts(path: Path) -> SystemFacts:

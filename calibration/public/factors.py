@@ -32,7 +32,8 @@ def model_factors(source: Source, measured: OperatorTable) -> ModelFactors:
     tables = measured, import_table(source, rank.spec, measured)
     ours, theirs = ([fit(table).solo_s(n, max_batched_tokens=n) for n in SIZES] for table in tables)
     factors = tuple(round(a / b, 4) for a, b in zip(ours, theirs, strict=True))
-    return ModelFactors(source.framework or "", rank.gpu, rank.model, bool(rank.spec.experts), factors)
+    experts, weights = bool(rank.spec.experts), rank.spec.weights
+    return ModelFactors(source.framework or "", rank.gpu, rank.model, experts, weights, factors)
 
 
 def all_compared(sources: dict[str, Source]) -> Iterator[ModelFactors]:
@@ -62,8 +63,8 @@ def write(folder: Path) -> None:
     }
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["framework", "gpu", "model", "experts", *SIZES])
-    writer.writerows([*one[:3], "yes" if one.experts else "no", *one.factors] for one in rows)
+    writer.writerow(["framework", "gpu", "model", "experts", "weights", *SIZES])
+    writer.writerows([*one[:3], "yes" if one.experts else "no", one.weights, *one.factors] for one in rows)
     (folder / "factors.csv").write_text(out.getvalue(), encoding="utf-8")
     (folder / "provenance.yaml").write_text(yaml.safe_dump(about, sort_keys=False), encoding="utf-8")
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from msgspec.structs import asdict
@@ -31,6 +31,9 @@ from flowsim.calibration.costs.table_rows import ALL_REDUCE, HOST_OPERATORS, Ope
 from flowsim.calibration.measure.all_reduce import TOKENS, ranks
 from flowsim.calibration.public.aiconfigurator import Source, of_shape
 from flowsim.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SEQUENCES = (1, 2, 4, 8, 16, 32, 64, 128)
 
@@ -58,11 +61,9 @@ def import_table(source: Source, spec: ModelSpec, own: OperatorTable, tp: int = 
         tp: the tensor-parallel degree.
 
     Raises:
-        InputError: the source has no such experts, attention or all-reduces, `own` lacks an operator, or the model's
-            weights are in FP8.
+        InputError: the source has no such experts, attention or all-reduces, or no products in the model's type of
+            weights, or `own` lacks an operator.
     """
-    if spec.weights != "bf16":
-        raise InputError(spec.name, f"has weights in {spec.weights}", expected="bf16: only its kernels are imported")
     rows = [*_device_rows(source, spec.shard(tp), own, tp), *_host_rows(own)]
     cells = Counter((row.operator, source_of(row)) for row in rows)
     stated: dict[str, dict[str, int]] = {}
@@ -126,8 +127,13 @@ def _products(source: Source, shard: ModelSpec) -> dict[str, KernelTimes]:
     else:
         shapes["gate_up_proj"] = (2 * shard.intermediate, shard.hidden)
         shapes["down_proj"] = (shard.hidden, shard.intermediate)
-    cells = {name: _product(source, n, k) for name, (n, k) in shapes.items()}
-    head = _product(source, shard.vocab, shard.hidden)
+    gemm = source.gemm if shard.weights == "bf16" else source.quantised.get(shard.weights)
+    if gemm is None:
+        raise InputError(source.name, f"has no matrix products in {shard.weights}; try another framework")
+    cells = {
+        name: _product(source.name, source.gemm if name == "router" else gemm, n, k) for name, (n, k) in shapes.items()
+    }
+    head = _product(source.name, source.gemm, shard.vocab, shard.hidden)
     at_sequences = {m: cell for m, cell in head.items() if m in SEQUENCES}
     if not at_sequences:
         sizes = ", ".join(map(str, SEQUENCES))
@@ -135,20 +141,20 @@ def _products(source: Source, shard: ModelSpec) -> dict[str, KernelTimes]:
     return {**cells, "head": at_sequences}
 
 
-def _product(source: Source, n: int, k: int) -> KernelTimes:
+def _product(source: str, gemm: pd.DataFrame, n: int, k: int) -> KernelTimes:
     """Cells by m of one shape: measured, or by the arithmetic rate at the measured shapes around it."""
-    exact = of_shape(source.gemm, n=n, k=k)
+    exact = of_shape(gemm, n=n, k=k)
     if exact:
         return {m: KernelTime(seconds, kernel, MEASURED) for m, (seconds, kernel) in exact.items()}
     corners = [
-        (share_n * share_k, low_n, low_k, of_shape(source.gemm, n=low_n, k=low_k))
-        for low_n, share_n in _around(sorted(source.gemm["n"].unique().tolist()), n)
-        for low_k, share_k in _around(sorted(source.gemm["k"].unique().tolist()), k)
+        (share_n * share_k, low_n, low_k, of_shape(gemm, n=low_n, k=low_k))
+        for low_n, share_n in _around(sorted(gemm["n"].unique().tolist()), n)
+        for low_k, share_k in _around(sorted(gemm["k"].unique().tolist()), k)
     ]
     corners = [corner for corner in corners if corner[-1]]
     sizes = set.intersection(*(set(times) for *_, times in corners)) if corners else set()
     if not sizes:
-        raise InputError(source.name, f"has no matrix products around n={n}, k={k}; try another framework")
+        raise InputError(source, f"has no matrix products around n={n}, k={k}; try another framework")
     whole = sum(share for share, *_ in corners)
     return {
         m: KernelTime(
@@ -193,9 +199,9 @@ def _elementwise(source: Source, shard: ModelSpec) -> dict[str, KernelTimes]:
 
 def _experts(source: Source, shard: ModelSpec, tp: int) -> KernelTimes:
     """The fused experts of this shape; the distribution of tokens over experts is part of the kernel's name."""
-    if source.moe is None:
-        raise InputError(source.name, "has no mixtures of experts", expected="a dense model")
-    frame = source.moe.rename(columns={"num_tokens": "m"})
+    if shard.weights not in source.moe:
+        raise InputError(source.name, f"has no mixtures of experts in {shard.weights}", expected="a dense model")
+    frame = source.moe[shard.weights].rename(columns={"num_tokens": "m"})
     shape = {"hidden_size": shard.hidden, "inter_size": shard.intermediate * tp, "moe_tp_size": tp}
     shape |= {"num_experts": shard.experts, "topk": shard.experts_per_token}
     for column, value in shape.items():

@@ -13,7 +13,8 @@ from flowsim.errors import InputError
 def nearest_own(spec: ModelSpec, system: str) -> OperatorTable:
     """The measured table of this model or, if there is none, of one with the same operators and the most similar heads.
 
-    Of several GPUs' tables, that of the system's GPU (h100 for h100_sxm) or, if there is none, the one with most rows.
+    Weights of as many bytes come first, as they need the same launches. Of several GPUs' tables, that of the system's
+    GPU (h100 for h100_sxm) or, if there is none, the one with most rows.
 
     Raises:
         InputError: no table is of a model with these operators.
@@ -25,18 +26,18 @@ def nearest_own(spec: ModelSpec, system: str) -> OperatorTable:
         operators = ", ".join(spec.operators)
         raise InputError(spec.name, f"no measured table is of a model with {operators}; measure one first")
 
-    def distance(table: OperatorTable) -> tuple[bool, float, bool, int]:
+    def distance(table: OperatorTable) -> tuple[bool, bool, float, bool, int]:
         other = table.provenance.rank().spec
         ratio = (other.heads / other.kv_heads) / (spec.heads / spec.kv_heads)
         unlike = abs(math.log(ratio)) + abs(math.log(other.heads / spec.heads))
-        return other.name != spec.name, unlike, not _has_gpu_of(table, system), -len(table.operators)
+        narrow = other.bytes_per_weight != spec.bytes_per_weight
+        return narrow, other.name != spec.name, unlike, not _has_gpu_of(table, system), -len(table.operators)
 
     return min(alike, key=distance)
 
 
 def _has_operators_of(table: OperatorTable, spec: ModelSpec) -> bool:
-    own = table.provenance.rank().spec
-    return (own.operators, own.weights) == (spec.operators, spec.weights)
+    return table.provenance.rank().spec.operators == spec.operators
 
 
 def _has_gpu_of(table: OperatorTable, system: str) -> bool:

@@ -228,7 +228,7 @@ MESSAGES: list[tuple[Call, str]] = [
     ),
     (
         config_with(quantization_config={"quant_method": "fp8"}),
-        "config.json: quantization_config must be absent (bf16), or fp8 static, got 'fp8'",
+        "config.json: quantization_config must be absent (bf16), or all layers in FP8: static, dynamic, or in blocks of 128 x 128, got 'fp8'",
     ),
     (
         lambda: folder_source("."),

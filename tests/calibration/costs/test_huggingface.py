@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from flowsim.calibration.costs.huggingface import ARCHITECTURES, KEYS, NEEDED
+from flowsim.calibration.costs.huggingface import ARCHITECTURES, FP8_ALONE, KEYS, NEEDED
 from flowsim.calibration.costs.models import load_model
 from flowsim.errors import InputError
 from support.calibration import LLAMA
@@ -18,6 +18,21 @@ QWEN3_MOE = {
     "max_position_embeddings": 40960, "rope_parameters": {"rope_theta": 1e6}, "rms_norm_eps": 1e-06,
     "sliding_window": None, "use_sliding_window": False,
 }  # fmt: skip
+
+BLOCKS = {"quant_method": "fp8", "activation_scheme": "dynamic", "weight_block_size": [128, 128]}
+KEPT = ["lm_head", "model.layers.0.input_layernorm", "model.layers.0.mlp.gate", "vision_model.layers.0.mlp"]
+PER_TENSOR = {"num_bits": 8, "type": "float", "strategy": "tensor", "dynamic": False}
+PER_CHANNEL = {"num_bits": 8, "type": "float", "strategy": "channel", "dynamic": False}
+IN_BLOCKS = {"num_bits": 8, "type": "float", "strategy": "block", "block_structure": [128, 128]}
+PER_TOKEN = {"num_bits": 8, "type": "float", "strategy": "token", "dynamic": True}
+PER_GROUP = {"num_bits": 8, "type": "float", "strategy": "group", "group_size": 128, "dynamic": True}
+
+
+def compressed(weights: dict[str, object], activations: dict[str, object] | None) -> dict[str, object]:
+    """As compressed-tensors states a checkpoint of one group of layers."""
+    group = {"targets": ["Linear"], "weights": weights, "input_activations": activations}
+    about = {"quant_method": "compressed-tensors", "format": "float-quantized", "ignore": ["lm_head"]}
+    return {**about, "config_groups": {"group_0": group}}
 
 
 QWEN25 = {
@@ -73,15 +88,27 @@ def test_a_config_of_hugging_face_gives_the_shipped_model(config: dict[str, obje
         ({"num_experts": 8}, "num_experts_per_tok must be 1 to 8, the number of experts, got 0"),
         (
             {"quantization_config": {"quant_method": "fp8"}},
-            "quantization_config must be absent (bf16), or fp8 static, got 'fp8'",
+            f"quantization_config must be {FP8_ALONE}, got 'fp8'",
         ),
         (
-            {"quantization_config": {"quant_method": "fp8", "activation_scheme": "dynamic"}},
-            "quantization_config must be absent (bf16), or fp8 static, got 'fp8 dynamic'",
+            {"quantization_config": BLOCKS | {"weight_block_size": [64, 64]}},
+            "in blocks of 128 x 128, got 'fp8 dynamic [64, 64]'",
+        ),
+        (
+            {"quantization_config": {"quant_method": "modelopt", "quant_algo": "NVFP4"}},
+            "in blocks of 128 x 128, got 'modelopt NVFP4'",
+        ),
+        (
+            {"quantization_config": compressed({"num_bits": 4, "type": "int", "strategy": "group"}, None)},
+            "in blocks of 128 x 128, got 'compressed-tensors float-quantized'",
+        ),
+        (
+            {"quantization_config": BLOCKS | {"modules_to_not_convert": ["lm_head", "model.layers.0.self_attn"]}},
+            "quantization_config leaves out model.layers.0.self_attn; expected absent (bf16), or all layers in FP8",
         ),
         (
             {"quantization_config": "mxfp4"},
-            "quantization_config must be absent (bf16), or fp8 static, got 'mxfp4'",
+            "in blocks of 128 x 128, got 'mxfp4'",
         ),
         (
             {"torch_dtype": "int8"},
@@ -143,6 +170,24 @@ SIZES = {
             {"model_type": "llama", "quantization_config": {"quant_method": "fp8", "activation_scheme": "static"}},
             {"weights": "fp8"},
         ),
+        (
+            {"model_type": "llama", "quantization_config": {"quant_method": "fp8", "activation_scheme": "dynamic"}},
+            {"weights": "fp8_dynamic"},
+        ),
+        (
+            {"model_type": "qwen3_moe", "quantization_config": BLOCKS | {"modules_to_not_convert": KEPT}},
+            {"weights": "fp8_block", "experts": 128},
+        ),
+        (
+            {"model_type": "llama", "quantization_config": {"quant_method": "modelopt", "quant_algo": "FP8"}},
+            {"weights": "fp8"},
+        ),
+        (
+            {"model_type": "llama", "quantization_config": compressed(PER_CHANNEL, PER_TOKEN)},
+            {"weights": "fp8_dynamic"},
+        ),
+        ({"model_type": "llama", "quantization_config": compressed(PER_TENSOR, PER_TENSOR)}, {"weights": "fp8"}),
+        ({"model_type": "llama", "quantization_config": compressed(IN_BLOCKS, PER_GROUP)}, {"weights": "fp8_block"}),
         ({"model_type": "mistral"}, {"window": 4096, "windowed_layers": 32, "weights": "bf16"}),
         ({"model_type": "mistral", "sliding_window": 8192}, {"window": 0, "windowed_layers": 0}),  # the whole context
         (

@@ -38,7 +38,8 @@ def test_the_factors_are_those_of_the_two_gpus_that_have_both_tables() -> None:
 
 
 def test_the_factor_of_a_kind_is_the_median_and_its_spread_the_error() -> None:
-    dense = np.array([one.factors for one in known_factors() if (one.framework, one.experts) == ("vllm", False)])
+    kind = ("vllm", False, "bf16")
+    dense = np.array([one.factors for one in known_factors() if (one.framework, one.experts, one.weights) == kind])
     assert dense.shape == (10, len(SIZES))
     factors = ImportFactors.of(imported().provenance)
     assert factors is not None

@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from flowsim.calibration.costs.models import ModelSpec, load_model, model_names
 from flowsim.errors import InputError
@@ -49,6 +50,14 @@ def test_fp8_halves_the_matrices_of_the_layers() -> None:
     matrices = 32 * 4096 * (6144 + 4096 + 3 * 14336)
     assert whole.weight_bytes - fp8.weight_bytes == matrices
     assert whole.kv_bytes_per_token == fp8.kv_bytes_per_token
+    assert {replace(fp8, weights=w).weight_bytes for w in ("fp8_dynamic", "fp8_block")} == {fp8.weight_bytes}
+
+
+def test_experts_in_fp8_keep_their_router_in_bf16() -> None:
+    whole = load_model("qwen3-30b-a3b")
+    blocks = replace(whole, weights="fp8_block")
+    matrices = 48 * 2048 * (5120 + 4096 + 3 * 768 * 128)
+    assert whole.weight_bytes - blocks.weight_bytes == matrices
 
 
 def test_a_shard_is_one_rank_s_part() -> None:
@@ -81,11 +90,7 @@ def test_a_model_from_a_file(tmp_path: Path) -> None:
         (("layers: 2\n", ""), "lacks layers"),
         (
             ("vocab: 97", "vocab: 97\nweights: fp4"),
-            "weights: unknown weights 'fp4'; did you mean 'fp8'? (known: bf16, fp8)",
-        ),
-        (
-            ("vocab: 97", "vocab: 97\nweights: fp8\nexperts: 8\nexperts_per_token: 2"),
-            "weights must be bf16 for a mixture of experts, got 'fp8'",
+            "weights: unknown weights 'fp4'; did you mean 'fp8'? (known: bf16, fp8, fp8_block, fp8_dynamic)",
         ),
         (("layers: 2", "layers: two"), "layers must be a whole number >= 1 and <= 1e+12, got 'two'"),
         (("layers: 2", "layers: true"), "layers must be a whole number >= 1 and <= 1e+12, got True"),

@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+from msgspec.structs import replace
 
 from flowsim.calibration.costs.models import load_model
 from flowsim.calibration.gpu.machine import short_name
@@ -43,3 +44,16 @@ def test_a_cpu_is_for_small_models() -> None:
     message = "llama3-8b: has 29.9 GiB of weights in float32; expected <= 16.0 GiB on a CPU, which is only to try out"
     with pytest.raises(InputError, match=message):
         calibrate(load_model("llama3-8b"), device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("model", "weights", "lacking"),
+    [
+        ("llama3-8b", "fp8_dynamic", "weights in fp8_dynamic"),
+        ("llama3-8b", "fp8_block", "weights in fp8_block"),
+        ("qwen3-30b-a3b", "fp8", "experts in FP8"),
+    ],
+)
+def test_what_of_fp8_is_not_measured_is_named(model: str, weights: str, lacking: str) -> None:
+    with pytest.raises(InputError, match=f"{model}: has {lacking}, which are not measured; expected"):
+        calibrate(replace(load_model(model), weights=weights), device="cpu")

@@ -98,6 +98,17 @@ def test_a_rank_is_modelled_without_all_reduces() -> None:
         modelled_table(LLAMA, "h20", catalogue()["h20"], [load_table("h200", "llama3-8b")], tp=3)
 
 
+def test_all_of_fp8_costs_what_static_scales_cost_and_its_error_is_not_known() -> None:
+    static, blocks = (replace(load_model("llama3-8b-fp8"), weights=weights) for weights in ("fp8", "fp8_block"))
+    measured = [measured_tables(spec, "h20") for spec in (static, blocks)]
+    tables = [modelled_table(spec, "h20", catalogue()["h20"], measured[0]) for spec in (static, blocks)]
+    assert measured[0] == measured[1]
+    assert tables[0].operators == tables[1].operators
+    costs = fit(tables[1])
+    assert costs.provenance is not None
+    assert costs.provenance.stated_error is None
+
+
 def test_windows_shorten_long_prompts_and_norms_afterwards_double_norms() -> None:
     own = [load_table("h200", "llama3-8b")]
     windowed = replace(LLAMA, name="gemma", window=1024, windowed_layers=24, post_norms=True)
