@@ -16,7 +16,7 @@ from flowsim.calibration.costs.curves import AttentionCurve, query_key_pairs
 from flowsim.core.operators import ATTENTION, CHECKED_AFTER, LAYER_OPERATORS
 from flowsim.core.timeline import Launch, Slice
 from support.costs import pencil
-from support.reference.passes import forwards, walk
+from support.reference.passes import forwards, issued, walk
 
 seconds = st.one_of(st.just(0.0), st.floats(0.0, 4.0))
 
@@ -48,8 +48,8 @@ def cost_models(draw: st.DrawFn) -> CostModel:
 @given(cost_models(), slices, st.sampled_from(sorted(CHECKED_AFTER)), st.integers(1, 60))
 def test_arithmetic_equals_stepping(cost: CostModel, parts: list[Slice], cut: str, max_batched_tokens: int) -> None:
     timeline = cost.timeline(parts, cut, max_batched_tokens)
-    checks = walk(cost, parts, cut, max_batched_tokens)
-    unchecked_s = walk(cost, parts, "none", max_batched_tokens)[-1].at_s
+    steps = issued(cost, parts, max_batched_tokens)
+    checks, unchecked_s = walk(cost, steps, cut), walk(cost, steps, "none")[-1].at_s
     # Relative to the whole pass: times are sums of many numbers, in another order.
     assert timeline.duration_s == pytest.approx(checks[-1].at_s, rel=1e-12)
     assert timeline.overhead_s == pytest.approx(checks[-1].at_s - unchecked_s, abs=1e-11 * checks[-1].at_s)

@@ -17,7 +17,7 @@ from flowsim.core.prefix_cache import Prefixes
 from flowsim.core.request import Request, reuse
 from flowsim.core.server import ServerOptions
 from flowsim.core.timeline import Slice
-from support.reference.passes import Batch, device_work_s, walk
+from support.reference.passes import Batch, device_work_s, issued, walk
 from support.reference.power import Heat
 
 
@@ -298,11 +298,12 @@ class Site:
         assert self.launched <= self.server.slots
         slices = [Slice(tokens, request.context) for request, tokens in choice.parts]
         sizes = max_batched_tokens, graph_tokens = self.server.max_batched_tokens, self.server.graph_tokens
-        checks = walk(self.cost, slices, self.policy.cut, *sizes)
-        unchecked = walk(self.cost, slices, "none", *sizes)
+        parts = issued(self.cost, slices, *sizes)
+        checks = walk(self.cost, parts, self.policy.cut)
+        unchecked = walk(self.cost, parts, "none")
         if self.policy.cut == "none":
             checks = checks[-1:]
-        batch = Batch(choice.parts, checks, unchecked[-1].at_s, device_work_s(self.cost, slices, *sizes))
+        batch = Batch(choice.parts, checks, unchecked[-1].at_s, device_work_s(self.cost, parts))
         head, alone = slices[0], len(slices) == 1
         if alone and not head.context and head.tokens <= min(graph_tokens, max_batched_tokens):
             batch.recorded = math.ceil(head.tokens / 64) * 64

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from itertools import groupby
 from types import SimpleNamespace
 
-from flowsim.calibration.costs.cost_model import CostModel
+from flowsim.calibration.costs.cost_model import CostModel, Steps
 from flowsim.core.operators import LAYER_OPERATORS
 from flowsim.core.predictor import Predictor
 from flowsim.core.request import Request
-from flowsim.core.timeline import Slice
+from flowsim.core.timeline import Launch, Slice
 
 CHECKED_AFTER = {
     "none": [],
@@ -40,41 +40,48 @@ def forwards(slices: Sequence[Slice], max_batched_tokens: int) -> Iterator[list[
         yield [Slice(len(position), position[0]) for position in positions]
 
 
-def walk(
-    cost: CostModel, slices: Sequence[Slice], cut: str, max_batched_tokens: int, graph_tokens: int = 0
-) -> list[Check]:
+Part = tuple[Steps, int]
+"""The operators of a forward, and its tokens."""
+
+
+def issued(cost: CostModel, slices: Sequence[Slice], max_batched_tokens: int, graph_tokens: int = 0) -> list[Part]:
+    """What a pass runs, forward by forward."""
+    parts = forwards(slices, max_batched_tokens)
+    return [(cost.launches(part, graph_tokens), sum(one.tokens for one in part)) for part in parts]
+
+
+def walk(cost: CostModel, parts: Sequence[Part], cut: str) -> list[Check]:
     """Every check of a pass, operator by operator; the last is its completion."""
     checks: list[Check] = []
     clock, done = 0.0, 0
-    for part in forwards(slices, max_batched_tokens):
-        lead, layer, head, check_s = cost.launches(part, graph_tokens)
+    for (lead, layer, head, check_s), tokens in parts:
         host = device = clock
-        for launch in lead:
-            for _ in range(launch.calls):
-                host += launch.host_s / launch.calls
-                device = max(device, host) + launch.device_s / launch.calls
-        for _ in range(cost.layers):
-            for name, launch in zip(LAYER_OPERATORS, layer, strict=True):
-                for _ in range(launch.calls):
-                    host += launch.host_s / launch.calls
-                    device = max(device, host) + launch.device_s / launch.calls
-                if name in CHECKED_AFTER[cut]:
-                    host = device = device + check_s
-                    checks.append(Check(host, done, ends=False))
-        for _ in range(head.calls):
-            host += head.host_s / head.calls
-            device = max(device, host) + head.device_s / head.calls
+        inner = [
+            (*each(launch), name in CHECKED_AFTER[cut]) for name, launch in zip(LAYER_OPERATORS, layer, strict=True)
+        ]
+        before, after = [[(*each(launch), False) for launch in launches] for launches in (lead, [head])]
+        for calls, host_s, device_s, is_checked in before + inner * cost.layers + after:
+            for _ in range(calls):
+                host += host_s
+                device = (device if device > host else host) + device_s  # as max(), but faster
+            if is_checked:
+                host = device = device + check_s
+                checks.append(Check(host, done, ends=False))
         clock = device + check_s
-        done += sum(one.tokens for one in part)
+        done += tokens
         checks.append(Check(clock, done, ends=True))
     return checks
 
 
-def device_work_s(cost: CostModel, slices: Sequence[Slice], max_batched_tokens: int, graph_tokens: int) -> float:
+def each(launch: Launch) -> tuple[int, float, float]:
+    """How many calls it has, and the seconds of each on the host and on the device."""
+    return launch.calls, launch.host_s / launch.calls, launch.device_s / launch.calls
+
+
+def device_work_s(cost: CostModel, parts: Sequence[Part]) -> float:
     """Seconds for which a pass keeps the device busy: the sum over its operators."""
     all_launches = []
-    for part in forwards(slices, max_batched_tokens):
-        lead, layer, head, _ = cost.launches(part, graph_tokens)
+    for (lead, layer, head, _), _ in parts:
         all_launches += [*lead, *layer * cost.layers, head]
     return sum(launch.device_s for launch in all_launches)
 

@@ -1,7 +1,7 @@
 """PowerModel once more, slowly: the speed summed up over small steps of time.
 
 Sustained seconds are a Gauss-Legendre sum of the speed over pieces no longer than half a window, split where the use
-passes the threshold; real ones are found by Brent's method. `flowsim.calibration.costs.power` has both in closed form.
+passes the threshold; real ones are found by Newton's method. `flowsim.calibration.costs.power` has both in closed form.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from itertools import pairwise, starmap
 
 import numpy as np
-from scipy.optimize import brentq
 
 NODES = [(float(node), float(weight)) for node, weight in zip(*np.polynomial.legendre.leggauss(12), strict=True)]
 """Of the sum: where the speed is taken, from -1 to 1, and with what weight."""
@@ -46,9 +45,11 @@ class Heat:
     def real_s(self, work_s: float) -> float:
         """Seconds until `work_s` sustained seconds are done."""
         if work_s not in self.known:
-            low, high = work_s / (1 + self.gain), work_s
-            behind = lambda real_s: self.work_s(real_s) - work_s  # noqa: E731
-            self.known[work_s] = float(brentq(behind, low - 1e-9, high + 1e-9, xtol=1e-13))
+            real_s = step_s = work_s
+            while abs(step_s) > 1e-13 * (1 + real_s):
+                step_s = (work_s - self.work_s(real_s)) / self._speed(real_s)
+                real_s += step_s
+            self.known[work_s] = real_s
         return self.known[work_s]
 
     def _piece_s(self, low: float, high: float) -> float:
