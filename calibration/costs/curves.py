@@ -125,6 +125,29 @@ class WindowedAttention:
         return whole_s + self._share * min(windowed_s - whole_s, 0.0)
 
 
+class ChunkedAttention:
+    """The mean cost of attention over layers of which some attend within chunks of the sequence, as in Llama 4.
+
+    In these layers, a slice costs what its parts in each chunk cost, as prompts of their own.
+
+    Args:
+        full: the cost where all attend to all before them.
+        size: tokens of a chunk, counted from the sequence's first.
+        share: of the layers that attend within chunks.
+    """
+
+    def __init__(self, full: AttentionCurve, size: int, share: float) -> None:
+        self._full, self._size, self._share = full, size, share
+
+    def __call__(self, tokens: int, context: int) -> float:
+        """Device seconds of one layer's attention for `tokens` new tokens on `context`."""
+        whole_s, begun = self._full(tokens, context), context % self._size
+        first = min(tokens, self._size - begun)
+        chunks, rest = divmod(tokens - first, self._size)
+        parts_s = self._full(first, begun) + chunks * self._full(self._size, 0) + self._full(rest, 0)
+        return whole_s + self._share * min(parts_s - whole_s, 0.0)
+
+
 def windowed_pairs(tokens: int, context: int, window: int) -> float:
     """Query-key pairs of causal attention to the last `window` tokens."""
     below = min(max(window - context, 0), tokens)  # queries that see all before them

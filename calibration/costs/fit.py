@@ -15,7 +15,7 @@ from flowsim.calibration.costs.accuracy import leave_one_out, pass_errors
 from flowsim.calibration.costs.attention.kernels import kernel_choice
 from flowsim.calibration.costs.attention.waves import Waves
 from flowsim.calibration.costs.cost_model import KNOWN, Cost, CostModel, GraphCost
-from flowsim.calibration.costs.curves import AttentionCurve, Curve, WindowedAttention
+from flowsim.calibration.costs.curves import AttentionCurve, ChunkedAttention, Curve, WindowedAttention
 from flowsim.calibration.costs.fit_record import FitRecord, MeasuredRange
 from flowsim.calibration.costs.host_times import Usual, proceed_of_h200, slowest_of_ranks, usual_of
 from flowsim.calibration.costs.import_factors import ImportFactors
@@ -109,7 +109,10 @@ def _model(table: OperatorTable, layers: int, record: FitRecord | None) -> CostM
 
 def _windowed(full: AttentionCurve, spec: ModelSpec) -> Callable[[int, int], float]:
     """The attention of a mean layer: tables hold that of layers without a window."""
-    return WindowedAttention(full, spec.window, spec.windowed_layers / spec.layers) if spec.window else full
+    if not spec.window:
+        return full
+    kind = ChunkedAttention if spec.chunked else WindowedAttention
+    return kind(full, spec.window, spec.windowed_layers / spec.layers)
 
 
 def _graph_cost(table: OperatorTable, device: Mapping[str, Cost], usual: Usual) -> GraphCost:

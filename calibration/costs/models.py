@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 from msgspec.structs import replace
 
-from flowsim.calibration.costs.huggingface import hugging_face_fields
+from flowsim.calibration.costs.huggingface.config import hugging_face_fields
 from flowsim.errors import InputError, unknown
 from flowsim.io.documents import mapping
 from flowsim.io.schema import Checked, Name, Positive, build
@@ -24,7 +24,7 @@ EXPERTS = ("dispatch", "expert_gate_up", "expert_activation", "expert_down", "co
 """What follows the router; a table may have them as one operator, `experts`."""
 EXPERT_OPERATORS = ("norm_mlp", "router", *EXPERTS)
 SHARED_OPERATORS = (*MLP_OPERATORS, *EXPERT_OPERATORS[1:])
-"""Of a mixture with shared experts, which are an MLP beside it."""
+"""Of a mixture with shared experts, which are an MLP beside it, or with layers that have an MLP in its place."""
 
 Size = Annotated[int, Meta(ge=1, le=LARGEST)]
 Number = Annotated[int, Meta(ge=0, le=LARGEST)]
@@ -35,8 +35,9 @@ class ModelSpec(Checked, frozen=True, forbid_unknown_fields=True):
 
     Sizes count elements; `max_context` and `window` count tokens. With `experts` > 0 every MLP is a mixture of that
     many experts, each `intermediate` wide, of which a router picks `experts_per_token` for each token, and of shared
-    ones, together `shared_intermediate` wide, that every token takes. In `windowed_layers` of the layers a token
-    attends to the last `window` tokens only, itself included.
+    ones, together `shared_intermediate` wide, that every token takes; but `dense_layers` of the layers have an MLP
+    without experts, `dense_intermediate` wide. In `windowed_layers` of the layers a token attends to the last `window`
+    tokens only, itself included, or, if they are `chunked`, to those of its own chunk of `window` tokens.
 
     With `weights` in FP8 (e4m3) activations are cast for their products: with a fixed scale (fp8), with one that is
     computed for each token as they come (fp8_dynamic), or with one for 128 values of a token, where each block of
@@ -60,8 +61,11 @@ class ModelSpec(Checked, frozen=True, forbid_unknown_fields=True):
     experts: Number = 0
     experts_per_token: Number = 0
     shared_intermediate: Number = 0
+    dense_layers: Number = 0
+    dense_intermediate: Number = 0
     window: Number = 0
     windowed_layers: Number = 0
+    chunked: bool = False
     tied: bool = False  # the output head is the embedding
     weights: Literal["bf16", "fp8", "fp8_dynamic", "fp8_block"] = "bf16"  # of a layer's matrices
 
@@ -77,9 +81,16 @@ class ModelSpec(Checked, frozen=True, forbid_unknown_fields=True):
             raise InputError("experts_per_token", found=self.experts_per_token, expected=allowed)
         if self.shared_intermediate and not self.experts:
             raise InputError("shared_intermediate", found=self.shared_intermediate, expected="0 without experts")
+        if bool(self.dense_layers) != bool(self.dense_intermediate) or self.dense_layers > max(self.layers - 1, 0):
+            allowed = f"1 to {self.layers - 1}, some of the layers" if self.dense_intermediate else "0 without a width"
+            raise InputError("dense_layers", found=self.dense_layers, expected=allowed)
+        if self.dense_layers and not self.experts:
+            raise InputError("dense_layers", found=self.dense_layers, expected="0 without experts")
         if bool(self.window) != bool(self.windowed_layers) or self.windowed_layers > self.layers:
             allowed = f"1 to {self.layers}, the number of layers" if self.window else "0 without a window"
             raise InputError("windowed_layers", found=self.windowed_layers, expected=allowed)
+        if self.chunked and not self.window:
+            raise InputError("chunked", found=True, expected="false without a window")
 
     @property
     def qkv_width(self) -> int:
@@ -95,11 +106,22 @@ class ModelSpec(Checked, frozen=True, forbid_unknown_fields=True):
     def weight_bytes(self) -> int:
         """Bytes of all weights; embedding and head are in bf16."""
         ends = (1 if self.tied else 2) * self.vocab * self.hidden + self.hidden
-        return self.layers * self.layer_bytes + ends * BYTES_PER_VALUE
+        return sum(layers * kind.layer_bytes for layers, kind in self.layer_kinds) + ends * BYTES_PER_VALUE
+
+    @property
+    def layer_kinds(self) -> tuple[tuple[int, ModelSpec], ...]:
+        """The number of layers of each kind, and a model whose layers are all such: of experts, and without them."""
+        if not self.dense_layers:
+            return ((self.layers, self),)
+        mixture = replace(self, dense_layers=0, dense_intermediate=0)
+        dense = replace(
+            mixture, intermediate=self.dense_intermediate, experts=0, experts_per_token=0, shared_intermediate=0
+        )
+        return (self.layers - self.dense_layers, mixture), (self.dense_layers, dense)
 
     @property
     def layer_bytes(self) -> int:
-        """Bytes of one layer's weights."""
+        """Bytes of the weights of one layer, with experts if some have them."""
         attention = self.hidden * (self.qkv_width + self.heads * self.head_dim)
         bias = self.qkv_width if self.qkv_bias else 0
         norms = (4 if self.post_norms else 2) * self.hidden + (2 * self.head_dim if self.qk_norm else 0)
@@ -119,7 +141,7 @@ class ModelSpec(Checked, frozen=True, forbid_unknown_fields=True):
     @property
     def operators(self) -> tuple[str, ...]:
         """The operators of a pass on one rank, in the order in which they run."""
-        mixture = SHARED_OPERATORS if self.shared_intermediate else EXPERT_OPERATORS
+        mixture = SHARED_OPERATORS if self.shared_intermediate or self.dense_layers else EXPERT_OPERATORS
         mlp = mixture if self.experts else MLP_OPERATORS
         return ("embed", *ATTENTION_OPERATORS, *mlp, "head")
 
@@ -130,7 +152,7 @@ class ModelSpec(Checked, frozen=True, forbid_unknown_fields=True):
         ranks, each rank keeps a copy of one. InputError: they cannot be divided by `tp`.
         """
         parts = {"heads": self.heads, "intermediate": self.intermediate, "kv_heads": max(self.kv_heads, tp)}
-        parts["shared_intermediate"] = self.shared_intermediate
+        parts |= {name: getattr(self, name) for name in ("shared_intermediate", "dense_intermediate")}
         for name, size in parts.items():
             if tp < 1 or size % tp or (name == "kv_heads" and size % self.kv_heads):
                 raise InputError("tp", found=tp, expected=f"a divisor of {self.name}'s {name}, {getattr(self, name)}")

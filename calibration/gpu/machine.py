@@ -38,7 +38,7 @@ def check_device(device: str) -> None:
 def check_measurable(spec: ModelSpec, device: str) -> None:
     """Raise `InputError` if the decoder lacks what the model has, or if on a CPU it would take hours."""
     parts = {"sliding windows": spec.window, "norms after the MLP": spec.post_norms}
-    parts["shared experts"] = spec.shared_intermediate
+    parts |= {"shared experts": spec.shared_intermediate, "experts in some layers only": spec.dense_layers}
     parts |= {f"weights in {spec.weights}": spec.weights not in ("bf16", "fp8")}
     parts["experts in FP8"] = spec.experts and spec.weights == "fp8"
     if lacking := [name for name, there in parts.items() if there]:

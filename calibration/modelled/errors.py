@@ -56,7 +56,8 @@ def known_errors() -> tuple[Error, ...]:
 
 def model_kind(spec: ModelSpec) -> str:
     """The kind of a model, among which errors are compared; windows, shared experts and the like were in none."""
-    if spec.window or spec.post_norms or spec.shared_intermediate or spec.weights not in ("bf16", "fp8"):
+    lacking = spec.window, spec.post_norms, spec.shared_intermediate, spec.dense_layers
+    if any(lacking) or spec.weights not in ("bf16", "fp8"):
         return "other"
     return "experts" if spec.experts else "dense" if spec.weights == "bf16" else spec.weights
 

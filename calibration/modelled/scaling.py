@@ -72,7 +72,17 @@ class Scaling:
         self._measured = [Measured.of(table) for table in tables]
 
     def cost(self, shard: ModelSpec, operator: str) -> Seconds:
-        """The device time of an operator of this rank on the target. InputError: it was measured for no model."""
+        """The device time of an operator of this rank on the target, in a mean layer.
+
+        InputError: it was measured for no model.
+        """
+        costs = [
+            (layers, self._cost(kind, operator)) for layers, kind in shard.layer_kinds if operator in kind.operators
+        ]
+        return lambda tokens, context: sum(layers * cost(tokens, context) for layers, cost in costs) / shard.layers
+
+    def _cost(self, shard: ModelSpec, operator: str) -> Seconds:
+        """The same of a rank whose layers are all alike."""
         shape = shape_of(shard, operator)
         known = self._known(shape, operator)
         return self._moving(shape, known) if isinstance(shape, Moved) else self._computing(shape, known)

@@ -114,12 +114,16 @@ def _none_alike(spec: ModelSpec, where: str) -> InputError:
 
 
 def _scaled(template: OperatorTable, operator: str, cost: Seconds, spec: ModelSpec) -> Iterator[OperatorRow]:
-    """The rows of an operator, at the sizes of a table that has it; with norms afterwards too, each norm runs twice."""
+    """The rows of an operator in a mean layer, at the sizes of a table that has it.
+
+    With norms afterwards too, each norm runs twice.
+    """
     times = 2 if spec.post_norms and operator in ("norm_attn", "norm_mlp") else 1
+    launched = sum(layers for layers, kind in spec.layer_kinds if operator in kind.operators) / spec.layers
     for row in template.operators:
         if row.operator == operator:
             us = round(times * cost(row.tokens, row.context) * 1e6, 3)
-            host_us = times * row.host_us
+            host_us = times * launched * row.host_us
             yield replace(row, device_us=us, device_us_p10=us, device_us_p90=us, host_us=host_us, repeats=0)
 
 

@@ -131,7 +131,7 @@ MESSAGES: list[tuple[Call, str]] = [
     (table_with("provenance.yaml", "tp: 1", "tp: two"), "t/provenance.yaml: tp must be a whole number >= 1, got 'two'"),
     (
         table_with("provenance.yaml", "hidden: 64", "hiden: 64"),
-        "t/provenance.yaml: model_spec: unknown field 'hiden'; did you mean 'hidden'? (known: experts, experts_per_token, head_dim, heads, hidden, intermediate, kv_heads, layers, max_context, name, norm_eps, post_norms, qk_norm, qkv_bias, rope_theta, shared_intermediate, tied, vocab, weights, window, windowed_layers)",
+        "t/provenance.yaml: model_spec: unknown field 'hiden'; did you mean 'hidden'? (known: chunked, dense_intermediate, dense_layers, experts, experts_per_token, head_dim, heads, hidden, intermediate, kv_heads, layers, max_context, name, norm_eps, post_norms, qk_norm, qkv_bias, rope_theta, shared_intermediate, tied, vocab, weights, window, windowed_layers)",
     ),
     (
         table_with("provenance.yaml", "heads: 4", "heads: 5"),
@@ -214,7 +214,7 @@ MESSAGES: list[tuple[Call, str]] = [
     (lambda: SPEC.shard(3), "tp must be a divisor of tiny's heads, 4, got 3"),
     (
         config_with(model_type="gpt2"),
-        "config.json: unknown model_type 'gpt2'; did you mean 'gpt_oss'? (known: gemma, gemma2, gemma3, gemma3_text, gpt_oss, granite, llama, llava, mistral, mistral3, mixtral, phi3, qwen2, qwen2_moe, qwen3, qwen3_moe)",
+        "config.json: unknown model_type 'gpt2'; did you mean 'gpt_oss'? (known: gemma, gemma2, gemma3, gemma3_text, gpt_oss, granite, llama, llama4, llama4_text, llava, mistral, mistral3, mixtral, phi3, qwen2, qwen2_moe, qwen3, qwen3_moe)",
     ),
     (config_with(num_hidden_layers=None), "config.json: lacks num_hidden_layers"),
     (config_with(hidden_size="64"), "config.json: hidden_size must be a whole number >= 1 and <= 1e+12, got '64'"),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from flowsim.calibration.costs.curves import (
     AttentionCurve,
+    ChunkedAttention,
     Curve,
     WindowedAttention,
     isotonic,
@@ -92,3 +93,20 @@ def test_windowed_attention_costs_what_its_pairs_cost(tokens: int, context: int,
     assert LINEAR(tokens, context) == pytest.approx(whole_s)
     mean_s = 0.75 * whole_s + 0.25 * seen * 1e-9
     assert WindowedAttention(LINEAR, 896, 0.25)(tokens, context) == pytest.approx(mean_s, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "context", "parts"),
+    [
+        (500, 300, [(500, 300)]),  # within one chunk of 1000
+        (500, 2300, [(500, 300)]),
+        (1000, 0, [(1000, 0)]),
+        (3500, 0, [(1000, 0)] * 3 + [(500, 0)]),
+        (2500, 700, [(300, 700), (1000, 0), (1000, 0), (200, 0)]),
+    ],
+)
+def test_attention_in_chunks_costs_what_its_parts_cost(tokens: int, context: int, parts: list[tuple[int, int]]) -> None:
+    seen_s = sum(query_key_pairs(*part) for part in parts) * 1e-9
+    assert ChunkedAttention(LINEAR, 1000, 1.0)(tokens, context) == pytest.approx(seen_s, rel=1e-3)
+    mean_s = 0.75 * LINEAR(tokens, context) + 0.25 * seen_s
+    assert ChunkedAttention(LINEAR, 1000, 0.25)(tokens, context) == pytest.approx(mean_s, rel=1e-3)

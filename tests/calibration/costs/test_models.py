@@ -149,6 +149,9 @@ def test_unknown_and_unreadable_models(tmp_path: Path) -> None:
         load_model(tmp_path / "absent.yaml")
 
 
+MIXED = "experts: 4\nexperts_per_token: 2\n"
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
@@ -156,9 +159,14 @@ def test_unknown_and_unreadable_models(tmp_path: Path) -> None:
         ("window: 128\nwindowed_layers: 3", "windowed_layers must be 1 to 2, the number of layers, got 3"),
         ("windowed_layers: 1", "windowed_layers must be 0 without a window, got 1"),
         ("shared_intermediate: 64", "shared_intermediate must be 0 without experts, got 64"),
+        ("chunked: true", "chunked must be false without a window, got True"),
+        ("dense_layers: 1", "dense_layers must be 0 without a width, got 1"),
+        ("dense_layers: 1\ndense_intermediate: 64", "dense_layers must be 0 without experts, got 1"),
+        (f"{MIXED}dense_layers: 2\ndense_intermediate: 64", "dense_layers must be 1 to 1, some of the layers, got 2"),
+        (f"{MIXED}dense_intermediate: 64", "dense_layers must be 1 to 1, some of the layers, got 0"),
     ],
 )
-def test_windows_and_shared_experts_are_checked(more: str, message: str, tmp_path: Path) -> None:
+def test_windows_and_kinds_of_experts_are_checked(more: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(TINY + more)
     with pytest.raises(InputError) as error:
         load_model(tmp_path / "tiny.yaml")
@@ -175,3 +183,15 @@ def test_shared_experts_are_an_mlp_beside_the_mixture(tmp_path: Path) -> None:
         "expert_activation", "expert_down", "combine",
     )  # fmt: skip
     assert (spec.shard(2).intermediate, spec.shard(2).shared_intermediate) == (64, 128)
+
+
+def test_layers_without_experts_have_an_mlp_in_their_place(tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(f"{TINY}{MIXED}dense_layers: 1\ndense_intermediate: 256\n")
+    spec = load_model(tmp_path / "tiny.yaml")
+    (_, mixture), (_, dense) = spec.layer_kinds
+    assert ([layers for layers, _ in spec.layer_kinds], spec.layers) == ([1, 1], 2)
+    assert dense.operators[6:-1] == ("norm_mlp", "gate_up_proj", "activation", "down_proj")
+    assert set(spec.operators) == {*mixture.operators, *dense.operators}
+    assert mixture.layer_bytes - dense.layer_bytes == 2 * (3 * 64 * (4 * 128 - 256) + 4 * 64)
+    assert 2 * spec.weight_bytes == mixture.weight_bytes + dense.weight_bytes
+    assert (spec.shard(2).intermediate, spec.shard(2).dense_intermediate) == (64, 128)

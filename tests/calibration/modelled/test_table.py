@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from flowsim.calibration.costs.fit import fit
 from flowsim.calibration.costs.gpus import catalogue
-from flowsim.calibration.costs.models import load_model
+from flowsim.calibration.costs.models import EXPERT_OPERATORS, load_model
 from flowsim.calibration.costs.table import OperatorTable
 from flowsim.calibration.costs.table_catalogue import load_table
 from flowsim.calibration.gpu.machine import check_measurable
@@ -135,6 +135,27 @@ def test_shared_experts_are_scaled_from_dense_models() -> None:
     more_s = fit(table).solo_s(8192) - fit(plain).solo_s(8192)
     computed_s = spec.layers * 8192 * 2 * 3 * 2048 * 2048 / 989.4e12
     assert 1.2 * computed_s < more_s < 2.5 * computed_s
+
+
+def test_layers_without_experts_take_part_in_a_mean_layer() -> None:
+    spec = replace(load_model("qwen3-30b-a3b"), name="mine", dense_layers=12, dense_intermediate=6144)
+    (_, mixture), _ = spec.layer_kinds
+    own = measured_tables(spec, "h200")
+    mixed, whole = (modelled_table(one, "h200", catalogue()["h200"], own) for one in (spec, mixture))
+    at = {(row.operator, row.tokens): row for row in whole.operators if not row.context}
+    for row in mixed.operators:
+        if row.operator in ("expert_down", "router"):
+            times = 0.75 * at[row.operator, row.tokens].device_us, 0.75 * at[row.operator, row.tokens].host_us
+            assert (row.device_us, row.host_us) == (pytest.approx(times[0], abs=2e-3), times[1])
+        elif row.operator == "qkv_proj":
+            assert row.device_us == at[row.operator, row.tokens].device_us
+    computed_s = 12 * 8192 * 2 * 3 * 6144 * 2048 / 989.4e12
+    saved_s = 0.25 * 48 * sum(at[name, 8192].device_us for name in EXPERT_OPERATORS[1:]) * 1e-6
+    more_s = fit(mixed).solo_s(8192) - fit(whole).solo_s(8192) + saved_s
+    assert 1.2 * computed_s < more_s < 2.5 * computed_s
+    assert fit(mixed).provenance.stated_error is None  # type: ignore[union-attr]
+    with pytest.raises(InputError, match="mine: has experts in some layers only, which are not measured"):
+        check_measurable(spec, "cuda")
 
 
 def test_a_notebook_shows_the_kind_and_the_stated_error() -> None:

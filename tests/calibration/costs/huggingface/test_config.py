@@ -4,9 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from msgspec.structs import replace
 
-from flowsim.calibration.costs.huggingface import ARCHITECTURES, FP8_ALONE, KEYS, NEEDED
+from flowsim.calibration.costs.huggingface.quantisation import FP8_ALONE
 from flowsim.calibration.costs.models import load_model
 from flowsim.errors import InputError
 from support.calibration import LLAMA
@@ -57,7 +56,9 @@ def test_a_config_of_hugging_face_gives_the_shipped_model(config: dict[str, obje
     [
         ({"model_type": "qwen3moe"}, "unknown model_type 'qwen3moe'; did you mean 'qwen3_moe'"),
         ({"sliding_window": 4096}, "sliding_window must be absent: llama has none, got 4096"),
-        ({"mlp_only_layers": [0]}, "has layers of which only some have experts; expected equal layers"),
+        (QWEN3_MOE | {"mlp_only_layers": 0.5}, "mlp_only_layers must be a list of whole numbers >= 0, got 0.5"),
+        (QWEN3_MOE | {"decoder_sparse_step": 0}, "decoder_sparse_step must be a whole number >= 1, got 0"),
+        (QWEN3_MOE | {"decoder_sparse_step": 49}, "dense_layers must be 1 to 47, some of the layers, got 48"),
         (
             {"model_type": "deepseek_v3"},
             "model_type: deepseek_v3 has multi-head latent attention; expected llama, granite",
@@ -202,6 +203,35 @@ SIZES = {
             {"model_type": "gemma2", "layer_types": ["sliding_attention"] * 5 + ["full_attention"] * 27},
             {"window": 4096, "windowed_layers": 5},
         ),
+        ({"model_type": "qwen3_moe", "decoder_sparse_step": 2}, {"dense_layers": 16, "dense_intermediate": 14336}),
+        ({"model_type": "qwen3_moe", "mlp_only_layers": [0, 1, 1, 40]}, {"dense_layers": 2, "intermediate": 1000}),
+        ({"model_type": "qwen2_moe", "mlp_only_layers": [0, 3], "decoder_sparse_step": 2}, {"dense_layers": 17}),
+        (
+            {"model_type": "llama4_text", "interleave_moe_layer_step": 2, "max_position_embeddings": 10**6},
+            {
+                "dense_layers": 16,
+                "dense_intermediate": 16384,
+                "intermediate": 14336,
+                "shared_intermediate": 14336,
+                "experts": 16,
+                "experts_per_token": 1,
+                "window": 8192,
+                "windowed_layers": 24,
+                "chunked": True,
+                "qk_norm": True,
+            },
+        ),
+        (
+            {
+                "model_type": "llama4_text",
+                "moe_layers": [31],
+                "no_rope_layers": [1, 0] * 16,
+                "use_qk_norm": False,
+                "max_position_embeddings": 10**6,
+            },
+            {"dense_layers": 31, "windowed_layers": 16, "qk_norm": False},
+        ),
+        ({"model_type": "llama4_text"}, {"window": 0, "chunked": False, "dense_layers": 0}),  # the whole context
         ({"model_type": "gpt_oss"}, {"window": 128, "experts": 128, "experts_per_token": 4, "head_dim": 64}),
         ({"model_type": "qwen2_moe"}, {"experts": 60, "shared_intermediate": 5632, "intermediate": 1000}),
         ({"model_type": "llava", "text_config": SIZES}, {"layers": 32, "kv_heads": 32}),
@@ -245,18 +275,3 @@ def test_a_folder_stands_for_its_config(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path)
     (tmp_path / "qwen3-8b").mkdir()  # of some results: a shipped name is what it was
     assert load_model("qwen3-8b").layers == 36
-
-
-@pytest.mark.parametrize("kind", ARCHITECTURES)
-def test_sizes_alone_mean_what_transformers_writes_in_full(kind: str, tmp_path: Path) -> None:
-    configs = pytest.importorskip("transformers").CONFIG_MAPPING
-    full = configs[kind](**({"sliding_window": 1000} if ARCHITECTURES[kind].every else {})).to_dict()
-    known = {**KEYS, **ARCHITECTURES[kind].keys}
-    sizes = {key: full[key] for field in NEEDED for key in known[field] if key in full}
-    window = {"sliding_window": 1000} if full.get("sliding_window") else {}
-    specs = []
-    for name, config in {"full": full, "sizes": {"model_type": kind, **sizes, **window}}.items():
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "config.json").write_text(json.dumps(config))
-        specs.append(replace(load_model(tmp_path / name), name="any"))
-    assert specs[0] == specs[1]
