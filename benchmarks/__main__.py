@@ -23,6 +23,7 @@ def main() -> None:
     other.add_argument("--python", type=Path, help="Python that imports it [default: CHECKOUT/.venv/bin/python]")
     commands.add_parser("decisions", help="what a decision costs under each policy as its queue grows")
     large = commands.add_parser("load", help="long traces, long queues, many instances, and a large study")
+    large.add_argument("kinds", nargs="*", metavar="KIND", help=f"some of {', '.join(load.KINDS)} [default: all]")
     large.add_argument("--quick", action="store_true", help="small sizes, to try it out")
     large.add_argument("--workers", type=int, default=1, help="processes")
     large.add_argument("--out", type=Path, default=LOAD, help="JSON file of the figures")
@@ -33,7 +34,10 @@ def main() -> None:
     elif options.command == "decisions":
         decisions.report()
     elif options.command == "load":
-        load.report(load.QUICK if options.quick else load.Sizes(), options.workers, options.out)
+        if unknown := set(options.kinds) - set(load.KINDS):
+            parser.error(f"unknown kind {unknown.pop()!r}, expected one of {', '.join(load.KINDS)}")
+        kinds, sizes = options.kinds or load.KINDS, load.QUICK if options.quick else load.Sizes()
+        load.report(sizes, kinds, options.workers, options.out)
     else:
         speed.report(traces=options.traces, runs=options.runs, million=options.million)
 

@@ -7,8 +7,8 @@ import os
 import resource
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -21,6 +21,7 @@ from flowsim.policies.registry import load_policy
 from flowsim.policies.table import TABLE
 from flowsim.traces.synthetic import synthesize
 
+KINDS = ("replay", "instances", "waiting", "study")
 STUDIED = ("fcfs", "chunked:2048", "edf", "flowprefill")
 
 
@@ -93,29 +94,31 @@ def _used(begin_s: float, **about: Any) -> Mapping[str, Any]:
     return {**about, "cpu_s": time.process_time() - begin_s, "mib": mib}
 
 
-def report(sizes: Sizes, workers: int, out: Path) -> None:
-    """Run every case in a process of its own, several at a time, the study last; print and keep the figures."""
+def report(sizes: Sizes, kinds: Sequence[str], workers: int, out: Path) -> None:
+    """Run the cases of these kinds, each in a process of its own; print them, and put them into the file of figures."""
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
-    cases: dict[str, list[Future[Mapping[str, Any]]]] = {}
-    with ProcessPoolExecutor(workers, get_context("spawn"), max_tasks_per_child=1) as pool:
+    for kind in kinds:
+        with ProcessPoolExecutor(workers, get_context("spawn"), max_tasks_per_child=1) as pool:
+            cases = [pool.submit(case, *arguments) for case, *arguments in _cases(kind, sizes, workers)]
+            _keep(out, kind, [_told(kind, case.result()) for case in cases])
 
-        def add(kind: str, case: Callable[..., Mapping[str, Any]], *arguments: Any) -> None:
-            cases.setdefault(kind, []).append(pool.submit(case, *arguments))
 
-        for requests in reversed(sizes.replayed):
-            for policy in ("fcfs", "flowprefill"):
-                add("replay", replay, policy, requests, 1)
-        for instances in sizes.instances:
-            for requests in sizes.shared:
-                add("instances", replay, "flowprefill", requests, instances)
-        for policy in TABLE:
-            for requests in sizes.waiting:
-                add("waiting", waiting, policy, requests)
-        found = {kind: [_told(kind, case.result()) for case in of] for kind, of in cases.items()}
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        found["study"] = [_told("study", pool.submit(study, sizes.points, workers).result())]
+def _cases(kind: str, sizes: Sizes, workers: int) -> list[tuple[Any, ...]]:
+    """Functions and their arguments, the longest first."""
+    if kind == "replay":
+        return [(replay, policy, n, 1) for n in reversed(sizes.replayed) for policy in ("fcfs", "flowprefill")]
+    if kind == "instances":
+        return [(replay, "flowprefill", n, instances) for instances in sizes.instances for n in sizes.shared]
+    if kind == "waiting":
+        return [(waiting, policy, n) for policy in TABLE for n in sizes.waiting]
+    return [(study, sizes.points, workers)]
+
+
+def _keep(out: Path, kind: str, figures: Sequence[Mapping[str, Any]]) -> None:
+    kept = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps({"version": flowsim.__version__, **found}, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps({**kept, "version": flowsim.__version__, kind: figures}, indent=1)
+    out.write_text(f"{text}\n", encoding="utf-8")
 
 
 def _told(kind: str, figures: Mapping[str, Any]) -> Mapping[str, Any]:
