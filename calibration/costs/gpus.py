@@ -81,7 +81,8 @@ def ways(gpu: str, model: str, tp: int) -> str:
     known = catalogue().get(gpu)
     if model in model_names():
         load_model(model).shard(tp)
-    options = f"--model {quote(model) if model in model_names() else 'config.json'}" + (f" --tp {tp}" if tp > 1 else "")
+    is_named = model in model_names() or Path(model).exists()
+    options = f"--model {quote(model) if is_named else 'config.json'}" + (f" --tp {tp}" if tp > 1 else "")
     measured = f"measured on that GPU (flowsim calibrate {options} --out DIR)"
     system = quote(gpu) if known is None else known.public
     imported = f", imported (flowsim calibrate import aiconfigurator --system {system} {options})" if system else ""

@@ -117,7 +117,8 @@ def corrected(table: OperatorTable) -> OperatorTable:
         name = f"{about.gpu}/{about.model}/tp{about.tp}"
         raise InputError("correct", f"{name} is a {about.kind} table", expected="an imported one")
     if factors is None:
-        raise InputError("correct", f"no measured table tells how fast imports of {about.source} are")
+        kind = "" if about.model_spec is None else f" in {about.model_spec.weights}"
+        raise InputError("correct", f"no measured table tells how fast imports of {about.source}{kind} are")
 
     def scale(tokens: int, context: int) -> float:
         return factors.at(tokens if not context else (2 * query_key_pairs(tokens, context)) ** 0.5)

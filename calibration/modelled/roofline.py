@@ -31,7 +31,7 @@ class Work(NamedTuple):
         """The least time on a GPU of this datasheet. InputError: it has no FP8."""
         tflops = gpu.fp8_tflops if self.fp8 else gpu.bf16_tflops
         if tflops is None:
-            raise InputError("gpu", f"has no FP8, by {gpu.source}")
+            raise InputError("gpu", f"has no FP8, by {gpu.source}", expected="a model in bf16")
         return max(self.flops / (tflops * 1e12), self.bytes / (gpu.bandwidth_tb_s * 1e12))
 
 

@@ -110,7 +110,8 @@ def _is_alike(table: OperatorTable, spec: ModelSpec) -> bool:
 
 def _none_alike(spec: ModelSpec, where: str) -> InputError:
     kind = f"{'a mixture of experts' if spec.experts else 'a dense model'} in {spec.weights}"
-    return InputError(spec.name, f"no measured table {where} is of {kind}, from which it could be scaled")
+    problem = f"no measured table {where} is of {kind}, from which it could be scaled"
+    return InputError(spec.name, problem, expected="an imported table (flowsim calibrate import)")
 
 
 def _scaled(template: OperatorTable, operator: str, cost: Seconds, spec: ModelSpec) -> Iterator[OperatorRow]:

@@ -24,7 +24,8 @@ def nearest_own(spec: ModelSpec, system: str) -> OperatorTable:
     alike = [table for table in tables if _has_operators_of(table, spec)]
     if not alike:
         operators = ", ".join(spec.operators)
-        raise InputError(spec.name, f"no measured table is of a model with {operators}; measure one first")
+        how = "a table scaled from measured ones (flowsim calibrate model)"
+        raise InputError(spec.name, f"no measured table is of a model with {operators}", expected=how)
 
     def distance(table: OperatorTable) -> tuple[bool, bool, float, bool, int]:
         other = table.provenance.rank().spec

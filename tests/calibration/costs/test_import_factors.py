@@ -87,7 +87,7 @@ def test_a_whole_prompt_takes_longer_by_the_factor_of_its_tokens(tokens: int) ->
 def test_only_an_imported_table_is_corrected() -> None:
     with pytest.raises(InputError, match=r"^correct: h200/llama3-8b/tp1 is a measured table; expected an imported one"):
         corrected(load_table("h200", "llama3-8b"))
-    with pytest.raises(InputError, match=r"^correct: no measured table tells how fast imports of a page are$"):
+    with pytest.raises(InputError, match=r"^correct: no measured table tells how fast imports of a page in bf16 are$"):
         corrected(imported(framework=None))
     assert ImportFactors.of(imported(framework=None).provenance) is None
     assert fit(load_table("h200", "llama3-8b")).provenance.factors is None

@@ -243,8 +243,11 @@ def test_an_unknown_table_names_those_that_exist(monkeypatch: pytest.MonkeyPatch
     hint = "expected one of them, or a table measured on that GPU "
     hint += f"(flowsim calibrate {measured}) or modelled (flowsim calibrate {modelled})"
     assert str(error.value) == f"gpu: unknown gpu 'h20'; did you mean 'h200'? (known: h200); {hint}"
-    with pytest.raises(InputError, match=r"unknown model 'qwen' on h200 \(known: llama3-8b\)"):
+    with pytest.raises(InputError, match=r"unknown model 'qwen' on h200 \(known: llama3-8b\).* --model config.json"):
         load_table("h200", "qwen")
+    (tmp_path / "own.yaml").touch()
+    with pytest.raises(InputError, match=rf"calibrate model --gpu h200 --model {tmp_path}/own.yaml\)"):
+        load_table("h200", str(tmp_path / "own.yaml"))
     with pytest.raises(InputError, match=r"unknown tp '2' of llama3-8b on h200 \(known: 1\)"):
         load_table("h200", "llama3-8b", 2)
 

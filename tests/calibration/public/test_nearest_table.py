@@ -28,5 +28,7 @@ def test_a_model_of_its_own_has_the_table_of_the_most_similar_heads() -> None:
 
 def test_a_model_with_operators_that_nobody_measured_has_none() -> None:
     spec = replace(load_model("qwen3-30b-a3b"), name="mine", shared_intermediate=768)
-    with pytest.raises(InputError, match=r"mine: no measured table is of a model with .*; measure one first"):
+    with pytest.raises(
+        InputError, match=r"mine: no measured table is of a model with .*, head; expected a table scaled"
+    ):
         nearest_own(spec, "h200_sxm")
