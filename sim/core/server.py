@@ -61,7 +61,7 @@ class Jitter(Struct, frozen=True):
 
 
 STACK = ("frontend_s", "jitter", "return_s", "host_s", "host_request_s", "device_factor")
-"""The options of the serving stack, which a file may hold (`flowsim.runs.stack`)."""
+"""The options of the serving stack, which a file may hold (`flowsim.runs.serving_stack`)."""
 
 
 class ServerOptions(Checked, frozen=True):

@@ -106,7 +106,7 @@ def simulate(
     Args:
         requests: by the time when they were sent, `id` = position; they are used up.
         policy: the scheduler; every instance has a copy of its own.
-        cost: what passes cost on every instance, with what the stack adds (`flowsim.runs.stack.with_stack`).
+        cost: what passes cost on every instance, with what the stack adds (`flowsim.runs.serving_stack.with_stack`).
         predictor: what the policy believes they cost.
         server: instances and their limits; default `ServerOptions()`. Of the stack only its jitter and its
             way back count here.

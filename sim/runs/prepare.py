@@ -24,8 +24,8 @@ from flowsim.errors import InputError
 from flowsim.policies.registry import load_policy
 from flowsim.runs.costs import cost_of, rejections
 from flowsim.runs.options import RunOptions
+from flowsim.runs.serving_stack import frontend_s, stack_written_out, with_stack
 from flowsim.runs.slos import drawn_shares, promised, shares_of, slo_file
-from flowsim.runs.stack import frontend_s, stack_written_out, with_stack
 from flowsim.runs.workload import blamed, replayed
 from flowsim.traces.catalogue import check_no_format, load_trace
 from flowsim.traces.columns import Blocks

@@ -27,7 +27,7 @@ from flowsim.runs.keywords import documented, from_keywords
 from flowsim.runs.options import RunOptions, options, to_values, value_of
 from flowsim.runs.pins import compare_pins, pins_of
 from flowsim.runs.prepare import Given, Prepared, prepare
-from flowsim.runs.stack import stack_stated
+from flowsim.runs.serving_stack import stack_stated
 from flowsim.traces.trace import Trace
 
 DEFAULT_POLICY = "flowprefill"

@@ -24,7 +24,7 @@ from flowsim.calibration.costs.gpus import load_gpu
 from flowsim.calibration.costs.models import load_model
 from flowsim.calibration.measure.calibrate import calibrate
 from flowsim.cli.main import main
-from flowsim.runs.stack import read_stack
+from flowsim.runs.serving_stack import read_stack
 from flowsim.studies.study import SECTIONS
 from support.costs import GRID
 from support.logs import bench_json

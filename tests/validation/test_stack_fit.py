@@ -13,7 +13,7 @@ import flowsim
 from benchmarks.stack_coverage import served
 from flowsim.errors import InputError
 from flowsim.runs.options import RunOptions, from_values
-from flowsim.runs.stack import read_stack
+from flowsim.runs.serving_stack import read_stack
 from flowsim.traces.trace import Trace
 from flowsim.validation.evidence import Evidence
 from flowsim.validation.stack_fit import StackFit, fit_stack, ran_alone

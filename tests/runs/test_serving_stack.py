@@ -13,7 +13,7 @@ from flowsim.core.server import ServerOptions
 from flowsim.core.timeline import Slice
 from flowsim.errors import InputError
 from flowsim.results.result import RunResult
-from flowsim.runs.stack import read_stack, with_stack
+from flowsim.runs.serving_stack import read_stack, with_stack
 from flowsim.traces.trace import Trace
 from flowsim.validation.plan import Plan
 from support.costs import pencil
