@@ -98,6 +98,7 @@ def test_a_run_that_kills_its_worker_has_failed_and_the_study_finishes(tmp_path:
 def scheduler(tmp_path: Path) -> Iterator[str]:
     """The address of a Dask scheduler with two workers, each a process of its own."""
     environment = {**os.environ, "DASK_DISTRIBUTED__DASHBOARD__LINK": "", "PYTHONWARNINGS": "ignore"}
+    environment["DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES"] = "1"  # each worker that dies takes seconds to replace
     common: dict[str, Any] = {"cwd": tmp_path, "env": environment, "text": True}
     boot = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"]
     with (tmp_path / "scheduler.log").open("w") as log:
