@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from inspect import signature
 from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
@@ -13,8 +14,9 @@ from hypothesis import strategies as st
 
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.predictor import make_predictor
-from flowsim.core.events import Completed, Launched, Reused, Stretch, stretches
+from flowsim.core.events import Completed, Launched, Rejected, Reused, Stretch, stretches
 from flowsim.core.operators import CHECKED_AFTER
+from flowsim.core.policy import AroundPolicy, Policy
 from flowsim.core.prefix_cache import Prefixes, Retention
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
@@ -22,21 +24,23 @@ from flowsim.core.timeline import Slice
 from flowsim.engine.kv import taken_tokens
 from flowsim.engine.simulate import Outcome, simulate
 from flowsim.policies.chunked import Chunked
-from flowsim.policies.edf import EDF
 from flowsim.policies.fcfs import FCFS
-from flowsim.policies.flowprefill import FlowPrefill
-from flowsim.policies.sjf import SJF
+from flowsim.policies.overload import DOver
+from flowsim.policies.registry import PolicySpec, policy_class
+from flowsim.policies.table import TABLE
 from support.costs import random_boost, random_cost, service
 
 cuts, wakes = st.sampled_from(sorted(CHECKED_AFTER)), st.sampled_from(["events", "cuts"])
 caps = st.sampled_from([1, 20, 64, 8192])
-policies = st.one_of(
-    st.builds(FCFS, caps),
-    st.builds(Chunked, caps),
-    st.builds(SJF, caps, cut=cuts, wake=wakes),
-    st.builds(EDF, cut=cuts, wake=wakes),
-    st.builds(FlowPrefill, cut=cuts, wake=wakes, batch_tokens=caps),
-)
+
+
+def policy_of(name: str, **options: Any) -> Policy:
+    """A shipped policy with those of these options that it has."""
+    make = policy_class(PolicySpec(name))
+    return make(**{option: value for option, value in options.items() if option in signature(make).parameters})
+
+
+policies = st.builds(policy_of, st.sampled_from([*TABLE]), cut=cuts, wake=wakes, batch_tokens=caps, budget=caps)
 servers = st.builds(
     ServerOptions,
     instances=st.integers(1, 3),
@@ -126,11 +130,15 @@ def test_every_arrival_ends_in_exactly_one_state(
 ) -> None:
     replayed = replay(policy, cost, server, drawn, until_s)
     ledger = replayed.outcome.ledger
+    assert replayed.outcome.events is not None
+    by = {event.request: event.by for kept in replayed.outcome.events for event in kept if isinstance(event, Rejected)}
+    assert "policy" not in by.values() or isinstance(policy, DOver) or policy.admission != "all"
     for request, rejected, started_s, finished_s in zip(
         replayed.requests, ledger.rejected, ledger.started_s, ledger.finished_s, strict=True
     ):
         arrived = until_s is None or request.arrival_s < until_s
-        assert rejected == (arrived and request.kv_tokens > server_tokens(server))
+        assert (by.get(request.id) == "limits") == (arrived and request.kv_tokens > server_tokens(server))
+        assert rejected == (request.id in by)
         assert (ledger.instance[request.id] >= 0) == arrived
         if rejected or not arrived:
             assert math.isnan(started_s) and math.isnan(finished_s)
@@ -214,11 +222,12 @@ def test_kv_blocks_and_slots_are_never_exceeded(
         assert most_at_once(passes) <= server.slots
 
 
-class Watched:
+class Watched(AroundPolicy):
     """A policy that looks at its view, and then leaves the choice to another."""
 
     def __init__(self, policy: Any, server: ServerOptions) -> None:
-        self.policy, self.cut, self.wake, self.server = policy, policy.cut, policy.wake, server
+        super().__init__(policy)
+        self.server = server
 
     def choose(self, view: Any) -> Any:
         passes = [*view.paused, *([view.running] if view.running else [])]
