@@ -26,7 +26,7 @@ from flowsim.cli.run import TRACE_HELP
     metavar="TARGET",
     help="Find also the rate from which on no scheduler meets this target: 0.9, or by class (text=.99,search=.9).",
 )
-@with_options(besides=["bound"])
+@with_options(besides=["bound", "concurrency", "until_s"])
 @click.pass_context
 def bound(context: click.Context, /, trace: str, target: str | None, **options: Any) -> None:
     """Show how much any scheduler could attain."""

@@ -15,13 +15,17 @@ from flowsim.results.story import Story
 from flowsim.show.format import percent, seconds
 from flowsim.show.reasons import REASONS, SERVABLE, reason_rows
 from flowsim.show.screen import facts, table
+from flowsim.show.text import head_facts
 
 
 def explanation_report(why: Explanation) -> RenderableType:
     """One screen about the misses of a run."""
     summary, missed = why.result.summary, len(why.missed)
-    head = [("policy", why.result.policy), ("missed", f"{missed:,} of {number_of(summary['counted'], 'request')}")]
-    head.append(("attained", percent(summary["attainment"])))
+    head = [
+        *head_facts(summary, [("policy", why.result.policy)]),
+        ("missed", f"{missed:,} of {number_of(summary['counted'], 'request')}"),
+        ("attained", percent(summary["attainment"])),
+    ]
     misses: list[RenderableType] = [Text(), _by_class("missed", why.by_class, REASONS)] if missed else []
     if missed and why.servable_by_class is not None:
         misses += [Text(), _by_class("could be in time", why.servable_by_class, SERVABLE)]

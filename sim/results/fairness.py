@@ -22,7 +22,7 @@ class Fairness(NamedTuple):
         worst_class: the class with the lowest attainment.
         jain: Jain's index (Jain, Chiu, Hawe 1984) of the slowdown, TTFT over the time alone, of requests that
             finished: (sum x)^2 / (n sum x^2), 1 if all are slowed down alike.
-        clients: the mean slowdown of each client.
+        clients: the mean slowdown of each client, by name.
     """
 
     longest: int | None
@@ -46,7 +46,8 @@ def fairness_of(result: RunResult) -> Fairness:
     if trace.has("client_code"):
         codes = trace.client_code[slowed]
         clients = {
-            trace.client_names[code]: float(slowdown[codes == code].mean()) for code in np.unique(codes).tolist()
+            trace.client_names[code]: float(slowdown[codes == code].mean())
+            for code in sorted(np.unique(codes).tolist(), key=trace.client_names.__getitem__)
         }
     return Fairness(
         longest,

@@ -29,7 +29,7 @@ from flowsim.show.summary_text import (
 
 def run_report(summary: FullSummary, all_metrics: bool = False) -> RenderableType:
     """One screen about one run; with all metrics, also what goodput is not, and the shares of time."""
-    head = facts(_head(summary, [("policy", summary["policy"])]))
+    head = facts(head_facts(summary, [("policy", summary["policy"])]))
     more: list[RenderableType] = [Text(), facts(further_facts(summary))] if all_metrics else []
     clients: list[RenderableType] = (
         [Text(), _rows(("client", *CLASS_COLUMNS[1:]), client_rows(summary))] if summary["clients"] else []
@@ -42,11 +42,11 @@ def compare_report(summaries: Mapping[str, FullSummary], all_metrics: bool = Fal
     """One screen about several policies on the same requests; `summaries` by the name of the policy."""
     first = next(iter(summaries.values()))
     more: list[RenderableType] = [Text(), _further(summaries)] if all_metrics else []
-    head = facts(_head(first, bounds_fact(summaries.values())))
+    head = facts(head_facts(first, bounds_fact(summaries.values())))
     return Group(head, Text(), _policies(summaries), Text(), _attained(summaries), *more)
 
 
-def _head(summary: Summary, more: Iterable[tuple[str, str]] = ()) -> Iterator[tuple[str, str]]:
+def head_facts(summary: Summary, more: Iterable[tuple[str, str]] = ()) -> Iterator[tuple[str, str]]:
     """What was replayed, on which costs, for which SLOs."""
     inputs = summary["inputs"]
     yield "trace", f"{inputs['trace']}: {number_of(summary['requests'], 'request')}, {offered(summary)}"

@@ -42,3 +42,8 @@ def test_a_run_shows_how_far_the_replays_of_its_bound_are(monkeypatch: pytest.Mo
     told.clear()
     invoke("run", "example", "--rate-scale", "8", "--quiet")
     assert {total for _, total in told} == {400}
+
+
+def test_a_closed_loop_and_a_stop_are_not_offered() -> None:
+    for flag in ("--concurrency", "--until"):
+        assert f"No such option '{flag}'" in refused("bound", "example", flag, "4")

@@ -18,7 +18,7 @@ OVERLOADED = ("explain", "example", "--rate-scale", "8", "--policy", "fcfs")
 
 def test_the_reasons_add_up_to_the_misses() -> None:
     lines = done(*OVERLOADED).splitlines()
-    missed = int(re.findall(r"missed +(\d+) of 400 requests", lines[1])[0])
+    missed = int(re.findall(r"missed +(\d+) of 400 requests", "\n".join(lines))[0])
     result = flowsim.run("example", "fcfs", rate_scale=8)
     assert missed == int((result.counted & ~result.attained).sum())
     first = next(

@@ -31,7 +31,10 @@ def test_reasons_stand_by_class() -> None:
     found = why()
     lines = printed(explanation_report(found))
     assert lines == [
+        "trace built in memory: 2 requests, 0.50 req/s offered",
         "policy edf:cut=none",
+        "costs pencil, given in Python; error not known",
+        "SLOs of each request, from the trace: 5 s to 100 s",
         "missed 1 of 2 requests",
         "attained 50.0 %",
         "",
