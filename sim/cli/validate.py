@@ -206,6 +206,7 @@ def _beside_server(
 ) -> None:
     """Compare a log with its simulation, write the page and print the tables."""
     from flowsim.show.screen import facts, show, table
+    from flowsim.show.text import head_facts
     from flowsim.validation.server import compare_server
 
     if (gpu is None) == (cost is None):
@@ -219,6 +220,7 @@ def _beside_server(
         page = found.save(_free(out, ()))
     if quiet:
         return
+    show(facts(head_facts(next(iter(found.simulated.values())).summary)))
     for notice in found.notices:
         click.echo(notice)
     for part in found.tables():

@@ -27,6 +27,7 @@ def test_from_a_log_to_a_stack_and_back(log: str) -> None:
     assert file["server"]["frontend_s"] == pytest.approx(0.02, abs=0.001)
     assert file["fitted"]["requests"] == 60
     bare = done("validate", log, "--gpu", "h200", "--out", "bare")
+    assert "costs  h200/llama3-8b/tp1" in bare and "SLOs   " in bare
     assert "constant      +20 ms" in bare
     assert "saved bare/validation.html" in bare
     beside = done("validate", log, "--gpu", "h200", "--stack", "fitted.yaml", "--out", "beside")
