@@ -191,14 +191,14 @@ def _on_dask(tasks: Iterator[Task], address: str) -> Iterator[list[Done]]:
         raise InputError("--dask", "needs Dask: pip install 'flowsim[dask]'") from None
     try:
         client = Client(address, timeout=5)
-    except (OSError, ValueError, TypeError, TimeoutError) as error:  # a TypeError where the address is tls:// or ucx://
+    except (OSError, ValueError, TypeError, AssertionError) as error:  # Dask's own for tls://, ucx:// and a slow start
         raise InputError(f"dask {address!r}", f"no scheduler answers ({' '.join(str(error).split())})") from None
     with client:
         try:
             yield from _by(client, tasks)
         except InputError as error:
             raise error.within(f"dask {address!r}") from None
-        except CancelledError as error:
+        except (CancelledError, OSError) as error:
             raise InputError(f"dask {address!r}", "the scheduler was lost; run it again to go on") from error
         except Exception as error:  # flowsim is not there, or is not what was sent
             said = f"a worker cannot do the runs ({type(error).__name__}: {error})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
+import json
 import re
 import shutil
 import tomllib
@@ -26,6 +27,7 @@ from flowsim.calibration.measure.calibrate import calibrate
 from flowsim.cli.main import main
 from flowsim.runs.serving_stack import read_stack
 from flowsim.studies.study import SECTIONS
+from support.calibration import LLAMA
 from support.costs import GRID
 from support.logs import bench_json
 from support.places import ROOT
@@ -47,6 +49,7 @@ NOT_RUN = {
     "ablation.yaml": "needs traces that are not shipped",
     "cuts.yaml": "takes minutes; tests/studies checks all of its points",
     "first_2_minutes.jsonl": "is not shipped",
+    "odd-0.08.csv": "is not shipped",
     "llama3-70b": "needs the table of the command before it; tests/calibration has the like",
     "aiconfigurator": None if importlib.util.find_spec("aiconfigurator_core") else "needs the extra 'import'",
     "a100_sxm": "needs the table of the command before it; tests/calibration has the like",
@@ -93,6 +96,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny = block_with("name: tiny").replace("max_context: 2048", "max_context: 600")
     (folder / "tiny.yaml").write_text(tiny)
     (folder / "my_study.yaml").write_text(block_with("trace: my.csv"))
+    (folder / "config.json").write_text(json.dumps(LLAMA))
     shutil.copytree(ROOT / "tests" / "data" / "evidence", folder / "tests" / "data" / "evidence")
     (folder / "tests" / "data" / "passes").symlink_to(ROOT / "tests" / "data" / "passes")
     (folder / "studies").mkdir()
