@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from flowsim.calibration.costs.cost_model import CostModel
     from flowsim.calibration.measure.calibrate import calibrate
     from flowsim.clairvoyant.bound import Bound
-    from flowsim.core.order import Fixed, Flipping, Moving, OnArrival, Scanned
+    from flowsim.core.order import Fixed, Flipping, Moving, Scanned
     from flowsim.core.passes import Decision, Execution, Pass
     from flowsim.core.policy import Policy, View
     from flowsim.core.request import Request
@@ -92,7 +92,6 @@ HOMES = {
     "Flipping": "core.order",
     "InputError": "errors",
     "Moving": "core.order",
-    "OnArrival": "core.order",
     "Pass": "core.passes",
     "Plan": "validation.plan",
     "Policy": "core.policy",
@@ -151,7 +150,6 @@ __all__ = [
     "Flipping",
     "InputError",
     "Moving",
-    "OnArrival",
     "Pass",
     "Plan",
     "Policy",

@@ -174,7 +174,7 @@ class Scheduler:
         recorder, kv = EventRecorder(Ledger(len(requests))), RowCache(UNLIMITED, UNLIMITED)
         self._device = GpuDevice(clock, cast(Runner, self._runner), FREE, kv, 8192)
         predictor, policy = SoloPredictor("cubic", _predicted_s), load_policy("flowprefill")
-        self._instance = Instance(self._device, policy, predictor, requests, recorder, kv, 128)
+        self._instance = Instance(self._device, policy, predictor, recorder, kv, 128)
         self.log = recorder.log
 
     def arrive_until(self, seen: int, apart_s: float) -> None:

@@ -107,7 +107,7 @@ def replay_on_device(
         rows = runner.decoder.rows
         kv = RowCache(min(kv_capacity_tokens(server, cost), rows), rows)
         device = GpuDevice(clock, runner, cost, kv, server.max_batched_tokens, server.graph_tokens)
-        instance = Instance(device, policy, predictor, requests, recorder, kv, server.slots, cost.max_context)
+        instance = Instance(device, policy, predictor, recorder, kv, server.slots, cost.max_context)
         lateness_s = _serve(instance, device, requests, told)
         instance.close()
     return Replay(

@@ -25,8 +25,8 @@ from flowsim import Fixed, Pass, Request
 
 # The order is one key, the smallest first; ties go to the earlier arrival. A candidate is a request, or a pass that is
 # paused or running: both have tokens (left), deadline_s, predicted_s, class_name, client, priority, ...
-# Fixed: the key never changes while a request waits. Flipping: once. Moving: with time, on arrays. OnArrival and
-# Scanned: it depends on what the policy has learned.
+# Fixed: the key never changes while a request waits. Flipping: once. Moving: with time, on arrays. Scanned: with
+# what the policy has learned since.
 ORDER = Fixed(key=lambda candidate: candidate.deadline_s)
 
 

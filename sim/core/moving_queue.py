@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+from msgspec.structs import fields
 
 from flowsim.core.request import Request
 from flowsim.errors import InputError, defined_at
@@ -14,68 +15,58 @@ from flowsim.errors import InputError, defined_at
 class Columns:
     """The attributes of many requests, an array each, under the names they have on one request; all but `blocks`."""
 
-    NAMES: ClassVar = tuple(name for name in Request.__struct_fields__ if name != "blocks")
-    CHANGING: ClassVar = ("tokens", "predicted_s", "cached", "context", "arrival_s", "sent_s", "deadline_s")
-    """Those that a prefix cache changes while a request waits, and those that a closed loop sets when it is sent."""
+    TYPES: ClassVar = {of.name: {int: np.int64, float: np.float64, str: object}.get(of.type) for of in fields(Request)}
+    NAMES: ClassVar = tuple(name for name, kind in TYPES.items() if kind is not None)
 
-    def __init__(self, arrays: Mapping[str, np.ndarray], ids: np.ndarray) -> None:
-        self._arrays = arrays
-        self._ids = ids
-
-    @classmethod
-    def of(cls, requests: Sequence[Request]) -> Columns:
-        """The columns of these requests."""
-        arrays = {name: np.array([getattr(r, name) for r in requests]) for name in cls.NAMES}
-        return cls(arrays, np.arange(len(requests)))
-
-    def rows(self, ids: np.ndarray) -> Columns:
-        """The columns of the requests with these ids, in this order."""
-        return Columns(self._arrays, ids)
-
-    def change(self, request: Request) -> None:
-        """Take over what has changed."""
-        for name in self.CHANGING:
-            self._arrays[name][request.id] = getattr(request, name)
+    def __init__(self, column: Callable[[str], np.ndarray]) -> None:
+        self._column = column
 
     def __getattr__(self, name: str) -> np.ndarray:
         """One column; a copy, made when it is first asked for."""
         if name not in self.NAMES:
             raise AttributeError(f"requests have no column {name!r}; they have {', '.join(self.NAMES)}")
-        column: np.ndarray = self._arrays[name][self._ids]
-        self.__dict__[name] = column
+        column = self.__dict__[name] = self._column(name)
         return column
 
 
 class MovingQueue:
     """Requests whose keys are recomputed each time."""
 
-    def __init__(
-        self, key: Callable[[Any, float], Any], requests: Sequence[Request], *, changing: bool = False
-    ) -> None:
+    def __init__(self, key: Callable[[Any, float], Any]) -> None:
         self._key = key
-        self._changing = changing
-        self._requests = requests
-        self._columns = Columns.of(requests)
-        self._ids: dict[int, None] = {}
+        self._requests: list[Request] = []
+        self._place: dict[int, int] = {}
+        """Of each request, by its id, in `_requests`."""
+        self._arrays: dict[str, np.ndarray] = {}
+        """The columns that were asked for, with room for more than wait now."""
 
     def add(self, request: Request) -> None:
         """Take a request in."""
-        self._ids[request.id] = None
-        if self._changing:
-            self._columns.change(request)
+        place = self._place[request.id] = len(self._requests)
+        self._requests.append(request)
+        for name, array in self._arrays.items():
+            if place == len(array):
+                array = self._arrays[name] = np.concatenate((array, np.empty_like(array)))
+            array[place] = getattr(request, name)
 
     def remove(self, request: Request) -> None:
-        """Take a request out."""
-        self._ids.pop(request.id)
+        """Take a request out; the last one takes its place."""
+        place, last = self._place.pop(request.id), self._requests.pop()
+        if last is not request:
+            self._place[last.id], self._requests[place] = place, last
+            for array in self._arrays.values():
+                array[place] = array[len(self._requests)]
 
     def after(self, now: float, last: Request | None, max_tokens: int) -> Request | None:
         """The first request after `last` with at most `max_tokens` tokens."""
-        waiting = self._columns.rows(np.fromiter(self._ids, np.int64, len(self._ids)))
-        key = self._keys(waiting, now)
+        if not self._requests:
+            return None
+        waiting = Columns(self._column)
+        key = self._keys(waiting, now, len(self._requests))
         fits = waiting.tokens <= max_tokens
         if last is not None:
             # Through columns, as for the others: on plain numbers, powers and the like may differ in the last bit.
-            bound = self._keys(self._columns.rows(np.array([last.id])), now)[0]
+            bound = self._keys(Columns(lambda name: _array(name, [last])), now, 1)[0]
             came, id = waiting.arrival_s, waiting.id
             came_later = (came > last.arrival_s) | ((came == last.arrival_s) & (id > last.id))
             fits &= (key > bound) | ((key == bound) & came_later)
@@ -88,15 +79,24 @@ class MovingQueue:
         ties = eligible[key[eligible] == least]
         came = waiting.arrival_s[ties]
         ties = ties[came == came.min()]
-        return self._requests[int(waiting.id[ties].min())]
+        return self._requests[int(ties[waiting.id[ties].argmin()])]
 
-    def _keys(self, columns: Columns, now: float) -> np.ndarray:
+    def _column(self, name: str) -> np.ndarray:
+        if name not in self._arrays:
+            self._arrays[name] = _array(name, self._requests)
+        return self._arrays[name][: len(self._requests)].copy()
+
+    def _keys(self, columns: Columns, now: float, rows: int) -> np.ndarray:
         key = self._key(columns, now)
         try:
-            return np.broadcast_to(np.asarray(key, float), columns.id.shape)
+            return np.broadcast_to(np.asarray(key, float), rows)
         except (TypeError, ValueError):
             raise self._fault(key) from None
 
     def _fault(self, key: Any) -> InputError:
         expected = "a number for each request"
         return InputError(f"the key of an order ({defined_at(self._key)})", found=key, expected=expected)
+
+
+def _array(name: str, requests: Sequence[Request]) -> np.ndarray:
+    return np.array([getattr(request, name) for request in requests], Columns.TYPES[name])

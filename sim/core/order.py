@@ -3,24 +3,22 @@
 An order says how its key moves with time, and from that follows the cheapest exact queue:
 
 - `Arrival`: first come, first served: the requests as they came;
-- `Fixed`: never while a request waits (SJF, EDF): a tree over the ranks;
-- `Flipping`: once, at a known time (S-EDF): two such trees and a heap of flip times;
+- `Fixed`: never while a request waits (SJF, EDF, fair queueing): a sorted list;
+- `Flipping`: once, at a known time (S-EDF): two such lists and a heap of flip times;
 - `Moving`: all the time (least laxity, ageing): a vectorised scan;
-- `OnArrival`: never while a request waits, but known only when it arrives, from what the policy knows then (fair
-  queueing): a sorted list;
 - `Scanned`: as it likes (counters per client): a scan in plain Python.
 
-A key of `Fixed`, `Flipping` and `Moving` is computed for all requests of the trace before they arrive: it may only look
-at the request and the time. The state of a policy belongs into `OnArrival` and `Scanned`.
+A key may use the state of its policy too: that of `Fixed` and `Flipping` what `on_arrival` has noted of the request.
 
-With a prefix cache the tokens of a waiting request change, too; then sorted lists stand in place of the trees.
+A queue holds what waits, and nothing of other requests: instances share those of a trace. With a prefix cache the
+tokens of a waiting request change, too; for a change it is taken out and put in again.
 
 The smallest key goes first; ties go to the earlier arrival, then the smaller id.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -28,12 +26,10 @@ from flowsim.core.moving_queue import MovingQueue
 from flowsim.core.passes import Execution
 from flowsim.core.queues import (
     ArrivalQueue,
-    FixedQueue,
     FlippingQueue,
     Queue,
     ScannedQueue,
     SortedQueue,
-    ranked,
 )
 from flowsim.core.request import Request
 
@@ -46,14 +42,12 @@ class Order(Protocol):
     def rank(self, candidate: Candidate, now: float) -> Any:
         """A value by which any two candidates compare at this moment; the smaller goes first."""
 
-    def queue(self, requests: Sequence[Request], *, changing: bool = False) -> Queue:
-        """An empty queue for any of these requests (all rows of the trace, in order of arrival).
+    def queue(self, *, by_arrival: bool = True) -> Queue:
+        """An empty queue.
 
         Args:
-            requests: their ranks are computed once.
-            changing: whether `tokens` and `predicted_s` of a request may change while it waits, because blocks enter
-                and leave a prefix cache (for a change it is taken out and put in again), or its times before it comes,
-                because a closed loop sends it.
+            by_arrival: whether requests are taken in by arrival, then id: not so if one is taken out for a change and
+                put in again, or if a closed loop sends them.
         """
 
 
@@ -65,14 +59,18 @@ class Arrival:
         """(arrival, id)."""
         return candidate.arrival_s, candidate.id
 
-    def queue(self, requests: Sequence[Request], *, changing: bool = False) -> Queue:
-        """The requests as they came; a sorted list if they are taken out and put in again."""
-        return SortedQueue(lambda request: 0) if changing else ArrivalQueue()
+    def queue(self, *, by_arrival: bool = True) -> Queue:
+        """The requests as they came, or a sorted list."""
+        return ArrivalQueue() if by_arrival else SortedQueue(lambda request: 0)
 
 
 @dataclass(frozen=True, eq=False)
 class Fixed:
-    """An order whose key never moves while a request waits: `key(candidate)`, smallest first."""
+    """An order whose key never moves: `key(candidate)`, smallest first.
+
+    It is computed when a request has arrived, and may use the policy's state, such as what `on_arrival` has noted of
+    this request. As long as a request waits or its pass is paused, its key must stay the same.
+    """
 
     key: Callable[[Any], Any]
 
@@ -80,9 +78,9 @@ class Fixed:
         """(key, arrival, id)."""
         return self.key(candidate), candidate.arrival_s, candidate.id
 
-    def queue(self, requests: Sequence[Request], *, changing: bool = False) -> Queue:
-        """A tree over the ranks of all requests; a sorted list if they change."""
-        return _queue(requests, self.key, changing)
+    def queue(self, *, by_arrival: bool = True) -> Queue:
+        """A sorted list."""
+        return SortedQueue(self.key)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,10 +100,9 @@ class Flipping:
         key = self.flipped(candidate) if late else self.key(candidate)
         return late, key, candidate.arrival_s, candidate.id
 
-    def queue(self, requests: Sequence[Request], *, changing: bool = False) -> Queue:
-        """Two queues of a fixed order and a heap of flip times."""
-        early, late = (_queue(requests, key, changing) for key in (self.key, self.flipped))
-        return FlippingQueue(early, late, self.flips_at)
+    def queue(self, *, by_arrival: bool = True) -> Queue:
+        """Two sorted lists and a heap of flip times."""
+        return FlippingQueue(SortedQueue(self.key), SortedQueue(self.flipped), self.flips_at)
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,28 +118,9 @@ class Moving:
         """(key, arrival, id)."""
         return self.key(candidate, now), candidate.arrival_s, candidate.id
 
-    def queue(self, requests: Sequence[Request], *, changing: bool = False) -> Queue:
+    def queue(self, *, by_arrival: bool = True) -> Queue:
         """A scan over columns."""
-        return MovingQueue(self.key, requests, changing=changing)
-
-
-@dataclass(frozen=True, eq=False)
-class OnArrival:
-    """An order whose key is known once a request has arrived: `key(candidate)`, smallest first.
-
-    The key may use the policy's state, such as what `on_arrival` has noted of this request. As long as a request waits
-    or its pass is paused, its key must stay the same.
-    """
-
-    key: Callable[[Any], Any]
-
-    def rank(self, candidate: Candidate, now: float) -> Any:
-        """(key, arrival, id)."""
-        return self.key(candidate), candidate.arrival_s, candidate.id
-
-    def queue(self, requests: Sequence[Request], *, changing: bool = False) -> Queue:
-        """A sorted list."""
-        return SortedQueue(self.key)
+        return MovingQueue(self.key)
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,10 +136,6 @@ class Scanned:
         """(key, arrival, id)."""
         return self.key(candidate, now), candidate.arrival_s, candidate.id
 
-    def queue(self, requests: Sequence[Request], *, changing: bool = False) -> Queue:
+    def queue(self, *, by_arrival: bool = True) -> Queue:
         """A scan, request by request."""
         return ScannedQueue(self.key)
-
-
-def _queue(requests: Sequence[Request], key: Callable[[Any], Any], changing: bool) -> Queue:
-    return SortedQueue(key) if changing else FixedQueue(ranked(requests, key))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left, bisect_right, insort
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
 from itertools import islice
 from numbers import Real
@@ -16,6 +16,10 @@ from flowsim.errors import InputError, defined_at
 UNBOUNDED = 1 << 62
 """More tokens than any request has."""
 ABSENT = UNBOUNDED + 1
+MOST_IN_BLOCK = 512
+
+Rank = tuple[Any, float, int, Request]
+"""The key of a request, then what settles ties, then itself, which is never compared."""
 
 
 class Queue(Protocol):
@@ -29,11 +33,6 @@ class Queue(Protocol):
 
     def after(self, now: float, last: Request | None, max_tokens: int) -> Request | None:
         """The first request after `last` (None: the first of all) with at most `max_tokens` tokens."""
-
-
-def ranked(requests: Sequence[Request], key: Callable[[Any], Any]) -> list[Request]:
-    """These requests by a key; ties go to the earlier arrival, then the smaller id. InputError: as of `checked`."""
-    return sorted(requests, key=lambda request: (checked(key(request), key), request.arrival_s, request.id))
 
 
 def checked(value: Any, key: Callable[..., Any]) -> Any:
@@ -91,107 +90,68 @@ class ArrivalQueue:
         return None
 
 
-class RankTree:
-    """Which ranks are present, as a tree of minima: finds the first one after a rank with few enough tokens.
-
-    Adding, removing and finding take the logarithm of the number of ranks.
-    """
-
-    def __init__(self, ranked: Sequence[Request]) -> None:
-        self._ranked = ranked
-        self._leaves = 1 << max(len(ranked) - 1, 1).bit_length()
-        self._least = [ABSENT] * (2 * self._leaves)
-        """Fewest tokens below each node; node k has children 2k and 2k + 1, leaves come last."""
-
-    def add(self, rank: int, tokens: int) -> None:
-        """Mark a rank present, with this many tokens."""
-        least, node = self._least, self._leaves + rank
-        while node and least[node] > tokens:
-            least[node] = tokens
-            node >>= 1
-
-    def remove(self, rank: int) -> None:
-        """Mark a rank absent."""
-        least, node = self._least, self._leaves + rank
-        gone, least[node] = least[node], ABSENT
-        node >>= 1
-        while node and least[node] == gone:
-            left, right = least[2 * node], least[2 * node + 1]
-            least[node] = left if left < right else right
-            node >>= 1
-
-    def after(self, rank: int, max_tokens: int) -> Request | None:
-        """The present request of the smallest rank above `rank` with at most `max_tokens` tokens."""
-        least, node = self._least, self._leaves + rank
-        if rank < 0:
-            node = 1
-            if least[1] > max_tokens:
-                return None
-        else:
-            # Climb until a subtree to the right holds one that fits.
-            while node & 1 or least[node + 1] > max_tokens:
-                node >>= 1
-                if node <= 1:
-                    return None
-            node += 1
-        while node < self._leaves:
-            node *= 2
-            if least[node] > max_tokens:
-                node += 1
-        return self._ranked[node - self._leaves]
-
-
-class FixedQueue:
-    """A queue whose ranks are known in advance."""
-
-    def __init__(self, ranked: Sequence[Request]) -> None:
-        self._rank = _positions(ranked)
-        self._tree = RankTree(ranked)
-
-    def add(self, request: Request) -> None:
-        """Take a request in."""
-        self._tree.add(self._rank[request.id], request.tokens)
-
-    def remove(self, request: Request) -> None:
-        """Take a request out."""
-        self._tree.remove(self._rank[request.id])
-
-    def after(self, now: float, last: Request | None, max_tokens: int) -> Request | None:
-        """The first request after `last` with at most `max_tokens` tokens."""
-        return self._tree.after(-1 if last is None else self._rank[last.id], max_tokens)
-
-
 class SortedQueue:
-    """A queue whose ranks are computed when a request is taken in: a sorted list."""
+    """A queue whose ranks are computed when a request is taken in: sorted blocks, of each the fewest tokens in it.
+
+    Taking in, taking out and finding look at one block, and finding also at the fewest tokens of others.
+    """
 
     def __init__(self, key: Callable[[Any], Any]) -> None:
         self._key = key
-        self._ranks: list[tuple[Any, float, int]] = []
-        self._requests: list[Request] = []
-        self._rank_of: dict[int, tuple[Any, float, int]] = {}
+        self._rank_of: dict[int, Rank] = {}
+        self._blocks: list[list[Rank]] = [[]]
+        self._firsts: list[Rank | tuple[()]] = [()]
+        """Each block begins here, or later."""
+        self._fewest = [ABSENT]
+        """No request of the block has fewer tokens."""
 
     def add(self, request: Request) -> None:
         """Take a request in."""
         self._rank_of[request.id] = rank = self._rank(request)
-        place = bisect_left(self._ranks, rank)
-        self._ranks.insert(place, rank)
-        self._requests.insert(place, request)
+        number = bisect_right(self._firsts, rank) - 1
+        block = self._blocks[number]
+        insort(block, rank)
+        if request.tokens < self._fewest[number]:
+            self._fewest[number] = request.tokens
+        if len(block) > MOST_IN_BLOCK:
+            self._split(number)
 
     def remove(self, request: Request) -> None:
         """Take a request out."""
-        place = bisect_left(self._ranks, self._rank_of.pop(request.id))
-        del self._ranks[place], self._requests[place]
+        rank = self._rank_of.pop(request.id)
+        number = bisect_right(self._firsts, rank) - 1
+        block = self._blocks[number]
+        del block[bisect_left(block, rank)]
+        if not block and number:
+            del self._blocks[number], self._firsts[number], self._fewest[number]
 
     def after(self, now: float, last: Request | None, max_tokens: int) -> Request | None:
         """The first request after `last` with at most `max_tokens` tokens."""
-        start = 0 if last is None else bisect_right(self._ranks, self._rank_of.get(last.id) or self._rank(last))
-        for request in islice(self._requests, start, None):
-            if request.tokens <= max_tokens:
-                return request
+        first = start = 0
+        if last is not None:
+            rank = self._rank_of.get(last.id) or self._rank(last)
+            first = bisect_right(self._firsts, rank) - 1
+            start = bisect_right(self._blocks[first], rank)
+        for number in range(first, len(self._blocks)):
+            if self._fewest[number] <= max_tokens:
+                for *_, request in islice(self._blocks[number], start, None):
+                    if request.tokens <= max_tokens:
+                        return request
+                if not start:
+                    self._fewest[number] = min((rank[-1].tokens for rank in self._blocks[number]), default=ABSENT)
+            start = 0
         return None
 
-    def _rank(self, request: Request) -> tuple[Any, float, int]:
-        return checked(self._key(request), self._key), request.arrival_s, request.id
+    def _split(self, number: int) -> None:
+        block = self._blocks[number]
+        later = block[MOST_IN_BLOCK // 2 :]
+        del block[MOST_IN_BLOCK // 2 :]
+        self._blocks.insert(number + 1, later)
+        self._firsts.insert(number + 1, later[0])
+        self._fewest.insert(number + 1, self._fewest[number])
+
+    def _rank(self, request: Request) -> Rank:
+        return checked(self._key(request), self._key), request.arrival_s, request.id, request
 
 
 class FlippingQueue:
@@ -271,10 +231,3 @@ class ScannedQueue:
             self._ranked, self._now = sorted(self._requests.values(), key=rank), now
         start = bisect_right(self._ranked, rank(last), key=rank)
         return next((request for request in islice(self._ranked, start, None) if request.tokens <= max_tokens), None)
-
-
-def _positions(ranked: Sequence[Request]) -> list[int]:
-    positions = [0] * len(ranked)
-    for position, request in enumerate(ranked):
-        positions[request.id] = position
-    return positions

@@ -12,7 +12,6 @@ is told in `flowsim.engine.instance_requests`.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 from msgspec.structs import force_setattr
 
@@ -36,7 +35,6 @@ class Instance:
         device: executes its passes, and tells it (`flowsim.engine.device.Listener`).
         policy: decides what runs; the instance makes a copy of its own.
         predictor: what the policy believes about costs.
-        requests: all requests of the trace, in order of arrival.
         recorder: is told what happens.
         kv: its KV cache.
         slots: passes that may be launched and not completed.
@@ -52,7 +50,6 @@ class Instance:
         device: Device,
         policy: Policy,
         predictor: Predictor,
-        requests: Sequence[Request],
         recorder: Recorder,
         kv: KVCache,
         slots: int,
@@ -63,7 +60,7 @@ class Instance:
         self.predictor = predictor
         self.kv = kv
         self._max_context = max_context
-        self.requests = InstanceRequests(requests, kv, predictor, recorder, loop)
+        self.requests = InstanceRequests(kv, predictor, recorder, loop)
         self._prefixes = self.requests.prefixes
         self.waiting, self.started = self.requests.waiting, self.requests.started
         self.attained, self.missed = self.requests.attained, self.requests.missed

@@ -28,7 +28,6 @@ class InstanceRequests:
     """The requests of one instance.
 
     Args:
-        everything: all requests of the trace, in order of arrival.
         kv: the KV cache of the instance.
         predictor: what its policy believes that the rest of a prompt takes.
         recorder: is told what happens.
@@ -43,14 +42,13 @@ class InstanceRequests:
 
     def __init__(
         self,
-        everything: Sequence[Request],
         kv: KVCache,
         predictor: Predictor,
         recorder: Recorder,
         loop: ClosedLoop | None = None,
     ) -> None:
-        self.prefixes = PrefixWaiting(everything, kv, predictor) if isinstance(kv, PrefixCache) else None
-        self.waiting = Waiting(everything, changing=loop is not None) if self.prefixes is None else self.prefixes
+        self.prefixes = PrefixWaiting(kv, predictor) if isinstance(kv, PrefixCache) else None
+        self.waiting = Waiting(by_arrival=loop is None) if self.prefixes is None else self.prefixes
         self.started: OrderedDict[int, Request] = OrderedDict()
         self.attained: Counter[str] = Counter()
         self.missed: Counter[str] = Counter()

@@ -107,13 +107,12 @@ class PrefixWaiting(Waiting):
     """Waiting requests, of which each knows how much of its prompt is cached now.
 
     Args:
-        everything: all requests of the trace, in order of arrival.
         kv: the cache of their instance.
         predictor: what the policy believes that the rest of a prompt takes.
     """
 
-    def __init__(self, everything: Sequence[Request], kv: PrefixCache, predictor: Predictor) -> None:
-        super().__init__(everything, changing=True)
+    def __init__(self, kv: PrefixCache, predictor: Predictor) -> None:
+        super().__init__(by_arrival=False)
         self._kv = kv
         self._predictor = predictor
         self._waiting_for: defaultdict[int, dict[int, int]] = defaultdict(dict)

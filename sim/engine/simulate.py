@@ -139,9 +139,7 @@ def simulate(
         device = SimulatedDevice(env, cost, server.max_batched_tokens, server.graph_tokens)
         devices.append(device)
         kv = KVCache(kv_tokens) if prefixes is None else PrefixCache(kv_tokens, prefixes)
-        instances.append(
-            Instance(device, policy, predictor, requests, recorder, kv, server.slots, cost.max_context, loop)
-        )
+        instances.append(Instance(device, policy, predictor, recorder, kv, server.slots, cost.max_context, loop))
     router = router or make_router(server.router)
     arrive = instances[0].arrive
     if len(instances) > 1:

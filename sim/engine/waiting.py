@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from weakref import ref
 
 from flowsim.core.order import Order
@@ -21,15 +21,12 @@ class Waiting:
         requests: by id, in order of arrival.
 
     Args:
-        everything: all requests of the trace, in order of arrival; an order ranks them once.
-        changing: whether they change after that: their `tokens` and `predicted_s` while they wait (see `change`), or
-            their times when they are sent.
+        by_arrival: whether they are taken in by arrival, then id, and never `change`.
     """
 
-    def __init__(self, everything: Sequence[Request], *, changing: bool = False) -> None:
+    def __init__(self, *, by_arrival: bool = True) -> None:
         self.requests: OrderedDict[int, Request] = OrderedDict()
-        self._everything = everything
-        self._changing = changing
+        self._by_arrival = by_arrival
         self._queues: dict[Order, Queue] = {}
 
     def add(self, request: Request) -> None:
@@ -64,7 +61,7 @@ class Waiting:
             raise InputError("", "made an order anew", expected="orders made once, outside choose")
         if len(self._queues) == MOST_ORDERS:
             raise InputError("orders", f"this is the {MOST_ORDERS + 1}th", expected="orders made once, outside choose")
-        queue = self._queues[order] = order.queue(self._everything, changing=self._changing)
+        queue = self._queues[order] = order.queue(by_arrival=self._by_arrival)
         for request in self.requests.values():
             queue.add(request)
         return queue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -10,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import force_setattr
 
-from flowsim.core.moving_queue import Columns
-from flowsim.core.queues import UNBOUNDED, RankTree
+from flowsim.core.moving_queue import MovingQueue
+from flowsim.core.queues import UNBOUNDED, SortedQueue
 from flowsim.core.request import Request
 from support.orders import ORDERS
 
@@ -50,7 +51,7 @@ def test_a_queue_answers_as_sorting_does(
     name: str, changing: bool, requests: list[Request], data: st.DataObject
 ) -> None:
     order = ORDERS[name]
-    queue, present, now = order.queue(requests, changing=changing), [], 0.0
+    queue, present, now = order.queue(by_arrival=not changing), [], 0.0
     coming = list(requests)
     for _ in range(data.draw(st.integers(1, 25))):
         action = data.draw(st.sampled_from(["arrive", "leave", "ask", "ask", "wait", *["change"] * changing]))
@@ -84,7 +85,7 @@ def test_walking_a_queue_visits_each_request_once_in_order(
     name: str, changing: bool, requests: list[Request], now: float
 ) -> None:
     order = ORDERS[name]
-    queue, visited = order.queue(requests, changing=changing), []
+    queue, visited = order.queue(by_arrival=not changing), []
     for request in requests:
         queue.add(request)
     last = queue.after(now, None, UNBOUNDED)
@@ -99,7 +100,7 @@ def test_walking_many_requests_ends_after_the_last(name: str) -> None:
     """Sizes at which NumPy computes an array and a number by different code."""
     rng = np.random.default_rng(0)
     requests = [Request(i, float(a), 1, 1e3, predicted_s=1.0) for i, a in enumerate(np.sort(rng.uniform(0, 50, 200)))]
-    queue, last = ORDERS[name].queue(requests), None
+    queue, last = ORDERS[name].queue(), None
     for request in requests:
         queue.add(request)
     for _ in requests:
@@ -108,27 +109,42 @@ def test_walking_many_requests_ends_after_the_last(name: str) -> None:
     assert queue.after(51.3, last, UNBOUNDED) is None
 
 
-def test_columns_hold_the_requests_attributes() -> None:
-    columns = Columns.of([Request(0, 0.5, 3, 2.0, "text", predicted_s=0.25), Request(1, 1.5, 4, 3.0)]).rows(
-        np.array([1, 0])
-    )
-    assert columns.tokens.tolist() == [4, 3]
-    assert columns.deadline_s.tolist() == [4.5, 2.5]
-    assert columns.predicted_s.tolist() == [0.0, 0.25]
-    assert columns.class_name.tolist() == ["", "text"]
-    with pytest.raises(AttributeError, match="requests have no column 'deadline'; they have id, arrival_s"):
-        _ = columns.deadline
+def test_a_key_sees_columns_of_what_waits_also_once_more_came_and_some_left() -> None:
+    seen: list[list[Any]] = []
+
+    def key(columns: Any, now: float) -> Any:
+        seen.append([columns.class_name.tolist(), columns.deadline_s.tolist()])
+        with pytest.raises(AttributeError, match="requests have no column 'deadline'; they have id, arrival_s"):
+            _ = columns.deadline
+        return columns.deadline_s
+
+    queue = MovingQueue(key)
+    requests = [Request(id, 0.5, 3, 2 - id / 4, "text" * id) for id in range(4)]
+    queue.add(requests[0])
+    assert queue.after(1.0, None, UNBOUNDED) is requests[0]
+    for request in requests[1:]:
+        queue.add(request)
+    assert queue.after(1.0, None, UNBOUNDED) is requests[3]
+    queue.remove(requests[1])
+    assert queue.after(1.0, None, UNBOUNDED) is requests[3]
+    assert seen == [
+        [[""], [2.5]],
+        [["", "text", "texttext", "texttexttext"], [2.5, 2.25, 2.0, 1.75]],
+        [["", "texttexttext", "texttext"], [2.5, 1.75, 2.0]],
+    ]
 
 
-@given(st.lists(st.integers(0, 9), min_size=1, max_size=20), st.integers(-1, 19), st.integers(0, 9), st.data())
-def test_a_rank_tree_finds_the_first_that_fits(tokens: list[int], rank: int, room: int, data: st.DataObject) -> None:
-    requests = [Request(i, 0.0, max(n, 1), 1.0) for i, n in enumerate(tokens)]
-    tree, present = RankTree(requests), set(range(len(tokens)))
-    for i in present:
-        tree.add(i, tokens[i])
-    for i in data.draw(st.sets(st.sampled_from(sorted(present)))):
-        tree.remove(i)
-        present.discard(i)
-    rank = min(rank, len(tokens) - 1)
-    fitting = [i for i in sorted(present) if i > rank and tokens[i] <= room]
-    assert tree.after(rank, room) is (requests[fitting[0]] if fitting else None)
+@given(st.lists(st.integers(1, 9), max_size=40), st.data())
+def test_a_sorted_queue_of_many_blocks_finds_the_first_that_fits(tokens: list[int], data: st.DataObject) -> None:
+    requests = [Request(id, 0.0, number, 1.0, priority=id % 4) for id, number in enumerate(tokens)]
+    queue, present = SortedQueue(lambda request: request.priority), list[Request]()
+    with patch("flowsim.core.queues.MOST_IN_BLOCK", 3):
+        for request in requests:
+            queue.add(request)
+            present.append(request)
+            if data.draw(st.booleans()):
+                queue.remove(present.pop(data.draw(st.integers(0, len(present) - 1))))
+            last, room = data.draw(st.sampled_from([None, *requests])), data.draw(st.integers(0, 9))
+            in_order = sorted(present, key=lambda of: (of.priority, of.id))
+            later = [of for of in in_order if last is None or (of.priority, of.id) > (last.priority, last.id)]
+            assert queue.after(0.0, last, room) is next((of for of in later if of.tokens <= room), None)

@@ -14,7 +14,7 @@ import pytest
 
 from flowsim.calibration.costs.predictor import make_predictor
 from flowsim.core.events import Rejected, Stretch, stretches
-from flowsim.core.order import Fixed, Flipping, Moving, OnArrival, Scanned
+from flowsim.core.order import Fixed, Flipping, Moving, Scanned
 from flowsim.core.passes import Decision, Pass
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
@@ -222,7 +222,7 @@ class Tags(FIFO):
     def __init__(self) -> None:
         self.given: dict[str, int] = {}
         self.tag: dict[int, int] = {}
-        self.order = OnArrival(lambda candidate: self.tag[candidate.id])
+        self.order = Fixed(lambda candidate: self.tag[candidate.id])
 
     def on_arrival(self, request: Any, view: Any) -> None:
         self.given[request.class_name] = self.given.get(request.class_name, 0) + request.tokens
@@ -476,18 +476,6 @@ def test_a_policy_that_only_sleeps_is_told_so(monkeypatch: pytest.MonkeyPatch) -
         run(sleeps, (0.0, 5, 9.0))
 
 
-def test_an_order_by_arrival_waits_for_the_arrival() -> None:
-    """A `Fixed` key is computed for the whole trace at once; the policy has not heard of the others."""
-
-    class Early(Tags):
-        def __init__(self) -> None:
-            super().__init__()
-            self.order = Fixed(lambda candidate: self.tag[candidate.id])  # type: ignore[assignment]
-
-    with pytest.raises(InputError, match="raised KeyError: 1"):
-        run(Early(), (0.0, 2, 99.0, "a"), (5.0, 2, 99.0, "a"))
-
-
 # Orders of a policy's own.
 
 
@@ -512,7 +500,7 @@ FAULTY_KEYS: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("key", "problem"), FAULTY_KEYS)
-@pytest.mark.parametrize("kind", [Fixed, Flipping, Moving, OnArrival, Scanned])
+@pytest.mark.parametrize("kind", [Fixed, Flipping, Moving, Scanned])
 def test_a_fault_in_the_key_of_an_order_names_the_policy_and_the_line(kind: Any, key: Any, problem: str) -> None:
     line = key.__code__.co_firstlineno
     timed = kind in (Moving, Scanned)

@@ -24,7 +24,7 @@ def request(id: int, tokens: int, slo_s: float, class_name: str = "text", **more
 
 def held(*requests: Request, kv: KVCache | None = None) -> tuple[InstanceRequests, Ledger]:
     ledger = Ledger(len(requests))
-    here = InstanceRequests(requests, kv or KVCache(100), PREDICTOR, Recorder(ledger))
+    here = InstanceRequests(kv or KVCache(100), PREDICTOR, Recorder(ledger))
     for one in requests:
         here.add(one)
     return here, ledger
@@ -59,7 +59,7 @@ def test_requests_count_by_class_as_in_time_or_not_but_for_those_without_an_slo(
 
 def test_a_request_that_never_waited_is_rejected_by_the_limits() -> None:
     long = request(0, 4, 9.0)
-    here = InstanceRequests([long], KVCache(2), PREDICTOR, Recorder(ledger := Ledger(1)))
+    here = InstanceRequests(KVCache(2), PREDICTOR, Recorder(ledger := Ledger(1)))
     here.reject(long, 1.0, "limits")
     assert (ledger.rejected_s, here.missed, here.work_s) == ([1.0], {"text": 1}, 0.0)
 

@@ -7,13 +7,14 @@ cuts of 10 tokens lie 2 s apart at operator level, and a layer takes 10 s.
 from __future__ import annotations
 
 import math
+import tracemalloc
 from typing import Any, ClassVar
 
 import pytest
 
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.predictor import make_predictor
-from flowsim.core.order import Fixed
+from flowsim.core.order import Fixed, Moving
 from flowsim.core.passes import Pass
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
@@ -134,3 +135,28 @@ def test_server_limits_are_checked(limits: dict[str, Any], message: str) -> None
     with pytest.raises(InputError) as error:
         ServerOptions(**limits)
     assert str(error.value).startswith(message)
+
+
+# Many instances.
+
+
+@pytest.mark.parametrize(
+    "order", [Fixed(lambda candidate: candidate.deadline_s), Moving(lambda candidate, now: candidate.deadline_s - now)]
+)
+def test_a_request_takes_no_more_memory_on_many_instances(order: Any) -> None:
+    def first(view: Any) -> Any:
+        best = view.first(order)
+        return Pass.whole(best) if isinstance(best, Request) else best
+
+    def most_bytes(requests: int, instances: int) -> int:
+        rows = [(float(id), 2, 9.0) for id in range(requests)]
+        tracemalloc.start()
+        simulated(Chooses(first), pencil(), *rows, instances=instances)
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    def more_bytes(instances: int) -> int:
+        return most_bytes(600, instances) - most_bytes(200, instances)
+
+    assert more_bytes(50) < 1.5 * more_bytes(1)

@@ -35,7 +35,7 @@ def seen(
     kv_tokens: int = 100,
 ) -> InstanceView:
     """The view of an instance in this state at 3 s."""
-    queue = Waiting(waiting)
+    queue = Waiting()
     for one in waiting:
         queue.add(one)
     instance: Any = SimpleNamespace(

@@ -31,7 +31,7 @@ def ids(queue: Queue) -> list[int]:
 
 def test_every_order_holds_all_that_wait_whenever_it_was_first_asked_for() -> None:
     requests = three()
-    waiting = Waiting(requests)
+    waiting = Waiting()
     waiting.add(requests[0])
     assert ids(waiting.queue(SHORTEST)) == [0]
     waiting.add(requests[1])
@@ -45,7 +45,7 @@ def test_every_order_holds_all_that_wait_whenever_it_was_first_asked_for() -> No
 
 def test_what_leaves_leaves_every_order() -> None:
     requests = three()
-    waiting = Waiting(requests)
+    waiting = Waiting()
     for request in requests:
         waiting.add(request)
     queue = waiting.queue(SHORTEST)
@@ -56,7 +56,7 @@ def test_what_leaves_leaves_every_order() -> None:
 
 def test_a_request_that_changes_is_ranked_anew() -> None:
     requests = three()
-    waiting = Waiting(requests, changing=True)
+    waiting = Waiting(by_arrival=False)
     for request in requests:
         waiting.add(request)
     assert ids(waiting.queue(SHORTEST)) == [1, 2, 0]
@@ -65,7 +65,7 @@ def test_a_request_that_changes_is_ranked_anew() -> None:
 
 
 def test_an_order_made_at_every_decision_is_refused_at_the_second() -> None:
-    waiting = Waiting([])
+    waiting = Waiting()
     waiting.queue(SHORTEST)
     waiting.queue(Fixed(lambda candidate: 0))
     with pytest.raises(InputError, match=r"^made an order anew; expected orders made once, outside choose$"):
@@ -73,7 +73,7 @@ def test_an_order_made_at_every_decision_is_refused_at_the_second() -> None:
 
 
 def test_so_many_orders_are_refused() -> None:
-    waiting = Waiting([])
+    waiting = Waiting()
     held = [Fixed(lambda candidate: 0) for _ in range(MOST_ORDERS)]
     for order in held:
         waiting.queue(order)

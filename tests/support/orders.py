@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from flowsim.core.order import Arrival, Fixed, Flipping, Moving, OnArrival, Scanned
+from flowsim.core.order import Arrival, Fixed, Flipping, Moving, Scanned
 from flowsim.policies.parts.orders import ORDERS as SHIPPED
 
 ORDERS: dict[str, Any] = {
     **{f"policies' {name}": order for name, order in SHIPPED.items()},
     "arrival": Fixed(lambda candidate: 0),
     "as they came": Arrival(),
-    "known on arrival": OnArrival(lambda candidate: candidate.slo_s),
     "scanned": Scanned(lambda candidate, now: (candidate.tokens * now) % 3),
     "deadline": Fixed(lambda candidate: candidate.deadline_s),
     "tokens": Fixed(lambda candidate: candidate.tokens),
