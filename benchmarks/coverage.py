@@ -21,6 +21,7 @@ from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from scipy import integrate, optimize, signal, special, stats
 
+from flowsim.io.counts import percent
 from flowsim.results.bootstrap import FEWEST_STRETCHES, share_interval, stretch_count
 from flowsim.results.differences import QUANTILES, Difference, ServedTrace
 from flowsim.results.interval import Interval
@@ -151,7 +152,7 @@ def of_hits(memory: float, share: float, n: int, repetitions: int) -> list[Row]:
     for _ in range(repetitions):
         hits = correlated_hits(n, memory, share, rng)
         found.append((share_interval(hits), stretch_count(~hits)))
-    return [_row(f"attainment {share:.0%}, AR(1) with {memory:g}", n, found, share)]
+    return [_row(f"attainment {percent(share, 0)}, AR(1) with {memory:g}", n, found, share)]
 
 
 def over_replications(draw: Callable[..., Floats], n: int, repetitions: int) -> tuple[float, float]:
@@ -196,14 +197,16 @@ def tables(repetitions: int, jobs: int) -> dict[str, str]:
     rows = [row for some in Parallel(jobs)(work) for row in some]
     head = "| figure | requests | stretches | marked | known | covered |\n|---|---|---|---|---|---|\n"
     lines = [
-        f"| {row.figure} | {row.n:,} | {row.stretches:.0f} | {row.marked:.0%} | {row.known:.0%} | {row.covered:.1%} |"
+        f"| {row.figure} | {row.n:,} | {row.stretches:.0f} | {percent(row.marked, 0)} | {percent(row.known, 0)} "
+        f"| {percent(row.covered)} |"
         for row in sorted(rows, key=lambda row: row.figure)
     ]
     pairs = [(name, n, *over_replications(draw, n, repetitions)) for name, draw in DRAWS.items() for n in REPLICATIONS]
     more = "| differences | replications | Student's t | BCa |\n|---|---|---|---|\n"
     return {
         "one trace": head + "\n".join(lines),
-        "replications": more + "\n".join(f"| {name} | {n} | {t:.1%} | {bca:.1%} |" for name, n, t, bca in pairs),
+        "replications": more
+        + "\n".join(f"| {name} | {n} | {percent(t)} | {percent(bca)} |" for name, n, t, bca in pairs),
     }
 
 

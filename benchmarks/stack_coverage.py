@@ -17,6 +17,7 @@ from joblib import Parallel, delayed
 
 import flowsim
 from benchmarks.coverage import write_tables
+from flowsim.io.counts import percent
 from flowsim.runs.options import from_values
 from flowsim.traces.trace import Trace
 from flowsim.validation.stack_fit import StackFit, fit_stack
@@ -87,7 +88,7 @@ def table(fits: Mapping[str, Sequence[StackFit]]) -> str:
         cells += [_range_ms([fit.before_s for fit in some]), _range_ms([fit.after_s for fit in some])]
         lines.append(f"| {kind} | {' | '.join(cells)} |")
     every = [fit for some in fits.values() for fit in some]
-    together = [f"{100 * right / known:.0f} %" for right, known in (held(every, name) for name in TRUTH)]
+    together = [percent(right / known, 0) for right, known in (held(every, name) for name in TRUTH)]
     return "\n".join([*lines, f"| together | {' | '.join(together)} | | | | | |"])
 
 

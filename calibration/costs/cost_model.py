@@ -17,6 +17,7 @@ from flowsim.calibration.costs.power import PowerModel
 from flowsim.core.operators import ATTENTION, CHECKED_AFTER, LAYER_OPERATORS
 from flowsim.core.timeline import Forward, Launch, Slice, Timeline, graph_size, split
 from flowsim.errors import InputError
+from flowsim.io.counts import percent
 
 Cost = Callable[[int], float]
 
@@ -224,7 +225,7 @@ class CostModel:
         cells = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
         kind = "given in Python" if self.provenance is None else self.provenance.table.kind
         error = None if self.provenance is None else self.provenance.stated_error
-        stated = "error not known" if error is None else f"stated error {error:.1%}"
+        stated = "error not known" if error is None else f"stated error {percent(error)}"
         return f"<div><b>{escape(self.name)}</b>, {kind}, {stated}<table>{cells}</table></div>"
 
     def _new_timeline(self, slices: Sequence[Slice], cut: str, max_batched_tokens: int, graph_tokens: int) -> Timeline:

@@ -13,6 +13,8 @@ import functools
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from flowsim.io.counts import percent
+
 Tensor = Any
 Kernel = Callable[[Tensor, Tensor, Tensor, int, int, int], Tensor]
 
@@ -132,7 +134,7 @@ def _trial(kernel: Kernel, heads: int, kv_heads: int, head_dim: int, device: Any
         truth = math(q.float(), k.float(), v.float(), 64, tokens, context)
         worst = ((found - truth).abs().max() / truth.abs().max()).item()
         if not worst < (0.03 if dtype.itemsize < 4 else 1e-4):
-            return f"differs from plain attention by {worst:.0%} at {tokens}@{context}"
+            return f"differs from plain attention by {percent(worst, 0)} at {tokens}@{context}"
         tried += 1
     return "" if tried else "fits no shape"
 

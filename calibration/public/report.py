@@ -13,6 +13,7 @@ from flowsim.calibration.costs.provenance import PowerFit, Provenance
 from flowsim.calibration.costs.table import OperatorTable
 from flowsim.calibration.public.compare import compare_tables, titles
 from flowsim.calibration.public.report_figures import curves_png, pass_residuals_png, ratios_png, residuals_png
+from flowsim.io.counts import percent
 from flowsim.show.html import render
 
 HIDDEN = ("notes", "model_spec")
@@ -66,7 +67,7 @@ def operator_rows(table: OperatorTable) -> Rows:
 
 def boost_line(boost: PowerFit) -> str:
     """How much faster an idle GPU starts, in a sentence."""
-    gains = ", ".join(f"{tokens:,} tokens {100 * gain:.1f} %" for tokens, gain in boost.gain)
+    gains = ", ".join(f"{tokens:,} tokens {percent(gain)}" for tokens, gain in boost.gain)
     return (
         f"An idle GPU starts faster than all this, by: {gains}; the gain fades once its utilisation, averaged over "
         f"{1e3 * boost.window_s:.0f} ms, passes {boost.threshold:.2f}."
@@ -95,4 +96,4 @@ def _facts(about: Provenance) -> Mapping[str, Any]:
 
 
 def _percents(*values: float) -> list[str]:
-    return [f"{100 * value:.1f} %" for value in values]
+    return list(map(percent, values))

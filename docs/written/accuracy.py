@@ -19,6 +19,7 @@ from flowsim.calibration.costs.table import OperatorTable
 from flowsim.calibration.costs.table_catalogue import TableName, load_table, shipped_tables
 from flowsim.calibration.costs.table_rows import ALL_REDUCE
 from flowsim.core.timeline import Slice
+from flowsim.io.counts import percent
 
 ROOT = Path(__file__).parents[2]
 ELSEWHERE = sorted((ROOT / "tests" / "data" / "passes").iterdir())
@@ -78,7 +79,7 @@ def in_short() -> Iterator[str]:
     for title, name in KINDS.items():
         own = [of[0].errors[name].median for of in found if name in of[0].errors]
         others = [column.errors[name].median for of in found for column in of[1:] if name in column.errors]
-        yield _row(title, [f"{min(medians):.1%} to {max(medians):.1%}" for medians in (own, others)])
+        yield _row(title, [f"{percent(min(medians))} to {percent(max(medians))}" for medians in (own, others)])
 
 
 def dense_models() -> Iterator[str]:
@@ -88,8 +89,8 @@ def dense_models() -> Iterator[str]:
     for gpu, model in ((gpu, model) for gpu, models in GPUS.items() for model in models):
         for i, column in enumerate(columns(gpu, model, 1)):
             errors = (column.errors.get(name) for name in KINDS.values())
-            medians = [f"{of.median:.1%}" if of else "" for of in errors]
-            yield _row("" if i else f"{gpu}: {model}", [column.title, *medians, f"{column.longer:+.1%}"])
+            medians = [percent(of.median) if of else "" for of in errors]
+            yield _row("" if i else f"{gpu}: {model}", [column.title, *medians, percent(column.longer, sign="+")])
 
 
 def all_tables() -> Iterator[str]:
@@ -128,8 +129,8 @@ def _section(gpu: str, model: str, tp: int) -> Iterator[str]:
     for name in sorted(found[0].errors):
         errors = [column.errors.get(name) for column in found]
         number = str(errors[0].passes) if errors[0] else ""
-        yield _row(name, [number, *(f"{e.median:.1%} ({e.max:.1%})" if e else "" for e in errors)])
-    yield _row("*longer*", ["", *("" if c.longer is None else f"{c.longer:+.1%}" for c in found)])
+        yield _row(name, [number, *(f"{percent(e.median)} ({percent(e.max)})" if e else "" for e in errors)])
+    yield _row("*longer*", ["", *("" if c.longer is None else percent(c.longer, sign="+") for c in found)])
     for folder, table, times in recalibrations(gpu, model, tp):
         where = f"(`{folder.relative_to(ROOT)}`, {table.provenance.stated['date']})"
         sizes = f"prompts of {COMPOSED[0]:,} to {COMPOSED[-1]:,} tokens"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from statistics import median
 
 from flowsim.calibration.modelled.errors import known_errors
+from flowsim.io.counts import percent
 
 WITHOUT = {
     "gpu": "the GPU: from this model on the other one",
@@ -36,4 +37,4 @@ def _cell(errors: list[tuple[float, float]]) -> str:
     if not errors:
         return ""
     typical, largest = median(of for of, _ in errors), max(most for _, most in errors)
-    return f"{100 * typical:.1f} % ({100 * largest:.1f} %)"
+    return f"{percent(typical)} ({percent(largest)})"

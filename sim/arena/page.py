@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flowsim.arena.grid import REFERENCE
 from flowsim.arena.tables import AT, ON, class_attainments
 from flowsim.arena.text import rank_text, rule_text, share_text, shown_name
+from flowsim.io.counts import percent
 from flowsim.policies.registry import describe_policy
 from flowsim.results.interval import Interval
 from flowsim.show.costs_text import cost_footing
@@ -59,7 +60,7 @@ def _lead(arena: Arena, ranking: Sequence[Mapping[Any, Any]]) -> list[PagePart]:
         (
             f"rank {rank_text(row)}",
             shown_name(row["policy"], arena),
-            f"{100 * row['share_of_bound']:.1f} % of the bound",
+            f"{percent(row['share_of_bound'])} of the bound",
         )
         for row in ranking
         if row is ranking[0] or row["policy"] == REFERENCE or row["policy"] in arena.own

@@ -21,7 +21,7 @@ from flowsim.core.prefix_cache import Prefixes
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
 from flowsim.engine.simulate import kv_capacity_tokens, simulate
-from flowsim.io.counts import number_of
+from flowsim.io.counts import number_of, percent
 
 Flags = NDArray[np.bool_]
 SHARES = (0.5, 0.0)
@@ -59,8 +59,8 @@ class Bound(Struct, frozen=True):
         hopeless, fit = number_of(self.hopeless, "request"), "fits" if one else "fit"
         takes = "takes longer than its" if one else "take longer than their"
         return [
-            ("upper bound", f"{self.upper:.1%}: no scheduler attains more than {self.most:,} of {counted}"),
-            ("lower bound", f"{self.lower:.1%}: a scheduler that knows all arrivals attains {self.least:,}"),
+            ("upper bound", f"{percent(self.upper)}: no scheduler attains more than {self.most:,} of {counted}"),
+            ("lower bound", f"{percent(self.lower)}: a scheduler that knows all arrivals attains {self.least:,}"),
             ("hopeless", f"{hopeless} {takes} SLO at the least work, or {fit} in no instance"),
         ]
 

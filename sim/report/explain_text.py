@@ -8,11 +8,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from flowsim.io.counts import number_of
+from flowsim.io.counts import number_of, percent
 from flowsim.results.explain import Explanation
 from flowsim.results.fairness import Fairness
 from flowsim.results.story import Story
-from flowsim.show.format import percent, seconds
+from flowsim.show.format import seconds
 from flowsim.show.reasons import REASONS, SERVABLE, reason_rows
 from flowsim.show.screen import facts, table
 from flowsim.show.text import head_facts

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from flowsim.core.summary import FullSummary
+from flowsim.io.counts import percent
 from flowsim.report.explain_text import explanation_report
 from flowsim.report.gantt import gantt_of, requests_in, worst_window
 from flowsim.report.over_time import over_time
@@ -14,7 +15,7 @@ from flowsim.report.stories import misses_table, stories, worst_misses
 from flowsim.results.explain import Explanation, explain
 from flowsim.results.quantiles import Floats
 from flowsim.results.result import RunResult
-from flowsim.show.format import percent, rate, seconds
+from flowsim.show.format import rate, seconds
 from flowsim.show.page import Axis, Chart, Facts, Mark, Page, PagePart, Paragraph, Section, Series, Tiles
 from flowsim.show.page_text import parts_of
 from flowsim.show.result_figures import Distribution

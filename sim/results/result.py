@@ -20,13 +20,12 @@ from flowsim.core.slo import Assignment
 from flowsim.core.summary import FullSummary, Inputs, Summary
 from flowsim.engine.simulate import Outcome
 from flowsim.errors import InputError, unknown
-from flowsim.io.counts import number_of
+from flowsim.io.counts import number_of, percent
 from flowsim.io.folders import writing
 from flowsim.results.metrics import STATES, Metrics
 from flowsim.results.quantiles import Floats
 from flowsim.results.summary import summarise, with_bound
 from flowsim.show.costs_text import cost_line
-from flowsim.show.format import percent
 from flowsim.show.html import summary_html
 from flowsim.traces.trace import Trace
 

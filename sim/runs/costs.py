@@ -20,6 +20,7 @@ from flowsim.calibration.costs.table_catalogue import TableName, folder_of_table
 from flowsim.calibration.costs.table_rows import ALL_REDUCE
 from flowsim.core.summary import Inputs
 from flowsim.errors import InputError
+from flowsim.io.counts import percent
 from flowsim.io.folders import leads_somewhere
 from flowsim.io.schema import PositiveCount, fitted
 from flowsim.runs.digests import Stamp, stamp_of
@@ -164,7 +165,9 @@ def sources_of(costs: CostModel, graph_tokens: int) -> list[str]:
     if graph_tokens:
         said.append(f"forwards of one prompt of up to {graph_tokens:,} tokens run as recorded CUDA graphs")
     if costs.boost is not None:
-        said.append(f"a GPU that has rested is faster at first, by {costs.boost.gain(8192):.0%} with 8192 tokens")
+        said.append(
+            f"a GPU that has rested is faster at first, by {percent(costs.boost.gain(8192), 0)} with 8192 tokens"
+        )
     return said
 
 

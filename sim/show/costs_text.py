@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from flowsim.calibration.costs.pass_kinds import LONG_PROMPT
-from flowsim.io.counts import number_of
+from flowsim.io.counts import number_of, percent
 
 MOST_NAMED = 3
 """Tables that a footing names; of more, it gives the kinds alone."""
@@ -41,8 +41,10 @@ def error_text(inputs: Mapping[str, Any]) -> str:
     kind, what = (LONG_PROMPT, "prefills of >= 1024 tokens") if LONG_PROMPT in error else (next(iter(error)),) * 2
     if inputs["cost_model_kind"] == "modelled":
         median, most = error[kind]["median"], error[kind]["max"]
-        return f"tables modelled like it differed from {what} by up to {median:.1%} (median), {most:.1%} (max)"
-    return f"differs from measured {what} by {error[kind]['median']:.1%} (median), {error[kind]['max']:.1%} (max)"
+        return (
+            f"tables modelled like it differed from {what} by up to {percent(median)} (median), {percent(most)} (max)"
+        )
+    return f"differs from measured {what} by {percent(error[kind]['median'])} (median), {percent(error[kind]['max'])} (max)"
 
 
 def costs_of(inputs: Mapping[str, Any]) -> Costs:
@@ -82,7 +84,7 @@ def _by_kind(costs: Iterable[Costs]) -> dict[str, list[Costs]]:
 def _stated(costs: Iterable[Costs]) -> str:
     """The largest stated error."""
     known = [one.error for one in costs if one.error is not None]
-    return f"error {max(known):.1%}" if known else "error not known"
+    return f"error {percent(max(known))}" if known else "error not known"
 
 
 def _imported(factors: Mapping[str, Any]) -> str:
@@ -92,6 +94,8 @@ def _imported(factors: Mapping[str, Any]) -> str:
     if factors["corrected"]:
         if factors["error"] is None:
             return f"corrected by {by}, of {compared} measured tables: too few to state an error"
-        return f"corrected by {by}, within {factors['error']:.0%} of each of {compared} measured tables, left out"
+        return (
+            f"corrected by {by}, within {percent(factors['error'], 0)} of each of {compared} measured tables, left out"
+        )
     where = f"({low:.2f} to {high:.2f} in {compared} measured tables)"
     return f"too fast: prompts took {by} times as long {where}"

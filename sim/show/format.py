@@ -1,11 +1,6 @@
-"""Numbers as text: shares and durations."""
+"""Numbers as text: durations and rates."""
 
 from __future__ import annotations
-
-
-def percent(share: float | None) -> str:
-    """A share as text: "93.4 %"."""
-    return "-" if share is None else f"{100 * share:.1f} %"
 
 
 def seconds(value: float | None) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from flowsim.core.summary import FullSummary, GroupSummary, Summary
-from flowsim.show.format import percent, rate, seconds
+from flowsim.io.counts import percent
+from flowsim.show.format import rate, seconds
 
 CLASS_COLUMNS = ("class", "counted", "SLO", "attained", "goodput", "TTFT p50", "p90", "p99", "max")
 

@@ -10,9 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from flowsim.core.summary import FullSummary, Summary
-from flowsim.io.counts import number_of
+from flowsim.io.counts import number_of, percent
 from flowsim.show.costs_text import cost_line
-from flowsim.show.format import percent, rate, seconds
+from flowsim.show.format import rate, seconds
 from flowsim.show.screen import facts, table
 from flowsim.show.summary_text import (
     CLASS_COLUMNS,
@@ -145,7 +145,7 @@ def errors_report(
     for kind, errors in error.items():
         both = [errors, told[kind]] if told else [errors]
         made.add_row(
-            kind, str(errors["passes"]), *(f"{errors[key]:.2%}" for errors in both for key in ("median", "max"))
+            kind, str(errors["passes"]), *(percent(errors[key], 2) for errors in both for key in ("median", "max"))
         )
     return made
 
@@ -178,5 +178,5 @@ def tradeoff_report(rows: Iterable[Mapping[str, Any]]) -> RenderableType:
     made = table("preemption", "long prompt alone", "more than whole", "blocking mean", "p99", "max")
     for row in rows:
         blocking = (seconds(row[key]) for key in ("mean_s", "p99_s", "max_s"))
-        made.add_row(row["preemption"], seconds(row["solo_s"]), f"{row['solo_more']:+.1%}", *blocking)
+        made.add_row(row["preemption"], seconds(row["solo_s"]), percent(row["solo_more"], sign="+"), *blocking)
     return made

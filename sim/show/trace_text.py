@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from flowsim.io.counts import number_of
+from flowsim.io.counts import number_of, percent
 from flowsim.show import screen
 
 BARS = " ▁▂▃▄▅▆▇█"
@@ -46,8 +46,8 @@ def _lines(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
             (
                 "prefixes",
                 f"{prefix['blocks']:,} blocks of {prefix['block_tokens']} tokens, {prefix['different_blocks']:,} "
-                f"different; a cache that forgets nothing serves at most {prefix['tokens_share']:.1%} of the input "
-                f"tokens and some of {prefix['requests_share']:.1%} of the requests",
+                f"different; a cache that forgets nothing serves at most {percent(prefix['tokens_share'])} of the input "
+                f"tokens and some of {percent(prefix['requests_share'])} of the requests",
             )
         )
     if facts["turns"] is not None:
@@ -75,7 +75,7 @@ def _per_request(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         lines.append(("priorities", f"requests with {shown}{more}"))
     if (clients := facts["clients"]) is not None:
         count = number_of(clients["clients"], "client")
-        lines.append(("clients", f"{count}; the largest sent {clients['largest_share']:.1%} of the requests"))
+        lines.append(("clients", f"{count}; the largest sent {percent(clients['largest_share'])} of the requests"))
     if (of := facts["measured"]) is not None:
         shown = ", ".join(f"{name} {of[name]:.4g}" for name in ("p10", "p50", "p90", "p99", "max"))
         lines.append(("measured", f"TTFTs of {number_of(of['requests'], 'request')} on a real server: {shown} s"))
@@ -96,7 +96,7 @@ def distances_report(distances: Mapping[str, Any], name: str) -> RenderableType:
     """How far a trace is from the one of this name, from `flowsim.traces.statistics.trace_distances`."""
     table = screen.table(f"against {name}", "requests", "there", "share", "there", "KS input", "KS output")
     for group, of in distances["ks"].items():
-        counts, shares = (f"{n:,}" for n in of["requests"]), (f"{share:.1%}" for share in of["share"])
+        counts, shares = (f"{n:,}" for n in of["requests"]), map(percent, of["share"])
         table.add_row(_printable(group), *counts, *shares, *(_share(of[column]) for column in ("input", "output")))
     bursts = ", ".join(f"{window} s: {_pair(pair)}" for window, pair in distances["dispersion"].items())
     lines = [("rate", f"{_pair(distances['rate_rps'])} req/s"), ("gaps", f"CV {_pair(distances['gap_cv'])}")]

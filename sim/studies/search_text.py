@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rich.table import Table
 
+from flowsim.io.counts import percent
 from flowsim.results.interval import Interval
-from flowsim.show.format import percent
 from flowsim.show.screen import table as new_table
 from flowsim.studies.goodput_rules import LEFT_BEHIND, RULES, Rule
 from flowsim.studies.intervals import over_replications

@@ -12,13 +12,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from flowsim.io.counts import number_of
+from flowsim.io.counts import number_of, percent
 from flowsim.policies.registry import spelling
 from flowsim.results.differences import alike
 from flowsim.results.interval import Interval
 from flowsim.show.costs_text import cost_footing
 from flowsim.show.differences_text import alike_lines, differences_footing, differences_table, p_text
-from flowsim.show.format import percent
 from flowsim.show.screen import table as new_table
 from flowsim.studies.goodput_rules import RULES
 from flowsim.studies.intervals import differences, over_replications, ratios
@@ -155,7 +154,7 @@ def _figures(done: pd.DataFrame) -> Table:
         table.add_row(
             *_cells(key),
             str(len(group)),
-            attainment.scaled(100).format("{:.1f}") + " %",
+            attainment.scaled(100).format("{:.1f} %"),
             goodput.format("{:.2f}"),
             *(_ttft(group, part) for part in ("p50", "p99")),
             *(_of_counted(group, name) for name in ("late", "starved")),
@@ -177,8 +176,7 @@ def _ttft(group: pd.DataFrame, part: str) -> str:
 
 def _of_counted(group: pd.DataFrame, name: str) -> str:
     """The mean share of the counted requests that are late or starved."""
-    share = (group[name] / group["counted"]).mean()
-    return "-" if math.isnan(share) else percent(share)
+    return percent((group[name] / group["counted"]).mean())
 
 
 def _rates(done: pd.DataFrame) -> Table:

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from flowsim.io.counts import number_of
+from flowsim.io.counts import number_of, percent
 from flowsim.io.folders import writing
 from flowsim.results.figure_data import blocking_distributions, class_attainment, ttft_distributions
 from flowsim.runs.costs import described
 from flowsim.show.costs_text import cost_line
 from flowsim.show.figure_file import draw_into
-from flowsim.show.format import percent
 from flowsim.show.html import render
 from flowsim.show.page import drawing
 from flowsim.show.result_figures import attainment_by_class, blocking_distribution, ttft_distribution
@@ -169,8 +168,8 @@ def _cell(distance: Distance) -> str:
 def _row(distance: Distance, runs: int) -> list[str]:
     values = [distance.simulated, *(distance.real or [None] * runs)]
     ratio = "-" if distance.ratio is None else f"{distance.ratio:.2f}"
-    floor = "-" if distance.floor is None else f"{_hundred(distance.floor)} %"
-    off = "-" if distance.off is None else f"{_hundred(distance.off)} %"
+    floor = percent(distance.floor)
+    off = percent(distance.off)
     miss = " !" if distance.good is False else ""
     return [distance.measure, *("-" if v is None else f"{v:.4g}" for v in values), off, floor, ratio + miss]
 

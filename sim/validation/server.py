@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from flowsim.core.slo import Assignment
 from flowsim.core.slo_presets import BAND_TOKENS
 from flowsim.errors import InputError
-from flowsim.io.counts import number_of
+from flowsim.io.counts import number_of, percent
 from flowsim.policies.registry import PolicySpec
 from flowsim.results.quantiles import quantile
 from flowsim.results.result import RunResult
@@ -106,7 +106,7 @@ class ServerComparison:
         left_s = off_s - constant_s - factor * simulated_s
         rows = [
             ("constant", f"{constant_s * 1e3:+.3g} ms, whatever the length, by {int(alone.sum()):,} that ran alone"),
-            ("by length", f"{factor:+.2%} of the simulated TTFT, by the same"),
+            ("by length", f"{percent(factor, 2, '+')} of the simulated TTFT, by the same"),
         ]
         if (queued := known & ~self.alone).any():
             queue = f"{np.median(left_s[queued]) * 1e3:+.3g} ms beyond these"
@@ -157,7 +157,7 @@ class ServerComparison:
         return path
 
     def _attainments(self) -> TextTable:
-        rows = [[f"{scale:g}", *(_percent(self.attainment(name, scale)) for name in self.ttft_s)] for scale in SCALES]
+        rows = [[f"{scale:g}", *(percent(self.attainment(name, scale)) for name in self.ttft_s)] for scale in SCALES]
         return TextTable("Attainment by SLO scale", ["SLO scale", *self.ttft_s], rows)
 
     def _quantiles(self) -> TextTable:
@@ -188,7 +188,7 @@ class ServerComparison:
         for code, name in enumerate(self.slo.class_names):
             here = self.slo.class_code == code
             if here.any():
-                rows.append([name, *(_percent(self.attainment(one, rows=here)) for one in self.ttft_s)])
+                rows.append([name, *(percent(self.attainment(one, rows=here)) for one in self.ttft_s)])
         return TextTable("Attainment by class", ["class", *self.ttft_s], rows)
 
 
@@ -212,10 +212,6 @@ def compare_server(trace: Trace, run: RunOptions, policies: Sequence[str]) -> Se
         options = structs.replace(run, policy=PolicySpec.parse(policy), bound=False)
         simulated[policy] = execute(prepare(options, Given(trace=trace)))
     return ServerComparison(trace, next(iter(simulated.values())).slo, simulated)
-
-
-def _percent(share: float) -> str:
-    return "-" if share != share else f"{share:.1%}"
 
 
 def _seconds(value_s: float) -> str:

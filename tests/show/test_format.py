@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from flowsim.show.format import percent, rate, seconds
+from flowsim.io.counts import percent
+from flowsim.show.format import rate, seconds
 
 
 def test_percent() -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flowsim.errors import InputError
+from flowsim.io.counts import percent
 from flowsim.io.signals import Terminated
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def print_comparison(claimed: OperatorTable, measured: OperatorTable) -> None:
     ids = {None if provenance.passes_of else provenance.gpu_id for provenance in about}  # a group has several GPUs
     where = "there" if None in ids else "on the same GPU" if len(ids) == 1 else "on another GPU"
     of_these = f"median; {LONG_PROMPT}, that wait for the device alone"
-    click.echo(f"passes take {abs(longer):.1%} {word} {where} than the table says ({of_these})")
+    click.echo(f"passes take {percent(abs(longer))} {word} {where} than the table says ({of_these})")
 
 
 def print_errors(table: OperatorTable) -> None:
