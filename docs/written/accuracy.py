@@ -144,4 +144,4 @@ def _subject(table: OperatorTable) -> tuple[str | None, str | None, int | None]:
 
 
 def _row(first: str, cells: Sequence[str]) -> str:
-    return f"| {first} | {' | '.join(cell.replace('%', ' %') for cell in cells)} |"
+    return f"| {first} | {' | '.join(cells)} |"

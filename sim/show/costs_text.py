@@ -44,7 +44,8 @@ def error_text(inputs: Mapping[str, Any]) -> str:
         return (
             f"tables modelled like it differed from {what} by up to {percent(median)} (median), {percent(most)} (max)"
         )
-    return f"differs from measured {what} by {percent(error[kind]['median'])} (median), {percent(error[kind]['max'])} (max)"
+    median, most = (percent(error[kind][name]) for name in ("median", "max"))
+    return f"differs from measured {what} by {median} (median), {most} (max)"
 
 
 def costs_of(inputs: Mapping[str, Any]) -> Costs:

@@ -46,8 +46,8 @@ def _lines(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
             (
                 "prefixes",
                 f"{prefix['blocks']:,} blocks of {prefix['block_tokens']} tokens, {prefix['different_blocks']:,} "
-                f"different; a cache that forgets nothing serves at most {percent(prefix['tokens_share'])} of the input "
-                f"tokens and some of {percent(prefix['requests_share'])} of the requests",
+                f"different; a cache that forgets nothing serves at most {percent(prefix['tokens_share'])} "
+                f"of the input tokens and some of {percent(prefix['requests_share'])} of the requests",
             )
         )
     if facts["turns"] is not None:

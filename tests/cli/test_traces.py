@@ -34,7 +34,7 @@ def test_info_tells_and_draws(shell, tmp_path):
 
 def test_distances_of_what_is_not_known(shell):
     write_trace(flowsim.Trace.of([0, 1], [5, 6]), "u.jsonl")
-    assert re.search(r"all +2 +200 +100.0% +100.0% +1.0000 +-\n", shell("info u.jsonl --against t.jsonl"))
+    assert re.search(r"all +2 +200 +100.0 % +100.0 % +1.0000 +-\n", shell("info u.jsonl --against t.jsonl"))
 
 
 @pytest.mark.parametrize(

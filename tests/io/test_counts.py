@@ -1,10 +1,12 @@
-"""Numbers of things agree with their nouns."""
+"""Numbers of things agree with their nouns, and shares are per cent."""
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
-from flowsim.io.counts import number_of
+from flowsim.io.counts import number_of, percent
 
 
 @pytest.mark.parametrize(
@@ -19,3 +21,8 @@ from flowsim.io.counts import number_of
 )
 def test_one_thing_is_singular(number: int, words: tuple[str, ...], text: str) -> None:
     assert number_of(number, *words) == text
+
+
+def test_percent() -> None:
+    assert [percent(share) for share in (None, math.nan, 0.0, 0.12345, 1.0)] == ["-", "-", "0.0 %", "12.3 %", "100.0 %"]
+    assert (percent(0.12345, 0), percent(0.12345, 2, "+"), percent(-0.5, sign="+")) == ("12 %", "+12.35 %", "-50.0 %")

@@ -30,7 +30,7 @@ def made(panels: int = 1, against: str | None = None, y: str = "attainment") -> 
 @pytest.mark.parametrize("panels", [1, 2, 3, 5])
 @pytest.mark.parametrize("width", ["column", "page", 2.5])
 def test_nothing_is_cut_off_and_the_legend_covers_no_panel(panels: int, width: str | float) -> None:
-    figure = draw_chart(made(panels), width, "Costs: h200/llama3-8b/tp1, measured, error 1.1%")
+    figure = draw_chart(made(panels), width, "Costs: h200/llama3-8b/tp1, measured, error 1.1 %")
     assert figure.get_size_inches()[0] == inches(width)
     figure.draw_without_rendering()
     assert texts_outside(figure) == []

@@ -51,7 +51,7 @@ def test_columns_make_one_chart_of_the_width_asked_for(rates: flowsim.Runs, tmp_
     ((name, figure),) = figures.items()
     assert [path.name for path in tmp_path.iterdir()] == [f"{name}.pdf"] == ["ttft_p99_s-policy-policy.pdf"]
     assert figure.get_size_inches()[0] == 3.33
-    assert figure.get_supxlabel() == "Costs: h200/llama3-8b/tp1, measured, error 1.1%"
+    assert figure.get_supxlabel() == "Costs: h200/llama3-8b/tp1, measured, error 1.1 %"
 
 
 def test_a_comparison_and_a_run_have_the_figure_that_compare_saves(compared: Path) -> None:

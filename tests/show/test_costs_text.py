@@ -20,11 +20,11 @@ def inputs(kind: str | None, error: Any, factors: Any = None) -> dict[str, Any]:
 
 def test_a_line_says_the_kind_and_the_error() -> None:
     assert cost_line(inputs("measured", ERROR)) == (
-        "g/m/tp1, measured; differs from measured prefills of >= 1024 tokens by 1.7% (median), 3.9% (max)"
+        "g/m/tp1, measured; differs from measured prefills of >= 1024 tokens by 1.7 % (median), 3.9 % (max)"
     )
     packed = {"packed prompts": {"passes": 1, "median": 0.5, "max": 0.625}}
     assert cost_line(inputs("measured", packed)) == (
-        "g/m/tp1, measured; differs from measured packed prompts by 50.0% (median), 62.5% (max)"
+        "g/m/tp1, measured; differs from measured packed prompts by 50.0 % (median), 62.5 % (max)"
     )
     assert cost_line(inputs("imported", {})) == "g/m/tp1, imported; error not known"
     assert cost_line(inputs(None, None)) == "g/m/tp1, given in Python; error not known"
@@ -37,7 +37,7 @@ def test_a_line_says_how_fast_an_import_is_and_what_is_left_when_it_is_corrected
     )
     assert cost_line(inputs("imported", {}, FACTORS | {"corrected": True, "error": 0.098})) == (
         "g/m/tp1, imported; corrected by 1.31 (512 tokens) to 1.17 (16,384), "
-        "within 10% of each of 10 measured tables, left out"
+        "within 10 % of each of 10 measured tables, left out"
     )
     assert cost_line(inputs("imported", {}, FACTORS | {"corrected": True, "error": None, "compared": 2})) == (
         "g/m/tp1, imported; corrected by 1.31 (512 tokens) to 1.17 (16,384), of 2 measured tables: "
@@ -47,10 +47,10 @@ def test_a_line_says_how_fast_an_import_is_and_what_is_left_when_it_is_corrected
 
 def test_a_footing_names_few_tables_and_counts_many() -> None:
     row = inputs("measured", ERROR) | {"cost_model_stated_error": 0.0172}
-    assert cost_footing([costs_of(row)] * 2) == "Costs: g/m/tp1, measured, error 1.7%"
+    assert cost_footing([costs_of(row)] * 2) == "Costs: g/m/tp1, measured, error 1.7 %"
     many = [Costs(f"h200/{n}/tp1", "measured", n / 100) for n in range(1, 4)]
     assert cost_footing([*many, THEIRS, Costs("mine", None, None)]) == (
-        "Costs: 3 tables (measured), error 3.0%; 1 table (imported), error 37.0%; "
+        "Costs: 3 tables (measured), error 3.0 %; 1 table (imported), error 37.0 %; "
         "1 table (given in Python), error not known"
     )
 
@@ -59,5 +59,5 @@ def test_only_different_kinds_are_mixed() -> None:
     assert mixed_kinds([]) is None
     assert mixed_kinds([OURS, Costs("h100/m/tp1", "measured", 0.01)]) is None
     assert mixed_kinds([OURS, THEIRS]) == (
-        "mixes costs of different kinds, so more than the GPU differs: measured (error 1.7%), imported (error 37.0%)"
+        "mixes costs of different kinds, so more than the GPU differs: measured (error 1.7 %), imported (error 37.0 %)"
     )

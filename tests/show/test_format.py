@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flowsim.io.counts import percent
 from flowsim.show.format import rate, seconds
-
-
-def test_percent() -> None:
-    assert [percent(share) for share in (None, 0.0, 0.12345, 1.0)] == ["-", "0.0 %", "12.3 %", "100.0 %"]
 
 
 def test_rate() -> None:

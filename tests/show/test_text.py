@@ -127,7 +127,7 @@ def test_names_are_not_markup() -> None:
 def test_errors_by_kind_of_pass() -> None:
     assert shown(errors_report(ERROR)) == (
         "measured passes, not fitted     passes  median error  largest error\n"
-        "whole prompt, from 1024 tokens      12         1.72%          3.90%"
+        "whole prompt, from 1024 tokens      12        1.72 %         3.90 %"
     )
 
 
@@ -136,5 +136,5 @@ def test_the_trade_off_as_a_table() -> None:
     row |= {"mean_s": 0.00613, "p99_s": 0.0141, "max_s": None}
     assert shown(tradeoff_report([row])) == (
         "preemption        long prompt alone  more than whole  blocking mean      p99  max\n"
-        "every 256 tokens             788 ms           +53.9%        6.13 ms  14.1 ms    -"
+        "every 256 tokens             788 ms          +53.9 %        6.13 ms  14.1 ms    -"
     )

@@ -17,4 +17,4 @@ def test_info_shows_slos_priorities_and_clients(capsys: pytest.CaptureFixture[st
     text = capsys.readouterr().out
     assert re.search(r"SLOs +2 requests, from 0\.5 to 6 s", text)
     assert re.search(r"priorities +requests with 0: 1, 1: 1", text)
-    assert re.search(r"clients +1 client; the largest sent 100\.0% of the requests", text)
+    assert re.search(r"clients +1 client; the largest sent 100\.0 % of the requests", text)

@@ -27,6 +27,7 @@ from flowsim.calibration.measure.passes import host_bound, measure_passes, pass_
 from flowsim.calibration.measure.repeats import RepeatLimits
 from flowsim.cli.main import main
 from flowsim.errors import InputError
+from flowsim.io.counts import percent
 
 torch = pytest.importorskip("torch")
 
@@ -331,7 +332,7 @@ def test_a_slower_gpu_is_told_of(here: Path) -> None:
     own = bias(fit_passes(table), table)
     assert own is not None
     text = CliRunner().invoke(main, ["calibrate", "compare", "h200/llama3-8b/tp1", "slower"]).stdout
-    assert f"passes take {1.1 * (1 + own) - 1:.1%} longer there than the table says" in text
+    assert f"passes take {percent(1.1 * (1 + own) - 1)} longer there than the table says" in text
     for name, id in (("here", "8ce7bdd8"), ("there", "870b7834")):
         table.stating(gpu_id=id).save(name)
     for name, where in (("here", "on the same GPU"), ("there", "on another GPU")):

@@ -85,7 +85,7 @@ def test_a_table_says_what_it_was_modelled_from() -> None:
     assert "h200/llama3-8b/tp2" in about.stated["efficiencies_of"]
     assert cost_line(described(costs)) == (
         "b200/qwen3-32b/tp1, modelled; tables modelled like it differed from prefills of >= 1024 tokens "
-        "by up to 14.9% (median), 17.4% (max)"
+        "by up to 14.9 % (median), 17.4 % (max)"
     )
     assert sources_of(costs, 0)[0].startswith("operators scaled from h200/qwen3-32b/tp1 and tables like it")
     assert costs.provenance.leave_one_out == {}  # nothing was measured that could be left out
@@ -162,5 +162,5 @@ def test_layers_without_experts_take_part_in_a_mean_layer() -> None:
 def test_a_notebook_shows_the_kind_and_the_stated_error() -> None:
     own = load_table("h200", "llama3-8b")
     measured, modelled = fit(own), fit(modelled_table(LLAMA, "h20", catalogue()["h20"], [own]))
-    assert "<b>h200/llama3-8b/tp1</b>, measured, stated error 1.1%<table>" in measured._repr_html_()
+    assert "<b>h200/llama3-8b/tp1</b>, measured, stated error 1.1 %<table>" in measured._repr_html_()
     assert "<b>h20/llama3-8b/tp1</b>, modelled, error not known<table>" in modelled._repr_html_()

@@ -199,11 +199,11 @@ def test_a_corrected_run_and_a_study_of_two_kinds_say_so(
     assert runs.table["cost_model_kind"].tolist() == ["measured", "imported"]
     assert runs.warnings == [
         "warning: mixes costs of different kinds, so more than the GPU differs: "
-        "measured (error 1.1%), imported (error 38.1%)"
+        "measured (error 1.1 %), imported (error 38.1 %)"
     ]
     (figure,) = flowsim.plot(runs).values()
     assert figure.get_supxlabel() == (
-        "Costs: h200/llama3-8b/tp1, measured, error 1.1%; toy_gpu/llama3-8b/tp1, imported, error 38.1%"
+        "Costs: h200/llama3-8b/tp1, measured, error 1.1 %; toy_gpu/llama3-8b/tp1, imported, error 38.1 %"
     )
     listed = {row[:3]: row[3:] for row in flowsim.describe_models()}
     assert listed["toy_gpu", "llama3-8b", 1][0] == "imported"
