@@ -17,8 +17,8 @@ from flowsim.core.passes import Decision, Pass
 from flowsim.core.policy import AroundPolicy, Policy
 from flowsim.core.request import Request
 from flowsim.engine.simulate import simulate
+from flowsim.policies.catalogue import TABLE
 from flowsim.policies.registry import load_policy
-from flowsim.policies.table import TABLE
 from flowsim.runs.costs import load_cost
 
 WAITING = (10, 100, 1000, 10_000)

@@ -17,8 +17,8 @@ from typing import Any
 import flowsim
 from benchmarks.case import capacity_rps
 from benchmarks.decisions import decision_s
+from flowsim.policies.catalogue import TABLE
 from flowsim.policies.registry import load_policy
-from flowsim.policies.table import TABLE
 from flowsim.traces.synthetic import synthesize
 
 KINDS = ("replay", "instances", "waiting", "study")

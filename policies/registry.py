@@ -16,7 +16,7 @@ from msgspec import Struct
 from flowsim.core.policy import Policy, check_policy
 from flowsim.errors import InputError, raised, unknown
 from flowsim.io.schema import MOST
-from flowsim.policies.table import TABLE, PolicyRow, check_policy_name, installed
+from flowsim.policies.catalogue import TABLE, PolicyRow, check_policy_name, installed
 
 DEFAULT_POLICIES = ("fcfs", "chunked:2048", "flowprefill")
 """The policies that are compared unless told."""

@@ -17,7 +17,7 @@ from flowsim.calibration.costs.provenance import PassError, PassErrors, SizeErro
 from flowsim.calibration.costs.row_sources import filled_in
 from flowsim.calibration.costs.table import OperatorTable
 from flowsim.calibration.costs.table_rows import HOST_OPERATORS, OPERATORS, OPTIONAL_HOST_OPERATORS, PassRow
-from flowsim.core.timeline import Slice
+from flowsim.core.pass_timeline import Slice
 
 NEIGHBOURS = 8
 """Sizes on either side from which a size left out is predicted; farther ones do not affect a curve there."""

@@ -15,7 +15,7 @@ from flowsim.calibration.costs.forward import Shape, layer_pieces
 from flowsim.calibration.costs.host_times import SWITCH_S, StopTimes
 from flowsim.calibration.costs.power import PowerModel
 from flowsim.core.operators import ATTENTION, CHECKED_AFTER, LAYER_OPERATORS
-from flowsim.core.timeline import Forward, Launch, Slice, Timeline, graph_size, split
+from flowsim.core.pass_timeline import Forward, Launch, Slice, Timeline, graph_size, split
 from flowsim.errors import InputError
 from flowsim.io.counts import percent
 

@@ -11,7 +11,7 @@ from functools import cache, reduce
 from itertools import accumulate
 
 from flowsim.core.operators import ATTENTION, segments
-from flowsim.core.timeline import Forward, Launch, Run
+from flowsim.core.pass_timeline import Forward, Launch, Run
 
 
 @cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from flowsim.core.timeline import Slice
+from flowsim.core.pass_timeline import Slice
 
 HOST_BOUND: Final = 1024
 """Passes of fewer tokens wait for the host for much of their time, unless recorded; their errors are separate."""

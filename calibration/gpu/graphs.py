@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from flowsim.calibration.gpu.batch import Batch, CacheSlice, Ids
 from flowsim.calibration.gpu.decoder import Decoder
-from flowsim.core.timeline import GRAPH_STEP, graph_size
+from flowsim.core.pass_timeline import GRAPH_STEP, graph_size
 
 Segments = Sequence[Sequence[Callable[[Batch], None]]]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from flowsim.calibration.costs.table_rows import GRAPH_HOST_TOKENS, parse_slices
 from flowsim.calibration.measure.repeats import RepeatLimits
-from flowsim.core.timeline import GRAPH_STEP, graph_size
+from flowsim.core.pass_timeline import GRAPH_STEP, graph_size
 from flowsim.errors import InputError
 
 OFF_GRID = (

@@ -35,7 +35,7 @@ from flowsim.calibration.measure.grid import QUICK, Grid
 from flowsim.calibration.measure.measurement_log import MeasurementLog, Rows
 from flowsim.calibration.measure.rows import host_row, operator_row, pass_row
 from flowsim.calibration.measure.stopwatch import LIGHT_HEAT_S, time_pass, watched
-from flowsim.core.timeline import graph_size
+from flowsim.core.pass_timeline import graph_size
 from flowsim.errors import InputError
 from flowsim.io.progress import Progress
 

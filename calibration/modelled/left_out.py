@@ -23,7 +23,7 @@ from flowsim.calibration.costs.models import ModelSpec, load_model, model_names
 from flowsim.calibration.costs.pass_kinds import LONG_PROMPT, SHORT_PROMPT
 from flowsim.calibration.costs.table import OperatorTable
 from flowsim.calibration.costs.table_catalogue import load_table, shipped_tables
-from flowsim.calibration.modelled.errors import ALL, Error, LeftOut, model_kind
+from flowsim.calibration.modelled.accuracy import ALL, Error, LeftOut, model_kind
 from flowsim.calibration.modelled.table import measured_tables, modelled_table
 from flowsim.calibration.public.aiconfigurator import Source, package_source
 from flowsim.calibration.public.importer import import_table

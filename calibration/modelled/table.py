@@ -15,7 +15,7 @@ from flowsim.calibration.costs.provenance import SCHEMA_VERSION, Provenance
 from flowsim.calibration.costs.table import OperatorTable
 from flowsim.calibration.costs.table_catalogue import load_table, table_names
 from flowsim.calibration.costs.table_rows import GRAPH, HOST_OPERATORS, OPTIONAL_HOST_OPERATORS, OperatorRow
-from flowsim.calibration.modelled.errors import stated_error
+from flowsim.calibration.modelled.accuracy import stated_error
 from flowsim.calibration.modelled.scaling import Scaling, Seconds
 from flowsim.errors import InputError, unknown
 

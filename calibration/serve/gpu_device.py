@@ -14,9 +14,9 @@ from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.gpu.batch import CacheSlice
 from flowsim.calibration.serve.row_cache import RowCache
 from flowsim.calibration.serve.runner import Job, JobOutcome, Member, Runner
+from flowsim.core.pass_timeline import Slice
 from flowsim.core.passes import Execution, Part
 from flowsim.core.request import Request
-from flowsim.core.timeline import Slice
 from flowsim.engine.device import Listener
 
 

@@ -23,7 +23,7 @@ from flowsim.calibration.gpu.batch import CacheSlice
 from flowsim.calibration.gpu.decoder import Decoder
 from flowsim.calibration.gpu.graphs import Launcher, Ready, graph_sizes
 from flowsim.calibration.gpu.quiet_host import on_core
-from flowsim.core.timeline import Slice, split
+from flowsim.core.pass_timeline import Slice, split
 
 
 def synchroniser(device: Any) -> Callable[[], None]:
@@ -117,7 +117,7 @@ class Chunk(NamedTuple):
 
 
 def _forwards(members: Sequence[Member], max_batched_tokens: int) -> Iterator[Chunk]:
-    """The forwards of a pass, as `flowsim.core.timeline.split` cuts it."""
+    """The forwards of a pass, as `flowsim.core.pass_timeline.split` cuts it."""
     whole = [Slice(member.slice.tokens, member.slice.context) for member in members]
     place = done = 0
     for part in split(whole, max_batched_tokens):

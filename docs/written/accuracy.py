@@ -18,7 +18,7 @@ from flowsim.calibration.costs.provenance import PassErrors
 from flowsim.calibration.costs.table import OperatorTable
 from flowsim.calibration.costs.table_catalogue import TableName, load_table, shipped_tables
 from flowsim.calibration.costs.table_rows import ALL_REDUCE
-from flowsim.core.timeline import Slice
+from flowsim.core.pass_timeline import Slice
 from flowsim.io.counts import percent
 
 ROOT = Path(__file__).parents[2]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from statistics import median
 
-from flowsim.calibration.modelled.errors import known_errors
+from flowsim.calibration.modelled.accuracy import known_errors
 from flowsim.io.counts import percent
 
 WITHOUT = {

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import fields
 
+from flowsim.policies.catalogue import TABLE
 from flowsim.policies.parts.composed import Composed
 from flowsim.policies.registry import describe_policy
-from flowsim.policies.table import TABLE
 
 
 def by_family() -> Iterator[str]:

@@ -33,8 +33,8 @@ from flowsim.errors import InputError
 from flowsim.io.counts import number_of
 from flowsim.io.folders import writing
 from flowsim.io.schema import PositiveCount, fitted
+from flowsim.policies.catalogue import TABLE
 from flowsim.policies.registry import PolicySpec
-from flowsim.policies.table import TABLE
 from flowsim.runs.options import flat
 from flowsim.show.costs_text import cost_footing
 from flowsim.show.figure_file import draw_into

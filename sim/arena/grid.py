@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from flowsim.errors import InputError
+from flowsim.policies.catalogue import TABLE
 from flowsim.policies.registry import canonical, load_policy
-from flowsim.policies.table import TABLE
 from flowsim.runs.bound import clairvoyant_of
 from flowsim.runs.costs import anywhere
 from flowsim.runs.keywords import policy_text

@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 
 from flowsim.calibration.costs.cost_model import CostModel, free
 from flowsim.core.operators import LAYER_OPERATORS
+from flowsim.core.pass_timeline import graph_size
 from flowsim.core.prefix_cache import Prefixes
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
-from flowsim.core.timeline import graph_size
 
 Floats = NDArray[np.float64]
 

@@ -11,8 +11,8 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from flowsim.core.pass_timeline import GRAPH_STEP, graph_size
 from flowsim.core.router import ROUTERS
-from flowsim.core.timeline import GRAPH_STEP, graph_size
 from flowsim.errors import InputError, unknown
 from flowsim.io.schema import Amount, Checked, Count, Name, Positive, PositiveCount, option
 from flowsim.io.seeds import generator

@@ -20,7 +20,7 @@ from flowsim.core.passes import Execution, Pass
 from flowsim.core.policy import Policy
 from flowsim.core.predictor import Predictor
 from flowsim.core.request import Request
-from flowsim.engine.choice import renewed
+from flowsim.engine.check_choice import renewed
 from flowsim.engine.closed_loop import ClosedLoop
 from flowsim.engine.device import Device
 from flowsim.engine.instance_policy import InstancePolicy

@@ -12,7 +12,7 @@ from typing import Any
 from flowsim.core.passes import Decision, Execution, Pass
 from flowsim.core.policy import Policy, own
 from flowsim.core.request import Request
-from flowsim.engine.choice import fault
+from flowsim.engine.check_choice import fault
 from flowsim.engine.view import InstanceView, Viewed
 from flowsim.errors import InputError, raised
 from flowsim.io.counts import number_of

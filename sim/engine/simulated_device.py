@@ -11,10 +11,10 @@ from msgspec.structs import force_setattr
 
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.host_times import StopTimes
+from flowsim.core.pass_timeline import Slice, Timeline
 from flowsim.core.passes import Execution, Part
-from flowsim.core.timeline import Slice, Timeline
 from flowsim.engine.device import Listener
-from flowsim.engine.power import speed_of
+from flowsim.engine.speed import speed_of
 
 
 class SimulatedDevice:

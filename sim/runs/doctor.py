@@ -11,7 +11,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from flowsim.calibration.costs.table_catalogue import TableName, shipped_tables, user_root, user_tables
-from flowsim.policies.table import TABLE, installed
+from flowsim.policies.catalogue import TABLE, installed
 
 EXTRAS = {
     "calibrate": "to measure a GPU and to run traces on it",

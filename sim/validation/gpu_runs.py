@@ -18,7 +18,7 @@ from flowsim.calibration.serve.replay import Replay, replay_on_device
 from flowsim.calibration.serve.runner import Runner
 from flowsim.calibration.serve.warm_up import LESS, serving_decoder, warm_up
 from flowsim.core.events import Event
-from flowsim.core.timeline import graph_size
+from flowsim.core.pass_timeline import graph_size
 from flowsim.io.counts import number_of
 from flowsim.policies.registry import load_policy
 from flowsim.validation.case import Case, GpuRun, stored_seconds

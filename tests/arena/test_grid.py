@@ -20,7 +20,7 @@ from flowsim.arena.grid import (
     traffic_of,
 )
 from flowsim.errors import InputError
-from flowsim.policies.table import TABLE
+from flowsim.policies.catalogue import TABLE
 from flowsim.studies.sweep import keys_of
 from support.cli import done
 

@@ -18,8 +18,8 @@ from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
 from flowsim.engine.kv import taken_tokens
 from flowsim.engine.simulate import simulate
+from flowsim.policies.catalogue import TABLE
 from flowsim.policies.registry import load_policy
-from flowsim.policies.table import TABLE
 from flowsim.runs.costs import load_cost
 from support.costs import pencil, random_cost, service
 

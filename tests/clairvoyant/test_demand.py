@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.power import PowerModel
 from flowsim.clairvoyant.demand import Least, demand
+from flowsim.core.pass_timeline import Slice
 from flowsim.core.prefix_cache import Prefixes, Retention
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
-from flowsim.core.timeline import Slice
 from flowsim.runs.costs import load_cost
 from support.costs import pencil, random_cost
 

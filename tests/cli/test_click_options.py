@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flowsim.policies.table import TABLE
+from flowsim.policies.catalogue import TABLE
 from support.cli import refused
 
 pytestmark = pytest.mark.usefixtures("folder")

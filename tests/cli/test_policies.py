@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from flowsim.policies import table
-from flowsim.policies.table import TABLE
+from flowsim.policies import catalogue
+from flowsim.policies.catalogue import TABLE
 from support.cli import done, refused, tree
 
 pytestmark = pytest.mark.usefixtures("folder")
@@ -92,16 +92,16 @@ def test_the_class_of_a_new_policy_has_a_name_of_its_own(name: str, kind: str) -
 
 def forget() -> None:
     """Look the installed policies up again when they are next asked for."""
-    table.installed.cache_clear()
-    table._named.cache_clear()
+    catalogue.installed.cache_clear()
+    catalogue._named.cache_clear()
 
 
 @pytest.fixture
 def plugin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A distribution that registers a policy under a short name."""
     Path("plugged.py").write_text("from flowsim.policies.edf import EDF\n\nclass Mine(EDF):\n    '''Mine.'''\n")
-    found = importlib.metadata.EntryPoints([EntryPoint("mine", "plugged:Mine", table.GROUP)])
-    monkeypatch.setattr(table, "entry_points", lambda group: found)
+    found = importlib.metadata.EntryPoints([EntryPoint("mine", "plugged:Mine", catalogue.GROUP)])
+    monkeypatch.setattr(catalogue, "entry_points", lambda group: found)
     monkeypatch.syspath_prepend(Path.cwd())
     forget()
     yield
@@ -121,8 +121,8 @@ def test_an_installed_policy_has_a_short_name_and_is_imported_when_it_is_named()
 
 def test_a_name_that_two_classes_have_or_that_holds_a_colon_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     named = {"a:One": "mine", "b:Two": "mine", "c:Three": "x:y"}
-    found = importlib.metadata.EntryPoints(EntryPoint(name, place, table.GROUP) for place, name in named.items())
-    monkeypatch.setattr(table, "entry_points", lambda group: found)
+    found = importlib.metadata.EntryPoints(EntryPoint(name, place, catalogue.GROUP) for place, name in named.items())
+    monkeypatch.setattr(catalogue, "entry_points", lambda group: found)
     forget()
     said = refused("run", "t.jsonl", "--policy", "mine:cut=layer")
     assert "policy 'mine': names a:One of no distribution and b:Two of no distribution; expected MODULE:CLASS" in said

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from flowsim.core.pass_timeline import Forward, Timeline
 from flowsim.core.passes import Execution
 from flowsim.core.request import Request
-from flowsim.core.timeline import Forward, Timeline
 from support.orders import ORDERS
 
 

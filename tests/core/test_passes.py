@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from msgspec.structs import force_setattr
 
+from flowsim.core.pass_timeline import Forward, Timeline
 from flowsim.core.passes import Execution, Pass
 from flowsim.core.request import Request
-from flowsim.core.timeline import Forward, Timeline
 
 
 def timeline(tokens: int) -> Timeline:

@@ -15,11 +15,11 @@ from flowsim.core.passes import Decision, Pass
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
 from flowsim.engine.simulate import Outcome, simulate
+from flowsim.policies.catalogue import TABLE
 from flowsim.policies.edf import EDF
 from flowsim.policies.fcfs import FCFS
 from flowsim.policies.registry import load_policy
 from flowsim.policies.sjf import SJF
-from flowsim.policies.table import TABLE
 from support.costs import pencil, random_cost
 
 Rows = list[tuple[float, int, float]]

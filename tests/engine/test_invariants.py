@@ -16,18 +16,18 @@ from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.predictor import make_predictor
 from flowsim.core.events import Completed, Launched, Rejected, Reused, Stretch, stretches
 from flowsim.core.operators import CHECKED_AFTER
+from flowsim.core.pass_timeline import Slice
 from flowsim.core.policy import AroundPolicy, Policy
 from flowsim.core.prefix_cache import Prefixes, Retention
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
-from flowsim.core.timeline import Slice
 from flowsim.engine.kv import taken_tokens
 from flowsim.engine.simulate import Outcome, simulate
+from flowsim.policies.catalogue import TABLE
 from flowsim.policies.chunked import Chunked
 from flowsim.policies.fcfs import FCFS
 from flowsim.policies.overload import DOver
 from flowsim.policies.registry import PolicySpec, policy_class
-from flowsim.policies.table import TABLE
 from support.costs import random_boost, random_cost, service
 
 cuts, wakes = st.sampled_from(sorted(CHECKED_AFTER)), st.sampled_from(["events", "cuts"])

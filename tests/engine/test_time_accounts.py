@@ -12,8 +12,8 @@ from flowsim.core.ledger import Ledger, Log, Recorder
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
 from flowsim.engine.simulate import simulate
+from flowsim.policies.catalogue import TABLE
 from flowsim.policies.edf import EDF
-from flowsim.policies.table import TABLE
 from support.costs import pencil
 
 SPECS = [

@@ -7,9 +7,9 @@ from typing import Any
 
 from flowsim.calibration.costs.predictor import SoloPredictor
 from flowsim.core.order import Fixed
+from flowsim.core.pass_timeline import Forward, Timeline
 from flowsim.core.passes import Execution
 from flowsim.core.request import Request
-from flowsim.core.timeline import Forward, Timeline
 from flowsim.engine.kv import KVCache
 from flowsim.engine.view import InstanceView
 from flowsim.engine.waiting import Waiting

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from flowsim.core.operators import CHECKED_AFTER
 from flowsim.core.policy import check_policy
 from flowsim.errors import InputError
+from flowsim.policies.catalogue import TABLE
 from flowsim.policies.chunked import Chunked
 from flowsim.policies.edf import EDF
 from flowsim.policies.fcfs import FCFS
@@ -20,7 +21,6 @@ from flowsim.policies.flowprefill import FlowPrefill
 from flowsim.policies.parts.orders import ORDERS
 from flowsim.policies.registry import describe_policies, load_policy, policy_spec
 from flowsim.policies.sjf import SJF
-from flowsim.policies.table import TABLE
 
 
 @pytest.mark.parametrize(

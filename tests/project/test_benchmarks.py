@@ -12,7 +12,7 @@ from benchmarks import load
 from benchmarks.decisions import report
 from benchmarks.process import case, source
 from benchmarks.versus import alternately
-from flowsim.policies.table import TABLE
+from flowsim.policies.catalogue import TABLE
 
 
 def test_a_replay_is_timed_in_both_versions() -> None:

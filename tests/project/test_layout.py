@@ -208,7 +208,7 @@ def test_policies_import_no_more_than_what_a_policy_needs() -> None:
         "errors",
         "core.operators",
         "core.passes",
-        "core.timeline",
+        "core.pass_timeline",
         "core.order",
         "core.policy",
         "core.request",
@@ -217,7 +217,7 @@ def test_policies_import_no_more_than_what_a_policy_needs() -> None:
         "policies.parts.composed",
         "policies.parts.orders",
         "policies.parts.server_work",
-        "policies.table",
+        "policies.catalogue",
     }
     for name in group(("policies.*",)):
         names = {n for n in imported(ast.walk(trees()[name])) if n.partition(".")[0] == "flowsim"}

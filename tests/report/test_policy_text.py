@@ -6,9 +6,9 @@ import io
 
 from rich.console import Console, RenderableType
 
+from flowsim.policies.catalogue import TABLE
 from flowsim.policies.registry import describe_policies, describe_policy
 from flowsim.policies.registry import load_policy as load
-from flowsim.policies.table import TABLE
 from flowsim.report.policy_text import policies_report, policy_report, timeline_table
 from flowsim.runs.six_requests import six_requests
 

@@ -11,7 +11,7 @@ import pytest
 import flowsim
 from flowsim.clairvoyant.schedulable import most_in_time
 from flowsim.errors import InputError
-from flowsim.policies.table import TABLE
+from flowsim.policies.catalogue import TABLE
 from flowsim.runs.bound import clairvoyant_of
 from flowsim.runs.keywords import from_keywords
 from flowsim.runs.prepare import prepare

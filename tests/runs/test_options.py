@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from flowsim.core.server import ServerOptions
 from flowsim.core.slo import SLOMix
 from flowsim.errors import InputError
+from flowsim.policies.catalogue import TABLE
 from flowsim.policies.registry import PolicySpec
-from flowsim.policies.table import TABLE
 from flowsim.runs.options import (
     RunOptions,
     SLOOptions,

@@ -4,7 +4,7 @@ import pytest
 
 import flowsim
 from flowsim.errors import InputError
-from flowsim.policies.table import TABLE
+from flowsim.policies.catalogue import TABLE
 from flowsim.traces import Trace, reusable_tokens
 from support.costs import pencil
 from support.traces import with_blocks

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import flowsim
+from flowsim.core.pass_timeline import Slice
 from flowsim.core.server import ServerOptions
-from flowsim.core.timeline import Slice
 from flowsim.errors import InputError
 from flowsim.results.result import RunResult
 from flowsim.runs.serving_stack import read_stack, with_stack

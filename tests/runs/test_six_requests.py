@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from flowsim.policies.catalogue import TABLE
 from flowsim.policies.registry import load_policy
-from flowsim.policies.table import TABLE
 from flowsim.runs.six_requests import ROWS, six_requests
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import flowsim
 from flowsim.core.server import ServerOptions
-from flowsim.policies.table import TABLE
+from flowsim.policies.catalogue import TABLE
 from flowsim.results.explain import Explanation, explain
 from support.costs import pencil
 

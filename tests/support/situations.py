@@ -8,10 +8,10 @@ from typing import Any
 from msgspec.structs import force_setattr
 
 from flowsim.calibration.costs.predictor import SoloPredictor
+from flowsim.core.pass_timeline import Forward, Timeline
 from flowsim.core.passes import Execution, Pass
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
-from flowsim.core.timeline import Forward, Timeline
 from flowsim.policies.fcfs import FCFS
 from support.costs import pencil
 from support.reference.instance import Site

@@ -14,7 +14,7 @@ from flowsim.calibration.costs.attention.waves import Waves
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.curves import AttentionCurve, query_key_pairs
 from flowsim.core.operators import ATTENTION, CHECKED_AFTER, LAYER_OPERATORS
-from flowsim.core.timeline import Launch, Slice
+from flowsim.core.pass_timeline import Launch, Slice
 from support.costs import pencil
 from support.reference.passes import forwards, issued, walk
 

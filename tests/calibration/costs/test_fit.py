@@ -14,7 +14,7 @@ from flowsim.calibration.costs.provenance import Provenance
 from flowsim.calibration.costs.table import OperatorTable
 from flowsim.calibration.costs.table_rows import HOST_OPERATORS, OperatorRow, PassRow
 from flowsim.core.operators import LAYER_OPERATORS
-from flowsim.core.timeline import Slice
+from flowsim.core.pass_timeline import Slice
 from flowsim.errors import InputError
 
 SPEC = {

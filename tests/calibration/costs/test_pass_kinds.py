@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flowsim.calibration.costs.pass_kinds import CHUNK, LONG_PROMPT, PACKED, SHORT_PROMPT, kind_of
-from flowsim.core.timeline import Slice
+from flowsim.core.pass_timeline import Slice
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.predictor import FITTED_AT, SoloPredictor, make_predictor, noise
+from flowsim.core.pass_timeline import Slice
 from flowsim.core.passes import Execution
 from flowsim.core.request import Request
-from flowsim.core.timeline import Slice
 from flowsim.errors import InputError
 from support.costs import pencil
 

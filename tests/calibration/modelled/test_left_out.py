@@ -6,7 +6,7 @@ import pytest
 
 from flowsim.calibration.costs.models import load_model
 from flowsim.calibration.costs.table_catalogue import load_table, shipped_tables
-from flowsim.calibration.modelled.errors import known_errors
+from flowsim.calibration.modelled.accuracy import known_errors
 from flowsim.calibration.modelled.left_out import against_measured, errors_of
 
 

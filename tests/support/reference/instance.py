@@ -10,13 +10,13 @@ from msgspec.structs import force_setattr
 
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.power import PowerModel
+from flowsim.core.pass_timeline import Slice
 from flowsim.core.passes import Pass
 from flowsim.core.policy import Policy
 from flowsim.core.predictor import Predictor
 from flowsim.core.prefix_cache import Prefixes
 from flowsim.core.request import Request, reuse
 from flowsim.core.server import ServerOptions
-from flowsim.core.timeline import Slice
 from support.reference.passes import Batch, device_work_s, issued, walk
 from support.reference.power import Heat
 

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 
 from flowsim.calibration.costs.cost_model import CostModel, Steps
 from flowsim.core.operators import LAYER_OPERATORS
+from flowsim.core.pass_timeline import Launch, Slice
 from flowsim.core.predictor import Predictor
 from flowsim.core.request import Request
-from flowsim.core.timeline import Launch, Slice
 
 CHECKED_AFTER = {
     "none": [],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowsim.core.timeline import Forward, Launch, Run, Slice, Timeline, split
+from flowsim.core.pass_timeline import Forward, Launch, Run, Slice, Timeline, split
 from support.reference.passes import forwards
 
 

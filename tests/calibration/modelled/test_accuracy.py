@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flowsim.calibration.costs.models import load_model
 from flowsim.calibration.costs.pass_kinds import LONG_PROMPT
-from flowsim.calibration.modelled.errors import ALL, known_errors, stated_error
+from flowsim.calibration.modelled.accuracy import ALL, known_errors, stated_error
 
 LLAMA = load_model("llama3-8b")
 DENSE = {"llama3-8b", "llama3-70b", "qwen2.5-14b", "qwen3-8b", "qwen3-32b"}

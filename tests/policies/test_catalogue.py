@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowsim.policies.table import TABLE
+from flowsim.policies.catalogue import TABLE
 from support.timelines import ran, run
 
 rows = st.lists(st.tuples(st.integers(0, 30), st.integers(1, 12), st.integers(1, 40)), min_size=1, max_size=12)

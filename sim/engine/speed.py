@@ -13,8 +13,8 @@ from typing import Protocol
 from msgspec.structs import force_setattr
 
 from flowsim.calibration.costs.power import PowerModel, SpeedProfile
+from flowsim.core.pass_timeline import Timeline
 from flowsim.core.passes import Execution
-from flowsim.core.timeline import Timeline
 
 
 class Speed(Protocol):
