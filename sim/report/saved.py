@@ -55,6 +55,12 @@ class Shown:
     block_tokens: int = BLOCK_TOKENS
 
 
+def shown_run(name: str, result: RunResult) -> Shown:
+    """A simulated run, with the KV blocks that its options say."""
+    size = result.config.get("server", {}).get("block_tokens", BLOCK_TOKENS)
+    return Shown(name, result, block_tokens=size)
+
+
 @dataclass(frozen=True)
 class Saved:
     """A folder of results.
@@ -144,7 +150,7 @@ class Saved:
         if not all(np.array_equal(result.requests[column], table[column], equal_nan=True) for column in SAME):
             problem = "does not come out as it was saved"
             raise InputError(str(self.runs[name]), problem, expected="the files and the version that it was made with")
-        return Shown(name, result, block_tokens=options.server.block_tokens)
+        return shown_run(name, result)
 
 
 def _both(recorded: Recorded, evidence: Evidence) -> Iterator[Shown]:

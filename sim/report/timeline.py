@@ -14,7 +14,7 @@ from flowsim.errors import InputError
 from flowsim.io.folders import path_of, writing_file
 from flowsim.report.instance_tracks import instance_tracks
 from flowsim.report.request_tracks import Stay, counters, request_tracks, stays_in
-from flowsim.report.saved import Saved, Shown
+from flowsim.report.saved import Saved, Shown, shown_run
 from flowsim.report.timeline_bounds import Bounds, bounds_of
 from flowsim.report.trace_events import TraceEvent, Track, process
 from flowsim.results.result import RunResult
@@ -92,9 +92,9 @@ def save_timeline(
 def shown_of(result: RunResult | Comparison | Sequence[Shown] | str | Path) -> Sequence[Shown]:
     """The runs of a result, each with its events. InputError: it has none."""
     if isinstance(result, RunResult):
-        return [Shown(result.policy, result)]
+        return [shown_run(result.policy, result)]
     if isinstance(result, Comparison):
-        return [Shown(name, run) for name, run in result.results.items()]
+        return [shown_run(name, run) for name, run in result.results.items()]
     if isinstance(result, str | Path):
         return Saved.read(result).replayed()
     if isinstance(result, Sequence):

@@ -136,7 +136,7 @@ def _rate(group: pd.DataFrame, rule: Rule, number: str) -> str:
 def _limits(group: pd.DataFrame, rule: Rule) -> str:
     """What limits the rates by a rule; where runs differ, each in how many of them."""
     limits = group[f"limited_by_{rule}"].value_counts(sort=False)
-    return ", ".join(f"{name} {number}" if len(limits) > 1 else str(name) for name, number in limits.items())
+    return ", ".join(f"{name} ({number})" if len(limits) > 1 else str(name) for name, number in limits.items())
 
 
 def _dips(done: pd.DataFrame, rule: Rule) -> Iterator[str]:

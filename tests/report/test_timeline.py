@@ -10,6 +10,7 @@ import pytest
 from flowsim.errors import InputError
 from flowsim.report.timeline import save_timeline
 from flowsim.runs.compare import compare
+from flowsim.runs.run import run
 from support.places import DATA
 from support.runs import replayed
 from support.trace_format import saved_timeline
@@ -26,6 +27,14 @@ def test_the_policies_of_a_comparison_lie_under_each_other(tmp_path: Path) -> No
             by_process.setdefault(event["pid"], set()).add(event["id"])
     one, other = by_process.values()
     assert one == other and len(one) == 3
+
+
+def test_kv_blocks_have_the_size_of_the_run_whether_it_is_saved_or_not(tmp_path: Path) -> None:
+    result = run("example", "fcfs", limit=3, block_tokens=100_000, events=True)
+    result.save(tmp_path / "saved")
+    for shown in (result, tmp_path / "saved"):
+        counts = [event["args"] for event in saved_timeline(shown, tmp_path) if event["name"] == "KV blocks"]
+        assert {count for each in counts for count in each.values()} == {0, 1}
 
 
 def test_real_runs_lie_under_their_simulation(tmp_path: Path) -> None:
