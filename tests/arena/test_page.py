@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from flowsim.arena.grid import Traffic
 from flowsim.arena.page import arena_page
 from flowsim.arena.text import rank_text, rule_text, share_text
 from flowsim.show.page import Chart, Page, Paragraph, Rows, Tiles, page_html
+from support.pages import opened
 
 
 @pytest.fixture(scope="module")
@@ -79,3 +81,17 @@ def test_the_page_stands_alone_and_no_name_becomes_markup(page: Page) -> None:
     assert not re.search(r"(src|href)=\"(?!data:|#)", html)
     (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', html, re.DOTALL)
     assert len(json.loads(data)) == 6
+
+
+def test_the_runs_sort_by_their_share_of_the_bound(page: Page, tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text(page_html(page), encoding="utf-8")
+    with opened(tmp_path / "page.html") as shown:
+        table = shown.locator("section", has=shown.locator("h2", has_text="Runs")).locator(".rows")
+        heading = table.locator("th", has_text="share of bound").first
+        place = [text.strip() for text in table.locator("th").all_inner_texts()].index(heading.inner_text().strip())
+        for ascending in (True, False):
+            heading.click()
+            assert heading.get_attribute("aria-sort") == ("ascending" if ascending else "descending")
+            cells = [row.locator("td").nth(place).inner_text().split() for row in table.locator("tbody tr").all()]
+            values = [float(cell[0]) for cell in cells]
+            assert len(set(values)) > 1 and values == sorted(values, reverse=not ascending)
