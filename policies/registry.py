@@ -43,7 +43,7 @@ class PolicySpec(Struct, frozen=True, forbid_unknown_fields=True):
         "flowprefill:cut=layer,batch_tokens=4096"; the first option may go without its name: "chunked:2048".
 
         Raises:
-            InputError: an unknown short name, an option that lacks its value, or what is no text.
+            InputError: an unknown short name, an option that lacks its value, or a value that is not text.
         """
         if not isinstance(text, str):
             raise InputError("policy", found=text, expected="text")

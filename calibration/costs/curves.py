@@ -93,7 +93,7 @@ class AttentionCurve:
         return at_low + (at_high - at_low) * (context - low) / (high - low)
 
     def of_work(self, pairs: float) -> float:
-        """Device seconds of one layer's attention for a whole prompt of so many query-key pairs."""
+        """Device seconds of one layer's attention for a whole prompt with this number of query-key pairs."""
         return self._rows[0](pairs)
 
 

@@ -80,7 +80,7 @@ def imported_prompts() -> Iterator[tuple[LeftOut, str, ModelSpec, Prompts]]:
     """Every model on every GPU of which there are public measurements alone."""
     for gpu, source in imported().items():
         for model in model_names():
-            with suppress(InputError):  # this model's experts, or so many heads, were not measured there
+            with suppress(InputError):  # this model's experts, or its number of heads, were not measured there
                 yield "import", gpu, load_model(model), against_import(load_model(model), gpu, source)
 
 

@@ -83,7 +83,7 @@ class Moved(NamedTuple):
     bytes: float
 
     def work(self, tokens: int, context: int = 0) -> Work:
-        """Of so many tokens."""
+        """What moving the bytes of this number of tokens takes."""
         return Work(0, tokens * self.bytes)
 
 

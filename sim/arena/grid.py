@@ -63,7 +63,7 @@ class Cell:
 
 
 def own_traffic(requests: int) -> list[Traffic]:
-    """The traffic that needs no file, of so many requests each."""
+    """The traffic that needs no file, with this number of requests each."""
 
     def drawn(name: str, preset: str, about: str, process: str = "") -> Traffic:
         return Traffic(name, f"synthetic:{preset}:{requests}{process}", about)

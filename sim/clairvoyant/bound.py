@@ -35,7 +35,7 @@ class Bound(Struct, frozen=True):
         counted: requests that count.
         hopeless: of these, those whose least work takes longer than their SLO, or that no instance can hold.
         most: no scheduler serves more of them in time, whatever it knows.
-        least: so many a scheduler that knows all arrivals does serve in time, in the simulation.
+        least: how many a scheduler that knows all arrivals serves in time, in the simulation.
     """
 
     counted: int
@@ -66,7 +66,7 @@ class Bound(Struct, frozen=True):
 
 
 Bounding = Callable[[int], Bound]
-"""The bound of a workload beside a scheduler that attains so many of its requests."""
+"""The bound of a workload beside a scheduler that attains a given number of its requests."""
 
 
 @dataclass(frozen=True, eq=False)

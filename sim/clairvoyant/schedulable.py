@@ -29,7 +29,7 @@ Whole = NDArray[np.int64]
 BLOCK_JOBS = 2000
 """Jobs that are looked at together. More make the bound tighter, and cost memory and time in proportion."""
 BLOCK_SEARCH = 500
-"""A block ends where the least work is left among its last so many jobs."""
+"""A block ends where the least work is left among this number of its last jobs."""
 TOLERANCE_S = 1e-9
 """Rounding: a job that lacks less room than this fits."""
 

@@ -116,7 +116,7 @@ class ServerOptions(Checked, frozen=True):
             raise InputError("stack", "is given together with options of the stack", expected="one of them")
 
     def stack_s(self, tokens: Sequence[int]) -> float:
-        """Host seconds that the serving engine takes in a pass with so many tokens of each of its requests."""
+        """Host seconds that the serving engine takes in a pass with these tokens of each of its requests."""
         ends, size = list(accumulate(tokens)), self.max_batched_tokens
         prompts = sum(-(-end // size) - (end - n) // size for n, end in zip(tokens, ends, strict=True))
         return -(-ends[-1] // size) * self.host_s + prompts * self.host_request_s

@@ -1,4 +1,4 @@
-"""A closed loop: so many clients, each of which sends the next request of the trace when its last one is through."""
+"""A closed loop: a fixed number of clients, each of which sends the next request when its last one is done."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ class InstancePolicy:
         return choice, rejected, wake_at
 
     def idle(self, requests: int) -> InputError:
-        """The error for a policy that leaves so many requests behind."""
+        """The error for a policy that leaves this number of requests unserved."""
         expected = "a pass, a Decision that rejects them, or one with a time to be asked again"
         return self.wrong(f"chose nothing for {number_of(requests, 'request')}, and nothing will happen", expected)
 

@@ -13,7 +13,7 @@ from flowsim.errors import InputError
 
 
 def path_of(value: object, where: str) -> Path:
-    """The path that a caller in Python names. InputError, about the argument `where`: it is no text and no path."""
+    """The path that a caller in Python names. InputError, about the argument `where`: it is neither text nor a path."""
     if not isinstance(value, str | Path):
         raise InputError(where, found=value, expected="text or a Path")
     return Path(value)

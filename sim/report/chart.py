@@ -78,8 +78,8 @@ def chart(runs: Runs, columns: ChartColumns) -> PanelChart:
     With one replication, attainment has the interval of its moving-block bootstrap and other columns have none.
 
     Raises:
-        InputError: no run succeeded, no such column or policy, a y that is no number, or runs that differ in a further
-            option: select one value of it, or show it.
+        InputError: no run succeeded, no such column or policy, a y that is not a number, or runs that differ in a
+            further option: select one value of it, or show it.
     """
     done = runs.succeeded
     if done.empty:

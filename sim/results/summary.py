@@ -96,7 +96,7 @@ def _bound(bound: Bound, attainment: float | None) -> BoundSummary:
 def _of_each(
     metrics: Metrics, names: Sequence[str], codes: NDArray[np.int64], most: int | None = None
 ) -> dict[str, GroupSummary]:
-    """The metrics of the requests of each class or client, by name; of at `most` so many names, the most frequent."""
+    """The metrics of the requests of each class or client, by name; of the `most` most frequent names at most."""
     counts = np.bincount(codes[codes >= 0], minlength=len(names))
     kept = range(len(names)) if most is None else np.argsort(-counts, kind="stable")[:most].tolist()
     return {names[code]: _of_some(metrics, codes == code) for code in kept if most is None or counts[code]}

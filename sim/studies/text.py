@@ -127,7 +127,7 @@ def _failures(runs: Runs) -> list[str]:
 
 
 def _first(lines: list[str], most: int, what: str) -> list[str]:
-    """At most so many lines, and one that counts the others."""
+    """At most this number of lines, and one that counts the others."""
     more = len(lines) - most
     return lines[:most] + ([f"and {number_of(more, what)}"] if more > 0 else [])
 

@@ -45,7 +45,7 @@ def expected(order: Any, present: list[Request], now: float, last: Request | Non
 
 @pytest.mark.parametrize("changing", [False, True])
 @pytest.mark.parametrize("name", ORDERS)
-@settings(max_examples=30)  # of each of so many orders
+@settings(max_examples=30)  # for each of many orders
 @given(requests=traces(), data=st.data())
 def test_a_queue_answers_as_sorting_does(
     name: str, changing: bool, requests: list[Request], data: st.DataObject
@@ -79,7 +79,7 @@ def test_a_queue_answers_as_sorting_does(
 
 @pytest.mark.parametrize("changing", [False, True])
 @pytest.mark.parametrize("name", ORDERS)
-@settings(max_examples=30)  # of each of so many orders
+@settings(max_examples=30)  # for each of many orders
 @given(requests=traces(), now=st.integers(0, 40))
 def test_walking_a_queue_visits_each_request_once_in_order(
     name: str, changing: bool, requests: list[Request], now: float

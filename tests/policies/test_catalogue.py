@@ -15,7 +15,7 @@ rows = st.lists(st.tuples(st.integers(0, 30), st.integers(1, 12), st.integers(1,
 
 
 @pytest.mark.parametrize("name", TABLE)
-@settings(max_examples=50)  # of each of so many policies
+@settings(max_examples=50)  # for each of many policies
 @given(rows=rows, clients=st.text("ab", min_size=12, max_size=12))
 def test_each_request_is_served_or_rejected_and_no_time_is_lost(
     name: str, rows: list[tuple[int, int, int]], clients: str

@@ -221,7 +221,7 @@ def test_policies_import_no_more_than_what_a_policy_needs() -> None:
     }
     for name in group(("policies.*",)):
         names = {n for n in imported(ast.walk(trees()[name])) if n.partition(".")[0] == "flowsim"}
-        beside = {"flowsim.io.schema"} if name == "flowsim.policies.registry" else set()  # it is no policy
+        beside = {"flowsim.io.schema"} if name == "flowsim.policies.registry" else set()  # it is not a policy
         assert names - beside <= {f"flowsim.{n}" for n in allowed}, name
 
 
