@@ -94,7 +94,8 @@ def _starting() -> Iterator[None]:
     os.environ.setdefault("PYTHONSAFEPATH", "1")
     given = os.environ.get("PYTHONWARNINGS", "").removesuffix(IGNORED).rstrip(",")
     os.environ["PYTHONWARNINGS"] = f"{given},{IGNORED}".lstrip(",")
-    resource_tracker.ensure_running()  # as it starts, it unblocks the signals that are blocked
+    if os.name == "posix":
+        resource_tracker.ensure_running()  # as it starts, it unblocks the signals that are blocked
     with no_interrupts():
         yield
 
