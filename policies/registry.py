@@ -43,7 +43,8 @@ class PolicySpec(Struct, frozen=True, forbid_unknown_fields=True):
         "flowprefill:cut=layer,batch_tokens=4096"; the first option may go without its name: "chunked:2048".
 
         Raises:
-            InputError: an unknown short name, an option that lacks its value, or a value that is not text.
+            InputError: an unknown short name, an option that lacks its value or is given
+                twice, or a value that is not text.
         """
         if not isinstance(text, str):
             raise InputError("policy", found=text, expected="text")
@@ -222,6 +223,8 @@ def _pairs(name: str, text: str) -> dict[str, str | int | float | bool]:
         key, equals, value = item.partition("=")
         if not equals and options:
             raise InputError(f"policy {name}", f"option {item!r} lacks its value (write {item}=VALUE)")
+        if equals and key in options:
+            raise InputError(f"policy {name}", f"option {key} is given twice")
         options[key if equals else FIRST] = value if equals else item
     return options
 
@@ -250,6 +253,8 @@ def _converted(spec: PolicySpec, make: type) -> dict[str, Any]:
             error = unknown("option", name or str(value), parameters, f"of policy {spec.name}")
             error.option = f"policy.{name}" if key else "policy"
             raise error
+        if name in options:
+            raise InputError(f"option {name}", "is given twice, the first time without its name")
         options[name] = _fitting(f"option {name}", value, parameters[name].default)
     return options
 
