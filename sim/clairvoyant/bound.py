@@ -20,7 +20,7 @@ from flowsim.clairvoyant.schedulable import Jobs, all_in_time, most_in_time
 from flowsim.core.prefix_cache import Prefixes
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
-from flowsim.engine.simulate import kv_capacity_tokens, simulate
+from flowsim.engine.simulate import Outcome, kv_capacity_tokens, simulate
 from flowsim.io.counts import number_of, percent
 
 Flags = NDArray[np.bool_]
@@ -170,12 +170,15 @@ class Clairvoyant:
         requests, costs, server = self.requests(), self.costs, self.server
         oracle = Oracle(choice)
         exact = make_predictor("exact", costs, oracle.cut, server.max_batched_tokens, graph_tokens=server.graph_tokens)
-        sent_s = np.array([request.sent_s for request in requests])
-        slo_s = np.array([request.slo_s for request in requests])
         outcome = simulate(requests, oracle, costs, exact, server, prefixes=self.prefixes, progress=progress)
-        ttft_s = np.array(outcome.ledger.finished_s) + server.return_s - sent_s
-        in_time: Flags = self.counted & (ttft_s <= slo_s)
-        return in_time
+        return self.counted & in_time(requests, outcome, server.return_s)
+
+
+def in_time(requests: Sequence[Request], outcome: Outcome, return_s: float) -> Flags:
+    """Which requests a replay served in time, shape [n]; `return_s`: from a first token until the client has it."""
+    sent_s, slo_s = (np.array([getattr(request, name) for request in requests]) for name in ("sent_s", "slo_s"))
+    served: Flags = np.array(outcome.ledger.finished_s) + return_s - sent_s <= slo_s
+    return served
 
 
 def _holdable(requests: Sequence[Request], costs: CostModel, server: ServerOptions) -> Flags:

@@ -2,7 +2,8 @@
 
 To find those the run is repeated twice. First its policy believes its predictor again, and what it decides is noted.
 Then it is asked at the same moments while the predictor is exact, and what was noted is done whatever it answers: the
-costs of passes do not depend on the predictor, so that all happens as before.
+costs of passes do not depend on the predictor, so that all happens as before. Whether a rejection was a mistake is seen
+where the run is repeated freely with an exact predictor.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flowsim.calibration.costs.predictor import make_predictor
-from flowsim.clairvoyant.bound import Clairvoyant
+from flowsim.calibration.costs.predictor import SoloPredictor, make_predictor
+from flowsim.clairvoyant.bound import Clairvoyant, Flags, in_time
 from flowsim.clairvoyant.demand import Floats, alone_s
 from flowsim.core.passes import Decision, Execution, Pass
 from flowsim.core.policy import AroundPolicy, Policy, View
@@ -34,13 +35,11 @@ class Judged(NamedTuple):
         time_s: when.
         stays: whether the running pass went on, or nothing ran and nothing was chosen.
         wrong: whether the other decision would have had another pass run.
-        rejected: the requests that the other decision would not have rejected.
     """
 
     time_s: float
     stays: bool
     wrong: bool
-    rejected: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,9 +74,7 @@ class Hindsight:
         A policy that keeps a state is judged as if it had known the costs all along. If the run brings it to where it
         cannot decide, the decisions from there on are not judged.
         """
-        costs, cut, server = self.workload.costs, self.policy.cut, self.workload.server
-        exact = make_predictor("exact", costs, cut, server.max_batched_tokens, graph_tokens=server.graph_tokens)
-        if getattr(self.predictor, "name", None) == exact.name:
+        if self._is_exact:
             return {}
         noting = Noting(self.policy)
         first = self.replay(self.requests(), noting, predictor=self.predictor)
@@ -85,8 +82,31 @@ class Hindsight:
         following = Following(self.policy, noting.made, requests)
         router = Routed(first.ledger.instance)
         with suppress(InputError):  # the policy could not go on
-            self.replay(requests, following, predictor=exact, router=router)
+            self.replay(requests, following, predictor=self._exact, router=router)
         return following.judged
+
+    @cached_property
+    def exactly_in_time(self) -> Flags:
+        """Which requests the policy serves in time when the run is repeated with an exact predictor, shape [n].
+
+        None, where the run's own is exact or the policy cannot go on with an exact one.
+        """
+        requests = self.requests()
+        served = np.zeros(len(requests), bool)
+        if not self._is_exact:
+            with suppress(InputError):
+                outcome = self.replay(requests, self.policy, predictor=self._exact)
+                served = in_time(requests, outcome, self.workload.server.return_s)
+        return served
+
+    @cached_property
+    def _exact(self) -> SoloPredictor:
+        costs, cut, server = self.workload.costs, self.policy.cut, self.workload.server
+        return make_predictor("exact", costs, cut, server.max_batched_tokens, graph_tokens=server.graph_tokens)
+
+    @property
+    def _is_exact(self) -> bool:
+        return getattr(self.predictor, "name", None) == self._exact.name
 
 
 class Noted(NamedTuple):
@@ -148,8 +168,7 @@ class Following(AroundPolicy):
         was, other = next(self._made[view.instance]), Noted.of(self.policy.choose(view))
         running = None if view.running is None else view.running.id
         head, instead = (running if choice.head is None else choice.head for choice in (was, other))
-        kept = tuple(id for id in was.rejected if id not in other.rejected)
-        self.judged[view.instance].append(Judged(view.now, head == running, head != instead, kept))
+        self.judged[view.instance].append(Judged(view.now, head == running, head != instead))
         return Decision(self._again(view, was), [self._requests[id] for id in was.rejected], was.wake_at)
 
     def _again(self, view: View, choice: Noted) -> Pass | Execution | None:

@@ -38,8 +38,8 @@ class Explanation:
 
     A request is "hopeless" as the clairvoyant bound has it: no scheduler could serve it in time. Else it is late
     "alone" if its time alone, with the stack's before and after, exceeds its SLO. Else it was perhaps "rejected", which
-    is "mispredicted" if the policy would not have, had it known what everything takes. Else the reason is the largest
-    part of its TTFT other than "alone".
+    is "mispredicted" if the policy serves it in time when it knows what everything takes from the start. Else the
+    reason is the largest part of its TTFT other than "alone".
 
     Attributes:
         result: the run.
@@ -184,9 +184,9 @@ def _reasons(result: RunResult, times: Times, missed: NDArray[np.int64], parts_s
     known, return_s = hindsight(result), result.outcome.return_s
     largest = parts_s[:, 1:].argmax(axis=1) if len(missed) else missed
     named = np.array(PARTS[1:], object)[largest]
-    by_mistake = [id for decisions in known.judged.values() for decision in decisions for id in decision.rejected]
     rejected = result.metrics.state[missed] == REJECTED
-    named[rejected] = np.where(np.isin(missed[rejected], by_mistake), "mispredicted", "rejected")
+    if rejected.any():
+        named[rejected] = np.where(known.exactly_in_time[missed[rejected]], "mispredicted", "rejected")
     alone_s = times.came_s - times.sent_s + known.alone_s + return_s
     named[alone_s[missed] > result.slo.ttft_slo_s[missed]] = "alone"
     named[known.workload.hopeless[missed]] = "hopeless"

@@ -187,6 +187,13 @@ def test_a_rejection_may_be_mispredicted() -> None:
     assert (list(why.reasons), why.servable) == (["mispredicted"], ["yes"])
 
 
+def test_a_rejection_is_not_mispredicted_where_no_prediction_helps() -> None:
+    """Request 2 is believed to take 14 s and rejected at 1; with an exact one it shares a pass with 1 until 13."""
+    why = explained([(0.0, 1, 100.0), (0.25, 10, 100.0), (0.5, 2, 6.0)], "fcfs:admission=hopeless", **MISTAKEN)
+    assert list(why.reasons) == ["rejected"]
+    assert parts_of(why, 2) == pytest.approx({"blocked": 0.5})
+
+
 def test_a_perfect_scheduler_serves_one_of_two() -> None:
     """Request 1, of 10 s, makes 2 and 3 late; these could be in time, and 1 then not. 0 is late alone."""
     rows = [(0.0, 3, 2.0), (20.0, 10, 10.5), (20.25, 9, 11.5), (20.5, 1, 5.0)]
