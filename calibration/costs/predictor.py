@@ -50,10 +50,13 @@ class SoloPredictor:
         return known
 
     def left(self, execution: Execution, elapsed_s: float, tokens: int, since_s: float) -> float:
-        """Seconds left of an execution after `elapsed_s`: `tokens` to go, `since_s` since the last forward ended."""
+        """Seconds left of an execution after `elapsed_s`: `tokens` to go, `since_s` since the last forward ended.
+
+        At least 0: one that takes longer than predicted is about to end.
+        """
         if self._left is not None:
             return self._left(execution, elapsed_s)
-        return self.predict(tokens) - since_s
+        return max(self.predict(tokens) - since_s, 0.0)
 
 
 def exact(solo: Solo) -> SoloPredictor:

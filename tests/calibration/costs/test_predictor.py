@@ -89,6 +89,7 @@ def test_cubic_predicts_the_rest_of_an_execution_from_its_tokens_left() -> None:
     running = execution(pencil(), 3000)
     assert predictor.left(running, 5.0, 3000, 0.25) == predictor.predict(3000) - 0.25
     assert predictor.left(running, 5.0, 1000, 0.0) == predictor.predict(1000)
+    assert predictor.left(running, 5.0, 3000, 1e9) == 0.0
 
 
 def test_biased_is_exact_but_for_a_factor() -> None:
