@@ -1,10 +1,11 @@
 """The ranking: each policy's mean share of the clairvoyant bound, and which differences are more than chance.
 
-The score of a policy is the mean, over all cells, of its attainment / the clairvoyant bound of that cell. Cells weigh
-the same. The requests of one traffic are the same in all its cells, so each of its requests has one number: the mean
-over these cells of whether it was in time, in shares of the bound. The differences of two policies in it make one
-series per traffic, which is resampled in blocks of consecutive requests (`flowsim.results.bootstrap`), each traffic
-for itself. Intervals say what other requests of the same traffic would have given; they say nothing of other traffic.
+The score of a policy is the mean of its attainment / the clairvoyant bound over the cells of each traffic in which any
+request can attain, then over the traffics, which weigh the same. The requests of one traffic are the same in all its
+cells, so each of its requests has one number: the mean over these cells of whether it was in time, in shares of the
+bound. The differences of two policies in it make one series per traffic, which is resampled in blocks of consecutive
+requests (`flowsim.results.bootstrap`), each traffic for itself. Intervals say what other requests of the same traffic
+would have given; they say nothing of other traffic.
 """
 
 from __future__ import annotations

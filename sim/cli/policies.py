@@ -48,7 +48,8 @@ class CLASS:
         # return Decision(run=..., reject=[...], wake_at=view.now + 0.02)
 
     # A policy may learn. It then needs a plain __init__ with its attributes, in place of the dataclass; each run and
-    # each instance starts with a fresh copy. It hears of what happens by
+    # each instance starts with a fresh copy. Keep a random.Random(SEED) there if it draws at random: what the module
+    # random draws differs between two runs of one command. It hears of what happens by
     # def on_arrival(self, request, view): ...
     # def on_completion(self, execution, view): ...  # took execution.taken_s
 '''
