@@ -69,7 +69,7 @@ class CostModel:
         device: device seconds by operator of LAYER_OPERATORS (but attention), "embed" and "head"; absent = nothing.
         attention: device seconds of (tokens, context), one slice, one layer.
         host: launch seconds by operator (but attention), and "prepare". From a table: what is usual over all sizes, on
-            which it does not depend; what a row takes more is the host's own unrest.
+            which it does not depend; what a row takes beyond that is variation of the host.
         attention_launch: launch seconds of (tokens, context), one slice.
         calls: in how many calls of the framework an operator (but attention) is launched; 1 if absent.
         attention_calls: the same of (tokens, context), one slice.

@@ -30,7 +30,7 @@ UNREST = 1.25
 QUIETEST = 0.05
 """The quantile of times that counts as quiet: the minimum may be chance."""
 SLOWEST_OF_RANKS = 1.2
-"""How many times as long as on one host launches take where ranks wait at every all-reduce for the slowest of their
+"""Launch time of a rank over that on one host: at every all-reduce the ranks wait for the slowest of their
 hosts. It has the least mean error, in steps of 0.1, at whole prompts of < 1024 tokens of six models on two H200s; with
 any one of them left out it is 1.2, but 1.3 without qwen3-8b (docs/calibration.md)."""
 
