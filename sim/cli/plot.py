@@ -10,7 +10,7 @@ from flowsim.cli.command import Command, say
 from flowsim.errors import InputError
 from flowsim.io.counts import number_of
 
-FLAGS = ("x", "y", "hue", "facet", "against", "width", "format")
+FLAGS = ("x", "y", "hue", "facet", "against", "width", "format", "out")
 
 
 @click.command(cls=Command)
@@ -60,7 +60,8 @@ def plot(
         say(f"left out: {number_of(len(failed), 'failed run')} ({', '.join(dict.fromkeys(failed['policy']))})", quiet)
     try:
         figures = drawing.plot(given, select=settings, formats=formats or drawing.DEFAULT_FORMATS, **columns)
+        names = drawing.save(figures, out or results, formats or drawing.DEFAULT_FORMATS)
     except InputError as error:
         raise (error.at(f"--{error.where}") if error.where in FLAGS else error) from error
-    for name in drawing.save(figures, out or results, formats or drawing.DEFAULT_FORMATS):
+    for name in names:
         say(f"{out or results}/{name}", quiet)

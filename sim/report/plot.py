@@ -91,10 +91,12 @@ def save(figures: Mapping[str, Figure], folder: str | Path, formats: Sequence[st
     """Write each figure in each format: all of them, or none. Returns the names of the files.
 
     Raises:
-        InputError: the folder cannot be written.
+        InputError: the folder has the name of a figure, or cannot be written.
     """
     import matplotlib as mpl  # slow to import, and only figures need it
 
+    if Path(folder).suffix.removeprefix(".") in FORMATS:
+        raise InputError("out", found=str(folder), expected="a folder; --format says of which kind its figures are")
     names = []
     with writing(folder) as stage, mpl.rc_context({"svg.hashsalt": "flowsim", "pdf.fonttype": 42}):
         for name, figure in figures.items():

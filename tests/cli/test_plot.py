@@ -38,3 +38,12 @@ def test_the_command_names_its_options_in_errors_and_writes_where_it_is_told(
             main([*given, *more])
         assert exit_.value.code == 2
         assert said in capsys.readouterr().err
+
+
+def test_a_folder_with_the_name_of_a_figure_is_refused(
+    rates: flowsim.Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["plot", str(rates.folder), "--out", str(tmp_path / "a.png")])
+    assert exit_.value.code == 2 and not (tmp_path / "a.png").exists()
+    assert "--out must be a folder; --format says of which kind its figures are, got" in capsys.readouterr().err
