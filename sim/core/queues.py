@@ -36,7 +36,7 @@ class Queue(Protocol):
 
 
 def checked(value: Any, key: Callable[..., Any]) -> Any:
-    """The value that the key of an order gave, if values of its kind have an order. InputError: it is no such value."""
+    """The value that the key of an order gave, if values of its kind have an order. InputError: they have none."""
     if not (type(value) is float and value == value) and not _has_order(value):
         expected = "a number, a text, or a tuple of them"
         raise InputError(f"the key of an order ({defined_at(key)})", found=value, expected=expected)

@@ -167,7 +167,7 @@ def explain(result: RunResult) -> Explanation:
         result: a run with `events=True`.
 
     Raises:
-        InputError: it is no run, or was made without `events=True`.
+        InputError: it is not a run, or was made without `events=True`.
     """
     if not isinstance(result, RunResult):
         raise InputError("result", found=result, expected="a run, as flowsim.run gives it")
