@@ -83,7 +83,7 @@ def _study(results: Results, study: Study, places: Mapping[str, str], out: Path,
 
 
 def _placed(name: Any, places: Mapping[str, str]) -> Any:
-    """Where the file or folder of this name lies in the bundle; what is no such name as it is.
+    """Where the file or folder of this name lies in the bundle; any other text is returned as it is.
 
     Raises:
         InputError: it is the name of a file or folder that is not in the bundle.

@@ -42,7 +42,7 @@ def unpack(path: Path, folder: Path) -> dict[str, str]:
     """Unpack an archive into an empty folder; SHA-256 of each file, by name.
 
     Raises:
-        InputError: it cannot be read, is damaged, is too large, or has an entry that is no plain file within it.
+        InputError: it cannot be read, is damaged, is too large, or has an entry that is not a plain file within it.
     """
     with _opened(path) as archive:
         infos = archive.infolist()

@@ -68,7 +68,7 @@ def named_policy(policy: Policy | PolicySpec | str) -> tuple[PolicySpec, Policy 
 
 
 def policy_text(policy: object) -> object:
-    """The specification of a policy that is given as an object, as text; what is no object of a policy as it is.
+    """The specification of a policy that is given as an object, as text; anything else is returned as it is.
 
     Raises:
         InputError: other processes could not make the policy again: its class is not at the top of its module, or its
