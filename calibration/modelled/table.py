@@ -103,7 +103,7 @@ def measured_tables(spec: ModelSpec, gpu: str, source: str | None = None) -> lis
 
 
 def _is_alike(table: OperatorTable, spec: ModelSpec) -> bool:
-    """Whether a table is of a model of the same kind: dense or of experts, with weights of as many bytes."""
+    """Whether a table is of a model of the same kind: dense or of experts, with weights of the same size."""
     other = table.provenance.rank().spec
     return (bool(other.experts), other.bytes_per_weight) == (bool(spec.experts), spec.bytes_per_weight)
 

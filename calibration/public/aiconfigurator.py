@@ -36,7 +36,7 @@ SCALES = "computescale_perf.parquet"
 QUANTISED: Mapping[str, str] = {"fp8": "fp8", "fp8_dynamic": "fp8", "fp8_block": "fp8_block"}
 """The package's name of each type of weights (`ModelSpec.weights`). Its products in FP8 include the cast of the
 activations to scales that are computed as they come; for static scales, that is in a table of its own."""
-LEAST = 0.1
+LEAST_LEFT = 0.1
 """The least share of such a product that is left without the time of the scales."""
 ONE_PROMPT: Mapping[str, str | int] = {
     "attn_dtype": "bfloat16", "kv_cache_dtype": "bfloat16", "window_size": 0, "batch_size": 1, "step": 0,
@@ -169,7 +169,7 @@ def _source(
 def quantised(gemm: Path, scales: Path | None) -> dict[str, pd.DataFrame]:
     """Matrix products by type of weights; with static scales, without the time that computing them takes.
 
-    The two were timed apart, and of a few products of the L40S less than nothing would be left: LEAST of them stays.
+    The two were timed apart, and for a few products of the L40S the rest would be negative: LEAST_LEFT of them stays.
     """
     frames = {weights: _read(gemm, "m", "n", "k", gemm_dtype=name) for weights, name in QUANTISED.items()}
     frames = {weights: frame for weights, frame in frames.items() if "gemm_dtype" in frame.columns and len(frame)}
@@ -177,7 +177,7 @@ def quantised(gemm: Path, scales: Path | None) -> dict[str, pd.DataFrame]:
         computed = _cells(scales).groupby(["m", "k"])["latency"].min().rename("computed")
         product = frames["fp8"].join(computed, on=["m", "k"])
         static = product["latency"] - product["computed"].fillna(0.0)
-        frames["fp8"] = product.assign(latency=static.clip(lower=LEAST * product["latency"]))
+        frames["fp8"] = product.assign(latency=static.clip(lower=LEAST_LEFT * product["latency"]))
     return frames
 
 

@@ -13,7 +13,7 @@ from flowsim.errors import InputError
 def nearest_own(spec: ModelSpec, system: str) -> OperatorTable:
     """The measured table of this model or, if there is none, of one with the same operators and the most similar heads.
 
-    Weights of as many bytes come first, as they need the same launches. Of several GPUs' tables, that of the system's
+    Weights of the same size come first, as they need the same launches. Of several GPUs' tables, that of the system's
     GPU (h100 for h100_sxm) or, if there is none, the one with most rows.
 
     Raises:
