@@ -253,8 +253,6 @@ def _converted(spec: PolicySpec, make: type) -> dict[str, Any]:
             error = unknown("option", name or str(value), parameters, f"of policy {spec.name}")
             error.option = f"policy.{name}" if key else "policy"
             raise error
-        if name in options:
-            raise InputError("", f"option {name} is given twice, the first time without its name")
         options[name] = _fitting(f"option {name}", value, parameters[name].default)
     return options
 

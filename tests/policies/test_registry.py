@@ -63,7 +63,6 @@ def test_a_specification_names_a_policy_and_its_options(spec: str, policy: Any) 
         ("edf:cut=layr", "unknown cut 'layr'; did you mean 'layer'?"),
         ("edf:wake=event", "unknown wake 'event'; did you mean 'events'?"),
         ("edf:cut=operator,cut=none", "option cut is given twice"),
-        ("chunked:2048,budget=1024", "option budget is given twice, the first time without its name"),
         ("edf:layer,cuts", "option 'cuts' lacks its value (write cuts=VALUE)"),
         ("chunked:many", "option budget must be a whole number, got 'many'"),
         ("chunked:9223372036854775808", "option budget must be a whole number from -2^53 to 2^53, got '92233720368547"),
