@@ -71,12 +71,12 @@ def policy_text(policy: object) -> object:
     """The specification of a policy that is given as an object, as text; anything else is returned as it is.
 
     Raises:
-        InputError: other processes could not make the policy again: its class is not at the top of its module, or its
-            options are not all attributes.
+        InputError: it is a class, or other processes could not make the policy again: its class is not at the top of
+            its module, or its options are not all attributes.
     """
     if isinstance(policy, PolicySpec):
         return str(policy)
-    if isinstance(policy, type) or not hasattr(policy, "choose"):
+    if not hasattr(policy, "choose"):
         return policy
     spec = policy_spec(check_policy(policy))
     kind = type(policy)

@@ -107,6 +107,11 @@ def test_objects_that_no_other_process_could_make_are_refused(tmp_path: Path) ->
     assert not (tmp_path / "out").exists()
 
 
+def test_a_class_in_place_of_an_object_is_refused_as_in_a_run() -> None:
+    with pytest.raises(InputError, match=r"policy: must be an object, got the class FCFS; expected FCFS\(\)$"):
+        flowsim.sweep({"run": {"trace": "example"}, "axes": {"policy": [FCFS]}}, workers=1)
+
+
 def test_an_object_is_the_policy_that_its_text_means(tmp_path: Path) -> None:
     run = {"trace": "example", "workload.limit": 30}
     objects = flowsim.sweep({"run": run, "axes": {"policy": [FCFS(4096), "fcfs"]}}, workers=1)
