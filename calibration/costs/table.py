@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +22,7 @@ import yaml
 from flowsim.calibration.costs.provenance import Provenance, as_text
 from flowsim.calibration.costs.table_rows import OperatorRow, PassRow, csv_of, format_slices, read_csv
 from flowsim.errors import InputError
-from flowsim.io.folders import followed
+from flowsim.io.folders import Stamp, followed, stamp_of
 
 FILES = ("provenance.yaml", "operators.csv", "passes.csv")
 """The files of a table's folder."""
@@ -101,14 +102,23 @@ class OperatorTable:
 
     @classmethod
     def load(cls, folder: str | Path) -> OperatorTable:
-        """Read a table from its folder. InputError names the file, the row and the field that is wrong."""
+        """The table in a folder, read once for as long as its files stay as they are.
+
+        Raises:
+            InputError: it names the file, the row and the field that is wrong.
+        """
         root = Path(folder)
         if not root.is_dir():
             how = "shipped tables are named by --gpu, --model and --tp or, as a TABLE, by gpu/model/tpN"
             raise InputError(str(root), "is not a folder", expected=f"an operator table ({how})")
-        provenance = Provenance.load(root / "provenance.yaml")
-        operators, passes = read_csv(OperatorRow, root / "operators.csv"), read_csv(PassRow, root / "passes.csv")
-        return cls(provenance, tuple(operators), tuple(passes))
+        return _read(root, tuple(stamp_of(root / name) for name in FILES))
+
+
+@lru_cache(maxsize=64)
+def _read(root: Path, stamps: tuple[Stamp, ...]) -> OperatorTable:
+    provenance = Provenance.load(root / "provenance.yaml")
+    operators, passes = read_csv(OperatorRow, root / "operators.csv"), read_csv(PassRow, root / "passes.csv")
+    return OperatorTable(provenance, tuple(operators), tuple(passes))
 
 
 def check_replaceable(folder: str | Path) -> None:

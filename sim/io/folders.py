@@ -11,6 +11,9 @@ from pathlib import Path
 
 from flowsim.errors import InputError
 
+Stamp = tuple[tuple[int, int, int], ...]
+"""As `stamp_of` returns it."""
+
 
 def path_of(value: object, where: str) -> Path:
     """The path that a caller in Python names. InputError, about the argument `where`: it is neither text nor a path."""
@@ -47,6 +50,15 @@ def leads_somewhere(name: str | Path) -> bool:
         return exists(name)
     except InputError:
         return False
+
+
+def stamp_of(name: str | Path | None) -> Stamp:
+    """When the file of this name, or those in the folder, were written: what was read of them is kept until then."""
+    place = Path(name) if name else None
+    if place is None or not leads_somewhere(place):
+        return ()
+    states = [path.stat() for path in (sorted(filter(leads_somewhere, place.iterdir())) if place.is_dir() else [place])]
+    return tuple((state.st_mtime_ns, state.st_size, state.st_ino) for state in states)
 
 
 def check_writable(folder: str | Path) -> None:

@@ -21,9 +21,8 @@ from flowsim.calibration.costs.table_rows import ALL_REDUCE
 from flowsim.core.summary import Inputs
 from flowsim.errors import InputError
 from flowsim.io.counts import percent
-from flowsim.io.folders import leads_somewhere
+from flowsim.io.folders import Stamp, leads_somewhere, stamp_of
 from flowsim.io.schema import PositiveCount, fitted
-from flowsim.runs.digests import Stamp, stamp_of
 from flowsim.runs.options import GPU, MODEL, RunOptions
 from flowsim.show.costs_text import error_text
 from flowsim.traces.trace import Trace

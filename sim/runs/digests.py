@@ -16,24 +16,14 @@ import flowsim
 from flowsim.calibration.costs.table import OperatorTable
 from flowsim.calibration.costs.table_catalogue import load_table
 from flowsim.errors import InputError
-from flowsim.io.folders import leads_somewhere
+from flowsim.io.folders import Stamp, stamp_of
 from flowsim.io.sha256 import sha256_of
 from flowsim.policies.registry import PolicySpec, policy_class, policy_module
 from flowsim.runs.own_modules import own_modules
 from flowsim.runs.own_sources import MAIN, main_sources
 
-Stamp = tuple[tuple[int, int, int], ...]
 _imported: dict[str, tuple[ModuleSpec | None, str]] = {}
 """Of each module of the user's own that a policy needs: the import of it that was seen last, and its file's digest."""
-
-
-def stamp_of(name: str | Path | None) -> Stamp:
-    """When the file of this name, or those in the folder, were written: what was read of them is kept until then."""
-    place = Path(name) if name else None
-    if place is None or not leads_somewhere(place):
-        return ()
-    states = [path.stat() for path in (sorted(place.iterdir()) if place.is_dir() else [place])]
-    return tuple((state.st_mtime_ns, state.st_size, state.st_ino) for state in states)
 
 
 @lru_cache(maxsize=64)

@@ -14,13 +14,13 @@ import msgspec
 
 import flowsim
 from flowsim.clairvoyant.bound import Bound, Bounding
-from flowsim.io.folders import leads_somewhere
+from flowsim.io.folders import Stamp, leads_somewhere, stamp_of
 from flowsim.policies.registry import PolicySpec, canonical
 from flowsim.results.definitions.files import digest
 from flowsim.results.definitions.runs_parquet import check_class_names
 from flowsim.results.result import RunResult
 from flowsim.runs.bound import ANY_POLICY, clairvoyant_of
-from flowsim.runs.digests import Stamp, cost_digest, file_digest, policy_digest, stamp_of
+from flowsim.runs.digests import cost_digest, file_digest, policy_digest
 from flowsim.runs.options import RunOptions, columns, files, flat, from_values, value_of, with_values
 from flowsim.runs.prepare import Given, Prepared, prepare, read_input
 from flowsim.runs.run import execute

@@ -22,6 +22,12 @@ def test_loading_costs_names_what_a_table_lacks(tmp_path: Path) -> None:
         load_cost(tmp_path / "table")
 
 
+def test_a_link_to_nothing_among_the_files_of_a_table_is_no_matter(tmp_path: Path) -> None:
+    load_table("h200", "llama3-8b").save(tmp_path)
+    (tmp_path / "notes").symlink_to(tmp_path / "gone")
+    assert cost_of(RunOptions(trace="example", cost=str(tmp_path))).name == "h200/llama3-8b/tp1"
+
+
 def test_costs_are_fitted_once_for_as_long_as_their_table_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -92,6 +92,17 @@ def test_a_failed_save_leaves_the_old_table(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["table"]
 
 
+def test_a_table_is_read_again_when_a_file_of_it_has_changed(tmp_path: Path) -> None:
+    TABLE.save(tmp_path)
+    first = OperatorTable.load(tmp_path)
+    assert OperatorTable.load(tmp_path) is first
+    (tmp_path / "passes.csv").write_text("cut,slices,wall_us,wall_us_p10,wall_us_p90,repeats\n")
+    assert OperatorTable.load(tmp_path) == replace(TABLE, passes=())
+    (tmp_path / "operators.csv").unlink()
+    with pytest.raises(InputError, match=r"operators\.csv: cannot be read: No such file or directory"):
+        OperatorTable.load(tmp_path)
+
+
 def test_a_curve_is_sorted_and_in_seconds() -> None:
     curve = TABLE.samples("attention")
     assert curve.tokens.tolist() == [64, 128, 64]
