@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FIGURES = (
-    "error", "attainment", "attainment_low", "attainment_high", "bound_attainment", "share_of_bound", "goodput_rps",
-    "offered_rps", "ttft_p50_s", "ttft_p99_s", "counted", "rejected", "starved", "decisions", "preemptions",
-    "utilization",
+    "error", "attainment", "ci_attainment_low", "ci_attainment_high", "bound_attainment", "share_of_bound",
+    "goodput_rps", "offered_rps", "ttft_p50_s", "ttft_p99_s", "counted", "rejected", "starved", "decisions",
+    "preemptions", "utilization",
 )  # fmt: skip
 """The columns that are taken over from the runs, besides the attainment of each class."""
 CLASS = "attainment_"

@@ -140,9 +140,9 @@ def _by(done: pd.DataFrame, asked: ChartColumns, value: str) -> pd.DataFrame:
         stats = differences(done, value, asked.against, [name for name in by if name != POLICY])
     else:
         stats = intervals(done, value, by)
-    bootstrapped = asked.against is None and value == "attainment" and "attainment_low" in done
+    bootstrapped = asked.against is None and value == "attainment" and "ci_attainment_low" in done
     if bootstrapped and (stats["n"] <= 1).all():
-        names = {"attainment_low": "low", "attainment_high": "high"}
+        names = {"ci_attainment_low": "low", "ci_attainment_high": "high"}
         bounds = done.groupby(by, sort=False, dropna=False)[list(names)].first().rename(columns=names)
         stats = stats.drop(columns=["low", "high"]).merge(bounds, on=by, how="left")  # same arrivals count once
     if _is_setting(x):

@@ -61,7 +61,7 @@ def _row(saved: Saved, name: str, summary: FullSummary) -> dict[str, Any]:
     interval = share_interval(requests[ATTAINED][requests[COUNTED]].to_numpy())
     row = {**columns(saved.options(name)), "policy": name, "key": name, "error": None, **_costs(summary)}
     row |= as_columns(summary) | bound_columns(summary) | {"policy": name}
-    row |= {"attainment_low": interval.low, "attainment_high": interval.high}
+    row |= {"ci_attainment_low": interval.low, "ci_attainment_high": interval.high}
     for group, values in summary["classes"].items():
         row |= {f"{column}_{group}": value for column, value in as_columns(values).items()}
     return row

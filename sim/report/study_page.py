@@ -106,7 +106,7 @@ def _means(runs: Runs, done: pd.DataFrame, value: str, by: Sequence[str]) -> tup
     """The mean of a column in each setting and the bounds of its interval."""
     scale = 100 if _form(value, done[value]) == "percent" else 1
     if not done.duplicated(by).any():  # one run each
-        bounds = [f"{value}_low", f"{value}_high"]
+        bounds = [f"ci_{value}_low", f"ci_{value}_high"]
         known = [done[name] if name in done else np.full(len(done), np.nan) for name in bounds]
         return tuple(scale * np.asarray(column, float) for column in (done[value], *known))  # type: ignore[return-value]
     found = intervals(runs.succeeded, value, by)

@@ -106,11 +106,12 @@ def _whole(name: str, value: object, least: int, most: int | None, expected: str
 def _blocking_s(
     cost: CostModel, policy: FlowPrefill, tokens: int, max_batched_tokens: int, solo_s: float, samples: int
 ) -> np.ndarray:
-    """Blocking times, shape [samples]: in each run a long prompt and a short one that arrives at another moment."""
-    server = ServerOptions(max_batched_tokens=max_batched_tokens)
-    blocking_s = []
-    for moment in (np.arange(samples) + 0.5) / samples * solo_s:
-        trace = Trace.of([0.0, moment], [tokens, SHORT_TOKENS], classes=["long", "short"])
-        result = run(trace, policy, cost=cost, slo=SLO, server=server, predictor="exact")
-        blocking_s.extend(result.blocking_s.tolist())
-    return np.array(blocking_s)
+    """Blocking times, shape [samples]: each instance has a long prompt, and a short one at a moment of its own."""
+    moments = (np.arange(samples) + 0.5) / samples * solo_s
+    trace = Trace.of(
+        np.concatenate([np.zeros(samples), moments]),
+        [tokens] * samples + [SHORT_TOKENS] * samples,
+        classes=["long"] * samples + ["short"] * samples,
+    )
+    server = ServerOptions(instances=samples, max_batched_tokens=max_batched_tokens)
+    return run(trace, policy, cost=cost, slo=SLO, server=server, predictor="exact", bound=False).blocking_s

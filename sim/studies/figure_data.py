@@ -121,8 +121,8 @@ def line_chart(runs: Runs, x: str, value: str) -> LineChart:
     by = list(dict.fromkeys((name, x)))
     stats = intervals(done, value, by)
     if value == "attainment" and (stats["n"] <= 1).all():
-        bounds = done.groupby(by, sort=False)[["attainment_low", "attainment_high"]].first().reset_index()
-        stats[["low", "high"]] = bounds[["attainment_low", "attainment_high"]]
+        bounds = done.groupby(by, sort=False)[["ci_attainment_low", "ci_attainment_high"]].first().reset_index()
+        stats[["low", "high"]] = bounds[["ci_attainment_low", "ci_attainment_high"]]
     words = not is_number(stats[x])
     ticks = list(dict.fromkeys(stats[x])) if words else list(np.unique(stats[x]))
     places = stats[x].map(ticks.index) if words else stats[x]

@@ -17,7 +17,6 @@ from flowsim.clairvoyant.bound import Bound, Bounding
 from flowsim.io.folders import Stamp, leads_somewhere, stamp_of
 from flowsim.policies.registry import PolicySpec, canonical
 from flowsim.results.definitions.files import digest
-from flowsim.results.definitions.runs_parquet import check_class_names
 from flowsim.results.result import RunResult
 from flowsim.runs.bound import ANY_POLICY, clairvoyant_of
 from flowsim.runs.digests import cost_digest, file_digest, policy_digest
@@ -81,16 +80,12 @@ class Point:
 def prepared(point: Point, root: str) -> Prepared:
     """All that the run of a point needs; its files are looked up in the folder `root`, and read once.
 
-    Raises:
-        InputError: as `prepare` does; or a class has a name that the table of a study cannot tell from others.
+    InputError as `prepare` raises it.
     """
     options = _rooted(point.options, root)
     with blamed("trace"):
         trace = _trace(options.trace, stamp_of(options.trace), options.seed, *_reading(options.workload))
-    ready = prepare(options, Given(trace))
-    with blamed("trace"):
-        check_class_names(ready.slo.class_names)
-    return ready
+    return prepare(options, Given(trace))
 
 
 def window_of(trace: str, root: str, workload: WorkloadOptions, *, seed: int) -> Trace:

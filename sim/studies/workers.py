@@ -284,7 +284,7 @@ def figures(result: RunResult) -> dict[str, Any]:
     row |= {"decisions_sha256": decisions_sha256(result), "slo_rule": inputs["slo"]}
     row |= {"rate_rps_replayed": result.trace.rate_rps}
     row |= as_columns(summary) | (bound_columns(summary) if summary["bound"] else {})
-    row |= {"attainment_low": interval.low, "attainment_high": interval.high}
+    row |= {"ci_attainment_low": interval.low, "ci_attainment_high": interval.high}
     row |= {"late": int(late(result).sum()), "starved": int(result.metrics.starved.sum())}
     for name, group in summary["classes"].items():
         row |= {f"{column}_{name}": value for column, value in as_columns(group).items()}

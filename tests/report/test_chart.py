@@ -48,7 +48,7 @@ def test_intervals_are_students_t_over_replications() -> None:
 
 
 def test_one_replication_has_the_interval_of_its_bootstrap() -> None:
-    runs = study(attainment_low=0.3, attainment_high=0.95)
+    runs = study(ci_attainment_low=0.3, ci_attainment_high=0.95)
     line = chart(Runs(runs.table[runs.table["seed"] == 0]), ChartColumns()).panels[0].lines[0]
     assert (line.low.tolist(), line.high.tolist()) == ([30, 30], [95, 95])
 
@@ -100,7 +100,7 @@ def test_points_that_are_not_finite_are_left_out_and_counted() -> None:
 
 def test_options_of_a_policy_have_a_line_per_family() -> None:
     rows = [row(f"chunked:{n}", 8, 0, n / 1000, **{"policy.budget": n}) for n in (256, 512)]
-    found = chart(Runs(pd.DataFrame(rows).assign(attainment_low=0.0, attainment_high=1.0)), ChartColumns())
+    found = chart(Runs(pd.DataFrame(rows).assign(ci_attainment_low=0.0, ci_attainment_high=1.0)), ChartColumns())
     assert (found.columns.x, found.columns.hue) == ("policy.budget", "family")
     assert lines(found) == {"": {"chunked": [25.6, 51.2]}}
 

@@ -26,7 +26,7 @@ def test_the_columns_of_a_saved_run_are_those_of_the_same_run_in_a_study(compare
     table = flowsim.sweep({"run": {"trace": TRACE}, "axes": axes}, workers=1).table.set_index("policy")
     shared = [name for name in saved.columns if name in table and name not in ("key", "bound", "slo.mix")]
     shared = [name for name in shared if not name.startswith(("bound_", "share_of"))]
-    assert {"attainment", "attainment_low", "attainment_text", "ttft_p99_s", "slo.scale"} <= set(shared)
+    assert {"attainment", "ci_attainment_low", "attainment_text", "ttft_p99_s", "slo.scale"} <= set(shared)
     for name in shared:
         assert saved[name].isna().tolist() == table[name].isna().tolist(), name
         assert saved[name].dropna().tolist() == table[name].dropna().tolist(), name

@@ -40,7 +40,7 @@ def test_one_replication_has_the_interval_of_its_requests() -> None:
     alone = flowsim.sweep({**STUDY, "axes": {"policy": ["fcfs", "edf"]}, "run": {"trace": "example"}}, workers=1)
     made = explorer(alone)
     attainment = next(metric for metric in made.metrics if metric.title == "attainment, %")
-    np.testing.assert_allclose(attainment.low, 100 * alone.table["attainment_low"])
+    np.testing.assert_allclose(attainment.low, 100 * alone.table["ci_attainment_low"])
     assert (made.x, made.lines) == ("policy", "policy")
 
 

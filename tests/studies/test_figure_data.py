@@ -32,8 +32,8 @@ TWO_SEEDS = study(
     attainment=[0.9, 0.7, 0.5, 0.5, 1.0, 1.0, 0.6, 0.8],
     attainment_text=[0.8] * 8,
     requests_text=[10] * 8,
-    attainment_low=[0.0] * 8,
-    attainment_high=[1.0] * 8,
+    ci_attainment_low=[0.0] * 8,
+    ci_attainment_high=[1.0] * 8,
 )
 
 
@@ -61,7 +61,9 @@ def test_words_have_places_in_the_order_of_the_study() -> None:
 
 
 def test_a_single_replication_has_the_interval_of_its_bootstrap() -> None:
-    one = study(policy=["a"], rate_scale=[1.0], seed=[0], attainment=[0.5], attainment_low=[0.4], attainment_high=[0.7])
+    one = study(
+        policy=["a"], rate_scale=[1.0], seed=[0], attainment=[0.5], ci_attainment_low=[0.4], ci_attainment_high=[0.7]
+    )
     (line,) = line_chart(one, "rate_scale", "attainment").lines
     assert (line.low.tolist(), line.high.tolist()) == ([40.0], [70.0])
 

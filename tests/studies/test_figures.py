@@ -31,13 +31,13 @@ def test_lines_are_the_means_of_the_replications(rates: flowsim.Runs) -> None:
 def test_error_bars_of_one_replication_are_those_of_the_bootstrap(rates: flowsim.Runs) -> None:
     one = selected(rates, ["seed=0", "policy=fcfs"])
     bars = lines(one, "workload.rate_rps").containers[0].lines[2][0].get_segments()
-    bounds = one.table[["attainment_low", "attainment_high"]].to_numpy()
+    bounds = one.table[["ci_attainment_low", "ci_attainment_high"]].to_numpy()
     assert np.array(bars)[:, :, 1] == pytest.approx(100 * bounds)
 
 
 def test_a_bound_beyond_the_mean_is_no_error_bar(rates: flowsim.Runs) -> None:
     one = selected(rates, ["seed=0"])
-    wrong = one.table.assign(attainment_low=one.table["attainment"] + 1e-6)
+    wrong = one.table.assign(ci_attainment_low=one.table["attainment"] + 1e-6)
     bars = lines(replace(one, table=wrong), "workload.rate_rps").containers[0].lines[2][0].get_segments()
     assert all(bottom[1] <= top[1] for bottom, top in bars)
 

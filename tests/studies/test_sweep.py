@@ -27,7 +27,7 @@ def test_a_row_says_what_the_run_says(whole: Path) -> None:
     assert row["ttft_p99_s_text"] == run.summary["classes"]["text"]["ttft_s"]["p99"]
     assert row["counted"] == run.summary["counted"] == 135
     assert row["rate_rps_replayed"] == pytest.approx(16)
-    assert row["attainment_low"] <= row["attainment"] <= row["attainment_high"]
+    assert row["ci_attainment_low"] <= row["attainment"] <= row["ci_attainment_high"]
     assert table["key"].is_unique and table["error"].isna().all()
 
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from flowsim.errors import InputError
 from flowsim.results.definitions.definition import Definition
-from flowsim.results.definitions.summary_json import BOUND_COLUMNS, CLASS, summary_columns
+from flowsim.results.definitions.summary_json import BOUND_COLUMNS
 
 RUNS = (
     Definition("key", "SHA-256 of all inputs of the run and of the metrics' definitions"),
@@ -24,11 +21,11 @@ RUNS = (
     Definition("rate_rps_replayed", "as offered_rps"),
     Definition("trace_notices", "how the trace was read, and which prompts the model cannot serve, one per line"),
     Definition(
-        "attainment_low",
+        "ci_attainment_low",
         "lower bound of the 95 % interval of attainment",
         "Wilson, at the effective number of requests",
     ),
-    Definition("attainment_high", "upper bound of it"),
+    Definition("ci_attainment_high", "upper bound of it"),
     Definition("late", "counted requests that missed their SLO", "counted - attained"),
     Definition(
         "starved",
@@ -95,12 +92,3 @@ RUNS = (
     *BOUND_COLUMNS,
 )
 """The columns of runs.parquet that no option of a run and no entry of a summary names."""
-
-
-def check_class_names(classes: Iterable[str]) -> None:
-    """Refuse a class whose columns in runs.parquet would have the names of others. InputError names both."""
-    known = {of.name for of in RUNS} | set(summary_columns())
-    for name in classes:
-        for taken in sorted(known & {f"{column}_{name}" for of in CLASS for column in of.columns}):
-            problem = f"has no place in the table of a study, where {taken} is another column"
-            raise InputError(f"class {name!r}", problem, expected="another name")

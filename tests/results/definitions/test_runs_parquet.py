@@ -9,7 +9,7 @@ import pandas as pd
 import flowsim
 from flowsim.results.definitions.requests_parquet import REQUESTS
 from flowsim.results.definitions.runs_parquet import RUNS
-from flowsim.results.definitions.summary_json import summary_columns
+from flowsim.results.definitions.summary_json import CLASS, summary_columns
 from flowsim.runs.options import is_option
 from support.results import names
 
@@ -33,3 +33,8 @@ def test_every_column_of_the_runs_is_defined(tmp_path: Path) -> None:
     assert [name for name in (*names(RUNS), *summary_columns(classes)) if name not in found] == []
     kept = pd.read_parquet(next((tmp_path / "requests").glob("*.parquet")))
     assert set(kept.columns) == set(names(REQUESTS)) - {"cached_tokens", "priority", "client"}
+
+
+def test_no_name_of_a_class_makes_another_column() -> None:
+    of_classes = tuple(f"{column}_" for of in CLASS for column in of.columns)
+    assert [name for name in (*names(RUNS), *summary_columns([])) if name.startswith(of_classes)] == []
