@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import html
 import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from flowsim.io.notebook import facts_html
 from flowsim.traces.columns import ABSENT, MEASURED
 
 if TYPE_CHECKING:
@@ -39,13 +39,12 @@ def facts_of(trace: Trace) -> dict[str, Any]:
 
 
 def page_of(trace: Trace) -> str:
-    """The facts as an HTML table."""
-    facts = {key: value for key, value in facts_of(trace).items() if key != "sha256"}
+    """The facts as HTML."""
+    facts = {key: value for key, value in facts_of(trace).items() if key not in ("name", "sha256")}
     facts["classes"] = ", ".join(f"{name} {n}" for name, n in facts["classes"].items()) or "none"
     facts["notices"] = "; ".join(facts["notices"]) or "none"
     cells = ((key, f"{v:,.6g}" if isinstance(v, float) else str(v)) for key, v in facts.items())
-    rows = (f"<tr><th>{key}</th><td>{html.escape(value)}</td></tr>" for key, value in cells)
-    return f"<table>{''.join(rows)}</table>"
+    return facts_html(trace.name, cells)
 
 
 def frame_of(trace: Trace) -> pd.DataFrame:

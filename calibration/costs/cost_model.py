@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from html import escape
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -18,6 +17,7 @@ from flowsim.core.operators import ATTENTION, CHECKED_AFTER, LAYER_OPERATORS
 from flowsim.core.pass_timeline import Forward, Launch, Slice, Timeline, graph_size, split
 from flowsim.errors import InputError
 from flowsim.io.counts import percent
+from flowsim.io.notebook import facts_html
 
 Cost = Callable[[int], float]
 
@@ -222,11 +222,10 @@ class CostModel:
         for cut in ("none", "layer", "operator"):
             name = "unchecked" if cut == "none" else f"checked at every {cut}"
             rows.append((name, *(f"{self.solo_s(size, cut=cut) * 1e3:,.1f} ms" for size in sizes)))
-        cells = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
         kind = "given in Python" if self.provenance is None else self.provenance.table.kind
         error = None if self.provenance is None else self.provenance.stated_error
         stated = "error not known" if error is None else f"stated error {percent(error)}"
-        return f"<div><b>{escape(self.name)}</b>, {kind}, {stated}<table>{cells}</table></div>"
+        return facts_html(self.name, rows, f", {kind}, {stated}")
 
     def _new_timeline(self, slices: Sequence[Slice], cut: str, max_batched_tokens: int, graph_tokens: int) -> Timeline:
         if sum([slice_.tokens for slice_ in slices]) <= max_batched_tokens:

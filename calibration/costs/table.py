@@ -22,7 +22,9 @@ import yaml
 from flowsim.calibration.costs.provenance import Provenance, as_text
 from flowsim.calibration.costs.table_rows import OperatorRow, PassRow, csv_of, format_slices, read_csv
 from flowsim.errors import InputError
+from flowsim.io.counts import number_of
 from flowsim.io.folders import Stamp, followed, stamp_of
+from flowsim.io.notebook import facts_html
 
 FILES = ("provenance.yaml", "operators.csv", "passes.csv")
 """The files of a table's folder."""
@@ -47,6 +49,15 @@ class OperatorTable:
     provenance: Provenance
     operators: tuple[OperatorRow, ...] = field(repr=False)
     passes: tuple[PassRow, ...] = field(default=(), repr=False)
+
+    def _repr_html_(self) -> str:
+        stated, rows = self.provenance, []
+        for name in dict.fromkeys(row.operator for row in self.operators):
+            sizes = [row.tokens for row in self.operators if row.operator == name]
+            to = f", to {max(sizes):,} tokens" if max(sizes) else ""
+            rows.append((name, f"{number_of(len(sizes), 'size')}{to}"))
+        rows.append(("whole passes", f"{len(self.passes):,}"))
+        return facts_html(f"{stated.gpu}/{stated.model}/tp{stated.tp}", rows, f", {stated.kind}")
 
     def samples(self, operator: str) -> OperatorSamples:
         """The rows of this operator, sorted by context, then tokens. InputError: it was not measured."""

@@ -22,6 +22,7 @@ from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
 from flowsim.engine.simulate import Outcome, kv_capacity_tokens, simulate
 from flowsim.io.counts import number_of, percent
+from flowsim.io.notebook import facts_html
 
 Flags = NDArray[np.bool_]
 SHARES = (0.5, 0.0)
@@ -52,6 +53,9 @@ class Bound(Struct, frozen=True):
     def lower(self) -> float:
         """The optimum is at least this attainment; NaN if no request counts."""
         return self.least / self.counted if self.counted else math.nan
+
+    def _repr_html_(self) -> str:
+        return facts_html("Bound", self.facts())
 
     def facts(self) -> list[tuple[str, str]]:
         """The bound in words: names and values."""

@@ -16,6 +16,7 @@ from flowsim.core.slo_presets import BAND_TOKENS, CLASSES, PRESETS, REST
 from flowsim.core.slo_text import band_names, by_class_text, by_length_text, own_text
 from flowsim.errors import InputError, unknown
 from flowsim.io import documents
+from flowsim.io.notebook import facts_html
 from flowsim.io.pairs import numbers_by_name
 from flowsim.io.schema import Checked, Positive, build, fitted
 
@@ -89,6 +90,12 @@ class SLOMix(Checked, frozen=True):
         msgspec.structs.force_setattr(self, "ttft_s", dict(self.ttft_s))
         ordered = dict(sorted(bands.items(), key=lambda band: math.inf if band[0] == REST else band[0]))
         msgspec.structs.force_setattr(self, "length_bands", ordered)
+
+    def _repr_html_(self) -> str:
+        by_length = [("without classes", by_length_text(self.length_bands, {}))] if self.length_bands else []
+        own = [("first", "what the trace gives each request")] if self.from_trace else []
+        rows = [*own, *((name, f"{slo_s:g} s") for name, slo_s in self.ttft_s.items()), *by_length]
+        return facts_html(self.name, rows, f" x {self.scale:g}" if self.scale != 1 else "")
 
     @classmethod
     def preset(cls, model: str) -> SLOMix:

@@ -17,6 +17,7 @@ from msgspec import Meta, Struct
 
 from flowsim.core.server import ServerOptions
 from flowsim.errors import InputError, unknown
+from flowsim.io.notebook import facts_html
 from flowsim.io.pairs import numbers_by_name
 from flowsim.io.schema import Checked, Count, Name, Positive, PositiveCount, build, hints, option
 from flowsim.policies.registry import PolicySpec
@@ -79,6 +80,14 @@ class RunOptions(Checked, frozen=True):
             raise InputError(
                 "until_s", "is given together with concurrency", expected="one of them; a limit in its place"
             )
+
+    def _repr_html_(self) -> str:
+        changed = [
+            (path, str(value))
+            for path, value in columns(self).items()
+            if path not in ("trace", "policy") and (path not in options() or value != options()[path].default)
+        ]
+        return facts_html(f"{self.policy} on {self.trace}", changed, "" if changed else ", all else by default")
 
 
 PINNED = "pinned"

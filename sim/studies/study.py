@@ -12,6 +12,7 @@ from typing import Any
 from flowsim.errors import InputError, unknown
 from flowsim.io import documents
 from flowsim.io.documents import Keys
+from flowsim.io.notebook import facts_html, shortened
 from flowsim.io.schema import build, fitted
 from flowsim.results.definitions.requests_parquet import REQUESTS
 from flowsim.runs.keywords import policy_text
@@ -97,6 +98,11 @@ class Study:
 
     def __len__(self) -> int:
         return max(len(self.listed), 1) * math.prod(map(len, self.axes.values()))
+
+    def _repr_html_(self) -> str:
+        rows = [(path, str(value)) for path, value in self.base.items()]
+        rows += [(path, shortened(values)) for path, values in self.axes.items()]
+        return facts_html(self.title or self.source, rows, f": {len(self):,} runs")
 
     def point(self, place: int) -> dict[str, Any]:
         """The options of a point by its place: listed points in order, each with the grid, last axis fastest."""
@@ -279,14 +285,11 @@ def _listed(at: SourceLines, given: Any) -> list[tuple[int, Mapping[str, Any]]]:
         with at(("points", place)):
             if not isinstance(point, Mapping):
                 raise InputError("points", found=point, expected="a mapping of options")
-            ranges = {name: _range(name, value) for name, value in point.items() if _is_range(name, value)}
+            mappings = {name: value for name, value in point.items() if is_option(name) and isinstance(value, Mapping)}
+            ranges = {name: _range(name, value) for name, value in mappings.items() if set(RANGE) & set(value)}
             for values in itertools.product(*ranges.values()):
                 listed.append((place, _policies_as_text(flat({**point, **dict(zip(ranges, values, strict=True))}))))
     return listed
-
-
-def _is_range(name: str, value: Any) -> bool:
-    return is_option(name) and isinstance(value, Mapping) and any(key in RANGE for key in value)
 
 
 def _search(at: SourceLines, given: Any) -> Search:

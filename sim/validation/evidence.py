@@ -28,6 +28,7 @@ from flowsim.errors import InputError
 from flowsim.io.counts import number_of
 from flowsim.io.documents import mapping
 from flowsim.io.folders import writing
+from flowsim.io.notebook import facts_html
 from flowsim.io.schema import Amount, Count, build
 from flowsim.policies.registry import check_shipped
 from flowsim.results.result import RunResult
@@ -146,6 +147,12 @@ class Evidence:
         """One line."""
         runs = number_of(sum(len(of.runs) for of in self.recorded), "real run")
         return f"Evidence({self.folder}: {number_of(len(self.recorded), 'case')}, {runs})"
+
+    def _repr_html_(self) -> str:
+        about, machine = self.about, self.about.machine
+        cases = [(of.case.name, number_of(len(of.runs), "real run")) for of in self.recorded]
+        rows = [("trace", about.trace.name), ("machine", f"{machine.gpu_name}, torch {machine.torch}"), *cases]
+        return facts_html(self.folder, rows)
 
     @cached_property
     def cost(self) -> CostModel:

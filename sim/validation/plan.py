@@ -17,6 +17,7 @@ from flowsim.engine.kv import taken_tokens
 from flowsim.engine.simulate import kv_capacity_tokens
 from flowsim.errors import InputError
 from flowsim.io.counts import number_of
+from flowsim.io.notebook import facts_html
 from flowsim.io.schema import Amount, Checked, Name, Positive, option
 from flowsim.policies.registry import DEFAULT_POLICIES, PolicySpec, load_policy
 from flowsim.runs.costs import extrapolated, over_context, rejections
@@ -95,6 +96,12 @@ class Plan(Checked, frozen=True, kw_only=False):
         for path in options():
             if not (path in USED or path.startswith("server.")) and value_of(self.run, path) != options()[path].default:
                 raise InputError(path, "is not an option of a validation", expected=", ".join([*USED, "server"]))
+
+    def _repr_html_(self) -> str:
+        at = f"{self.rate_scale:g} x its rate" if self.rate_scale else f"loads {', '.join(map(str, self.loads))}"
+        rows = [("policies", ", ".join(self.policies)), ("rates", at)]
+        rows.append(("runs", f"{self.repeats} of each case, of {self.duration_s:g} s of arrivals"))
+        return facts_html(f"Validation on {self.run.trace}", rows)
 
     @property
     def window(self) -> str:

@@ -22,6 +22,7 @@ from flowsim.results.result import RunResult
 from flowsim.runs.options import RunOptions
 from flowsim.runs.prepare import Given, prepare
 from flowsim.runs.run import execute
+from flowsim.show.html import render
 from flowsim.show.page import Axis, Chart, Facts, Page, Paragraph, Section, Series, Table, write_page
 from flowsim.traces.trace import Trace
 from flowsim.validation.residuals import least_absolute
@@ -147,6 +148,12 @@ class ServerComparison:
         ]
         return Page(
             f"{self.trace.name} beside its simulation", [Section("Attainment", [*about, chart]), *tables, *places]
+        )
+
+    def _repr_html_(self) -> str:
+        tables = [((of.title, *of.header[1:]), of.rows) for of in self.tables()]
+        return render(
+            "summary.html", title=f"{self.trace.name} beside its simulation", tables=tables, notes=self.notices
         )
 
     def save(self, folder: str | Path) -> Path:

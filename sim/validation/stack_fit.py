@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from flowsim.errors import InputError
 from flowsim.io.counts import number_of
 from flowsim.io.folders import writing_file
+from flowsim.io.notebook import facts_html
 from flowsim.io.seeds import generator
 from flowsim.runs.options import RunOptions
 from flowsim.runs.prepare import Given
@@ -80,6 +81,9 @@ class StackFit:
     before_s: float
     after_s: float
     log: tuple[str, str]
+
+    def _repr_html_(self) -> str:
+        return facts_html("Serving stack", self.facts())
 
     def facts(self) -> list[tuple[str, str]]:
         """The fit in words: names and values."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pandas as pd
 import pytest
 from jinja2 import UndefinedError
 
 import flowsim
+from flowsim.calibration.costs.table_catalogue import load_table
+from flowsim.clairvoyant.bound import Bound
 from flowsim.show.html import render, summary_html
 from support.explained import explained
 from support.results import INPUTS, by_hand, six
@@ -84,6 +87,34 @@ def test_names_are_escaped_in_notebooks() -> None:
         assert "<i>" not in html
     assert "a$x_{b}$&lt;i&gt;" in trace_html
     assert "a$x_{b}$&lt;i&gt;" in study_html
+
+
+ODD = "<i>.csv"
+
+
+@pytest.mark.parametrize(
+    ("shown", "row"),
+    [
+        (Bound(4, 1, 3, 2), "<th>lower bound</th><td>50.0 %: a scheduler that knows all arrivals attains 2</td>"),
+        (flowsim.SLOMix.parse("<i>=0.25,text=0.5").scaled(2), "<th>text</th><td>1 s</td>"),
+        (flowsim.RunOptions(ODD, gpu="h100"), "<table><tr><th>gpu</th><td>h100</td></tr></table>"),
+        (flowsim.Plan({"trace": ODD}, loads=[0.5, 0.75]), "<th>rates</th><td>loads 0.5, 0.75</td>"),
+        (
+            flowsim.Study.of({"run": {"trace": ODD}, "axes": {"seed": {"from": 0, "to": 99}}}),
+            "<th>seed</th><td>0 to 99, 100 values</td>",
+        ),
+        (load_table("h200", "llama3-8b"), "<th>attention</th><td>193 sizes, to 32,768 tokens</td>"),
+        (
+            flowsim.StackFit({"jitter": "none"}, {}, 2, 9, ("<i> from <b>",), 0.004, 0.001, (ODD, "")),
+            "<th>from</th><td>2 of 9 requests ran alone</td>",
+        ),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else type(value).__name__,
+)
+def test_a_notebook_shows_what_a_value_says(shown: Any, row: str) -> None:
+    html = shown._repr_html_()
+    assert row in html
+    assert "<i>" not in html
 
 
 def test_a_notebook_shows_why_requests_missed() -> None:

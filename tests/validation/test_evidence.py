@@ -41,6 +41,7 @@ def rewrite(path: Path, change: Callable[[Any], Any]) -> Any:
 def test_evidence_is_typed() -> None:
     evidence = Evidence.load(KEPT)
     assert repr(evidence) == f"Evidence({KEPT}: 1 case, 2 real runs)"
+    assert "<th>chunked:2048, 90 %</th><td>2 real runs</td>" in evidence._repr_html_()
     assert repr(evidence.table) == "OperatorTable(provenance=Provenance(h200/llama3-8b/tp1, measured))"
     assert evidence.about.machine.gpu_name == "NVIDIA H200"
     assert evidence.about.table.sha256 == evidence.table.digest()

@@ -53,7 +53,8 @@ def test_the_charts_show_length_and_tail_of_those_alone_and_of_others() -> None:
 def test_the_tables() -> None:
     """The server served 1 of 3 in time, 2 at twice the SLO; the third request failed."""
     log = Trace.of([0, 5, 9], [100, 2000, 300], ttft_s=[0.1, 0.3, np.nan])
-    tables = {table.title: table for table in compare_server(log, RUN, ["fcfs"]).tables()}
+    compared = compare_server(log, RUN, ["fcfs"])
+    tables = {table.title: table for table in compared.tables()}
     attainment = {row[0]: row[1] for row in tables["Attainment by SLO scale"].rows}
     assert (attainment["0.5"], attainment["1"], attainment["2"]) == ("33.3 %", "33.3 %", "66.7 %")
     quantiles = {row[0]: row[1] for row in tables["TTFT"].rows}
@@ -61,6 +62,7 @@ def test_the_tables() -> None:
     lengths = tables["Server - simulated, median, by prompt length"].rows
     assert [row[:2] for row in lengths] == [["1 to 1,024", "2"], ["1,025 to 4,096", "1"]]
     assert tables["Attainment by class"].header == ["class", "server", "fcfs"]
+    assert "<th>Attainment by class</th><th>server</th><th>fcfs</th>" in compared._repr_html_()
 
 
 def test_too_few_alone_say_so() -> None:
