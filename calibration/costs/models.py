@@ -168,7 +168,7 @@ def load_model(name_or_path: str | Path) -> ModelSpec:
     """The model of this shipped name, or the one that a file describes.
 
     A path ends in .yaml or .yml (`ModelSpec`'s fields) or in .json (a Hugging Face config.json, whose model is named
-    after its folder), or is a folder that holds a config.json.
+    after its file, or after its folder where the file is called config.json), or is a folder that holds a config.json.
 
     Raises:
         InputError: an unknown name, an unreadable file, a field that is missing, unknown, repeated or out of range, or

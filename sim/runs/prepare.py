@@ -12,6 +12,7 @@ import numpy as np
 from msgspec import Struct
 
 from flowsim.calibration.costs.cost_model import CostModel
+from flowsim.calibration.costs.models import load_model
 from flowsim.calibration.costs.predictor import make_predictor
 from flowsim.core.policy import Policy
 from flowsim.core.predictor import Predictor
@@ -120,8 +121,10 @@ def prepare(options: RunOptions, given: Given = NOTHING_GIVEN) -> Prepared:
 
 
 def prepare_workload(options: RunOptions) -> Workload:
-    """What a run replays. InputError as `prepare` raises it."""
-    return _workload(options, options.model, None)
+    """What a run replays, whatever its costs. InputError as `prepare` raises it, or as `load_model` does."""
+    with blamed("model"):
+        model = load_model(options.model).name
+    return _workload(options, model, None)
 
 
 def _workload(options: RunOptions, model: str, given: Trace | None) -> Workload:

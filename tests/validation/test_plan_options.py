@@ -1,9 +1,11 @@
 """Plans: what they refuse, and the requests of their cases."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 import flowsim
 from flowsim.calibration.costs.table_catalogue import load_table
@@ -39,6 +41,15 @@ def test_a_wrong_plan_is_an_error_of_one_line(values: dict, said: str) -> None:
 
 def test_a_plan_may_be_of_the_name_of_a_trace_alone() -> None:
     assert Plan("example").run == RunOptions(trace="example")
+
+
+def test_the_slos_of_a_plan_are_those_of_the_model_in_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "llama3-8b.json"
+    sizes = {"num_hidden_layers": 32, "hidden_size": 4096, "num_attention_heads": 32, "num_key_value_heads": 8}
+    sizes |= {"intermediate_size": 14336, "vocab_size": 128256, "max_position_embeddings": 8192}
+    file.write_text(json.dumps({"model_type": "llama", **sizes}))
+    options = requests_of(Plan(RunOptions(trace="example", model=str(file)))).options
+    assert options == structs.replace(requests_of(Plan("example")).options, model=str(file))
 
 
 def test_the_options_of_evidence_are_by_keyword() -> None:

@@ -21,8 +21,9 @@ from flowsim.errors import InputError, unknown
 
 
 def hugging_face_fields(where: str, config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """The fields of a `ModelSpec` that a config.json states, named after its folder; and the key of each field.
+    """The fields of a `ModelSpec` that a config.json states; and the key of each field.
 
+    The model is named after its file, or after the folder of a file that is called config.json.
     A key that is absent means what it means for the architecture.
 
     Raises:
@@ -53,7 +54,9 @@ def hugging_face_fields(where: str, config: Mapping[str, Any]) -> tuple[dict[str
     if "head_dim" not in values:
         values["head_dim"] = _head_dim(where, values["hidden"], values["heads"])
     values |= {**_windows(where, kind, config, values), **_dense_layers(where, kind, config, values)}
-    return {"name": Path(where).absolute().parent.name.lower(), **values, **family.fixed, "weights": weights}, keys
+    path = Path(where).absolute()
+    name = path.parent.name if path.name == "config.json" else path.stem
+    return {"name": name.lower(), **values, **family.fixed, "weights": weights}, keys
 
 
 def _of_text(where: str, config: Mapping[str, Any]) -> Mapping[str, Any]:

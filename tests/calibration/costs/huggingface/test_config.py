@@ -49,6 +49,7 @@ def test_a_config_of_hugging_face_gives_the_shipped_model(config: dict[str, obje
     file = tmp_path / name / "config.json"
     file.write_text(json.dumps(config))
     assert load_model(file) == load_model(name)
+    assert load_model(file.rename(tmp_path / f"{name}.json")) == load_model(name)
 
 
 @pytest.mark.parametrize(
