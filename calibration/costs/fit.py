@@ -39,9 +39,9 @@ def fit(table: OperatorTable) -> CostModel:
             and has not been joined with all-reduces.
     """
     rank = table.provenance.rank()
-    if rank.tp > 1 and not table.has(ALL_REDUCE):
-        how = f"flowsim calibrate all-reduce TABLE, on {rank.tp} GPUs or with public ones (--public SYSTEM)"
-        raise InputError("operators", f"no row of {ALL_REDUCE}; complete the table of a rank with {how}")
+    if lacks_all_reduces(table):
+        how = "the table of a rank, completed by flowsim calibrate all-reduce"
+        raise InputError("operators", f"no row of {ALL_REDUCE}", expected=how)
     record = FitRecord(
         table=table.provenance,
         sha256=table.digest(),
@@ -51,6 +51,11 @@ def fit(table: OperatorTable) -> CostModel:
         factors=ImportFactors.of(table.provenance),
     )
     return _model(table, rank.spec.layers, record)
+
+
+def lacks_all_reduces(table: OperatorTable) -> bool:
+    """Whether the table is that of one rank, still to be joined with all-reduces."""
+    return (table.provenance.tp or 1) > 1 and not table.has(ALL_REDUCE)
 
 
 def fit_passes(table: OperatorTable) -> CostModel:

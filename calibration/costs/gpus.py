@@ -73,6 +73,13 @@ def load_gpu(name_or_path: str) -> tuple[str, Gpu]:
         raise as_yaml_number(error) from None
 
 
+def completed(gpu: str, table: str) -> str:
+    """The command that gives the table of one rank public all-reduces: of its GPU or, if it has none, of an H200."""
+    sheet = catalogue().get(gpu)
+    system = (sheet and sheet.public) or "h200_sxm"
+    return f"flowsim calibrate all-reduce {quote(table)} --public {system}"
+
+
 def ways(gpu: str, model: str, tp: int) -> str:
     """How to get a table that there is not: the commands that measure, import and model it.
 

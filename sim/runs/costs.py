@@ -12,12 +12,12 @@ from msgspec import to_builtins
 from numpy.typing import NDArray
 
 from flowsim.calibration.costs.cost_model import CostModel
-from flowsim.calibration.costs.fit import fit
+from flowsim.calibration.costs.fit import fit, lacks_all_reduces
+from flowsim.calibration.costs.gpus import completed
 from flowsim.calibration.costs.import_factors import corrected
 from flowsim.calibration.costs.row_sources import counted
 from flowsim.calibration.costs.table import OperatorTable
 from flowsim.calibration.costs.table_catalogue import TableName, folder_of_table, load_table, table_names
-from flowsim.calibration.costs.table_rows import ALL_REDUCE
 from flowsim.core.summary import Inputs
 from flowsim.errors import InputError
 from flowsim.io.counts import percent
@@ -49,10 +49,17 @@ def load_cost(
     tp = fitted(tp, PositiveCount, "tp")
     table = OperatorTable.load(folder) if folder is not None else load_table(gpu, model, tp)
     table = corrected(table) if correct else table
+    where = str(folder or f"{gpu}/{model}/tp{tp}")
+    if lacks_all_reduces(table):
+        problem = f"is of one rank of {table.provenance.tp}, without all-reduces"
+        how = (
+            f"{completed(str(table.provenance.gpu), where)}, or the same without --public where there are as many GPUs"
+        )
+        raise InputError(where, problem, expected=how)
     try:
         cost = fit(table)
     except InputError as error:
-        raise error.within(str(folder or f"{gpu}/{model}/tp{tp}")) from error
+        raise error.within(where) from error
     assert cost.provenance is not None
     place = None if folder is None else Path(anywhere(str(folder)))
     cost.provenance = replace(cost.provenance, folder=place, is_stored=True)
@@ -131,9 +138,9 @@ def _listed(name: TableName) -> tuple[str, str]:
         table = load_table(*name)
     except InputError as error:
         return "", str(error)
-    if name.tp > 1 and not table.has(ALL_REDUCE):
-        lacks = f"one rank without all-reduces: flowsim calibrate all-reduce {name.gpu}/{name.model}/tp{name.tp}"
-        return table.provenance.kind, lacks
+    if lacks_all_reduces(table):
+        how = completed(name.gpu, f"{name.gpu}/{name.model}/tp{name.tp}")
+        return table.provenance.kind, f"one rank without all-reduces: {how}"
     try:
         return table.provenance.kind, error_of(table)
     except InputError as error:

@@ -162,7 +162,7 @@ MESSAGES: list[tuple[Call, str]] = [
     ),
     (
         lambda: fit(TABLE.stating(tp=2)),
-        "operators: no row of all_reduce; complete the table of a rank with flowsim calibrate all-reduce TABLE, on 2 GPUs or with public ones (--public SYSTEM)",
+        "operators: no row of all_reduce; expected the table of a rank, completed by flowsim calibrate all-reduce",
     ),
     (lambda: fit_passes(TABLE.stating(pass_layers=3)), "provenance: pass_layers must be <= 2, as in the model, got 3"),
     (lambda: fit_passes(replace(TABLE, operators=())), "operators: there are none: the table holds only passes"),
@@ -214,7 +214,7 @@ MESSAGES: list[tuple[Call, str]] = [
     (lambda: SPEC.shard(3), "tp must be a divisor of tiny's heads, 4, got 3"),
     (
         config_with(model_type="gpt2"),
-        "config.json: unknown model_type 'gpt2'; did you mean 'gpt_oss'? (known: gemma, gemma2, gemma3, gemma3_text, gpt_oss, granite, llama, llama4, llama4_text, llava, mistral, mistral3, mixtral, phi3, qwen2, qwen2_moe, qwen3, qwen3_moe)",
+        "config.json: unknown model_type 'gpt2'; did you mean 'gpt_oss'? (known: gemma, gemma2, gemma3, gemma3_text, glm4_moe, gpt_oss, granite, llama, llama4, llama4_text, llava, mistral, mistral3, mixtral, phi3, qwen2, qwen2_moe, qwen3, qwen3_moe); expected one of them, or a YAML file with a shape that comes near it (docs/calibration.md, Models)",
     ),
     (config_with(num_hidden_layers=None), "config.json: lacks num_hidden_layers"),
     (config_with(hidden_size="64"), "config.json: hidden_size must be a whole number >= 1 and <= 1e+12, got '64'"),

@@ -20,6 +20,8 @@ class Architecture(NamedTuple):
         window_keys: the keys of the window and of `every`.
         chunked: whether windows are chunks of the sequence.
         dense_width: the key, and the default, of the width of the MLP in layers without experts.
+        shared: of an architecture with DeepSeek's keys, how many shared experts, each as wide as the others, an absent
+            `n_shared_experts` means; the first layers (`first_k_dense_replace`, 1) are without experts. 0 of any other.
     """
 
     defaults: Mapping[str, Any] = {}
@@ -30,6 +32,7 @@ class Architecture(NamedTuple):
     window_keys: tuple[str, str] = ("sliding_window", "sliding_window_pattern")
     chunked: bool = False
     dense_width: tuple[str, int] | None = None
+    shared: int = 0
 
 
 GEMMA: Mapping[str, Any] = {"kv_heads": 4, "head_dim": 256, "tied": True}
@@ -64,6 +67,12 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         window=4096,
         every=1,
         dense_width=("intermediate_size", 6144),
+    ),
+    "glm4_moe": Architecture(
+        {"norm_eps": 1e-5, "kv_heads": 8, "intermediate": 1408, "experts": 128, "experts_per_token": 8},
+        keys={**MIXTURE, "experts": ("n_routed_experts", "num_local_experts"), "qk_norm": ("use_qk_norm",)},
+        dense_width=("intermediate_size", 10944),
+        shared=1,
     ),
     "llama4_text": Architecture(
         {
@@ -100,13 +109,17 @@ head, and partial rotary embeddings and fused projections cost what whole and se
 TEXT = {"gemma3": "gemma3_text", "mistral3": "mistral", "llava": "llama", "llama4": "llama4_text"}
 """Architectures whose decoder is in `text_config`, and what it is if it does not say; encoders are left out."""
 LATENT, STATE = "multi-head latent attention", "state-space layers"
+LINEAR = ("qwen3_next", "qwen3_5_text", "qwen3_5_moe_text", "minimax", "bailing_hybrid", "kimi_linear")
 REFUSED: Mapping[str, str] = {
     **dict.fromkeys(("deepseek_v2", "deepseek_v3", "deepseek_v32", "kimi_k2", "minicpm3", "longcat_flash"), LATENT),
+    **dict.fromkeys(("glm4_moe_lite", "glm_moe_dsa"), LATENT),
     **dict.fromkeys(("mamba", "mamba2", "falcon_mamba", "jamba", "bamba", "zamba2", "falcon_h1", "nemotron_h"), STATE),
     "granitemoehybrid": STATE,
-    "qwen3_next": "linear attention",
+    **dict.fromkeys(LINEAR, "linear attention"),
+    **dict.fromkeys(("lfm2", "lfm2_moe"), "convolutions"),
+    "recurrent_gemma": "recurrent layers",
 }
-"""Architectures of another kind, and what makes them so."""
+"""Architectures of another kind, and what makes them so; others whose config.json has `kv_lora_rank` are LATENT."""
 
 EVERY_DEFAULT = {"rope_theta": 10000.0, "norm_eps": 1e-6}
 FULL_LAYERS = 28

@@ -11,6 +11,7 @@ from flowsim.calibration.costs.huggingface.architectures import (
     EVERY_DEFAULT,
     FULL_LAYERS,
     KEYS,
+    LATENT,
     NEEDED,
     REFUSED,
     TEXT,
@@ -18,6 +19,8 @@ from flowsim.calibration.costs.huggingface.architectures import (
 )
 from flowsim.calibration.costs.huggingface.quantisation import weights_of
 from flowsim.errors import InputError, unknown
+
+SHAPE = "a YAML file with a shape that comes near it (docs/calibration.md, Models)"
 
 
 def hugging_face_fields(where: str, config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -34,10 +37,12 @@ def hugging_face_fields(where: str, config: Mapping[str, Any]) -> tuple[dict[str
     weights = weights_of(where, config)
     config = _of_text(where, config)
     kind = str(config.get("model_type"))
-    if kind in REFUSED:
-        raise InputError(f"{where}: model_type", f"{kind} has {REFUSED[kind]}", expected=", ".join(ARCHITECTURES))
+    if what := REFUSED.get(kind, LATENT if config.get("kv_lora_rank") else ""):
+        raise InputError(
+            f"{where}: model_type", f"{kind} has {what}", expected=f"{', '.join(ARCHITECTURES)}, or {SHAPE}"
+        )
     if kind not in ARCHITECTURES:
-        raise unknown("model_type", kind, (*ARCHITECTURES, *TEXT)).within(where)
+        raise unknown("model_type", kind, (*ARCHITECTURES, *TEXT), expected=f"one of them, or {SHAPE}").within(where)
     rope = config.get("rope_parameters") or {}  # where transformers 5 keeps rope_theta
     if not isinstance(rope, Mapping):
         raise InputError(f"{where}: rope_parameters", found=rope, expected="a mapping")
@@ -54,6 +59,9 @@ def hugging_face_fields(where: str, config: Mapping[str, Any]) -> tuple[dict[str
     if "head_dim" not in values:
         values["head_dim"] = _head_dim(where, values["hidden"], values["heads"])
     values |= {**_windows(where, kind, config, values), **_dense_layers(where, kind, config, values)}
+    if family.shared and type(values["intermediate"]) is int:
+        shared = _whole_number(where, config, "n_shared_experts", family.shared, least=0)
+        values["shared_intermediate"] = shared * values["intermediate"]
     path = Path(where).absolute()
     name = path.parent.name if path.name == "config.json" else path.stem
     return {"name": name.lower(), **values, **family.fixed, "weights": weights}, keys
@@ -115,21 +123,25 @@ def _dense_layers(where: str, kind: str, config: Mapping[str, Any], values: Mapp
     width, layers = ARCHITECTURES[kind].dense_width, values["layers"]
     if width is None or type(layers) is not int:
         return {}
-    step_key = "interleave_moe_layer_step" if kind == "llama4_text" else "decoder_sparse_step"
-    step = _whole_number(where, config, step_key, 1)
-    listed, without = (set(_whole_numbers(where, config, key)) for key in ("moe_layers", "mlp_only_layers"))
-    mixtures = len(listed) or layers // step - sum(i < layers and not (i + 1) % step for i in without)
-    if mixtures >= layers:
+    if ARCHITECTURES[kind].shared:
+        dense = _whole_number(where, config, "first_k_dense_replace", 1, least=0)
+    else:
+        step_key = "interleave_moe_layer_step" if kind == "llama4_text" else "decoder_sparse_step"
+        step = _whole_number(where, config, step_key, 1)
+        listed, without = (set(_whole_numbers(where, config, key)) for key in ("moe_layers", "mlp_only_layers"))
+        mixtures = len(listed) or layers // step - sum(i < layers and not (i + 1) % step for i in without)
+        dense = layers - mixtures
+    if dense <= 0:
         return {}
     key, default = width
-    return {"dense_layers": layers - mixtures, "dense_intermediate": _whole_number(where, config, key, default)}
+    return {"dense_layers": dense, "dense_intermediate": _whole_number(where, config, key, default)}
 
 
-def _whole_number(where: str, config: Mapping[str, Any], key: str, default: int | None) -> int:
-    """The number >= 1 of this key."""
+def _whole_number(where: str, config: Mapping[str, Any], key: str, default: int | None, *, least: int = 1) -> int:
+    """The number of this key, at least `least`."""
     number = default if config.get(key) is None else config[key]
-    if type(number) is not int or number < 1:
-        raise InputError(f"{where}: {key}", found=number, expected="a whole number >= 1")
+    if type(number) is not int or number < least:
+        raise InputError(f"{where}: {key}", found=number, expected=f"a whole number >= {least}")
     return number
 
 

@@ -15,7 +15,8 @@ BLOCK = [128, 128]
 FP8_ALONE = "absent (bf16), or all layers in FP8: static, dynamic, or in blocks of 128 x 128"
 MATRICES = r"(_proj|self_attn|mlp|experts)\W*$"
 """The names, or patterns, of parts of a layer that have matrices."""
-ENCODERS = "vision|visual|audio|projector"
+OTHER_PARTS = r"vision|visual|audio|projector|eh_proj$"
+"""Encoders, and what predicts one token more (GLM-4.5)."""
 
 
 def weights_of(where: str, config: Mapping[str, Any]) -> str:
@@ -37,7 +38,7 @@ def weights_of(where: str, config: Mapping[str, Any]) -> str:
         raise InputError(f"{where}: quantization_config", found=found, expected=FP8_ALONE)
     left_out = [how.get(key) for key in ("ignore", "modules_to_not_convert")]
     for name in (str(name) for names in left_out if isinstance(names, list) for name in names):
-        if re.search(MATRICES, name) and not re.search(ENCODERS, name):
+        if re.search(MATRICES, name) and not re.search(OTHER_PARTS, name):
             raise InputError(where, f"quantization_config leaves out {name}", expected=FP8_ALONE)
     return weights
 

@@ -49,7 +49,7 @@ def model(model: str, gpu: str, source: str | None, tp: int, out: str | None) ->
       flowsim calibrate model --gpu h20
       flowsim run example --gpu h20
     """
-    from flowsim.calibration.costs.gpus import load_gpu
+    from flowsim.calibration.costs.gpus import completed, load_gpu
     from flowsim.calibration.costs.models import load_model
     from flowsim.calibration.costs.table_catalogue import table_folder
     from flowsim.calibration.modelled.table import measured_tables, modelled_table
@@ -63,8 +63,7 @@ def model(model: str, gpu: str, source: str | None, tp: int, out: str | None) ->
         table.save(folder)
     click.echo(f"scaled from {table.provenance.modelled_from} by {sheet.source}")
     if tp > 1:
-        known = quote(out) if out else f"{quote(name)}/{quote(spec.name)}/tp{tp}"
-        then = f"complete it with flowsim calibrate all-reduce {known} --public SYSTEM"
+        then = f"complete it with {completed(name, out or f'{name}/{spec.name}/tp{tp}')}"
     else:
         click.echo(error_of(table))
         then = f"use it with {f'--cost {quote(out)}' if out else f'--gpu {quote(name)} --model {quote(spec.name)}'}"

@@ -47,7 +47,7 @@ def test_a_rank_joined_with_its_all_reduces_costs_two_a_layer() -> None:
 def test_what_does_not_fit_together_is_refused() -> None:
     with pytest.raises(
         InputError,
-        match="operators: no row of all_reduce; complete the table of a rank",
+        match="operators: no row of all_reduce; expected the table of a rank",
     ):
         fit(shard())
     with pytest.raises(InputError, match="tp of the all-reduces must be 1, as in the table, got 2"):

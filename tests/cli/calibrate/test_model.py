@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from flowsim.calibration.costs.table import OperatorTable
+from flowsim.calibration.costs.table_catalogue import TableName, shipped_tables
 from flowsim.cli.main import main
 
 
@@ -44,7 +45,7 @@ def test_one_s_own_gpu_and_a_rank() -> None:
     Path("mine.yaml").write_text(f"{sheet}, source: own estimate}}\n")
     made = flowsim("calibrate", "model", "--gpu", "mine.yaml", "--from", "h200/llama3-8b", "--tp", "2", "--out", "t")
     assert made.stdout.endswith(
-        "saved the table in t; complete it with flowsim calibrate all-reduce t --public SYSTEM\n"
+        "saved the table in t; complete it with flowsim calibrate all-reduce t --public h200_sxm\n"
     )
     about = OperatorTable.load("t").provenance
     assert (about.gpu, about.tp, about.stated["datasheet"]["source"]) == ("mine", 2, "own estimate")
@@ -54,3 +55,12 @@ def test_an_unknown_gpu_is_refused_in_one_line() -> None:
     refused = flowsim("calibrate", "model", "--gpu", "mi300")
     assert (refused.exit_code, refused.stdout) == (2, "")
     assert refused.stderr.startswith("flowsim: error: --gpu: unknown gpu 'mi300'; did you mean 'mi300x'?")
+
+
+def test_a_table_of_one_rank_names_the_command_that_completes_it() -> None:
+    Path("ranks").symlink_to(shipped_tables()[TableName("h200", "llama3-8b", 4)])
+    for given, table in (("--tp=4", "h200/llama3-8b/tp4"), ("--cost=ranks", "ranks")):
+        assert flowsim("run", "example", given).stderr == (
+            f"flowsim: error: {table}: is of one rank of 4, without all-reduces; expected flowsim calibrate all-reduce "
+            f"{table} --public h200_sxm, or the same without --public where there are as many GPUs\n"
+        )

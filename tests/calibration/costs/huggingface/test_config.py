@@ -65,6 +65,16 @@ def test_a_config_of_hugging_face_gives_the_shipped_model(config: dict[str, obje
             "model_type: deepseek_v3 has multi-head latent attention; expected llama, granite",
         ),
         ({"model_type": "mamba2"}, "model_type: mamba2 has state-space layers; expected llama, granite"),
+        ({"model_type": "glm4_moe_lite"}, "model_type: glm4_moe_lite has multi-head latent attention; expected llama"),
+        (
+            {"model_type": "new", "kv_lora_rank": 512},
+            "model_type: new has multi-head latent attention; expected llama",
+        ),
+        ({"model_type": "qwen3_5_text"}, "or a YAML file with a shape that comes near it (docs/"),
+        (
+            {"model_type": "glm4_moe", "n_shared_experts": -1},
+            "n_shared_experts must be a whole number >= 0, got -1",
+        ),
         ({"text_config": [1]}, "text_config must be a mapping, got [1]"),
         ({"model_type": "mistral", "sliding_window": "4k"}, "sliding_window must be a whole number >= 1, got '4k'"),
         (
@@ -231,6 +241,14 @@ SIZES = {
                 "max_position_embeddings": 10**6,
             },
             {"dense_layers": 31, "windowed_layers": 16, "qk_norm": False},
+        ),
+        (
+            {"model_type": "glm4_moe", "n_shared_experts": 2},
+            {"experts": 128, "shared_intermediate": 2000, "dense_layers": 1, "dense_intermediate": 14336},
+        ),
+        (
+            {"model_type": "glm4_moe", "n_shared_experts": 0, "first_k_dense_replace": 0, "use_qk_norm": True},
+            {"shared_intermediate": 0, "dense_layers": 0, "qk_norm": True},
         ),
         ({"model_type": "llama4_text"}, {"window": 0, "chunked": False, "dense_layers": 0}),  # the whole context
         ({"model_type": "gpt_oss"}, {"window": 128, "experts": 128, "experts_per_token": 4, "head_dim": 64}),

@@ -1,7 +1,8 @@
-"""Twenty-six published models: their config.json, as far as it matters here, gives their number of parameters.
+"""Twenty-nine published models: their config.json, as far as it matters here, gives their number of parameters.
 
 Each is written from published values: the sizes in its config.json, and parameters as its page or its report counts
-them, without an encoder of images; of Llama 4 with it, which is 0.2 to 0.8 % of them.
+them, without an encoder of images; of Llama 4 with it, which is 0.2 to 0.8 % of them. GLM-4.5's are counted with the
+layer that predicts one token more, and without embedding and head.
 """
 
 from __future__ import annotations
@@ -60,6 +61,12 @@ def llama4(**more: Any) -> dict[str, Any]:
     sizes = config("llama4_text", 48, 5120, 40, 8, 8192, vocab=202048, context=1048576, intermediate_size_mlp=16384)
     more = {"attention_chunk_size": 8192, "head_dim": 128, "num_experts_per_tok": 1, **more}
     return {"model_type": "llama4", "text_config": {**sizes, **more}, "vision_config": {"hidden_size": 1408}}
+
+
+def glm(*sizes: int, **more: Any) -> dict[str, Any]:
+    """A config.json of GLM-4.5."""
+    more = {"n_shared_experts": 1, "num_experts_per_tok": 8, "num_nextn_predict_layers": 1, **more}
+    return config("glm4_moe", *sizes, vocab=151552, context=131072, head_dim=128, attention_bias=True, **more)
 
 
 GPT_OSS = {"head_dim": 64, "sliding_window": 128, "vocab": 201088, "context": 131072, "attention_bias": True}
@@ -132,6 +139,17 @@ PUBLISHED: dict[str, tuple[dict[str, Any], float, dict[str, int]]] = {
         llama4(num_local_experts=128, interleave_moe_layer_step=2),
         401.584,
         {"dense_layers": 24, "experts": 128, "shared_intermediate": 8192},
+    ),
+    "GLM-4.5-Air": (
+        glm(46, 4096, 96, 8, 10944, moe_intermediate_size=1408, n_routed_experts=128, first_k_dense_replace=1),
+        106.0,
+        {"dense_layers": 1, "dense_intermediate": 10944, "shared_intermediate": 1408, "qk_norm": False},
+    ),
+    "GLM-4.5": (
+        glm(92, 5120, 96, 8, 12288, moe_intermediate_size=1536, n_routed_experts=160, first_k_dense_replace=3,
+            use_qk_norm=True),
+        355.0,
+        {"dense_layers": 3, "experts": 160, "qk_norm": True, "qkv_bias": True},
     ),
 }  # fmt: skip
 """By name: the config, its parameters in 10^9, and what else is to be read from it."""

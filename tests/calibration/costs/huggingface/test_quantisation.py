@@ -14,9 +14,13 @@ def config(*left_out: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "name", ["lm_head", "model.layers.3.input_layernorm", "re:.*mlp.gate$", "mlp.shared_expert_gate", "visual.mlp"]
-)
-def test_norms_routers_heads_and_encoders_may_be_left_out(name: str) -> None:
+    "name",
+    [
+        "lm_head", "model.layers.3.input_layernorm", "re:.*mlp.gate$", "mlp.shared_expert_gate", "visual.mlp",
+        "model.layers.9.self_attn.q_proj.bias", "model.layers.46.eh_proj",
+    ],
+)  # fmt: skip
+def test_norms_routers_heads_and_other_parts_may_be_left_out(name: str) -> None:
     assert weights_of("config.json", config(name)) == "fp8_dynamic"
 
 
