@@ -6,6 +6,7 @@ import keyword
 import re
 import sys
 import unicodedata
+from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -129,8 +130,9 @@ def _begin(name: str) -> None:
         if exists(path):
             raise InputError(str(path), "exists already", expected="the name of a new policy")
     words = {"NAME": name, "CLASS": kind}
-    for path, text in texts.items():
-        with writing_file(path) as stage:
+    with ExitStack() as both:  # neither is there before both are written
+        for path, text in texts.items():
+            stage = both.enter_context(writing_file(path))
             stage.write_text(re.sub("NAME|CLASS", lambda word: words[word[0]], text), encoding="utf-8")
     say(f"wrote {name}.py and test_{name}.py; run it with --policy {name}:{kind}")
 

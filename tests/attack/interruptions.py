@@ -5,6 +5,7 @@ No output is half written, what is refused is refused in one line, and the next 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import resource
 import shlex
@@ -12,9 +13,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from random import Random
+from threading import Thread
 
 from attack.inputs import MARK, Attack, copied, line_fault
 
@@ -24,6 +29,7 @@ WRITERS: Mapping[str, str] = {
     "sweep study.yaml --out new --workers 1 -q": "new",
     "sweep study.yaml --out new --workers 2 -q": "new",
     "capacity t.csv --policy fcfs --replications 1 --tolerance 0.5 --workers 1 --out new -q": "new",
+    "arena --only --policy edf --requests 10 --workers 1 --out new -q": "new",
     "plot done --out new -q": "new",
     "bundle done --out new.zip -q": "new.zip",
     "show run --html new.html": "new.html",
@@ -32,17 +38,26 @@ WRITERS: Mapping[str, str] = {
     "traces synth qwen --requests 5000 --rate 5 --out new.jsonl.gz": "new.jsonl.gz",
     "traces convert t.jsonl --out new.parquet": "new.parquet",
     "traces merge t.csv t.jsonl --out new.csv": "new.csv",
+    "traces slice t.csv 1:3 --out new.jsonl": "new.jsonl",
+    "traces sample t.csv --requests 20 --out new.csv.gz": "new.csv.gz",
+    "traces scale t.parquet 2 --out new.parquet": "new.parquet",
+    "traces pull t --url URL --sha256 SHA256 --out new.jsonl.zst": "new.jsonl.zst",
+    "policies new my_new": "*my_new.py",
     "calibrate import public --model model.json --out new": "new",
     "calibrate server bench.json --out new.yaml": "new.yaml",
     "validate evidence -q --out new": "new",
 }
-"""Commands that write, and the file or folder that each writes."""
+"""Commands that write, and the pattern of the files, or the folder, that each writes."""
+PULLED = "t.csv"
+"""The file that URL and SHA256 stand for."""
 PRINTERS = (
     "run t.csv", "compare t.csv --policy fcfs --policy edf", "traces info t.csv", "explain t.csv", "bound t.csv",
     "show done", "show run --json", "sweep study.yaml --out done --workers 1", "policies", "metrics", "--help",
 )  # fmt: skip
 GROWING = (".jsonl", ".lock")
 """The ends of the names of files that grow: the journal of a study, and what locks its folder."""
+TIMED = ("decision_costs.csv", "arena.html")
+"""Names of files that say how long something took: their bytes are not compared."""
 
 
 @dataclass(frozen=True)
@@ -67,20 +82,43 @@ def interruptions(pristine: Path, work: Path, seed: str) -> Iterator[Attack]:
         seed: of what is drawn.
     """
     rng, wholes = Random(seed), dict[str, Whole]()
-    commands = list(WRITERS.items())
-    while True:
-        rng.shuffle(commands)
-        for command, place in commands:
-            if command not in wholes:
-                begin = time.monotonic()
-                process = _started(command, copied(pristine, work))
-                stderr = _ended(process)
-                assert not process.returncode, f"{command}: {stderr}"
-                wholes[command] = Whole(_bytes_of(work / place), time.monotonic() - begin)
-            for kind, way in WAYS.items():
-                fault = way(command, copied(pristine, work), place, wholes[command], rng)
-                yield Attack(kind, command, "injection: code in data was run" if (work / MARK).exists() else fault)
-            yield _printed(rng.choice(PRINTERS), copied(pristine, work), rng)
+    digest = hashlib.sha256((pristine / PULLED).read_bytes()).hexdigest()
+    with _served(pristine) as address:
+        pulled = {"URL": f"{address}/{PULLED}", "SHA256": digest}
+        commands = [(" ".join(pulled.get(word, word) for word in of.split()), place) for of, place in WRITERS.items()]
+        while True:
+            rng.shuffle(commands)
+            for command, place in commands:
+                if command not in wholes:
+                    wholes[command] = _whole(command, copied(pristine, work), place)
+                for kind, way in WAYS.items():
+                    fault = way(command, copied(pristine, work), place, wholes[command], rng)
+                    yield Attack(kind, command, "injection: code in data was run" if (work / MARK).exists() else fault)
+                yield _printed(rng.choice(PRINTERS), copied(pristine, work), rng)
+
+
+@contextmanager
+def _served(folder: Path) -> Iterator[str]:
+    """A web server of the files of a folder; its address."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder)) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves files and logs nothing."""
+
+    def log_message(self, *_: object) -> None:
+        """Nothing is logged."""
+
+
+def _whole(command: str, work: Path, place: str) -> Whole:
+    begin = time.monotonic()
+    process = _started(command, work)
+    stderr = _ended(process)
+    assert not process.returncode, f"{command}: {stderr}"
+    return Whole(_bytes_of(work, place), time.monotonic() - begin)
 
 
 def _killed(command: str, work: Path, place: str, whole: Whole, rng: Random) -> str:
@@ -88,7 +126,7 @@ def _killed(command: str, work: Path, place: str, whole: Whole, rng: Random) -> 
     time.sleep(rng.uniform(0.2, 1) * whole.took_s)
     process.kill()
     _ended(process)
-    return _torn(work / place, whole) or _again(command, work, place, whole)
+    return _torn(work, place, whole) or _again(command, work, place, whole)
 
 
 def _filled(command: str, work: Path, place: str, whole: Whole, rng: Random) -> str:
@@ -96,7 +134,7 @@ def _filled(command: str, work: Path, place: str, whole: Whole, rng: Random) -> 
     most = int(max(map(len, whole.files.values())) * rng.random() ** 2)
     process = _started(command, work, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most)))
     stderr = _ended(process)
-    fault = line_fault(process.returncode, stderr) or _torn(work / place, whole)
+    fault = line_fault(process.returncode, stderr) or _torn(work, place, whole)
     return f"{fault} ({most} bytes fit)" if fault else _again(command, work, place, whole)
 
 
@@ -113,7 +151,7 @@ def _twice(command: str, work: Path, place: str, whole: Whole, rng: Random) -> s
     faults = [fault for process, stderr in told if (fault := line_fault(process.returncode, stderr))]
     if not killed and all(process.returncode for process, _ in ended):
         faults.append("status: both are refused")
-    return next(iter(faults), "") or _torn(work / place, whole) or _again(command, work, place, whole)
+    return next(iter(faults), "") or _torn(work, place, whole) or _again(command, work, place, whole)
 
 
 WAYS = {"kill": _killed, "disk full": _filled, "two at once": _twice}
@@ -133,20 +171,21 @@ def _printed(command: str, work: Path, rng: Random) -> Attack:
     return Attack("standard output", f"{command} ({kind})", fault)
 
 
-def _torn(place: Path, whole: Whole) -> str:
+def _torn(work: Path, place: str, whole: Whole) -> str:
     """Which files are there and not whole."""
-    left = {name: content for name, content in _bytes_of(place).items() if not name.endswith(GROWING)}
+    left = {name: content for name, content in _bytes_of(work, place).items() if not name.endswith(GROWING)}
     torn = sorted(name for name, content in left.items() if content != whole.files.get(name, content))
     return f"torn: left {', '.join(torn)} half written" if torn else ""
 
 
 def _again(command: str, work: Path, place: str, whole: Whole) -> str:
-    """How the next run differs from the first one that nothing interrupted."""
+    """How the next run differs from the first one that nothing interrupted; it may be refused if all is there."""
+    before = _bytes_of(work, place)
     process = _started(command, work)
     stderr = _ended(process)
-    if process.returncode:
+    if process.returncode and before != whole.files:
         return f"resumption: cannot be run again: {stderr[:200]}"
-    again = _bytes_of(work / place)
+    again = _bytes_of(work, place)
     names = whole.files.keys() | again.keys()
     differing = sorted(name for name in names if whole.files.get(name) != again.get(name))
     return f"resumption: makes other bytes of {', '.join(differing)}" if differing else ""
@@ -167,10 +206,9 @@ def _ended(process: subprocess.Popen[str]) -> str:
     return process.communicate()[1]
 
 
-def _bytes_of(place: Path) -> dict[str, bytes]:
-    """The content of a file, or of every file in a folder that is not hidden, by name."""
-    if place.is_file():
-        return {place.name: place.read_bytes()}
-    found = (path for path in sorted(place.rglob("*")) if path.is_file())
-    named = {path.relative_to(place).as_posix(): path for path in found}
-    return {name: path.read_bytes() for name, path in named.items() if "/." not in f"/{name}"}
+def _bytes_of(work: Path, place: str) -> dict[str, bytes]:
+    """The content of the files that a pattern matches, and of all in a folder that it matches, but for hidden ones."""
+    found = [path for one in sorted(work.glob(place)) for path in [one, *sorted(one.rglob("*"))] if path.is_file()]
+    named = {path.relative_to(work).as_posix(): path for path in found}
+    shown = {name: path for name, path in named.items() if "/." not in f"/{name}"}
+    return {name: b"" if name.endswith(TIMED) else path.read_bytes() for name, path in shown.items()}
