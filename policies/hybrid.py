@@ -28,8 +28,9 @@ class Hybrid:
     Source: QoServe, first called Niyama (arXiv 2503.22562), in the code (repository microsoft/sarathi-serve, branch
     niyama_asplos2026, commit 72339db), `deadline_scheduler.py` and `sequence.py`, and its constants. The paper lowers
     alpha to 1 ms a token at low load; the code keeps one value. There a chunk shrinks to the slack of the decodes; here
-    none run, and it has the largest size. There the seconds are those from one step to the next. What waits keeps the
-    key that it came with, also when more of it is cached meanwhile.
+    none run, and it has the largest size. There a request enters the queue by arrival, once its KV blocks are free;
+    here the first by key for which they are not bars all others that wait. There the seconds are those from one step to
+    the next. What waits keeps the key that it came with, also when more of it is cached meanwhile.
 
     Attributes:
         budget: tokens of one chunk.
@@ -83,6 +84,7 @@ class Hybrid:
                     heappush(self.queues[True], heappop(queue))
                     continue
                 elif request.kv_tokens > free:
+                    free = 0  # nobody who waits passes it
                     break
                 else:
                     heappop(queue)

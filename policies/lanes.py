@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import ClassVar
 
 from flowsim.core.operators import Cut
@@ -59,15 +60,14 @@ class Lanes:
     def _queue(self, view: View) -> Iterator[Request]:
         """Long prompts that have waited for too long, short ones, the other long ones."""
         promoted: set[int] = set()
-        last = view.next_waiting(self.long_first)
-        while last is not None and last.input_length > self.threshold and view.now >= last.arrival_s + self.promote:
-            promoted.add(last.id)
-            yield last
-            last = view.next_waiting(self.long_first, last)
-        last = None
-        while (last := view.next_waiting(self.short_first, last)) is not None:
-            if last.id not in promoted:
-                yield last
+        for request in view.ranked(self.long_first):
+            if request.input_length <= self.threshold or view.now < request.arrival_s + self.promote:
+                break
+            promoted.add(request.id)
+            yield request
+        for request in view.ranked(self.short_first):
+            if request.id not in promoted:
+                yield request
 
 
 @dataclass(frozen=True)
@@ -121,9 +121,10 @@ class LAPS:
     def _batch(self, view: View) -> list[Request]:
         """The first short prompts, up to `depth` and to those for which KV blocks are free."""
         batch: list[Request] = []
-        last, free = view.next_waiting(self.short_first), view.free_tokens
-        while last is not None and last.tokens <= self.threshold and last.kv_tokens <= free and len(batch) < self.depth:
-            batch.append(last)
-            free -= last.kv_tokens
-            last = view.next_waiting(self.short_first, last)
+        free = view.free_tokens
+        for request in islice(view.ranked(self.short_first), self.depth):
+            if request.tokens > self.threshold or request.kv_tokens > free:
+                break
+            batch.append(request)
+            free -= request.kv_tokens
         return batch

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from dataclasses import dataclass
+from functools import partial
 from heapq import heappop, heappush
+from itertools import takewhile
 from math import inf, nextafter
 
 from flowsim.core.operators import Cut
@@ -84,12 +87,9 @@ def in_time(view: View, headroom: float = 0.0) -> list[Candidate]:
     """
     now = end_s = view.now
     present: list[Candidate] = [*view.started, *view.paused, *([] if view.running is None else [view.running])]
-    possible = [candidate for candidate in present if _possible(candidate, now)]
-    waiting = view.next_waiting(POSSIBLE_FIRST)
-    while waiting is not None and _possible(waiting, now):
-        possible.append(waiting)
-        waiting = view.next_waiting(POSSIBLE_FIRST, waiting)
-    possible.sort(key=lambda candidate: (candidate.deadline_s, candidate.arrival_s, candidate.id))
+    possible: list[Candidate] = list(takewhile(partial(_possible, now), view.ranked(POSSIBLE_FIRST)))
+    for candidate in filter(partial(_possible, now), present):
+        insort(possible, candidate, key=lambda one: (one.deadline_s, one.arrival_s, one.id))
     costliest: list[tuple[float, int, float]] = []
     dropped: set[int] = set()
     for place, candidate in enumerate(possible):
@@ -103,7 +103,7 @@ def in_time(view: View, headroom: float = 0.0) -> list[Candidate]:
     return [candidate for place, candidate in enumerate(possible) if place not in dropped]
 
 
-def _possible(candidate: Candidate, now: float) -> bool:
+def _possible(now: float, candidate: Candidate) -> bool:
     """Whether it is in time if it goes on at once."""
     return candidate.deadline_s - candidate.predicted_s >= now
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice, takewhile
 from typing import Any, ClassVar, cast
@@ -63,11 +63,12 @@ class DOver:
 
     def choose(self, view: View) -> Decision:
         """What runs, who is rejected, and when the next one runs out of slack."""
+        now = view.now
         self.privileged.intersection_update(paused.id for paused in view.paused)
         held: list[Candidate] = [paused for paused in view.paused if paused.id in self.privileged]
         held += [] if view.running is None else [view.running]
         others: list[Candidate] = [paused for paused in view.paused if paused.id not in self.privileged]
-        late = list(takewhile(lambda request: _start_s(request) <= view.now, _by_start(view)))
+        late = list(takewhile(lambda request: _start_s(request) <= now, view.ranked(LATEST_START)))
         run = self._taking_over(view, held, [*others, *late])
         rejected = [request for request in late if request is not run]
         view = cast(View, Admitted(view, rejected)) if rejected else view
@@ -79,7 +80,7 @@ class DOver:
             self.privileged.difference_update([] if run is None else [run.id])
         self.arrived.clear()
         self.decided_s[0] = view.now
-        starts = [_start_s(one) for one in [*held, *others, *islice(_by_start(view), 1)]]
+        starts = [_start_s(one) for one in [*held, *others, *islice(view.ranked(LATEST_START), 1)]]
         wake_at = min([start_s for start_s in starts if start_s > view.now], default=math.inf)
         return Decision(_launched(run), rejected, wake_at)
 
@@ -189,13 +190,6 @@ def plan(now: float, bound: Sequence[Candidate], new: Sequence[Candidate]) -> li
         found.append(chosen[0])
         chosen = chosen[1]
     return found
-
-
-def _by_start(view: View) -> Iterator[Request]:
-    """Those that wait, by when they must begin at the latest."""
-    last: Request | None = None
-    while (last := view.next_waiting(LATEST_START, last)) is not None:
-        yield last
 
 
 def _room_s(view: View, held: Iterable[Candidate]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -11,6 +12,7 @@ from flowsim.core.passes import Pass
 from flowsim.core.policy import View, Wake
 from flowsim.core.request import Request
 from flowsim.policies.parts.batching import check_positive
+from flowsim.policies.parts.orders import MOST_CACHED
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class VTC:
     batch_tokens: int = 8192
     batch_requests: int = 256
     served: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
+    queues: dict[str, deque[Request]] = field(default_factory=dict, init=False, repr=False, compare=False)
     latest: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -39,25 +42,22 @@ class VTC:
 
     def on_arrival(self, request: Request, view: View) -> None:
         """Lift the counter of a client of which nothing waits."""
-        clients = {waiting.client for waiting in view.waiting}
-        if request.client not in clients:
-            least = min((self.served.get(client, 0) for client in clients or self.latest), default=0)
+        if request.client not in self.queues:
+            least = min((self.served.get(client, 0) for client in self.queues or self.latest), default=0)
             self.served[request.client] = max(self.served.get(request.client, 0), least)
+        self.queues.setdefault(request.client, deque()).append(request)
 
     def choose(self, view: View) -> Pass | None:
         """Requests of the least served clients, up to the first that does not fit."""
-        queues: dict[str, list[Request]] = {}
-        for request in reversed(list(view.waiting)):
-            queues.setdefault(request.client, []).append(request)
         batch: list[Request] = []
         room, free = self.batch_tokens, view.free_tokens
-        while queues and len(batch) < self.batch_requests:
-            request = min((queue[-1] for queue in queues.values()), key=self._rank)
+        while self.queues and len(batch) < self.batch_requests:
+            request = min((queue[0] for queue in self.queues.values()), key=self._rank)
             if request.kv_tokens > free or (batch and request.tokens > room):
                 break
-            batch.append(queues[request.client].pop())
-            if not queues[request.client]:
-                del queues[request.client]
+            batch.append(self.queues[request.client].popleft())
+            if not self.queues[request.client]:
+                del self.queues[request.client]
             self.served[request.client] += request.input_length
             self.latest[:] = [request.client]
             room, free = room - request.tokens, free - request.kv_tokens
@@ -113,11 +113,8 @@ class DLPM:
 
     def _admitted(self, view: View) -> Iterator[Request]:
         """Those that wait, in the order in which they are admitted; whoever takes one charges its client."""
-        queue = sorted(view.waiting, key=lambda request: (-request.cached, request.arrival_s, request.id))
+        queue = view.ranked(MOST_CACHED)
         while queue:
-            clients = {request.client for request in queue}
-            while all(self.left[client] <= 0 for client in clients):
-                self._refill()
             later: list[Request] = []
             for request in queue:
                 if self.left[request.client] > 0:
@@ -125,6 +122,9 @@ class DLPM:
                 else:
                     later.append(request)
             queue = later
+            clients = {request.client for request in queue}
+            while clients and all(self.left[client] <= 0 for client in clients):
+                self._refill()
 
     def _refill(self) -> None:
         for client, left in self.left.items():

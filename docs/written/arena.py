@@ -20,7 +20,8 @@ TABLE = re.compile(r"(?<=<!-- arena -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 def ranking(folder: Path) -> Iterator[str]:
     """The lines of the table: one per policy that was ranked in the arena that this folder holds, in %."""
-    found, costs = pd.read_csv(folder / "ranking.csv"), pd.read_csv(folder / "decision_costs.csv", index_col="policy")
+    found, costs = pd.read_csv(folder / "ranking.csv"), pd.read_csv(folder / "decision_costs.csv")
+    costs = costs.drop_duplicates("policy", keep="last").set_index("policy")
     cells, runs = pd.read_csv(folder / "arena.csv"), pd.read_parquet(folder / "runs.parquet")
     loads = [name for name in found if name.startswith(AT)]
     grid = len(cells.groupby(["traffic", "load", "mix"]))

@@ -5,7 +5,8 @@ An admission is a function of the view; it returns the requests to reject, all o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 from flowsim.core.order import Arrival, Candidate, Fixed, Order
@@ -26,12 +27,8 @@ def everyone(view: View) -> Sequence[Request]:
 
 def hopeless(view: View) -> Sequence[Request]:
     """Those that miss their deadline even if they run at once, alone: deadline - now < predicted time."""
-    found: list[Request] = []
-    last = view.next_waiting(LATEST_START)
-    while last is not None and last.deadline_s - last.predicted_s < view.now:
-        found.append(last)
-        last = view.next_waiting(LATEST_START, last)
-    return found
+    now = view.now
+    return list(takewhile(lambda request: request.deadline_s - request.predicted_s < now, view.ranked(LATEST_START)))
 
 
 def late_by(order: Order) -> Admission:
@@ -45,15 +42,13 @@ def late_by(order: Order) -> Admission:
         ahead = sorted([(order.rank(one, view.now), one.predicted_s) for one in at_work], reverse=True)
         end_s = view.now
         found: list[Request] = []
-        last = view.next_waiting(order)
-        while last is not None:
-            while ahead and ahead[-1][0] < order.rank(last, view.now):
+        for request in view.ranked(order):
+            while ahead and ahead[-1][0] < order.rank(request, view.now):
                 end_s += ahead.pop()[1]
-            if end_s + last.predicted_s > last.deadline_s:
-                found.append(last)
+            if end_s + request.predicted_s > request.deadline_s:
+                found.append(request)
             else:
-                end_s += last.predicted_s
-            last = view.next_waiting(order, last)
+                end_s += request.predicted_s
         return found
 
     return late
@@ -93,3 +88,7 @@ class Admitted:
         while following in self._rejected:
             following = self._view.next_waiting(order, following, max_tokens)
         return following
+
+    def ranked(self, order: Order) -> Iterable[Request]:
+        """See `View`."""
+        return (request for request in self._view.ranked(order) if request not in self._rejected)

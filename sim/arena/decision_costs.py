@@ -19,7 +19,7 @@ from flowsim.studies.point import Point, prepared
 from flowsim.studies.study import Study
 
 FILE = "decision_costs.csv"
-HEAD = ("policy", "decisions", "us_a_request")
+HEAD = ("key", "policy", "decisions", "us_a_request")
 
 
 class DecisionCost(NamedTuple):
@@ -67,16 +67,19 @@ def decision_costs(
 ) -> dict[str, DecisionCost]:
     """The costs of each policy in the cell of the highest load, the first of its traffic and SLO mixes.
 
-    They are measured once: the folder keeps them.
+    They are measured once: the folder keeps them, by the key of the run.
     """
-    known = _read(folder)
+    kept = _read(folder)
     cell = max(cells, key=lambda cell: cell.load)  # the first of equals
-    new = [name for name in policies if name not in known]
-    for name in new:
-        known[name] = decision_cost(prepared(Point.of({**study.base, **cell.options, "policy": name}), study.root))
-    if new and folder is not None and folder.exists():
-        _write(folder, known)
-    return {name: known[name] for name in policies}
+    points = {name: Point.of({**study.base, **cell.options, "policy": name}) for name in policies}
+    keys = {name: point.key(study.root) for name, point in points.items()}
+    costs: dict[str, DecisionCost] = {}
+    for name, point in points.items():
+        known = kept.pop((keys[name], name), None)
+        costs[name] = decision_cost(prepared(point, study.root)) if known is None else known
+    if folder is not None and folder.exists():
+        _write(folder, kept | {(keys[name], name): cost for name, cost in costs.items()})
+    return costs
 
 
 def decision_cost(ready: Prepared) -> DecisionCost:
@@ -88,18 +91,21 @@ def decision_cost(ready: Prepared) -> DecisionCost:
     return DecisionCost(decisions, spent_ns / 1000 / len(requests))
 
 
-def _read(folder: Path | None) -> dict[str, DecisionCost]:
+def _read(folder: Path | None) -> dict[tuple[str, str], DecisionCost]:
     if folder is None or not (folder / FILE).exists():
         return {}
     with (folder / FILE).open(encoding="utf-8", newline="") as file:
         rows = csv.DictReader(file)
         if tuple(rows.fieldnames or ()) != HEAD:
             return {}
-        return {row["policy"]: DecisionCost(int(row["decisions"]), float(row["us_a_request"])) for row in rows}
+        return {
+            (row["key"], row["policy"]): DecisionCost(int(row["decisions"]), float(row["us_a_request"])) for row in rows
+        }
 
 
-def _write(folder: Path, costs: Mapping[str, DecisionCost]) -> None:
+def _write(folder: Path, costs: Mapping[tuple[str, str], DecisionCost]) -> None:
+    """The costs by the key of the run and the policy; those of this arena last."""
     with writing_file(folder / FILE) as stage, stage.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(HEAD)
-        rows.writerows((name, cost.decisions, f"{cost.us_a_request:.3f}") for name, cost in costs.items())
+        rows.writerows((*of, cost.decisions, f"{cost.us_a_request:.3f}") for of, cost in costs.items())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -73,13 +74,18 @@ class MovingQueue:
         eligible = np.flatnonzero(fits)
         if not eligible.size:
             return None
-        least = key[eligible].min()
-        if least != least:
-            raise self._fault(float(least))
-        ties = eligible[key[eligible] == least]
+        ties = eligible[key[eligible] == key[eligible].min()]
         came = waiting.arrival_s[ties]
         ties = ties[came == came.min()]
         return self._requests[int(ties[waiting.id[ties].argmin()])]
+
+    def ranked(self, now: float) -> Iterable[Request]:
+        """All of them in order."""
+        if not self._requests:
+            return ()
+        waiting = Columns(self._column)
+        key = self._keys(waiting, now, len(self._requests))
+        return [self._requests[place] for place in np.lexsort((waiting.id, waiting.arrival_s, key)).tolist()]
 
     def _column(self, name: str) -> np.ndarray:
         if name not in self._arrays:
@@ -89,9 +95,12 @@ class MovingQueue:
     def _keys(self, columns: Columns, now: float, rows: int) -> np.ndarray:
         key = self._key(columns, now)
         try:
-            return np.broadcast_to(np.asarray(key, float), rows)
+            keys = np.broadcast_to(np.asarray(key, float), rows)
         except (TypeError, ValueError):
             raise self._fault(key) from None
+        if np.isnan(keys).any():
+            raise self._fault(math.nan)
+        return keys
 
     def _fault(self, key: Any) -> InputError:
         expected = "a number for each request"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import partial
 from types import BuiltinMethodType, CellType, FunctionType, MethodType, ModuleType, NoneType
 from typing import Any, Literal, Protocol, Self, cast, get_args
@@ -78,6 +78,9 @@ class View(Protocol):
 
     def next_waiting(self, order: Order, last: Request | None = None, max_tokens: int = 1 << 62) -> Request | None:
         """The first waiting request after `last` in this order that has at most `max_tokens` tokens."""
+
+    def ranked(self, order: Order) -> Iterable[Request]:
+        """All that wait, in this order; to be read before anything has changed."""
 
     def predict(self, tokens: int, context: int = 0) -> float:
         """Seconds that the predictor gives a prompt of `tokens` tokens alone, on top of `context` tokens."""

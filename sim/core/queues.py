@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from heapq import heappop, heappush
-from itertools import islice
+from itertools import chain, islice
 from numbers import Real
 from typing import Any, Protocol
 
@@ -33,6 +33,9 @@ class Queue(Protocol):
 
     def after(self, now: float, last: Request | None, max_tokens: int) -> Request | None:
         """The first request after `last` (None: the first of all) with at most `max_tokens` tokens."""
+
+    def ranked(self, now: float) -> Iterable[Request]:
+        """All of them in order, until the queue changes."""
 
 
 def checked(value: Any, key: Callable[..., Any]) -> Any:
@@ -89,6 +92,10 @@ class ArrivalQueue:
         self._rest = None
         return None
 
+    def ranked(self, now: float) -> Iterable[Request]:
+        """All of them in order."""
+        return self._requests.values()
+
 
 class SortedQueue:
     """A queue whose ranks are computed when a request is taken in: sorted blocks, of each the fewest tokens in it.
@@ -142,6 +149,10 @@ class SortedQueue:
             start = 0
         return None
 
+    def ranked(self, now: float) -> Iterable[Request]:
+        """All of them in order."""
+        return (rank[-1] for rank in chain.from_iterable(self._blocks))
+
     def _split(self, number: int) -> None:
         block = self._blocks[number]
         later = block[MOST_IN_BLOCK // 2 :]
@@ -181,17 +192,23 @@ class FlippingQueue:
 
     def after(self, now: float, last: Request | None, max_tokens: int) -> Request | None:
         """The first request after `last` with at most `max_tokens` tokens; flips what is due first."""
-        while self._flips and self._flips[0][0] <= now:
-            self._flip(*heappop(self._flips))
+        self._flip_due(now)
         if last is not None and now >= self._flips_at(last):
             return self._late.after(now, last, max_tokens)
         return self._early.after(now, last, max_tokens) or self._late.after(now, None, max_tokens)
 
-    def _flip(self, flip_s: float, id: int, request: Request) -> None:
-        if self._flip_s.get(id) == flip_s:
-            del self._flip_s[id]
-            self._early.remove(request)
-            self._late.add(request)
+    def ranked(self, now: float) -> Iterable[Request]:
+        """All of them in order; flips what is due first."""
+        self._flip_due(now)
+        return chain(self._early.ranked(now), self._late.ranked(now))
+
+    def _flip_due(self, now: float) -> None:
+        while self._flips and self._flips[0][0] <= now:
+            flip_s, id, request = heappop(self._flips)
+            if self._flip_s.get(id) == flip_s:
+                del self._flip_s[id]
+                self._early.remove(request)
+                self._late.add(request)
 
 
 class ScannedQueue:
@@ -231,3 +248,8 @@ class ScannedQueue:
             self._ranked, self._now = sorted(self._requests.values(), key=rank), now
         start = bisect_right(self._ranked, rank(last), key=rank)
         return next((request for request in islice(self._ranked, start, None) if request.tokens <= max_tokens), None)
+
+    def ranked(self, now: float) -> Iterable[Request]:
+        """All of them in order."""
+        key = {id: checked(self._key(request, now), self._key) for id, request in self._requests.items()}
+        return sorted(self._requests.values(), key=lambda request: (key[request.id], request.arrival_s, request.id))

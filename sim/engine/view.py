@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 from typing import Protocol
 
@@ -136,6 +136,10 @@ class InstanceView:
     def next_waiting(self, order: Order, last: Request | None = None, max_tokens: int = UNBOUNDED) -> Request | None:
         """The first waiting request after `last` in this order that has at most `max_tokens` tokens."""
         return self._instance.waiting.queue(order).after(self._now, last, max_tokens)
+
+    def ranked(self, order: Order) -> Iterable[Request]:
+        """All that wait, in this order."""
+        return self._instance.waiting.queue(order).ranked(self._now)
 
     def predict(self, tokens: int, context: int = 0) -> float:
         """Predicted seconds of a prompt of `tokens` alone, on top of `context`."""

@@ -60,7 +60,11 @@ def test_policies_are_ranked_by_their_share_of_the_bound(arena: Arena, folder: P
     assert "<th>flowprefill</th>\n      <td>1</td>" in arena._repr_html_()
     written = pd.read_parquet(folder / "arena.parquet")
     pd.testing.assert_frame_equal(written, arena.table)
-    assert (folder / "decision_costs.csv").read_text().startswith("policy,decisions,us_a_request\nfcfs,")
+    costs = pd.read_csv(folder / "decision_costs.csv")
+    assert list(costs) == ["key", "policy", "decisions", "us_a_request"]
+    assert dict(zip(costs["policy"], costs["decisions"], strict=True)) == {
+        name: cost.decisions for name, cost in arena.costs.items()
+    }
 
 
 def test_the_bytes_do_not_depend_on_the_workers(arena: Arena, folder: Path, tmp_path: Path) -> None:
@@ -99,6 +103,16 @@ def test_a_policy_of_ones_own_is_placed_and_only_its_runs_are_new(
     assert places["fcfs"].score == {standing.policy: standing for standing in arena.standings}["fcfs"].score
     assert lines_of(grown).named == [standing.policy for standing in grown.standings]
     assert len(grown.plot().axes[0].lines) == 3
+
+
+def test_decision_costs_are_those_of_the_highest_load_also_where_an_arena_grows(arena: Arena, tmp_path: Path) -> None:
+    """Kept ones are read again; those of another cell are measured, and follow."""
+    low, again = held(["fcfs"], tmp_path, loads=(0.9,)), held(["fcfs"], tmp_path, loads=(0.9,))
+    assert again.costs["fcfs"].us_a_request == pytest.approx(low.costs["fcfs"].us_a_request, abs=1e-3)
+    grown = held(["fcfs"], tmp_path)
+    assert grown.costs["fcfs"].decisions == arena.costs["fcfs"].decisions != low.costs["fcfs"].decisions
+    costs = pd.read_csv(tmp_path / "decision_costs.csv")
+    assert list(costs["policy"]) == ["fcfs", "flowprefill"] * 2 and costs["key"].nunique() == 4
 
 
 def test_a_policy_that_fails_is_named_and_not_ranked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

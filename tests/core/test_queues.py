@@ -75,6 +75,7 @@ def test_a_queue_answers_as_sorting_does(
             last = data.draw(st.sampled_from([None, *present]))
             max_tokens = data.draw(st.sampled_from([UNBOUNDED, 0, 1, 3, 5]))
             assert queue.after(now, last, max_tokens) is expected(order, present, now, last, max_tokens)
+            assert list(queue.ranked(now)) == sorted(present, key=lambda request: order.rank(request, now))
 
 
 @pytest.mark.parametrize("changing", [False, True])

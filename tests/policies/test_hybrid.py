@@ -72,6 +72,15 @@ def test_without_blocks_for_the_first_those_that_have_them_go_on() -> None:
     assert Hybrid().choose(situation()) is None
 
 
+def test_the_relegated_do_not_pass_one_without_blocks() -> None:
+    """What is relegated and has begun goes on."""
+    begun, late, blocked = Request(0, 0.0, 9, 90.0, context=2), request(1, 2, slo_s=1.0), request(2, 8, slo_s=90.0)
+    policy = waiting(Hybrid(alpha=0.0, throughput=1), late, blocked)
+    policy.relegated.add(begun.id)
+    assert policy.choose(situation(started=[begun], kv_tokens=16)) == Pass(((begun, 7),))
+    assert policy.relegated == {0, 1}
+
+
 def test_options_are_checked() -> None:
     with pytest.raises(InputError, match="option decay must be between 0 and 1, got 2"):
         Hybrid(decay=2.0)

@@ -91,10 +91,13 @@ class Site:
         return found
 
     def next_waiting(self, order: Any, last: Request | None = None, max_tokens: int = 1 << 62) -> Any:
-        ranked = sorted(self.waiting, key=lambda request: order.rank(request, self.now))
+        ranked = self.ranked(order)
         if last is not None:
             ranked = [r for r in ranked if order.rank(r, self.now) > order.rank(last, self.now)]
         return next((request for request in ranked if request.tokens <= max_tokens), None)
+
+    def ranked(self, order: Any) -> list[Request]:
+        return sorted(self.waiting, key=lambda request: order.rank(request, self.now))
 
     # What happens.
 
