@@ -1,7 +1,8 @@
 """Logs of real servers, kind by kind: the requests of one benchmark from the objects in its file.
 
 The field names are those of `vllm bench serve` (vllm/benchmarks/serve.py), `sglang.bench_serving`, AIPerf
-(docs.nvidia.com/aiperf, profile_export.jsonl) and guidellm (schemas/request_stats.py).
+(docs.nvidia.com/aiperf, profile_export.jsonl and, beside it, profile_export_aiperf.json) and guidellm
+(schemas/request_stats.py).
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heapreplace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from flowsim.errors import InputError
 from flowsim.io.counts import number_of
+from flowsim.io.documents import mapping
 from flowsim.traces.columns import (
     LENGTH,
     LENGTH_OR_0,
@@ -93,13 +96,21 @@ def lists_log(path: str, documents: Sequence[JSONObject], number: int) -> Benchm
     failed = (ttft_s == 0) | np.array([bool(error) for error in errors] if told else [False] * n)
     inputs = _column(path, "input_lens", log["input_lens"], n, bad_lengths, LENGTH)
     outputs = _column(path, "output_lens", log.get("output_lens", [0] * n), n, bad_lengths_or_0, LENGTH_OR_0)
-    most = log.get("max_concurrency")
-    most = most if type(most) is int and most > 0 else None
+    most = _count(log.get("max_concurrency"))
     concurrency = most if log.get("request_rate", "inf") in ("inf", math.inf) else None
-    notices = (f"closed loop: at most {number_of(most, 'request')} at a time",) if most else ()
+    notices = _closed_loop(most)
     taken_s = _taken(log.get("itls"), ttft_s)
     sent_s, lost = _sent(path, log, concurrency, ttft_s, taken_s), np.where(failed, math.nan, 0.0)
     return BenchmarkLog(sent_s, inputs, outputs, ttft_s + lost, taken_s + lost, notices, concurrency)
+
+
+def _count(value: Any) -> int | None:
+    """The value, if it is a number of requests."""
+    return value if type(value) is int and value > 0 else None
+
+
+def _closed_loop(most: int | None) -> tuple[str, ...]:
+    return (f"closed loop: at most {number_of(most, 'request')} at a time",) if most else ()
 
 
 def _taken(gaps: Any, ttft_s: Floats) -> Floats:
@@ -137,11 +148,31 @@ def aiperf_log(path: str, documents: Sequence[JSONObject], number: int) -> Bench
     ttft_s = np.where(bad, math.nan, [_metric(path, row, "time_to_first_token") for row in known])
     outputs = np.nan_to_num([_metric(path, row, "output_sequence_length") for row in known])
     said = {"of the warm-up": len(documents) - len(rows), "without input tokens": len(rows) - len(known)}
-    notices = tuple(f"dropped: {number_of(n, 'request')} {what}" for what, n in said.items() if n)
+    concurrency, about = _concurrency_of_aiperf(Path(path))
+    notices = (*about, *(f"dropped: {number_of(n, 'request')} {what}" for what, n in said.items() if n))
     inputs = np.array([_metric(path, row, "input_sequence_length") for row in known])
     latency_s = np.where(bad, math.nan, [_metric(path, row, "request_latency") for row in known])
     sent_s = np.array([start - min(starts) for start in starts]) * 1e-9
-    return BenchmarkLog(sent_s, inputs, outputs, ttft_s, latency_s, notices)
+    return BenchmarkLog(sent_s, inputs, outputs, ttft_s, latency_s, notices, concurrency)
+
+
+def _concurrency_of_aiperf(log: Path) -> tuple[int | None, tuple[str, ...]]:
+    """How many requests AIPerf kept under way, None if it sent them by a rate or a schedule; and what to say of it.
+
+    Its summary beside the log has its options: in `input_config.loadgen` or, of newer versions, one of the `phases`.
+    """
+    summary = log.with_name(f"{log.name.partition('.')[0]}_aiperf.json")
+    if not summary.is_file():
+        return None, (f"no {summary.name} beside it to say whether it is a closed loop; if so, give --concurrency N",)
+    config = _mapping(mapping(summary, "AIPerf's summary").get("input_config"))
+    phases = [_mapping(phase) for phase in config.get("phases") or () if isinstance(config["phases"], list)]
+    profiling = [phase for phase in phases if "profiling" in (phase.get("kind"), phase.get("name"))]
+    load = profiling[0] if len(profiling) == 1 else _mapping(config.get("loadgen"))
+    paced = any(load.get(key) for key in ("rate", "request_rate", "user_centric_rate"))
+    if paced or load.get("type", "concurrency") != "concurrency" or _mapping(config.get("input")).get("fixed_schedule"):
+        return None, ()
+    concurrency = _count(load.get("concurrency"))
+    return concurrency, _closed_loop(concurrency)
 
 
 def _metric(path: str, row: JSONObject, name: str) -> float:
@@ -185,8 +216,8 @@ def _streams(benchmark: JSONObject) -> int | None:
     """How many requests a benchmark of guidellm kept under way; None if its strategy is another one."""
     for section in ("config", "args"):
         strategy = _mapping(_mapping(benchmark.get(section)).get("strategy"))
-        streams = 1 if strategy.get("type_") == "synchronous" else strategy.get("streams")
-        if strategy.get("type_") in ("synchronous", "concurrent") and type(streams) is int and streams > 0:
+        streams = _count(1 if strategy.get("type_") == "synchronous" else strategy.get("streams"))
+        if strategy.get("type_") in ("synchronous", "concurrent") and streams:
             return streams
     return None
 

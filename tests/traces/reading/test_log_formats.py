@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,36 @@ def test_records_of_aiperf(tmp_path: Path) -> None:
     assert same(trace.latency_s, [0.9, 0.9, NAN])
     assert "dropped: 1 request of the warm-up" in trace.notices
     assert "dropped: 1 request without input tokens" in trace.notices
+
+
+@pytest.mark.parametrize(
+    ("config", "concurrency"),
+    [
+        ({"loadgen": {"concurrency": 8, "request_rate_mode": "concurrency_burst"}}, 8),
+        ({"loadgen": {"concurrency": 8, "request_rate": 2.5}}, None),
+        ({"loadgen": {"concurrency": 8}, "input": {"fixed_schedule": True}}, None),
+        ({"phases": [{"kind": "warmup", "concurrency": 1}, {"kind": "profiling", "concurrency": 6}]}, 6),
+        ({"phases": [{"name": "profiling", "type": "concurrency", "concurrency": 6}]}, 6),
+        ({"phases": [{"name": "profiling", "type": "poisson", "rate": 3.0, "concurrency": 6}]}, None),
+        ({"phases": [{"kind": "profiling", "concurrency": n} for n in (1, 6)]}, None),
+        ({"phases": "x", "loadgen": {"concurrency": "8"}}, None),
+        (None, None),
+    ],
+)
+def test_the_summary_beside_a_log_of_aiperf_has_its_concurrency(
+    config: object, concurrency: int | None, tmp_path: Path
+) -> None:
+    path = saved(tmp_path, aiperf(10**18, 100, 80.0)).rename(tmp_path / "profile_export.jsonl")
+    (tmp_path / "profile_export_aiperf.json").write_text(json.dumps({"input_config": config}))
+    trace = flowsim.load_trace(path)
+    assert trace.concurrency == concurrency
+    said = f"closed loop: at most {concurrency} requests at a time"
+    assert (said in trace.notices) == (concurrency is not None)
+
+
+def test_a_log_of_aiperf_without_its_summary_asks_for_the_concurrency(tmp_path: Path) -> None:
+    said = "no log_aiperf.json beside it to say whether it is a closed loop; if so, give --concurrency N"
+    assert said in flowsim.load_trace(saved(tmp_path, aiperf(10**18, 100, 80.0))).notices
 
 
 @pytest.mark.parametrize("start", ["request_start_time", "start_time"])
