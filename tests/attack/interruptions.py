@@ -44,6 +44,8 @@ WRITERS: Mapping[str, str] = {
     "traces pull t --url URL --sha256 SHA256 --out new.jsonl.zst": "new.jsonl.zst",
     "policies new my_new": "*my_new.py",
     "calibrate import public --model model.json --out new": "new",
+    "calibrate model --gpu h20 --out new": "new",
+    "calibrate report table --out new.html": "new.html",
     "calibrate server bench.json --out new.yaml": "new.yaml",
     "validate evidence -q --out new": "new",
 }
