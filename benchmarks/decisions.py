@@ -12,10 +12,12 @@ import numpy as np
 from rich.console import Console
 
 from flowsim.calibration.costs.cost_model import CostModel
+from flowsim.calibration.costs.pass_costs import PassCosts
 from flowsim.calibration.costs.predictor import make_predictor
 from flowsim.core.passes import Decision, Pass
 from flowsim.core.policy import AroundPolicy, Policy
 from flowsim.core.request import Request
+from flowsim.core.server import ServerOptions
 from flowsim.engine.simulate import simulate
 from flowsim.policies.catalogue import TABLE
 from flowsim.policies.registry import load_policy
@@ -67,11 +69,12 @@ class Timed(AroundPolicy):
 
 def decision_s(policy: Policy, waiting: int, decisions: int = DECISIONS, runs: int = RUNS) -> float:
     """Median CPU seconds of a decision and an arrival while this many requests wait, all of which can be in time."""
-    predictor = make_predictor("cubic", _cost(), policy.cut, 8192)
+    costs = PassCosts(_cost(), ServerOptions(), policy.cut)
+    predictor = make_predictor("cubic", costs)
     spent_s: list[float] = []
     arrivals_s = [0.0]
     for _ in range(runs):
-        outcome = simulate(_requests(waiting + decisions // 2), Timed(policy, decisions), _cost(), predictor)
+        outcome = simulate(_requests(waiting + decisions // 2), Timed(policy, decisions), costs, predictor)
         (timed,) = outcome.policies
         assert isinstance(timed, Timed)
         spent_s += timed.spent_s[1:]

@@ -79,8 +79,9 @@ def pass_residuals(model: CostModel, table: OperatorTable) -> Iterator[tuple[Pas
         if row.graph_tokens and (model.graph is None or row.graph_tokens > model.graph.most):
             continue  # measured with another table: this model has no costs of its recorded forward
         slices = [Slice(*pair) for pair in row.shape]
-        predicted_s = model.forward(slices, row.cut, row.graph_tokens).duration_s
-        what = kind_of(row.cut, slices, recorded=row.graph_tokens > 0)
+        recorded = row.graph_tokens > 0
+        predicted_s = model.forward(slices, row.cut, recorded=recorded).duration_s
+        what = kind_of(row.cut, slices, recorded=recorded)
         yield row, what, predicted_s / (row.wall_us * 1e-6) - 1
 
 

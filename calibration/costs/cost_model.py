@@ -1,4 +1,4 @@
-"""The cost model: what any pass costs, from an operator table or from functions written by hand."""
+"""The cost model: what any forward costs, from an operator table or from functions written by hand."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from flowsim.calibration.costs.forward import Shape, layer_pieces
 from flowsim.calibration.costs.host_times import SWITCH_S, StopTimes
 from flowsim.calibration.costs.power import PowerModel
 from flowsim.core.operators import ATTENTION, CHECKED_AFTER, LAYER_OPERATORS
-from flowsim.core.pass_timeline import Forward, Launch, Slice, Timeline, graph_size, split
-from flowsim.errors import InputError
+from flowsim.core.pass_timeline import Forward, Launch, Slice, graph_size, split
+from flowsim.core.server import ServerOptions
 from flowsim.io.counts import percent
 from flowsim.io.notebook import facts_html
 
@@ -57,7 +57,7 @@ def free(size: int) -> float:
 
 
 class CostModel:
-    """Device and host time of every operator, and from them the timeline of any pass.
+    """Device and host time of every operator, and from them the timeline of any forward.
 
     Linear operators cost a function of the pass's tokens; attention the sum over slices of a function of (tokens,
     context); the head a function of the number of slices (each samples one token). Every forward begins with
@@ -150,49 +150,31 @@ class CostModel:
         self._head = lru_cache(KNOWN)(lambda prompts: self._launch("head", prompts))
         self._shape = lru_cache(KNOWN)(self._new_shape)
         self._forward_of_one = lru_cache(KNOWN)(self._new_forward)
-        self._timeline_of_one = lru_cache(KNOWN)(self._new_timeline)
 
     @property
     def max_context(self) -> float:
         """Tokens of the model's context: a longer prompt cannot be served; infinite for costs given in Python."""
         return math.inf if self.provenance is None else self.provenance.table.rank().spec.max_context
 
-    def check_graph_tokens(self, graph_tokens: int) -> None:
-        """Raise `InputError` unless it is known what recorded forwards of up to `graph_tokens` cost; 0 = none are."""
-        if graph_tokens and self.graph is None:
-            raise InputError("graph_tokens", f"{self.name} was measured without recorded forwards", expected="0")
-        if self.graph is not None and graph_tokens > self.graph.most:
-            expected = f"<= {self.graph.most} (the most measured for {self.name})"
-            raise InputError("graph_tokens", found=graph_tokens, expected=expected)
-
-    def timeline(self, slices: Sequence[Slice], cut: str, max_batched_tokens: int, graph_tokens: int = 0) -> Timeline:
-        """The timeline of a pass.
+    def forward(self, slices: Sequence[Slice], cut: str, *, recorded: bool = False) -> Forward:
+        """The timeline of one forward.
 
         Args:
             slices: what it computes.
             cut: where it is checked.
-            max_batched_tokens: most tokens of one forward; a longer pass runs as several.
-            graph_tokens: forwards of one prompt of at most this many tokens, without context, run as recorded graphs.
+            recorded: whether it runs as a recorded graph; only one prompt without context does.
         """
         if len(slices) == 1:
-            return self._timeline_of_one(tuple(slices), cut, max_batched_tokens, graph_tokens)
-        return self._new_timeline(slices, cut, max_batched_tokens, graph_tokens)
+            return self._forward_of_one(tuple(slices), cut, recorded)
+        return self._new_forward(slices, cut, recorded)
 
-    def solo_s(
-        self, tokens: int, context: int = 0, cut: str = "none", max_batched_tokens: int = 8192, graph_tokens: int = 0
-    ) -> float:
-        """Seconds that one prompt of `tokens` takes alone, on top of `context`; for the rest see `timeline`."""
-        return self.timeline((Slice(tokens, context),), cut, max_batched_tokens, graph_tokens).duration_s
+    def forward_s(self, tokens: int, context: int = 0, cut: str = "none") -> float:
+        """Seconds of one forward over `tokens` of one prompt, on top of `context`."""
+        return self.forward((Slice(tokens, context),), cut).duration_s
 
-    def forward(self, slices: Sequence[Slice], cut: str, graph_tokens: int = 0) -> Forward:
-        """The timeline of one forward over these slices; for the rest see `timeline`."""
-        if len(slices) == 1:
-            return self._forward_of_one(tuple(slices), cut, graph_tokens)
-        return self._new_forward(slices, cut, graph_tokens)
-
-    def launches(self, slices: Sequence[Slice], graph_tokens: int = 0) -> Steps:
-        """The operators of one forward over these slices."""
-        if _is_graph(slices, graph_tokens):
+    def launches(self, slices: Sequence[Slice], *, recorded: bool = False) -> Steps:
+        """The operators of one forward; its arguments are those of `forward`."""
+        if recorded:
             return self._graph_steps(graph_size(slices[0].tokens))
         tokens = sum([slice_.tokens for slice_ in slices])
         layer = [self._launch(name, tokens) for name in LAYER_OPERATORS]
@@ -214,24 +196,23 @@ class CostModel:
 
     def __repr__(self) -> str:
         """Name and one figure."""
-        return f"CostModel({self.name}: 2048 tokens alone {self.solo_s(2048) * 1e3:.1f} ms)"
+        return f"CostModel({self.name}: 2048 tokens alone {self.forward_s(2048) * 1e3:.1f} ms)"
 
     def _repr_html_(self) -> str:
         sizes = (128, 512, 2048, 8192, 32768)
         rows = [("tokens of a prompt alone", *(f"{size:,}" for size in sizes))]
         for cut in ("none", "layer", "operator"):
             name = "unchecked" if cut == "none" else f"checked at every {cut}"
-            rows.append((name, *(f"{self.solo_s(size, cut=cut) * 1e3:,.1f} ms" for size in sizes)))
+            rows.append((name, *(f"{self._solo_s(size, cut) * 1e3:,.1f} ms" for size in sizes)))
         kind = "given in Python" if self.provenance is None else self.provenance.table.kind
         error = None if self.provenance is None else self.provenance.stated_error
         stated = "error not known" if error is None else f"stated error {percent(error)}"
         return facts_html(self.name, rows, f", {kind}, {stated}")
 
-    def _new_timeline(self, slices: Sequence[Slice], cut: str, max_batched_tokens: int, graph_tokens: int) -> Timeline:
-        if sum([slice_.tokens for slice_ in slices]) <= max_batched_tokens:
-            recorded = graph_size(slices[0].tokens) if _is_graph(slices, graph_tokens) else 0
-            return Timeline((self.forward(slices, cut, graph_tokens),), cut, recorded)
-        return Timeline([self.forward(part, cut, graph_tokens) for part in split(slices, max_batched_tokens)], cut)
+    def _solo_s(self, tokens: int, cut: str) -> float:
+        """Seconds of one prompt in forwards of a server's default size."""
+        parts = split((Slice(tokens, 0),), ServerOptions().max_batched_tokens)
+        return sum(self.forward(part, cut).duration_s for part in parts)
 
     def _graph_steps(self, size: int) -> Steps:
         """A recorded forward of `size` tokens; once launched, it does not need the host until the next check."""
@@ -244,9 +225,9 @@ class CostModel:
         layer = [Launch(0.0, scale * device_s) for device_s in device]
         return Steps(lead, layer, Launch(0.0, self.device.get("head", free)(1)), graph.check(size))
 
-    def _new_forward(self, slices: Sequence[Slice], cut: str, graph_tokens: int) -> Forward:
+    def _new_forward(self, slices: Sequence[Slice], cut: str, recorded: bool) -> Forward:
         head = self._head(len(slices))
-        if _is_graph(slices, graph_tokens):
+        if recorded:
             lead, layer, head, check_s = self._graph_steps(graph_size(slices[0].tokens))
             parts = [layer[piece.start : piece.stop] for piece in layer_pieces(cut)]
             return Shape(slices[0].tokens, lead, parts, self.layers, check_s, cut).forward(layer[ATTENTION], head)
@@ -282,8 +263,3 @@ class CostModel:
 
     def _host(self, operator: str, size: int) -> float:
         return self.host.get(operator, free)(size)
-
-
-def _is_graph(slices: Sequence[Slice], graph_tokens: int) -> bool:
-    """Whether a forward over these slices runs as a recorded graph."""
-    return slices[0].tokens <= graph_tokens and len(slices) == 1 and not slices[0].context

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from flowsim.calibration.costs.cost_model import CostModel
+from flowsim.calibration.costs.pass_costs import PassCosts
 from flowsim.core.passes import Execution
 from flowsim.core.predictor import Predictor
 from flowsim.errors import InputError, unknown
@@ -115,31 +115,24 @@ def noise(sigma: float, seed: int) -> Callable[[int], float]:
 PREDICTORS = ("exact", "cubic", "biased:FACTOR", "noisy:SIGMA")
 
 
-def make_predictor(
-    spec: str, cost: CostModel, cut: str, max_batched_tokens: int, seed: int = 0, graph_tokens: int = 0
-) -> SoloPredictor:
+def make_predictor(spec: str, costs: PassCosts, seed: int = 0) -> SoloPredictor:
     """The predictor that `spec` names: exact, cubic (the paper's), biased:FACTOR or noisy:SIGMA.
 
     The last two are exact but for a factor: a constant one, or a lognormal one drawn for each prompt length.
 
     Args:
         spec: its name, and its number if it takes one.
-        cost: what prompts take.
-        cut, max_batched_tokens, graph_tokens: how passes are executed, as `CostModel.timeline` takes them.
+        costs: what prompts take.
         seed: of noisy:SIGMA.
 
     Raises:
         InputError: an unknown name, or a number out of range.
     """
     name, number = parse_predictor(spec)
-
-    def solo(tokens: int, context: int) -> float:
-        return cost.solo_s(tokens, context, cut, max_batched_tokens, graph_tokens)
-
     if name in ("exact", "cubic"):
-        return (exact if name == "exact" else cubic)(solo)
+        return (exact if name == "exact" else cubic)(costs.solo_s)
     factor = noise(number, seed) if name == "noisy" else lambda tokens: number
-    return mistaken(spec, exact(solo), factor)
+    return mistaken(spec, exact(costs.solo_s), factor)
 
 
 def parse_predictor(spec: str) -> tuple[str, float]:

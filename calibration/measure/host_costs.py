@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowsim.calibration.costs.cost_model import CostModel
+from flowsim.calibration.costs.pass_costs import PassCosts
 from flowsim.calibration.costs.predictor import SoloPredictor
 from flowsim.calibration.measure.repeats import RepeatLimits
 from flowsim.calibration.serve.gpu_device import GpuDevice, WallClock
@@ -20,6 +21,7 @@ from flowsim.calibration.serve.runner import Job, JobOutcome, Runner
 from flowsim.core.event_recorder import EventRecorder
 from flowsim.core.ledger import Ledger
 from flowsim.core.request import Request
+from flowsim.core.server import ServerOptions
 from flowsim.engine.instance import Instance
 from flowsim.engine.kv import taken_tokens
 from flowsim.policies.registry import load_policy
@@ -102,7 +104,8 @@ def time_proceeding(runner: Runner, tokens: int) -> list[float]:
 
 
 def _serve(requests: list[Request], policy: str, runner: Runner) -> Replay:
-    return replay_on_device(requests, load_policy(policy), FREE, SoloPredictor("none", lambda n, context: 0.0), runner)
+    loaded, predictor = load_policy(policy), SoloPredictor("none", lambda n, context: 0.0)
+    return replay_on_device(requests, loaded, PassCosts(FREE, ServerOptions(), loaded.cut), predictor, runner)
 
 
 def _interrupted(rows: int, rounds: int, apart_s: float) -> list[Request]:
@@ -172,8 +175,9 @@ class Scheduler:
         clock.start()
         self._runner, self._arrivals = Idle(), iter(requests)
         recorder, kv = EventRecorder(Ledger(len(requests))), RowCache(UNLIMITED, UNLIMITED)
-        self._device = GpuDevice(clock, cast(Runner, self._runner), FREE, kv, 8192)
         predictor, policy = SoloPredictor("cubic", _predicted_s), load_policy("flowprefill")
+        costs = PassCosts(FREE, ServerOptions(), policy.cut)
+        self._device = GpuDevice(clock, cast(Runner, self._runner), costs, kv)
         self._instance = Instance(self._device, policy, predictor, recorder, kv, 128)
         self.log = recorder.log
 

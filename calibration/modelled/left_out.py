@@ -57,7 +57,7 @@ def against_import(spec: ModelSpec, gpu: str, source: Source) -> Prompts:
     """How far a modelled table differs from an import that is corrected by how fast imports were elsewhere."""
     made = modelled_table(spec, gpu, catalogue()[gpu], measured_tables(spec, gpu))
     truth = corrected(import_table(source, spec, nearest_own(spec, source.system)))
-    ours, theirs = ([fit(table).solo_s(n, max_batched_tokens=n) for n in SIZES] for table in (made, truth))
+    ours, theirs = ([fit(table).forward_s(n) for n in SIZES] for table in (made, truth))
     return [(n, a / b - 1) for n, a, b in zip(SIZES, ours, theirs, strict=True)]
 
 

@@ -30,7 +30,7 @@ def model_factors(source: Source, measured: OperatorTable) -> ModelFactors:
     """A measured table beside the import of the same model. InputError: the source lacks what the model needs."""
     rank = measured.provenance.rank()
     tables = measured, import_table(source, rank.spec, measured)
-    ours, theirs = ([fit(table).solo_s(n, max_batched_tokens=n) for n in SIZES] for table in tables)
+    ours, theirs = ([fit(table).forward_s(n) for n in SIZES] for table in tables)
     factors = tuple(round(a / b, 4) for a, b in zip(ours, theirs, strict=True))
     experts, weights = bool(rank.spec.experts), rank.spec.weights
     return ModelFactors(source.framework or "", rank.gpu, rank.model, experts, weights, factors)

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from msgspec.structs import force_setattr
 
-from flowsim.calibration.costs.cost_model import CostModel
+from flowsim.calibration.costs.pass_costs import PassCosts
 from flowsim.calibration.gpu.batch import CacheSlice
 from flowsim.calibration.serve.row_cache import RowCache
 from flowsim.calibration.serve.runner import Job, JobOutcome, Member, Runner
@@ -78,10 +78,8 @@ class GpuDevice:
     Args:
         clock: real time.
         runner: executes passes; the cache of its decoder fills with the prompts' keys and values.
-        cost: what predictors may ask how long a pass takes.
+        costs: what predictors may ask how long a pass takes.
         kv: which rows of the decoder's cache the requests have.
-        max_batched_tokens: most tokens of one forward.
-        graph_tokens: most tokens of a forward that runs as a recorded graph, as `cost` is to know.
 
     Attributes:
         next_ids: for each request that has been computed, the next tokens of a forward, and its place there.
@@ -90,15 +88,7 @@ class GpuDevice:
         wake_at_s: when the scheduler is to be woken; infinite: at no time.
     """
 
-    def __init__(
-        self,
-        clock: WallClock,
-        runner: Runner,
-        cost: CostModel,
-        kv: RowCache,
-        max_batched_tokens: int,
-        graph_tokens: int = 0,
-    ) -> None:
+    def __init__(self, clock: WallClock, runner: Runner, costs: PassCosts, kv: RowCache) -> None:
         self.clock = clock
         self.next_ids: dict[int, tuple[Any, int]] = {}
         self.hand_overs_s: list[float] = []
@@ -106,10 +96,8 @@ class GpuDevice:
         self.wake_at_s = math.inf
         self._runner = runner
         self._ids = runner.decoder.random_ids
-        self._cost = cost
+        self._costs = costs
         self._kv = kv
-        self._max_batched_tokens = max_batched_tokens
-        self._graph_tokens = graph_tokens
         self._running: Execution
         self._since_s = 0.0
         """When the running pass was handed to the runner."""
@@ -119,9 +107,9 @@ class GpuDevice:
         self._handing_over_s: float | None = None
         """When the runner came free, for the job that it was then given; None if it had been idle."""
 
-    def connect(self, listener: Listener, cut: str, stops_at_cuts: bool) -> None:
+    def connect(self, listener: Listener, stops_at_cuts: bool) -> None:
         """See `Device`."""
-        self._listener, self._cut, self._stops_at_cuts = listener, cut, stops_at_cuts
+        self._listener, self._stops_at_cuts = listener, stops_at_cuts
 
     def tick(self) -> float:
         """See `Device`."""
@@ -183,10 +171,10 @@ class GpuDevice:
     def begin(self, parts: tuple[Part, ...]) -> Execution:
         """See `Device`."""
         self.clock.tick()
-        job = Job([self._member(request, tokens) for request, tokens in parts], self._max_batched_tokens)
+        job = Job([self._member(request, tokens) for request, tokens in parts], self._costs.server.max_batched_tokens)
         self._start(job)
         slices = [Slice(tokens, request.context) for request, tokens in parts]
-        self._running = Execution.of(parts, JobTimeline(job, lambda: self._believed_s(slices)))
+        self._running = Execution.of(parts, JobTimeline(job, lambda: self._costs.timeline(slices).duration_s))
         return self._running
 
     def resume(self, execution: Execution) -> None:
@@ -208,9 +196,6 @@ class GpuDevice:
         self._runner.start(job, to_next_cut=self._stops_at_cuts)
         self._since_s = self.clock.now
         self._handing_over_s, self._freed_s = self._freed_s, None
-
-    def _believed_s(self, slices: list[Slice]) -> float:
-        return self._cost.timeline(slices, self._cut, self._max_batched_tokens, self._graph_tokens).duration_s
 
     def _member(self, request: Request, tokens: int) -> Member:
         """A stretch of a prompt in the cache; its token ids are drawn, the same ones however it is executed."""

@@ -15,7 +15,7 @@ from queue import Empty, SimpleQueue
 
 from msgspec.structs import force_setattr
 
-from flowsim.calibration.costs.cost_model import CostModel
+from flowsim.calibration.costs.pass_costs import PassCosts
 from flowsim.calibration.gpu.quiet_host import SCHEDULER, quiet_host
 from flowsim.calibration.serve.gpu_device import GpuDevice, WallClock
 from flowsim.calibration.serve.row_cache import RowCache
@@ -26,7 +26,6 @@ from flowsim.core.ledger import Ledger
 from flowsim.core.policy import Policy
 from flowsim.core.predictor import Predictor
 from flowsim.core.request import Request
-from flowsim.core.server import ServerOptions
 from flowsim.engine.instance import Instance
 from flowsim.engine.simulate import Outcome, kv_capacity_tokens, outcome_of
 
@@ -76,38 +75,35 @@ class Replay:
 def replay_on_device(
     requests: list[Request],
     policy: Policy,
-    cost: CostModel,
+    costs: PassCosts,
     predictor: Predictor,
     runner: Runner,
-    server: ServerOptions | None = None,
 ) -> Replay:
     """Replay requests on the runner's device, in real time, until the last has finished.
 
     Args:
         requests: in order of arrival, `id` = position; they are used up.
         policy: the scheduler.
-        cost: what the policy's predictor may ask.
+        costs: what the policy's predictor may ask; of their server the limits, and one instance.
         predictor: what the policy believes that passes take.
         runner: executes the passes. If the replay is broken off, the runner may still be at work on one.
-        server: limits; one instance.
 
     Raises:
         InputError: the policy chose something that cannot be done, or left requests behind; the device ran out of
-            memory, or recorded forwards of this size were not measured.
+            memory.
     """
-    server = server or ServerOptions()
-    cost.check_graph_tokens(server.graph_tokens)
+    server = costs.server
     for request in requests:  # before any order ranks them
         whole_s = predictor.predict(request.input_length)
         force_setattr(request, "predicted_s", whole_s)
         force_setattr(request, "predicted_whole_s", whole_s)
     clock, told, recorder = WallClock(), SimpleQueue[JobOutcome](), EventRecorder(Ledger(len(requests)))
-    runner.serve(policy.cut, told.put, server.graph_tokens)
+    runner.serve(costs.cut, told.put, server.graph_tokens)
     with quiet_host(runner.decoder.device.type, SCHEDULER):
         rows = runner.decoder.rows
-        kv = RowCache(min(kv_capacity_tokens(server, cost), rows), rows)
-        device = GpuDevice(clock, runner, cost, kv, server.max_batched_tokens, server.graph_tokens)
-        instance = Instance(device, policy, predictor, recorder, kv, server.slots, cost.max_context)
+        kv = RowCache(min(kv_capacity_tokens(server, costs.model), rows), rows)
+        device = GpuDevice(clock, runner, costs, kv)
+        instance = Instance(device, policy, predictor, recorder, kv, server.slots, costs.model.max_context)
         lateness_s = _serve(instance, device, requests, told)
         instance.close()
     return Replay(

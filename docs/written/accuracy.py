@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 
 from flowsim.calibration.costs.accuracy import bias, pass_errors
-from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.fit import fit_passes
 from flowsim.calibration.costs.pass_kinds import kind_of
 from flowsim.calibration.costs.provenance import PassErrors
@@ -107,12 +106,8 @@ def recalibrations(gpu: str, model: str, tp: int) -> list[tuple[Path, OperatorTa
         table = OperatorTable.load(folder)
         if _subject(table) == _subject(shipped):
             other = fit_passes(table)
-            found.append((folder, table, [_alone_s(other, tokens) / _alone_s(cost, tokens) for tokens in COMPOSED]))
+            found.append((folder, table, [other.forward_s(tokens) / cost.forward_s(tokens) for tokens in COMPOSED]))
     return found
-
-
-def _alone_s(cost: CostModel, tokens: int) -> float:
-    return cost.forward([Slice(tokens, 0)], "none").duration_s
 
 
 def _with_passes() -> list[TableName]:

@@ -85,8 +85,8 @@ def decision_costs(
 def decision_cost(ready: Prepared) -> DecisionCost:
     """The costs of the policy of one run."""
     timed = Timed(ready.policy)
-    requests, server = ready.requests(), ready.options.server
-    simulate(requests, timed, ready.costs, ready.predictor, server, prefixes=ready.prefixes)
+    requests = ready.requests()
+    simulate(requests, timed, ready.costs, ready.predictor, prefixes=ready.prefixes)
     decisions, spent_ns = timed.spent
     return DecisionCost(decisions, spent_ns / 1000 / len(requests))
 

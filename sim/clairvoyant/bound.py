@@ -13,6 +13,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from flowsim.calibration.costs.cost_model import CostModel
+from flowsim.calibration.costs.pass_costs import PassCosts
 from flowsim.calibration.costs.predictor import make_predictor
 from flowsim.clairvoyant.demand import Demand, Floats, demand
 from flowsim.clairvoyant.oracle import Oracle
@@ -171,11 +172,11 @@ class Clairvoyant:
 
     def _served(self, choice: frozenset[int], progress: Callable[[int], None] | None) -> Flags:
         """Which of the requests that count are served in time when these are to be, shape [n]."""
-        requests, costs, server = self.requests(), self.costs, self.server
-        oracle = Oracle(choice)
-        exact = make_predictor("exact", costs, oracle.cut, server.max_batched_tokens, graph_tokens=server.graph_tokens)
-        outcome = simulate(requests, oracle, costs, exact, server, prefixes=self.prefixes, progress=progress)
-        return self.counted & in_time(requests, outcome, server.return_s)
+        requests, oracle = self.requests(), Oracle(choice)
+        costs = PassCosts(self.costs, self.server, oracle.cut)
+        exact = make_predictor("exact", costs)
+        outcome = simulate(requests, oracle, costs, exact, prefixes=self.prefixes, progress=progress)
+        return self.counted & in_time(requests, outcome, self.server.return_s)
 
 
 def in_time(requests: Sequence[Request], outcome: Outcome, return_s: float) -> Flags:
@@ -206,8 +207,8 @@ def _choices(
     requests: Sequence[Request], ids: NDArray[np.int64], jobs: Jobs, costs: CostModel, server: ServerOptions
 ) -> list[frozenset[int]]:
     """Sets of requests to try to serve in time: all, and some that fit together."""
-    most, graph = server.max_batched_tokens, server.graph_tokens
-    solo_s = np.array([costs.solo_s(requests[id].tokens, 0, "operator", most, graph) for id in ids.tolist()])
+    checked = PassCosts(costs, server, "operator")
+    solo_s = np.array([checked.solo_s(requests[id].tokens) for id in ids.tolist()])
     solo_s = np.maximum(solo_s / server.instances, jobs.work_s)
     deadline_s = np.array([requests[id].deadline_s - server.return_s for id in ids.tolist()])
     sets = [frozenset(ids.tolist())]

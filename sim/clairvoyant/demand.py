@@ -23,8 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowsim.calibration.costs.cost_model import CostModel, free
+from flowsim.calibration.costs.pass_costs import PassCosts
 from flowsim.core.operators import LAYER_OPERATORS
-from flowsim.core.pass_timeline import graph_size
+from flowsim.core.pass_timeline import Slice, graph_size
 from flowsim.core.prefix_cache import Prefixes
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
@@ -91,6 +92,7 @@ class Least:
 
     def __init__(self, costs: CostModel, server: ServerOptions) -> None:
         self._costs, self._server = costs, server
+        self._unchecked = PassCosts(costs, server, "none")
         self._token_s, self._pair_s = _least_rates(costs, server.max_batched_tokens)
         self._gain, self.gained_s = _gains(costs, server.max_batched_tokens)
         self._forward_s = _shortest_forward_s(costs, server.max_batched_tokens, server.graph_tokens)
@@ -109,10 +111,7 @@ class Least:
 
     def alone_s(self, tokens: int, context: int) -> float:
         """Seconds from launch to first token, alone on a rested GPU, in forwards of the server's size."""
-        server = self._server
-        return self._rested_s(
-            self._costs.solo_s(tokens, context, "none", server.max_batched_tokens, server.graph_tokens)
-        )
+        return self._rested_s(self._unchecked.solo_s(tokens, context))
 
     def _rested_s(self, busy_s: float) -> float:
         """The least that a rested GPU takes for what takes a busy one `busy_s`."""
@@ -153,7 +152,8 @@ def _least_rates(costs: CostModel, max_batched_tokens: int) -> tuple[float, floa
 def _shortest_forward_s(costs: CostModel, max_batched_tokens: int, graph_tokens: int) -> float:
     """Seconds of the shortest forward, which waits for the host."""
     sizes = [size for size in (1 << power for power in range(14)) if size <= max_batched_tokens]
-    return min(costs.solo_s(size, 0, "none", size, graph) for size in sizes for graph in {0, graph_tokens})
+    ways = [(size, recorded) for size in sizes for recorded in {False, size <= graph_tokens}]
+    return min(costs.forward((Slice(size, 0),), "none", recorded=recorded).duration_s for size, recorded in ways)
 
 
 def _pairs(tokens: int, context: int) -> float:

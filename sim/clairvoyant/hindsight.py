@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from flowsim.calibration.costs.pass_costs import PassCosts
 from flowsim.calibration.costs.predictor import SoloPredictor, make_predictor
 from flowsim.clairvoyant.bound import Clairvoyant, Flags, in_time
 from flowsim.clairvoyant.demand import Floats, alone_s
@@ -101,8 +102,7 @@ class Hindsight:
 
     @cached_property
     def _exact(self) -> SoloPredictor:
-        costs, cut, server = self.workload.costs, self.policy.cut, self.workload.server
-        return make_predictor("exact", costs, cut, server.max_batched_tokens, graph_tokens=server.graph_tokens)
+        return make_predictor("exact", PassCosts(self.workload.costs, self.workload.server, self.policy.cut))
 
     @property
     def _is_exact(self) -> bool:

@@ -57,8 +57,8 @@ class Device(Protocol):
     def clock(self) -> Clock:
         """Tells the time at which the instance handles an event."""
 
-    def connect(self, listener: Listener, cut: str, stops_at_cuts: bool) -> None:
-        """From now on tell `listener`, check passes at `cut`, and stop at every cut if so told."""
+    def connect(self, listener: Listener, stops_at_cuts: bool) -> None:
+        """From now on tell `listener`, and stop at every cut if so told."""
 
     def tick(self) -> float:
         """Read the time again, after the policy has chosen; the clock shows it."""

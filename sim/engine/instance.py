@@ -92,7 +92,7 @@ class Instance:
         self._signal_s = 0.0
         self._standing = False
         """Whether the running pass stands at a cut until the scheduler, which wakes at cuts, has decided."""
-        device.connect(self, policy.cut, at_cuts)
+        device.connect(self, at_cuts)
 
     @property
     def policy(self) -> Policy:

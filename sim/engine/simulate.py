@@ -13,6 +13,7 @@ import simpy
 from msgspec.structs import force_setattr
 
 from flowsim.calibration.costs.cost_model import CostModel
+from flowsim.calibration.costs.pass_costs import PassCosts
 from flowsim.core.event_recorder import EventRecorder
 from flowsim.core.events import Event
 from flowsim.core.ledger import Ledger, Log, Recorder
@@ -89,9 +90,8 @@ class Arrivals:
 def simulate(
     requests: list[Request],
     policy: Policy,
-    cost: CostModel,
+    costs: PassCosts,
     predictor: Predictor,
-    server: ServerOptions | None = None,
     *,
     prefixes: Prefixes | None = None,
     until_s: float | None = None,
@@ -106,10 +106,10 @@ def simulate(
     Args:
         requests: by the time when they were sent, `id` = position; they are used up.
         policy: the scheduler; every instance has a copy of its own.
-        cost: what passes cost on every instance, with what the stack adds (`flowsim.runs.serving_stack.with_stack`).
+        costs: what passes cost on every instance at the policy's cut, with what the stack adds
+            (`flowsim.runs.serving_stack.with_stack`), and the server: of its stack only its jitter and its way back
+            count here.
         predictor: what the policy believes they cost.
-        server: instances and their limits; default `ServerOptions()`. Of the stack only its jitter and its
-            way back count here.
         prefixes: what an instance keeps of the requests' prefix blocks, and how large these are; None: no prefix cache.
         until_s: when to stop, seconds; what has not finished then stays unfinished.
         concurrency: of a closed loop, how many requests are outstanding (`flowsim.engine.closed_loop`); their times are
@@ -121,10 +121,10 @@ def simulate(
 
     Raises:
         InputError: the policy chose something that cannot be done, or left requests behind; no KV cache fits beside the
-            weights, or recorded forwards of this size were not measured.
+            weights.
     """
-    server = server or ServerOptions()
-    cost.check_graph_tokens(server.graph_tokens)
+    assert costs.cut == policy.cut
+    server, model = costs.server, costs.model
     env = simpy.Environment()
     for request in requests:  # before any order ranks them
         whole_s = predictor.predict(request.input_length)
@@ -132,14 +132,14 @@ def simulate(
         force_setattr(request, "predicted_whole_s", whole_s)
     ledger = Ledger(len(requests))
     recorders = [(EventRecorder if events else Recorder)(ledger, index) for index in range(server.instances)]
-    kv_tokens = kv_capacity_tokens(server, cost)
+    kv_tokens = kv_capacity_tokens(server, model)
     loop = None if concurrency is None else ClosedLoop(env, requests, concurrency, server.return_s, decode_s)
     devices, instances = [], []
     for recorder in recorders:
-        device = SimulatedDevice(env, cost, server.max_batched_tokens, server.graph_tokens)
+        device = SimulatedDevice(env, costs)
         devices.append(device)
         kv = KVCache(kv_tokens) if prefixes is None else PrefixCache(kv_tokens, prefixes)
-        instances.append(Instance(device, policy, predictor, recorder, kv, server.slots, cost.max_context, loop))
+        instances.append(Instance(device, policy, predictor, recorder, kv, server.slots, model.max_context, loop))
     router = router or make_router(server.router)
     arrive = instances[0].arrive
     if len(instances) > 1:
@@ -183,16 +183,16 @@ def outcome_of(
     return Outcome(recorders[0].ledger, logs, stopped_s, events, policies, cut_off, return_s)
 
 
-def kv_capacity_tokens(server: ServerOptions, cost: CostModel) -> int:
+def kv_capacity_tokens(server: ServerOptions, model: CostModel) -> int:
     """Tokens of an instance's KV cache in whole blocks: as the server says, or else what fits beside the weights.
 
     Raises:
         InputError: nothing fits.
     """
-    tokens = server.kv_tokens or cost.kv_capacity_tokens
+    tokens = server.kv_tokens or model.kv_capacity_tokens
     if not tokens:
         problem = "leaves no memory for a KV cache beside the weights"
-        raise InputError(cost.name, problem, expected="a higher --tp, or --kv-tokens N")
+        raise InputError(model.name, problem, expected="a higher --tp, or --kv-tokens N")
     return whole_blocks(tokens, server.block_tokens)
 
 

@@ -9,8 +9,8 @@ from typing import cast
 import simpy
 from msgspec.structs import force_setattr
 
-from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.host_times import StopTimes
+from flowsim.calibration.costs.pass_costs import PassCosts
 from flowsim.core.pass_timeline import Slice, Timeline
 from flowsim.core.passes import Execution, Part
 from flowsim.engine.device import Listener
@@ -22,18 +22,16 @@ class SimulatedDevice:
 
     Args:
         env: the environment.
-        cost: what passes, checks and decisions take.
-        max_batched_tokens: most tokens of one forward.
-        graph_tokens: most tokens of a forward that runs as a recorded graph; 0 = none does.
+        costs: what passes take, and of their model what checks and decisions take.
     """
 
-    def __init__(self, env: simpy.Environment, cost: CostModel, max_batched_tokens: int, graph_tokens: int = 0) -> None:
+    def __init__(self, env: simpy.Environment, costs: PassCosts) -> None:
         self.clock = env
-        self._cost = cost
-        self._max_batched_tokens = max_batched_tokens
-        self._graph_tokens = graph_tokens
-        self._further = 1 if cost.tp > 1 else 0
-        self._speed = speed_of(cost.boost, max_batched_tokens)
+        self._timeline_of = costs.timeline
+        self._cost = costs.model
+        self._max_batched_tokens = costs.server.max_batched_tokens
+        self._further = 1 if self._cost.tp > 1 else 0
+        self._speed = speed_of(self._cost.boost, self._max_batched_tokens)
         self._running: Execution | None = None
         """The pass that is being executed."""
         self._timeline: Timeline
@@ -53,9 +51,9 @@ class SimulatedDevice:
         self._stop_times: StopTimes
         """What that takes."""
 
-    def connect(self, listener: Listener, cut: str, stops_at_cuts: bool) -> None:
+    def connect(self, listener: Listener, stops_at_cuts: bool) -> None:
         """See `Device`."""
-        self._listener, self._cut, self._stops_at_cuts = listener, cut, stops_at_cuts
+        self._listener, self._stops_at_cuts = listener, stops_at_cuts
 
     def tick(self) -> float:
         """The time; nothing has to be read."""
@@ -82,7 +80,7 @@ class SimulatedDevice:
     def begin(self, parts: tuple[Part, ...]) -> Execution:
         """See `Device`."""
         slices = tuple([Slice(tokens, request.context) for request, tokens in parts])
-        timeline = self._cost.timeline(slices, self._cut, self._max_batched_tokens, self._graph_tokens)
+        timeline = self._timeline_of(slices)
         execution = Execution.of(parts, timeline)
         self._run(execution, timeline)
         return execution

@@ -75,7 +75,7 @@ def clairvoyant_of(ready: Prepared) -> Clairvoyant:
 def workload_of(ready: Prepared) -> Clairvoyant:
     """What was prepared, whatever its policy and predictor; of a closed loop, as its requests came."""
     counted = after_warmup(len(ready.trace), ready.options.warmup) & ~np.isnan(ready.slo.ttft_slo_s)
-    return Clairvoyant(ready.requests, counted, ready.costs, ready.options.server, ready.prefixes)
+    return Clairvoyant(ready.requests, counted, ready.costs.model, ready.options.server, ready.prefixes)
 
 
 def bound_to_state(ready: Prepared, progress: Callable[[int, int], None] | None = None) -> Bounding | str | None:

@@ -30,7 +30,7 @@ def versions() -> dict[str, str]:
 def pins_of(ready: Prepared) -> dict[str, str]:
     """What a run is made of, by name: SHA-256 of the trace, the cost table and the source of a policy of one's own, and
     the `versions`. What is given in Python and has no source is left out."""
-    record = ready.costs.provenance
+    record = ready.costs.model.provenance
     digests = {"trace": ready.loaded.sha256, "cost": record and record.sha256, "policy": _policy(ready.options.policy)}
     return {name: digest for name, digest in digests.items() if digest} | versions()
 

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.models import load_model
+from flowsim.calibration.costs.pass_costs import PassCosts
 from flowsim.calibration.costs.predictor import make_predictor
 from flowsim.core.policy import Policy
 from flowsim.core.predictor import Predictor
@@ -76,13 +77,13 @@ class Prepared(Workload):
 
     Attributes:
         policy: the scheduler.
-        costs: what passes cost.
+        costs: what passes cost on the server, checked at the policy's cut.
         predictor: what the policy believes that they cost.
         prefixes: the prefix cache of each instance; None if it has none.
     """
 
     policy: Policy
-    costs: CostModel
+    costs: PassCosts
     predictor: Predictor
     prefixes: Prefixes | None
 
@@ -94,7 +95,7 @@ class Prepared(Workload):
     @property
     def rejections(self) -> list[str]:
         """What to say of prompts that the model cannot serve."""
-        return rejections(self.costs, self.trace)
+        return rejections(self.costs.model, self.trace)
 
     def requests(self) -> list[Request]:
         """Fresh requests, for one run."""
@@ -150,15 +151,12 @@ def assembled(workload: Workload, policy: Policy, costs: CostModel) -> Prepared:
     options, trace = workload.options, workload.trace
     server = options.server
     with blamed("server.graph_tokens"):
-        costs.check_graph_tokens(server.graph_tokens)
-    costs = with_stack(costs, server)
+        pass_costs = PassCosts(with_stack(costs, server), server, policy.cut)
     with blamed("predictor"):
-        predictor = make_predictor(
-            options.predictor, costs, policy.cut, server.max_batched_tokens, options.seed, server.graph_tokens
-        )
+        predictor = make_predictor(options.predictor, pass_costs, options.seed)
     with blamed("workload.prefix_cache"):
         prefixes = prefix_cache(trace, options)
-    return Prepared(options, workload.loaded, trace, workload.slo, policy, costs, predictor, prefixes)
+    return Prepared(options, workload.loaded, trace, workload.slo, policy, pass_costs, predictor, prefixes)
 
 
 def read_input(options: RunOptions) -> Trace:

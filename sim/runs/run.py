@@ -89,8 +89,7 @@ def execute(
     requests = ready.requests
     replay: Callable[..., Outcome] = partial(
         simulate,
-        cost=ready.costs,
-        server=ready.options.server,
+        costs=ready.costs,
         prefixes=ready.prefixes,
         until_s=ready.options.until_s,
         concurrency=concurrency,
@@ -113,7 +112,7 @@ def execute(
         {
             **to_values(ready.options),
             "trace": anywhere(ready.options.trace),
-            **costs_place(ready.costs),
+            **costs_place(ready.costs.model),
             "pinned": dict(pinned),
         },
         _inputs(ready, np.array(outcome.ledger.cached_tokens)),
@@ -125,7 +124,7 @@ def execute(
 
 def _inputs(ready: Prepared, cached: NDArray[np.int64]) -> Inputs:
     """What a summary says of where the run comes from; `cached`: tokens of each request that were, shape [n]."""
-    costs = ready.costs
+    costs = ready.costs.model
     inputs: dict[str, Any] = {
         "trace": file_name(ready.options.trace),
         "trace_sha256": ready.loaded.sha256,

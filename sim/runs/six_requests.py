@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from flowsim.calibration.costs.cost_model import CostModel
+from flowsim.calibration.costs.pass_costs import PassCosts
 from flowsim.calibration.costs.predictor import make_predictor
 from flowsim.core.events import stretches
 from flowsim.core.policy import Policy
@@ -50,9 +51,8 @@ class ServedRequest(NamedTuple):
 
 def six_requests(policy: Policy) -> list[ServedRequest]:
     """What the policy does with the six requests. InputError: it does something that cannot be."""
-    cost = _by_hand()
-    predict = make_predictor("exact", cost, policy.cut, FORWARD_TOKENS)
-    outcome = simulate(_requests(), policy, cost, predict, _SERVER, events=True)
+    costs = PassCosts(_by_hand(), _SERVER, policy.cut)
+    outcome = simulate(_requests(), policy, costs, make_predictor("exact", costs), events=True)
     assert outcome.events is not None
     ran: list[list[tuple[float, float]]] = [[] for _ in ROWS]
     for stretch in stretches(outcome.events[0]):

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from flowsim.calibration.costs.cost_model import CostModel
+from flowsim.calibration.costs.pass_costs import PassCosts
 from flowsim.core.operators import Cut, check_cut
 from flowsim.core.server import ServerOptions
 from flowsim.core.slo import SLOMix
@@ -63,13 +64,15 @@ def tradeoff(
         if not isinstance(values, Sequence) or isinstance(values, str | bytes):
             raise InputError(name, found=values, expected="a list")
     _check(tokens, chunks, cuts, samples)
-    whole_s = cost.solo_s(tokens, max_batched_tokens=tokens)
+    whole_s = cost.forward_s(tokens)
     ways = [(f"every {chunk} tokens", FlowPrefill(cut="chunk"), chunk) for chunk in chunks]
     ways += [(f"every {cut}", FlowPrefill(cut=cut), tokens) for cut in cuts]
     rows = []
     for name, policy, max_batched_tokens in ways:
-        solo_s = cost.solo_s(tokens, cut=policy.cut, max_batched_tokens=max_batched_tokens)
-        blocking = quantiles(_blocking_s(cost, policy, tokens, max_batched_tokens, solo_s, samples), (99,))
+        server = ServerOptions(instances=samples, max_batched_tokens=max_batched_tokens)
+        costs = PassCosts(cost, server, policy.cut)
+        solo_s = costs.solo_s(tokens)
+        blocking = quantiles(_blocking_s(costs, policy, tokens, solo_s, samples), (99,))
         rows.append(
             {"preemption": name, "solo_s": solo_s, "solo_more": solo_s / whole_s - 1}
             | {f"{key}_s": blocking[key] for key in ("mean", "p99", "max")}
@@ -103,9 +106,7 @@ def _whole(name: str, value: object, least: int, most: int | None, expected: str
     return int(value)
 
 
-def _blocking_s(
-    cost: CostModel, policy: FlowPrefill, tokens: int, max_batched_tokens: int, solo_s: float, samples: int
-) -> np.ndarray:
+def _blocking_s(costs: PassCosts, policy: FlowPrefill, tokens: int, solo_s: float, samples: int) -> np.ndarray:
     """Blocking times, shape [samples]: each instance has a long prompt, and a short one at a moment of its own."""
     moments = (np.arange(samples) + 0.5) / samples * solo_s
     trace = Trace.of(
@@ -113,5 +114,5 @@ def _blocking_s(
         [tokens] * samples + [SHORT_TOKENS] * samples,
         classes=["long"] * samples + ["short"] * samples,
     )
-    server = ServerOptions(instances=samples, max_batched_tokens=max_batched_tokens)
-    return run(trace, policy, cost=cost, slo=SLO, server=server, predictor="exact", bound=False).blocking_s
+    result = run(trace, policy, cost=costs.model, slo=SLO, server=costs.server, predictor="exact", bound=False)
+    return result.blocking_s

@@ -12,6 +12,8 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
+from flowsim.calibration.costs.pass_costs import PassCosts
+from flowsim.core.server import ServerOptions
 from flowsim.errors import InputError
 from flowsim.io.counts import number_of
 from flowsim.io.pairs import numbers_by_name
@@ -157,7 +159,8 @@ def highest_rates(point: Point, root: str, search: Search) -> Found:
 
 def full_rps(ready: Prepared) -> float:
     """About the rate at which a server is full, requests per second: that of prompts of mean length, one by one."""
-    return ready.options.server.instances / ready.costs.solo_s(round(float(ready.trace.input_length.mean())))
+    costs = PassCosts(ready.costs.model, ServerOptions(), "none")
+    return ready.options.server.instances / costs.solo_s(round(float(ready.trace.input_length.mean())))
 
 
 def check_searchable(ready: Prepared, search: Search) -> None:

@@ -93,7 +93,7 @@ def _run(case: Case, costs: CostModel, runner: Runner) -> tuple[GpuRun, Sequence
     """One real execution of a case, and what happened."""
     ready = case.prepared(costs)
     with gpu_state(runner.decoder.device.type == "cuda") as state:
-        replay = replay_on_device(ready.requests(), ready.policy, costs, ready.predictor, runner, case.server)
+        replay = replay_on_device(ready.requests(), ready.policy, ready.costs, ready.predictor, runner)
     return as_run(replay, state), replay.events
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.fit import fit
 from flowsim.calibration.costs.models import load_model
+from flowsim.calibration.costs.pass_costs import check_recorded
 from flowsim.calibration.costs.table import OperatorTable
 from flowsim.calibration.costs.table_catalogue import load_table
 from flowsim.calibration.measure.calibrate import calibrate
@@ -70,7 +71,7 @@ def table_costs(plan: Plan, table: OperatorTable) -> CostModel:
     costs = fit(table)
     if costs.tp != 1:
         raise InputError("tp", found=costs.tp, expected="1, as there is one GPU")
-    costs.check_graph_tokens(plan.run.server.graph_tokens)
+    check_recorded(costs, plan.run.server)
     return costs
 
 

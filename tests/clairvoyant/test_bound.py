@@ -11,17 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowsim.calibration.costs.cost_model import CostModel
-from flowsim.calibration.costs.predictor import make_predictor
+from flowsim.calibration.costs.pass_costs import PassCosts
 from flowsim.clairvoyant.bound import Bound, Clairvoyant
 from flowsim.core.prefix_cache import Prefixes, Retention
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
 from flowsim.engine.kv import taken_tokens
-from flowsim.engine.simulate import simulate
 from flowsim.policies.catalogue import TABLE
 from flowsim.policies.registry import load_policy
 from flowsim.runs.costs import load_cost
 from support.costs import pencil, random_cost, service
+from support.timelines import replay_exactly
 
 CACHES = [None, Prefixes(Retention.parse("ideal"), 16), Prefixes(Retention.parse("lru:20"), 16)]  # type: ignore[arg-type]
 
@@ -87,7 +87,8 @@ def test_the_load_is_the_least_work_per_second_of_each_instance() -> None:
 def workload(rng: np.random.Generator, costs: CostModel, server: ServerOptions, n: int) -> Callable[[], list[Request]]:
     """Requests at about what the server can do, with SLOs from tight to loose and shared prefixes."""
     tokens = np.minimum(rng.lognormal(5, 1.2, n).astype(int) + 1, 3000)
-    solo_s = np.array([costs.solo_s(int(count), max_batched_tokens=server.max_batched_tokens) for count in tokens])
+    unchecked = PassCosts(costs, server, "none")
+    solo_s = np.array([unchecked.solo_s(int(count)) for count in tokens])
     arrival_s = np.cumsum(rng.exponential(solo_s.mean() / rng.uniform(0.5, 2.5) / server.instances, n))
     slo_s = solo_s * rng.uniform(0.8, 12, n) + solo_s.mean() * rng.uniform(0, 3)
     starts = rng.integers(0, 5, n)
@@ -112,10 +113,9 @@ def workload(rng: np.random.Generator, costs: CostModel, server: ServerOptions, 
 def attained(
     make: Callable[[], list[Request]], policy: Any, costs: CostModel, server: ServerOptions, cache: Any
 ) -> int:
-    predictor = make_predictor("exact", costs, policy.cut, server.max_batched_tokens)
     rows = make()
     due_s = [request.deadline_s for request in rows]
-    outcome = simulate(rows, policy, costs, predictor, server, prefixes=cache)
+    outcome = replay_exactly(rows, policy, costs, server, prefixes=cache)
     return sum(done_s <= due for done_s, due in zip(outcome.ledger.finished_s, due_s, strict=True))
 
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowsim.calibration.costs.cost_model import CostModel
+from flowsim.calibration.costs.pass_costs import PassCosts
 from flowsim.calibration.costs.power import PowerModel
 from flowsim.clairvoyant.demand import Least, demand
 from flowsim.core.pass_timeline import Slice
@@ -46,7 +47,7 @@ def test_no_pass_takes_less_than_its_members_need(seed: int, parts: list[tuple[i
     costs, server = random_cost(np.random.default_rng(seed)), ServerOptions(max_batched_tokens=1024)
     least = Least(costs, server)
     needed_s = sum(least.work_s(*part) for part in parts)
-    taken_s = costs.timeline([Slice(*part) for part in parts], "none", server.max_batched_tokens).device_s
+    taken_s = PassCosts(costs, server, "none").timeline([Slice(*part) for part in parts]).device_s
     assert needed_s <= taken_s * (1 + 1e-9)
 
 
@@ -66,8 +67,11 @@ def test_no_pass_of_a_measured_table_takes_less(model: str, data: st.DataObject)
     parts = data.draw(st.lists(sizes, min_size=1, max_size=4))
     needed_s = sum(least.work_s(*part) for part in parts)
     for chunk in (512, 8192):
-        assert needed_s <= costs.timeline([Slice(*part) for part in parts], "none", chunk).device_s * (1 + 1e-9)
-    assert all(least.ttft_s(*part) <= costs.solo_s(*part) + 1e-12 for part in parts)
+        server = ServerOptions(max_batched_tokens=chunk)
+        taken_s = PassCosts(costs, server, "none").timeline([Slice(*part) for part in parts]).device_s
+        assert needed_s <= taken_s * (1 + 1e-9)
+    alone = PassCosts(costs, ServerOptions(), "none")
+    assert all(least.ttft_s(*part) <= alone.solo_s(*part) + 1e-12 for part in parts)
 
 
 @given(
@@ -98,6 +102,6 @@ def test_no_way_of_running_a_prompt_is_faster(model: str, tokens: int, context: 
     """In chunks of any size, each a pass of its own."""
     (costs, least), taken_s = measured(model), 0.0
     for begin in range(0, tokens, budget):
-        taken_s += costs.solo_s(min(budget, tokens - begin), context + begin)
+        taken_s += costs.forward_s(min(budget, tokens - begin), context + begin)
     assert least.ttft_s(tokens, context) <= taken_s
     assert least.ttft_s(tokens, context) <= least.ttft_s(tokens + context, 0)

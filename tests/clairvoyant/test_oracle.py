@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from flowsim.calibration.costs.predictor import make_predictor
 from flowsim.clairvoyant.oracle import Oracle
 from flowsim.core.events import stretches
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
-from flowsim.engine.simulate import simulate
 from support.costs import service
+from support.timelines import replay_exactly
 
 ROWS = [(0.0, 10, 30.0), (0.0, 4, 12.0), (0.8, 2, 40.0), (0.8, 3, 4.0)]
 
@@ -28,14 +27,7 @@ def test_the_chosen_go_first(chosen: set[int], ran: list[tuple[float, float, tup
     costs, server = service(layers=10), ServerOptions(block_tokens=1)
     oracle = Oracle(frozenset(chosen), batch_tokens=1)
     requests = [Request(id, *row) for id, row in enumerate(ROWS)]
-    outcome = simulate(
-        requests,
-        oracle,
-        costs,
-        make_predictor("exact", costs, oracle.cut, server.max_batched_tokens),
-        server,
-        events=True,
-    )
+    outcome = replay_exactly(requests, oracle, costs, server, events=True)
     assert outcome.events is not None
     found = [
         (round(began_s, 9), round(ended_s, 9), members, through)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from flowsim.calibration.costs.predictor import make_predictor
 from flowsim.core.event_recorder import EventRecorder
 from flowsim.core.events import (
     Arrived,
@@ -25,9 +24,10 @@ from flowsim.core.events import (
 )
 from flowsim.core.ledger import Ledger, Recorder
 from flowsim.core.request import Request
-from flowsim.engine.simulate import Outcome, simulate
+from flowsim.engine.simulate import Outcome
 from flowsim.policies.edf import EDF
 from support.costs import pencil
+from support.timelines import replay_exactly
 
 EVERY_KIND = (
     Arrived(1.0, 0),
@@ -75,7 +75,7 @@ def test_keeping_events_changes_nothing() -> None:
     def replay(events: bool) -> Outcome:
         cost = pencil(acknowledge_s=0.5)
         requests = [Request(i, float(i), 1 + i % 5, 5.0 + i % 3) for i in range(30)]
-        return simulate(requests, EDF(), cost, make_predictor("exact", cost, "operator", 8192), events=events)
+        return replay_exactly(requests, EDF(), cost, events=events)
 
     kept, not_kept = replay(True), replay(False)
     assert not_kept.events is None

@@ -10,7 +10,6 @@ import msgspec
 import pytest
 
 from flowsim.calibration.costs.cost_model import CostModel
-from flowsim.calibration.costs.predictor import make_predictor
 from flowsim.core.event_recorder import EventRecorder
 from flowsim.core.events import (
     Arrived,
@@ -33,11 +32,12 @@ from flowsim.core.events import (
 from flowsim.core.ledger import Ledger, Recorder
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
-from flowsim.engine.simulate import Outcome, simulate
+from flowsim.engine.simulate import Outcome
 from flowsim.policies.chunked import Chunked
 from flowsim.policies.edf import EDF
 from flowsim.policies.flowprefill import FlowPrefill
 from support.costs import pencil
+from support.timelines import replay_exactly
 
 Row = tuple[float, int, float]  # arrival, tokens, SLO
 URGENT = [(0.0, 10, 1000.0), (3.0, 1, 10.0)]
@@ -47,8 +47,7 @@ URGENT = [(0.0, 10, 1000.0), (3.0, 1, 10.0)]
 def run(policy: Any, cost: CostModel, *rows: Row, until_s: float | None = None, **limits: Any) -> Outcome:
     server = ServerOptions(**{"block_tokens": 1, **limits})
     requests = [Request(i, *row) for i, row in enumerate(rows)]
-    predictor = make_predictor("exact", cost, policy.cut, server.max_batched_tokens)
-    return simulate(requests, policy, cost, predictor, server, until_s=until_s, events=True)
+    return replay_exactly(requests, policy, cost, server, until_s=until_s, events=True)
 
 
 def events_of(outcome: Outcome) -> list[Event]:

@@ -8,14 +8,13 @@ from typing import Any
 import pytest
 
 from flowsim.calibration.costs.cost_model import CostModel
-from flowsim.calibration.costs.predictor import make_predictor
 from flowsim.core.request import Request
 from flowsim.core.router import make_router
 from flowsim.core.server import ServerOptions
-from flowsim.engine.simulate import simulate
 from flowsim.errors import InputError
 from flowsim.policies.fcfs import FCFS
 from support.costs import pencil
+from support.timelines import replay_exactly
 
 
 def routed(
@@ -24,7 +23,7 @@ def routed(
     cost = cost or pencil()
     requests = [Request(i, at, tokens, 99.0) for i, (at, tokens) in enumerate(rows)]
     server = ServerOptions(instances=instances, router=router, kv_tokens=kv_tokens, block_tokens=1)
-    return simulate(requests, FCFS(1), cost, make_predictor("exact", cost, "none", 8192), server).ledger.instance
+    return replay_exactly(requests, FCFS(1), cost, server).ledger.instance
 
 
 def test_round_robin_takes_turns_whatever_the_load() -> None:

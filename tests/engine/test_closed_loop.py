@@ -10,17 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowsim.calibration.costs.cost_model import CostModel
-from flowsim.calibration.costs.predictor import make_predictor
 from flowsim.core.passes import Decision, Pass
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
-from flowsim.engine.simulate import Outcome, simulate
+from flowsim.engine.simulate import Outcome
 from flowsim.policies.catalogue import TABLE
 from flowsim.policies.edf import EDF
 from flowsim.policies.fcfs import FCFS
 from flowsim.policies.registry import load_policy
 from flowsim.policies.sjf import SJF
 from support.costs import pencil, random_cost
+from support.timelines import replay_exactly
 
 Rows = list[tuple[float, int, float]]
 """Time in the frontend, tokens, SLO."""
@@ -39,9 +39,8 @@ def requests_of(rows: Rows) -> list[Request]:
 
 
 def replay(policy: Any, cost: CostModel, server: ServerOptions, rows: Rows, n: int, decode_s: Any) -> Outcome:
-    predictor = make_predictor("exact", cost, policy.cut, server.max_batched_tokens)
     made = requests_of(rows)
-    return simulate(made, policy, cost, predictor, server, concurrency=n, decode_s=decode_s, events=True)
+    return replay_exactly(made, policy, cost, server, concurrency=n, decode_s=decode_s, events=True)
 
 
 def test_one_at_a_time() -> None:

@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flowsim.calibration.costs.predictor import make_predictor
 from flowsim.core.events import Rejected, Stretch, stretches
 from flowsim.core.order import Fixed, Flipping, Moving, Scanned
 from flowsim.core.passes import Decision, Pass
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
 from flowsim.engine import instance_policy
-from flowsim.engine.simulate import Outcome, simulate
+from flowsim.engine.simulate import Outcome
 from flowsim.errors import InputError
 from support.costs import pencil
+from support.timelines import replay_exactly
 
 Row = tuple[float, int, float, str]  # arrival, tokens, SLO, class
 
@@ -29,8 +29,7 @@ Row = tuple[float, int, float, str]  # arrival, tokens, SLO, class
 def run(policy: Any, *rows: Any, until_s: float | None = None, **limits: Any) -> Outcome:
     cost, server = pencil(), ServerOptions(**{"block_tokens": 1, **limits})
     requests = [Request(i, *row) for i, row in enumerate(rows)]
-    predictor = make_predictor("exact", cost, policy.cut, server.max_batched_tokens)
-    return simulate(requests, policy, cost, predictor, server, until_s=until_s, events=True)
+    return replay_exactly(requests, policy, cost, server, until_s=until_s, events=True)
 
 
 def ran(outcome: Outcome, instance: int = 0) -> list[Stretch]:

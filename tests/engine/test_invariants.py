@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowsim.calibration.costs.cost_model import CostModel
-from flowsim.calibration.costs.predictor import make_predictor
 from flowsim.core.events import Completed, Launched, Rejected, Reused, Stretch, stretches
 from flowsim.core.operators import CHECKED_AFTER
 from flowsim.core.pass_timeline import Slice
@@ -22,13 +21,14 @@ from flowsim.core.prefix_cache import Prefixes, Retention
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
 from flowsim.engine.kv import taken_tokens
-from flowsim.engine.simulate import Outcome, simulate
+from flowsim.engine.simulate import Outcome
 from flowsim.policies.catalogue import TABLE
 from flowsim.policies.chunked import Chunked
 from flowsim.policies.fcfs import FCFS
 from flowsim.policies.overload import DOver
 from flowsim.policies.registry import PolicySpec, policy_class
 from support.costs import random_boost, random_cost, service
+from support.timelines import replay_exactly
 
 cuts, wakes = st.sampled_from(sorted(CHECKED_AFTER)), st.sampled_from(["events", "cuts"])
 caps = st.sampled_from([1, 20, 64, 8192])
@@ -103,8 +103,7 @@ def replay(
         ]
         for _ in range(2)
     )
-    predictor = make_predictor("exact", cost, policy.cut, server.max_batched_tokens)
-    outcome = simulate(copies, policy, cost, predictor, server, prefixes=prefixes, until_s=until_s, events=True)
+    outcome = replay_exactly(copies, policy, cost, server, prefixes=prefixes, until_s=until_s, events=True)
     return Replay(requests, outcome)
 
 

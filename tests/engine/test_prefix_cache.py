@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from msgspec.structs import force_setattr
 
-from flowsim.calibration.costs.predictor import make_predictor
 from flowsim.core.events import Event, Reused, Stretch, stretches
 from flowsim.core.order import Flipping, Moving
 from flowsim.core.passes import Pass
@@ -20,7 +19,7 @@ from flowsim.core.request import Request, reuse
 from flowsim.core.server import ServerOptions
 from flowsim.engine.kv import taken_tokens
 from flowsim.engine.prefix_cache import PrefixCache
-from flowsim.engine.simulate import Outcome, simulate
+from flowsim.engine.simulate import Outcome
 from flowsim.policies.chunked import Chunked
 from flowsim.policies.edf import EDF
 from flowsim.policies.fcfs import FCFS
@@ -28,6 +27,7 @@ from flowsim.policies.flowprefill import FlowPrefill
 from flowsim.policies.laxity import LARS, LLF
 from flowsim.policies.sjf import SJF
 from support.costs import pencil
+from support.timelines import replay_exactly
 
 Row = tuple[float, float, Sequence[int]]  # arrival, SLO, blocks: as many tokens
 
@@ -41,8 +41,7 @@ def retention(text: str) -> Retention:
 def run(policy: Any, *rows: Row, cache: str = "ideal", head_s: float = 0.0, **limits: Any) -> Outcome:
     cost, server = pencil(head_s=head_s), ServerOptions(**{"block_tokens": 1, **limits})
     requests = [Request(i, at, len(ids), slo_s, blocks=ids) for i, (at, slo_s, ids) in enumerate(rows)]
-    predictor = make_predictor("exact", cost, policy.cut, server.max_batched_tokens)
-    return simulate(requests, policy, cost, predictor, server, prefixes=Prefixes(retention(cache), 1), events=True)
+    return replay_exactly(requests, policy, cost, server, prefixes=Prefixes(retention(cache), 1), events=True)
 
 
 def events_of(outcome: Outcome, instance: int = 0) -> Sequence[Event]:

@@ -19,14 +19,13 @@ import pytest
 from numpy.typing import NDArray
 from scipy import integrate, optimize, stats
 
-from flowsim.calibration.costs.predictor import make_predictor
 from flowsim.core.order import Fixed
 from flowsim.core.passes import Pass
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
-from flowsim.engine.simulate import simulate
 from flowsim.policies.fcfs import FCFS
 from support.costs import service
+from support.timelines import replay_exactly
 
 REPLICATIONS, REQUESTS, WARM_UP = 20, 5000, 500
 CONFIDENCE, WIDEST = 0.999, 0.08
@@ -77,9 +76,8 @@ def replicate(
         tokens = lengths(rng, kinds)
         rows = zip(arrivals.tolist(), tokens.tolist(), kinds.tolist(), strict=True)
         requests = [Request(i, at, n, 1e12, class_name=str(kind)) for i, (at, n, kind) in enumerate(rows)]
-        predictor = make_predictor("exact", cost, policy.cut, 1 << 40)
         server = ServerOptions(instances=instances, max_batched_tokens=1 << 40, slots=REQUESTS, kv_tokens=1 << 50)
-        ledger = simulate(requests, policy, cost, predictor, server).ledger
+        ledger = replay_exactly(requests, policy, cost, server).ledger
         wait_s, response_s = np.array(ledger.started_s) - arrivals, np.array(ledger.finished_s) - arrivals
         samples.append(Sample(kinds[WARM_UP:], wait_s[WARM_UP:], response_s[WARM_UP:]))
     return samples

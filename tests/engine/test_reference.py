@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from flowsim.calibration.costs.cost_model import CostModel
+from flowsim.calibration.costs.pass_costs import PassCosts
 from flowsim.calibration.costs.predictor import make_predictor
 from flowsim.core.events import stretches
 from flowsim.core.operators import CHECKED_AFTER
@@ -138,10 +139,11 @@ class Workload(NamedTuple):
             return None
         return Loop(self.requests(), self.concurrency, self.server.return_s, self.decode_s)
 
+    def costs(self) -> PassCosts:
+        return PassCosts(self.cost, self.server, self.policy.cut)
+
     def make_predictor(self) -> Predictor:
-        return make_predictor(
-            self.predictor, self.cost, self.policy.cut, self.server.max_batched_tokens, 1, self.server.graph_tokens
-        )
+        return make_predictor(self.predictor, self.costs(), seed=1)
 
 
 def random_workload(seed: int) -> Workload:
@@ -160,9 +162,8 @@ def random_workload(seed: int) -> Workload:
         block_tokens=int(rng.choice([1, 16])),
         graph_tokens=int(rng.choice([0, 0, 64, 256])),
     )
-    solo = [
-        cost.solo_s(int(length), 0, policy.cut, server.max_batched_tokens, server.graph_tokens) for length in lengths
-    ]
+    costs = PassCosts(cost, server, policy.cut)
+    solo = [costs.solo_s(int(length)) for length in lengths]
     gaps = rng.exponential(float(np.mean(solo)) / server.instances / rng.uniform(0.5, 2.0), n)
     gaps[rng.random(n) < rng.choice([0.0, 0.3])] = 0.0
     slo = np.array(solo) * rng.uniform(0.5, 12.0, n)
@@ -209,7 +210,8 @@ def coincident_workload(seed: int) -> Workload:
         kv_tokens=int(rng.choice([12, 1 << 20])),
         block_tokens=int(rng.choice([1, 4])),
     )
-    solo = np.array([cost.solo_s(int(n), 0, policy.cut, server.max_batched_tokens) for n in lengths])
+    costs = PassCosts(cost, server, policy.cut)
+    solo = np.array([costs.solo_s(int(n)) for n in lengths])
     gaps = rng.exponential(float(solo.mean()) / server.instances / rng.uniform(0.5, 2.0), n)
     arrivals, slos = np.cumsum(quarters(gaps)), quarters(solo * rng.uniform(0.5, 12.0, n))
     until_s = float(quarters(arrivals[-1] * 0.7)) if rng.random() < 0.3 else None
@@ -223,7 +225,8 @@ def quarters(seconds: Any) -> Any:
 
 def with_boost(w: Workload, seed: int) -> Workload:
     """The same workload on a GPU that is faster when it has rested."""
-    typical_s = float(np.mean([w.cost.solo_s(tokens, graph_tokens=w.server.graph_tokens) for _, tokens, _ in w.rows]))
+    costs = PassCosts(w.cost, ServerOptions(graph_tokens=w.server.graph_tokens), "none")
+    typical_s = float(np.mean([costs.solo_s(tokens) for _, tokens, _ in w.rows]))
     w.cost.boost = random_boost(np.random.default_rng([2, seed]), typical_s)
     return w
 
@@ -256,7 +259,7 @@ def test_engine_agrees_with_reference_in_every_order_of_the_policies(name: str, 
 def in_a_loop(w: Workload, seed: int) -> Workload:
     """The same requests in a closed loop, with times in the frontend, on the way back and for decodes."""
     rng = np.random.default_rng([5, seed])
-    usual_s = float(np.mean([w.cost.solo_s(tokens) for _, tokens, _ in w.rows]))
+    usual_s = float(np.mean([w.cost.forward_s(tokens) for _, tokens, _ in w.rows]))
     frontend_s, decode_s = (rng.exponential(usual_s, len(w.rows)) * rng.choice([0.0, 1.0]) for _ in range(2))
     rows = [(float(s), tokens, slo_s) for s, (_, tokens, slo_s) in zip(frontend_s, w.rows, strict=True)]
     server = replace(w.server, return_s=float(rng.choice([0.0, usual_s / 3])))
@@ -310,9 +313,8 @@ def check_agreement(w: Workload) -> None:
     outcome = simulate(
         w.requests(),
         w.policy,
-        w.cost,
+        w.costs(),
         w.make_predictor(),
-        w.server,
         prefixes=w.prefixes,
         until_s=w.until_s,
         concurrency=w.concurrency,

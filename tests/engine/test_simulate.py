@@ -13,19 +13,17 @@ from typing import Any, ClassVar
 import pytest
 
 from flowsim.calibration.costs.cost_model import CostModel
-from flowsim.calibration.costs.predictor import make_predictor
 from flowsim.core.order import Fixed, Moving
 from flowsim.core.passes import Pass
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
-from flowsim.engine.simulate import simulate
 from flowsim.errors import InputError
 from flowsim.policies.chunked import Chunked
 from flowsim.policies.edf import EDF
 from flowsim.policies.fcfs import FCFS
 from flowsim.policies.sjf import SJF
 from support.costs import pencil
-from support.timelines import URGENT, Chooses, ran, simulated
+from support.timelines import URGENT, Chooses, ran, replay_exactly, simulated
 
 
 def test_the_cost_model_says_how_many_tokens_fit_unless_the_server_does() -> None:
@@ -95,7 +93,7 @@ def test_a_begun_prompt_is_predicted_anew_on_its_context() -> None:
 def test_events_are_kept_only_on_demand_and_progress_is_told() -> None:
     cost, told = pencil(), []
     requests = [Request(i, float(i), 1, 9.0) for i in range(2500)]
-    outcome = simulate(requests, FCFS(), cost, make_predictor("exact", cost, "none", 8192), progress=told.append)
+    outcome = replay_exactly(requests, FCFS(), cost, progress=told.append)
     assert outcome.events is None
     assert told == [1000, 2000]
 

@@ -9,14 +9,14 @@ import pytest
 
 from flowsim.calibration.costs.cost_model import CostModel, GraphCost
 from flowsim.calibration.costs.power import PowerModel
-from flowsim.calibration.costs.predictor import make_predictor
 from flowsim.core.events import Stretch, stretches
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
-from flowsim.engine.simulate import Outcome, simulate
+from flowsim.engine.simulate import Outcome
 from flowsim.policies.edf import EDF
 from flowsim.policies.fcfs import FCFS
 from support.costs import pencil
+from support.timelines import replay_exactly
 
 # A token takes a second on a busy GPU, and half of it on a rested one; use halves its distance every 10 s.
 
@@ -27,8 +27,7 @@ def run(policy: Any, *rows: tuple[float, int, float], cost: Any = None, **limits
     cost = cost or pencil(boost=HALVING)
     server = ServerOptions(**{"block_tokens": 1, **limits})
     requests = [Request(i, *row) for i, row in enumerate(rows)]
-    predictor = make_predictor("exact", cost, policy.cut, server.max_batched_tokens)
-    return simulate(requests, policy, cost, predictor, server, events=True)
+    return replay_exactly(requests, policy, cost, server, events=True)
 
 
 def ran(outcome: Outcome) -> list[Stretch]:
@@ -114,7 +113,7 @@ def test_recordings_of_which_no_gain_is_known_gain_as_forwards_do() -> None:
 def test_a_simulation_that_ends_early_counts_real_time() -> None:
     requests = [Request(0, 0.0, 10, math.inf)]
     cost = pencil(boost=HALVING)
-    outcome = simulate(requests, FCFS(), cost, make_predictor("exact", cost, "none", 8192), until_s=3.0, events=True)
+    outcome = replay_exactly(requests, FCFS(), cost, until_s=3.0, events=True)
     assert outcome.logs[0].busy_s == pytest.approx(3.0)
     assert ran(outcome) == near((0.0, 3.0, (0,), False))
 

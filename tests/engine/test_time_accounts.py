@@ -7,14 +7,13 @@ from typing import Any
 import pytest
 
 import flowsim
-from flowsim.calibration.costs.predictor import make_predictor
 from flowsim.core.ledger import Ledger, Log, Recorder
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
-from flowsim.engine.simulate import simulate
 from flowsim.policies.catalogue import TABLE
 from flowsim.policies.edf import EDF
 from support.costs import pencil
+from support.timelines import replay_exactly
 
 SPECS = [
     *TABLE,
@@ -55,8 +54,7 @@ def log_of(wake: Any, until_s: float | None = None, **more: Any) -> Log:
     cost = pencil(check_s=0.5, acknowledge_s=0.25, resume_s=0.75, decision=lambda requests: 0.125 * requests, **more)
     policy = EDF(wake=wake)
     requests = [Request(0, 0.0, 10, 1000.0), Request(1, 3.0, 5, 20.0)]
-    predictor = make_predictor("exact", cost, policy.cut, 8192)
-    return simulate(requests, policy, cost, predictor, ServerOptions(block_tokens=1), until_s=until_s).logs[0]
+    return replay_exactly(requests, policy, cost, ServerOptions(block_tokens=1), until_s=until_s).logs[0]
 
 
 def test_a_signalled_device_by_hand() -> None:

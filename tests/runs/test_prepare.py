@@ -50,7 +50,7 @@ def test_what_a_run_needs() -> None:
     assert ready.loaded is THREE
     assert ready.trace.arrival_s.tolist() == [0.0, 0.5, 1.0]
     assert ready.slo.ttft_slo_s.tolist() == [12.0, 6.0, 6.0]
-    assert ready.costs is given.cost
+    assert ready.costs.model is given.cost
     assert (ready.prefixes, ready.blocks) == (None, None)
     assert ready.options.slo.mix == SLOMix("long=4,short=2", {"long": 4.0, "short": 2.0}).to_dict()
     one, *_ = ready.requests()
@@ -60,7 +60,7 @@ def test_what_a_run_needs() -> None:
 
 def test_objects_stand_in_place_of_what_the_options_name() -> None:
     ready = prepare(options(policy="fcfs", trace="absent.jsonl", cost="absent"), Given(THREE, EDF(), pencil()))
-    assert (ready.loaded, ready.policy, ready.costs.name) == (THREE, EDF(), "pencil")
+    assert (ready.loaded, ready.policy, ready.costs.model.name) == (THREE, EDF(), "pencil")
 
 
 def test_a_prefix_cache_reuses_the_blocks_of_the_trace() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import flowsim
+from flowsim.calibration.costs.pass_costs import PassCosts
 from flowsim.core.pass_timeline import Slice
 from flowsim.core.server import ServerOptions
 from flowsim.errors import InputError
@@ -69,8 +70,8 @@ def test_cuts_follow_the_host_and_the_factor() -> None:
     """After 1 s of the host and operators of 4 s each, the cut after 5 s is the first after a signal at 3 s."""
     result = replayed((0.0, 10), (3.0, 1), policy="flowprefill:cut=operator", slo=60.0, host_s=1.0, device_factor=2.0)
     assert result.blocking_s.size == 0  # both are due in good time, so the first goes on
-    costs = with_stack(pencil(), ServerOptions(host_s=1.0, device_factor=2.0))
-    timeline = costs.timeline((Slice(10, 0),), "operator", 8192)
+    server = ServerOptions(host_s=1.0, device_factor=2.0)
+    timeline = PassCosts(with_stack(pencil(), server), server, "operator").timeline((Slice(10, 0),))
     assert timeline.next_cut(3.0) == (5.0, 0)
     assert timeline.duration_s == 21.0
 

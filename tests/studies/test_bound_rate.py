@@ -24,7 +24,7 @@ def jobs(of: Point) -> Jobs:
     """The requests of a point as jobs."""
     ready = prepared(of, ".")
     requests = ready.requests()
-    needs = demand(requests, ready.costs, ready.options.server, ready.prefixes)
+    needs = demand(requests, ready.costs.model, ready.options.server, ready.prefixes)
     due_s = np.array([request.deadline_s for request in requests]) + needs.gained_s
     return Jobs(np.array([request.arrival_s for request in requests]), due_s, needs.work_s)
 

@@ -4,6 +4,7 @@ import numpy as np
 
 from flowsim.calibration.costs.cost_model import GraphCost
 from flowsim.calibration.costs.models import ModelSpec
+from flowsim.calibration.costs.pass_costs import PassCosts
 from flowsim.calibration.costs.predictor import make_predictor
 from flowsim.calibration.gpu.decoder import Decoder
 from flowsim.calibration.serve.replay import Replay, replay_on_device
@@ -43,9 +44,9 @@ def executed(policy: Policy | str, decoder: Decoder, requests: list[Request] | N
     """What a policy makes of these requests, the workload by default."""
     policy = load_policy(policy) if isinstance(policy, str) else policy
     server = ServerOptions(**{"kv_tokens": 4000, "max_batched_tokens": 256, **limits})
-    predictor = make_predictor("exact", COST, policy.cut, server.max_batched_tokens)
+    costs = PassCosts(COST, server, policy.cut)
     with Runner(decoder) as runner:
-        return replay_on_device(requests or workload(), policy, COST, predictor, runner, server)
+        return replay_on_device(requests or workload(), policy, costs, make_predictor("exact", costs), runner)
 
 
 def ran(replay: Replay) -> list[Stretch]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flowsim.calibration.costs.cost_model import CostModel
+from flowsim.calibration.costs.pass_costs import PassCosts
 from flowsim.calibration.costs.predictor import make_predictor
 from flowsim.core.events import Stretch, stretches
 from flowsim.core.prefix_cache import Prefixes, Retention
@@ -51,8 +52,15 @@ def simulated(
         for i, row in enumerate(rows)
     ]
     prefixes = Prefixes(Retention(math.inf, in_memory=False), 1) if blocks else None
-    predictor = make_predictor("exact", cost, policy.cut, server.max_batched_tokens)
-    return simulate(requests, policy, cost, predictor, server, prefixes=prefixes, until_s=until_s, events=True)
+    return replay_exactly(requests, policy, cost, server, prefixes=prefixes, until_s=until_s, events=True)
+
+
+def replay_exactly(
+    requests: list[Request], policy: Any, cost: CostModel, server: ServerOptions | None = None, **more: Any
+) -> Outcome:
+    """What `simulate` makes of these requests if predictions are exact."""
+    costs = PassCosts(cost, server or ServerOptions(), policy.cut)
+    return simulate(requests, policy, costs, make_predictor("exact", costs), **more)
 
 
 def ran(outcome: Outcome) -> list[Stretch]:

@@ -71,7 +71,7 @@ def test_cases_have_the_classes_of_the_slo_file_as_the_search_has(
     load_table("h200", "llama3-8b").save("table")
     plan = Plan({"trace": "classes.jsonl", "slo": "slo.yaml"}, ["fcfs"], rate_scale=1.0, duration_s=20.0)
     searched = prepared(plan.point("fcfs", "table"), ".")
-    (case,) = cases_of(plan, requests_of(plan), "fcfs", Path("table"), searched.costs)
+    (case,) = cases_of(plan, requests_of(plan), "fcfs", Path("table"), searched.costs.model)
     for codes, known in (
         (searched.slo.class_code, searched.slo.class_names),
         (np.array(case.class_code), case.class_names),

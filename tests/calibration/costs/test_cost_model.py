@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from flowsim.calibration.costs.attention.waves import Waves
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.curves import AttentionCurve, query_key_pairs
+from flowsim.calibration.costs.pass_costs import PassCosts
 from flowsim.core.operators import ATTENTION, CHECKED_AFTER, LAYER_OPERATORS
 from flowsim.core.pass_timeline import Launch, Slice
+from flowsim.core.server import ServerOptions
 from support.costs import pencil
-from support.reference.passes import forwards, issued, walk
+from support.reference.passes import issued, walk
 
 seconds = st.one_of(st.just(0.0), st.floats(0.0, 4.0))
 
@@ -47,7 +49,7 @@ def cost_models(draw: st.DrawFn) -> CostModel:
 
 @given(cost_models(), slices, st.sampled_from(sorted(CHECKED_AFTER)), st.integers(1, 60))
 def test_arithmetic_equals_stepping(cost: CostModel, parts: list[Slice], cut: str, max_batched_tokens: int) -> None:
-    timeline = cost.timeline(parts, cut, max_batched_tokens)
+    timeline = PassCosts(cost, ServerOptions(max_batched_tokens=max_batched_tokens), cut).timeline(parts)
     steps = issued(cost, parts, max_batched_tokens)
     checks, unchecked_s = walk(cost, steps, cut), walk(cost, steps, "none")[-1].at_s
     # Relative to the whole pass: times are sums of many numbers, in another order.
@@ -64,15 +66,15 @@ def test_arithmetic_equals_stepping(cost: CostModel, parts: list[Slice], cut: st
 
 @given(cost_models(), slices)
 def test_a_checked_pass_takes_no_less_time(cost: CostModel, parts: list[Slice]) -> None:
-    times = [cost.timeline(parts, cut, 1000).duration_s for cut in ("none", "chunk", "layer", "block", "operator")]
+    times = [cost.forward(parts, cut).duration_s for cut in ("none", "chunk", "layer", "block", "operator")]
     assert times[0] == times[1]
     assert all(a <= b * (1 + 1e-12) for a, b in pairwise(times))
 
 
 @given(cost_models(), slices)
 def test_batching_shares_what_does_not_grow_with_tokens(cost: CostModel, parts: list[Slice]) -> None:
-    together = cost.timeline(parts, "none", 1000).duration_s
-    apart = sum(cost.timeline([part], "none", 1000).duration_s for part in parts)
+    together = cost.forward(parts, "none").duration_s
+    apart = sum(cost.forward([part], "none").duration_s for part in parts)
     assert together <= apart * (1 + 1e-12)
 
 
@@ -124,12 +126,12 @@ def test_times_written_out() -> None:
         check_s=0.25,
     )
     # Unchecked, the device runs 1-4-4.5, 4.5-7.5-8, 8-9, and the read-out checks once.
-    assert cost.solo_s(5) == 9.25
+    assert cost.forward_s(5) == 9.25
     # Checked at layers: 1-4-4.5 and a check; then the same again from 4.75; then 1 + 1 + 0.25 for the head.
-    timeline = cost.timeline([Slice(5, 0)], "layer", 8192)
+    timeline = PassCosts(cost, ServerOptions(), "layer").timeline([Slice(5, 0)])
     assert [timeline.cut_s(0), timeline.cut_s(1), timeline.duration_s] == [4.75, 9.5, 11.75]
     # At operators, five checks a layer: 1 + 3, three of nothing, 1 + 0.5, each with its check.
-    timeline = cost.timeline([Slice(5, 0)], "operator", 8192)
+    timeline = PassCosts(cost, ServerOptions(), "operator").timeline([Slice(5, 0)])
     assert [timeline.cut_s(i) for i in range(5)] == [4.25, 4.5, 4.75, 5.0, 6.75]
 
 
@@ -146,25 +148,19 @@ def test_an_operator_of_several_calls_begins_before_it_is_launched_whole() -> No
         attention_calls=lambda tokens, context: 2,
     )
     # Rope runs from 1 to 9; attention's calls are through at 7 and 10 and run 9-9.5 and 10-10.5.
-    assert cost.solo_s(1) == 10.5
+    assert cost.forward_s(1) == 10.5
     # A check behind each operator: rope and attention are one segment at this cut.
-    timeline = cost.timeline([Slice(1, 0)], "operator", 8192)
+    timeline = PassCosts(cost, ServerOptions(), "operator").timeline([Slice(1, 0)])
     assert [timeline.cut_s(i) for i in range(2)] == [0.0, 10.5]
-
-
-def test_a_long_pass_runs_as_several_forwards() -> None:
-    cost = pencil(layers=2, head_s=1.0)
-    assert cost.solo_s(10) == 21.0
-    assert cost.solo_s(10, max_batched_tokens=4) == 23.0
-    assert len(list(forwards([Slice(10, 0)], 4))) == 3
 
 
 def test_prompts_alone_are_computed_once() -> None:
     asked = []
     cost = CostModel("counted", 2, {"down_proj": lambda n: asked.append(n) or 1.0}, lambda tokens, context: 0.0)
     for _ in range(3):
-        cost.solo_s(7, 3, "layer", 100)
-        cost.timeline([Slice(7, 3)], "layer", 100)
+        costs = PassCosts(cost, ServerOptions(), "layer")
+        costs.solo_s(7, 3)
+        costs.timeline([Slice(7, 3)])
     assert asked == [7]
 
 

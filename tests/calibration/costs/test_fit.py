@@ -10,11 +10,13 @@ from flowsim.calibration.costs.accuracy import pass_errors
 from flowsim.calibration.costs.fit import fit
 from flowsim.calibration.costs.host_times import proceed_of_h200
 from flowsim.calibration.costs.models import EXPERTS
+from flowsim.calibration.costs.pass_costs import PassCosts
 from flowsim.calibration.costs.provenance import Provenance
 from flowsim.calibration.costs.table import OperatorTable
 from flowsim.calibration.costs.table_rows import HOST_OPERATORS, OperatorRow, PassRow
 from flowsim.core.operators import LAYER_OPERATORS
 from flowsim.core.pass_timeline import Slice
+from flowsim.core.server import ServerOptions
 from flowsim.errors import InputError
 
 SPEC = {
@@ -118,7 +120,7 @@ def test_a_boost_is_what_the_provenance_states_and_else_there_is_none() -> None:
     model = fit(table().stating(boost=stated))
     assert model.boost is not None
     assert (model.boost.window_s, model.boost.gain(1024)) == (0.04, 0.08)
-    assert model.solo_s(1024) == fit(table()).solo_s(1024)  # a cost model tells what a busy GPU takes
+    assert model.forward_s(1024) == fit(table()).forward_s(1024)  # a cost model tells what a busy GPU takes
     with pytest.raises(InputError, match=r"boost must be a mapping of window_s, threshold, gain, got 0\.08"):
         fit(table().stating(boost=0.08))
 
@@ -167,12 +169,13 @@ def test_a_recorded_forward_takes_what_was_measured_of_it_and_no_launches() -> N
     model = fit(recorded())
     assert (model.acknowledge_s, model.complete_s) == (4e-3, pytest.approx(7e-3))
     whole_us = {1: 20 + 1000 + 600 + 1100 + 10, 64: 2730, 65: 20 + 1000 + 1200 + 1100 + 10}
-    assert {n: round(model.solo_s(n, graph_tokens=128) * 1e6, 6) for n in whole_us} == whole_us
-    checked = model.forward([Slice(64, 0)], "layer", 128)
+    costs = PassCosts(model, ServerOptions(graph_tokens=128), "none")
+    assert {n: round(costs.solo_s(n) * 1e6, 6) for n in whole_us} == whole_us
+    checked = model.forward([Slice(64, 0)], "layer", recorded=True)
     assert round(checked.duration_s * 1e6, 6) == 2730 + 2 * 10
     assert round(checked.unchecked_s * 1e6, 6) == 2730
     for slices in ([Slice(129, 0)], [Slice(5, 3)], [Slice(5, 0), Slice(6, 0)]):
-        assert model.forward(slices, "none", 128).duration_s == model.forward(slices, "none").duration_s
+        assert costs.timeline(slices).duration_s == model.forward(slices, "none").duration_s
 
 
 @pytest.mark.parametrize(
@@ -184,7 +187,7 @@ def test_a_recorded_forward_takes_what_was_measured_of_it_and_no_launches() -> N
 )
 def test_recordings_that_were_not_measured_are_refused(source: Any, tokens: int, message: str) -> None:
     with pytest.raises(InputError, match=re.escape(message)):
-        fit(source()).check_graph_tokens(tokens)
+        PassCosts(fit(source()), ServerOptions(graph_tokens=tokens), "none")
 
 
 def test_passes_that_were_graphs_are_held_against_models_that_know_graphs_only() -> None:
@@ -206,4 +209,4 @@ def test_experts_in_one_operator_or_in_five() -> None:
     one = fit(OperatorTable(Provenance.of(about), (*kept, *of(["experts"]))))
     assert [five.device[name](50) for name in EXPERTS] == [pytest.approx(1e-4)] * 5
     assert one.device["experts"](50) == pytest.approx(1e-4)
-    assert five.solo_s(50) == pytest.approx(one.solo_s(50) + 2 * 4e-4)
+    assert five.forward_s(50) == pytest.approx(one.forward_s(50) + 2 * 4e-4)

@@ -80,7 +80,7 @@ def test_a_whole_prompt_takes_longer_by_the_factor_of_its_tokens(tokens: int) ->
     table = imported()
     factors = ImportFactors.of(table.provenance)
     assert factors is not None
-    before_s, after_s = (fit(of).solo_s(tokens, max_batched_tokens=tokens) for of in (table, corrected(table)))
+    before_s, after_s = (fit(one).forward_s(tokens) for one in (table, corrected(table)))
     assert after_s / before_s == pytest.approx(factors.at(tokens), rel=0.01)
 
 

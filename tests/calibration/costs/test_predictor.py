@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowsim.calibration.costs.cost_model import CostModel
+from flowsim.calibration.costs.pass_costs import PassCosts
 from flowsim.calibration.costs.predictor import FITTED_AT, SoloPredictor, make_predictor, noise
 from flowsim.core.pass_timeline import Slice
 from flowsim.core.passes import Execution
 from flowsim.core.request import Request
+from flowsim.core.server import ServerOptions
 from flowsim.errors import InputError
 from support.costs import pencil
 
@@ -24,14 +26,18 @@ def costing(solo: object, **device: object) -> CostModel:
     return CostModel("given", 1, {"down_proj": solo, **device}, lambda tokens, context: 0.0)  # type: ignore[dict-item]
 
 
+def costs(cost: CostModel, cut: str = "operator", max_batched_tokens: int = 8192) -> PassCosts:
+    return PassCosts(cost, ServerOptions(max_batched_tokens=max_batched_tokens), cut)
+
+
 def execution(cost: CostModel, tokens: int, cut: str = "operator", max_batched_tokens: int = 8192) -> Execution:
     request = Request(0, 0.0, tokens, 9.0)
-    return Execution.of(((request, tokens),), cost.timeline([Slice(tokens, 0)], cut, max_batched_tokens))
+    return Execution.of(((request, tokens),), costs(cost, cut, max_batched_tokens).timeline([Slice(tokens, 0)]))
 
 
 def test_exact_is_what_the_engine_will_take() -> None:
     cost = CostModel("by hand", 2, {"o_proj": lambda n: n}, lambda tokens, context: context, check_s=0.5)
-    predictor = make_predictor("exact", cost, "layer", 4)
+    predictor = make_predictor("exact", costs(cost, "layer", 4))
     # Forwards of 4, 4 and 2 tokens on 0, 4 and 8: two layers each, a check a layer and one at the end.
     assert predictor.predict(10) == 2 * (4 + 4 + 2) + 2 * (0 + 4 + 8) + 3 * 1.5
     assert predictor.predict(4, 100) == 2 * 4 + 2 * 100 + 1.5
@@ -41,21 +47,21 @@ def test_exact_is_what_the_engine_will_take() -> None:
 
 def test_cubic_fits_solo_times_as_the_paper_does() -> None:
     cost = costing(lambda n: 0.01 + 2e-5 * n + 1e-9 * n**2 + 1e-14 * n**3)
-    predictor = make_predictor("cubic", cost, "operator", 1 << 20)
+    predictor = make_predictor("cubic", costs(cost, "operator", 1 << 20))
     for tokens in (1, 100, 3000, 20480):
-        assert predictor.predict(tokens) == pytest.approx(cost.solo_s(tokens, max_batched_tokens=1 << 20), rel=1e-6)
+        assert predictor.predict(tokens) == pytest.approx(cost.forward_s(tokens), rel=1e-6)
     assert predictor.predict(100, 5000) == predictor.predict(100)  # it does not look at the context
 
 
 def test_cubic_goes_on_by_chunks_beyond_what_was_fitted() -> None:
-    predictor = make_predictor("cubic", costing(lambda n: 1e-4 * n), "none", 1 << 20)
+    predictor = make_predictor("cubic", costs(costing(lambda n: 1e-4 * n), "none", 1 << 20))
     assert predictor.predict(20481) == pytest.approx(2 * (0.8192 + 0.010) + 0.4097, rel=1e-6)
     assert predictor.predict(24576) == pytest.approx(3 * (0.8192 + 0.010), rel=1e-6)
 
 
 def test_cubic_leaves_outliers_out_of_its_second_fit() -> None:
     odd = {4096: 3.0, 10240: 0.0}
-    predictor = make_predictor("cubic", costing(lambda n: odd.get(n, 1e-4 * n)), "none", 1 << 20)
+    predictor = make_predictor("cubic", costs(costing(lambda n: odd.get(n, 1e-4 * n)), "none", 1 << 20))
     assert predictor.predict(4096) == pytest.approx(0.4096, rel=1e-3)
     assert predictor.predict(16384) == pytest.approx(1.6384, rel=1e-3)
 
@@ -70,7 +76,7 @@ def test_cubic_keeps_points_within_two_fifths_of_the_largest_residual() -> None:
     assert 0.2 * residuals[4096] < residuals[10240]
     del times[4096]
     second = np.polyfit([*times], [*times.values()], 3)
-    predictor = make_predictor("cubic", costing(lambda n: odd.get(n, 1e-4 * n)), "none", 1 << 20)
+    predictor = make_predictor("cubic", costs(costing(lambda n: odd.get(n, 1e-4 * n)), "none", 1 << 20))
     for tokens in (100, 4096, 10240, 20000):
         assert predictor.predict(tokens) == pytest.approx(np.polyval(second, tokens), rel=1e-6)
     assert predictor.predict(10240) - 1.024 > 0.02  # bent towards the odd point, which was kept
@@ -79,13 +85,13 @@ def test_cubic_keeps_points_within_two_fifths_of_the_largest_residual() -> None:
 def test_cubic_stands_by_its_first_fit_where_too_few_points_are_near_it() -> None:
     times = {tokens: 2.0 + (-1) ** i for i, tokens in enumerate(FITTED_AT)}
     first = np.polyfit([*times], [*times.values()], 3)
-    predictor = make_predictor("cubic", costing(lambda n: times[n]), "none", 1 << 20)
+    predictor = make_predictor("cubic", costs(costing(lambda n: times[n]), "none", 1 << 20))
     assert predictor.predict(3000) == pytest.approx(np.polyval(first, 3000), rel=1e-6)
 
 
 def test_cubic_predicts_the_rest_of_an_execution_from_its_tokens_left() -> None:
     """A batch is taken for one sequence, the context computed before is ignored (flowprefill's released code)."""
-    predictor = make_predictor("cubic", costing(lambda n: 1e-4 * n), "operator", 8192)
+    predictor = make_predictor("cubic", costs(costing(lambda n: 1e-4 * n)))
     running = execution(pencil(), 3000)
     assert predictor.left(running, 5.0, 3000, 0.25) == predictor.predict(3000) - 0.25
     assert predictor.left(running, 5.0, 1000, 0.0) == predictor.predict(1000)
@@ -94,16 +100,16 @@ def test_cubic_predicts_the_rest_of_an_execution_from_its_tokens_left() -> None:
 
 def test_biased_is_exact_but_for_a_factor() -> None:
     cost = pencil()
-    predictor = make_predictor("biased:1.5", cost, "operator", 8192)
+    predictor = make_predictor("biased:1.5", costs(cost))
     assert predictor.predict(10) == 15.0
     assert predictor.left(execution(cost, 10), 4.0, 10, 4.0) == 9.0
 
 
 def test_noisy_draws_a_factor_for_each_length() -> None:
     cost = pencil()
-    predictor = make_predictor("noisy:0.5", cost, "none", 8192, seed=3)
-    assert predictor.predict(10) == make_predictor("noisy:0.5", cost, "none", 8192, seed=3).predict(10)
-    assert predictor.predict(10) != make_predictor("noisy:0.5", cost, "none", 8192, seed=4).predict(10)
+    predictor = make_predictor("noisy:0.5", costs(cost), seed=3)
+    assert predictor.predict(10) == make_predictor("noisy:0.5", costs(cost), seed=3).predict(10)
+    assert predictor.predict(10) != make_predictor("noisy:0.5", costs(cost), seed=4).predict(10)
     assert predictor.predict(20) != pytest.approx(2 * predictor.predict(10))
     share = predictor.predict(10) / 10
     assert predictor.left(execution(cost, 10), 4.0, 10, 4.0) == pytest.approx(6.0 * share)
@@ -149,5 +155,5 @@ def test_a_question_is_answered_once(tokens: int, context: int) -> None:
 )
 def test_a_wrong_specification_is_refused_in_one_line(spec: str, message: str) -> None:
     with pytest.raises(InputError) as error:
-        make_predictor(spec, pencil(), "none", 8192)
+        make_predictor(spec, costs(pencil()))
     assert str(error.value) == message

@@ -208,8 +208,8 @@ def test_no_pass_gets_faster_with_more_tokens_or_context(name: tuple[str, str, i
     cost = model(name)
     launches = [cost.attention_launch(tokens, context) for tokens in (1, 64, 512, 4096) for context in CONTEXT]
     spread_s = cost.layers * (max(launches) - min(launches) / 6)
-    growing = [cost.solo_s(tokens, 0, cut, max_batched_tokens=1 << 20) for tokens in TOKENS]
-    deeper = [cost.solo_s(512, context, cut) for context in CONTEXT]
+    growing = [cost.forward_s(tokens, 0, cut) for tokens in TOKENS]
+    deeper = [cost.forward_s(512, context, cut) for context in CONTEXT]
     assert all(a <= b + spread_s for values in (growing, deeper) for a, b in pairwise(values))
 
 
@@ -217,7 +217,7 @@ def test_no_pass_gets_faster_with_more_tokens_or_context(name: tuple[str, str, i
 def test_checks_cost_no_less_than_none_and_finer_ones_no_less_than_coarser(name: tuple[str, str, int]) -> None:
     cost = model(name)
     for tokens in (1, 64, 512, 2048, 16384):
-        assert rises([cost.solo_s(tokens, 0, cut, tokens) for cut in ("none", "layer", "block", "operator")])
+        assert rises([cost.forward_s(tokens, 0, cut) for cut in ("none", "layer", "block", "operator")])
 
 
 @of_each

@@ -36,7 +36,7 @@ def test_a_rank_joined_with_its_all_reduces_costs_two_a_layer() -> None:
     # 2048 tokens 4096 wide have the bytes of 1024 tokens 8192 wide.
     assert cost.device["all_reduce_attn"](2048) == cost.device["all_reduce_mlp"](2048) == pytest.approx(1034e-6)
     more = 2 * 32 * 1034e-6
-    assert cost.solo_s(2048) == pytest.approx(of_one.solo_s(2048) + more, rel=1e-3)
+    assert cost.forward_s(2048) == pytest.approx(of_one.forward_s(2048) + more, rel=1e-3)
     assert cost.tp == 2
     assert table.provenance.all_reduce.sha256 == COLLECTIVE.digest()
     assert join(table, COLLECTIVE).operators == table.operators
@@ -80,10 +80,10 @@ def test_two_processes_run_as_one_group_on_the_cpu() -> None:
     whole = join(tiny_rank(), group)
     assert (whole.passes, whole.provenance.passes_of) == (group.passes, "group")
     # The error is that of a pass composed with its all-reduces, against the group's.
-    composed_s = fit(whole).solo_s(5)
+    composed_s = fit(whole).forward_s(5)
     error = fit(whole).provenance.error["whole prompt, below 1024 tokens"]
     assert error.median == pytest.approx(abs(composed_s / (group.passes[0].wall_us * 1e-6) - 1))
-    assert composed_s > fit_passes(tiny_rank()).solo_s(5)
+    assert composed_s > fit_passes(tiny_rank()).forward_s(5)
 
 
 @pytest.mark.parametrize("spec", [SPEC, structs.replace(SPEC, experts=6, experts_per_token=2)])

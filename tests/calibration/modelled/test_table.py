@@ -73,7 +73,7 @@ def test_host_times_are_the_nearest_table_s_and_device_times_are_scaled(tmp_path
         "graph", "graph_rested", "graph_check", "graph_prepare",
     }  # fmt: skip
     h20, h200 = fit(table), fit(own)
-    assert 5 < h20.solo_s(8192) / h200.solo_s(8192) < 989.4 / 148
+    assert 5 < h20.forward_s(8192) / h200.forward_s(8192) < 989.4 / 148
 
 
 def test_a_table_says_what_it_was_modelled_from() -> None:
@@ -133,7 +133,7 @@ def test_shared_experts_are_scaled_from_dense_models() -> None:
     plain = modelled_table(
         replace(spec, shared_intermediate=0), "h200", catalogue()["h200"], measured_tables(spec, "h200")
     )
-    more_s = fit(table).solo_s(8192) - fit(plain).solo_s(8192)
+    more_s = fit(table).forward_s(8192) - fit(plain).forward_s(8192)
     computed_s = spec.layers * 8192 * 2 * 3 * 2048 * 2048 / 989.4e12
     assert 1.2 * computed_s < more_s < 2.5 * computed_s
 
@@ -152,7 +152,7 @@ def test_layers_without_experts_take_part_in_a_mean_layer() -> None:
             assert row.device_us == at[row.operator, row.tokens].device_us
     computed_s = 12 * 8192 * 2 * 3 * 6144 * 2048 / 989.4e12
     saved_s = 0.25 * 48 * sum(at[name, 8192].device_us for name in EXPERT_OPERATORS[1:]) * 1e-6
-    more_s = fit(mixed).solo_s(8192) - fit(whole).solo_s(8192) + saved_s
+    more_s = fit(mixed).forward_s(8192) - fit(whole).forward_s(8192) + saved_s
     assert 1.2 * computed_s < more_s < 2.5 * computed_s
     assert fit(mixed).provenance.stated_error is None  # type: ignore[union-attr]
     with pytest.raises(InputError, match="mine: has experts in some layers only, which are not measured"):

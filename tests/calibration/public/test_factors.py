@@ -23,7 +23,7 @@ def test_a_factor_is_measured_over_imported_time(tmp_path: Path) -> None:
     found = model_factors(source, measured)
     ours, theirs = fit(measured), fit(import_table(source, load_model("llama3-8b"), measured))
     assert found[:4] == ("", "h200", "llama3-8b", False)
-    assert found.factors[2] == pytest.approx(ours.solo_s(1024) / theirs.solo_s(1024), abs=1e-4)
+    assert found.factors[2] == pytest.approx(ours.forward_s(1024) / theirs.forward_s(1024), abs=1e-4)
 
 
 def test_the_factors_are_of_the_tables_that_are_shipped() -> None:

@@ -241,7 +241,7 @@ def test_a_table_filled_by_hand_is_enough(tmp_path: Path) -> None:
     cost = flowsim.load_cost(tmp_path)
     # 2 us until embed is launched; it and 8 operators a layer take 50 us, attention goes by its work; head, check 1 us.
     attention_us = 1 + 99 * (query_key_pairs(50, 0) - 1) / (query_key_pairs(100, 0) - 1)
-    assert cost.solo_s(50) == pytest.approx((2 + 50 + 2 * (8 * 50 + attention_us) + 1 + 1) * 1e-6)
+    assert cost.forward_s(50) == pytest.approx((2 + 50 + 2 * (8 * 50 + attention_us) + 1 + 1) * 1e-6)
     assert cost.provenance.error == {}
     assert cost.attention_launch(50, 7) == pytest.approx(1e-6)  # no chunk was measured
     assert "None were measured" in calibration_page(OperatorTable.load(tmp_path))

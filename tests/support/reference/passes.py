@@ -47,7 +47,12 @@ Part = tuple[Steps, int]
 def issued(cost: CostModel, slices: Sequence[Slice], max_batched_tokens: int, graph_tokens: int = 0) -> list[Part]:
     """What a pass runs, forward by forward."""
     parts = forwards(slices, max_batched_tokens)
-    return [(cost.launches(part, graph_tokens), sum(one.tokens for one in part)) for part in parts]
+    return [(_launched(cost, part, graph_tokens), sum(one.tokens for one in part)) for part in parts]
+
+
+def _launched(cost: CostModel, part: Sequence[Slice], graph_tokens: int) -> Steps:
+    """One forward: as a recorded graph if it is of one prompt, from its start, and short enough."""
+    return cost.launches(part, recorded=[one.context for one in part] == [0] and part[0].tokens <= graph_tokens)
 
 
 def walk(cost: CostModel, parts: Sequence[Part], cut: str) -> list[Check]:
