@@ -13,6 +13,7 @@ from rich.text import Text
 from flowsim.arena.decision_costs import DecisionCost
 from flowsim.arena.grid import REFERENCE
 from flowsim.arena.tables import AT, ON
+from flowsim.io.counts import number_of
 from flowsim.results.interval import Interval
 from flowsim.show.differences_text import FEW, p_text
 from flowsim.show.screen import table as new_table
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 RULE = (
     "Score: the mean over all cells of attainment / the clairvoyant bound of the cell, in %. Differences are paired by "
     "request; 95 % intervals of a moving-block bootstrap, each traffic for itself; p: of no difference to {reference}, "
-    "by Holm's method for {n} policies. [ranks]: those that a policy may have, by its differences to all others "
+    "by Holm's method for {compared}. [ranks]: those that a policy may have, by its differences to all others "
     "(Holm). Below: the score by load and by traffic; leads: cells in which no policy attains more; worst: the lowest "
     "share in any cell. The intervals allow for other requests of the same traffic; on other traffic policies may rank "
     "otherwise."
@@ -45,7 +46,8 @@ def arena_report(arena: Arena) -> RenderableType:
 def rule_text(ranking: Sequence[Mapping[Any, Any]]) -> str:
     """What the figures of a ranking are, and its marks if it has some."""
     few = any(row[name] is True for row in ranking for name in ("rank_few", "less_best_few", f"less_{REFERENCE}_few"))
-    return RULE.format(reference=REFERENCE, n=len(ranking) - 1) + TOO_FEW * few
+    compared = number_of(len(ranking) - 1, "comparison")
+    return RULE.format(reference=REFERENCE, compared=compared) + TOO_FEW * few
 
 
 def _ranking(ranking: list[dict[Any, Any]], arena: Arena) -> Table:

@@ -60,6 +60,8 @@ class Bound(Struct, frozen=True):
 
     def facts(self) -> list[tuple[str, str]]:
         """The bound in words: names and values."""
+        if not self.counted:
+            return [("bound", "none: no request counts")]
         counted, one = number_of(self.counted, "request"), self.hopeless == 1
         hopeless, fit = number_of(self.hopeless, "request"), "fits" if one else "fit"
         takes = "takes longer than its" if one else "take longer than their"

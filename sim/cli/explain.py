@@ -44,7 +44,7 @@ def explain(
         check_figure_file(figure)
         if request is not None:
             raise InputError("--figure", "is of all misses", expected="no --request")
-    from flowsim.report.explain_text import explanation_report, story_report
+    from flowsim.report.explain_text import explanation_report, request_report
     from flowsim.report.text import json_of
     from flowsim.results.explain import explain as explain_run
     from flowsim.runs.run import run as replay
@@ -61,7 +61,7 @@ def explain(
     if as_json:
         click.echo(json_of(why.to_dict() if story is None else story.to_dict()).decode())
     else:
-        show(explanation_report(why) if story is None else story_report(story))
+        show(explanation_report(why) if request is None else request_report(why, request))
     if figure is not None:
         save_figure(why.plot(), figure)
         say(f"drew {figure}", as_json)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -21,15 +21,19 @@ from flowsim.show.text import head_facts
 def explanation_report(why: Explanation) -> RenderableType:
     """One screen about the misses of a run."""
     summary, missed = why.result.summary, len(why.missed)
-    head = [
-        *head_facts(summary, [("policy", why.result.policy)]),
+    attained = [
         ("missed", f"{missed:,} of {number_of(summary['counted'], 'request')}"),
         ("attained", percent(summary["attainment"])),
     ]
     misses: list[RenderableType] = [Text(), _by_class("missed", why.by_class, REASONS)] if missed else []
     if missed and why.servable_by_class is not None:
         misses += [Text(), _by_class("could be in time", why.servable_by_class, SERVABLE)]
-    return Group(facts(head), *misses, Text(), facts(_fairness(why.fairness)))
+    return Group(_head(why, attained), *misses, Text(), facts(_fairness(why.fairness)))
+
+
+def request_report(why: Explanation, request: int) -> RenderableType:
+    """One screen about one request of a run. InputError: there is no such request."""
+    return Group(_head(why), Text(), story_report(why.story(request)))
 
 
 def story_report(story: Story) -> RenderableType:
@@ -40,6 +44,10 @@ def story_report(story: Story) -> RenderableType:
     for row in story.rows():
         made.add_row(*row)
     return Group(made, Text(), facts(story.facts()))
+
+
+def _head(why: Explanation, more: Iterable[tuple[str, str]] = ()) -> Table:
+    return facts([*head_facts(why.result.summary, [("policy", why.result.policy)]), *more])
 
 
 def _by_class(title: str, by_class: Mapping[str, Mapping[str, int]], told_of: Mapping[str, str]) -> Table:

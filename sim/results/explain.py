@@ -128,19 +128,23 @@ class Explanation:
         missed = self.missed.tolist()
         place = missed.index(request) if request in missed else None
         device, slo, trace = self.devices[result.outcome.ledger.instance[request]], result.slo, result.trace
+        parts_s = dict(zip(PARTS, device.parts_s(request).tolist(), strict=True))
+        sent_s, finished_s = float(trace.arrival_s[request]), float(result.metrics.finished_s[request])
+        before = Span(sent_s, sent_s + parts_s["frontend"], "frontend", parts_s["frontend"], ())
+        after = Span(finished_s - parts_s["return"], finished_s, "return", parts_s["return"], ())
         return Story(
             request,
             slo.class_names[slo.class_code[request]],
             int(trace.input_length[request]),
-            float(trace.arrival_s[request]),
+            sent_s,
             float(slo.ttft_slo_s[request]),
             float(hindsight(result).alone_s[request]),
-            float(result.metrics.finished_s[request]),
+            finished_s,
             bool(result.metrics.state[request] == REJECTED),
             None if place is None else self.reasons[place],
             None if place is None or self.servable is None else self.servable[place],
-            dict(zip(PARTS, device.parts_s(request).tolist(), strict=True)),
-            list(_spans(device, request)),
+            parts_s,
+            [span for span in (before, *_spans(device, request), after) if span.lasted_s > 0],
         )
 
     def __repr__(self) -> str:

@@ -17,6 +17,8 @@ TOLD = {
     "earlier": "behind earlier deadlines",
     "later": "behind later deadlines",
     "mispredicted": "mispredicted, behind",
+    "frontend": "before the scheduler had it",
+    "return": "way back of the first token",
 }
 MOST_TOLD = 8
 """Requests that a line of a story names."""

@@ -38,6 +38,10 @@ def test_a_bound_by_hand() -> None:
     assert (found.upper, found.lower) == (0.5, 0.5)
 
 
+def test_where_no_request_counts_nothing_is_bounded() -> None:
+    assert Bound(0, 0, 0, 0).facts() == [("bound", "none: no request counts")]
+
+
 def test_what_no_instance_can_hold_is_hopeless() -> None:
     rows, server = requests((0.0, 10, 100.0), (20.0, 5, 100.0)), ServerOptions(block_tokens=1, kv_tokens=8)
     assert Clairvoyant(rows, np.ones(2, bool), pencil(), server).both == Bound(2, 1, 1, 1)

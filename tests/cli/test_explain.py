@@ -37,7 +37,9 @@ def test_the_config_of_a_saved_run_tells_the_same() -> None:
 
 def test_a_story_ends_with_the_first_token() -> None:
     lines = done(*OVERLOADED, "--request", "57").splitlines()
-    assert "arrived, text: 90 tokens" in lines[1]
+    head = lines[: lines.index("")]
+    assert [line.split()[0] for line in head if line[0] != " "] == ["trace", "policy", "costs", "SLOs"]
+    assert "arrived, text: 90 tokens" in lines[len(head) + 2]
     assert any("first token" in line and "too late" in line for line in lines)
 
 

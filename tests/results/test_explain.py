@@ -143,6 +143,12 @@ def test_the_stack_has_its_parts() -> None:
         {"alone": 2, "stack": 0.375, "blocked": 4.375, "frontend": 0.5, "return": 0.125}
     )
     assert sum(parts_of(why, 1).values()) == pytest.approx(why.result.ttft_s[1])
+    assert [span[:4] for span in why.story(1).spans] == [
+        (1.0, 1.5, "frontend", 0.5),
+        (1.5, 5.875, "blocked", 4.375),
+        (5.875, 8.25, "alone", 2.375),
+        (8.25, 8.375, "return", 0.125),
+    ]
 
 
 @pytest.mark.parametrize(

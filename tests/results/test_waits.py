@@ -38,7 +38,7 @@ def test_the_parts_add_up_whatever_the_policy(
             own_s = sum(story.parts_s[part] for part in ("alone", "stack", "batched", "slower"))
             assert own_s == pytest.approx(metrics.service_s[id], abs=1e-9)
         ran_s = sum(span.lasted_s for span in story.spans)
-        rest_s = sum(story.parts_s[part] for part in ("host", "idle", "frontend", "return"))
+        rest_s = sum(story.parts_s[part] for part in ("host", "idle"))
         assert ran_s + rest_s == pytest.approx(sum(story.parts_s.values()), abs=1e-9)
     for place, reason in enumerate(why.reasons):
         assert reason in REASONS
