@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -83,6 +83,10 @@ class OperatorTable:
 
     def digest(self) -> str:
         """SHA-256 over the content, in hexadecimal: the same for equal tables, on any machine."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
         rows = csv_of(OperatorRow, self.operators) + csv_of(PassRow, self.passes)
         return hashlib.sha256((as_text(self.provenance.stated) + rows).encode()).hexdigest()
 

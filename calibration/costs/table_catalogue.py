@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
@@ -31,7 +32,8 @@ def table_names() -> list[TableName]:
     return sorted(_all_tables())
 
 
-def shipped_tables() -> dict[TableName, Path]:
+@cache
+def shipped_tables() -> Mapping[TableName, Path]:
     """The folders of the tables that are shipped with the package."""
     return _tables_in(Path(str(resources.files("flowsim.calibration"))) / "data")
 
@@ -73,7 +75,7 @@ def table_folder(gpu: str, model: str, tp: int) -> Path:
 
 
 def _all_tables() -> Mapping[TableName, Path]:
-    return shipped_tables() | user_tables()
+    return {**shipped_tables(), **user_tables()}
 
 
 def _tables_in(root: Path) -> dict[TableName, Path]:

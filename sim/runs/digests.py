@@ -32,9 +32,8 @@ def file_digest(path: str, stamp: Stamp) -> str:
     return sha256_of(Path(path))
 
 
-@lru_cache(maxsize=64)
-def cost_digest(folder: str | None, stamp: Stamp, model: str, gpu: str, tp: int) -> str:
-    """Of the table in this folder or, without one, of the table of this name; `stamp` is the folder's."""
+def cost_digest(folder: str | None, model: str, gpu: str, tp: int) -> str:
+    """Of the table in this folder or, without one, of the table of this name."""
     try:
         return (load_table(gpu, model, tp) if folder is None else OperatorTable.load(folder)).digest()
     except InputError as error:  # the run will say so

@@ -69,7 +69,7 @@ class Point:
         held = {path: place for path, place in named.items() if leads_somewhere(place) and place.is_file()}
         contents = {path: file_digest(str(place), stamp_of(place)) for path, place in held.items()}
         folder = options.cost and _place(root, options.cost)
-        costs = cost_digest(folder, stamp_of(folder), options.model, options.gpu, options.tp)
+        costs = cost_digest(folder, options.model, options.gpu, options.tp)
         values["bound"] = bool(options.bound)  # a study states none unless it is asked for
         values |= dict.fromkeys([*contents, *(["cost"] if folder and leads_somewhere(folder) else [])])
         inputs = [values, contents, costs, policy_digest(options.policy.name)]

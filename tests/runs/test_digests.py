@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 import flowsim
 from flowsim.calibration.costs.table_catalogue import load_table
 from flowsim.studies.point import Point
@@ -35,3 +37,14 @@ def test_a_cost_table_that_changes_in_one_process_is_read_again(tmp_path: Path) 
     after = flowsim.sweep(study, workers=1).table
     assert before["key"][0] != after["key"][0]
     assert before["ttft_p50_s"][0] < after["ttft_p50_s"][0]
+
+
+def test_a_table_of_the_user_s_that_changes_in_one_process_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLOWSIM_TABLES", str(tmp_path))
+    point, keys = Point.of({"trace": "example"}), set()
+    for seed in (1, 2):
+        load_table("h200", "llama3-8b").stating(seed=seed).save(tmp_path / "h200" / "llama3-8b" / "tp1")
+        keys.add(point.key(str(tmp_path)))
+    assert len(keys) == 2
