@@ -5,9 +5,12 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct
 
 from flowsim.arena.decision_costs import DecisionCost, decision_costs
 from flowsim.arena.figure import Lines, arena_figure
@@ -25,22 +28,22 @@ from flowsim.arena.grid import (
     traffic_of,
 )
 from flowsim.arena.page import arena_page
-from flowsim.arena.ranking import Standing
 from flowsim.arena.scores import Scores
 from flowsim.arena.tables import cells_table, ranking_table, shares_by
 from flowsim.core.policy import Policy
 from flowsim.errors import InputError
 from flowsim.io.counts import number_of
+from flowsim.io.documents import mapping
 from flowsim.io.folders import writing
-from flowsim.io.schema import PositiveCount, fitted
+from flowsim.io.schema import PositiveCount, build, fitted
 from flowsim.policies.catalogue import TABLE
 from flowsim.policies.registry import PolicySpec
 from flowsim.runs.options import flat
 from flowsim.show.costs_text import cost_footing
 from flowsim.show.figure_file import draw_into
-from flowsim.show.page import write_page
+from flowsim.show.page import Page, write_page
 from flowsim.studies.study import Study
-from flowsim.studies.sweep import Runs, sweep
+from flowsim.studies.sweep import Runs, load_runs, sweep
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,6 +55,19 @@ MOST_NAMED, PLAINEST = 4, "fcfs"
 """How many of the best policies the figure has in colour, and the one that is always there to tell how hard it is."""
 SET = ("trace", "policy", "workload", "slo", "bound", "until_s")
 """Options, or sections of them, that the arena sets itself."""
+ABOUT = "arena.json"
+SAVED = "what flowsim arena wrote with --out"
+
+
+class SavedArena(Struct, frozen=True):
+    """What arena.json holds: an arena but for its cells and its runs; see `Arena`."""
+
+    ranking: Sequence[Mapping[Any, Any]]
+    traffic: Sequence[Traffic]
+    own: Sequence[str]
+    failed: Mapping[str, str]
+    costs: Mapping[str, DecisionCost]
+    typed: Sequence[str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +75,7 @@ class Arena:
     """Every policy on every traffic, load and SLO mix. Made by `flowsim.compete`.
 
     Attributes:
-        standings: the policies by rank.
+        ranking: one row per ranked policy, see `flowsim.arena.tables.ranking_table`.
         table: one row per cell and policy.
         cells: one row per cell, see `flowsim.arena.tables.cells_table`.
         costs: what deciding costs each policy, by its specification.
@@ -69,7 +85,7 @@ class Arena:
         runs: the runs, as a study has them.
     """
 
-    standings: Sequence[Standing]
+    ranking: pd.DataFrame
     table: pd.DataFrame
     cells: pd.DataFrame
     costs: Mapping[str, DecisionCost]
@@ -78,10 +94,9 @@ class Arena:
     failed: Mapping[str, str]
     runs: Runs
 
-    @cached_property
-    def ranking(self) -> pd.DataFrame:
-        """One row per ranked policy, see `flowsim.arena.tables.ranking_table`."""
-        return ranking_table(self.standings, self.table)
+    def page(self) -> Page:
+        """The arena as a page."""
+        return arena_page(self, lines_of(self).named)
 
     def plot(self) -> Figure:
         """The share of the clairvoyant bound against the load."""
@@ -89,27 +104,53 @@ class Arena:
 
     def __repr__(self) -> str:
         """One line."""
-        return f"Arena({number_of(len(self.standings), 'policy', 'policies')} on {number_of(len(self.cells), 'cell')})"
+        return f"Arena({number_of(len(self.ranking), 'policy', 'policies')} on {number_of(len(self.cells), 'cell')})"
 
     def _repr_html_(self) -> str:
         shown = self.ranking.set_index("policy")[["rank", "rank_low", "rank_high", "share_of_bound", "worst_cell"]]
         return str(shown.to_html(float_format="{:.3f}".format))
 
     def save(self, folder: str | Path) -> Path:
-        """Write arena.html, arena.png, ranking.csv, and arena.parquet and arena.csv (one row per cell and policy).
-
-        All are written, or none.
+        """Write arena.html, arena.png, ranking.csv, arena.json, and arena.parquet and arena.csv (one row per cell and
+        policy): all, or none.
 
         Raises:
             InputError: the folder cannot be written.
         """
         with writing(folder) as stage:
+            ranking, typed = self.ranking.to_dict("records"), self.cells["typed"].tolist()
+            about = SavedArena(ranking, self.traffic, self.own, self.failed, self.costs, typed)
+            (stage / ABOUT).write_bytes(msgspec.json.format(msgspec.json.encode(about), indent=1))
             self.table.to_parquet(stage / "arena.parquet", index=False, compression="zstd")
             self.table.to_csv(stage / "arena.csv", index=False)
             self.ranking.to_csv(stage / "ranking.csv", index=False)
             draw_into(stage / "arena.png", self.plot(), dpi=150, metadata={"Software": None})
-            write_page(arena_page(self, lines_of(self).named), stage / "arena.html")
+            write_page(self.page(), stage / "arena.html")
         return Path(folder)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Arena:
+        """The arena that `save` wrote. InputError: a file is missing or damaged."""
+        import pandas as pd  # slow to import, and only tables need it
+
+        place = Path(folder)
+        about = build(SavedArena, mapping(place / ABOUT, SAVED), str(place / ABOUT))
+        try:
+            table = pd.read_parquet((place / "arena.parquet").absolute())
+            cells = cells_table(table, about.typed)
+        except (OSError, ValueError, KeyError) as error:
+            problem = f"holds an arena that cannot be read ({' '.join(str(error).split())})"
+            raise InputError(str(folder), problem, expected=SAVED) from None
+        return cls(
+            pd.DataFrame(about.ranking),
+            table,
+            cells,
+            about.costs,
+            about.traffic,
+            about.own,
+            about.failed,
+            load_runs(place),
+        )
 
 
 def compete(
@@ -186,8 +227,9 @@ def _arena(
         raise InputError("arena", f"runs of every policy failed; the first: {failed[named[0]]}")
     places = scores.standings(seed)
     table = scores.table(places[0].policy, seed)
+    ranking = ranking_table(places, table)
     of_cells = cells_table(table, [arguments(cell, base) for cell in grid])
-    return Arena(places, table, of_cells, decision_costs(study, grid, ranked, runs.folder), traffic, own, failed, runs)
+    return Arena(ranking, table, of_cells, decision_costs(study, grid, ranked, runs.folder), traffic, own, failed, runs)
 
 
 def _first_error(scores: Scores, policy: str) -> str:
@@ -201,7 +243,7 @@ def _first_error(scores: Scores, policy: str) -> str:
 def lines_of(arena: Arena) -> Lines:
     """What the figure of an arena shows: in colour the best few, the reference, the plainest, and one's own."""
     by_load = shares_by(arena.table, "load")
-    ranked = [standing.policy for standing in arena.standings]
+    ranked = arena.ranking["policy"].tolist()
     wanted = {*ranked[:MOST_NAMED], REFERENCE, PLAINEST, *arena.own}
     cells = len(arena.table.groupby(["traffic", "mix"]))
     return Lines(

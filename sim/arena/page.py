@@ -70,7 +70,7 @@ def _lead(arena: Arena, ranking: Sequence[Mapping[Any, Any]]) -> list[PagePart]:
 
 def _chart(arena: Arena, named: Sequence[str]) -> Chart:
     """Every policy's line, for each traffic and each SLO mix and for all of them."""
-    ranked = [standing.policy for standing in arena.standings]
+    ranked = arena.ranking["policy"].tolist()
     series = [
         Series(
             shown_name(policy, arena),

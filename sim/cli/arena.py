@@ -54,8 +54,9 @@ def arena(
     under three SLO mixes. Differences are paired by request.
 
     DIR gets arena.html (the page), ranking.csv, arena.parquet and arena.csv (one row per cell and policy), and
-    arena.png; besides them runs.parquet and study.yaml, as flowsim sweep writes them. The bytes do not depend on the
-    number of workers; decision_costs.csv, and the page's column of it, are measured on this machine.
+    arena.png; arena.json, with which flowsim show DIR shows it again; and runs.parquet and study.yaml, as flowsim sweep
+    writes them. The bytes do not depend on the number of workers, but for those of decision_costs.csv, which are
+    measured on this machine, and of what repeats them.
 
     \b
     Examples:

@@ -43,7 +43,7 @@ def show(
 ) -> None:
     """Show RESULT again: as text, as JSON, as a page or as a timeline.
 
-    RESULT is the folder that run, compare, sweep, capacity or validate wrote with --out. Without an option it is
+    RESULT is the folder that run, compare, sweep, capacity, arena or validate wrote with --out. Without an option it is
     printed as that command did. A page shows distributions, what was there at a time, and of a run or comparison the
     worst seconds and why requests missed their SLO; a timeline shows every pass, preemption and decision. Both replay a
     run for what happened in it, and refuse one that no longer comes out as it was saved.

@@ -54,7 +54,7 @@ def result_html(result: RunResult | Comparison | Runs | Saved, progress: Progres
     if isinstance(result, Runs):
         return page_html(study_page(result))
     if result.kind == "study":
-        return page_html(study_page(result.study))
+        return page_html(result.arena.page() if result.arena else study_page(result.study))
     if result.kind == "validation":
         images, charts = [picture(case) for case in result.cases], list(map(real_gantt, result.cases))
         return validation_page([result.evidence], result.cases, images, charts)

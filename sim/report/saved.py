@@ -1,4 +1,4 @@
-"""A folder of results, open: of a run, a comparison, a study (or a search) or a validation."""
+"""A folder of results, open: of a run, a comparison, a study (or a search, or an arena) or a validation."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from flowsim.archive.manifest import COMPARED, CONFIG, compared_policies
+from flowsim.arena.compete import ABOUT as SCORED
+from flowsim.arena.compete import Arena
 from flowsim.core.summary import FullSummary
 from flowsim.errors import InputError
 from flowsim.io.counts import number_of
@@ -35,7 +37,7 @@ Kind = Literal["run", "comparison", "study", "validation"]
 BLOCK_TOKENS = 16
 SAME = ("instance", "started_s", "finished_s", "preemptions", "attained")
 """The columns of the table of requests in which a replay must agree with what was saved."""
-EXPECTED = "what flowsim run, compare, sweep, capacity or validate wrote with --out"
+EXPECTED = "what flowsim run, compare, sweep, capacity, arena or validate wrote with --out"
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,11 @@ class Saved:
         return load_runs(self.folder)
 
     @cached_property
+    def arena(self) -> Arena | None:
+        """The arena whose runs those of a study are; None if they are of no arena that was saved."""
+        return Arena.load(self.folder) if exists(self.folder / SCORED) else None
+
+    @cached_property
     def evidence(self) -> Evidence:
         """The evidence of a validation."""
         return Evidence.load(self.folder, trust_policies=self.trust_policies)
@@ -138,7 +145,9 @@ class Saved:
                 made from has changed.
         """
         if self.kind == "study":
-            raise InputError(str(self.folder), "is a study", expected="a run, a comparison or a validation")
+            raise InputError(
+                str(self.folder), "has the runs of a study", expected="a run, a comparison or a validation"
+            )
         if self.kind == "validation":
             return [shown for one in self.evidence.recorded if one.runs for shown in _both(one, self.evidence)]
         return [self._replayed(name, progress) for name in self.runs]

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from rich.console import RenderableType
 
+from flowsim.arena.text import arena_report
 from flowsim.policies.registry import spelling
 from flowsim.report.saved import Saved
 from flowsim.results.differences import DECISIONS, SERVED, ServedTrace, alike, difference_rows, saved_decisions_sha256
@@ -31,7 +32,7 @@ def saved_reports(saved: Saved, against: Sequence[str] = (), all_metrics: bool =
         InputError: no such policy, or a file of the folder is missing or wrong.
     """
     if saved.kind == "study":
-        yield study_report(saved.study, against)
+        yield arena_report(saved.arena) if saved.arena and not against else study_report(saved.study, against)
     elif saved.kind == "validation":
         yield validation_report([saved.evidence], saved.cases)
     elif saved.kind == "run":
@@ -55,8 +56,8 @@ def saved_differences(saved: Saved, base: str) -> RenderableType:
 
 
 def saved_json(saved: Saved) -> bytes:
-    """A saved result as JSON: the summary of a run; those of a comparison by policy; the rows of a study; the distances
-    of the cases of a validation. What is not finite or not known is null.
+    """A saved result as JSON: the summary of a run; those of a comparison by policy; the rows of a study; the ranking
+    and the cells of an arena; the distances of the cases of a validation. What is not finite or not known is null.
 
     Raises:
         InputError: a file of the folder is missing or wrong.
@@ -70,6 +71,8 @@ def json_of(values: Any) -> bytes:
 
 
 def _values(saved: Saved) -> Any:
+    if saved.kind == "study" and saved.arena:
+        return {"ranking": saved.arena.ranking.to_dict("records"), "cells": saved.arena.table.to_dict("records")}
     if saved.kind == "study":
         return {"title": saved.study.title, "runs": saved.study.table.to_dict("records")}
     if saved.kind == "validation":

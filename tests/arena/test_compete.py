@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import flowsim
 from flowsim.arena.compete import Arena, lines_of
 from flowsim.arena.grid import Traffic
 from flowsim.errors import FailedRuns, InputError
+from flowsim.show.page import page_html
 from support.cli import OWN
 
 SMALL: dict[str, Any] = {
@@ -51,7 +53,7 @@ def arena(folder: Path) -> Arena:
 
 
 def test_policies_are_ranked_by_their_share_of_the_bound(arena: Arena, folder: Path) -> None:
-    assert [standing.policy for standing in arena.standings] == ["flowprefill", "fcfs"]
+    assert arena.ranking["policy"].tolist() == ["flowprefill", "fcfs"]
     assert (arena.runs.new, len(arena.table), arena.failed) == (8, 8, {})
     shares = arena.table.groupby("policy")["share_of_bound"].mean()
     assert arena.ranking.set_index("policy")["share_of_bound"].to_dict() == pytest.approx(shares.to_dict())
@@ -65,6 +67,30 @@ def test_policies_are_ranked_by_their_share_of_the_bound(arena: Arena, folder: P
     assert dict(zip(costs["policy"], costs["decisions"], strict=True)) == {
         name: cost.decisions for name, cost in arena.costs.items()
     }
+
+
+def test_a_saved_arena_is_read_back(arena: Arena, folder: Path) -> None:
+    loaded = Arena.load(folder)
+    pd.testing.assert_frame_equal(loaded.ranking, arena.ranking, check_dtype=False)
+    pd.testing.assert_frame_equal(loaded.cells, arena.cells)
+    assert (loaded.traffic, loaded.costs, loaded.own, loaded.failed) == (arena.traffic, arena.costs, [], {})
+    assert page_html(loaded.page()) == (folder / "arena.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("arena.json", "{}", "arena.json: lacks ranking"),
+        ("arena.parquet", "", "holds an arena that cannot be read"),
+    ],
+)
+def test_a_damaged_arena_is_refused(
+    arena: Arena, folder: Path, tmp_path: Path, name: str, text: str, said: str
+) -> None:
+    damaged = Path(shutil.copytree(folder, tmp_path / "damaged"))
+    (damaged / name).write_text(text)
+    with pytest.raises(InputError, match=said):
+        Arena.load(damaged)
 
 
 def test_the_bytes_do_not_depend_on_the_workers(arena: Arena, folder: Path, tmp_path: Path) -> None:
@@ -98,10 +124,10 @@ def test_a_policy_of_ones_own_is_placed_and_only_its_runs_are_new(
     grown = held(["fcfs", "arena_own:Last"], tmp_path / "out")
     assert grown.runs.new == 4
     assert grown.own == ["arena_own:Last"]
-    places = {standing.policy: standing for standing in grown.standings}
-    assert places["arena_own:Last"].rank in (2, 3) and places["flowprefill"].rank == 1
-    assert places["fcfs"].score == {standing.policy: standing for standing in arena.standings}["fcfs"].score
-    assert lines_of(grown).named == [standing.policy for standing in grown.standings]
+    places, before = grown.ranking.set_index("policy"), arena.ranking.set_index("policy")
+    assert places["rank"]["arena_own:Last"] in (2, 3) and places["rank"]["flowprefill"] == 1
+    assert places["share_of_bound_low"]["fcfs"] == before["share_of_bound_low"]["fcfs"]
+    assert lines_of(grown).named == grown.ranking["policy"].tolist()
     assert len(grown.plot().axes[0].lines) == 3
 
 
@@ -121,7 +147,7 @@ def test_a_policy_that_fails_is_named_and_not_ranked(tmp_path: Path, monkeypatch
     Path("arena_bad.py").write_text(OWN)
     with pytest.warns(FailedRuns, match="4 of 12 runs failed"):
         found = held(["fcfs", "arena_bad:Raises"], tmp_path / "out")
-    assert [standing.policy for standing in found.standings] == ["flowprefill", "fcfs"]
+    assert found.ranking["policy"].tolist() == ["flowprefill", "fcfs"]
     assert "raised KeyError: 'x'" in found.failed["arena_bad:Raises"]
 
 

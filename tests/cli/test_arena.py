@@ -22,7 +22,21 @@ def test_the_command_ranks_shows_and_saves(tmp_path: Path, monkeypatch: pytest.M
     assert said.stdout.startswith("arena: 3 policies on 60 cells, 36 runs (36 new, in ")
     assert "edf:cut=none (yours)" in said.stdout and "minus flowprefill" in said.stdout
     assert "saved arena.html, ranking.csv, arena.parquet, arena.csv and arena.png in out" in said.stdout
-    shown = {"arena.html", "arena.png", "ranking.csv", "arena.csv", "arena.parquet", "runs.parquet", "study.yaml"}
+    table = said.stdout[said.stdout.index("policy") : said.stdout.index("saved arena.html")]
+    assert done("show", "out") == f"arena: 3 policies on 60 cells, 36 runs (all done before)\n\n{table}"
+    assert done("show", "out", "--html", "again.html") == "saved again.html\n"
+    assert Path("again.html").read_bytes() == Path("out", "arena.html").read_bytes()
+    assert json.loads(done("show", "out", "--json"))["ranking"][0]["policy"] == "flowprefill"
+    shown = {
+        "arena.html",
+        "arena.json",
+        "arena.png",
+        "ranking.csv",
+        "arena.csv",
+        "arena.parquet",
+        "runs.parquet",
+        "study.yaml",
+    }
     assert shown < {path.name for path in Path("out").iterdir()}
     assert done(*line, "--set", "seed=1", "--out", "out", "--quiet") == ""
 

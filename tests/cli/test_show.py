@@ -94,7 +94,7 @@ def test_a_study_has_no_timeline() -> None:
     Path("study.yaml").write_text(STUDY)
     done("sweep", "study.yaml", "--out", "saved", "--quiet", "--workers", "1")
     said = refused("show", "saved", "--timeline", "t.json")
-    assert said == "saved: is a study; expected a run, a comparison or a validation"
+    assert said == "saved: has the runs of a study; expected a run, a comparison or a validation"
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_options_that_mean_nothing_are_refused(options: tuple[str, ...], told: s
 
 def test_a_folder_without_results_is_refused() -> None:
     Path("empty").mkdir()
-    expected = "expected what flowsim run, compare, sweep, capacity or validate wrote with --out"
+    expected = "expected what flowsim run, compare, sweep, capacity, arena or validate wrote with --out"
     for name in ("empty", "nowhere", "t.jsonl"):
         assert refused("show", name) == f"{name}: holds no results; {expected}"
 

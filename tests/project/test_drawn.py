@@ -48,6 +48,6 @@ def test_the_table_of_the_arena_is_its_ranking(tmp_path: Path) -> None:
     head, columns, _, *rows = ranking(tmp_path)
     assert head == "4 runs: 2 policies, 2 cells. Scores and shares in %:\n"
     assert columns == "| policy | rank | score | minus flowprefill | 0.9 | 1.4 | leads | worst | us a request |"
-    assert [row.split(" | ")[0] for row in rows] == [f"| {standing.policy}" for standing in arena.standings]
-    assert [row.split(" | ")[2] for row in rows] == [f"{100 * standing.score.mean:.1f}" for standing in arena.standings]
+    assert [row.split(" | ")[0] for row in rows] == [f"| {policy}" for policy in arena.ranking["policy"]]
+    assert [row.split(" | ")[2] for row in rows] == [f"{100 * score:.1f}" for score in arena.ranking["share_of_bound"]]
     assert len(TABLE.findall((ROOT / "docs" / "arena.md").read_text(encoding="utf-8"))) == 1
