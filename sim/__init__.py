@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from flowsim.core.policy import Policy, View
     from flowsim.core.request import Request
     from flowsim.core.server import ServerOptions
-    from flowsim.core.slo import SLOMix
+    from flowsim.core.slo_mix import SLOMix
     from flowsim.errors import InputError
     from flowsim.policies.registry import PolicySpec, describe_policies
     from flowsim.report.pages import save_page
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from flowsim.traces.catalogue import example_trace, load_trace
     from flowsim.traces.trace import Trace
     from flowsim.validation.plan import Plan
-    from flowsim.validation.server import ServerComparison, compare_server
+    from flowsim.validation.server_comparison import ServerComparison, compare_server
     from flowsim.validation.stack_fit import StackFit, fit_stack
     from flowsim.validation.validate import validate
 
@@ -72,10 +72,10 @@ PACKAGES = (
     "engine",
     "io",
     "policies",
+    "rendering",
     "report",
     "results",
     "runs",
-    "show",
     "studies",
     "traces",
     "validation",
@@ -100,9 +100,9 @@ HOMES = {
     "RunOptions": "runs.options",
     "RunResult": "results.result",
     "Runs": "studies.sweep",
-    "SLOMix": "core.slo",
+    "SLOMix": "core.slo_mix",
     "Scanned": "core.order",
-    "ServerComparison": "validation.server",
+    "ServerComparison": "validation.server_comparison",
     "ServerOptions": "core.server",
     "StackFit": "validation.stack_fit",
     "Study": "studies.study",
@@ -113,7 +113,7 @@ HOMES = {
     "calibrate": "calibration.measure.calibrate",
     "capacity": "studies.capacity",
     "compare": "runs.compare",
-    "compare_server": "validation.server",
+    "compare_server": "validation.server_comparison",
     "compete": "arena.compete",
     "describe_metrics": "results.definitions.files",
     "describe_models": "runs.costs",

@@ -26,7 +26,7 @@ from flowsim.errors import InputError
 SIZES = (512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 12288, 16384)
 """Tokens of the whole prompts."""
 FILE = "data/imports/factors.csv"
-"""In `flowsim.calibration`; `flowsim.calibration.public.factors` writes it."""
+"""In `flowsim.calibration`; `flowsim.calibration.published.factors` writes it."""
 
 
 class ModelFactors(NamedTuple):

@@ -29,12 +29,12 @@ from flowsim.calibration.gpu.decoder import REDUCED_BY, Decoder
 from flowsim.calibration.gpu.graphs import Launcher
 from flowsim.calibration.gpu.machine import check_device, dtype_of, machine
 from flowsim.calibration.gpu.quiet_host import RUNNER, quiet_host
+from flowsim.calibration.gpu_engine.runner import launch
 from flowsim.calibration.measure.grid import CHECKED, OFF_GRID
 from flowsim.calibration.measure.passes import host_bound, layers_that_fit, packed
 from flowsim.calibration.measure.repeats import RepeatLimits
 from flowsim.calibration.measure.rows import operator_row, pass_row
 from flowsim.calibration.measure.stopwatch import Stopwatch
-from flowsim.calibration.serve.runner import launch
 from flowsim.errors import InputError
 from flowsim.io.progress import Progress
 

@@ -33,6 +33,7 @@ from flowsim.calibration.gpu.machine import check_device, check_measurable, chec
 from flowsim.calibration.gpu.memory import enough_memory
 from flowsim.calibration.gpu.monitor import gpu_state
 from flowsim.calibration.gpu.quiet_host import RUNNER, SCHEDULER, core_of, quiet_host
+from flowsim.calibration.gpu_engine.runner import Runner
 from flowsim.calibration.measure import idle_gpu, stopwatch
 from flowsim.calibration.measure.grid import QUICK, Grid, midpoint
 from flowsim.calibration.measure.host_costs import time_decisions, time_hand_offs, time_proceeding
@@ -40,7 +41,6 @@ from flowsim.calibration.measure.kernel_race import race_kernels
 from flowsim.calibration.measure.measurement_log import MeasurementLog, Rows
 from flowsim.calibration.measure.passes import Passes, pass_rows
 from flowsim.calibration.measure.rows import host_row, operator_row, rounded
-from flowsim.calibration.serve.runner import Runner
 from flowsim.core.operators import LAYER_OPERATORS
 from flowsim.errors import InputError
 from flowsim.io.progress import Progress

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.pass_costs import PassCosts
 from flowsim.calibration.costs.predictor import SoloPredictor
+from flowsim.calibration.gpu_engine.gpu_device import GpuDevice, WallClock
+from flowsim.calibration.gpu_engine.replay import Replay, replay_on_device
+from flowsim.calibration.gpu_engine.row_cache import RowCache
+from flowsim.calibration.gpu_engine.runner import Job, JobOutcome, Runner
 from flowsim.calibration.measure.repeats import RepeatLimits
-from flowsim.calibration.serve.gpu_device import GpuDevice, WallClock
-from flowsim.calibration.serve.replay import Replay, replay_on_device
-from flowsim.calibration.serve.row_cache import RowCache
-from flowsim.calibration.serve.runner import Job, JobOutcome, Runner
 from flowsim.core.event_recorder import EventRecorder
 from flowsim.core.ledger import Ledger
 from flowsim.core.request import Request
@@ -45,10 +45,10 @@ A_ROUND = 64
 def time_decisions(seen: int, limits: RepeatLimits, apart_s: float = APART_S) -> list[float]:
     """Seconds of a decision among `seen` requests and passes: a mean over each round of one completion and arrivals.
 
-    It is `flowsim.calibration.serve.gpu_device.GpuDevice.settle` under the policy flowprefill (S-EDF, in batches up to
-    2048 tokens), from taking the arrivals in until the runner has its order: what a replay logs as `control_s`, and
-    what a simulation charges as `CostModel.decision`. A completion is followed by as many arrivals as make it `seen`
-    again. Decisions are about as far apart as in a replay, so that the processor has turned to something else
+    It is `flowsim.calibration.gpu_engine.gpu_device.GpuDevice.settle` under the policy flowprefill (S-EDF, in batches
+    up to 2048 tokens), from taking the arrivals in until the runner has its order: what a replay logs as `control_s`,
+    and what a simulation charges as `CostModel.decision`. A completion is followed by as many arrivals as make it
+    `seen` again. Decisions are about as far apart as in a replay, so that the processor has turned to something else
     meanwhile.
     """
     scheduler = Scheduler([_request(i) for i in range(seen + A_ROUND * limits.most)])

@@ -18,8 +18,8 @@ from typing import Any
 from flowsim.calibration.gpu.batch import Batch, CacheSlice, Step
 from flowsim.calibration.gpu.decoder import Decoder
 from flowsim.calibration.gpu.graphs import Launcher
+from flowsim.calibration.gpu_engine.runner import launch, synchroniser
 from flowsim.calibration.measure.repeats import RepeatLimits, typical
-from flowsim.calibration.serve.runner import launch, synchroniser
 
 Samples = dict[str, list[float]]
 NOTHING = Step("nothing", -1, lambda p: None)
@@ -134,7 +134,8 @@ def time_pass(
 ) -> list[float]:
     """Wall seconds of a whole forward, from preparing to the last synchronise, checked as a runner checks it.
 
-    It is launched by the runner's own loop, `flowsim.calibration.serve.runner.launch`. `before` is called before each.
+    It is launched by the runner's own loop, `flowsim.calibration.gpu_engine.runner.launch`. `before` is called before
+    each.
     """
     once, samples = watched(launcher, slices), list[float]()
     once()

@@ -25,9 +25,9 @@ from flowsim.calibration.costs.table import OperatorTable
 from flowsim.calibration.costs.table_catalogue import load_table, shipped_tables
 from flowsim.calibration.modelled.accuracy import ALL, Error, LeftOut, model_kind
 from flowsim.calibration.modelled.table import measured_tables, modelled_table
-from flowsim.calibration.public.aiconfigurator import Source, package_source
-from flowsim.calibration.public.importer import import_table
-from flowsim.calibration.public.nearest_table import nearest_own
+from flowsim.calibration.published.aiconfigurator import Source, package_source
+from flowsim.calibration.published.importer import import_table
+from flowsim.calibration.published.nearest_table import nearest_own
 from flowsim.errors import InputError
 
 BINS: Mapping[str, tuple[int, float]] = {

@@ -11,9 +11,9 @@ from pathlib import Path
 import pandas as pd
 
 from docs.written.outputs import ROOT
+from flowsim.arena.arena_text import rank_text, share_text
 from flowsim.arena.grid import REFERENCE
 from flowsim.arena.tables import AT
-from flowsim.arena.text import rank_text, share_text
 
 TABLE = re.compile(r"(?<=<!-- arena -->\n).*?(?=<!-- end -->)", re.DOTALL)
 

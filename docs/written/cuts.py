@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from docs.written.outputs import ROOT
+from flowsim.rendering.figure_file import save_figure
 from flowsim.report.saved import Saved
-from flowsim.show.figure_file import save_figure
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,7 +12,7 @@ from flowsim.errors import InputError
 from flowsim.io.counts import number_of
 from flowsim.io.folders import leads_somewhere, path_of
 from flowsim.io.sha256 import sha256_of
-from flowsim.results.stored import stored_summary
+from flowsim.results.saved_files import stored_summary
 from flowsim.runs.digests import policy_digest, policy_files
 from flowsim.runs.options import RunOptions
 from flowsim.runs.own_sources import MAIN

@@ -38,10 +38,10 @@ from flowsim.io.folders import writing
 from flowsim.io.schema import PositiveCount, build, fitted
 from flowsim.policies.catalogue import TABLE
 from flowsim.policies.registry import PolicySpec
+from flowsim.rendering.costs_text import cost_footing
+from flowsim.rendering.figure_file import draw_into
+from flowsim.rendering.page import Page, write_page
 from flowsim.runs.options import flat
-from flowsim.show.costs_text import cost_footing
-from flowsim.show.figure_file import draw_into
-from flowsim.show.page import Page, write_page
 from flowsim.studies.study import Study
 from flowsim.studies.sweep import Runs, load_runs, sweep
 

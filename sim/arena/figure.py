@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flowsim.show.style import foot, new_axes, plain, style
+from flowsim.rendering.style import foot, new_axes, plain, style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

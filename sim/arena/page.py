@@ -6,15 +6,15 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from flowsim.arena.arena_text import rank_text, rule_text, share_text, shown_name
 from flowsim.arena.grid import REFERENCE
 from flowsim.arena.tables import AT, ON, class_attainments
-from flowsim.arena.text import rank_text, rule_text, share_text, shown_name
 from flowsim.io.counts import percent
 from flowsim.policies.registry import describe_policy
+from flowsim.rendering.costs_text import cost_footing
+from flowsim.rendering.page import Axis, Chart, Column, Facts, Page, PagePart, Paragraph, Rows, Section, Series, Tiles
+from flowsim.rendering.style import COLOURS
 from flowsim.results.interval import Interval
-from flowsim.show.costs_text import cost_footing
-from flowsim.show.page import Axis, Chart, Column, Facts, Page, PagePart, Paragraph, Rows, Section, Series, Tiles
-from flowsim.show.style import COLOURS
 
 if TYPE_CHECKING:
     import pandas as pd

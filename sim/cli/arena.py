@@ -64,10 +64,10 @@ def arena(
       flowsim arena --out arena --policy my_policy:MyPolicy
       flowsim arena --only --policy edf --policy llf --requests 1000 --trace mine=trace.jsonl
     """
+    from flowsim.arena.arena_text import arena_report
     from flowsim.arena.compete import compete
-    from flowsim.arena.text import arena_report
     from flowsim.io.progress import bar
-    from flowsim.show.screen import show
+    from flowsim.rendering.screen import show
 
     base: dict[str, Any] = {}
     for text in settings:

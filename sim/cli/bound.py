@@ -31,8 +31,8 @@ from flowsim.cli.run import TRACE_HELP
 def bound(context: click.Context, /, trace: str, target: str | None, **options: Any) -> None:
     """Show how much any scheduler could attain."""
     check_costs(context)
+    from flowsim.rendering.screen import facts, show
     from flowsim.runs.bound import clairvoyant
-    from flowsim.show.screen import facts, show
 
     with flags_named(), replaying(quiet=False) as progress:
         found = replace(clairvoyant(trace, **stated(options)), progress=progress)

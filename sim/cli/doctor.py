@@ -17,8 +17,8 @@ def doctor() -> int:
     Example:
       flowsim doctor
     """
+    from flowsim.rendering.screen import facts, show
     from flowsim.runs.doctor import doctor as look
-    from flowsim.show.screen import facts, show
 
     findings = look()
     show(facts((one.name, one.found) for one in findings))

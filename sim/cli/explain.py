@@ -10,7 +10,7 @@ from flowsim.cli.click_options import check_costs, flags_named, with_options
 from flowsim.cli.command import Command, pins_compared, replaying, say
 from flowsim.cli.run import TRACE_HELP, wanted_run
 from flowsim.errors import InputError
-from flowsim.show.figure_file import check_figure_file, save_figure
+from flowsim.rendering.figure_file import check_figure_file, save_figure
 
 
 @click.command(
@@ -44,11 +44,11 @@ def explain(
         check_figure_file(figure)
         if request is not None:
             raise InputError("--figure", "is of all misses", expected="no --request")
+    from flowsim.rendering.screen import show
     from flowsim.report.explain_text import explanation_report, request_report
-    from flowsim.report.text import json_of
+    from flowsim.report.saved_text import json_of
     from flowsim.results.explain import explain as explain_run
     from flowsim.runs.run import run as replay
-    from flowsim.show.screen import show
 
     wanted = wanted_run(context, trace, policy, options, besides=("request", "figure", "as_json"))
     with flags_named(), pins_compared(strict=False), replaying(quiet=as_json) as progress:

@@ -102,8 +102,8 @@ def policies(words: tuple[str, ...]) -> None:
 
 def _list() -> None:
     from flowsim.policies.registry import describe_policies
+    from flowsim.rendering.screen import show
     from flowsim.report.policy_text import policies_report
-    from flowsim.show.screen import show
 
     show(policies_report(describe_policies()))
     say("\nWrite NAME:OPTION=VALUE,... or, for one of your own, MODULE:CLASS:OPTION=VALUE,...")
@@ -112,9 +112,9 @@ def _list() -> None:
 
 def _explain(name: str) -> None:
     from flowsim.policies.registry import describe_policy, explain_policy, load_policy
+    from flowsim.rendering.screen import show
     from flowsim.report.policy_text import policy_report
     from flowsim.runs.six_requests import six_requests
-    from flowsim.show.screen import show
 
     served = six_requests(load_policy(name))
     show(policy_report(name, describe_policy(name), *explain_policy(name), served))

@@ -25,11 +25,11 @@ def tradeoff(
       flowsim tradeoff --tokens 32768
     """
     check_costs(context)
+    from flowsim.rendering.run_text import tradeoff_report
+    from flowsim.rendering.screen import show
     from flowsim.runs.costs import load_cost
     from flowsim.runs.tradeoff import MOST_TOKENS, is_extrapolated
     from flowsim.runs.tradeoff import tradeoff as rows
-    from flowsim.show.screen import show
-    from flowsim.show.text import tradeoff_report
 
     if not 1 <= tokens <= MOST_TOKENS:
         raise InputError("--tokens", found=tokens, expected=f"a whole number from 1 to {MOST_TOKENS} (2^20)")
@@ -51,9 +51,9 @@ def models() -> None:
       flowsim models
     """
     from flowsim.calibration.costs.gpus import catalogue
+    from flowsim.rendering.run_text import models_report
+    from flowsim.rendering.screen import show
     from flowsim.runs.costs import describe_models
-    from flowsim.show.screen import show
-    from flowsim.show.text import models_report
 
     show(models_report(describe_models()))
     click.echo(f"\nby datasheet, for flowsim calibrate model --gpu NAME: {', '.join(sorted(catalogue()))}")
@@ -67,8 +67,8 @@ def metrics() -> None:
     Example:
       flowsim metrics
     """
+    from flowsim.rendering.run_text import definitions_report
+    from flowsim.rendering.screen import show
     from flowsim.results.definitions.files import POPULATION, describe_metrics
-    from flowsim.show.screen import show
-    from flowsim.show.text import definitions_report
 
     show(definitions_report(POPULATION, describe_metrics()))

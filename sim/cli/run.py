@@ -94,8 +94,8 @@ def run(
         result = replay(wanted, progress=progress)
         full = result.full_summary if out or not quiet else None  # a bound takes time, too
     if full and not quiet:
-        from flowsim.show.screen import show
-        from flowsim.show.text import run_report
+        from flowsim.rendering.run_text import run_report
+        from flowsim.rendering.screen import show
 
         show(run_report(full, all_metrics))
     if out:
@@ -154,9 +154,9 @@ def compare(
         stating = comparison.results.items() if out or not quiet else ()
         full = {name: result.full_summary for name, result in stating}  # a bound takes time, too
     if not quiet:
-        from flowsim.show.differences_text import differences_report
-        from flowsim.show.screen import show
-        from flowsim.show.text import compare_report
+        from flowsim.rendering.differences_text import differences_report
+        from flowsim.rendering.run_text import compare_report
+        from flowsim.rendering.screen import show
 
         show(compare_report(full, all_metrics))
         if len(policies) > 1:

@@ -55,11 +55,11 @@ def show(
       flowsim show results --timeline worst.json --worst 20
       flowsim show results --json | jq .attainment
     """
+    from flowsim.rendering import screen
     from flowsim.report.pages import save_page
     from flowsim.report.saved import Saved
-    from flowsim.report.text import saved_json, saved_reports
+    from flowsim.report.saved_text import saved_json, saved_reports
     from flowsim.report.timeline import save_timeline
-    from flowsim.show import screen
 
     if (window is not None or worst is not None) and timeline is None:
         raise InputError("--window" if window else "--worst", "is given without --timeline", expected="both")

@@ -177,8 +177,8 @@ def setting(text: str) -> dict[str, Any]:
 def _show(runs: Any, out: str | None, against: tuple[str, ...], quiet: bool) -> int:
     """Print a study; the exit status."""
     if not quiet:
-        from flowsim.show.screen import show
-        from flowsim.studies.text import study_report
+        from flowsim.rendering.screen import show
+        from flowsim.studies.study_text import study_report
 
         show(study_report(runs, against))
         if out:

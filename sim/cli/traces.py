@@ -101,10 +101,10 @@ def info(trace: str, against: str | None, figure: str | None, **options: Any) ->
       flowsim traces info trace.csv.gz --figure trace.png
       flowsim traces info synthetic.jsonl --against trace.csv.gz
     """
-    from flowsim.show.figure_file import check_figure_file, save_figure
-    from flowsim.show.screen import show  # rich and matplotlib are slow to import
-    from flowsim.show.trace_figures import trace_figure as drawn
-    from flowsim.show.trace_text import distances_report, info_report
+    from flowsim.rendering.figure_file import check_figure_file, save_figure
+    from flowsim.rendering.screen import show  # rich and matplotlib are slow to import
+    from flowsim.rendering.trace_figures import trace_figure as drawn
+    from flowsim.rendering.trace_text import distances_report, info_report
 
     if figure is not None:
         check_figure_file(figure)
@@ -279,7 +279,7 @@ def list_() -> None:
     Example:
       flowsim traces list
     """
-    from flowsim.show.screen import show  # rich is slow to import
-    from flowsim.show.trace_text import list_report
+    from flowsim.rendering.screen import show  # rich is slow to import
+    from flowsim.rendering.trace_text import list_report
 
     show(list_report(commands.list()))

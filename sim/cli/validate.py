@@ -178,8 +178,8 @@ def _free(out: str, folders: Sequence[str]) -> str:
 
 def _show(evidence: Sequence[Evidence], folder: str, quiet: bool) -> None:
     """Compare, write the page and the figures into this folder, and print the table."""
+    from flowsim.rendering.screen import show
     from flowsim.report.gantt import real_gantt
-    from flowsim.show.screen import show
     from flowsim.validation.compared import compared_cases
     from flowsim.validation.report import save_report, validation_report
 
@@ -205,9 +205,9 @@ def _beside_server(
     log: Trace, options: dict[str, Any], gpu: str | None, cost: str | None, out: str, quiet: bool
 ) -> None:
     """Compare a log with its simulation, write the page and print the tables."""
-    from flowsim.show.screen import facts, show, table
-    from flowsim.show.text import head_facts
-    from flowsim.validation.server import compare_server
+    from flowsim.rendering.run_text import head_facts
+    from flowsim.rendering.screen import facts, show, table
+    from flowsim.validation.server_comparison import compare_server
 
     if (gpu is None) == (cost is None):
         problem = "is missing" if gpu is None else "given together with --cost"

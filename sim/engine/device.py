@@ -1,7 +1,7 @@
 """What an instance needs of a device, and what a device tells the instance.
 
 A device has a clock, executes one pass at a time, and takes its time for that and for whatever the scheduler does.
-`SimulatedDevice` computes these times; `flowsim.calibration.serve.gpu_device.GpuDevice` spends them.
+`SimulatedDevice` computes these times; `flowsim.calibration.gpu_engine.gpu_device.GpuDevice` spends them.
 
 Devices only prefill today. One that decodes as well begins another kind of pass: one token each of the requests in its
 batch, again and again until the batch changes.

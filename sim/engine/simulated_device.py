@@ -140,7 +140,7 @@ class SimulatedDevice:
 
         A pass that stops at each cut pays at each for word of it, a decision and an order, even if it proceeds. So does
         the real one: its runner executes one segment, tells the scheduler's thread and waits for the next order
-        (`to_next_cut` in `flowsim.calibration.serve.runner`).
+        (`to_next_cut` in `flowsim.calibration.gpu_engine.runner`).
         """
         cost, now = self._cost, self.clock.now
         self._running, self._timeline = execution, timeline

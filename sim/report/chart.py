@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flowsim.errors import InputError, unknown
-from flowsim.results.stored import is_share
+from flowsim.results.saved_files import is_share
 from flowsim.runs.options import is_option
 from flowsim.studies.figure_data import OF_POLICY, Line, classes_of, family, is_number
 from flowsim.studies.intervals import differences, intervals

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flowsim.errors import InputError
+from flowsim.rendering.style import foot, new_panels, plain
 from flowsim.report.chart import ChartColumns, PanelChart
-from flowsim.results.stored import is_share
-from flowsim.show.style import foot, new_panels, plain
+from flowsim.results.saved_files import is_share
 from flowsim.studies.figure_data import Line
 from flowsim.studies.figures import LABELS, axis_limits, draw_line, label
 

@@ -9,13 +9,13 @@ from rich.table import Table
 from rich.text import Text
 
 from flowsim.io.counts import number_of, percent
+from flowsim.rendering.format import seconds
+from flowsim.rendering.reasons import REASONS, SERVABLE, reason_rows
+from flowsim.rendering.run_text import head_facts
+from flowsim.rendering.screen import facts, table
 from flowsim.results.explain import Explanation
 from flowsim.results.fairness import Fairness
 from flowsim.results.story import Story
-from flowsim.show.format import seconds
-from flowsim.show.reasons import REASONS, SERVABLE, reason_rows
-from flowsim.show.screen import facts, table
-from flowsim.show.text import head_facts
 
 
 def explanation_report(why: Explanation) -> RenderableType:

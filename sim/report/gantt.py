@@ -9,14 +9,14 @@ from msgspec.structs import replace
 
 from flowsim.core.events import pauses, stretches
 from flowsim.io.counts import number_of
+from flowsim.rendering.format import seconds
+from flowsim.rendering.reasons import REASONS
+from flowsim.rendering.run_parts import Bar, Gantt, GanttRow, GanttView
 from flowsim.report.instance_tracks import named
 from flowsim.report.request_tracks import Stay, stays_in
 from flowsim.report.timeline_bounds import until
 from flowsim.results.explain import Explanation
 from flowsim.results.result import RunResult
-from flowsim.show.format import seconds
-from flowsim.show.reasons import REASONS
-from flowsim.show.run_parts import Bar, Gantt, GanttRow, GanttView
 from flowsim.validation.compared import ComparedCase
 
 LENGTHS_S = (20.0, 10.0, 5.0, 2.0, 1.0)

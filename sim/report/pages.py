@@ -7,16 +7,16 @@ from pathlib import Path
 from flowsim.errors import InputError
 from flowsim.io.folders import path_of, writing_file
 from flowsim.io.progress import Progress
+from flowsim.rendering.differences_text import differences_report
+from flowsim.rendering.page import Page, page_html
+from flowsim.rendering.page_text import parts_of
 from flowsim.report.gantt import real_gantt
 from flowsim.report.run_page import run_page
 from flowsim.report.saved import Saved
+from flowsim.report.saved_text import saved_differences
 from flowsim.report.study_page import study_page
-from flowsim.report.text import saved_differences
 from flowsim.results.result import RunResult
 from flowsim.runs.compare import Comparison
-from flowsim.show.differences_text import differences_report
-from flowsim.show.page import Page, page_html
-from flowsim.show.page_text import parts_of
 from flowsim.studies.sweep import Runs
 from flowsim.validation.report import page as validation_page
 from flowsim.validation.report import picture

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from flowsim.errors import InputError, unknown
 from flowsim.io.folders import writing
+from flowsim.rendering.costs_text import cost_footing
+from flowsim.rendering.figure_file import NO_DATE, draw_into
 from flowsim.report.chart import ChartColumns, chart
 from flowsim.report.chart_figure import draw_chart, inches
 from flowsim.report.saved import Saved
 from flowsim.report.saved_runs import comparison_figure, runs_of
-from flowsim.show.costs_text import cost_footing
-from flowsim.show.figure_file import NO_DATE, draw_into
 from flowsim.studies.plot import draw, selected
 from flowsim.studies.sweep import Runs
 

@@ -9,8 +9,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from flowsim.policies.registry import PolicyDescription
+from flowsim.rendering.screen import facts, table
 from flowsim.runs.six_requests import FORWARD_TOKENS, LAYERS, TOKENS_PER_S, ServedRequest
-from flowsim.show.screen import facts, table
 
 CELLS_PER_S = 2
 

@@ -8,6 +8,12 @@ import numpy as np
 
 from flowsim.core.summary import FullSummary
 from flowsim.io.counts import percent
+from flowsim.rendering.format import rate, seconds
+from flowsim.rendering.page import Axis, Chart, Facts, Mark, Page, PagePart, Paragraph, Section, Series, Tiles
+from flowsim.rendering.page_text import parts_of
+from flowsim.rendering.result_figures import Distribution
+from flowsim.rendering.run_text import compare_report, run_report
+from flowsim.rendering.summary_text import offered, ttft
 from flowsim.report.explain_text import explanation_report
 from flowsim.report.gantt import gantt_of, requests_in, worst_window
 from flowsim.report.over_time import over_time
@@ -15,12 +21,6 @@ from flowsim.report.stories import misses_table, stories, worst_misses
 from flowsim.results.explain import Explanation, explain
 from flowsim.results.quantiles import Floats
 from flowsim.results.result import RunResult
-from flowsim.show.format import rate, seconds
-from flowsim.show.page import Axis, Chart, Facts, Mark, Page, PagePart, Paragraph, Section, Series, Tiles
-from flowsim.show.page_text import parts_of
-from flowsim.show.result_figures import Distribution
-from flowsim.show.summary_text import offered, ttft
-from flowsim.show.text import compare_report, run_report
 
 MOST_POINTS = 400
 """Points of a distribution."""

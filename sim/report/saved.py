@@ -19,8 +19,8 @@ from flowsim.io.counts import number_of
 from flowsim.io.folders import exists
 from flowsim.report.request_tracks import Stay, stays_on_gpu
 from flowsim.results.result import RunResult
-from flowsim.results.stored import REQUESTS as TABLE
-from flowsim.results.stored import SUMMARY, stored_requests, stored_summary
+from flowsim.results.saved_files import REQUESTS as TABLE
+from flowsim.results.saved_files import SUMMARY, stored_requests, stored_summary
 from flowsim.runs.compare import folder_of
 from flowsim.runs.options import RunOptions
 from flowsim.runs.options_file import read_options

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from flowsim.core.summary import FullSummary
 from flowsim.errors import InputError
+from flowsim.rendering.costs_text import cost_footing, costs_of
+from flowsim.rendering.result_figures import Distribution, comparison
 from flowsim.report.saved import Saved
 from flowsim.results.bootstrap import share_interval
 from flowsim.results.figure_data import class_attainment_of
 from flowsim.results.summary import as_columns, bound_columns
 from flowsim.runs.options import columns
-from flowsim.show.costs_text import cost_footing, costs_of
-from flowsim.show.result_figures import Distribution, comparison
 from flowsim.studies.sweep import Runs
 
 if TYPE_CHECKING:

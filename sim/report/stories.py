@@ -6,14 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
+from flowsim.rendering.page import Column, Facts, Rows, Table
+from flowsim.rendering.page_text import parts_of
+from flowsim.rendering.reasons import REASONS
+from flowsim.rendering.run_parts import STORY, RequestStory, Stories
 from flowsim.report.explain_text import story_report
 from flowsim.report.gantt import story_key
 from flowsim.report.timeline_bounds import worst_requests
 from flowsim.results.explain import Explanation
-from flowsim.show.page import Column, Facts, Rows, Table
-from flowsim.show.page_text import parts_of
-from flowsim.show.reasons import REASONS
-from flowsim.show.run_parts import STORY, RequestStory, Stories
 
 MOST_STORIES = 150
 """Stories of a page."""

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flowsim.results.stored import is_share
-from flowsim.show.costs_text import cost_footing
-from flowsim.show.page import Column, Explorer, Form, Metric, Page, PagePart, Paragraph, Rows, Section, Tiles
-from flowsim.show.page_text import parts_of
+from flowsim.rendering.costs_text import cost_footing
+from flowsim.rendering.page import Column, Explorer, Form, Metric, Page, PagePart, Paragraph, Rows, Section, Tiles
+from flowsim.rendering.page_text import parts_of
+from flowsim.results.saved_files import is_share
 from flowsim.studies.figure_data import OF_POLICY, classes_of, family, is_number
 from flowsim.studies.goodput_rules import RULES
 from flowsim.studies.intervals import intervals
 from flowsim.studies.replications import REPLICATION, independent, varied
 from flowsim.studies.search import max_rate
+from flowsim.studies.study_text import settings_by, study_report
 from flowsim.studies.sweep import Runs
-from flowsim.studies.text import settings_by, study_report
 
 if TYPE_CHECKING:
     import pandas as pd

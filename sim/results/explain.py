@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from flowsim.errors import InputError
 from flowsim.io.counts import number_of
+from flowsim.rendering.explain_figure import misses_by_class
+from flowsim.rendering.html import explanation_html
 from flowsim.results.device_pieces import PASS
 from flowsim.results.fairness import Fairness, fairness_of
 from flowsim.results.metrics import REJECTED
@@ -20,8 +22,6 @@ from flowsim.results.quantiles import Floats
 from flowsim.results.result import RunResult
 from flowsim.results.story import Span, Story
 from flowsim.results.waits import PARTS, DeviceHistory, Times, hindsight
-from flowsim.show.explain_figure import misses_by_class
-from flowsim.show.html import explanation_html
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from flowsim.rendering.result_figures import ClassAttainment, Distribution
 from flowsim.results.result import RunResult
-from flowsim.show.result_figures import ClassAttainment, Distribution
 
 
 def class_attainment(results: Mapping[str, RunResult]) -> ClassAttainment:

@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from flowsim.core.slo import Assignment
+from flowsim.core.slo_mix import Assignment
 from flowsim.core.summary import DeviceTime, Ttft, TtftParts
 from flowsim.engine.simulate import Outcome
 from flowsim.results.quantiles import Floats, exceeded, finite, quantile, quantiles, ratio

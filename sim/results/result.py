@@ -16,17 +16,17 @@ from numpy.typing import NDArray
 from flowsim.clairvoyant.bound import Bound, Bounding
 from flowsim.clairvoyant.hindsight import Hindsight
 from flowsim.core.events import Event
-from flowsim.core.slo import Assignment
+from flowsim.core.slo_mix import Assignment
 from flowsim.core.summary import FullSummary, Inputs, Summary
 from flowsim.engine.simulate import Outcome
 from flowsim.errors import InputError, unknown
 from flowsim.io.counts import number_of, percent
 from flowsim.io.folders import writing
+from flowsim.rendering.costs_text import cost_line
+from flowsim.rendering.html import summary_html
 from flowsim.results.metrics import STATES, Metrics
 from flowsim.results.quantiles import Floats
 from flowsim.results.summary import summarise, with_bound
-from flowsim.show.costs_text import cost_line
-from flowsim.show.html import summary_html
 from flowsim.traces.trace import Trace
 
 if TYPE_CHECKING:

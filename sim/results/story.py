@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from flowsim.show.format import seconds
-from flowsim.show.html import story_html
-from flowsim.show.reasons import REASONS, SERVABLE
+from flowsim.rendering.format import seconds
+from flowsim.rendering.html import story_html
+from flowsim.rendering.reasons import REASONS, SERVABLE
 
 TOLD = {
     "alone": "ran",

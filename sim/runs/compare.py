@@ -15,6 +15,9 @@ from flowsim.core.summary import FullSummary
 from flowsim.errors import InputError
 from flowsim.io.folders import writing
 from flowsim.policies.registry import DEFAULT_POLICIES, PolicySpec, load_policy, spelling
+from flowsim.rendering.costs_text import cost_footing, costs_of
+from flowsim.rendering.figure_file import draw_into
+from flowsim.rendering.result_figures import comparison
 from flowsim.results.definitions.comparison_csv import COMPARED, FURTHER
 from flowsim.results.differences import ServedTrace, alike, decisions_sha256, difference_rows
 from flowsim.results.figure_data import class_attainment, ttft_distributions
@@ -25,9 +28,6 @@ from flowsim.runs.keywords import documented, from_keywords, named_policy
 from flowsim.runs.pins import pins_of
 from flowsim.runs.prepare import prepare, read_input
 from flowsim.runs.run import execute
-from flowsim.show.costs_text import cost_footing, costs_of
-from flowsim.show.figure_file import draw_into
-from flowsim.show.result_figures import comparison
 from flowsim.traces.trace import Trace
 
 if TYPE_CHECKING:

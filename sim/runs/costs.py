@@ -23,8 +23,8 @@ from flowsim.errors import InputError
 from flowsim.io.counts import percent
 from flowsim.io.folders import Stamp, leads_somewhere, stamp_of
 from flowsim.io.schema import PositiveCount, fitted
+from flowsim.rendering.costs_text import error_text
 from flowsim.runs.options import GPU, MODEL, RunOptions
-from flowsim.show.costs_text import error_text
 from flowsim.traces.trace import Trace
 
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.core.policy import Policy, check_policy
-from flowsim.core.slo import SLOMix
+from flowsim.core.slo_mix import SLOMix
 from flowsim.errors import InputError, unknown
 from flowsim.policies.registry import PolicySpec, load_policy, policy_spec
 from flowsim.runs.declaration import Option

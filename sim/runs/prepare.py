@@ -20,7 +20,7 @@ from flowsim.core.predictor import Predictor
 from flowsim.core.prefix_cache import Prefixes, Retention
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
-from flowsim.core.slo import Assignment, SLOMix
+from flowsim.core.slo_mix import Assignment, SLOMix
 from flowsim.engine.kv import taken_tokens
 from flowsim.errors import InputError
 from flowsim.policies.registry import load_policy

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import msgspec
 import numpy as np
 
-from flowsim.core.slo import OF_TRACE, Assignment, SLOFile, SLOMix, by_class, read_slo_file
+from flowsim.core.slo_mix import OF_TRACE, Assignment, SLOFile, SLOMix, by_class, read_slo_file
 from flowsim.core.slo_presets import CLASSES, PRESETS, REST
 from flowsim.errors import InputError, unknown
 from flowsim.io.pairs import numbers_by_name

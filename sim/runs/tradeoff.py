@@ -15,7 +15,7 @@ from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.pass_costs import PassCosts
 from flowsim.core.operators import Cut, check_cut
 from flowsim.core.server import ServerOptions
-from flowsim.core.slo import SLOMix
+from flowsim.core.slo_mix import SLOMix
 from flowsim.errors import InputError
 from flowsim.policies.flowprefill import FlowPrefill
 from flowsim.results.quantiles import quantiles

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowsim.errors import InputError, unknown
-from flowsim.results.stored import is_share
-from flowsim.show.result_figures import Distribution
+from flowsim.rendering.result_figures import Distribution
+from flowsim.results.saved_files import is_share
 from flowsim.studies.goodput_rules import Rule
 from flowsim.studies.intervals import intervals, ratios
 from flowsim.studies.kept_requests import check_requests

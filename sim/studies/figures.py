@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flowsim.results.stored import is_share
-from flowsim.show.result_figures import draw_steps
-from flowsim.show.style import COLOURS, new_axes, plain, short
+from flowsim.rendering.result_figures import draw_steps
+from flowsim.rendering.style import COLOURS, new_axes, plain, short
+from flowsim.results.saved_files import is_share
 from flowsim.studies.figure_data import (
     Floats,
     HeatMap,

@@ -9,7 +9,7 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from flowsim.core.slo import Assignment
+from flowsim.core.slo_mix import Assignment
 from flowsim.core.slo_presets import REST
 from flowsim.errors import InputError, unknown
 from flowsim.io.schema import Amount

@@ -13,7 +13,7 @@ from flowsim.io.folders import exists
 from flowsim.policies.registry import spelling
 from flowsim.results.differences import SERVED, ServedTrace, difference_rows
 from flowsim.results.recount import COLUMNS, recount
-from flowsim.results.stored import check_agreement
+from flowsim.results.saved_files import check_agreement
 from flowsim.results.summary import as_columns
 from flowsim.studies.store import REQUESTS, SEALED, STUDY, place_of_requests, read_requests
 from flowsim.studies.sweep import Runs

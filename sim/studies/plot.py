@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from flowsim.errors import InputError, InputWarning, unknown
-from flowsim.show.costs_text import cost_footing
-from flowsim.show.style import foot, new_panels
+from flowsim.rendering.costs_text import cost_footing
+from flowsim.rendering.style import foot, new_panels
 from flowsim.studies.figure_data import OF_POLICY, family, is_number
 from flowsim.studies.figures import bars_height, class_tradeoff, heat_map, lines, max_goodput, ttft_distribution
 from flowsim.studies.goodput_rules import RULES

@@ -10,8 +10,8 @@ import numpy as np
 from rich.table import Table
 
 from flowsim.io.counts import percent
+from flowsim.rendering.screen import table as new_table
 from flowsim.results.interval import Interval
-from flowsim.show.screen import table as new_table
 from flowsim.studies.goodput_rules import LEFT_BEHIND, RULES, Rule
 from flowsim.studies.intervals import over_replications
 from flowsim.studies.search import NOTHING, max_rate

@@ -18,7 +18,7 @@ from flowsim.io.journal import Journal, read_records
 from flowsim.io.locks import locked
 from flowsim.io.parquet import arrow_table, check_plain, column_kinds, write_rows
 from flowsim.io.schema import MOST
-from flowsim.results.stored import ROUNDING, check_agreement, is_share, stored_requests
+from flowsim.results.saved_files import ROUNDING, check_agreement, is_share, stored_requests
 from flowsim.runs.options import MAPPINGS, is_option, options
 
 if TYPE_CHECKING:

@@ -17,10 +17,10 @@ from flowsim.io.counts import number_of
 from flowsim.io.folders import leads_somewhere
 from flowsim.io.schema import Name, PositiveCount, fitted
 from flowsim.policies.registry import PolicySpec
+from flowsim.rendering.costs_text import Costs, cost_footing, mixed_kinds
+from flowsim.rendering.html import render
 from flowsim.runs.digests import policy_digest, policy_source
 from flowsim.runs.options import files
-from flowsim.show.costs_text import Costs, cost_footing, mixed_kinds
-from flowsim.show.html import render
 from flowsim.studies.intervals import differences, intervals, ratios
 from flowsim.studies.point import Point
 from flowsim.studies.store import Store, read_runs, sealed_keys, title_of

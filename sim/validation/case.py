@@ -16,7 +16,7 @@ from flowsim.core.events import Event
 from flowsim.core.ledger import Ledger, Log
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
-from flowsim.core.slo import Assignment
+from flowsim.core.slo_mix import Assignment
 from flowsim.engine.simulate import Outcome
 from flowsim.errors import InputError
 from flowsim.io.schema import Amount, Count
@@ -46,7 +46,7 @@ class GpuRun(Struct, frozen=True, forbid_unknown_fields=True):
         machine: clocks, power and throttling meanwhile; empty where they cannot be read.
         rejected_s: when each request was turned away, None for never; absent in older evidence, whose policies rejected
             none: those that the limits turn away have then left on arrival.
-        scattered, crowded, first_tokens: as `flowsim.calibration.serve.replay.Replay` has it.
+        scattered, crowded, first_tokens: as `flowsim.calibration.gpu_engine.replay.Replay` has it.
     """
 
     started_s: Sequence[Amount | None]

@@ -14,9 +14,9 @@ from flowsim.calibration.gpu.graphs import graph_sizes
 from flowsim.calibration.gpu.memory import enough_memory
 from flowsim.calibration.gpu.monitor import gpu_state
 from flowsim.calibration.gpu.quiet_host import RUNNER, core_of
-from flowsim.calibration.serve.replay import Replay, replay_on_device
-from flowsim.calibration.serve.runner import Runner
-from flowsim.calibration.serve.warm_up import LESS, serving_decoder, warm_up
+from flowsim.calibration.gpu_engine.replay import Replay, replay_on_device
+from flowsim.calibration.gpu_engine.runner import Runner
+from flowsim.calibration.gpu_engine.warm_up import LESS, serving_decoder, warm_up
 from flowsim.core.events import Event
 from flowsim.core.pass_timeline import graph_size
 from flowsim.io.counts import number_of

@@ -12,15 +12,15 @@ from rich.text import Text
 
 from flowsim.io.counts import number_of, percent
 from flowsim.io.folders import writing
+from flowsim.rendering.costs_text import cost_line
+from flowsim.rendering.figure_file import draw_into
+from flowsim.rendering.html import render
+from flowsim.rendering.page import drawing
+from flowsim.rendering.result_figures import attainment_by_class, blocking_distribution, ttft_distribution
+from flowsim.rendering.run_parts import Gantt
+from flowsim.rendering.screen import table
 from flowsim.results.figure_data import blocking_distributions, class_attainment, ttft_distributions
 from flowsim.runs.costs import described
-from flowsim.show.costs_text import cost_line
-from flowsim.show.figure_file import draw_into
-from flowsim.show.html import render
-from flowsim.show.page import drawing
-from flowsim.show.result_figures import attainment_by_class, blocking_distribution, ttft_distribution
-from flowsim.show.run_parts import Gantt
-from flowsim.show.screen import table
 from flowsim.validation.case import GpuRun
 from flowsim.validation.compared import ComparedCase, verdict
 from flowsim.validation.distance import PER_REQUEST, Distance

@@ -15,9 +15,9 @@ from flowsim.calibration.costs.models import load_model
 from flowsim.calibration.costs.pass_costs import check_recorded
 from flowsim.calibration.costs.table import OperatorTable
 from flowsim.calibration.costs.table_catalogue import load_table
+from flowsim.calibration.gpu_engine.warm_up import UNSERVABLE
 from flowsim.calibration.measure.calibrate import calibrate
 from flowsim.calibration.measure.grid import QUICK, REPLAYED
-from flowsim.calibration.serve.warm_up import UNSERVABLE
 from flowsim.errors import InputError
 from flowsim.io.folders import check_writable
 from flowsim.io.progress import Progress

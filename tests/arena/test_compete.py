@@ -13,7 +13,7 @@ import flowsim
 from flowsim.arena.compete import Arena, lines_of
 from flowsim.arena.grid import Traffic
 from flowsim.errors import FailedRuns, InputError
-from flowsim.show.page import page_html
+from flowsim.rendering.page import page_html
 from support.cli import OWN
 
 SMALL: dict[str, Any] = {

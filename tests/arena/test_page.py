@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 import flowsim
+from flowsim.arena.arena_text import rank_text, rule_text, share_text
 from flowsim.arena.compete import Arena
 from flowsim.arena.grid import Traffic
 from flowsim.arena.page import arena_page
-from flowsim.arena.text import rank_text, rule_text, share_text
-from flowsim.show.page import Chart, Page, Paragraph, Rows, Tiles, page_html
+from flowsim.rendering.page import Chart, Page, Paragraph, Rows, Tiles, page_html
 from support.pages import opened
 
 

@@ -21,7 +21,7 @@ from flowsim.calibration.costs.table import OperatorTable
 from flowsim.calibration.costs.table_catalogue import load_table
 from flowsim.calibration.costs.table_rows import OperatorRow, PassRow
 from flowsim.calibration.measure.all_reduce import join, ranks
-from flowsim.calibration.public.aiconfigurator import folder_source
+from flowsim.calibration.published.aiconfigurator import folder_source
 from flowsim.errors import InputError
 from support.calibration import public_folder
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import flowsim
-from flowsim.show.reasons import REASONS, SERVABLE
+from flowsim.rendering.reasons import REASONS, SERVABLE
 from support.cli import done, refused
 
 pytestmark = pytest.mark.usefixtures("folder")

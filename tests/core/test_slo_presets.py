@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from flowsim.core.slo import SLOMix
+from flowsim.core.slo_mix import SLOMix
 from flowsim.errors import InputError
 from support.traces import classed
 

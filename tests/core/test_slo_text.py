@@ -2,7 +2,7 @@
 
 import pytest
 
-from flowsim.core.slo import SLOMix
+from flowsim.core.slo_mix import SLOMix
 from flowsim.errors import InputError
 
 

@@ -159,24 +159,24 @@ ELSEWHERE = {
     "calibration.costs.provenance": "calibration/costs/test_fit.py",  # what is fitted is what it states
     "calibration.gpu.batch": "calibration/gpu/test_decoder.py",  # what a decoder computes,
     "calibration.gpu.layer": "calibration/gpu/test_decoder.py",  # and by which operators
-    "calibration.gpu.graphs": "calibration/serve/test_replay.py",  # recorded for serving, on its decoder
+    "calibration.gpu.graphs": "calibration/gpu_engine/test_replay.py",  # recorded for serving, on its decoder
     "calibration.gpu.launch_calls": "calibration/measure/test_passes.py",  # counted when passes are measured
-    "calibration.public.report_figures": "calibration/public/test_importer.py",  # bytes of pictures on a page
-    "calibration.serve.gpu_device": "calibration/serve/test_replay.py",  # nothing drives it but a replay
+    "calibration.published.report_figures": "calibration/published/test_importer.py",  # bytes of pictures on a page
+    "calibration.gpu_engine.gpu_device": "calibration/gpu_engine/test_replay.py",  # nothing drives it but a replay
     "arena.decision_costs": "arena/test_compete.py",  # CPU times, different each time
     "arena.figure": "arena/test_compete.py",  # drawn of a whole arena,
-    "arena.text": "arena/test_compete.py",  # as is its screen
+    "arena.arena_text": "arena/test_compete.py",  # as is its screen
     "archive.rerun": "archive/test_reproduce.py",  # a process of its own, which reproducing starts
     "cli.archive": "archive/test_reproduce.py",  # typed as another machine would,
     "cli.studies": "studies/test_sweep.py",  # on the studies that are there
     "cli.validate": "validation/test_refused.py",  # and on the one operator table that is measured
     "__main__": "cli/test_local_modules.py",  # all it does is start the command line
     "core.ledger": "core/test_events.py",  # a fold over events
-    "show.summary_text": "show/test_text.py",  # lines of the reports there
+    "rendering.summary_text": "rendering/test_run_text.py",  # lines of the reports there
     "runs.declaration": "runs/test_options.py",  # reads what is declared there
 }
 """The files that test modules without a test file of their own, and why."""
-DECLARATIONS = {"core.predictor", "core.summary", "engine.device", "show.run_parts"}
+DECLARATIONS = {"core.predictor", "core.summary", "engine.device", "rendering.run_parts"}
 """Modules of types alone: protocols, and fields without methods."""
 
 

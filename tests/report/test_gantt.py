@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import flowsim
+from flowsim.rendering.run_parts import Bar
 from flowsim.report.gantt import MOST_REQUESTS, gantt_of, real_gantt, requests_in, worst_window
 from flowsim.results.explain import explain
-from flowsim.show.run_parts import Bar
 from flowsim.validation.compared import compared_cases
 from flowsim.validation.evidence import Evidence
 from support.places import DATA

@@ -8,9 +8,9 @@ import pytest
 
 import flowsim
 from flowsim.errors import InputError
+from flowsim.rendering.page import Column, Page, Rows, Section
+from flowsim.rendering.page import write_page as save
 from flowsim.report.pages import save_page
-from flowsim.show.page import Column, Page, Rows, Section
-from flowsim.show.page import write_page as save
 from support.pages import opened, parts_of
 from support.places import DATA
 from support.runs import preempted, replayed

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 import flowsim
+from flowsim.rendering.page import Chart, Facts, Page, Rows, Table, Tiles
+from flowsim.rendering.run_parts import Gantt, Stories
 from flowsim.report.run_page import MOST_POINTS, run_page, ttft_chart
-from flowsim.show.page import Chart, Facts, Page, Rows, Table, Tiles
-from flowsim.show.run_parts import Gantt, Stories
 from support.runs import preempted
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import flowsim
+from flowsim.rendering.page import Tiles
 from flowsim.report.study_page import explorer, runs_table, study_page
-from flowsim.show.page import Tiles
 
 STUDY: dict[str, Any] = {
     "title": "rates",

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flowsim.core.slo import SLOMix
+from flowsim.core.slo_mix import SLOMix
 from flowsim.errors import InputError
 from flowsim.report.timeline import save_timeline
 from support.runs import preempted, replayed

@@ -11,7 +11,7 @@ import pytest
 
 import flowsim
 from flowsim.core import events as happened
-from flowsim.core.slo import SLOMix
+from flowsim.core.slo_mix import SLOMix
 from flowsim.traces import Trace
 from support.costs import pencil
 

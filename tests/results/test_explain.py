@@ -11,8 +11,8 @@ from flowsim.core.passes import Pass
 from flowsim.core.policy import View
 from flowsim.core.server import ServerOptions
 from flowsim.errors import InputError
+from flowsim.rendering.reasons import REASONS, SERVABLE
 from flowsim.results.explain import Explanation, explain
-from flowsim.show.reasons import REASONS, SERVABLE
 from support.costs import pencil, service
 from support.explained import explained
 

@@ -20,10 +20,10 @@ from flowsim.core.policy import View
 from flowsim.core.request import Request
 from flowsim.policies.flowprefill import FlowPrefill
 from flowsim.policies.parts.orders import S_EDF
+from flowsim.rendering.summary_text import ttft
 from flowsim.results.figure_data import ttft_distributions
-from flowsim.show.summary_text import ttft
 from flowsim.studies import figure_data
-from flowsim.studies.text import study_report
+from flowsim.studies.study_text import study_report
 
 
 def written(path: Path, rows: Iterable[tuple[float, int]]) -> Path:

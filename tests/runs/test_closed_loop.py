@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import flowsim
-from flowsim.core.slo import SLOMix
+from flowsim.core.slo_mix import SLOMix
 from flowsim.errors import InputError
-from flowsim.results.stored import stored_summary
+from flowsim.results.saved_files import stored_summary
 from flowsim.runs.options import from_values
 from flowsim.runs.options_file import read_options
 from support.costs import pencil

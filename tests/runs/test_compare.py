@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flowsim.core.slo import SLOMix
+from flowsim.core.slo_mix import SLOMix
 from flowsim.errors import InputError
 from flowsim.policies.flowprefill import FlowPrefill
 from flowsim.policies.registry import PolicySpec

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from flowsim.core.server import ServerOptions
-from flowsim.core.slo import SLOMix
+from flowsim.core.slo_mix import SLOMix
 from flowsim.errors import InputError
 from flowsim.policies.edf import EDF
 from flowsim.policies.registry import PolicySpec

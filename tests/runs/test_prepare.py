@@ -13,7 +13,7 @@ import yaml
 import flowsim
 from flowsim.core.prefix_cache import Prefixes, Retention
 from flowsim.core.server import ServerOptions
-from flowsim.core.slo import SLOMix
+from flowsim.core.slo_mix import SLOMix
 from flowsim.errors import InputError
 from flowsim.policies.chunked import Chunked
 from flowsim.policies.edf import EDF

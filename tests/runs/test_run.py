@@ -16,7 +16,7 @@ import pytest
 
 import flowsim
 from flowsim.calibration.costs.table_catalogue import load_table
-from flowsim.core.slo import SLOMix
+from flowsim.core.slo_mix import SLOMix
 from flowsim.errors import InputError
 from flowsim.policies.flowprefill import FlowPrefill
 from flowsim.policies.registry import PolicySpec

@@ -13,7 +13,7 @@ from rich.console import Console
 import flowsim
 from flowsim.errors import InputError
 from flowsim.studies.kept_requests import request_differences
-from flowsim.studies.text import study_report
+from flowsim.studies.study_text import study_report
 
 
 def _said(runs: flowsim.Runs, against: Sequence[str] = ()) -> str:

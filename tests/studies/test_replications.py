@@ -11,7 +11,7 @@ from rich.console import Console
 
 import flowsim
 from flowsim.studies.replications import independent
-from flowsim.studies.text import study_report
+from flowsim.studies.study_text import study_report
 
 
 def _said(runs: flowsim.Runs, against: Sequence[str] = ()) -> str:

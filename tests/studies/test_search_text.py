@@ -13,7 +13,7 @@ from rich.console import Console
 import flowsim
 from flowsim.studies.intervals import differences, intervals, ratios
 from flowsim.studies.search_text import search_notes
-from flowsim.studies.text import study_report
+from flowsim.studies.study_text import study_report
 
 TRACE = {
     "trace": "a.jsonl",

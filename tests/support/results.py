@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from flowsim.core.ledger import Ledger, Log
-from flowsim.core.slo import Assignment
+from flowsim.core.slo_mix import Assignment
 from flowsim.engine.simulate import Outcome
 from flowsim.results.definitions.definition import Definition
 from flowsim.results.result import RunResult

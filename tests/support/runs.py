@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import flowsim
-from flowsim.core.slo import SLOMix
+from flowsim.core.slo_mix import SLOMix
 from flowsim.runs.run import run
 from flowsim.traces import Trace
 from support.costs import pencil

@@ -7,8 +7,8 @@ from flowsim.calibration.costs.models import ModelSpec
 from flowsim.calibration.costs.pass_costs import PassCosts
 from flowsim.calibration.costs.predictor import make_predictor
 from flowsim.calibration.gpu.decoder import Decoder
-from flowsim.calibration.serve.replay import Replay, replay_on_device
-from flowsim.calibration.serve.runner import Runner
+from flowsim.calibration.gpu_engine.replay import Replay, replay_on_device
+from flowsim.calibration.gpu_engine.runner import Runner
 from flowsim.core.events import Stretch, stretches
 from flowsim.core.policy import Policy
 from flowsim.core.request import Request

@@ -9,10 +9,10 @@ from click.testing import CliRunner, Result
 from msgspec.structs import replace
 
 from flowsim.calibration.costs.models import ModelSpec
-from flowsim.calibration.serve.replay import Replay
+from flowsim.calibration.gpu_engine.replay import Replay
 from flowsim.cli.main import main
 from flowsim.core.server import ServerOptions
-from flowsim.core.slo import SLOMix
+from flowsim.core.slo_mix import SLOMix
 from flowsim.traces import Trace
 from flowsim.validation.case import Case
 from flowsim.validation.evidence import Evidence, Recorded, write_about

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import flowsim
-from flowsim.core.slo import SLOMix
+from flowsim.core.slo_mix import SLOMix
 from flowsim.validation.case import Case
 
 torch = pytest.importorskip("torch")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from flowsim.core.slo import SLOMix
+from flowsim.core.slo_mix import SLOMix
 from flowsim.errors import InputError
 from flowsim.traces import Trace
 from flowsim.validation.case import Case

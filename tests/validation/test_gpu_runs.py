@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from flowsim.calibration.serve import replay as executor
-from flowsim.calibration.serve import warm_up as serving
+from flowsim.calibration.gpu_engine import replay as executor
+from flowsim.calibration.gpu_engine import warm_up as serving
 from flowsim.io.locks import locked
 from support.validation import command, invoke
 
@@ -61,7 +61,7 @@ def test_ctrl_c_ends_a_real_run_at_once(here: Path) -> None:
 
 ENDLESS = """
 import sys
-from flowsim.calibration.serve import warm_up as serving
+from flowsim.calibration.gpu_engine import warm_up as serving
 from flowsim.cli.main import main
 
 forward = serving.forward

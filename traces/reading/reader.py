@@ -18,8 +18,8 @@ from flowsim.io.sha256 import sha256_of
 from flowsim.traces.columns import Blocks, Bools, Chats, Floats
 from flowsim.traces.formats import FORMATS, PROFILES, TICKS_PER_S, Format, Layout, find_format
 from flowsim.traces.reading import bulk_reader, row_reader, server_logs
+from flowsim.traces.reading.benchmark_logs import BenchmarkLog
 from flowsim.traces.reading.compression import LineBlock, is_parquet, read_lines
-from flowsim.traces.reading.log_formats import BenchmarkLog
 from flowsim.traces.reading.parquet_reader import column_names, parquet_parts
 from flowsim.traces.reading.parts import Codes, TracePart
 from flowsim.traces.reading.row_reader import check_fields

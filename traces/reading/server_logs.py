@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from flowsim.errors import InputError
-from flowsim.traces.reading.compression import read_lines
-from flowsim.traces.reading.log_formats import (
+from flowsim.traces.reading.benchmark_logs import (
     BenchmarkLog,
     JSONObject,
     aiperf_log,
@@ -18,6 +17,7 @@ from flowsim.traces.reading.log_formats import (
     json_object,
     lists_log,
 )
+from flowsim.traces.reading.compression import read_lines
 
 DECODES = (
     "answers of several tokens: if the server decodes on the GPU that prefills, its TTFTs include time for decodes, "

@@ -128,8 +128,8 @@ def all_reduce(table: str, system: str | None, device: str, out: str | None) -> 
     from flowsim.calibration.costs.fit import fit_passes
     from flowsim.calibration.costs.table_catalogue import table_folder
     from flowsim.calibration.measure.all_reduce import join, measure_group
-    from flowsim.calibration.public.aiconfigurator import package_source
-    from flowsim.calibration.public.importer import public_all_reduce
+    from flowsim.calibration.published.aiconfigurator import package_source
+    from flowsim.calibration.published.importer import public_all_reduce
 
     rank = open_table(table)
     fit_passes(rank)  # before anything is measured
@@ -217,8 +217,8 @@ def report(table: str, compare: str | None, out: str) -> None:
 @click.argument("second")
 def compare(first: str, second: str) -> None:
     """Compare two tables."""
-    from flowsim.calibration.public.compare import compare_tables, titles
-    from flowsim.show import screen
+    from flowsim.calibration.published.compare import compare_tables, titles
+    from flowsim.rendering import screen
 
     ours, theirs = open_table(first), open_table(second, passes_only=True)
     if not theirs.operators and not theirs.passes:
@@ -273,9 +273,9 @@ def import_(
     """
     from flowsim.calibration.costs.models import load_model
     from flowsim.calibration.costs.table_catalogue import table_folder
-    from flowsim.calibration.public.aiconfigurator import folder_source, package_source
-    from flowsim.calibration.public.importer import import_table
-    from flowsim.calibration.public.nearest_table import nearest_own
+    from flowsim.calibration.published.aiconfigurator import folder_source, package_source
+    from flowsim.calibration.published.importer import import_table
+    from flowsim.calibration.published.nearest_table import nearest_own
 
     if source == "aiconfigurator":
         if system is None:

@@ -34,7 +34,7 @@ def server(context: click.Context, /, log: str, policy: str, out: str, **options
       flowsim validate bench.json --gpu h200 --stack stack.yaml
     """
     check_costs(context)
-    from flowsim.show.screen import facts, show
+    from flowsim.rendering.screen import facts, show
     from flowsim.traces.catalogue import load_trace
     from flowsim.validation.stack_fit import fit_stack
 

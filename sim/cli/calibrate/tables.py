@@ -152,7 +152,7 @@ def print_errors(table: OperatorTable) -> None:
 
 def write_page(table: OperatorTable, other: OperatorTable | None, file: str) -> None:
     """Write the page about a table, compared with another."""
-    from flowsim.calibration.public.report import calibration_page
+    from flowsim.calibration.published.report import calibration_page
     from flowsim.io.folders import writing
 
     path = Path(file)
@@ -163,7 +163,7 @@ def write_page(table: OperatorTable, other: OperatorTable | None, file: str) -> 
 def _show_errors(errors: PassErrors, corrected: PassErrors | None = None) -> None:
     from msgspec import to_builtins
 
-    from flowsim.show.screen import show
-    from flowsim.show.text import errors_report
+    from flowsim.rendering.run_text import errors_report
+    from flowsim.rendering.screen import show
 
     show(errors_report(to_builtins(errors), to_builtins(corrected)))

@@ -201,10 +201,10 @@ def test_what_is_used_of_a_provenance_is_checked(tmp_path: Path, line: str, mess
 
 
 def test_what_is_only_shown_may_be_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from flowsim.calibration.public.report import calibration_page
+    from flowsim.calibration.published.report import calibration_page
 
-    monkeypatch.setattr("flowsim.calibration.public.report.curves_png", lambda *of: b"png")
-    monkeypatch.setattr("flowsim.calibration.public.report.residuals_png", lambda *of: b"png")
+    monkeypatch.setattr("flowsim.calibration.published.report.curves_png", lambda *of: b"png")
+    monkeypatch.setattr("flowsim.calibration.published.report.residuals_png", lambda *of: b"png")
     table = load_table("h200", "llama3-8b")
     absurd = {"clocks_mhz": "x", "date": None, "first_call_us": [1]}
     small = replace(table, operators=tuple(row for row in table.operators if row.tokens < 64), passes=())

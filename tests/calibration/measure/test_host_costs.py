@@ -6,10 +6,10 @@ from typing import cast
 import pytest
 
 from flowsim.calibration.gpu.decoder import Decoder
+from flowsim.calibration.gpu_engine.gpu_device import GpuDevice
+from flowsim.calibration.gpu_engine.runner import Runner
 from flowsim.calibration.measure.host_costs import time_decisions, time_hand_offs, time_proceeding
 from flowsim.calibration.measure.repeats import RepeatLimits
-from flowsim.calibration.serve.gpu_device import GpuDevice
-from flowsim.calibration.serve.runner import Runner
 from flowsim.core.policy import Policy
 from flowsim.core.request import Request
 from support.calibration import SPEC

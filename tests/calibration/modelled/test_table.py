@@ -15,8 +15,8 @@ from flowsim.calibration.costs.table_catalogue import load_table
 from flowsim.calibration.gpu.machine import check_measurable
 from flowsim.calibration.modelled.table import measured_tables, modelled_table, nearest
 from flowsim.errors import InputError
+from flowsim.rendering.costs_text import cost_line
 from flowsim.runs.costs import described, sources_of
-from flowsim.show.costs_text import cost_line
 
 LLAMA, QWEN = load_model("llama3-8b"), load_model("qwen3-32b")
 
