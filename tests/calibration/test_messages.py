@@ -189,7 +189,7 @@ MESSAGES: list[tuple[Call, str]] = [
     ),
     (
         lambda: load_model("llama3"),
-        "model: unknown model 'llama3'; did you mean 'llama3-8b'? (known: llama3-70b, llama3-8b, llama3-8b-fp8, qwen2.5-14b, qwen3-235b-a22b, qwen3-30b-a3b, qwen3-32b, qwen3-32b-fp8, qwen3-8b)",
+        "model: unknown model 'llama3'; did you mean 'llama3-8b'? (known: llama3-70b, llama3-8b, llama3-8b-fp8, qwen2.5-14b, qwen3-235b-a22b, qwen3-30b-a3b, qwen3-32b, qwen3-32b-fp8, qwen3-8b, qwen3-8b-fp8)",
     ),
     (
         lambda: load_model("absent.yaml"),
