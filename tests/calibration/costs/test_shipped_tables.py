@@ -33,6 +33,8 @@ MOST_THERE = {
     ("h200-llama3-8b-4", "graph: checked at every layer, below 1024 tokens"): 0.028,
 }
 """The bars of one GPU, 1 to 2 % slower than the tables', where four passes of a kind exceed MOST by a little."""
+SLOW_HOST = {"h200-llama3-8b-fp8"}
+"""Runs on a slow host, for which passes wait up to 2,500 tokens unless they are recorded: those prove nothing there."""
 SLOWER = {"h200-llama3-8b-3": (0.026, 0.08)}
 """A calibration on that GPU: its bars of the median and of the largest difference."""
 
@@ -85,7 +87,11 @@ ON_ANY_HOST = {
 MOST_ELSEWHERE, MOST_BESIDE = 0.06, 0.04
 """The largest error at a whole prompt from 1024 tokens, in a run of its own on another GPU of this kind, and what is
 left of it with the GPU's speed taken off."""
-ODD = {("h200", "qwen3-32b"): (1100, 1500), ("h100", "llama3-8b"): (1100,)}
+ODD = {
+    ("h200", "qwen3-32b"): (1100, 1500),
+    ("h200", "qwen3-32b-fp8"): (1100,),
+    ("h100", "llama3-8b"): (1100,),
+}
 """GPU and model -> sizes that miss more than that, at most by 8 %."""
 
 TOKENS = np.unique(np.geomspace(1, 40000, 1500).astype(int)).tolist()
@@ -154,7 +160,8 @@ def test_the_error_is_small_in_a_run_of_its_own_on_another_gpu(folder: Path) -> 
     cost, measured = elsewhere(folder)
     errors = pass_errors(cost, measured)
     for kind, most in MOST_OF[measured.provenance.gpu].items():
-        if kind in errors:
+        waits = "checked" in kind or kind == "whole prompt, below 1024 tokens"
+        if kind in errors and not (waits and folder.name in SLOW_HOST):
             most = MOST_THERE.get((folder.name, kind), 2.2 * most if folder.name in FEW else most)
             assert errors[kind].median < most, kind
     assert len(MOST.keys() - errors.keys()) in (0, 4)  # older runs are without recordings
@@ -170,6 +177,8 @@ def test_another_gpu_of_the_kind_is_some_per_cent_faster_or_slower(folder: Path)
     errors = {row.shape[0][0]: e for row, what, e in pass_residuals(cost, measured) if what == LONG_PROMPT}
     assert len(errors) == (2 if folder.name in FEW else 12)
     for tokens, error in errors.items():
+        if tokens < 2500 and folder.name in SLOW_HOST:
+            continue
         odd = tokens in ODD.get((measured.provenance.gpu, measured.provenance.model), ())
         assert abs(error) < (0.08 if odd else MOST_ELSEWHERE), tokens
         assert abs((1 + error) * (1 + longer) - 1) < (0.08 if odd else MOST_BESIDE), tokens
