@@ -207,7 +207,8 @@ def test_a_corrected_run_and_a_study_of_two_kinds_say_so(
     )
     listed = {row[:3]: row[3:] for row in flowsim.describe_models()}
     assert listed["toy_gpu", "llama3-8b", 1][0] == "imported"
-    assert listed["h200", "llama3-70b", 4][1].endswith("flowsim calibrate all-reduce h200/llama3-70b/tp4 --public h200_sxm")
+    completing = "flowsim calibrate all-reduce h200/llama3-70b/tp4 --public h200_sxm"
+    assert listed["h200", "llama3-70b", 4][1].endswith(completing)
     (place / "operators.csv").write_text("x")
     assert "lacks the columns" in {row[:3]: row[4] for row in flowsim.describe_models()}["toy_gpu", "llama3-8b", 1]
 
