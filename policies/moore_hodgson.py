@@ -34,8 +34,8 @@ class MooreHodgson(Composed):
     jobs that are all present. Here it is applied anew at each decision to the predicted time left of what waits, has
     started, is paused or runs, one prompt after another. A batch that is paused or runs is one job, with the deadline
     of its head; dropped is the job with the most time per request that it can still serve in time, which is a
-    heuristic once batches are among them. Batches are FlowPrefill's. A decision takes O(f log n) for n present, of
-    which f can still be in time alone. What the set leaves out may starve.
+    heuristic once batches are among them. Batches are FlowPrefill's. A decision takes O(f log f) for the f present
+    that can still be in time alone. What the set leaves out may starve.
 
     Attributes:
         headroom: share by which the time left of all jobs is enlarged in the walk, for requests that are yet to come.
