@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from pathlib import Path
 from shlex import quote
 
-from flowsim.calibration.costs.models import as_yaml_number, check_table_name, load_model, model_names
+from flowsim.calibration.costs.models import (
+    BYTES_PER_VALUE,
+    as_yaml_number,
+    check_table_name,
+    load_model,
+    model_names,
+)
 from flowsim.errors import InputError, unknown
 from flowsim.io.documents import mapping
 from flowsim.io.schema import Checked, Name, Positive, PositiveCount, build
 
 USABLE = 0.99
 """Share of a GPU's memory that programs see: 0.990 of the H100's 80 GiB, 0.991 of the H200's 141 GiB."""
+IN_BF16 = "of the model in bf16 (a config.json without quantization_config)"
+"""What is left for a model of which no table can be had."""
 
 
 class Gpu(Checked, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -80,18 +89,38 @@ def completed(gpu: str, table: str) -> str:
     return f"flowsim calibrate all-reduce {quote(table)} --public {system}"
 
 
-def ways(gpu: str, model: str, tp: int) -> str:
-    """How to get a table that there is not: the commands that measure, import and model it.
+def meant(name: str) -> str | None:
+    """The GPU of the catalogue that this name means: L40S, NVIDIA H100, a100_sxm; None if there is none."""
+    if name in catalogue():
+        return name
+    short = _letters(name).removeprefix("nvidia").removeprefix("amd")
+    known = {other: (_letters(other), _letters(gpu.public or other)) for other, gpu in catalogue().items()}
+    same = [other for other, names in known.items() if short in names]
+    longer = [other for other, (letters, _) in known.items() if len(short) > 1 and letters.startswith(short)]
+    return next(iter(same or longer[-1:]), None)
 
-    InputError: the model cannot be divided by `tp`.
+
+def _letters(name: str) -> str:
+    return re.sub("[^a-z0-9]", "", name.lower())
+
+
+def ways(gpu: str, model: str, tp: int) -> str:
+    """How to get a table that there is not: those of the commands that measure, import and model it that work.
+
+    InputError: the model is a file that cannot be read, or cannot be divided by `tp`.
     """
-    known = catalogue().get(gpu)
-    if model in model_names():
-        load_model(model).shard(tp)
     is_named = model in model_names() or Path(model).exists()
+    spec = load_model(model) if is_named else None
     options = f"--model {quote(model) if is_named else 'config.json'}" + (f" --tp {tp}" if tp > 1 else "")
-    measured = f"measured on that GPU (flowsim calibrate {options} --out DIR)"
-    system = quote(gpu) if known is None else known.public
-    imported = f", imported (flowsim calibrate import aiconfigurator --system {system} {options})" if system else ""
-    sheet = quote(gpu if known else f"{gpu}.yaml")
-    return f"{measured}{imported} or modelled (flowsim calibrate model --gpu {sheet} {options})"
+    sheet = meant(gpu)
+    system = catalogue()[sheet].public if sheet else quote(gpu) if gpu.endswith("_sxm") else None
+    found = {}
+    if spec is None or not spec.shard(tp).not_measured:
+        found["measured on that GPU"] = f"flowsim calibrate {options} --out DIR"
+    if system and not (spec and (spec.shared_intermediate or spec.dense_layers)):
+        found["imported"] = f"flowsim calibrate import aiconfigurator --system {system} {options}"
+    if spec is None or not (spec.experts and spec.bytes_per_weight < BYTES_PER_VALUE):
+        sheet = sheet or f"{gpu}.yaml"
+        found["modelled"] = f"flowsim calibrate model --gpu {quote(sheet)} {options}"
+    said = [f"{how} ({command})" for how, command in found.items()]
+    return " or ".join([", ".join(said[:-1]), said[-1]] if said[1:] else said or [IN_BF16])

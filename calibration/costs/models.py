@@ -139,6 +139,15 @@ class ModelSpec(Checked, frozen=True, forbid_unknown_fields=True):
         return BYTES_PER_VALUE if self.weights == "bf16" else 1
 
     @property
+    def not_measured(self) -> list[str]:
+        """What the model has that is not measured; its tables are imported or scaled from measured ones."""
+        parts = {"sliding windows": self.window, "norms after the MLP": self.post_norms}
+        parts |= {"shared experts": self.shared_intermediate, "experts in some layers only": self.dense_layers}
+        parts |= {f"weights in {self.weights}": self.weights not in ("bf16", "fp8")}
+        parts["experts in FP8"] = self.experts and self.weights == "fp8"
+        return [name for name, there in parts.items() if there]
+
+    @property
     def operators(self) -> tuple[str, ...]:
         """The operators of a pass on one rank, in the order in which they run."""
         mixture = SHARED_OPERATORS if self.shared_intermediate or self.dense_layers else EXPERT_OPERATORS

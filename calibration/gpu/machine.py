@@ -37,11 +37,7 @@ def check_device(device: str) -> None:
 
 def check_measurable(spec: ModelSpec, device: str) -> None:
     """Raise `InputError` if the decoder lacks what the model has, or if on a CPU it would take hours."""
-    parts = {"sliding windows": spec.window, "norms after the MLP": spec.post_norms}
-    parts |= {"shared experts": spec.shared_intermediate, "experts in some layers only": spec.dense_layers}
-    parts |= {f"weights in {spec.weights}": spec.weights not in ("bf16", "fp8")}
-    parts["experts in FP8"] = spec.experts and spec.weights == "fp8"
-    if lacking := [name for name, there in parts.items() if there]:
+    if lacking := spec.not_measured:
         how = "another model, or a table scaled from measured ones (flowsim calibrate model)"
         raise InputError(spec.name, f"has {' and '.join(lacking)}, which are not measured", expected=how)
     needed = spec.weight_bytes * FLOAT32_BYTES // BYTES_PER_VALUE

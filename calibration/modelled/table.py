@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec.structs import asdict
 
-from flowsim.calibration.costs.gpus import Gpu, catalogue
+from flowsim.calibration.costs.gpus import IN_BF16, Gpu, catalogue
 from flowsim.calibration.costs.models import ModelSpec
 from flowsim.calibration.costs.provenance import SCHEMA_VERSION, Provenance
 from flowsim.calibration.costs.table import OperatorTable
@@ -111,7 +111,7 @@ def _is_alike(table: OperatorTable, spec: ModelSpec) -> bool:
 def _none_alike(spec: ModelSpec, where: str) -> InputError:
     kind = f"{'a mixture of experts' if spec.experts else 'a dense model'} in {spec.weights}"
     problem = f"no measured table {where} is of {kind}, from which it could be scaled"
-    return InputError(spec.name, problem, expected="an imported table (flowsim calibrate import)")
+    return InputError(spec.name, problem, expected=f"an imported table (flowsim calibrate import), or one {IN_BF16}")
 
 
 def _scaled(template: OperatorTable, operator: str, cost: Seconds, spec: ModelSpec) -> Iterator[OperatorRow]:

@@ -14,6 +14,7 @@ from msgspec.structs import asdict
 
 from flowsim.calibration.costs.attention.waves import TILE
 from flowsim.calibration.costs.curves import AttentionCurve, Curve, query_key_pairs
+from flowsim.calibration.costs.gpus import IN_BF16
 from flowsim.calibration.costs.host_times import usual_of
 from flowsim.calibration.costs.models import BYTES_PER_VALUE, ModelSpec
 from flowsim.calibration.costs.provenance import SCHEMA_VERSION, Provenance
@@ -30,6 +31,7 @@ from flowsim.calibration.costs.table import OperatorTable
 from flowsim.calibration.costs.table_rows import ALL_REDUCE, HOST_OPERATORS, OperatorRow
 from flowsim.calibration.measure.all_reduce import TOKENS, ranks
 from flowsim.calibration.published.aiconfigurator import Source, of_shape
+from flowsim.calibration.published.nearest_table import MODELLED
 from flowsim.errors import InputError
 
 if TYPE_CHECKING:
@@ -200,7 +202,8 @@ def _elementwise(source: Source, shard: ModelSpec) -> dict[str, KernelTimes]:
 def _experts(source: Source, shard: ModelSpec, tp: int) -> KernelTimes:
     """The fused experts of this shape; the distribution of tokens over experts is part of the kernel's name."""
     if shard.weights not in source.moe:
-        raise InputError(source.name, f"has no mixtures of experts in {shard.weights}", expected="a dense model")
+        problem = f"has no mixtures of experts in {shard.weights}"
+        raise InputError(source.name, problem, expected=f"another framework, or a table {IN_BF16}")
     frame = source.moe[shard.weights].rename(columns={"num_tokens": "m"})
     shape = {"hidden_size": shard.hidden, "inter_size": shard.intermediate * tp, "moe_tp_size": tp}
     shape |= {"num_experts": shard.experts, "topk": shard.experts_per_token}
@@ -208,7 +211,7 @@ def _experts(source: Source, shard: ModelSpec, tp: int) -> KernelTimes:
         frame = frame[frame[column] == value]
     if frame.empty:
         wanted = ", ".join(f"{column} {value}" for column, value in shape.items())
-        raise InputError(source.name, f"has no experts with {wanted}")
+        raise InputError(source.name, f"has no experts with {wanted}", expected=f"another framework, or {MODELLED}")
     skew = sorted(frame["distribution"].unique())[0]
     times = of_shape(frame[frame["distribution"] == skew])
     return {m: KernelTime(seconds, f"{kernel} {skew}", MEASURED) for m, (seconds, kernel) in times.items()}
@@ -218,7 +221,9 @@ def _reduces(source: Source, hidden: int, tp: int, sizes: list[int]) -> KernelTi
     """NCCL's all-reduce at each number of tokens, interpolated between measured numbers of values."""
     frame = None if source.reduce is None else source.reduce[source.reduce["num_gpus"] == tp]
     if frame is None or frame.empty:
-        raise InputError(source.name, f"has no all-reduces among {tp} GPUs", expected="tp 1")
+        known = [1] if source.reduce is None else [1, *sorted(source.reduce["num_gpus"].unique().tolist())]
+        degrees = ", ".join(map(str, known))
+        raise InputError(source.name, f"has no all-reduces among {tp} GPUs", expected=f"a tp of {degrees}")
     times = of_shape(frame.rename(columns={"message_size": "m"}))
     curve = Curve(np.array(list(times)), np.array([seconds for seconds, _ in times.values()]))
     kinds = {m: MEASURED if m * hidden in times else INTERPOLATED for m in sizes}

@@ -9,6 +9,8 @@ from flowsim.calibration.costs.table import OperatorTable
 from flowsim.calibration.costs.table_catalogue import load_table, table_names
 from flowsim.errors import InputError
 
+MODELLED = "a table scaled from measured ones (flowsim calibrate model)"
+
 
 def nearest_own(spec: ModelSpec, system: str) -> OperatorTable:
     """The measured table of this model or, if there is none, of one with the same operators and the most similar heads.
@@ -24,8 +26,7 @@ def nearest_own(spec: ModelSpec, system: str) -> OperatorTable:
     alike = [table for table in tables if _has_operators_of(table, spec)]
     if not alike:
         operators = ", ".join(spec.operators)
-        how = "a table scaled from measured ones (flowsim calibrate model)"
-        raise InputError(spec.name, f"no measured table is of a model with {operators}", expected=how)
+        raise InputError(spec.name, f"no measured table is of a model with {operators}", expected=MODELLED)
 
     def distance(table: OperatorTable) -> tuple[bool, bool, float, bool, int]:
         other = table.provenance.rank().spec

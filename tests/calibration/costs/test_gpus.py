@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+import yaml
 
-from flowsim.calibration.costs.gpus import catalogue, load_gpu, ways
+from flowsim.calibration.costs.gpus import IN_BF16, catalogue, load_gpu, meant, ways
 from flowsim.calibration.costs.table_catalogue import shipped_tables
 from flowsim.errors import InputError
 
@@ -73,5 +75,50 @@ def test_the_ways_to_a_table_are_commands() -> None:
     )
     assert ways("a100_sxm", "llama3-8b", 1).endswith(
         "imported (flowsim calibrate import aiconfigurator --system a100_sxm --model llama3-8b) "
-        "or modelled (flowsim calibrate model --gpu a100_sxm.yaml --model llama3-8b)"
+        "or modelled (flowsim calibrate model --gpu a100-80gb --model llama3-8b)"
     )
+    assert ways("v100", "llama3-8b", 1) == (  # of which nothing is known
+        "measured on that GPU (flowsim calibrate --model llama3-8b --out DIR) "
+        "or modelled (flowsim calibrate model --gpu v100.yaml --model llama3-8b)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "gpu"),
+    [
+        ("h100", "h100"), ("L40S", "l40s"), ("NVIDIA H100", "h100"), ("H100_PCIe", "h100-pcie"), ("a100", "a100-80gb"),
+        ("a100_sxm", "a100-80gb"), ("MI300", "mi300x"), ("AMD MI325X", "mi325x"), ("rtx 4090", "rtx-4090"),
+        ("v100", None), ("h", None), ("", None),
+    ],
+)  # fmt: skip
+def test_a_gpu_is_found_by_its_name_in_other_words(name: str, gpu: str | None) -> None:
+    assert meant(name) == gpu
+
+
+GLM = "{model_type: glm4_moe, head_dim: 128, num_hidden_layers: 4, hidden_size: 256, num_attention_heads: 4, "
+GLM += "num_key_value_heads: 4, intermediate_size: 512, vocab_size: 64, max_position_embeddings: 64"
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (f"{GLM}}}", ["modelled (flowsim calibrate model --gpu h200 --model own)"]),
+        (f"{GLM}, quantization_config: {{quant_method: fp8, activation_scheme: dynamic}}}}", [IN_BF16]),
+        (f"{GLM}}}".replace("glm4_moe", "gemma2"), ["imported", "modelled"]),
+    ],
+)
+def test_only_ways_that_work_are_named(
+    config: str, said: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "config.json").write_text(json.dumps(yaml.safe_load(config)))
+    parts = ways("h200", "own", 1).split(" or ")
+    assert len(parts) == len(said)
+    assert all(part.startswith(start) for part, start in zip(parts, said, strict=True))
+
+
+def test_a_file_of_a_model_of_another_kind_says_so(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "deepseek_v3"}')
+    with pytest.raises(InputError, match="deepseek_v3 has multi-head latent attention"):
+        ways("h200", str(tmp_path), 1)

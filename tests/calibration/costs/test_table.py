@@ -1,5 +1,6 @@
 import sys
 from dataclasses import replace
+from importlib import resources
 from itertools import pairwise
 from pathlib import Path
 
@@ -256,7 +257,8 @@ def test_an_unknown_table_names_those_that_exist(monkeypatch: pytest.MonkeyPatch
     assert str(error.value) == f"gpu: unknown gpu 'h20'; did you mean 'h200'? (known: h200); {hint}"
     with pytest.raises(InputError, match=r"unknown model 'qwen' on h200 \(known: llama3-8b\).* --model config.json"):
         load_table("h200", "qwen")
-    (tmp_path / "own.yaml").touch()
+    shape = (resources.files("flowsim.calibration") / "data" / "models" / "qwen3-8b.yaml").read_text()
+    (tmp_path / "own.yaml").write_text(shape.replace("qwen3-8b", "own"))
     with pytest.raises(InputError, match=rf"calibrate model --gpu h200 --model {tmp_path}/own.yaml\)"):
         load_table("h200", str(tmp_path / "own.yaml"))
     with pytest.raises(InputError, match=r"unknown tp '2' of llama3-8b on h200 \(known: 1\)"):
