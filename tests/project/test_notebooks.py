@@ -15,6 +15,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 @pytest.mark.filterwarnings("ignore")
 def test_a_notebook_runs_and_shows_what_is_committed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MPLBACKEND", raising=False)  # a command that ran in this process may have set it
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")  # other tests have the other cores; tests/studies asks for workers
     committed = nbformat.read(path, as_version=4)
     shown = [texts(cell) for cell in committed.cells]
     assert any(pictures(cell) for cell in committed.cells)
