@@ -127,8 +127,8 @@ def canonical(spec: PolicySpec | str) -> str:
         return str(spec)
 
 
-def spelling(spec: str, known: Iterable[str], of: str = "study") -> str:
-    """The one of the `known` specifications, those `of` a study, that means the same policy as `spec`.
+def spelling(spec: str, known: Iterable[str], within: str = "study") -> str:
+    """The one of the `known` specifications, those of what they are `within`, that means the same policy as `spec`.
 
     Raises:
         InputError: none does.
@@ -136,7 +136,7 @@ def spelling(spec: str, known: Iterable[str], of: str = "study") -> str:
     known = list(known)
     same = [spec] if spec in known else [name for name in known if canonical(name) == canonical(spec)]
     if not same:
-        raise unknown("policy", spec, known, f"of the {of}")
+        raise unknown("policy", spec, known, f"of the {within}")
     return same[0]
 
 

@@ -90,7 +90,7 @@ def presets() -> Mapping[str, Preset]:
     fine = {}
     for name, values in json.loads(text).items():
         classes = values.pop("classes")
-        fine[name] = Preset(**values, classes={key: _request_class(**of) for key, of in classes.items()})
+        fine[name] = Preset(**values, classes={key: _request_class(**fields) for key, fields in classes.items()})
     return {**PRESETS, **fine}
 
 

@@ -80,7 +80,7 @@ class ImportFactors(Struct, frozen=True):
         alike = [one.factors for one in known_factors() if (one.framework, one.experts, one.weights) == kind]
         if not alike:
             return None
-        median, low, high = (tuple(map(float, of(alike, axis=0))) for of in (np.median, np.min, np.max))
+        median, low, high = (tuple(map(float, statistic(alike, axis=0))) for statistic in (np.median, np.min, np.max))
         return cls(len(alike), SIZES, median, low, high, about.corrected, _error(np.array(alike), about.corrected))
 
     def at(self, tokens: float) -> float:

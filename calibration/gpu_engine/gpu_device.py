@@ -143,11 +143,11 @@ class GpuDevice:
             self._listener.thought(began_s, self.clock.tick() - began_s)
         self._freed_s = None
 
-    def hear(self, told: JobOutcome) -> None:
+    def hear(self, outcome: JobOutcome) -> None:
         """Take in what the runner tells. Whatever made a job fail is raised."""
-        if told.error is not None:
-            raise told.error
-        running, job = self._running, told.job
+        if outcome.error is not None:
+            raise outcome.error
+        running, job = self._running, outcome.job
         for name, time_s in (
             ("began_s", self.clock.at(job.began_s)),
             ("ended_s", self.clock.at(job.stopped_s)),
@@ -160,7 +160,7 @@ class GpuDevice:
             self.hand_overs_s.append(running.began_s - self._handing_over_s)
         self._freed_s = running.ended_s
         signalled, self._signalled = self._signalled, False
-        if told.completed:
+        if outcome.completed:
             self._keep_tokens(running, job)
             self._listener.completed()
         elif signalled:

@@ -98,14 +98,14 @@ def replay_on_device(
         whole_s = predictor.predict(request.input_length)
         force_setattr(request, "predicted_s", whole_s)
         force_setattr(request, "predicted_whole_s", whole_s)
-    clock, told, recorder = WallClock(), SimpleQueue[JobOutcome](), EventRecorder(Ledger(len(requests)))
-    runner.serve(costs.cut, told.put, server.graph_tokens)
+    clock, outcomes, recorder = WallClock(), SimpleQueue[JobOutcome](), EventRecorder(Ledger(len(requests)))
+    runner.serve(costs.cut, outcomes.put, server.graph_tokens)
     with quiet_host(runner.decoder.device.type, SCHEDULER):
         rows = runner.decoder.rows
         kv = RowCache(min(kv_capacity_tokens(server, costs.model), rows), rows)
         device = GpuDevice(clock, runner, costs, kv)
         instance = Instance(device, policy, predictor, recorder, kv, server.slots, costs.model.max_context)
-        lateness_s = _serve(instance, device, requests, told)
+        lateness_s = _serve(instance, device, requests, outcomes)
         instance.close()
     return Replay(
         outcome_of([instance], clock.now),
@@ -125,7 +125,7 @@ def _first_tokens(device: GpuDevice, n: int) -> list[int]:
 
 
 def _serve(
-    instance: Instance, device: GpuDevice, requests: list[Request], told: SimpleQueue[JobOutcome]
+    instance: Instance, device: GpuDevice, requests: list[Request], outcomes: SimpleQueue[JobOutcome]
 ) -> list[float]:
     """The scheduler's loop: wait for something to happen or fall due, take in all there is, decide once; lateness."""
     lateness_s, clock = list[float](), device.clock
@@ -133,7 +133,7 @@ def _serve(
     while len(lateness_s) < len(requests) or instance.running is not None or device.wake_at_s < math.inf:
         next_s = requests[len(lateness_s)].arrival_s if len(lateness_s) < len(requests) else math.inf
         next_s = min(next_s, device.wake_at_s)
-        for word in _heard(told, next_s - clock.tick() if next_s < math.inf else None):
+        for word in _heard(outcomes, next_s - clock.tick() if next_s < math.inf else None):
             device.hear(word)
         clock.tick()
         while len(lateness_s) < len(requests) and requests[len(lateness_s)].arrival_s <= clock.now:
@@ -145,16 +145,16 @@ def _serve(
     return lateness_s
 
 
-def _heard(told: SimpleQueue[JobOutcome], due_s: float | None) -> Iterator[JobOutcome]:
+def _heard(outcomes: SimpleQueue[JobOutcome], due_s: float | None) -> Iterator[JobOutcome]:
     """What the runner has said, waiting for it at most `due_s` seconds; awake at the end, as a sleep ends late."""
     end_s = time.perf_counter() + (math.inf if due_s is None else due_s)
     try:
         try:
-            yield told.get(timeout=None if due_s is None else max(due_s - AWAKE_S, 0.0))
+            yield outcomes.get(timeout=None if due_s is None else max(due_s - AWAKE_S, 0.0))
         except Empty:
-            while told.empty() and time.perf_counter() < end_s:
+            while outcomes.empty() and time.perf_counter() < end_s:
                 time.sleep(0)  # lets the runner have the interpreter
         while True:
-            yield told.get_nowait()
+            yield outcomes.get_nowait()
     except Empty:
         return

@@ -158,7 +158,7 @@ class Runner:
         self._synchronise = synchroniser(decoder.device)
         self._launchers: dict[tuple[str, int], Launcher] = {}
         self._serves = ("none", 0)
-        self._tell: Callable[[JobOutcome], None] = lambda told: None
+        self._tell: Callable[[JobOutcome], None] = lambda outcome: None
         self._orders: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._signal, self._left = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="runner", daemon=True)
@@ -246,7 +246,7 @@ class Runner:
     def _execute(self, job: Job, launcher: Launcher, tell: Callable[[JobOutcome], None]) -> None:
         try:
             completed = job.run(launcher, self._synchronise, self._signal.is_set)
-            told = JobOutcome(job, completed)
+            outcome = JobOutcome(job, completed)
         except BaseException as error:  # whatever the device does; the scheduler's thread raises it
-            told = JobOutcome(job, False, error)
-        tell(told)
+            outcome = JobOutcome(job, False, error)
+        tell(outcome)

@@ -140,7 +140,7 @@ class Idle:
         """Have it stop."""
         self.signalled = True
 
-    def told(self, *, completed: bool) -> JobOutcome:
+    def outcome(self, *, completed: bool) -> JobOutcome:
         """The word that it has completed, or stopped."""
         assert self.job is not None
         job, self.signalled = self.job, False
@@ -197,6 +197,6 @@ class Scheduler:
         self._hear(completed=True)
 
     def _hear(self, *, completed: bool) -> None:
-        self._device.hear(self._runner.told(completed=completed))
+        self._device.hear(self._runner.outcome(completed=completed))
         self._device.clock.tick()
         self._device.settle()

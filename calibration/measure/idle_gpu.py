@@ -187,7 +187,8 @@ def fit_window(gain: float, all_series: Sequence[BurstSeries]) -> tuple[float, f
 
     def residuals(x: NDArray[np.float64]) -> list[float]:
         boost = PowerModel(float(np.exp(x[0])), float(x[1]), lambda tokens: gain)
-        return [told_s / burst.real_s - 1 for of in bursts for burst, told_s in zip(of, told(boost, of), strict=True)]
+        pairs = [zip(series, burst_times_s(boost, series), strict=True) for series in bursts]
+        return [modelled_s / burst.real_s - 1 for series in pairs for burst, modelled_s in series]
 
     (first, last), (low, high) = np.log(WINDOWS_S), THRESHOLDS
     options: dict[str, Any] = {"bounds": ([first, low], [last, high]), "loss": "soft_l1", "f_scale": OUTLIER}
@@ -196,7 +197,7 @@ def fit_window(gain: float, all_series: Sequence[BurstSeries]) -> tuple[float, f
     return float(np.exp(log_window)), float(threshold)
 
 
-def told(boost: PowerModel, bursts: Sequence[Burst]) -> list[float]:
+def burst_times_s(boost: PowerModel, bursts: Sequence[Burst]) -> list[float]:
     """The model's time of each burst in seconds, from an idle GPU on."""
     use, seconds = 0.0, list[float]()
     for idle_s, work_s, _ in bursts:

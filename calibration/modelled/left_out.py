@@ -96,8 +96,8 @@ def errors_of(left_out: LeftOut, gpu: str, spec: ModelSpec, prompts: Prompts) ->
     for tokens, (low, high) in BINS.items():
         errors = np.array([error for n, error in prompts if low <= n < high])
         if errors.size:
-            of = (float(np.median(abs(errors))), float(abs(errors).max()), float(np.median(errors)))
-            shares = (round(share, 4) for share in of)
+            figures = (float(np.median(abs(errors))), float(abs(errors).max()), float(np.median(errors)))
+            shares = (round(share, 4) for share in figures)
             yield Error(left_out, gpu, spec.name, model_kind(spec), tokens, errors.size, *shares)
 
 

@@ -92,37 +92,36 @@ Shape = Product | Attention | Moved
 
 def shape_of(shard: ModelSpec, operator: str) -> Shape:
     """The shape of an operator on one rank, on which its cost depends."""
-    of = shard
     if operator == "attention":
-        return Attention(of.heads, of.kv_heads, of.head_dim)
-    one, experts = (1, 1, of.bytes_per_weight), (of.experts_per_token, of.experts)
+        return Attention(shard.heads, shard.kv_heads, shard.head_dim)
+    one, experts = (1, 1, shard.bytes_per_weight), (shard.experts_per_token, shard.experts)
     products = {
-        "qkv_proj": Product(of.qkv_width, of.hidden, *one),
-        "o_proj": Product(of.hidden, of.heads * of.head_dim, *one),
-        "gate_up_proj": Product(2 * of.mlp_width, of.hidden, *one),
-        "down_proj": Product(of.hidden, of.mlp_width, *one),
-        "expert_gate_up": Product(2 * of.intermediate, of.hidden, *experts),
-        "expert_down": Product(of.hidden, of.intermediate, *experts),
-        "head": Product(of.vocab, of.hidden),
+        "qkv_proj": Product(shard.qkv_width, shard.hidden, *one),
+        "o_proj": Product(shard.hidden, shard.heads * shard.head_dim, *one),
+        "gate_up_proj": Product(2 * shard.mlp_width, shard.hidden, *one),
+        "down_proj": Product(shard.hidden, shard.mlp_width, *one),
+        "expert_gate_up": Product(2 * shard.intermediate, shard.hidden, *experts),
+        "expert_down": Product(shard.hidden, shard.intermediate, *experts),
+        "head": Product(shard.vocab, shard.hidden),
     }
-    return products[operator] if operator in products else Moved(BYTES_PER_VALUE * _values(of, operator))
+    return products[operator] if operator in products else Moved(BYTES_PER_VALUE * _values(shard, operator))
 
 
-def _values(of: ModelSpec, operator: str) -> float:
+def _values(shard: ModelSpec, operator: str) -> float:
     """Values per token that the operators of `flowsim.calibration.gpu.layer` read and write.
 
     Norms of queries and keys come on top of the rotary embedding: with them it took 2.5 times as long as without
     (qwen3-8b and llama3-8b on an H200).
     """
-    rotated = (of.heads + 2 * of.kv_heads) * of.head_dim
+    rotated = (shard.heads + 2 * shard.kv_heads) * shard.head_dim
     return {
-        "embed": 2 * of.hidden,
-        "norm_attn": 2 * of.hidden,
-        "norm_mlp": 2 * of.hidden,
-        "rope_kv": 2 * rotated * (2.5 if of.qk_norm else 1),
-        "activation": 5 * of.mlp_width,
-        "router": of.hidden + 3 * of.experts,
-        "dispatch": (1 + of.experts_per_token) * of.hidden,
-        "expert_activation": 5 * of.experts_per_token * of.intermediate,
-        "combine": (3 * of.experts_per_token + 2) * of.hidden,
+        "embed": 2 * shard.hidden,
+        "norm_attn": 2 * shard.hidden,
+        "norm_mlp": 2 * shard.hidden,
+        "rope_kv": 2 * rotated * (2.5 if shard.qk_norm else 1),
+        "activation": 5 * shard.mlp_width,
+        "router": shard.hidden + 3 * shard.experts,
+        "dispatch": (1 + shard.experts_per_token) * shard.hidden,
+        "expert_activation": 5 * shard.experts_per_token * shard.intermediate,
+        "combine": (3 * shard.experts_per_token + 2) * shard.hidden,
     }[operator]

@@ -104,15 +104,15 @@ class Scaling:
 
     def _computing(self, shape: Product | Attention, known: list[Known]) -> Seconds:
         """By the share of the roofline. What attention takes for one token is latency, which stays."""
-        latency_s = _mean(known, lambda of: of.cost(1, 0)) if isinstance(shape, Attention) else 0.0
+        latency_s = _mean(known, lambda one: one.cost(1, 0)) if isinstance(shape, Attention) else 0.0
 
-        def share(of: Known, tokens: int, context: int) -> float:
-            return of.shape.work(tokens, context).seconds(self._source) / of.cost(tokens, context)
+        def share(one: Known, tokens: int, context: int) -> float:
+            return one.shape.work(tokens, context).seconds(self._source) / one.cost(tokens, context)
 
         def seconds(tokens: float, context: int) -> float:
             work = shape.work(int(tokens), context)
             least_s = work.seconds(self._source)
-            source_s = least_s / _mean(known, lambda of: share(of, int(tokens), context))
+            source_s = least_s / _mean(known, lambda one: share(one, int(tokens), context))
             return source_s + max(source_s - latency_s, 0.0) * (work.seconds(self._target) / least_s - 1)
 
         return seconds

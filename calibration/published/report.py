@@ -55,8 +55,8 @@ def pass_error_rows(table: OperatorTable, model: CostModel) -> Rows:
     for _, kind, error in pass_residuals(model, table):
         signed.setdefault(kind, []).append(error)
     return [
-        (kind, len(of), *_percents(statistics.median(of), statistics.median(map(abs, of)), max(map(abs, of))))
-        for kind, of in sorted(signed.items())
+        (kind, len(some), *_percents(statistics.median(some), statistics.median(map(abs, some)), max(map(abs, some))))
+        for kind, some in sorted(signed.items())
     ]
 
 
@@ -84,8 +84,8 @@ def _pass_residuals(table: OperatorTable, model: CostModel) -> bytes:
 def _comparison(table: OperatorTable, other: OperatorTable) -> TableComparison:
     ratios, about = compare_tables(table, other), other.provenance
     rows: Rows = [
-        (of.operator, of.backend, len(of.points), *("" if m is None else f"{m:.2f}" for m in of.medians()))
-        for of in ratios
+        (ratio.operator, ratio.backend, len(ratio.points), *("" if m is None else f"{m:.2f}" for m in ratio.medians()))
+        for ratio in ratios
     ]
     name = about.source or f"{about.rank().name}, {about.stated.get('date')}"
     return TableComparison(name, ("operator", "the other's", "sizes", *titles()), rows, ratios_png(ratios))

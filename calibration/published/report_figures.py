@@ -46,9 +46,9 @@ def residuals_png(residuals: Sequence[Residual]) -> bytes:
     names = list(dict.fromkeys(r.operator for r in residuals))
     figure, axes = _panels(names, "error when left out, %", y_scale="linear")
     for name, ax in zip(names, axes, strict=False):
-        of = [r for r in residuals if r.operator == name and r.measured_s]
+        shown = [r for r in residuals if r.operator == name and r.measured_s]
         ax.axhline(0, color="grey", lw=0.5)
-        ax.plot([r.tokens for r in of], [100 * r.error for r in of], ".", ms=3)
+        ax.plot([r.tokens for r in shown], [100 * r.error for r in shown], ".", ms=3)
     return _png(figure)
 
 
@@ -59,18 +59,18 @@ def pass_residuals_png(points: Iterable[tuple[str, int, float]]) -> bytes:
     for kind, tokens, error in points:
         by_kind.setdefault(kind, []).append((tokens, 100 * error))
     ax.axhline(0, color="grey", lw=0.5)
-    for kind, of in by_kind.items():
-        ax.plot(*zip(*of, strict=True), ".", label=kind)
+    for kind, points_of_kind in by_kind.items():
+        ax.plot(*zip(*points_of_kind, strict=True), ".", label=kind)
     figure.legend(fontsize=8, loc="outside right upper")
     return _png(figure)
 
 
 def ratios_png(ratios: Sequence[Ratios]) -> bytes:
     """One panel per operator: this table's device time over the other's."""
-    figure, axes = _panels([of.operator for of in ratios], "this / other", y_scale="linear")
-    for of, ax in zip(ratios, axes, strict=True):
+    figure, axes = _panels([ratio.operator for ratio in ratios], "this / other", y_scale="linear")
+    for ratio, ax in zip(ratios, axes, strict=True):
         ax.axhline(1, color="grey", lw=0.5)
-        ax.plot(*zip(*of.points, strict=True), ".-", ms=3, lw=0.5)
+        ax.plot(*zip(*ratio.points, strict=True), ".-", ms=3, lw=0.5)
     return _png(figure)
 
 

@@ -76,8 +76,8 @@ def in_short() -> Iterator[str]:
     yield _row("median error of a table's passes", ["on the GPU measured", "on other GPUs of its kind"])
     yield "|---|--:|--:|"
     for title, name in KINDS.items():
-        own = [of[0].errors[name].median for of in found if name in of[0].errors]
-        others = [column.errors[name].median for of in found for column in of[1:] if name in column.errors]
+        own = [of_table[0].errors[name].median for of_table in found if name in of_table[0].errors]
+        others = [column.errors[name].median for of_table in found for column in of_table[1:] if name in column.errors]
         yield _row(title, [f"{percent(min(medians))} to {percent(max(medians))}" for medians in (own, others)])
 
 
@@ -88,7 +88,7 @@ def dense_models() -> Iterator[str]:
     for gpu, model in ((gpu, model) for gpu, models in GPUS.items() for model in models):
         for i, column in enumerate(columns(gpu, model, 1)):
             errors = (column.errors.get(name) for name in KINDS.values())
-            medians = [percent(of.median) if of else "" for of in errors]
+            medians = [percent(error.median) if error else "" for error in errors]
             yield _row("" if i else f"{gpu}: {model}", [column.title, *medians, percent(column.longer, sign="+")])
 
 

@@ -40,8 +40,8 @@ def draw(runs: pd.DataFrame) -> Figure:
     panels = figure.subplots(len(PAIRS), len(points), sharex=True, sharey=True, squeeze=False)
     for (cut, other), row in zip(PAIRS, panels, strict=True):
         for point, panel in zip(points, row, strict=True):
-            of = runs[runs["point"] == point]
-            means = 100 * of.groupby(["cut", "slo.scale", "workload.rate_rps"])["attainment"].mean()
+            there = runs[runs["point"] == point]
+            means = 100 * there.groupby(["cut", "slo.scale", "workload.rate_rps"])["attainment"].mean()
             gain = (means[cut] - means[other]).unstack("workload.rate_rps")
             shown = panel.imshow(gain, cmap="RdBu", vmin=-MOST, vmax=MOST, origin="lower", aspect="auto")
             for (y, x), gained in np.ndenumerate(gain.to_numpy()):

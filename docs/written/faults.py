@@ -16,15 +16,15 @@ def attacks() -> Iterator[str]:
     kinds = json.loads(COUNTS.read_text())["kinds"]
     yield "| attacked | tried | refused | failed | most CPU s | most MiB |"
     yield "|---|--:|--:|--:|--:|--:|"
-    for kind, of in kinds.items():
-        yield _row(kind, of["tried"], of["refused"], sum(of["faults"].values()), of["most_cpu_s"], of["most_mib"])
+    for kind, row in kinds.items():
+        yield _row(kind, row["tried"], row["refused"], sum(row["faults"].values()), row["most_cpu_s"], row["most_mib"])
     yield _row(
         "all",
-        sum(of["tried"] for of in kinds.values()),
-        sum(of["refused"] for of in kinds.values()),
-        sum(sum(of["faults"].values()) for of in kinds.values()),
-        max(of["most_cpu_s"] for of in kinds.values()),
-        max(of["most_mib"] for of in kinds.values()),
+        sum(row["tried"] for row in kinds.values()),
+        sum(row["refused"] for row in kinds.values()),
+        sum(sum(row["faults"].values()) for row in kinds.values()),
+        max(row["most_cpu_s"] for row in kinds.values()),
+        max(row["most_mib"] for row in kinds.values()),
     )
 
 

@@ -14,32 +14,32 @@ def replays() -> Iterator[str]:
     """One row per replay."""
     yield "| policy | instances | requests | CPU s | requests / CPU s | peak MiB |"
     yield "|---|--:|--:|--:|--:|--:|"
-    for of in [*_figures("replay"), *_figures("instances")]:
-        cells = (of["instances"], of["requests"], of["cpu_s"], of["requests"] / of["cpu_s"], of["mib"])
-        yield f"| `{of['policy']}` | {' | '.join(f'{cell:,.0f}' for cell in cells)} |"
+    for row in [*_figures("replay"), *_figures("instances")]:
+        cells = (row["instances"], row["requests"], row["cpu_s"], row["requests"] / row["cpu_s"], row["mib"])
+        yield f"| `{row['policy']}` | {' | '.join(f'{cell:,.0f}' for cell in cells)} |"
 
 
 def waiting() -> Iterator[str]:
     """One row per policy: a decision at each length of the queue."""
     rows: dict[str, list[dict[str, Any]]] = {}
-    for of in _figures("waiting"):
-        rows.setdefault(of["policy"], []).append(of)
-    lengths = sorted({of["requests"] for of in _figures("waiting")})
+    for row in _figures("waiting"):
+        rows.setdefault(row["policy"], []).append(row)
+    lengths = sorted({row["requests"] for row in _figures("waiting")})
     yield f"| policy | {' | '.join(f'{length:,}' for length in lengths)} | MiB |"
     yield f"|---|{'--:|' * (len(lengths) + 1)}"
-    for policy, row in rows.items():
-        times = [f"{1e3 * of['decision_s']:,.3g}" for of in row]
-        yield f"| `{policy}` | {' | '.join(times)} | {row[-1]['mib']:,.0f} |"
+    for policy, of_policy in rows.items():
+        times = [f"{1e3 * row['decision_s']:,.3g}" for row in of_policy]
+        yield f"| `{policy}` | {' | '.join(times)} | {of_policy[-1]['mib']:,.0f} |"
 
 
 def study() -> Iterator[str]:
     """The figures of the study."""
     yield "| points | processes | first run done after | runs per s | asked again | results | MiB of its process |"
     yield "|--:|--:|--:|--:|--:|--:|--:|"
-    for of in _figures("study"):
+    for row in _figures("study"):
         yield (
-            f"| {of['points']:,} | {of['workers']} | {of['start_s']:.1f} s | {of['rows_per_s']:,.0f} "
-            f"| {of['again_s']:.1f} s | {of['file_mib']:.1f} MiB | {of['mib']:,.0f} |"
+            f"| {row['points']:,} | {row['workers']} | {row['start_s']:.1f} s | {row['rows_per_s']:,.0f} "
+            f"| {row['again_s']:.1f} s | {row['file_mib']:.1f} MiB | {row['mib']:,.0f} |"
         )
 
 

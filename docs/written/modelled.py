@@ -19,13 +19,13 @@ WITHOUT = {
 def by_size() -> Iterator[str]:
     """One row for each GPU and what was left out: of its tables the median of medians, and the largest error."""
     errors = known_errors()
-    sizes = list(dict.fromkeys(of.tokens for of in errors))
+    sizes = list(dict.fromkeys(error.tokens for error in errors))
     yield f"| GPU | left out | models | {' | '.join(map(_size, sizes))} |"
     yield f"|---|---|---|{'---|' * len(sizes)}"
-    for gpu, left_out, kind in dict.fromkeys((of.gpu, of.left_out, of.kind) for of in errors):
-        alike = [of for of in errors if (of.gpu, of.left_out, of.kind) == (gpu, left_out, kind)]
-        cells = [_cell([(of.median, of.max) for of in alike if of.tokens == tokens]) for tokens in sizes]
-        yield f"| {gpu} | {WITHOUT[left_out]} | {len({of.model for of in alike})} {kind} | {' | '.join(cells)} |"
+    for gpu, left_out, kind in dict.fromkeys((error.gpu, error.left_out, error.kind) for error in errors):
+        alike = [error for error in errors if (error.gpu, error.left_out, error.kind) == (gpu, left_out, kind)]
+        cells = [_cell([(error.median, error.max) for error in alike if error.tokens == tokens]) for tokens in sizes]
+        yield f"| {gpu} | {WITHOUT[left_out]} | {len({error.model for error in alike})} {kind} | {' | '.join(cells)} |"
 
 
 def _size(tokens: str) -> str:
@@ -36,5 +36,5 @@ def _size(tokens: str) -> str:
 def _cell(errors: list[tuple[float, float]]) -> str:
     if not errors:
         return ""
-    typical, largest = median(of for of, _ in errors), max(most for _, most in errors)
+    typical, largest = median(middle for middle, _ in errors), max(most for _, most in errors)
     return f"{percent(typical)} ({percent(largest)})"

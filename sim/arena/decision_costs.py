@@ -108,4 +108,4 @@ def _write(folder: Path, costs: Mapping[tuple[str, str], DecisionCost]) -> None:
     with writing_file(folder / FILE) as stage, stage.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(HEAD)
-        rows.writerows((*of, cost.decisions, f"{cost.us_a_request:.3f}") for of, cost in costs.items())
+        rows.writerows((*key, cost.decisions, f"{cost.us_a_request:.3f}") for key, cost in costs.items())

@@ -53,7 +53,8 @@ def arena_page(arena: Arena, named: Sequence[str]) -> Page:
 def _lead(arena: Arena, ranking: Sequence[Mapping[Any, Any]]) -> list[PagePart]:
     values = {name: arena.table[name].unique() for name in ("traffic", "load", "mix")}
     texts = {
-        name: ", ".join(f"{value:g}" if name == "load" else str(value) for value in of) for name, of in values.items()
+        name: ", ".join(f"{value:g}" if name == "load" else str(value) for value in some)
+        for name, some in values.items()
     }
     lead = LEAD.format(traffic=texts["traffic"], loads=texts["load"], mixes=texts["mix"])
     tiles = [

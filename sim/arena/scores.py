@@ -91,7 +91,7 @@ class Scores:
                 row = self.rows[place, policy]
                 of_cell = {"traffic": cell.traffic, "load": cell.load, "mix": cell.mix, "policy": policy}
                 figures = {name: row.get(name) for name in (*FIGURES, *classes)}
-                found.append(of_cell | figures | _columns({base: of.get(policy) for base, of in less.items()}, best))
+                found.append(of_cell | figures | _columns({base: less[base].get(policy) for base in less}, best))
         return pd.DataFrame(found).dropna(axis="columns", how="all")
 
     def _differences(self, place: int, base: str, seed: int) -> dict[str, tuple[Difference, float]]:

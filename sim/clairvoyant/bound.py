@@ -120,8 +120,8 @@ class Clairvoyant:
         best = np.zeros(n, bool)
         choices = _choices(self.requests(), *self._hopeful, self.costs, self.server)
         for replay, choice in enumerate(choices):
-            told = self.progress and partial(_tell, self.progress, n * replay, n * len(choices))
-            best = max(best, self._served(choice, told), key=np.sum)
+            progress = self.progress and partial(_tell, self.progress, n * replay, n * len(choices))
+            best = max(best, self._served(choice, progress), key=np.sum)
             if best.sum() == self.upper.most:
                 break
         return best

@@ -148,7 +148,7 @@ def compare(
     if out:
         check_writable(out)
     if against:
-        spelling(against, policies, of="comparison")
+        spelling(against, policies, within="comparison")
     with flags_named(), replaying(quiet) as progress:
         comparison = compare_all(trace, policies, **stated(options), progress=progress)
         stating = comparison.results.items() if out or not quiet else ()

@@ -23,11 +23,11 @@ def _keeping(kind: type[Event]) -> Callable[..., None]:
     """The recorder's method for this kind of event, which also keeps the event."""
     add = getattr(Recorder, kind.method())
 
-    def told(recorder: EventRecorder, *fields: Any) -> None:
+    def keep(recorder: EventRecorder, *fields: Any) -> None:
         recorder.events.append(kind(*fields))
         add(recorder, *fields)
 
-    return told
+    return keep
 
 
 for _kind in Event.__subclasses__():

@@ -16,7 +16,9 @@ from flowsim.errors import InputError, defined_at
 class Columns:
     """The attributes of many requests, an array each, under the names they have on one request; all but `blocks`."""
 
-    TYPES: ClassVar = {of.name: {int: np.int64, float: np.float64, str: object}.get(of.type) for of in fields(Request)}
+    TYPES: ClassVar = {
+        one.name: {int: np.int64, float: np.float64, str: object}.get(one.type) for one in fields(Request)
+    }
     NAMES: ClassVar = tuple(name for name, kind in TYPES.items() if kind is not None)
 
     def __init__(self, column: Callable[[str], np.ndarray]) -> None:

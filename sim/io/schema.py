@@ -166,9 +166,9 @@ def _wrong(value: object, hint: Any, path: str) -> InputError:
                 _struct(base, value, path)
             except InputError as error:
                 return error
-        for name, part, of in _parts(value, base):
-            if not _fits(part, of):
-                return _wrong(part, of, f"{path}{name}")
+        for name, part, its_hint in _parts(value, base):
+            if not _fits(part, its_hint):
+                return _wrong(part, its_hint, f"{path}{name}")
         if get_origin(base) is Literal and isinstance(value, str):
             return unknown(path.rpartition(".")[2], value, map(str, get_args(base)), where=path)
     return InputError(path, found=value, expected=expected(hint, value))
@@ -176,12 +176,12 @@ def _wrong(value: object, hint: Any, path: str) -> InputError:
 
 def _parts(value: object, hint: Any) -> Iterable[tuple[str, object, Any]]:
     """Of a list or a mapping, if both the value and the type are one: name, value and type of each part."""
-    origin, of = get_origin(hint), get_args(hint)
+    origin, inner = get_origin(hint), get_args(hint)
     if isinstance(value, list | tuple) and origin in (list, tuple, Sequence):
-        types = of if origin is tuple and Ellipsis not in of else of[:1] * len(value)
+        types = inner if origin is tuple and Ellipsis not in inner else inner[:1] * len(value)
         return [(f"[{i}]", part, kind) for i, (part, kind) in enumerate(zip(value, types, strict=False))]
     if isinstance(value, Mapping) and origin in (dict, Mapping):
-        return [(f".{key}", part, of[1]) for key, part in value.items()]
+        return [(f".{key}", part, inner[1]) for key, part in value.items()]
     return []
 
 
@@ -242,13 +242,13 @@ def _bounds(hint: Any) -> tuple[Any, list[_Bound]]:
 def _said(hint: Any) -> str:
     """A type in words: "a whole number >= 1", "a list (each item a number)"."""
     base, bounds = _bounds(hint)
-    origin, of = get_origin(base), get_args(base)
+    origin, inner = get_origin(base), get_args(base)
     if origin is Literal:
-        return " or ".join(map(repr, of))
+        return " or ".join(map(repr, inner))
     if origin in (list, tuple, Sequence, dict, Mapping):
-        each = [expected(one) for one in (of[1:] if origin in (dict, Mapping) else of) if one is not Ellipsis]
+        each = [expected(one) for one in (inner[1:] if origin in (dict, Mapping) else inner) if one is not Ellipsis]
         what = "mapping" if origin in (dict, Mapping) else "list"
-        if origin is tuple and Ellipsis not in of:
+        if origin is tuple and Ellipsis not in inner:
             return f"a {what} of {', '.join(each)}"
         part = "value" if what == "mapping" else "item"
         return f"a {what}" if each[0] == ANYTHING else f"a {what} (each {part} {each[0]})"

@@ -57,8 +57,8 @@ def cost_footing(costs: Iterable[Costs]) -> str:
     """The tables, their kinds and their stated errors, for the foot of a figure."""
     found = list(dict.fromkeys(costs))
     if len(found) <= MOST_NAMED:
-        return "Costs: " + "; ".join(f"{of.name}, {_kind(of)}, {_stated([of])}" for of in found)
-    said = (f"{number_of(len(of), 'table')} ({kind}), {_stated(of)}" for kind, of in _by_kind(found).items())
+        return "Costs: " + "; ".join(f"{table.name}, {_kind(table)}, {_stated([table])}" for table in found)
+    said = (f"{number_of(len(some), 'table')} ({kind}), {_stated(some)}" for kind, some in _by_kind(found).items())
     return f"Costs: {'; '.join(said)}"
 
 
@@ -67,7 +67,7 @@ def mixed_kinds(costs: Iterable[Costs]) -> str | None:
     kinds = _by_kind(dict.fromkeys(costs))
     if len(kinds) < 2:
         return None
-    said = ", ".join(f"{kind} ({_stated(of)})" for kind, of in kinds.items())
+    said = ", ".join(f"{kind} ({_stated(tables)})" for kind, tables in kinds.items())
     return f"mixes costs of different kinds, so more than the GPU differs: {said}"
 
 

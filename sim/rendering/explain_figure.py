@@ -31,11 +31,11 @@ def misses_by_class(
     names = [name for name in by_class if counted[name]]
     axes = new_axes((6.4, 0.9 + 0.36 * max(len(names), 4)))
     left = np.zeros(len(names))
-    for place, (reason, told) in enumerate(REASONS.items()):
+    for place, (reason, text) in enumerate(REASONS.items()):
         share = np.array([100 * by_class[name].get(reason, 0) / counted[name] for name in names])
         if share.any():
             colour, hatch, _ = style(place)
-            axes.barh(range(len(names)), share, left=left, color=colour, hatch=hatch, edgecolor="white", label=told)
+            axes.barh(range(len(names)), share, left=left, color=colour, hatch=hatch, edgecolor="white", label=text)
         left += share
     axes.set_yticks(range(len(names)), [f"{short(name)} ({counted[name]:,})" for name in names], parse_math=False)
     axes.invert_yaxis()
@@ -48,6 +48,6 @@ def misses_by_class(
     if axes.containers:
         axes.figure.legend(loc="outside right center", frameon=False, fontsize=8)
     if servable is not None:
-        could = ", ".join(f"{told}: {servable[name]:,}" for name, told in SERVABLE.items())
+        could = ", ".join(f"{text}: {servable[name]:,}" for name, text in SERVABLE.items())
         foot(axes.figure, f"Could be in time: {could}")
     return axes.get_figure(root=True)

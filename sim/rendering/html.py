@@ -42,11 +42,11 @@ def summary_html(summary: FullSummary) -> str:
 
 def explanation_html(policy: str, summary: Summary, missed: ByClass, servable: ByClass | None) -> str:
     """Why requests missed their SLOs, by class, as small tables for notebooks."""
-    told = [("missed", missed, REASONS)] + ([] if servable is None else [("could be in time", servable, SERVABLE)])
-    tables = [((title, *of, "all"), reason_rows(of, names)) for title, of, names in told]
-    count = sum(sum(of.values()) for of in missed.values())
+    parts = [("missed", missed, REASONS)] + ([] if servable is None else [("could be in time", servable, SERVABLE)])
+    tables = [((title, *counts, "all"), reason_rows(counts, names)) for title, counts, names in parts]
+    count = sum(sum(counts.values()) for counts in missed.values())
     title = f"{policy}: {count:,} of {number_of(summary['counted'], 'request')} missed"
-    return render("summary.html", title=title, tables=[of for of in tables if of[1]], notes=[])
+    return render("summary.html", title=title, tables=[counts for counts in tables if counts[1]], notes=[])
 
 
 def story_html(title: str, rows: Iterable[Sequence[str]], facts: Iterable[tuple[str, str]]) -> str:

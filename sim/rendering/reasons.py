@@ -31,5 +31,5 @@ SERVABLE = {
 
 def reason_rows(by_class: Mapping[str, Mapping[str, int]], told_of: Mapping[str, str]) -> list[tuple[str, ...]]:
     """One row for each of `told_of` that there is: what it is called, and how many of each class and of all."""
-    rows = {told: [of[name] for of in by_class.values()] for name, told in told_of.items()}
-    return [(told, *(f"{n:,}" for n in (*counts, sum(counts)))) for told, counts in rows.items() if sum(counts)]
+    rows = {text: [counts[name] for counts in by_class.values()] for name, text in told_of.items()}
+    return [(text, *(f"{n:,}" for n in (*counts, sum(counts)))) for text, counts in rows.items() if sum(counts)]

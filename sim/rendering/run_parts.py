@@ -19,7 +19,7 @@ class Bar(Struct, frozen=True, array_like=True):
     began_s: float
     ended_s: float
     state: str
-    told: str
+    text: str
     colour: int = 0
 
 

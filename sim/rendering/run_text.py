@@ -132,7 +132,7 @@ def _further(summaries: Mapping[str, Summary]) -> Table:
 
 
 def errors_report(
-    error: Mapping[str, Mapping[str, float]], told: Mapping[str, Mapping[str, float]] | None = None
+    error: Mapping[str, Mapping[str, float]], corrected: Mapping[str, Mapping[str, float]] | None = None
 ) -> RenderableType:
     """By how much a cost model differs from each kind of pass that was measured and not fitted.
 
@@ -140,10 +140,10 @@ def errors_report(
         error: by kind of pass: how many passes, and the median and the largest error.
         told: the same for the model told of this GPU's speed.
     """
-    more = ("at this GPU's speed: median", "largest") if told else ()
+    more = ("at this GPU's speed: median", "largest") if corrected else ()
     made = table("measured passes, not fitted", "passes", "median error", "largest error", *more)
     for kind, errors in error.items():
-        both = [errors, told[kind]] if told else [errors]
+        both = [errors, corrected[kind]] if corrected else [errors]
         made.add_row(
             kind, str(errors["passes"]), *(percent(errors[key], 2) for errors in both for key in ("median", "max"))
         )

@@ -19,13 +19,13 @@ MOST_PRIORITIES = 8
 def info_report(facts: Mapping[str, Any]) -> RenderableType:
     """One screen about a trace, from the facts of `flowsim.traces.info`."""
     table = screen.table("tokens", "requests", "mean", "p10", "p25", "p50", "p75", "p90", "p99", "max", "rank corr.")
-    for name, of in facts["lengths"].items():
+    for name, row in facts["lengths"].items():
         for column in ("input", "output"):
-            if of[column] is not None:
+            if row[column] is not None:
                 count, corr = (
-                    (f"{of['requests']:,}", _number(of["rank_correlation"])) if column == "input" else ("", "")
+                    (f"{row['requests']:,}", _number(row["rank_correlation"])) if column == "input" else ("", "")
                 )
-                table.add_row(f"{_printable(name)} {column}", count, *(f"{v:,.0f}" for v in of[column].values()), corr)
+                table.add_row(f"{_printable(name)} {column}", count, *(f"{v:,.0f}" for v in row[column].values()), corr)
     return Group(screen.facts(_lines(facts)), Text(), table)
 
 
@@ -69,16 +69,16 @@ def _per_request(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         lines.append(
             ("SLOs", f"{number_of(slo['requests'], 'request')}, from {slo['least_s']:g} to {slo['most_s']:g} s")
         )
-    if (of := facts["priority"]) is not None:
-        shown = ", ".join(f"{priority}: {n:,}" for priority, n in list(of.items())[:MOST_PRIORITIES])
-        more = f", ... ({len(of)} in all)" if len(of) > MOST_PRIORITIES else ""
+    if (counts := facts["priority"]) is not None:
+        shown = ", ".join(f"{priority}: {n:,}" for priority, n in list(counts.items())[:MOST_PRIORITIES])
+        more = f", ... ({len(counts)} in all)" if len(counts) > MOST_PRIORITIES else ""
         lines.append(("priorities", f"requests with {shown}{more}"))
     if (clients := facts["clients"]) is not None:
         count = number_of(clients["clients"], "client")
         lines.append(("clients", f"{count}; the largest sent {percent(clients['largest_share'])} of the requests"))
-    if (of := facts["measured"]) is not None:
-        shown = ", ".join(f"{name} {of[name]:.4g}" for name in ("p10", "p50", "p90", "p99", "max"))
-        lines.append(("measured", f"TTFTs of {number_of(of['requests'], 'request')} on a real server: {shown} s"))
+    if (ttft := facts["measured"]) is not None:
+        shown = ", ".join(f"{name} {ttft[name]:.4g}" for name in ("p10", "p50", "p90", "p99", "max"))
+        lines.append(("measured", f"TTFTs of {number_of(ttft['requests'], 'request')} on a real server: {shown} s"))
     return lines
 
 
@@ -95,9 +95,9 @@ def list_report(rows: Iterable[Sequence[str]]) -> RenderableType:
 def distances_report(distances: Mapping[str, Any], name: str) -> RenderableType:
     """How far a trace is from the one of this name, from `flowsim.traces.statistics.trace_distances`."""
     table = screen.table(f"against {name}", "requests", "there", "share", "there", "KS input", "KS output")
-    for group, of in distances["ks"].items():
-        counts, shares = (f"{n:,}" for n in of["requests"]), map(percent, of["share"])
-        table.add_row(_printable(group), *counts, *shares, *(_share(of[column]) for column in ("input", "output")))
+    for group, apart in distances["ks"].items():
+        counts, shares = (f"{n:,}" for n in apart["requests"]), map(percent, apart["share"])
+        table.add_row(_printable(group), *counts, *shares, *(_share(apart[column]) for column in ("input", "output")))
     bursts = ", ".join(f"{window} s: {_pair(pair)}" for window, pair in distances["dispersion"].items())
     lines = [("rate", f"{_pair(distances['rate_rps'])} req/s"), ("gaps", f"CV {_pair(distances['gap_cv'])}")]
     return Group(Text(), table, Text(), screen.facts([*lines, ("dispersion", f"index in windows of {bursts}")]))

@@ -162,8 +162,8 @@ def _chart(stats: pd.DataFrame, asked: ChartColumns, left_out: int) -> PanelChar
     names = [""] if asked.hue is None else list(dict.fromkeys(stats[asked.hue]))
     panels = []
     for value in [None] if asked.facet is None else list(dict.fromkeys(stats[asked.facet])):
-        of = stats if asked.facet is None else stats[stats[asked.facet] == value]
-        parts = [(name, of if asked.hue is None else of[of[asked.hue] == name]) for name in names]
+        panel = stats if asked.facet is None else stats[stats[asked.facet] == value]
+        parts = [(name, panel if asked.hue is None else panel[panel[asked.hue] == name]) for name in names]
         lines = [_line(said(asked.hue, name), part, asked, ticks if words else None) for name, part in parts]
         panels.append(Panel(said(asked.facet, value), [line for line in lines if line.x.size]))
     joined = _is_setting(str(asked.x)) and not words

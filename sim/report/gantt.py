@@ -60,17 +60,17 @@ def _most_of(moments_s: np.ndarray, length_s: float) -> Window:
     return first_s, first_s + length_s
 
 
-def real_gantt(of: ComparedCase) -> Gantt | None:
+def real_gantt(compared: ComparedCase) -> Gantt | None:
     """The seconds of a case in which most passes were paused, or else most requests waited.
 
     Above its line the device as it was simulated and, under it, in each real run; below the line the same of each
     request that ran. None without the events of a real run.
     """
-    results = {name: result for name, result in of.results.items() if result.outcome.events is not None}
+    results = {name: result for name, result in compared.results.items() if result.outcome.events is not None}
     if not results:
         return None
     stopped_s = sorted(pause.stopped_s for result in results.values() for pause in pauses(result.events[0]))
-    moments_s = np.array(stopped_s) if stopped_s else _busiest(of.simulated)
+    moments_s = np.array(stopped_s) if stopped_s else _busiest(compared.simulated)
     stays = {name: stays_in(result) for name, result in results.items()}
     for length_s in REAL_LENGTHS_S:
         window = _most_of(moments_s, length_s)
@@ -90,7 +90,7 @@ def real_gantt(of: ComparedCase) -> Gantt | None:
     ]
     where = "most passes were paused" if stopped_s else "most requests waited"
     note = f"{number_of(len(ids), 'request')} that ran from {window[0]:.3f} s to {window[1]:.3f} s, where {where}."
-    return Gantt(*window, of.simulated.slo.class_names, [GanttView(of.case.name, devices, rows, note)])
+    return Gantt(*window, compared.simulated.slo.class_names, [GanttView(compared.case.name, devices, rows, note)])
 
 
 def _within(stays: Sequence[Stay], window: Window) -> bool:

@@ -98,12 +98,12 @@ def _over_time(results: Mapping[str, RunResult]) -> Iterator[PagePart]:
         series = [
             Series(
                 name,
-                of.began_s,
-                np.append(column := of.waiting if label == "waiting" else 100 * of.used, column[-1:]),
+                course.began_s,
+                np.append(column := course.waiting if label == "waiting" else 100 * course.used, column[-1:]),
                 kind="area" if alone else "step",
                 colour=place,
             )
-            for place, (name, of) in enumerate(found.items())
+            for place, (name, course) in enumerate(found.items())
         ]
         yield Chart(Axis("time, s", low=0.0), Axis(label, low=0.0, high=top), series, title=title)
 
@@ -117,8 +117,8 @@ def _worst(explanations: Mapping[str, Explanation]) -> Iterator[Section]:
     yield Section("The worst seconds", [Paragraph(f"{when}. {how}"), gantt_of(explanations, window)])
     why = [part for explanation in explanations.values() for part in parts_of(explanation_report(explanation))]
     listed: list[PagePart] = [misses_table(explanations, worst)] if missed else []
-    told = {name: [*worst[name], *requests_in(explanation, window)] for name, explanation in explanations.items()}
-    yield Section("Who missed and why", [*why, *listed, stories(explanations, told)])
+    shown = {name: [*worst[name], *requests_in(explanation, window)] for name, explanation in explanations.items()}
+    yield Section("Who missed and why", [*why, *listed, stories(explanations, shown)])
 
 
 def _tiles(summary: FullSummary) -> Iterator[tuple[str, str, str]]:

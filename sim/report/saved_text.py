@@ -38,7 +38,7 @@ def saved_reports(saved: Saved, against: Sequence[str] = (), all_metrics: bool =
     elif saved.kind == "run":
         yield run_report(next(iter(saved.summaries.values())), all_metrics)
     else:
-        bases = [spelling(name, saved.runs, of="comparison") for name in against] or [next(iter(saved.runs))]
+        bases = [spelling(name, saved.runs, within="comparison") for name in against] or [next(iter(saved.runs))]
         yield compare_report(saved.summaries, all_metrics)
         for base in bases if len(saved.runs) > 1 else []:
             yield ""
@@ -77,7 +77,11 @@ def _values(saved: Saved) -> Any:
         return {"title": saved.study.title, "runs": saved.study.table.to_dict("records")}
     if saved.kind == "validation":
         return [
-            {"policy": of.case.policy, "at": of.case.at, "distances": {k: asdict(d) for k, d in of.distances.items()}}
-            for of in saved.cases
+            {
+                "policy": one.case.policy,
+                "at": one.case.at,
+                "distances": {k: asdict(d) for k, d in one.distances.items()},
+            }
+            for one in saved.cases
         ]
     return saved.summaries if saved.kind == "comparison" else next(iter(saved.summaries.values()))

@@ -203,18 +203,18 @@ def _counts(found: Sequence[str], known: Sequence[str]) -> dict[str, int]:
 
 
 def _spans(device: DeviceHistory, id: int) -> Iterator[Span]:
-    wait, told = device.wait(id), None
+    wait, span = device.wait(id), None
     for place, (began_s, ended_s, part) in enumerate(zip(*(column.tolist() for column in wait[1:]), strict=True)):
         piece = device.pieces[wait.first + place]
         if piece.kind != PASS:
             continue
         others = tuple(member for member in piece.members if member != id)
-        if told is not None and told.part == PARTS[part]:
-            requests = tuple(dict.fromkeys((*told.requests, *others)))
-            told = Span(told.began_s, ended_s, told.part, told.lasted_s + ended_s - began_s, requests)
+        if span is not None and span.part == PARTS[part]:
+            requests = tuple(dict.fromkeys((*span.requests, *others)))
+            span = Span(span.began_s, ended_s, span.part, span.lasted_s + ended_s - began_s, requests)
             continue
-        if told is not None:
-            yield told
-        told = Span(began_s, ended_s, PARTS[part], ended_s - began_s, others)
-    if told is not None:
-        yield told
+        if span is not None:
+            yield span
+        span = Span(began_s, ended_s, PARTS[part], ended_s - began_s, others)
+    if span is not None:
+        yield span

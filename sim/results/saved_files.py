@@ -106,12 +106,12 @@ def check_agreement(
 
 def _check_texts(table: pa.Table, path: Path) -> None:
     """InputError: a column of texts holds others, or lacks some; requests may have no client, and all have no class."""
-    import pyarrow.types as of
+    from pyarrow import types
 
     for name in set(TEXTS) & set(table.column_names):
         column = table[name]
-        kind = column.type.value_type if of.is_dictionary(column.type) else column.type
-        if not (of.is_string(kind) or of.is_large_string(kind) or of.is_null(kind)):
+        kind = column.type.value_type if types.is_dictionary(column.type) else column.type
+        if not (types.is_string(kind) or types.is_large_string(kind) or types.is_null(kind)):
             raise InputError(f"{path}: {name}", f"is a column of {kind}", expected="text")
         if column.null_count and name != "client" and not (name == "class" and column.null_count == len(table)):
             raise InputError(f"{path}: {name}", f"lacks {number_of(column.null_count, 'value')}", expected="text")

@@ -70,7 +70,7 @@ class Comparison:
         """
         import pandas as pd  # slow to import, and only tables need it
 
-        base = spelling(against, self.results, of="comparison") if against else next(iter(self.results))
+        base = spelling(against, self.results, within="comparison") if against else next(iter(self.results))
         served = {name: ServedTrace.of(result) for name, result in self.results.items()}
         return pd.DataFrame(difference_rows(served, base, self.results[base].config["seed"]))
 

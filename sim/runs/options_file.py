@@ -25,8 +25,8 @@ def read_options(path: str | Path) -> RunOptions:
     """
     read = parsed_options(path)
     if not read.pinned:
-        told = "pins no trace, table or version; if flowsim wrote it, its end is missing"
-        warnings.warn(f"{path}: {told}", ChangedInputs, stacklevel=2)
+        problem = "pins no trace, table or version; if flowsim wrote it, its end is missing"
+        warnings.warn(f"{path}: {problem}", ChangedInputs, stacklevel=2)
     return read
 
 

@@ -123,8 +123,8 @@ class Case(Struct, frozen=True, forbid_unknown_fields=True, dict=True):  # dict:
     def of(cls, policy: str, load: float | None, trace: Trace, slo: Assignment, **settings: Any) -> Case:
         """The case of these requests; their times are rounded to microseconds."""
         slos = [slo.ttft_slo_s[slo.class_code == code] for code in range(len(slo.class_names))]
-        for name, of in zip(slo.class_names, slos, strict=True):
-            if np.unique(of).size > 1:
+        for name, slo_s in zip(slo.class_names, slos, strict=True):
+            if np.unique(slo_s).size > 1:
                 raise InputError(
                     "slo", f"differs within the class {name!r}", expected="one SLO per class, for a validation"
                 )
@@ -136,7 +136,7 @@ class Case(Struct, frozen=True, forbid_unknown_fields=True, dict=True):  # dict:
             trace.input_length.tolist(),
             slo.class_code.tolist(),
             list(slo.class_names),
-            [float(of[0]) if of.size and math.isfinite(of[0]) else None for of in slos],
+            [float(slo_s[0]) if slo_s.size and math.isfinite(slo_s[0]) else None for slo_s in slos],
             slo.rule,
             **settings,
         )

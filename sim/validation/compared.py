@@ -52,12 +52,14 @@ class ComparedCase:
 def compared_cases(*evidence: Evidence) -> list[ComparedCase]:
     """Every case that has a real run, folder by folder, each simulated now with the costs of its folder."""
     folders = enumerate(evidence, 1)
-    return [ComparedCase.now(of, folder, number) for number, folder in folders for of in folder.recorded if of.runs]
+    return [
+        ComparedCase.now(case, folder, number) for number, folder in folders for case in folder.recorded if case.runs
+    ]
 
 
 def verdict(cases: Sequence[ComparedCase]) -> str:
     """How many measures pass, in one line."""
-    judged = [d for of in cases for d in of.distances.values() if d.good is not None]
+    judged = [d for case in cases for d in case.distances.values() if d.good is not None]
     floored = [d.near for d in judged if d.near is not None]
     passed = f"{sum(bool(d.good) for d in judged)} of {len(judged)} measures"
     where = number_of(len(cases), "case")

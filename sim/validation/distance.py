@@ -29,13 +29,13 @@ class Measure:
 
     Attributes:
         name: as it is shown.
-        of: its value, from the summary of a run; None if the run has none.
+        value: from the summary of a run; None if the run has none.
         bar: the largest distance that is good; None if the measure is only shown.
         points: whether the distance is the absolute difference (for shares) and not the relative one.
     """
 
     name: str
-    of: Callable[[Summary], float | None]
+    value: Callable[[Summary], float | None]
     bar: float | None
     points: bool = False
 
@@ -95,7 +95,7 @@ def distances(simulated: RunResult, real: Sequence[RunResult]) -> list[Distance]
     summaries = [result.summary for result in real]
     found = []
     for measure in measures:
-        values = [measure.of(summary) for summary in (simulated.summary, *summaries)]
+        values = [measure.value(summary) for summary in (simulated.summary, *summaries)]
         found.append(_distance(measure, values[0], values[1:]))
     off = _mean([request_error(simulated.ttft_s, result.ttft_s, result.ttft_s) for result in real])
     floor = _mean([request_error(a.ttft_s, b.ttft_s, (a.ttft_s + b.ttft_s) / 2) for a, b in combinations(real, 2)])
@@ -119,10 +119,10 @@ def _attainment_of(name: str) -> Measure:
 
 
 def _distance(measure: Measure, simulated: float | None, real: Sequence[float | None]) -> Distance:
-    def apart(a: float | None, b: float | None, of: float) -> float | None:
-        if a is None or b is None or not of:
+    def apart(a: float | None, b: float | None, whole: float) -> float | None:
+        if a is None or b is None or not whole:
             return None
-        return abs(a - b) / of
+        return abs(a - b) / whole
 
     off = _mean([apart(simulated, value, 1.0 if measure.points else value or 0.0) for value in real])
     floor = _mean(

@@ -145,12 +145,12 @@ class Evidence:
 
     def __repr__(self) -> str:
         """One line."""
-        runs = number_of(sum(len(of.runs) for of in self.recorded), "real run")
+        runs = number_of(sum(len(one.runs) for one in self.recorded), "real run")
         return f"Evidence({self.folder}: {number_of(len(self.recorded), 'case')}, {runs})"
 
     def _repr_html_(self) -> str:
         about, machine = self.about, self.about.machine
-        cases = [(of.case.name, number_of(len(of.runs), "real run")) for of in self.recorded]
+        cases = [(one.case.name, number_of(len(one.runs), "real run")) for one in self.recorded]
         rows = [("trace", about.trace.name), ("machine", f"{machine.gpu_name}, torch {machine.torch}"), *cases]
         return facts_html(self.folder, rows)
 
@@ -192,7 +192,7 @@ class Evidence:
         missing = [slug for slug, path in files.items() if not path.exists()]
         recorded = [Recorded.load(path) for slug, path in files.items() if slug not in missing]
         if not trust_policies:
-            check_shipped([of.case.policy for of in recorded], str(folder))
+            check_shipped([one.case.policy for one in recorded], str(folder))
         return cls(about, recorded, table, str(folder), missing)
 
 

@@ -52,7 +52,7 @@ def run_missing(
         say: told before each run what it is.
     """
     spec = table.provenance.rank().spec
-    cases = [of.case for of in recorded.values()]
+    cases = [one.case for one in recorded.values()]
     say(f"building {spec.name} and warming up")
     max_batched_tokens, graph_tokens = plan.run.server.max_batched_tokens, plan.run.server.graph_tokens
     rows = max(graph_size(graph_tokens), *(cache_rows(case) for case in cases))
@@ -67,26 +67,26 @@ def run_missing(
         _run_all(plan, dict(recorded), costs, runner, save, say)
 
 
-def distances_of(of: Recorded, costs: CostModel) -> dict[str, Accepted]:
+def distances_of(recorded: Recorded, costs: CostModel) -> dict[str, Accepted]:
     """By how much today's simulation of a case differs from its runs on the GPU, by measure."""
-    real = [of.case.result_of(run, costs) for run in of.runs]
-    return {d.measure: Accepted(d.off, d.floor) for d in distances(of.case.simulate(costs), real)}
+    real = [recorded.case.result_of(run, costs) for run in recorded.runs]
+    return {d.measure: Accepted(d.off, d.floor) for d in distances(recorded.case.simulate(costs), real)}
 
 
 def _run_all(plan: Plan, recorded: dict[str, Recorded], costs: CostModel, runner: Runner, save: Save, say: Say) -> None:
     """Run what is missing on the GPU: all cases once, then all again, so that a drift shows in the second runs."""
     for number in range(plan.repeats):
-        for slug, of in recorded.items():
-            if len(of.runs) > number:
+        for slug, one in recorded.items():
+            if len(one.runs) > number:
                 continue
-            replayed = f"{number_of(len(of.case.arrival_s), 'request')} in {of.case.arrival_s[-1]:.1f} s"
-            say(f"run {number + 1} of {plan.repeats}: {of.case.name}: {replayed}")
-            run, events = _run(of.case, costs, runner)
-            of = with_run(of, run)
-            if len(of.runs) == plan.repeats:
-                of = replace(of, distances=distances_of(of, costs))
-            save(of, events)
-            recorded[slug] = of
+            replayed = f"{number_of(len(one.case.arrival_s), 'request')} in {one.case.arrival_s[-1]:.1f} s"
+            say(f"run {number + 1} of {plan.repeats}: {one.case.name}: {replayed}")
+            run, events = _run(one.case, costs, runner)
+            one = with_run(one, run)
+            if len(one.runs) == plan.repeats:
+                one = replace(one, distances=distances_of(one, costs))
+            save(one, events)
+            recorded[slug] = one
 
 
 def _run(case: Case, costs: CostModel, runner: Runner) -> tuple[GpuRun, Sequence[Event]]:

@@ -185,7 +185,7 @@ def shortfalls(plan: Plan, whole: Workload, cases: Sequence[Case], costs: CostMo
 
 def _lasting(plan: Plan, n: int, cases: Sequence[Case]) -> str:
     """What to say if the duration is longer than what is left of the trace."""
-    spans_s = [of.arrival_s[-1] for of in cases if len(of.arrival_s) == n and of.rate_rps * plan.duration_s > n]
+    spans_s = [case.arrival_s[-1] for case in cases if len(case.arrival_s) == n and case.rate_rps * plan.duration_s > n]
     if not spans_s:
         return ""
     lasting = " to ".join(dict.fromkeys(f"{span_s:.1f}" for span_s in (min(spans_s), max(spans_s))))

@@ -56,8 +56,8 @@ def validation_report(evidence: Sequence[Evidence], cases: Sequence[ComparedCase
         made = table(*HEADER)
         for column in made.columns[:NEVER_WRAPPED]:
             column.no_wrap = True
-        for of in of_folder:
-            made.add_row(*(Text(cell, style="bold red" if is_miss(cell) else "") for cell in _cells(of)))
+        for compared in of_folder:
+            made.add_row(*(Text(cell, style="bold red" if is_miss(cell) else "") for cell in _cells(compared)))
         parts += [Text("\n".join(f"{name:<8} {value}" for name, value in facts.items())), Text(), made, Text()]
     return Group(*parts, Text(LEGEND), Text(), Text(verdict(cases)))
 
@@ -68,31 +68,32 @@ def save_report(
     """Write validation.html and one figures/*.png per case into the folder: all of them, or none; see `page`."""
     with writing(folder) as stage:
         (stage / "figures").mkdir()
-        images = [picture(of) for of in cases]
-        for of, image in zip(cases, images, strict=True):
-            name = of.case.slug if len(evidence) == 1 else f"{of.folder}-{of.case.slug}"
+        images = [picture(compared) for compared in cases]
+        for compared, image in zip(cases, images, strict=True):
+            name = compared.case.slug if len(evidence) == 1 else f"{compared.folder}-{compared.case.slug}"
             (stage / "figures" / f"{name}.png").write_bytes(image)
         (stage / "validation.html").write_text(page(evidence, cases, images, charts), encoding="utf-8")
 
 
-def picture(of: ComparedCase) -> bytes:
+def picture(compared: ComparedCase) -> bytes:
     """The figure of a case, as PNG."""
     out = io.BytesIO()
-    draw_into(out, case_figure(of), format="png", dpi=110, metadata={"Software": None})
+    draw_into(out, case_figure(compared), format="png", dpi=110, metadata={"Software": None})
     return out.getvalue()
 
 
-def case_figure(of: ComparedCase) -> Figure:
+def case_figure(compared: ComparedCase) -> Figure:
     """Three panels: attainment by class, and the distributions of TTFT and of blocking times."""
     from matplotlib.figure import Figure  # slow to import, and only figures need it
 
     made = Figure(figsize=(14, 4.2), layout="constrained")
     left, middle, right = made.subplots(1, 3, width_ratios=(3, 2, 2))
-    attainment_by_class(class_attainment(of.results), left)
-    ttft_distribution(ttft_distributions(of.results), middle)
-    blocking_distribution(blocking_distributions(of.results), right)
-    made.suptitle(of.case.name, x=0.01, ha="left", parse_math=False)
-    made.legend(left.containers, list(of.results), loc="outside lower center", ncols=len(of.results), frameon=False)
+    attainment_by_class(class_attainment(compared.results), left)
+    ttft_distribution(ttft_distributions(compared.results), middle)
+    blocking_distribution(blocking_distributions(compared.results), right)
+    made.suptitle(compared.case.name, x=0.01, ha="left", parse_math=False)
+    names = list(compared.results)
+    made.legend(left.containers, names, loc="outside lower center", ncols=len(names), frameon=False)
     return made
 
 
@@ -118,22 +119,22 @@ def page(
         legend=LEGEND,
         verdict=verdict(cases),
         cases=[
-            _section(of, len(evidence) > 1) | {"png": png, "gantt": chart}
-            for of, png, chart in zip(cases, images, charts, strict=True)
+            _section(compared, len(evidence) > 1) | {"png": png, "gantt": chart}
+            for compared, png, chart in zip(cases, images, charts, strict=True)
         ],
         is_miss=is_miss,
         **drawing([chart for chart in charts if chart is not None]),
     )
 
 
-def _section(of: ComparedCase, several_folders: bool) -> dict[str, object]:
+def _section(compared: ComparedCase, several_folders: bool) -> dict[str, object]:
     """What the page says of one case."""
-    runs = len(of.real)
+    runs = len(compared.real)
     return {
-        "title": f"{of.case.name} (folder {of.folder})" if several_folders else of.case.name,
-        "about": _about(of),
+        "title": f"{compared.case.name} (folder {compared.folder})" if several_folders else compared.case.name,
+        "about": _about(compared),
         "header": ["", "simulated", *(f"real {i}" for i in range(1, runs + 1)), "difference", "two real runs", "ratio"],
-        "rows": [_row(distance, runs) for distance in of.distances.values()],
+        "rows": [_row(distance, runs) for distance in compared.distances.values()],
     }
 
 
@@ -141,9 +142,9 @@ def _by_folder(
     evidence: Sequence[Evidence], cases: Sequence[ComparedCase]
 ) -> Iterator[tuple[dict[str, str], list[ComparedCase]]]:
     """For each folder where its evidence comes from, and its cases; numbered if there are several."""
-    for number, of in enumerate(evidence, 1):
-        origin = {} if len(evidence) == 1 else {"folder": f"{number}: {of.folder}"}
-        yield origin | _facts(of), [case for case in cases if case.folder == number]
+    for number, one in enumerate(evidence, 1):
+        origin = {} if len(evidence) == 1 else {"folder": f"{number}: {one.folder}"}
+        yield origin | _facts(one), [case for case in cases if case.folder == number]
 
 
 def is_miss(cell: str) -> bool:
@@ -151,11 +152,11 @@ def is_miss(cell: str) -> bool:
     return cell.endswith("!")
 
 
-def _cells(of: ComparedCase) -> list[str]:
-    real = [percent(run.summary["attainment"]).removesuffix(" %") for run in of.real]
-    miss = " !" if of.distances["attainment"].good is False else ""
-    shares = [percent(of.simulated.summary["attainment"]).removesuffix(" %"), ", ".join(real) + miss]
-    return [of.case.policy, of.case.at, *shares, *(_cell(of.distances[name]) for name in SHOWN)]
+def _cells(compared: ComparedCase) -> list[str]:
+    real = [percent(run.summary["attainment"]).removesuffix(" %") for run in compared.real]
+    miss = " !" if compared.distances["attainment"].good is False else ""
+    shares = [percent(compared.simulated.summary["attainment"]).removesuffix(" %"), ", ".join(real) + miss]
+    return [compared.case.policy, compared.case.at, *shares, *(_cell(compared.distances[name]) for name in SHOWN)]
 
 
 def _cell(distance: Distance) -> str:
@@ -189,13 +190,13 @@ def _facts(evidence: Evidence) -> dict[str, str]:
     }
 
 
-def _about(of: ComparedCase) -> str:
+def _about(compared: ComparedCase) -> str:
     """What else is known of a case, in a few sentences."""
-    return " ".join([*_timing(of), *_oddities(of.recorded.runs)])
+    return " ".join([*_timing(compared), *_oddities(compared.recorded.runs)])
 
 
-def _timing(of: ComparedCase) -> Iterator[str]:
-    runs, case = of.recorded.runs, of.case
+def _timing(compared: ComparedCase) -> Iterator[str]:
+    runs, case = compared.recorded.runs, compared.case
     late = ", ".join(f"{1e3 * run.lateness_s['p99']:.2f} ms" for run in runs)
     gaps = ", ".join(f"{1e3 * run.hand_overs_s['p50']:.2f} ms" for run in runs if run.hand_overs_s)
     yield f"{number_of(len(case.arrival_s), 'request')} in {case.arrival_s[-1]:.1f} s, {case.rate_rps:.2f} req/s."
@@ -214,7 +215,7 @@ def _oddities(runs: Sequence[GpuRun]) -> Iterator[str]:
     if any(crowded):
         yield f"Forwards launched without a CUDA graph, because its recording was in use: {_list(crowded)}."
     if len(tokens) > 1:
-        alike = sum(len(set(of)) == 1 for of in zip(*tokens, strict=True))
+        alike = sum(len(set(tokens_of_all)) == 1 for tokens_of_all in zip(*tokens, strict=True))
         yield f"The runs agree on the first token of {alike} of {len(tokens[0])} prompts."
     if clocks:
         yield f"Median clocks: {', '.join(f'{mhz:g} MHz' for mhz in clocks)}."

@@ -60,7 +60,7 @@ def stored_pauses(events: Iterable[Event]) -> list[list[float | None]]:
 
 
 def _rounded(event: Event) -> Event:
-    values = {name: round(of, DIGITS) if isinstance(of, float) else of for name, of in asdict(event).items()}
+    values = {name: round(one, DIGITS) if isinstance(one, float) else one for name, one in asdict(event).items()}
     if isinstance(event, Thought):  # it ends when it ended, rounded: before the next begins
         values["control_s"] = round(round(event.time_s + event.control_s, DIGITS) - values["time_s"], DIGITS)
     return type(event)(**values)

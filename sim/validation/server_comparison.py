@@ -124,7 +124,7 @@ class ServerComparison:
             if here.size:
                 ordered = here[np.argsort(length[here], kind="stable")]
                 parts = np.array_split(ordered, min(PARTS, here.size))
-                tokens, medians = ([float(np.median(of[part])) for part in parts] for of in (length, off_ms))
+                tokens, medians = ([float(np.median(values[part])) for part in parts] for values in (length, off_ms))
                 by_length.append(Series(who, tokens, medians, colour=colour))
                 spread.append(Series(who, PERCENTS, np.percentile(off_ms[here], PERCENTS).tolist(), colour=colour))
         difference = Axis("server - simulated, ms")
@@ -142,7 +142,7 @@ class ServerComparison:
         ]
         chart = Chart(Axis("SLO scale"), Axis("attainment, %", low=0, high=100), lines)
         about = [Paragraph(line) for line in self.notices]
-        tables = [Section(of.title, [Table(of.header, of.rows)]) for of in self.tables()]
+        tables = [Section(table.title, [Table(table.header, table.rows)]) for table in self.tables()]
         places = [
             Section(f"Where {name} differs", [Facts(self.places(name)), *self.charts(name)]) for name in self.simulated
         ]
@@ -151,7 +151,7 @@ class ServerComparison:
         )
 
     def _repr_html_(self) -> str:
-        tables = [((of.title, *of.header[1:]), of.rows) for of in self.tables()]
+        tables = [((table.title, *table.header[1:]), table.rows) for table in self.tables()]
         return render(
             "summary.html", title=f"{self.trace.name} beside its simulation", tables=tables, notes=self.notices
         )

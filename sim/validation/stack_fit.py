@@ -235,12 +235,12 @@ class _Fit:
             if keep
         }
         server: dict[str, Any] = {"frontend_s": found.constant_s, "jitter": found.jitter}
-        server |= {name: float(of) for name, of, known in zip(names[-2:], at, self._known, strict=True) if known}
+        server |= {name: float(value) for name, value, known in zip(names[-2:], at, self._known, strict=True) if known}
         before_s = float(np.median(np.abs(self._measured_s - self._without_s)))
         log = self._trace.source, self._trace.sha256
-        told = self._cannot_tell()
+        notices = self._cannot_tell()
         return StackFit(
-            server, estimates, every.size + self._left_out, len(self._trace), told, before_s, self._held_out(), log
+            server, estimates, every.size + self._left_out, len(self._trace), notices, before_s, self._held_out(), log
         )
 
     def _drawn(self, found: Residuals, rows: NDArray[np.int64]) -> list[float]:
@@ -262,16 +262,17 @@ class _Fit:
 
     def _cannot_tell(self) -> tuple[str, ...]:
         """What cannot be told apart."""
-        told = ["return_s is included in frontend_s: a request alone takes the same time whichever way is longer"]
+        notices = ["return_s is included in frontend_s: a request alone takes the same time whichever way is longer"]
         factor, host = self._known
         if not factor:
-            told.append("device_factor is included in frontend_s: the prompts that ran alone are of about one length")
+            problem = "the prompts that ran alone are of about one length"
+            notices.append(f"device_factor is included in frontend_s: {problem}")
         if not host:
             out = f", but for {self._left_out}, which are left out" if self._left_out else ""
-            told.append(
+            notices.append(
                 f"host_s is included in frontend_s: the prompts that ran alone take the same number of forwards{out}"
             )
-        return (*told, "host_request_s is included in host_s: a request alone is the only one in its forwards")
+        return (*notices, "host_request_s is included in host_s: a request alone is the only one in its forwards")
 
 
 def _resampled(n: int) -> Sequence[NDArray[np.int64]]:

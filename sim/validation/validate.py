@@ -85,9 +85,9 @@ def accept(folder: str | Path, *, trust_policies: bool = False) -> Evidence:
     """
     with locked(folder):
         evidence = Evidence.load(folder, trust_policies=trust_policies)
-        for of in evidence.recorded:
-            if of.runs:
-                replace(of, distances=distances_of(of, evidence.cost)).save(Path(folder))
+        for recorded in evidence.recorded:
+            if recorded.runs:
+                replace(recorded, distances=distances_of(recorded, evidence.cost)).save(Path(folder))
         return Evidence.load(folder, trust_policies=trust_policies)
 
 
@@ -114,14 +114,14 @@ def _recorded(
     recorded = {case.slug: _so_far(root, case) for case in cases}
     slugs = list(dict.fromkeys([*(older.cases if older else ()), *recorded]))
 
-    def save(of: Recorded, events: Sequence[Event]) -> None:
+    def save(one: Recorded, events: Sequence[Event]) -> None:
         """Keep a run; with the first, where it comes from."""
         if not (root / TABLE).is_dir():
             table.save(root / TABLE)
         write_about(root, replace(about, cases=slugs))
-        of.save(root, events)
+        one.save(root, events)
 
-    if any(len(of.runs) < plan.repeats for of in recorded.values()):
+    if any(len(one.runs) < plan.repeats for one in recorded.values()):
         run_missing(plan, recorded, table, costs, device, save, say)
     else:
         write_about(root, replace(older or about, cases=slugs))

@@ -38,7 +38,7 @@ def test_what_each_request_did() -> None:
     chart = gantt_of({"edf": why}, (3.0, 23.0))
     (view,) = chart.views
     (device,) = view.instances
-    assert [(bar.began_s, bar.ended_s, bar.told) for bar in device.bars] == [
+    assert [(bar.began_s, bar.ended_s, bar.text) for bar in device.bars] == [
         (0.625, 4.625, "request 0"),
         (5.0, 6.0, "request 1"),
         (6.875, 12.875, "request 0"),

@@ -92,8 +92,8 @@ def lists_log(path: str, documents: Sequence[JSONObject], number: int) -> Benchm
         raise InputError(path, "has no requests")
     ttft_s = _column(path, "ttfts", log.get("ttfts"), n, bad_seconds, SECONDS)
     errors = log.get("errors", ())
-    told = isinstance(errors, list) and len(errors) == n
-    failed = (ttft_s == 0) | np.array([bool(error) for error in errors] if told else [False] * n)
+    complete = isinstance(errors, list) and len(errors) == n
+    failed = (ttft_s == 0) | np.array([bool(error) for error in errors] if complete else [False] * n)
     inputs = _column(path, "input_lens", log["input_lens"], n, bad_lengths, LENGTH)
     outputs = _column(path, "output_lens", log.get("output_lens", [0] * n), n, bad_lengths_or_0, LENGTH_OR_0)
     most = _count(log.get("max_concurrency"))

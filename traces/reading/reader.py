@@ -158,7 +158,7 @@ def _meant(header: Sequence[str]) -> str:
         others = [name for name in header if name not in kind.signature]
         near = [unknown("field", name, others).near for name in missing]
         if all(near) and len(set(near)) == len(near):
-            pairs = (f"{name!r} by {of!r}" for name, of in zip(missing, near, strict=True))
+            pairs = (f"{name!r} by {meant!r}" for name, meant in zip(missing, near, strict=True))
             return f"; did you mean {', '.join(pairs)}?"
     return ""
 

@@ -34,18 +34,18 @@ def tables() -> Mapping[str, Sequence[Definition]]:
         "summary.json, bound": BOUND,
         "summary.json, inputs": INPUTS,
         "requests.parquet": REQUESTS,
-        "comparison.csv": [Definition(name, of.meaning, of.formula) for name, of in compared(["CLASS"]).items()],
+        "comparison.csv": [Definition(name, one.meaning, one.formula) for name, one in compared(["CLASS"]).items()],
         "runs.parquet, besides options and summary": RUNS,
     }
 
 
 def describe_metrics() -> dict[str, list[tuple[str, str, str]]]:
     """Every metric and column by file: its name, what it is, and its formula."""
-    return {title: [(of.label, of.meaning, of.formula) for of in defined] for title, defined in tables().items()}
+    return {title: [(one.label, one.meaning, one.formula) for one in defined] for title, defined in tables().items()}
 
 
 @cache
 def digest() -> str:
     """SHA-256 of names and formulas: a stored run whose metrics were computed otherwise is run again."""
-    formulas = [(place, of.name, of.formula) for place, definitions in tables().items() for of in definitions]
+    formulas = [(place, one.name, one.formula) for place, definitions in tables().items() for one in definitions]
     return hashlib.sha256(repr(formulas).encode()).hexdigest()

@@ -229,7 +229,7 @@ INPUTS = (
 
 def summary_columns(classes: Sequence[str] = ()) -> dict[str, Definition]:
     """The columns that hold a summary in a table of runs, also of these classes ("attainment_text")."""
-    found = {column: of for of in SUMMARY if of.name not in APART for column in of.columns}
+    found = {column: one for one in SUMMARY if one.name not in APART for column in one.columns}
     for name in classes:
-        found |= {f"{column}_{name}": of for of in CLASS for column in of.columns}
+        found |= {f"{column}_{name}": one for one in CLASS for column in one.columns}
     return found

@@ -11,7 +11,15 @@ import pytest
 from flowsim.calibration.costs.models import ModelSpec
 from flowsim.calibration.costs.power import PowerModel
 from flowsim.calibration.measure import idle_gpu
-from flowsim.calibration.measure.idle_gpu import DUTIES, Burst, Stack, fit_boost, fit_window, series_tokens, told
+from flowsim.calibration.measure.idle_gpu import (
+    DUTIES,
+    Burst,
+    Stack,
+    burst_times_s,
+    fit_boost,
+    fit_window,
+    series_tokens,
+)
 
 
 def made_series(boost: PowerModel, noise: float, seed: int) -> list[list[list[float]]]:
@@ -21,7 +29,7 @@ def made_series(boost: PowerModel, noise: float, seed: int) -> list[list[list[fl
     all_series += [[(20.4e-3 * (1 / duty - 1), 20.4e-3)] * int(0.6 * duty / 20.4e-3) for duty in DUTIES]
     found = []
     for series in all_series:
-        exact = told(boost, [Burst(*span, 0.0) for span in series])
+        exact = burst_times_s(boost, [Burst(*span, 0.0) for span in series])
         off = 1 + noise * rng.standard_normal(len(series))
         found.append([[*span, s * o] for span, s, o in zip(series, exact, off, strict=True)])
     return found
