@@ -191,7 +191,7 @@ def _on_dask(tasks: Iterator[Task], address: str) -> Iterator[list[Done]]:
     except ImportError:
         raise InputError("--dask", "needs Dask: pip install 'flowsim[dask]'") from None
     try:
-        client = Client(address, timeout=5)
+        client = Client(address)
     except (OSError, ValueError, TypeError, AssertionError) as error:  # Dask's own for tls://, ucx:// and a slow start
         raise InputError(f"dask {address!r}", f"no scheduler answers ({' '.join(str(error).split())})") from None
     with client:

