@@ -12,9 +12,8 @@ from flowsim.errors import unknown
 class Routable(Protocol):
     """What a router sees of an instance."""
 
-    @property
-    def work_s(self) -> float:
-        """Predicted seconds of all requests that were routed to it and have not finished."""
+    work_ns: int
+    """Predicted time of all requests that were routed to it and have not finished, nanoseconds."""
 
 
 class Router(Protocol):
@@ -41,7 +40,8 @@ class LeastWork:
 
     def route(self, request: Request, instances: Sequence[Routable]) -> int:
         """The least loaded."""
-        return min(range(len(instances)), key=lambda index: instances[index].work_s)
+        work_ns = [instance.work_ns for instance in instances]
+        return work_ns.index(min(work_ns))
 
 
 ROUTERS: dict[str, type[Router]] = {"round-robin": RoundRobin, "least-work": LeastWork}

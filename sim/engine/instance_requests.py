@@ -37,6 +37,9 @@ class InstanceRequests:
         waiting: those of which nothing is computed yet.
         started: those partly computed by completed passes, by id; not while a pass computes more of them.
         prefixes: the same as `waiting` if the instance has a prefix cache; else None.
+        work_ns: predicted time of the requests that came here and have not finished, as predicted at their arrival,
+            with what was cached then. Whole nanoseconds, whose sums are exact: routers compare them, and ties must be
+            ties.
         attained, missed: by class, how many requests that have an SLO had their first token in time, or did not.
     """
 
@@ -56,24 +59,15 @@ class InstanceRequests:
         self._predictor = predictor
         self._recorder = recorder
         self._loop = loop
-        self._work_ns = 0
-        """`work_s` in whole nanoseconds, whose sums are exact: routers compare them, and ties must be ties."""
+        self.work_ns = 0
         self._share_ns: dict[int, int] = {}
         """What each request adds to that."""
-
-    @property
-    def work_s(self) -> float:
-        """Predicted seconds, to the nanosecond, of the requests that came here and have not finished.
-
-        As predicted at their arrival, with what was cached then.
-        """
-        return self._work_ns * 1e-9
 
     def add(self, request: Request) -> None:
         """Have a request wait. Raises what the policy's orders raise."""
         self.waiting.add(request)
         self._share_ns[request.id] = share_ns = round(request.predicted_s * 1e9)
-        self._work_ns += share_ns
+        self.work_ns += share_ns
 
     def take(self, parts: Sequence[tuple[Request, Any]], now: float) -> str | None:
         """Take requests into a pass that computes this many tokens of each; what is wrong with it, or None."""
@@ -103,7 +97,7 @@ class InstanceRequests:
     def reject(self, request: Request, now: float, by: str) -> None:
         """Turn away a request that waits (by the "policy"), or has just arrived (by the "limits" of the instance)."""
         if self.waiting.remove(request):
-            self._work_ns -= self._share_ns.pop(request.id)
+            self.work_ns -= self._share_ns.pop(request.id)
         self._recorder.rejected(now, request.id, by)
         if self._loop is not None:
             self._loop.rejected(now)
@@ -125,7 +119,7 @@ class InstanceRequests:
             self.started[request.id] = request
             return False
         self._kv.give_back(request)
-        self._work_ns -= self._share_ns.pop(request.id)
+        self.work_ns -= self._share_ns.pop(request.id)
         if request.slo_s < math.inf:
             in_time = ended_s - request.sent_s <= request.slo_s
             (self.attained if in_time else self.missed)[request.class_name] += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -99,9 +100,14 @@ def check_agreement(
     for name, value in found.items():
         said = stated.get(name)
         if isinstance(value, Mapping):
-            check_agreement(path, value, said or {}, source, f"{place}{name}.")
-        elif value != said and (value is None or said is None or not math.isclose(value, said, rel_tol=ROUNDING)):
+            check_agreement(path, value, said if isinstance(said, Mapping) else {}, source, f"{place}{name}.")
+        elif not (value is said is None or _is_close(value, said)):
             raise InputError(str(path), f"has {place}{name} {value}", expected=f"{said}, as in {source}")
+
+
+def _is_close(value: object, said: object) -> bool:
+    """Whether two values are numbers, and the same but for rounding."""
+    return isinstance(value, Real) and isinstance(said, Real) and math.isclose(value, said, rel_tol=ROUNDING)
 
 
 def _check_texts(table: pa.Table, path: Path) -> None:

@@ -17,7 +17,7 @@ from flowsim.io.folders import check_writable, exists, writing_file
 from flowsim.io.journal import Journal, read_records
 from flowsim.io.locks import locked
 from flowsim.io.parquet import arrow_table, check_plain, column_kinds, write_rows
-from flowsim.io.schema import MOST
+from flowsim.results.definitions.runs_parquet import TEXTS, is_number
 from flowsim.results.saved_files import ROUNDING, check_agreement, is_share, stored_requests
 from flowsim.runs.options import MAPPINGS, is_option, options
 
@@ -29,9 +29,11 @@ OTHERS = {"comparison.csv": "a comparison", "summary.json": "a run"}
 """Files that tell the folder of another kind of result, and that kind."""
 MEASURED = (
     "attainment", "goodput_rps", "offered_rps", "utilization", "ttft_p50_s", "ttft_p99_s", "ttft_exceeds_p50_s",
-    "ttft_exceeds_p99_s", "requests", "counted", "late", "starved",
+    "ttft_exceeds_p99_s", "requests", "counted", "late", "starved", "ci_attainment_low", "ci_attainment_high",
 )  # fmt: skip
 """Columns of numbers that every study other than a search has, unless all of its runs failed."""
+DIGESTS = ("trace_sha256", "cost_model_sha256", "served_sha256", "arrivals_sha256", "decisions_sha256")
+"""Columns of texts that it has then."""
 Row = Mapping[str, Any]
 
 
@@ -225,12 +227,34 @@ def _checked(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
         raise InputError(str(path), "has no runs", expected="what flowsim sweep or capacity wrote")
     needed = [name for name in options() if name not in MAPPINGS]
     if "error" in frame and frame["error"].isna().any() and "probes" not in frame:
-        needed += MEASURED
+        needed += [*MEASURED, *DIGESTS]
     _check_columns(path, list(frame), needed)
     for name in map(str, frame.columns):
-        if name in MEASURED or is_share(name):
-            _check_numbers(frame[name], path, MOST if not is_share(name) else 1 + ROUNDING)
+        column = frame[name]
+        bad, expected = _wrong(column, name)
+        if bad.any():
+            row = int(bad.to_numpy().argmax())
+            raise InputError(f"{path}: row {row + 1}: {name}", found=column.tolist()[row], expected=expected)
+        if _is_number(name) and column.dtype.kind not in "iuf":  # all values are missing
+            frame[name] = column.astype(float)
     return frame
+
+
+def _wrong(column: pd.Series, name: str) -> tuple[pd.Series, str]:
+    """Which values no study has in a column of this name, and what it has."""
+    kind, here = column.dtype.kind, column.notna()
+    if name in TEXTS:
+        return (here if kind in "biuf" else ~here & (name in ("key", "policy"))), "text"
+    if _is_number(name) and kind not in "iuf":
+        return here, "a number"
+    if is_share(name):
+        return (column < 0) | (column > 1 + ROUNDING), "a share from 0 to 1"
+    return (column < 0) if name in MEASURED else here & False, "a number >= 0"
+
+
+def _is_number(name: str) -> bool:
+    option = options().get(name)
+    return is_number(name) if option is None else type(option.default) in (int, float)
 
 
 def _row(record: Row, where: str) -> Row:
@@ -244,18 +268,6 @@ def _check_columns(path: Path, names: Sequence[Any], needed: Sequence[str] = ())
     """InputError unless the columns key and error, and those that are needed, are among these."""
     if missing := [name for name in ("key", "error", *needed) if name not in names]:
         raise InputError(str(path), f"has no column {missing[0]}", expected="what flowsim sweep or capacity wrote")
-
-
-def _check_numbers(column: pd.Series, path: Path, most: float) -> None:
-    """InputError for the first value of a column that is neither a number from 0 to `most`, infinite, nor missing."""
-    import pandas as pd
-
-    numbers = pd.to_numeric(column, errors="coerce")
-    bad = (column.notna() & numbers.isna()) | (numbers < 0) | ((numbers > most) & (most < MOST))
-    if bad.any():
-        row = int(bad.to_numpy().argmax())
-        wanted = "a number >= 0" if most == MOST else "a share from 0 to 1"
-        raise InputError(f"{path}: row {row + 1}: {column.name}", found=column.tolist()[row], expected=wanted)
 
 
 def read_requests(folder: Path, run: Mapping[Any, Any], columns: Sequence[str]) -> pd.DataFrame:

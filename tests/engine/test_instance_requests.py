@@ -34,14 +34,14 @@ def test_a_request_waits_is_taken_starts_and_is_through() -> None:
     one = request(0, 10, 9.0)
     kv = KVCache(16)
     here, _ = held(one, kv=kv)
-    assert (list(here.waiting.requests), here.work_s) == ([0], 10.0)
+    assert (list(here.waiting.requests), here.work_ns) == ([0], 10_000_000_000)
     assert here.take(((one, 4),), 1.0) is None
     assert (list(here.waiting.requests), list(here.started), kv.free_tokens) == ([], [], 6)
     assert here.completed(((one, 4),), 5.0) == ()
     assert (list(here.started), one.tokens, one.context, one.predicted_s) == ([0], 6, 4, 8.0)
     assert here.take(((one, 6),), 5.0) is None
     assert here.completed(((one, 6),), 10.0) == (0,)
-    assert (list(here.started), kv.free_tokens, here.work_s) == ([], 16, 0.0)
+    assert (list(here.started), kv.free_tokens, here.work_ns) == ([], 16, 0)
     assert (here.attained, here.missed) == ({"text": 1}, {})
 
 
@@ -54,14 +54,14 @@ def test_requests_count_by_class_as_in_time_or_not_but_for_those_without_an_slo(
     here.reject(rejected, 3.0, "policy")
     assert (here.attained, here.missed) == ({}, {"late": 1, "rejected": 1})
     assert ledger.rejected == [False, False, True]
-    assert (list(here.waiting.requests), here.work_s) == ([], 0.0)
+    assert (list(here.waiting.requests), here.work_ns) == ([], 0)
 
 
 def test_a_request_that_never_waited_is_rejected_by_the_limits() -> None:
     long = request(0, 4, 9.0)
     here = InstanceRequests(KVCache(2), PREDICTOR, Recorder(ledger := Ledger(1)))
     here.reject(long, 1.0, "limits")
-    assert (ledger.rejected_s, here.missed, here.work_s) == ([1.0], {"text": 1}, 0.0)
+    assert (ledger.rejected_s, here.missed, here.work_ns) == ([1.0], {"text": 1}, 0)
 
 
 @pytest.mark.parametrize("tokens", [0, 11, 2.0, "2"])

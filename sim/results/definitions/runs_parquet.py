@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flowsim.results.definitions.definition import Definition
-from flowsim.results.definitions.summary_json import BOUND_COLUMNS
+from flowsim.results.definitions.summary_json import BOUND_COLUMNS, CLASS, summary_columns
 
 RUNS = (
     Definition("key", "SHA-256 of all inputs of the run and of the metrics' definitions"),
@@ -92,3 +92,17 @@ RUNS = (
     *BOUND_COLUMNS,
 )
 """The columns of runs.parquet that no option of a run and no entry of a summary names."""
+TEXTS = (
+    "key", "policy", "error", "trace_sha256", "cost_model", "cost_model_sha256", "cost_model_kind", "version",
+    "served_sha256", "arrivals_sha256", "decisions_sha256", "slo_rule", "trace_notices", "limited_by_attainment",
+    "limited_by_sustained",
+)  # fmt: skip
+"""Those of them that hold text, and the policy."""
+OF_CLASSES = tuple(f"{column}_" for of in CLASS for column in of.columns)
+"""What the names of the columns of a class begin with."""
+
+
+def is_number(column: str) -> bool:
+    """Whether a column that is no option of a run holds numbers; `target` may hold shares by class."""
+    others = {of.name for of in RUNS} - {*TEXTS, "target"}
+    return column in others or column in summary_columns([]) or column.startswith(OF_CLASSES)
