@@ -114,7 +114,15 @@ def _told(summaries: Mapping[str, Summary]) -> set[str]:
 def _further(summaries: Mapping[str, Summary]) -> Table:
     """One row per policy: attained requests per second of other spans than arrivals', and the shares of time."""
     made = table(
-        "further", "attained, observed", "with drain", "observed", "queueing", "service", "paused", "check", "control"
+        "further",
+        "attained, observed",
+        "with drain",
+        "observed",
+        "queueing",
+        "service",
+        "paused",
+        "check",
+        "schedulers deciding",
     )
     for name, summary in summaries.items():
         made.add_row(

@@ -178,7 +178,8 @@ def _extremes(lines: list[Line]) -> tuple[float, float]:
 
 def _legend(figure: Figure, panels: np.ndarray, chart: PanelChart, characters: int) -> None:
     """One legend above all panels, so that it hides nothing."""
-    if len(chart.names) < 2 or chart.columns.hue == chart.columns.x:
+    alone = len(chart.names) < 2 and chart.columns.against is None  # of a difference a single line says whose it is
+    if alone or chart.columns.hue == chart.columns.x:
         return
     handles: dict[str, Any] = {}
     for axes in panels.flat:

@@ -18,6 +18,7 @@ EXTRAS = {
     "import": "to import public measurements",
     "dask": "to run studies on a cluster",
     "notebook": "to work in Jupyter",
+    "docs": "to build the documentation as a site",
 }
 """The extras of flowsim that its users may want, and what for."""
 

@@ -149,8 +149,8 @@ def sweep(
         workers = min(workers or _cores(), max(len(pending), 1))
         apart = workers > 1 or dask is not None
         tasks = run_tasks(_tasks(study, pending, workers, apart), workers, dask)
-        new, cpu_s = _collect(store, tasks, len(pending), progress)
-        store.seal(lambda key: Point.of(study.point(places[key])).columns)
+        new, cpu_s = _collect(study, store, tasks, len(pending), progress)
+        store.seal(lambda key: _varied_first(study, Point.of(study.point(places[key])).columns))
     return _told(Runs(read_runs(out), study.title, Path(out), new, cpu_s))
 
 
@@ -180,6 +180,12 @@ def _study(study: Study | Mapping[str, Any] | str | Path) -> Study:
     if isinstance(study, Study):
         return study
     return Study.read(study) if isinstance(study, str | Path) else Study.of(study)
+
+
+def _varied_first(study: Study, row: Mapping[str, Any]) -> dict[str, Any]:
+    """The same columns, first those that the study varies, in the order in which it has them."""
+    varied = [*(study.listed[0] if study.listed else ()), *study.axes]
+    return {name: row[name] for name in varied if name in row} | dict(row)
 
 
 def keys_of(study: Study) -> dict[str, int]:
@@ -221,13 +227,13 @@ def _trace_of(study: Study, place: int) -> str:
 
 
 def _collect(
-    store: Store, done: Iterator[list[Done]], total: int, progress: Callable[..., None] | None
+    study: Study, store: Store, done: Iterator[list[Done]], total: int, progress: Callable[..., None] | None
 ) -> tuple[int, float]:
     """Keep every row as it comes; the number of runs and their seconds of CPU."""
     count, cpu_s, begin = 0, 0.0, time.monotonic()
     for batch in done:
         for row, requests, seconds in batch:
-            store.append(row, requests)
+            store.append(_varied_first(study, row), requests)
             count, cpu_s = count + 1, cpu_s + seconds
         if progress is not None:
             progress(count, total, f"{count / max(time.monotonic() - begin, 1e-9):.1f} runs/s")

@@ -80,8 +80,8 @@ def test_all_metrics_are_shown_when_asked_for() -> None:
         "TTFT      queueing 15.4 %, service 69.2 %, paused 15.4 % (of those that finished)",
     ]
     assert shown(compare_report({"fcfs": six().full_summary}, all_metrics=True)).splitlines()[-2:] == [
-        "further  attained, observed  with drain  observed  queueing  service  paused  check  control",
-        "fcfs             0.12 req/s  0.20 req/s      16 s    15.4 %   69.2 %  15.4 %  2.5 %    1.0 %",
+        "further  attained, observed  with drain  observed  queueing  service  paused  check  schedulers deciding",
+        "fcfs             0.12 req/s  0.20 req/s      16 s    15.4 %   69.2 %  15.4 %  2.5 %                1.0 %",
     ]
 
 

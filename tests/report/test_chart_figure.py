@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
@@ -16,11 +17,15 @@ from support.figures import texts_outside
 RATE = "workload.rate_rps"
 
 
-def made(panels: int = 1, against: str | None = None, y: str = "attainment") -> PanelChart:
+NAMES = ("fcfs", "chunked:2048", "moore-hodgson:cut=operator", "flowprefill")
+
+
+def made(
+    panels: int = 1, against: str | None = None, y: str = "attainment", names: Sequence[str] = NAMES
+) -> PanelChart:
     import numpy as np
 
     x, mean = np.array([4.0, 8, 24]), np.array([99.0, 60, 20])
-    names = ["fcfs", "chunked:2048", "moore-hodgson:cut=operator", "flowprefill"]
     lines = [Line(name, x, mean - i, mean - i - 5, mean - i + 5) for i, name in enumerate(names)]
     columns = ChartColumns(RATE, y, "policy", "slo.scale" if panels > 1 else None, against)
     many = [Panel(f"slo.scale {i}" if panels > 1 else "", lines) for i in range(panels)]
@@ -62,6 +67,12 @@ def test_a_difference_has_a_line_at_zero_and_room_on_both_sides() -> None:
     low, high = axes.get_ylim()
     assert low < 0 and high > 104
     assert any(list(line.get_ydata()) == [0, 0] for line in axes.lines)
+
+
+def test_a_single_line_has_a_legend_where_it_is_a_difference() -> None:
+    (legend,) = draw_chart(made(against="fcfs", names=["edf"]), "column").legends
+    assert [text.get_text() for text in legend.get_texts()] == ["edf"]
+    assert draw_chart(made(names=["edf"]), "column").legends == []
 
 
 def test_axes_name_columns_and_units() -> None:

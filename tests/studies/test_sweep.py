@@ -31,6 +31,13 @@ def test_a_row_says_what_the_run_says(whole: Path) -> None:
     assert table["key"].is_unique and table["error"].isna().all()
 
 
+def test_columns_have_the_order_of_the_axes() -> None:
+    axes = {"slo.scale": [1], "policy": ["edf"], "workload.rate_scale": [1, 2]}
+    points = [{"seed": 1, "warmup": 0.1}]
+    runs = flowsim.sweep({"run": {"trace": "synthetic:qwen:9"}, "points": points, "axes": axes}, workers=1)
+    assert list(runs.table)[:6] == ["seed", "warmup", "slo.scale", "policy", "workload.rate_scale", "trace"]
+
+
 def test_whom_to_compare_with_is_checked_before_the_first_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
