@@ -77,7 +77,9 @@ def load_gpu(name_or_path: str) -> tuple[str, Gpu]:
     name = Path(name_or_path).stem
     check_table_name(f"{name_or_path}: name", name)
     try:
-        return name, build(Gpu, mapping(name_or_path, "the datasheet of a GPU"), name_or_path)
+        return name, build(
+            Gpu, mapping(name_or_path, "the datasheet of a GPU (docs/calibration.md, Modelled tables)"), name_or_path
+        )
     except InputError as error:
         raise as_yaml_number(error) from None
 
