@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import flowsim
 from flowsim.cli import main as cli
-from flowsim.errors import FailedRuns
+from flowsim.errors import FailedRuns, InputError
+from flowsim.policies.fcfs import FCFS
 from flowsim.traces.synthetic import synthesize
 from support.studies import TEXT, bytes_of
 
@@ -110,3 +112,39 @@ def test_a_study_of_which_a_run_failed_at_first_has_the_bytes_of_one_that_went_w
             runs = flowsim.sweep(study, tmp_path / folder, workers=1)
         assert len(runs.failed) == (mood == "bad")
     assert bytes_of(tmp_path / "retried") == bytes_of(tmp_path / "straight")
+
+
+class Uneven:
+    cut, wake = "none", "events"
+
+    def __init__(self, shape: Any = None) -> None:
+        self.shape = shape
+
+    def choose(self, view: Any) -> None:
+        return None
+
+
+def test_objects_that_no_other_process_could_make_are_refused(tmp_path: Path) -> None:
+    class Local(Uneven):
+        pass
+
+    for policy, line in (
+        (Local(), "policy Local: cannot be made again by other processes: its class is not at the top of a module"),
+        (Uneven((1, 2)), "policy Uneven: cannot be made again from its options: .*; expected options that are text"),
+    ):
+        with pytest.raises(InputError, match=line):
+            flowsim.sweep({"run": {"trace": "example"}, "axes": {"policy": [policy]}}, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_class_in_place_of_an_object_is_refused_as_in_a_run() -> None:
+    with pytest.raises(InputError, match=r"policy: must be an object, got the class FCFS; expected FCFS\(\)$"):
+        flowsim.sweep({"run": {"trace": "example"}, "axes": {"policy": [FCFS]}}, workers=1)
+
+
+def test_an_object_is_the_policy_that_its_text_means(tmp_path: Path) -> None:
+    run = {"trace": "example", "workload.limit": 30}
+    objects = flowsim.sweep({"run": run, "axes": {"policy": [FCFS(4096), "fcfs"]}}, workers=1)
+    texts = flowsim.sweep({"run": run, "axes": {"policy": ["fcfs:4096", "fcfs"]}}, workers=1)
+    assert objects.table["key"].tolist() == texts.table["key"].tolist()
+    assert flowsim.sweep({"run": {**run, "policy": FCFS(4096)}}, workers=1).table["key"][0] == texts.table["key"][0]
