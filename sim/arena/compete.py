@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace as replaced
 
 from flowsim.arena.decision_costs import DecisionCost, decision_costs
 from flowsim.arena.figure import Lines, arena_figure
@@ -36,7 +39,7 @@ from flowsim.io.counts import number_of
 from flowsim.io.documents import mapping
 from flowsim.io.folders import writing
 from flowsim.io.schema import PositiveCount, build, fitted
-from flowsim.policies.catalogue import TABLE
+from flowsim.policies.catalogue import TABLE as SHIPPED
 from flowsim.policies.registry import PolicySpec
 from flowsim.rendering.costs_text import cost_footing
 from flowsim.rendering.figure_file import draw_into
@@ -55,12 +58,12 @@ MOST_NAMED, PLAINEST = 4, "fcfs"
 """How many of the best policies the figure has in colour, and the one that is always there to tell how hard it is."""
 SET = ("trace", "policy", "workload", "slo", "bound", "until_s")
 """Options, or sections of them, that the arena sets itself."""
-ABOUT = "arena.json"
+ABOUT, TABLE = "arena.json", "arena.parquet"
 SAVED = "what flowsim arena wrote with --out"
 
 
 class SavedArena(Struct, frozen=True):
-    """What arena.json holds: an arena but for its cells and its runs; see `Arena`."""
+    """What arena.json holds: an arena but for its cells and its runs (see `Arena`), and a SHA-256 of all that."""
 
     ranking: Sequence[Mapping[Any, Any]]
     traffic: Sequence[Traffic]
@@ -68,6 +71,12 @@ class SavedArena(Struct, frozen=True):
     failed: Mapping[str, str]
     costs: Mapping[str, DecisionCost]
     typed: Sequence[str]
+    sha256: str = ""
+
+    def sealed(self, table: Path) -> SavedArena:
+        """The same with the SHA-256 of this and of the file of the table."""
+        bare = replaced(self, sha256="")
+        return replaced(bare, sha256=hashlib.sha256(msgspec.json.encode(bare) + table.read_bytes()).hexdigest())
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,9 +128,9 @@ class Arena:
         """
         with writing(folder) as stage:
             ranking, typed = self.ranking.to_dict("records"), self.cells["typed"].tolist()
-            about = SavedArena(ranking, self.traffic, self.own, self.failed, self.costs, typed)
+            self.table.to_parquet(stage / TABLE, index=False, compression="zstd")
+            about = SavedArena(ranking, self.traffic, self.own, self.failed, self.costs, typed).sealed(stage / TABLE)
             (stage / ABOUT).write_bytes(msgspec.json.format(msgspec.json.encode(about), indent=1))
-            self.table.to_parquet(stage / "arena.parquet", index=False, compression="zstd")
             self.table.to_csv(stage / "arena.csv", index=False)
             self.ranking.to_csv(stage / "ranking.csv", index=False)
             draw_into(stage / "arena.png", self.plot(), dpi=150, metadata={"Software": None})
@@ -136,15 +145,16 @@ class Arena:
         place = Path(folder)
         about = build(SavedArena, mapping(place / ABOUT, SAVED), str(place / ABOUT))
         try:
-            table = pd.read_parquet((place / "arena.parquet").absolute())
-            cells = cells_table(table, about.typed)
-        except (OSError, ValueError, KeyError) as error:
-            problem = f"holds an arena that cannot be read ({' '.join(str(error).split())})"
-            raise InputError(str(folder), problem, expected=SAVED) from None
+            whole = about.sealed(place / TABLE) == about
+        except OSError as error:
+            raise InputError(str(place / TABLE), f"cannot be read ({error.strerror})", expected=SAVED) from None
+        if not whole:
+            raise InputError(str(place / ABOUT), "is damaged, or arena.parquet beside it", expected=SAVED)
+        ranking, table = pd.DataFrame(about.ranking), pd.read_parquet((place / TABLE).absolute())
         return cls(
-            pd.DataFrame(about.ranking),
+            ranking.where(ranking.notna(), math.nan),
             table,
-            cells,
+            cells_table(table, about.typed),
             about.costs,
             about.traffic,
             about.own,
@@ -198,7 +208,7 @@ def compete(
     grid = cells(traffic, loads, mixes, base)
     study = study_of(grid, named, base)
     run = partial(sweep, study, workers=workers, dask=dask, progress=progress)
-    own = [name for name in named if name not in TABLE]
+    own = [name for name in named if name not in SHIPPED]
     if out is not None:
         return _arena(study, run(out), grid, named, traffic, own)
     with tempfile.TemporaryDirectory(prefix="flowsim-") as folder:

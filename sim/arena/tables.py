@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -86,5 +87,5 @@ def class_attainments(table: pd.DataFrame) -> pd.DataFrame:
 
 def _less(name: str, found: ShareDifference | None) -> dict[str, Any]:
     if found is None:
-        return dict.fromkeys((name, f"{name}_low", f"{name}_high", f"{name}_p", f"{name}_few"))
+        return dict.fromkeys((name, f"{name}_low", f"{name}_high", f"{name}_p", f"{name}_few"), math.nan)
     return interval_columns(name, found.interval) | {f"{name}_p": found.p, f"{name}_few": found.few}

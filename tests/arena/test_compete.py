@@ -78,17 +78,21 @@ def test_a_saved_arena_is_read_back(arena: Arena, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "said"),
+    ("name", "old", "new", "said"),
     [
-        ("arena.json", "{}", "arena.json: lacks ranking"),
-        ("arena.parquet", "", "holds an arena that cannot be read"),
+        ("arena.json", b"", b"", "arena.json: is not JSON"),
+        ("arena.json", b'"rank": 1', b'"rank": 2', "arena.json: is damaged, or arena.parquet beside it"),
+        ("arena.json", b'"rank": 1', b'"rang": 1', "arena.json: is damaged, or arena.parquet beside it"),
+        ("arena.parquet", b"PAR1", b"PAR2", "arena.json: is damaged, or arena.parquet beside it"),
     ],
 )
 def test_a_damaged_arena_is_refused(
-    arena: Arena, folder: Path, tmp_path: Path, name: str, text: str, said: str
+    arena: Arena, folder: Path, tmp_path: Path, name: str, old: bytes, new: bytes, said: str
 ) -> None:
     damaged = Path(shutil.copytree(folder, tmp_path / "damaged"))
-    (damaged / name).write_text(text)
+    before = (damaged / name).read_bytes()
+    assert old in before
+    (damaged / name).write_bytes(before.replace(old, new) if old else b"")
     with pytest.raises(InputError, match=said):
         Arena.load(damaged)
 
