@@ -23,17 +23,22 @@ from flowsim.traces.columns import (
     LENGTH,
     LENGTH_OR_0,
     SECONDS,
+    SLO,
     Bools,
     Floats,
     bad_lengths,
     bad_lengths_or_0,
     bad_seconds,
+    bad_slos,
     number_column,
 )
 
 JSONObject = Mapping[str, Any]
 IN_S = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "sec": 1.0}
 """Seconds of the units of AIPerf."""
+TIMES, TOOK = (bad_seconds, SECONDS), (bad_slos, SLO)
+TOKENS, TOKENS_OR_0 = (bad_lengths, LENGTH), (bad_lengths_or_0, LENGTH_OR_0)
+"""What columns may hold: which values are wrong, and what is expected in their place; only TOOK may have null."""
 WANTED = "a log with start_times, one of a closed loop (--max-concurrency N), or rows with arrivals"
 
 
@@ -77,11 +82,23 @@ def _picked(path: str, benchmarks: Sequence[Any], number: int, name: str) -> JSO
 
 
 def _column(path: str, name: str, values: Any, n: int, bad: Callable[[Floats], Bools], expected: str) -> Floats:
-    """A list of n numbers. InputError names the file and the field."""
+    """A list of n numbers; null, if it may be there, is NaN. InputError names the file, the field and the request."""
     if not isinstance(values, list) or len(values) != n:
         found = f"has {number_of(len(values), 'value')}" if isinstance(values, list) else "is missing"
         raise InputError(f"{path}: {name}", found, expected=f"{n}, one per request")
-    return number_column(f"{path}: {name}", values, bad, expected)
+    missing = {type(None)} if expected == SLO else set()
+    for row, value in enumerate(values):
+        if type(value) not in {int, float} | missing:
+            raise InputError(f"{path}: {name}[{row}]", found=value, expected=expected)
+    numbers = [math.nan if value is None else value for value in values]
+    return number_column(f"{path}: {name}", numbers, bad, expected)
+
+
+def _objects(where: str, values: Any) -> list[JSONObject]:
+    """The values, which must be a list of JSON objects; none if it is absent."""
+    if not isinstance(values, list | None):
+        raise InputError(where, found=values, expected="a list")
+    return [json_object(f"{where}[{row}]", value) for row, value in enumerate(values or ())]
 
 
 def lists_log(path: str, documents: Sequence[JSONObject], number: int) -> BenchmarkLog:
@@ -90,12 +107,12 @@ def lists_log(path: str, documents: Sequence[JSONObject], number: int) -> Benchm
     n = len(log["input_lens"]) if isinstance(log["input_lens"], list) else 0
     if not n:
         raise InputError(path, "has no requests")
-    ttft_s = _column(path, "ttfts", log.get("ttfts"), n, bad_seconds, SECONDS)
+    ttft_s = _column(path, "ttfts", log.get("ttfts"), n, *TIMES)
     errors = log.get("errors", ())
     complete = isinstance(errors, list) and len(errors) == n
     failed = (ttft_s == 0) | np.array([bool(error) for error in errors] if complete else [False] * n)
-    inputs = _column(path, "input_lens", log["input_lens"], n, bad_lengths, LENGTH)
-    outputs = _column(path, "output_lens", log.get("output_lens", [0] * n), n, bad_lengths_or_0, LENGTH_OR_0)
+    inputs = _column(path, "input_lens", log["input_lens"], n, *TOKENS)
+    outputs = _column(path, "output_lens", log.get("output_lens", [0] * n), n, *TOKENS_OR_0)
     most = _count(log.get("max_concurrency"))
     concurrency = most if log.get("request_rate", "inf") in ("inf", math.inf) else None
     notices = _closed_loop(most)
@@ -124,12 +141,12 @@ def _taken(gaps: Any, ttft_s: Floats) -> Floats:
 def _sent(path: str, log: JSONObject, concurrency: int | None, ttft_s: Floats, taken_s: Floats) -> Floats:
     """When requests were sent; in a closed loop, each after the last token of an earlier one."""
     if "start_times" in log:
-        return _column(path, "start_times", log["start_times"], ttft_s.size, bad_seconds, SECONDS)
+        return _column(path, "start_times", log["start_times"], ttft_s.size, *TIMES)
     if concurrency is None:
         raise InputError(path, "does not say when requests were sent", expected=WANTED)
     if np.isnan(taken_s).any():
         raise InputError(f"{path}: itls", "does not have the gaps between the tokens of each request", expected=WANTED)
-    free_s = [0.0] * concurrency
+    free_s = [0.0] * min(concurrency, ttft_s.size)
     return np.array([heapreplace(free_s, free_s[0] + one_s) for one_s in taken_s.tolist()])
 
 
@@ -137,21 +154,27 @@ def aiperf_log(path: str, documents: Sequence[JSONObject], number: int) -> Bench
     """Of AIPerf: an object per request, with its times in nanoseconds and each metric with its unit."""
     if number > 1:
         raise InputError("format", found=f"aiperf:{number}", expected="aiperf: a file has one benchmark")
-    rows = [row for row in documents if row.get("metadata", {}).get("benchmark_phase") != "warmup"]
-    known = [row for row in rows if not math.isnan(_metric(path, row, "input_sequence_length"))]
+    rows = [row for row in documents if _mapping(row.get("metadata")).get("benchmark_phase") != "warmup"]
+    lengths = [_metric(path, row, "input_sequence_length", "error_isl") for row in rows]
+    known = [row for row, length in zip(rows, lengths, strict=True) if length is not None]
     if not known:
         raise InputError(path, "has no request with its input_sequence_length")
-    starts = [row.get("metadata", {}).get("request_start_ns") for row in known]
-    if not all(type(start) is int for start in starts):
+    about_rows, n = [_mapping(row.get("metadata")) for row in known], len(known)
+    starts: list[Any] = [about.get("request_start_ns") for about in about_rows]
+    if not all(type(start) is int and 0 <= start < 2**63 for start in starts):
         raise InputError(f"{path}: metadata.request_start_ns", "is missing", expected="nanoseconds, for each request")
-    bad = np.array([bool(row.get("error")) or bool(row["metadata"].get("was_cancelled")) for row in known])
-    ttft_s = np.where(bad, math.nan, [_metric(path, row, "time_to_first_token") for row in known])
-    outputs = np.nan_to_num([_metric(path, row, "output_sequence_length") for row in known])
-    said = {"of the warm-up": len(documents) - len(rows), "without input tokens": len(rows) - len(known)}
+    bad = [bool(row.get("error") or about.get("was_cancelled")) for row, about in zip(known, about_rows, strict=True)]
+    said = {"of the warm-up": len(documents) - len(rows), "without input tokens": len(rows) - n}
     concurrency, about = _concurrency_of_aiperf(Path(path))
     notices = (*about, *(f"dropped: {number_of(n, 'request')} {what}" for what, n in said.items() if n))
-    inputs = np.array([_metric(path, row, "input_sequence_length") for row in known])
-    latency_s = np.where(bad, math.nan, [_metric(path, row, "request_latency") for row in known])
+    took = {
+        name: [None if lost else _metric(path, row, name) for row, lost in zip(known, bad, strict=True)]
+        for name in ("time_to_first_token", "request_latency")
+    }
+    ttft_s, latency_s = (_column(path, f"metrics.{name}", values, n, *TOOK) for name, values in took.items())
+    inputs = _column(path, "metrics.input_sequence_length", [one for one in lengths if one is not None], n, *TOKENS)
+    answers = [_metric(path, row, "output_sequence_length") or 0 for row in known]
+    outputs = _column(path, "metrics.output_sequence_length", answers, n, *TOKENS_OR_0)
     sent_s = np.array([start - min(starts) for start in starts]) * 1e-9
     return BenchmarkLog(sent_s, inputs, outputs, ttft_s, latency_s, notices, concurrency)
 
@@ -175,39 +198,35 @@ def _concurrency_of_aiperf(log: Path) -> tuple[int | None, tuple[str, ...]]:
     return concurrency, _closed_loop(concurrency)
 
 
-def _metric(path: str, row: JSONObject, name: str) -> float:
-    """A metric of a request: seconds if it is a time; NaN if it has none. InputError: no number, or another unit."""
-    metric = _mapping(row.get("metrics")).get(name)
-    if metric is None:
-        return math.nan
-    value, unit = _mapping(metric).get("value"), _mapping(metric).get("unit", "ms")
-    factor = IN_S.get(unit, math.nan) if name in ("time_to_first_token", "request_latency") else 1.0
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value * factor):
-        raise InputError(f"{path}: metrics.{name}", found=metric, expected="a value with its unit")
-    return value * factor
+def _metric(path: str, row: JSONObject, *names: str) -> float | None:
+    """The first of these metrics of a request: seconds if it is a time. InputError: no number, or another unit."""
+    metrics = _mapping(row.get("metrics"))
+    for name, metric in ((name, metrics[name]) for name in names if metrics.get(name) is not None):
+        value: Any = _mapping(metric).get("value")
+        unit = _mapping(metric).get("unit", "ms")
+        factor = IN_S.get(str(unit)) if name in ("time_to_first_token", "request_latency") else 1
+        if type(value) not in (int, float) or factor is None:
+            raise InputError(f"{path}: metrics.{name}", found=metric, expected="a value with its unit")
+        return float(value * factor)
+    return None
 
 
 def guidellm_log(path: str, documents: Sequence[JSONObject], number: int) -> BenchmarkLog:
     """Of guidellm: benchmarks with their requests, of which those that got an answer and those that did not."""
-    benchmark = _picked(path, documents[0]["benchmarks"], number, "guidellm")
-    requests = benchmark.get("requests")
-    if not isinstance(requests, dict) or not requests.get("successful"):
+    benchmark = _picked(path, _objects(f"{path}: benchmarks", documents[0]["benchmarks"]), number, "guidellm")
+    requests = _mapping(benchmark.get("requests"))
+    good, errored = (_objects(f"{path}: requests.{name}", requests.get(name)) for name in ("successful", "errored"))
+    if not good:
         raise InputError(f"{path}: requests.successful", "is missing or empty", expected="the requests of a benchmark")
-    good = requests["successful"]
-    rows = [*good, *(row for row in requests.get("errored") or [] if row.get("prompt_tokens"))]
-    columns = [
-        [row.get("request_start_time", row.get("start_time")) for row in rows],
-        [row.get("prompt_tokens") for row in rows],
-        [row.get("output_tokens") or 0 for row in rows],
-    ]
-    names, n = ("request_start_time", "prompt_tokens", "output_tokens"), len(rows)
-    checks = ((bad_seconds, SECONDS), (bad_lengths, LENGTH), (bad_lengths_or_0, LENGTH_OR_0))
-    sent_s, inputs, outputs = (
-        _column(path, name, values, n, *check) for name, values, check in zip(names, columns, checks, strict=True)
-    )
-    ttfts = [row.get("time_to_first_token_ms") if place < len(good) else None for place, row in enumerate(rows)]
-    ttft_s = np.array([math.nan if ttft is None else ttft / 1e3 for ttft in ttfts])
-    latency_s = np.array([math.nan if took is None else took for took in (row.get("request_latency") for row in rows)])
+    rows = [*good, *(row for row in errored if row.get("prompt_tokens"))]
+    n, lost = len(rows), len(rows) - len(good)
+    starts = [row.get("request_start_time", row.get("start_time")) for row in rows]
+    sent_s = _column(path, "request_start_time", starts, n, *TIMES)
+    inputs = _column(path, "prompt_tokens", [row.get("prompt_tokens") for row in rows], n, *TOKENS)
+    outputs = _column(path, "output_tokens", [row.get("output_tokens") or 0 for row in rows], n, *TOKENS_OR_0)
+    ttfts = [*(row.get("time_to_first_token_ms") for row in good), *[None] * lost]
+    ttft_s = _column(path, "time_to_first_token_ms", ttfts, n, *TOOK) / 1e3
+    latency_s = _column(path, "request_latency", [row.get("request_latency") for row in rows], n, *TOOK)
     latency_s = np.where(np.isnan(ttft_s), math.nan, latency_s)
     return BenchmarkLog(sent_s, inputs, outputs, ttft_s, latency_s, (), _streams(benchmark))
 

@@ -69,6 +69,8 @@ def read_log(path: Path, name: str) -> BenchmarkLog:
     if number and not (number.isdecimal() and int(number)):
         raise InputError("format", found=name, expected=f"{kind}:N with the number of a benchmark, from 1")
     log = LOGS[kind].read(str(path), _documents(path), int(number or 0))
+    if log.failed.all():
+        raise InputError(str(path), "has no request that got a first token", expected="the log of a server")
     more = (DECODES,) if (log.output_length > 1).any() else ()
     return replace(log, sent_s=log.sent_s - log.sent_s.min(), notices=(*log.notices, *more))
 

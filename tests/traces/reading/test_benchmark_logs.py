@@ -131,7 +131,9 @@ def test_benchmarks_of_guidellm(tmp_path: Path, start: str) -> None:
         ({"start_times": ...}, "does not say when requests were sent; expected a log with start_times"),
         ({"start_times": ..., "max_concurrency": 1, "itls": None}, "itls: does not have the gaps between the tokens"),
         ({"start_times": [1.0]}, "start_times: has 1 value; expected 3, one per request"),
-        ({"ttfts": [1.0, "x", 2.0]}, "ttfts: is an array"),
+        ({"ttfts": [1.0, "x", 2.0]}, "ttfts[1] must be a finite number of seconds from 0 to 2**40, got 'x'"),
+        ({"ttfts": [0.0, 0.0, 0.0]}, "has no request that got a first token; expected the log of a server"),
+        ({"ttfts": [1.0, None, 2.0]}, "ttfts[1] must be a finite number of seconds from 0 to 2**40, got nothing"),
         ({"ttfts": [1.0, -1.0, 2.0]}, "ttfts[1] must be a finite number of seconds"),
         ({"input_lens": [1, 0, 2]}, "input_lens[1] must be a whole number of tokens"),
         ({"input_lens": []}, "has no requests"),
@@ -144,3 +146,74 @@ def test_wrong_lists_are_refused(tmp_path: Path, log: dict[str, Any], said: str)
         flowsim.load_trace(path)
     assert said in str(error.value)
     assert str(path) in str(error.value)
+
+
+def test_a_loop_of_more_clients_than_requests_sends_all_at_once(tmp_path: Path) -> None:
+    path = saved(tmp_path, {**{k: v for k, v in LISTS.items() if k != "start_times"}, "max_concurrency": 10**30})
+    assert same(flowsim.load_trace(path).arrival_s, [0.0, 0.0, 0.0])
+
+
+def changed(**changes: Any) -> dict[str, Any]:
+    """A record of AIPerf with other metrics, or other metadata."""
+    record = aiperf(10**18, 100, 80.0)
+    for name, value in changes.items():
+        part = "metrics" if name in ("time_to_first_token", "request_latency", "input_sequence_length") else "metadata"
+        record = record | {part: {**record[part], name: value}}
+    return record
+
+
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        ({**aiperf(5, 3, 1.0), "metadata": None}, "metadata.request_start_ns: is missing"),
+        ({**aiperf(5, 3, 1.0), "metadata": [1]}, "metadata.request_start_ns: is missing"),
+        (changed(request_start_ns=-1), "metadata.request_start_ns: is missing"),
+        (changed(request_start_ns=10**40), "metadata.request_start_ns: is missing"),
+        (changed(time_to_first_token={"value": 5, "unit": ["ms"]}), "metrics.time_to_first_token must be a value with"),
+        (changed(time_to_first_token={"value": -5}), "metrics.time_to_first_token[1] must be a finite number"),
+        (changed(time_to_first_token={"value": 0}), "metrics.time_to_first_token[1] must be a finite number"),
+        (changed(request_latency={"value": -5}), "metrics.request_latency[1] must be a finite number of seconds > 0"),
+        (changed(input_sequence_length={"value": 0}), "metrics.input_sequence_length[1] must be a whole number"),
+        (changed(input_sequence_length={"value": 3.5}), "metrics.input_sequence_length[1] must be a whole number"),
+        (changed(input_sequence_length={"value": 1e18}), "metrics.input_sequence_length[1] must be a whole number"),
+    ],
+)
+def test_wrong_records_of_aiperf_are_refused(tmp_path: Path, record: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError) as error:
+        flowsim.load_trace(saved(tmp_path, aiperf(10**18, 100, 80.0), record))
+    assert said in str(error.value)
+
+
+def test_a_failed_request_of_aiperf_has_its_tokens_in_error_isl(tmp_path: Path) -> None:
+    failed = aiperf(10**18 + 1, None, None) | {"metrics": {"error_isl": {"value": 70}}, "error": {"code": 500}}
+    trace = flowsim.load_trace(saved(tmp_path, aiperf(10**18, 100, 80.0), failed))
+    assert trace.input_length.tolist() == [100, 70]
+    assert same(trace.ttft_s, [0.08, NAN])
+
+
+@pytest.mark.parametrize(
+    ("benchmarks", "said"),
+    [
+        (None, "has 0 benchmarks"),
+        ({"a": 1}, "benchmarks must be a list, got {'a': 1}"),
+        ([[1]], "benchmarks[0] must be a JSON object, got [1]"),
+        ([{"requests": {"successful": {"a": 1}}}], "requests.successful must be a list, got {'a': 1}"),
+        ([{"requests": {"successful": [None]}}], "requests.successful[0] must be a JSON object, got nothing"),
+        (
+            [{"requests": {"successful": [guidellm(0, 9, 1.0)], "errored": ["x"]}}],
+            "requests.errored[0] must be a JSON object, got 'x'",
+        ),
+        *(
+            ([{"requests": {"successful": [guidellm(0, 9, 1.0), guidellm(0, 9, 1.0) | {name: value}]}}], f"{name}[1]")
+            for name, value in (
+                ("time_to_first_token_ms", "5"), ("time_to_first_token_ms", [1]), ("time_to_first_token_ms", -5),
+                ("time_to_first_token_ms", float("inf")), ("time_to_first_token_ms", True), ("request_latency", "x"),
+                ("request_latency", -3), ("request_start_time", None), ("prompt_tokens", None),
+            )
+        ),
+    ],
+)  # fmt: skip
+def test_wrong_benchmarks_of_guidellm_are_refused(tmp_path: Path, benchmarks: object, said: str) -> None:
+    with pytest.raises(InputError) as error:
+        flowsim.load_trace(saved(tmp_path, {"benchmarks": benchmarks}))
+    assert said in str(error.value)
