@@ -108,7 +108,7 @@ def standings(series: Mapping[str, TrafficSeries], reference: str, seed: int = 0
     for name in sorted(names, key=lambda name: -scores[name].mean):
         rank = 1 + sum(scores[other].mean > scores[name].mean for other in names)
         less = {base: differences[name] for base, differences in against.items() if base != name}
-        found.append(Standing(name, rank, *_ranks(name, names, between), scores[name].interval().within(0), less))
+        found.append(Standing(name, rank, *_ranks(name, names, between), scores[name].interval().within(0, 1), less))
     return found
 
 

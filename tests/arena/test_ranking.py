@@ -45,6 +45,11 @@ def test_policies_rank_by_the_mean_over_traffic_and_chance_widens_their_ranks() 
     assert list(found["flowprefill"].less) == [best]
 
 
+def test_a_score_is_a_share_and_so_is_its_interval() -> None:
+    (standing,) = standings({"fcfs": [hits(0.9, 1, 100) / 0.94]}, "fcfs")  # nobody attains more than 94 %
+    assert 0.8 < standing.score.low < standing.score.mean < standing.score.high == 1
+
+
 def test_holms_method_allows_for_every_policy_compared() -> None:
     """Of 20 policies that are all alike 19 in 20 may have any rank, although one in 20 of their pairs differ."""
     series = {str(seed): [hits(0.7, seed, 300)] for seed in range(20)}
