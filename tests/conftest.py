@@ -60,10 +60,19 @@ settings.load_profile("flowsim")
 
 
 def pytest_collection_finish() -> None:
-    """Spare collections of garbage, before each timing of a calibration, what is there from the start."""
+    """Spare collections of garbage, before each timing of a calibration, what is there from the start.
+
+    And collect all of it rarely: Hypothesis makes so many objects that it would be done every other second.
+    """
     gc.collect()
     gc.freeze()
     gc.unfreeze = lambda: None
+    gc.set_threshold(2000, 10, 1000)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the dearest tests first, so that no worker is left with one at the end."""
+    items.sort(key=lambda item: item.path.name != "test_notebooks.py")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -147,7 +147,9 @@ def made_small(arguments: list[str]) -> list[str]:
             tiny_table()
             return ["validate", "short.jsonl", *in_place(options, [*SHORT, *SHORT_RUN])]
         case ["capacity", _, *options]:
-            return ["capacity", "synthetic:qwen:60", *options, "--workers", "1"]
+            return ["capacity", "synthetic:qwen:60", *in_place(options, ["--replications", "2", "--workers", "1"])]
+        case ["explain", "synthetic:qwen:4000", *options]:
+            return ["explain", "synthetic:qwen:400", *options]
         case ["sweep", *_]:
             return [*arguments, "--workers", "1"]
         case ["policies", "new", name]:

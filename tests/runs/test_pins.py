@@ -21,12 +21,32 @@ POLICY = "own_policies:Fine"
 @pytest.fixture
 def config(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The config of a run with a trace, a table and a policy of the user's own."""
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.delitem(sys.modules, "own_policies", raising=False)
+    as_a_user_has_it(folder, monkeypatch)
+    return made(folder)
+
+
+def as_a_user_has_it(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """The current folder is this one, of whose modules none has been imported."""
+    patch.chdir(folder)
+    patch.setattr(sys, "path", [*sys.path])
+    patch.delitem(sys.modules, "own_policies", raising=False)
+
+
+def made(folder: Path) -> Path:
     (folder / "own_policies.py").write_text(OWN)
     load_table("h200", "llama3-8b").save("table")
     done("run", "trace.jsonl", "--policy", POLICY, "--cost", "table", "--out", "first", "-q")
     return folder / "first" / "config.yaml"
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same for several tests, which leave it as it is."""
+    folder = tmp_path_factory.mktemp("kept")
+    flowsim.traces.write_trace(flowsim.example_trace().head(40), folder / "trace.jsonl")
+    with pytest.MonkeyPatch.context() as patch:
+        as_a_user_has_it(folder, patch)
+        return made(folder)
 
 
 def rewrite(config: Path, **pinned: str | None) -> None:
@@ -78,8 +98,11 @@ def test_another_version_is_said_in_python_too(config: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("lost", range(0, 1000, 37))
-def test_a_config_whose_end_is_missing_never_runs_without_a_word(config: Path, lost: int) -> None:
-    text = config.read_text().rstrip("\n")
+def test_a_config_whose_end_is_missing_never_runs_without_a_word(
+    kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: int
+) -> None:
+    as_a_user_has_it(kept.parents[1], monkeypatch)
+    text, config = kept.read_text().rstrip("\n"), tmp_path / "config.yaml"
     config.write_text(text[: len(text) - 1 - lost])
     result = invoke("run", str(config), "-q")
     assert result.exit_code in (0, 2)

@@ -17,7 +17,7 @@ from flowsim.core.predictor import Predictor
 from flowsim.core.prefix_cache import Prefixes
 from flowsim.core.request import Request, reuse
 from flowsim.core.server import ServerOptions
-from support.reference.passes import Batch, device_work_s, issued, walk
+from support.reference.passes import CHECKED_AFTER, Batch, device_work_s, issued, walk
 from support.reference.power import Heat
 
 
@@ -302,8 +302,9 @@ class Site:
         slices = [Slice(tokens, request.context) for request, tokens in choice.parts]
         sizes = max_batched_tokens, graph_tokens = self.server.max_batched_tokens, self.server.graph_tokens
         parts = issued(self.cost, slices, *sizes)
-        checks = walk(self.cost, parts, self.policy.cut)
-        unchecked = walk(self.cost, parts, "none")
+        checks = unchecked = walk(self.cost, parts, "none")
+        if CHECKED_AFTER[self.policy.cut]:
+            checks = walk(self.cost, parts, self.policy.cut)
         if self.policy.cut == "none":
             checks = checks[-1:]
         batch = Batch(choice.parts, checks, unchecked[-1].at_s, device_work_s(self.cost, parts))
