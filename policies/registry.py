@@ -223,6 +223,9 @@ def _pairs(name: str, text: str) -> dict[str, str | int | float | bool]:
         key, equals, value = item.partition("=")
         if not equals and options:
             raise InputError(f"policy {name}", f"option {item!r} lacks its value (write {item}=VALUE)")
+        apart = re.sub(r":(?=\w+=)", ",", item)
+        if apart != item:
+            raise InputError(f"policy {name}", f"has {item!r}", expected=f"a comma between options: {apart}")
         if equals and key in options:
             raise InputError(f"policy {name}", f"option {key} is given twice")
         options[key if equals else FIRST] = value if equals else item
@@ -230,6 +233,10 @@ def _pairs(name: str, text: str) -> dict[str, str | int | float | bool]:
 
 
 def _module(spec: PolicySpec, name: str) -> ModuleType:
+    if name.endswith(".py") or not all(map(str.isidentifier, name.split("."))):
+        module, _, kind = spec.name.removesuffix(".py").rpartition(":")
+        expected = f"MODULE:CLASS, as in {Path(module).stem}:{kind}, with the module in this folder or installed"
+        raise InputError(f"policy {str(spec)!r}", f"{name} is not the name of a module", expected=expected)
     if name.partition(".")[0] in sys.stdlib_module_names:
         raise InputError(f"policy {str(spec)!r}", f"{name} is a module of Python", expected="one of your own")
     here = str(Path.cwd())

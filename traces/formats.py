@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 from msgspec import Struct
@@ -132,19 +133,23 @@ USER_FIELDS = (
 """The keys of a format that the user describes, see `find_format`."""
 
 
-def find_format(spec: str) -> Format:
+def find_format(spec: str, others: Iterable[str] = ()) -> Format:
     """The format of this name, or one whose fields the user names.
 
     The latter is written as pairs such as "arrival_s=ts,input_length=prompt,class=kind"; the arrival is arrival_s,
     arrival_ms or arrival_date, according to its unit. Without an arrival, but with a TTFT, it is a profile: each
     request was sent when the one before was through.
 
+    Args:
+        spec: the name, or the pairs.
+        others: what is known besides FORMATS, to be listed if the name is unknown.
+
     Raises:
         InputError: an unknown format or key, a pair without a field, a repeated key, or a missing one.
     """
     if "=" not in spec:
         if spec not in FORMATS:
-            raise unknown("trace format", spec, FORMATS, where="format")
+            raise unknown("trace format", spec, [*FORMATS, *others], where="format")
         return FORMATS[spec]
     fields = _named_fields(spec)
     arrivals = [key for key in fields if key.startswith("arrival_")]

@@ -241,7 +241,11 @@ def synth(source: str, out: str, to: str, **options: Any) -> None:
       flowsim traces synth qwen-a --requests 5000 --rate 10 --out synthetic.jsonl
       flowsim traces synth azure-conversation --arrivals gamma:2 --profile ramp:0.5:2 --out rising.jsonl.zst
     """
-    trace = commands.synth(source, **options)
+    try:
+        trace = commands.synth(source, **options)
+    except InputError as error:
+        flag = {"rate_rps": "rate", "duration_s": "duration"}.get(error.where, error.where)
+        raise (error.at(f"--{flag}") if error.where in options else error) from error
     _write(trace, {"out": out, "to": to})
     click.echo(f"  {trace.source}")
 

@@ -162,9 +162,12 @@ def check_policy(policy: object) -> Policy:
         if not hasattr(policy, attribute):
             raise InputError(name, f"has no attribute {attribute}", expected=f"one of {', '.join(map(repr, known))}")
     found = cast(Policy, policy)
-    check_cut(found.cut)
+    try:
+        check_cut(found.cut)
+    except InputError as error:
+        raise error.within(name) from None
     if found.wake not in get_args(Wake):
-        raise unknown("wake", found.wake, get_args(Wake))
+        raise unknown("wake", found.wake, get_args(Wake), where=name)
     return found
 
 

@@ -215,6 +215,9 @@ def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
         section, _, name = path.partition(".")
         value = values[path]
         if path == "policy":
+            if not isinstance(value, str | PolicySpec | Mapping):
+                expected = "text such as 'edf', or a mapping of name and options"
+                raise InputError("policy", found=value, expected=expected)
             with blamed("policy"):
                 tree["policy"] = PolicySpec.parse(value) if isinstance(value, str) else value
         elif section == "policy":

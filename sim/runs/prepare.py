@@ -170,7 +170,7 @@ def read_input(options: RunOptions) -> Trace:
     preset, _, rest = name.removeprefix(SYNTHETIC).partition(":")
     n, _, arrivals = rest.partition(":")
     if not n.isdecimal():
-        raise InputError("trace", found=name, expected="synthetic:PRESET:N with N requests")
+        raise InputError(name, "lacks its number of requests", expected="synthetic:PRESET:N")
     return synthesize(int(n), 1.0, options.seed, preset, arrivals=arrivals or None)
 
 

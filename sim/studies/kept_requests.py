@@ -22,12 +22,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def keeps_requests(runs: Runs) -> bool:
-    """Whether the study keeps the requests of its runs, be they still there or not."""
-    if runs.folder is None or (runs.folder / REQUESTS).is_dir():
-        return runs.folder is not None
+def keeps_requests(runs: Runs, *columns: str) -> bool:
+    """Whether the study keeps the requests of its runs, with these columns, be they still there or not."""
+    if runs.folder is None:
+        return False
     about = documents.mapping(runs.folder / STUDY, "the study of these runs") if exists(runs.folder / STUDY) else {}
-    return bool(about.get("requests")) and not about.get("capacity")
+    kept = about.get("requests")
+    if isinstance(kept, list) and not set(columns) <= set(kept):
+        return False
+    return (runs.folder / REQUESTS).is_dir() or (bool(kept) and not about.get("capacity"))
 
 
 def check_requests(runs: Runs) -> Path:

@@ -54,7 +54,7 @@ def draw(runs: Runs) -> dict[str, Figure]:
     else:
         values = [max_rate(rule) for rule in RULES] if searched else ["attainment"]
         figures = {name: figure for value in values for name, figure in _drawn(runs, value, free).items()}
-    if keeps_requests(runs):
+    if keeps_requests(runs, "ttft_s", "counted"):
         try:
             figures["ttft"] = _figure(ttft_distribution(runs))
         except InputError as error:

@@ -78,7 +78,7 @@ def test_list_names_everything(shell):
         ("convert t.jsonl --out o.txt", "its ending names no layout"),
         ("convert t.jsonl --out no/o.jsonl", "cannot be written"),
         ("synth qwen-b --out o.jsonl", "did you mean 'qwen-a'"),
-        ("synth qwen-a --duration 60 --out o.jsonl", "duration_s: does not apply to presets"),
+        ("synth qwen-a --duration 60 --out o.jsonl", "--duration: does not apply to presets"),
         ("convert t.jsonl --out t.jsonl", "t.jsonl: is the trace to read; expected another file"),
         ("merge example t.jsonl --out ./t.jsonl", "is the trace to read"),
         ("pull nothing", "unknown published trace"),

@@ -76,6 +76,15 @@ def test_a_specification_names_a_policy_and_its_options(spec: str, policy: Any) 
         ("sjf:0", "option batch_tokens must be >= 1, got 0"),
         ("chunked:0", "option budget must be >= 1, got 0"),
         ("no_such_module:Mine", "cannot import 'no_such_module'"),
+        (
+            "../mine:Mine",
+            "../mine is not the name of a module; expected MODULE:CLASS, as in mine:Mine, with the module",
+        ),
+        (
+            "mine.py:Mine",
+            "mine.py is not the name of a module; expected MODULE:CLASS, as in mine:Mine, with the module",
+        ),
+        ("edf:cut=layer:wake=cuts", "has 'cut=layer:wake=cuts'; expected a comma between options: cut=layer,wake=cuts"),
         ("flowsim.policies.edf:EFD", "unknown policy class 'EFD' in module flowsim.policies.edf; did you mean 'EDF'?"),
     ],
 )

@@ -95,7 +95,11 @@ WRONG = [
     ("trace", 3, "must be non-empty text, got 3"),
     ("trace", None, "must be non-empty text, got nothing"),
     ("policy", "", f": unknown policy '' (known: {', '.join(sorted(TABLE))})"),
-    ("policy", 3, "must be a mapping of name, options, got 3"),
+    (
+        "policy",
+        3,
+        "must be text such as 'edf', or a mapping of name and options, got 3",
+    ),
     ("cost", "", "must be non-empty text, got ''"),
     ("cost", 3, "must be non-empty text, got 3"),
     ("model", "", "must be non-empty text, got ''"),

@@ -27,7 +27,10 @@ def test_a_config_may_say_no_more_than_the_trace(folder: Path) -> None:
         ("5: 5", "unknown option '5'"),
         ("events: true", "unknown option 'events'"),
         ("slo_scale: 2", "unknown option 'slo_scale'; did you mean 'slo.scale'?"),
-        ("policy: [fcfs]", "policy must be a mapping of name, options, got ['fcfs']"),
+        (
+            "policy: [fcfs]",
+            "policy must be text such as 'edf', or a mapping of name and options, got ['fcfs']",
+        ),
         ("policy: fcfss", "unknown policy 'fcfss'; did you mean 'fcfs'?"),
         ("seed: 1.5", "seed must be a whole number >= 0, got 1.5"),
         ("workload: {limit: true}", "workload.limit must be a whole number >= 1, got True"),

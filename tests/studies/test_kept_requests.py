@@ -12,7 +12,7 @@ from rich.console import Console
 
 import flowsim
 from flowsim.errors import InputError
-from flowsim.studies.kept_requests import request_differences
+from flowsim.studies.kept_requests import keeps_requests, request_differences
 from flowsim.studies.study_text import study_report
 
 
@@ -52,4 +52,5 @@ def test_a_study_keeps_the_columns_that_it_names(tmp_path: Path) -> None:
     assert kept["attained"].tolist() == flowsim.run("example", "edf").attained.tolist()
     with pytest.raises(InputError, match=r"parquet: has no column counted; expected the requests of a run, with it"):
         request_differences(runs, runs.succeeded, "fcfs")
+    assert keeps_requests(runs, "attained") and not keeps_requests(runs, "ttft_s", "counted")
     assert flowsim.sweep(study, tmp_path).new == 0

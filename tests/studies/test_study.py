@@ -145,7 +145,7 @@ def test_a_range_includes_its_end(axis: str, given: object, values: tuple[object
         (
             "synthetic:qwen:100",
             "synthetic:qwen",
-            "line 3: run trace must be synthetic:PRESET:N with N requests, got 'synthetic:qwen'",
+            "line 3: run trace: synthetic:qwen: lacks its number of requests; expected synthetic:PRESET:N",
         ),
         ("policy:", "polcy:", "line 5: axes polcy: unknown option 'polcy'; did you mean 'policy'?"),
         (
@@ -156,7 +156,11 @@ def test_a_range_includes_its_end(axis: str, given: object, values: tuple[object
         ("step: 4", "stp: 4", "line 6: axes workload.rate_rps: unknown key of a range 'stp'"),
         ("from: 8", "from: 0", "line 6: axes workload.rate_rps #1 must be > 0, got 0"),
         ("axes:", "axs:", "line 4: axs: unknown section 'axs'; did you mean 'axes'?"),
-        ("[fcfs", "[3", "line 5: axes policy #1 must be a mapping of name, options, got 3"),
+        (
+            "[fcfs",
+            "[3",
+            "line 5: axes policy #1 must be text such as 'edf', or a mapping of name and options, got 3",
+        ),
         ("title: Rate", "capacity: {target: 2}", "line 1: capacity: target must be <= 1, got 2"),
         ("title: Rate", "capacity: {tolerance: 1.0e-17}", "line 1: capacity: tolerance must be >= 1e-06, got 1e-17"),
         ("title: Rate", "capacity:", "line 1: capacity must be a mapping such as {target: 0.9}, got nothing"),

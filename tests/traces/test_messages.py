@@ -197,7 +197,7 @@ t: line 1: has csv fields that fit no known format: 'hello'; expected flowsim (j
 t: line 1: has jsonl fields that fit no known format (flowsim traces synth makes a trace from ServeGen's clients): 'clients'; expected flowsim (jsonl: arrival_s, input_length); qwen (jsonl: timestamp, input_length, type); mooncake (jsonl: timestamp, input_length, hash_ids); azure (csv: TIMESTAMP, ContextTokens); burstgpt (csv: Timestamp, Request tokens); vidur (csv: arrived_at, num_prefill_tokens); or fields that you name (arrival_s=FIELD,...)
 t: has no requests; expected one request per line
 t: line 1: has no field 'TIMESTAMP' among 'arrival_s, input_length'; expected TIMESTAMP and ContextTokens (format azure)
-format: unknown trace format 'azur'; did you mean 'azure'? (known: azure, burstgpt, flowsim, mooncake, qwen, vidur)
+format: unknown trace format 'azur'; did you mean 'azure'? (known: aiperf, azure, bench-serving, burstgpt, flowsim, guidellm, mooncake, qwen, vidur)
 t: line 1: byte 0xff is not UTF-8; expected text in UTF-8, plain, gzip or zstd, or a Parquet file
 t: gzip data damaged or cut off after line 1 (Compressed file ended before the end-of-stream marker was reached)
 """,

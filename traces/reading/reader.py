@@ -70,7 +70,7 @@ def read_trace(
     path = Path(path)
     if not is_parquet(path) and (log := server_logs.log_format(path, format)) is not None:
         return _of_log(path, server_logs.read_log(path, log), drop_failed)
-    kind = None if format is None else find_format(format)
+    kind = None if format is None else find_format(format, server_logs.LOGS)
     codes = Codes()
     if is_parquet(path):
         names = column_names(path)

@@ -31,7 +31,8 @@ def json_line(where: str, text: str) -> dict[str, Any]:
     try:
         row = _DECODER.decode(text)
     except (ValueError, RecursionError) as error:
-        found = f"is not JSON ({getattr(error, 'msg', 'too large')}): {shown(text.strip())}"
+        why = "nested too deeply" if isinstance(error, RecursionError) else getattr(error, "msg", "too large")
+        found = f"is not JSON ({why}): {shown(text.strip())}"
         raise InputError(where, found, expected="one JSON object per line") from None
     if not isinstance(row, dict):
         raise InputError(where, f"is not a JSON object: {shown(row)}", expected="one JSON object per line")

@@ -41,7 +41,7 @@ AZURE = "TIMESTAMP,ContextTokens,GeneratedTokens\r\n2023-11-16 18:15:46.68,7,0\r
         (OWN + "{oops\n", "line 2: is not JSON (Expecting property name enclosed in double quotes): '{oops'; expected"),
         (OWN + "\n\n[1, 2]\n", "line 4: is not a JSON object: [1, 2]; expected one JSON object per line"),
         (OWN + "7", "line 2: is not a JSON object: 7; expected"),
-        (OWN + "[" * 100_000, "line 2: is not JSON (too large): '[[["),
+        (OWN + "[" * 100_000, "line 2: is not JSON (nested too deeply): '[[["),
         (OWN + "9" * 5000, "line 2: is not JSON (too large): '999"),
         (
             bad_own(arrival_s=...),
