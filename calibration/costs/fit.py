@@ -73,19 +73,9 @@ def _model(table: OperatorTable, layers: int, record: FitRecord | None) -> CostM
     spec = rank.spec
     if not table.operators:
         raise InputError("operators", "there are none: the table holds only passes")
-    linear = [name for name in spec.operators if name != "attention"]
-    if spec.experts and table.has("experts"):
-        linear = [*(name for name in linear if name not in EXPERTS), "experts"]
-    rows, attention = {name: table.samples(name) for name in linear}, table.samples("attention")
     usual = slowest_of_ranks(usual_of(table)) if table.has(ALL_REDUCE) else usual_of(table)
-    host: dict[str, Cost] = {name: _usually(table, name, usual) for name in linear}
-    host["prepare"] = _host_curve(table, "prepare", TABULATED)
-    device: dict[str, Cost] = {name: Curve(rows[name].tokens, rows[name].device_s, TABULATED) for name in linear}
-    if table.has(ALL_REDUCE):
-        reduced = table.samples(ALL_REDUCE)
-        for name in ("all_reduce_attn", "all_reduce_mlp"):
-            device[name] = Curve(reduced.tokens, reduced.device_s, TABULATED)
-            host[name] = _usually(table, ALL_REDUCE, usual)
+    host, device = _linear_costs(table, spec, usual)
+    attention = table.samples("attention")
     calls, kernel = about.calls, lru_cache(KNOWN)(kernel_choice(table))
     return CostModel(
         name=rank.name,
@@ -110,6 +100,23 @@ def _model(table: OperatorTable, layers: int, record: FitRecord | None) -> CostM
         boost=_boost(table),
         provenance=record,
     )
+
+
+def _linear_costs(table: OperatorTable, spec: ModelSpec, usual: Usual) -> tuple[dict[str, Cost], dict[str, Cost]]:
+    """Host and device seconds of the tokens of a pass, by operator; all but attention."""
+    linear = [name for name in spec.operators if name != "attention"]
+    if spec.experts and table.has("experts"):
+        linear = [*(name for name in linear if name not in EXPERTS), "experts"]
+    sources = {name: name for name in linear}
+    if table.has(ALL_REDUCE):
+        sources |= dict.fromkeys(("all_reduce_attn", "all_reduce_mlp"), ALL_REDUCE)
+    host: dict[str, Cost] = {"prepare": _host_curve(table, "prepare", TABULATED)}
+    device: dict[str, Cost] = {}
+    for name, source in sources.items():
+        rows = table.samples(source)
+        host[name] = _usually(table, source, usual)
+        device[name] = Curve(rows.tokens, rows.device_s, TABULATED)
+    return host, device
 
 
 def _windowed(full: AttentionCurve, spec: ModelSpec) -> Callable[[int, int], float]:

@@ -14,8 +14,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
-from msgspec.structs import force_setattr
-
 from flowsim.calibration.costs.pass_costs import PassCosts
 from flowsim.calibration.gpu.quiet_host import SCHEDULER, quiet_host
 from flowsim.calibration.gpu_engine.gpu_device import GpuDevice, WallClock
@@ -28,7 +26,7 @@ from flowsim.core.policy import Policy
 from flowsim.core.predictor import Predictor
 from flowsim.core.request import Request
 from flowsim.engine.instance import Instance
-from flowsim.engine.simulate import Outcome, kv_capacity_tokens, outcome_of
+from flowsim.engine.simulate import Outcome, kv_capacity_tokens, outcome_of, predict_all
 
 AWAKE_S = 3e-4
 """For how long the scheduler waits for an arrival awake."""
@@ -94,10 +92,7 @@ def replay_on_device(
             memory.
     """
     server = costs.server
-    for request in requests:  # before any order ranks them
-        whole_s = predictor.predict(request.input_length)
-        force_setattr(request, "predicted_s", whole_s)
-        force_setattr(request, "predicted_whole_s", whole_s)
+    predict_all(requests, predictor)
     clock, outcomes, recorder = WallClock(), SimpleQueue[JobOutcome](), EventRecorder(Ledger(len(requests)))
     runner.serve(costs.cut, outcomes.put, server.graph_tokens)
     with quiet_host(runner.decoder.device.type, SCHEDULER):

@@ -113,18 +113,25 @@ def calibrate(
             model = job.run()
         with quiet_host(device, SCHEDULER), Runner(model, core) as runner:
             job.hand_off(runner)
-    boost = idle_gpu.fit_boost(log.mapping("gain"), log.mapping("series"))
     provenance = {
-        "schema_version": SCHEMA_VERSION, **where, "model": spec.name,
-        "model_spec": asdict(spec),
+        "schema_version": SCHEMA_VERSION, **where, "model": spec.name, "model_spec": asdict(spec),
         "pass_layers": model.layers, "tp": tp, "dtype": dtype_of(device),
-        "calls": log.mapping("calls"), "first_call_us": job.first_call_us,
-        **({"boost": boost.stated()} if boost else {}),
-        **({"expert_load": log.mapping("expert_load")} if spec.experts else {}),
+        **_measured_once(log, spec, job.first_call_us),
         "date": datetime.now(UTC).date().isoformat(), **state, "seed": seed, "notes": log.notes(),
     }  # fmt: skip
     table = OperatorTable(Provenance.of(provenance), log.collect(OperatorRow, "operator"), pass_rows(log))
     return table.stating(leave_one_out=to_builtins(leave_one_out(table)))
+
+
+def _measured_once(log: MeasurementLog, spec: ModelSpec, first_call_us: dict[str, float]) -> dict[str, object]:
+    """What provenance states of the model beside the rows: operators' calls, how a rested GPU gains, experts' loads."""
+    boost = idle_gpu.fit_boost(log.mapping("gain"), log.mapping("series"))
+    return {
+        "calls": log.mapping("calls"),
+        "first_call_us": first_call_us,
+        **({"boost": boost.stated()} if boost else {}),
+        **({"expert_load": log.mapping("expert_load")} if spec.experts else {}),
+    }
 
 
 class _Calibration:

@@ -117,25 +117,33 @@ def validate(
         flag = "--accept" if accept else "--trust-policies"
         raise InputError(flag, "given with a trace", expected="folders of evidence")
     if (log := _log(traces[0], options)) is not None:
-        if more := [name for name in OF_A_GPU if context.get_parameter_source(name) is TYPED]:
-            flags = ", ".join(f"--{name.removesuffix('_s').removesuffix('s').replace('_', '-')}" for name in more)
-            raise InputError(flags, "given with the log of a server", expected="a trace, or no such option")
+        _check_no_gpu_asked(context)
         _beside_server(log, options, gpu, cost, out, quiet)
         return
     if gpu is not None and cost is not None:
         raise InputError("--gpu", "given together with --cost", expected="one of them")
-    if options["loads"] and options["rate_scale"] is not None:
-        raise InputError("--load", "given together with --rate-scale", expected="one of them")
-    chosen = QUICK if quick else {}
-    left = {name for name in chosen if context.get_parameter_source(name) is not TYPED}
-    with flags_named(PLANNED):
-        planned = {name: options.pop(name) for name in PLANNED}
-        given = {name: value for name, value in planned.items() if name not in left and value not in ((), None)}
-        values = paths_of(stated(options))
-        plan = Plan(from_values({"trace": traces[0], **values}), **{**chosen, **given})
+    plan = _planned(context, traces[0], options, QUICK if quick else {})
     with flags_named(PLANNED), bar("measuring", quiet=quiet) as progress:
         made = run(plan, out, gpu=gpu, cost=cost, coarse=quick, device=device, say=say, progress=progress)
     _show([made], out, quiet)
+
+
+def _check_no_gpu_asked(context: click.Context) -> None:
+    """Raise `InputError` if an option was typed that means nothing for the log of a server."""
+    if more := [name for name in OF_A_GPU if context.get_parameter_source(name) is TYPED]:
+        flags = ", ".join(f"--{name.removesuffix('_s').removesuffix('s').replace('_', '-')}" for name in more)
+        raise InputError(flags, "given with the log of a server", expected="a trace, or no such option")
+
+
+def _planned(context: click.Context, trace: str, options: dict[str, Any], chosen: Mapping[str, Any]) -> Plan:
+    """What is to run: what was typed, and else what is `chosen`."""
+    if options["loads"] and options["rate_scale"] is not None:
+        raise InputError("--load", "given together with --rate-scale", expected="one of them")
+    left = {name for name in chosen if context.get_parameter_source(name) is not TYPED}
+    planned = {name: options.pop(name) for name in PLANNED}
+    given = {name: value for name, value in planned.items() if name not in left and value not in ((), None)}
+    with flags_named(PLANNED):
+        return Plan(from_values({"trace": trace, **paths_of(stated(options))}), **{**chosen, **given})
 
 
 def _is_evidence(folder: str) -> bool:

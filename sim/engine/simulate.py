@@ -124,32 +124,24 @@ def simulate(
             weights.
     """
     assert costs.cut == policy.cut
-    server, model = costs.server, costs.model
-    env = simpy.Environment()
-    for request in requests:  # before any order ranks them
-        whole_s = predictor.predict(request.input_length)
-        force_setattr(request, "predicted_s", whole_s)
-        force_setattr(request, "predicted_whole_s", whole_s)
-    ledger = Ledger(len(requests))
-    recorders = [(EventRecorder if events else Recorder)(ledger, index) for index in range(server.instances)]
-    kv_tokens = kv_capacity_tokens(server, model)
+    env, server = simpy.Environment(), costs.server
+    predict_all(requests, predictor)
     loop = None if concurrency is None else ClosedLoop(env, requests, concurrency, server.return_s, decode_s)
+    ledger, kv_tokens = Ledger(len(requests)), kv_capacity_tokens(server, costs.model)
     devices, instances = [], []
-    for recorder in recorders:
+    for index in range(server.instances):
+        recorder = (EventRecorder if events else Recorder)(ledger, index)
+        kv = KVCache(kv_tokens) if prefixes is None else PrefixCache(kv_tokens, prefixes)
         device = SimulatedDevice(env, costs)
         devices.append(device)
-        kv = KVCache(kv_tokens) if prefixes is None else PrefixCache(kv_tokens, prefixes)
-        instances.append(Instance(device, policy, predictor, recorder, kv, server.slots, model.max_context, loop))
-    router = router or make_router(server.router)
-    arrive = instances[0].arrive
-    if len(instances) > 1:
-        held = [instance.requests for instance in instances]
-        arrive = lambda request: instances[router.route(request, held)].arrive(request)  # noqa: E731
+        limits = server.slots, costs.model.max_context
+        instances.append(Instance(device, policy, predictor, recorder, kv, *limits, loop))
+    arrive = _counting(_routing(instances, router or make_router(server.router)), progress)
     if loop is not None:
-        loop.start(_counting(arrive, progress))
+        loop.start(arrive)
     else:
         coming = requests if server.jitter == "none" else sorted(requests, key=attrgetter("arrival_s"))
-        Arrivals(env, coming, _counting(arrive, progress))
+        Arrivals(env, coming, arrive)
     with _no_garbage_collector():
         env.run(until_s)
     for device, instance in zip(devices, instances, strict=True):
@@ -157,6 +149,22 @@ def simulate(
         instance.close(cut_off=until_s is not None)
     outcome = outcome_of(instances, float(env.now), cut_off=until_s is not None, return_s=server.return_s)
     return outcome if loop is None else replace(outcome, sent_s=loop.sent_s)
+
+
+def predict_all(requests: Sequence[Request], predictor: Predictor) -> None:
+    """Tell each request what it is believed to take, before any order ranks them."""
+    for request in requests:
+        whole_s = predictor.predict(request.input_length)
+        force_setattr(request, "predicted_s", whole_s)
+        force_setattr(request, "predicted_whole_s", whole_s)
+
+
+def _routing(instances: Sequence[Instance], router: Router) -> Callable[[Request], None]:
+    """Has a request arrive at the instance that the router chooses."""
+    if len(instances) == 1:
+        return instances[0].arrive
+    held = [instance.requests for instance in instances]
+    return lambda request: instances[router.route(request, held)].arrive(request)
 
 
 def _counting(route: Callable[[Request], None], progress: Callable[[int], None] | None) -> Callable[[Request], None]:

@@ -85,23 +85,9 @@ def execute(
     bounding: Bounding | str | None = None,
 ) -> RunResult:
     """Simulate what was prepared; `pinned` is what its config.yaml pins, `bounding` as `RunResult` has it."""
-    n, concurrency = len(ready.trace), ready.options.workload.concurrency
-    requests = ready.requests
-    replay: Callable[..., Outcome] = partial(
-        simulate,
-        costs=ready.costs,
-        prefixes=ready.prefixes,
-        until_s=ready.options.until_s,
-        concurrency=concurrency,
-        decode_s=[] if concurrency is None else np.nan_to_num(ready.trace.latency_s - ready.trace.ttft_s).tolist(),
-    )
-    outcome = replay(
-        requests(),
-        ready.policy,
-        predictor=ready.predictor,
-        events=events,
-        progress=None if progress is None else (lambda arrived: progress(arrived, n)),
-    )
+    n, requests, replay = len(ready.trace), ready.requests, _replaying(ready)
+    arrivals = None if progress is None else (lambda arrived: progress(arrived, n))
+    outcome = replay(requests(), ready.policy, predictor=ready.predictor, events=events, progress=arrivals)
     if outcome.sent_s is not None:
         ready = replace(ready, trace=replace(ready.trace, arrival_s=np.array(outcome.sent_s)))
     return RunResult(
@@ -119,6 +105,20 @@ def execute(
         ready.options.warmup,
         Hindsight(workload_of(ready), ready.policy, ready.predictor, requests, replay) if events else None,
         bounding,
+    )
+
+
+def _replaying(ready: Prepared) -> Callable[..., Outcome]:
+    """Simulates what was prepared: of requests, a policy and keywords, as `Hindsight` asks it."""
+    concurrency, trace = ready.options.workload.concurrency, ready.trace
+    decode_s = [] if concurrency is None else np.nan_to_num(trace.latency_s - trace.ttft_s).tolist()
+    return partial(
+        simulate,
+        costs=ready.costs,
+        prefixes=ready.prefixes,
+        until_s=ready.options.until_s,
+        concurrency=concurrency,
+        decode_s=decode_s,
     )
 
 

@@ -76,10 +76,7 @@ def capacity(
     for name in REPLICATION:
         if isinstance(options.get(name), list | tuple):
             raise InputError(name, "is a list, but the replications make these", expected=f"one {name}")
-    traces = [trace] if isinstance(trace, str | Path) else trace
-    if not isinstance(traces, list | tuple) or not traces or not all(isinstance(one, str | Path) for one in traces):
-        raise InputError("trace", found=trace, expected="the name of a trace, or a list of such names")
-    names = list(map(str, traces))
+    names = _trace_names(trace)
     if not policies:
         raise InputError("policies", found=policies, expected="one or more")
     axes = {name: tuple(values) for name, values in options.items() if isinstance(values, list | tuple)}
@@ -99,6 +96,14 @@ def capacity(
     runs = sweep(study, out, workers=workers, dask=dask, progress=progress)
     short = {name: len(each) for name, each in made.items() if len(each) < replications}
     return replace(runs, notices=tuple(_fewer(name, n, replications) for name, n in short.items()))
+
+
+def _trace_names(trace: object) -> list[str]:
+    """The names of one trace or of several. InputError: it is something else."""
+    traces = [trace] if isinstance(trace, str | Path) else trace
+    if not isinstance(traces, list | tuple) or not traces or not all(isinstance(one, str | Path) for one in traces):
+        raise InputError("trace", found=trace, expected="the name of a trace, or a list of such names")
+    return list(map(str, traces))
 
 
 def _replications(values: Mapping[str, Any], n: int, instances: int) -> list[dict[str, Any]]:

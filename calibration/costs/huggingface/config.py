@@ -36,13 +36,7 @@ def hugging_face_fields(where: str, config: Mapping[str, Any]) -> tuple[dict[str
     """
     weights = weights_of(where, config)
     config = _of_text(where, config)
-    kind = str(config.get("model_type"))
-    if what := REFUSED.get(kind, LATENT if config.get("kv_lora_rank") else ""):
-        raise InputError(
-            f"{where}: model_type", f"{kind} has {what}", expected=f"{', '.join(ARCHITECTURES)}, or {SHAPE}"
-        )
-    if kind not in ARCHITECTURES:
-        raise unknown("model_type", kind, (*ARCHITECTURES, *TEXT), expected=f"one of them, or {SHAPE}").within(where)
+    kind = _known_kind(where, config)
     rope = config.get("rope_parameters") or {}  # where transformers 5 keeps rope_theta
     if not isinstance(rope, Mapping):
         raise InputError(f"{where}: rope_parameters", found=rope, expected="a mapping")
@@ -65,6 +59,18 @@ def hugging_face_fields(where: str, config: Mapping[str, Any]) -> tuple[dict[str
     path = Path(where).absolute()
     name = path.parent.name if path.name == "config.json" else path.stem
     return {"name": name.lower(), **values, **family.fixed, "weights": weights}, keys
+
+
+def _known_kind(where: str, config: Mapping[str, Any]) -> str:
+    """The model_type. InputError: it is unknown, or of an architecture of another kind."""
+    kind = str(config.get("model_type"))
+    if what := REFUSED.get(kind, LATENT if config.get("kv_lora_rank") else ""):
+        raise InputError(
+            f"{where}: model_type", f"{kind} has {what}", expected=f"{', '.join(ARCHITECTURES)}, or {SHAPE}"
+        )
+    if kind not in ARCHITECTURES:
+        raise unknown("model_type", kind, (*ARCHITECTURES, *TEXT), expected=f"one of them, or {SHAPE}").within(where)
+    return kind
 
 
 def _of_text(where: str, config: Mapping[str, Any]) -> Mapping[str, Any]:
