@@ -17,6 +17,7 @@ from flowsim.core.predictor import Predictor
 from flowsim.core.prefix_cache import Prefixes
 from flowsim.core.request import Request, reuse
 from flowsim.core.server import ServerOptions
+from support.reference.blocks import Blocks
 from support.reference.passes import CHECKED_AFTER, Batch, device_work_s, issued, walk
 from support.reference.power import Heat
 
@@ -32,7 +33,6 @@ class Site:
         server: ServerOptions,
         prefixes: Prefixes | None = None,
     ) -> None:
-        self.prefixes = prefixes
         self.policy, self.cost, self.predictor, self.server = policy, cost, predictor, server
         self.at_cuts = policy.wake == "cuts" and policy.cut != "none"
         self.now = 0.0
@@ -40,9 +40,8 @@ class Site:
         self.started: list[Request] = []
         self.paused: list[Batch] = []
         self.running: Batch | None = None
-        self.blocks = (server.kv_tokens or cost.kv_capacity_tokens) // server.block_tokens
-        self.holding: list[Request] = []  # launched, and not finished
-        self.kept: list[int] = []  # cached blocks that nobody holds, the least recently used first
+        total = (server.kv_tokens or cost.kv_capacity_tokens) // server.block_tokens
+        self.kv = Blocks(total, server.block_tokens, prefixes)
         self.launched = 0
         boost = cost.boost
         self.heat = Heat(boost.window_s, boost.threshold) if boost else None
@@ -70,7 +69,7 @@ class Site:
 
     @property
     def free_tokens(self) -> int:
-        return self.blocks * self.server.block_tokens - self.taken_tokens
+        return self.kv.free_tokens
 
     @property
     def free_slots(self) -> int:
@@ -86,7 +85,7 @@ class Site:
         started = self.started if self.free_slots > 0 else []
         others = [*started, *self.paused, *([self.running] if self.running else [])]
         found = best(others + self.waiting)
-        if found in self.waiting and not (self.free_slots > 0 and self.fits(found)):
+        if found in self.waiting and not (self.free_slots > 0 and self.kv.fits(found)):
             return best(others)
         return found
 
@@ -101,48 +100,12 @@ class Site:
 
     # What happens.
 
-    def blocks_of(self, request: Request) -> int:
-        return math.ceil(request.input_length / self.server.block_tokens)
-
-    def fits(self, request: Request) -> bool:
-        return self.blocks_of(request) * self.server.block_tokens <= self.free_tokens
-
-    def shared(self, request: Request) -> list[int]:
-        """The blocks that a request holds together with others."""
-        return list(request.blocks[: request.context // self.prefixes.block_tokens]) if self.prefixes else []
-
-    @property
-    def held(self) -> set[int]:
-        return {block for request in self.holding for block in self.shared(request)}
-
-    @property
-    def taken_tokens(self) -> int:
-        """Shared blocks are there once, the rest of each prompt for itself."""
-        size = self.prefixes.block_tokens if self.prefixes else 0
-        alone = [self.blocks_of(r) * self.server.block_tokens - len(self.shared(r)) * size for r in self.holding]
-        return sum(alone) + len(self.held) * size
-
-    def release(self, request: Request) -> None:
-        """A request is through: what nobody else holds is now the most recently used, its first block most of all."""
-        self.holding.remove(request)
-        self.kept += [block for block in reversed(list(dict.fromkeys(self.shared(request)))) if block not in self.held]
-
     def refresh(self) -> None:
         """Evict what there is no room for, and look up anew what is cached of every waiting request."""
-        if self.prefixes is None:
+        if self.kv.prefixes is None:
             return
-        size, kept = self.prefixes.block_tokens, self.prefixes.retention
-        while self.kept and (
-            len(self.kept) > kept.blocks or (kept.in_memory and len(self.kept) * size > self.free_tokens)
-        ):
-            self.kept.pop(0)
-        cached = self.held | set(self.kept)
-        for request in self.waiting:
-            known = 0
-            for block in request.blocks:
-                if block not in cached or known + size >= request.input_length:
-                    break
-                known += size
+        self.kv.evict()
+        for request, known in zip(self.waiting, self.kv.cached_tokens(self.waiting), strict=True):
             reuse(request, known)
             force_setattr(request, "predicted_s", self.predictor.predict(request.tokens, request.context))
 
@@ -155,7 +118,7 @@ class Site:
         self.rows[request.id] = row = SimpleNamespace(
             started_s=math.nan, finished_s=math.nan, service_s=0.0, preemptions=0, rejected=False, cached=0
         )
-        if self.blocks_of(request) > self.blocks:
+        if self.kv.blocks_of(request) > self.kv.total:
             row.rejected = True
             return
         force_setattr(request, "predicted_s", self.predictor.predict(request.input_length))
@@ -290,9 +253,7 @@ class Site:
             assert 0 < tokens <= request.tokens
             if request in self.waiting:
                 self.waiting.remove(request)
-                self.holding.append(request)
-                assert self.free_tokens >= 0
-                self.kept = [block for block in self.kept if block not in self.held]
+                self.kv.hold(request)
                 self.rows[request.id].started_s, self.rows[request.id].cached = now, request.cached
             else:
                 self.started.remove(request)
@@ -349,13 +310,13 @@ class Site:
             row.service_s += batch.taken_s
             force_setattr(request, "context", request.context + tokens)
             force_setattr(request, "tokens", request.tokens - tokens)
-            self.kept = [block for block in self.kept if block not in self.held]
+            self.kv.take_held()
             if request.tokens:
                 force_setattr(request, "predicted_s", self.predictor.predict(request.tokens, request.context))
                 self.started.append(request)
             else:
                 row.finished_s = ended_s
-                self.release(request)
+                self.kv.release(request)
                 del self.outstanding[request.id]
         self.refresh()
         if self.chosen is not None:
