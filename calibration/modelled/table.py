@@ -66,7 +66,7 @@ def nearest(spec: ModelSpec, tables: Iterable[OperatorTable]) -> OperatorTable:
     """
     alike = [table for table in tables if table.provenance.tp == 1 and _is_alike(table, spec)]
     if not alike:
-        raise _none_alike(spec, "of these")
+        raise _none_alike(spec, "of these", "other tables to scale from: without --from, all that there are")
 
     def distance(table: OperatorTable) -> tuple[bool, float, int]:
         other = table.provenance.rank().spec
@@ -97,7 +97,7 @@ def measured_tables(spec: ModelSpec, gpu: str, source: str | None = None) -> lis
         return found
     alike = [name.gpu for name, table in tables.items() if _is_alike(table, spec)]
     if not alike:
-        raise _none_alike(spec, "at all")
+        raise _none_alike(spec, "at all", f"an imported table (flowsim calibrate import), or one {IN_BF16}")
     best = gpu if gpu in alike else max(sorted(set(alike)), key=alike.count)
     return [table for name, table in tables.items() if name.gpu == best]
 
@@ -108,10 +108,10 @@ def _is_alike(table: OperatorTable, spec: ModelSpec) -> bool:
     return (bool(other.experts), other.bytes_per_weight) == (bool(spec.experts), spec.bytes_per_weight)
 
 
-def _none_alike(spec: ModelSpec, where: str) -> InputError:
+def _none_alike(spec: ModelSpec, where: str, expected: str) -> InputError:
     kind = f"{'a mixture of experts' if spec.experts else 'a dense model'} in {spec.weights}"
     problem = f"no measured table {where} is of {kind}, from which it could be scaled"
-    return InputError(spec.name, problem, expected=f"an imported table (flowsim calibrate import), or one {IN_BF16}")
+    return InputError(spec.name, problem, expected=expected)
 
 
 def _scaled(template: OperatorTable, operator: str, cost: Seconds, spec: ModelSpec) -> Iterator[OperatorRow]:

@@ -57,7 +57,7 @@ def model(model: str, gpu: str, source: str | None, tp: int, out: str | None) ->
 
     with flags_named():
         spec, (name, sheet) = load_model(model), load_gpu(gpu)
-    table = modelled_table(spec, name, sheet, measured_tables(spec, name, source), tp)
+        table = modelled_table(spec, name, sheet, measured_tables(spec, name, source), tp)
     folder = Path(out) if out else table_folder(name, spec.name, tp)
     with saving(folder):
         table.save(folder)

@@ -52,7 +52,7 @@ def test_the_nearest_table_has_the_model_or_the_most_similar_heads() -> None:
     assert nearest(like_70b, tables).provenance.rank().name in ("h200/llama3-70b/tp1", "h200/qwen3-32b/tp1")
     with pytest.raises(
         InputError,
-        match=r"qwen3-30b-a3b: no measured table of these is of a mixture of experts in bf16, .* an imported",
+        match=r"qwen3-30b-a3b: no measured table of these is of a mixture of experts in bf16, .* other tables",
     ):
         nearest(load_model("qwen3-30b-a3b"), measured_tables(LLAMA, "h100"))
     mixture = replace(load_model("qwen3-30b-a3b"), name="mine")
