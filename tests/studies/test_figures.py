@@ -132,12 +132,18 @@ def test_an_option_of_the_policy_and_another_are_a_heat_map_of_the_family() -> N
 
 
 def test_highest_rates_of_several_traces_and_gpus_are_panels() -> None:
-    runs = flowsim.capacity(["synthetic:qwen:60", "example"], ["fcfs", "edf"], replications=2, tolerance=0.2, workers=1)
+    runs = flowsim.capacity(
+        ["synthetic:qwen:60", "synthetic:mooncake-conversation:60"],
+        ["fcfs", "edf"],
+        replications=2,
+        tolerance=0.2,
+        workers=1,
+    )
     figures = draw(runs)
     assert list(figures) == ["max_goodput"]
     assert [axes.get_title(loc="left") for axes in figures["max_goodput"].axes] == [
         "trace synthetic:qwen:60",
-        "trace example",
+        "trace synthetic:mooncake-conversation:60",
     ]
     many = runs.table.assign(gpu=runs.table["seed"].map("h{}".format))
     assert len(draw(replace(runs, table=many))["max_goodput"].axes) == 4

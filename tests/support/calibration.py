@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from flowsim.calibration.costs.curves import query_key_pairs
 from flowsim.calibration.costs.models import ModelSpec, load_model
 
@@ -40,3 +42,9 @@ def public_folder(place: Path) -> Path:
 
 MODEL = load_model("llama3-8b")
 """The model whose operators the folder has."""
+
+
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page about a table has no drawings, which take seconds."""
+    for name in ("curves_png", "residuals_png"):
+        monkeypatch.setattr(f"flowsim.calibration.published.report.{name}", lambda *of: b"png")

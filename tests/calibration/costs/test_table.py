@@ -29,6 +29,7 @@ from flowsim.calibration.costs.table_rows import (
 )
 from flowsim.core.operators import CHECKED_AFTER, LAYER_OPERATORS
 from flowsim.errors import InputError
+from support.calibration import undrawn
 
 ROWS = (
     OperatorRow("attention", 64, 1024, 20.0, 19.0, 21.5, 6.0, 40, "flash"),
@@ -204,8 +205,7 @@ def test_what_is_used_of_a_provenance_is_checked(tmp_path: Path, line: str, mess
 def test_what_is_only_shown_may_be_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from flowsim.calibration.published.report import calibration_page
 
-    monkeypatch.setattr("flowsim.calibration.published.report.curves_png", lambda *of: b"png")
-    monkeypatch.setattr("flowsim.calibration.published.report.residuals_png", lambda *of: b"png")
+    undrawn(monkeypatch)
     table = load_table("h200", "llama3-8b")
     absurd = {"clocks_mhz": "x", "date": None, "first_call_us": [1]}
     small = replace(table, operators=tuple(row for row in table.operators if row.tokens < 64), passes=())

@@ -25,7 +25,7 @@ from flowsim.calibration.published.nearest_table import nearest_own
 from flowsim.calibration.published.report import calibration_page
 from flowsim.cli.main import main
 from flowsim.errors import InputError
-from support.calibration import MODEL
+from support.calibration import MODEL, undrawn
 
 
 def rows_of(table: OperatorTable, operator: str) -> dict[tuple[int, int], OperatorRow]:
@@ -230,7 +230,8 @@ model_spec: {name: tiny, layers: 2, hidden: 8, heads: 2, kv_heads: 1, head_dim: 
 """
 
 
-def test_a_table_filled_by_hand_is_enough(tmp_path: Path) -> None:
+def test_a_table_filled_by_hand_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    undrawn(monkeypatch)
     layer = ["embed", "norm_attn", "qkv_proj", "rope_kv", "attention", "o_proj", "norm_mlp", "gate_up_proj"]
     names = [*layer, "activation", "down_proj", "head", "prepare", "check", "acknowledge", "resume", "decision"]
     rows = [f"{name},{n},0,{0 if name in names[11:] else n},0,0,1,0,profiler" for name in names for n in (1, 100)]

@@ -10,7 +10,7 @@ from flowsim.calibration.costs.table_catalogue import load_table
 from flowsim.calibration.published.aiconfigurator import Source
 from flowsim.calibration.published.importer import import_table
 from flowsim.calibration.published.report import boost_line, calibration_page
-from support.calibration import MODEL
+from support.calibration import MODEL, undrawn
 
 
 def test_the_page_shows_errors_curves_and_provenance(source: Source) -> None:
@@ -25,8 +25,7 @@ def test_the_page_shows_errors_curves_and_provenance(source: Source) -> None:
 
 
 def test_the_page_of_a_table_without_passes_escapes_what_it_shows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flowsim.calibration.published.report.curves_png", lambda *of: b"png")
-    monkeypatch.setattr("flowsim.calibration.published.report.residuals_png", lambda *of: b"png")
+    undrawn(monkeypatch)
     rows = tuple(row for row in load_table("h200", "llama3-8b").operators if row.tokens < 64 and not row.context)
     about = {k: v for k, v in load_table("h200", "llama3-8b").provenance.stated.items() if k != "boost"}
     page = calibration_page(OperatorTable(Provenance.of({**about, "cpu": "<b>", "notes": ["a < b"]}), rows))

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from flowsim.cli.main import main
+from support.calibration import undrawn
 
 
 @pytest.mark.parametrize(
@@ -58,7 +59,8 @@ def test_a_wrong_command_is_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_page_from_the_command_line(tmp_path: Path) -> None:
+def test_a_page_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    undrawn(monkeypatch)
     out = tmp_path / "page.html"
     arguments = ["calibrate", "report", "h200/llama3-8b/tp1", "--out", str(out)]
     assert CliRunner().invoke(main, arguments, catch_exceptions=False).output == f"saved the page in {out}\n"
