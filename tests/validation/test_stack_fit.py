@@ -30,6 +30,12 @@ def inside(fit: StackFit, name: str, value: float) -> bool:
     return fit.estimates[name].low <= value <= fit.estimates[name].high
 
 
+@pytest.fixture
+def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Intervals from a few resamples, for tests of all but the intervals."""
+    monkeypatch.setattr("flowsim.validation.stack_fit.DRAWS", 20)
+
+
 def test_who_ran_alone() -> None:
     """The second came before the first had its last token; the fourth failed; the fifth met the sixth."""
     arrival_s, ttft_s = [0.0, 2.0, 9.0, 20.0, 30.0, 31.0, 40.0], [1.0, 1.0, 1.0, NAN, 1.5, 1.0, 1.0]
@@ -53,6 +59,7 @@ def test_a_known_stack_is_found_within_its_intervals() -> None:
     assert found >= wanted - 1
 
 
+@pytest.mark.usefixtures("few_draws")
 @pytest.mark.parametrize(("jitter", "median_s"), [("none", 0.0), ("lognormal:0.02:0.3", 0.02)])
 def test_other_jitters(jitter: str, median_s: float) -> None:
     """How a lognormal jitter and the constant share their sum is less certain than the sum."""
@@ -90,6 +97,7 @@ def test_a_profile_is_enough() -> None:
     assert inside(fit, "frontend_s", 0.023)
 
 
+@pytest.mark.usefixtures("few_draws")
 def test_prompts_of_several_forwards_are_left_out_if_there_are_few() -> None:
     """The host time of their further forwards, partly hidden by the device, would be in the factor."""
     log = served(2, most=8000, host_s=0.01, **STACK)
@@ -106,6 +114,7 @@ def test_prompts_of_several_forwards_are_left_out_if_there_are_few() -> None:
     assert fit.estimates["device_factor"] == fit_stack(log, RUN).estimates["device_factor"]
 
 
+@pytest.mark.usefixtures("few_draws")
 def test_what_cannot_be_told_apart_is_said() -> None:
     """Prompts of one forward say nothing of the host's time, and those of one length nothing of the factor."""
     told = " ".join(fit_stack(served(2, most=8000, **STACK), RUN).cannot_tell)
@@ -117,6 +126,7 @@ def test_what_cannot_be_told_apart_is_said() -> None:
     assert set(fit.server) == {"frontend_s", "jitter"}
 
 
+@pytest.mark.usefixtures("few_draws")
 def test_the_file_is_a_stack(tmp_path: Path) -> None:
     log = served(0, most=8000, **STACK)
     fit = fit_stack(log, RUN)
