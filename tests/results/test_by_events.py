@@ -106,26 +106,26 @@ def times(values: Any, percents: Sequence[int]) -> dict[str, float | None]:
     return {name: float(value) if np.isfinite(value) else None for name, value in zip(names, found, strict=True)}
 
 
-def summary_of(tiny: Tiny, told: EventTotals, n: int, stop_s: float | None) -> dict[str, Any]:
+def summary_of(tiny: Tiny, totals: EventTotals, n: int, stop_s: float | None) -> dict[str, Any]:
     """All metrics of a summary of the first n requests of a trace, from what the events told."""
     arrival = np.array(tiny.arrival_s[:n], float)
-    np.testing.assert_array_equal(told.arrived, arrival)
+    np.testing.assert_array_equal(totals.arrived, arrival)
     slo = np.array([tiny.slo[name] or NONE for name in tiny.classes[:n]], float)
-    ttft = told.first_token - arrival
+    ttft = totals.first_token - arrival
     late_s = np.inf if stop_s is None else stop_s - arrival  # what has no first token has waited as long
-    bound = np.where(np.isnan(ttft), np.where(told.rejected, np.inf, late_s), ttft)
+    bound = np.where(np.isnan(ttft), np.where(totals.rejected, np.inf, late_s), ttft)
     fine = ~np.isnan(ttft)
     asked = ~np.isnan(slo) & (np.arange(n) >= int(tiny.options.get("warmup", 0) * n))
-    decided = fine | told.rejected | (bound > slo)
+    decided = fine | totals.rejected | (bound > slo)
     counted, met = asked & decided, ttft <= slo
-    ended = told.first_token[fine].max() if fine.any() else arrival[0]
-    end = stop_s if stop_s is not None and (~fine & ~told.rejected).any() else ended
-    whole = (end - arrival[0]) * told.instances
+    ended = totals.first_token[fine].max() if fine.any() else arrival[0]
+    end = stop_s if stop_s is not None and (~fine & ~totals.rejected).any() else ended
+    whole = (end - arrival[0]) * totals.instances
     rate = (n - 1) / (arrival[-1] - arrival[0]) if arrival[-1] > arrival[0] else None
     begin = arrival[np.arange(n) >= int(tiny.options.get("warmup", 0) * n)][0]
-    queueing = np.where(np.isnan(told.launched), end, told.launched) - arrival
+    queueing = np.where(np.isnan(totals.launched), end, totals.launched) - arrival
     good = counted & fine
-    paused = ttft - queueing - told.in_passes
+    paused = ttft - queueing - totals.in_passes
 
     def ttfts(members: Any) -> dict[str, Any]:
         values = np.where(fine, ttft, np.inf)[members]
@@ -146,17 +146,17 @@ def summary_of(tiny: Tiny, told: EventTotals, n: int, stop_s: float | None) -> d
     everyone = np.ones(n, bool)
     classes = {}
     for name in sorted(set(tiny.classes[:n]), key=tiny.classes.index):
-        of = np.array([other == name for other in tiny.classes[:n]])
+        members_of_class = np.array([other == name for other in tiny.classes[:n]])
         classes[name] = {
-            "requests": of.sum(),
-            "undecided": (of & asked & ~decided).sum(),
-            "counted": (of & counted).sum(),
+            "requests": members_of_class.sum(),
+            "undecided": (members_of_class & asked & ~decided).sum(),
+            "counted": (members_of_class & counted).sum(),
             "ttft_slo_s": tiny.slo[name],
             "ttft_slo_max_s": tiny.slo[name],
-            "attainment": attainment(of),
-            "goodput_rps": goodput(of),
-            "offered_rps": None if rate is None else rate * of.sum() / n,
-            **ttfts(of & counted),
+            "attainment": attainment(members_of_class),
+            "goodput_rps": goodput(members_of_class),
+            "offered_rps": None if rate is None else rate * members_of_class.sum() / n,
+            **ttfts(members_of_class & counted),
         }
     return {
         "attainment": attainment(everyone),
@@ -170,22 +170,22 @@ def summary_of(tiny: Tiny, told: EventTotals, n: int, stop_s: float | None) -> d
         "undecided": (asked & ~decided).sum(),
         "counted": counted.sum(),
         "finished": fine.sum(),
-        "unfinished": (~fine & ~told.rejected).sum(),
-        "rejected": told.rejected.sum(),
+        "unfinished": (~fine & ~totals.rejected).sum(),
+        "rejected": totals.rejected.sum(),
         **ttfts(counted),
-        "blocking_s": times(told.blocking, (50, 99)),
-        "preemptions": told.preemptions,
-        "utilization": told.busy / whole,
-        "check_share": told.checks / whole,
-        "control_share": told.deciding / whole,
-        "decisions": told.decisions,
-        "queueing_s": times(queueing[counted & ~told.rejected], (50, 90, 99)),
-        "service_s": times(told.in_passes[good], (50, 90, 99)),
+        "blocking_s": times(totals.blocking, (50, 99)),
+        "preemptions": totals.preemptions,
+        "utilization": totals.busy / whole,
+        "check_share": totals.checks / whole,
+        "control_share": totals.deciding / whole,
+        "decisions": totals.decisions,
+        "queueing_s": times(queueing[counted & ~totals.rejected], (50, 90, 99)),
+        "service_s": times(totals.in_passes[good], (50, 90, 99)),
         "paused_s": times(paused[good], (50, 90, 99)),
         "queueing_share": queueing[good].sum() / ttft[good].sum(),
-        "service_share": told.in_passes[good].sum() / ttft[good].sum(),
+        "service_share": totals.in_passes[good].sum() / ttft[good].sum(),
         "paused_share": paused[good].sum() / ttft[good].sum(),
-        "longest_wait_s": queueing[counted & ~told.rejected].max(),
+        "longest_wait_s": queueing[counted & ~totals.rejected].max(),
         "span_s": end - arrival[0],
         "classes": classes,
         "clients": {},
@@ -203,13 +203,13 @@ def test_a_summary_is_what_the_events_add_up_to(name: str) -> None:
     tiny = TINY[name]
     trace = Trace.of(tiny.arrival_s, tiny.tokens, classes=list(tiny.classes))
     slo = SLOMix.parse(
-        ",".join(f"{of}={slo_s}" for of, slo_s in tiny.slo.items() if slo_s is not None and of in tiny.classes)
+        ",".join(f"{value}={slo_s}" for value, slo_s in tiny.slo.items() if slo_s is not None and value in tiny.classes)
     )
     result = flowsim.run(trace, tiny.policy, cost=pencil(), slo=slo, predictor="exact", events=True, **tiny.options)
     n = len(result.trace)
     assert result.outcome.events is not None
-    told = EventTotals(n, result.outcome.events)
+    totals = EventTotals(n, result.outcome.events)
     apart = ("policy", "inputs")
     apart += ("deciding_share", "hand_over_share", "idle_share")  # see engine/test_time_accounts.py
-    summary = {key: of for key, of in result.summary.items() if key not in apart}
-    assert summary == approx(summary_of(tiny, told, n, tiny.options.get("until_s")))
+    summary = {key: value for key, value in result.summary.items() if key not in apart}
+    assert summary == approx(summary_of(tiny, totals, n, tiny.options.get("until_s")))

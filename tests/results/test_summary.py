@@ -123,15 +123,15 @@ def test_a_summary_is_what_counting_one_by_one_gives(drawn: list[tuple[float, fl
     summary = result.summary
     assert summary["attainment"] == (sum(met) / sum(promised) if any(promised) else None)
     assert summary["finished"] + summary["unfinished"] + summary["rejected"] == len(drawn)
-    assert sum(of["requests"] for of in summary["classes"].values()) == len(drawn)
-    for name, of in summary["classes"].items():
+    assert sum(one["requests"] for one in summary["classes"].values()) == len(drawn)
+    for name, one in summary["classes"].items():
         members = [i for i, other in enumerate(classes) if other == name and promised[i]]
-        assert of["attainment"] == (sum(met[i] for i in members) / len(members) if members else None)
+        assert one["attainment"] == (sum(met[i] for i in members) / len(members) if members else None)
     if summary["goodput_rps"] is not None:
         rate_rps = summary["offered_rps"]
         assert summary["goodput_rps"] == pytest.approx(sum(met) / len(drawn) * rate_rps, rel=1e-9)
-        assert sum(of["offered_rps"] for of in summary["classes"].values()) == pytest.approx(rate_rps)
-        assert sum(of["goodput_rps"] or 0 for of in summary["classes"].values()) == pytest.approx(
+        assert sum(one["offered_rps"] for one in summary["classes"].values()) == pytest.approx(rate_rps)
+        assert sum(one["goodput_rps"] or 0 for one in summary["classes"].values()) == pytest.approx(
             summary["goodput_rps"]
         )
     json.dumps(summary, allow_nan=False)

@@ -11,9 +11,9 @@ DENSE = {"llama3-8b", "llama3-70b", "qwen2.5-14b", "qwen3-8b", "qwen3-32b"}
 
 
 def test_one_gpu_is_within_five_per_cent_of_the_other_from_1024_tokens() -> None:
-    between = [of for of in known_errors() if (of.left_out, of.tokens) == ("gpu", ALL)]
-    assert {(of.gpu, of.model) for of in between} == {(gpu, model) for gpu in ("h100", "h200") for model in DENSE}
-    assert max(of.median for of in between) < 0.05
+    between = [one for one in known_errors() if (one.left_out, one.tokens) == ("gpu", ALL)]
+    assert {(one.gpu, one.model) for one in between} == {(gpu, model) for gpu in ("h100", "h200") for model in DENSE}
+    assert max(one.median for one in between) < 0.05
 
 
 def test_a_table_states_the_largest_error_of_those_modelled_with_as_much_left_out() -> None:
@@ -29,14 +29,18 @@ def test_a_table_states_the_largest_error_of_those_modelled_with_as_much_left_ou
     }
     for left_out, stated in errors.items():
         gpu = "b200" if left_out == "import" else "h100"
-        of = [of for of in known_errors() if (of.left_out, of.gpu, of.tokens, of.kind) == (left_out, gpu, ALL, "dense")]
+        alike = [
+            one
+            for one in known_errors()
+            if (one.left_out, one.gpu, one.tokens, one.kind) == (left_out, gpu, ALL, "dense")
+        ]
         assert stated is not None
         assert stated[LONG_PROMPT] == {
-            "passes": sum(one.prompts for one in of),
-            "median": max(one.median for one in of),
-            "max": max(one.max for one in of),
+            "passes": sum(one.prompts for one in alike),
+            "median": max(one.median for one in alike),
+            "max": max(one.max for one in alike),
         }
-        assert len(of) >= 5
+        assert len(alike) >= 5
 
 
 def test_a_gpu_that_nothing_was_compared_with_has_no_error() -> None:
