@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from flowsim.cli.command import Command, quiet_option, say
+from flowsim.cli.command import Command, quiet_option, say, working
 from flowsim.cli.studies import setting, workers_options
 from flowsim.errors import InputError
 
@@ -66,13 +66,12 @@ def arena(
     """
     from flowsim.arena.arena_text import arena_report
     from flowsim.arena.compete import compete
-    from flowsim.io.progress import bar
     from flowsim.rendering.screen import show
 
     base: dict[str, Any] = {}
     for text in settings:
         base |= setting(text)
-    with bar("competing", quiet=quiet) as progress:
+    with working("competing", quiet=quiet) as progress:
         found = compete(policies, traces=dict(map(_named, traces)), out=out, progress=progress, **how, **base)
     if out:
         found.save(out)

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import click
 
 from flowsim.errors import ChangedInputs, FailedRuns, InputError, InputWarning, printable
-from flowsim.io.progress import bar
+from flowsim.io.progress import Progress, bar
 from flowsim.io.signals import WORDS, Terminated, end_at_once, raise_once, status_of
 
 TYPED = click.core.ParameterSource.COMMANDLINE
@@ -152,18 +152,19 @@ def typed(context: click.Context, besides: Sequence[str] = ()) -> list[str]:
 
 @contextmanager
 def warnings_in_one_line() -> Iterator[None]:
-    """Say each of flowsim's own warnings inside once, at the end, in one line on stderr; reports tell of failed runs.
+    """Say each of flowsim's own warnings inside once, in one line on stderr; reports tell of failed runs.
 
-    What is refused is told in one line, without them.
+    They are said at the end or, of long work, while it goes on; see `working`. What is refused is told in one line,
+    without them.
     """
-    said: dict[str, None] = {}
+    FOUND.clear()
     python_shows = warnings.showwarning
 
     def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
         if not issubclass(category, InputWarning):
             python_shows(message, category, *place, **more)
         else:
-            said[str(message)] = None
+            FOUND.setdefault(str(message), False)
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", InputWarning)
@@ -172,11 +173,33 @@ def warnings_in_one_line() -> Iterator[None]:
         try:
             yield
         except (InputError, click.ClickException):
-            said.clear()
+            FOUND.clear()
             raise
         finally:
-            for message in said:
-                click.echo(printable(f"flowsim: warning: {message}"), err=True)
+            _say_warnings()
+
+
+FOUND: dict[str, bool] = {}
+"""The warnings of the command that runs, and whether each has been said."""
+
+
+def _say_warnings() -> None:
+    for message, said in FOUND.items():
+        if not said:
+            click.echo(printable(f"flowsim: warning: {message}"), err=True)
+            FOUND[message] = True
+
+
+@contextmanager
+def working(what: str, *, quiet: bool) -> Iterator[Progress | None]:
+    """The progress of long work, None if `quiet`; at each of its steps, the warnings so far are said."""
+
+    def advance(*step: Any) -> None:
+        _say_warnings()
+        progress(*step)  # type: ignore[misc]
+
+    with bar(what, quiet=quiet) as progress:
+        yield None if quiet else advance
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from flowsim.cli.click_options import options_of
-from flowsim.cli.command import Command, pins_compared, quiet_option, say, strict_option, together
+from flowsim.cli.command import Command, pins_compared, quiet_option, say, strict_option, together, working
 from flowsim.errors import InputError
 from flowsim.io import documents
 from flowsim.policies.registry import DEFAULT_POLICIES
@@ -64,7 +64,6 @@ def sweep(
     study: str, out: str, strict: bool, workers: int | None, dask: str | None, against: tuple[str, ...], quiet: bool
 ) -> int:
     """Run all points of a study."""
-    from flowsim.io.progress import bar
     from flowsim.policies.registry import spelling
     from flowsim.studies.study import Study
     from flowsim.studies.sweep import sweep as run
@@ -74,7 +73,7 @@ def sweep(
         points.check()
         for name in against:
             spelling(name, points.policies)
-    with pins_compared(strict), bar("sweeping", quiet=quiet) as progress:
+    with pins_compared(strict), working("sweeping", quiet=quiet) as progress:
         runs = run(points, out, workers=workers, dask=dask, progress=progress)
     return _show(runs, out, against, quiet)
 
@@ -141,7 +140,6 @@ def capacity(
       flowsim capacity synthetic:qwen:2000 trace.csv.gz --gpu h200 --gpu a100_sxm --against fcfs --against chunked:2048
       flowsim capacity trace.jsonl --set slo.scale=[0.5,1,2] --set workload.prefix_cache=ideal
     """
-    from flowsim.io.progress import bar
     from flowsim.policies.registry import spelling
     from flowsim.studies.capacity import capacity as find
 
@@ -156,7 +154,7 @@ def capacity(
         raise InputError(f"--set {min(clash)}", expected="an option of a run other than trace and policy")
     for name in against:
         spelling(name, policies)
-    with bar("searching", quiet=quiet) as progress:
+    with working("searching", quiet=quiet) as progress:
         runs = find(traces, policies, out=out, progress=progress, **search, **given)
     return _show(runs, out, against, quiet)
 

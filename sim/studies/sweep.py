@@ -231,6 +231,8 @@ def _collect(
 ) -> tuple[int, float]:
     """Keep every row as it comes; the number of runs and their seconds of CPU."""
     count, cpu_s, begin = 0, 0.0, time.monotonic()
+    if progress is not None and total:
+        progress(0, total, "starting")
     for batch in done:
         for row, requests, seconds in batch:
             store.append(_varied_first(study, row), requests)

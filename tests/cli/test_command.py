@@ -8,11 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from flowsim.cli.command import warnings_in_one_line, working
+from flowsim.errors import InputWarning
 from support.cli import refused, shell, tree
 
 pytestmark = pytest.mark.usefixtures("folder")
@@ -106,3 +109,15 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     command = f"{shlex.quote(sys.executable)} -m flowsim policies | true"
     result = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
     assert "Traceback" not in result.stderr
+
+
+def test_the_warnings_of_long_work_are_said_while_it_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    with warnings_in_one_line(), working("sweeping", quiet=False) as progress:
+        assert progress is not None
+        for said in ("flowsim: warning: odd\n", ""):  # once
+            warnings.warn("odd", InputWarning, stacklevel=1)
+            assert capsys.readouterr().err == ""
+            progress(0, 2, "starting")
+            assert capsys.readouterr().err == said
+        warnings.warn("odder", InputWarning, stacklevel=1)
+    assert capsys.readouterr().err == "flowsim: warning: odder\n"
