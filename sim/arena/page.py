@@ -159,7 +159,8 @@ def _runs(table: pd.DataFrame) -> Rows:
         if name in table:
             columns.append(Column(name.replace("_", " "), table[name].tolist(), form))  # type: ignore[arg-type]
         if name in ("attainment", less):
-            columns.append(Column("interval", [interval(row, name, "{:.1f}") for row in rows]))
+            bounds = f"ci_{name}" if name == "attainment" else name
+            columns.append(Column("interval", [interval(row, bounds, "{:.1f}") for row in rows]))
     return Rows(columns)
 
 

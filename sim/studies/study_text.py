@@ -111,7 +111,7 @@ def _settings(done: pd.DataFrame) -> Iterator[tuple[list[Text], pd.DataFrame]]:
     if names and len(done.value_counts(names, dropna=False)) == len(done.value_counts(settings_by(done), dropna=False)):
         names = []
     for values, part in done.groupby(names, sort=False, dropna=False) if names else [((), done)]:
-        heading = ", ".join(f"{name} {value}" for name, value in zip(names, values, strict=True))
+        heading = ", ".join(f"{name} {value}" for name, value in zip(names, _cells(values), strict=True))
         yield [Text(heading, "bold")] * bool(names), part
 
 
@@ -260,4 +260,4 @@ def settings_by(done: pd.DataFrame) -> list[str]:
 
 def _cells(key: object) -> Sequence[str]:
     parts = key if isinstance(key, tuple) else (key,)
-    return [f"{part:g}" if isinstance(part, float) else str(part) for part in parts]
+    return ["-" if part != part else f"{part:g}" if isinstance(part, float) else str(part) for part in parts]

@@ -14,6 +14,7 @@ from flowsim.arena.arena_text import rank_text, rule_text, share_text
 from flowsim.arena.compete import Arena
 from flowsim.arena.grid import Traffic
 from flowsim.arena.page import arena_page
+from flowsim.io.counts import percent
 from flowsim.rendering.page import Chart, Page, Paragraph, Rows, Tiles, page_html
 from support.pages import opened
 
@@ -61,6 +62,8 @@ def test_the_tables_have_a_row_for_each_policy_cell_and_class(arena: Arena, page
     assert details["family"] == ["deadline", "arrival"] and all(cost > 0 for cost in details["deciding, a request"])
     cells = columns(part(page, "Runs"))
     assert cells["share of bound"] == pytest.approx(arena.table["share_of_bound"].tolist())
+    low, high = (100 * arena.table[f"ci_attainment_{end}"][0] for end in ("low", "high"))
+    assert cells["interval"][0] == f"[{low:.1f}, {high:.1f}]"
     assert columns(part(page, "Cells"))["best"] == arena.cells["best"].tolist()
     classes = columns(part(page, "By class"))
     assert len(classes["class"]) == 2 * 4 * 2
@@ -95,3 +98,7 @@ def test_the_runs_sort_by_their_share_of_the_bound(page: Page, tmp_path: Path) -
             cells = [row.locator("td").nth(place).inner_text().split() for row in table.locator("tbody tr").all()]
             values = [float(cell[0]) for cell in cells]
             assert len(set(values)) > 1 and values == sorted(values, reverse=not ascending)
+        shares = [0.9625, 0.9675, -0.0025, 0.333]
+        assert shown.evaluate("(shares) => shares.map((share) => kit.told(share, 'percent'))", shares) == [
+            percent(share) for share in shares
+        ]

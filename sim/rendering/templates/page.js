@@ -24,11 +24,13 @@ const kit = (() => {
     if (size < 0.9995) return `${digits(value * 1e3, 3)} ms`;
     return size < 1000 ? `${digits(value, 4)} s` : `${digits(Math.round(value), 15)} s`;
   };
+  // A half goes to the even digit, as in Python: 96.25 is 96.2; of exact halves only .25 is not so by itself.
+  const tenths = (value) => (Math.abs(value % 1) === 0.25 ? value - 0.05 * Math.sign(value) : value).toFixed(1);
   const forms = {
     text: String,
     count: (value) => digits(value, 15),
     number: (value) => digits(value, 4),
-    percent: (value) => `${(100 * value).toFixed(1)} %`,
+    percent: (value) => `${tenths(100 * value)} %`,
     seconds,
   };
   const told = (value, form = "number") => (value === null || value === undefined ? "-" : forms[form](value));
