@@ -154,7 +154,7 @@ MESSAGES: list[tuple[Call, str]] = [
         "t/provenance.yaml: leave_one_out.o_proj: lacks median, max",
     ),
     (table_with("provenance.yaml", "tp: 1", "tp: 1\ntp: 1"), "t/provenance.yaml: line 5: the key 'tp' is repeated"),
-    (lambda: fit(TABLE), "operators: no row of embed"),
+    (lambda: fit(TABLE), "operators: no row of prepare"),
     (lambda: fit(OperatorTable(Provenance.of(ABOUT), (ROW,))), "provenance: lacks model_spec"),
     (
         lambda: fit(TABLE.stating(gpu="a/b")),

@@ -50,6 +50,7 @@ NOT_RUN = {
     "cuts.yaml": "takes minutes; tests/studies checks all of its points",
     "first_2_minutes.jsonl": "is not shipped",
     "odd-0.08.csv": "is not shipped",
+    "odd-0.04.csv": "is not shipped",
     "llama3-70b": "needs the table of the command before it; tests/calibration has the like",
     "aiconfigurator": None if importlib.util.find_spec("aiconfigurator_core") else "needs the extra 'import'",
     "a100_sxm": "needs the table of the command before it; tests/calibration has the like",
