@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+WAIT_MS = 300_000
+"""How long anything may take on a busy machine."""
 
 
 def data_of(html: str) -> list[dict[str, Any]]:
@@ -36,8 +38,10 @@ def opened(path: Path, width: int = 1200, height: int = 900) -> Iterator[Any]:
     api = pytest.importorskip("playwright.sync_api", reason="needs playwright, of the extra 'dev'")
     wrong: list[str] = []
     with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browsers[0], args=["--no-sandbox"])
+        options: dict[str, Any] = {"executable_path": browsers[0], "args": ["--no-sandbox"], "timeout": WAIT_MS}
+        browser = playwright.chromium.launch(**options)
         page = browser.new_page(viewport={"width": width, "height": height}, offline=True)
+        page.set_default_timeout(WAIT_MS)
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
         page.goto(path.absolute().as_uri())
