@@ -35,7 +35,7 @@ class DOver:
     privileged. When another runs out of slack (t = d - c(n), a timer), it takes over if its value exceeds
     (1 + sqrt(k)) times that of the running and the privileged, which lose their privilege; else it is rejected. With
     value=requests none ever takes over. What takes over is late by the time of the decision, where decisions take
-    time. What has begun cannot be rejected here: it goes last.
+    time. What has begun cannot be rejected here: once it is late, it holds up nothing and goes last.
 
     Attributes:
         cut: where a running pass may be preempted: none, chunk, layer, block or operator.
@@ -64,10 +64,14 @@ class DOver:
     def choose(self, view: View) -> Decision:
         """What runs, who is rejected, and when the next one runs out of slack."""
         now = view.now
-        self.privileged.intersection_update(paused.id for paused in view.paused)
+        running = None if view.running is None or _late(view.running, now) else view.running
+        self.privileged.intersection_update(paused.id for paused in view.paused if not _late(paused, now))
         held: list[Candidate] = [paused for paused in view.paused if paused.id in self.privileged]
-        held += [] if view.running is None else [view.running]
         others: list[Candidate] = [paused for paused in view.paused if paused.id not in self.privileged]
+        starts = [_start_s(one) for one in [*held, *others]]
+        if running is not None:
+            held.append(running)
+            starts.append(running.deadline_s)
         late = list(takewhile(lambda request: _start_s(request) <= now, view.ranked(LATEST_START)))
         run = self._taking_over(view, held, [*others, *late])
         rejected = [request for request in late if request is not run]
@@ -75,13 +79,13 @@ class DOver:
         if run is not None:
             self.privileged.clear()
         else:
-            run = self._next(view, held, others)
-            self.privileged.update([] if view.running in (None, run) else [view.running.id])
+            run = self._next(view, running, held, others)
+            self.privileged.update([] if running is None or run is running else [running.id])
             self.privileged.difference_update([] if run is None else [run.id])
         self.arrived.clear()
-        self.decided_s[0] = view.now
-        starts = [_start_s(one) for one in [*held, *others, *islice(view.ranked(LATEST_START), 1)]]
-        wake_at = min([start_s for start_s in starts if start_s > view.now], default=math.inf)
+        self.decided_s[0] = now
+        starts += map(_start_s, islice(view.ranked(LATEST_START), 1))
+        wake_at = min([start_s for start_s in starts if start_s > now], default=math.inf)
         return Decision(_launched(run), rejected, wake_at)
 
     def _taking_over(self, view: View, held: Sequence[Candidate], late: Iterable[Candidate]) -> Candidate | None:
@@ -97,10 +101,12 @@ class DOver:
         """Whether it had slack when it came, and lost the last of it since the last decision."""
         return max(one.arrival_s, math.nextafter(self.decided_s[0], math.inf)) <= _start_s(one) <= now
 
-    def _next(self, view: View, held: Sequence[Candidate], others: Iterable[Candidate]) -> Candidate | None:
+    def _next(
+        self, view: View, running: Execution | None, held: Sequence[Candidate], others: Iterable[Candidate]
+    ) -> Candidate | None:
         """The earliest deadline that makes nothing held late; else the earliest that is held; else anything."""
-        if view.running is not None:
-            current: Candidate | None = view.running
+        if running is not None:
+            current: Candidate | None = running
             possible: list[Candidate] = [one for one in self.arrived if _start_s(one) > view.now]
         else:
             current = min(held, key=_due, default=None)
@@ -159,8 +165,7 @@ class SLOsServe:
     def _promise(self, view: View, at_work: Mapping[int, Candidate]) -> None:
         """Take back the promises that cannot be kept, and make those of the next plan."""
         for id, request in list(self.promised.items()):
-            one = at_work.get(id, request)
-            if one is not view.running and _start_s(one) < view.now:
+            if _late(at_work.get(id, request), view.now):
                 del self.promised[id]
         new = dict(islice(self.new.items(), self.candidates))
         accepted = plan(view.now, _present(self.promised, at_work), _present(new, at_work)) if new else []
@@ -223,3 +228,8 @@ def _due(candidate: Candidate) -> tuple[float, float, int]:
 def _start_s(candidate: Candidate) -> float:
     """When it must begin at the latest."""
     return candidate.deadline_s - candidate.predicted_s
+
+
+def _late(candidate: Candidate, now: float) -> bool:
+    """Whether it cannot be in time even if it runs at once, rounding errors aside, or is due now and still at work."""
+    return _start_s(candidate) < now - 1e-9 or candidate.deadline_s <= now

@@ -69,6 +69,34 @@ def test_what_cannot_be_in_time_is_rejected_as_it_comes() -> None:
     assert outcome.ledger.rejected == [True, False]
 
 
+def test_what_is_late_holds_up_nothing() -> None:
+    """It has 12 s left at 5 s, due at 14 s. Running, it is preempted; preempted before, it goes last."""
+    late = executing(request(0, 20, slo_s=14.0), left=12.0)
+    second = request(1, 3, slo_s=15.0, arrival_s=5.0)
+    policy = DOver()
+    assert ids(policy.choose(situation(now=5.0, running=late, waiting=[second])).run) == [1]
+    assert not policy.privileged
+    policy.privileged.add(0)
+    assert ids(policy.choose(situation(now=5.0, paused=[late], waiting=[second])).run) == [1]
+    assert policy.choose(situation(now=5.0, paused=[late])).run is late
+
+
+def test_a_pass_that_takes_longer_than_predicted_is_late_from_its_deadline_on() -> None:
+    """It is about to end at any time, and the policy is asked again when it is due. The other makes it until 97 s."""
+    running, other = executing(request(0, 20, slo_s=14.0), left=0.0), request(1, 3, arrival_s=5.0, slo_s=95.0)
+    policy = DOver()
+    decision = policy.choose(situation(now=9.0, running=running, waiting=[other]))
+    assert decision.run is running and decision.wake_at == 14.0
+    assert ids(policy.choose(situation(now=14.0, running=running, waiting=[other])).run) == [1]
+
+
+def test_rounding_makes_nothing_late() -> None:
+    running = executing(request(0, 20, slo_s=14.0), left=9.0 + 1e-12)
+    policy = DOver()
+    policy.on_arrival(second := request(1, 3, slo_s=8.5, arrival_s=5.0), situation())
+    assert policy.choose(situation(now=5.0, running=running, waiting=[second])).run is running
+
+
 def test_d_over_has_valid_options() -> None:
     assert DOver().choose(situation()).run is None
     with pytest.raises(InputError, match="unknown value 'token'; did you mean 'tokens'"):
@@ -105,6 +133,11 @@ def test_a_promise_that_cannot_be_kept_is_taken_back() -> None:
     assert sorted(policy.promised) == [0, 1]
     assert ids(policy.choose(situation(now=6.0, waiting=[late, other]))) == [1]
     assert sorted(policy.promised) == [1]
+    running, third = executing(other, left=5.0), request(2, 5, slo_s=40.0)
+    policy.on_arrival(third, situation())
+    assert policy.choose(situation(now=15.0, running=running, waiting=[third])) is running
+    assert sorted(policy.promised) == [1, 2]
+    assert ids(policy.choose(situation(now=16.0, running=running, waiting=[third]))) == [2]  # 5 s left, due at 20 s
 
 
 jobs = st.lists(st.tuples(st.integers(1, 9), st.integers(1, 30), st.booleans()), min_size=1, max_size=7)

@@ -31,7 +31,7 @@ def situation(
     view.now, view.running = now, running
     view.waiting, view.paused, view.started = list(waiting), list(paused), list(started)
     passes = [*paused, *([running] if running else [])]
-    view.holding = [*view.started, *(request for execution in passes for request in execution.requests)]
+    view.kv.holding = [*view.started, *(request for execution in passes for request in execution.requests)]
     view.launched = len(view.paused) + (running is not None)
     return view
 

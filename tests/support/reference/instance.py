@@ -78,6 +78,9 @@ class Site:
     def predict(self, tokens: int, context: int = 0) -> float:
         return self.predictor.predict(tokens, context)
 
+    def fits(self, request: Request) -> bool:
+        return self.free_slots > 0 and (request in self.started or self.kv.fits(request))
+
     def first(self, order: Any) -> Any:
         def best(candidates: list[Any]) -> Any:
             return min(candidates, key=lambda candidate: order.rank(candidate, self.now), default=None)
@@ -85,7 +88,7 @@ class Site:
         started = self.started if self.free_slots > 0 else []
         others = [*started, *self.paused, *([self.running] if self.running else [])]
         found = best(others + self.waiting)
-        if found in self.waiting and not (self.free_slots > 0 and self.kv.fits(found)):
+        if found in self.waiting and not self.fits(found):
             return best(others)
         return found
 
