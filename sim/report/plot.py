@@ -79,7 +79,7 @@ def plot(
         runs = selected(_runs(results), select)
         columns = chart(runs, ChartColumns(x, y or "attainment", hue, facet, against))
         footing = cost_footing(runs.costs) if runs.costs else ""
-        shown = [columns.columns.y, columns.columns.x, facet, against and f"against {against}"]
+        shown = [columns.columns.y, columns.columns.x, facet, hue and f"by {hue}", against and f"against {against}"]
         name = "-".join(str(part) for part in shown if part)
         figures = {name: draw_chart(columns, "page" if width is None else width, footing)}
     if out is not None:

@@ -8,7 +8,7 @@ import pytest
 
 import flowsim
 from flowsim.errors import InputError
-from flowsim.rendering.page import Column, Page, Rows, Section
+from flowsim.rendering.page import Column, Page, Rows, Section, Tiles
 from flowsim.rendering.page import write_page as save
 from flowsim.report.pages import save_page
 from support.pages import opened, parts_of
@@ -155,6 +155,13 @@ def test_a_page_is_dark_where_the_reader_wants_it(pages: Path) -> None:
 def test_a_phone_scrolls_down_alone(name: str, pages: Path) -> None:
     with opened(pages / name, width=390, height=800) as page:
         page.wait_for_selector("svg[role=img]")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_long_name_in_large_print_is_broken_on_a_phone(tmp_path: Path) -> None:
+    tiles = Tiles([("rank 1", "my_own_policies:TheMostOverdueFirst (yours)", ""), ("rank 2", "edf", "")])
+    save(Page("Arena", [], [tiles]), tmp_path / "tiles.html")
+    with opened(tmp_path / "tiles.html", width=390, height=800) as page:
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 

@@ -46,10 +46,10 @@ def test_the_figures_of_a_folder_are_those_of_its_runs(rates: flowsim.Runs, tmp_
 
 
 def test_columns_make_one_chart_of_the_width_asked_for(rates: flowsim.Runs, tmp_path: Path) -> None:
-    chart = {"y": "ttft_p99_s", "facet": "policy", "width": "column"}
+    chart = {"y": "ttft_p99_s", "facet": "policy", "hue": "class", "width": "column"}
     figures = plot(rates, tmp_path, ["workload.rate_rps=8"], **chart, formats=["pdf"])  # type: ignore[arg-type]
-    ((name, figure),) = figures.items()
-    assert [path.name for path in tmp_path.iterdir()] == [f"{name}.pdf"] == ["ttft_p99_s-policy-policy.pdf"]
+    (figure,) = figures.values()
+    assert [path.name for path in tmp_path.iterdir()] == ["ttft_p99_s-policy-policy-by-class.pdf"]
     assert figure.get_size_inches()[0] == 3.33
     assert figure.get_supxlabel() == "Costs: h200/llama3-8b/tp1, measured, error 1.1 %"
 

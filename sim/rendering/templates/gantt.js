@@ -27,7 +27,7 @@
   });
 
   const draw = (place, part, view) => {
-    const width = place.clientWidth, left = width < 560 ? 84 : 150, { from_s: from, to_s: to } = part;
+    const width = place.clientWidth, left = width < 560 ? 100 : 170, { from_s: from, to_s: to } = part;
     const rows = [...view.instances, ...view.requests];
     const top = 22, height = top + rows.length * ROW + 8;
     const x = (time) => left + ((time - from) / (to - from)) * (width - left - 8);
