@@ -129,7 +129,7 @@ class SLOMix(Checked, frozen=True):
             return read_slo_file(text).mix
         if "=" in text:
             slos = numbers_by_name(text, "slo", "CLASS=SECONDS pairs")
-            return by_class(text, fitted(slos, Mapping[str, Positive], "slo"))
+            return by_class(text, {name: fitted(slo_s, Positive, f"slo: {name}") for name, slo_s in slos.items()})
         try:
             seconds = float(text)
         except ValueError:

@@ -72,9 +72,13 @@ def cost_of(options: RunOptions) -> CostModel:
     Raises:
         InputError: as `load_cost` does.
     """
-    place = folder_of_table(options.gpu, options.model, options.tp) if options.cost is None else options.cost
-    state = anywhere(str(place)), stamp_of(place)
-    return _kept(state, options.cost, options.model, options.gpu, options.tp, options.correct)
+    try:
+        place = folder_of_table(options.gpu, options.model, options.tp) if options.cost is None else options.cost
+        state = anywhere(str(place)), stamp_of(place)
+        return _kept(state, options.cost, options.model, options.gpu, options.tp, options.correct)
+    except InputError as error:
+        error.option = "" if options.cost else error.where
+        raise
 
 
 @lru_cache(maxsize=8)

@@ -37,6 +37,11 @@ class Option(Struct, frozen=True):
     file: bool
 
     @property
+    def names(self) -> tuple[str, str, str]:
+        """Its path, its field's name and its keyword."""
+        return self.path, self.path.rpartition(".")[2], self.keyword
+
+    @property
     def entries(self) -> bool:
         """Whether its value may be a mapping to numbers, whose entries have paths of their own: workload.mix.text."""
         return any(get_origin(kind) is Mapping and get_args(kind)[1] is not Any for kind in alternatives(self.type))

@@ -110,15 +110,19 @@ def paths_of(keywords: Mapping[str, Any]) -> dict[str, Any]:
 def renamed(error: InputError, name: Callable[[Option], str], more: Mapping[str, Option] = NO_OPTIONS) -> InputError:
     """The same error, about an option under the name that it has elsewhere, such as its keyword or its flag.
 
-    `more` are options other than a run's, by keyword.
+    What is said of a file that an option names keeps the file. `more` are options other than a run's, by keyword.
     """
-    where, entry = error.where.partition("[")[0].replace(": ", "."), ""  # of an item in a list, the option
-    while where:
-        option = more.get(where) or options().get(where) or by_keyword().get(where)
-        if option is not None:
+    place, colon, inside = error.where.partition(": ")
+    whole = (error.option or place).partition("[")[0]  # of an item in a list, the option
+    path = whole.partition(": ")[0]
+    while path:
+        if (option := more.get(path) or options().get(path) or by_keyword().get(path)) is not None:
             said = name(option) or option.keyword
-            return error.at(f"{said}: {entry}" if entry else said)
-        where, _, entry = where.rpartition(".")  # of an entry of a mapping, the option and the entry
+            if error.where == error.option:
+                entry = whole.removeprefix(path).lstrip(".: ")  # of an entry of a mapping, the option and the entry
+                return error.at(f"{said}: {entry}" if entry else said)
+            return error.at(f"{said}{colon}{inside}") if place in option.names else error
+        path = path.rpartition(".")[0]
     return error
 
 

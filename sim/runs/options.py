@@ -150,7 +150,11 @@ def from_values(values: Mapping[str, Any]) -> RunOptions:
     Raises:
         InputError: an unknown option or a value that does not fit, with the dotted path of the option.
     """
-    return build(RunOptions, _nested(flat(values)))
+    try:
+        return build(RunOptions, _nested(flat(values)))
+    except InputError as error:
+        error.option = error.option or error.where
+        raise
 
 
 def to_values(run: RunOptions) -> dict[str, Any]:

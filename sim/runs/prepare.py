@@ -211,7 +211,9 @@ def prefix_cache(trace: Trace, options: RunOptions) -> Prefixes | None:
         raise InputError(trace.where, f"has no prefix blocks (hash_ids), which the prefix cache {text!r} needs")
     if trace.blocks.tokens % size:
         what = f"of which the {trace.blocks.tokens} tokens of the trace's prefix blocks are a multiple"
-        raise InputError("server.block_tokens", found=size, expected=f"a number {what}, for the prefix cache {text!r}")
+        expected = f"a number {what}, for the prefix cache {text!r}"
+        with blamed("server.block_tokens"):
+            raise InputError("", found=size, expected=expected)
     return Prefixes(retention, trace.blocks.tokens)
 
 

@@ -58,8 +58,10 @@ class SLOOptions(Checked, frozen=True):
             if is_by_class(self.mix):
                 msgspec.structs.force_setattr(self, "mix", fitted(dict(self.mix), Mapping[str, Positive], "mix"))
             else:
-                with blamed("mix"):
+                try:
                     SLOMix.from_dict(self.mix)
+                except InputError as error:
+                    raise error.within("mix") from None
         fitted(shares_of(self.shares), Mapping[str, Amount], "shares")
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from flowsim.cli.main import main
 from flowsim.core.server import ServerOptions
 from flowsim.core.slo_mix import SLOMix
 from flowsim.errors import InputError
@@ -173,6 +176,50 @@ def test_an_error_is_about_its_option_by_another_name_or_stays_as_it_is() -> Non
     assert str(renamed(rate, lambda option: option.flag)) == "rate_rps must be > 0, got 0"  # it has no flag
     other = InputError("t.jsonl", "is empty")
     assert renamed(other, lambda option: option.flag) is other
+
+
+@pytest.mark.parametrize("name", ["mix.jsonl", "seed.jsonl", "policy.jsonl", "cost.v2.jsonl", "model.v1/a.jsonl"])
+def test_what_is_said_of_a_file_keeps_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).parent.mkdir(exist_ok=True)
+    Path(name).write_text('{"arrival_s": -1, "input_length": 3}\n')
+    for command in ("run", "compare", "explain", "bound"):
+        with pytest.raises(SystemExit):
+            main([command, name])
+        assert capsys.readouterr().err.startswith(f"flowsim: error: {name}: line 1: arrival_s must be")
+    with pytest.raises(InputError, match=f"^{re.escape(name)}: line 1: arrival_s must be"):
+        run(name, "fcfs")
+
+
+def test_what_is_said_of_an_slo_file_keeps_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("slo.yaml").write_text("ttft_s: {text: -1}\n")
+    with pytest.raises(SystemExit):
+        main(["run", "example", "--slo", "slo.yaml"])
+    assert "error: slo.yaml: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["--slo", "a=-1"], "--slo: a must be > 0"),
+        (["--shares", "a=-1"], "--shares: a must be >= 0"),
+        (["--mix", "text=-1"], "--mix: text must be from 0 to 1"),
+        (["--gpu", "none"], "--gpu: unknown gpu 'none'"),
+        (["--tp", "3"], "--tp must be a divisor of"),
+        (["--predictor", "none"], "--predictor: unknown predictor"),
+    ],
+)
+def test_an_error_of_the_command_line_names_the_flag(
+    capsys: pytest.CaptureFixture[str], typed: list[str], said: str
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["run", "example", *typed])
+    assert capsys.readouterr().err.startswith(f"flowsim: error: {said}")
 
 
 def test_neither_a_trace_nor_a_policy() -> None:
