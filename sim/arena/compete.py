@@ -196,7 +196,8 @@ def compete(
         options: options of all runs, by path or in sections: gpu, model, predictor, "server.slots", seed, warmup.
 
     Raises:
-        InputError: something that was given is wrong, `out` holds runs of another study, or every policy fails.
+        InputError: something that was given is wrong, `out` holds runs of another study, every policy fails, or no
+            request can be in time.
 
     Warns:
         FailedRuns: runs of some policy failed; `Arena.failed` has it.
@@ -235,6 +236,8 @@ def _arena(
     failed = {name: _first_error(scores, name) for name in named if name not in ranked}
     if not ranked:
         raise InputError("arena", f"runs of every policy failed; the first: {failed[named[0]]}")
+    if not scores.series(ranked[0]):
+        raise InputError("arena", "no request can be in time in any cell, whatever the policy", expected="longer SLOs")
     places = scores.standings(seed)
     table = scores.table(places[0].policy, seed)
     ranking = ranking_table(places, table)

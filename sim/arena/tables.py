@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from flowsim.arena.grid import REFERENCE
 from flowsim.arena.ranking import ShareDifference, Standing
 from flowsim.arena.scores import CLASS, interval_columns, is_class
@@ -22,8 +24,8 @@ def ranking_table(standings: Sequence[Standing], table: pd.DataFrame) -> pd.Data
 
     Columns: policy; rank, rank_low, rank_high, rank_few; share_of_bound, _low, _high (the score); less_best, _low,
     _high, _p, _few and less_flowprefill, ... (NaN for the policy itself); best_cells (in how many cells no policy
-    attains more); worst_share and worst_cell; share_at_LOAD and share_on_TRAFFIC (the mean shares of the bound of these
-    cells).
+    attains more, of those in which any request can attain); worst_share and worst_cell; share_at_LOAD and
+    share_on_TRAFFIC (the mean shares of the bound of these cells).
     """
     import pandas as pd  # slow to import, and only tables need it
 
@@ -33,7 +35,7 @@ def ranking_table(standings: Sequence[Standing], table: pd.DataFrame) -> pd.Data
     rows = []
     for standing in standings:
         cells = shares.loc[[standing.policy]]
-        worst = cells.iloc[int(cells["share_of_bound"].to_numpy().argmin())]
+        worst = cells.iloc[int(np.nanargmin(cells["share_of_bound"]))]
         rows.append(
             {"policy": standing.policy, "rank": standing.rank, "rank_low": standing.low, "rank_high": standing.high}
             | {"rank_few": standing.few}
@@ -58,9 +60,9 @@ def shares_by(table: pd.DataFrame, column: str) -> dict[str, dict[Any, float]]:
 
 
 def leading_cells(table: pd.DataFrame) -> Mapping[str, int]:
-    """In how many cells no policy attains more, by policy."""
-    most = table.groupby(["traffic", "load", "mix"], sort=False)["attainment"].transform("max")
-    leads = (table["attainment"] == most).groupby(table["policy"], sort=False).sum()
+    """In how many cells no policy attains more, by policy; cells in which nothing can attain have no leader."""
+    most = table.groupby(["traffic", "load", "mix"], sort=False)["share_of_bound"].transform("max")
+    leads = (table["share_of_bound"] == most).groupby(table["policy"], sort=False).sum()
     return {str(policy): int(cells) for policy, cells in leads.items()}
 
 

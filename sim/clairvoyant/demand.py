@@ -2,7 +2,8 @@
 
 Every pass takes at least its device time. Its linear operators cost at least the least that they cost per token in a
 pass of any size, its attention at least the least that attention costs per pair of query and key at any size, and
-cached tokens are not computed. Launches, checks, decisions and hand-overs come on top, so they are left out.
+cached tokens are not computed. Where recorded forwards cost less than that, both rates are lower by what the cheapest
+of them saves. Launches, checks, decisions and hand-overs come on top, so they are left out.
 
 A GPU that has rested runs faster (`flowsim.calibration.costs.power`), by a factor 1 + G(u) that falls with its use u.
 Let V(u) be the seconds of work that it can still gain before it is as busy as it can be, V'(u) = -window G(u) / (1 - u)
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 from flowsim.calibration.costs.cost_model import CostModel, free
 from flowsim.calibration.costs.pass_costs import PassCosts
 from flowsim.core.operators import LAYER_OPERATORS
-from flowsim.core.pass_timeline import Slice, graph_size
+from flowsim.core.pass_timeline import GRAPH_STEP, Slice, graph_size
 from flowsim.core.prefix_cache import Prefixes
 from flowsim.core.request import Request
 from flowsim.core.server import ServerOptions
@@ -91,9 +92,8 @@ class Least:
     """
 
     def __init__(self, costs: CostModel, server: ServerOptions) -> None:
-        self._costs, self._server = costs, server
         self._unchecked = PassCosts(costs, server, "none")
-        self._token_s, self._pair_s = _least_rates(costs, server.max_batched_tokens)
+        self._token_s, self._pair_s = _least_rates(costs, server.max_batched_tokens, server.graph_tokens)
         self._gain, self.gained_s = _gains(costs, server.max_batched_tokens)
         self._forward_s = _shortest_forward_s(costs, server.max_batched_tokens, server.graph_tokens)
 
@@ -118,18 +118,11 @@ class Least:
         return max(busy_s / (1 + self._gain), busy_s - self.gained_s)
 
     def _device_s(self, tokens: int, context: int) -> float:
-        least_s = tokens * self._token_s + _pairs(tokens, context) * self._pair_s
-        if tokens <= self._server.graph_tokens and not context:  # a recorded forward may be faster than its operators
-            least_s = min(least_s, self._recorded_s(graph_size(tokens)))
-        return least_s
-
-    def _recorded_s(self, size: int) -> float:
-        graph, embed = self._costs.graph, self._costs.device.get("embed", free)
-        return math.inf if graph is None else self._costs.layers * graph.layer(size) + embed(size)
+        return tokens * self._token_s + _pairs(tokens, context) * self._pair_s
 
 
 @lru_cache(16)
-def _least_rates(costs: CostModel, max_batched_tokens: int) -> tuple[float, float]:
+def _least_rates(costs: CostModel, max_batched_tokens: int, graph_tokens: int) -> tuple[float, float]:
     """Device seconds of all layers: per token of the linear operators, and per pair of query and key of attention."""
     sizes = np.arange(1, max_batched_tokens + 1)
     linear = [costs.device[name] for name in LAYER_OPERATORS if name in costs.device and name != "attention"]
@@ -142,10 +135,21 @@ def _least_rates(costs: CostModel, max_batched_tokens: int) -> tuple[float, floa
     queries |= {max_batched_tokens, *range(ATTENTION_STEP, max_batched_tokens, ATTENTION_STEP)}
     contexts = {0, *(1 << power for power in range(6, 18))}
     contexts |= set() if math.isinf(costs.max_context) else {int(costs.max_context)}
-    pair_s = min(
+    pair_s = costs.layers * min(
         costs.attention(tokens, context) / _pairs(tokens, context) for tokens in queries for context in contexts
     )
-    return token_s, costs.layers * pair_s
+    recorded = range(GRAPH_STEP, graph_size(min(graph_tokens, max_batched_tokens)) + 1, GRAPH_STEP)
+    ratios = [
+        _recorded_s(costs, size) / (size * token_s + _pairs(size, 0) * pair_s) for size in recorded if costs.graph
+    ]
+    share = min([1.0, *ratios])
+    return share * token_s, share * pair_s
+
+
+def _recorded_s(costs: CostModel, size: int) -> float:
+    """Device seconds of a recorded forward."""
+    assert costs.graph is not None
+    return costs.layers * costs.graph.layer(size) + costs.device.get("embed", free)(size)
 
 
 @lru_cache(16)

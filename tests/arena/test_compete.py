@@ -170,3 +170,8 @@ def test_what_the_arena_sets_is_refused_as_an_option() -> None:
             flowsim.compete(["fcfs"], **{**SMALL, option: value})
     with pytest.raises(InputError, match="unknown option 'gpus'"):
         flowsim.compete(["fcfs"], **SMALL, gpus="h200")
+
+
+def test_where_no_request_can_be_in_time_nothing_is_ranked() -> None:
+    with pytest.raises(InputError, match="no request can be in time in any cell, whatever the policy"):
+        flowsim.compete(["fcfs"], **{**SMALL, "mixes": {"short": {"slo.scale": 1e-6}}}, workers=1)

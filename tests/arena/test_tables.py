@@ -46,8 +46,10 @@ def test_the_tables_hold_means_by_load_traffic_and_class_and_the_cells_where_a_p
         "policy": ["fcfs", "edf"] * 2,
         "attainment": pytest.approx([0.2, 0.1625, 0.1375, 0.1625]),
     }
+    hopeless = pd.concat([table(), table().assign(mix="short", attainment=0.0, share_of_bound=math.nan)])
+    assert leading_cells(hopeless) == {"fcfs": 2, "edf": 3}
     standing = Standing("fcfs", 1, 1, 2, False, Interval(0.675, 0.6, 0.7, 8), {})
-    row = ranking_table([standing], table()).iloc[0]
+    row = ranking_table([standing], hopeless).iloc[0]
     assert (row["best_cells"], row["worst_share"], row["worst_cell"]) == (2, 0.2, "code 1.4 paper")
     assert (row["share_at_0.7"], row["share_on_code"]) == (0.95, pytest.approx(0.55))
     assert (row["share_of_bound"], row["share_of_bound_low"]) == (0.675, 0.6) and math.isnan(row["less_best"])

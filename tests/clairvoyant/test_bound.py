@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowsim.calibration.costs.cost_model import CostModel
+from flowsim.calibration.costs.cost_model import CostModel, GraphCost, free
 from flowsim.calibration.costs.pass_costs import PassCosts
 from flowsim.clairvoyant.bound import Bound, Clairvoyant
 from flowsim.core.prefix_cache import Prefixes, Retention
@@ -36,6 +36,17 @@ def test_a_bound_by_hand() -> None:
     found = Clairvoyant(rows, np.ones(4, bool), service(layers=10), ServerOptions(block_tokens=1)).both
     assert found == Bound(counted=4, hopeless=1, most=2, least=2)
     assert (found.upper, found.lower) == (0.5, 0.5)
+
+
+def test_chunks_that_run_as_recordings_which_cost_less_per_token_are_reckoned_with() -> None:
+    """A token takes 1 ms in operators and 0.5 ms in recordings: 192 tokens take 192 ms, in two chunks 64 ms + 64 ms."""
+    graph = GraphCost(128, lambda size: size * 0.5e-3, free, free)
+    costs = CostModel(
+        "by hand", 1, {"down_proj": lambda tokens: tokens * 1e-3}, lambda tokens, context: 0.0, graph=graph
+    )
+    rows, server = requests((0.0, 192, 0.15)), ServerOptions(block_tokens=1, graph_tokens=128)
+    assert attained(rows, load_policy("chunked:128"), costs, server, None) == 1
+    assert Clairvoyant(rows, np.ones(1, bool), costs, server).both.most == 1
 
 
 def test_where_no_request_counts_nothing_is_bounded() -> None:
@@ -129,7 +140,10 @@ def test_no_policy_is_above_the_bound(seed: int) -> None:
     rng = np.random.default_rng(seed)
     costs = random_cost(rng) if rng.random() < 0.7 else load_cost(None, "llama3-8b", "h200", 1)
     server = ServerOptions(
-        instances=int(rng.choice([1, 1, 2])), max_batched_tokens=int(rng.choice([256, 1024, 8192])), kv_tokens=20_000
+        instances=int(rng.choice([1, 1, 2])),
+        max_batched_tokens=int(rng.choice([256, 1024, 8192])),
+        kv_tokens=20_000,
+        graph_tokens=int(rng.choice([0, 256])) if costs.graph else 0,
     )
     cache = CACHES[rng.integers(len(CACHES))]
     make = workload(rng, costs, server, n=int(rng.integers(1, 60)))
