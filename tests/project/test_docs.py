@@ -97,7 +97,9 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny = block_with("name: tiny").replace("max_context: 2048", "max_context: 600")
     (folder / "tiny.yaml").write_text(tiny)
     (folder / "my_study.yaml").write_text(block_with("trace: my.csv"))
-    (folder / "config.json").write_text(json.dumps(LLAMA))
+    (folder / "my-model").mkdir()
+    for place in (folder, folder / "my-model"):
+        (place / "config.json").write_text(json.dumps(LLAMA))
     shutil.copytree(ROOT / "tests" / "data" / "evidence", folder / "tests" / "data" / "evidence")
     (folder / "tests" / "data" / "passes").symlink_to(ROOT / "tests" / "data" / "passes")
     (folder / "studies").mkdir()
