@@ -46,7 +46,9 @@ def arena_page(arena: Arena, named: Sequence[str]) -> Page:
     about: list[tuple[str, str]] = [
         (each.name, f"{each.about} ({each.trace.rpartition('/')[2]})") for each in arena.traffic
     ]
-    sections.append(Section("What was run", [Facts([*about, ("costs", cost_footing(arena.runs.costs))])]))
+    sections.append(
+        Section("What was run", [Facts([*about, ("costs", cost_footing(arena.runs.costs).removeprefix("Costs: "))])])
+    )
     return Page("The arena", sections, _lead(arena, ranking))
 
 
