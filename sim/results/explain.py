@@ -15,7 +15,7 @@ from flowsim.errors import InputError
 from flowsim.io.counts import number_of
 from flowsim.rendering.explain_figure import misses_by_class
 from flowsim.rendering.html import explanation_html
-from flowsim.results.device_pieces import PASS
+from flowsim.results.device_pieces import HOST
 from flowsim.results.fairness import Fairness, fairness_of
 from flowsim.results.metrics import REJECTED
 from flowsim.results.quantiles import Floats
@@ -206,7 +206,7 @@ def _spans(device: DeviceHistory, id: int) -> Iterator[Span]:
     wait, span = device.wait(id), None
     for place, (began_s, ended_s, part) in enumerate(zip(*(column.tolist() for column in wait[1:]), strict=True)):
         piece = device.pieces[wait.first + place]
-        if piece.kind != PASS:
+        if piece.kind == HOST:
             continue
         others = tuple(member for member in piece.members if member != id)
         if span is not None and span.part == PARTS[part]:

@@ -17,6 +17,7 @@ TOLD = {
     "earlier": "behind earlier deadlines",
     "later": "behind later deadlines",
     "mispredicted": "mispredicted, behind",
+    "idle": "the device was idle",
     "frontend": "before the scheduler had it",
     "return": "way back of the first token",
 }
@@ -31,7 +32,7 @@ class Span(NamedTuple):
         began_s: from when, seconds.
         ended_s: until when.
         part: which of PARTS; its own passes are "alone", whatever they take.
-        lasted_s: how long these passes ran.
+        lasted_s: how long these passes ran, or the device was idle.
         requests: the other requests of these passes, in the order in which they first ran.
     """
 
@@ -57,7 +58,7 @@ class Story(NamedTuple):
         reason: one of REASONS if it is a counted miss; else None.
         servable: one of SERVABLE if it is, and this is known; else None.
         parts_s: seconds of each part of its wait, which they add up to.
-        spans: what it waited for and when it ran, in order; decisions, hand-overs and idle time are left out.
+        spans: what it waited for and when it ran, in order; decisions and hand-overs are left out.
     """
 
     request: int

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import flowsim
-from flowsim.core.passes import Pass
+from flowsim.core.passes import Decision, Pass
 from flowsim.core.policy import View
 from flowsim.core.server import ServerOptions
 from flowsim.errors import InputError
@@ -71,6 +71,22 @@ def test_a_shorter_prompt_that_is_due_later_goes_first() -> None:
     assert [(span.part, span.requests) for span in spans] == [("blocked", (0,)), ("later", (2,)), ("alone", ())]
     assert [span.began_s for span in spans] == pytest.approx([1, 5, 13])
     assert [span.lasted_s for span in spans] == pytest.approx([4, 8, 9])
+
+
+def test_a_policy_that_sleeps_is_told_as_idle_time() -> None:
+    why = explained([(0.0, 3, 5.0)], Sleeper())
+    assert parts_of(why, 0) == pytest.approx({"alone": 3, "idle": 4})
+    assert [span[:4] for span in why.story(0).spans] == [(0, 4, "idle", 4), (4, 7, "alone", 3)]
+    assert list(why.story(0).rows())[1] == ("0.000 s", "4 s", "the device was idle")
+
+
+class Sleeper:
+    """Runs nothing before second 4."""
+
+    cut, wake = "none", "events"
+
+    def choose(self, view: View) -> Pass | Decision:
+        return Decision(wake_at=4.0) if view.now < 4 else Pass.whole(*view.waiting)
 
 
 def test_a_batch_takes_longer_than_each_of_it_alone() -> None:
