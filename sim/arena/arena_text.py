@@ -37,7 +37,10 @@ def arena_report(arena: Arena) -> RenderableType:
     ranking = arena.ranking.to_dict("records")
     runs, cells = len(arena.runs.table), len(arena.table.groupby(["traffic", "load", "mix"]))
     done = f"{arena.runs.new:,} new, in {arena.runs.cpu_s:,.0f} s of CPU" if arena.runs.new else "all done before"
-    said = [Text(f"arena: {len(ranking)} policies on {cells} cells, {runs:,} runs ({done})")]
+    policies = f"{len(ranking) + len(arena.failed)} policies" + (
+        f" ({len(arena.failed)} not ranked)" if arena.failed else ""
+    )
+    said = [Text(f"arena: {policies} on {cells} cells, {runs:,} runs ({done})")]
     said += [Text(f"not ranked: {name}: {error}", "red") for name, error in arena.failed.items()]
     rule = Text(rule_text(ranking))
     return Group(*said, Text(), _ranking(ranking, arena), Text(), _details(ranking, arena), Text(), rule)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import shlex
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flowsim.errors import InputError
+from flowsim.errors import InputError, InputWarning
 from flowsim.policies.catalogue import TABLE
 from flowsim.policies.registry import canonical, load_policy
 from flowsim.runs.bound import clairvoyant_of
@@ -91,11 +92,18 @@ def entrants(own: Sequence[Any], *, only: bool = False) -> list[str]:
 
     Raises:
         InputError: a policy that cannot be loaded, or a single one.
+
+    Warns:
+        InputWarning: two specifications mean the same policy.
     """
     given = [str(policy_text(policy)) for policy in own]
     names: dict[str, str] = {}
+    if only and not given:
+        raise InputError("policies", "none is given", expected=f"one or more that compete with {REFERENCE}")
     for name in (*([] if only else TABLE), *given, REFERENCE):
-        names.setdefault(canonical(name), name)
+        same = names.setdefault(canonical(name), name)
+        if same != name:
+            warnings.warn(f"policy {name} is {same}, which competes once", InputWarning, stacklevel=2)
     for name in names.values():
         load_policy(name)
     if len(names) < 2:

@@ -10,10 +10,12 @@ import pandas as pd
 import pytest
 
 import flowsim
+from flowsim.arena.arena_text import arena_report
 from flowsim.arena.compete import Arena, lines_of
 from flowsim.arena.grid import Traffic
 from flowsim.errors import FailedRuns, InputError
 from flowsim.rendering.page import page_html
+from flowsim.rendering.screen import show
 from support.cli import OWN
 
 SMALL: dict[str, Any] = {
@@ -145,7 +147,9 @@ def test_decision_costs_are_those_of_the_highest_load_also_where_an_arena_grows(
     assert list(costs["policy"]) == ["fcfs", "flowprefill"] * 2 and costs["key"].nunique() == 4
 
 
-def test_a_policy_that_fails_is_named_and_not_ranked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_policy_that_fails_is_named_and_not_ranked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     Path("arena_bad.py").write_text(OWN)
@@ -153,6 +157,8 @@ def test_a_policy_that_fails_is_named_and_not_ranked(tmp_path: Path, monkeypatch
         found = held(["fcfs", "arena_bad:Raises"], tmp_path / "out")
     assert found.ranking["policy"].tolist() == ["flowprefill", "fcfs"]
     assert "raised KeyError: 'x'" in found.failed["arena_bad:Raises"]
+    show(arena_report(found))
+    assert capsys.readouterr().out.startswith("arena: 3 policies (1 not ranked) on 4 cells, 12 runs")
 
 
 def test_an_arena_in_which_every_policy_fails_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

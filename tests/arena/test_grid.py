@@ -19,7 +19,7 @@ from flowsim.arena.grid import (
     study_of,
     traffic_of,
 )
-from flowsim.errors import InputError
+from flowsim.errors import InputError, InputWarning
 from flowsim.policies.catalogue import TABLE
 from flowsim.studies.sweep import keys_of
 from support.cli import done
@@ -43,11 +43,14 @@ def test_a_file_joins_the_traffic_or_takes_the_place_of_ours(tmp_path: Path, mon
 
 def test_every_policy_of_the_table_competes_once_and_the_reference_always() -> None:
     assert entrants(()) == list(TABLE)
-    assert entrants(["edf:cut=operator", "fcfs"]) == list(TABLE)  # as they are by default
+    with pytest.warns(InputWarning, match=r"^policy edf:cut=operator is edf, which competes once$"):
+        assert entrants(["edf:cut=operator", "fcfs"]) == list(TABLE)  # as they are by default
     assert entrants(["edf:cut=none"])[-1] == "edf:cut=none"
     assert entrants(["edf:cut=none"], only=True) == ["edf:cut=none", "flowprefill"]
     with pytest.raises(InputError, match=r"policies must be another one than flowprefill, got \['flowprefill'\]"):
         entrants(["flowprefill"], only=True)
+    with pytest.raises(InputError, match=r"^policies: none is given; expected one or more that compete with flowpre"):
+        entrants((), only=True)
     with pytest.raises(InputError, match="unknown policy 'fcsf'"):
         entrants(["fcsf"])
 
