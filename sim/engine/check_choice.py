@@ -16,7 +16,9 @@ def fault(choice: Any) -> tuple[str, str] | None:
     if not isinstance(choice, Pass):
         return f"chose {choice!r}", "a Pass, a paused or the running Execution, a Decision, or None"
     parts: Any = choice.parts
-    if not (parts and (type(parts) is tuple or isinstance(parts, tuple | list))):
+    if type(parts) is not tuple and not isinstance(parts, list | tuple):
+        return f"chose a pass with {parts!r}", "pairs of a request and its tokens: Pass(((request, 7),))"
+    if not parts:
         return "chose a pass without requests", ""
     for part in parts:
         if not (isinstance(part, tuple) and len(part) == 2 and isinstance(part[0], Request)):

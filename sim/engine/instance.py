@@ -279,16 +279,16 @@ class Instance:
     def _launch(self, choice: Pass | Execution, now: float) -> None:
         if isinstance(choice, Execution):
             if self.paused.pop(choice.id, None) is not choice:
-                raise self._policy.wrong(f"chose {choice}, which is neither running nor paused")
+                raise self._policy.impossible(f"chose {choice}, which is neither running nor paused")
             self.running = choice
             self._resume(choice)
             return
         if (wrong := self.requests.take(choice.parts, now)) is not None:
-            raise self._policy.wrong(wrong)
+            raise self._policy.impossible(wrong)
         self._launched = True
         self.free_slots -= 1
         if self.free_slots < 0:
-            raise self._policy.wrong("chose a pass for which no runner slot is free")
+            raise self._policy.impossible("chose a pass for which no runner slot is free")
         self.running = execution = self._device.begin(choice.parts)
         self.recorder.launched(self.clock.now, execution.id, execution.members, execution.shares)
 

@@ -17,6 +17,8 @@ from flowsim.engine.view import InstanceView, Viewed
 from flowsim.errors import InputError, raised
 from flowsim.io.counts import number_of
 
+State = tuple[int, int, int, Execution | None]
+"""How many requests wait, have started and how many passes are paused, and what runs."""
 WOKEN = ("its timer", -1)
 MOST_IDLE_WAKES = 10_000
 """How often its timer may wake a policy, one time after another, while nothing runs and nobody arrives."""
@@ -47,6 +49,7 @@ class InstancePolicy:
         self.hears_completions = self._on_completion is not None
         self.happened = ("the beginning", -1)
         self._idle_wakes = 0
+        self._saw = self._state()
 
     def woken(self) -> None:
         """Its timer is due. InputError: nothing else has happened for too long."""
@@ -68,6 +71,7 @@ class InstancePolicy:
 
     def choose(self, now: float) -> tuple[Pass | Execution | None, Sequence[Request], float]:
         """What the policy decides, as a `Decision` has it."""
+        self._saw = self._state()
         try:  # as `_call` does, but this is the most frequent call of a replay
             choice: Any = self._choose(self._view.at(now))
         except (Exception, SystemExit) as error:
@@ -86,14 +90,22 @@ class InstancePolicy:
         expected = "a pass, a Decision that rejects them, or one with a time to be asked again"
         return self.wrong(f"chose nothing for {number_of(requests, 'request')}, and nothing will happen", expected)
 
+    def impossible(self, problem: str) -> InputError:
+        """The error for a choice that cannot be launched: as `wrong`, with what the policy saw when it chose."""
+        return self._error(problem, "", self._saw)
+
     def wrong(self, problem: str, expected: str = "") -> InputError:
         """The error for something that is wrong with the policy."""
+        return self._error(problem, expected, self._state())
+
+    def _error(self, problem: str, expected: str, seen: State) -> InputError:
         event, id = self.happened
         happened = event if id < 0 else f"{event} {id}"
         name, now = type(self.policy).__name__, self._instance.clock.now
-        return InputError(
-            f"policy {name} at {now:.6f} s, after {happened} ({self._seen()})", problem, expected=expected
-        )
+        waiting, started, paused, running = seen
+        runs = "nothing runs" if running is None else f"{running.id} runs"
+        counts = f"{waiting} waiting, {started} started, {paused} paused, {runs}"
+        return InputError(f"policy {name} at {now:.6f} s, after {happened} ({counts})", problem, expected=expected)
 
     def blamed(self, error: BaseException) -> InputError:
         """The error for what the policy, or an order of its own, has raised."""
@@ -119,9 +131,6 @@ class InstancePolicy:
         if not isinstance(wake_at, int | float) or not wake_at > now:
             raise self.wrong(f"asked to be woken at {wake_at!r}", "seconds, after now")
 
-    def _seen(self) -> str:
-        instance, running = self._instance, self._instance.running
-        counts = (
-            f"{len(instance.waiting.requests)} waiting, {len(instance.started)} started, {len(instance.paused)} paused"
-        )
-        return f"{counts}, {'nothing runs' if running is None else f'{running.id} runs'}"
+    def _state(self) -> State:
+        instance = self._instance
+        return len(instance.waiting.requests), len(instance.started), len(instance.paused), instance.running

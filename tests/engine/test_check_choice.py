@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flowsim.core.passes import Pass
+from flowsim.core.passes import Decision, Pass
 from flowsim.core.request import Request
 from flowsim.errors import InputError
 from support.costs import pencil
@@ -40,7 +40,10 @@ def remember(view: Any) -> Any:
         (lambda view: Pass(((first(view), 1.5),)), "1.5 tokens of Request(0,"),
         (lambda view: Pass((first(view),)), "expected pairs of a request and its tokens"),
         (lambda view: Pass.whole(first(view), first(view)), "does not wait, or is named twice"),
+        (lambda view: Pass.whole(first(view), first(view)), "(2 waiting, 0 started, 0 paused, nothing runs)"),
+        (lambda view: Decision(Pass.whole(first(view)), reject=[first(view)]), "(2 waiting, 0 started, 0 paused"),
         (lambda view: Pass(()), "a pass without requests"),
+        (lambda view: Pass({first(view).id: 7}), "chose a pass with {0: 7}; expected pairs of a request and its"),
         (lambda view: Pass.whole(*view.waiting), "too few KV blocks are free"),
         (lambda view: first(view), "expected a Pass"),
         (remember, "neither running nor paused"),
