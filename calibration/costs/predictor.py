@@ -17,7 +17,8 @@ Solo = Callable[[int, int], float]
 """Seconds of (tokens, context): what a prompt of `tokens` takes alone on top of `context`."""
 
 CHUNK_TOKENS, CHUNK_PENALTY_S, LONGEST_FITTED = 8192, 0.010, 20480
-"""The released code's prediction above 20480 tokens: whole chunks of 8192, 10 ms more for each, and the rest."""
+"""The released code's prediction above 20480 tokens: whole chunks of 8192, 10 ms more for each, and the rest; far too
+low, as it leaves out the attention of each chunk to those before it."""
 FITTED_AT = (16, 32, 64, 128, 256, *range(512, LONGEST_FITTED + 1, 512))
 """Tokens of the prompts to which the cubic polynomial is fitted."""
 OUTLIER, COEFFICIENTS = 0.4, 4

@@ -15,12 +15,13 @@ from flowsim.calibration.costs.cost_model import CostModel
 from flowsim.calibration.costs.fit import fit, lacks_all_reduces
 from flowsim.calibration.costs.gpus import completed
 from flowsim.calibration.costs.import_factors import corrected
+from flowsim.calibration.costs.predictor import LONGEST_FITTED
 from flowsim.calibration.costs.row_sources import counted
 from flowsim.calibration.costs.table import OperatorTable
 from flowsim.calibration.costs.table_catalogue import TableName, folder_of_table, load_table, table_names
 from flowsim.core.summary import Inputs
 from flowsim.errors import InputError
-from flowsim.io.counts import percent
+from flowsim.io.counts import number_of, percent
 from flowsim.io.folders import Stamp, leads_somewhere, stamp_of
 from flowsim.io.schema import PositiveCount, fitted
 from flowsim.rendering.costs_text import error_text
@@ -199,6 +200,15 @@ def extrapolated(cost: CostModel, trace: Trace, max_batched_tokens: int, cached:
 def over_context(cost: CostModel, trace: Trace) -> NDArray[np.bool_]:
     """Whether each prompt is longer than the model's context, so that an instance rejects it, shape [n]."""
     return np.asarray(trace.input_length > cost.max_context)
+
+
+def beyond_fit(predictor: str, cost: CostModel, trace: Trace) -> list[str]:
+    """What to say of prompts within the context that are longer than those to which the cubic predictor is fitted."""
+    n = int(((trace.input_length > LONGEST_FITTED) & ~over_context(cost, trace)).sum())
+    if not n or predictor != "cubic":
+        return []
+    longer = f"{number_of(n, 'prompt')} of more than {LONGEST_FITTED:,} tokens"
+    return [f"{longer}, to which the cubic predictor is not fitted: try --predictor exact"]
 
 
 def rejections(cost: CostModel, trace: Trace) -> list[str]:

@@ -53,7 +53,11 @@ class RunOptions(Checked, frozen=True):
     slo: SLOOptions = SLOOptions()
     predictor: Annotated[
         Name,
-        option("What the policy believes of the cost: exact, cubic (the paper's), biased:FACTOR, noisy:SIGMA.", "NAME"),
+        option(
+            "What the policy believes of the cost: exact, cubic (the paper's; too low beyond 20,480 tokens), "
+            "biased:FACTOR, noisy:SIGMA.",
+            "NAME",
+        ),
     ] = "cubic"
     server: ServerOptions = ServerOptions()
     seed: Annotated[Count, option("Seed of all randomness.")] = 0

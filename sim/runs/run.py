@@ -22,7 +22,7 @@ from flowsim.errors import InputError
 from flowsim.policies.registry import PolicySpec
 from flowsim.results.result import RunResult
 from flowsim.runs.bound import bound_to_state, workload_of
-from flowsim.runs.costs import anywhere, costs_place, described, extrapolated, file_name, sources_of
+from flowsim.runs.costs import anywhere, beyond_fit, costs_place, described, extrapolated, file_name, sources_of
 from flowsim.runs.keywords import documented, from_keywords
 from flowsim.runs.options import RunOptions, options, to_values, value_of
 from flowsim.runs.pins import compare_pins, pins_of
@@ -128,7 +128,11 @@ def _inputs(ready: Prepared, cached: NDArray[np.int64]) -> Inputs:
     inputs: dict[str, Any] = {
         "trace": file_name(ready.options.trace),
         "trace_sha256": ready.loaded.sha256,
-        "trace_notices": [*ready.trace.notices, *ready.rejections],
+        "trace_notices": [
+            *ready.trace.notices,
+            *beyond_fit(ready.options.predictor, costs, ready.trace),
+            *ready.rejections,
+        ],
         **described(costs),
         "cost_model_sources": [
             *sources_of(costs, ready.options.server.graph_tokens),

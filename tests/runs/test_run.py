@@ -262,6 +262,9 @@ def test_prompts_longer_than_the_context_of_the_model_are_rejected_and_said() ->
     assert result.requests["state"].tolist() == ["rejected", "finished", "rejected", "finished", "finished"]
     said = "2 prompts are longer than the 40,960 tokens of qwen3-8b's context: rejected"
     assert result.summary["inputs"]["trace_notices"][-1] == said
+    assert result.summary["inputs"]["trace_notices"][-2].startswith("1 prompt of more than 20,480 tokens, to which the")
+    exact = run(trace, "fcfs", model="qwen3-8b", slo=1.0, predictor="exact")
+    assert exact.summary["inputs"]["trace_notices"] == [*trace.notices, said]
     assert result.summary["inputs"]["extrapolated"] == 0
     one = flowsim.compare(trace.head(1), ["fcfs", "edf"], model="qwen3-8b", slo=1.0)
     for of in one.results.values():

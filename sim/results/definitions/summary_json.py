@@ -178,7 +178,10 @@ CLASS = (
 INPUTS = (
     Definition("trace", "file name of the trace"),
     Definition("trace_sha256", "SHA-256 of its content"),
-    Definition("trace_notices", "what was changed in it before the replay, and which prompts the model cannot serve"),
+    Definition(
+        "trace_notices",
+        "what was changed in it before the replay, and which prompts are too long for the model or its predictor",
+    ),
     Definition("cost_model", "the operator table that the costs are of"),
     Definition("cost_model_sha256", "SHA-256 of the table"),
     Definition("cost_model_kind", "kind of the table: measured, imported or modelled; null for costs given in Python"),
