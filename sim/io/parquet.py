@@ -71,6 +71,18 @@ def _text(value: Any) -> str | None:
     return value if value is None or isinstance(value, str) else json.dumps(value).removesuffix(".0")
 
 
+def is_whole(path: Path) -> bool:
+    """Whether this is a Parquet file with its end, which is written last and says what is in it."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        pq.read_metadata(path.absolute())
+    except (pa.ArrowException, OSError):
+        return False
+    return True
+
+
 def check_plain(path: Path, schema: Any) -> None:
     """Raise `InputError` unless every column of a Parquet file holds truth values, numbers or text."""
     from pyarrow import types

@@ -15,6 +15,7 @@ import msgspec
 from flowsim.errors import FailedRuns, InputError
 from flowsim.io.counts import number_of
 from flowsim.io.folders import leads_somewhere
+from flowsim.io.parquet import is_whole
 from flowsim.io.schema import Name, PositiveCount, fitted
 from flowsim.policies.registry import PolicySpec
 from flowsim.rendering.costs_text import Costs, cost_footing, mixed_kinds
@@ -199,7 +200,7 @@ def keys_of(study: Study) -> dict[str, int]:
 
 def _pending(study: Study, store: Store, places: Mapping[str, int]) -> list[tuple[str, int]]:
     def there(key: str) -> bool:
-        return key in store and (not study.requests or store.requests(key).exists())
+        return key in store and (not study.requests or is_whole(store.requests(key)))
 
     return [(key, place) for key, place in places.items() if not there(key)]
 

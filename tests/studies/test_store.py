@@ -135,6 +135,15 @@ def test_requests_are_kept_when_asked_for(tmp_path: Path) -> None:
     kept = pd.read_parquet(one.folder / "requests")
     assert kept.groupby("key").size().tolist() == [40, 40]
     assert flowsim.sweep(study, tmp_path / "1", workers=1).new == 0
+    place, other = sorted((tmp_path / "1" / "requests").iterdir())
+    content = place.read_bytes()
+    for damaged in (b"", content[:-1], content[:99] + bytes(len(content) - 99)):
+        place.write_bytes(damaged)
+        assert flowsim.sweep(study, tmp_path / "1", workers=1).new == 1
+        assert bytes_of(tmp_path / "1") == bytes_of(tmp_path / "2")
+    place.unlink()
+    other.unlink()
+    assert flowsim.sweep(study, tmp_path / "1", workers=1).new == 2
 
 
 def test_two_sweeps_do_not_write_one_folder(tmp_path: Path) -> None:
