@@ -14,6 +14,7 @@ from flowsim.calibration.costs.models import LARGEST
 from flowsim.core.operators import CHECKED_AFTER, LAYER_OPERATORS
 from flowsim.errors import InputError, unknown
 from flowsim.io.counts import number_of
+from flowsim.io.folders import check_ends
 
 if TYPE_CHECKING:
     import _csv
@@ -133,6 +134,7 @@ def csv_of(kind: type[Row], rows: Iterable[Row]) -> str:
 
 def read_csv(kind: type[Row], path: Path) -> Iterator[Row]:
     """The rows in a file. InputError names the file, the row and the field that is wrong."""
+    check_ends(path)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

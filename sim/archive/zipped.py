@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from flowsim.errors import InputError
-from flowsim.io.folders import writing_file
+from flowsim.io.folders import check_ends, writing_file
 
 MOST_FILES = 100_000
 MOST_BYTES = 16 * 2**30
@@ -57,6 +57,7 @@ def unpack(path: Path, folder: Path) -> dict[str, str]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    check_ends(path)
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive

@@ -37,7 +37,7 @@ from flowsim.core.policy import Policy
 from flowsim.errors import InputError
 from flowsim.io.counts import number_of
 from flowsim.io.documents import mapping
-from flowsim.io.folders import writing
+from flowsim.io.folders import check_ends, writing
 from flowsim.io.schema import PositiveCount, build, fitted
 from flowsim.policies.catalogue import TABLE as SHIPPED
 from flowsim.policies.registry import PolicySpec
@@ -144,6 +144,7 @@ class Arena:
 
         place = Path(folder)
         about = build(SavedArena, mapping(place / ABOUT, SAVED), str(place / ABOUT))
+        check_ends(place / TABLE)
         try:
             whole = about.sealed(place / TABLE) == about
         except OSError as error:

@@ -8,7 +8,7 @@ from itertools import accumulate
 from typing import Annotated
 
 import numpy as np
-from msgspec import Struct
+from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 from flowsim.core.pass_timeline import GRAPH_STEP, graph_size
@@ -60,6 +60,8 @@ class Jitter(Struct, frozen=True):
         return median_s * np.exp(sigma * random.standard_normal(n))
 
 
+MOST_INSTANCES = 100_000
+"""Each has queues of its own, before any request arrives."""
 STACK = ("frontend_s", "jitter", "return_s", "host_s", "host_request_s", "device_factor")
 """The options of the serving stack, which a file may hold (`flowsim.runs.serving_stack`)."""
 
@@ -67,7 +69,7 @@ STACK = ("frontend_s", "jitter", "return_s", "host_s", "host_request_s", "device
 class ServerOptions(Checked, frozen=True):
     """What serves the requests. InputError for a value out of range, an unknown router or an unknown jitter."""
 
-    instances: Annotated[PositiveCount, option("Prefill instances, all alike.")] = 1
+    instances: Annotated[int, Meta(ge=1, le=MOST_INSTANCES), option("Prefill instances, all alike.")] = 1
     router: Annotated[str, option("Which instance a request goes to: round-robin or least-work.", "NAME")] = (
         "round-robin"
     )

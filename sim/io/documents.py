@@ -11,7 +11,7 @@ import yaml
 from msgspec import Struct
 
 from flowsim.errors import InputError
-from flowsim.io.folders import exists
+from flowsim.io.folders import check_ends
 
 Form = Literal["YAML", "JSON"]
 Keys = tuple[str | int, ...]
@@ -115,8 +115,7 @@ def unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _text(path: str | Path, expected: str) -> str:
-    if exists(path) and not (Path(path).is_file() or Path(path).is_dir()):
-        raise InputError(str(path), "is a pipe or a device", expected=expected or "a file")
+    check_ends(path, expected)
     try:
         return Path(path).read_text(encoding="utf-8")
     except OSError as error:

@@ -44,6 +44,12 @@ def exists(path: str | Path) -> bool:
     return True
 
 
+def check_ends(path: str | Path, expected: str = "") -> None:
+    """Raise `InputError` if this is neither a file nor a folder nor missing: reading a pipe or a device may not end."""
+    if exists(path) and not (Path(path).is_file() or Path(path).is_dir()):
+        raise InputError(str(path), "is a pipe or a device", expected=expected or "a file")
+
+
 def leads_somewhere(name: str | Path) -> bool:
     """Whether a name, which may stand for something else than a file, is that of an existing file or folder."""
     try:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from flowsim.errors import InputError
+from flowsim.io.folders import check_ends
 
 CHECKSUM = "crc32"
 """The last field of each line: the CRC-32 of the line as it would read without this field."""
@@ -28,6 +29,7 @@ class Journal:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        check_ends(path)
         try:
             self._file: BinaryIO = self.path.open("a+b")
         except OSError as error:
@@ -79,6 +81,7 @@ class Journal:
 
 def read_records(path: str | Path) -> list[Record]:
     """The whole records of a journal that another process may be appending to. InputError: as `Journal.records`."""
+    check_ends(path)
     lines = Path(path).read_bytes().split(b"\n")[:-1]
     return [_parsed(line, f"{path}: line {number}") for number, line in enumerate(lines, 1)]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from flowsim.errors import InputError
-from flowsim.io.folders import writing_file
+from flowsim.io.folders import check_ends, writing_file
 
 ROWS_AT_ONCE = 1024
 Row = Mapping[str, Any]
@@ -77,8 +77,9 @@ def is_whole(path: Path) -> bool:
     import pyarrow.parquet as pq
 
     try:
+        check_ends(path)
         pq.read_metadata(path.absolute())
-    except (pa.ArrowException, OSError):
+    except (pa.ArrowException, OSError, InputError):
         return False
     return True
 

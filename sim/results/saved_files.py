@@ -14,6 +14,7 @@ from flowsim.core.summary import FullSummary
 from flowsim.errors import InputError
 from flowsim.io.counts import number_of
 from flowsim.io.documents import mapping
+from flowsim.io.folders import check_ends
 from flowsim.results.recount import COLUMNS, recount
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ def stored_requests(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    check_ends(path)
     try:
         with pq.ParquetFile(path.absolute()) as file:
             missing = [name for name in columns if name not in file.schema_arrow.names]

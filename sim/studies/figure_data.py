@@ -194,7 +194,7 @@ def ttft_distributions(runs: Runs) -> dict[str, Distribution]:
 def classes_of(table: pd.DataFrame) -> list[str]:
     """The request classes of these runs."""
     names = [name.removeprefix("requests_") for name in table.columns if name.startswith("requests_")]
-    return [name for name in names if table[f"attainment_{name}"].notna().any()]
+    return [name for name in names if f"attainment_{name}" in table and table[f"attainment_{name}"].notna().any()]
 
 
 def family(policies: pd.Series) -> pd.Series:

@@ -13,7 +13,7 @@ import yaml
 from flowsim.errors import InputError
 from flowsim.io import documents
 from flowsim.io.counts import number_of
-from flowsim.io.folders import check_writable, exists, writing_file
+from flowsim.io.folders import check_ends, check_writable, exists, writing_file
 from flowsim.io.journal import Journal, read_records
 from flowsim.io.locks import locked
 from flowsim.io.parquet import arrow_table, check_plain, column_kinds, write_rows
@@ -189,6 +189,7 @@ def sealed_rows(folder: Path, columns: Sequence[str] | None = None) -> Iterator[
 def _reading(path: Path) -> Iterator[None]:
     import pyarrow as pa
 
+    check_ends(path)
     try:
         yield
     except InputError:
@@ -253,8 +254,7 @@ def _wrong(column: pd.Series, name: str) -> tuple[pd.Series, str]:
 
 
 def _is_number(name: str) -> bool:
-    option = options().get(name)
-    return is_number(name) if option is None else type(option.default) in (int, float)
+    return type(options()[name].default) in (int, float) if name in options() else is_number(name)
 
 
 def _row(record: Row, where: str) -> Row:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import zipfile
 from pathlib import Path
@@ -80,6 +81,9 @@ def test_what_is_no_plain_archive_is_refused(tmp_path: Path) -> None:
         archive.writestr(entry("c/d"), b"1")
     assert "cannot be unpacked" in refused(path)
     assert "cannot be unpacked (No such file or directory)" in refused(tmp_path / "absent.zip")
+    os.mkfifo(tmp_path / "pipe.zip")
+    for endless in (tmp_path / "pipe.zip", Path("/dev/zero")):
+        assert "is a pipe or a device; expected a file" in refused(endless)
 
 
 NAMES = st.lists(

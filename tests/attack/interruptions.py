@@ -58,7 +58,7 @@ PRINTERS = (
 )  # fmt: skip
 GROWING = (".jsonl", ".lock")
 """The ends of the names of files that grow: the journal of a study, and what locks its folder."""
-TIMED = ("decision_costs.csv", "arena.html")
+TIMED = ("decision_costs.csv", "arena.html", "arena.json")
 """Names of files that say how long something took: their bytes are not compared."""
 
 

@@ -151,7 +151,8 @@ WRONG = [
     ("slo.scale", "2", "must be a number > 0, got '2'"),
     ("predictor", "", "must be non-empty text, got ''"),
     ("server.instances", 0, "must be >= 1, got 0"),
-    ("server.instances", "two", "must be a whole number >= 1, got 'two'"),
+    ("server.instances", 100_001, "must be <= 100000, got 100001"),
+    ("server.instances", "two", "must be a whole number >= 1 and <= 100000, got 'two'"),
     ("server.router", "random", ": unknown router 'random' (known: least-work, round-robin)"),
     ("server.slots", 0, "must be >= 1, got 0"),
     ("server.max_batched_tokens", 0, "must be >= 1, got 0"),
@@ -335,7 +336,7 @@ workloads = st.builds(
 servers = st.fixed_dictionaries(
     {},
     optional={
-        "instances": count,
+        "instances": st.integers(1, 100_000),
         "router": st.sampled_from(["round-robin", "least-work"]),
         "slots": count,
         "max_batched_tokens": count,
