@@ -14,7 +14,7 @@ from click.testing import CliRunner
 import flowsim
 from flowsim.cli.main import main
 from flowsim.errors import InputError
-from flowsim.io.folders import check_writable, writing, writing_file
+from flowsim.io.folders import check_ends, check_writable, writing, writing_file
 
 
 def tree(folder: Path) -> dict[str, str]:
@@ -176,3 +176,13 @@ def test_what_is_no_path_is_refused_by_the_argument(call: Callable[[Any], object
     with pytest.raises(InputError) as refused:
         call(wrong)
     assert str(refused.value).startswith(f"{message} must be text or a Path, got ")
+
+
+def test_what_need_not_end_is_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("/dev/zero")
+    for name in ("pipe", "link"):
+        with pytest.raises(InputError, match=f"{name}: is a pipe or a device; expected a trace$"):
+            check_ends(tmp_path / name, "a trace")
+    for name in ("absent", "."):
+        check_ends(tmp_path / name)
