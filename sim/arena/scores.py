@@ -12,7 +12,7 @@ from flowsim.arena.grid import KEPT, REFERENCE, Cell
 from flowsim.arena.ranking import Standing, TrafficSeries, share_series, standings
 from flowsim.results.differences import Difference, ServedTrace, holm
 from flowsim.results.interval import Interval
-from flowsim.studies.store import read_requests
+from flowsim.studies.kept_requests import read_requests
 from flowsim.studies.sweep import Runs
 
 if TYPE_CHECKING:

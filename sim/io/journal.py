@@ -11,13 +11,14 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from flowsim.errors import InputError
 from flowsim.io.folders import check_ends
 
 CHECKSUM = "crc32"
-"""The last field of each line: the CRC-32 of the line as it would read without this field."""
+"""The first field of each line: the CRC-32 of the line as it would read without this field."""
+BEGINNING = f'{{"{CHECKSUM}": '.encode()
 Record = dict[str, Any]
 
 
@@ -88,30 +89,25 @@ def read_records(path: str | Path) -> list[Record]:
 
 def _line(record: Mapping[str, Any]) -> bytes:
     body = json.dumps(record, ensure_ascii=False).encode()
-    return body[:-1] + f', "{CHECKSUM}": {zlib.crc32(body)}}}\n'.encode()
+    return BEGINNING + f"{zlib.crc32(body)}, ".encode() + body[1:] + b"\n"
 
 
 def _check_torn(line: bytes, where: str) -> None:
-    """Refuse a last line without an end that cannot be the beginning of a record: what it is may be of use."""
-    try:
-        whole = json.loads(line) is not None and f', "{CHECKSUM}": '.encode() not in line
-    except (ValueError, RecursionError):
-        whole = False
-    if whole or not (line.startswith(b'{"') or line == b"{"):
+    """Refuse a last line without an end that does not begin as a record does: what it is may be of use."""
+    if not (line.startswith(BEGINNING) or BEGINNING.startswith(line)):
         raise InputError(where, "is not a record of a journal")
 
 
 def _parsed(line: bytes, where: str) -> Record:
-    line = line.rstrip(b"\n")
-    body, mark, checksum = line.rpartition(f', "{CHECKSUM}": '.encode())
-    body += b"}"
+    checksum, comma, fields = line.rstrip(b"\n").removeprefix(BEGINNING).partition(b", ")
+    body = b"{" + fields
     try:
         record = json.loads(body)
-        known = int(checksum.removesuffix(b"}"))
+        known = int(checksum)
     except (ValueError, RecursionError) as error:
         raise InputError(where, "is not a record of a journal") from error
-    if not (mark and isinstance(record, dict)):
+    if not (line.startswith(BEGINNING) and comma):
         raise InputError(where, "is not a record of a journal")
     if zlib.crc32(body) != known:
         raise InputError(where, "was changed after it was written")
-    return record
+    return cast(Record, record)

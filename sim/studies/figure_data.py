@@ -14,10 +14,9 @@ from flowsim.rendering.result_figures import Distribution
 from flowsim.results.saved_files import is_share
 from flowsim.studies.goodput_rules import Rule
 from flowsim.studies.intervals import intervals, ratios
-from flowsim.studies.kept_requests import check_requests
+from flowsim.studies.kept_requests import check_requests, read_requests
 from flowsim.studies.replications import REPLICATION, varied
 from flowsim.studies.search import max_rate
-from flowsim.studies.store import read_requests
 from flowsim.studies.sweep import Runs
 
 if TYPE_CHECKING:

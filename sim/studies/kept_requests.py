@@ -13,9 +13,9 @@ from flowsim.io.folders import exists
 from flowsim.policies.registry import spelling
 from flowsim.results.differences import SERVED, ServedTrace, difference_rows
 from flowsim.results.recount import COLUMNS, recount
-from flowsim.results.saved_files import check_agreement
+from flowsim.results.saved_files import check_agreement, stored_requests
 from flowsim.results.summary import as_columns
-from flowsim.studies.store import REQUESTS, SEALED, STUDY, place_of_requests, read_requests
+from flowsim.studies.store import REQUESTS, SEALED, STUDY, place_of_requests
 from flowsim.studies.sweep import Runs
 
 if TYPE_CHECKING:
@@ -64,6 +64,25 @@ def check_kept(runs: Runs, columns: bool | Sequence[str]) -> None:
             span_s = stated["span_s"] if stated["workload.concurrency"] else None
             found = as_columns(cast(Summary, recount(table, (), span_s)))
             check_agreement(place_of_requests(folder, run["key"]), found, stated, SEALED)
+
+
+def read_requests(folder: Path, run: Mapping[Any, Any], columns: Sequence[str]) -> pd.DataFrame:
+    """These columns of the requests that the study in a folder kept of a run, one row per request.
+
+    Args:
+        folder: of the study's results.
+        run: the run's row.
+        columns: their names.
+
+    Raises:
+        InputError: it did not keep them, or they are not as many as the row says, or not as many of them counted.
+    """
+    path = place_of_requests(folder, run["key"])
+    table = stored_requests(path, columns)
+    found = {"requests": len(table)} if columns else {}
+    found |= {"counted": int(table["counted"].sum())} if "counted" in columns else {}
+    check_agreement(path, found, run, SEALED)
+    return table
 
 
 def request_differences(runs: Runs, part: pd.DataFrame, against: str, by: Sequence[str] = ()) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ import msgspec
 
 import flowsim
 from flowsim.clairvoyant.bound import Bound, Bounding
+from flowsim.errors import InputError, unknown
 from flowsim.io.folders import Stamp, leads_somewhere, stamp_of
 from flowsim.policies.registry import PolicySpec, canonical
 from flowsim.results.definitions.files import digest
@@ -25,6 +27,10 @@ from flowsim.runs.prepare import Given, Prepared, prepare, read_input
 from flowsim.runs.run import execute
 from flowsim.runs.workload import WorkloadOptions, blamed, replayed
 from flowsim.traces.trace import Trace
+
+RANGE = ("from", "to", "step")
+MOST_VALUES = 1_000_000
+"""The most values of an axis, and points of a study."""
 
 
 @dataclass(frozen=True)
@@ -160,3 +166,25 @@ def _place(root: str, name: str) -> str:
     """The file or folder of this name in `root`, or the name itself when there is none."""
     place = Path(root, name)
     return str(place) if leads_somewhere(place) else name
+
+
+def values_of_range(name: str, given: Mapping[str, Any]) -> list[Any]:
+    """The values of {from, to, step} with the end included, of an option; of windows, their edges.
+
+    Raises:
+        InputError: it is no such range, or has more than MOST_VALUES.
+    """
+    for key in given:
+        if key not in RANGE:
+            raise unknown("key of a range", str(key), RANGE)
+    first, last, step = (given.get(key, 1 if key == "step" else None) for key in RANGE)
+    numbers = [x for x in (first, last, step) if isinstance(x, int | float) and not isinstance(x, bool)]
+    if len(numbers) < 3 or not (step > 0 and first < last):
+        raise InputError(name, found=dict(given), expected="{from: FIRST, to: LAST, step: STEP} with rising numbers")
+    steps = (last - first) / step + 1e-9
+    if not steps < MOST_VALUES:
+        raise InputError(name, f"has {steps:,.0f} values", expected=f"<= {MOST_VALUES:,}")
+    values = [first + step * k for k in range(int(steps) + 1)]
+    if not all(isinstance(x, int) for x in numbers):
+        values = [round(value, 12) for value in values]
+    return [list(pair) for pair in itertools.pairwise(values)] if name == "workload.window" else values

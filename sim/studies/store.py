@@ -18,7 +18,7 @@ from flowsim.io.journal import Journal, read_records
 from flowsim.io.locks import locked
 from flowsim.io.parquet import arrow_table, check_plain, column_kinds, write_rows
 from flowsim.results.definitions.runs_parquet import TEXTS, is_number
-from flowsim.results.saved_files import ROUNDING, check_agreement, is_share, stored_requests
+from flowsim.results.saved_files import ROUNDING, is_share
 from flowsim.runs.options import MAPPINGS, is_option, options
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ class Store:
         self._keys = keys
         self._study = study
         self._at: dict[str, int] = {}
+        self._forgotten: set[str] = set()
         self._sealed = False
 
     def __enter__(self) -> Store:
@@ -104,10 +105,17 @@ class Store:
         with writing_file(self.folder / STUDY) as partial:
             partial.write_text(study_text(self._study), encoding="utf-8")
         keys = list(self._keys)
+        self._drop_forgotten()
         write_rows(self.folder / SEALED, lambda: self._rows(keys, options))
-        for stale in set((self.folder / REQUESTS).glob("*.parquet")) - {self.requests(key) for key in keys}:
-            stale.unlink()
         self._sealed = True
+
+    def _drop_forgotten(self) -> None:
+        """Delete the requests of the runs that were forgotten."""
+        place = self.folder / REQUESTS
+        if not place.is_symlink():
+            forgotten = {self.requests(key) for key in self._forgotten} - {self.requests(key) for key in self._keys}
+            for file in forgotten.intersection(place.glob("*.parquet")):
+                file.unlink()
 
     def _rows(self, keys: Iterable[str], options: Callable[[str], Row]) -> Iterator[dict[str, Any]]:
         for key in keys:
@@ -120,11 +128,12 @@ class Store:
             self._journal.path.unlink()
 
     def _refuse_strangers(self, keys: Iterable[str]) -> None:
-        strange = sum(key not in self._keys for key in keys)
+        strange = {key for key in keys if key not in self._keys}
         if strange and not _is_of(self.folder, self._study):
-            found = f"holds {number_of(strange, 'run that is', 'runs that are')} not part of this study"
+            found = f"holds {number_of(len(strange), 'run that is', 'runs that are')} not part of this study"
             allowed = "a new folder, the same study, or the study with more values"
             raise InputError(str(self.folder), found, expected=allowed)
+        self._forgotten |= strange
 
     def _read_journal(self) -> None:
         where = f"{self.folder / JOURNAL}"
@@ -268,25 +277,6 @@ def _check_columns(path: Path, names: Sequence[Any], needed: Sequence[str] = ())
     """InputError unless the columns key and error, and those that are needed, are among these."""
     if missing := [name for name in ("key", "error", *needed) if name not in names]:
         raise InputError(str(path), f"has no column {missing[0]}", expected="what flowsim sweep or capacity wrote")
-
-
-def read_requests(folder: Path, run: Mapping[Any, Any], columns: Sequence[str]) -> pd.DataFrame:
-    """These columns of the requests that the study in a folder kept of a run, one row per request.
-
-    Args:
-        folder: of the study's results.
-        run: the run's row.
-        columns: their names.
-
-    Raises:
-        InputError: it did not keep them, or they are not as many as the row says, or not as many of them counted.
-    """
-    path = place_of_requests(folder, run["key"])
-    table = stored_requests(path, columns)
-    found = {"requests": len(table)} if columns else {}
-    found |= {"counted": int(table["counted"].sum())} if "counted" in columns else {}
-    check_agreement(path, found, run, SEALED)
-    return table
 
 
 def place_of_requests(folder: Path, key: str) -> Path:

@@ -18,13 +18,11 @@ from flowsim.results.definitions.requests_parquet import REQUESTS
 from flowsim.runs.keywords import policy_text
 from flowsim.runs.options import PINNED, flat, is_option
 from flowsim.runs.pins import compare_pins, pins_of
-from flowsim.studies.point import Point, check, prepared
+from flowsim.studies.point import MOST_VALUES, RANGE, Point, check, prepared, values_of_range
 from flowsim.studies.search import Search, check_searchable
 from flowsim.studies.source_lines import SourceLines, axis_path
 
 SECTIONS = ("title", "run", "axes", "points", "capacity", "requests")
-RANGE = ("from", "to", "step")
-MOST_VALUES = 1_000_000
 COLUMNS = [column.name for column in REQUESTS]
 RATES = ("workload.rate_rps", "workload.rate_scale")
 PINS = {"trace": {"trace", "seed"}, "cost": {"cost", "model", "gpu", "tp"}, "policy": {"policy"}}
@@ -77,6 +75,8 @@ class Study:
         axes = {axis_path(name): _axis(at, name, given) for name, given in _axes(at, values).items()}
         listed = _listed(at, values.get("points"))
         _check_once(at, base, listed, axes)
+        with at(("axes",)):
+            _check_size((len(listed) or 1) * math.prod(map(len, axes.values())))
         return cls(
             base,
             axes,
@@ -235,7 +235,7 @@ def _axes(at: SourceLines, values: Mapping[str, Any]) -> Mapping[str, Any]:
 def _axis(at: SourceLines, name: str, given: Any) -> tuple[Any, ...]:
     """The values of an axis: a list, or {from, to, step} with the end included (for windows: their edges)."""
     with at(("axes", name)):
-        values = _range(name, given) if isinstance(given, Mapping) else given
+        values = values_of_range(name, given) if isinstance(given, Mapping) else given
         if not isinstance(values, list) or not values:
             raise InputError(name, found=given, expected="a list of values, or {from: FIRST, to: LAST, step: STEP}")
         return tuple(policy_text(value) if name == "policy" else value for value in values)
@@ -258,21 +258,9 @@ def _check_once(
                 raise InputError(path, "is an axis too", expected="it once")
 
 
-def _range(name: str, given: Mapping[str, Any]) -> list[Any]:
-    for key in given:
-        if key not in RANGE:
-            raise unknown("key of a range", str(key), RANGE)
-    first, last, step = (given.get(key, 1 if key == "step" else None) for key in RANGE)
-    numbers = [x for x in (first, last, step) if isinstance(x, int | float) and not isinstance(x, bool)]
-    if len(numbers) < 3 or not (step > 0 and first < last):
-        raise InputError(name, found=dict(given), expected="{from: FIRST, to: LAST, step: STEP} with rising numbers")
-    steps = (last - first) / step + 1e-9
-    if not steps < MOST_VALUES:
-        raise InputError(name, f"has {steps:,.0f} values", expected=f"<= {MOST_VALUES:,}")
-    values = [first + step * k for k in range(int(steps) + 1)]
-    if not all(isinstance(x, int) for x in numbers):
-        values = [round(value, 12) for value in values]
-    return [list(pair) for pair in itertools.pairwise(values)] if name == "workload.window" else values
+def _check_size(points: int) -> None:
+    if points > MOST_VALUES:
+        raise InputError("", f"has {points:,} points", expected=f"<= {MOST_VALUES:,}")
 
 
 def _listed(at: SourceLines, given: Any) -> list[tuple[int, Mapping[str, Any]]]:
@@ -286,7 +274,8 @@ def _listed(at: SourceLines, given: Any) -> list[tuple[int, Mapping[str, Any]]]:
             if not isinstance(point, Mapping):
                 raise InputError("points", found=point, expected="a mapping of options")
             mappings = {name: value for name, value in point.items() if is_option(name) and isinstance(value, Mapping)}
-            ranges = {name: _range(name, value) for name, value in mappings.items() if set(RANGE) & set(value)}
+            ranges = {name: values_of_range(name, value) for name, value in mappings.items() if set(RANGE) & set(value)}
+            _check_size(len(listed) + math.prod(map(len, ranges.values())))
             for values in itertools.product(*ranges.values()):
                 listed.append((place, _policies_as_text(flat({**point, **dict(zip(ranges, values, strict=True))}))))
     return listed

@@ -22,7 +22,7 @@ from support.studies import STUDY, bytes_of
 def record(**fields: object) -> bytes:
     """A line of a journal."""
     body = json.dumps(fields).encode()
-    return body[:-1] + f', "crc32": {zlib.crc32(body)}}}\n'.encode()
+    return f'{{"crc32": {zlib.crc32(body)}, '.encode() + body[1:] + b"\n"
 
 
 def test_a_second_start_runs_nothing(whole: Path) -> None:
@@ -42,7 +42,7 @@ def test_a_row_that_was_cut_off_is_run_again(whole: Path, tmp_path: Path) -> Non
     with pytest.raises(Stop):
         flowsim.sweep(STUDY, tmp_path / "out", workers=1, progress=stop)
     journal = tmp_path / "out" / JOURNAL
-    journal.write_bytes(journal.read_bytes() + b'{"key": "half a ro')
+    journal.write_bytes(journal.read_bytes() + b'{"crc32": 123, "key": "half a ro')
     half = flowsim.load_runs(tmp_path / "out").table
     assert 0 < len(half) < 18
     assert flowsim.sweep(STUDY, tmp_path / "out", workers=1).new == 18 - len(half)
@@ -148,6 +148,21 @@ def test_requests_are_kept_when_asked_for(tmp_path: Path) -> None:
     assert flowsim.sweep(study, tmp_path / "1", workers=1).new == 2
 
 
+def test_files_among_the_requests_that_the_study_did_not_write_stay(tmp_path: Path) -> None:
+    run = {"trace": "synthetic:qwen:20"}
+    for name, requests in (("plain", False), ("kept", True), ("linked", True)):
+        place = tmp_path / name / "requests"
+        (tmp_path / name).mkdir()
+        if name == "linked":
+            (tmp_path / "elsewhere").mkdir()
+            place.symlink_to(tmp_path / "elsewhere")
+        place.mkdir(exist_ok=True)
+        (place / "mine.parquet").write_bytes(b"mine")
+        flowsim.sweep({"run": run, "axes": {"policy": ["fcfs"]}, "requests": requests}, tmp_path / name, workers=1)
+        assert (place / "mine.parquet").read_bytes() == b"mine"
+        assert len(list(place.iterdir())) == 1 + requests
+
+
 def test_two_sweeps_do_not_write_one_folder(tmp_path: Path) -> None:
     def again(done: int, total: int, doing: str) -> None:
         with pytest.raises(InputError, match="is in use by another command"):
@@ -175,6 +190,7 @@ def test_the_folder_of_a_run_or_a_comparison_is_refused(kind: str, tmp_path: Pat
 @pytest.mark.parametrize(
     ("content", "message"),
     [
+        (b'{"step": 1, "loss": 0.5', "line 1: is not a record of a journal"),
         (b'{"a": 1}', "line 1: is not a record of a journal"),
         (b"notes of mine", "line 1: is not a record of a journal"),
         (b"\0" * 40 + b"\n", "line 1: is not a record of a journal"),

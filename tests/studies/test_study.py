@@ -209,6 +209,12 @@ def test_a_range_includes_its_end(axis: str, given: object, values: tuple[object
         ("Rate", "[", "study.yaml: line 3: is not YAML"),
         ("axes:", "run: {}\naxes:", "study.yaml: line 4: the key 'run' is repeated"),
         ("to: 2}", "to: 1.0e+8}", "line 7: axes seed: has 100,000,000 values; expected <= 1,000,000"),
+        ("to: 2}", "to: 999999}", "line 4: axes: has 9,000,000 points; expected <= 1,000,000"),
+        (
+            "axes:",
+            "points:\n- {seed: {from: 0, to: 9999}, until_s: {from: 1, to: 10000}}\naxes:",
+            "line 5: points #1: has 100,000,000 points; expected <= 1,000,000",
+        ),
         ("  trace", "  cost: nowhere\n  trace", "line 3: run cost: nowhere: is not a folder; expected an"),
     ],
 )

@@ -204,7 +204,7 @@ def test_a_journal_that_was_changed_is_refused_in_one_line(
 ) -> None:
     copy = tmp_path / "journal.jsonl"
     lines = measured[1].read_text().splitlines(keepends=True)
-    at = next(i for i, line in enumerate(lines) if line.startswith('{"key": "pass none 5@0", '))
+    at = next(i for i, line in enumerate(lines) if '"key": "pass none 5@0", ' in line)
     changed = lines[at].replace(*change, 1)
     assert changed != lines[at]
     copy.write_text("".join([*lines[:at], changed, *lines[at + 1 :]]))
