@@ -219,8 +219,10 @@ def _place(spec: PolicySpec) -> str:
 
 def _pairs(name: str, text: str) -> dict[str, str | int | float | bool]:
     options: dict[str, str | int | float | bool] = {}
-    for item in filter(None, text.split(",")):
+    for item in text.split(",") if text else ():
         key, equals, value = item.partition("=")
+        if not item:
+            raise InputError(f"policy {name}", f"has an empty option in {text!r}", expected="one comma between options")
         if not equals and options:
             raise InputError(f"policy {name}", f"option {item!r} lacks its value (write {item}=VALUE)")
         apart = re.sub(r":(?=\w+=)", ",", item)

@@ -7,7 +7,7 @@ from dataclasses import fields
 
 from flowsim.policies.catalogue import TABLE
 from flowsim.policies.parts.composed import Composed
-from flowsim.policies.registry import describe_policy
+from flowsim.policies.registry import PolicySpec, describe_policy, policy_class
 
 
 def by_family() -> Iterator[str]:
@@ -17,5 +17,6 @@ def by_family() -> Iterator[str]:
     shared = {field.name: field.default for field in fields(Composed)}
     for name in TABLE:
         policy = describe_policy(name)
-        own = [f"`{key}={value}`" for key, value in policy.options.items() if shared.get(key) != value]
+        known = shared if issubclass(policy_class(PolicySpec(name)), Composed) else {}
+        own = [f"`{key}={value}`" for key, value in policy.options.items() if known.get(key) != value]
         yield f"| `{policy.name}` | {policy.family} | {policy.what} | {', '.join(own)} | {policy.source} |"

@@ -14,6 +14,7 @@ from flowsim.core.request import Request
 from flowsim.engine.device import Clock
 from flowsim.engine.kv import KVCache
 from flowsim.engine.waiting import Waiting
+from flowsim.errors import InputError
 
 
 class Viewed(Protocol):
@@ -142,5 +143,7 @@ class InstanceView:
         return self._instance.waiting.queue(order).ranked(self._now)
 
     def predict(self, tokens: int, context: int = 0) -> float:
-        """Predicted seconds of a prompt of `tokens` alone, on top of `context`."""
+        """Predicted seconds of a prompt of `tokens` alone, on top of `context`. InputError: one of them is negative."""
+        if tokens < 0 or context < 0:
+            raise InputError("predict", f"was asked for {tokens} tokens on top of {context}", expected=">= 0 of both")
         return self._instance.predictor.predict(tokens, context)

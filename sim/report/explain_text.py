@@ -13,6 +13,7 @@ from flowsim.rendering.format import seconds
 from flowsim.rendering.reasons import REASONS, SERVABLE, reason_rows
 from flowsim.rendering.run_text import head_facts
 from flowsim.rendering.screen import facts, table
+from flowsim.rendering.summary_text import uncounted_facts
 from flowsim.results.explain import Explanation
 from flowsim.results.fairness import Fairness
 from flowsim.results.story import Story
@@ -24,6 +25,7 @@ def explanation_report(why: Explanation) -> RenderableType:
     attained = [
         ("missed", f"{missed:,} of {number_of(summary['counted'], 'request')}"),
         ("attained", percent(summary["attainment"])),
+        *uncounted_facts(summary),
     ]
     misses: list[RenderableType] = [Text(), _by_class("missed", why.by_class, REASONS)] if missed else []
     if missed and why.servable_by_class is not None:

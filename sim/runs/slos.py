@@ -167,7 +167,11 @@ def promised(trace: Trace, mix: SLOMix, shares: Mapping[str, float] | None, seed
     with blamed("slo.mix"):
         slo = _drawn(trace, mix, shares, seed) if shares else mix.assign(trace)
         if "all" in slo.class_names and len(slo.class_names) > 1:
-            raise InputError("class 'all'", "has the name of all classes together", expected="another name")
+            error = InputError("class 'all'", "has the name of all classes together", expected="another name")
+            if "all" in trace.class_names:
+                first = np.flatnonzero(trace.class_code == trace.class_names.index("all"))[0]
+                error = error.within(f"{trace.where}: request {first}")
+            raise error
     return slo
 
 

@@ -174,7 +174,7 @@ def check_searchable(ready: Prepared, search: Search) -> None:
     fewest = FEWEST_REQUESTS * instances
     if len(trace) < fewest:
         each = f" ({FEWEST_REQUESTS} per instance)" if instances > 1 else ""
-        place = f"{trace.name}, window {workload.window_text}" if workload.window else trace.name
+        place = f"{trace.where}, window {workload.window_text}" if workload.window else trace.where
         raise InputError(
             place, f"has {number_of(len(trace), 'request')}", expected=f">= {fewest} requests for a search{each}"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +24,12 @@ def test_the_rate_that_no_scheduler_reaches_is_a_line_more() -> None:
     found = re.fullmatch(r"max goodput +< ([\d.]+) req/s: no scheduler meets the target text=0.9 at that rate *", line)
     assert found and 100 < float(found[1]) < 150
     assert "target" in refused("bound", "example", "--max-goodput", "txt=.9")
+
+
+def test_what_arrives_at_one_instant_has_no_load_and_a_short_file_is_named_whole() -> None:
+    Path("one.jsonl").write_text('{"arrival_s": 0, "input_length": 100}\n')
+    assert "none, as there is no rate" in invoke("bound", "one.jsonl").stdout.splitlines()[-1]
+    assert refused("bound", "one.jsonl", "--max-goodput", ".9").startswith("one.jsonl: has 1 request; expected >= 30")
 
 
 def test_progress_is_that_of_all_replays(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,6 +28,10 @@ def test_the_reasons_add_up_to_the_misses() -> None:
     assert sum(int(row.split()[-1]) for row in rows) == missed
 
 
+def test_requests_that_do_not_count_are_told() -> None:
+    assert re.search(r"^not counted +40 in the warm-up", done(*OVERLOADED, "--warmup", ".1"), re.MULTILINE)
+
+
 def test_the_config_of_a_saved_run_tells_the_same() -> None:
     done("run", *OVERLOADED[1:], "--quiet", "--out", "saved")
     assert done("explain", "saved/config.yaml") == done(*OVERLOADED)

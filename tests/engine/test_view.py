@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from flowsim.calibration.costs.predictor import SoloPredictor
 from flowsim.core.order import Fixed
 from flowsim.core.pass_timeline import Forward, Timeline
@@ -13,6 +15,7 @@ from flowsim.core.request import Request
 from flowsim.engine.kv import KVCache
 from flowsim.engine.view import InstanceView
 from flowsim.engine.waiting import Waiting
+from flowsim.errors import InputError
 
 EARLIEST = Fixed(lambda candidate: candidate.deadline_s)
 
@@ -61,6 +64,9 @@ def test_a_view_shows_the_parts_of_its_instance() -> None:
     assert (list(view.waiting), list(view.started), list(view.paused)) == ([late, soon], [begun], [paused])
     assert (view.running, view.free_slots, view.free_tokens) == (running, 2, 100)
     assert view.predict(4, 2) == 24.0
+    for tokens, context in ((-5, 0), (5, -1)):
+        with pytest.raises(InputError, match=f"^predict: was asked for {tokens} tokens on top of {context}; expected"):
+            view.predict(tokens, context)
 
 
 def test_the_first_is_the_best_of_all_that_can_go_on() -> None:

@@ -307,6 +307,7 @@ def test_policies_and_their_options_are_documented() -> None:
     documented = set(re.findall(r"`(\w+)", rest.partition("## A policy of your own")[0] + table))
     for policy in policies:
         assert policy.options.keys() <= documented, policy.name
+    assert re.search(r"^\| `vtc` .* \| `batch_tokens=8192`, `batch_requests=256` \|", table, re.MULTILINE)
 
 
 def test_the_readme_is_short() -> None:

@@ -44,7 +44,7 @@ def prepared(trace: Trace, **values: Any) -> Prepared:
 def test_one_of_several_classes_is_not_called_all() -> None:
     said = "class 'all': has the name of all classes together; expected another name"
     for classes in (["all", "chat"], ["chat", "all"], ["all", None]):
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=f"^trace: request {classes.index('all')}: {said}$"):
             prepared(Trace.of([0, 1], [100, 100], classes=classes), slo__mix=1)
     assert prepared(Trace.of([0, 1], [100, 100], classes=["all"] * 2), slo__mix=1).slo.class_names == ("all",)
 
