@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,15 @@ import yaml
 from msgspec import Struct, structs
 from numpy.typing import NDArray
 
+from flowsim.core.events import Launched
+from flowsim.core.server import ServerOptions
 from flowsim.errors import InputError
 from flowsim.io.counts import number_of
 from flowsim.io.folders import writing_file
 from flowsim.io.notebook import facts_html
 from flowsim.io.seeds import generator
 from flowsim.runs.options import RunOptions
-from flowsim.runs.prepare import Given
+from flowsim.runs.prepare import Given, Prepared
 from flowsim.runs.prepare import prepare as prepared
 from flowsim.runs.run import execute
 from flowsim.traces.trace import Trace
@@ -155,7 +158,7 @@ class _Fit:
         self._measured_s = trace.ttft_s[alone]
         self._apart_s = 0.0
         """The constant, as found so far: in a closed loop the device rests for as long before each request."""
-        self._without_s = self._simulated(1.0, 0.0)
+        self._without_s, self._forwards = self._simulated(1.0, 0.0), self._counted()
         self._at = np.array([1.0, 0.0])
         self._base_s, self._slopes = self._without_s, self._linear(self._without_s)
         self._known = self._identifiable()
@@ -171,11 +174,21 @@ class _Fit:
     def _simulated(self, factor: float, host_s: float) -> Floats:
         """The TTFTs of these requests with a device and a host like that."""
         server = structs.replace(self._run.server, device_factor=factor, host_s=host_s, frontend_s=self._apart_s)
-        options = structs.replace(self._run, server=server, bound=False)
-        ttft_s: Floats = execute(prepared(options, Given(trace=self._trace))).ttft_s[self._alone]
+        ttft_s: Floats = execute(self._prepared(server)).ttft_s[self._alone]
         if np.isnan(ttft_s).any():
             raise InputError("policy", "leaves requests of the log without a first token")
         return ttft_s - self._apart_s
+
+    def _counted(self) -> NDArray[np.int64]:
+        """The forwards of these requests without a stack, shape [k]."""
+        forwards, most = np.zeros(len(self._trace), np.int64), self._run.server.max_batched_tokens
+        for event in chain.from_iterable(execute(self._prepared(self._run.server), events=True).outcome.events or ()):
+            if isinstance(event, Launched):
+                forwards[list(event.members)] += -(-np.array(event.tokens) // most)
+        return forwards[self._alone]
+
+    def _prepared(self, server: ServerOptions) -> Prepared:
+        return prepared(structs.replace(self._run, server=server, bound=False), Given(trace=self._trace))
 
     def _linear(self, base_s: Floats) -> Floats:
         """What the TTFTs change by with the factor and with the host's time, shape [k, 2]."""
@@ -191,9 +204,12 @@ class _Fit:
 
     @property
     def _several(self) -> NDArray[np.bool_]:
-        """Which of these requests take more of the host's time than others, as they take several forwards."""
+        """Which of these requests take more forwards than others, and more of the host's time with them.
+
+        More host time alone does not say so: in a closed loop it also lets the device rest for longer.
+        """
         host = self._slopes[:, 1]
-        more: NDArray[np.bool_] = host > host.min() + MORE_HOST
+        more: NDArray[np.bool_] = (self._forwards > self._forwards.min()) & (host > host.min() + MORE_HOST)
         return more
 
     def _keep(self, rows: NDArray[np.bool_]) -> None:
@@ -204,7 +220,7 @@ class _Fit:
             self._measured_s[rows],
             self._without_s[rows],
         )
-        self._base_s, self._slopes = self._base_s[rows], self._slopes[rows]
+        self._base_s, self._slopes, self._forwards = self._base_s[rows], self._slopes[rows], self._forwards[rows]
 
     def _moved(self, rows: NDArray[np.int64]) -> Floats:
         """The factor and the host's time that fit these rows best."""

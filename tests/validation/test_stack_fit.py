@@ -98,6 +98,25 @@ def test_a_profile_is_enough() -> None:
 
 
 @pytest.mark.usefixtures("few_draws")
+@pytest.mark.parametrize("seed", [3, 4])
+def test_a_profile_of_prompts_of_one_forward_says_nothing_of_the_host(seed: int) -> None:
+    """More host time lets the device rest for longer before the next request, so it helps some TTFTs more than others.
+
+    That is no sign of several forwards.
+    """
+    tokens = np.random.default_rng(seed).integers(100, 8000, 250)
+    stack: dict[str, Any] = {"frontend_s": 0.02, "jitter": "exponential:0.005", "device_factor": 1.1}
+    ran = flowsim.run(Trace.of([0] * 250, tokens), "fcfs", slo=100, bound=False, concurrency=1, seed=seed, **stack)
+    arrival_s = np.concatenate(([0.0], np.cumsum(ran.ttft_s)[:-1]))
+    fit = fit_stack(replace(Trace.of(arrival_s, tokens, ttft_s=ran.ttft_s), concurrency=1), RUN)
+    assert fit.alone == 250
+    assert set(fit.server) == {"frontend_s", "jitter", "device_factor"}
+    assert fit.server["device_factor"] == pytest.approx(1.1, abs=0.01)
+    assert fit.server["frontend_s"] == pytest.approx(0.02, abs=0.002)
+    assert "take the same number of forwards" in " ".join(fit.cannot_tell)
+
+
+@pytest.mark.usefixtures("few_draws")
 def test_prompts_of_several_forwards_are_left_out_if_there_are_few() -> None:
     """The host time of their further forwards, partly hidden by the device, would be in the factor."""
     log = served(2, most=8000, host_s=0.01, **STACK)
