@@ -12,6 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from flowsim.errors import printable
 from flowsim.io.counts import number_of, percent
 from flowsim.policies.registry import spelling
 from flowsim.rendering.costs_text import cost_footing
@@ -117,7 +118,9 @@ def _settings(done: pd.DataFrame) -> Iterator[tuple[list[Text], pd.DataFrame]]:
 
 def _headline(runs: Runs) -> str:
     done = f"{runs.new:,} new, in {runs.cpu_s:,.1f} s of CPU" if runs.new else "all done before"
-    return f"{runs.title or 'study'}: {number_of(len(runs.table), 'run')} ({done}), {len(runs.failed):,} failed"
+    return (
+        f"{printable(runs.title) or 'study'}: {number_of(len(runs.table), 'run')} ({done}), {len(runs.failed):,} failed"
+    )
 
 
 def _failures(runs: Runs) -> list[str]:

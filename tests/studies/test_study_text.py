@@ -31,3 +31,10 @@ def test_policies_that_made_the_same_decisions_are_named() -> None:
     study = {"run": {"trace": "example", "workload.limit": 40}, "axes": {"policy": ["fcfs", "chunked:100000", "edf"]}}
     said = _said(flowsim.sweep(study, workers=1))
     assert "fcfs and chunked:100000 made the same decisions for every request." in said
+
+
+def test_a_title_does_not_command_the_terminal() -> None:
+    study = {"title": "red \x1b[31m", "run": {"trace": "synthetic:qwen:20"}, "axes": {"policy": ["fcfs"]}}
+    with (console := Console(width=120)).capture() as said:
+        console.print(study_report(flowsim.sweep(study, workers=1)))
+    assert said.get().startswith("red \N{REPLACEMENT CHARACTER}[31m: 1 run")
