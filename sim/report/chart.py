@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flowsim.errors import InputError, unknown
-from flowsim.results.saved_files import is_share
 from flowsim.runs.options import is_option
-from flowsim.studies.figure_data import OF_POLICY, Line, classes_of, family, is_number
+from flowsim.studies.figure_data import OF_POLICY, Line, classes_of, factor, family, is_number, with_short_traces
 from flowsim.studies.intervals import differences, intervals
 from flowsim.studies.replications import REPLICATION, varied
 from flowsim.studies.sweep import Runs
@@ -81,7 +80,7 @@ def chart(runs: Runs, columns: ChartColumns) -> PanelChart:
         InputError: no run succeeded, no such column or policy, a y that is not a number, or runs that differ in a
             further option: select one value of it, or show it.
     """
-    done = runs.succeeded
+    done = with_short_traces(runs).succeeded
     if done.empty:
         raise InputError("study", "has no run that succeeded, so there is nothing to draw")
     asked = _filled(done, columns)
@@ -148,7 +147,7 @@ def _by(done: pd.DataFrame, asked: ChartColumns, value: str) -> pd.DataFrame:
     if _is_setting(x):
         return stats.assign(at=stats[x])
     places = intervals(done, x, by)[[*by, "mean"]].rename(columns={"mean": "at"})
-    return stats.merge(places, on=by, how="left")
+    return stats.merge(places.assign(at=factor(x) * places["at"]), on=by, how="left")
 
 
 def _is_setting(name: str) -> bool:
@@ -171,10 +170,9 @@ def _chart(stats: pd.DataFrame, asked: ChartColumns, left_out: int) -> PanelChar
 
 
 def _line(name: str, part: pd.DataFrame, asked: ChartColumns, words: Sequence[Any] | None) -> Line:
-    factor = 100 if is_share(asked.y) else 1
     places = part["at"].map(words.index) if words is not None else part["at"]
     part = part.assign(at=places).sort_values("at", kind="stable")
-    mean, low, high = (factor * part[column].to_numpy(dtype=float) for column in ("mean", "low", "high"))
+    mean, low, high = (factor(asked.y) * part[column].to_numpy(dtype=float) for column in ("mean", "low", "high"))
     return Line(name, part["at"].to_numpy(dtype=float), mean, low, high)
 
 
@@ -182,5 +180,5 @@ def said(column: str | None, value: object) -> str:
     """The value of a column as a legend or a title says it, with its name unless it is plain; "" of no column."""
     if column is None:
         return ""
-    text = f"{value:g}" if isinstance(value, float) else str(value).rpartition("/")[2]
+    text = f"{value:g}" if isinstance(value, float) else str(value)
     return text if column in (POLICY, FAMILY, CLASS, "trace", "model", "gpu") else f"{column} {text}"

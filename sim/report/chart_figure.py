@@ -141,7 +141,7 @@ def _outer(axes: Axes, place: int, across: int, many: int) -> None:
 def _limits(chart: PanelChart, axes: Axes) -> None:
     """The limits of all panels, which share their axes."""
     if chart.words:
-        names = [str(tick).rpartition("/")[2] for tick in chart.ticks]
+        names = list(map(str, chart.ticks))
         axes.set_xticks(range(len(names)), names, rotation=30, ha="right", rotation_mode="anchor")
         axes.set_xlim(-0.5, len(names) - 0.5)
     elif chart.joined:

@@ -97,13 +97,16 @@ def save(figures: Mapping[str, Figure], folder: str | Path, formats: Sequence[st
 
     if Path(folder).suffix.removeprefix(".") in FORMATS:
         raise InputError("out", found=str(folder), expected="a folder; --format says of which kind its figures are")
-    names = []
+    names, stems = [], list[str]()
     with writing(folder) as stage, mpl.rc_context({"svg.hashsalt": "flowsim", "pdf.fonttype": 42}):
         for name, figure in figures.items():
             stem = re.sub(r"[^\w.=,-]+", "-", name)
+            taken = sum(other == stem for other in stems)
+            stems.append(stem)
             for ending in dict.fromkeys(formats):
-                draw_into(stage / f"{stem}.{ending}", figure, **FORMATS[ending])
-                names.append(f"{stem}.{ending}")
+                file = f"{stem}-{taken + 1}.{ending}" if taken else f"{stem}.{ending}"
+                draw_into(stage / file, figure, **FORMATS[ending])
+                names.append(file)
     return names
 
 

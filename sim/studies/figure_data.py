@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -124,9 +124,9 @@ def line_chart(runs: Runs, x: str, value: str) -> LineChart:
         stats[["low", "high"]] = bounds[["ci_attainment_low", "ci_attainment_high"]]
     words = not is_number(stats[x])
     ticks = list(dict.fromkeys(stats[x])) if words else list(np.unique(stats[x]))
-    places = stats[x].map(ticks.index) if words else stats[x]
+    places = stats[x].map(ticks.index) if words else factor(x) * stats[x]
     lines = [_line(str(policy), places[group.index], group, value) for policy, group in stats.groupby(name, sort=False)]
-    return LineChart(x, value, lines, ticks, words)
+    return LineChart(x, value, lines, ticks if words else [factor(x) * tick for tick in ticks], words)
 
 
 def class_chart(runs: Runs, x: str, policy: str) -> LineChart:
@@ -188,6 +188,18 @@ def ttft_distributions(runs: Runs) -> dict[str, Distribution]:
         rows = pd.concat([read_requests(folder, run, ("ttft_s", "counted")) for run in group.to_dict("records")])
         found[str(policy)] = Distribution.of(rows["ttft_s"][rows["counted"]].to_numpy())
     return found
+
+
+def with_short_traces(runs: Runs) -> Runs:
+    """The runs with the last parts of the paths of their traces, as few as tell them apart."""
+    if "trace" not in runs.table:
+        return runs
+    parts = {trace: str(trace).split("/") for trace in runs.table["trace"]}
+    for last in range(1, max(map(len, parts.values()), default=0) + 1):
+        names = {trace: "/".join(path[-last:]) for trace, path in parts.items()}
+        if len(set(names.values())) == len(names):
+            return replace(runs, table=runs.table.assign(trace=runs.table["trace"].map(names)))
+    return runs
 
 
 def classes_of(table: pd.DataFrame) -> list[str]:

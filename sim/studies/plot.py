@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy as np
 from flowsim.errors import InputError, InputWarning, unknown
 from flowsim.rendering.costs_text import cost_footing
 from flowsim.rendering.style import foot, new_panels
-from flowsim.studies.figure_data import OF_POLICY, family, is_number
+from flowsim.studies.figure_data import OF_POLICY, family, is_number, with_short_traces
 from flowsim.studies.figures import bars_height, class_tradeoff, heat_map, lines, max_goodput, ttft_distribution
 from flowsim.studies.goodput_rules import RULES
 from flowsim.studies.intervals import intervals
@@ -42,6 +41,7 @@ def draw(runs: Runs) -> dict[str, Figure]:
     Warns:
         InputWarning: the distribution of TTFT is not drawn, as requests that the study kept are not there.
     """
+    runs = with_short_traces(runs)
     done = runs.succeeded
     if done.empty:
         raise InputError("study", "has no run that succeeded, so there is nothing to draw")
@@ -183,8 +183,7 @@ def _too_many(names: Sequence[str]) -> InputError:
 
 
 def _setting(name: str, value: object) -> str:
-    """An option and its value, a path by its last part."""
-    return f"{name} {value:g}" if isinstance(value, float) else f"{name} {Path(str(value)).name}"
+    return f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
 
 
 def _figure(axes: Axes) -> Figure:

@@ -11,6 +11,7 @@ import pytest
 
 from flowsim.errors import InputError
 from flowsim.report.chart import ChartColumns, PanelChart, chart, said
+from flowsim.studies.figure_data import line_chart
 from flowsim.studies.sweep import Runs
 
 RATE = "workload.rate_rps"
@@ -84,6 +85,23 @@ def test_figures_of_the_runs_may_be_on_both_axes() -> None:
     np.testing.assert_allclose(fcfs.mean, [1.15, 1.55])
 
 
+def test_a_share_is_in_per_cent_on_either_axis() -> None:
+    (fcfs, _) = chart(study(), ChartColumns(x="attainment", y="goodput_rps")).panels[0].lines
+    np.testing.assert_allclose(fcfs.x, [45, 85])
+    (fcfs, _) = line_chart(Runs(study().table.drop(columns=RATE)), "attainment", "goodput_rps").lines
+    np.testing.assert_allclose(fcfs.x, [80, 90, 40, 50])
+
+
+def test_only_traces_are_named_by_the_ends_of_their_paths_and_stay_distinct() -> None:
+    parts = [study(trace=f"/logs/{day}/log.csv").table for day in ("mon", "tue")]
+    found = chart(Runs(pd.concat(parts)), ChartColumns(facet="trace"))
+    assert [panel.title for panel in found.panels] == ["mon/log.csv", "tue/log.csv"]
+    assert [panel.title for panel in chart(Runs(parts[0]), ChartColumns(facet="trace")).panels] == ["log.csv"]
+    table = study().table.rename(columns=lambda name: name.replace("_text", "_eu/chat").replace("_file", "_us/chat"))
+    found = chart(Runs(table), ChartColumns(hue="class", facet="policy"))
+    assert list(found.names) == ["eu/chat", "us/chat"]
+
+
 def test_a_difference_is_paired_by_seed() -> None:
     found = chart(study(), ChartColumns(against="fcfs"))
     assert lines(found) == {"": {"edf": [15, 30]}}
@@ -134,5 +152,5 @@ def test_failed_runs_alone_are_nothing_to_draw() -> None:
 def test_values_are_said_with_their_column_unless_they_are_plain() -> None:
     assert said("policy", "fcfs") == "fcfs"
     assert said("slo.scale", 0.5) == "slo.scale 0.5"
-    assert said("trace", "folder/trace.jsonl") == "trace.jsonl"
+    assert said("class", "eu/chat") == "eu/chat"
     assert said(None, None) == ""

@@ -38,6 +38,11 @@ def test_all_figures_of_a_study_are_written_twice_with_the_same_bytes(rates: flo
     assert all((tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes() for name in names)
 
 
+def test_names_that_differ_in_signs_alone_are_files_of_their_own(rates: flowsim.Runs, tmp_path: Path) -> None:
+    (figure, *_) = draw(rates).values()
+    assert save({"a/b": figure, "a:b": figure}, tmp_path, ["svg"]) == ["a-b.svg", "a-b-2.svg"]
+
+
 def test_the_figures_of_a_folder_are_those_of_its_runs(rates: flowsim.Runs, tmp_path: Path) -> None:
     assert rates.folder is not None
     figures = plot(rates.folder, tmp_path / "out", ["seed=0"])

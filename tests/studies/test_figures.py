@@ -153,6 +153,13 @@ def test_highest_rates_of_several_traces_and_gpus_are_panels() -> None:
         draw(replace(runs, table=many.assign(model=many["gpu"])))
 
 
+def test_traces_with_one_file_name_have_figures_of_their_own(rates: flowsim.Runs) -> None:
+    many = pd.concat([rates.table.assign(trace=f"/logs/{day}/log.csv") for day in ("mon", "tue")])
+    assert list(draw(replace(rates, table=many, folder=None))) == [
+        f"{name}-workload.rate_rps-trace {day}/log.csv" for day in ("mon", "tue") for name in ("attainment", "classes")
+    ]
+
+
 def test_traces_of_a_sweep_have_figures_of_their_own() -> None:
     axes: dict[str, Any] = {"trace": ["synthetic:qwen:60", "example"], "workload.rate_rps": [8, 24]}
     figures = draw(flowsim.sweep({"run": {"policy": "fcfs"}, "axes": axes}, workers=1))
