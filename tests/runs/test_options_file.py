@@ -49,7 +49,7 @@ def test_a_config_may_say_no_more_than_the_trace(folder: Path) -> None:
         ("server: {instancs: 2}", "unknown option 'server.instancs'; did you mean 'server.instances'?"),
         ("server: {slots: 3}\nserver.slots: 4", "server.slots: is given twice"),
         ("slo: 0.5\nslo.mix: 0.7", "slo.mix: is given twice"),
-        ("server: {instances: two}", "server.instances must be a whole number >= 1, got 'two'"),
+        ("server: {instances: two}", "server.instances must be a whole number >= 1 and <= 100000, got 'two'"),
         ("server: {instances: 0}", "server.instances must be >= 1, got 0"),
         ("server: {router: lest-work}", "unknown router 'lest-work'; did you mean 'least-work'?"),
     ],
