@@ -68,6 +68,13 @@ class PolicySpec(Struct, frozen=True, forbid_unknown_fields=True):
         return self.name in TABLE
 
 
+def with_option(spec: PolicySpec, name: str, value: str | int | float | bool) -> PolicySpec:
+    """The same policy with another value of one option, which a shipped policy may have been given by position."""
+    first = next(iter(inspect.signature(policy_class(spec)).parameters), "") if spec.shipped else FIRST
+    key = FIRST if name == first and FIRST in spec.options else name
+    return PolicySpec(spec.name, {**spec.options, key: value})
+
+
 def load_policy(spec: PolicySpec | str) -> Policy:
     """The policy that a specification names, as a value or as text (see `PolicySpec.parse`).
 
@@ -262,6 +269,8 @@ def _converted(spec: PolicySpec, make: type) -> dict[str, Any]:
             error = unknown("option", name or str(value), parameters, f"of policy {spec.name}")
             error.option = f"policy.{name}" if key else "policy"
             raise error
+        if name in options:
+            raise InputError(f"option {name}", "is given twice, by position and by name")
         options[name] = _fitting(f"option {name}", value, parameters[name].default)
     return options
 

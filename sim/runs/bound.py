@@ -58,7 +58,7 @@ def offered_load(trace: Trace | str | Path, **options: Any) -> float:
 
 def clairvoyant(trace: Trace | str | Path, **options: Any) -> Clairvoyant:
     """What a bound is worked out from; the arguments and errors are those of `bound`."""
-    ready = prepare(*from_keywords(trace, ANY_POLICY, options))
+    ready = prepare(*from_keywords(trace, ANY_POLICY, options, ""))
     if ready.options.until_s is not None:
         raise InputError("until_s", found=ready.options.until_s, expected="none: a bound is that of a whole replay")
     return clairvoyant_of(ready)

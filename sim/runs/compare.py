@@ -125,7 +125,7 @@ def compare(
         InputError: as `run` does; also for no policy, and for one that is given twice.
     """
     named = _named(policies)
-    wanted, given = from_keywords(trace, next(iter(named.values()))[0], options)
+    wanted, given = from_keywords(trace, next(iter(named.values()))[0], options, "policies")
     given = msgspec.structs.replace(given, trace=read_input(wanted) if given.trace is None else given.trace)
     results: dict[str, RunResult] = {}
     bounding = None

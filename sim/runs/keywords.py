@@ -27,7 +27,10 @@ APART = ("trace", "policy")
 
 
 def from_keywords(
-    trace: Trace | str | Path, policy: Policy | PolicySpec | str, keywords: Mapping[str, Any]
+    trace: Trace | str | Path,
+    policy: Policy | PolicySpec | str,
+    keywords: Mapping[str, Any],
+    argument: str = "policy",
 ) -> tuple[RunOptions, Given]:
     """The options that a call in Python names, and the objects that it gives in place of names.
 
@@ -35,11 +38,14 @@ def from_keywords(
         trace: a trace, or the name of one.
         policy: a policy, or its specification.
         keywords: options by keyword ("slots", "slo_scale"), and "server".
+        argument: what the function calls its policy, see `paths_of`.
 
     Raises:
         InputError: an unknown keyword or a value that does not fit, by keyword.
     """
-    values = paths_of(keywords)
+    values = paths_of(keywords, argument)
+    if argument != "policy" and (of_policy := next((path for path in values if path.startswith("policy.")), None)):
+        raise _not_of_one(of_policy, argument)
     values["trace"] = _named(trace)
     values["policy"], own = named_policy(policy)
     cost, mix = values.get("cost"), values.get("slo.mix")
@@ -94,17 +100,33 @@ def policy_text(policy: object) -> object:
     return str(spec)
 
 
-def paths_of(keywords: Mapping[str, Any]) -> dict[str, Any]:
-    """Options by path, of options by keyword or by path. InputError: an unknown name, or an option given twice."""
+def paths_of(keywords: Mapping[str, Any], argument: str = "policy") -> dict[str, Any]:
+    """Options by path, of options by keyword or by path.
+
+    `argument` is what the function that they are given to calls its policy: "policy", "policies", or "" if it has none.
+
+    Raises:
+        InputError: an unknown name, an option given twice, or a policy given to a function that has not just one.
+    """
     values: dict[str, Any] = {}
     for name, value in keywords.items():
         path = by_keyword()[name].path if name in by_keyword() else name
         if not (is_option(path) or path in ("server", "workload")):
-            raise unknown("option", name, [*by_keyword(), "server"])
+            known = [argument if one == "policy" else one for one in by_keyword()]
+            raise unknown("option", name, [*filter(None, known), "server"])
+        if path == "policy" != argument:
+            raise _not_of_one(path, argument)
         if path in values:
             raise InputError(name, "is given twice")
         values[path] = value
     return values
+
+
+def _not_of_one(path: str, argument: str) -> InputError:
+    """The error for an option of one policy, where a function has several of them or none."""
+    if argument:
+        return InputError(path, "is given", expected=f"{argument}=['fcfs', 'flowprefill'], each with its options")
+    return InputError(path, "is given, but this holds for every policy", expected="none")
 
 
 def renamed(error: InputError, name: Callable[[Option], str], more: Mapping[str, Option] = NO_OPTIONS) -> InputError:

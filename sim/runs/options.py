@@ -20,7 +20,7 @@ from flowsim.errors import InputError, unknown
 from flowsim.io.notebook import facts_html
 from flowsim.io.pairs import numbers_by_name
 from flowsim.io.schema import Checked, Count, Name, Positive, PositiveCount, build, hints, option
-from flowsim.policies.registry import PolicySpec
+from flowsim.policies.registry import PolicySpec, with_option
 from flowsim.runs.declaration import Option, declared
 from flowsim.runs.slos import SLOOptions, is_by_class, mix_text
 from flowsim.runs.workload import WorkloadOptions, blamed, digits, window_text
@@ -230,7 +230,7 @@ def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
                 tree["policy"] = PolicySpec.parse(value) if isinstance(value, str) else value
         elif section == "policy":
             spec = build(PolicySpec, tree.get("policy", options()["policy"].default), "policy")
-            tree["policy"] = PolicySpec(spec.name, {**spec.options, name: value})
+            tree["policy"] = with_option(spec, name, value)
         elif not name:
             tree[path] = value
         else:

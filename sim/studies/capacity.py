@@ -72,7 +72,7 @@ def capacity(
     listed_policies = isinstance(policies, list | tuple)
     specs = fitted([policy_text(policy) for policy in policies] if listed_policies else policies, Names, "policies")
     search = Search(target, weights, tolerance)
-    options = paths_of(options)
+    options = paths_of(options, "policies")
     for name in REPLICATION:
         if isinstance(options.get(name), list | tuple):
             raise InputError(name, "is a list, but the replications make these", expected=f"one {name}")

@@ -65,6 +65,7 @@ def test_a_specification_names_a_policy_and_its_options(spec: str, policy: Any) 
         ("edf:cut=operator,cut=none", "option cut is given twice"),
         ("edf:cut=operator,,batching=slo", "has an empty option in 'cut=operator,,batching=slo'; expected one comma"),
         ("edf:cut=operator,", "has an empty option in 'cut=operator,'; expected one comma between options"),
+        ("chunked:2048,budget=512", "option budget: is given twice, by position and by name"),
         ("edf:layer,cuts", "option 'cuts' lacks its value (write cuts=VALUE)"),
         ("chunked:many", "option budget must be a whole number, got 'many'"),
         ("chunked:9223372036854775808", "option budget must be a whole number from -2^53 to 2^53, got '92233720368547"),

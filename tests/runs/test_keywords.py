@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import flowsim
 from flowsim.cli.main import main
 from flowsim.core.server import ServerOptions
 from flowsim.core.slo_mix import SLOMix
@@ -167,6 +168,27 @@ def test_an_error_names_the_keyword(keywords: dict[str, Any], said: str) -> None
     with pytest.raises(InputError) as error:
         options_from(**keywords)
     assert str(error.value).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("function", "name", "said"),
+    [
+        (compare, "policy", "policy: is given; expected policies=['fcfs', 'flowprefill'], each with its options"),
+        (compare, "policy.cut", "policy.cut: is given; expected policies=["),
+        (flowsim.capacity, "policy", "policy: is given; expected policies="),
+        (flowsim.bound, "policy", "policy: is given, but this holds for every policy; expected none"),
+        (flowsim.offered_load, "policy.cut", "policy.cut: is given, but this holds for every policy; expected none"),
+        (compare, "polices", "unknown option 'polices'; did you mean 'policies'?"),
+        (flowsim.capacity, "polices", "unknown option 'polices'; did you mean 'policies'?"),
+        (run, "polcy", "unknown option 'polcy'; did you mean 'policy'?"),
+    ],
+)
+def test_a_policy_is_not_accepted_where_it_would_be_ignored(function: Any, name: str, said: str) -> None:
+    with pytest.raises(InputError) as error:
+        function("example", **{name: ["layer"]})
+    assert str(error.value).startswith(said)
+    with pytest.raises(InputError, match="unknown option 'polcy'"):
+        flowsim.bound("example", polcy="fcfs")
 
 
 def test_an_error_is_about_its_option_by_another_name_or_stays_as_it_is() -> None:

@@ -393,3 +393,17 @@ def test_sections_and_dotted_paths_give_the_same_options(values: dict[str, Any])
 def test_options_hold_mappings_and_have_no_hash() -> None:
     with pytest.raises(TypeError, match="unhashable"):
         hash(made({}))
+
+
+@pytest.mark.parametrize(
+    ("policy", "option", "value", "meant"),
+    [
+        ("chunked:2048", "policy.budget", 512, "chunked:512"),
+        ("chunked", "policy.budget", 512, "chunked:budget=512"),
+        ("edf:layer,batch_tokens=9", "policy.batch_tokens", 5, "edf:layer,batch_tokens=5"),
+    ],
+)
+def test_an_option_of_the_policy_replaces_what_was_given_by_position_or_by_name(
+    policy: str, option: str, value: Any, meant: str
+) -> None:
+    assert str(from_values({"trace": "example", "policy": policy, option: value}).policy) == meant

@@ -84,6 +84,7 @@ def read_trace(
     kept = [part.of_rows(~rows) for part, rows in zip(parts, failed, strict=True)] if drop_failed else parts
     many = sum(int(rows.sum()) for rows in failed)
     trace = _assembled(path, kind, kept, codes, _failures(many, drop_failed))
+    _check_named(path, kind, names)
     unread = [name for name in names if name and name not in kind.fields]
     _warn_of_near_names(path, unread, [name for name in kind.fields if name not in names])
     if unread:
@@ -91,6 +92,19 @@ def read_trace(
     trace = spread_stamps(trace, kind, seed) if spread and not kind.is_profile else trace
     date = () if trace.start_ns is None else (f"second 0 is {np.datetime64(trace.start_ns, 'ns')} UTC",)
     return replace(trace, notices=(*date, *trace.notices, *suspicions(trace, kind)))
+
+
+def _check_named(path: Path, kind: Format, names: Sequence[str]) -> None:
+    """Raise `InputError` for a field that the user names and no row has; `names` are those of the first row."""
+    known = set(names)
+    if kind.name in FORMATS or known.issuperset(kind.fields):
+        return
+    if not is_parquet(path) and _head(path)[0] == "jsonl":
+        rows = (row for lines in read_lines(path) for _, row in rows_of(str(path), lines, "jsonl", names))
+        known.update(*rows)
+    for field in kind.fields:
+        if field not in known:
+            raise unknown("field", field, known, where=str(path))
 
 
 def _warn_of_near_names(path: Path, unread: Sequence[str], absent: Sequence[str]) -> None:

@@ -211,6 +211,29 @@ def test_names_unlike_any_field_or_beside_the_field_itself_are_no_warning(tmp_pa
     assert read_trace(path).class_names == ("a",)
 
 
+@pytest.mark.parametrize("layout", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize(("named", "field", "meant"), [("class", "teir", "tier"), ("slo_s", "max_ttft", "max ttft")])
+def test_a_field_that_the_user_names_and_no_row_has_is_refused(tmp_path, layout, named, field, meant):
+    path = tmp_path / f"t.{layout}"
+    frame = pd.DataFrame({"When": [0.0, 1.0], "tokens": [5, 6], "tier": ["a", "b"], "max ttft": [1.0, 2.0]})
+    if layout == "csv":
+        frame.to_csv(path, index=False)
+    elif layout == "jsonl":
+        frame.to_json(path, orient="records", lines=True)
+    else:
+        frame.to_parquet(path)
+    with pytest.raises(InputError) as error:
+        read_trace(path, f"arrival_s=When,input_length=tokens,{named}={field}")
+    known = "(known: When, max ttft, tier, tokens)"
+    assert str(error.value) == f"{path}: unknown field {field!r}; did you mean {meant!r}? {known}"
+
+
+def test_a_field_that_the_user_names_may_be_missing_in_the_first_row(tmp_path):
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"at": 0, "tokens": 5}\n{"at": 1, "tokens": 6, "tier": "a"}\n')
+    assert read_trace(path, "arrival_s=at,input_length=tokens,class=tier").class_code.tolist() == [-1, 0]
+
+
 def test_fields_that_are_not_read_are_named(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text(",Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n0,5,GPT,7,0,7,API log\n")
