@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-from flowsim.core.policy import Policy, check_policy
-from flowsim.errors import InputError, raised, unknown
+from flowsim.core.policy import Policy, blaming, check_policy
+from flowsim.errors import InputError, text_of, unknown
 from flowsim.io.schema import MOST
 from flowsim.policies.catalogue import TABLE, PolicyRow, check_policy_name, installed
 
@@ -87,14 +87,13 @@ def load_policy(spec: PolicySpec | str) -> Policy:
     """
     spec = PolicySpec.parse(spec) if isinstance(spec, str) else spec
     make = policy_class(spec)
-    try:
-        policy = make(**_converted(spec, make))
-    except InputError as error:
-        raise error.within(f"policy {str(spec)!r}") from error
-    except (TypeError, ValueError) as error:
-        raise InputError(f"policy {str(spec)!r}", str(error)) from error
-    except Exception as error:  # whatever the user's class does
-        raise InputError(f"policy {str(spec)!r}", raised(error)) from error
+    with blaming(f"policy {str(spec)!r}"):
+        try:
+            policy = make(**_converted(spec, make))
+        except InputError:
+            raise
+        except (TypeError, ValueError) as error:
+            raise InputError("", text_of(error)) from error
     return check_policy(policy)
 
 
@@ -251,12 +250,11 @@ def _module(spec: PolicySpec, name: str) -> ModuleType:
     here = str(Path.cwd())
     if not spec.shipped and name not in sys.modules and here not in sys.path:
         sys.path.append(here)
-    try:
-        return importlib.import_module(name)
-    except (ImportError, SyntaxError) as error:
-        raise InputError(f"policy {str(spec)!r}", f"cannot import {name!r}: {error}") from error
-    except (Exception, SystemExit) as error:  # whatever the user's module does
-        raise InputError(f"policy {str(spec)!r}", f"cannot import {name!r}: {raised(error)}") from error
+    with blaming(f"policy {str(spec)!r}: cannot import {name!r}"):
+        try:
+            return importlib.import_module(name)
+        except (ImportError, SyntaxError) as error:
+            raise InputError("", text_of(error)) from error
 
 
 def _converted(spec: PolicySpec, make: type) -> dict[str, Any]:

@@ -88,7 +88,7 @@ class InputError(ValueError):
     def nearest(self, likeness: float) -> str | None:
         """The known name that is nearest, if it is at least so much alike: 1 is equal but for the case of letters."""
         by_lower = {name.lower(): name for name in self.known}
-        near = difflib.get_close_matches(str(self.found).lower(), by_lower, n=1, cutoff=likeness)
+        near = difflib.get_close_matches(text_of(self.found).lower(), by_lower, n=1, cutoff=likeness)
         return by_lower[near[0]] if near else None
 
     def at(self, where: str, *, expected: str = "") -> InputError:
@@ -115,7 +115,9 @@ class InputError(ValueError):
     def _unknown(self) -> str:
         hint = f"; did you mean {self.near!r}?" if self.near else ""
         place = f" {self.problem}" if self.problem else ""
-        return f"unknown {self.kind} {self.found!r}{place}{hint} (known: {', '.join(self.known) or 'none'})"
+        return (
+            f"unknown {self.kind} {text_of(self.found, repr)}{place}{hint} (known: {', '.join(self.known) or 'none'})"
+        )
 
 
 class InputWarning(UserWarning):
@@ -139,11 +141,19 @@ def shown(value: object) -> str:
     """A value as an error shows it: what Python writes, shortened, or the kind of object; nothing for None."""
     if isinstance(value, type):
         return f"the class {value.__name__}"
-    text = "nothing" if value is None else repr(value)
+    text = "nothing" if value is None else text_of(value, repr)
     if "\n" in text or text.startswith("<"):
         kind = type(value).__name__
         text = f"{'an' if kind[0] in 'AEIOUaeiou' else 'a'} {kind}"
     return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 3]}..."
+
+
+def text_of(value: object, write: Callable[[object], str] = str) -> str:
+    """What `str` or `repr` writes of a value, or, if its own code fails at that, what it is."""
+    try:
+        return write(value)
+    except BaseException:  # whatever the user's class does
+        return f"<{type(value).__name__}>"
 
 
 def unknown(
@@ -173,7 +183,8 @@ def raised(error: BaseException) -> str:
     if isinstance(error, InputError):
         return " ".join([str(error), *(f"({place})" for place in theirs[-1:])])
     _, place = places[-1]
-    return f"{type(error).__name__}: {_folded(str(error))} ({theirs[-1] if theirs else place})"
+    said = ": ".join(filter(None, (type(error).__name__, _folded(text_of(error)))))
+    return f"{said} ({theirs[-1] if theirs else place})"
 
 
 def defined_at(function: Callable[..., object]) -> str:

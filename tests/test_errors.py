@@ -10,6 +10,11 @@ import pytest
 from flowsim.errors import InputError, raised, unknown
 
 
+class Mute:
+    def __repr__(self) -> str:
+        raise RuntimeError
+
+
 @pytest.mark.parametrize(
     ("error", "text"),
     [
@@ -29,6 +34,8 @@ from flowsim.errors import InputError, raised, unknown
         (InputError("t.jsonl", "two\n  lines\n"), "t.jsonl: two lines"),
         (InputError("x", found=Event(), expected="text"), "x must be text, got an Event"),
         (InputError("x", found=object(), expected="text"), "x must be text, got an object"),
+        (InputError("x", found=Mute(), expected="text"), "x must be text, got a Mute"),
+        (unknown("cut", Mute(), ["none"]), "unknown cut <Mute> (known: none)"),  # type: ignore[arg-type]
         (InputError("x", found=int, expected="text"), "x must be text, got the class int"),
         (
             unknown("class", "txt", ["text"], where="mix", expected="a class of the trace").within("t.yaml"),

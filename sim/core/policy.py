@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from types import BuiltinMethodType, CellType, FunctionType, MethodType, ModuleType, NoneType
 from typing import Any, Literal, Protocol, Self, cast, get_args
@@ -13,7 +14,8 @@ from flowsim.core.operators import CHECKED_AFTER, Cut, check_cut
 from flowsim.core.order import Order
 from flowsim.core.passes import Decision, Execution, Pass
 from flowsim.core.request import Request
-from flowsim.errors import InputError, unknown
+from flowsim.errors import InputError, raised, text_of, unknown
+from flowsim.io.signals import is_of_signal
 
 Wake = Literal["events", "cuts"]
 
@@ -156,19 +158,30 @@ def check_policy(policy: object) -> Policy:
         name = policy.__name__
         raise InputError("policy", f"must be an object, got the class {name}", expected=f"{name}()")
     name = f"policy {type(policy).__name__}"
-    if not callable(getattr(policy, "choose", None)):
-        raise InputError(name, "has no method choose(view)")
-    for attribute, known in (("cut", CHECKED_AFTER), ("wake", get_args(Wake))):
-        if not hasattr(policy, attribute):
-            raise InputError(name, f"has no attribute {attribute}", expected=f"one of {', '.join(map(repr, known))}")
-    found = cast(Policy, policy)
-    try:
+    with blaming(name):
+        if not callable(getattr(policy, "choose", None)):
+            raise InputError("", "has no method choose(view)")
+        for attribute, known in (("cut", CHECKED_AFTER), ("wake", get_args(Wake))):
+            if not hasattr(policy, attribute):
+                raise InputError("", f"has no attribute {attribute}", expected=f"one of {', '.join(map(repr, known))}")
+        found = cast(Policy, policy)
         check_cut(found.cut)
-    except InputError as error:
-        raise error.within(name) from None
-    if found.wake not in get_args(Wake):
-        raise unknown("wake", found.wake, get_args(Wake), where=name)
+        if found.wake not in get_args(Wake):
+            raise unknown("wake", found.wake, get_args(Wake))
     return found
+
+
+@contextmanager
+def blaming(policy: str) -> Iterator[None]:
+    """Make an InputError, within `policy`, of what its own code raises inside; what a signal raises goes on."""
+    try:
+        yield
+    except InputError as error:
+        raise error.within(policy) from None
+    except BaseException as error:
+        if is_of_signal(error):
+            raise
+        raise InputError(policy, f"raised {raised(error)}") from error
 
 
 def own(policy: Policy) -> Policy:
@@ -185,8 +198,12 @@ def own(policy: Policy) -> Policy:
     try:
         _rebind(list(_reached(policy)), memo)
         copied = copy.deepcopy(policy, memo)
-    except Exception as error:  # whatever the user's attributes do
-        problem = f"cannot be copied for each run and instance: {type(error).__name__}: {error}"
+    except BaseException as error:  # whatever the user's attributes do
+        if is_of_signal(error):
+            raise
+        problem = f"cannot be copied for each run and instance: {type(error).__name__}: {text_of(error)}".removesuffix(
+            ": "
+        )
         raise InputError(name, problem) from error
     for value in _reached(copied):
         if value is policy or (isinstance(value, FunctionType) and _names(value, policy)):

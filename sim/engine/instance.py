@@ -118,7 +118,7 @@ class Instance:
             self._policy.arrived(request, now)
         try:
             self.requests.add(request)
-        except Exception as error:  # whatever the user's order does
+        except BaseException as error:  # whatever the user's order does
             raise self._policy.blamed(error) from error
         self._wake(now)
 

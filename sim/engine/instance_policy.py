@@ -10,12 +10,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from flowsim.core.passes import Decision, Execution, Pass
-from flowsim.core.policy import Policy, own
+from flowsim.core.policy import Policy, blaming, own
 from flowsim.core.request import Request
 from flowsim.engine.check_choice import fault
 from flowsim.engine.view import InstanceView, Viewed
 from flowsim.errors import InputError, raised
 from flowsim.io.counts import number_of
+from flowsim.io.signals import is_of_signal
 
 State = tuple[int, int, int, Execution | None]
 """How many requests wait, have started and how many passes are paused, and what runs."""
@@ -42,9 +43,10 @@ class InstancePolicy:
         self.policy = own(policy)
         self._instance = instance
         self._view = InstanceView(instance)
-        self._on_arrival = getattr(self.policy, "on_arrival", None)
-        self._on_completion = getattr(self.policy, "on_completion", None)
-        self._choose = self.policy.choose
+        with blaming(f"policy {type(policy).__name__}"):
+            self._on_arrival = getattr(self.policy, "on_arrival", None)
+            self._on_completion = getattr(self.policy, "on_completion", None)
+            self._choose = self.policy.choose
         self.hears_arrivals = self._on_arrival is not None
         self.hears_completions = self._on_completion is not None
         self.happened = ("the beginning", -1)
@@ -72,16 +74,17 @@ class InstancePolicy:
     def choose(self, now: float) -> tuple[Pass | Execution | None, Sequence[Request], float]:
         """What the policy decides, as a `Decision` has it."""
         self._saw = self._state()
+        rejected: Sequence[Request] = ()
+        wake_at, wrong = math.inf, None
         try:  # as `_call` does, but this is the most frequent call of a replay
             choice: Any = self._choose(self._view.at(now))
-        except (Exception, SystemExit) as error:
+            if isinstance(choice, Decision):
+                choice, rejected, wake_at = choice
+                wrong = self._fault(rejected, wake_at, now)
+            wrong = wrong or fault(choice)
+        except BaseException as error:
             raise self.blamed(error) from error
-        rejected: Sequence[Request] = ()
-        wake_at = math.inf
-        if isinstance(choice, Decision):
-            choice, rejected, wake_at = choice
-            self._check(rejected, wake_at, now)
-        if (wrong := fault(choice)) is not None:
+        if wrong is not None:
             raise self.wrong(*wrong)
         return choice, rejected, wake_at
 
@@ -108,28 +111,32 @@ class InstancePolicy:
         return InputError(f"policy {name} at {now:.6f} s, after {happened} ({counts})", problem, expected=expected)
 
     def blamed(self, error: BaseException) -> InputError:
-        """The error for what the policy, or an order of its own, has raised."""
+        """The error for what the policy, or an order of its own, has raised; what a signal has raised goes on."""
+        if is_of_signal(error):
+            raise error
         return self.wrong(raised(error) if isinstance(error, InputError) else f"raised {raised(error)}")
 
     def _call(self, method: Callable[..., Any], *arguments: object) -> Any:
         try:
             return method(*arguments)
-        except (Exception, SystemExit) as error:  # whatever the user's policy does
+        except BaseException as error:  # whatever the user's policy does
             raise self.blamed(error) from error
 
-    def _check(self, rejected: Any, wake_at: Any, now: float) -> None:
+    def _fault(self, rejected: Any, wake_at: Any, now: float) -> tuple[str, str] | None:
+        """What is wrong with the rest of a decision, and what was expected."""
         waiting = self._instance.waiting.requests
         if not isinstance(rejected, list | tuple):
-            raise self.wrong(f"rejected {rejected!r}", "a list of requests")
+            return f"rejected {rejected!r}", "a list of requests"
         seen = set[int]()
         for request in rejected:
             if not isinstance(request, Request) or waiting.get(request.id) is not request:
-                raise self.wrong(f"rejected {request!r}, which is not waiting")
+                return f"rejected {request!r}, which is not waiting", ""
             if request.id in seen:
-                raise self.wrong(f"rejected {request!r} twice")
+                return f"rejected {request!r} twice", ""
             seen.add(request.id)
         if not isinstance(wake_at, int | float) or not wake_at > now:
-            raise self.wrong(f"asked to be woken at {wake_at!r}", "seconds, after now")
+            return f"asked to be woken at {wake_at!r}", "seconds, after now"
+        return None
 
     def _state(self) -> State:
         instance = self._instance

@@ -20,8 +20,18 @@ WORDS: Final = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 """What is said of each signal."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """SIGINT has come."""
+
+
 class Terminated(BaseException):
     """SIGTERM has come. Like KeyboardInterrupt, it is no Exception."""
+
+
+def is_of_signal(error: BaseException) -> bool:
+    """Whether a signal has raised it, and not the code that ran then; outside of commands Python raises for Ctrl-C."""
+    pythons = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    return isinstance(error, (KeyboardInterrupt if pythons else Interrupted, Terminated))
 
 
 def status_of(number: signal.Signals) -> int:
@@ -35,8 +45,13 @@ def end_at_once() -> None:
 
 
 def raise_once() -> None:
-    """The next signal is raised: KeyboardInterrupt, or Terminated."""
+    """The next signal is raised: Interrupted, or Terminated."""
     _handle(_raise)
+
+
+def ignore_interrupts() -> None:
+    """Leave Ctrl-C, in a worker, to its parent: a KeyboardInterrupt is then of the code that runs."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextmanager
@@ -65,4 +80,4 @@ def _end(number: int, frame: FrameType | None) -> NoReturn:
 
 def _raise(number: int, frame: FrameType | None) -> NoReturn:
     end_at_once()
-    raise KeyboardInterrupt if number == signal.SIGINT else Terminated
+    raise Interrupted if number == signal.SIGINT else Terminated

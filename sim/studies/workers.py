@@ -18,7 +18,7 @@ from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
 
 from flowsim.errors import InputError, InputWarning, raised
-from flowsim.io.signals import no_interrupts
+from flowsim.io.signals import ignore_interrupts, is_of_signal, no_interrupts
 from flowsim.results.bootstrap import share_interval
 from flowsim.results.differences import decisions_sha256
 from flowsim.results.result import RunResult
@@ -112,8 +112,7 @@ class _Handed:
         self.under_way: dict[str, Task] = {}
 
     def __iter__(self) -> Iterator[Task]:
-        while (task := self._next()) is not None:
-            yield task
+        return iter(self._next, None)
 
     def _next(self) -> Task | None:
         with self._lock:
@@ -171,10 +170,11 @@ def _alone(task: Task) -> list[Done]:
 
 
 def _end_with(parent: int) -> None:
-    """End this worker when its parent has been killed, since it would otherwise wait for it for ever.
+    """End this worker when its parent has been killed, since it would otherwise wait for it for ever, not at Ctrl-C.
 
     And end it fast: at exit Python would spend seconds looking for cycles before it frees the memory.
     """
+    ignore_interrupts()
     atexit.register(gc.freeze)
 
     def watch() -> None:
@@ -261,9 +261,9 @@ def measure(
             result = simulated(ready, bounding=bounding_of(point, root))
             row |= figures(result) | {"trace_notices": notices(ready)}
             kept = _parquet(result, key, requests) if requests else None
-    except InputError as error:
-        row["error"] = str(error)
-    except Exception as error:  # whatever a user's policy does
+    except BaseException as error:  # whatever a user's policy does
+        if is_of_signal(error):
+            raise
         row["error"] = raised(error)
     return row, kept
 

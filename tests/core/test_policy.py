@@ -54,3 +54,25 @@ def test_a_function_that_refers_to_the_original_all_the_same_is_refused() -> Non
     GLOBAL.count = lambda id: GLOBAL.seen[id]
     with pytest.raises(InputError, match="a function in it refers to the original; expected functions that refer"):
         own(GLOBAL)
+
+
+class Evasive:
+    cut, wake = "none", "events"
+
+    def choose(self, view: Any) -> None: ...
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        raise GeneratorExit
+
+
+class Secretive(Evasive):
+    @property
+    def cut(self) -> str:  # type: ignore[override]
+        raise GeneratorExit
+
+
+def test_whatever_a_policy_raises_when_it_is_looked_at_or_copied_is_said() -> None:
+    with pytest.raises(InputError, match=r"^policy Secretive: raised GeneratorExit \(test_policy.py, line \d+\)$"):
+        check_policy(Secretive())
+    with pytest.raises(InputError, match=r"^policy Evasive: cannot be copied for each run and instance: GeneratorExit"):
+        own(Evasive())  # type: ignore[arg-type]

@@ -20,6 +20,7 @@ from flowsim.core.server import ServerOptions
 from flowsim.engine import instance_policy
 from flowsim.engine.simulate import Outcome
 from flowsim.errors import InputError
+from flowsim.io.signals import Terminated
 from support.costs import pencil
 from support.timelines import replay_exactly
 
@@ -410,6 +411,56 @@ def test_a_policy_that_writes_to_what_it_sees_is_refused() -> None:
     for policy in (Drops(), Hopes()):
         with pytest.raises(InputError, match="raised TypeError"):
             run(policy, *rows)
+
+
+class Mute(BaseException):
+    """An exception, and a value, that cannot be shown."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+    __repr__ = __str__
+
+
+def raises(error: BaseException) -> Any:
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("choose", "problem"),
+    [
+        (lambda: raises(GeneratorExit("now")), "raised GeneratorExit: now (test_instance_policy.py"),
+        (lambda: raises(SystemExit(3)), "raised SystemExit: 3 (test_instance_policy.py"),
+        (lambda: raises(Mute()), "raised Mute: <Mute> (test_instance_policy.py"),
+        (Mute, "raised RuntimeError: no text (test_instance_policy.py"),
+        (lambda: Pass((Mute(),)), "raised RuntimeError: no text"),  # type: ignore[arg-type]
+        (lambda: Decision(None, Mute()), "raised RuntimeError: no text"),  # type: ignore[arg-type]
+        (lambda: Decision(None, [Mute()]), "raised RuntimeError: no text"),  # type: ignore[list-item]
+        (lambda: Decision(None, [], Mute()), "raised RuntimeError: no text"),  # type: ignore[arg-type]
+    ],
+)
+@pytest.mark.parametrize("method", ["choose", "on_arrival"])
+def test_whatever_a_policy_raises_or_returns_is_said_in_one_line(method: str, choose: Any, problem: str) -> None:
+    class Odd(FIFO):
+        pass
+
+    setattr(Odd, method, lambda self, *seen: choose())
+    if method == "on_arrival" and "raised RuntimeError" in problem:
+        run(Odd(), (0.0, 5, 9.0))  # what it returns is nobody's business
+        return
+    with pytest.raises(InputError) as error:
+        run(Odd(), (0.0, 5, 9.0))
+    assert str(error.value).startswith("policy Odd at 0.000000 s, after the arrival of request 0 (")
+    assert problem in str(error.value)
+
+
+def test_a_signal_that_comes_while_a_policy_decides_is_not_the_policys() -> None:
+    class Waits(FIFO):
+        def choose(self, view: Any) -> Any:
+            raise Terminated
+
+    with pytest.raises(Terminated):
+        run(Waits(), (0.0, 5, 9.0))
 
 
 class Says(FIFO):

@@ -124,6 +124,11 @@ class NoCut:
     def choose(self, view):
         return None
 
+class Quits(NoCut):
+    def __init__(self):
+        raise GeneratorExit
+
+
 class Broken:
     cut, wake = "none", "events"
 
@@ -180,6 +185,7 @@ def test_the_working_directory_is_searched_last_and_only_for_policies_of_ones_ow
         ("dataclass", "unknown policy class 'dataclass' in module my_own_policies"),
         ("NoCut", "policy NoCut: has no attribute cut; expected one of 'none', 'chunk', 'layer'"),
         ("Broken", "KeyError"),
+        ("Quits", "policy 'my_own_policies:Quits': raised GeneratorExit (my_own_policies.py, line "),
         ("Demanding", "missing 1 required positional argument: 'needed'"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
@@ -63,6 +64,42 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert psutil.wait_procs(children, timeout=300)[1] == []
+
+
+ODD = """
+from flowsim.policies.fcfs import FCFS
+
+class Own(BaseException):
+    def __str__(self):
+        raise RuntimeError
+
+class Odd(FCFS):
+    error = GeneratorExit()
+    def choose(self, view):
+        raise self.error
+
+class Key(Odd):
+    error = KeyboardInterrupt()
+
+class Mute(Odd):
+    error = Own()
+"""
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_whatever_a_policy_raises_its_run_has_failed_and_the_study_finishes(tmp_path: Path, workers: str) -> None:
+    (tmp_path / "odd.py").write_text(ODD)
+    policies = ["odd:Odd", "odd:Key", "odd:Mute", "fcfs"]
+    (tmp_path / "study.yaml").write_text(
+        json.dumps({"run": {"trace": "synthetic:qwen:20"}, "axes": {"policy": policies}})
+    )
+    command = [sys.executable, "-m", "flowsim", "sweep", "study.yaml", "--out", "out", "--workers", workers, "-q"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr
+    with pytest.warns(FailedRuns, match="3 of 4 runs failed"):
+        runs = flowsim.load_runs(tmp_path / "out")
+    said = [error.partition("raised ")[2].partition(" (odd.py")[0] for error in runs.failed["error"]]
+    assert said == ["GeneratorExit", "KeyboardInterrupt", "Own: <Own>"]
 
 
 DEADLY = """
