@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from msgspec import Struct
 
-from flowsim.errors import InputError, unknown
+from flowsim.errors import InputError, shown, unknown
 from flowsim.traces.columns import SECONDS
 
 Layout = Literal["jsonl", "csv", "parquet"]
@@ -124,13 +125,13 @@ FORMATS: dict[str, Format] = {
 """The formats by name; a file is read in the first one that fits its first row. Azure's traces of 2023 and of 2024
 have the same format."""
 
-PROFILES = ("input_length=input_length,ttft_s=ttft_s", "input_length=input_length,ttft_ms=ttft_ms")
-"""Profiles of requests that ran alone, in the form of `find_format`; recognised by their fields."""
 USER_FIELDS = (
     *("arrival_s", "arrival_ms", "arrival_date", "input_length", "output_length", "class"),
     *("slo_s", "priority", "client", "ttft_s", "ttft_ms", "latency_s", "latency_ms"),
 )
 """The keys of a format that the user describes, see `find_format`."""
+ARRIVALS = re.compile("arriv|time_?stamp|start|sent|send", re.IGNORECASE)
+"""What the name of a field of arrivals may have in it."""
 
 
 def find_format(spec: str, others: Iterable[str] = ()) -> Format:
@@ -178,6 +179,26 @@ def find_format(spec: str, others: Iterable[str] = ()) -> Format:
         latency=fields.get(f"latency_{unit}"),
         measured_in=unit,
     )
+
+
+def own_format(where: str, header: Sequence[str]) -> Format | None:
+    """The format of a table whose fields have the names of USER_FIELDS, other than flowsim's own: arrivals or TTFTs in
+    milliseconds, arrivals as dates, or a profile; None if there is no such field.
+
+    Raises:
+        InputError: it has several fields of arrivals, or none that is read but one that seems to be one.
+    """
+    keys = [key for key in USER_FIELDS if key in header and not (key[-3:] == "_ms" and f"{key[:-3]}_s" in header)]
+    if set(keys) <= set(FORMATS["flowsim"].fields) and "arrival_s" in keys:
+        return None
+    if "input_length" not in keys or not any(key.startswith(("arrival_", "ttft_")) for key in keys):
+        return None
+    kind = find_format(",".join(f"{key}={key}" for key in keys))
+    seeming = [name for name in header if name not in keys and ARRIVALS.search(name)]
+    if kind.is_profile and seeming:
+        found = f"has TTFTs, but arrivals only in {shown(seeming[0])}, if there"
+        raise InputError(where, found, expected="--format that names the fields, of a profile without arrivals")
+    return kind
 
 
 def _named_fields(spec: str) -> dict[str, str]:

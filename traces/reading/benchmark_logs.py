@@ -39,6 +39,7 @@ IN_S = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "sec": 1.0}
 TIMES, TOOK = (bad_seconds, SECONDS), (bad_slos, SLO)
 TOKENS, TOKENS_OR_0 = (bad_lengths, LENGTH), (bad_lengths_or_0, LENGTH_OR_0)
 """What columns may hold: which values are wrong, and what is expected in their place; only TOOK may have null."""
+UNKNOWN = "that failed, without input tokens or the time of their send"
 WANTED = "a log with start_times, one of a closed loop (--max-concurrency N), or rows with arrivals"
 
 
@@ -107,18 +108,35 @@ def lists_log(path: str, documents: Sequence[JSONObject], number: int) -> Benchm
     n = len(log["input_lens"]) if isinstance(log["input_lens"], list) else 0
     if not n:
         raise InputError(path, "has no requests")
-    ttft_s = _column(path, "ttfts", log.get("ttfts"), n, *TIMES)
+    measured = log.get("ttfts")
+    ttft_s = _column(path, "ttfts", _filled(measured, _absent(measured, n, None), 0.0), n, *TIMES)
     errors = log.get("errors", ())
     complete = isinstance(errors, list) and len(errors) == n
     failed = (ttft_s == 0) | np.array([bool(error) for error in errors] if complete else [False] * n)
-    inputs = _column(path, "input_lens", log["input_lens"], n, *TOKENS)
-    outputs = _column(path, "output_lens", log.get("output_lens", [0] * n), n, *TOKENS_OR_0)
+    lengths, starts, answers = log["input_lens"], log.get("start_times"), log.get("output_lens", [0] * n)
+    unknown = failed & (_absent(lengths, n, None, 0) | _absent(starts, n, None))
+    inputs = _column(path, "input_lens", _filled(lengths, unknown, 1), n, *TOKENS)
+    outputs = _column(path, "output_lens", _filled(answers, failed & _absent(answers, n, None), 0), n, *TOKENS_OR_0)
     most = _count(log.get("max_concurrency"))
     concurrency = most if log.get("request_rate", "inf") in ("inf", math.inf) else None
-    notices = _closed_loop(most)
-    taken_s = _taken(log.get("itls"), ttft_s)
-    sent_s, lost = _sent(path, log, concurrency, ttft_s, taken_s), np.where(failed, math.nan, 0.0)
-    return BenchmarkLog(sent_s, inputs, outputs, ttft_s + lost, taken_s + lost, notices, concurrency)
+    notices = (*_closed_loop(most), *_dropped(int(unknown.sum()), UNKNOWN))
+    taken_s = _taken(log.get("itls"), ttft_s, failed)
+    sent = {**log, "start_times": _filled(starts, unknown, 0.0)} if "start_times" in log else log
+    sent_s, lost = _sent(path, sent, concurrency, ttft_s, taken_s), np.where(failed, math.nan, 0.0)
+    columns = sent_s, inputs, outputs, ttft_s + lost, taken_s + lost
+    sent_s, inputs, outputs, ttft_s, taken_s = (column[~unknown] for column in columns)
+    return BenchmarkLog(sent_s, inputs, outputs, ttft_s, taken_s, notices, concurrency)
+
+
+def _absent(values: Any, n: int, *blanks: int | None) -> Bools:
+    """Which of n values are one of these blanks; none if they are not n values."""
+    listed = isinstance(values, list) and len(values) == n
+    return np.array([value in blanks for value in values] if listed else [False] * n)
+
+
+def _filled(values: Any, rows: Bools, value: float) -> Any:
+    """These values with this one in some rows; as they are if there is none to fill."""
+    return [value if row else one for row, one in zip(rows.tolist(), values, strict=True)] if rows.any() else values
 
 
 def _count(value: Any) -> int | None:
@@ -130,10 +148,14 @@ def _closed_loop(most: int | None) -> tuple[str, ...]:
     return (f"closed loop: at most {number_of(most, 'request')} at a time",) if most else ()
 
 
-def _taken(gaps: Any, ttft_s: Floats) -> Floats:
+def _dropped(many: int, what: str) -> tuple[str, ...]:
+    return (f"dropped: {number_of(many, 'request')} {what}",) if many else ()
+
+
+def _taken(gaps: Any, ttft_s: Floats, failed: Bools) -> Floats:
     """Seconds to the last token of each request, from the gaps between tokens; NaN if these are not known."""
     try:
-        return ttft_s + [math.fsum(row) for row in gaps]
+        return ttft_s + [math.fsum(row or () if lost else row) for row, lost in zip(gaps, failed, strict=True)]
     except (TypeError, ValueError, OverflowError):
         return np.full(ttft_s.size, math.nan)
 
@@ -164,9 +186,9 @@ def aiperf_log(path: str, documents: Sequence[JSONObject], number: int) -> Bench
     if not all(type(start) is int and 0 <= start < 2**63 for start in starts):
         raise InputError(f"{path}: metadata.request_start_ns", "is missing", expected="nanoseconds, for each request")
     bad = [bool(row.get("error") or about.get("was_cancelled")) for row, about in zip(known, about_rows, strict=True)]
-    said = {"of the warm-up": len(documents) - len(rows), "without input tokens": len(rows) - n}
     concurrency, about = _concurrency_of_aiperf(Path(path))
-    notices = (*about, *(f"dropped: {number_of(n, 'request')} {what}" for what, n in said.items() if n))
+    warm_up = _dropped(len(documents) - len(rows), "of the warm-up")
+    notices = (*about, *warm_up, *_dropped(len(rows) - n, "without input tokens"))
     took = {
         name: [None if lost else _metric(path, row, name) for row, lost in zip(known, bad, strict=True)]
         for name in ("time_to_first_token", "request_latency")
@@ -215,12 +237,14 @@ def guidellm_log(path: str, documents: Sequence[JSONObject], number: int) -> Ben
     """Of guidellm: benchmarks with their requests, of which those that got an answer and those that did not."""
     benchmark = _picked(path, _objects(f"{path}: benchmarks", documents[0]["benchmarks"]), number, "guidellm")
     requests = _mapping(benchmark.get("requests"))
-    good, errored = (_objects(f"{path}: requests.{name}", requests.get(name)) for name in ("successful", "errored"))
+    good, errored, cut_off = (
+        _objects(f"{path}: requests.{name}", requests.get(name)) for name in ("successful", "errored", "incomplete")
+    )
     if not good:
         raise InputError(f"{path}: requests.successful", "is missing or empty", expected="the requests of a benchmark")
-    rows = [*good, *(row for row in errored if row.get("prompt_tokens"))]
-    n, lost = len(rows), len(rows) - len(good)
-    starts = [row.get("request_start_time", row.get("start_time")) for row in rows]
+    failed = [row for row in errored if row.get("prompt_tokens") and _start(row) is not None]
+    rows, lost = [*good, *failed], len(failed)
+    n, starts = len(rows), [_start(row) for row in rows]
     sent_s = _column(path, "request_start_time", starts, n, *TIMES)
     inputs = _column(path, "prompt_tokens", [row.get("prompt_tokens") for row in rows], n, *TOKENS)
     outputs = _column(path, "output_tokens", [row.get("output_tokens") or 0 for row in rows], n, *TOKENS_OR_0)
@@ -228,7 +252,16 @@ def guidellm_log(path: str, documents: Sequence[JSONObject], number: int) -> Ben
     ttft_s = _column(path, "time_to_first_token_ms", ttfts, n, *TOOK) / 1e3
     latency_s = _column(path, "request_latency", [row.get("request_latency") for row in rows], n, *TOOK)
     latency_s = np.where(np.isnan(ttft_s), math.nan, latency_s)
-    return BenchmarkLog(sent_s, inputs, outputs, ttft_s, latency_s, (), _streams(benchmark))
+    notices = (
+        *_dropped(len(errored) - lost, UNKNOWN),
+        *_dropped(len(cut_off), "that the end of the benchmark cut off"),
+    )
+    streams = _streams(benchmark)
+    return BenchmarkLog(sent_s, inputs, outputs, ttft_s, latency_s, (*_closed_loop(streams), *notices), streams)
+
+
+def _start(row: JSONObject) -> Any:
+    return row.get("request_start_time", row.get("start_time"))
 
 
 def _streams(benchmark: JSONObject) -> int | None:

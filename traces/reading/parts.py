@@ -55,6 +55,17 @@ class TracePart(Struct, frozen=True):
         ids = columns.pop("block_ids")[np.repeat(rows, self.block_counts)]
         return TracePart(block_ids=ids, **{name: column[rows] for name, column in columns.items()})
 
+    def failed(self, silent: bool, measured: bool) -> Bools:
+        """Which rows are of requests that failed on the real server.
+
+        Args:
+            silent: whether no output says so.
+            measured: whether a lacking TTFT does.
+        """
+        no_input, no_output, no_ttft = self.input_length == 0, self.output_length == 0, np.isnan(self.ttft)
+        failed: Bools = no_input | (silent & no_output) | (measured & no_ttft)
+        return failed
+
 
 class Contradiction(NamedTuple):
     """What is wrong with a row whose fields contradict each other."""

@@ -15,8 +15,8 @@ import numpy as np
 from flowsim.errors import InputError, InputWarning, shown, unknown
 from flowsim.io.counts import number_of
 from flowsim.io.sha256 import sha256_of
-from flowsim.traces.columns import Blocks, Bools, Chats, Floats
-from flowsim.traces.formats import FORMATS, PROFILES, TICKS_PER_S, Format, Layout, find_format
+from flowsim.traces.columns import Blocks, Chats, Floats
+from flowsim.traces.formats import FORMATS, TICKS_PER_S, Format, Layout, find_format, own_format
 from flowsim.traces.reading import bulk_reader, row_reader, server_logs
 from flowsim.traces.reading.benchmark_logs import BenchmarkLog
 from flowsim.traces.reading.compression import LineBlock, is_parquet, read_lines
@@ -55,8 +55,9 @@ def read_trace(
         spread: whether to spread coarse time stamps, such as whole seconds: the requests of each are spread over the
             time to the next, uniformly at random, in the order of the file; see `stamps.spread`.
         seed: seed of the spreading.
-        drop_failed: whether to drop the rows of requests that failed on the real server: those without input tokens
-            and, in BurstGPT's format, those without response tokens. A notice counts them.
+        drop_failed: whether to drop the rows of requests that failed on the real server: those without input tokens,
+            those without a TTFT if others have one and, in BurstGPT's format, those without response tokens. A notice
+            counts them.
 
     Raises:
         InputError: in one line with the file, the line (of Parquet: the row), the field, what was found and what was
@@ -80,11 +81,15 @@ def read_trace(
         layout, where, names = _head(path)
         kind = kind or _fitting(where, layout, names)
         parts = list(_parts(path, layout, kind, names, codes, drop_failed))
-    failed = [_failed(part, kind, names) for part in parts]
+    measured = any(not np.isnan(part.ttft).all() for part in parts)
+    silent = kind.no_output_is_failure and kind.output_length in names
+    failed = [part.failed(silent, measured) for part in parts]
     kept = [part.of_rows(~rows) for part, rows in zip(parts, failed, strict=True)] if drop_failed else parts
     many = sum(int(rows.sum()) for rows in failed)
     trace = _assembled(path, kind, kept, codes, _failures(many, drop_failed))
     _check_named(path, kind, names)
+    if measured:
+        trace = replace(trace, notices=(*trace.notices, *server_logs.decodes(trace.output_length)))
     unread = [name for name in names if name and name not in kind.fields]
     _warn_of_near_names(path, unread, [name for name in kind.fields if name not in names])
     if unread:
@@ -154,8 +159,8 @@ def _csv_header(where: str, text: str) -> list[str]:
 
 
 def _fitting(where: str, layout: Layout, header: Sequence[str]) -> Format:
-    for kind in (*FORMATS.values(), *map(find_format, PROFILES)):
-        if set(header).issuperset(kind.signature):
+    for kind in (own_format(where, header), *FORMATS.values()):
+        if kind is not None and set(header).issuperset(kind.signature):
             return kind
     if layout == "csv" and len(header) == 1 and (mark := next((one for one in SEPARATORS if one in header[0]), None)):
         raise InputError(where, f"has fields separated by {SEPARATORS[mark]}", expected="fields separated by commas")
@@ -261,13 +266,6 @@ def _of_log(path: Path, log: BenchmarkLog, drop_failed: bool) -> Trace:
         latency_s=log.latency_s[kept],
         concurrency=log.concurrency,
     )
-
-
-def _failed(part: TracePart, kind: Format, names: Sequence[str]) -> Bools:
-    """Which rows are of requests that failed on the real server."""
-    silent = kind.no_output_is_failure and kind.output_length in names
-    failed: Bools = (part.input_length == 0) | (part.output_length == 0 if silent else False)
-    return failed
 
 
 def _failures(failed: int, dropped: bool) -> tuple[str, ...]:

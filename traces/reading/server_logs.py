@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from flowsim.errors import InputError
 from flowsim.traces.reading.benchmark_logs import (
     BenchmarkLog,
@@ -71,8 +73,13 @@ def read_log(path: Path, name: str) -> BenchmarkLog:
     log = LOGS[kind].read(str(path), _documents(path), int(number or 0))
     if log.failed.all():
         raise InputError(str(path), "has no request that got a first token", expected="the log of a server")
-    more = (DECODES,) if (log.output_length > 1).any() else ()
-    return replace(log, sent_s=log.sent_s - log.sent_s.min(), notices=(*log.notices, *more))
+    notices = (*log.notices, *decodes(log.output_length))
+    return replace(log, sent_s=log.sent_s - log.sent_s.min(), notices=notices)
+
+
+def decodes(output_length: NDArray[Any]) -> tuple[str, ...]:
+    """What to say of measured TTFTs beside answers of these lengths."""
+    return (DECODES,) if (output_length > 1).any() else ()
 
 
 def _text(path: Path) -> bytes:

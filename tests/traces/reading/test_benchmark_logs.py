@@ -48,6 +48,44 @@ def test_a_loop_is_closed_unless_requests_also_wait_for_a_rate(
 
 
 @pytest.mark.parametrize(
+    "blank",
+    [
+        {"input_lens": [100, 200, 0]},
+        {"input_lens": [100, 200, None], "output_lens": [1, 3, None], "itls": [[], [0.5, 0.25], None]},
+        {"start_times": [1000.0, 1001.5, None]},
+    ],
+)
+@pytest.mark.parametrize("drop_failed", [True, False])
+def test_a_failed_request_of_unknown_length_or_send_is_dropped(
+    blank: dict[str, Any], drop_failed: bool, tmp_path: Path
+) -> None:
+    trace = flowsim.load_trace(saved(tmp_path, LISTS | blank), drop_failed=drop_failed)
+    assert trace.input_length.tolist() == [100, 200]
+    assert same(trace.latency_s, [0.25, 1.25])
+    assert "dropped: 1 request that failed, without input tokens or the time of their send" in trace.notices
+
+
+def test_a_null_ttft_is_of_a_failed_request(tmp_path: Path) -> None:
+    trace = flowsim.load_trace(saved(tmp_path, LISTS | {"ttfts": [0.25, None, 0.0]}))
+    assert same(trace.ttft_s, [0.25, NAN, NAN])
+    with pytest.raises(InputError, match=r"input_lens\[0\] must be a whole number of tokens .* got 0"):
+        flowsim.load_trace(saved(tmp_path, LISTS | {"input_lens": [0, 200, 300]}))
+
+
+def test_requests_of_guidellm_without_an_answer_are_told(tmp_path: Path) -> None:
+    errored = [guidellm(6.0, 9, None), {**guidellm(6.0, 9, None), "request_start_time": None}, {"prompt_tokens": None}]
+    requests = {"successful": [guidellm(5.0, 7, 250.0)], "errored": errored, "incomplete": [guidellm(7.0, 8, None)]}
+    config = {"strategy": {"type_": "concurrent", "streams": 4}}
+    trace = flowsim.load_trace(saved(tmp_path, {"benchmarks": [{"requests": requests, "config": config}]}))
+    assert trace.input_length.tolist() == [7, 9]
+    assert trace.notices[:3] == (
+        "closed loop: at most 4 requests at a time",
+        "dropped: 2 requests that failed, without input tokens or the time of their send",
+        "dropped: 1 request that the end of the benchmark cut off",
+    )
+
+
+@pytest.mark.parametrize(
     ("benchmark", "concurrency"),
     [
         ({"config": {"strategy": {"type_": "concurrent", "streams": 8}}}, 8),
@@ -133,7 +171,8 @@ def test_benchmarks_of_guidellm(tmp_path: Path, start: str) -> None:
         ({"start_times": [1.0]}, "start_times: has 1 value; expected 3, one per request"),
         ({"ttfts": [1.0, "x", 2.0]}, "ttfts[1] must be a finite number of seconds from 0 to 2**40, got 'x'"),
         ({"ttfts": [0.0, 0.0, 0.0]}, "has no request that got a first token; expected the log of a server"),
-        ({"ttfts": [1.0, None, 2.0]}, "ttfts[1] must be a finite number of seconds from 0 to 2**40, got nothing"),
+        ({"ttfts": [1.0, [None], 2.0]}, "ttfts[1] must be a finite number of seconds from 0 to 2**40, got [None]"),
+        ({"start_times": [1.0, None, 2.0]}, "start_times[1] must be a finite number of seconds"),
         ({"ttfts": [1.0, -1.0, 2.0]}, "ttfts[1] must be a finite number of seconds"),
         ({"input_lens": [1, 0, 2]}, "input_lens[1] must be a whole number of tokens"),
         ({"input_lens": []}, "has no requests"),

@@ -268,6 +268,40 @@ def test_a_profile_has_no_arrivals(text: str, format: str | None, tmp_path: Path
     assert trace.notices == ("a profile: one request after another, each sent when the one before was through",)
 
 
+def test_arrivals_in_milliseconds_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text("arrival_ms,input_length,ttft_ms,output_length\n0,100,250,1\n900,300,,1\n2000,200,125,4\n")
+    trace = read_trace(path)
+    assert trace.arrival_s.tolist() == [0.0, 0.9, 2.0]
+    assert trace.ttft_s[[0, 2]].tolist() == [0.25, 0.125]
+    assert trace.concurrency is None
+    assert trace.notices[0].startswith("kept: 1 request that failed on the real server")
+    assert trace.notices[1].startswith("answers of several tokens")
+    kept = read_trace(path, drop_failed=True)
+    assert kept.input_length.tolist() == [100, 200]
+    assert kept.notices[0] == "dropped: 1 request that failed on the real server"
+
+
+def test_milliseconds_beside_arrivals_in_seconds_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text("arrival_s,input_length,ttft_ms\n0,100,250\n")
+    assert read_trace(path).ttft_s.tolist() == [0.25]
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ("timestamp,input_length,ttft_s", "has TTFTs, but arrivals only in 'timestamp', if there; expected --format"),
+        ("arrival_ms,arrival_date,input_length", "expected one of arrival_s, arrival_ms and arrival_date"),
+    ],
+)
+def test_arrivals_are_not_left_unread(header: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text(f"{header}\n1,5,7\n")
+    with pytest.raises(InputError, match=said):
+        read_trace(path)
+
+
 def test_of_a_profile_the_last_tokens_count(tmp_path: Path) -> None:
     path = tmp_path / "profile.csv"
     path.write_text("n,first,last\n100,0.25,1\n300,0.5,2\n200,0.125,3\n")
