@@ -2,32 +2,55 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from flowsim.errors import InputError
 from flowsim.io.folders import check_ends, writing_file
 
 ROWS_AT_ONCE = 1024
+DIGEST = "flowsim_sha256"
+"""The entry of a file's metadata with the digest of its rows and columns."""
 Row = Mapping[str, Any]
 
 
 def write_rows(path: Path, rows: Callable[[], Iterable[Row]]) -> None:
-    """Write a file of rows, whole or not at all; `rows` gives them, twice the same."""
+    """Write a file of rows, whole or not at all, with a digest; `rows` gives them, twice the same."""
     import pyarrow.parquet as pq  # slow to import, and only tables need it
 
     kinds = column_kinds(rows())
     with (
         writing_file(path) as partial,
-        partial.open("wb") as file,  # a name may look like the address of a file elsewhere: "a:b"
+        partial.open("w+b") as file,  # a name may look like the address of a file elsewhere: "a:b"
         pq.ParquetWriter(file, _schema(kinds), compression="zstd") as writer,
     ):
         given = iter(rows())
         while part := list(itertools.islice(given, ROWS_AT_ONCE)):
             writer.write_table(arrow_table(part, kinds))
+        writer.add_key_value_metadata({DIGEST: _digest(file, file.tell(), _schema(kinds))})
+
+
+def check_unchanged(path: Path) -> None:
+    """Raise `InputError` unless `write_rows` wrote the file as it is."""
+    import pyarrow.parquet as pq
+
+    with path.open("rb") as file, pq.ParquetFile(file) as table:
+        begin = file.seek(-8, os.SEEK_END) - int.from_bytes(file.read(4), "little")  # of the footer, by its length
+        stated = (table.metadata.metadata or {}).get(DIGEST.encode(), b"").decode()
+        if _digest(file, begin, table.schema_arrow) != stated:
+            raise InputError(str(path), "was changed after it was written", expected="the file that flowsim wrote")
+
+
+def _digest(file: BinaryIO, length: int, schema: Any) -> str:
+    """SHA-256 of the columns' names and types, and of the first bytes of a file; it then stands where these end."""
+    file.seek(0)
+    columns = [(column.name, str(column.type)) for column in schema]
+    return hashlib.sha256(repr(columns).encode() + file.read(length)).hexdigest()
 
 
 def column_kinds(rows: Iterable[Row]) -> dict[str, str]:

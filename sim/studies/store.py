@@ -16,7 +16,7 @@ from flowsim.io.counts import number_of
 from flowsim.io.folders import check_ends, check_writable, exists, writing_file
 from flowsim.io.journal import Journal, read_records
 from flowsim.io.locks import locked
-from flowsim.io.parquet import arrow_table, check_plain, column_kinds, write_rows
+from flowsim.io.parquet import arrow_table, check_plain, check_unchanged, column_kinds, write_rows
 from flowsim.results.definitions.runs_parquet import TEXTS, is_number
 from flowsim.results.saved_files import ROUNDING, is_share
 from flowsim.runs.options import MAPPINGS, is_option, options
@@ -172,6 +172,7 @@ def sealed_keys(folder: str | Path, study: Mapping[str, Any]) -> list[str] | Non
         return None
     with _reading(path):
         _check_columns(path, pq.read_schema(path.absolute()).names)
+        check_unchanged(path)
         table = pq.read_table(path.absolute(), columns=["key", "error"])
     return None if table["error"].null_count < len(table) else table["key"].to_pylist()
 
@@ -190,6 +191,7 @@ def sealed_rows(folder: Path, columns: Sequence[str] | None = None) -> Iterator[
         with _reading(folder / SEALED), pq.ParquetFile((folder / SEALED).absolute()) as file:
             _check_columns(folder / SEALED, file.schema_arrow.names)
             check_plain(folder / SEALED, file.schema_arrow)
+            check_unchanged(folder / SEALED)
             for group in range(file.num_row_groups):
                 yield from file.read_row_group(group, columns).to_pylist()
 
@@ -216,11 +218,12 @@ def read_runs(folder: str | Path) -> pd.DataFrame:
     """
     import pandas as pd
 
+    frame: pd.DataFrame
     place = Path(folder)
     if exists(place / JOURNAL):
         rows = (_row(row, f"{place / JOURNAL}") for row in read_records(place / JOURNAL))
         done = {row["key"]: row for row in rows}.values()
-        frame: pd.DataFrame = arrow_table(done, column_kinds(done)).to_pandas()
+        frame = arrow_table(done, column_kinds(done)).to_pandas()
         return _checked(frame, place / JOURNAL)
     if not (place / SEALED).exists():
         raise InputError(str(folder), f"has no {SEALED}", expected="a folder that flowsim sweep or capacity wrote")
@@ -228,7 +231,9 @@ def read_runs(folder: str | Path) -> pd.DataFrame:
 
     with _reading(place / SEALED):
         check_plain(place / SEALED, pq.read_schema((place / SEALED).absolute()))
-        return _checked(pd.read_parquet((place / SEALED).absolute()), place / SEALED)
+        frame = _checked(pd.read_parquet((place / SEALED).absolute()), place / SEALED)
+        check_unchanged(place / SEALED)
+        return frame
 
 
 def _checked(frame: pd.DataFrame, path: Path) -> pd.DataFrame:

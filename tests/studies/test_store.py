@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import flowsim
@@ -243,6 +247,35 @@ def test_what_no_run_gives_is_refused(tmp_path: Path, whole: Path, column: str, 
         with pytest.raises(InputError) as refused:
             attempt()
         assert str(refused.value) == f"{tmp_path / SEALED}: {message}"
+
+
+EDITS: list[Callable[[pa.Table], pa.Table]] = [
+    lambda table: table.set_column(table.column_names.index("late"), "late", pa.array([10**6] * len(table))),
+    lambda table: table.set_column(table.column_names.index("key"), "key", table["key"][::-1]),
+    lambda table: pa.concat_tables([table, table.slice(0, 1)]),
+    lambda table: table.slice(1),
+    lambda table: table.rename_columns(
+        [{"ttft_p50_s": "ttft_p99_s", "ttft_p99_s": "ttft_p50_s"}.get(name, name) for name in table.column_names]
+    ),
+    lambda table: table.replace_schema_metadata(None),
+]
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_a_table_that_was_edited_is_refused(tmp_path: Path, whole: Path, edit: Callable[[pa.Table], pa.Table]) -> None:
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    pq.write_table(edit(pq.read_table(whole / SEALED)), tmp_path / SEALED, compression="zstd")
+    before = bytes_of(tmp_path)
+    more = {**STUDY, "axes": {**STUDY["axes"], "seed": [0, 1, 2, 3, 4, 5, 6, 7]}}
+    for attempt in (
+        lambda: flowsim.load_runs(tmp_path),
+        lambda: flowsim.plot(tmp_path),
+        lambda: flowsim.sweep(STUDY, tmp_path, workers=1),
+        lambda: flowsim.sweep(more, tmp_path, workers=1),
+    ):
+        with pytest.raises(InputError, match=r"runs\.parquet: was changed after it was written"):
+            attempt()
+    assert bytes_of(tmp_path) == before
 
 
 def test_columns_of_other_types_are_refused(tmp_path: Path, whole: Path) -> None:
