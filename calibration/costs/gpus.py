@@ -72,6 +72,11 @@ def load_gpu(name_or_path: str) -> tuple[str, Gpu]:
     if not name_or_path.endswith((".yaml", ".yml")):
         if name_or_path not in catalogue():
             others = "one of them, or a YAML file with the fields of its datasheet"
+            if sheet := meant(name_or_path):
+                known = f"(known: {', '.join(catalogue())})"
+                raise InputError(
+                    "gpu", f"unknown gpu {name_or_path!r}; did you mean {sheet!r}? {known}", expected=others
+                )
             raise unknown("gpu", name_or_path, catalogue(), where="gpu", expected=others)
         return name_or_path, catalogue()[name_or_path]
     name = Path(name_or_path).stem
@@ -87,8 +92,9 @@ def load_gpu(name_or_path: str) -> tuple[str, Gpu]:
 def completed(gpu: str, table: str) -> str:
     """The command that gives the table of one rank public all-reduces: of its GPU or, if it has none, of an H200."""
     sheet = catalogue().get(gpu)
-    system = (sheet and sheet.public) or "h200_sxm"
-    return f"flowsim calibrate all-reduce {quote(table)} --public {system}"
+    system = sheet.public if sheet else quote(gpu) if gpu.endswith("_sxm") else None
+    stand_in = "" if system else f" (over the NVLink of an H200: none of {gpu} are public)"
+    return f"flowsim calibrate all-reduce {quote(table)} --public {system or 'h200_sxm'}{stand_in}"
 
 
 def meant(name: str) -> str | None:
@@ -122,7 +128,10 @@ def ways(gpu: str, model: str, tp: int) -> str:
     if system and not (spec and (spec.shared_intermediate or spec.dense_layers)):
         found["imported"] = f"flowsim calibrate import aiconfigurator --system {system} {options}"
     if spec is None or not (spec.experts and spec.bytes_per_weight < BYTES_PER_VALUE):
-        sheet = sheet or f"{gpu}.yaml"
-        found["modelled"] = f"flowsim calibrate model --gpu {quote(sheet)} {options}"
+        file = gpu if gpu.endswith((".yaml", ".yml")) else f"{gpu}.yaml"
+        how = "modelled"
+        if not (sheet or Path(file).exists()):
+            how += f" from its datasheet, written into {file} as docs/calibration.md says"
+        found[how] = f"flowsim calibrate model --gpu {quote(sheet or file)} {options}"
     said = [f"{how} ({command})" for how, command in found.items()]
     return " or ".join([", ".join(said[:-1]), said[-1]] if said[1:] else said or [IN_BF16])

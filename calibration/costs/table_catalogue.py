@@ -6,7 +6,7 @@ A GPU is what has a table: `flowsim calibrate` makes one of the user's; those in
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -14,9 +14,10 @@ from typing import NamedTuple
 
 from platformdirs import user_data_path
 
-from flowsim.calibration.costs.gpus import ways
+from flowsim.calibration.costs.gpus import catalogue, meant, ways
+from flowsim.calibration.costs.models import load_model
 from flowsim.calibration.costs.table import OperatorTable
-from flowsim.errors import unknown
+from flowsim.errors import InputError, unknown
 
 
 class TableName(NamedTuple):
@@ -58,10 +59,24 @@ def folder_of_table(gpu: str, model: str, tp: int) -> Path:
     degrees = {str(other.tp) for other in tables if other[:2] == (gpu, model)}
     ours = f"one of them, or a table {ways(gpu, model, tp)}"
     if gpu not in gpus:
-        raise unknown("gpu", gpu, gpus, where="gpu", expected=ours)
+        raise _no_such_gpu(gpu, gpus, ours)
+    called = load_model(model).name if Path(model).exists() else model.lower()
+    if model not in models and called in models:
+        raise InputError("model", f"unknown model {model!r} on {gpu}; did you mean {called!r}, which has a table?")
     if model not in models:
         raise unknown("model", model, models, f"on {gpu}", where="model", expected=ours)
     raise unknown("tp", str(tp), degrees, f"of {model} on {gpu}", where="tp", expected=ours)
+
+
+def _no_such_gpu(gpu: str, gpus: Collection[str], ours: str) -> InputError:
+    """The error for a GPU without a table: by another name of one that has one, or of one of the catalogue."""
+    sheet = meant(gpu)
+    if sheet is None or (gpu == catalogue()[sheet].public and sheet in gpus):
+        return unknown("gpu", gpu, gpus, where="gpu", expected=ours)
+    known = f"(known: {', '.join(sorted(gpus))})"
+    if sheet in gpus:
+        return InputError("gpu", f"unknown gpu {gpu!r}; did you mean {sheet!r}? {known}")
+    return InputError("gpu", f"there is no table of {sheet} {known}", expected=ours)
 
 
 def user_root() -> Path:

@@ -176,7 +176,7 @@ MESSAGES: list[tuple[Call, str]] = [
     (lambda: join(TABLE, TABLE.stating(width=64, tp=2)), "tp of the all-reduces must be 1, as in the table, got 2"),
     (
         lambda: load_table("h20", "llama3-8b"),
-        "gpu: unknown gpu 'h20'; did you mean 'h200'? (known: h100, h200); expected one of them, or a table measured on that GPU (flowsim calibrate --model llama3-8b --out DIR) or modelled (flowsim calibrate model --gpu h20 --model llama3-8b)",
+        "gpu: there is no table of h20 (known: h100, h200); expected one of them, or a table measured on that GPU (flowsim calibrate --model llama3-8b --out DIR) or modelled (flowsim calibrate model --gpu h20 --model llama3-8b)",
     ),
     (
         lambda: load_table("h100", "llama3-7b"),
@@ -228,7 +228,7 @@ MESSAGES: list[tuple[Call, str]] = [
     ),
     (
         config_with(quantization_config={"quant_method": "fp8"}),
-        "config.json: quantization_config must be absent (bf16), or all layers in FP8: static, dynamic, or in blocks of 128 x 128, got 'fp8'",
+        "config.json: quantization_config must be absent (then all is sized and timed in bf16), or all layers in FP8: static, dynamic, or in blocks of 128 x 128, got 'fp8'",
     ),
     (
         lambda: folder_source("."),

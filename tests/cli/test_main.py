@@ -101,7 +101,7 @@ def test_a_name_that_is_too_long_is_not_read(command: str) -> None:
         ("compare t.jsonl --against edf", "unknown policy 'edf' of the comparison"),
         ("tradeoff --tokens 0", "--tokens must be a whole number from 1 to 1048576 (2^20), got 0"),
         ("tradeoff --tokens 99999999999", "--tokens must be a whole number from 1 to 1048576 (2^20), got 99999999999"),
-        ("tradeoff --gpu h20", "--gpu: unknown gpu 'h20'; did you mean 'h200'?"),
+        ("tradeoff --gpu h20", "--gpu: there is no table of h20 (known: h100, h200)"),
         ("calibrate", "--out: is missing; expected a folder for the table"),
         ("calibrate --out t.jsonl", "t.jsonl: is a file; expected a folder, new or existing"),
         ("calibrate --out .", ".: holds "),

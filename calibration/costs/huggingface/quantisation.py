@@ -12,7 +12,9 @@ DTYPES = ("bfloat16", "float16", "float32", "auto")
 """Types of weights that are accepted, unless they are quantised; all are timed in bf16."""
 BLOCK = [128, 128]
 """Weights of one scale, in checkpoints like DeepSeek's and Qwen's."""
-FP8_ALONE = "absent (bf16), or all layers in FP8: static, dynamic, or in blocks of 128 x 128"
+FP8_ALONE = (
+    "absent (then all is sized and timed in bf16), or all layers in FP8: static, dynamic, or in blocks of 128 x 128"
+)
 MATRICES = r"(_proj|self_attn|mlp|experts)\W*$"
 """The names, or patterns, of parts of a layer that have matrices."""
 OTHER_PARTS = r"vision|visual|audio|projector|eh_proj$"

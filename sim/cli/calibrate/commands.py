@@ -15,6 +15,7 @@ from flowsim.cli.calibrate.tables import (
     check_fittable,
     check_passes,
     check_same_model,
+    folder_for,
     kept_if_interrupted,
     open_table,
     print_comparison,
@@ -272,7 +273,6 @@ def import_(
       flowsim run example --gpu a100_sxm
     """
     from flowsim.calibration.costs.models import load_model
-    from flowsim.calibration.costs.table_catalogue import table_folder
     from flowsim.calibration.published.aiconfigurator import folder_source, package_source
     from flowsim.calibration.published.importer import import_table
     from flowsim.calibration.published.nearest_table import nearest_own
@@ -286,8 +286,8 @@ def import_(
             raise InputError(", ".join(more), "need the SOURCE aiconfigurator: a folder names its own system")
         found = folder_source(source)
     spec = load_model(model)
+    folder = folder_for(found.system, spec.name, tp, out)
     table = import_table(found, spec, nearest_own(spec, found.system), tp)
-    folder = Path(out) if out else table_folder(found.system, spec.name, tp)
     with saving(folder):
         table.save(folder)
     for operator, kinds in (table.provenance.cells or {}).items():

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from shlex import quote
 
 import click
 
-from flowsim.cli.calibrate.tables import saving
+from flowsim.cli.calibrate.tables import folder_for, saving
 from flowsim.cli.click_options import flags_named
 from flowsim.cli.command import Command
 
@@ -51,14 +50,13 @@ def model(model: str, gpu: str, source: str | None, tp: int, out: str | None) ->
     """
     from flowsim.calibration.costs.gpus import completed, load_gpu
     from flowsim.calibration.costs.models import load_model
-    from flowsim.calibration.costs.table_catalogue import table_folder
     from flowsim.calibration.modelled.table import measured_tables, modelled_table
     from flowsim.runs.costs import error_of
 
     with flags_named():
         spec, (name, sheet) = load_model(model), load_gpu(gpu)
+        folder = folder_for(name, spec.name, tp, out)
         table = modelled_table(spec, name, sheet, measured_tables(spec, name, source), tp)
-    folder = Path(out) if out else table_folder(name, spec.name, tp)
     with saving(folder):
         table.save(folder)
     click.echo(f"scaled from {table.provenance.modelled_from} by {sheet.source}")

@@ -61,6 +61,21 @@ def check_passes(out: str | Path) -> None:
         raise InputError(str(out), "holds a table with operators", expected="a new folder, or one that verify wrote")
 
 
+def folder_for(gpu: str, model: str, tp: int, out: str | None) -> Path:
+    """Where a table that was not measured is saved: in `out` or, without one, where its names find it.
+
+    InputError: a shipped table has these names, and would no longer be found.
+    """
+    from flowsim.calibration.costs.table_catalogue import TableName, shipped_tables, table_folder
+
+    if out:
+        return Path(out)
+    if TableName(gpu, model, tp) in shipped_tables():
+        problem = f"is missing, and {gpu}/{model}/tp{tp} is a shipped table, which one of that name would hide"
+        raise InputError("--out", problem, expected="--out DIR, or a model's file or folder of another name")
+    return table_folder(gpu, model, tp)
+
+
 @contextmanager
 def saving(folder: str | Path, check: Callable[[str | Path], None] = check_table) -> Iterator[None]:
     """Lock a folder in which a table will be saved.

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flowsim.calibration.costs.gpus import IN_BF16, catalogue, load_gpu, meant, ways
-from flowsim.calibration.costs.table_catalogue import shipped_tables
+from flowsim.calibration.costs.gpus import IN_BF16, catalogue, completed, load_gpu, meant, ways
+from flowsim.calibration.costs.table_catalogue import load_table, shipped_tables
 from flowsim.errors import InputError
 
 OWN = "architecture: rubin\nbf16_tflops: 4000\nbandwidth_tb_s: 13\nmemory_gib: 288\nmultiprocessors: 200\n"
@@ -79,7 +79,37 @@ def test_the_ways_to_a_table_are_commands() -> None:
     )
     assert ways("v100", "llama3-8b", 1) == (  # of which nothing is known
         "measured on that GPU (flowsim calibrate --model llama3-8b --out DIR) "
-        "or modelled (flowsim calibrate model --gpu v100.yaml --model llama3-8b)"
+        "or modelled from its datasheet, written into v100.yaml as docs/calibration.md says "
+        "(flowsim calibrate model --gpu v100.yaml --model llama3-8b)"
+    )
+    assert "(flowsim calibrate model --gpu h300.yaml --model llama3-8b)" in ways("h300.yaml", "llama3-8b", 1)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "said"),
+    [
+        ("H200", "unknown gpu 'H200'; did you mean 'h200'? (known: h100, h200)"),
+        ("b200_sxm", "there is no table of b200 (known: h100, h200); expected one of them, or a table measured"),
+        ("a100", "there is no table of a100-80gb (known: h100, h200); expected"),
+        ("h201", "unknown gpu 'h201'; did you mean 'h200'?"),
+    ],
+)
+def test_another_name_of_a_gpu_is_understood(gpu: str, said: str) -> None:
+    with pytest.raises(InputError) as error:
+        load_table(gpu, "llama3-8b")
+    assert str(error.value).startswith(f"gpu: {said}")
+    assert "measured" in str(error.value) or gpu == "H200"
+
+
+def test_a_model_is_found_by_its_own_name_whatever_the_case() -> None:
+    with pytest.raises(InputError, match=r"on h200; did you mean 'qwen3-8b', which has a table\?$"):
+        load_table("h200", "Qwen3-8B")
+
+
+def test_whose_all_reduces_stand_in_is_said() -> None:
+    assert completed("b200", "t") == "flowsim calibrate all-reduce t --public b200_sxm"
+    assert completed("mi300x", "t") == (
+        "flowsim calibrate all-reduce t --public h200_sxm (over the NVLink of an H200: none of mi300x are public)"
     )
 
 

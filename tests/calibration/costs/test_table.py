@@ -254,7 +254,7 @@ def test_an_unknown_table_names_those_that_exist(monkeypatch: pytest.MonkeyPatch
     measured, modelled = "--model llama3-8b --out DIR", "model --gpu h20 --model llama3-8b"
     hint = "expected one of them, or a table measured on that GPU "
     hint += f"(flowsim calibrate {measured}) or modelled (flowsim calibrate {modelled})"
-    assert str(error.value) == f"gpu: unknown gpu 'h20'; did you mean 'h200'? (known: h200); {hint}"
+    assert str(error.value) == f"gpu: there is no table of h20 (known: h200); {hint}"
     with pytest.raises(InputError, match=r"unknown model 'qwen' on h200 \(known: llama3-8b\).* --model config.json"):
         load_table("h200", "qwen")
     shape = (resources.files("flowsim.calibration") / "data" / "models" / "qwen3-8b.yaml").read_text()

@@ -45,10 +45,21 @@ def test_one_s_own_gpu_and_a_rank() -> None:
     Path("mine.yaml").write_text(f"{sheet}, source: own estimate}}\n")
     made = flowsim("calibrate", "model", "--gpu", "mine.yaml", "--from", "h200/llama3-8b", "--tp", "2", "--out", "t")
     assert made.stdout.endswith(
-        "saved the table in t; complete it with flowsim calibrate all-reduce t --public h200_sxm\n"
+        "saved the table in t; complete it with flowsim calibrate all-reduce t --public h200_sxm "
+        "(over the NVLink of an H200: none of mine are public)\n"
     )
     about = OperatorTable.load("t").provenance
     assert (about.gpu, about.tp, about.stated["datasheet"]["source"]) == ("mine", 2, "own estimate")
+
+
+def test_a_shipped_table_is_not_hidden() -> None:
+    refused = flowsim("calibrate", "model", "--gpu", "h200", "--model", "qwen3-8b")
+    assert refused.exit_code == 2
+    assert refused.stderr == (
+        "flowsim: error: --out: is missing, and h200/qwen3-8b/tp1 is a shipped table, which one of that name would "
+        "hide; expected --out DIR, or a model's file or folder of another name\n"
+    )
+    assert not Path("tables").exists()
 
 
 def test_an_unknown_gpu_is_refused_in_one_line() -> None:
