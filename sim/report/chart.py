@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 POLICY, FAMILY, CLASS = "policy", "family", "class"
 """Columns that a chart knows besides those of the runs: the policy without its options, and the class of requests."""
 
+MOST_NAMED = 8
+"""So many points that are not finite are named."""
+
 
 @dataclass(frozen=True)
 class ChartColumns:
@@ -59,7 +62,7 @@ class PanelChart:
         ticks: the values of x: numbers, ascending, or words, in the order of their places on the axis.
         words: whether they are words.
         joined: whether the points of a line follow one another along x; not so where x is a figure of the runs.
-        left_out: points that are not finite.
+        left_out: what is said of points that are not finite; "" if all are.
     """
 
     columns: ChartColumns
@@ -68,7 +71,7 @@ class PanelChart:
     ticks: Sequence[Any]
     words: bool
     joined: bool
-    left_out: int
+    left_out: str
 
 
 def chart(runs: Runs, columns: ChartColumns) -> PanelChart:
@@ -77,8 +80,8 @@ def chart(runs: Runs, columns: ChartColumns) -> PanelChart:
     With one replication, attainment has the interval of its moving-block bootstrap and other columns have none.
 
     Raises:
-        InputError: no run succeeded, no such column or policy, a y that is not a number, or runs that differ in a
-            further option: select one value of it, or show it.
+        InputError: no run succeeded, no such column or policy, a y that is not a number or nowhere finite, or runs
+            that differ in a further option: select one value of it, or show it.
     """
     done = with_short_traces(runs).succeeded
     if done.empty:
@@ -90,7 +93,19 @@ def chart(runs: Runs, columns: ChartColumns) -> PanelChart:
     finite = np.isfinite(stats["mean"].to_numpy(dtype=float))
     if is_number(stats["at"]):
         finite &= np.isfinite(stats["at"].to_numpy(dtype=float))
-    return _chart(stats.loc[finite], asked, int((~finite).sum()))
+    if not finite.any():
+        raise InputError("y", f"no point is finite in both {asked.y} and {asked.x}, so there is nothing to draw")
+    return _chart(stats.loc[finite], asked, _said_of(stats.loc[~finite]))
+
+
+def _said_of(left_out: pd.DataFrame) -> str:
+    """What is said of the points that are not drawn."""
+    if left_out.empty:
+        return ""
+    names = [str(name) for name in left_out if _is_setting(str(name))]
+    points = [", ".join(said(name, row[name]) for name in names) for row in left_out.to_dict("records")]
+    more = [f"{len(points) - MOST_NAMED:,} more"] if len(points) > MOST_NAMED else []
+    return f"Left out, as not finite: {'; '.join([*points[:MOST_NAMED], *more])}."
 
 
 def _filled(done: pd.DataFrame, columns: ChartColumns) -> ChartColumns:
@@ -155,7 +170,7 @@ def _is_setting(name: str) -> bool:
     return is_option(name) or name in (POLICY, FAMILY, CLASS)
 
 
-def _chart(stats: pd.DataFrame, asked: ChartColumns, left_out: int) -> PanelChart:
+def _chart(stats: pd.DataFrame, asked: ChartColumns, left_out: str) -> PanelChart:
     words = not is_number(stats["at"])
     ticks = list(dict.fromkeys(stats["at"])) if words else list(np.unique(stats["at"]))
     names = [""] if asked.hue is None else list(dict.fromkeys(stats[asked.hue]))

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flowsim.errors import InputError
-from flowsim.rendering.style import foot, new_panels, plain
+from flowsim.rendering.style import foot, new_panels, plain, short
 from flowsim.report.chart import ChartColumns, PanelChart
 from flowsim.results.saved_files import is_share
 from flowsim.studies.figure_data import Line
-from flowsim.studies.figures import LABELS, axis_limits, draw_line, label
+from flowsim.studies.figures import CHARACTER, LABELS, axis_limits, draw_line, label, word_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,8 +26,8 @@ SIZES = {"column": 7, "page": 8}
 """Points of the text."""
 NARROW = 4.0
 """Inches: up to this width the text is that of a column."""
-CHARACTER = 0.56
-"""The mean width of a character, as a share of its size."""
+MARK = 6
+"""Characters that have the room of a line's mark in the legend."""
 FOOTING_SIZE = 7
 """Points."""
 UNITS = {"_s": "s", "_rps": "req/s", "_tokens": "tokens", "_bytes": "bytes"}
@@ -46,13 +46,14 @@ def inches(width: str | float) -> float:
     return found
 
 
-def draw_chart(chart: PanelChart, width: str | float = "page", footing: str = "") -> Figure:
+def draw_chart(chart: PanelChart, width: str | float = "page", footing: str = "", title: str = "") -> Figure:
     """Draw a chart.
 
     Args:
         chart: what to draw.
         width: of the figure: "column", "page", or inches.
         footing: small print at the foot.
+        title: above the chart.
 
     Raises:
         InputError: no such width.
@@ -75,9 +76,8 @@ def draw_chart(chart: PanelChart, width: str | float = "page", footing: str = ""
             else:
                 axes.axis("off")
         _limits(chart, panels[0, 0])
-        _legend(figure, panels, chart, _fitting(wide, size - 1))
-        lines = [footing, f"Left out: {chart.left_out} points that are not finite." if chart.left_out else ""]
-        text = " ".join(line for line in lines if line)
+        _legend(figure, panels, chart, _fitting(wide, size - 1), textwrap.fill(title, _fitting(wide, size)))
+        text = ". ".join(line for line in (footing, chart.left_out) if line)
         if text:
             foot(figure, textwrap.fill(text, _fitting(wide, FOOTING_SIZE)))
     return figure
@@ -141,9 +141,8 @@ def _outer(axes: Axes, place: int, across: int, many: int) -> None:
 def _limits(chart: PanelChart, axes: Axes) -> None:
     """The limits of all panels, which share their axes."""
     if chart.words:
-        names = list(map(str, chart.ticks))
-        axes.set_xticks(range(len(names)), names, rotation=30, ha="right", rotation_mode="anchor")
-        axes.set_xlim(-0.5, len(names) - 0.5)
+        for panel in axes.figure.axes:
+            word_ticks(panel, [short(str(tick)) for tick in chart.ticks])
     elif chart.joined:
         axis_limits(axes, chart.ticks)
         _widen(axes)
@@ -176,25 +175,29 @@ def _extremes(lines: list[Line]) -> tuple[float, float]:
     return float(np.nanmin(values)), float(np.nanmax(values))
 
 
-def _legend(figure: Figure, panels: np.ndarray, chart: PanelChart, characters: int) -> None:
-    """One legend above all panels, so that it hides nothing."""
+def _legend(figure: Figure, panels: np.ndarray, chart: PanelChart, characters: int, title: str) -> None:
+    """The title and one legend above all panels, so that it hides nothing."""
     alone = len(chart.names) < 2 and chart.columns.against is None  # of a difference a single line says whose it is
     if alone or chart.columns.hue == chart.columns.x:
+        if title:
+            figure.suptitle(title, parse_math=False)
         return
     handles: dict[str, Any] = {}
     for axes in panels.flat:
         for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(name, handle)
     names = [name for name in chart.names if name in handles]
-    columns = max(1, min(len(names), characters // (max(map(len, names)) + 6)))
+    longest = max(map(len, names))
+    columns = max(1, min(len(names), characters // (longest + MARK)))
     legend = figure.legend(
         [handles[name] for name in names],
-        names,
+        [textwrap.fill(name, max(8, characters - MARK)) for name in names],
+        title=title,
         loc="outside upper center",
         ncols=columns,
         frameon=False,
         columnspacing=1.2,
         handletextpad=0.4,
     )
-    for text in legend.get_texts():
+    for text in (*legend.get_texts(), legend.get_title()):
         text.set_parse_math(False)

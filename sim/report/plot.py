@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flowsim.errors import InputError, unknown
+from flowsim.errors import InputError, InputWarning, unknown
 from flowsim.io.folders import writing
 from flowsim.rendering.costs_text import cost_footing
 from flowsim.rendering.figure_file import NO_DATE, draw_into
@@ -43,7 +44,7 @@ def plot(
     width: str | float | None = None,
     formats: Sequence[str] = DEFAULT_FORMATS,
 ) -> dict[str, Figure]:
-    """The figures of a study, a run or a comparison by name, written if `out` is given.
+    """The figures of a study, a run or a comparison by name, with what was selected, written if `out` is given.
 
     Without x, y, hue, facet, against or width they are those that fit what varies; with any of them it is one chart of
     these columns.
@@ -64,6 +65,9 @@ def plot(
     Raises:
         InputError: no such results, column, policy, width or format; more varies than a figure shows: select one value
             of it; or `out` cannot be written.
+
+    Warns:
+        InputWarning: points that are not finite are left out.
     """
     if not isinstance(results, Runs | str | Path):
         raise InputError("results", found=results, expected="a study's Runs, or the folder that holds them")
@@ -81,7 +85,11 @@ def plot(
         footing = cost_footing(runs.costs) if runs.costs else ""
         shown = [columns.columns.y, columns.columns.x, facet, hue and f"by {hue}", against and f"against {against}"]
         name = "-".join(str(part) for part in shown if part)
-        figures = {name: draw_chart(columns, "page" if width is None else width, footing)}
+        if columns.left_out:
+            warnings.warn(columns.left_out, InputWarning, stacklevel=2)
+        figures = {name: draw_chart(columns, "page" if width is None else width, footing, runs.title)}
+    told = [*select, *([str(width)] if width not in (None, "page") else [])]
+    figures = {"-".join([name, *told]): figure for name, figure in figures.items()}
     if out is not None:
         save(figures, out, formats)
     return figures

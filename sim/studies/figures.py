@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 LINES_SIZE, MAP_SIZE = (6.4, 4.2), (5.6, 4.4)
 BARS_WIDTH = 7
 """Sizes of figures, inches."""
+CHARACTER = 0.56
+"""The mean width of a character, as a share of its size."""
 MARKERS = "osD^vPX*"
 LINES: dict[str, Any] = {"markersize": 4, "linewidth": 1.5, "elinewidth": 1, "capsize": 2}
 ERROR_BARS: dict[str, Any] = {"capsize": 3, "elinewidth": 1.2, "ecolor": "0.45"}
@@ -139,8 +141,7 @@ def _draw_chart(chart: LineChart, axes: Axes) -> None:
     for place, line in enumerate(chart.lines):
         draw_line(axes, place, len(chart.lines), line, (0, 100 if shares else np.inf), "" if chart.words else "-")
     if chart.words:
-        axes.set_xticks(range(len(chart.ticks)), chart.ticks, rotation=30, ha="right")
-        axes.set_xlim(-0.3, len(chart.ticks) - 0.7)
+        word_ticks(axes, chart.ticks)
     else:
         axis_limits(axes, chart.ticks)
     if shares:
@@ -163,10 +164,22 @@ def draw_line(axes: Axes, place: int, many: int, line: Line, limits: tuple[float
 
     low, high = line.low.clip(*limits), line.high.clip(*limits)
     error = np.maximum(np.nan_to_num([line.mean - low, high - line.mean]), 0)
+    bars = error if error.any() else None
     shift = ScaledTranslation((place - (many - 1) / 2) * 1.2 / 72, 0, axes.figure.dpi_scale_trans)
     style = {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)], **LINES}
     axes.update_datalim(np.column_stack([line.x, line.mean + error[1]]))
-    axes.errorbar(line.x, line.mean, error, label=line.name, linestyle=dash, transform=axes.transData + shift, **style)
+    axes.errorbar(line.x, line.mean, bars, label=line.name, linestyle=dash, transform=axes.transData + shift, **style)
+
+
+def word_ticks(axes: Axes, names: Sequence[str]) -> None:
+    """Names on the horizontal axis, slanted where they would run into one another."""
+    axes.set_xticks(range(len(names)), names)
+    axes.set_xlim(-0.5, len(names) - 0.5)
+    labels = [tick.label1 for tick in axes.xaxis.get_major_ticks()]
+    room = 72 * axes.get_figure(root=True).get_size_inches()[0] * axes.get_position().width / len(names)
+    if (max(map(len, names)) + 1) * CHARACTER * labels[0].get_fontsize() > room:
+        for text in labels:
+            text.set(rotation=30, ha="right", rotation_mode="anchor")
 
 
 def axis_limits(axes: Axes, at: Sequence[float]) -> None:

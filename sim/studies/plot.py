@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -59,8 +60,11 @@ def draw(runs: Runs) -> dict[str, Figure]:
             figures["ttft"] = _figure(ttft_distribution(runs))
         except InputError as error:
             warnings.warn(f"no figure of the TTFT: {error}", InputWarning, stacklevel=2)
-    if runs.costs:
-        for figure in figures.values():
+    for figure in figures.values():
+        if runs.title and not figure.get_suptitle():
+            title = textwrap.fill(runs.title, int(12 * figure.get_size_inches()[0]))
+            figure.suptitle(title, x=0.01, ha="left", fontsize=10, parse_math=False)
+        if runs.costs:
             foot(figure, cost_footing(runs.costs))
     return figures
 
@@ -148,8 +152,8 @@ def _each(runs: Runs, words: Sequence[str]) -> dict[str, Figure]:
     figures = {}
     for values, part in runs.succeeded.groupby(list(words), sort=False):
         setting = ", ".join(map(_setting, words, values))
-        for name, figure in draw(replace(runs, table=part, folder=None)).items():
-            figure.suptitle(setting, x=0.01, ha="left", fontsize=10)
+        title = ": ".join(text for text in (runs.title, setting) if text)
+        for name, figure in draw(replace(runs, table=part, folder=None, title=title)).items():
             figures[f"{name}-{setting}"] = figure
     return figures
 
@@ -171,7 +175,6 @@ def _drawn(runs: Runs, value: str, free: Sequence[str]) -> dict[str, Figure]:
         whole = {value: lines(runs, "policy", value)} if value == "attainment" else {"max_goodput": max_goodput(runs)}
         return {name: _figure(axes) for name, axes in whole.items()}
     axes = lines(runs, free[0], value)
-    axes.set_title(runs.title, loc="left", fontsize=11)
     drawn = {f"{value}-{free[0]}": _figure(axes)}
     if value == "attainment" and not free[0].startswith("policy.") and is_number(done[free[0]]):
         drawn[f"classes-{free[0]}"] = classes_panels(runs, free[0])

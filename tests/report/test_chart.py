@@ -39,7 +39,7 @@ def test_what_varies_is_the_axis_and_the_policy_the_lines() -> None:
     found = chart(study(), ChartColumns())
     assert (found.columns.x, found.columns.hue) == (RATE, "policy")
     assert lines(found) == {"": {"fcfs": [85, 45], "edf": [100, 75]}}
-    assert found.ticks == [8, 16] and found.joined and not found.words and found.left_out == 0
+    assert found.ticks == [8, 16] and found.joined and not found.words and found.left_out == ""
 
 
 def test_intervals_are_students_t_over_replications() -> None:
@@ -109,11 +109,21 @@ def test_a_difference_is_paired_by_seed() -> None:
     assert edf.low[0] < 15 < edf.high[0]  # of 0.2 and 0.1
 
 
-def test_points_that_are_not_finite_are_left_out_and_counted() -> None:
+def test_points_that_are_not_finite_are_left_out_and_named() -> None:
     table = study().table
     table.loc[table[RATE] == 16, "ttft_p99_s"] = math.inf
     found = chart(Runs(table), ChartColumns(y="ttft_p99_s"))
-    assert found.left_out == 2 and found.ticks == [8]
+    assert found.ticks == [8]
+    assert found.left_out == "Left out, as not finite: fcfs, workload.rate_rps 16; edf, workload.rate_rps 16."
+    many = pd.concat([table.assign(**{RATE: rate}) for rate in range(20, 32)]).assign(ttft_p99_s=math.inf)
+    found = chart(Runs(pd.concat([table, many])), ChartColumns(y="ttft_p99_s"))
+    assert found.left_out.endswith("edf, workload.rate_rps 22; 18 more.")
+
+
+def test_a_column_that_is_nowhere_finite_is_refused() -> None:
+    with pytest.raises(InputError) as error:
+        chart(Runs(study().table.assign(ttft_p99_s=math.inf)), ChartColumns(y="ttft_p99_s"))
+    assert str(error.value) == f"y: no point is finite in both ttft_p99_s and {RATE}, so there is nothing to draw"
 
 
 def test_options_of_a_policy_have_a_line_per_family() -> None:

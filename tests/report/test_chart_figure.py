@@ -29,7 +29,7 @@ def made(
     lines = [Line(name, x, mean - i, mean - i - 5, mean - i + 5) for i, name in enumerate(names)]
     columns = ChartColumns(RATE, y, "policy", "slo.scale" if panels > 1 else None, against)
     many = [Panel(f"slo.scale {i}" if panels > 1 else "", lines) for i in range(panels)]
-    return PanelChart(columns, many, names, [4, 8, 24], words=False, joined=True, left_out=0)
+    return PanelChart(columns, many, names, [4, 8, 24], words=False, joined=True, left_out="")
 
 
 @pytest.mark.parametrize("panels", [1, 2, 3, 5])
@@ -88,8 +88,42 @@ def test_axes_name_columns_and_units() -> None:
 def test_what_is_left_out_is_said_at_the_foot() -> None:
     from dataclasses import replace
 
-    figure = draw_chart(replace(made(), left_out=2), "page")
-    assert figure.get_supxlabel() == "Left out: 2 points that are not finite."
+    figure = draw_chart(replace(made(), left_out="Left out, as not finite: fcfs."), "page", "Costs: measured")
+    assert figure.get_supxlabel() == "Costs: measured. Left out, as not finite: fcfs."
+
+
+def test_the_title_stands_above_the_legend_or_the_chart() -> None:
+    (legend,) = draw_chart(made(), "column", title="Costs of $5 to $6").legends
+    assert legend.get_title().get_text() == "Costs of $5 to $6"
+    assert draw_chart(made(names=["edf"]), "column", title="Mine").get_suptitle() == "Mine"
+
+
+def test_a_long_name_is_whole_in_the_legend_and_inside_the_figure() -> None:
+    name = "a_class_of_requests_" * 5
+    figure = draw_chart(made(names=[name, "edf"]), "column")
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    assert legend.get_texts()[0].get_text().replace("\n", "") == name
+    assert texts_outside(figure) == []
+
+
+def test_a_legend_shows_bars_only_where_a_line_has_some() -> None:
+    from dataclasses import replace
+
+    chart = made(names=["edf"], against="fcfs")
+    bare = [replace(line, low=line.low * float("nan"), high=line.high * float("nan")) for line in chart.panels[0].lines]
+    for lines, bars in ((chart.panels[0].lines, True), (bare, False)):
+        (axes,) = shown(draw_chart(replace(chart, panels=[Panel("", lines)])))
+        assert axes.containers[0].has_yerr is bars
+
+
+@pytest.mark.parametrize(("width", "rotation"), [("page", 0), (1.6, 30)])
+def test_words_on_the_axis_are_slanted_only_where_they_would_meet(width: str | float, rotation: float) -> None:
+    from dataclasses import replace
+
+    chart = replace(made(2), ticks=["fcfs", "flowprefill", "edf"], words=True, joined=False)
+    axes = shown(draw_chart(chart, width))[-1]
+    assert {label.get_rotation() for label in axes.get_xticklabels()} == {rotation}
 
 
 @pytest.mark.parametrize("width", ["columns", "1", "0", 50, "nan"])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import flowsim
-from flowsim.errors import InputError
+from flowsim.errors import InputError, InputWarning
 from flowsim.report.plot import plot, save
 from flowsim.studies.plot import draw, selected
 
@@ -46,7 +47,7 @@ def test_names_that_differ_in_signs_alone_are_files_of_their_own(rates: flowsim.
 def test_the_figures_of_a_folder_are_those_of_its_runs(rates: flowsim.Runs, tmp_path: Path) -> None:
     assert rates.folder is not None
     figures = plot(rates.folder, tmp_path / "out", ["seed=0"])
-    assert list(figures) == list(plot(selected(rates, ["seed=0"])))
+    assert list(figures) == [f"{name}-seed=0" for name in plot(selected(rates, ["seed=0"]))]
     assert sorted(path.stem for path in (tmp_path / "out").glob("*.png")) == sorted(figures)
 
 
@@ -54,9 +55,20 @@ def test_columns_make_one_chart_of_the_width_asked_for(rates: flowsim.Runs, tmp_
     chart = {"y": "ttft_p99_s", "facet": "policy", "hue": "class", "width": "column"}
     figures = plot(rates, tmp_path, ["workload.rate_rps=8"], **chart, formats=["pdf"])  # type: ignore[arg-type]
     (figure,) = figures.values()
-    assert [path.name for path in tmp_path.iterdir()] == ["ttft_p99_s-policy-policy-by-class.pdf"]
+    assert [path.name for path in tmp_path.iterdir()] == [
+        "ttft_p99_s-policy-policy-by-class-workload.rate_rps=8-column.pdf"
+    ]
     assert figure.get_size_inches()[0] == 3.33
     assert figure.get_supxlabel() == "Costs: h200/llama3-8b/tp1, measured, error 1.1 %"
+
+
+def test_a_point_that_is_not_finite_is_told(rates: flowsim.Runs) -> None:
+    table = rates.table.assign(ttft_p99_s=rates.table["ttft_p99_s"].mask(rates.table["policy"] == "fcfs", float("inf")))
+    runs = replace(rates, table=table, title="Mine")
+    with pytest.warns(InputWarning, match=r"^Left out, as not finite: fcfs, workload.rate_rps 8; fcfs, workload"):
+        (figure,) = plot(runs, y="ttft_p99_s").values()
+    assert ". Left out, as not finite: fcfs" in figure.get_supxlabel()
+    assert figure.get_suptitle() == "Mine"
 
 
 def test_a_comparison_and_a_run_have_the_figure_that_compare_saves(compared: Path) -> None:
