@@ -22,6 +22,7 @@ import yaml
 from flowsim.calibration.costs.provenance import Provenance, as_text
 from flowsim.calibration.costs.table_rows import OperatorRow, PassRow, csv_of, format_slices, read_csv
 from flowsim.errors import InputError
+from flowsim.io import folders
 from flowsim.io.counts import number_of
 from flowsim.io.folders import Stamp, followed, stamp_of
 from flowsim.io.notebook import facts_html
@@ -144,3 +145,4 @@ def check_replaceable(folder: str | Path) -> None:
     if others or (target.exists() and not target.is_dir()):
         found = f"holds {others[0]}" if others else "is a file"
         raise InputError(str(target), found, expected="a new folder, or one with nothing but a table")
+    folders.check_replaceable(target, FILES)

@@ -83,11 +83,13 @@ def run(
 ) -> None:
     """Replay a trace under one policy."""
     check_costs(context)
-    from flowsim.io.folders import check_writable
+    from flowsim.io.folders import check_replaceable, check_writable
+    from flowsim.results.result import FILES
     from flowsim.runs.run import run as replay
 
     if out:
         check_writable(out)
+        check_replaceable(out, FILES, read=trace)
     with pins_compared(strict):
         wanted = wanted_run(context, trace, policy, options, besides=("out", "all_metrics", "strict", "quiet"))
     with flags_named(), pins_compared(strict), replaying(quiet) as progress:
@@ -140,13 +142,13 @@ def compare(
 ) -> None:
     """Replay a trace under several policies."""
     check_costs(context)
-    from flowsim.io.folders import check_writable
     from flowsim.policies.registry import spelling
+    from flowsim.runs.compare import check_folder
     from flowsim.runs.compare import compare as compare_all
 
     policies = policies or DEFAULT_POLICIES
     if out:
-        check_writable(out)
+        check_folder(out, policies)
     if against:
         spelling(against, policies, within="comparison")
     with flags_named(), replaying(quiet) as progress:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -13,6 +13,20 @@ from flowsim.errors import InputError
 
 Stamp = tuple[tuple[int, int, int], ...]
 """As `stamp_of` returns it."""
+MAIN_FILES = {
+    "summary.json": b'{\n  "policy": ',
+    "comparison.csv": b"policy,attainment,",
+    "provenance.yaml": b"schema_version: ",
+    "evidence.json": b'{\n "schema_version": ',
+    "arena.json": b'{\n "ranking": ',
+    "runs.parquet": b"PAR1",
+}
+"""The main file of each kind of folder that flowsim writes, and what stands near its beginning."""
+OF_RUNS, OF_STUDIES = ("summary.json", "comparison.csv"), ("runs.jsonl", "runs.parquet")
+"""Files that tell the folder of a run or a comparison, and those that tell the folder of a study: it is never both."""
+FREE = "another folder"
+NEAR = 4096
+"""Bytes."""
 
 
 def path_of(value: object, where: str) -> Path:
@@ -86,6 +100,35 @@ def check_writable(folder: str | Path) -> None:
         raise InputError(str(named), f"cannot be written ({error.strerror})") from error
 
 
+def check_replaceable(folder: str | Path, names: Iterable[str], read: str = "") -> None:
+    """Raise `InputError` if files of these names must not be written into a folder.
+
+    Args:
+        folder: new or existing.
+        names: of files. Those that are there are replaced only if the main file among them is one that flowsim wrote.
+        read: the input, which must not be replaced either.
+    """
+    places = [Path(folder, name) for name in names]
+    there = [place for place in places if os.path.lexists(place) and not place.is_dir()]
+    main = next((place for place in places if place.name in MAIN_FILES), None)
+    if main is None:
+        return
+    if main.name in OF_RUNS and (study := next(filter(exists, (Path(folder, name) for name in OF_STUDIES)), None)):
+        raise InputError(str(folder), f"holds a study ({study.name})", expected=FREE)
+    if there and not _is_own(main):
+        alone = "flowsim did not write it" if main in there else f"beside it is no {main.name} that flowsim wrote"
+        raise InputError(str(main if main in there else there[0]), f"would be replaced, but {alone}", expected=FREE)
+    if leads_somewhere(read) and any(place.samefile(read) for place in there):
+        raise InputError(read, "is read, and would be replaced", expected=FREE)
+
+
+def _is_own(main: Path) -> bool:
+    if not main.is_file():
+        return False
+    with main.open("rb") as file:
+        return MAIN_FILES[main.name] in file.read(NEAR)
+
+
 @contextmanager
 def writing(folder: str | Path) -> Iterator[Path]:
     """A temporary folder whose files replace those of the same names in `folder` when the block succeeds.
@@ -137,12 +180,19 @@ def _move(stage: Path, path: Path) -> None:
     if not path.exists():
         stage.rename(followed(path))
         return
-    files = [(file, path / file.relative_to(stage)) for file in sorted(stage.rglob("*"))]
+    files = [(file, path / file.relative_to(stage)) for file in sorted(stage.rglob("*"), key=_main_first)]
     for file, place in files:
         if place.exists() and place.is_dir() != file.is_dir():
             raise InputError(str(place), f"is in the way of a {'folder' if file.is_dir() else 'file'} of that name")
+    for inner in (stage, *filter(Path.is_dir, (file for file, _ in files))):
+        check_replaceable(path / inner.relative_to(stage), [file.name for file in sorted(inner.iterdir())])
     for file, place in files:
         place.mkdir(exist_ok=True) if file.is_dir() else file.replace(place)
+
+
+def _main_first(file: Path) -> tuple[bool, bool, Path]:
+    """The order in which files are moved: after a kill in between, what is there is flowsim's own."""
+    return not file.is_dir(), file.name not in MAIN_FILES, file
 
 
 def _nearest(path: Path) -> Path:

@@ -32,6 +32,9 @@ from flowsim.traces.trace import Trace
 if TYPE_CHECKING:
     import pandas as pd
 
+FILES = ("summary.json", "requests.parquet", "config.yaml")
+"""What `RunResult.save` writes."""
+
 
 @dataclass(frozen=True, eq=False)
 class RunResult:
@@ -189,7 +192,7 @@ class RunResult:
         """Write summary.json, requests.parquet and config.yaml into `folder`: all of them, or none.
 
         Raises:
-            InputError: the folder cannot be written.
+            InputError: the folder cannot be written, or holds files of these names that flowsim did not write.
         """
         with writing(folder) as stage:
             self.write(stage)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ import msgspec
 from flowsim.core.policy import Policy
 from flowsim.core.summary import FullSummary
 from flowsim.errors import InputError
-from flowsim.io.folders import writing
+from flowsim.io.folders import check_replaceable, check_writable, writing
 from flowsim.policies.registry import DEFAULT_POLICIES, PolicySpec, load_policy, spelling
 from flowsim.rendering.costs_text import cost_footing, costs_of
 from flowsim.rendering.figure_file import draw_into
@@ -21,7 +21,7 @@ from flowsim.rendering.result_figures import comparison
 from flowsim.results.definitions.comparison_csv import COMPARED, FURTHER
 from flowsim.results.differences import ServedTrace, alike, decisions_sha256, difference_rows
 from flowsim.results.figure_data import class_attainment, ttft_distributions
-from flowsim.results.result import RunResult
+from flowsim.results.result import FILES, RunResult
 from flowsim.results.summary import as_columns, bound_columns
 from flowsim.runs.bound import bound_to_state
 from flowsim.runs.keywords import documented, from_keywords, named_policy
@@ -88,8 +88,9 @@ class Comparison:
         """Write comparison.csv, comparison.png and one folder per policy with the files of its result: all, or none.
 
         Raises:
-            InputError: the folder cannot be written.
+            InputError: as `check_folder` raises it.
         """
+        check_folder(folder, self.results)
         with writing(folder) as stage:
             self.table.to_csv(stage / "comparison.csv", index_label="policy")
             draw_into(stage / "comparison.png", self.plot(), metadata={"Software": None})
@@ -150,6 +151,17 @@ def _named(policies: Sequence[Policy | PolicySpec | str]) -> dict[str, tuple[Pol
     if not found:
         raise InputError("policies", found=[], expected="one or more")
     return found
+
+
+def check_folder(folder: str | Path, policies: Iterable[str]) -> None:
+    """Raise `InputError` if a comparison of these policies cannot be saved in a folder, or would replace what is there.
+
+    Results that flowsim wrote may be replaced.
+    """
+    check_writable(folder)
+    check_replaceable(folder, ("comparison.csv", "comparison.png"))
+    for name in policies:
+        check_replaceable(Path(folder, folder_of(name)), FILES)
 
 
 def folder_of(name: str) -> str:

@@ -13,7 +13,7 @@ import yaml
 from flowsim.errors import InputError
 from flowsim.io import documents
 from flowsim.io.counts import number_of
-from flowsim.io.folders import check_ends, check_writable, exists, writing_file
+from flowsim.io.folders import check_ends, check_replaceable, check_writable, exists, writing_file
 from flowsim.io.journal import Journal, read_records
 from flowsim.io.locks import locked
 from flowsim.io.parquet import arrow_table, check_plain, check_unchanged, column_kinds, write_rows
@@ -52,21 +52,25 @@ class Store:
         folder: of the results.
         keys: of all runs of the study, in their order.
         study: in its YAML form.
+        source: the file that it was read from, if it was.
 
-    Raises InputError when it is opened on the runs of another study.
+    Raises InputError when it is opened on the runs of another study, or would replace a study.yaml of the user's own.
     """
 
-    def __init__(self, folder: str | Path, keys: Collection[str], study: Mapping[str, Any]) -> None:
+    def __init__(self, folder: str | Path, keys: Collection[str], study: Mapping[str, Any], source: str) -> None:
         check_writable(folder)
         self.folder = Path(folder)
         self._keys = keys
         self._study = study
+        self._source = source
         self._at: dict[str, int] = {}
         self._forgotten: set[str] = set()
         self._sealed = False
 
     def __enter__(self) -> Store:
         _refuse_others(self.folder)
+        if not _is_of(self.folder, self._study):
+            check_replaceable(self.folder, (SEALED, STUDY), self._source)
         self._refuse_strangers(row["key"] for row in sealed_rows(self.folder, ["key"]))
         with ExitStack() as opened:
             opened.enter_context(locked(self.folder))
@@ -102,11 +106,11 @@ class Store:
         Args:
             options: the options of the run of a key, as the study writes them.
         """
-        with writing_file(self.folder / STUDY) as partial:
-            partial.write_text(study_text(self._study), encoding="utf-8")
         keys = list(self._keys)
         self._drop_forgotten()
         write_rows(self.folder / SEALED, lambda: self._rows(keys, options))
+        with writing_file(self.folder / STUDY) as partial:
+            partial.write_text(study_text(self._study), encoding="utf-8")
         self._sealed = True
 
     def _drop_forgotten(self) -> None:

@@ -145,7 +145,7 @@ def sweep(
     plain = plain_form(study)
     if sealed_keys(out, plain) == list(places) and not study.requests:
         return Runs(read_runs(out), study.title, Path(out))
-    with Store(out, places, plain) as store:
+    with Store(out, places, plain, study.source) as store:
         pending = _pending(study, store, places)
         workers = min(workers or _cores(), max(len(pending), 1))
         apart = workers > 1 or dask is not None

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 import flowsim
+from flowsim.calibration.costs.table_catalogue import load_table
 from flowsim.cli.main import main
 from flowsim.errors import InputError
 from flowsim.io.folders import check_ends, check_writable, writing, writing_file
@@ -186,3 +187,77 @@ def test_what_need_not_end_is_no_file(tmp_path: Path) -> None:
             check_ends(tmp_path / name, "a trace")
     for name in ("absent", "."):
         check_ends(tmp_path / name)
+
+
+def swept(folder: Path, study: str = "study.yaml") -> None:
+    (folder / study).write_text("# mine\nrun: {trace: 'synthetic:qwen:20'}\naxes: {policy: [fcfs]}\n")
+    flowsim.sweep(folder / study, folder, workers=1)
+
+
+RUN: Callable[[Path], object] = lambda folder: flowsim.run("synthetic:qwen:20", "fcfs").save(folder)  # noqa: E731
+WRITERS: dict[str, Callable[[Path], object]] = {
+    "run": RUN,
+    "compare": lambda folder: flowsim.compare("synthetic:qwen:20", ["fcfs"]).save(folder),
+    "sweep": swept,
+    "calibrate": lambda folder: load_table("h200", "llama3-8b").save(folder),
+}
+
+
+@pytest.mark.parametrize(
+    ("writer", "name"),
+    [
+        ("run", "config.yaml"),
+        ("run", "summary.json"),
+        ("run", "requests.parquet"),
+        ("compare", "comparison.csv"),
+        ("compare", "fcfs/summary.json"),
+        ("calibrate", "operators.csv"),
+        ("calibrate", "passes.csv"),
+        ("calibrate", "provenance.yaml"),
+    ],
+)
+def test_a_file_that_flowsim_did_not_write_is_not_replaced(tmp_path: Path, writer: str, name: str) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("a: b\n")
+    with pytest.raises(InputError, match=f"{name}: would be replaced, but .*; expected another folder$"):
+        WRITERS[writer](tmp_path)
+    assert tree(tmp_path) == {name: "a: b\n"} | ({"fcfs/": ""} if "/" in name else {})
+
+
+def test_what_flowsim_wrote_is_replaced(tmp_path: Path) -> None:
+    for writer in ("run", "compare", "calibrate"):
+        for _ in range(2):
+            WRITERS[writer](tmp_path / writer)
+
+
+def test_a_study_does_not_replace_the_file_that_it_was_read_from_nor_another_one_of_that_name(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"study.yaml: would be replaced, but beside it is no runs.parquet"):
+        swept(tmp_path)
+    mine = tree(tmp_path)
+    with pytest.raises(InputError, match=r"study.yaml: would be replaced, but beside it is no runs.parquet"):
+        swept(tmp_path, "other.yaml")
+    assert set(tree(tmp_path)) == {"study.yaml", "other.yaml"}
+    (tmp_path / "study.yaml").unlink()
+    swept(tmp_path, "other.yaml")
+    (tmp_path / "study.yaml").write_text(mine["study.yaml"])
+    with pytest.raises(InputError, match=r"study.yaml: is read, and would be replaced"):
+        flowsim.sweep(tmp_path / "study.yaml", tmp_path, workers=1)
+    assert (tmp_path / "study.yaml").read_text() == mine["study.yaml"]
+
+
+def test_a_run_does_not_replace_the_config_that_it_repeats(tmp_path: Path) -> None:
+    RUN(tmp_path / "out")
+    config = tmp_path / "out" / "config.yaml"
+    config.write_text(f"# mine\n{config.read_text()}")
+    result = CliRunner().invoke(main, ["run", str(config), "--out", str(tmp_path / "out")])
+    assert result.exit_code == 2
+    assert result.stderr == f"flowsim: error: {config}: is read, and would be replaced; expected another folder\n"
+
+
+@pytest.mark.parametrize("name", ["runs.jsonl", "runs.parquet"])
+@pytest.mark.parametrize("writer", ["run", "compare"])
+def test_no_run_is_written_into_the_folder_of_a_study(tmp_path: Path, writer: str, name: str) -> None:
+    (tmp_path / name).write_text("as it was")
+    with pytest.raises(InputError, match=rf"holds a study \({name}\); expected another folder"):
+        WRITERS[writer](tmp_path)
+    assert tree(tmp_path) == {name: "as it was"}
