@@ -106,7 +106,7 @@ def test_an_output_that_fails_late_is_refused_all_the_same() -> None:
     [
         ({"polcy": "fcfs"}, "line 1: unknown option 'polcy'; did you mean 'policy'?"),
         ({"server": {"instancs": 2}}, "line 2: unknown option 'server.instancs'; did you mean 'server.instances'?"),
-        ({"server": {"instances": "two"}}, "line 2: server.instances must be a whole number >= 1, got 'two'"),
+        ({"server": {"instances": "two"}}, "line 2: server.instances must be a whole number >= 1 and <= 100000, got 'two'"),
         ({"workload": {"limit": "few"}}, "line 3: workload.limit must be a whole number >= 1, got 'few'"),
         (
             {"workload": {"window": [1]}},
