@@ -104,8 +104,8 @@ class OneLine(Group):
             _fail(str(error))
         except (click.Abort, KeyboardInterrupt):
             _ended_by(signal.SIGINT)
-        except Terminated:
-            _ended_by(signal.SIGTERM)
+        except Terminated as error:
+            _ended_by(error.number)
         except BrokenPipeError:
             _give_up_printing()
             sys.exit(1)
@@ -124,7 +124,8 @@ def _give_up_printing() -> None:
 
 
 def _ended_by(number: signal.Signals) -> NoReturn:
-    click.echo(f"flowsim: {WORDS[number]}", err=True)
+    with suppress(OSError):  # the terminal is closed
+        click.echo(f"flowsim: {WORDS[number]}", err=True)
     sys.exit(status_of(number))
 
 

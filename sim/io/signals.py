@@ -1,4 +1,4 @@
-"""What SIGINT (Ctrl-C) and SIGTERM do: they end the command, in one line and with the status that shells expect.
+"""What SIGINT (Ctrl-C), SIGTERM and SIGHUP (of a closed terminal) do: end the command, in one line, as shells expect.
 
 While modules are imported and once the command is done, there is nothing to clear away, and the process ends at once.
 In between the signal is raised as an exception, which no policy catches as one of its own; a second one ends at once.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 TYPE_CHECKING = False  # typing takes long to import
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 WORDS: Final = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 """What is said of each signal."""
+if hasattr(signal, "SIGHUP"):  # not on Windows
+    WORDS[signal.SIGHUP] = "hung up"
 
 
 class Interrupted(KeyboardInterrupt):
@@ -25,7 +27,11 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Terminated(BaseException):
-    """SIGTERM has come. Like KeyboardInterrupt, it is no Exception."""
+    """SIGTERM or SIGHUP has come: `number`. Like KeyboardInterrupt, it is no Exception."""
+
+    def __init__(self, number: int = signal.SIGTERM) -> None:
+        super().__init__()
+        self.number = signal.Signals(number)
 
 
 def is_of_signal(error: BaseException) -> bool:
@@ -74,10 +80,11 @@ def _handle(handler: Callable[[int, FrameType | None], NoReturn]) -> None:
 
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:
-    os.write(2, f"flowsim: {WORDS[signal.Signals(number)]}\n".encode())
+    with suppress(OSError):  # the terminal is closed
+        os.write(2, f"flowsim: {WORDS[signal.Signals(number)]}\n".encode())
     os._exit(status_of(signal.Signals(number)))
 
 
 def _raise(number: int, frame: FrameType | None) -> NoReturn:
     end_at_once()
-    raise Interrupted if number == signal.SIGINT else Terminated
+    raise Interrupted if number == signal.SIGINT else Terminated(number)

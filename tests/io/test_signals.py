@@ -48,6 +48,8 @@ class Stubborn(Loops):
 STUDY = "run: {trace: example}\naxes: {policy: [loops:Loops, fcfs], seed: [1, 2, 3]}\n"
 SWEEP = ["sweep", "study.yaml", "--out", "out", "--workers"]
 ENDS = {signal.SIGINT: (130, "flowsim: interrupted"), signal.SIGTERM: (143, "flowsim: terminated")}
+if sys.platform != "win32":
+    ENDS[signal.SIGHUP] = (129, "flowsim: hung up")
 
 
 @pytest.fixture(autouse=True)
@@ -92,6 +94,7 @@ def test_a_policy_that_never_answers_is_ended_and_not_blamed(words: list[str], n
         assert psutil.wait_procs(workers, timeout=300)[1] == []
     finally:
         process.kill()
+    assert not list(Path().glob(".*"))  # such as the lock of the folder
     assert not [path for path in Path().rglob("out/*") if "error" in path.read_text()]
 
 
