@@ -138,6 +138,7 @@ class Trace:
         class_code: Ints,
         class_names: tuple[str, ...],
         *,
+        ticks_per_s: float = 1.0,
         name: str,
         source: str,
         sha256: str = "",
@@ -155,6 +156,9 @@ class Trace:
     ) -> Trace:
         """A trace from columns whose values are valid: sorts, shifts, hashes and copies them.
 
+        `arrival_s` is in ticks, and is shifted before it is divided: milliseconds since 1970 are exact, but their
+        quotients are not.
+
         Raises:
             InputError: there are no requests.
         """
@@ -166,8 +170,13 @@ class Trace:
             notices += (f"sorted by arrival: {number_of(late, 'request')} had an earlier time than the one before",)
         first = float(arrival_s[order[0]])
         if first:
-            notices += (f"shifted by {first:g} s, so that the first arrival is at 0 s",)
-        columns = (arrival_s[order] - first, input_length[order], output_length[order], class_code[order])
+            notices += (f"shifted by {first / ticks_per_s:g} s, so that the first arrival is at 0 s",)
+        columns = (
+            (arrival_s[order] - first) / ticks_per_s,
+            input_length[order],
+            output_length[order],
+            class_code[order],
+        )
         if late:
             blocks, chats = blocks and blocks.take(order), chats and chats.take(order)
         optional: dict[str, Any] = {"slo_s": slo_s, "priority": priority, "client_code": client_code}

@@ -115,7 +115,7 @@ class Noted(NamedTuple):
     head: int | None
     parts: tuple[tuple[int, int], ...] = ()
     rejected: tuple[int, ...] = ()
-    wake_at: float = np.inf
+    wake_at: float | None = None
 
     @classmethod
     def of(cls, chosen: Pass | Execution | Decision | None) -> Noted:

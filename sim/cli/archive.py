@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from shlex import quote
+
 import click
 
 from flowsim.cli.command import Command, quiet_option, say, trust_option
@@ -25,7 +27,7 @@ def bundle(results: str, out: str, quiet: bool) -> None:
     """
     from flowsim.archive.bundle import bundle as pack
 
-    say(f"saved {pack(results, out)}; check it with flowsim reproduce {out}", quiet)
+    say(f"saved {pack(results, out)}; check it with flowsim reproduce {quote(out)}", quiet)
 
 
 @click.command(cls=Command)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from shlex import quote
 from typing import Any
 
 import click
@@ -180,5 +181,5 @@ def _show(runs: Any, out: str | None, against: tuple[str, ...], quiet: bool) -> 
 
         show(study_report(runs, against))
         if out:
-            say(f"saved runs.parquet and study.yaml in {out}; draw with flowsim plot {out}")
+            say(f"saved runs.parquet and study.yaml in {out}; draw with flowsim plot {quote(out)}")
     return 1 if len(runs.failed) else 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -167,7 +168,9 @@ def _opened(folders: Sequence[str], accept: bool, trusted: bool, say: Callable[[
     evidence = [Evidence.load(folder, trust_policies=trusted) for folder in folders]
     for one in evidence:
         if not any(recorded.runs for recorded in one.recorded):
-            raise InputError(one.folder, "holds no run", expected=f"flowsim validate TRACE --out {one.folder} first")
+            raise InputError(
+                one.folder, "holds no run", expected=f"flowsim validate TRACE --out {quote(str(one.folder))} first"
+            )
         for slug in one.missing:
             say(f"{one.folder}: lacks runs/{slug}.json, so this case is left out")
         for recorded in one.recorded:

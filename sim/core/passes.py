@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -158,11 +157,11 @@ class Decision(NamedTuple):
     Attributes:
         run: a new `Pass`, a paused or the running `Execution`, or None for no change.
         reject: waiting requests that are turned away for good; they count as missed.
-        wake_at: when the policy is asked again at the latest, seconds, after now; infinite for no timer. Each decision
+        wake_at: when the policy is asked again at the latest, seconds, after now; None for no timer. Each decision
             sets it anew, and one without it sets none. A policy that is not asked while a pass runs (`cut = "none"`),
             or only at its cuts, is asked at the next such moment.
     """
 
     run: Pass | Execution | None = None
     reject: Sequence[Request] = ()
-    wake_at: float = math.inf
+    wake_at: float | None = None

@@ -79,7 +79,8 @@ class InstancePolicy:
         try:  # as `_call` does, but this is the most frequent call of a replay
             choice: Any = self._choose(self._view.at(now))
             if isinstance(choice, Decision):
-                choice, rejected, wake_at = choice
+                choice, rejected, timer = choice
+                wake_at = math.inf if timer is None else timer
                 wrong = self._fault(rejected, wake_at, now)
             wrong = wrong or fault(choice)
         except BaseException as error:

@@ -62,6 +62,7 @@ class PanelChart:
         ticks: the values of x: numbers, ascending, or words, in the order of their places on the axis.
         words: whether they are words.
         joined: whether the points of a line follow one another along x; not so where x is a figure of the runs.
+        bars: what the error bars are; "" where there are none.
         left_out: what is said of points that are not finite; "" if all are.
     """
 
@@ -71,13 +72,14 @@ class PanelChart:
     ticks: Sequence[Any]
     words: bool
     joined: bool
+    bars: str
     left_out: str
 
 
 def chart(runs: Runs, columns: ChartColumns) -> PanelChart:
     """The means of a column over replications, with 95 % intervals, by up to three others.
 
-    With one replication, attainment has the interval of its moving-block bootstrap and other columns have none.
+    With one replication, attainment has Wilson's interval at the effective number of requests, other columns none.
 
     Raises:
         InputError: no run succeeded, no such column or policy, a y that is not a number or nowhere finite, or runs
@@ -159,6 +161,9 @@ def _by(done: pd.DataFrame, asked: ChartColumns, value: str) -> pd.DataFrame:
         names = {"ci_attainment_low": "low", "ci_attainment_high": "high"}
         bounds = done.groupby(by, sort=False, dropna=False)[list(names)].first().rename(columns=names)
         stats = stats.drop(columns=["low", "high"]).merge(bounds, on=by, how="left")  # same arrivals count once
+        stats = stats.assign(bars="Bars: 95 %, Wilson's at the effective number of requests")
+    else:
+        stats = stats.assign(bars="Bars: 95 %, Student's t over the replications")
     if _is_setting(x):
         return stats.assign(at=stats[x])
     places = intervals(done, x, by)[[*by, "mean"]].rename(columns={"mean": "at"})
@@ -181,7 +186,8 @@ def _chart(stats: pd.DataFrame, asked: ChartColumns, left_out: str) -> PanelChar
         lines = [_line(said(asked.hue, name), part, asked, ticks if words else None) for name, part in parts]
         panels.append(Panel(said(asked.facet, value), [line for line in lines if line.x.size]))
     joined = _is_setting(str(asked.x)) and not words
-    return PanelChart(asked, panels, [said(asked.hue, name) for name in names], ticks, words, joined, left_out)
+    bars = "".join(stats.loc[np.isfinite(stats["low"].astype(float)), "bars"].head(1))
+    return PanelChart(asked, panels, [said(asked.hue, name) for name in names], ticks, words, joined, bars, left_out)
 
 
 def _line(name: str, part: pd.DataFrame, asked: ChartColumns, words: Sequence[Any] | None) -> Line:

@@ -77,7 +77,7 @@ def draw_chart(chart: PanelChart, width: str | float = "page", footing: str = ""
                 axes.axis("off")
         _limits(chart, panels[0, 0])
         _legend(figure, panels, chart, _fitting(wide, size - 1), textwrap.fill(title, _fitting(wide, size)))
-        text = ". ".join(line for line in (footing, chart.left_out) if line)
+        text = ". ".join(line for line in (footing, chart.bars, chart.left_out) if line)
         if text:
             foot(figure, textwrap.fill(text, _fitting(wide, FOOTING_SIZE)))
     return figure

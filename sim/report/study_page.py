@@ -60,8 +60,8 @@ def study_page(runs: Runs) -> Page:
 
 
 BASIS = (
-    "Lines: 95 % intervals, Student's t over the replications; of attainment with one replication each, a moving-block "
-    "bootstrap over its requests. A quantile that falls among requests without a first token is not drawn."
+    "Lines: 95 % intervals, Student's t over the replications; of attainment with one replication each, Wilson's at "
+    "the effective number of requests. A quantile that falls among requests without a first token is not drawn."
 )
 
 

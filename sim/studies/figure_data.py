@@ -107,7 +107,8 @@ class HeatMap:
 def line_chart(runs: Runs, x: str, value: str) -> LineChart:
     """A metric against an option, one line per policy, with 95 % intervals.
 
-    They are Student's t over the replications; with one replication, the moving-block bootstrap of its attainment.
+    They are Student's t over the replications; with one replication, attainment has Wilson's at its effective
+    number of requests.
 
     Raises:
         InputError: no such column, or runs that differ in a further option: select one value of it.

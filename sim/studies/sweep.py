@@ -42,7 +42,7 @@ class Runs:
     Attributes:
         table: one row per run: its options, key (SHA-256 of its inputs), error (None unless it failed), then figures
             as in a summary, ttft_s p50 as ttft_p50_s, those of class text as attainment_text. `ci_attainment_low` and
-            `ci_attainment_high` come from a moving-block bootstrap of the one run. Of a search, the highest
+            `ci_attainment_high` are Wilson's interval at the effective number of requests. Of a search, the highest
             rates by both rules, and the figures of the run at the highest sustained one.
         title: of the study.
         folder: where they are, if anywhere.

@@ -91,6 +91,12 @@ class Gather(FIFO):
         return Pass.whole(*view.waiting) if view.now >= due_s else Decision(wake_at=due_s)
 
 
+@pytest.mark.parametrize("decision", [Decision, lambda run: Decision(run, wake_at=None)])
+def test_none_is_no_timer(decision: Any) -> None:
+    outcome = run(Says(lambda view: decision(next(map(Pass.whole, view.waiting), None))), (0.0, 2, 99.0))
+    assert [(one.began_s, one.ended_s) for one in ran(outcome)] == [(0.0, 2.0)]
+
+
 def test_a_timer_gathers_a_batch() -> None:
     outcome = run(Gather(), (0.0, 2, 99.0), (1.0, 3, 99.0), (20.0, 1, 99.0))
     assert ran(outcome) == [(4.0, 9.0, (0, 1), True), (24.0, 25.0, (2,), True)]

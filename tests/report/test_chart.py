@@ -43,14 +43,20 @@ def test_what_varies_is_the_axis_and_the_policy_the_lines() -> None:
 
 
 def test_intervals_are_students_t_over_replications() -> None:
-    line = chart(study(), ChartColumns()).panels[0].lines[0]
+    made = chart(study(), ChartColumns())
+    line = made.panels[0].lines[0]
+    assert made.bars == "Bars: 95 %, Student's t over the replications"
     half = 100 * 12.7062047 * math.sqrt(0.005) / math.sqrt(2)  # of 0.8 and 0.9: t(0.975, 1) * s / sqrt(2)
     assert line.low[1] == max(0.0, 45 - half) and line.high[1] == min(100.0, 45 + half)
 
 
-def test_one_replication_has_the_interval_of_its_bootstrap() -> None:
+def test_one_replication_has_the_interval_of_its_own_requests() -> None:
     runs = study(ci_attainment_low=0.3, ci_attainment_high=0.95)
-    line = chart(Runs(runs.table[runs.table["seed"] == 0]), ChartColumns()).panels[0].lines[0]
+    alone = Runs(runs.table[runs.table["seed"] == 0])
+    made = chart(alone, ChartColumns())
+    line = made.panels[0].lines[0]
+    assert made.bars == "Bars: 95 %, Wilson's at the effective number of requests"
+    assert chart(alone, ChartColumns(y="goodput_rps")).bars == ""
     assert (line.low.tolist(), line.high.tolist()) == ([30, 30], [95, 95])
 
 

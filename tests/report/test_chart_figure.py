@@ -15,8 +15,7 @@ from flowsim.studies.figure_data import Line
 from support.figures import texts_outside
 
 RATE = "workload.rate_rps"
-
-
+BARS = "Bars: 95 %, Student's t over the replications"
 NAMES = ("fcfs", "chunked:2048", "moore-hodgson:cut=operator", "flowprefill")
 
 
@@ -29,7 +28,7 @@ def made(
     lines = [Line(name, x, mean - i, mean - i - 5, mean - i + 5) for i, name in enumerate(names)]
     columns = ChartColumns(RATE, y, "policy", "slo.scale" if panels > 1 else None, against)
     many = [Panel(f"slo.scale {i}" if panels > 1 else "", lines) for i in range(panels)]
-    return PanelChart(columns, many, names, [4, 8, 24], words=False, joined=True, left_out="")
+    return PanelChart(columns, many, names, [4, 8, 24], words=False, joined=True, bars=BARS, left_out="")
 
 
 @pytest.mark.parametrize("panels", [1, 2, 3, 5])
@@ -85,11 +84,11 @@ def test_axes_name_columns_and_units() -> None:
     )
 
 
-def test_what_is_left_out_is_said_at_the_foot() -> None:
+def test_what_the_bars_are_and_what_is_left_out_is_said_at_the_foot() -> None:
     from dataclasses import replace
 
     figure = draw_chart(replace(made(), left_out="Left out, as not finite: fcfs."), "page", "Costs: measured")
-    assert figure.get_supxlabel() == "Costs: measured. Left out, as not finite: fcfs."
+    assert figure.get_supxlabel() == f"Costs: measured. {BARS}. Left out, as not finite: fcfs."
 
 
 def test_the_title_stands_above_the_legend_or_the_chart() -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from flowsim.errors import InputError, InputWarning, shown, unknown
 from flowsim.io.counts import number_of
 from flowsim.io.sha256 import sha256_of
-from flowsim.traces.columns import Blocks, Chats, Floats
+from flowsim.traces.columns import Blocks, Chats
 from flowsim.traces.formats import FORMATS, TICKS_PER_S, Format, Layout, find_format, own_format
 from flowsim.traces.reading import bulk_reader, row_reader, server_logs
 from flowsim.traces.reading.benchmark_logs import BenchmarkLog
@@ -217,14 +217,19 @@ def _assembled(path: Path, kind: Format, parts: Sequence[TracePart], codes: Code
     def joined(name: str) -> np.ndarray:
         return np.concatenate([getattr(part, name) for part in parts])
 
-    arrival_s, start_ns = _seconds(joined("arrival"), kind)
+    arrival, start_ns = joined("arrival"), None
+    ticks_per_s = TICKS_PER_S.get(kind.clock, 1.0)
+    if kind.clock == "date":
+        start_ns = int(arrival.min())
+        arrival = (arrival - start_ns) / 1e9
     ttft_s, latency_s = (joined(name) / TICKS_PER_S[kind.measured_in] for name in ("ttft", "latency"))
     if kind.is_profile:
-        arrival_s = np.concatenate(([0.0], np.cumsum(np.fmax(ttft_s, latency_s))[:-1]))
+        ticks_per_s = 1.0
+        arrival = np.concatenate(([0.0], np.cumsum(np.fmax(ttft_s, latency_s))[:-1]))
         notices += ("a profile: one request after another, each sent when the one before was through",)
     counts, chats = joined("block_counts"), joined("chats")
     return Trace.from_columns(
-        arrival_s,
+        arrival,
         joined("input_length"),
         joined("output_length"),
         joined("class_code"),
@@ -237,6 +242,7 @@ def _assembled(path: Path, kind: Format, parts: Sequence[TracePart], codes: Code
         if counts.any()
         else None,
         chats=Chats(*chats.T.copy()) if (chats >= 0).any() else None,
+        ticks_per_s=ticks_per_s,
         start_ns=start_ns,
         slo_s=joined("slo_s"),
         priority=joined("priority"),
@@ -288,11 +294,3 @@ def _block_tokens(path: Path, tokens: np.ndarray, counts: np.ndarray) -> int:
         found = f"is {', '.join(str(size) if size else 'missing' for size in sizes)}"
         raise InputError(f"{path}: block_tokens", found, expected="one size >= 1 for all rows with hash_ids")
     return int(sizes[0])
-
-
-def _seconds(arrival: np.ndarray, kind: Format) -> tuple[Floats, int | None]:
-    """Arrival times in seconds, and `Trace.start_ns`."""
-    if kind.clock != "date":
-        return arrival / TICKS_PER_S[kind.clock], None
-    first = int(arrival.min())
-    return (arrival - first) / 1e9, first

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -178,7 +179,7 @@ def _hint(field: str, value: Any, expected: str) -> str:
     except (ValueError, OverflowError):
         return ""
     if expected == CLOCKS["s"] and LARGEST < ticks <= LARGEST * TICKS_PER_S["ms"]:
-        return f" (milliseconds? --format arrival_ms={field},input_length=FIELD)"
+        return f" (milliseconds? --format {quote(f'arrival_ms={field},input_length=FIELD')})"
     return FINER if ticks > LARGEST and ticks < math.inf else ""
 
 

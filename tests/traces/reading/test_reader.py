@@ -234,6 +234,22 @@ def test_a_field_that_the_user_names_may_be_missing_in_the_first_row(tmp_path):
     assert read_trace(path, "arrival_s=at,input_length=tokens,class=tier").class_code.tolist() == [-1, 0]
 
 
+def test_milliseconds_since_1970_lose_no_digit(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("ms,tokens\n1700000000000,5\n1700000000123,6\n1700000000457,7\n")
+    trace = read_trace(path, "arrival_ms=ms,input_length=tokens")
+    assert trace.arrival_s.tolist() == [0.0, 0.123, 0.457]
+    assert trace.notices == ("shifted by 1.7e+09 s, so that the first arrival is at 0 s",)
+
+
+def test_a_suggested_format_can_be_pasted_into_a_shell(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("When (ms),tokens\n1700000000000,5\n")
+    with pytest.raises(InputError) as error:
+        read_trace(path, "arrival_s=When (ms),input_length=tokens")
+    assert "--format 'arrival_ms=When (ms),input_length=FIELD'" in str(error.value)
+
+
 def test_fields_that_are_not_read_are_named(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text(",Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n0,5,GPT,7,0,7,API log\n")
