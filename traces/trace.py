@@ -138,7 +138,7 @@ class Trace:
         class_code: Ints,
         class_names: tuple[str, ...],
         *,
-        ticks_per_s: float = 1.0,
+        ticks: float = 1.0,
         name: str,
         source: str,
         sha256: str = "",
@@ -154,10 +154,8 @@ class Trace:
         latency_s: Floats | None = None,
         concurrency: int | None = None,
     ) -> Trace:
-        """A trace from columns whose values are valid: sorts, shifts, hashes and copies them.
-
-        `arrival_s` is in ticks, and is shifted before it is divided: milliseconds since 1970 are exact, but their
-        quotients are not.
+        """A trace from columns whose values are valid: sorts, shifts, hashes and copies them. Arrivals are in
+        `ticks` per second, and are shifted first: milliseconds since 1970 are exact, their quotients are not.
 
         Raises:
             InputError: there are no requests.
@@ -168,15 +166,9 @@ class Trace:
         late = int(np.count_nonzero(arrival_s[1:] < arrival_s[:-1]))
         if late:
             notices += (f"sorted by arrival: {number_of(late, 'request')} had an earlier time than the one before",)
-        first = float(arrival_s[order[0]])
-        if first:
-            notices += (f"shifted by {first / ticks_per_s:g} s, so that the first arrival is at 0 s",)
-        columns = (
-            (arrival_s[order] - first) / ticks_per_s,
-            input_length[order],
-            output_length[order],
-            class_code[order],
-        )
+        if first := float(arrival_s[order[0]]):
+            notices += (f"shifted by {first / ticks:g} s, so that the first arrival is at 0 s",)
+        columns = ((arrival_s[order] - first) / ticks, input_length[order], output_length[order], class_code[order])
         if late:
             blocks, chats = blocks and blocks.take(order), chats and chats.take(order)
         optional: dict[str, Any] = {"slo_s": slo_s, "priority": priority, "client_code": client_code}

@@ -218,13 +218,13 @@ def _assembled(path: Path, kind: Format, parts: Sequence[TracePart], codes: Code
         return np.concatenate([getattr(part, name) for part in parts])
 
     arrival, start_ns = joined("arrival"), None
-    ticks_per_s = TICKS_PER_S.get(kind.clock, 1.0)
+    ticks = TICKS_PER_S.get(kind.clock, 1.0)
     if kind.clock == "date":
         start_ns = int(arrival.min())
         arrival = (arrival - start_ns) / 1e9
     ttft_s, latency_s = (joined(name) / TICKS_PER_S[kind.measured_in] for name in ("ttft", "latency"))
     if kind.is_profile:
-        ticks_per_s = 1.0
+        ticks = 1.0
         arrival = np.concatenate(([0.0], np.cumsum(np.fmax(ttft_s, latency_s))[:-1]))
         notices += ("a profile: one request after another, each sent when the one before was through",)
     counts, chats = joined("block_counts"), joined("chats")
@@ -242,7 +242,7 @@ def _assembled(path: Path, kind: Format, parts: Sequence[TracePart], codes: Code
         if counts.any()
         else None,
         chats=Chats(*chats.T.copy()) if (chats >= 0).any() else None,
-        ticks_per_s=ticks_per_s,
+        ticks=ticks,
         start_ns=start_ns,
         slo_s=joined("slo_s"),
         priority=joined("priority"),
