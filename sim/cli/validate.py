@@ -232,7 +232,7 @@ def _beside_server(
     if quiet:
         return
     show(facts(head_facts(next(iter(found.simulated.values())).summary)))
-    for notice in found.notices:
+    for notice in found.replay_notices:
         click.echo(notice)
     for part in found.tables():
         click.echo(f"\n{part.title}")

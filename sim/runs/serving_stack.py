@@ -47,10 +47,9 @@ def read_stack(path: str) -> dict[str, Any]:
 def stack_stated(server: ServerOptions) -> list[str]:
     """What a summary says of the stack; nothing without one."""
     default = ServerOptions()
-    given = [name for name in STACK if getattr(server, name) != getattr(default, name)]
-    return [f"a serving stack around it: {', '.join(f'{name} {getattr(server, name)}' for name in given)}"] * bool(
-        given
-    )
+    given = {name: getattr(server, name) for name in STACK if getattr(server, name) != getattr(default, name)}
+    stated = (f"{name} {value if isinstance(value, str) else f'{value:.4g}'}" for name, value in given.items())
+    return [f"a serving stack around it: {', '.join(stated)}"] if given else []
 
 
 def frontend_s(server: ServerOptions, n: int, seed: int) -> NDArray[np.float64]:

@@ -127,8 +127,9 @@ def replayed(
     with blamed("until_s"):
         trace = trace if until_s is None or trace.span_s < until_s else trace.window(0.0, until_s)
     if workload.concurrency:
+        outstanding = number_of(min(workload.concurrency, len(trace)), "request")
         trace = trace.derived(
-            f"closed loop: {number_of(workload.concurrency, 'request')} outstanding, arrival times left out of account",
+            f"closed loop: {outstanding} outstanding, arrival times left out of account",
             arrival_s=np.zeros(len(trace)),
         )
     return trace

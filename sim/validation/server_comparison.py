@@ -76,9 +76,14 @@ class ServerComparison:
     @property
     def notices(self) -> list[str]:
         """What to say of the log, and of how it is simulated."""
+        return [*self.trace.notices, *self.replay_notices]
+
+    @property
+    def replay_notices(self) -> list[str]:
+        """What to say of how the log is simulated."""
         found = next(iter(self.simulated.values())).inputs["concurrency"]
-        how = [f"simulated as a closed loop too: {number_of(found, 'request')} outstanding"] if found else []
-        return [*self.trace.notices, *how]
+        outstanding = number_of(min(found or 0, len(self.trace)), "request")
+        return [f"simulated as a closed loop too: {outstanding} outstanding"] if found else []
 
     def attainment(self, name: str, scale: float = 1.0, rows: Flags | None = None) -> float:
         """The share of the requests with an SLO (of these rows) that met `scale` times it; NaN of none."""
@@ -165,7 +170,9 @@ class ServerComparison:
 
     def _attainments(self) -> TextTable:
         rows = [[f"{scale:g}", *(percent(self.attainment(name, scale)) for name in self.ttft_s)] for scale in SCALES]
-        return TextTable("Attainment by SLO scale", ["SLO scale", *self.ttft_s], rows)
+        failed = int(np.isnan(self.trace.ttft_s).sum())
+        missed = f"; {number_of(failed, 'request')} that failed on the server missed every SLO" if failed else ""
+        return TextTable(f"Attainment by SLO scale{missed}", ["SLO scale", *self.ttft_s], rows)
 
     def _quantiles(self) -> TextTable:
         rows = [

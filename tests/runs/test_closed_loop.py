@@ -27,6 +27,11 @@ def test_times_are_those_of_the_sends() -> None:
     assert any("closed loop: 1 request outstanding" in notice for notice in result.inputs["trace_notices"])
 
 
+def test_no_more_are_outstanding_than_there_are() -> None:
+    notices = replayed(concurrency=1000).inputs["trace_notices"]
+    assert any("closed loop: 3 requests outstanding" in notice for notice in notices)
+
+
 def test_goodput_is_attainment_by_the_requests_per_second_of_the_span() -> None:
     """Two of three are in time, in 6 s: one of two `short` ones, and the `long` one."""
     summary = replayed("fcfs:1", concurrency=3, slo=SLOMix.uniform(5)).summary

@@ -85,8 +85,9 @@ def test_a_preemption_blocks_until_the_cut_that_the_stack_moved() -> None:
 
 
 def test_a_summary_states_the_stack() -> None:
-    stated = "a serving stack around it: frontend_s 2.0, device_factor 1.5"
-    assert stated in replayed((0.0, 4), frontend_s=2.0, device_factor=1.5).summary["inputs"]["cost_model_sources"]
+    stated = "a serving stack around it: frontend_s 2, jitter exponential:0.004, device_factor 1.105"
+    stack = {"frontend_s": 2.0, "jitter": "exponential:0.004", "device_factor": 1.1049791234040396}
+    assert stated in replayed((0.0, 4), **stack).summary["inputs"]["cost_model_sources"]
     assert not any("stack" in line for line in replayed((0.0, 4)).summary["inputs"]["cost_model_sources"])
 
 

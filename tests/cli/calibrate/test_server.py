@@ -44,6 +44,7 @@ def test_from_a_profile_to_a_stack() -> None:
     assert yaml.safe_load(Path("stack.yaml").read_text())["server"]["frontend_s"] == pytest.approx(0.02, abs=0.003)
     beside = done("validate", profile, "--gpu", "h200", "--stack", "stack.yaml", "--out", "beside")
     assert "simulated as a closed loop too: 1 request outstanding" in beside
+    assert beside.count("a profile: one request after another") == 1
 
 
 def test_what_is_refused(log: str) -> None:
