@@ -47,7 +47,12 @@ def stored_summary(folder: Path) -> FullSummary:
     summary = _read_summary(folder / SUMMARY)
     path = folder / REQUESTS
     span_s = summary["span_s"] if summary["inputs"].get("concurrency") else None
-    check_agreement(path, recount(stored_requests(path, COLUMNS), summary["classes"], span_s), summary, SUMMARY)
+    requests = stored_requests(path, (*COLUMNS, "preemptions"))
+    check_agreement(path, recount(requests, summary["classes"], span_s), summary, SUMMARY)
+    fewest, most = requests["preemptions"].max() if len(requests) else 0, requests["preemptions"].sum()
+    if not fewest <= summary["preemptions"] <= most:  # of passes, each with one request or several
+        found = f"has preemptions of {fewest} to {most} passes"
+        raise InputError(str(path), found, expected=f"{summary['preemptions']}, as in {SUMMARY}")
     return summary
 
 

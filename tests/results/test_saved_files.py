@@ -91,6 +91,8 @@ def test_a_damaged_table_of_requests_is_refused(saved: Path, content: bytes) -> 
     [
         (lambda of: of.update(attainment=0.5), "attainment 0.425; expected 0.5, as in summary.json"),
         (lambda of: of.update(goodput_rps=1.0), "goodput_rps 16.2"),
+        (lambda of: of.update(preemptions=-1), "preemptions of 0 to 0 passes; expected -1, as in summary.json"),
+        (lambda of: of.update(preemptions=1), "preemptions of 0 to 0 passes; expected 1, as in summary.json"),
         (lambda of: of.update(finished=39), "finished 40; expected 39, as in summary.json"),
         (lambda of: of["ttft_s"].update(p99=0.01), "ttft_s.p99 0."),
         (lambda of: of["queueing_s"].update(max=None), "queueing_s.max 0."),

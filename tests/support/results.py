@@ -43,6 +43,7 @@ def by_hand(
     *,
     started_s: Sequence[float] | None = None,
     service_s: Sequence[float] | None = None,
+    preemptions: Sequence[int] = (),
     rejected: Sequence[int] = (),
     logs: Sequence[Log] = (Log(),),
     stopped_s: float = 0.0,
@@ -60,6 +61,7 @@ def by_hand(
     ledger.finished_s = list(finished_s)
     ledger.started_s = list(finished_s if started_s is None else started_s)
     ledger.service_s = [0.0] * n if service_s is None else list(service_s)
+    ledger.preemptions = list(preemptions or [0] * n)
     for id in rejected:
         ledger.rejected_s[id] = arrival_s[id]
     slo = Assignment(np.array(slo_s, float), trace.class_code, trace.class_names, "as written")
@@ -103,6 +105,7 @@ def six() -> RunResult:
         arrival_s=[0, 1, 2, 3, 4, 5],
         started_s=[0, 2, 2, NEVER, NEVER, 7],
         service_s=[0.5, 1, 3, 0, 0, 2],
+        preemptions=[0, 1, 2, 0, 0, 1],
         finished_s=[0.5, 3, 6, NEVER, NEVER, 10],
         slo_s=[1, 1, 4, 4, 1, NEVER],
         classes=["text", "text", "file", "file", "text", "other"],
