@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +17,7 @@ from flowsim.rendering.summary_text import CLASS_COLUMNS, class_rows, scheduler_
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 ByClass = Mapping[str, Mapping[str, int]]
 """Class -> reason -> how many requests."""
@@ -69,6 +71,7 @@ def _environment() -> Environment:
     )
     environment.filters["base64"] = lambda data: base64.b64encode(data).decode("ascii")
     environment.filters["identity"] = id
+    environment.filters["breakable"] = _breakable
     environment.filters["in_script"] = _in_script
     environment.globals["asset"] = _asset
     return environment
@@ -77,6 +80,13 @@ def _environment() -> Environment:
 def _asset(name: str) -> str:
     """A style sheet or script of this package, which stands in a page as it is."""
     return (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")
+
+
+def _breakable(text: str) -> Markup:
+    """A text whose lines may also be broken between the parts of a policy's specification, not within a number."""
+    from markupsafe import Markup, escape  # slow to import, and only a page needs it
+
+    return Markup(re.sub(r"(?<=[:=/_])(?=\S)|(?<=,)(?=[^\s\d])", "<wbr>", escape(text)))
 
 
 def _in_script(json: str) -> str:

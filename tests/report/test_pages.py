@@ -165,6 +165,26 @@ def test_a_long_name_in_large_print_is_broken_on_a_phone(tmp_path: Path) -> None
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+def test_long_classes_stay_in_the_page_and_leave_the_numbers_of_requests(tmp_path: Path) -> None:
+    classes = ["W" * 90, "a_class_" * 9]
+    trace = flowsim.Trace.of([0, 0.001] * 9, [9000] * 18, classes=classes * 9, name="wide")
+    save_page(flowsim.run(trace, "fcfs", slo=0.01, events=True), tmp_path / "wide.html")
+    with opened(tmp_path / "wide.html", width=390, height=800) as page:
+        names = page.locator("svg text.name")
+        assert {name[:1].isdigit() for name in names.all_text_contents()[1:]} == {True}
+        assert (
+            page.evaluate("Math.min(...[...document.querySelectorAll('svg text.name')].map((of) => of.getBBox().x))")
+            >= 0
+        )
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_heading_is_broken_between_the_parts_of_a_specification(tmp_path: Path) -> None:
+    save(Page("mine:Gate:patience=0.5,hold=1,000 on <b>", [], []), tmp_path / "heading.html")
+    html = (tmp_path / "heading.html").read_text(encoding="utf-8")
+    assert "<h1>mine:<wbr>Gate:<wbr>patience=<wbr>0.5,<wbr>hold=<wbr>1,000 on &lt;b&gt;</h1>" in html
+
+
 def test_ten_thousand_rows_are_quick(tmp_path: Path) -> None:
     """Only those that are visible are in the document."""
     columns = [Column("id", list(range(10_000)), "count"), Column("name", [f"row-{i % 97}" for i in range(10_000)])]

@@ -11,7 +11,12 @@
     for (let time = Math.ceil(from / step - 1e-9) * step; time <= to + step * 1e-6; time += step) found.push(time);
     return found;
   };
-  const shorter = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
+  // A name keeps its beginning, which tells requests apart.
+  const fit = (name, room) => {
+    const text = name.firstChild, wide = name.getComputedTextLength();
+    if (wide > room) text.data = `${text.data.slice(0, Math.ceil((text.length * room) / wide))}…`;
+    while (name.getComputedTextLength() > room && text.length > 2) text.data = `${text.data.slice(0, -2)}…`;
+  };
 
   const hatching = () => shape("defs", {}, shape("pattern", { id: "paused", width: 5, height: 5, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" },
     shape("line", { x1: 0, x2: 0, y1: 0, y2: 5, stroke: "var(--text)", "stroke-width": 1.5, opacity: 0.55 })));
@@ -39,7 +44,7 @@
       if (number === view.instances.length) svg.append(shape("line", { class: "axis", x1: 0, x2: width, y1: y, y2: y }));
       const open = () => row.story && document.dispatchEvent(new CustomEvent("story", { detail: row.story }));
       const keyed = (event) => event.key === "Enter" && open();
-      const name = shape("text", { x: left - 8, y: y + 13, "text-anchor": "end", fill: row.missed ? "var(--mark)" : null, style: row.missed ? "fill:var(--mark);font-weight:600" : null }, shorter(row.name, width < 560 ? 12 : 22), shape("title", {}, row.name));
+      const name = shape("text", { class: "name", x: left - 8, y: y + 13, "text-anchor": "end", fill: row.missed ? "var(--mark)" : null, style: row.missed ? "fill:var(--mark);font-weight:600" : null }, row.name, shape("title", {}, row.name));
       const group = shape("g", { class: row.missed ? "missed" : "row", "data-story": row.story, tabindex: row.story ? 0 : null, style: row.story ? "cursor:pointer" : null, click: open, keydown: keyed }, name, ...bars(row, x, y, from, to));
       if (row.due_s !== null && row.due_s >= from && row.due_s <= to) {
         const text = `deadline${row.missed ? `, missed: ${row.missed}` : ""}`;
@@ -48,6 +53,7 @@
       svg.append(group);
     });
     place.replaceChildren(svg, node("p", { class: "note" }, view.note));
+    for (const name of svg.querySelectorAll(".name")) fit(name, left - 8);
   };
 
   const key = (name, fill, opacity, hatched) => node("span", { class: "key" },
