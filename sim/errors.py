@@ -14,6 +14,10 @@ from typing import Final
 
 CONTROLS: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 """Characters that a terminal obeys, but for the tabulator and the end of a line."""
+MOST_NAMES = 60
+"""Known names that an error lists; of more, only the nearest."""
+NEAREST = 10
+"""How many those are."""
 MOST_SHOWN = 80
 """Characters of a value that an error shows."""
 LIBRARIES: Final = {"flowsim", "numpy", *sys.stdlib_module_names}
@@ -77,7 +81,7 @@ class InputError(ValueError):
         self.expected = expected
         self.option = ""
         self.kind = kind
-        self.known = tuple(sorted(known))
+        self.known = tuple(sorted(set(known)))
         super().__init__()
 
     @property
@@ -115,9 +119,11 @@ class InputError(ValueError):
     def _unknown(self) -> str:
         hint = f"; did you mean {self.near!r}?" if self.near else ""
         place = f" {self.problem}" if self.problem else ""
-        return (
-            f"unknown {self.kind} {text_of(self.found, repr)}{place}{hint} (known: {', '.join(self.known) or 'none'})"
-        )
+        names = ", ".join(self.known) or "none"
+        if len(self.known) > MOST_NAMES:
+            near = difflib.get_close_matches(str(self.found), self.known, n=NEAREST, cutoff=0)
+            names = f"{', '.join(sorted(near))} and {len(self.known) - NEAREST} more"
+        return f"unknown {self.kind} {text_of(self.found, repr)}{place}{hint} (known: {names})"
 
 
 class InputWarning(UserWarning):

@@ -66,6 +66,14 @@ def test_an_unknown_name_is_a_field_with_those_that_are_known() -> None:
     assert str(error.at("policy")).startswith("policy: unknown policy 'fcfz'")
 
 
+def test_of_many_known_names_the_nearest_are_listed_once_each() -> None:
+    names = [f"column_{number}" for number in range(100)]
+    error = unknown("column", "column_7x", [*names, "column_7"])
+    listed = str(error).partition("(known: ")[2].removesuffix(" and 90 more)").split(", ")
+    assert len(set(listed)) == len(listed) == 10 and "column_7" in listed and "column_11" not in listed
+    assert str(unknown("column", "x", ["seed", "seed"])) == "unknown column 'x' (known: seed)"
+
+
 def test_what_foreign_code_raised_is_said_with_its_place() -> None:
     try:
         _ = {}["x"]

@@ -10,9 +10,9 @@ import numpy as np
 
 from flowsim.errors import InputError, unknown
 from flowsim.runs.options import is_option
-from flowsim.studies.figure_data import OF_POLICY, Line, classes_of, factor, family, is_number, with_short_traces
+from flowsim.studies.figure_data import OF_POLICY, Line, factor, family, is_number, with_short_traces
 from flowsim.studies.intervals import differences, intervals
-from flowsim.studies.replications import REPLICATION, varied
+from flowsim.studies.replications import REPLICATION, classes_of, varied
 from flowsim.studies.sweep import Runs
 
 if TYPE_CHECKING:

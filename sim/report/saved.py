@@ -91,7 +91,9 @@ class Saved:
         for name, kind in files.items():
             if exists(path / name):
                 return cls(path, kind, trust_policies)
-        raise InputError(str(folder), "holds no results", expected=EXPECTED)
+        runs = path.is_dir() and any(exists(inner / SUMMARY) for inner in path.iterdir())
+        problem = f"holds folders of runs, but no {COMPARED}" if runs else "holds no results"
+        raise InputError(str(folder), problem, expected=EXPECTED)
 
     @cached_property
     def runs(self) -> dict[str, Path]:

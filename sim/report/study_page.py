@@ -11,10 +11,10 @@ from flowsim.rendering.costs_text import cost_footing
 from flowsim.rendering.page import Column, Explorer, Form, Metric, Page, PagePart, Paragraph, Rows, Section, Tiles
 from flowsim.rendering.page_text import parts_of
 from flowsim.results.saved_files import is_share
-from flowsim.studies.figure_data import OF_POLICY, classes_of, family, is_number
+from flowsim.studies.figure_data import OF_POLICY, family, is_number
 from flowsim.studies.goodput_rules import RULES
 from flowsim.studies.intervals import intervals
-from flowsim.studies.replications import REPLICATION, independent, varied
+from flowsim.studies.replications import classes_of, independent, varied
 from flowsim.studies.search import max_rate
 from flowsim.studies.study_text import settings_by, study_report
 from flowsim.studies.sweep import Runs
@@ -22,19 +22,6 @@ from flowsim.studies.sweep import Runs
 if TYPE_CHECKING:
     import pandas as pd
 
-FIGURES = (
-    "attainment",
-    "goodput_rps",
-    "offered_rps",
-    "ttft_p50_s",
-    "ttft_p90_s",
-    "ttft_p99_s",
-    "late",
-    "starved",
-    "preemptions",
-    "utilization",
-)
-"""The columns of the table of runs, after the options and the highest rates."""
 DIGITS = 7
 """Of numbers in a page."""
 DRAWN = ("goodput_rps", "ttft_p50_s", "ttft_p90_s", "ttft_p99_s", "utilization")
@@ -84,13 +71,7 @@ def explorer(runs: Runs) -> Explorer:
 
 def runs_table(runs: Runs) -> Rows:
     """One row per run."""
-    table = runs.table
-    options = ["policy", *(name for name in varied(table) if name != "policy")]
-    options += [name for name in REPLICATION if name in table and table[name].nunique(dropna=False) > 1]
-    rates = [max_rate(rule) for rule in RULES]
-    classes = [f"attainment_{name}" for name in classes_of(table)]
-    names = [*options, *rates, FIGURES[0], *classes, *FIGURES[1:], *(["error"] if len(runs.failed) else [])]
-    return Rows([_column(name, table[name]) for name in names if name in table])
+    return Rows([_column(name, runs.table[name]) for name in runs.columns])
 
 
 def _policies(settings: pd.DataFrame) -> list[Column]:

@@ -94,6 +94,8 @@ def stored_requests(path: Path, columns: Sequence[str]) -> pd.DataFrame:
                 return _of_right_types(read.to_pandas(ignore_metadata=True), path)
     except InputError:
         raise
+    except FileNotFoundError:
+        raise InputError(str(path), "there is no such file", expected="the requests of a run") from None
     except (pa.ArrowException, OSError, ValueError) as error:  # text that is not UTF-8 is a ValueError
         found = f"cannot be read ({' '.join(str(error).split())[:200]})"
         raise InputError(str(path), found, expected="the requests of a run") from None

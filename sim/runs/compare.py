@@ -101,7 +101,9 @@ class Comparison:
         return Path(folder)
 
     def _repr_html_(self) -> str:
-        return str(self.table.drop(columns=list(FURTHER)).to_html(float_format=lambda value: f"{value:.4g}"))
+        return str(
+            self.table.drop(columns=list(FURTHER)).to_html(na_rep="-", float_format=lambda value: f"{value:.4g}")
+        )
 
 
 @documented

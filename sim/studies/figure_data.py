@@ -15,7 +15,7 @@ from flowsim.results.saved_files import is_share
 from flowsim.studies.goodput_rules import Rule
 from flowsim.studies.intervals import intervals, ratios
 from flowsim.studies.kept_requests import check_requests, read_requests
-from flowsim.studies.replications import REPLICATION, varied
+from flowsim.studies.replications import REPLICATION, classes_of, varied
 from flowsim.studies.search import max_rate
 from flowsim.studies.sweep import Runs
 
@@ -201,12 +201,6 @@ def with_short_traces(runs: Runs) -> Runs:
         if len(set(names.values())) == len(names):
             return replace(runs, table=runs.table.assign(trace=runs.table["trace"].map(names)))
     return runs
-
-
-def classes_of(table: pd.DataFrame) -> list[str]:
-    """The request classes of these runs."""
-    names = [name.removeprefix("requests_") for name in table.columns if name.startswith("requests_")]
-    return [name for name in names if f"attainment_{name}" in table and table[f"attainment_{name}"].notna().any()]
 
 
 def family(policies: pd.Series) -> pd.Series:

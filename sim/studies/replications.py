@@ -57,6 +57,12 @@ def varied(runs: pd.DataFrame) -> list[str]:
     return [name for name in names if runs[name].nunique(dropna=False) > 1]
 
 
+def classes_of(table: pd.DataFrame) -> list[str]:
+    """The request classes of these runs."""
+    names = [name.removeprefix("requests_") for name in table.columns if name.startswith("requests_")]
+    return [name for name in names if f"attainment_{name}" in table and table[f"attainment_{name}"].notna().any()]
+
+
 def check_replications(runs: pd.DataFrame, value: str, by: Sequence[str]) -> None:
     """Raise InputError if a column is missing, or if runs that are equal in `by` differ in more than REPLICATION."""
     for name in (value, *by):

@@ -22,8 +22,11 @@ from flowsim.rendering.costs_text import Costs, cost_footing, mixed_kinds
 from flowsim.rendering.html import render
 from flowsim.runs.digests import policy_digest, policy_source
 from flowsim.runs.options import files
+from flowsim.studies.goodput_rules import RULES
 from flowsim.studies.intervals import differences, intervals, ratios
 from flowsim.studies.point import Point
+from flowsim.studies.replications import REPLICATION, classes_of, varied
+from flowsim.studies.search import max_rate
 from flowsim.studies.store import Store, read_runs, sealed_keys, title_of
 from flowsim.studies.study import Study
 from flowsim.studies.workers import Done, Task, run_tasks
@@ -33,6 +36,21 @@ if TYPE_CHECKING:
 
 MOST_RUNS_A_TASK = 8
 """Few enough that a killed study loses little, many enough that handing them out costs little."""
+
+
+FIGURES = (
+    "attainment",
+    "goodput_rps",
+    "offered_rps",
+    "ttft_p50_s",
+    "ttft_p90_s",
+    "ttft_p99_s",
+    "late",
+    "starved",
+    "preemptions",
+    "utilization",
+)
+"""The figures of a run that are shown, after the options that vary and the highest rates."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +85,16 @@ class Runs:
         object.__setattr__(self, "failed", self.table[~fine])
         object.__setattr__(self, "succeeded", self.table[fine])
 
+    @property
+    def columns(self) -> list[str]:
+        """The columns that are shown of `table`: the options that vary, the highest rates, figures, and any errors."""
+        table = self.table
+        options = ["policy", *(name for name in varied(table) if name != "policy")]
+        options += [name for name in REPLICATION if name in table and table[name].nunique(dropna=False) > 1]
+        rates, classes = map(max_rate, RULES), (f"attainment_{name}" for name in classes_of(table))
+        names = [*options, *rates, FIGURES[0], *classes, *FIGURES[1:], *(["error"] if len(self.failed) else [])]
+        return [name for name in names if name in table]
+
     def intervals(self, value: str, by: Sequence[str] = ("policy",)) -> pd.DataFrame:
         """See `flowsim.studies.intervals.intervals`."""
         return intervals(self.table, value, by)
@@ -95,7 +123,7 @@ class Runs:
         return [f"warning: {mixed}"] if mixed else []
 
     def _repr_html_(self) -> str:
-        first = self.table.head()._repr_html_()  # type: ignore[operator]
+        first = self.table[self.columns].head().to_html(na_rep="-", float_format=lambda value: f"{value:.4g}")
         counts = {"runs": len(self.table), "failed": len(self.failed)}
         about = [*self.warnings, cost_footing(self.costs)] if self.costs else []
         return render("runs.html", title=self.title or "study", **counts, first=first, about=about)

@@ -118,6 +118,8 @@ def test_a_folder_without_results_is_refused() -> None:
     expected = "expected what flowsim run, compare, sweep, capacity, arena or validate wrote with --out"
     for name in ("empty", "nowhere", "t.jsonl"):
         assert refused("show", name) == f"{name}: holds no results; {expected}"
+    done("run", "example", "--limit", "20", "--quiet", "--out", "compared/fcfs")
+    assert refused("show", "compared") == f"compared: holds folders of runs, but no comparison.csv; {expected}"
 
 
 ODD = "a$x_{b}$\x1b[31m\x07\x9b1m\u202e<b>[red]"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -48,6 +49,14 @@ def test_a_study_shows_its_first_runs() -> None:
     assert "<td>&lt;b&gt;mine&lt;/b&gt;</td>" in html
 
 
+def test_a_study_shows_what_varies_and_its_figures() -> None:
+    told = {"policy": "fcfs", "cost": None, "slots": 1, "attainment": [0.51239, math.nan], "error": None}
+    table = pd.DataFrame({"slo.scale": [1.0, 2.0], **told, "requests_text": 9, "attainment_text": 0.5, "key": "ab"})
+    html = flowsim.Runs(table)._repr_html_()
+    assert re.findall("<th>(.*?)</th>", html)[1:5] == ["policy", "slo.scale", "attainment", "attainment_text"]
+    assert re.findall("<td>(.*?)</td>", html) == ["fcfs", "1", "0.5124", "0.5", "fcfs", "2", "-", "0.5"]
+
+
 def page(**given: object) -> str:
     drawn = {"png": b"png", "gantt": None}
     case = {"title": "a & b", "about": "", **drawn, "header": ["", "x"], "rows": [["<m>", "1 !"], ["n", "2"]]}
@@ -84,7 +93,7 @@ def test_names_are_escaped_in_notebooks() -> None:
     study = {"title": odd, "run": {"trace": "synthetic:qwen:20"}, "axes": {"policy": ["fcfs"]}}
     study_html = flowsim.sweep(study, workers=1)._repr_html_()
     for html in (trace_html, compared_html, study_html):
-        assert "<i>" not in html
+        assert "<i>" not in html and "NaN" not in html
     assert "a$x_{b}$&lt;i&gt;" in trace_html
     assert "a$x_{b}$&lt;i&gt;" in study_html
 

@@ -79,6 +79,14 @@ def test_columns_of_texts_hold_texts(saved: Path, name: str, values: list[object
     assert str(refused.value) == f"{path}: {said}"
 
 
+def test_a_missing_table_of_requests_is_named_once(saved: Path) -> None:
+    path = saved / "requests.parquet"
+    path.unlink()
+    with pytest.raises(InputError) as refused:
+        stored_requests(path, ("id",))
+    assert str(refused.value) == f"{path}: there is no such file; expected the requests of a run"
+
+
 @pytest.mark.parametrize("content", [b"", b"\0" * 4000, b"{}", b"PAR1 and no more", b"\xff\xfe"])
 def test_a_damaged_table_of_requests_is_refused(saved: Path, content: bytes) -> None:
     (saved / "requests.parquet").write_bytes(content)
