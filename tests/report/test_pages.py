@@ -171,6 +171,7 @@ def test_long_classes_stay_in_the_page_and_leave_the_numbers_of_requests(tmp_pat
     save_page(flowsim.run(trace, "fcfs", slo=0.01, events=True), tmp_path / "wide.html")
     with opened(tmp_path / "wide.html", width=390, height=800) as page:
         names = page.locator("svg text.name")
+        assert {label.bounding_box()["height"] < 40 for label in page.locator(".controls label").all()} == {True}
         assert {name[:1].isdigit() for name in names.all_text_contents()[1:]} == {True}
         assert (
             page.evaluate("Math.min(...[...document.querySelectorAll('svg text.name')].map((of) => of.getBBox().x))")
