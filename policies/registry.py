@@ -54,7 +54,7 @@ class PolicySpec(Struct, frozen=True, forbid_unknown_fields=True):
         own = not known and len(parts) > 1 and parts[1].isidentifier()
         name, rest = (":".join(parts[:2]), parts[2:]) if own else (parts[0], parts[1:])
         if not own and not known:
-            raise unknown("policy", name, [*TABLE, *installed()], where="policy")
+            raise unknown("policy", name or text, [*TABLE, *installed()], where="policy")
         return cls(name, _pairs(name, ":".join(rest)))
 
     def __str__(self) -> str:

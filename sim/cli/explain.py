@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from flowsim.cli.click_options import check_costs, flags_named, with_options
+from flowsim.cli.click_options import check_costs, with_options
 from flowsim.cli.command import Command, pins_compared, replaying, say
-from flowsim.cli.run import TRACE_HELP, wanted_run
+from flowsim.cli.run import TRACE_HELP, options_named, wanted_run
 from flowsim.errors import InputError
 from flowsim.rendering.figure_file import check_figure_file, save_figure
 
@@ -51,7 +51,7 @@ def explain(
     from flowsim.runs.run import run as replay
 
     wanted = wanted_run(context, trace, policy, options, besides=("request", "figure", "as_json"))
-    with flags_named(), pins_compared(strict=False), replaying(quiet=as_json) as progress:
+    with options_named(trace), pins_compared(strict=False), replaying(quiet=as_json) as progress:
         result = replay(wanted, events=True, progress=progress)
     why = explain_run(result)
     try:

@@ -5,7 +5,8 @@ The options of a run are declared in `flowsim.runs.options`; `with_options` make
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -34,6 +35,23 @@ TRACE_HELP = (
 )
 
 
+def is_config(trace: str) -> bool:
+    """Whether what is given in place of a trace is a config.yaml."""
+    return trace.endswith((".yaml", ".yml"))
+
+
+@contextmanager
+def options_named(trace: str) -> Iterator[None]:
+    """Errors inside that are about an option name its flag or, of a config.yaml, the file and the line."""
+    from flowsim.runs.keywords import renamed
+    from flowsim.runs.options_file import place_of
+
+    try:
+        yield
+    except InputError as error:
+        raise renamed(error, lambda of: place_of(trace, of.path) if is_config(trace) else of.flag) from error
+
+
 def wanted_run(
     context: click.Context, trace: str, policy: str, options: dict[str, Any], besides: Sequence[str]
 ) -> RunOptions:
@@ -45,7 +63,7 @@ def wanted_run(
     from flowsim.runs.keywords import from_keywords
     from flowsim.runs.options_file import read_options
 
-    if trace.endswith((".yaml", ".yml")):
+    if is_config(trace):
         if changed := typed(context, besides=("trace", *besides)):
             raise InputError(trace, f"holds every option of the run; leave out {', '.join(changed)}")
         return read_options(trace)
@@ -92,7 +110,7 @@ def run(
         check_replaceable(out, FILES, read=trace)
     with pins_compared(strict):
         wanted = wanted_run(context, trace, policy, options, besides=("out", "all_metrics", "strict", "quiet"))
-    with flags_named(), pins_compared(strict), replaying(quiet) as progress:
+    with options_named(trace), pins_compared(strict), replaying(quiet) as progress:
         result = replay(wanted, progress=progress)
         full = result.full_summary if out or not quiet else None  # a bound takes time, too
     if full and not quiet:

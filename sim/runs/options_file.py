@@ -30,6 +30,16 @@ def read_options(path: str | Path) -> RunOptions:
     return read
 
 
+def place_of(path: str | Path, option: str) -> str:
+    """Where a file of options holds one: the file, its line and its path."""
+    return f"{_place(path, documents.located(path_of(path, 'path')), option)}: {option}"
+
+
+def _place(path: str | Path, document: documents.Document, option: str) -> str:
+    line = document.lines.get((option,)) or document.lines.get(tuple(option.split(".")))
+    return f"{path}: line {line}" if line else str(path)
+
+
 def parsed_options(path: str | Path) -> RunOptions:
     """The options in a YAML file, with or without pins. InputError as `read_options` raises it."""
     document = documents.located(path_of(path, "path"), "a mapping of the options of a run")
@@ -42,8 +52,7 @@ def parsed_options(path: str | Path) -> RunOptions:
         read = from_values(values)
     except InputError as error:
         option = error.where or str(error.found)
-        line = document.lines.get((option,)) or document.lines.get(tuple(option.split(".")))
-        raise error.within(f"{path}: line {line}" if line else str(path)) from None
+        raise error.within(_place(path, document, option)) from None
     if read.pinned and (missing := [name for name in VERSIONS if name not in read.pinned]):
         raise InputError(f"{path}: {PINNED}", f"lacks {', '.join(missing)}", expected="the file as flowsim wrote it")
     return read

@@ -39,6 +39,13 @@ def test_the_config_of_a_saved_run_tells_the_same() -> None:
     assert refused("explain", "saved/config.yaml", "--policy", "fcfs") == told
 
 
+@pytest.mark.parametrize("command", ["run", "explain"])
+def test_what_is_wrong_with_an_option_of_a_config_names_the_file_and_the_line(command: str) -> None:
+    Path("c.yaml").write_text('trace: example\npolicy: "flowsim.policies.edf:os"\n')
+    said = "c.yaml: line 2: policy: unknown policy class 'os' in module flowsim.policies.edf (known: EDF)"
+    assert refused(command, "c.yaml") == said
+
+
 def test_a_story_ends_with_the_first_token() -> None:
     lines = done(*OVERLOADED, "--request", "57").splitlines()
     head = lines[: lines.index("")]

@@ -51,6 +51,7 @@ def test_a_specification_names_a_policy_and_its_options(spec: str, policy: Any) 
         ("flowprefil", "unknown policy 'flowprefil'; did you mean 'flowprefill'?"),
         ("chunkd:2048", "unknown policy 'chunkd'; did you mean 'chunked'?"),
         ("", "unknown policy ''"),
+        (":", "unknown policy ':'"),
         ("edf:ct=layer", "unknown option 'ct' of policy edf; did you mean 'cut'? (known: admission, batch_requests, "),
         ("chunked:cut=layer", "unknown option 'cut' of policy chunked (known: budget)"),
         ("edf:order=edd", f"unknown order 'edd'; did you mean 'edf'? (known: {', '.join(sorted(ORDERS))})"),
