@@ -225,7 +225,7 @@ def _assembled(path: Path, kind: Format, parts: Sequence[TracePart], codes: Code
     ttft_s, latency_s = (joined(name) / TICKS_PER_S[kind.measured_in] for name in ("ttft", "latency"))
     if kind.is_profile:
         ticks = 1.0
-        arrival = np.concatenate(([0.0], np.cumsum(np.fmax(ttft_s, latency_s))[:-1]))
+        arrival = np.concatenate(([0.0], np.cumsum(np.nan_to_num(np.fmax(ttft_s, latency_s)))[:-1]))
         notices += ("a profile: one request after another, each sent when the one before was through",)
     counts, chats = joined("block_counts"), joined("chats")
     return Trace.from_columns(

@@ -60,7 +60,7 @@ def part_of(
         kind: the format of the rows.
         layout: the layout of the file: the values of CSV are text.
         codes: the number of each name of a class or client.
-        with_failed: whether an input length may be 0, as in rows of requests that failed on the real server.
+        with_failed: whether an input length may be 0 or missing, as in rows of requests that failed on the real server.
 
     Raises:
         InputError: names the row and the field of the first bad value, or of the first that contradicts the others.
@@ -71,10 +71,12 @@ def part_of(
     table, size = _Table(rows, where, layout == "csv"), kind.block_tokens
     none = np.zeros(0, dtype=np.int64), np.zeros(len(rows), dtype=np.int64)
     ids, counts = none if kind.hash_ids is None else table.column(kind.hash_ids, table.ragged, ID_LIST)
-    inputs = partial(table.lengths, bad=bad_lengths_or_0 if with_failed else bad_lengths)
+    inputs = table.lengths_or_0 if with_failed else table.lengths
+    times = table.slos if kind.is_profile else partial(table.times, clock=kind.clock)
+    expected = TOOK if kind.is_profile else CLOCKS[kind.clock]
     part = TracePart(
-        table.column(kind.arrival, partial(table.times, clock=kind.clock), CLOCKS[kind.clock], optional=False),
-        table.column(kind.input_length, inputs, LENGTH, optional=False),
+        table.column(kind.arrival, times, expected, optional=kind.is_profile),
+        table.column(kind.input_length, inputs, LENGTH, optional=with_failed),
         table.column(kind.output_length, table.lengths_or_0, LENGTH_OR_0),
         table.column(kind.class_name, partial(encode_names, codes=codes.classes, column_name="classes"), CLASS),
         ids,
@@ -131,8 +133,8 @@ class _Table(Struct, frozen=True):
             return _dates(values)
         return _good(self.numbers(values), lambda ticks: bad_seconds(ticks / TICKS_PER_S[clock]))
 
-    def lengths(self, values: Sequence[Any], bad: Callable[[Floats], Bools]) -> Ints:
-        return _good(self.numbers(values), bad).astype(np.int64)
+    def lengths(self, values: Sequence[Any]) -> Ints:
+        return _good(self.numbers(values), bad_lengths).astype(np.int64)
 
     def lengths_or_0(self, values: Sequence[Any]) -> Ints:
         known = [0 if value is None else value for value in values]

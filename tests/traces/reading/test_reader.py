@@ -298,6 +298,23 @@ def test_arrivals_in_milliseconds_are_read(tmp_path: Path) -> None:
     assert kept.notices[0] == "dropped: 1 request that failed on the real server"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "input_length,ttft_ms\n100,250\n200,\n300,500\n",
+        "arrival_s,input_length,ttft_s\n0,100,0.25\n0.125,,\n0.25,300,0.5\n",
+        '{"input_length":100,"ttft_s":0.25}\n{"input_length":7,"ttft_s":null}\n{"input_length":300,"ttft_s":0.5}\n',
+    ],
+)
+def test_what_a_failed_row_lacks_does_not_matter_if_it_is_dropped(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text(text)
+    trace = read_trace(path, drop_failed=True)
+    assert trace.input_length.tolist() == [100, 300]
+    assert trace.arrival_s.tolist() == [0.0, 0.25]
+    assert "dropped: 1 request that failed on the real server" in trace.notices
+
+
 def test_milliseconds_beside_arrivals_in_seconds_are_read(tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
     path.write_text("arrival_s,input_length,ttft_ms\n0,100,250\n")
