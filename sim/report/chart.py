@@ -96,7 +96,8 @@ def chart(runs: Runs, columns: ChartColumns) -> PanelChart:
     if is_number(stats["at"]):
         finite &= np.isfinite(stats["at"].to_numpy(dtype=float))
     if not finite.any():
-        raise InputError("y", f"no point is finite in both {asked.y} and {asked.x}, so there is nothing to draw")
+        where, name = ("x", asked.x) if np.isfinite(stats["mean"]).any() else ("y", asked.y)
+        raise InputError(where, f"{name} is finite at no point, so there is nothing to draw")
     return _chart(stats.loc[finite], asked, _said_of(stats.loc[~finite]))
 
 

@@ -129,7 +129,9 @@ def test_points_that_are_not_finite_are_left_out_and_named() -> None:
 def test_a_column_that_is_nowhere_finite_is_refused() -> None:
     with pytest.raises(InputError) as error:
         chart(Runs(study().table.assign(ttft_p99_s=math.inf)), ChartColumns(y="ttft_p99_s"))
-    assert str(error.value) == f"y: no point is finite in both ttft_p99_s and {RATE}, so there is nothing to draw"
+    with pytest.raises(InputError, match=r"^x: ttft_p99_s is finite at no point, so there is nothing to draw$"):
+        chart(Runs(study().table.assign(ttft_p99_s=math.inf)), ChartColumns(x="ttft_p99_s"))
+    assert str(error.value) == "y: ttft_p99_s is finite at no point, so there is nothing to draw"
 
 
 def test_options_of_a_policy_have_a_line_per_family() -> None:
