@@ -191,7 +191,7 @@ def _legend(figure: Figure, panels: np.ndarray, chart: PanelChart, characters: i
     columns = max(1, min(len(names), characters // (longest + MARK)))
     legend = figure.legend(
         [handles[name] for name in names],
-        [textwrap.fill(name, max(8, characters - MARK)) for name in names],
+        [textwrap.fill(name, max(8, int(0.85 * characters) - MARK)) for name in names],
         title=title,
         loc="outside upper center",
         ncols=columns,
