@@ -17,7 +17,7 @@ from flowsim.errors import InputError
         ("inf", "slo must be <= 2^53, got inf"),
         ("text=0.25,image", "slo must be CLASS=SECONDS pairs, got 'image'"),
         ("text=fast", "slo must be CLASS=SECONDS pairs, got 'text=fast'"),
-        ("text=-2", "slo.text must be > 0, got -2.0"),
+        ("text=-2", "slo: text must be > 0, got -2.0"),
         ("text=1,text=2", "class 'text' is repeated"),
         ("=2", "class '' is empty"),
         (

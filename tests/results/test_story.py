@@ -17,4 +17,4 @@ def test_a_notebook_shows_a_story() -> None:
 
 
 def test_every_part_that_a_story_names_has_a_text() -> None:
-    assert set(TOLD) == set(PARTS) - {"stack", "batched", "slower", "host", "idle"}
+    assert set(TOLD) == set(PARTS) - {"stack", "batched", "slower", "host"}
