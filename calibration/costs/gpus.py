@@ -113,7 +113,7 @@ def _letters(name: str) -> str:
 
 
 def ways(gpu: str, model: str, tp: int) -> str:
-    """How to get a table that there is not: those of the commands that measure, import and model it that work.
+    """How to get a missing table: of the commands that measure, import or model it, those that work.
 
     InputError: the model is a file that cannot be read, or cannot be divided by `tp`.
     """

@@ -39,7 +39,9 @@ def bound(context: click.Context, /, trace: str, target: str | None, **options: 
         said = found.both.facts()
         rate = [] if target is None else _max_goodput(trace, target, stated(options))
     load = f"{found.offered_load:.3g}: least device seconds of work that arrive per second at each instance"
-    load = load if math.isfinite(found.offered_load) else "none, as there is no rate: all arrives at one instant"
+    load = (
+        load if math.isfinite(found.offered_load) else "none: all requests arrive at one instant, so there is no rate"
+    )
     show(facts([*said, ("offered load", load), *rate]))
 
 

@@ -116,7 +116,7 @@ def check_replaceable(folder: str | Path, names: Iterable[str], read: str = "") 
     if main.name in OF_RUNS and (study := next(filter(exists, (Path(folder, name) for name in OF_STUDIES)), None)):
         raise InputError(str(folder), f"holds a study ({study.name})", expected=FREE)
     if there and not _is_own(main):
-        alone = "flowsim did not write it" if main in there else f"beside it is no {main.name} that flowsim wrote"
+        alone = "flowsim did not write it" if main in there else f"there is no {main.name} of flowsim beside it"
         raise InputError(str(main if main in there else there[0]), f"would be replaced, but {alone}", expected=FREE)
     if leads_somewhere(read) and any(place.samefile(read) for place in there):
         raise InputError(read, "is read, and would be replaced", expected=FREE)

@@ -27,7 +27,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Terminated(BaseException):
-    """SIGTERM or SIGHUP has come: `number`. Like KeyboardInterrupt, it is no Exception."""
+    """SIGTERM or SIGHUP has come: `number`. Like KeyboardInterrupt, it is not an Exception."""
 
     def __init__(self, number: int = signal.SIGTERM) -> None:
         super().__init__()

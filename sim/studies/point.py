@@ -172,7 +172,7 @@ def values_of_range(name: str, given: Mapping[str, Any]) -> list[Any]:
     """The values of {from, to, step} with the end included, of an option; of windows, their edges.
 
     Raises:
-        InputError: it is no such range, or has more than MOST_VALUES.
+        InputError: the range is malformed, or has more than MOST_VALUES.
     """
     for key in given:
         if key not in RANGE:

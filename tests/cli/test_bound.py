@@ -28,7 +28,7 @@ def test_the_rate_that_no_scheduler_reaches_is_a_line_more() -> None:
 
 def test_what_arrives_at_one_instant_has_no_load_and_a_short_file_is_named_whole() -> None:
     Path("one.jsonl").write_text('{"arrival_s": 0, "input_length": 100}\n')
-    assert "none, as there is no rate" in invoke("bound", "one.jsonl").stdout.splitlines()[-1]
+    assert "none: all requests arrive at one instant" in invoke("bound", "one.jsonl").stdout.splitlines()[-1]
     assert refused("bound", "one.jsonl", "--max-goodput", ".9").startswith("one.jsonl: has 1 request; expected >= 30")
 
 

@@ -231,10 +231,14 @@ def test_what_flowsim_wrote_is_replaced(tmp_path: Path) -> None:
 
 
 def test_a_study_does_not_replace_the_file_that_it_was_read_from_nor_another_one_of_that_name(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"study.yaml: would be replaced, but beside it is no runs.parquet"):
+    with pytest.raises(
+        InputError, match=r"study.yaml: would be replaced, but there is no runs.parquet of flowsim beside it"
+    ):
         swept(tmp_path)
     mine = tree(tmp_path)
-    with pytest.raises(InputError, match=r"study.yaml: would be replaced, but beside it is no runs.parquet"):
+    with pytest.raises(
+        InputError, match=r"study.yaml: would be replaced, but there is no runs.parquet of flowsim beside it"
+    ):
         swept(tmp_path, "other.yaml")
     assert set(tree(tmp_path)) == {"study.yaml", "other.yaml"}
     (tmp_path / "study.yaml").unlink()
