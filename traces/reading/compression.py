@@ -16,8 +16,9 @@ BLOCK_BYTES = 8 << 20
 """Bytes held at a time, so that a long file is never in memory as a whole."""
 PIECE_BYTES = 1 << 14
 """Bytes decompressed at a time: at most this many before damaged data go unread."""
-MOST_TIMES = 250
-"""The most by which a file, or a mebibyte if it is less, may grow when it is decompressed."""
+MOST_TIMES = 100
+"""The most by which a file, or `LEAST_BYTES` if it is less, may grow when it is decompressed."""
+LEAST_BYTES = 1 << 16
 LONGEST = 4 * BLOCK_BYTES
 """Most bytes in one line."""
 NEWLINE = b"\n"
@@ -44,6 +45,13 @@ def check_file(path: Path) -> None:
     raise InputError(str(path), problem, expected=f"a trace file{again}")
 
 
+def check_unpacked(path: Path, read: int) -> None:
+    """Raise `InputError` if a file of its size may not grow to this many bytes: it is made to take all memory."""
+    most = MOST_TIMES * max(path.stat().st_size, LEAST_BYTES)
+    if read > most:
+        raise InputError(str(path), f"unpacks to more than {most:,} bytes", expected="<= that for its size")
+
+
 def is_parquet(path: Path) -> bool:
     """Whether the file starts with the magic bytes of Parquet."""
     check_file(path)
@@ -61,11 +69,10 @@ def read_lines(path: Path, *, quotes: bool = False) -> Iterator[LineBlock]:
     line, held = 1, b""
     with _reading(path), path.open("rb") as raw:
         stream = _decompressed(raw)
-        most, read = MOST_TIMES * max(path.stat().st_size, 1 << 20), 0
+        read = 0
         while chunk := _read(path, stream, line + held.count(b"\n") - 1):
             held, read = held + chunk, read + len(chunk)
-            if read > most:
-                raise InputError(str(path), f"unpacks to more than {most:,} bytes", expected="<= that for its size")
+            check_unpacked(path, read)
             end = held.rfind(b"\n") + 1
             if not end or (quotes and held.count(b'"', 0, end) % 2):
                 if len(held) > LONGEST:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from flowsim.errors import InputError
 from flowsim.traces.formats import Format
 from flowsim.traces.reading import bulk_reader, row_reader
+from flowsim.traces.reading.compression import check_unpacked
 from flowsim.traces.reading.parts import Codes, TracePart
 from flowsim.traces.reading.row_reader import check_fields
 
@@ -48,6 +50,7 @@ def parquet_parts(path: Path, kind: Format, names: Sequence[str], codes: Codes, 
     first = 1
     try:
         with pq.ParquetFile(path) as file:
+            check_unpacked(path, 8 * _values(file.metadata, wanted))
             for batch in file.iter_batches(1 << 18, columns=wanted):
                 batch.validate(full=True)  # damaged data may refer to places that do not exist
                 table = pa.Table.from_batches([batch])
@@ -59,3 +62,10 @@ def parquet_parts(path: Path, kind: Format, names: Sequence[str], codes: Codes, 
                 first += table.num_rows
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise _damaged(path, error) from None
+
+
+def _values(metadata: Any, names: Sequence[str]) -> int:
+    """How many values these columns of a file have, those in lists too."""
+    groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
+    columns = (group.column(number) for group in groups for number in range(group.num_columns))
+    return sum(column.num_values for column in columns if column.path_in_schema.split(".")[0] in names)

@@ -39,3 +39,15 @@ def test_a_bad_row_of_parquet_is_named(tmp_path):
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(InputError, match=r"t\.parquet: is a damaged Parquet file"):
         read_trace(path)
+
+
+def test_lists_that_would_take_all_memory_are_refused_unread(tmp_path):
+    """A million equal ids in lists take some kilobytes in a file, and are given up before they are read."""
+    path = tmp_path / "t.parquet"
+    ids = [[0] * 10_000] * 100
+    columns = {"timestamp": [float(n) for n in range(100)], "input_length": [1] * 100}
+    pq.write_table(pa.table({**columns, "hash_ids": ids}), path)
+    with pytest.raises(InputError, match=r"t\.parquet: unpacks to more than 6,553,600 bytes"):
+        read_trace(path)
+    pq.write_table(pa.table({"arrival_s": columns["timestamp"], "input_length": [1] * 100, "unread": ids}), path)
+    assert len(read_trace(path)) == 100
