@@ -1,4 +1,4 @@
-"""What a cost model was fitted to: the table, the sizes that it spans, and how far the fit is off."""
+"""What a cost model was fitted to: the table, the sizes that it spans, and how much the fit differs from it."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ class FitRecord:
         table: the provenance of the table.
         sha256: the digest of the table.
         measured: the sizes that it spans.
-        error: by kind of pass, how far the model is off whole passes that were not fitted.
-        leave_one_out: by operator, how far the fit is off sizes that are left out of it.
+        error: by kind of pass, how much the model differs from whole passes that were not fitted.
+        leave_one_out: by operator, how much the fit differs from sizes that are left out of it.
         factors: of an imported table, by how much it is fast; None for others, and where that is not known.
         folder: the folder that the table was read from; None if it was found by its name.
         is_stored: whether the table is in a folder or in the catalogue, so that its costs can be found again.
@@ -83,7 +83,7 @@ class FitRecord:
 
     @property
     def long_prompt_error(self) -> PassError | None:
-        """How far the model is off whole prompts of at least 1024 tokens; None if none were measured."""
+        """How much the model differs from whole prompts of at least 1024 tokens; None if none were measured."""
         return self.error.get(LONG_PROMPT)
 
     @property

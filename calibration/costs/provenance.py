@@ -1,4 +1,4 @@
-"""What an operator table says about itself: what was measured, on which machine, how, and how far its fit is off."""
+"""What an operator table says about itself: what was measured, on which machine, how, and the error of its fit."""
 
 from __future__ import annotations
 

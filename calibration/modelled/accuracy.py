@@ -1,4 +1,4 @@
-"""How far modelled tables are off: whole prompts that were measured or published, modelled from the rest."""
+"""The error of modelled tables: whole prompts that were measured or published, modelled from the rest."""
 
 from __future__ import annotations
 

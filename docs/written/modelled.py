@@ -1,4 +1,4 @@
-"""How far modelled tables are off, by what they were modelled without."""
+"""The error of modelled tables, by what they were modelled without."""
 
 from __future__ import annotations
 

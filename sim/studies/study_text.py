@@ -50,7 +50,7 @@ ONE_EACH = "One replication each: no intervals over replications"
 KEEP = '; with "requests: true", policies are compared request by request'
 CLOSED_LOOP = "In a closed loop policies get the same requests in the same order, but not at the same times. "
 REDRAWN = (
-    "Seeds that only draw other labels, or another noise of the predictor, for the same arrivals and lengths are no "
+    "Seeds that only draw other labels, or another noise of the predictor, for the same arrivals and lengths are not "
     "replications: their runs are averaged. "
 )
 

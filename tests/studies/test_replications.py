@@ -49,7 +49,7 @@ def test_seeds_that_only_draw_labels_or_noise_are_one_replication_and_averaged(d
     means = study.table.groupby("policy", sort=False)["attainment"].mean()
     assert stats["mean"].tolist() == pytest.approx(means.tolist())
     assert study.differences("attainment", "fcfs")["n"].tolist() == [1]
-    assert "for the same arrivals and lengths are no replications: their runs are averaged." in " ".join(
+    assert "for the same arrivals and lengths are not replications: their runs are averaged." in " ".join(
         _said(study).split()
     )
 

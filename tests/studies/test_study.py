@@ -311,7 +311,7 @@ def test_what_is_an_axis_is_given_nowhere_else(tmp_path: Path, text: str, messag
 
 
 def test_axes_vary_the_config_of_a_run(tmp_path: Path) -> None:
-    """It holds every option that was given, and what it pins is no default that a study wrote down."""
+    """It holds every option that was given, and what it pins is not a default that a study wrote down."""
     config = flowsim.run("example", "fcfs", limit=5, slo=0.5).config
     varied = Study.of({"run": config, "axes": {"policy": ["fcfs", "edf"], "slo": [0.5, 1]}})
     assert [varied.point(place)["policy"] for place in range(4)] == ["fcfs", "fcfs", "edf", "edf"]

@@ -102,7 +102,7 @@ def test_a_profile_is_enough() -> None:
 def test_a_profile_of_prompts_of_one_forward_says_nothing_of_the_host(seed: int) -> None:
     """More host time lets the device rest for longer before the next request, so it helps some TTFTs more than others.
 
-    That is no sign of several forwards.
+    That does not show several forwards.
     """
     tokens = np.random.default_rng(seed).integers(100, 8000, 250)
     stack: dict[str, Any] = {"frontend_s": 0.02, "jitter": "exponential:0.005", "device_factor": 1.1}

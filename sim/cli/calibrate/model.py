@@ -41,7 +41,7 @@ def model(model: str, gpu: str, source: str | None, tp: int, out: str | None) ->
 
     Matrix products and attention keep the share of the roofline that measured ones of similar shapes reach; other
     operators take as long as measured ones that move as many bytes. Host times are those of the nearest measured table.
-    docs/calibration.md states how far such tables are off.
+    docs/calibration.md states the error of such tables.
 
     \b
     Examples:

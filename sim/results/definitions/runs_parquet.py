@@ -103,6 +103,6 @@ OF_CLASSES = tuple(f"{column}_" for of in CLASS for column in of.columns)
 
 
 def is_number(column: str) -> bool:
-    """Whether a column that is no option of a run holds numbers; `target` may hold shares by class."""
+    """Whether a column other than an option of a run holds numbers; `target` may hold shares by class."""
     others = {of.name for of in RUNS} - {*TEXTS, "target"}
     return column in others or column in summary_columns([]) or column.startswith(OF_CLASSES)

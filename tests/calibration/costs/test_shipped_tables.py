@@ -1,4 +1,4 @@
-"""The shipped tables: how far the fit is off what was measured and not fitted, and that no curve ever falls."""
+"""The shipped tables: how much the fit differs from what was measured and not fitted, and that no curve ever falls."""
 
 from __future__ import annotations
 
