@@ -1,13 +1,15 @@
 """What SIGINT (Ctrl-C), SIGTERM and SIGHUP (of a closed terminal) do: end the command, in one line, as shells expect.
 
 While modules are imported and once the command is done, there is nothing to clear away, and the process ends at once.
-In between the signal is raised as an exception, which no policy catches as one of its own; a second one ends at once.
+In between the signal is raised as an exception, which no policy catches as one of its own; a second one ends at once,
+as does one that is raised where Python drops exceptions: in finalisers and callbacks of the collector.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 from contextlib import contextmanager, suppress
 
 TYPE_CHECKING = False  # typing takes long to import
@@ -52,6 +54,7 @@ def end_at_once() -> None:
 
 def raise_once() -> None:
     """The next signal is raised: Interrupted, or Terminated."""
+    sys.unraisablehook = _dropped
     _handle(_raise)
 
 
@@ -88,3 +91,11 @@ def _end(number: int, frame: FrameType | None) -> NoReturn:
 def _raise(number: int, frame: FrameType | None) -> NoReturn:
     end_at_once()
     raise Interrupted if number == signal.SIGINT else Terminated(number)
+
+
+def _dropped(dropped: sys.UnraisableHookArgs) -> None:
+    if isinstance(dropped.exc_value, Interrupted):
+        _end(signal.SIGINT, None)
+    if isinstance(dropped.exc_value, Terminated):
+        _end(dropped.exc_value.number, None)
+    sys.__unraisablehook__(dropped)

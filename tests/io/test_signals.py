@@ -158,3 +158,24 @@ def test_a_signal_at_the_start_or_the_end_writes_no_traceback(when: str, module:
     code = AT.format(number=int(number), when=when, module=module)
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (process.returncode, process.stderr) == (ENDS[number][0], f"{ENDS[number][1]}\n")
+
+
+@pytest.mark.parametrize("number", ENDS, ids=str)
+def test_a_signal_while_an_object_is_finalised_ends_a_command_too(number: signal.Signals) -> None:
+    """Python drops what is raised there."""
+    Path("finalised.py").write_text(
+        "import os\n"
+        "from flowsim.policies.edf import EDF\n\n\n"
+        "class Late:\n"
+        "    def __del__(self):\n"
+        f"        os.kill(os.getpid(), {int(number)})\n"
+        "        [None for _ in range(10)]\n\n\n"
+        "class Finalises(EDF):\n"
+        "    def choose(self, view):\n"
+        "        Late()\n"
+        "        return super().choose(view)\n"
+    )
+    command = [sys.executable, "-m", "flowsim", "run", "example", "--policy", "finalised:Finalises", "-q"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    status, said = ENDS[number]
+    assert (done.returncode, done.stderr.splitlines()) == (status, [said])
