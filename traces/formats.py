@@ -196,7 +196,7 @@ def own_format(where: str, header: Sequence[str]) -> Format | None:
     kind = find_format(",".join(f"{key}={key}" for key in keys))
     seeming = [name for name in header if name not in keys and ARRIVALS.search(name)]
     if kind.is_profile and seeming:
-        found = f"has TTFTs, but arrivals only in {shown(seeming[0])}, if there"
+        found = f"has TTFTs but no field of arrivals, unless {shown(seeming[0])} is one"
         raise InputError(where, found, expected="--format that names the fields, of a profile without arrivals")
     return kind
 

@@ -181,20 +181,25 @@ def test_fields_of_the_users_naming(tmp_path, name):
     assert (trace.class_names, trace.class_code.tolist()) == (("a",), [0, -1])
 
 
-@pytest.mark.parametrize(
-    ("field", "meant"),
-    [("Class", "class"), ("SLO_s", "slo_s"), ("prioritty", "priority"), ("slo-s", "slo_s"), ("clients", "client")],
-)
-@pytest.mark.parametrize("layout", ["csv", "jsonl", "parquet"])
-def test_a_field_with_nearly_the_name_of_one_that_is_read_is_warned_of_once(tmp_path, field, meant, layout):
-    path = tmp_path / f"t.{layout}"
-    frame = pd.DataFrame({"arrival_s": [0.0, 1.0], "input_length": [5, 6], field: [1, 2]})
+def written_as(folder: Path, layout: str, columns: dict) -> Path:
+    """A trace of these columns, as CSV, JSON lines or Parquet."""
+    path, frame = folder / f"t.{layout}", pd.DataFrame(columns)
     if layout == "csv":
         frame.to_csv(path, index=False)
     elif layout == "jsonl":
         frame.to_json(path, orient="records", lines=True)
     else:
         frame.to_parquet(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("field", "meant"),
+    [("Class", "class"), ("SLO_s", "slo_s"), ("prioritty", "priority"), ("slo-s", "slo_s"), ("clients", "client")],
+)
+@pytest.mark.parametrize("layout", ["csv", "jsonl", "parquet"])
+def test_a_field_with_nearly_the_name_of_one_that_is_read_is_warned_of_once(tmp_path, field, meant, layout):
+    path = written_as(tmp_path, layout, {"arrival_s": [0.0, 1.0], "input_length": [5, 6], field: [1, 2]})
     with pytest.warns(InputWarning) as warned:
         trace = read_trace(path)
     assert [str(one.message) for one in warned] == [f"{path}: field {field!r} is not read; did you mean {meant!r}?"]
@@ -205,7 +210,7 @@ def test_a_field_with_nearly_the_name_of_one_that_is_read_is_warned_of_once(tmp_
         assert said.stderr == f"flowsim: warning: {warned[0].message}\n"
 
 
-def test_names_unlike_any_field_or_beside_the_field_itself_are_no_warning(tmp_path):
+def test_names_unlike_any_field_or_beside_the_field_itself_are_not_warned_of(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("arrival_s,input_length,class,Class,tenant,model\n0,5,a,b,c,d\n1,5,a,b,c,d\n")
     assert read_trace(path).class_names == ("a",)
@@ -214,14 +219,8 @@ def test_names_unlike_any_field_or_beside_the_field_itself_are_no_warning(tmp_pa
 @pytest.mark.parametrize("layout", ["csv", "jsonl", "parquet"])
 @pytest.mark.parametrize(("named", "field", "meant"), [("class", "teir", "tier"), ("slo_s", "max_ttft", "max ttft")])
 def test_a_field_that_the_user_names_and_no_row_has_is_refused(tmp_path, layout, named, field, meant):
-    path = tmp_path / f"t.{layout}"
-    frame = pd.DataFrame({"When": [0.0, 1.0], "tokens": [5, 6], "tier": ["a", "b"], "max ttft": [1.0, 2.0]})
-    if layout == "csv":
-        frame.to_csv(path, index=False)
-    elif layout == "jsonl":
-        frame.to_json(path, orient="records", lines=True)
-    else:
-        frame.to_parquet(path)
+    columns = {"When": [0.0, 1.0], "tokens": [5, 6], "tier": ["a", "b"], "max ttft": [1.0, 2.0]}
+    path = written_as(tmp_path, layout, columns)
     with pytest.raises(InputError) as error:
         read_trace(path, f"arrival_s=When,input_length=tokens,{named}={field}")
     known = "(known: When, max ttft, tier, tokens)"
@@ -324,7 +323,10 @@ def test_milliseconds_beside_arrivals_in_seconds_are_read(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("header", "said"),
     [
-        ("timestamp,input_length,ttft_s", "has TTFTs, but arrivals only in 'timestamp', if there; expected --format"),
+        (
+            "timestamp,input_length,ttft_s",
+            "has TTFTs but no field of arrivals, unless 'timestamp' is one; expected --format",
+        ),
         ("arrival_ms,arrival_date,input_length", "expected one of arrival_s, arrival_ms and arrival_date"),
     ],
 )
