@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,16 +11,18 @@ from flowsim.cli.click_options import check_costs, with_options
 from flowsim.cli.command import Command, pins_compared, replaying, say
 from flowsim.cli.run import TRACE_HELP, options_named, wanted_run
 from flowsim.errors import InputError
+from flowsim.io.folders import exists
 from flowsim.rendering.figure_file import check_figure_file, save_figure
 
 
 @click.command(
     cls=Command,
     help="Replay TRACE under one policy and say why each request that missed its SLO did: one reason for each, by "
-    f"class; or tell the story of one request.\n\n{TRACE_HELP} The config.yaml of a saved run may be given in its "
-    "place.\n\n\b\nExamples:\n  flowsim explain example --rate-scale 8\n"
+    f"class; or tell the story of one request.\n\n{TRACE_HELP} The folder of a saved run, or its config.yaml, may be "
+    "given in its place.\n\n\b\nExamples:\n  flowsim explain example --rate-scale 8\n"
     "  flowsim explain example --rate-scale 8 --policy fcfs --request 57\n"
-    "  flowsim explain example --rate-scale 8 --policy fcfs --figure why.png",
+    "  flowsim explain example --rate-scale 8 --policy fcfs --figure why.png\n"
+    "  flowsim explain results --request 57",
 )
 @click.argument("trace")
 @with_options("policy")
@@ -50,6 +53,8 @@ def explain(
     from flowsim.results.explain import explain as explain_run
     from flowsim.runs.run import run as replay
 
+    config = Path(trace, "config.yaml")
+    trace = str(config) if exists(config) else trace
     wanted = wanted_run(context, trace, policy, options, besides=("request", "figure", "as_json"))
     with options_named(trace), pins_compared(strict=False), replaying(quiet=as_json) as progress:
         result = replay(wanted, events=True, progress=progress)

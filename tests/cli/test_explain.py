@@ -34,7 +34,7 @@ def test_requests_that_do_not_count_are_told() -> None:
 
 def test_the_config_of_a_saved_run_tells_the_same() -> None:
     done("run", *OVERLOADED[1:], "--quiet", "--out", "saved")
-    assert done("explain", "saved/config.yaml") == done(*OVERLOADED)
+    assert done("explain", "saved/config.yaml") == done("explain", "saved") == done(*OVERLOADED)
     told = "saved/config.yaml: holds every option of the run; leave out --policy"
     assert refused("explain", "saved/config.yaml", "--policy", "fcfs") == told
 
