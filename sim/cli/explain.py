@@ -21,8 +21,7 @@ from flowsim.rendering.figure_file import check_figure_file, save_figure
     f"class; or tell the story of one request.\n\n{TRACE_HELP} The folder of a saved run, or its config.yaml, may be "
     "given in its place.\n\n\b\nExamples:\n  flowsim explain example --rate-scale 8\n"
     "  flowsim explain example --rate-scale 8 --policy fcfs --request 57\n"
-    "  flowsim explain example --rate-scale 8 --policy fcfs --figure why.png\n"
-    "  flowsim explain results --request 57",
+    "  flowsim explain example --rate-scale 8 --policy fcfs --figure why.png",
 )
 @click.argument("trace")
 @with_options("policy")
