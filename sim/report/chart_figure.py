@@ -68,7 +68,11 @@ def draw_chart(chart: PanelChart, width: str | float = "page", footing: str = ""
     look = {"font.size": size, "axes.titlesize": size, "axes.labelsize": size, "xtick.labelsize": size - 1}
     with mpl.rc_context({**look, "ytick.labelsize": size - 1, "legend.fontsize": size - 1}):
         height = min(0.7 * panel, 3.6) if panel > LEAST_PANEL else panel
-        figure, panels = new_panels(down, across, (wide, down * height + 0.7), sharex=True, sharey=True)
+        small = textwrap.wrap(
+            ". ".join(filter(None, (footing, chart.bars, chart.left_out))), _fitting(wide, FOOTING_SIZE)
+        )
+        tall = down * height + 0.7 + len(small) * 1.4 * FOOTING_SIZE / 72
+        figure, panels = new_panels(down, across, (wide, tall), sharex=True, sharey=True)
         for place, axes in enumerate(panels.flat):
             if place < len(chart.panels):
                 _draw_panel(chart, place, axes, _fitting(panel, size), _fitting(height, size))
@@ -77,9 +81,8 @@ def draw_chart(chart: PanelChart, width: str | float = "page", footing: str = ""
                 axes.axis("off")
         _limits(chart, panels[0, 0])
         _legend(figure, panels, chart, _fitting(wide, size - 1), textwrap.fill(title, _fitting(wide, size)))
-        text = ". ".join(line for line in (footing, chart.bars, chart.left_out) if line)
-        if text:
-            foot(figure, textwrap.fill(text, _fitting(wide, FOOTING_SIZE)))
+        if small:
+            foot(figure, "\n".join(small))
     return figure
 
 
